@@ -1,0 +1,51 @@
+# Everything that people and CI run. On a fresh machine: `make demo` (no Docker needed) and `make test`.
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help environment demo explore train adopt serve ui test unit integration stack browser bench lint types lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+environment: ## make .venv from the hashed lock, where it is not there yet
+	@scripts/environment $(VENV)
+
+demo: environment ## without Docker: explore, train, register, promote, serve, predict
+	@$(PY) scripts/embedded.py demo
+
+explore: environment ## without Docker: the data
+train: environment ## without Docker: one more model version
+adopt: environment ## without Docker: sign a version that was logged by hand, VERSION=N
+serve: environment ## without Docker: the prediction service, until Ctrl-C
+ui: environment ## without Docker: the MLflow UI, until Ctrl-C
+explore train serve ui:
+	@$(PY) scripts/embedded.py $@
+
+adopt:
+	@$(PY) scripts/embedded.py adopt $(VERSION)
+
+test: environment ## all tests that this machine can run
+	@$(PY) -m pytest
+
+unit: environment ## the functions, no server
+integration: environment ## our processes, with real MLflow on SQLite
+stack: environment ## the compose file under Docker
+browser: environment ## headless Chromium in the MLflow UI
+unit integration stack browser:
+	@$(PY) -m pytest tests/$@
+
+bench: environment ## measure the stack beside its peers, into benchmarks/results.md (needs Docker, wrk, root)
+	@$(PY) benchmarks/run.py
+
+lint: environment ## style and common mistakes
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+types: environment ## static types
+	@$(VENV)/bin/mypy
+
+lock: environment ## resolve the packages anew, newest versions that fit
+	@scripts/lock --upgrade
+
+clean: ## remove what make made here: the environment and the embedded stack's data
+	rm -rf $(VENV) embedded data/exploration

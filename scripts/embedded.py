@@ -1,0 +1,138 @@
+"""The way without Docker: the same services on a SQLite file and a local folder, `embedded/`.
+
+python scripts/embedded.py demo       all phases, from the data to predictions; stops what it started
+python scripts/embedded.py explore    phase 1
+python scripts/embedded.py train      phases 3 and 4
+python scripts/embedded.py serve      the inference service, until Ctrl-C
+python scripts/embedded.py ui         the MLflow UI, until Ctrl-C
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+READY_SECONDS = 120
+
+
+def main(arguments: list[str]) -> int:
+    own = {"demo": demo, "serve": serve, "ui": ui}
+    command, *options = arguments or [""]
+    # What is not a command of this script is one of the trainer's, which reads its options itself.
+    if command not in (*own, "explore", "train", "adopt") or (command in own and options):
+        print(__doc__, file=sys.stderr)
+        return 2
+    os.chdir(ROOT)
+    os.environ.setdefault("MLFLOW_TRACKING_URI", "sqlite:///embedded/mlflow.db")
+    os.environ.setdefault("MODEL_CACHE_DIR", "embedded/model-cache")
+    os.environ.setdefault("SIGNING_KEY_FILE", "embedded/keys/signing-key.pem")
+    os.environ.setdefault("VERIFYING_KEY_FILE", "embedded/keys/signing-key.pub")
+    os.environ["PYTHONPATH"] = "services"
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    make_keys(Path(os.environ["SIGNING_KEY_FILE"]), Path(os.environ["VERIFYING_KEY_FILE"]))
+    return own[command]() if command in own else trainer(*arguments)
+
+
+def make_keys(private: Path, public: Path) -> None:
+    """Do what the `secrets` job does in the stack: the key that models are signed with, made once."""
+    if private.exists() and public.exists():
+        return
+    sys.path.insert(0, "services")
+    from setup.signing_key import key_id_of, new_private_key, public_key_of
+
+    private.parent.mkdir(parents=True, exist_ok=True)
+    if not private.exists():
+        with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(new_private_key())
+    private.with_suffix(".id").write_text(key_id_of(private.read_text()))
+    public.write_text(public_key_of(private.read_text()))
+
+
+def trainer(*arguments: str) -> int:
+    return subprocess.run([sys.executable, "-m", "trainer", *arguments]).returncode
+
+
+def serve() -> int:
+    os.execv(sys.executable, [sys.executable, "-m", "inference"])
+
+
+def ui() -> int:
+    port = int(os.environ.get("MLFLOW_PORT", "5000"))
+    if is_taken(port):
+        print(f"Port {port} is taken by another program; choose one: MLFLOW_PORT=5001 make ui", file=sys.stderr)
+        return 1
+    print(f"MLflow UI: http://localhost:{port}  (Ctrl-C ends it)", flush=True)
+    options = ["--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"], "--host", HOST, "--port", str(port)]
+    options += ["--workers", "1", "--uvicorn-opts", "--no-access-log"]
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options])
+
+
+def demo() -> int:
+    for title, command in (("1. Explore the data", "explore"), ("2. Train, track, register, promote", "train")):
+        heading(title)
+        if code := trainer(command):
+            return code
+    heading("3. Serve")
+    port = free_port(int(os.environ.get("INFERENCE_LISTEN_PORT", "1235")))
+    url = f"http://localhost:{port}"
+    service = subprocess.Popen(
+        [sys.executable, "-m", "inference"],
+        env=os.environ | {"INFERENCE_LISTEN_PORT": str(port), "INFERENCE_PUBLIC_URL": url},
+    )
+    try:
+        if not wait_until_ready(service, f"{url}/ready"):
+            print(f"The service was not ready within {READY_SECONDS} seconds.", file=sys.stderr)
+            return 1
+        heading("4. Predict")
+        code = subprocess.run([sys.executable, "examples/predict_test.py", url]).returncode
+    finally:
+        service.terminate()
+        service.wait()
+    heading("The service is stopped. To go on: `make serve` for the API, `make ui` for the MLflow UI")
+    return code
+
+
+def heading(text: str) -> None:
+    print(f"\n=== {text} ===\n", flush=True)
+
+
+def wait_until_ready(service: subprocess.Popen, url: str) -> bool:
+    """Wait until the service predicts; False where it ended or took too long."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and service.poll() is None:
+        try:
+            with urlopen(url, timeout=2):
+                return True
+        except (URLError, OSError):
+            time.sleep(0.2)
+    return False
+
+
+def free_port(wanted: int) -> int:
+    """Return the wanted port, or another one where it is taken, and say so."""
+    if not is_taken(wanted):
+        return wanted
+    with socket.create_server((HOST, 0)) as probe:
+        other: int = probe.getsockname()[1]
+    print(f"Port {wanted} is taken by another program, so the demo serves on {other}.", flush=True)
+    return other
+
+
+def is_taken(port: int) -> bool:
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The inference service: pulls the model behind an alias of the MLflow registry and answers JSON."""

@@ -1,0 +1,115 @@
+"""A model version's files, loaded: from rows to answers."""
+
+import json
+import logging
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import skops.io
+import yaml
+
+from inference.errors import ModelRefused
+from inference.registry import ModelVersion
+from inference.trust import Trust, check_signature
+
+log = logging.getLogger("inference")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A scikit-learn estimator with what the version says about its input and output."""
+
+    estimator: Any
+    columns: list[str]
+    """the features, in the order that rows have"""
+    class_names: list[str] | None
+    """the name of class i; None where the version carries no names"""
+    example: list[float]
+    """one row that the model takes, for people to try"""
+
+    def predict(self, rows: np.ndarray) -> list[Any]:
+        """Return one prediction per row; rows has shape (rows, columns), finite float64."""
+        predictions: list[Any] = self.estimator.predict(self._frame(rows)).tolist()
+        return predictions
+
+    def predict_names(self, rows: np.ndarray) -> tuple[list[str], list[dict[str, float]]]:
+        """Return, per row, the name of the likeliest class and every class's probability."""
+        probabilities = self.estimator.predict_proba(self._frame(rows))
+        names = [self._name(label) for label in self.estimator.classes_]
+        best = probabilities.argmax(axis=1)
+        return [names[i] for i in best], [dict(zip(names, row, strict=True)) for row in probabilities.tolist()]
+
+    def _frame(self, rows: np.ndarray) -> pd.DataFrame:
+        return pd.DataFrame(rows, columns=self.columns)
+
+    def _name(self, label: Any) -> str:
+        return str(label) if self.class_names is None else self.class_names[int(label)]
+
+
+def load(folder: Path, version: ModelVersion, trust: Trust, public_key: Path) -> Model:
+    """Load the files of a version (docs/model-contract.md); raise ModelRefused where they may not or cannot be served."""
+    if trust is Trust.SIGNED:
+        check_signature(folder, version, public_key)
+    try:
+        description = yaml.safe_load((folder / "MLmodel").read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ModelRefused(f"it has no readable MLmodel file: {error}") from error
+    if not isinstance(description, dict):
+        raise ModelRefused("its MLmodel file is empty or no YAML mapping")
+    flavors = description.get("flavors", {})
+    if "sklearn" not in flavors:
+        raise ModelRefused(f"its flavors are {', '.join(flavors) or 'none'}; this service serves sklearn")
+    columns = _columns(description)
+    return Model(
+        estimator=_estimator(folder, flavors["sklearn"], trust),
+        columns=columns,
+        class_names=(description.get("metadata") or {}).get("class_names"),
+        example=_example(folder, description, columns),
+    )
+
+
+def _estimator(folder: Path, flavor: dict[str, Any], trust: Trust) -> Any:
+    """Load the estimator; unless trust is PICKLE, without running code or building types that skops does not know."""
+    path, form = folder / str(flavor.get("pickled_model")), flavor.get("serialization_format")
+    if trust is not Trust.PICKLE and form != "skops":
+        raise ModelRefused(
+            f"it is stored as {form}, which runs code when it is loaded; log it with serialization_format='skops'"
+        )
+    try:
+        if form != "skops":
+            log.warning("MODEL_TRUST is pickle: loading %s runs whatever code is in it", path.name)
+            return pickle.loads(path.read_bytes())  # noqa: S301 - what MODEL_TRUST=pickle asks for
+        unknown = skops.io.get_untrusted_types(file=path)
+        if unknown and trust is not Trust.PICKLE:
+            raise ModelRefused(f"it contains types that are not trusted: {', '.join(unknown)}")
+        return skops.io.load(path, trusted=unknown)
+    except ModelRefused:
+        raise
+    except Exception as error:  # a damaged file can fail in any way inside zip, JSON or NumPy
+        raise ModelRefused(f"its file {path.name} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _columns(description: dict[str, Any]) -> list[str]:
+    try:
+        columns = json.loads(description["signature"]["inputs"])
+        names = [column["name"] for column in columns]
+        types = {column["type"] for column in columns}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelRefused("it has no signature with named columns; log it with one") from error
+    if not types <= {"double", "float", "long", "integer"}:
+        raise ModelRefused(f"its columns have the types {', '.join(sorted(types))}; this service serves numeric ones")
+    return names
+
+
+def _example(folder: Path, description: dict[str, Any], columns: list[str]) -> list[float]:
+    """The first row of the version's input example, zeros where it has none."""
+    try:
+        info = description["saved_input_example_info"]
+        row: list[float] = json.loads((folder / info["artifact_path"]).read_text())["data"][0]
+        return row
+    except (KeyError, TypeError, IndexError, OSError, ValueError):
+        return [0.0] * len(columns)

@@ -1,0 +1,98 @@
+"""The service's settings, read from the environment once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import gettempdir
+from typing import TypeVar
+
+from inference.errors import SettingsError
+from inference.trust import Trust
+
+N = TypeVar("N", int, float)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the service can be told; .env.example lists the same variables with the reasons."""
+
+    tracking_uri: str = "sqlite:///embedded/mlflow.db"
+    """MLFLOW_TRACKING_URI: a tracking server, or a SQLite file for the way without Docker."""
+    model_name: str = "iris_logistic_regression"
+    """MODEL_NAME: the registered model to serve."""
+    model_alias: str = "Production"
+    """MODEL_ALIAS: the alias whose version is served; case counts."""
+    trust: Trust = Trust.SIGNED
+    """MODEL_TRUST: what may be served: signed, skops or pickle (trust.py says what each lets in)."""
+    verifying_key: Path = Path("embedded/keys/signing-key.pub")
+    """VERIFYING_KEY_FILE: the public key that signatures are checked with."""
+    poll_seconds: float = 5.0
+    """MODEL_POLL_SECONDS: how often the alias is looked up, from 0.1 to 3600."""
+    cache_dir: Path = Path("embedded/model-cache")
+    """MODEL_CACHE_DIR: where the served version's files are kept, so that a restart needs no registry."""
+    host: str = "127.0.0.1"
+    """INFERENCE_HOST: the address to listen on."""
+    port: int = 1235
+    """INFERENCE_LISTEN_PORT: the port to listen on."""
+    workers: int = 2
+    """INFERENCE_WORKERS: gunicorn worker processes, from 1 to 64."""
+    threads: int = 4
+    """INFERENCE_THREADS: requests that one worker answers at a time, from 1 to 256."""
+    max_body_bytes: int = 16 * 1024 * 1024
+    """INFERENCE_MAX_BODY_MB: the largest request, in the environment as MiB from 1 to 1024."""
+    public_url: str = "http://localhost:1235"
+    """INFERENCE_PUBLIC_URL: where clients find this service, for the line that says so."""
+    mlflow_public_url: str | None = None
+    """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; None where there is none."""
+    run_dir: Path = Path(gettempdir())
+    """INFERENCE_RUN_DIR: a folder that the workers of one start share; `python -m inference` makes it."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings; raise SettingsError naming the variable, its value and what is expected."""
+        port = _number(environ, "INFERENCE_LISTEN_PORT", cls.port, 1, 65535, int)
+        return cls(
+            tracking_uri=_text(environ, "MLFLOW_TRACKING_URI", cls.tracking_uri),
+            model_name=_text(environ, "MODEL_NAME", cls.model_name),
+            model_alias=_text(environ, "MODEL_ALIAS", cls.model_alias),
+            trust=_trust(environ),
+            verifying_key=Path(_text(environ, "VERIFYING_KEY_FILE", str(cls.verifying_key))),
+            poll_seconds=_number(environ, "MODEL_POLL_SECONDS", cls.poll_seconds, 0.1, 3600, float),
+            cache_dir=Path(_text(environ, "MODEL_CACHE_DIR", str(cls.cache_dir))),
+            host=_text(environ, "INFERENCE_HOST", cls.host),
+            port=port,
+            workers=_number(environ, "INFERENCE_WORKERS", cls.workers, 1, 64, int),
+            threads=_number(environ, "INFERENCE_THREADS", cls.threads, 1, 256, int),
+            max_body_bytes=_number(environ, "INFERENCE_MAX_BODY_MB", 16, 1, 1024, int) * 1024 * 1024,
+            public_url=_text(environ, "INFERENCE_PUBLIC_URL", f"http://localhost:{port}").rstrip("/"),
+            mlflow_public_url=_text(environ, "MLFLOW_PUBLIC_URL", "-").rstrip("/")
+            if "MLFLOW_PUBLIC_URL" in environ
+            else None,
+            run_dir=Path(_text(environ, "INFERENCE_RUN_DIR", str(cls.run_dir))),
+        )
+
+
+def _text(environ: Mapping[str, str], name: str, default: str) -> str:
+    value = environ.get(name, default).strip()
+    if not value:
+        raise SettingsError(f"{name} is empty; leave it out to use {default!r}")
+    return value
+
+
+def _number(environ: Mapping[str, str], name: str, default: N, low: float, high: float, kind: type[N]) -> N:
+    text = _text(environ, name, str(default))
+    try:
+        value = kind(text)
+    except ValueError:
+        value = kind(-1)
+    if not low <= value <= high:
+        what = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"{name} is {text!r}; expected {what} from {low} to {high}")
+    return value
+
+
+def _trust(environ: Mapping[str, str]) -> Trust:
+    text = _text(environ, "MODEL_TRUST", Trust.SIGNED)
+    if text not in list(Trust):
+        raise SettingsError(f"MODEL_TRUST is {text!r}; expected {', '.join(Trust)}")
+    return Trust(text)

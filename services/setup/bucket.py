@@ -1,0 +1,98 @@
+"""MLflow's bucket, versioned, and the S3 user that can do nothing outside of it.
+
+In an external store, with the credentials that were given for it, the bucket alone: its users are its owner's matter.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.commonconfig import ENABLED
+from minio.credentials.providers import AWSConfigProvider, StaticProvider
+from minio.error import MinioException
+from minio.minioadmin import MinioAdmin
+from minio.versioningconfig import VersioningConfig
+
+from setup.errors import SetupError
+from setup.secret_files import MLFLOW_ACCESS_KEY
+
+POLICY = "mlflow"
+SECRETS = Path("/run/secrets")
+# A store that does not answer is told within seconds: the health check said that it does.
+HTTP = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3, read=10), retries=urllib3.Retry(3, backoff_factor=0.2))
+
+
+def run(environ: Mapping[str, str]) -> Iterator[str]:
+    """Create what is missing and set the user's secret key to the one in force; yield a line per change."""
+    bucket, endpoint = environ["S3_BUCKET"], urlsplit(environ["S3_ENDPOINT_URL"])
+    if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
+        raise SetupError(f"S3_ENDPOINT_URL is {environ['S3_ENDPOINT_URL']!r}; expected http(s)://HOST[:PORT]")
+    connection = {"endpoint": endpoint.netloc, "secure": endpoint.scheme == "https", "http_client": HTTP}
+    external = SECRETS / "aws-credentials"
+    try:
+        if external.exists():
+            store = Minio(**connection, credentials=AWSConfigProvider(str(external)), region=environ["S3_REGION"])
+            changes = [*_ensure_bucket(store, bucket)]
+        else:
+            root = StaticProvider(environ["MINIO_ROOT_USER"], (SECRETS / "root-password").read_text())
+            changes = [*_ensure_bucket(Minio(**connection, credentials=root), bucket)]
+            admin = MinioAdmin(**connection, credentials=root)
+            changes += _ensure_user(admin, bucket, (SECRETS / "mlflow-secret-key").read_text())
+    except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
+        raise SetupError(f"the artifact store at {endpoint.geturl()} refuses the set-up: {error}") from error
+    yield from changes or [f"bucket {bucket!r} and its user are there"]
+
+
+def _ensure_bucket(store: Minio, bucket: str) -> Iterator[str]:
+    if not store.bucket_exists(bucket):
+        store.make_bucket(bucket)
+        yield f"bucket {bucket!r} created"
+    if store.get_bucket_versioning(bucket).status != ENABLED:
+        # What a client overwrites or deletes through the artifact proxy can be brought back.
+        store.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+        yield f"bucket {bucket!r} keeps old versions of its objects"
+
+
+def _ensure_user(admin: MinioAdmin, bucket: str, secret_key: str) -> Iterator[str]:
+    if MLFLOW_ACCESS_KEY not in json.loads(admin.user_list()):
+        yield f"user {MLFLOW_ACCESS_KEY!r} created, bound to bucket {bucket!r}"
+    with NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(_policy(bucket), file)
+        file.flush()
+        admin.policy_add(POLICY, file.name)
+    admin.user_add(MLFLOW_ACCESS_KEY, secret_key)
+    if POLICY not in _policies_of(admin):
+        admin.policy_set(POLICY, MLFLOW_ACCESS_KEY)
+
+
+def _policies_of(admin: MinioAdmin) -> list[str]:
+    return str(json.loads(admin.user_info(MLFLOW_ACCESS_KEY)).get("policyName", "")).split(",")
+
+
+def _policy(bucket: str) -> dict[str, object]:
+    """What MLflow's S3 user may do, in the words of AWS IAM."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"],
+                "Resource": [f"arn:aws:s3:::{bucket}"],
+            },
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "s3:GetObject",
+                    "s3:PutObject",
+                    "s3:DeleteObject",
+                    "s3:AbortMultipartUpload",
+                    "s3:ListMultipartUploadParts",
+                ],
+                "Resource": [f"arn:aws:s3:::{bucket}/*"],
+            },
+        ],
+    }

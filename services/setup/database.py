@@ -1,0 +1,99 @@
+"""MLflow's database and the role that owns it, which is no superuser.
+
+In the stack's own Postgres it comes in as the superuser, through the Unix socket that the container shares with this job
+alone: the official image trusts local connections, so this works whatever password an older data volume still has.
+An external Postgres is prepared with what its address allows: the database is made where it is missing.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
+from psycopg2 import sql
+
+from setup.errors import SetupError
+from setup.secret_files import OWN_DATABASE
+
+ROLE = DATABASE = "mlflow"
+SECRETS = Path("/run/secrets")
+
+
+def run(environ: Mapping[str, str]) -> Iterator[str]:
+    """Create what is missing and set the passwords to the ones in force; yield a line per change."""
+    uri = (SECRETS / "backend-store-uri").read_text()
+    yield from _prepare_own() if uri == OWN_DATABASE else _prepare_external(uri)
+
+
+def _prepare_own() -> Iterator[str]:
+    passwords = {
+        "postgres": (SECRETS / "superuser-password").read_text(),
+        ROLE: (SECRETS / "mlflow-password").read_text(),
+    }
+    with _cursor("host=/var/run/postgresql user=postgres dbname=postgres") as cursor:
+        changes = [*_ensure_role(cursor), *_ensure_database(cursor, DATABASE, ROLE)]
+        for role, password in passwords.items():
+            statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+            cursor.execute(statement.format(sql.Identifier(role), sql.Literal(password)))
+    yield from changes or [f"role and database {DATABASE!r} are there"]
+
+
+def _prepare_external(uri: str) -> Iterator[str]:
+    parts = urlsplit(uri.replace("postgresql+psycopg2:", "postgresql:", 1))
+    name = parts.path.lstrip("/")
+    if parts.scheme not in ("postgresql", "postgres") or not parts.hostname or not name:
+        raise SetupError(
+            "BACKEND_STORE_URI_FILE must hold postgresql://USER:PASSWORD@HOST:5432/DATABASE and nothing else"
+        )
+    try:
+        with _cursor(parts.geturl()):
+            pass
+    except SetupError as error:
+        if not _is_missing_database(error):
+            raise
+        with _cursor(parts._replace(path="/postgres").geturl()) as cursor:
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield f"database {name!r} created at {parts.hostname}"
+    else:
+        yield f"database {name!r} at {parts.hostname} is there"
+
+
+@contextmanager
+def _cursor(dsn: str) -> Iterator[psycopg2.extensions.cursor]:
+    """Connect; each statement is a transaction of its own, as CREATE DATABASE wants it."""
+    try:
+        connection = psycopg2.connect(dsn, connect_timeout=10)
+    except psycopg2.OperationalError as error:
+        raise SetupError(f"Postgres does not let the set-up in: {str(error).strip()}") from error
+    connection.autocommit = True
+    try:
+        yield connection.cursor()
+    except psycopg2.Error as error:
+        raise SetupError(f"Postgres refuses the set-up: {str(error).strip()}") from error
+    finally:
+        connection.close()
+
+
+def _is_missing_database(error: SetupError) -> bool:
+    # psycopg2 gives no error code for a refused connection, only Postgres's words.
+    return "does not exist" in str(error) and "database" in str(error)
+
+
+def _ensure_role(cursor: psycopg2.extensions.cursor) -> Iterator[str]:
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (ROLE,))
+    if cursor.fetchone():
+        return
+    rights = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
+    cursor.execute(sql.SQL("CREATE ROLE {} " + rights).format(sql.Identifier(ROLE)))
+    yield f"role {ROLE!r} created"
+
+
+def _ensure_database(cursor: psycopg2.extensions.cursor, name: str, owner: str) -> Iterator[str]:
+    cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+    if cursor.fetchone():
+        return
+    cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner)))
+    # Postgres lets every role connect to a new database; this one is MLflow's alone.
+    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+    yield f"database {name!r} created"

@@ -1,0 +1,192 @@
+"""Random secrets, written once, each into the volume of every container that needs it.
+
+A secret that somebody gives as a file is taken. One that is there already is kept. One that is left in one volume only
+(the others were deleted) is copied from there; one that is left nowhere is made anew, and the jobs that follow put it
+into force.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from setup.errors import SetupError
+from setup.signing_key import key_id_of, new_private_key, public_key_of
+
+VOLUMES = Path("/volumes")
+# Files that the user gives are mounted here under the name of their setting; those not given are empty.
+GIVEN = Path("/given")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who may read a volume's files (compose.yaml, services/*/Dockerfile)."""
+
+    uid: int
+    gid: int
+    mode: int = 0o400
+
+
+OWNERS = {
+    "postgres": Owner(999, 999),  # `postgres` in the official image
+    "postgres-data": Owner(999, 999),
+    "postgres-socket": Owner(999, 999),
+    "minio": Owner(10001, 10001),
+    "mlflow": Owner(10002, 10002),
+    # The trainer runs as whoever owns data/ on the host, so it is a group that lets it read its key.
+    "trainer": Owner(0, 10003, 0o440),
+    "inference": Owner(10004, 10004),
+    "database": Owner(10005, 10005),
+    "bucket": Owner(10005, 10005),
+}
+
+MLFLOW_ACCESS_KEY = "mlflow"
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A random value and the files, named VOLUME/FILE, that hold it."""
+
+    setting: str
+    """NAME of the secret: NAME_FILE in .env gives it as a file"""
+    files: tuple[str, ...]
+    make: Callable[[], str] = lambda: secrets.token_urlsafe(24)
+
+
+SECRETS = (
+    Secret("POSTGRES_PASSWORD", ("postgres/superuser-password", "database/superuser-password")),
+    Secret("MLFLOW_DATABASE_PASSWORD", ("mlflow/database-password", "database/mlflow-password")),
+    Secret("MINIO_ROOT_PASSWORD", ("minio/root-password", "bucket/root-password")),
+    Secret("MLFLOW_S3_SECRET_KEY", ("mlflow/s3-secret-key", "bucket/mlflow-secret-key")),
+    Secret("SIGNING_KEY", ("trainer/signing-key.pem",), new_private_key),
+)
+
+
+def _pgpass(password: str) -> str:
+    return f"*:*:*:*:{password}\n"
+
+
+def _aws_credentials(secret_key: str) -> str:
+    return f"[default]\naws_access_key_id = {MLFLOW_ACCESS_KEY}\naws_secret_access_key = {secret_key}\n"
+
+
+# What follows from a secret. The first two are the same values in the formats that libpq (PGPASSFILE) and boto3
+# (AWS_SHARED_CREDENTIALS_FILE) read by themselves, so that no password stands in an environment variable or a URL.
+DERIVED: dict[str, tuple[str, Callable[[str], str]]] = {
+    "mlflow/pgpass": ("mlflow/database-password", _pgpass),
+    "mlflow/aws-credentials": ("mlflow/s3-secret-key", _aws_credentials),
+    "trainer/signing-key.id": ("trainer/signing-key.pem", key_id_of),
+    "inference/signing-key.pub": ("trainer/signing-key.pem", public_key_of),
+}
+
+OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
+
+
+def run(environ: Mapping[str, str]) -> Iterator[str]:
+    """Write what is missing; yield a line per secret that was made, copied or taken from a file."""
+    _refuse_values(environ)
+    for volume, owner in OWNERS.items():
+        os.chown(VOLUMES / volume, owner.uid, owner.gid)
+    _check_signing_key()
+    _forget_leftovers()
+    changed = [line for secret in SECRETS if (line := _complete(secret))]
+    for file, content in _contents().items():
+        if content is None:
+            (VOLUMES / file).unlink(missing_ok=True)
+        else:
+            _write_if_other(file, content)
+    yield from changed or ["all there"]
+
+
+def _refuse_values(environ: Mapping[str, str]) -> None:
+    """Stop where .env has a secret itself: compose.yaml passes on that it is set, not what it is."""
+    for setting in (*(secret.setting for secret in SECRETS), "BACKEND_STORE_URI"):
+        if environ.get(setting):
+            raise SetupError(
+                f"{setting} is given as a value, which `docker inspect` would show to everybody; "
+                f"write it into a file and give its path: {setting}_FILE=./secrets/{setting.lower()}"
+            )
+
+
+def _given(setting: str) -> str | None:
+    """Return the content of the file given for a setting, None where none is given.
+
+    Docker makes an empty folder of a path that does not exist, and that is told.
+    """
+    path = GIVEN / setting
+    if path.is_dir():
+        raise SetupError(f"{setting}_FILE names no file; check its path, which is relative to compose.yaml")
+    content = path.read_text().strip("\r\n") if path.exists() else ""
+    return content or None
+
+
+def _forget_leftovers() -> None:
+    """Start afresh where all but the trainer's volume is new.
+
+    `docker compose run trainer` leaves a container behind, which holds that volume when `down -v` removes the others.
+    """
+    others = [file for secret in SECRETS for file in secret.files if not file.startswith("trainer/")]
+    if any((VOLUMES / file).exists() for file in (*others, "postgres-data/PG_VERSION")):
+        return
+    for path in (VOLUMES / "trainer").iterdir():
+        path.unlink()
+
+
+def _check_signing_key() -> None:
+    """Refuse a given key that cannot sign, before it takes the place of one that can."""
+    given = _given("SIGNING_KEY")
+    try:
+        if given:
+            public_key_of(given)
+    except ValueError as error:
+        raise SetupError(
+            f"SIGNING_KEY_FILE holds no elliptic-curve private key in PEM without a password: {error}"
+        ) from error
+
+
+def _contents() -> dict[str, str | None]:
+    """Return what each file that follows from secrets has to contain, None where it must not be there."""
+    contents: dict[str, str | None] = {
+        file: render((VOLUMES / source).read_text()) for file, (source, render) in DERIVED.items()
+    }
+    # The credentials of an external Postgres or S3 take the place of the stack's own.
+    uri, credentials = _given("BACKEND_STORE_URI") or OWN_DATABASE, _given("S3_CREDENTIALS")
+    # The driver is named: the images have this one, and what SQLAlchemy takes without a name changes with its version.
+    uri = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", uri)
+    contents |= {"mlflow/backend-store-uri": uri, "database/backend-store-uri": uri}
+    contents["bucket/aws-credentials"] = credentials
+    if credentials:
+        contents["mlflow/aws-credentials"] = credentials
+    return contents
+
+
+def _complete(secret: Secret) -> str | None:
+    """Give every file of the secret the same value; say what was done, None where nothing was missing."""
+    paths = [VOLUMES / file for file in secret.files]
+    present = [path for path in paths if path.is_file() and path.stat().st_size]
+    given = _given(secret.setting)
+    value = given or (present[0].read_text() if present else secret.make())
+    written = [file for file in secret.files if _write_if_other(file, value)]
+    if not written:
+        return None
+    origin = f"taken from {secret.setting}_FILE" if given else "kept" if present else "made"
+    return f"{secret.setting} {origin}, written to {', '.join(written)}"
+
+
+def _write_if_other(file: str, content: str) -> bool:
+    """Write a file that only its consumer may read; a reader sees the old content or the new, never half of it."""
+    path = VOLUMES / file
+    if path.is_file() and path.read_text() == content:
+        return False
+    owner = OWNERS[file.split("/")[0]]
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, owner.mode), "w") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.chown(draft, owner.uid, owner.gid)
+    draft.replace(path)
+    return True

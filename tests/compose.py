@@ -1,0 +1,183 @@
+"""The stack as a person has it: a copy of the repository, `docker compose`, and HTTP. Imports nothing of the services."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+LONG_RUNNING = ("postgres", "minio", "mlflow", "inference")
+SAMPLES = [[5.1, 3.5, 1.4, 0.2], [7.0, 3.2, 4.7, 1.4], [6.3, 3.3, 6.0, 2.5]]
+CLASSES = [0, 1, 2]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now, all different."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in sockets]
+
+
+def docker(*arguments: str) -> str:
+    """Run docker, which must succeed; return what it says."""
+    result = subprocess.run(["docker", *arguments], capture_output=True, text=True)
+    assert result.returncode == 0, f"docker {' '.join(arguments)}: {result.stderr}"
+    return result.stdout.strip()
+
+
+def eventually(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Return the condition's first true value; fail naming `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if value := condition():
+                return value
+            last = "the condition was false"
+        except (requests.RequestException, AssertionError) as error:
+            last = str(error)
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what} ({last})")
+        time.sleep(0.25)
+
+
+class Stack:
+    """One project of the compose file, under its own name and on its own ports, in a clone of its own."""
+
+    def __init__(self, folder: Path, name: str, **settings: str) -> None:
+        self.folder, self.name = folder, name
+        mlflow, inference, console = free_ports(3)
+        self.settings = {
+            "MLFLOW_PORT": str(mlflow),
+            "INFERENCE_PORT": str(inference),
+            "MINIO_CONSOLE_PORT": str(console),
+            "MODEL_POLL_SECONDS": "0.5",
+            **settings,
+        }
+        self.mlflow_url = f"http://localhost:{mlflow}"
+        self.url = f"http://localhost:{inference}"
+        self.console_url = f"http://localhost:{console}"
+        self._clone()
+
+    def _clone(self) -> None:
+        """Copy what git knows of the working tree: what a person who clones it gets."""
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        for file in subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
+            if file and (ROOT / file).is_file():
+                (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / file, self.folder / file)
+        self.write_env()
+
+    def write_env(self, **settings: str) -> None:
+        """Write the settings into .env, as a person does."""
+        self.settings |= settings
+        (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
+
+    def compose(self, *arguments: str, check: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        """Run docker compose; where it fails and must not, fail with its words and the containers' last lines."""
+        environ = {name: value for name, value in os.environ.items() if name not in self.settings}
+        # Not by --project-name, with which `down` does not read the compose files, but only what is running.
+        environ["COMPOSE_PROJECT_NAME"] = self.name
+        result = subprocess.run(
+            ["docker", "compose", *arguments],
+            cwd=self.folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
+        if check and result.returncode:
+            raise AssertionError(
+                f"docker compose {' '.join(arguments)} → {result.returncode}\n{result.stdout[-3000:]}\n"
+                f"{result.stderr[-3000:]}\n{self.guilty_logs()}"
+            )
+        return result
+
+    def up(self) -> None:
+        self.compose("up", "--detach", "--wait")
+
+    def down(self, *options: str) -> None:
+        self.compose("down", *options)
+
+    def remove(self) -> None:
+        """Remove all that the stack made: containers, volumes, networks and the images that it built."""
+        self.compose("--profile", "trainer", "down", "--volumes", "--remove-orphans")
+        built = ["docker", "image", "ls", "--quiet", f"{self.name}/*"]
+        images = set(subprocess.run(built, capture_output=True, text=True, check=True).stdout.split())
+        if images:
+            subprocess.run(["docker", "image", "rm", "--force", *images], capture_output=True)
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """Return what `docker inspect` says of each service's container, ended ones too (not those of `run`)."""
+        ids = self.compose("ps", "--all", "--quiet").stdout.split()
+        if not ids:
+            return {}
+        found = json.loads(
+            subprocess.run(["docker", "inspect", *ids], check=True, capture_output=True, text=True).stdout
+        )
+        return {c["Config"]["Labels"]["com.docker.compose.service"]: c for c in found}
+
+    def logs(self, *services: str) -> str:
+        return self.compose("logs", "--no-color", "--no-log-prefix", *services, check=False).stdout
+
+    def guilty_logs(self) -> str:
+        """Return the last lines of each container that failed or is not healthy."""
+        lines = []
+        for service, container in self.containers().items():
+            state = container["State"]
+            if state["ExitCode"] or state.get("Health", {}).get("Status") not in (None, "healthy"):
+                tail = self.compose("logs", "--no-color", "--tail=40", service, check=False).stdout
+                lines.append(f"--- {service} ({state['Status']}, exit code {state['ExitCode']})\n{tail}")
+        return "\n".join(lines)
+
+    def predict(self, instances: list = SAMPLES) -> list[int]:
+        answer = requests.post(f"{self.url}/invocations", json={"instances": instances}, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["predictions"]
+
+    def served_version(self) -> str | None:
+        model = requests.get(f"{self.url}/version", timeout=10).json()["model"]
+        return model and model["version"]
+
+    def api(self, path: str, **query: Any) -> dict[str, Any]:
+        """GET from MLflow's REST API as a client on the host does."""
+        answer = requests.get(f"{self.mlflow_url}/api/2.0/mlflow/{path}", params=query, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def versions(self) -> dict[str, dict[str, Any]]:
+        found = self.api("model-versions/search", filter="name='iris_logistic_regression'").get("model_versions", [])
+        return {v["version"]: v | {"tags": {t["key"]: t["value"] for t in v.get("tags", [])}} for v in found}
+
+    def alias(self) -> str:
+        query = {"name": "iris_logistic_regression", "alias": "Production"}
+        return self.api("registered-models/alias", **query)["model_version"]["version"]
+
+    def set_alias(self, version: str) -> None:
+        answer = requests.post(
+            f"{self.mlflow_url}/api/2.0/mlflow/registered-models/alias",
+            json={"name": "iris_logistic_regression", "alias": "Production", "version": version},
+            timeout=10,
+        )
+        assert answer.status_code == 200, answer.text
+
+    def notebook(self, code: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run Python as a person's notebook on the host: plain mlflow, no credentials, nothing but the URL."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AWS_"))}
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env=kept | {"MLFLOW_TRACKING_URI": self.mlflow_url} | environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )

@@ -1,0 +1,75 @@
+"""Which tiers this machine can run. A tier that is left out is named in one line; REQUIRE_STACK=1 makes that a failure."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.compose import Stack
+
+TESTS = Path(__file__).parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def _lacks_docker() -> str | None:
+    if shutil.which("docker") is None:
+        return "there is no docker command"
+    for command in (["docker", "info"], ["docker", "compose", "version"]):
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode:
+            return f"`{' '.join(command)}` fails: {(result.stderr.strip() or result.stdout.strip()).splitlines()[-1]}"
+    return None
+
+
+def _lacks_browser() -> str | None:
+    if any(shutil.which(name) for name in BROWSERS):
+        return None
+    return f"none of {', '.join(BROWSERS)} is on the PATH"
+
+
+def _left_out() -> dict[str, str]:
+    """Return tier → reason. The browser looks at the stack, so it needs both."""
+    docker, browser = _lacks_docker(), _lacks_browser()
+    reasons = {"stack": docker, "browser": docker or browser}
+    return {tier: reason for tier, reason in reasons.items() if reason}
+
+
+LEFT_OUT = _left_out()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if LEFT_OUT and os.environ.get("REQUIRE_STACK") == "1":
+        raise pytest.UsageError("REQUIRE_STACK=1, but " + "; ".join(f"{t}: {r}" for t, r in LEFT_OUT.items()))
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return True if any(collection_path == TESTS / tier for tier in LEFT_OUT) else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for tier, reason in LEFT_OUT.items():
+        terminalreporter.write_line(f"The {tier} tests were left out: {reason}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack, up from nothing, for all tests of a session; gone afterwards with all that it made."""
+    stack = Stack(tmp_path_factory.mktemp("clone"), f"mlflow-stack-test-{os.getpid()}")
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.remove()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Add the log of whatever container is not well to the report of a failed test."""
+    report = yield
+    stack = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and stack:
+        report.sections.append(("containers that are not well", stack.guilty_logs() or "none"))
+    return report

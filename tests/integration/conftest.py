@@ -1,0 +1,47 @@
+"""Our own processes on SQLite with the real MLflow. What is expensive runs once and is looked at by many tests."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+# Read when MLflow is imported, which the tests do as well.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+from tests.integration.places import Place
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that ended, and what the registry said afterwards."""
+
+    place: Place
+    result: CompletedProcess[str]
+    registry: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def train() -> Callable[..., Training]:
+    """Return a function that trains in a place, as `python -m trainer train` does, and must succeed."""
+
+    def train(place: Place, **settings: str) -> Training:
+        result = place.trainer("train", **settings)
+        assert result.returncode == 0, result.stderr
+        return Training(place, result, place.registry())
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def first(tmp_path_factory, train) -> Training:
+    """The first training into an empty registry."""
+    return train(Place(tmp_path_factory.mktemp("embedded")))
+
+
+@pytest.fixture(scope="session")
+def second(first, train) -> Training:
+    """The same training again: two versions that are equal, the first one in Production."""
+    return train(first.place)

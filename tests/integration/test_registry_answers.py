@@ -1,0 +1,149 @@
+"""What the services make of each answer that a registry can give, from a stand-in server that gives just that one."""
+
+import json
+import sqlite3
+import threading
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from inference.errors import NoModel, RegistryUnreachable
+from inference.registry import ModelVersion, connect
+
+from tests.integration.places import MODEL, Place, free_port
+
+ABSENT = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": f"Registered Model with name={MODEL} not found"}
+FAULT = {"error_code": "INTERNAL_ERROR", "message": "the database is away"}
+
+
+@pytest.fixture
+def stand_in():
+    """Return a function that starts a server with one answer to everything, and returns its URL."""
+    servers = []
+
+    def start(status: int, body: bytes) -> str:
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        threading.Thread(target=server.serve_forever, args=[0.01]).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def registry(url: str):
+    return connect(url, MODEL, "Production")
+
+
+def test_the_version_behind_the_alias_is_understood(stand_in):
+    version = {"name": MODEL, "version": "3", "run_id": "abc", "creation_timestamp": 1700000000000}
+    version |= {"source": "models:/m-1", "tags": [{"key": "signed_by", "value": "k"}]}
+    url = stand_in(200, json.dumps({"model_version": version}).encode())
+    assert registry(url).current() == ModelVersion(MODEL, "3", "abc", 1700000000000, "m-1", "k")
+
+
+@pytest.mark.parametrize("error_code", ["RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"])
+def test_mlflow_saying_that_there_is_none_is_no_model(stand_in, error_code):
+    url = stand_in(404, json.dumps({**ABSENT, "error_code": error_code}).encode())
+    with pytest.raises(NoModel, match=f"no version of '{MODEL}' has the alias 'Production' yet"):
+        registry(url).current()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, json.dumps(FAULT).encode()),
+        (502, b"<html>Bad Gateway</html>"),
+        (404, b"<html>Not Found</html>"),
+        (403, b"Invalid Host header"),
+        (200, b"<html>Welcome to the hotel's network</html>"),
+        (200, b"{}"),
+        (200, b""),
+        (200, b"[]"),
+    ],
+)
+def test_any_other_answer_says_nothing_of_the_model(stand_in, status, body):
+    url = stand_in(status, body)
+    with pytest.raises(RegistryUnreachable, match=f"MLflow at {url} "):
+        registry(url).current()
+
+
+def test_no_answer_says_nothing_of_the_model():
+    with pytest.raises(RegistryUnreachable, match="does not answer"):
+        registry(f"http://127.0.0.1:{free_port()}").current()
+
+
+def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path):
+    with pytest.raises(RegistryUnreachable, match=r"mlflow\.db cannot be read"):
+        registry(f"sqlite:///{tmp_path}/mlflow.db").current()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_a_trainer_is_just_making_is_left_alone(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("CREATE TABLE experiments (experiment_id INTEGER)")
+        with pytest.raises(RegistryUnreachable, match=r"mlflow\.db cannot be read"):
+            registry(f"sqlite:///{tmp_path}/mlflow.db").current()
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("experiments",)]
+
+
+def test_a_file_that_is_no_database_says_nothing_of_the_model(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(b"not a database " * 1000)
+    with pytest.raises(RegistryUnreachable, match=r"mlflow\.db cannot be read"):
+        registry(f"sqlite:///{tmp_path}/mlflow.db").current()
+
+
+def test_the_version_behind_the_alias_is_found_in_a_database(first):
+    version = first.place.client.get_model_version(MODEL, "1")
+    assert registry(first.place.tracking_uri).current() == ModelVersion(
+        MODEL,
+        "1",
+        version.run_id,
+        version.creation_timestamp,
+        version.source.removeprefix("models:/"),
+        version.tags["signed_by"],
+    )
+
+
+def test_a_database_without_the_alias_has_no_model(first):
+    with pytest.raises(NoModel, match="has the alias 'Staging' yet"):
+        connect(first.place.tracking_uri, MODEL, "Staging").current()
+
+
+@pytest.mark.parametrize("source", ["runs:/abc/model", "models:/other/1", "s3://bucket/model"])
+def test_a_version_in_production_that_was_made_by_hand_leaves_bootstrap_nothing_to_do(stand_in, tmp_path, source):
+    url = stand_in(200, json.dumps({"model_version": {"version": "3", "source": source}}).encode())
+    result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"version 3 of {MODEL} is in Production: nothing to do\n"
+
+
+@pytest.mark.parametrize("command", ["train", "bootstrap"])
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (500, json.dumps(FAULT).encode(), "the database is away"),
+        (502, b"<html>Bad Gateway</html>", "502 <html>Bad Gateway</html>"),
+        (403, b"Invalid Host header", "403 Invalid Host header"),
+        (200, b"<html>Welcome to the hotel's network</html>", "does not answer"),
+    ],
+)
+def test_a_trainer_whose_server_refuses_ends_with_its_words(stand_in, tmp_path, command, status, body, said):
+    url = stand_in(status, body)
+    result = Place(tmp_path / "place").trainer(command, MLFLOW_TRACKING_URI=url)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"trainer: MLflow at {url} ")
+    assert said in line

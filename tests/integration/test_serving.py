@@ -1,0 +1,224 @@
+"""`python -m inference` on SQLite: from the registry to answers, and from one version to the next."""
+
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import requests
+
+from tests.integration.places import CLASSES, NAMES, ROOT, SAMPLES, Place, eventually, free_port
+
+EXAMPLE = ROOT / "examples" / "predict_test.py"
+COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
+
+
+@pytest.fixture(scope="module")
+def place(second, tmp_path_factory):
+    """A registry with two versions, the first one in Production."""
+    return second.place.copy(tmp_path_factory.mktemp("serving") / "place")
+
+
+@pytest.fixture(scope="module")
+def service(place):
+    with place.inference() as service:
+        service.answers("/ready")
+        yield service
+
+
+@pytest.fixture
+def in_production(place, service):
+    """Return a function that moves the alias and waits until it is followed; afterwards version 1 is served again."""
+
+    def move(version: str) -> None:
+        place.move_alias(version)
+        service.serves(version)
+
+    yield move
+    move("1")
+
+
+def test_the_samples_are_predicted_from_lists_and_from_records_alike(service):
+    records = [dict(zip(COLUMNS, sample, strict=True)) for sample in SAMPLES]
+    assert service.post("/invocations", {"instances": SAMPLES}).json() == {"predictions": CLASSES}
+    assert service.post("/invocations", {"instances": records}).json() == {"predictions": CLASSES}
+
+
+def test_names_come_with_probabilities_that_sum_to_1(service):
+    said = service.post("/predict_names", {"instances": SAMPLES}).json()
+    assert said["predictions"] == NAMES
+    for name, shares in zip(NAMES, said["probabilities"], strict=True):
+        assert list(shares) == NAMES
+        assert sum(shares.values()) == pytest.approx(1)
+        assert max(shares, key=shares.get) == name
+
+
+def test_the_version_says_what_is_served(service, place):
+    model = service.get("/version").json()["model"]
+    assert (model["name"], model["version"], model["alias"]) == ("iris_logistic_regression", "1", "Production")
+    assert model["run_id"] == place.client.get_model_version("iris_logistic_regression", "1").run_id
+    assert model["columns"] == COLUMNS
+    assert (model["stale"], model["problem"]) == (False, None)
+
+
+def test_concurrent_requests_are_all_answered_right(service):
+    bodies = [{"instances": [SAMPLES[i % 3]]} for i in range(200)]
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda body: service.post("/invocations", body), bodies))
+    assert {answer.status_code for answer in answers} == {200}
+    assert [answer.json()["predictions"] for answer in answers] == [[CLASSES[i % 3]] for i in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("status", "request_of"),
+    [
+        (400, lambda url: requests.post(url + "/invocations", json={"instances": [[1, 2]]}, timeout=30)),
+        (404, lambda url: requests.get(url + "/nothing", timeout=30)),
+        (405, lambda url: requests.get(url + "/invocations", timeout=30)),
+        (413, lambda url: requests.post(url + "/invocations", json={"instances": "x" * (17 << 20)}, timeout=30)),
+        (415, lambda url: requests.post(url + "/invocations", data="5.1,3.5,1.4,0.2", timeout=30)),
+    ],
+)
+def test_a_wrong_request_is_answered_in_json_with_what_is_wrong(service, status, request_of):
+    answer = request_of(service.url)
+    assert answer.status_code == status
+    assert set(answer.json()) >= {"error_code", "message"}
+
+
+def test_the_example_client_is_content(service):
+    result = subprocess.run([sys.executable, EXAMPLE, service.url], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "All as expected." in result.stdout
+    for name in NAMES:
+        assert name in result.stdout
+
+
+def test_the_example_client_fails_where_nobody_serves():
+    url = f"http://127.0.0.1:{free_port()}"
+    result = subprocess.run([sys.executable, EXAMPLE, url], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert f"No usable answer from {url}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def ready_lines(service) -> list[str]:
+    return [line for line in service.log.splitlines() if line.startswith("Ready: ")]
+
+
+def test_the_ready_line_has_a_curl_that_works(service):
+    command = ready_lines(service)[0].split("Try: ")[1]
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert result.stdout.strip() == '{"predictions":[0]}', result.stderr
+
+
+def test_a_moved_alias_is_followed_and_so_is_the_rollback(service, in_production):
+    in_production("2")
+    assert service.predict() == CLASSES
+    assert service.get("/ready").json()["model"]["stale"] is False
+    in_production("1")
+    assert service.predict() == CLASSES
+
+
+def test_each_version_that_is_taken_up_is_announced_by_one_of_the_workers(service, in_production):
+    in_production("2")
+    in_production("1")
+    announced = [line.split()[3] for line in ready_lines(service)]
+    assert announced[:3] == ["1", "2", "1"]
+    assert all(one != other for one, other in pairwise(announced))
+
+
+def test_no_request_fails_while_the_version_changes(service, in_production):
+    answers, stop = [], threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answers.append(service.post("/invocations", {"instances": SAMPLES}))
+
+    client = threading.Thread(target=ask)
+    client.start()
+    try:
+        in_production("2")
+    finally:
+        stop.set()
+        client.join()
+    assert {answer.status_code for answer in answers} == {200}
+    assert all(answer.json()["predictions"] == CLASSES for answer in answers)
+
+
+def test_a_service_without_a_registry_waits_and_serves_after_the_first_training(tmp_path, train):
+    place = Place(tmp_path / "place")
+    with place.inference() as service:
+        service.answers("/health")
+        answer = service.get("/ready")
+        assert answer.status_code == 503
+        (reason,) = answer.json()["reasons"]
+        assert str(place.database) in reason
+        assert service.post("/invocations", {"instances": SAMPLES}).status_code == 503
+        train(place)
+        service.serves("1")
+        assert service.predict() == CLASSES
+        assert "Traceback" not in service.log
+
+
+def test_a_port_that_is_taken_ends_the_start_with_the_way_out(place):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        result = place.run(sys.executable, "-m", "inference", INFERENCE_LISTEN_PORT=str(port))
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert f"cannot listen on 127.0.0.1:{port}" in line
+    assert "INFERENCE_LISTEN_PORT chooses another port" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("INFERENCE_LISTEN_PORT", "http"), ("MODEL_POLL_SECONDS", "0"), ("MODEL_ALIAS", "")]
+)
+def test_a_setting_that_cannot_be_used_ends_the_start_in_one_line(place, name, value):
+    result = place.run(sys.executable, "-m", "inference", **{name: value})
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"inference: {name} is ")
+
+
+@pytest.fixture(scope="module")
+def without_the_database(second, tmp_path_factory):
+    """A service whose database goes away, and which is stopped and started again without it."""
+    place = second.place.copy(tmp_path_factory.mktemp("without") / "place")
+    seen = SimpleNamespace(place=place)
+    with place.inference(INFERENCE_WORKERS="1") as service:
+        service.answers("/ready")
+        place.database.unlink()
+        eventually("the service is stale", lambda: service.get("/version").json()["model"]["stale"])
+        seen.predictions = service.predict()
+        seen.exit_code, seen.log, seen.has_left_processes = service.stop(), service.log, service.has_left_processes
+    with place.inference(INFERENCE_WORKERS="1") as service:
+        service.answers("/ready")
+        seen.predictions_of_the_next, seen.model_of_the_next = (
+            service.predict(),
+            service.get("/version").json()["model"],
+        )
+    return seen
+
+
+def test_serving_goes_on_when_the_database_goes_away(without_the_database):
+    assert without_the_database.predictions == CLASSES
+    assert "Traceback" not in without_the_database.log
+
+
+def test_a_stopped_service_ends_well_and_leaves_no_process(without_the_database):
+    assert without_the_database.exit_code == 0
+    assert not without_the_database.has_left_processes
+
+
+def test_without_the_database_a_restarted_service_serves_from_its_cache_and_says_that_it_may_be_stale(
+    without_the_database,
+):
+    assert without_the_database.predictions_of_the_next == CLASSES
+    model, database = without_the_database.model_of_the_next, without_the_database.place.database
+    assert (model["version"], model["stale"]) == ("1", True)
+    assert str(database) in model["problem"]
+    assert not database.exists()

@@ -1,0 +1,117 @@
+"""With a real `mlflow server`: the first model, serving over HTTP, and life without the server."""
+
+import shutil
+import sys
+
+import pytest
+
+from tests.integration.places import CLASSES, MODEL, Place, Service, free_port, in_one_line
+
+# Runs `python -m trainer bootstrap` and tells afterwards whether it has imported MLflow.
+BOOTSTRAP = """
+import sys
+from trainer.__main__ import main
+sys.argv = ["trainer", "bootstrap"]
+try:
+    main()
+finally:
+    print("mlflow" in sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def port():
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, port):
+    """A place whose registry is a tracking server."""
+    return Place(tmp_path_factory.mktemp("server") / "place", f"http://127.0.0.1:{port}")
+
+
+@pytest.fixture(scope="module")
+def server(place, port):
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{place.database}", "--workers", "1", "--serve-artifacts"]
+    command += ["--artifacts-destination", str(place.folder / "artifacts")]
+    environ = place.environ(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    environ.pop("MLFLOW_TRACKING_URI")
+    server = Service(command, environ, place.work, place.folder / "server.log", port)
+    try:
+        server.answers("/health")
+        yield server
+    finally:
+        server.kill_what_is_left()
+
+
+@pytest.fixture(scope="module")
+def first_bootstrap(place, server):
+    return place.trainer("bootstrap")
+
+
+@pytest.fixture(scope="module")
+def second_bootstrap(place, first_bootstrap):
+    return place.run(sys.executable, "-c", BOOTSTRAP)
+
+
+@pytest.fixture(scope="module")
+def seen_from_the_server(place, second_bootstrap):
+    """What a service on the tracking server answers while that runs."""
+    with place.inference() as service:
+        service.serves("1")
+        return service.predict(), service.get("/version").json()["model"]
+
+
+@pytest.fixture(scope="module")
+def bootstrap_without_files(place, seen_from_the_server):
+    """A bootstrap after the artifact store has lost all that it had."""
+    shutil.rmtree(place.folder / "artifacts")
+    result = place.trainer("bootstrap")
+    return result, place.registry()
+
+
+@pytest.fixture(scope="module")
+def seen_without_the_server(place, server, bootstrap_without_files):
+    """What a service answers that was started after the server was gone, and served version 2 before."""
+    with place.inference() as service:
+        service.serves("2")
+    server.kill_what_is_left()
+    with place.inference() as service:
+        service.answers("/ready")
+        return service.predict(), service.get("/version").json()["model"]
+
+
+def test_where_nothing_is_in_production_bootstrap_trains(first_bootstrap):
+    assert first_bootstrap.returncode == 0, first_bootstrap.stderr
+    assert "PROMOTED to Production" in in_one_line(first_bootstrap.stdout)
+
+
+def test_where_a_model_is_in_production_bootstrap_has_nothing_to_do(second_bootstrap):
+    assert second_bootstrap.returncode == 0, second_bootstrap.stderr
+    said, has_imported_mlflow = second_bootstrap.stdout.splitlines()
+    assert said == f"version 1 of {MODEL} is in Production: nothing to do"
+    assert has_imported_mlflow == "False"
+
+
+def test_a_service_serves_what_the_server_has_in_production(seen_from_the_server):
+    predictions, model = seen_from_the_server
+    assert predictions == CLASSES
+    assert (model["version"], model["stale"], model["problem"]) == ("1", False, None)
+
+
+def test_where_the_files_of_the_model_in_production_are_lost_bootstrap_trains_anew(bootstrap_without_files):
+    result, registry = bootstrap_without_files
+    assert result.returncode == 0, result.stderr
+    assert "version 1 of iris_logistic_regression, in Production, has lost its files" in result.stdout
+    assert registry["alias"] == "2"
+    assert registry["stages"] == {"1": "Archived", "2": "Production"}
+
+
+def test_without_the_server_a_restarted_service_serves_the_last_version_and_says_that_it_may_be_stale(
+    place, seen_without_the_server
+):
+    predictions, model = seen_without_the_server
+    assert predictions == CLASSES
+    assert (model["version"], model["stale"]) == ("2", True)
+    assert f"MLflow at {place.tracking_uri} does not answer" in model["problem"]

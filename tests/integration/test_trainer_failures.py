@@ -1,0 +1,92 @@
+"""A trainer that cannot do its work says so in one line and ends with exit code 1; what is in MLflow stays right."""
+
+import contextlib
+import sqlite3
+
+import pytest
+from trainer.errors import TrackingError
+from trainer.tracking import connect
+
+from tests.integration.places import ROOT, Place, eventually, free_port
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path / "place")
+
+
+def assert_fails(result, *said: str) -> None:
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("trainer: ")
+    for words in said:
+        assert words in line
+    assert "Traceback" not in result.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "explore", "bootstrap"])
+def test_an_unusable_setting_is_named(place, command):
+    assert_fails(place.trainer(command, MODEL_NAME=""), "MODEL_NAME is empty")
+
+
+@pytest.mark.parametrize("command", ["train", "bootstrap"])
+def test_a_server_that_does_not_answer_is_named(place, command):
+    url = f"http://127.0.0.1:{free_port()}"
+    assert_fails(place.trainer(command, MLFLOW_TRACKING_URI=url), url, "does not answer", "MLFLOW_TRACKING_URI")
+
+
+def test_bad_data_is_named_and_leaves_nothing_in_mlflow(place, tmp_path):
+    lines = (ROOT / "data" / "iris_dataset.csv").read_text().splitlines()
+    lines[99] = lines[99].replace(",", ",wide", 1)
+    (tmp_path / "iris_dataset.csv").write_text("\n".join(lines))
+    assert_fails(
+        place.trainer("train", DATA_DIR=str(tmp_path)),
+        f"{tmp_path}/iris_dataset.csv line 100, column 'sepal width (cm)' is 'wide",
+    )
+    assert not place.database.exists()
+
+
+def test_a_folder_of_the_database_that_cannot_be_made_is_named(place, tmp_path):
+    (tmp_path / "file").touch()
+    result = place.trainer("train", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/file/mlflow.db")
+    assert_fails(result, f"{tmp_path}/file/mlflow.db cannot be opened", "MLFLOW_TRACKING_URI")
+
+
+def test_what_mlflow_does_not_take_is_told_in_its_words(place):
+    assert_fails(place.trainer("train", MLFLOW_TRACKING_URI="nonsense://x"), "MLflow refuses: ", "'nonsense://x'")
+
+
+def test_a_database_that_cannot_be_opened_is_refused_without_a_long_series_of_tries(tmp_path):
+    with pytest.raises(TrackingError, match=f"{tmp_path} cannot be opened"):
+        connect(f"sqlite:///{tmp_path}")
+
+
+def test_other_data_in_the_place_of_iris_is_not_overwritten_by_explore(place, tmp_path):
+    (tmp_path / "iris_dataset.csv").write_text("my own data\n")
+    assert_fails(place.trainer("explore", DATA_DIR=str(tmp_path)), "is not the iris data set as published")
+    assert (tmp_path / "iris_dataset.csv").read_text() == "my own data\n"
+
+
+def statuses(place: Place) -> dict[str, str]:
+    """Return each run's status, and only once it has a metric, read without disturbing the trainer."""
+    with contextlib.closing(sqlite3.connect(f"file:{place.database}?mode=ro", uri=True)) as database:
+        query = "SELECT run_uuid, status FROM runs WHERE run_uuid IN (SELECT run_uuid FROM metrics)"
+        return dict(database.execute(query).fetchall())
+
+
+def test_a_trainer_that_is_stopped_in_the_middle_of_its_run_leaves_no_run_as_running(second, tmp_path):
+    place = second.place.copy(tmp_path / "place")
+    before = place.registry()
+    trainer = place.start_trainer("train")
+    try:
+        eventually("a run has begun", lambda: "RUNNING" in statuses(place).values())
+        exit_code = trainer.stop()
+    finally:
+        trainer.kill_what_is_left()
+    after = statuses(place)
+    assert len(after) == 3
+    assert "RUNNING" not in after.values()
+    if exit_code:
+        assert exit_code == 143
+        assert place.registry()["alias"] == before["alias"]
+    assert "Traceback" not in trainer.log

@@ -1,0 +1,316 @@
+"""What people read and what runs say the same: documentation, compose files, .env.example, settings and locks."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import inference.settings
+import pytest
+import trainer.settings
+import yaml
+from setup.secret_files import DERIVED, OWNERS, SECRETS
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_FILES = [ROOT / "compose.yaml", *sorted(ROOT.glob("compose.*.yaml"))]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+LOCKS = [ROOT / "requirements.txt", *sorted(ROOT.glob("services/*/requirements.txt"))]
+SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+SETTINGS = {"trainer": trainer.settings.Settings, "inference": inference.settings.Settings}
+
+# What a container or the way without Docker decides, and no setting of the stack: see inference/settings.py.
+INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT", "INFERENCE_RUN_DIR"}}
+# What the README names beside the stack's settings: of the way without Docker, of Compose, of the tests and of MLflow.
+NAMED_IN_README = {"INFERENCE_LISTEN_PORT", "COMPOSE_FILE", "REQUIRE_STACK", "MLFLOW_TRACKING_URI"}
+# Options of docker compose that have a value, where the README uses them.
+OPTIONS_WITH_A_VALUE = {"--progress", "--profile"}
+# The file that stands in for a secret that is not given as a file.
+NOT_GIVEN = "./services/setup/not-given"
+
+
+# --- reading what is held against each other -----------------------------------------------------------------------
+
+
+def _interpolations(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield name, operator and the word after it of each ${NAME…} outside of comments; "$$" is a plain dollar sign."""
+    text = "".join(line for line in path.read_text().splitlines(True) if not line.lstrip().startswith("#"))
+    text = text.replace("$$", "")
+    assert not re.search(r"\$\w", text), f"{path.name} interpolates without braces, which this test does not see"
+    yield from re.findall(r"\$\{(\w+)(:?[-+?])?([^}]*)\}", text)
+
+
+def _compose_defaults() -> dict[str, set[str]]:
+    """Return each variable that a person may set and its defaults in the compose files, one unless they disagree."""
+    defaults: dict[str, set[str]] = {}
+    for path in COMPOSE_FILES:
+        for name, operator, word in _interpolations(path):
+            if name == "COMPOSE_PROJECT_NAME" or operator in ("+", ":+"):
+                continue  # Compose sets it; whether a secret is given as a value, which is told and never taken
+            default = "" if operator in ("?", ":?") or word == NOT_GIVEN else word
+            defaults.setdefault(name, set()).add(default)
+    return defaults
+
+
+def _env_example() -> dict[str, str]:
+    """Return the settings of .env.example; COMPOSE_FILE is Compose's own."""
+    lines = re.findall(r"^# ([A-Z][A-Z0-9_]*)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
+    assert len(lines) == len(dict(lines)), "a setting stands twice in .env.example"
+    return {name: value for name, value in lines if name != "COMPOSE_FILE"}
+
+
+def _code(path: Path) -> Iterator[str]:
+    """Yield the lines of code blocks and the spans of a Markdown file, each on one line."""
+    text = path.read_text()
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S):
+        yield from block.splitlines()
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    yield from (line.strip() for line in re.findall(r"^    .*", text, re.M))
+    yield from (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", re.sub(r"^    .*", "", text, flags=re.M)))
+
+
+def _commands(path: Path, program: str) -> Iterator[list[str]]:
+    """Yield the words after a program's name wherever a file's code calls it, up to a comment or the next command."""
+    for line in _code(path):
+        for found in re.finditer(rf"(?<![\w/.-]){program}(?= )([^#|;&>]*)", line):
+            yield found.group(1).split()
+
+
+def _compose_commands(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield verb and words of each `docker compose …`, without options."""
+    for words in _commands(path, "docker compose"):
+        plain = [
+            word
+            for before, word in pairwise(["", *words])
+            if not word.startswith("-") and before not in OPTIONS_WITH_A_VALUE
+        ]
+        if plain:
+            yield plain[0], plain[1:]
+
+
+def _services_named(path: Path) -> Iterator[str]:
+    for verb, words in _compose_commands(path):
+        named = words[:1] if verb in ("run", "exec") else words
+        yield from (word for word in named if not word.isupper())  # SERVICE, for any of them
+
+
+def _trainer_commands_named(path: Path) -> Iterator[str]:
+    for verb, words in _compose_commands(path):
+        if verb == "run" and words[:1] == ["trainer"]:
+            yield from words[1:2]
+
+
+def _names_read(service: str) -> set[str]:
+    """Return the environment variables that a service's settings read."""
+    return set(re.findall(r'"([A-Z][A-Z0-9_]+)"', (ROOT / "services" / service / "settings.py").read_text()))
+
+
+def _environment(service: str) -> dict[str, str]:
+    return {name: str(value) for name, value in SERVICES[service].get("environment", {}).items()}
+
+
+def _headings(path: Path) -> set[str]:
+    """Return the anchors of a Markdown file, as the usual renderers make them."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def _pins(lock: Path) -> set[tuple[str, str]]:
+    return set(re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock.read_text(), re.M))
+
+
+def _ids(lock: Path) -> str:
+    return str(lock.relative_to(ROOT))
+
+
+# --- settings ------------------------------------------------------------------------------------------------------
+
+
+def test_every_variable_of_the_compose_files_has_one_default():
+    assert {name: found for name, found in _compose_defaults().items() if len(found) > 1} == {}
+
+
+def test_env_example_lists_exactly_the_settings_of_the_compose_files_with_their_defaults():
+    assert _env_example() == {name: next(iter(found)) for name, found in _compose_defaults().items()}
+
+
+def test_every_setting_in_env_example_has_a_line_that_says_why():
+    setting = re.compile(r"# [A-Z][A-Z0-9_]*=")
+    for before, line in pairwise((ROOT / ".env.example").read_text().splitlines()):
+        if setting.match(line):
+            assert re.match(r"# [A-Za-z]", before), line
+            assert not setting.match(before), line
+
+
+def test_a_secret_can_be_given_as_a_file_and_its_value_is_only_looked_for():
+    presence = {name for name, operator, _ in _interpolations(ROOT / "compose.yaml") if operator == ":+"}
+    assert presence == {secret.setting for secret in SECRETS} | {"BACKEND_STORE_URI"}
+    assert {f"{name}_FILE" for name in presence} <= set(_env_example())
+    assert not presence & set(_env_example())
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_the_docstrings_of_the_settings_name_what_is_read(service):
+    source = (ROOT / "services" / service / "settings.py").read_text()
+    assert set(re.findall(r'^    """([A-Z][A-Z0-9_]+):', source, re.M)) == _names_read(service)
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_a_container_is_given_exactly_what_its_settings_read(service):
+    assert _names_read(service) - INTERNAL[service] == set(_environment(service))
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_the_defaults_of_the_code_are_those_of_the_compose_file(service):
+    read = SETTINGS[service].from_env
+    for name, value in _environment(service).items():
+        if found := re.fullmatch(rf"\$\{{{name}:?-(.*)\}}", value):
+            assert read({name: found.group(1)}) == read({}), name
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_an_empty_setting_reaches_the_service_that_refuses_it(service):
+    hidden = [name for name, value in _environment(service).items() if value.startswith(f"${{{name}:-")]
+    assert hidden == []
+
+
+def test_bootstrap_trains_with_the_settings_of_the_trainer():
+    assert _environment("bootstrap") == _environment("trainer")
+
+
+def test_every_setting_that_the_readme_names_is_one():
+    spans = re.findall(r"`([A-Z][A-Z0-9_]{3,})(?:=[^`]*)?`", (ROOT / "README.md").read_text())
+    lines = re.findall(r"^    ([A-Z][A-Z0-9_]{3,})=", (ROOT / "README.md").read_text(), re.M)
+    assert {"MODEL_TRUST", "MIN_TEST_ACCURACY"} <= {*spans, *lines}
+    assert {*spans, *lines} - set(_env_example()) - NAMED_IN_README == set()
+
+
+# --- commands, links and ports -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
+def test_every_make_target_that_is_documented_exists(document):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = {word for words in _commands(document, "make") for word in words if "=" not in word}
+    assert named <= targets
+    assert named or document.name not in ("README.md", "CONTRIBUTING.md") or document.parent != ROOT
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
+def test_every_service_in_a_documented_command_is_in_the_compose_file(document):
+    assert set(_services_named(document)) <= set(SERVICES)
+
+
+def test_the_readme_shows_how_to_look_into_services():
+    assert {"trainer", "inference", "postgres", "minio", "mlflow"} <= set(_services_named(ROOT / "README.md"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
+def test_every_documented_command_of_the_trainer_exists(document):
+    tree = ast.parse((ROOT / "services/trainer/__main__.py").read_text())
+    commands = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and any(ast.unparse(decorator).startswith("trainer.command(") for decorator in node.decorator_list)
+    }
+    assert "train" in commands
+    assert set(_trainer_commands_named(document)) <= commands
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
+def test_every_relative_link_leads_somewhere(document):
+    # Code has brackets and parentheses of its own.
+    text = re.sub(r"^```.*?^```|^    .*?$|`[^`]*`", "", document.read_text(), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        path = document if not name else document.parent / name
+        assert path.exists(), target
+        assert not anchor or anchor in _headings(path), target
+
+
+def test_the_table_of_services_in_the_readme_has_all_services_and_their_ports():
+    table = (ROOT / "README.md").read_text().split("## The services")[1].split("\n\n")[1]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    assert sorted(name for row in rows for name in row[0].split(", ")) == sorted(SERVICES)
+    for names, _, where, *_ in rows:
+        ports = [re.sub(r"\$\{\w+:?-(.*?)\}", r"\1", port) for port in SERVICES[names.split(", ")[0]].get("ports", [])]
+        assert re.findall(r"localhost:(\d+)", where) == [port.split(":")[1] for port in ports], names
+
+
+# --- packages ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lock", LOCKS[1:], ids=_ids)
+def test_an_image_has_the_versions_of_the_one_resolution(lock):
+    assert _pins(lock)
+    assert _pins(lock) <= _pins(ROOT / "requirements.txt")
+
+
+@pytest.mark.parametrize("lock", [*LOCKS, ROOT / "services/minio/go.sum", ROOT / "services/minio/go.mod"], ids=_ids)
+def test_a_lock_has_no_download_addresses(lock):
+    assert [line for line in lock.read_text().splitlines() if "://" in line] == []
+
+
+def test_no_committed_file_says_where_packages_are_downloaded():
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    address = re.compile(r"(PIP_INDEX_URL|GOPROXY|index[-_]url|find-links)[\"']?(\s*[:=]\s*|\s+)\S*://", re.I)
+    for name in filter(None, files.split("\0")):
+        if (ROOT / name).is_file():
+            text = (ROOT / name).read_text(errors="replace")
+            assert address.search(text) is None, name
+
+
+# --- who may read what ---------------------------------------------------------------------------------------------
+
+
+def test_each_image_runs_as_the_user_that_its_secrets_belong_to():
+    images = {"minio": ["minio"], "mlflow": ["mlflow"], "inference": ["inference"], "setup": ["database", "bucket"]}
+    for image, volumes in images.items():
+        dockerfile = (ROOT / "services" / image / "Dockerfile").read_text()
+        (user,) = re.findall(r"^USER (\S+)$", dockerfile, re.M)
+        folders = {*re.findall(r"--chown=(\S+)", dockerfile)}
+        folders |= {":".join(owner) for owner in re.findall(r"install -d -o (\d+) -g (\d+)", dockerfile)}
+        assert {user, *folders} == {f"{OWNERS[volume].uid}:{OWNERS[volume].gid}" for volume in volumes}, image
+
+
+def test_postgres_runs_as_the_user_that_its_volumes_belong_to():
+    for volume in ("postgres", "postgres-data", "postgres-socket"):
+        assert SERVICES["postgres"]["user"] == f"{OWNERS[volume].uid}:{OWNERS[volume].gid}"
+
+
+def test_the_trainer_is_in_the_group_that_reads_its_key_and_no_other_user_reads_it():
+    (groups,) = re.findall(r"--groups (\d+)", (ROOT / "services/trainer/entrypoint.sh").read_text())
+    assert (int(groups), 0o440) == (OWNERS["trainer"].gid, OWNERS["trainer"].mode)
+    assert {owner.mode for volume, owner in OWNERS.items() if volume != "trainer"} == {0o400}
+
+
+def test_the_secrets_job_has_a_volume_for_each_owner_and_each_consumer_mounts_its_own():
+    mounted = dict(
+        volume.split(":")[:2] for volume in SERVICES["secrets"]["volumes"] if re.match(r"[\w-]+:/volumes/", volume)
+    )
+    assert {path.removeprefix("/volumes/") for path in mounted.values()} == set(OWNERS)
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", []):
+            if isinstance(volume, str) and volume.endswith(":/run/secrets:ro"):
+                owner = {"migrate": "mlflow", "bootstrap": "trainer"}.get(name, name)
+                assert volume.split(":")[0] == f"{owner}-secrets", name
+
+
+def test_the_table_of_secrets_in_the_architecture_is_what_the_job_writes():
+    table = re.findall(
+        r"^\| `([\w-]+)-secrets` \| (.+?) \| (\S+) \| (0\d+) \|$",
+        (ROOT / "docs/architecture.md").read_text(),
+        re.M,
+    )
+    files = {file for secret in SECRETS for file in secret.files} | set(DERIVED)
+    files |= {"mlflow/backend-store-uri", "database/backend-store-uri", "bucket/aws-credentials"}
+    assert {f"{volume}/{file}" for volume, names, _, _ in table for file in re.findall(r"`(.+?)`", names)} == files
+    for volume, _, owner, mode in table:
+        assert owner == f"{OWNERS[volume].uid}:{OWNERS[volume].gid}", volume
+        assert int(mode, 8) == OWNERS[volume].mode, volume

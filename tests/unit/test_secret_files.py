@@ -1,0 +1,247 @@
+"""The secrets job on folders in the place of the volumes; who owns a file is written down instead of carried out."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from setup import secret_files
+from setup.errors import SetupError
+
+CONSUMERS = {
+    "postgres/superuser-password": 999,
+    "database/superuser-password": 10005,
+    "mlflow/backend-store-uri": 10002,
+    "database/backend-store-uri": 10005,
+    "inference/signing-key.pub": 10004,
+    "mlflow/database-password": 10002,
+    "mlflow/pgpass": 10002,
+    "mlflow/s3-secret-key": 10002,
+    "mlflow/aws-credentials": 10002,
+    "database/mlflow-password": 10005,
+    "minio/root-password": 10001,
+    "bucket/root-password": 10005,
+    "bucket/mlflow-secret-key": 10005,
+}
+# The trainer runs as whoever owns data/ on the host, so it is a group that lets it read its files.
+OF_THE_TRAINER = {"trainer/signing-key.pem", "trainer/signing-key.id"}
+PAIRS = {
+    "postgres/superuser-password": "database/superuser-password",
+    "mlflow/database-password": "database/mlflow-password",
+    "minio/root-password": "bucket/root-password",
+    "mlflow/s3-secret-key": "bucket/mlflow-secret-key",
+}
+
+
+VOLUMES = ("postgres", "database", "minio", "bucket", "mlflow", "trainer", "inference")
+
+
+class Volumes:
+    """The volumes as folders."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.owners: dict[str, tuple[int, int]] = {}
+
+    def chown(self, path: Path, user: int, group: int) -> None:
+        self.owners[str(Path(path).relative_to(self.folder))] = user, group
+
+    def run(self) -> list[str]:
+        return list(secret_files.run({}))
+
+    def files(self) -> dict[str, str]:
+        return {
+            str(path.relative_to(self.folder)): path.read_text() for path in self.folder.rglob("*") if path.is_file()
+        }
+
+    def clear(self, name: str) -> None:
+        shutil.rmtree(self.folder / name)
+        (self.folder / name).mkdir()
+
+
+@pytest.fixture
+def volumes(tmp_path, monkeypatch):
+    for name in (*VOLUMES, "postgres-data", "postgres-socket"):
+        (tmp_path / "volumes" / name).mkdir(parents=True)
+    (tmp_path / "given").mkdir()
+    volumes = Volumes(tmp_path / "volumes")
+    monkeypatch.setattr(secret_files, "VOLUMES", volumes.folder)
+    monkeypatch.setattr(secret_files, "GIVEN", tmp_path / "given")
+    monkeypatch.setattr("os.chown", volumes.chown)
+    return volumes
+
+
+def assert_consistent(files: dict[str, str]) -> None:
+    assert set(files) == set(CONSUMERS) | OF_THE_TRAINER
+    for one, other in PAIRS.items():
+        assert files[one] == files[other]
+    assert files["mlflow/pgpass"] == f"*:*:*:*:{files['mlflow/database-password']}\n"
+    assert files["mlflow/aws-credentials"].splitlines() == [
+        "[default]",
+        "aws_access_key_id = mlflow",
+        f"aws_secret_access_key = {files['mlflow/s3-secret-key']}",
+    ]
+
+
+def test_the_first_run_makes_every_secret_for_each_of_its_consumers(volumes):
+    said = volumes.run()
+    assert_consistent(volumes.files())
+    assert len(said) == 5
+    assert all(" made, written to " in line for line in said)
+
+
+def test_secrets_are_long_random_and_all_different(volumes, tmp_path):
+    volumes.run()
+    first = volumes.files()
+    values = {first[file] for file in PAIRS}
+    assert len(values) == 4
+    assert all(len(value) >= 32 for value in values)
+    for name in VOLUMES:
+        volumes.clear(name)
+    volumes.run()
+    assert not values & set(volumes.files().values())
+
+
+def test_what_is_said_contains_no_secret(volumes):
+    said = " ".join(volumes.run())
+    assert not any(value.strip() in said for value in volumes.files().values())
+
+
+def test_each_file_may_be_read_by_its_consumer_only(volumes):
+    volumes.run()
+    for file, owner in CONSUMERS.items():
+        path = volumes.folder / file
+        assert path.stat().st_mode & 0o777 == 0o400
+        assert volumes.owners[str(path.with_name(f".{path.name}.draft").relative_to(volumes.folder))] == (owner, owner)
+
+
+def test_the_trainers_key_may_be_read_by_its_group_only(volumes):
+    volumes.run()
+    for file in OF_THE_TRAINER:
+        path = volumes.folder / file
+        assert path.stat().st_mode & 0o777 == 0o440
+        assert volumes.owners[str(path.with_name(f".{path.name}.draft").relative_to(volumes.folder))] == (0, 10003)
+
+
+def test_each_volume_belongs_to_its_consumer(volumes):
+    volumes.run()
+    assert {name: user for name, (user, _) in volumes.owners.items() if "/" not in name} == {
+        "postgres": 999,
+        "postgres-data": 999,
+        "postgres-socket": 999,
+        "minio": 10001,
+        "mlflow": 10002,
+        "trainer": 0,
+        "inference": 10004,
+        "database": 10005,
+        "bucket": 10005,
+    }
+
+
+def test_a_second_run_changes_nothing(volumes):
+    volumes.run()
+    before = {path: (path.read_text(), path.stat().st_mtime_ns) for path in volumes.folder.rglob("*") if path.is_file()}
+    assert volumes.run() == ["all there"]
+    assert before == {
+        path: (path.read_text(), path.stat().st_mtime_ns) for path in volumes.folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("deleted", ["postgres", "mlflow", "database", "minio", "bucket"])
+def test_a_deleted_volume_is_filled_again_from_the_other_copies(volumes, deleted):
+    volumes.run()
+    before = volumes.files()
+    volumes.clear(deleted)
+    said = volumes.run()
+    assert volumes.files() == before
+    assert all(" kept, written to " in line and deleted in line for line in said)
+
+
+def test_a_lost_signing_key_is_made_anew_with_its_public_half_and_nothing_else(volumes):
+    volumes.run()
+    before = volumes.files()
+    volumes.clear("trainer")
+    (said,) = volumes.run()
+    after = volumes.files()
+    assert "SIGNING_KEY made" in said
+    changed = {file for file in after if after[file] != before[file]}
+    assert changed == OF_THE_TRAINER | {"inference/signing-key.pub"}
+
+
+def test_a_signing_key_that_outlived_all_else_is_not_kept(volumes):
+    volumes.run()
+    before = volumes.files()
+    for name in set(VOLUMES) - {"trainer"}:
+        volumes.clear(name)
+    volumes.run()
+    after = volumes.files()
+    assert not {file for file in before if before[file] == after[file]} - {
+        "mlflow/backend-store-uri",
+        "database/backend-store-uri",
+    }
+
+
+def test_a_signing_key_is_kept_where_the_database_is(volumes):
+    volumes.run()
+    before = volumes.files()
+    (volumes.folder / "postgres-data" / "PG_VERSION").write_text("17")
+    for name in set(VOLUMES) - {"trainer"}:
+        volumes.clear(name)
+    volumes.run()
+    assert volumes.files()["trainer/signing-key.pem"] == before["trainer/signing-key.pem"]
+
+
+def test_a_secret_given_as_a_file_takes_the_place_of_the_one_in_force(volumes, tmp_path):
+    volumes.run()
+    (tmp_path / "given" / "MINIO_ROOT_PASSWORD").write_text("of my own\n")
+    (said,) = volumes.run()
+    assert "MINIO_ROOT_PASSWORD taken from MINIO_ROOT_PASSWORD_FILE" in said
+    assert volumes.files()["minio/root-password"] == volumes.files()["bucket/root-password"] == "of my own"
+    assert volumes.run() == ["all there"]
+
+
+def test_the_address_of_an_external_postgres_names_the_driver_that_the_images_have(volumes, tmp_path):
+    (tmp_path / "given" / "BACKEND_STORE_URI").write_text("postgres://me:pw@db.test/factory\n")
+    volumes.run()
+    assert volumes.files()["mlflow/backend-store-uri"] == "postgresql+psycopg2://me:pw@db.test/factory"
+    assert volumes.files()["database/backend-store-uri"] == "postgresql+psycopg2://me:pw@db.test/factory"
+
+
+def test_the_credentials_of_an_external_store_come_and_go_with_their_file(volumes, tmp_path):
+    own = volumes.run() and volumes.files()
+    given = tmp_path / "given" / "S3_CREDENTIALS"
+    given.write_text("[default]\naws_access_key_id = x\n")
+    volumes.run()
+    assert (
+        volumes.files()["mlflow/aws-credentials"]
+        == volumes.files()["bucket/aws-credentials"]
+        == given.read_text().strip()
+    )
+    given.unlink()
+    volumes.run()
+    assert volumes.files() == own
+
+
+@pytest.mark.parametrize("setting", ["POSTGRES_PASSWORD", "SIGNING_KEY", "BACKEND_STORE_URI"])
+def test_a_secret_given_as_a_value_stops_the_job_before_anything_is_written(volumes, setting):
+    with pytest.raises(SetupError, match=f"{setting}_FILE=./secrets/{setting.lower()}"):
+        list(secret_files.run({setting: "set"}))
+    assert volumes.files() == {}
+
+
+@pytest.mark.parametrize("file", [*PAIRS, *PAIRS.values(), "mlflow/pgpass", "mlflow/aws-credentials"])
+def test_a_single_file_that_is_deleted_or_empty_is_restored(volumes, file):
+    volumes.run()
+    before = volumes.files()
+    (volumes.folder / file).unlink()
+    volumes.run()
+    assert volumes.files() == before
+    (volumes.folder / file).unlink()
+    (volumes.folder / file).touch()
+    volumes.run()
+    assert volumes.files() == before
+
+
+def test_a_draft_that_a_killed_run_left_behind_is_no_obstacle(volumes):
+    (volumes.folder / "minio" / ".root-password.draft").write_text("half a sec")
+    volumes.run()
+    assert_consistent(volumes.files())

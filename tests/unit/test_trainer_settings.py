@@ -1,0 +1,55 @@
+"""The trainer's settings: defaults, and what is said of a value that cannot be used."""
+
+from pathlib import Path
+
+import pytest
+from trainer.errors import SettingsError
+from trainer.settings import Settings
+
+
+def test_nothing_has_to_be_set():
+    settings = Settings.from_env({})
+    assert settings == Settings()
+    assert settings.tracking_uri == "sqlite:///embedded/mlflow.db"
+    assert settings.model_name == "iris_logistic_regression"
+    assert settings.min_test_accuracy == 0.9
+    assert settings.data_dir == Path("data")
+    assert settings.public_url is None
+
+
+def test_every_variable_is_taken():
+    environ = {
+        "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+        "MLFLOW_PUBLIC_URL": "http://localhost:5000/",
+        "MODEL_NAME": "flowers",
+        "MIN_TEST_ACCURACY": "0.5",
+        "DATA_DIR": "/data",
+    }
+    assert Settings.from_env(environ) == Settings(
+        tracking_uri="http://mlflow:5000",
+        public_url="http://localhost:5000",
+        model_name="flowers",
+        min_test_accuracy=0.5,
+        data_dir=Path("/data"),
+    )
+
+
+@pytest.mark.parametrize("value", ["0", "1", " 0.9 "])
+def test_the_floor_may_be_any_fraction(value):
+    assert Settings.from_env({"MIN_TEST_ACCURACY": value}).min_test_accuracy == float(value)
+
+
+@pytest.mark.parametrize("value", ["1.1", "-0.1", "90%", "high", "nan", "inf"])
+def test_a_floor_that_is_no_fraction_is_named_with_what_is_expected(value):
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({"MIN_TEST_ACCURACY": value})
+    assert str(refused.value) == f"MIN_TEST_ACCURACY is {value!r}; expected a number from 0 to 1"
+
+
+@pytest.mark.parametrize(
+    "name", ["MLFLOW_TRACKING_URI", "MLFLOW_PUBLIC_URL", "MODEL_NAME", "MIN_TEST_ACCURACY", "DATA_DIR"]
+)
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_variable_is_named_with_the_default_to_leave_it_to(name, value):
+    with pytest.raises(SettingsError, match=f"^{name} is empty; leave it out to use '"):
+        Settings.from_env({name: value})
