@@ -1,0 +1,73 @@
+"""Headless Chromium opens the MLflow UI as a person does."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.conftest import BROWSERS
+
+RESULTS = Path(__file__).parent.parent / "results"
+OFFLINE = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def page():
+    RESULTS.mkdir(exist_ok=True)
+    executable = next(path for name in BROWSERS if (path := shutil.which(name)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=OFFLINE)
+        page = browser.new_page(viewport={"width": 1400, "height": 950})
+        page.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
+        yield page
+        browser.close()
+
+
+def _shot(page: Page, name: str) -> None:
+    page.screenshot(path=RESULTS / f"{name}.png")
+
+
+def test_the_experiment_and_its_run_are_seen(stack, page):
+    version = stack.versions()["1"]
+    run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
+    page.goto(f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs")
+    expect(page.get_by_text("MLflow Workshop - Iris Classification").first).to_be_visible()
+    expect(page.get_by_text(run["run_name"]).first).to_be_visible()
+    _shot(page, "experiment")
+
+
+def test_the_run_shows_its_metrics(stack, page):
+    version = stack.versions()["1"]
+    run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
+    page.goto(f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}")
+    expect(page.get_by_text("test_accuracy").first).to_be_visible()
+    expect(page.get_by_text("0.966666", exact=False).first).to_be_visible()
+    _shot(page, "run")
+
+
+def test_the_confusion_matrix_is_seen_as_a_picture(stack, page):
+    version = stack.versions()["1"]
+    run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
+    page.goto(
+        f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}/artifacts/confusion_matrix.png"
+    )
+    expect(page.get_by_text("confusion_matrix.png").first).to_be_visible()
+    page.wait_for_function("[...document.images].some(image => image.naturalWidth > 300)")
+    _shot(page, "confusion_matrix")
+
+
+def test_the_registered_model_shows_its_alias(stack, page):
+    page.goto(f"{stack.mlflow_url}/#/models/iris_logistic_regression")
+    expect(page.get_by_text("Production").first).to_be_visible()
+    _shot(page, "registered_model")
+    page.goto(f"{stack.mlflow_url}/#/models/iris_logistic_regression/versions/1")
+    expect(page.get_by_text("Promoted: nothing was in Production", exact=False).first).to_be_visible()
+    _shot(page, "model_version")

@@ -1,0 +1,85 @@
+"""A Postgres and an S3 from elsewhere take the place of the stack's own, which are then not started."""
+
+import pytest
+
+from tests.compose import CLASSES, Stack, docker
+
+PASSWORD = "external-password"
+
+
+@pytest.fixture(scope="module")
+def stores(stack):
+    """A second Postgres and a second MinIO, in no network of the project; published to containers of this host."""
+    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    names = (f"{stack.name}-external-postgres", f"{stack.name}-external-s3")
+    docker("run", "--detach", "--name", names[0], "--publish", f"{gateway}::5432",
+            "--env", f"POSTGRES_PASSWORD={PASSWORD}", stack.containers()["postgres"]["Config"]["Image"])  # fmt: skip
+    docker("run", "--detach", "--name", names[1], "--publish", f"{gateway}::9000", "--env", "MINIO_ROOT_USER=external",
+            "--env", f"MINIO_ROOT_PASSWORD={PASSWORD}", f"{stack.name}/minio")  # fmt: skip
+    ports = [docker("port", names[0], "5432").rsplit(":", 1)[1], docker("port", names[1], "9000").rsplit(":", 1)[1]]
+    yield names, ports
+    docker("rm", "--force", "--volumes", *names)
+
+
+@pytest.fixture(scope="module")
+def external(stores, stack, tmp_path_factory):
+    _, (postgres, s3) = stores
+    other = Stack(
+        tmp_path_factory.mktemp("external"),
+        f"{stack.name}-external",
+        COMPOSE_FILE="compose.yaml:compose.external-postgres.yaml:compose.external-s3.yaml",
+        BACKEND_STORE_URI_FILE="./secrets/uri",
+        S3_ENDPOINT_URL=f"http://host.docker.internal:{s3}",
+        S3_BUCKET="my-models",
+        S3_CREDENTIALS_FILE="./secrets/aws",
+    )
+    (other.folder / "secrets").mkdir()
+    (other.folder / "secrets" / "uri").write_text(
+        f"postgresql://postgres:{PASSWORD}@host.docker.internal:{postgres}/factory\n"
+    )
+    (other.folder / "secrets" / "aws").write_text(
+        f"[default]\naws_access_key_id = external\naws_secret_access_key = {PASSWORD}\n"
+    )
+    try:
+        other.up()
+        yield other
+    finally:
+        other.remove()
+
+
+def test_the_whole_way_works_on_external_stores(external):
+    assert external.predict() == CLASSES
+    external.compose("run", "--rm", "trainer")
+    assert sorted(external.versions()) == ["1", "2"]
+
+
+def test_the_stacks_own_stores_are_not_started(external):
+    assert not {"postgres", "minio"} & set(external.containers())
+
+
+def test_runs_and_files_are_in_the_external_stores(external, stores):
+    names, _ = stores
+    runs = docker("exec", names[0], "psql", "-U", "postgres", "-Atc", "SELECT count(*) FROM runs", "factory")
+    assert int(runs) >= 1
+    assert "1" in docker("exec", names[1], "ls", "/data/my-models").split()
+
+
+def test_the_credentials_are_not_shown(external):
+    shown = external.compose("config").stdout + external.logs()
+    for container in external.containers().values():
+        shown += str(container)
+    assert PASSWORD not in shown
+
+
+def test_a_wrong_address_is_told_in_one_line(external):
+    uri = external.folder / "secrets" / "uri"
+    right = uri.read_text()
+    uri.write_text("mysql://somewhere/else\n")
+    try:
+        external.compose("run", "--rm", "--no-deps", "secrets")
+        result = external.compose("run", "--rm", "--no-deps", "database", check=False)
+    finally:
+        uri.write_text(right)
+        external.compose("run", "--rm", "--no-deps", "secrets")
+    assert result.returncode == 1
+    assert "BACKEND_STORE_URI_FILE must hold postgresql://USER:PASSWORD@HOST:5432/DATABASE" in result.stderr

@@ -1,0 +1,191 @@
+"""Safe by default: what containers may not do, who sees a secret, and who reaches whom."""
+
+import json
+import re
+
+import pytest
+
+from tests.compose import LONG_RUNNING, docker
+
+SECRET_FILES = {
+    "postgres": {"superuser-password"},
+    "minio": {"root-password"},
+    "mlflow": {"aws-credentials", "backend-store-uri", "database-password", "pgpass", "s3-secret-key"},
+    "inference": {"signing-key.pub"},
+}
+CAPABILITIES_BACK = {"secrets": {"CHOWN", "DAC_OVERRIDE"}, "bootstrap": {"SETUID", "SETGID", "SETPCAP"}}
+
+
+def _secret_values(stack) -> dict[str, str]:
+    """Return every generated secret: VOLUME/FILE → value."""
+    skip = "postgres-data/*|postgres-socket/*|*.pub|*.id|*/backend-store-uri"
+    show = f'cd /volumes && for f in */*; do case $f in {skip}) ;; *) echo "== $f"; cat $f; echo;; esac; done'
+    out = stack.compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "secrets", "-c", show).stdout
+    found = re.findall(r"^== (\S+/\S+)\n(.*?)(?=^== |\Z)", out, re.M | re.S)
+    assert len(found) >= 9, out
+    values = {}
+    for name, content in found:
+        # what is secret in a formatted file is its last word; of a key, a line in the middle
+        lines = content.strip().splitlines()
+        secret = lines[1] if "PRIVATE KEY" in content else re.split(r"[\s:=]+", content.strip())[-1]
+        assert len(secret) >= 32, name
+        values[name] = secret
+    return values
+
+
+def test_every_container_is_confined(stack):
+    for name, container in stack.containers().items():
+        host = container["HostConfig"]
+        assert host["ReadonlyRootfs"], name
+        assert host["CapDrop"] == ["ALL"], name
+        added = {capability.removeprefix("CAP_") for capability in host["CapAdd"] or []}
+        assert added == CAPABILITIES_BACK.get(name, set()), name
+        assert "no-new-privileges:true" in host["SecurityOpt"], name
+        assert host["Init"], name
+        assert host["PidsLimit"] > 0, name
+        assert host["LogConfig"]["Config"]["max-size"], name
+
+
+def test_long_running_containers_have_limits_and_come_back(stack):
+    for name in LONG_RUNNING:
+        container = stack.containers()[name]
+        assert container["HostConfig"]["Memory"] > 0, name
+        assert container["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped", name
+        assert container["Config"]["StopTimeout"] >= 10, name
+
+
+@pytest.mark.parametrize("service", LONG_RUNNING)
+def test_a_stopped_service_ends_by_itself_within_its_grace_period(stack, service):
+    stack.compose("stop", service)
+    state = stack.containers()[service]["State"]
+    stack.up()
+    assert state["ExitCode"] != 137, "it was killed"
+    assert not state["OOMKilled"]
+
+
+def test_no_secret_is_seen_where_it_does_not_belong(stack):
+    values = _secret_values(stack)
+    images = docker("image", "ls", "--quiet", f"{stack.name}/*").split()
+    assert images
+    places = {
+        "docker inspect": json.dumps(stack.containers()),
+        "logs": stack.logs(),
+        "compose config": stack.compose("config").stdout,
+        "image layers": "".join(docker("history", "--no-trunc", image) for image in images),
+    }
+    for service in LONG_RUNNING:
+        read = (
+            "for p in /proc/[0-9]*; do tr '\\0' '\\n' < $p/environ; tr '\\0' ' ' < $p/cmdline; done 2>/dev/null; true"
+        )
+        places[f"processes of {service}"] = stack.compose("exec", "-T", service, "sh", "-c", read).stdout
+        assert "PATH=" in places[f"processes of {service}"]
+    for name, secret in values.items():
+        for place, text in places.items():
+            assert secret not in text, f"{name} is in {place}"
+
+
+@pytest.mark.parametrize("service", LONG_RUNNING)
+def test_a_container_has_its_own_secrets_only_and_nobody_else_there_may_read_them(stack, service):
+    listing = stack.compose("exec", "-T", service, "sh", "-c", "cd /run/secrets && stat -c '%n %a' *").stdout
+    files = dict(line.split() for line in listing.splitlines())
+    assert set(files) == SECRET_FILES[service]
+    assert set(files.values()) == {"400"}
+
+
+def test_a_secret_given_as_a_value_stops_the_set_up_with_the_way_to_do_it(stack):
+    password = "this-must-not-be-shown"
+    stack.write_env(MINIO_ROOT_PASSWORD=password)
+    try:
+        result = stack.compose("run", "--rm", "secrets", check=False)
+        inspected = json.dumps(stack.compose("config").stdout)
+    finally:
+        del stack.settings["MINIO_ROOT_PASSWORD"]
+        stack.write_env()
+    assert result.returncode == 1
+    assert "MINIO_ROOT_PASSWORD_FILE=./secrets/minio_root_password" in result.stderr
+    assert password not in result.stdout + result.stderr + inspected
+
+
+def test_a_secret_given_as_a_file_is_the_one_in_force(stack):
+    (stack.folder / "secrets").mkdir(exist_ok=True)
+    (stack.folder / "secrets" / "password").write_text("a-password-of-my-own\n")
+    stack.down()
+    stack.write_env(MLFLOW_DATABASE_PASSWORD_FILE="./secrets/password")
+    stack.up()
+    query = "import psycopg2; psycopg2.connect(host='postgres', user='mlflow', password='a-password-of-my-own'); print('in')"
+    try:
+        assert stack.compose("exec", "-T", "mlflow", "python", "-c", query).stdout.strip() == "in"
+    finally:
+        del stack.settings["MLFLOW_DATABASE_PASSWORD_FILE"]
+        stack.write_env()
+        stack.up()
+
+
+# --- networks ------------------------------------------------------------------------------------------------------
+
+PROBE = """
+import socket, sys
+def reach(host, port):
+    try:
+        socket.create_connection((host, port), timeout=4).close()
+        return "reached"
+    except OSError as error:
+        return type(error).__name__
+print(*[reach(*target.rsplit(":", 1)) for target in sys.argv[1:]])
+"""
+
+
+def _addresses(stack) -> dict[str, list[str]]:
+    found = stack.containers()
+    return {
+        name: [n["IPAddress"] for n in found[name]["NetworkSettings"]["Networks"].values()] for name in LONG_RUNNING
+    }
+
+
+@pytest.fixture(scope="module")
+def outside(stack):
+    """An address outside of the stack that an ordinary container reaches: a listener in another network."""
+    name = f"{stack.name}-outside"
+    docker("run", "--detach", "--name", name, "--entrypoint", "python", _ordinary(stack), "-m", "http.server", "8000")
+    yield docker("inspect", name, "--format", "{{.NetworkSettings.IPAddress}}")
+    docker("rm", "--force", "--volumes", name)
+
+
+def _ordinary(stack) -> str:
+    """An image with Python in it, to run without any of the stack's confinement."""
+    return f"{stack.name}/setup"
+
+
+def _probe(stack, service: str, *targets: str) -> list[str]:
+    if service == "trainer":
+        result = stack.compose("run", "--rm", "--no-deps", "--entrypoint", "python", "trainer", "-c", PROBE, *targets)
+    else:
+        result = stack.compose("exec", "-T", service, "python", "-c", PROBE, *targets)
+    return result.stdout.splitlines()[-1].split()
+
+
+@pytest.mark.parametrize("service", ["trainer", "inference"])
+def test_clients_reach_mlflow_and_neither_the_stores_nor_the_outside(stack, outside, service):
+    address = _addresses(stack)
+    forbidden = ["postgres:5432", "minio:9000", f"{outside}:8000"]
+    forbidden += [f"{ip}:5432" for ip in address["postgres"]] + [f"{ip}:9000" for ip in address["minio"]]
+    answers = _probe(stack, service, "mlflow:5000", *forbidden)
+    assert answers[0] == "reached"
+    assert "reached" not in answers[1:], dict(zip(forbidden, answers[1:], strict=True))
+
+
+def test_mlflow_reaches_its_two_stores_and_not_the_outside(stack, outside):
+    assert _probe(stack, "mlflow", "postgres:5432", "minio:9000") == ["reached", "reached"]
+    assert _probe(stack, "mlflow", f"{outside}:8000") != ["reached"]
+
+
+def test_the_same_probe_from_an_ordinary_container_reaches_what_it_should(stack, outside):
+    """The positive control: the probe sees what can be seen, so that it means something when it sees nothing."""
+
+    def from_network(network: str, *targets: str) -> list[str]:
+        options = ["--rm", "--network", network, "--entrypoint", "python"]
+        return docker("run", *options, _ordinary(stack), "-c", PROBE, *targets).split()
+
+    assert from_network("bridge", f"{outside}:8000") == ["reached"]
+    assert from_network(f"{stack.name}_database", "postgres:5432") == ["reached"]
+    assert from_network(f"{stack.name}_storage", "minio:9000") == ["reached"]

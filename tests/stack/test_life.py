@@ -1,0 +1,101 @@
+"""Up again, down, restarted, updated, and with volumes lost: the stack copes."""
+
+import re
+
+import pytest
+
+from tests.compose import CLASSES, LONG_RUNNING, docker, eventually
+
+
+def _starts(stack):
+    containers = stack.containers()
+    return {name: (containers[name]["Id"], containers[name]["State"]["StartedAt"]) for name in LONG_RUNNING}
+
+
+def _secrets(stack) -> list[str]:
+    """Return a digest of each secret, in order."""
+    digests = "cd /volumes && sha256sum */*password* */signing-key.pem */*-key"
+    lines = stack.compose(
+        "run", "--rm", "--no-deps", "--entrypoint", "sh", "secrets", "-c", digests
+    ).stdout.splitlines()
+    return [line for line in lines if re.fullmatch(r"[0-9a-f]{64}  \S+", line)]
+
+
+def test_a_second_up_changes_nothing(stack):
+    before, versions = _starts(stack), stack.versions()
+    stack.up()
+    assert _starts(stack) == before
+    assert stack.versions() == versions
+    assert "nothing to do" in stack.logs("bootstrap")
+
+
+def test_down_and_up_keeps_runs_models_and_secrets_and_trains_nothing(stack):
+    versions, secrets = stack.versions(), _secrets(stack)
+    assert len(secrets) >= 9
+    stack.down()
+    stack.up()
+    assert stack.versions() == versions
+    assert _secrets(stack) == secrets
+    assert stack.predict() == CLASSES
+
+
+@pytest.mark.parametrize("service", LONG_RUNNING)
+def test_any_service_can_be_restarted(stack, service):
+    stack.compose("restart", service)
+    eventually("predictions work", lambda: stack.predict() == CLASSES)
+    eventually("MLflow answers", lambda: stack.alias())
+    eventually(f"{service} is healthy", lambda: stack.containers()[service]["State"]["Health"]["Status"] == "healthy")
+    result = stack.notebook(
+        "import mlflow; mlflow.set_experiment('x'); mlflow.start_run(); mlflow.log_text('a', 'a.txt')"
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_after_an_update_a_plain_up_runs_the_new_code(stack):
+    source = stack.folder / "services" / "inference" / "app.py"
+    before = _starts(stack)
+    source.write_text(source.read_text().replace("MLflow Stack inference", "MLflow Stack inference, updated"))
+    stack.up()
+    after = _starts(stack)
+    assert {name for name in LONG_RUNNING if after[name] != before[name]} == {"inference"}
+    assert (
+        stack.compose(
+            "exec", "-T", "inference", "grep", "-c", "inference, updated", "/app/inference/app.py"
+        ).stdout.strip()
+        == "1"
+    )
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        [f"{name}-secrets" for name in ("postgres", "database", "minio", "bucket", "mlflow", "trainer", "inference")],
+        ["trainer-secrets"],
+        ["mlflow-secrets", "postgres-socket", "mlflow-scratch"],
+        ["postgres-data"],
+        ["minio-data", "model-cache"],
+        ["postgres-data", "bucket-secrets", "minio-secrets"],
+    ],
+    ids=lambda lost: "+".join(lost),
+)
+def test_the_set_up_copes_with_lost_volumes(stack, lost):
+    stack.down()
+    for volume in lost:
+        docker("volume", "rm", f"{stack.name}_{volume}")
+    stack.up()
+    assert stack.predict() == CLASSES
+    assert stack.alias() in stack.versions()
+    result = stack.notebook(
+        "import mlflow; mlflow.set_experiment('x'); mlflow.start_run(); mlflow.log_text('a', 'a.txt')"
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_down_with_volumes_starts_afresh_also_after_run_without_rm(stack):
+    stack.compose("run", "trainer", "explore")
+    secrets = _secrets(stack)
+    stack.down("--volumes")
+    stack.up()
+    assert sorted(stack.versions()) == ["1"]
+    assert not set(_secrets(stack)) & set(secrets)
+    assert stack.predict() == CLASSES

@@ -1,0 +1,96 @@
+"""`docker compose run trainer`: always trains, and promotes by its stated rule."""
+
+import os
+
+import pytest
+import requests
+
+from tests.compose import CLASSES, eventually
+
+
+@pytest.fixture(scope="module")
+def trained(stack):
+    """A second training on the same data, run as a person runs it, without --rm."""
+    return stack.compose("run", "trainer")
+
+
+def test_the_same_model_again_is_a_new_version_that_does_not_displace_its_equal(stack, trained):
+    assert "not promoted: equal test accuracy 0.9667 against 0.9667 of version 1 in Production" in " ".join(
+        trained.stdout.replace("│", " ").split()
+    )
+    versions = stack.versions()
+    assert sorted(versions) == ["1", "2"]
+    assert (versions["1"]["tags"]["stage"], versions["2"]["tags"]["stage"]) == ("Production", "Staging")
+    assert stack.alias() == "1"
+
+
+def test_the_summary_links_to_the_run_and_the_version(stack, trained):
+    version = stack.versions()["2"]
+    assert f"{stack.mlflow_url}/#/models/iris_logistic_regression/versions/2" in trained.stdout
+    run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
+    assert f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}" in trained.stdout
+
+
+def test_the_log_of_a_training_has_no_warnings(trained):
+    words = (trained.stdout + trained.stderr).lower()
+    assert "warning" not in words
+    assert "traceback" not in words
+
+
+def test_a_moved_alias_is_taken_up_without_a_restart_and_rolled_back_likewise(stack, trained):
+    started = stack.containers()["inference"]["State"]["StartedAt"]
+    for version in ("2", "1"):
+        stack.set_alias(version)
+        eventually(f"version {version} is served", lambda v=version: stack.served_version() == v)
+        assert stack.predict() == CLASSES
+    assert stack.containers()["inference"]["State"]["StartedAt"] == started
+
+
+def test_explore_reports_and_writes_as_the_owner_of_the_data_folder(stack):
+    data = stack.folder / "data"
+    (data / "iris_dataset.csv").unlink()
+    owner = 54321 if os.geteuid() == 0 else os.geteuid()
+    for path in (data, *data.rglob("*")):
+        os.chown(path, owner, -1)
+    report = stack.compose("run", "--rm", "trainer", "explore").stdout
+    assert "Shape (150, 6)" in report
+    written = [data / "iris_dataset.csv", *(data / "exploration").iterdir()]
+    assert len(written) == 5
+    assert {path.stat().st_uid for path in written} == {owner}
+    again = stack.compose("run", "--rm", "trainer", "explore").stdout
+    assert "there already, byte for byte" in again
+
+
+def test_a_notebook_on_the_host_logs_and_reads_back_without_credentials(stack):
+    code = """
+import tempfile, os, mlflow, numpy as np
+from sklearn.linear_model import LinearRegression
+mlflow.set_experiment("notebook")
+with mlflow.start_run() as run:
+    mlflow.log_metric("m", 0.5)
+    mlflow.log_text("hello", "greeting.txt")
+    big = os.path.join(tempfile.mkdtemp(), "big.bin")
+    open(big, "wb").write(os.urandom(3_000_000))
+    mlflow.log_artifact(big)
+    model = mlflow.sklearn.log_model(LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0]), name="line",
+        input_example=np.array([[0.5]]), pip_requirements=["scikit-learn"])
+client = mlflow.MlflowClient()
+assert client.get_run(run.info.run_id).data.metrics["m"] == 0.5
+assert mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/greeting.txt") == "hello"
+back = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/big.bin")
+assert open(back, "rb").read() == open(big, "rb").read()
+print("predicts", round(mlflow.pyfunc.load_model(model.model_uri).predict(np.array([[2.0]]))[0], 6))
+"""
+    # Where the server let it, a client would send a file of this size to the store directly.
+    result = stack.notebook(code, MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE="1000000")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().endswith("predicts 5.0")
+
+
+def test_the_mlflow_server_refuses_a_name_that_is_not_its_own(stack):
+    answer = requests.get(
+        f"{stack.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1",
+        headers={"Host": "evil.example"},
+        timeout=10,
+    )
+    assert answer.status_code == 403

@@ -1,0 +1,180 @@
+"""Bad weather: parts that die, vanish or fill up. Nothing is lost, and everything recovers with no hand."""
+
+import subprocess
+import threading
+
+import pytest
+import requests
+
+from tests.compose import CLASSES, LONG_RUNNING, eventually
+
+
+def _statuses(stack) -> set[str]:
+    runs = requests.post(
+        f"{stack.mlflow_url}/api/2.0/mlflow/runs/search",
+        json={"experiment_ids": [_experiment(stack)], "max_results": 1000},
+        timeout=10,
+    ).json()["runs"]
+    return {run["info"]["status"] for run in runs}
+
+
+def _experiment(stack) -> str:
+    name = "MLflow Workshop - Iris Classification"
+    return stack.api("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"]
+
+
+@pytest.mark.parametrize("service", ["postgres", "minio", "mlflow", "inference"])
+def test_a_killed_service_comes_back_and_everything_works_again(stack, service):
+    stack.up()
+    # From inside, as a crash is: the engine restarts what dies by itself, not what somebody stops.
+    stack.compose("exec", "-T", service, "sh", "-c", "kill -9 -1", check=False)
+    eventually("predictions work", lambda: stack.predict() == CLASSES)
+    eventually("MLflow answers", lambda: stack.alias(), seconds=90)
+    eventually(
+        "it is healthy", lambda: stack.containers()[service]["State"].get("Health", {}).get("Status") == "healthy"
+    )
+    assert stack.compose("run", "--rm", "trainer").returncode == 0
+
+
+def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_stale(stack):
+    served = stack.served_version()
+    stack.compose("stop", "mlflow", "minio")
+    try:
+        stack.compose("up", "--detach", "--no-deps", "--force-recreate", "inference")
+        eventually("predictions work", lambda: stack.predict() == CLASSES)
+        model = requests.get(f"{stack.url}/ready", timeout=10).json()["model"]
+        assert (model["version"], model["stale"]) == (served, True)
+        assert "does not answer" in model["problem"]
+    finally:
+        stack.up()
+    eventually(
+        "it is not stale any more", lambda: not requests.get(f"{stack.url}/ready", timeout=10).json()["model"]["stale"]
+    )
+
+
+@pytest.mark.parametrize("damage", ["truncate -s 100 model.skops", "rm MLmodel", "sh -c 'echo x > MLmodel'"])
+def test_a_damaged_cache_is_fetched_again(stack, damage):
+    folder = "/cache/iris_logistic_regression"
+    inside = f"cd $(ls -d {folder}/{stack.alias()}-*) && {damage}"
+    stack.compose("exec", "-T", "inference", "sh", "-c", inside)
+    stack.compose("restart", "inference")
+    eventually("predictions work", lambda: stack.predict() == CLASSES)
+    assert requests.get(f"{stack.url}/ready", timeout=10).json()["model"]["stale"] is False
+
+
+def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_first_promotion(stack):
+    alias = {"name": "iris_logistic_regression", "alias": "Production"}
+    version = stack.alias()
+    assert requests.delete(f"{stack.mlflow_url}/api/2.0/mlflow/registered-models/alias", json=alias, timeout=10).ok
+    try:
+        stack.compose("up", "--detach", "--no-deps", "--force-recreate", "inference")
+        eventually("it is alive", lambda: requests.get(f"{stack.url}/health", timeout=10).ok)
+        ready = requests.get(f"{stack.url}/ready", timeout=10)
+        assert ready.status_code == 503
+        assert "no version of 'iris_logistic_regression' has the alias 'Production' yet" in ready.json()["reasons"][0]
+        refused = requests.post(f"{stack.url}/invocations", json={"instances": [[1, 2, 3, 4]]}, timeout=10)
+        assert refused.status_code == 503
+        assert refused.headers["Retry-After"]
+        # The MLflow UI writes every alias in lower case; who tries it there is told.
+        misspelt = alias | {"alias": "production", "version": version}
+        requests.post(f"{stack.mlflow_url}/api/2.0/mlflow/registered-models/alias", json=misspelt, timeout=10)
+        eventually(
+            "the misspelt alias is named",
+            lambda: (
+                "it has 'production', and case counts"
+                in requests.get(f"{stack.url}/ready", timeout=10).json()["reasons"][0]
+            ),
+        )
+    finally:
+        stack.set_alias(version)
+    eventually(
+        "predictions work", lambda: requests.get(f"{stack.url}/ready", timeout=10).ok and stack.predict() == CLASSES
+    )
+
+
+def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_run(stack):
+    versions, alias = set(stack.versions()), stack.alias()
+    stack.compose("stop", "minio")
+    try:
+        # not `compose run`, which would start minio again
+        result = stack.compose("run", "--rm", "--no-deps", "trainer", check=False)
+    finally:
+        stack.up()
+    assert result.returncode == 1
+    words = [line for line in result.stderr.splitlines() if line.startswith("trainer:")]
+    assert len(words) == 1
+    assert "Traceback" not in result.stderr
+    assert set(stack.versions()) == versions
+    assert stack.alias() == alias
+    assert "RUNNING" not in _statuses(stack)
+
+
+def test_mlflow_out_of_reach_is_told_in_one_line(stack):
+    stack.compose("stop", "mlflow")
+    try:
+        result = stack.compose("run", "--rm", "--no-deps", "trainer", check=False)
+    finally:
+        stack.up()
+    assert result.returncode == 1
+    words = [line for line in result.stderr.splitlines() if line.startswith("trainer:")]
+    assert len(words) == 1
+    assert "MLflow at http://mlflow:5000 does not answer" in words[0]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_trainer_that_is_stopped_or_killed_leaves_nothing_half_done(stack, how):
+    alias, name = stack.alias(), f"{stack.name}-interrupted"
+    before = set(stack.versions())
+    run = threading.Thread(
+        target=stack.compose, args=("run", "--rm", "--name", name, "trainer"), kwargs={"check": False}
+    )
+    run.start()
+    try:
+        eventually("a run is open", lambda: "RUNNING" in _statuses(stack) or not run.is_alive())
+        subprocess.run(["docker", how, name], capture_output=True)
+    finally:
+        run.join(timeout=120)
+    left_open = "RUNNING" in _statuses(stack)
+    assert how == "kill" or not left_open
+    assert stack.alias() == alias
+    result = stack.compose("run", "--rm", "trainer")
+    assert "RUNNING" not in _statuses(stack)
+    for version in set(stack.versions()) - before:
+        model_id = stack.versions()[version]["source"].removeprefix("models:/")
+        assert stack.api(f"logged-models/{model_id}/artifacts/directories")["files"]
+    assert ("left behind" in result.stdout) == left_open
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "service"),
+    [
+        ("MODEL_ALIAS", "", "inference"),
+        ("MODEL_TRUST", "sgined", "inference"),
+        ("INFERENCE_WORKERS", "many", "inference"),
+        ("INFERENCE_THREADS", "0", "inference"),
+        ("MODEL_POLL_SECONDS", "-1", "inference"),
+        ("MIN_TEST_ACCURACY", "97", "trainer"),
+        ("MODEL_NAME", "", "trainer"),
+    ],
+)
+def test_a_bad_setting_stops_that_container_at_boot_in_one_line(stack, setting, value, service):
+    before = dict(stack.settings)
+    stack.write_env(**{setting: value})
+    try:
+        result = stack.compose("run", "--rm", "--no-deps", service, check=False)
+    finally:
+        stack.settings = before
+        stack.write_env()
+    assert result.returncode == 1
+    words = [line for line in result.stderr.splitlines() if line.startswith(f"{service}:")]
+    assert len(words) == 1, result.stderr
+    assert setting in words[0]
+    assert (repr(value) in words[0]) if value else ("empty" in words[0])
+    assert "Traceback" not in result.stderr
+
+
+def test_all_is_well_at_the_end(stack):
+    stack.up()
+    states = {n: c["State"]["Health"]["Status"] for n, c in stack.containers().items() if n in LONG_RUNNING}
+    assert set(states.values()) == {"healthy"}
