@@ -104,13 +104,20 @@ def _body() -> object:
     if not request.is_json:
         raise UnsupportedMediaType
     try:
-        return json.loads(request.get_data(cache=False))
+        content = request.get_data(cache=False)
+    except OSError as error:  # gunicorn's, for chunks that are none
+        raise InvalidInput(f"the body could not be read to its end: {error}") from error
+    # A body that was cut off may by chance be JSON all the same.
+    if request.content_length is not None and len(content) < request.content_length:
+        raise InvalidInput(
+            f"the body ends after {len(content)} of the {request.content_length} bytes it is said to have"
+        )
+    try:
+        return json.loads(content)
     except RecursionError:
         raise InvalidInput("the body is nested too deep") from None
     except ValueError as error:
         raise InvalidInput(f"the body is not JSON: {error}") from error
-    except OSError as error:  # gunicorn's, for chunks that are none and a body that ends early
-        raise InvalidInput(f"the body could not be read to its end: {error}") from error
 
 
 def _discard_body() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import skops.io
 import yaml
 
-from inference.errors import ModelRefused
+from inference.errors import InvalidInput, ModelRefused
 from inference.registry import ModelVersion
 from inference.trust import Trust, check_signature
 
@@ -37,7 +37,15 @@ class Model:
         return predictions
 
     def predict_names(self, rows: np.ndarray) -> tuple[list[str], list[dict[str, float]]]:
-        """Return, per row, the name of the likeliest class and every class's probability."""
+        """Return, per row, the name of the likeliest class and every class's probability.
+
+        Raises InvalidInput where the model has no probabilities: it is the wrong question to this model.
+        """
+        if not hasattr(self.estimator, "predict_proba"):
+            kind = type(self.estimator).__name__
+            raise InvalidInput(
+                f"the model, a {kind}, has no class probabilities; POST /invocations has its predictions"
+            )
         probabilities = self.estimator.predict_proba(self._frame(rows))
         names = [self._name(label) for label in self.estimator.classes_]
         best = probabilities.argmax(axis=1)
@@ -60,21 +68,24 @@ def load(folder: Path, version: ModelVersion, trust: Trust, public_key: Path) ->
         raise ModelRefused(f"it has no readable MLmodel file: {error}") from error
     if not isinstance(description, dict):
         raise ModelRefused("its MLmodel file is empty or no YAML mapping")
-    flavors = description.get("flavors", {})
+    flavors = description.get("flavors")
+    if not isinstance(flavors, dict) or not isinstance(flavors.get("sklearn", {}), dict):
+        raise ModelRefused(f"its flavors are {flavors!r}; expected a mapping of mappings")
     if "sklearn" not in flavors:
         raise ModelRefused(f"its flavors are {', '.join(flavors) or 'none'}; this service serves sklearn")
     columns = _columns(description)
+    estimator = _estimator(folder, flavors["sklearn"], trust)
     return Model(
-        estimator=_estimator(folder, flavors["sklearn"], trust),
+        estimator=estimator,
         columns=columns,
-        class_names=(description.get("metadata") or {}).get("class_names"),
+        class_names=_class_names(description, estimator),
         example=_example(folder, description, columns),
     )
 
 
 def _estimator(folder: Path, flavor: dict[str, Any], trust: Trust) -> Any:
     """Load the estimator; unless trust is PICKLE, without running code or building types that skops does not know."""
-    path, form = folder / str(flavor.get("pickled_model")), flavor.get("serialization_format")
+    path, form = _inside(folder, flavor.get("pickled_model")), flavor.get("serialization_format")
     if trust is not Trust.PICKLE and form != "skops":
         raise ModelRefused(
             f"it is stored as {form}, which runs code when it is loaded; log it with serialization_format='skops'"
@@ -93,6 +104,28 @@ def _estimator(folder: Path, flavor: dict[str, Any], trust: Trust) -> Any:
         raise ModelRefused(f"its file {path.name} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
+def _inside(folder: Path, name: Any) -> Path:
+    """Return a file that a version names; it must be one of the version's own, which is what its signature covers."""
+    path = folder / str(name)
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ModelRefused(f"its file {name!r} is not one of its own")
+    return path
+
+
+def _class_names(description: dict[str, Any], estimator: Any) -> list[str] | None:
+    """Return the names of the classes 0, 1, …; raise ModelRefused where the estimator has classes that they do not name."""
+    metadata = description.get("metadata")
+    names = metadata.get("class_names") if isinstance(metadata, dict) else None
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ModelRefused(f"its class_names are {names!r}; expected a list of texts")
+    for label in getattr(estimator, "classes_", []):
+        if not isinstance(label, int | np.integer) or not 0 <= label < len(names):
+            raise ModelRefused(f"its class_names do not name its class {label!r}; expected one for each of 0, 1, …")
+    return names
+
+
 def _columns(description: dict[str, Any]) -> list[str]:
     try:
         columns = json.loads(description["signature"]["inputs"])
@@ -109,7 +142,7 @@ def _example(folder: Path, description: dict[str, Any], columns: list[str]) -> l
     """The first row of the version's input example, zeros where it has none."""
     try:
         info = description["saved_input_example_info"]
-        row: list[float] = json.loads((folder / info["artifact_path"]).read_text())["data"][0]
+        row: list[float] = json.loads(_inside(folder, info["artifact_path"]).read_text())["data"][0]
         return row
     except (KeyError, TypeError, IndexError, OSError, ValueError):
         return [0.0] * len(columns)

@@ -3,12 +3,11 @@
 import os
 import signal
 import sys
-from types import FrameType
 
 import click
 from rich.console import Console
 
-from trainer import signing, tracking_server
+from trainer import interruption, signing, tracking_server
 from trainer.errors import TrainerError
 from trainer.settings import Settings
 
@@ -101,15 +100,14 @@ def _train(settings: Settings) -> None:
     run(settings, Console())
 
 
-def _stop(signal_number: int, _frame: FrameType | None) -> None:
-    """End by an exception, as Ctrl-C does, so that an open run is closed and not left as RUNNING."""
-    raise SystemExit(128 + signal_number)
-
-
 def main() -> None:
-    signal.signal(signal.SIGTERM, _stop)
+    for number in interruption.SIGNALS:
+        signal.signal(number, interruption.interrupt)
     try:
         trainer(prog_name="trainer")
+    except interruption.Interrupted as stop:
+        click.echo(f"trainer: {stop}", err=True)
+        sys.exit(stop.exit_code)
     except Exception as error:
         if "--traceback" in sys.argv:
             raise

@@ -53,6 +53,16 @@ def describe(name: str, version: str, stage: str, reason: str) -> None:
         client.update_model_version(name, version, description=reason)
 
 
+def describe_interrupted(version: ModelVersion) -> str:
+    """Describe a version whose training was stopped before it could describe it; return how far it came, in words."""
+    current = _production(version.name)
+    if current is not None and current.version == version.version:
+        describe(version.name, version.version, PRODUCTION, "Promoted; its training was stopped before it said why.")
+        return "had been promoted to Production already; it stays there"
+    describe(version.name, version.version, "None", "Its training was stopped before the decision.")
+    return "was never decided on; it stays out of Production"
+
+
 def show_stages(name: str) -> None:
     """Make the stage tags say what the alias says: the version behind it is in Production, no other is."""
     with mlflow_errors():

@@ -1,22 +1,19 @@
 """What a training run leaves in MLflow: parameters, metrics, data set, picture and model."""
 
-import signal
 import sqlite3
-import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event, Thread
 
 import mlflow
 import mlflow.data
 import mlflow.sklearn
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run, RunStatus
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Schema
@@ -32,10 +29,6 @@ from trainer.training import Evaluation
 EXPERIMENT = "MLflow Workshop - Iris Classification"
 MODEL_ARTIFACT = "iris_classifier"
 INPUT_EXAMPLE_ROWS = 3
-# The tag by which a run shows that its trainer lives, in seconds since 1970.
-HEARTBEAT = "trainer_heartbeat"
-HEARTBEAT_SECONDS = 4.0
-GIVEN_UP_SECONDS = 15.0
 SERVED_WITH = ("mlflow-skinny", "scikit-learn", "skops", "pandas")
 
 
@@ -92,94 +85,6 @@ def _artifacts_beside(tracking_uri: str) -> str | None:
     return (Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts").resolve().as_uri()
 
 
-@contextmanager
-def training_run() -> Iterator[Run]:
-    """Open a run that ends as FINISHED, or as FAILED where its block raises; meanwhile it shows that it is alive."""
-    with mlflow_errors(), ExitStack() as stack:
-        with _signals_held():
-            run = stack.enter_context(mlflow.start_run(tags={HEARTBEAT: _now()}))
-        stack.enter_context(_heartbeat(run.info.run_id))
-        yield run
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C wait for the end of the block: a run that has just been opened must be known, to be closed."""
-    held: list[int] = []
-    before = {number: signal.signal(number, lambda n, _: held.append(n)) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    for received in held:
-        signal.raise_signal(received)
-
-
-@contextmanager
-def _heartbeat(run_id: str) -> Iterator[None]:
-    """Renew the run's heartbeat until the block ends, so that another trainer can tell it from an abandoned one."""
-    ended = Event()
-
-    def beat() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
-            try:
-                MlflowClient().set_tag(run_id, HEARTBEAT, _now())
-            except MlflowException:  # what the run itself does next meets the same trouble and tells it
-                continue
-
-    thread = Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _now() -> str:
-    return f"{time.time():.1f}"
-
-
-def close_abandoned_runs() -> Iterator[str]:
-    """Close the runs of trainers that were killed: runs still RUNNING whose heartbeat has stopped. Yield what was found.
-
-    A run whose last heartbeat is recent is watched until the next one comes or has to be given up.
-    """
-    with mlflow_errors():
-        client = MlflowClient()
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        running = f"attributes.status = 'RUNNING' AND tags.{HEARTBEAT} != ''"
-        for run in client.search_runs([experiment.experiment_id], running):
-            if _is_alive(client, run):
-                continue
-            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
-            yield f"run {run.info.run_name} was left behind by a trainer that was killed; it is closed as KILLED"
-            yield from _close_its_models(client, run)
-
-
-def _is_alive(client: MlflowClient, run: Run) -> bool:
-    last = run.data.tags[HEARTBEAT]
-    while time.time() - float(last) < GIVEN_UP_SECONDS:
-        time.sleep(1)
-        again = client.get_run(run.info.run_id)
-        if again.info.status != "RUNNING" or again.data.tags[HEARTBEAT] != last:
-            return True
-    return False
-
-
-def _close_its_models(client: MlflowClient, run: Run) -> Iterator[str]:
-    in_run = f"source_run_id = '{run.info.run_id}'"
-    for model in client.search_logged_models([run.info.experiment_id], filter_string=in_run):
-        if model.status == LoggedModelStatus.PENDING:
-            client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
-            yield f"its model {model.model_id} was not complete; it is marked as FAILED"
-    for found in client.search_model_versions(f"run_id = '{run.info.run_id}'"):
-        if not found.description:
-            client.update_model_version(found.name, found.version, "Its training was stopped before the decision.")
-            yield f"its version {found.version} of {found.name} was never decided on; it stays out of Production"
-
-
 def log_parameters(estimator: ClassifierMixin, table: Table, rows: Split) -> None:
     """Log what decides the result: the estimator's parameters, the split, the data and the library."""
     mlflow.log_params(
@@ -220,28 +125,23 @@ def log_model(estimator: ClassifierMixin, table: Table, run: Run, registered_nam
     """
     logged = mlflow.initialize_logged_model(name=MODEL_ARTIFACT, source_run_id=run.info.run_id)
     client = MlflowClient()
-    try:
-        with TemporaryDirectory() as parent:
-            folder = Path(parent, "model")
-            mlflow.sklearn.save_model(
-                estimator,
-                str(folder),
-                mlflow_model=Model(
-                    artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id
-                ),
-                serialization_format="skops",
-                signature=_signature(table),
-                input_example=table.features.head(INPUT_EXAMPLE_ROWS),
-                # What MLflow would infer by loading the model once more in a process of its own.
-                pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
-                metadata={"class_names": table.class_names},
-            )
-            sign(folder, registered_name, logged.model_id, key)
-            client.log_model_artifacts(logged.model_id, str(folder))
-    except BaseException:
-        with suppress(MlflowException):  # where MLflow is gone, the error that brought us here says so
-            client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
-        raise
+    with TemporaryDirectory() as parent:
+        folder = Path(parent, "model")
+        mlflow.sklearn.save_model(
+            estimator,
+            str(folder),
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id
+            ),
+            serialization_format="skops",
+            signature=_signature(table),
+            input_example=table.features.head(INPUT_EXAMPLE_ROWS),
+            # What MLflow would infer by loading the model once more in a process of its own.
+            pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
+            metadata={"class_names": table.class_names},
+        )
+        sign(folder, registered_name, logged.model_id, key)
+        client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return LoggedModel(run.info.run_id, run.info.experiment_id, logged.model_id)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table as Grid
 
-from trainer import iris, registry, signing, tracking, training
+from trainer import iris, registry, runs, signing, tracking, training
+from trainer.interruption import Held
 from trainer.promotion import Contender, Decision, should_promote
 from trainer.settings import Settings
 from trainer.table import read, split
@@ -27,24 +28,25 @@ def train(settings: Settings, console: Console) -> None:
 
     step(f"log the run to {settings.tracking_uri}")
     tracking.connect(settings.tracking_uri)
-    for finding in tracking.close_abandoned_runs():
+    for finding in runs.close_abandoned_runs():
         console.print(f"      {finding}", markup=False, highlight=False, soft_wrap=True)
     # Until the decision is carried out the run is RUNNING: whoever kills it in between leaves a trace to tidy up.
-    with tracking.training_run() as run:
-        tracking.log_parameters(estimator, table, rows)
-        tracking.log_dataset(table)
-        tracking.log_evaluation(evaluation, table.class_names)
-        model = tracking.log_model(estimator, table, run, settings.model_name, settings.signing_key)
+    with Held() as signals, runs.training_run() as run:
+        with signals.let_through():
+            tracking.log_parameters(estimator, table, rows)
+            tracking.log_dataset(table)
+            tracking.log_evaluation(evaluation, table.class_names)
+            model = tracking.log_model(estimator, table, run, settings.model_name, settings.signing_key)
 
-        step(f"register it as a version of {settings.model_name}")
-        key_id = signing.key_id(settings.signing_key)
-        tags = {"data_sha256": table.sha256, SIGNED_BY: key_id}
-        version = registry.register(model, settings.model_name, tags).version
+            step(f"register it as a version of {settings.model_name}")
+            key_id = signing.key_id(settings.signing_key)
+            tags = {"data_sha256": table.sha256, SIGNED_BY: key_id}
+            version = registry.register(model, settings.model_name, tags).version
 
-        step("decide on promotion")
-        candidate = Contender(version, evaluation.metrics["test_accuracy"], table.sha256)
-        incumbent = registry.incumbent(settings.model_name, key_id)
-        decision = should_promote(candidate, incumbent, settings.min_test_accuracy)
+            step("decide on promotion")
+            candidate = Contender(version, evaluation.metrics["test_accuracy"], table.sha256)
+            incumbent = registry.incumbent(settings.model_name, key_id)
+            decision = should_promote(candidate, incumbent, settings.min_test_accuracy)
         _carry_out(decision, settings.model_name, version)
 
     console.print(_summary(settings.model_name, evaluation, version, decision))

@@ -179,10 +179,10 @@ class Place:
             | settings
         )
 
-    def run(self, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 180, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            command, env=self.environ(**settings), cwd=self.work, capture_output=True, text=True, timeout=180
+            command, env=self.environ(**settings), cwd=self.work, capture_output=True, text=True, timeout=timeout
         )
 
     def trainer(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -235,3 +235,21 @@ class Place:
         result = self.run(sys.executable, "-c", code, PYTHONPATH="")
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout)
+
+
+@contextlib.contextmanager
+def running_server(folder: Path) -> Iterator[tuple[Place, Service]]:
+    """Yield a place whose registry is a real `mlflow server`, which ends with the block, and that server."""
+    port = free_port()
+    place = Place(folder / "place", f"http://127.0.0.1:{port}")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{place.database}", "--workers", "1", "--serve-artifacts"]
+    command += ["--artifacts-destination", str(place.folder / "artifacts")]
+    environ = place.environ(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    environ.pop("MLFLOW_TRACKING_URI")
+    server = Service(command, environ, place.work, place.folder / "server.log", port)
+    try:
+        server.answers("/health")
+        yield place, server
+    finally:
+        server.kill_what_is_left()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.integration.places import CLASSES, MODEL, Place, Service, free_port, in_one_line
+from tests.integration.places import CLASSES, MODEL, in_one_line, running_server
 
 # Runs `python -m trainer bootstrap` and tells afterwards whether it has imported MLflow.
 BOOTSTRAP = """
@@ -20,33 +20,23 @@ finally:
 
 
 @pytest.fixture(scope="module")
-def port():
-    return free_port()
+def place_and_server(tmp_path_factory):
+    with running_server(tmp_path_factory.mktemp("server")) as place_and_server:
+        yield place_and_server
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, port):
-    """A place whose registry is a tracking server."""
-    return Place(tmp_path_factory.mktemp("server") / "place", f"http://127.0.0.1:{port}")
+def place(place_and_server):
+    return place_and_server[0]
 
 
 @pytest.fixture(scope="module")
-def server(place, port):
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{place.database}", "--workers", "1", "--serve-artifacts"]
-    command += ["--artifacts-destination", str(place.folder / "artifacts")]
-    environ = place.environ(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
-    environ.pop("MLFLOW_TRACKING_URI")
-    server = Service(command, environ, place.work, place.folder / "server.log", port)
-    try:
-        server.answers("/health")
-        yield server
-    finally:
-        server.kill_what_is_left()
+def server(place_and_server):
+    return place_and_server[1]
 
 
 @pytest.fixture(scope="module")
-def first_bootstrap(place, server):
+def first_bootstrap(place):
     return place.trainer("bootstrap")
 
 

@@ -35,15 +35,46 @@ def test_a_server_that_does_not_answer_is_named(place, command):
     assert_fails(place.trainer(command, MLFLOW_TRACKING_URI=url), url, "does not answer", "MLFLOW_TRACKING_URI")
 
 
-def test_bad_data_is_named_and_leaves_nothing_in_mlflow(place, tmp_path):
+def changed(number: int, column: int, value: str) -> str:
+    """Return the iris CSV with another value in one line (as an editor counts) and column."""
     lines = (ROOT / "data" / "iris_dataset.csv").read_text().splitlines()
-    lines[99] = lines[99].replace(",", ",wide", 1)
-    (tmp_path / "iris_dataset.csv").write_text("\n".join(lines))
-    assert_fails(
-        place.trainer("train", DATA_DIR=str(tmp_path)),
-        f"{tmp_path}/iris_dataset.csv line 100, column 'sepal width (cm)' is 'wide",
-    )
-    assert not place.database.exists()
+    cells = lines[number - 1].split(",")
+    cells[column] = value
+    lines[number - 1] = ",".join(cells)
+    return "\n".join(lines)
+
+
+def only(count: int) -> str:
+    """Return the first lines of the iris CSV, whose rows are sorted by class, fifty each."""
+    return "\n".join((ROOT / "data" / "iris_dataset.csv").read_text().splitlines()[:count])
+
+
+BAD_DATA = {
+    "missing file": (None, ["iris_dataset.csv does not exist", "`explore` writes it"]),
+    "empty file": ("", ["iris_dataset.csv is no CSV table", "No columns to parse"]),
+    "header only": (only(1), ["iris_dataset.csv has no rows"]),
+    "no target column": (only(100).replace("target,", "class,", 1), ["has no column 'target'", "'class'"]),
+    "text in a feature": (changed(100, 1, "wide"), ["line 100, column 'sepal width (cm)' is 'wide'"]),
+    "infinite value": (changed(7, 2, "inf"), ["line 7, column 'petal length (cm)' is inf", "a finite number"]),
+    "1e400": (changed(7, 2, "1e400"), ["line 7, column 'petal length (cm)' is inf"]),
+    "missing feature": (changed(7, 2, ""), ["line 7, column 'petal length (cm)' is empty"]),
+    "NaN in the target": (changed(151, 4, "nan"), ["line 151, column 'target' is empty", "a class number"]),
+    "one class only": (only(51), ["rows of one class only", "('target' is 0)"]),
+    "a class with one row": (only(102), ["a single row of class 2"]),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), BAD_DATA.values(), ids=BAD_DATA)
+def test_bad_data_is_named_and_leaves_mlflow_as_it_was(second, tmp_path, content, said):
+    place = second.place.copy(tmp_path / "place")
+    before, runs = place.registry(), statuses(place)
+    data = tmp_path / "data"
+    data.mkdir()
+    if content is not None:
+        (data / "iris_dataset.csv").write_text(content)
+    assert_fails(place.trainer("train", DATA_DIR=str(data)), f"trainer: {data}/iris_dataset.csv", *said)
+    assert place.registry() == before
+    assert statuses(place) == runs
 
 
 def test_a_folder_of_the_database_that_cannot_be_made_is_named(place, tmp_path):

@@ -12,12 +12,13 @@ import pytest
 import skops.io
 import yaml
 from inference import model
-from inference.errors import ModelRefused
+from inference.errors import InvalidInput, ModelRefused
 from inference.registry import ModelVersion
 from inference.trust import Trust
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import LinearSVC
 
 ROWS = np.array([[1.0, 2.0], [1.5, 2.5], [8.0, 1.0], [9.0, 2.0]])
 COLUMNS = ["length", "width"]
@@ -123,6 +124,47 @@ def test_a_version_without_class_names_answers_with_its_labels(files):
 def test_a_version_without_an_example_is_tried_with_zeros(files, change):
     files.describe(change)
     assert load(files.folder).example == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("class_names", "said"),
+    [
+        ("short, long", "its class_names are 'short, long'; expected a list of texts"),
+        ({"0": "short"}, "expected a list of texts"),
+        ([0, 1], "expected a list of texts"),
+        (["short"], "its class_names do not name its class"),
+        ([], "its class_names do not name its class"),
+    ],
+)
+def test_class_names_that_do_not_name_the_classes_are_refused(files, class_names, said):
+    files.describe(lambda description: description.update(metadata={"class_names": class_names}))
+    assert said in refusal(files)
+
+
+def test_class_names_for_labels_that_are_no_numbers_are_refused(files, monkeypatch):
+    monkeypatch.setattr("tests.unit.test_model.LABELS", np.array(["a", "a", "b", "b"]))
+    files.dump(LogisticRegression())
+    assert "do not name its class" in refusal(files)
+
+
+def test_a_model_without_probabilities_answers_predict_names_as_the_clients_mistake(files):
+    files.dump(LinearSVC())
+    loaded = load(files.folder)
+    assert loaded.predict(ROWS) == LABELS.tolist()
+    with pytest.raises(InvalidInput, match="a LinearSVC, has no class probabilities"):
+        loaded.predict_names(ROWS)
+
+
+@pytest.mark.parametrize("name", ["../model.skops", "/etc/hostname", "folder/../../model.skops"])
+def test_a_file_that_is_not_the_versions_own_is_refused(files, name):
+    files.describe(lambda description: description["flavors"]["sklearn"].update(pickled_model=name))
+    assert f"its file '{name}' is not one of its own" in refusal(files)
+
+
+@pytest.mark.parametrize("flavors", [None, [], "sklearn", {"sklearn": None}, {"sklearn": "model.skops"}])
+def test_flavors_that_are_no_mapping_are_refused(files, flavors):
+    files.describe(lambda description: description.update(flavors=flavors))
+    assert "its flavors are" in refusal(files)
 
 
 @pytest.mark.parametrize("kind", ["double", "float", "long", "integer"])

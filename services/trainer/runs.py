@@ -1,0 +1,98 @@
+"""The life of a training run: opened, shown to be alive, closed in order, or found abandoned and tidied up."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus, Run, RunStatus
+from mlflow.exceptions import MlflowException
+
+from trainer import registry
+from trainer.tracking import EXPERIMENT, mlflow_errors
+
+# The tag by which a run shows that its trainer lives, in seconds since 1970.
+HEARTBEAT = "trainer_heartbeat"
+HEARTBEAT_SECONDS = 4.0
+GIVEN_UP_SECONDS = 15.0
+
+
+@contextmanager
+def training_run() -> Iterator[Run]:
+    """Open a run that ends as FINISHED, or as FAILED where its block raises; meanwhile it shows that it is alive.
+
+    Opening and closing must not be interrupted (trainer.interruption): what the server has opened must be known here.
+    """
+    with mlflow_errors(), mlflow.start_run(tags={HEARTBEAT: _now()}) as run, _heartbeat(run.info.run_id):
+        try:
+            yield run
+        except BaseException:
+            with suppress(MlflowException):  # where MLflow is gone, the error that brought us here says so
+                list(_close_what_is_open(MlflowClient(), run))
+            raise
+
+
+@contextmanager
+def _heartbeat(run_id: str) -> Iterator[None]:
+    """Renew the run's heartbeat until the block ends, so that another trainer can tell it from an abandoned one."""
+    ended = Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            try:
+                MlflowClient().set_tag(run_id, HEARTBEAT, _now())
+            except MlflowException:  # what the run itself does next meets the same trouble and tells it
+                continue
+
+    thread = Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _now() -> str:
+    return f"{time.time():.1f}"
+
+
+def close_abandoned_runs() -> Iterator[str]:
+    """Close the runs of trainers that were killed: runs still RUNNING whose heartbeat has stopped. Yield what was found.
+
+    A run whose last heartbeat is recent is watched until the next one comes or has to be given up.
+    """
+    with mlflow_errors():
+        client = MlflowClient()
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        running = f"attributes.status = 'RUNNING' AND tags.{HEARTBEAT} != ''"
+        for run in client.search_runs([experiment.experiment_id], running):
+            if _is_alive(client, run):
+                continue
+            yield f"run {run.info.run_name} was left behind by a trainer that was killed; it is closed as KILLED"
+            yield from _close_what_is_open(client, run)
+            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+
+
+def _is_alive(client: MlflowClient, run: Run) -> bool:
+    last = run.data.tags[HEARTBEAT]
+    while time.time() - float(last) < GIVEN_UP_SECONDS:
+        time.sleep(1)
+        again = client.get_run(run.info.run_id)
+        if again.info.status != "RUNNING" or again.data.tags[HEARTBEAT] != last:
+            return True
+    return False
+
+
+def _close_what_is_open(client: MlflowClient, run: Run) -> Iterator[str]:
+    """Say on a run's models and versions how far they came, where that is not said yet. Yield it too."""
+    in_run = f"source_run_id = '{run.info.run_id}'"
+    for model in client.search_logged_models([run.info.experiment_id], filter_string=in_run):
+        if model.status == LoggedModelStatus.PENDING:
+            client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
+            yield f"its model {model.model_id} was not complete; it is marked as FAILED"
+    for version in client.search_model_versions(f"run_id = '{run.info.run_id}'"):
+        if not version.description:
+            yield f"its version {version.version} of {version.name} {registry.describe_interrupted(version)}"

@@ -1,0 +1,111 @@
+"""A trainer that is interrupted after any of its steps leaves nothing half done; what kill -9 leaves, the next one tidies.
+
+With a real `mlflow server`: a step is one answer of its API (tests/integration/interrupting.py).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from tests.integration.places import Place, running_server
+
+INTERRUPTING = str(Path(__file__).with_name("interrupting.py"))
+EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130, "SIGKILL": -9}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    with running_server(tmp_path_factory.mktemp("interrupted")) as (place, _):
+        yield place
+
+
+# Ctrl-C goes the way of SIGTERM, so a sample of the steps does.
+@pytest.fixture(scope="module", params=[("SIGTERM", 1), ("SIGINT", 5)], ids=lambda param: param[0])
+def stopped(place, request):
+    return trainings(place, *request.param)
+
+
+@pytest.fixture(scope="module")
+def killed(place):
+    """Trainings that were killed, and then one that was not."""
+    return trainings(place, "SIGKILL"), place.trainer("train", MODEL_NAME="after_the_killed")
+
+
+def trainings(place: Place, signal: str, stride: int = 1) -> list[dict]:
+    result = place.run(sys.executable, INTERRUPTING, signal, str(stride), timeout=600)
+    assert result.returncode == 0, result.stderr
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    *interrupted, whole = found
+    assert interrupted[-1]["step"] > 20, "a training talks to MLflow more often than this"
+    assert {training["code"] for training in interrupted} == {EXIT_CODES[signal]}, interrupted
+    assert "Traceback" not in "".join(training["said"] for training in found)
+    assert whole["code"] == 0
+    return interrupted
+
+
+def versions(place: Place, name: str) -> list:
+    return list(place.client.search_model_versions(f"name = '{name}'"))
+
+
+def production(place: Place, name: str) -> str | None:
+    try:
+        return str(place.client.get_model_version_by_alias(name, "Production").version)
+    except MlflowException:
+        return None
+
+
+def open_runs(place: Place) -> list[str]:
+    ids = [experiment.experiment_id for experiment in place.client.search_experiments()]
+    return [run.info.run_id for run in place.client.search_runs(ids, "attributes.status = 'RUNNING'")]
+
+
+def statuses_of_models(place: Place) -> set[str]:
+    ids = [experiment.experiment_id for experiment in place.client.search_experiments()]
+    return {str(model.status) for model in place.client.search_logged_models(ids, max_results=1000)}
+
+
+def assert_nothing_half_done(place: Place, name: str) -> bool:
+    """Check the versions of a name; tell whether one was promoted."""
+    found, current = versions(place, name), production(place, name)
+    for version in found:
+        model_id = version.source.removeprefix("models:/")
+        files = {entry.path for entry in place.client.list_logged_model_artifacts(model_id)}
+        assert {"MLmodel", "model.skops", "identity.json", "model.sig"} <= files
+        assert str(place.client.get_logged_model(model_id).status) == "READY"
+        assert version.description, f"nothing says what became of {name}"
+        assert version.tags["stage"] == ("Production" if current == str(version.version) else "None")
+    return current is not None
+
+
+def test_a_stopped_trainer_leaves_no_run_open_and_no_version_undecided(place, stopped):
+    assert open_runs(place) == []
+    promoted = [assert_nothing_half_done(place, training["name"]) for training in stopped]
+    # Once promoted, always promoted: from some step on the decision has been carried out, whole.
+    assert promoted == sorted(promoted)
+    assert promoted[0] is False
+    assert promoted[-1] is True
+
+
+def test_a_stopped_trainer_says_so_in_its_last_line(stopped):
+    for training in stopped:
+        assert training["said"].splitlines()[-1].startswith("trainer: stopped by SIG"), training
+
+
+def test_what_a_killed_trainer_leaves_the_next_one_tidies_and_tells(place, killed):
+    trainings, after = killed
+    assert after.returncode == 0, after.stderr
+    told = "".join([training["said"] for training in trainings] + [after.stdout])
+    assert told.count("was left behind by a trainer that was killed") > 20
+    assert "was not complete; it is marked as FAILED" in told
+    assert "was never decided on; it stays out of Production" in told
+    assert "had been promoted to Production already; it stays there" in told
+    assert open_runs(place) == []
+    for training in trainings:
+        assert_nothing_half_done(place, training["name"])
+
+
+def test_no_model_stays_unfinished(place, stopped, killed):
+    assert statuses_of_models(place) == {"READY", "FAILED"}
