@@ -47,7 +47,9 @@ def mlflow_errors() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        raise TrackingError(f"MLflow refuses: {error.message}") from error
+        # Where the server fails, and not the request, the client knows only that it gave up.
+        hint = "; its log says why (`docker compose logs mlflow`)" if "error responses" in error.message else ""
+        raise TrackingError(f"MLflow refuses: {error.message}{hint}") from error
     except RequestException as error:  # artifacts are sent without MLflow's own wrapping
         raise TrackingError(f"MLflow does not take or give the files: {error}") from error
 

@@ -93,5 +93,6 @@ def _get(tracking_uri: str, path: str, query: dict[str, object]) -> tuple[int, d
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise TrackingError(
-            f"MLflow at {tracking_uri} does not answer ({reason}); is it running? MLFLOW_TRACKING_URI says where to look"
+            f"MLflow at {tracking_uri} does not answer ({reason}); is it running (`docker compose up -d --wait`)? "
+            "MLFLOW_TRACKING_URI says where to look"
         ) from error

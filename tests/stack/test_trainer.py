@@ -5,7 +5,7 @@ import os
 import pytest
 import requests
 
-from tests.compose import CLASSES, eventually
+from tests.compose import CLASSES, Stack, eventually
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +94,19 @@ def test_the_mlflow_server_refuses_a_name_that_is_not_its_own(stack):
         timeout=10,
     )
     assert answer.status_code == 403
+
+
+def test_without_the_stack_explore_works_and_a_training_says_how_to_start_it(stack, tmp_path):
+    alone = Stack(tmp_path, f"{stack.name}-alone")
+    try:
+        explored = alone.compose("run", "--rm", "trainer", "explore")
+        assert "Shape (150, 6)" in explored.stdout
+        assert (alone.folder / "data" / "exploration").is_dir()
+        assert alone.containers() == {}
+        result = alone.compose("run", "--rm", "trainer", check=False)
+        assert result.returncode == 1
+        (line,) = (line for line in result.stderr.splitlines() if line.startswith("trainer:"))
+        assert "`docker compose up -d --wait`" in line
+        assert alone.containers() == {}
+    finally:
+        alone.remove()

@@ -1,12 +1,11 @@
 """Bad weather: parts that die, vanish or fill up. Nothing is lost, and everything recovers with no hand."""
 
-import subprocess
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from tests.compose import CLASSES, LONG_RUNNING, eventually
+from tests.compose import CLASSES, LONG_RUNNING, docker, eventually
 
 
 def _statuses(stack) -> set[str]:
@@ -96,8 +95,7 @@ def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_ru
     versions, alias = set(stack.versions()), stack.alias()
     stack.compose("stop", "minio")
     try:
-        # not `compose run`, which would start minio again
-        result = stack.compose("run", "--rm", "--no-deps", "trainer", check=False)
+        result = stack.compose("run", "--rm", "trainer", check=False)
     finally:
         stack.up()
     assert result.returncode == 1
@@ -112,31 +110,29 @@ def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_ru
 def test_mlflow_out_of_reach_is_told_in_one_line(stack):
     stack.compose("stop", "mlflow")
     try:
-        result = stack.compose("run", "--rm", "--no-deps", "trainer", check=False)
+        result = stack.compose("run", "--rm", "trainer", check=False)
     finally:
         stack.up()
     assert result.returncode == 1
     words = [line for line in result.stderr.splitlines() if line.startswith("trainer:")]
     assert len(words) == 1
     assert "MLflow at http://mlflow:5000 does not answer" in words[0]
+    assert "`docker compose up -d --wait`" in words[0]
     assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_trainer_that_is_stopped_or_killed_leaves_nothing_half_done(stack, how):
-    alias, name = stack.alias(), f"{stack.name}-interrupted"
-    before = set(stack.versions())
-    run = threading.Thread(
-        target=stack.compose, args=("run", "--rm", "--name", name, "trainer"), kwargs={"check": False}
-    )
-    run.start()
-    try:
-        eventually("a run is open", lambda: "RUNNING" in _statuses(stack) or not run.is_alive())
-        subprocess.run(["docker", how, name], capture_output=True)
-    finally:
-        run.join(timeout=120)
+    alias, before, name = stack.alias(), set(stack.versions()), f"{stack.name}-interrupted"
+    assert "RUNNING" not in _statuses(stack)
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(stack.compose, "run", "--rm", "--name", name, "trainer", check=False)
+        eventually("a run is open", lambda: training.done() or "RUNNING" in _statuses(stack))
+        docker(how, name)
+        interrupted = training.result()
+    assert interrupted.returncode == (143 if how == "stop" else 137), interrupted.stdout + interrupted.stderr
     left_open = "RUNNING" in _statuses(stack)
-    assert how == "kill" or not left_open
+    assert left_open == (how == "kill"), interrupted.stdout + interrupted.stderr
     assert stack.alias() == alias
     result = stack.compose("run", "--rm", "trainer")
     assert "RUNNING" not in _statuses(stack)

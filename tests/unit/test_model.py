@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from inference import model
 from inference.errors import InvalidInput, ModelRefused
 from inference.registry import ModelVersion
 from inference.trust import Trust
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -101,6 +103,22 @@ def test_a_loaded_model_predicts_as_the_one_that_was_stored(files):
     expected = LogisticRegression().fit(ROWS, LABELS).predict_proba(ROWS)
     for row, found in zip(expected, probabilities, strict=True):
         assert found == pytest.approx({"short": row[0], "long": row[1]})
+
+
+def test_an_estimator_that_goes_by_the_order_of_its_columns_gets_arrays(files):
+    loaded = load(files.folder)
+    assert loaded.takes_arrays
+    frame = pd.DataFrame(ROWS, columns=COLUMNS)
+    assert loaded.predict(ROWS) == replace(loaded, takes_arrays=False).predict(ROWS)
+    assert loaded.predict(ROWS) == loaded.estimator.predict(frame).tolist()
+
+
+def test_an_estimator_that_looks_its_columns_up_by_name_gets_them_named(files):
+    by_name = ColumnTransformer([("width", StandardScaler(), ["width"])], remainder="passthrough")
+    files.dump(make_pipeline(by_name, LogisticRegression()))
+    loaded = load(files.folder, Trust.PICKLE)
+    assert not loaded.takes_arrays
+    assert loaded.predict(ROWS) == LABELS.tolist()
 
 
 def test_a_pipeline_is_served_like_a_single_estimator(files):

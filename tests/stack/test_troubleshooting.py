@@ -1,0 +1,142 @@
+"""Things that really go wrong, made to happen: the README shows the very message that a person then sees.
+
+Not made to happen: port 5000 on macOS, SELinux and rootless Docker, which take other machines than this one.
+The message for a misspelt alias is seen in test_weather.py, lost volumes in test_life.py.
+"""
+
+import os
+import socket
+
+import pytest
+import requests
+
+from tests.compose import CLASSES, ROOT, Stack, docker, eventually, free_ports
+
+
+def readme() -> str:
+    """Return the README's part on trouble as plain words."""
+    text = (ROOT / "README.md").read_text().split("## When something goes wrong")[1]
+    return " ".join(text.replace("`", "").split())
+
+
+def fails(stack, *arguments: str) -> str:
+    """Run docker compose, which must fail; return what it says."""
+    result = stack.compose(*arguments, check=False)
+    assert result.returncode != 0
+    return " ".join((result.stdout + result.stderr).split())
+
+
+def assert_shown(seen: str, message: str) -> None:
+    """Check that a message is what was seen, and what the README shows."""
+    assert message in seen
+    assert message in readme()
+
+
+@pytest.fixture
+def settings(stack):
+    """Return a function that changes settings in .env; afterwards the old ones are in force."""
+    before = dict(stack.settings)
+    yield stack.write_env
+    stack.settings = before
+    stack.write_env()
+    stack.up()
+
+
+def test_a_port_that_another_program_has_is_named(stack, settings):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings(MLFLOW_PORT=str(port))
+        seen = fails(stack, "up", "--detach", "--wait")
+    assert_shown(seen.replace(str(port), "5000"), "127.0.0.1:5000: bind: address already in use")
+
+
+def test_a_port_that_another_container_has_is_named(stack, settings):
+    port = stack.settings["INFERENCE_PORT"]
+    settings(MLFLOW_PORT=port)
+    seen = fails(stack, "up", "--detach", "--wait", "--no-deps", "mlflow")
+    assert_shown(seen.replace(port, "5000"), "Bind for 127.0.0.1:5000 failed: port is already allocated")
+
+
+def test_a_data_file_that_the_folders_owner_may_not_read_is_named(stack):
+    """What SELinux does, by other means."""
+    data = stack.folder / "data"
+    owner = data.stat().st_uid
+    os.chown(data, 12345, 12345)
+    (data / "iris_dataset.csv").chmod(0o600)
+    try:
+        seen = fails(stack, "run", "--rm", "trainer")
+    finally:
+        (data / "iris_dataset.csv").chmod(0o644)
+        os.chown(data, owner, owner)
+    assert_shown(seen, "/data/iris_dataset.csv cannot be read: Permission denied")
+
+
+def test_a_base_image_that_no_registry_gives_is_named(stack, settings):
+    (port,) = free_ports(1)
+    settings(PYTHON_IMAGE=f"127.0.0.1:{port}/python:3.13-slim-trixie")
+    seen = fails(stack, "build", "inference")
+    message = "failed to resolve source metadata for"
+    assert f"{message} 127.0.0.1:{port}/python:3.13-slim-trixie" in seen
+    assert f"{message} docker.io/library/python:3.13-slim-trixie" in readme()
+
+
+def test_an_engine_that_is_too_old_is_told(stack, monkeypatch):
+    monkeypatch.setenv("DOCKER_API_VERSION", "1.43")
+    seen = fails(stack, "up", "--detach", "--force-recreate", "--no-deps", "mlflow")
+    monkeypatch.delenv("DOCKER_API_VERSION")
+    assert_shown(seen, '"specify health-check start interval" requires API version 1.44')
+    stack.up()
+
+
+def test_a_name_that_mlflow_does_not_know_is_refused_until_it_is_set(stack, settings):
+    def ask() -> requests.Response:
+        return requests.get(stack.mlflow_url + "/", headers={"Host": "factory.test"}, timeout=10)
+
+    refused = ask()
+    assert refused.status_code == 403
+    assert_shown(refused.text, "Invalid Host header - possible DNS rebinding attack detected")
+    settings(PUBLIC_HOST="factory.test")
+    stack.up()
+    assert ask().status_code == 200
+
+
+def test_a_setting_that_cannot_be_used_is_told_by_a_container_that_keeps_restarting(stack, settings):
+    settings(INFERENCE_WORKERS="many")
+    stack.compose("up", "--detach", "inference")
+    eventually("it restarts", lambda: stack.containers()["inference"]["RestartCount"] > 1)
+    seen = " ".join(stack.logs("inference").split())
+    assert_shown(seen, "inference: INFERENCE_WORKERS is 'many'; expected a whole number from 1 to 64")
+
+
+@pytest.fixture(scope="module")
+def small(stack, tmp_path_factory):
+    """A stack of its own, whose MinIO has a disk of 96 MB."""
+    small = Stack(tmp_path_factory.mktemp("small"), f"{stack.name}-small")
+    labels = {"com.docker.compose.project": small.name, "com.docker.compose.volume": "minio-data"}
+    marks = [word for label in labels.items() for word in ("--label", "=".join(label))]
+    options = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=96m,uid=10001,gid=10001"]
+    docker("volume", "create", *marks, *options, f"{small.name}_minio-data")
+    try:
+        small.up()
+        yield small
+    finally:
+        small.remove()
+
+
+def test_a_full_disk_stops_training_but_not_predictions(small):
+    """A tmpfs stands in for the disk. It is kept by the container that has it mounted."""
+    fill = "cat /dev/zero > /data/filler 2>/dev/null; df /data"
+    full = small.compose("exec", "-T", "minio", "bash", "-c", fill).stdout
+    assert "100%" in full
+    versions = small.versions()
+    result = small.compose("run", "--rm", "trainer", check=False)
+    assert result.returncode == 1
+    (line,) = (line for line in result.stderr.splitlines() if line.startswith("trainer:"))
+    assert_shown(line, "too many 500 error responses")
+    assert "`docker compose logs mlflow`" in line
+    assert small.versions() == versions
+    assert small.predict() == CLASSES
+    assert_shown(small.logs("mlflow"), "Storage backend has reached its minimum free drive threshold")
+    small.compose("exec", "-T", "minio", "rm", "/data/filler")
+    small.compose("run", "--rm", "trainer")
+    assert len(small.versions()) == len(versions) + 1
