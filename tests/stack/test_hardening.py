@@ -13,7 +13,7 @@ SECRET_FILES = {
     "mlflow": {"aws-credentials", "backend-store-uri", "database-password", "pgpass", "s3-secret-key"},
     "inference": {"signing-key.pub"},
 }
-CAPABILITIES_BACK = {"secrets": {"CHOWN", "DAC_OVERRIDE"}, "bootstrap": {"SETUID", "SETGID", "SETPCAP"}}
+CAPABILITIES_BACK = {"secrets": {"CHOWN", "DAC_OVERRIDE"}, "bootstrap": {"SETUID", "SETGID", "SETPCAP", "KILL"}}
 
 
 def _secret_values(stack) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Bad weather: parts that die, vanish or fill up. Nothing is lost, and everything recovers with no hand."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -125,6 +126,8 @@ def test_mlflow_out_of_reach_is_told_in_one_line(stack):
 def test_a_trainer_that_is_stopped_or_killed_leaves_nothing_half_done(stack, how):
     alias, before, name = stack.alias(), set(stack.versions()), f"{stack.name}-interrupted"
     assert "RUNNING" not in _statuses(stack)
+    # As on most machines: the folder, and so the trainer, belongs to another user than the container's init process.
+    os.chown(stack.folder / "data", 12345, 12345)
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(stack.compose, "run", "--rm", "--name", name, "trainer", check=False)
         eventually("a run is open", lambda: training.done() or "RUNNING" in _statuses(stack))
