@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train adopt serve ui test unit integration stack browser bench lint types lock clean
+.PHONY: help environment demo explore train adopt promote rollback history serve ui test unit integration stack browser bench lint types lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,13 +17,16 @@ demo: environment ## without Docker: explore, train, register, promote, serve, p
 explore: environment ## without Docker: the data
 train: environment ## without Docker: one more model version
 adopt: environment ## without Docker: sign a version that was logged by hand, VERSION=N
+promote: environment ## without Docker: put a version into Production, VERSION=N
+rollback: environment ## without Docker: back to the version that was in Production before
+history: environment ## without Docker: every move of Production, and why
 serve: environment ## without Docker: the prediction service, until Ctrl-C
 ui: environment ## without Docker: the MLflow UI, until Ctrl-C
-explore train serve ui:
+explore train rollback history serve ui:
 	@$(PY) scripts/embedded.py $@
 
-adopt:
-	@$(PY) scripts/embedded.py adopt $(VERSION)
+adopt promote:
+	@$(PY) scripts/embedded.py $@ $(VERSION)
 
 test: environment ## all tests that this machine can run
 	@$(PY) -m pytest

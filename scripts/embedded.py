@@ -2,7 +2,8 @@
 
 python scripts/embedded.py demo       all phases, from the data to predictions; stops what it started
 python scripts/embedded.py explore    phase 1
-python scripts/embedded.py train      phases 3 and 4
+python scripts/embedded.py train      phases 3 and 4; and the trainer's other commands: adopt VERSION, promote VERSION,
+                                      rollback, history
 python scripts/embedded.py serve      the inference service, until Ctrl-C
 python scripts/embedded.py ui         the MLflow UI, until Ctrl-C
 """
@@ -19,13 +20,14 @@ from urllib.request import urlopen
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 READY_SECONDS = 120
+# The trainer's commands; it reads their options itself.
+TRAINER = ("explore", "train", "adopt", "promote", "rollback", "history")
 
 
 def main(arguments: list[str]) -> int:
     own = {"demo": demo, "serve": serve, "ui": ui}
     command, *options = arguments or [""]
-    # What is not a command of this script is one of the trainer's, which reads its options itself.
-    if command not in (*own, "explore", "train", "adopt") or (command in own and options):
+    if command not in (*own, *TRAINER) or (command in own and options):
         print(__doc__, file=sys.stderr)
         return 2
     os.chdir(ROOT)

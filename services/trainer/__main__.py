@@ -1,4 +1,4 @@
-"""The trainer's command line: `python -m trainer [train|explore|adopt|bootstrap]`."""
+"""The trainer's command line: `python -m trainer [train|explore|adopt|promote|rollback|history|bootstrap]`."""
 
 import os
 import signal
@@ -65,6 +65,46 @@ def adopt(settings: Settings, version: str) -> None:
     from trainer.adoption import adopt as run
 
     run(settings, version, Console())
+
+
+REASON = click.option("--reason", default="no reason given", help="Why, for the history.")
+
+
+@trainer.command()
+@click.argument("version")
+@REASON
+@click.pass_obj
+def promote(settings: Settings, version: str, reason: str) -> None:
+    """Put a VERSION into Production by hand, after checking its files, its signature and that it predicts."""
+    _check_server(settings)
+    _prepare_mlflow()
+    from trainer.production import promote as run
+
+    run(settings, version, reason, Console())
+
+
+@trainer.command()
+@REASON
+@click.pass_obj
+def rollback(settings: Settings, reason: str) -> None:
+    """Go back to the version that was in Production before, of those that may still be served."""
+    _check_server(settings)
+    _prepare_mlflow()
+    from trainer.production import rollback as run
+
+    run(settings, reason, Console())
+
+
+@trainer.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines: one JSON list and nothing else.")
+@click.pass_obj
+def history(settings: Settings, as_json: bool) -> None:
+    """Show every move of Production: when, by which command or by others, from which version to which, and why."""
+    _check_server(settings)
+    _prepare_mlflow()
+    from trainer.production import show_history as run
+
+    run(settings, as_json, Console())
 
 
 @trainer.command()

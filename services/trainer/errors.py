@@ -4,7 +4,7 @@ TrainerError                exit code 1, one line
 ├── SettingsError           an environment variable is unusable
 ├── DataError               the training data is missing or unusable
 ├── TrackingError           MLflow cannot be reached or refuses
-└── AdoptionError           a version cannot be signed as it is
+└── VersionError            a version is not there, or not fit for what is asked
 """
 
 
@@ -24,5 +24,5 @@ class TrackingError(TrainerError):
     """MLflow cannot be reached, or refuses."""
 
 
-class AdoptionError(TrainerError):
-    """A version that was logged by hand is not what may be served."""
+class VersionError(TrainerError):
+    """A version is not there, or not what may be signed, or put into Production."""

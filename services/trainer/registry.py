@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from trainer.errors import VersionError
 from trainer.promotion import Contender
 from trainer.tracking import LoggedModel, mlflow_errors
 from trainer.tracking_server import ABSENT, PRODUCTION, SIGNED_BY, logged_model_id, what_is_lost
@@ -37,6 +38,24 @@ def incumbent(name: str, key_id: str) -> Contender | None:
         has_files = model_id is None or bool(client.list_logged_model_artifacts(model_id))
         lost = what_is_lost(has_files, version.tags.get(SIGNED_BY), key_id)
         return Contender(version.version, metrics.get("test_accuracy"), tags.get("data_sha256"), lost)
+
+
+def production(name: str) -> str | None:
+    """Return the number of the version in Production, None where none is."""
+    with mlflow_errors():
+        version = _production(name)
+    return None if version is None else str(version.version)
+
+
+def model_version(name: str, version: str) -> ModelVersion:
+    """Return a version; raise VersionError where there is none."""
+    with mlflow_errors():
+        try:
+            return MlflowClient().get_model_version(name, version)
+        except MlflowException as error:
+            if error.error_code in ABSENT:
+                raise VersionError(f"there is no version {version!r} of {name}: {error.message}") from error
+            raise
 
 
 def move_to_production(name: str, version: str) -> None:

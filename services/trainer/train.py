@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table as Grid
 
-from trainer import iris, registry, runs, signing, tracking, training
+from trainer import iris, moves, registry, runs, signing, tracking, training
 from trainer.interruption import Held
 from trainer.promotion import Contender, Decision, should_promote
 from trainer.settings import Settings
@@ -68,7 +68,7 @@ def _steps(console: Console, total: int) -> Callable[[str], None]:
 def _carry_out(decision: Decision, name: str, version: str) -> None:
     """Move the alias first, it is what counts; then show what happened on the versions."""
     if decision.promote:
-        registry.move_to_production(name, version)
+        moves.move(name, "train", version, decision.reason)
         stage, words = "Production", "Promoted"
     else:
         stage, words = ("Staging" if decision.meets_floor else "None"), "Not promoted"

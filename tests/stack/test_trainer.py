@@ -1,5 +1,6 @@
 """`docker compose run trainer`: always trains, and promotes by its stated rule."""
 
+import json
 import os
 
 import pytest
@@ -94,6 +95,18 @@ def test_the_mlflow_server_refuses_a_name_that_is_not_its_own(stack):
         timeout=10,
     )
     assert answer.status_code == 403
+
+
+def test_a_version_is_promoted_by_hand_and_rolled_back_and_the_history_tells_it(stack, trained):
+    eventually("version 1 is served", lambda: stack.served_version() == "1")
+    stack.compose("run", "--rm", "trainer", "promote", "2", "--reason", "to see it served")
+    eventually("version 2 is served", lambda: stack.served_version() == "2")
+    stack.compose("run", "--rm", "trainer", "rollback")
+    eventually("version 1 is served again", lambda: stack.served_version() == "1")
+    history = stack.compose("run", "--rm", "trainer", "history", "--json").stdout.strip().splitlines()[-1]
+    moves = [(move["by"], move["before"], move["version"]) for move in json.loads(history)]
+    assert moves[0] == ("train", None, "1")
+    assert moves[-2:] == [("promote", "1", "2"), ("rollback", "2", "1")]
 
 
 def test_without_the_stack_explore_works_and_a_training_says_how_to_start_it(stack, tmp_path):
