@@ -69,5 +69,7 @@ def test_the_registered_model_shows_its_alias(stack, page):
     expect(page.get_by_text("Production").first).to_be_visible()
     _shot(page, "registered_model")
     page.goto(f"{stack.mlflow_url}/#/models/iris_logistic_regression/versions/1")
-    expect(page.get_by_text("Promoted: nothing was in Production", exact=False).first).to_be_visible()
+    description = stack.versions()["1"]["description"]
+    assert description
+    expect(page.get_by_text(description, exact=False).first).to_be_visible()
     _shot(page, "model_version")
