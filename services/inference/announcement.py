@@ -3,6 +3,8 @@
 import fcntl
 import json
 import logging
+import shlex
+from typing import Any
 
 from inference.keeper import Served
 from inference.settings import Settings
@@ -30,6 +32,6 @@ def announce(settings: Settings, served: Served) -> None:
     )
 
 
-def _curl(url: str, example: list[float]) -> str:
-    body = json.dumps({"instances": [example]})
-    return f"curl {url}/invocations -H 'Content-Type: application/json' -d '{body}'"
+def _curl(url: str, example: list[Any]) -> str:
+    body = json.dumps({"instances": [example]}, ensure_ascii=False)
+    return f"curl {url}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"

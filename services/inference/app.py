@@ -18,7 +18,7 @@ ENDPOINTS = {
     "GET /health": "the process is alive",
     "GET /ready": "200 when predictions work, else 503 with reasons",
     "GET /version": "which model is served, since when, and by what",
-    "POST /invocations": '{"instances": [[numbers], …] or [{column: number}, …]} → {"predictions": […]}',
+    "POST /invocations": '{"instances": [[values], …] or [{column: value}, …]} → {"predictions": […]}',
     "POST /predict_names": "the same input → class names and the probability of each class",
 }
 
@@ -73,7 +73,7 @@ def _model(settings: Settings, keeper: ModelKeeper) -> dict | None:
         "version": served.version.version,
         "alias": settings.model_alias,
         "run_id": served.version.run_id,
-        "columns": served.model.columns,
+        "columns": [column.name for column in served.model.columns],
         "since": served.since.isoformat(timespec="seconds"),
         # Stale: what the alias points at now is not known, or cannot be served.
         "stale": problem is not None,

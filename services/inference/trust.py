@@ -1,6 +1,7 @@
 """How far a version's files are trusted, before anything is loaded from them.
 
-signed    files, registered model and model id carry the trainer's signature; only types that skops knows as harmless
+signed    files, registered model and model id carry the trainer's signature; only types that skops knows as harmless,
+          and scikit-learn's own
 skops     unsigned too, but only types that skops knows as harmless
 pickle    anything: loading it runs whatever code is in it
 """
@@ -18,6 +19,21 @@ from inference.registry import ModelVersion
 IDENTITY = "identity.json"
 SIGNATURE = "model.sig"
 VERIFY_SECONDS = 120
+# Harmless, although skops does not say so: what numbers an array has.
+HARMLESS_TYPES = ("numpy.dtype",)
+# What a signed model may contain beside what skops itself takes for harmless: parts of scikit-learn's own estimators, in
+# compiled code that believes its data, so they have to come from somebody who holds the key.
+TRUSTED_TYPES = (
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
+)
 
 
 class Trust(StrEnum):

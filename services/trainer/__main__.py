@@ -1,13 +1,18 @@
-"""The trainer's command line: `python -m trainer [train|explore|adopt|promote|rollback|history|bootstrap]`."""
+"""The trainer's command line: `python -m trainer COMMAND`, by default train."""
 
+import json
 import os
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
-from trainer import interruption, signing, tracking_server
+from trainer import datasets, interruption, plan, signing, tracking_server
 from trainer.errors import TrainerError
 from trainer.settings import Settings
 
@@ -19,52 +24,206 @@ MLFLOW_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    # A version's files are small and many: the bar would be the longest line of the log.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # The image has no git, and MLflow's many lines about that help nobody.
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
 
-@click.group(invoke_without_command=True)
+EXIT_CODES = """\b
+Exit codes: 0 done (promoted or not); 2 an option or a setting is wrong; 3 the data is missing or unusable; 4 MLflow
+cannot be reached or refuses; 5 a version is not there or not fit; 1 anything else; 130 and 143 stopped."""
+
+
+@click.group(invoke_without_command=True, epilog=EXIT_CODES)
 @click.option("--traceback", is_flag=True, help="Where it fails, show the whole Python traceback too.")
 @click.pass_context
 def trainer(context: click.Context, traceback: bool) -> None:
-    """Explore the iris data, train a model on it, and put it into the registry. Without a command: train."""
+    """Explore data, train models on it, and put them into the registry. Without a command: train."""
     context.obj = Settings.from_env(os.environ)
     if context.invoked_subcommand is None:
         context.invoke(train)
 
 
-@trainer.command()
-@click.pass_obj
-def train(settings: Settings) -> None:
+def _read_config(context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
+    """Take a file's keys as the options' defaults: click checks them like options, and options win over them."""
+    if path is not None:
+        options = {option.name for option in context.command.params if option.name not in (None, "config", "param")}
+        content = plan.read(Path(path), {str(name) for name in options})
+        context.meta["nested"] = {key: content.pop(key) for key in plan.NESTED if key in content}
+        for name in ("algorithm", "drop", "keep"):
+            if isinstance(content.get(name), str):
+                content[name] = [content[name]]
+        context.default_map = content
+    return path
+
+
+DATA_OPTIONS = [
+    click.option(
+        "--config",
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        metavar="FILE.yaml",
+        help="An experiment under version control: these options as keys, dashes as underscores.",
+    ),
+    click.option("--data", metavar="FILE", help="A CSV or Parquet file in data/; the default is the iris data set."),
+    click.option("--dataset", type=click.Choice(datasets.NAMES), help="A data set that comes with scikit-learn."),
+    click.option("--target", metavar="COLUMN", default=datasets.TARGET, show_default=True, help="What to predict."),
+    click.option(
+        "--task",
+        type=click.Choice(["classification", "regression"]),
+        help="By default told by the target: text, booleans and at most 20 whole numbers are classes.",
+    ),
+    click.option("--drop", metavar="COLUMN", multiple=True, help="A column to leave out; may be given several times."),
+    click.option("--keep", metavar="COLUMN", multiple=True, help="A column to take although it looks like an id."),
+]
+CHOICE_OPTIONS = [
+    click.option(
+        "--algorithm",
+        metavar="NAME",
+        multiple=True,
+        help="logistic_regression (the default), linear_regression (for quantities), random_forest or "
+        "hist_gradient_boosting; several contest on the same folds.",
+    ),
+    click.option("--estimator", metavar="PATH", help="Any other estimator of scikit-learn's, such as sklearn.svm.SVC."),
+    click.option("--param", metavar="NAME=VALUE", multiple=True, help="One of its parameters, such as C=2."),
+    click.option(
+        "--search", type=click.IntRange(0), default=0, metavar="N", help="Search hyper-parameters in N trials (Optuna)."
+    ),
+    click.option("--folds", type=click.IntRange(2, 50), default=5, show_default=True, help="Of the cross-validation."),
+]
+GATE_OPTIONS = [
+    click.option(
+        "--model-name",
+        metavar="NAME",
+        help="The registered model; by default <data set>_<algorithm>, or MODEL_NAME where that is set.",
+    ),
+    click.option(
+        "--rule",
+        type=click.Choice(["better", "not-worse", "paired"]),
+        default="better",
+        show_default=True,
+        help="When the candidate wins against the version in Production.",
+    ),
+    click.option("--margin", type=click.FloatRange(0), default=0.0, show_default=True, help="By how much."),
+    click.option("--promote/--no-promote", default=True, help="Whether Production may move at all."),
+    click.option("--force", is_flag=True, help="Promote whatever the figures are; needs --reason."),
+    click.option("--reason", help="Why, for the history."),
+    click.option("--new-ranges", is_flag=True, help="Accept values far out of the range of earlier data."),
+]
+
+
+def _options(*groups: list) -> Callable:
+    def add(command: Callable) -> Callable:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _plan(context: click.Context, options: dict[str, Any]) -> plan.Plan:
+    nested = dict(context.meta.get("nested", {}))
+    params = {**nested.pop("params", {}), **plan.parameters(options.pop("param", ()))}
+    return plan.Plan(**options, **nested, params=params)
+
+
+@trainer.command(
+    epilog="""\b
+Examples:
+  trainer train
+  trainer train --dataset wine --algorithm random_forest
+  trainer train --data churn.csv --target left --drop customer_id
+  trainer train --dataset wine --algorithm logistic_regression --algorithm random_forest --model-name wine
+  trainer train --dataset breast_cancer --search 30
+  trainer train --estimator sklearn.svm.SVC --param C=2 --param probability=true --model-name iris_svc
+  trainer train --config experiments/wine.yaml"""
+)
+@_options(DATA_OPTIONS, CHOICE_OPTIONS, GATE_OPTIONS)
+@click.option("--json", "as_json", is_flag=True, help="The promotion record as JSON on stdout; all else on stderr.")
+@click.pass_context
+def train(context: click.Context, as_json: bool, **options: Any) -> None:
     """Train, track, register a new version, and promote it where the rule says so.
 
-    A version is promoted when nothing is in Production, when what is there cannot be served any more, or when its test
-    accuracy is higher than the incumbent's; and in any case only from MIN_TEST_ACCURACY on.
+    A version is promoted when nothing is in Production, when what is there cannot be served any more, or when it does
+    better than the incumbent on rows that neither was fitted on; and in any case only from the floor on
+    (MIN_TEST_ACCURACY, MIN_TEST_R2).
     """
-    _check_server(settings)
-    _train(settings)
+    wanted = _plan(context, options)
+    _check_server(context.obj)
+    record = _train(context.obj, wanted, Console(stderr=as_json))
+    if as_json:
+        click.echo(json.dumps(record, allow_nan=False))
+
+
+@trainer.command(
+    epilog="""\b
+Example:
+  trainer compare --dataset wine --algorithm logistic_regression --algorithm random_forest"""
+)
+@_options(DATA_OPTIONS, CHOICE_OPTIONS)
+@click.option("--json", "as_json", is_flag=True, help="The leaderboard as JSON on stdout; all else on stderr.")
+@click.pass_context
+def compare(context: click.Context, as_json: bool, **options: Any) -> None:
+    """Cross-validate algorithms on the same folds, and show the leaderboard; nothing is logged or registered.
+
+    Without --algorithm, all that are for the task. The held-out rows of `train` are not looked at.
+    """
+    # No model is made, so none has to be named.
+    wanted = _plan(context, {**options, "model_name": "compared"})
+    from trainer.comparison import compare as run
+
+    board = run(context.obj, wanted, Console(stderr=as_json))
+    if as_json:
+        click.echo(json.dumps(board, allow_nan=False))
 
 
 @trainer.command()
-@click.pass_obj
-def explore(settings: Settings) -> None:
-    """Write data/iris_dataset.csv, report on it, and draw pictures into data/exploration/."""
-    from trainer.exploration import explore as run
+@_options(DATA_OPTIONS)
+@click.pass_context
+def explore(context: click.Context, **options: Any) -> None:
+    """Report on a data set and draw it: data/iris_dataset.csv, or another one, into data/exploration/.
 
-    run(settings.data_dir, Console())
+    Where MLflow answers, the report is logged there too, beside the data set's digest.
+    """
+    _prepare_mlflow()
+    from trainer.exploring import explore as run
+
+    run(context.obj, _plan(context, options), Console())
+
+
+@trainer.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines: one JSON list and nothing else.")
+@click.pass_obj
+def models(settings: Settings, as_json: bool) -> None:
+    """Show every registered model: its versions, the one in Production, and its figures."""
+    _check_server(settings)
+    _prepare_mlflow()
+    from trainer.production import show_models as run
+
+    run(settings, as_json, Console())
+
+
+MODEL_NAME = click.option("--model-name", metavar="NAME", help="The registered model; by default MODEL_NAME.")
+
+
+def _named(settings: Settings, model_name: str | None) -> Settings:
+    return replace(settings, model_name=model_name) if model_name else settings
 
 
 @trainer.command()
 @click.argument("version")
+@MODEL_NAME
 @click.pass_obj
-def adopt(settings: Settings, version: str) -> None:
+def adopt(settings: Settings, version: str, model_name: str | None) -> None:
     """Check a VERSION that was logged by hand, and sign it, so that it may be served."""
     _check_server(settings)
     _prepare_mlflow()
     from trainer.adoption import adopt as run
 
-    run(settings, version, Console())
+    run(_named(settings, model_name), version, Console())
 
 
 REASON = click.option("--reason", default="no reason given", help="Why, for the history.")
@@ -73,38 +232,41 @@ REASON = click.option("--reason", default="no reason given", help="Why, for the 
 @trainer.command()
 @click.argument("version")
 @REASON
+@MODEL_NAME
 @click.pass_obj
-def promote(settings: Settings, version: str, reason: str) -> None:
+def promote(settings: Settings, version: str, reason: str, model_name: str | None) -> None:
     """Put a VERSION into Production by hand, after checking its files, its signature and that it predicts."""
     _check_server(settings)
     _prepare_mlflow()
     from trainer.production import promote as run
 
-    run(settings, version, reason, Console())
+    run(_named(settings, model_name), version, reason, Console())
 
 
 @trainer.command()
 @REASON
+@MODEL_NAME
 @click.pass_obj
-def rollback(settings: Settings, reason: str) -> None:
+def rollback(settings: Settings, reason: str, model_name: str | None) -> None:
     """Go back to the version that was in Production before, of those that may still be served."""
     _check_server(settings)
     _prepare_mlflow()
     from trainer.production import rollback as run
 
-    run(settings, reason, Console())
+    run(_named(settings, model_name), reason, Console())
 
 
 @trainer.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines: one JSON list and nothing else.")
+@MODEL_NAME
 @click.pass_obj
-def history(settings: Settings, as_json: bool) -> None:
+def history(settings: Settings, as_json: bool, model_name: str | None) -> None:
     """Show every move of Production: when, by which command or by others, from which version to which, and why."""
     _check_server(settings)
     _prepare_mlflow()
     from trainer.production import show_history as run
 
-    run(settings, as_json, Console())
+    run(_named(settings, model_name), as_json, Console())
 
 
 @trainer.command()
@@ -119,7 +281,7 @@ def bootstrap(settings: Settings) -> None:
         return
     if current:
         click.echo(f"version {current.version} of {settings.model_name}, in Production, has lost {current.lost}")
-    _train(settings)
+    _train(settings, plan.Plan(model_name=settings.model_name), Console())
 
 
 def _check_server(settings: Settings) -> None:
@@ -132,19 +294,21 @@ def _prepare_mlflow() -> None:
         os.environ.setdefault(name, value)
 
 
-def _train(settings: Settings) -> None:
+def _train(settings: Settings, wanted: plan.Plan, console: Console) -> dict[str, Any]:
     # Imported where it is needed: MLflow and scikit-learn take seconds, and `bootstrap` mostly has nothing to do.
     _prepare_mlflow()
     from trainer.train import train as run
 
-    run(settings, Console())
+    return run(settings, wanted, console)
 
 
 def main() -> None:
     for number in interruption.SIGNALS:
         signal.signal(number, interruption.interrupt)
+    # Wherever it stands, before the command or after it.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
     try:
-        trainer(prog_name="trainer")
+        trainer(arguments, prog_name="trainer")
     except interruption.Interrupted as stop:
         click.echo(f"trainer: {stop}", err=True)
         sys.exit(stop.exit_code)
@@ -154,7 +318,7 @@ def main() -> None:
         known = isinstance(error, TrainerError)
         words = str(error) if known else f"unexpected {type(error).__name__}: {error} (trainer --traceback shows where)"
         click.echo(f"trainer: {words}", err=True)
-        sys.exit(1)
+        sys.exit(error.exit_code if isinstance(error, TrainerError) else 1)
 
 
 if __name__ == "__main__":

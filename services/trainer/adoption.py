@@ -4,7 +4,7 @@ import mlflow
 from mlflow import MlflowClient
 from rich.console import Console
 
-from trainer import checks, registry, signing
+from trainer import checks, papers, registry, signing
 from trainer.settings import Settings
 from trainer.tracking import mlflow_errors
 from trainer.tracking_server import SIGNED_BY
@@ -18,11 +18,13 @@ def adopt(settings: Settings, version: str, console: Console) -> None:
     model_id = checks.model_id_of(found)
     with checks.files_of(found) as folder:
         checks.check_identity(folder, settings.model_name)
-        checks.check_servable(folder)
+        estimator, columns, example = checks.check_servable(folder)
+        # What it answers today it has to answer wherever it is served; the rest of the papers would need its data.
+        papers.write_json(folder / papers.GOLDEN, papers.golden(estimator, columns, example))
         signing.sign(folder, settings.model_name, model_id, settings.signing_key)
         with mlflow_errors():
             client = MlflowClient()
-            for name in (signing.IDENTITY, signing.SIGNATURE):
+            for name in (papers.GOLDEN, signing.IDENTITY, signing.SIGNATURE):
                 client.log_model_artifact(model_id, str(folder / name))
             client.set_model_version_tag(settings.model_name, version, SIGNED_BY, signing.key_id(settings.signing_key))
     console.print(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -12,13 +13,34 @@ import skops.io
 import yaml
 from mlflow.entities.model_registry import ModelVersion
 
-from trainer import signing
+from trainer import papers, signing
 from trainer.errors import VersionError
+from trainer.table import Column, Kind
 from trainer.tracking import mlflow_errors
 from trainer.tracking_server import logged_model_id
 
-# The column types of a signature that inference serves (docs/model-contract.md).
-NUMERIC = {"double", "float", "long", "integer"}
+# What a signed model may contain beside what skops itself takes for harmless: parts of scikit-learn's own estimators, in
+# compiled code that believes its data. The same list is in inference/trust.py (docs/model-contract.md).
+TRUSTED_TYPES = (
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
+)
+# The column types of a signature that inference serves, and what they are here.
+KINDS = {
+    "double": Kind.NUMBER,
+    "float": Kind.NUMBER,
+    "long": Kind.NUMBER,
+    "integer": Kind.NUMBER,
+    "boolean": Kind.BOOLEAN,
+    "string": Kind.TEXT,
+}
 
 
 def model_id_of(version: ModelVersion) -> str:
@@ -47,12 +69,44 @@ def check_identity(folder: Path, name: str) -> None:
         raise VersionError(f"its files are signed for {signed_for}; log the model once more to register it as {name}")
 
 
-def check_servable(folder: Path) -> None:
-    """Load the model without running code from its files, and let it predict its own input example."""
+def check_servable(folder: Path) -> tuple[Any, list[Column], pd.DataFrame]:
+    """Load the model without running code from its files; let it predict its input example and its golden rows.
+
+    Returns the estimator, its columns and the rows of its input example.
+    """
+    description = _description(folder)
+    columns = columns_of(description)
+    example = _example(folder, description, columns)
+    estimator = _load(folder, description)
+    try:
+        estimator.predict(example)
+    except Exception as error:  # an estimator may fail in any way
+        raise VersionError(f"it does not predict its own input example: {type(error).__name__}: {error}") from error
+    papers.check_golden(estimator, folder, columns)
+    return estimator, columns, example
+
+
+def load(folder: Path) -> Any:
+    """Return the estimator in a version's folder; raise VersionError where it cannot be loaded without running code."""
+    return _load(folder, _description(folder))
+
+
+def interface_of(folder: Path) -> list[Column]:
+    """Return the columns that a version takes, by its signature."""
+    return columns_of(_description(folder))
+
+
+def _description(folder: Path) -> dict[str, Any]:
     try:
         description = yaml.safe_load((folder / "MLmodel").read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise VersionError(f"it has no readable MLmodel file: {error}") from error
+    if not isinstance(description, dict):
+        raise VersionError("its MLmodel file is empty or no YAML mapping")
+    return description
+
+
+def _load(folder: Path, description: dict[str, Any]) -> Any:
     flavor = description.get("flavors", {}).get("sklearn")
     if flavor is None:
         raise VersionError("it is no scikit-learn model; inference serves the sklearn flavor")
@@ -62,29 +116,38 @@ def check_servable(folder: Path) -> None:
             "log it with serialization_format='skops'"
         )
     path = folder / flavor["pickled_model"]
-    example = _example(folder, description)
     try:
-        if unknown := skops.io.get_untrusted_types(file=path):
+        needed = skops.io.get_untrusted_types(file=path)
+        if unknown := sorted(set(needed) - set(TRUSTED_TYPES)):
             raise VersionError(f"it contains types that are not trusted: {', '.join(unknown)}")
-        skops.io.load(path).predict(example)
+        return skops.io.load(path, trusted=needed)
     except VersionError:
         raise
-    except Exception as error:  # a damaged file and an estimator may fail in any way
-        raise VersionError(f"it does not predict its own input example: {type(error).__name__}: {error}") from error
+    except Exception as error:  # a damaged file may fail in any way
+        raise VersionError(f"its file {path.name} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def _example(folder: Path, description: dict) -> pd.DataFrame:
+def columns_of(description: dict[str, Any]) -> list[Column]:
+    """Return the columns of a signature; raise VersionError where it has none that inference serves."""
     try:
         inputs = json.loads(description["signature"]["inputs"])
-        columns = [column["name"] for column in inputs]
-        types = {column["type"] for column in inputs}
+        found = [(column["name"], column["type"], column.get("required", True)) for column in inputs]
+    except (KeyError, TypeError, ValueError) as error:
+        raise VersionError(
+            "it has no signature with named columns and no input example with them; "
+            "log it with input_example=DATA_FRAME"
+        ) from error
+    if others := sorted({str(kind) for _, kind, _ in found} - KINDS.keys()):
+        raise VersionError(f"its columns have the types {', '.join(others)}; inference serves {', '.join(KINDS)}")
+    return [Column(name, KINDS[kind], not required) for name, kind, required in found]
+
+
+def _example(folder: Path, description: dict[str, Any], columns: list[Column]) -> pd.DataFrame:
+    try:
         example = json.loads((folder / description["saved_input_example_info"]["artifact_path"]).read_text())
-        rows = pd.DataFrame(example["data"], columns=columns)
+        return papers.from_json(example["data"], columns)
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise VersionError(
             "it has no signature with named columns and no input example with them; "
             "log it with input_example=DATA_FRAME"
         ) from error
-    if not types <= NUMERIC:
-        raise VersionError(f"its columns have the types {', '.join(sorted(types))}; inference serves numeric ones")
-    return rows

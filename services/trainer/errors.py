@@ -1,28 +1,38 @@
-"""What can go wrong in the trainer.
+"""What can go wrong in the trainer, and the exit code that says so.
 
-TrainerError                exit code 1, one line
-├── SettingsError           an environment variable is unusable
-├── DataError               the training data is missing or unusable
-├── TrackingError           MLflow cannot be reached or refuses
-└── VersionError            a version is not there, or not fit for what is asked
+TrainerError            1   anything that is none of these
+├── SettingsError       2   an option or an environment variable is unusable
+├── DataError           3   the training data is missing or unusable
+├── TrackingError       4   MLflow cannot be reached or refuses
+└── VersionError        5   a version is not there, or not fit for what is asked
 """
 
 
 class TrainerError(Exception):
     """The job cannot go on; the message names the thing, the value and the way out."""
 
+    exit_code = 1
+
 
 class SettingsError(TrainerError):
-    """An environment variable is missing, empty or out of range."""
+    """An option or an environment variable is missing, empty or out of range."""
+
+    exit_code = 2
 
 
 class DataError(TrainerError):
     """The training data is missing or cannot be trained on."""
 
+    exit_code = 3
+
 
 class TrackingError(TrainerError):
     """MLflow cannot be reached, or refuses."""
 
+    exit_code = 4
+
 
 class VersionError(TrainerError):
     """A version is not there, or not what may be signed, or put into Production."""
+
+    exit_code = 5

@@ -50,12 +50,16 @@ def move(name: str, by: str, version: str, reason: str) -> Move:
     return made
 
 
-def history(name: str) -> list[Move]:
-    """Return all moves of a registered model's alias, the oldest first."""
+def records(name: str) -> dict[str, Move]:
+    """Return the recorded moves of a registered model's alias by their keys, the oldest first."""
     with mlflow_errors():
         tags = MlflowClient().get_registered_model(name).tags
-    records = [Move(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(TAG)]
-    return list(with_those_by_others(records, registry.production(name)))
+    return {key: Move(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(TAG)}
+
+
+def history(name: str) -> list[Move]:
+    """Return all moves of a registered model's alias, the oldest first."""
+    return list(with_those_by_others(list(records(name).values()), registry.production(name)))
 
 
 def with_those_by_others(records: list[Move], now: str | None) -> Iterator[Move]:

@@ -51,6 +51,23 @@ def show_history(settings: Settings, as_json: bool, console: Console) -> None:
     console.print(_grid(settings.model_name, found))
 
 
+def show_models(settings: Settings, as_json: bool, console: Console) -> None:
+    """Print every registered model with its version in Production."""
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    found = registry.models()
+    if as_json:
+        console.print(json.dumps(found), markup=False, highlight=False, soft_wrap=True)
+        return
+    grid = Grid(
+        "model", "versions", "Production", "figures", "trained on", title="Registered models", title_justify="left"
+    )
+    for model in found:
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in model["figures"].items())
+        data = (model["data_sha256"] or "-")[:12]
+        grid.add_row(model["name"], str(model["versions"]), model["production"] or "-", figures or "-", data)
+    console.print(grid)
+
+
 def _connect(settings: Settings) -> None:
     signing.check_key(settings.signing_key)
     mlflow.set_tracking_uri(settings.tracking_uri)

@@ -4,6 +4,8 @@ The alias alone decides what is served. The tag `stage` only shows it (None, Sta
 put right whenever the trainer has looked, also after somebody moved the alias by hand.
 """
 
+from typing import Any
+
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -11,40 +13,81 @@ from mlflow.exceptions import MlflowException
 
 from trainer.errors import VersionError
 from trainer.promotion import Contender
-from trainer.tracking import LoggedModel, mlflow_errors
+from trainer.tracking import mlflow_errors
 from trainer.tracking_server import ABSENT, PRODUCTION, SIGNED_BY, logged_model_id, what_is_lost
 
 STAGE = "stage"
+# The figures that a list of models has room for.
+SHOWN = ("test_accuracy", "test_f1_macro", "test_r2", "test_rmse")
 
 
-def register(model: LoggedModel, name: str, tags: dict[str, str]) -> ModelVersion:
+def register(model_id: str, name: str, tags: dict[str, str]) -> ModelVersion:
     """Add a version; the model's files are all there already, so no version is ever without them."""
     with mlflow_errors():
-        return mlflow.register_model(f"models:/{model.model_id}", name, tags={STAGE: "None", **tags})
+        return mlflow.register_model(f"models:/{model_id}", name, tags={STAGE: "None", **tags})
 
 
-def incumbent(name: str, key_id: str) -> Contender | None:
-    """Return what is in Production, None where nothing is; `key_id` names the key that this stack signs with."""
+def contender(version: ModelVersion, metric: str, key_id: str) -> Contender:
+    """Return what the rule looks at of a version; `key_id` names the key that this stack signs with."""
     with mlflow_errors():
-        version = _production(name)
-        if version is None:
-            return None
         client = MlflowClient()
-        metrics, tags = {}, {}
-        if version.run_id:
-            data = client.get_run(version.run_id).data
-            metrics, tags = data.metrics, data.tags
+        metrics, tags = _figures(client, version)
         model_id = logged_model_id(version.source)
         has_files = model_id is None or bool(client.list_logged_model_artifacts(model_id))
         lost = what_is_lost(has_files, version.tags.get(SIGNED_BY), key_id)
-        return Contender(version.version, metrics.get("test_accuracy"), tags.get("data_sha256"), lost)
+        return Contender(str(version.version), metrics.get(f"test_{metric}"), tags.get("data_sha256"), lost)
+
+
+def _figures(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the metrics and tags of a version's run, none where there is no such run any more."""
+    try:
+        data = client.get_run(version.run_id).data if version.run_id else None
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        data = None
+    return ({}, {}) if data is None else (data.metrics, data.tags)
+
+
+def in_production(name: str) -> ModelVersion | None:
+    """Return the version in Production, None where none is."""
+    with mlflow_errors():
+        return _production(name)
 
 
 def production(name: str) -> str | None:
     """Return the number of the version in Production, None where none is."""
-    with mlflow_errors():
-        version = _production(name)
+    version = in_production(name)
     return None if version is None else str(version.version)
+
+
+def newest(name: str) -> ModelVersion | None:
+    """Return the version that was registered last and has its files, None where there is none."""
+    with mlflow_errors():
+        found = MlflowClient().search_model_versions(
+            f"name = '{name}'", max_results=1, order_by=["version_number DESC"]
+        )
+    return found[0] if found else None
+
+
+def models() -> list[dict[str, Any]]:
+    """Return, for each registered model, its number of versions, the one in Production, its figures and its data."""
+    found = []
+    with mlflow_errors():
+        client = MlflowClient()
+        for model in client.search_registered_models():
+            version = _production(model.name)
+            metrics, tags = ({}, {}) if version is None else _figures(client, version)
+            found.append(
+                {
+                    "name": model.name,
+                    "versions": len(client.search_model_versions(f"name = '{model.name}'")),
+                    "production": None if version is None else str(version.version),
+                    "figures": {name: metrics[name] for name in SHOWN if name in metrics},
+                    "data_sha256": tags.get("data_sha256"),
+                }
+            )
+    return found
 
 
 def model_version(name: str, version: str) -> ModelVersion:

@@ -11,7 +11,7 @@ from mlflow.entities import LoggedModelStatus, Run, RunStatus
 from mlflow.exceptions import MlflowException
 
 from trainer import registry
-from trainer.tracking import EXPERIMENT, mlflow_errors
+from trainer.tracking import mlflow_errors
 
 # The tag by which a run shows that its trainer lives, in seconds since 1970.
 HEARTBEAT = "trainer_heartbeat"
@@ -59,21 +59,32 @@ def _now() -> str:
     return f"{time.time():.1f}"
 
 
-def close_abandoned_runs() -> Iterator[str]:
-    """Close the runs of trainers that were killed: runs still RUNNING whose heartbeat has stopped. Yield what was found.
+def close_abandoned_runs(experiment_id: str) -> Iterator[str]:
+    """Close an experiment's runs of trainers that were killed: RUNNING, but without heartbeat. Yield what was found.
 
     A run whose last heartbeat is recent is watched until the next one comes or has to be given up.
     """
     with mlflow_errors():
         client = MlflowClient()
-        experiment = client.get_experiment_by_name(EXPERIMENT)
         running = f"attributes.status = 'RUNNING' AND tags.{HEARTBEAT} != ''"
-        for run in client.search_runs([experiment.experiment_id], running):
+        for run in client.search_runs([experiment_id], running):
             if _is_alive(client, run):
                 continue
             yield f"run {run.info.run_name} was left behind by a trainer that was killed; it is closed as KILLED"
             yield from _close_what_is_open(client, run)
             client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+
+
+def attempts(experiment_id: str, data_sha256: str, model_name: str) -> int:
+    """Return how many runs have trained this model on this data, the present one included."""
+    same = f"tags.data_sha256 = '{data_sha256}' AND tags.model_name = '{model_name}'"
+    with mlflow_errors():
+        count, token = 0, None
+        while True:
+            page = MlflowClient().search_runs([experiment_id], same, max_results=1000, page_token=token)
+            count, token = count + len(page), page.token
+            if not token:
+                return count
 
 
 def _is_alive(client: MlflowClient, run: Run) -> bool:

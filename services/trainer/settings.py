@@ -1,5 +1,6 @@
 """The trainer's settings, read from the environment once."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,15 @@ class Settings:
     """MODEL_NAME: the registered model that new versions are added to."""
     min_test_accuracy: float = 0.9
     """MIN_TEST_ACCURACY: the floor below which no version is promoted, from 0 to 1."""
+    min_test_r2: float = 0
+    """MIN_TEST_R2: the floor below which no version of a regression is promoted, at most 1."""
     data_dir: Path = Path("data")
-    """DATA_DIR: the folder of iris_dataset.csv; exploration/ beside it takes the pictures."""
-
+    """DATA_DIR: the folder of the data sets; exploration/ in it takes the pictures."""
     signing_key: Path = Path("embedded/keys/signing-key.pem")
     """SIGNING_KEY_FILE: the private key that models are signed with; the set-up makes it."""
+
+    image: str | None = None
+    """TRAINER_IMAGE: the image that it runs in, for the promotion record; None outside of one."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -32,8 +37,10 @@ class Settings:
             tracking_uri=_text(environ, "MLFLOW_TRACKING_URI", cls.tracking_uri),
             public_url=_text(environ, "MLFLOW_PUBLIC_URL", "").rstrip("/") or None,
             model_name=_text(environ, "MODEL_NAME", cls.model_name),
-            min_test_accuracy=_fraction(environ, "MIN_TEST_ACCURACY", cls.min_test_accuracy),
+            min_test_accuracy=_number(environ, "MIN_TEST_ACCURACY", cls.min_test_accuracy, least=0),
+            min_test_r2=_number(environ, "MIN_TEST_R2", cls.min_test_r2, least=-1e9),
             data_dir=Path(_text(environ, "DATA_DIR", str(cls.data_dir))),
+            image=_text(environ, "TRAINER_IMAGE", "") or None,
             signing_key=Path(_text(environ, "SIGNING_KEY_FILE", str(cls.signing_key))),
         )
 
@@ -45,12 +52,14 @@ def _text(environ: Mapping[str, str], name: str, default: str) -> str:
     return value
 
 
-def _fraction(environ: Mapping[str, str], name: str, default: float) -> float:
+def _number(environ: Mapping[str, str], name: str, default: float, least: float) -> float:
+    """Return a number up to 1."""
     text = _text(environ, name, str(default))
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise SettingsError(f"{name} is {text!r}; expected a number from 0 to 1")
+        value = math.nan
+    if not least <= value <= 1:
+        expected = "a number from 0 to 1" if least == 0 else "a number up to 1"
+        raise SettingsError(f"{name} is {text!r}; expected {expected}")
     return value

@@ -2,43 +2,34 @@
 
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow
 import mlflow.data
-import mlflow.sklearn
+from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import ColSpec, DataType, Schema
 from requests import RequestException
-from sklearn.base import ClassifierMixin
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 
 from trainer.errors import TrackingError
-from trainer.pictures import confusion_picture
-from trainer.signing import sign
-from trainer.table import SEED, TEST_SIZE, Split, Table
-from trainer.training import Evaluation
+from trainer.evaluation_pictures import leaderboard_picture
+from trainer.selection import Standing
+from trainer.table import SEED, TEST_SIZE, Split, Table, Task
 
-EXPERIMENT = "MLflow Workshop - Iris Classification"
-MODEL_ARTIFACT = "iris_classifier"
-INPUT_EXAMPLE_ROWS = 3
-SERVED_WITH = ("mlflow-skinny", "scikit-learn", "skops", "pandas")
+# The workshop's experiment; any other data set has one of its own.
+EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}
+MOST_PARAMETER_TEXT = 500
 
 
-@dataclass(frozen=True)
-class LoggedModel:
-    """A model that MLflow holds with all its files."""
-
-    run_id: str
-    experiment_id: str
-    model_id: str
+def experiment_of(data_set: str) -> str:
+    """Return the name of the experiment that a data set's runs are logged to."""
+    return EXPERIMENTS.get(data_set, f"MLflow Stack - {data_set}")
 
 
 @contextmanager
@@ -54,19 +45,22 @@ def mlflow_errors() -> Iterator[None]:
         raise TrackingError(f"MLflow does not take or give the files: {error}") from error
 
 
-def connect(tracking_uri: str) -> None:
-    """Choose the server or file that everything is logged to, and the experiment, made where it is missing."""
+def connect(tracking_uri: str, experiment_name: str) -> str:
+    """Choose the server or file that everything is logged to, and the experiment, made where it is missing.
+
+    Returns the experiment's id.
+    """
     if tracking_uri.startswith("sqlite:///"):
         _check_file(Path(tracking_uri.removeprefix("sqlite:///")))
     mlflow.set_tracking_uri(tracking_uri)
     with mlflow_errors():
         client = MlflowClient()
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+        experiment = client.get_experiment_by_name(experiment_name)
         if experiment is None:
-            client.create_experiment(EXPERIMENT, artifact_location=_artifacts_beside(tracking_uri))
+            client.create_experiment(experiment_name, artifact_location=_artifacts_beside(tracking_uri))
         elif experiment.lifecycle_stage == "deleted":
             client.restore_experiment(experiment.experiment_id)
-        mlflow.set_experiment(EXPERIMENT)
+        return str(mlflow.set_experiment(experiment_name).experiment_id)
 
 
 def _check_file(path: Path) -> None:
@@ -87,68 +81,72 @@ def _artifacts_beside(tracking_uri: str) -> str | None:
     return (Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts").resolve().as_uri()
 
 
-def log_parameters(estimator: ClassifierMixin, table: Table, rows: Split) -> None:
+def log_parameters(estimator: BaseEstimator, table: Table, rows: Split) -> None:
     """Log what decides the result: the estimator's parameters, the split, the data and the library."""
-    mlflow.log_params(
-        {
-            "algorithm": type(estimator).__name__,
-            **{name: value for name, value in estimator.get_params().items() if value is not None},
-            "test_size": TEST_SIZE,
-            "random_seed": SEED,
-            "stratified": True,
-            "train_rows": len(rows.train_features),
-            "test_rows": len(rows.test_features),
-            "scikit_learn": version("scikit-learn"),
-        }
-    )
-    mlflow.set_tag("data_sha256", table.sha256)
+    found = {
+        **_parameters(estimator),
+        "test_size": TEST_SIZE,
+        "random_seed": SEED,
+        "stratified": table.task is Task.CLASSIFICATION,
+        "train_rows": len(rows.train_features),
+        "test_rows": len(rows.test_features),
+        "scikit_learn": version("scikit-learn"),
+    }
+    if isinstance(estimator, Pipeline):
+        found["preparation"] = ", ".join(type(step).__name__ for _, step in estimator.steps[:-1])
+    mlflow.log_params({name: str(value)[:MOST_PARAMETER_TEXT] for name, value in found.items()})
+
+
+def _parameters(estimator: BaseEstimator) -> dict[str, Any]:
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    given = {name: value for name, value in last.get_params().items() if value is not None}
+    return {"algorithm": type(last).__name__, **given}
 
 
 def log_dataset(table: Table) -> None:
     """Log the data set with its schema, size and digest as the run's training input."""
-    frame = table.features.assign(target=table.target)
+    frame = table.features.assign(**{str(table.target.name): table.target})
     with warnings.catch_warnings():
         # MLflow hints that integers cannot be missing (class numbers never are), and that a path is a path in two ways.
         warnings.simplefilter("ignore", UserWarning)
-        dataset = mlflow.data.from_pandas(frame, source=str(table.path), targets="target", name=table.path.stem)
+        dataset = mlflow.data.from_pandas(
+            frame, source=str(table.path), targets=str(table.target.name), name=table.path.stem
+        )
         mlflow.log_input(dataset, context="training")
 
 
-def log_evaluation(evaluation: Evaluation, class_names: list[str]) -> None:
-    """Log the metrics and the confusion matrix as a picture."""
-    mlflow.log_metrics(evaluation.metrics)
-    mlflow.log_figure(confusion_picture(evaluation.confusion, class_names), "confusion_matrix.png")
+def log_pictures(pictures: Iterable[tuple[str, Figure]]) -> None:
+    """Log each picture under its file name."""
+    for name, picture in pictures:
+        mlflow.log_figure(picture, name)
 
 
-def log_model(estimator: ClassifierMixin, table: Table, run: Run, registered_name: str, key: Path) -> LoggedModel:
-    """Log the model with all that serving needs (docs/model-contract.md), signed for one registered model.
-
-    It is signed here, before it leaves, and not as it comes back from a server that others can write to.
-    """
-    logged = mlflow.initialize_logged_model(name=MODEL_ARTIFACT, source_run_id=run.info.run_id)
-    client = MlflowClient()
-    with TemporaryDirectory() as parent:
-        folder = Path(parent, "model")
-        mlflow.sklearn.save_model(
-            estimator,
-            str(folder),
-            mlflow_model=Model(
-                artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id
-            ),
-            serialization_format="skops",
-            signature=_signature(table),
-            input_example=table.features.head(INPUT_EXAMPLE_ROWS),
-            # What MLflow would infer by loading the model once more in a process of its own.
-            pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
-            metadata={"class_names": table.class_names},
-        )
-        sign(folder, registered_name, logged.model_id, key)
-        client.log_model_artifacts(logged.model_id, str(folder))
-    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    return LoggedModel(run.info.run_id, run.info.experiment_id, logged.model_id)
+def log_leaderboard(standings: list[Standing], task: Task) -> None:
+    """Log each algorithm as a child run with its folds, and all of them as one table and one picture."""
+    for place, standing in enumerate(standings, 1):
+        with mlflow.start_run(run_name=standing.name, nested=True):
+            mlflow.log_params(
+                {name: str(value)[:MOST_PARAMETER_TEXT] for name, value in _parameters(standing.estimator).items()}
+            )
+            mlflow.log_metrics({"cv_mean": standing.mean, "cv_std": standing.spread, "cv_place": float(place)})
+            for fold, value in enumerate(standing.scores):
+                mlflow.log_metric("cv_fold", value, step=fold)
+            if standing.found is not None:
+                log_search(standing.found)
+    board = [
+        {"place": place, "algorithm": found.name, "mean": found.mean, "spread": found.spread, "seconds": found.seconds}
+        for place, found in enumerate(standings, 1)
+    ]
+    mlflow.log_table({key: [row[key] for row in board] for key in board[0]}, "leaderboard.json")
+    mlflow.log_metrics({"cv_mean": standings[0].mean, "cv_std": standings[0].spread})
+    picture = leaderboard_picture([(found.name, found.scores) for found in standings], task)
+    mlflow.log_figure(picture, "leaderboard.png")
 
 
-def _signature(table: Table) -> ModelSignature:
-    columns = [ColSpec(DataType.double, name) for name in table.features.columns]
-    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.long)]))
+def log_search(found: Any) -> None:
+    """Log what a search tried, and its pictures."""
+    from trainer.search_pictures import history_picture, importance_picture
+
+    mlflow.log_text(found.trials.to_csv(index=False), "search_trials.csv")
+    mlflow.log_figure(history_picture(found.study), "search_history.png")
+    mlflow.log_figure(importance_picture(found.study), "search_importance.png")

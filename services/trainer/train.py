@@ -1,92 +1,198 @@
 """Phases 3 and 4 of the workshop: train, track, register, and decide on promotion."""
 
-from collections.abc import Callable
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
 
+import mlflow
+from mlflow import MlflowClient
 from rich.console import Console
-from rich.table import Table as Grid
+from sklearn.base import BaseEstimator
 
-from trainer import iris, moves, registry, runs, signing, tracking, training
+from trainer import checks, packing, provenance, registry, runs, schema, signing, summary, tracking
+from trainer.choice import Choice, choose, prepared
+from trainer.contest import Contest
+from trainer.errors import DataError, TrackingError, TrainerError, VersionError
+from trainer.evaluation import SCORES, Evaluation, evaluate
+from trainer.evaluation_pictures import evaluation_pictures
 from trainer.interruption import Held
-from trainer.promotion import Contender, Decision, should_promote
+from trainer.plan import Plan
+from trainer.promotion import Contender, Decision, Gate, Rule
 from trainer.settings import Settings
-from trainer.table import read, split
+from trainer.table import Split, Table, Task, read, split
 from trainer.tracking_server import SIGNED_BY
-from trainer.training import Evaluation
 
 
-def train(settings: Settings, console: Console) -> None:
-    """Train on the CSV in the data folder; add a version to the registry; promote it where the rule says so."""
+@dataclass(frozen=True)
+class Fitted:
+    """The estimator that was chosen, fitted on all rows that may be fitted on."""
+
+    algorithm: str
+    estimator: Any
+    evaluation: Evaluation
+    seconds: float
+
+
+def train(settings: Settings, plan: Plan, console: Console) -> dict[str, Any]:
+    """Train as the plan says; add a version to the registry; promote it where the rule says so.
+
+    Returns what it came to, as the promotion record has it.
+    """
     signing.check_key(settings.signing_key)
-    step = _steps(console, 5)
+    step = summary.steps(console, 5)
     step("read and check the data")
-    table = read(settings.data_dir / iris.FILE_NAME, iris.TARGET, iris.CLASS_NAME)
+    path = plan.path(settings.data_dir)
+    table = read(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep)
+    choice = Choice.of(plan, table.task)
+    name = plan.registered_name(settings, table.name, choice.name)
+    experiment_id = tracking.connect(settings.tracking_uri, tracking.experiment_of(table.name))
+    table = _conform(table, name, plan.new_ranges)
+    summary.notes(console, table.remarks)
     rows = split(table)
 
-    step(f"fit on {len(rows.train_features)} rows, measure on the {len(rows.test_features)} held out")
-    estimator = training.fit(rows.train_features, rows.train_target)
-    evaluation = training.evaluate(estimator, rows)
+    step(choice.words(rows))
+    standings = choose(choice, table, rows, console)
+    if standings:
+        console.print(summary.leaderboard(standings, table.task))
+        algorithm, estimator = standings[0].name, standings[0].estimator
+    else:
+        algorithm, estimator = choice.name, prepared(choice.algorithms[0], table, rows)
+    fitted = _fit(algorithm, estimator, table, rows)
 
     step(f"log the run to {settings.tracking_uri}")
-    tracking.connect(settings.tracking_uri)
-    for finding in runs.close_abandoned_runs():
-        console.print(f"      {finding}", markup=False, highlight=False, soft_wrap=True)
+    summary.notes(console, runs.close_abandoned_runs(experiment_id))
     # Until the decision is carried out the run is RUNNING: whoever kills it in between leaves a trace to tidy up.
     with Held() as signals, runs.training_run() as run:
         with signals.let_through():
-            tracking.log_parameters(estimator, table, rows)
-            tracking.log_dataset(table)
-            tracking.log_evaluation(evaluation, table.class_names)
-            model = tracking.log_model(estimator, table, run, settings.model_name, settings.signing_key)
+            origin = provenance.provenance(settings.image)
+            tags = {
+                "data_sha256": table.sha256,
+                "model_name": name,
+                **{key: text for key, text in origin.items() if text},
+            }
+            _log(fitted, standings, table, rows, tags)
+            model = packing.log_model(fitted.estimator, table, rows, run, name, settings.signing_key)
 
-            step(f"register it as a version of {settings.model_name}")
-            key_id = signing.key_id(settings.signing_key)
-            tags = {"data_sha256": table.sha256, SIGNED_BY: key_id}
-            version = registry.register(model, settings.model_name, tags).version
+            step(f"register it as a version of {name}")
+            tags |= {SIGNED_BY: signing.key_id(settings.signing_key), "algorithm": fitted.algorithm}
+            version = registry.register(model.model_id, name, tags).version
 
             step("decide on promotion")
-            candidate = Contender(version, evaluation.metrics["test_accuracy"], table.sha256)
-            incumbent = registry.incumbent(settings.model_name, key_id)
-            decision = should_promote(candidate, incumbent, settings.min_test_accuracy)
-        _carry_out(decision, settings.model_name, version)
+            metrics = fitted.evaluation.metrics
+            candidate = Contender(str(version), metrics[f"test_{SCORES[table.task]}"], table.sha256)
+            gate = _gate(plan, settings, table.task)
+            contest = Contest(name, candidate, fitted.estimator, metrics, table, rows, gate, settings.signing_key)
+            decision = contest.decide()
+            attempts = runs.attempts(experiment_id, table.sha256, name)
+        decision = contest.carry_out(decision)
+        record = {
+            "model_name": name,
+            "version": str(version),
+            "run_id": model.run_id,
+            "model_id": model.model_id,
+            "model_sha256": model.sha256,
+            "algorithm": fitted.algorithm,
+            "data": {"file": table.path.name, "sha256": table.sha256, "rows": len(table.target)},
+            "attempts_on_this_data": attempts,
+            "metric": SCORES[table.task],
+            "floors": dict(gate.floors),
+            "rule": str(gate.rule),
+            "margin": gate.margin,
+            "rounds": contest.rounds,
+            "promoted": decision.promote,
+            "meets_floor": decision.meets_floor,
+            "reason": decision.reason,
+            "metrics": metrics,
+            "twin": model.twin,
+            **origin,
+        }
+        _show(record, decision)
 
-    console.print(_summary(settings.model_name, evaluation, version, decision))
-    if settings.public_url:
-        # Outside of the table: a link stays whole however narrow the terminal is.
-        run = f"{settings.public_url}/#/experiments/{model.experiment_id}/runs/{model.run_id}"
-        console.print(f"Run:     {run}", soft_wrap=True)
-        console.print(
-            f"Version: {settings.public_url}/#/models/{settings.model_name}/versions/{version}", soft_wrap=True
+    console.print(summary.result(record, table.task))
+    summary.links(console, settings.public_url, record, model.experiment_id)
+    return record
+
+
+def _conform(table: Table, name: str, new_ranges: bool) -> Table:
+    """Hold the table against the schema of the model's version in Production, else of its newest one."""
+    version = registry.in_production(name) or registry.newest(name)
+    if version is None:
+        return table
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(checks.files_of(version))
+            known = schema.read(folder)
+            if known is not None:
+                return schema.conform(table, known, name, new_ranges)
+            columns = checks.interface_of(folder)
+        except (VersionError, TrackingError) as error:
+            # A version without its files has no interface left to keep.
+            table.remarks.append(
+                f"version {version.version} of {name} could not be read, so its schema is not known: {error}"
+            )
+            return table
+    if [column.name for column in columns] != [column.name for column in table.columns]:
+        raise DataError(
+            f"{table.path} does not fit {name}, whose version {version.version} has the columns "
+            f"{', '.join(repr(column.name) for column in columns)}. To train a model of its own, name it: --model-name NAME"
         )
+    return table
 
 
-def _steps(console: Console, total: int) -> Callable[[str], None]:
-    """Return a function that prints "[1/5] …", counting up."""
-    numbers = iter(range(1, total + 1))
-    return lambda text: console.print(f"[{next(numbers)}/{total}] {text}", markup=False, highlight=False)
+def _fit(name: str, estimator: BaseEstimator, table: Table, rows: Split) -> Fitted:
+    started = time.perf_counter()
+    try:
+        estimator.fit(rows.train_features, rows.train_target)
+    except Exception as error:  # an estimator may fail in any way
+        raise TrainerError(f"{name} cannot be fitted on {table.path}: {type(error).__name__}: {error}") from error
+    seconds = time.perf_counter() - started
+    return Fitted(name, estimator, evaluate(estimator, rows, table.task, table.class_names), seconds)
 
 
-def _carry_out(decision: Decision, name: str, version: str) -> None:
-    """Move the alias first, it is what counts; then show what happened on the versions."""
-    if decision.promote:
-        moves.move(name, "train", version, decision.reason)
-        stage, words = "Production", "Promoted"
-    else:
-        stage, words = ("Staging" if decision.meets_floor else "None"), "Not promoted"
-    registry.describe(name, version, stage, f"{words}: {decision.reason}.")
-    registry.show_stages(name)
+def _log(fitted: Fitted, standings: list[Any], table: Table, rows: Split, tags: dict[str, str]) -> None:
+    with tracking.mlflow_errors():
+        mlflow.set_tags(tags)
+        if commit := tags.get("git_commit"):
+            mlflow.set_tag("mlflow.source.git.commit", commit)
+        tracking.log_parameters(fitted.estimator, table, rows)
+        tracking.log_dataset(table)
+        mlflow.log_metrics(fitted.evaluation.metrics)
+        tracking.log_pictures(
+            evaluation_pictures(
+                fitted.estimator, rows, fitted.evaluation, table.task, table.class_names, fitted.seconds
+            )
+        )
+        if standings:
+            tracking.log_leaderboard(standings, table.task)
 
 
-def _summary(name: str, evaluation: Evaluation, version: str, decision: Decision) -> Grid:
-    metrics = evaluation.metrics
-    grid = Grid(title=f"{name}, version {version}", title_justify="left", show_header=False)
-    grid.add_row("test accuracy", f"{metrics['test_accuracy']:.2%}")
-    grid.add_row("train accuracy", f"{metrics['train_accuracy']:.2%}")
-    grid.add_row("overfitting gap", f"{metrics['overfitting_gap']:.4f}")
-    grid.add_row(
-        "precision", f"{metrics['test_precision_micro']:.2%} micro, {metrics['test_precision_macro']:.2%} macro"
+def _gate(plan: Plan, settings: Settings, task: Task) -> Gate:
+    floors = (
+        {"test_accuracy": settings.min_test_accuracy}
+        if task is Task.CLASSIFICATION
+        else {"test_r2": settings.min_test_r2}
     )
-    grid.add_row("recall", f"{metrics['test_recall_micro']:.2%} micro, {metrics['test_recall_macro']:.2%} macro")
-    grid.add_row("F1", f"{metrics['test_f1_macro']:.2%} macro")
-    grid.add_section()
-    grid.add_row("promotion", f"{'PROMOTED to Production' if decision.promote else 'not promoted'}: {decision.reason}")
-    return grid
+    return Gate(
+        metric=SCORES[task],
+        floors={**floors, **plan.floors},
+        rule=Rule(plan.rule),
+        margin=plan.margin,
+        promote=plan.promote,
+        forced=plan.reason if plan.force else None,
+    )
+
+
+def _show(record: dict[str, Any], decision: Decision) -> None:
+    """Show what was decided: the record on the run, and in a few words on the version."""
+    name, version = record["model_name"], record["version"]
+    stage = "Production" if decision.promote else "Staging" if decision.meets_floor else "None"
+    words = "Promoted" if decision.promote else "Not promoted"
+    with tracking.mlflow_errors():
+        client = MlflowClient()
+        client.log_text(record["run_id"], json.dumps(record, indent=1, allow_nan=False) + "\n", "promotion.json")
+        for key in ("rule", "attempts_on_this_data"):
+            client.set_model_version_tag(name, version, key, str(record[key]))
+    registry.describe(name, version, stage, f"{words}: {decision.reason}.\n\n{summary.origin(record)}")
+    registry.show_stages(name)

@@ -8,11 +8,12 @@ from inference.announcement import announce
 from inference.keeper import Served
 from inference.model import Model
 from inference.registry import ModelVersion
+from inference.rows import Column
 from inference.settings import Settings
 
 
 def served(version: str) -> Served:
-    model = Model(None, ["length", "width"], None, [5.1, 3.5])
+    model = Model(None, [Column("length"), Column("width")], None, [5.1, 3.5])
     return Served(model, ModelVersion("flowers", version, "run", 1, "m-1", ""), datetime.now(UTC))
 
 

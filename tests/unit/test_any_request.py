@@ -15,7 +15,7 @@ from inference.app import create_app
 from inference.keeper import Served
 from inference.model import Model
 from inference.registry import ModelVersion
-from inference.rows import LARGEST
+from inference.rows import LARGEST, Column
 from inference.settings import Settings
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -23,7 +23,9 @@ from sklearn.linear_model import LogisticRegression
 IRIS = load_iris(as_frame=True)
 COLUMNS = list(IRIS.data.columns)
 ESTIMATOR = LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target)
-MODEL = Model(ESTIMATOR, COLUMNS, [str(name) for name in IRIS.target_names], [5.1, 3.5, 1.4, 0.2])
+MODEL = Model(
+    ESTIMATOR, [Column(name) for name in COLUMNS], [str(name) for name in IRIS.target_names], [5.1, 3.5, 1.4, 0.2]
+)
 VERSION = ModelVersion("iris_logistic_regression", "1", "run-of-1", 1700000000000, "m-1", "")
 SERVED = Served(MODEL, VERSION, datetime(2026, 1, 2, tzinfo=UTC))
 CLIENT = create_app(Settings(), SimpleNamespace(served=SERVED, problem=None)).test_client()

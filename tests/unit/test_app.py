@@ -9,6 +9,7 @@ from inference.app import create_app
 from inference.keeper import Served
 from inference.model import Model
 from inference.registry import ModelVersion
+from inference.rows import Column
 from inference.settings import Settings
 
 VERSION = ModelVersion("iris_logistic_regression", "7", "run-of-7", 1700000000000, "m-7", "")
@@ -38,7 +39,7 @@ class FakeKeeper:
     problem: str | None = None
 
 
-MODEL = Model(FakeEstimator(), COLUMNS, ["short", "long"], [1.0, 2.0])
+MODEL = Model(FakeEstimator(), [Column(name) for name in COLUMNS], ["short", "long"], [1.0, 2.0])
 SERVED = Served(MODEL, VERSION, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 

@@ -1,16 +1,22 @@
-"""Phase 1: the report on the iris data, and its pictures."""
+"""Phase 1: the report on a table, and its pictures."""
 
+import json
 import re
 from io import StringIO
 from pathlib import Path
 
 import matplotlib.image
+import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
+from trainer import datasets
 from trainer.errors import DataError
 from trainer.exploration import explore
+from trainer.table import read
 
-PICTURES = {"distributions.png", "boxplots.png", "pairs.png", "correlations.png"}
+DATA = Path(__file__).parents[2] / "data"
+PICTURES = {"target.png", "distributions.png", "boxplots.png", "pairs.png", "correlations.png"}
 FEATURES = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
 CLASSES = ("setosa", "versicolor", "virginica")
 
@@ -24,7 +30,7 @@ def folder(tmp_path_factory):
 def report(folder):
     """The report's lines, each a list of its cells."""
     console = Console(width=160, record=True, file=StringIO())
-    explore(folder, console)
+    explore(read(DATA / "iris_dataset.csv", "target"), folder / "exploration", console)
     return [[cell.strip() for cell in re.split("[│┃]", line)] for line in console.export_text().splitlines()]
 
 
@@ -58,11 +64,8 @@ def test_the_distribution_of_each_feature_is_told_for_each_class(report):
     assert all(set(cells[7]) <= set(" ▁▂▃▄▅▆▇█") and "█" in cells[7] for cells in rows)
 
 
-def test_the_data_is_written_beside_the_pictures(folder, report):
-    assert (folder / "iris_dataset.csv").read_bytes() == (
-        Path(__file__).parents[2] / "data" / "iris_dataset.csv"
-    ).read_bytes()
-    assert {path.name for path in (folder / "exploration").iterdir()} == PICTURES
+def test_the_pictures_are_drawn_and_put_into_one_report(folder, report):
+    assert {path.name for path in (folder / "exploration").iterdir()} == PICTURES | {"report.html"}
 
 
 @pytest.mark.parametrize("name", sorted(PICTURES))
@@ -76,4 +79,63 @@ def test_each_picture_shows_something(folder, report, name):
 def test_a_data_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "exploration").write_text("a file in the place of the folder")
     with pytest.raises(DataError, match="exploration cannot be written: "):
-        explore(tmp_path, Console(quiet=True))
+        explore(read(DATA / "iris_dataset.csv", "target"), tmp_path / "exploration", Console(quiet=True))
+
+
+def test_a_row_that_is_there_twice_is_named(folder, report):
+    text = " ".join(cell for cells in report for cell in cells)
+    assert "1 row is there twice (rows 102, 143)" in text
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A table of text, booleans and numbers with missing values, an HTML tag for a name, and a leak."""
+    draws = np.random.default_rng(0)
+    count = 80
+    classes = draws.choice(["yes", "no"], count)
+    frame = pd.DataFrame(
+        {
+            "<script>alert(1)</script>": draws.normal(size=count),
+            "gaps": np.where(draws.random(count) < 0.3, np.nan, draws.normal(size=count)),
+            "city": draws.choice(["Bern", "Oslo", "Rome"], count),
+            "member": draws.choice([True, False], count),
+            "answer_code": np.where(classes == "yes", 7.0, 3.0),
+            "y": classes,
+        }
+    )
+    frame["copy"] = frame["gaps"] * 2
+    frame.to_csv(tmp_path / "mixed.csv", index=False)
+    return read(tmp_path / "mixed.csv", "y")
+
+
+def test_any_table_is_explored_with_its_missing_values_and_its_leak(mixed, tmp_path):
+    found = explore(mixed, tmp_path / "out", Console(quiet=True))
+    assert {path.name for path in found.files} == PICTURES | {"missing.png", "report.html"}
+    assert any("feature 'answer_code' is the target" in hint for hint in found.hints)
+    assert any("features 'gaps' and 'copy' say the same" in hint for hint in found.hints)
+    assert not any("'city' is the target" in hint for hint in found.hints)
+    assert found.summary["columns"]["gaps"]["missing"] == mixed.features["gaps"].isna().sum()
+    json.dumps(found.summary, allow_nan=False)
+
+
+def test_the_report_is_one_file_that_loads_nothing_and_runs_nothing(mixed, tmp_path):
+    explore(mixed, tmp_path / "out", Console(quiet=True))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'(?:src|href)="([^"]*)', page))
+    assert len(re.findall("<img", page)) == 6
+
+
+@pytest.mark.parametrize("name", ["diabetes", "digits"])
+def test_quantities_and_many_features_are_explored_too(name, tmp_path):
+    datasets.write(tmp_path, name)
+    found = explore(read(datasets.path_of(tmp_path, name), "target"), tmp_path / "out", Console(quiet=True))
+    assert {"target.png", "distributions.png", "correlations.png"} <= {path.name for path in found.files}
+
+
+def test_a_table_without_numbers_is_explored(tmp_path):
+    rows = {"city": ["Bern", "Oslo"] * 20, "sky": ["blue", "grey", "blue", "blue"] * 10, "y": ["a", "b", "b", "a"] * 10}
+    pd.DataFrame(rows).to_csv(tmp_path / "words.csv", index=False)
+    found = explore(read(tmp_path / "words.csv", "y"), tmp_path / "out", Console(quiet=True))
+    assert {path.name for path in found.files} == {"target.png", "distributions.png", "report.html"}

@@ -17,9 +17,11 @@ from inference.errors import InvalidInput, ModelRefused
 from inference.registry import ModelVersion
 from inference.trust import Trust
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
 ROWS = np.array([[1.0, 2.0], [1.5, 2.5], [8.0, 1.0], [9.0, 2.0]])
@@ -90,7 +92,7 @@ def set_inputs(*columns: dict[str, Any]) -> Callable[[dict[str, Any]], object]:
 
 def test_a_version_is_loaded_with_all_that_it_says(files):
     loaded = load(files.folder)
-    assert loaded.columns == COLUMNS
+    assert [column.name for column in loaded.columns] == COLUMNS
     assert loaded.class_names == ["short", "long"]
     assert loaded.example == [8.0, 1.0]
 
@@ -188,7 +190,7 @@ def test_flavors_that_are_no_mapping_are_refused(files, flavors):
 @pytest.mark.parametrize("kind", ["double", "float", "long", "integer"])
 def test_numeric_columns_are_served(files, kind):
     files.describe(set_inputs({"type": kind, "name": "length"}, {"type": kind, "name": "width"}))
-    assert load(files.folder).columns == COLUMNS
+    assert [column.name for column in load(files.folder).columns] == COLUMNS
 
 
 def test_a_folder_without_a_description_is_refused(tmp_path):
@@ -273,6 +275,103 @@ def test_a_version_without_named_columns_is_refused(files, change):
     assert refusal(files) == "it has no signature with named columns; log it with one"
 
 
-def test_a_column_of_text_is_refused_with_its_type(files):
-    files.describe(set_inputs({"type": "double", "name": "length"}, {"type": "string", "name": "hue"}))
-    assert "its columns have the types double, string; this service serves numeric ones" in refusal(files)
+def test_a_column_of_dates_is_refused_with_its_type(files):
+    files.describe(set_inputs({"type": "double", "name": "length"}, {"type": "datetime", "name": "day"}))
+    assert "its columns have the types datetime; this service serves double, float" in refusal(files)
+
+
+MIXED = pd.DataFrame(
+    {
+        "size": [1.0, 2.0, None, 8.0, 9.0, 7.0],
+        "sweet": [True, False, True, False, None, True],
+        "colour": pd.Series(["red", None, "red", "green", "green", "green"], dtype="str"),
+    }
+)
+MIXED_INPUTS = (
+    {"type": "double", "name": "size", "required": False},
+    {"type": "boolean", "name": "sweet", "required": False},
+    {"type": "string", "name": "colour", "required": False},
+)
+
+
+@pytest.fixture
+def mixed(files):
+    """A version of a model that takes numbers, booleans and text, any of them missing, and answers with text."""
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    preparation = ColumnTransformer(
+        [("numbers", SimpleImputer(), ["size", "sweet"]), ("categories", encoder, ["colour"])]
+    )
+    estimator = make_pipeline(preparation, LogisticRegression()).fit(MIXED, ["short"] * 3 + ["long"] * 3)
+    skops.io.dump(estimator, files.folder / "model.skops")
+    files.describe(set_inputs(*MIXED_INPUTS))
+    files.describe(lambda description: description.pop("metadata"))
+    return files, estimator
+
+
+def test_numbers_booleans_and_text_missing_ones_too_are_predicted_as_the_trainers_frame_is(mixed):
+    files, estimator = mixed
+    loaded = load(files.folder)
+    rows = [
+        [1.0, True, "red"],
+        [2.0, False, None],
+        [None, True, "red"],
+        [9.0, None, "green"],
+        [7.0, True, "never seen"],
+    ]
+    frame = pd.DataFrame(
+        {
+            "size": [1.0, 2.0, None, 9.0, 7.0],
+            "sweet": [True, False, True, None, True],
+            "colour": pd.Series(["red", None, "red", "green", "never seen"], dtype="str"),
+        }
+    )
+    assert loaded.predict(rows) == estimator.predict(frame).tolist()
+    assert loaded.predict(rows[:1]) == ["short"]
+    names, probabilities = loaded.predict_names(rows)
+    assert names == loaded.predict(rows)
+    for found, expected in zip(probabilities, estimator.predict_proba(frame), strict=True):
+        assert list(found.values()) == pytest.approx(expected.tolist())
+
+
+def test_what_the_pipeline_itself_refuses_is_the_requests_fault(files):
+    estimator = make_pipeline(OneHotEncoder(handle_unknown="error"), LogisticRegression())
+    skops.io.dump(estimator.fit(pd.DataFrame({"colour": ["red", "green"]}), [0, 1]), files.folder / "model.skops")
+    files.describe(set_inputs({"type": "string", "name": "colour"}))
+    with pytest.raises(InvalidInput, match="the model does not take these rows: Found unknown categories"):
+        load(files.folder).predict([["blue"]])
+
+
+def golden(files, **changes: Any) -> None:
+    content = {"instances": ROWS.tolist(), "predictions": LABELS.tolist(), "tolerance": 1e-6} | changes
+    (files.folder / "golden.json").write_text(json.dumps(content))
+
+
+def test_a_version_that_reproduces_its_golden_rows_is_served(files):
+    probabilities = LogisticRegression().fit(ROWS, LABELS).predict_proba(ROWS).tolist()
+    golden(files, probabilities=probabilities)
+    assert load(files.folder).predict(ROWS) == LABELS.tolist()
+
+
+def test_a_version_that_answers_otherwise_than_when_it_was_trained_is_refused(files):
+    golden(files, predictions=(1 - LABELS).tolist())
+    assert "does not reproduce its golden rows" in refusal(files)
+
+
+def test_a_version_whose_probabilities_are_others_than_when_it_was_trained_is_refused(files):
+    golden(files, probabilities=[[0.5, 0.5]] * len(ROWS))
+    assert "does not reproduce its golden rows" in refusal(files)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"instances": [["a", 1]], "predictions": [1], "tolerance": 0}'])
+def test_golden_rows_that_cannot_be_tried_are_refused(files, content):
+    (files.folder / "golden.json").write_text(content)
+    assert "its golden rows cannot be tried" in refusal(files)
+
+
+def test_a_forest_is_refused_where_nobody_signed_it(files):
+    estimator = RandomForestClassifier(n_estimators=3, random_state=0)
+    files.dump(estimator)
+    with pytest.raises(ModelRefused, match=r"not trusted: sklearn\.tree\._tree\.Tree"):
+        load(files.folder, Trust.SKOPS)
+    frame = pd.DataFrame(ROWS, columns=COLUMNS)
+    assert load(files.folder, Trust.PICKLE).predict(ROWS) == estimator.predict(frame).tolist()

@@ -1,13 +1,25 @@
 """The rule by which a version becomes the one in Production."""
 
+import numpy as np
 import pytest
-from trainer.promotion import Contender, Decision, should_promote
+from trainer.promotion import Comparison, Contender, Decision, Gate, Rule, below_floor, compared, should_promote
+from trainer.table import Task
 
 FLOOR = 0.9
 
 
-def decide(accuracy: float | None, incumbent: Contender | None = None, floor: float = FLOOR) -> Decision:
-    return should_promote(Contender("2", accuracy, "digest"), incumbent, floor)
+def decide(
+    accuracy: float | None,
+    incumbent: Contender | None = None,
+    comparison: Comparison | str | None = None,
+    floor: float = FLOOR,
+    **gate,
+) -> Decision:
+    metrics = {} if accuracy is None else {"test_accuracy": accuracy}
+    floors = {"test_accuracy": floor}
+    return should_promote(
+        metrics, Contender("2", accuracy, "digest"), incumbent, comparison, Gate("accuracy", floors, **gate)
+    )
 
 
 def incumbent(accuracy: float | None, data_sha256: str | None = "digest") -> Contender:
@@ -35,29 +47,91 @@ def test_a_floor_of_zero_keeps_nothing_out():
     assert decide(0.0, floor=0.0).promote
 
 
-def test_a_version_without_a_test_accuracy_is_not_promoted():
+def test_a_version_without_the_metric_of_a_floor_is_not_promoted():
     decision = decide(None)
     assert (decision.promote, decision.meets_floor) == (False, False)
     assert "no test accuracy" in decision.reason
 
 
+def test_errors_have_a_ceiling_for_a_floor():
+    assert below_floor({"test_rmse": 3.0}, {"test_rmse": 3.5}) is None
+    assert below_floor({"test_rmse": 4.0}, {"test_rmse": 3.5}) == "its test rmse 4.0000 is above the limit of 3.5000"
+    assert below_floor({"test_rmse": float("nan")}, {"test_rmse": 3.5}) is not None
+
+
+# --- on rows that neither was fitted on ----------------------------------------------------------------------------
+
+
 def test_a_better_version_displaces_the_incumbent():
-    decision = decide(0.96, incumbent(0.95))
+    decision = decide(0.96, incumbent(0.99), Comparison(30, 0.96, 0.95, 0.5))
     assert (decision.promote, decision.meets_floor) == (True, True)
-    assert decision.reason == "higher test accuracy 0.9600 against 0.9500 of version 1 in Production"
+    assert decision.reason == (
+        "higher test accuracy 0.9600 against 0.9500 of version 1 in Production on 30 rows that neither was fitted on"
+    )
 
 
 def test_an_equal_version_does_not_displace_the_incumbent():
-    decision = decide(0.95, incumbent(0.95))
+    decision = decide(0.95, incumbent(0.9), Comparison(30, 0.95, 0.95, 1.0))
     assert (decision.promote, decision.meets_floor) == (False, True)
-    assert "equal test accuracy 0.9500 against 0.9500 of version 1 in Production" in decision.reason
-    assert "an equal model does not displace the incumbent" in decision.reason
+    assert decision.reason.endswith(": an equal model does not displace the incumbent")
 
 
 def test_a_worse_version_does_not_displace_the_incumbent():
-    decision = decide(0.94, incumbent(0.95))
+    decision = decide(0.94, incumbent(0.9), Comparison(30, 0.94, 0.95, 1.0))
     assert (decision.promote, decision.meets_floor) == (False, True)
-    assert decision.reason == "lower test accuracy 0.9400 against 0.9500 of version 1 in Production"
+    assert decision.reason.startswith("lower test accuracy 0.9400 against 0.9500 of version 1 in Production")
+
+
+def test_a_margin_has_to_be_exceeded():
+    comparison = Comparison(30, 0.96, 0.95, 0.5)
+    assert decide(0.96, incumbent(0.9), comparison, margin=0.005).promote
+    decision = decide(0.96, incumbent(0.9), comparison, margin=0.02)
+    assert not decision.promote
+    assert "with a margin of 0.02" in decision.reason
+
+
+def test_not_worse_is_enough_where_that_is_the_rule():
+    rule = {"rule": Rule.NOT_WORSE}
+    assert decide(0.95, incumbent(0.95), Comparison(30, 0.95, 0.95, 1.0), **rule).promote
+    assert not decide(0.94, incumbent(0.95), Comparison(30, 0.94, 0.95, 1.0), **rule).promote
+    assert decide(0.94, incumbent(0.95), Comparison(30, 0.94, 0.95, 1.0), margin=0.02, **rule).promote
+
+
+def test_a_paired_test_asks_whether_the_difference_may_be_chance():
+    rule = {"rule": Rule.PAIRED}
+    assert decide(0.99, incumbent(0.9), Comparison(300, 0.99, 0.95, 0.001), **rule).promote
+    decision = decide(0.99, incumbent(0.9), Comparison(300, 0.99, 0.98, 0.3), **rule)
+    assert not decision.promote
+    assert "paired test: p = 0.3" in decision.reason
+    assert not decide(0.99, incumbent(0.9), "its rows are not known", **rule).promote
+
+
+def test_the_paired_test_of_classes_is_mcnemars():
+    truth = np.zeros(40, int)
+    candidate, rival = truth.copy(), truth.copy()
+    rival[:10] = 1  # ten rows that only the candidate gets right
+    found = compared(Task.CLASSIFICATION, truth, candidate, rival)
+    assert (found.rows, found.candidate, found.incumbent) == (40, 1.0, 0.75)
+    assert found.p_value == pytest.approx(0.5**10)
+    assert compared(Task.CLASSIFICATION, truth, candidate, candidate).p_value == 1.0
+
+
+def test_the_paired_test_of_quantities_sees_smaller_errors():
+    truth = np.linspace(0, 10, 50)
+    noise = np.random.default_rng(0).normal(size=50)
+    found = compared(Task.REGRESSION, truth, truth + 0.1 * noise, truth + noise)
+    assert found.candidate > found.incumbent
+    assert found.p_value < 1e-6
+
+
+# --- where they cannot be tried on the same rows -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("accuracy", "wins"), [(0.94, False), (0.95, False), (0.96, True)])
+def test_recorded_scores_are_compared_and_the_reason_is_said(accuracy, wins):
+    decision = decide(accuracy, incumbent(0.95), "only 3 held-out rows are new to version 1; recorded scores compared")
+    assert decision.promote is wins
+    assert "(only 3 held-out rows are new to version 1; recorded scores compared)" in decision.reason
 
 
 @pytest.mark.parametrize("accuracy", [0.94, 0.95, 0.96])
@@ -65,11 +139,11 @@ def test_figures_from_other_data_are_said_to_be_so(accuracy):
     assert "of version 1 in Production, measured on other data" in decide(accuracy, incumbent(0.95, "other")).reason
 
 
-def test_an_incumbent_without_a_test_accuracy_stays_until_a_person_moves_the_alias():
+def test_an_incumbent_without_a_score_stays_until_a_person_promotes_another():
     decision = decide(0.99, incumbent(None))
     assert (decision.promote, decision.meets_floor) == (False, True)
     assert "version 1 in Production has no test accuracy" in decision.reason
-    assert "move the alias by hand" in decision.reason
+    assert "`promote 2` replaces it" in decision.reason
 
 
 @pytest.mark.parametrize("accuracy", [None, 0.95, 0.99])
@@ -77,3 +151,18 @@ def test_an_incumbent_that_cannot_be_served_any_more_is_displaced_whatever_its_a
     decision = decide(0.92, Contender("1", accuracy, "digest", lost="its files"))
     assert (decision.promote, decision.meets_floor) == (True, True)
     assert "version 1 in Production has lost its files" in decision.reason
+
+
+# --- by a person's will --------------------------------------------------------------------------------------------
+
+
+def test_without_promotion_production_stays_whatever_the_figures_are():
+    decision = decide(0.99, promote=False)
+    assert (decision.promote, decision.meets_floor) == (False, True)
+    assert decision.reason == "it was trained with --no-promote"
+
+
+def test_a_forced_version_is_promoted_below_the_floor_and_the_reason_is_kept():
+    decision = decide(0.1, incumbent(0.99), Comparison(30, 0.1, 0.99, 1.0), forced="the old one is unlawful")
+    assert (decision.promote, decision.meets_floor) == (True, False)
+    assert decision.reason == "forced: the old one is unlawful"

@@ -2,34 +2,34 @@
 
 import json
 
-import numpy as np
 import pytest
 from inference.errors import InvalidInput
-from inference.rows import from_instances
+from inference.rows import Column, Kind, from_instances
 
-COLUMNS = ["length", "width"]
+COLUMNS = [Column("length"), Column("width")]
+MIXED = [Column("size"), Column("sweet", Kind.BOOLEAN), Column("colour", Kind.TEXT, missing=True)]
 
 
-def refusal(body: str) -> InvalidInput:
+def refusal(body: str, columns: list[Column] = COLUMNS) -> InvalidInput:
     with pytest.raises(InvalidInput) as refused:
-        from_instances(json.loads(body), COLUMNS)
+        from_instances(json.loads(body), columns)
     return refused.value
 
 
 def test_lists_become_rows_of_floats():
     rows = from_instances({"instances": [[1, 2.5], [3, 4]]}, COLUMNS)
-    assert rows.dtype == np.float64
-    assert rows.tolist() == [[1.0, 2.5], [3.0, 4.0]]
+    assert rows == [[1.0, 2.5], [3.0, 4.0]]
+    assert {type(value) for row in rows for value in row} == {float}
 
 
 def test_records_become_rows_in_the_order_of_the_columns():
     rows = from_instances({"instances": [{"width": 2, "length": 1}]}, COLUMNS)
-    assert rows.tolist() == [[1.0, 2.0]]
+    assert rows == [[1.0, 2.0]]
 
 
 def test_lists_and_records_may_stand_side_by_side():
     rows = from_instances({"instances": [[1, 2], {"width": 4, "length": 3}]}, COLUMNS)
-    assert rows.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert rows == [[1.0, 2.0], [3.0, 4.0]]
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,29 @@ def test_of_several_faults_the_first_is_pointed_out():
 
 def test_what_is_expected_counts_the_columns():
     assert 'expected {"instances": [[2 numbers], …]}' in str(refusal("{}"))
+
+
+def test_booleans_text_and_missing_values_are_taken_where_the_column_has_them():
+    body = {"instances": [[1, True, "red"], {"colour": None, "sweet": False, "size": 2.5}]}
+    assert from_instances(body, MIXED) == [[1.0, True, "red"], [2.5, False, None]]
+
+
+@pytest.mark.parametrize(
+    ("row", "where", "said"),
+    [
+        ('[null, true, "red"]', "instances[0][0]", "is null; expected a number"),
+        ('[1, 1, "red"]', "instances[0][1]", "is a number; expected true or false"),
+        ('[1, "true", "red"]', "instances[0][1]", "is text; expected true or false"),
+        ('[1, null, "red"]', "instances[0][1]", "is null; expected true or false"),
+        ("[1, true, 3]", "instances[0][2]", "is a number; expected text or null"),
+        ("[1, true, false]", "instances[0][2]", "is a boolean; expected text or null"),
+        ('[true, true, "red"]', "instances[0][0]", "is a boolean; expected a number"),
+    ],
+)
+def test_a_value_of_another_kind_than_the_column_is_refused(row, where, said):
+    refused = refusal(f'{{"instances": [{row}]}}', MIXED)
+    assert (refused.where, said in str(refused)) == (where, True)
+
+
+def test_columns_that_are_not_all_numbers_are_counted_as_values():
+    assert 'expected {"instances": [[3 values], …]}' in str(refusal("{}", MIXED))

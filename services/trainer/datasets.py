@@ -1,0 +1,46 @@
+"""The data sets that come with scikit-learn, as CSV files: the seed's iris (Fisher 1936) and four others."""
+
+from pathlib import Path
+
+from trainer.errors import DataError
+
+NAMES = ("iris", "wine", "breast_cancer", "digits", "diabetes")
+DEFAULT = "iris"
+TARGET = "target"
+CLASS_NAME = "target_name"
+
+
+def path_of(folder: Path, name: str) -> Path:
+    """Return where a data set's file is."""
+    return folder / f"{name}_dataset.csv"
+
+
+def csv_bytes(name: str) -> bytes:
+    """Return the file's content, the same bytes on every machine: the features, the target, and its class's name."""
+    from sklearn import datasets
+
+    bunch = getattr(datasets, f"load_{name}")(as_frame=True)
+    frame = bunch.frame
+    if "target_names" in bunch:
+        frame = frame.assign(**{CLASS_NAME: bunch.target_names[bunch.target]})
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    return text.encode()
+
+
+def write(folder: Path, name: str) -> str:
+    """Write the CSV into the folder and return what was done; raise DataError rather than overwrite other data."""
+    path, content = path_of(folder, name), csv_bytes(name)
+    try:
+        if path.exists():
+            if path.read_bytes() == content:
+                return f"{path} is there already, byte for byte"
+            raise DataError(f"{path} is not the {name} data set as published; move it away, then it is written anew")
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".draft")
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror}; give this user the right to write there"
+        ) from error
+    return f"{path} written"

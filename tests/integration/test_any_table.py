@@ -1,0 +1,244 @@
+"""`trainer train` on tables of one's own: what becomes a version is served, and what cannot be trained on leaves nothing."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.integration.places import DATA, Place
+from tests.unit.tables import people
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = Place(tmp_path_factory.mktemp("any"))
+    data = place.folder / "data"
+    data.mkdir()
+    (data / "iris_dataset.csv").write_bytes((DATA / "iris_dataset.csv").read_bytes())
+    people().to_csv(data / "people.csv", index=False)
+    people().to_parquet(data / "people.parquet")
+    return place
+
+
+def train(place: Place, *options: str, code: int = 0, **settings: str) -> dict:
+    """Train, and return the promotion record; where another exit code is expected, what was said."""
+    result = place.trainer(
+        "train", "--json", *options, DATA_DIR=str(place.folder / "data"), MIN_TEST_ACCURACY="0.5", **settings
+    )
+    assert result.returncode == code, result.stderr
+    return json.loads(result.stdout) if code == 0 else {"said": result.stderr}
+
+
+def artifact(place: Place, record: dict, name: str) -> str:
+    uri = f"models:/{record['model_name']}/{record['version']}"
+    return place.notebook(f"""
+import json, mlflow
+print(json.dumps(open(mlflow.artifacts.download_artifacts("{uri}/{name}")).read()))
+""")
+
+
+def versions(place: Place, name: str) -> int:
+    return len(place.client.search_model_versions(f"name = '{name}'"))
+
+
+SERVED = {
+    "mixed table, logistic regression": ("--data", "people.csv", "--target", "stays"),
+    "Parquet, histogram boosting": (
+        "--data", "people.parquet", "--target", "stays", "--algorithm", "hist_gradient_boosting",
+    ),
+    "wine, forest": ("--dataset", "wine", "--algorithm", "random_forest"),
+    "diabetes, regression": ("--dataset", "diabetes"),
+    "iris, nearest neighbours": ("--estimator", "sklearn.neighbors.KNeighborsClassifier", "--param", "n_neighbors=3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", SERVED.values(), ids=SERVED.keys())
+def test_a_version_reproduces_its_golden_rows_through_the_service_and_through_plain_mlflow(place, options):
+    record = train(place, *options)
+    assert record["promoted"], record["reason"]
+    golden = json.loads(artifact(place, record, "golden.json"))
+    with place.inference(MODEL_NAME=record["model_name"]) as service:
+        service.serves(record["version"])
+        answer = service.post("/invocations", {"instances": golden["instances"]})
+        assert answer.status_code == 200, answer.text
+        if "probabilities" in golden:
+            named = service.post("/predict_names", {"instances": golden["instances"]}).json()
+            found = [list(row.values()) for row in named["probabilities"]]
+            assert np.abs(np.array(found) - np.array(golden["probabilities"])).max() < 1e-5
+    if isinstance(golden["predictions"][0], float):
+        assert answer.json()["predictions"] == pytest.approx(golden["predictions"], rel=1e-5)
+    else:
+        assert answer.json()["predictions"] == golden["predictions"]
+    plain = place.notebook(f"""
+import json, mlflow
+model = mlflow.pyfunc.load_model("models:/{record["model_name"]}@Production")
+print(json.dumps(list(map(str, model.predict(model.input_example).tolist()))))
+""")
+    assert len(plain) == 3
+
+
+def test_the_promotion_record_tells_who_against_whom_on_what_with_which_figures(place):
+    options = ("--dataset", "breast_cancer")
+    first, second = train(place, *options), train(place, *options)
+    assert (first["promoted"], second["promoted"]) == (True, False)
+    assert first["model_name"] == "breast_cancer_logistic_regression"
+    kept = json.loads(
+        place.notebook(f"""
+import json, mlflow
+print(json.dumps(mlflow.artifacts.load_text("runs:/{second["run_id"]}/promotion.json")))
+""")
+    )
+    assert kept == second
+    assert second["attempts_on_this_data"] == 2
+    assert second["rounds"][0]["incumbent"]["version"] == "1"
+    comparison = second["rounds"][0]["comparison"]
+    assert comparison["candidate"] == comparison["incumbent"]
+    assert comparison["rows"] == 114
+    assert second["data"]["sha256"] == first["data"]["sha256"]
+    assert len(second["git_commit"] or "") == 40
+    assert len(second["code_sha256"]) == 64
+    version = place.client.get_model_version(second["model_name"], "2")
+    assert version.description.startswith("Not promoted: equal test accuracy")
+    assert "attempt 2 on it" in version.description
+
+
+def test_a_version_carries_all_its_papers(place):
+    record = train(place, "--model-name", "papers")
+    files = place.notebook("""
+import json, mlflow, os
+print(json.dumps(sorted(os.listdir(mlflow.artifacts.download_artifacts("models:/papers/1")))))
+""")
+    assert {
+        "MLmodel", "model.skops", "model.onnx", "twin.json", "golden.json", "schema.yaml", "profile.json",
+        "fitted_rows.npy", "identity.json", "model.sig", "input_example.json", "requirements.txt",
+    } <= set(files)  # fmt: skip
+    assert record["twin"]["kept"]
+    assert record["twin"]["labels_differ"] == 0
+
+
+def test_another_table_cannot_displace_a_model_and_is_told_before_a_single_fit(place):
+    train(place, "--model-name", "guarded")
+    said = train(place, "--dataset", "wine", "--model-name", "guarded", code=3)["said"]
+    assert "does not fit guarded, whose versions have another schema: column 'sepal length (cm)' has vanished" in said
+    assert "--model-name NAME" in said
+    assert versions(place, "guarded") == 1
+
+
+def test_values_far_out_of_range_are_refused_until_they_are_accepted(place):
+    frame = people()
+    frame.assign(age=frame["age"] * 1000).to_csv(place.folder / "data" / "days.csv", index=False)
+    train(place, "--data", "people.csv", "--target", "stays", "--model-name", "ages")
+    options = ("--data", "days.csv", "--target", "stays", "--model-name", "ages")
+    assert "column 'age' is" in train(place, *options, code=3)["said"]
+    assert versions(place, "ages") == 1
+    assert train(place, *options, "--new-ranges")["version"] == "2"
+
+
+def test_several_algorithms_contest_on_the_same_folds_as_child_runs(place):
+    names = ("logistic_regression", "random_forest")
+    options = [word for name in names for word in ("--algorithm", name)]
+    record = train(place, "--dataset", "wine", *options, "--model-name", "contested", "--folds", "3")
+    client = place.client
+    run = client.get_run(record["run_id"])
+    children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{record['run_id']}'")
+    assert {child.info.run_name for child in children} == set(names)
+    best = max(children, key=lambda child: child.data.metrics["cv_mean"])
+    assert run.data.metrics["cv_mean"] == best.data.metrics["cv_mean"]
+    assert all(len(client.get_metric_history(child.info.run_id, "cv_fold")) == 3 for child in children)
+    artifacts = {entry.path for entry in client.list_artifacts(record["run_id"])}
+    assert {"leaderboard.json", "leaderboard.png", "curves.png", "importance.png", "learning_curve.png"} <= artifacts
+
+
+def test_a_search_keeps_its_trials_and_pictures(place):
+    record = train(place, "--search", "6", "--model-name", "searched")
+    run = place.client.get_run(record["run_id"])
+    (child,) = place.client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{record['run_id']}'")
+    artifacts = {entry.path for entry in place.client.list_artifacts(child.info.run_id)}
+    assert artifacts == {"search_trials.csv", "search_history.png", "search_importance.png"}
+
+
+def test_compare_makes_no_version(place):
+    result = place.trainer("compare", "--json", DATA_DIR=str(place.folder / "data"))
+    assert result.returncode == 0, result.stderr
+    board = json.loads(result.stdout)
+    assert [row["place"] for row in board] == [1, 2, 3]
+    assert {row["algorithm"] for row in board} == {"logistic_regression", "random_forest", "hist_gradient_boosting"}
+    assert "compared" not in {model.name for model in place.client.search_registered_models()}
+
+
+def test_without_promotion_production_stays_and_by_force_it_moves_with_the_reason_kept(place):
+    train(place, "--model-name", "willed")
+    assert train(place, "--model-name", "willed", "--no-promote")["reason"] == "it was trained with --no-promote"
+    forced = train(place, "--model-name", "willed", "--force", "--reason", "the old one is unlawful")
+    assert (forced["promoted"], forced["reason"]) == (True, "forced: the old one is unlawful")
+    moves = json.loads(place.trainer("history", "--json", "--model-name", "willed").stdout)
+    assert [(move["before"], move["version"]) for move in moves] == [(None, "1"), ("1", "3")]
+    assert moves[-1]["reason"] == "forced: the old one is unlawful"
+
+
+def test_models_lists_what_is_in_production(place):
+    train(place, "--model-name", "listed")
+    found = {model["name"]: model for model in json.loads(place.trainer("models", "--json").stdout)}
+    assert found["listed"]["production"] == "1"
+    assert found["listed"]["figures"]["test_accuracy"] == pytest.approx(29 / 30)
+
+
+def test_the_same_experiment_from_a_file_is_the_same_model(place):
+    (place.work / "mine.yaml").write_text(
+        "dataset: wine\nalgorithm: random_forest\nparams: {n_estimators: 20}\nmodel_name: filed\n"
+    )
+    filed = train(place, "--config", "mine.yaml")
+    typed = train(
+        place,
+        "--dataset",
+        "wine",
+        "--algorithm",
+        "random_forest",
+        "--param",
+        "n_estimators=20",
+        "--model-name",
+        "typed",
+    )
+    assert filed["metrics"] == typed["metrics"]
+    assert filed["model_sha256"] == typed["model_sha256"]
+    assert artifact(place, filed, "golden.json") == artifact(place, typed, "golden.json")
+    over = train(place, "--config", "mine.yaml", "--param", "n_estimators=3", "--model-name", "over")
+    assert over["model_sha256"] != filed["model_sha256"]
+
+
+REFUSED = {
+    "an unknown option": (("--algoritm", "x"), 2, "No such option"),
+    "an unknown algorithm": (("--algorithm", "random_forset"), 2, "did you mean 'random_forest'?"),
+    "a package that is not allowed": (("--estimator", "os.system"), 2, "os.system is not of sklearn"),
+    "an unknown column": (("--data", "people.csv", "--target", "staeys"), 3, "has no column 'staeys'"),
+    "no such file": (("--data", "nobody.csv"), 3, "nobody.csv does not exist"),
+    "a file outside of the data folder": (("--data", "/etc/passwd"), 2, "is not in the data folder"),
+    "more folds than rows of a class": (("--algorithm", "random_forest", "--search", "2", "--folds", "50"), 3, "too few for 50 folds"),
+    "an estimator that fails": (("--estimator", "sklearn.svm.SVC", "--param", "C=-1"), 1, "svc cannot be fitted on"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "code", "said"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_trained_is_refused_in_one_line_with_its_exit_code(place, options, code, said):
+    result = place.trainer("train", *options, "--model-name", "refused", DATA_DIR=str(place.folder / "data"))
+    assert result.returncode == code, result.stdout + result.stderr
+    assert said in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert versions(place, "refused") == 0
+
+
+def test_a_table_whose_rows_cannot_be_told_apart_is_trained_and_kept_out_by_the_floor(place):
+    draws = np.random.default_rng(1)
+    frame = pd.DataFrame({"x": draws.normal(size=200), "y": draws.choice(["a", "b"], 200)})
+    frame.to_csv(place.folder / "data" / "noise.csv", index=False)
+    record = train(place, "--data", "noise.csv", "--target", "y", "--config", str(_floor(place)))
+    assert (record["promoted"], record["meets_floor"]) == (False, False)
+    assert "is below the floor of 0.9500" in record["reason"]
+    assert place.client.get_model_version("noise_logistic_regression", "1").tags["stage"] == "None"
+
+
+def _floor(place: Place):
+    path = place.work / "floor.yaml"
+    path.write_text("floors: {test_balanced_accuracy: 0.95}\n")
+    return path

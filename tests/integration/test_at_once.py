@@ -1,0 +1,65 @@
+"""Several trainers at once: MLflow has no compare-and-swap, and yet the version in Production has won its contest."""
+
+import json
+
+import pytest
+
+from tests.integration.places import DATA, Place, running_server
+
+# From hopeless to good, so that whoever moves the alias last is not by chance the best.
+STRENGTHS = (0.001, 0.003, 0.01, 0.1, 10.0)
+NAME = "contested_at_once"
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """Five trainings that start together on one real MLflow server; their records, and the place."""
+    with running_server(tmp_path_factory.mktemp("at_once")) as (place, _):
+        first = place.trainer("train", "--model-name", "warmed_up")
+        assert first.returncode == 0, first.stderr
+        started = [
+            place.start_trainer(
+                "train", "--json", "--model-name", NAME, "--param", f"C={value}", MIN_TEST_ACCURACY="0.2"
+            )
+            for value in STRENGTHS
+        ]
+        codes = [process.wait() for process in started]
+        assert codes == [0] * len(STRENGTHS), [process.log for process in started]
+        yield place, [json.loads(process.log.splitlines()[-1]) for process in started]
+
+
+def in_production(place: Place) -> str:
+    return str(place.client.get_model_version_by_alias(NAME, "Production").version)
+
+
+def test_each_training_leaves_a_version_and_a_whole_record(records):
+    place, found = records
+    assert sorted(record["version"] for record in found) == ["1", "2", "3", "4", "5"]
+    for record in found:
+        assert record["rounds"]
+        assert record["reason"] == record["rounds"][-1]["decision"]["reason"]
+        assert place.client.get_model_version(NAME, record["version"]).description
+
+
+def test_the_version_in_production_has_won_its_contest(records):
+    place, found = records
+    winner = next(record for record in found if record["version"] == in_production(place))
+    assert winner["promoted"]
+    best = max(record["metrics"]["test_accuracy"] for record in found)
+    assert winner["metrics"]["test_accuracy"] == best
+
+
+def test_the_stages_and_the_history_say_the_same_as_the_alias(records):
+    place, _ = records
+    stages = {
+        str(version.version): version.tags["stage"]
+        for version in place.client.search_model_versions(f"name = '{NAME}'")
+    }
+    assert [number for number, stage in stages.items() if stage == "Production"] == [in_production(place)]
+    moves = json.loads(place.trainer("history", "--json", "--model-name", NAME).stdout)
+    assert moves[-1]["version"] == in_production(place)
+
+
+def test_the_data_of_the_contests_is_the_committed_one(records):
+    _, found = records
+    assert {record["data"]["file"] for record in found} == {DATA.joinpath("iris_dataset.csv").name}

@@ -1,0 +1,134 @@
+"""Fitting and measuring: the figures of the iris data, and that they come from the data."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as measures
+from trainer import algorithms, datasets
+from trainer.evaluation import Evaluation, evaluate
+from trainer.promotion import below_floor
+from trainer.table import Split, Table, Task, read, split
+
+IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
+
+
+def fit(rows: Split, name: str = "logistic_regression", task: Task = Task.CLASSIFICATION):
+    return algorithms.named(name, task, {}).estimator.fit(rows.train_features, rows.train_target)
+
+
+def trained_on(rows: Split) -> Evaluation:
+    return evaluate(fit(rows), rows, Task.CLASSIFICATION, ["setosa", "versicolor", "virginica"])
+
+
+def permuted(table: Table) -> Table:
+    """Return the same flowers under labels that say nothing of them."""
+    shuffled = table.target.sample(frac=1, random_state=1)
+    return replace(table, target=pd.Series(shuffled.to_numpy(), index=table.target.index, name=table.target.name))
+
+
+@pytest.fixture(scope="module")
+def table():
+    return read(IRIS, "target")
+
+
+@pytest.fixture(scope="module")
+def evaluation(table):
+    return trained_on(split(table))
+
+
+@pytest.fixture(scope="module")
+def evaluation_of_permuted_labels(table):
+    return trained_on(split(permuted(table)))
+
+
+def test_the_iris_data_gives_the_figures_of_the_workshop(evaluation):
+    figures = {name: round(figure, 4) for name, figure in evaluation.metrics.items()}
+    assert (
+        figures.items()
+        >= {
+            "test_accuracy": 0.9667,
+            "train_accuracy": 0.9750,
+            "overfitting_gap": 0.0083,
+            "test_precision_micro": 0.9667,
+            "test_precision_macro": 0.9697,
+            "test_recall_micro": 0.9667,
+            "test_recall_macro": 0.9667,
+            "test_f1_macro": 0.9666,
+        }.items()
+    )
+
+
+def test_one_versicolor_is_taken_for_a_virginica_and_nothing_else_is_wrong(evaluation):
+    assert evaluation.confusion.tolist() == [[10, 0, 0], [0, 9, 1], [0, 0, 10]]
+
+
+def test_training_again_gives_the_same_figures(table, evaluation):
+    assert trained_on(split(table)).metrics == evaluation.metrics
+
+
+def test_the_accuracies_are_those_of_counting(table, evaluation):
+    rows = split(table)
+    estimator = fit(rows)
+    hits = int((estimator.predict(rows.test_features) == rows.test_target).sum())
+    assert evaluation.metrics["test_accuracy"] == hits / 30
+    assert evaluation.confusion.trace() == hits
+    hits = int((estimator.predict(rows.train_features) == rows.train_target).sum())
+    assert evaluation.metrics["train_accuracy"] == hits / 120
+
+
+def test_labels_that_say_nothing_give_figures_that_say_so(evaluation_of_permuted_labels):
+    metrics = evaluation_of_permuted_labels.metrics
+    assert metrics["test_accuracy"] < 0.6
+    assert metrics["test_f1_macro"] < 0.6
+    assert evaluation_of_permuted_labels.confusion.sum() == 30
+
+
+def test_labels_that_say_nothing_give_a_model_that_the_floor_keeps_out(evaluation_of_permuted_labels):
+    assert "below the floor of 0.9000" in below_floor(evaluation_of_permuted_labels.metrics, {"test_accuracy": 0.9})
+
+
+def test_the_iris_model_reaches_the_floor(evaluation):
+    assert below_floor(evaluation.metrics, {"test_accuracy": 0.9}) is None
+
+
+def test_the_figures_of_each_class_are_named_after_it(evaluation):
+    assert evaluation.metrics["test_recall_of_setosa"] == 1
+    assert evaluation.metrics["test_recall_of_versicolor"] == 0.9
+    assert evaluation.metrics["test_precision_of_virginica"] == pytest.approx(10 / 11)
+
+
+def test_the_interval_of_the_accuracy_is_that_of_drawing_rows_with_replacement(evaluation):
+    hits = (evaluation.truth == evaluation.predicted).astype(float)
+    draws = np.random.default_rng(0).choice(hits, (5000, len(hits))).mean(axis=1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    assert evaluation.metrics["test_accuracy_ci_low"] == pytest.approx(low, abs=0.035)
+    assert evaluation.metrics["test_accuracy_ci_high"] == pytest.approx(high, abs=0.035)
+
+
+def test_figures_of_probabilities_are_scikit_learns(evaluation):
+    expected = measures.roc_auc_score(evaluation.truth, evaluation.probabilities, multi_class="ovr")
+    assert evaluation.metrics["test_roc_auc"] == pytest.approx(expected)
+    assert evaluation.metrics["test_log_loss"] == pytest.approx(
+        measures.log_loss(evaluation.truth, evaluation.probabilities)
+    )
+
+
+def test_a_regression_is_measured_in_its_own_unit(tmp_path):
+    datasets.write(tmp_path, "diabetes")
+    rows = split(read(datasets.path_of(tmp_path, "diabetes"), "target"))
+    estimator = fit(rows, "linear_regression", Task.REGRESSION)
+    figures = evaluate(estimator, rows, Task.REGRESSION).metrics
+    residuals = rows.test_target - estimator.predict(rows.test_features)
+    assert figures["test_rmse"] == pytest.approx(np.sqrt((residuals**2).mean()))
+    assert figures["test_mae"] == pytest.approx(residuals.abs().mean())
+    assert figures["test_r2"] == pytest.approx(estimator.score(rows.test_features, rows.test_target))
+    assert figures["test_rmse_ci_low"] < figures["test_rmse"] < figures["test_rmse_ci_high"]
+
+
+def test_an_estimator_without_probabilities_has_no_figures_of_them(table):
+    rows = split(table)
+    estimator = algorithms.imported("sklearn.svm.LinearSVC", {}).estimator.fit(rows.train_features, rows.train_target)
+    assert "test_log_loss" not in evaluate(estimator, rows, Task.CLASSIFICATION).metrics

@@ -1,0 +1,108 @@
+"""What a training is asked for, by options and by a YAML file."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from trainer import plan
+from trainer.__main__ import train
+from trainer.errors import SettingsError
+from trainer.plan import Plan
+from trainer.settings import Settings
+
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+OPTIONS = {str(option.name) for option in train.params} - {"config", "param"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"data": "a.csv", "dataset": "iris"}, "are two data sets; expected one"),
+        ({"algorithm": ("random_forest", "logistic_regression")}, "name it with --model-name"),
+        ({"algorithm": ("random_forest",), "estimator": "sklearn.svm.SVC"}, "name it with --model-name"),
+        ({"force": True}, "so it needs --reason"),
+        ({"force": True, "reason": "because", "promote": False}, "--force and --no-promote exclude each other"),
+        ({"space": {"C": [1, 2]}}, "--search N says in how many trials"),
+        (
+            {"algorithm": ("random_forest", "logistic_regression"), "model_name": "m", "params": {"C": 1}},
+            "--param is for one algorithm",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, said):
+    with pytest.raises(SettingsError) as refused:
+        Plan(**options)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("given", ["churn.csv", "data/churn.csv"])
+def test_a_file_is_looked_for_in_the_data_folder(tmp_path, given):
+    assert Plan(data=given).path(tmp_path) == tmp_path / "churn.csv"
+
+
+@pytest.mark.parametrize("given", ["/etc/passwd", "../secret.csv", "data/../../secret.csv"])
+def test_a_file_outside_of_the_data_folder_is_refused(tmp_path, given):
+    with pytest.raises(SettingsError, match="is not in the data folder"):
+        Plan(data=given).path(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "setting", "expected"),
+    [
+        (None, Settings.model_name, "wine_random_forest"),
+        (None, "flowers", "flowers"),
+        ("mine", "flowers", "mine"),
+    ],
+)
+def test_the_model_is_named_by_the_option_else_the_setting_else_after_data_and_algorithm(said, setting, expected):
+    settings = Settings(model_name=setting)
+    assert Plan(model_name=said).registered_name(settings, "wine", "random_forest") == expected
+
+
+def test_the_default_model_is_the_workshops():
+    assert Plan().registered_name(Settings(), "iris", "logistic_regression") == "iris_logistic_regression"
+
+
+def test_parameters_are_read_as_plain_values_and_nothing_is_evaluated():
+    assert plan.parameters(("C=2", "gamma=0.5", "shrinking=false", "class_weight=null", "kernel=rbf", "x=1+1")) == {
+        "C": 2,
+        "gamma": 0.5,
+        "shrinking": False,
+        "class_weight": None,
+        "kernel": "rbf",
+        "x": "1+1",
+    }
+    with pytest.raises(SettingsError, match="expected NAME=VALUE"):
+        plan.parameters(("C",))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
+def test_the_committed_experiments_are_read(path):
+    assert plan.read(path, OPTIONS) == yaml.safe_load(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("datset: wine\n", "has the unknown key 'datset'; did you mean 'dataset'?"),
+        ("xyzzy: 1\n", "has the unknown key 'xyzzy'; there are algorithm, "),
+        ("- dataset\n", "is list; expected keys"),
+        ("dataset: [\n", "is no YAML"),
+        ("params: 3\n", "params is 3; expected a mapping"),
+    ],
+)
+def test_a_file_that_says_something_else_is_refused(tmp_path, text, said):
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as refused:
+        plan.read(path, OPTIONS)
+    assert said in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"--config .*none\.yaml cannot be read: No such file"):
+        plan.read(tmp_path / "none.yaml", OPTIONS)
+
+
+def test_every_field_of_a_plan_can_be_said_by_option_or_file():
+    assert set(Plan.__dataclass_fields__) <= OPTIONS | set(plan.NESTED)

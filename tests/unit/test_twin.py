@@ -1,0 +1,103 @@
+"""The ONNX twin: kept only where it is proven to answer as the pipeline does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trainer import algorithms, datasets, twin
+from trainer.table import LARGEST, Table, Task, read, split
+
+from tests.unit.tables import people, written
+
+IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return read(IRIS, "target")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("people"), people())
+
+
+def fitted(table: Table, algorithm: algorithms.Algorithm):
+    rows = split(table)
+    estimator = algorithms.with_preparation(algorithm, table, rows.train_features)
+    return estimator.fit(rows.train_features, rows.train_target), rows
+
+
+def twin_of(table: Table, algorithm: algorithms.Algorithm) -> twin.Twin:
+    estimator, rows = fitted(table, algorithm)
+    return twin.make(estimator, table.columns, rows.train_features, table.task)
+
+
+@pytest.mark.parametrize("name", ["logistic_regression", "random_forest"])
+def test_a_twin_is_proven_on_thousands_of_rows_and_answers_the_held_out_ones_too(iris, name):
+    estimator, rows = fitted(iris, algorithms.named(name, Task.CLASSIFICATION, {}))
+    made = twin.make(estimator, iris.columns, rows.train_features, iris.task)
+    assert made.record["kept"]
+    assert made.record["rows"] > 2000
+    assert (made.record["labels_differ"], made.record["limit"]) == (0, LARGEST)
+    labels, probabilities = twin.run(made.content, iris.columns, rows.test_features, made.record["input"])
+    assert labels.tolist() == estimator.predict(rows.test_features).tolist()
+    assert np.abs(probabilities - estimator.predict_proba(rows.test_features)).max() <= made.record["tolerance"]
+
+
+def test_numbers_booleans_text_and_missing_values_have_a_twin(mixed):
+    estimator, rows = fitted(mixed, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
+    made = twin.make(estimator, mixed.columns, rows.train_features, mixed.task)
+    assert made.record["kept"], made.record
+    labels, _ = twin.run(made.content, mixed.columns, rows.test_features, made.record["input"])
+    assert labels.tolist() == estimator.predict(rows.test_features).tolist()
+
+
+@pytest.mark.parametrize("name", ["linear_regression", "random_forest"])
+def test_a_regression_has_a_twin(tmp_path, name):
+    datasets.write(tmp_path, "diabetes")
+    table = read(datasets.path_of(tmp_path, "diabetes"), "target")
+    made = twin_of(table, algorithms.named(name, Task.REGRESSION, {}))
+    assert made.record["kept"], made.record
+    assert made.record["largest_difference"] <= made.record["tolerance"]
+
+
+def test_what_cannot_be_converted_has_no_twin_and_a_reason(iris):
+    made = twin_of(iris, algorithms.named("hist_gradient_boosting", Task.CLASSIFICATION, {}))
+    assert made.content is None
+    assert made.record["kept"] is False
+    assert "TreeEnsemble" in made.record["reason"]
+
+
+def test_a_conversion_that_answers_otherwise_is_found_out(iris, monkeypatch):
+    convert = twin._converted
+    # A converter that takes less care: it forgets half of what the model has learnt.
+    other, _ = fitted(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {"C": 0.01}))
+    monkeypatch.setattr(twin, "_converted", lambda estimator, *rest: convert(other, *rest))
+    made = twin_of(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
+    assert made.content is None
+    assert "labels differ" in made.record["reason"]
+
+
+def test_probabilities_that_are_off_by_little_are_found_out(iris, monkeypatch):
+    convert = twin._converted
+    other, _ = fitted(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {"C": 1.001}))
+    monkeypatch.setattr(twin, "_converted", lambda estimator, *rest: convert(other, *rest))
+    made = twin_of(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
+    assert made.content is None
+    assert "differ" in made.record["reason"]
+
+
+def test_the_rows_of_the_proof_have_the_edges_of_the_domain(mixed):
+    rows = twin.proof_rows(mixed.columns, mixed.features, LARGEST)
+    assert rows["age"].abs().max() == LARGEST
+    assert (rows["age"] == 0).any()
+    assert set(mixed.features["city"].dropna()) < set(rows["city"].dropna())
+    assert rows["income"].isna().any()
+    assert not rows["age"].isna().any()
+    assert rows.dtypes.to_dict() == mixed.features.dtypes.to_dict()
+
+
+def test_the_same_fit_gives_the_same_bytes(iris):
+    algorithm = algorithms.named("logistic_regression", Task.CLASSIFICATION, {})
+    assert twin_of(iris, algorithm).content == twin_of(iris, algorithm).content
