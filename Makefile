@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train adopt promote rollback history serve ui test unit integration stack browser bench lint types lock clean
+.PHONY: help environment demo explore train compare models adopt promote rollback history serve ui test unit integration stack browser bench benchtrainer lint types lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,19 +14,21 @@ environment: ## make .venv from the hashed lock, where it is not there yet
 demo: environment ## without Docker: explore, train, register, promote, serve, predict
 	@$(PY) scripts/embedded.py demo
 
-explore: environment ## without Docker: the data
-train: environment ## without Docker: one more model version
+explore: environment ## without Docker: the data; ARGS="--dataset wine" and other options as in the container
+train: environment ## without Docker: one more model version; ARGS="…"
+compare: environment ## without Docker: algorithms on the same folds; ARGS="…"
+models: environment ## without Docker: every registered model
 adopt: environment ## without Docker: sign a version that was logged by hand, VERSION=N
 promote: environment ## without Docker: put a version into Production, VERSION=N
 rollback: environment ## without Docker: back to the version that was in Production before
 history: environment ## without Docker: every move of Production, and why
 serve: environment ## without Docker: the prediction service, until Ctrl-C
 ui: environment ## without Docker: the MLflow UI, until Ctrl-C
-explore train rollback history serve ui:
-	@$(PY) scripts/embedded.py $@
+explore train compare models rollback history serve ui:
+	@$(PY) scripts/embedded.py $@ $(ARGS)
 
 adopt promote:
-	@$(PY) scripts/embedded.py $@ $(VERSION)
+	@$(PY) scripts/embedded.py $@ $(VERSION) $(ARGS)
 
 test: environment ## all tests that this machine can run
 	@$(PY) -m pytest
@@ -40,6 +42,9 @@ unit integration stack browser:
 
 bench: environment ## measure the stack beside its peers, into benchmarks/results.md (needs Docker, wrk, root)
 	@$(PY) benchmarks/run.py
+
+benchtrainer: environment ## measure the trainer beside a plain script, into benchmarks/trainer.md
+	@$(PY) benchmarks/trainer.py
 
 lint: environment ## style and common mistakes
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

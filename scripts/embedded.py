@@ -2,8 +2,8 @@
 
 python scripts/embedded.py demo       all phases, from the data to predictions; stops what it started
 python scripts/embedded.py explore    phase 1
-python scripts/embedded.py train      phases 3 and 4; and the trainer's other commands: adopt VERSION, promote VERSION,
-                                      rollback, history
+python scripts/embedded.py train      phases 3 and 4; and the trainer's other commands: compare, models, adopt VERSION,
+                                      promote VERSION, rollback, history; with the options that they have in the container
 python scripts/embedded.py serve      the inference service, until Ctrl-C
 python scripts/embedded.py ui         the MLflow UI, until Ctrl-C
 """
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 READY_SECONDS = 120
 # The trainer's commands; it reads their options itself.
-TRAINER = ("explore", "train", "adopt", "promote", "rollback", "history")
+TRAINER = ("explore", "train", "compare", "models", "adopt", "promote", "rollback", "history")
 
 
 def main(arguments: list[str]) -> int:

@@ -50,7 +50,7 @@ def log_model(estimator: Any, table: Table, rows: Split, run: Run, registered_na
     with TemporaryDirectory() as parent:
         folder = Path(parent, "model")
         origin = Model(artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id)
-        _save(estimator, table, rows, folder, origin)
+        _save(estimator, table, folder, origin)
         made = _write_papers(estimator, table, rows, folder)
         sign(folder, registered_name, logged.model_id, key)
         client.log_model_artifacts(logged.model_id, str(folder))
@@ -64,7 +64,7 @@ def _artifact_name(table: Table) -> str:
     return f"{''.join(letter if letter.isalnum() else '_' for letter in table.name)}_{kind}"
 
 
-def _save(estimator: Any, table: Table, rows: Split, folder: Path, origin: Model) -> None:
+def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
     try:
         mlflow.sklearn.save_model(
             estimator,
@@ -73,7 +73,7 @@ def _save(estimator: Any, table: Table, rows: Split, folder: Path, origin: Model
             serialization_format="skops",
             skops_trusted_types=list(TRUSTED_TYPES),
             signature=signature(estimator, table),
-            input_example=rows.train_features.head(INPUT_EXAMPLE_ROWS),
+            input_example=table.features.head(INPUT_EXAMPLE_ROWS),
             # What MLflow would infer by loading the model once more in a process of its own.
             pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
             metadata={"class_names": table.class_names} if table.class_names else None,

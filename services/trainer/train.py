@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from trainer import checks, packing, provenance, registry, runs, schema, signing, summary, tracking
 from trainer.choice import Choice, choose, prepared
 from trainer.contest import Contest
-from trainer.errors import DataError, TrackingError, TrainerError, VersionError
+from trainer.errors import DataError, TrainerError, VersionError
 from trainer.evaluation import SCORES, Evaluation, evaluate
 from trainer.evaluation_pictures import evaluation_pictures
 from trainer.interruption import Held
@@ -122,12 +122,13 @@ def _conform(table: Table, name: str, new_ranges: bool) -> Table:
         return table
     with ExitStack() as stack:
         try:
+            registry.check_files(version)
             folder = stack.enter_context(checks.files_of(version))
             known = schema.read(folder)
             if known is not None:
                 return schema.conform(table, known, name, new_ranges)
             columns = checks.interface_of(folder)
-        except (VersionError, TrackingError) as error:
+        except VersionError as error:
             # A version without its files has no interface left to keep.
             table.remarks.append(
                 f"version {version.version} of {name} could not be read, so its schema is not known: {error}"

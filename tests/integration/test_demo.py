@@ -55,7 +55,7 @@ def test_the_demo_says_that_it_gives_way_on_a_port_that_is_taken(demo, port):
 
 def test_the_demo_leaves_its_data_pictures_and_registry(demo, place):
     assert (place.folder / "data" / "iris_dataset.csv").exists()
-    assert len(list((place.folder / "data" / "exploration").glob("*.png"))) == 4
+    assert len(list((place.folder / "data" / "exploration").glob("*.png"))) == 5
     assert place.registry()["alias"] == "1"
 
 

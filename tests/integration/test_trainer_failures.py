@@ -1,4 +1,4 @@
-"""A trainer that cannot do its work says so in one line and ends with exit code 1; what is in MLflow stays right."""
+"""A trainer that cannot do its work says so in one line and by its exit code; what is in MLflow stays right."""
 
 import contextlib
 import sqlite3
@@ -15,8 +15,12 @@ def place(tmp_path):
     return Place(tmp_path / "place")
 
 
-def assert_fails(result, *said: str) -> None:
-    assert result.returncode == 1
+# The exit codes of `trainer --help`.
+SETTING, DATA, MLFLOW = 2, 3, 4
+
+
+def assert_fails(code: int, result, *said: str) -> None:
+    assert result.returncode == code
     (line,) = result.stderr.splitlines()
     assert line.startswith("trainer: ")
     for words in said:
@@ -26,13 +30,13 @@ def assert_fails(result, *said: str) -> None:
 
 @pytest.mark.parametrize("command", ["train", "explore", "bootstrap"])
 def test_an_unusable_setting_is_named(place, command):
-    assert_fails(place.trainer(command, MODEL_NAME=""), "MODEL_NAME is empty")
+    assert_fails(SETTING, place.trainer(command, MODEL_NAME=""), "MODEL_NAME is empty")
 
 
 @pytest.mark.parametrize("command", ["train", "bootstrap"])
 def test_a_server_that_does_not_answer_is_named(place, command):
     url = f"http://127.0.0.1:{free_port()}"
-    assert_fails(place.trainer(command, MLFLOW_TRACKING_URI=url), url, "does not answer", "MLFLOW_TRACKING_URI")
+    assert_fails(MLFLOW, place.trainer(command, MLFLOW_TRACKING_URI=url), url, "does not answer", "MLFLOW_TRACKING_URI")
 
 
 def changed(number: int, column: int, value: str) -> str:
@@ -50,14 +54,14 @@ def only(count: int) -> str:
 
 
 BAD_DATA = {
-    "missing file": (None, ["iris_dataset.csv does not exist", "`explore` writes it"]),
+    "missing file": (None, ["iris_dataset.csv does not exist", "`explore` writes those"]),
     "empty file": ("", ["iris_dataset.csv is no CSV table", "No columns to parse"]),
     "header only": (only(1), ["iris_dataset.csv has no rows"]),
     "no target column": (only(100).replace("target,", "class,", 1), ["has no column 'target'", "'class'"]),
     "text in a feature": (changed(100, 1, "wide"), ["line 100, column 'sepal width (cm)' is 'wide'"]),
     "infinite value": (changed(7, 2, "inf"), ["line 7, column 'petal length (cm)' is inf", "a finite number"]),
     "1e400": (changed(7, 2, "1e400"), ["line 7, column 'petal length (cm)' is inf"]),
-    "missing feature": (changed(7, 2, ""), ["line 7, column 'petal length (cm)' is empty"]),
+    "missing feature": (changed(7, 2, ""), ["column 'petal length (cm)' has 1 missing values, and had none"]),
     "NaN in the target": (changed(151, 4, "nan"), ["line 151, column 'target' is empty", "a class number"]),
     "one class only": (only(51), ["rows of one class only", "('target' is 0)"]),
     "a class with one row": (only(102), ["a single row of class 2"]),
@@ -72,7 +76,7 @@ def test_bad_data_is_named_and_leaves_mlflow_as_it_was(second, tmp_path, content
     data.mkdir()
     if content is not None:
         (data / "iris_dataset.csv").write_text(content)
-    assert_fails(place.trainer("train", DATA_DIR=str(data)), f"trainer: {data}/iris_dataset.csv", *said)
+    assert_fails(DATA, place.trainer("train", DATA_DIR=str(data)), f"trainer: {data}/iris_dataset.csv", *said)
     assert place.registry() == before
     assert statuses(place) == runs
 
@@ -80,21 +84,23 @@ def test_bad_data_is_named_and_leaves_mlflow_as_it_was(second, tmp_path, content
 def test_a_folder_of_the_database_that_cannot_be_made_is_named(place, tmp_path):
     (tmp_path / "file").touch()
     result = place.trainer("train", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/file/mlflow.db")
-    assert_fails(result, f"{tmp_path}/file/mlflow.db cannot be opened", "MLFLOW_TRACKING_URI")
+    assert_fails(MLFLOW, result, f"{tmp_path}/file/mlflow.db cannot be opened", "MLFLOW_TRACKING_URI")
 
 
 def test_what_mlflow_does_not_take_is_told_in_its_words(place):
-    assert_fails(place.trainer("train", MLFLOW_TRACKING_URI="nonsense://x"), "MLflow refuses: ", "'nonsense://x'")
+    assert_fails(
+        MLFLOW, place.trainer("train", MLFLOW_TRACKING_URI="nonsense://x"), "MLflow refuses: ", "'nonsense://x'"
+    )
 
 
 def test_a_database_that_cannot_be_opened_is_refused_without_a_long_series_of_tries(tmp_path):
     with pytest.raises(TrackingError, match=f"{tmp_path} cannot be opened"):
-        connect(f"sqlite:///{tmp_path}")
+        connect(f"sqlite:///{tmp_path}", "any experiment")
 
 
 def test_other_data_in_the_place_of_iris_is_not_overwritten_by_explore(place, tmp_path):
     (tmp_path / "iris_dataset.csv").write_text("my own data\n")
-    assert_fails(place.trainer("explore", DATA_DIR=str(tmp_path)), "is not the iris data set as published")
+    assert_fails(DATA, place.trainer("explore", DATA_DIR=str(tmp_path)), "is not the iris data set as published")
     assert (tmp_path / "iris_dataset.csv").read_text() == "my own data\n"
 
 

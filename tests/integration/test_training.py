@@ -154,16 +154,20 @@ def test_the_run_has_what_decides_the_result(run):
 
 
 def test_the_run_has_the_metrics(run):
-    assert {name: round(figure, 4) for name, figure in run.data.metrics.items()} == {
-        "test_accuracy": 0.9667,
-        "train_accuracy": 0.9750,
-        "overfitting_gap": 0.0083,
-        "test_precision_micro": 0.9667,
-        "test_precision_macro": 0.9697,
-        "test_recall_micro": 0.9667,
-        "test_recall_macro": 0.9667,
-        "test_f1_macro": 0.9666,
-    }
+    figures = {name: round(figure, 4) for name, figure in run.data.metrics.items()}
+    assert (
+        figures.items()
+        >= {
+            "test_accuracy": 0.9667,
+            "train_accuracy": 0.9750,
+            "overfitting_gap": 0.0083,
+            "test_precision_micro": 0.9667,
+            "test_precision_macro": 0.9697,
+            "test_recall_micro": 0.9667,
+            "test_recall_macro": 0.9667,
+            "test_f1_macro": 0.9666,
+        }.items()
+    )
 
 
 def test_the_run_names_the_data_set_by_its_digest(run):

@@ -56,7 +56,7 @@ def test_explore_reports_and_writes_as_the_owner_of_the_data_folder(stack):
     report = stack.compose("run", "--rm", "trainer", "explore").stdout
     assert "Shape (150, 6)" in report
     written = [data / "iris_dataset.csv", *(data / "exploration").iterdir()]
-    assert len(written) == 5
+    assert len(written) == 7
     assert {path.stat().st_uid for path in written} == {owner}
     again = stack.compose("run", "--rm", "trainer", "explore").stdout
     assert "there already, byte for byte" in again
@@ -117,7 +117,7 @@ def test_without_the_stack_explore_works_and_a_training_says_how_to_start_it(sta
         assert (alone.folder / "data" / "exploration").is_dir()
         assert alone.containers() == {}
         result = alone.compose("run", "--rm", "trainer", check=False)
-        assert result.returncode == 1
+        assert result.returncode == 4
         (line,) = (line for line in result.stderr.splitlines() if line.startswith("trainer:"))
         assert "`docker compose up -d --wait`" in line
         assert alone.containers() == {}

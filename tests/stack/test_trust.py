@@ -111,10 +111,10 @@ def test_signed_files_copied_under_another_model_are_refused(stack, serving):
 def test_what_cannot_be_adopted_is_told(stack, serving):
     pickled = _log_by_hand(stack, "cloudpickle")
     result = stack.compose("run", "--rm", "trainer", "adopt", pickled, check=False)
-    assert result.returncode == 1
+    assert result.returncode == 5
     assert "serialization_format='skops'" in result.stderr
     absent = stack.compose("run", "--rm", "trainer", "adopt", "999", check=False)
-    assert absent.returncode == 1
+    assert absent.returncode == 5
     assert "there is no version '999'" in absent.stderr
 
 

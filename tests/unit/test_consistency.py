@@ -75,7 +75,8 @@ def _commands(path: Path, program: str) -> Iterator[list[str]]:
     """Yield the words after a program's name wherever a file's code calls it, up to a comment or the next command."""
     for line in _code(path):
         for found in re.finditer(rf"(?<![\w/.-]){program}(?= )([^#|;&>]*)", line):
-            yield found.group(1).split()
+            # A value in quotes belongs to the word that it stands in.
+            yield re.sub(r'="[^"]*"', "=…", found.group(1)).split()
 
 
 def _compose_commands(path: Path) -> Iterator[tuple[str, list[str]]]:

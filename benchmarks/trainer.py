@@ -1,0 +1,227 @@
+"""Measure the trainer beside a plain script that does only the fit and the logging: `make benchtrainer`.
+
+Writes benchmarks/trainer.md and benchmarks/growth.png. No Docker: both run on SQLite, in the same environment, in turns.
+"""
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parent.parent
+BARE = str(ROOT / "benchmarks" / "bare_table.py")
+sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT / "services"))
+REPEATS = 3
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+COLUMNS = 20
+SEARCH_TRIALS = 50
+# A subprocess that prints how much memory at most, in MB, and how long its command took.
+MEASURED = """
+import resource, subprocess, sys, time
+start = time.monotonic()
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+took = time.monotonic() - start
+if code.returncode:
+    sys.exit(code.stderr)
+print(took, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+"""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        environ = prepare(Path(folder))
+        sections = [header()]
+        for part in (iris, growth, search, imports):
+            print(f"{time.strftime('%T')} {part.__name__}", flush=True)
+            sections.append(part(environ))
+            print(f"\n{sections[-1]}", flush=True)
+    (ROOT / "benchmarks" / "trainer.md").write_text("\n".join(sections))
+
+
+def prepare(folder: Path) -> dict[str, str]:
+    """Make data, keys and a registry, warmed up by a first training of each."""
+    from embedded import make_keys
+
+    (folder / "data").mkdir()
+    (folder / "data" / "iris_dataset.csv").write_bytes((ROOT / "data" / "iris_dataset.csv").read_bytes())
+    keys = folder / "keys"
+    make_keys(keys / "signing-key.pem", keys / "signing-key.pub")
+    environ = os.environ | {
+        "PYTHONPATH": str(ROOT / "services"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DATA_DIR": str(folder / "data"),
+        "SIGNING_KEY_FILE": str(keys / "signing-key.pem"),
+        "MIN_TEST_ACCURACY": "0",
+        "MPLBACKEND": "agg",
+    }
+    measured(ours("iris_dataset.csv"), environ)
+    measured(bare("iris_dataset.csv"), environ)
+    return environ
+
+
+def ours(file: str) -> list[str]:
+    name = file.removesuffix(".csv")
+    return [sys.executable, "-m", "trainer", "train", "--data", file, "--model-name", name, "--no-promote"]
+
+
+def bare(file: str) -> list[str]:
+    return [sys.executable, BARE, f"data/{file}", "target"]
+
+
+def measured(command: list[str], environ: dict[str, str]) -> tuple[float, float]:
+    """Return seconds and peak memory in MB of a command that must succeed."""
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURED, *command], env=environ, check=True, stdout=subprocess.PIPE, text=True
+    )
+    took, memory = map(float, result.stdout.split())
+    return took, memory
+
+
+def both(file: str, environ: dict[str, str], repeats: int) -> tuple[float, float, float, float]:
+    """Return the medians of seconds and MB, ours and the script's, taken in turns."""
+    pairs = [(measured(ours(file), environ), measured(bare(file), environ)) for _ in range(repeats)]
+    median = [[statistics.median(pair[who][what] for pair in pairs) for what in (0, 1)] for who in (0, 1)]
+    return (*median[0], *median[1])
+
+
+def header() -> str:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    packages = ", ".join(f"{name} {version(name)}" for name in ("mlflow", "scikit-learn", "pandas", "optuna"))
+    return (
+        f"# The trainer, measured\n\n{datetime.date.today()}, commit {commit}, {os.cpu_count()} cores, "
+        f"{platform.machine()}, Python {platform.python_version()}; {packages}.\nMade by `make benchtrainer`, beside a plain "
+        "script that does only `read_csv`, the same fit, `predict` and the logging, in the same run.\n"
+    )
+
+
+def iris(environ: dict[str, str]) -> str:
+    mine, my_memory, theirs, their_memory = both("iris_dataset.csv", environ, REPEATS)
+    return (
+        f"## `train` on iris, end to end (median of {REPEATS})\n\n| what | seconds | ratio | peak MB | ratio |\n"
+        f"|---|---|---|---|---|\n| `train` | {mine:.1f} | {mine / theirs:.2f} | {my_memory:.0f} | "
+        f"{my_memory / their_memory:.2f} |\n| the script | {theirs:.1f} | 1 | {their_memory:.0f} | 1 |\n\n"
+        "Goal: at most 1.3 times the time.\n"
+    )
+
+
+def growth(environ: dict[str, str]) -> str:
+    lines, figures = [], []
+    for size in SIZES:
+        write_table(size)
+        repeats = REPEATS if size < SIZES[-1] else 2
+        mine, my_memory, theirs, their_memory = both(f"rows_{size}.csv", environ, repeats)
+        figures.append((mine, theirs))
+        lines.append(
+            f"| {size:,} | {mine:.1f} | {theirs:.1f} | {mine / theirs:.2f} | {my_memory:.0f} | {their_memory:.0f} | "
+            f"{my_memory / their_memory:.2f} |"
+        )
+        Path("data", f"rows_{size}.csv").unlink()
+    draw(figures)
+    return (
+        f"## From {SIZES[0]:,} to {SIZES[-1]:,} rows of {COLUMNS} columns\n\n"
+        "| rows | `train`, s | script, s | ratio | `train`, peak MB | script, peak MB | ratio |\n|---|---|---|---|---|---|---|\n"
+        + "\n".join(lines)
+        + "\n\n![seconds against rows](growth.png)\n\nGoal for the last line: at most 1.2 times the time and 1.5 times the memory.\n"
+    )
+
+
+def write_table(rows: int) -> None:
+    draws = np.random.default_rng(0)
+    features = draws.normal(size=(rows, COLUMNS))
+    chance = 1 / (1 + np.exp(-features[:, :5].sum(axis=1)))
+    frame = pd.DataFrame(features, columns=[f"x{number}" for number in range(COLUMNS)])
+    frame.assign(target=(draws.random(rows) < chance).astype(int)).to_csv(f"data/rows_{rows}.csv", index=False)
+
+
+def draw(figures: list[tuple[float, float]]) -> None:
+    figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.loglog(SIZES, [mine for mine, _ in figures], "o-", label="train")
+    axes.loglog(SIZES, [theirs for _, theirs in figures], "o--", label="plain script")
+    axes.set(title=f"End to end, {COLUMNS} columns, logistic regression", xlabel="rows", ylabel="seconds")
+    axes.legend()
+    figure.savefig(ROOT / "benchmarks" / "growth.png")
+
+
+SEARCH = """
+import json, sys, time
+from functools import partial
+import numpy as np
+from optuna.distributions import FloatDistribution
+from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import StratifiedKFold
+import pandas as pd
+from trainer.choice import _score, with_parameters
+from trainer.search import search
+from trainer.table import Task
+X, y = make_classification(3000, 20, n_informative=8, random_state=0)
+X, y = pd.DataFrame(X), pd.Series(y)
+folds = list(StratifiedKFold(3).split(X, y))
+fixed = [{"max_features": value} for value in np.linspace(0.2, 1.0, TRIALS)]
+start = time.monotonic()
+search(partial(with_parameters, RandomForestClassifier(n_estimators=30, random_state=0)), {"max_features": FloatDistribution(0.1, 1.0)},
+       X, y, folds, partial(_score, Task.CLASSIFICATION), trials=TRIALS, seed=0, processes=int(sys.argv[1]), fixed=fixed)
+print(json.dumps(time.monotonic() - start))
+"""
+
+
+def search(environ: dict[str, str]) -> str:
+    code = SEARCH.replace("TRIALS", str(SEARCH_TRIALS))
+    took = {}
+    for processes in (1, 2):
+        result = subprocess.run(
+            [sys.executable, "-c", code, str(processes)], env=environ, check=True, capture_output=True, text=True
+        )
+        took[processes] = json.loads(result.stdout)
+    return (
+        f"## A search of {SEARCH_TRIALS} fixed trials\n\n| processes | seconds | seconds per trial | times as fast |\n|---|---|---|---|\n"
+        f"| 1 | {took[1]:.1f} | {took[1] / SEARCH_TRIALS:.2f} | 1 |\n"
+        f"| 2 | {took[2]:.1f} | {took[2] / SEARCH_TRIALS:.2f} | {took[1] / took[2]:.2f} |\n\n"
+        "Goal: at least 1.6 times as fast on two.\n"
+    )
+
+
+def imports(environ: dict[str, str]) -> str:
+    """Return what importing takes: each package in a process of its own, beside the whole."""
+    names = ("numpy", "pandas", "sklearn.linear_model", "skops.io", "mlflow", "pandera.pandas", "matplotlib.figure", "seaborn",
+             "skl2onnx", "onnxruntime", "model_signing.signing", "optuna", "trainer.train")  # fmt: skip
+    lines = []
+    for name in names:
+        code = f"import time; start = time.perf_counter(); import {name}; print(time.perf_counter() - start)"
+        times = [
+            float(
+                subprocess.run(
+                    [sys.executable, "-c", code], env=environ, check=True, capture_output=True, text=True
+                ).stdout
+            )
+            for _ in range(REPEATS)
+        ]
+        lines.append(f"| `{name}` | {statistics.median(times):.2f} |")
+    return (
+        "## What importing takes (each alone, with all that it imports itself)\n\n| package | seconds |\n|---|---|\n"
+        + "\n".join(lines)
+        + "\n\nWhat was done about it: settings, options and the look whether MLflow answers come before any of it; `bootstrap` with "
+        "nothing to do imports none of it; Optuna is imported by a search alone, pyarrow by a Parquet file, scipy's tests by a "
+        "contest; the signing library and the ONNX converter when they are needed.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
