@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from trainer import checks, moves, papers, registry, signing
 from trainer.errors import TrackingError, VersionError
-from trainer.promotion import LEAST_ROWS, Comparison, Contender, Decision, Gate, compared, should_promote
+from trainer.promotion import LEAST_ROWS, Comparison, Contender, Decision, Gate, OtherSchema, compared, should_promote
 from trainer.table import Split, Table
 
 # More trainers than this do not move the alias while one of them decides.
@@ -91,13 +91,13 @@ class Contest:
             {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "incumbent": None if incumbent is None else asdict(incumbent),
-                "comparison": asdict(comparison) if isinstance(comparison, Comparison) else comparison,
+                "comparison": _told(comparison),
                 "decision": asdict(decision),
             }
         )
         return decision
 
-    def _compare(self, version: ModelVersion) -> Comparison | str:
+    def _compare(self, version: ModelVersion) -> Comparison | OtherSchema | str:
         """Let candidate and incumbent predict the rows that neither was fitted on; else say why that cannot be."""
         with ExitStack() as stack:
             try:
@@ -105,7 +105,7 @@ class Contest:
                 folder = stack.enter_context(checks.files_of(version))
                 signing.check_signature(folder, self.name, model_id, self.signing_key)
                 if checks.interface_of(folder) != self.table.columns:
-                    return f"version {version.version} has another schema"
+                    return OtherSchema()
                 new = papers.unseen(folder, self.rows.test_features, self.rows.test_target)
                 if new is None:
                     return f"which rows version {version.version} was fitted on is not known; recorded scores compared"
@@ -122,3 +122,9 @@ class Contest:
                 return f"version {version.version} does not predict: {type(error).__name__}: {error}; recorded scores compared"
         ours = np.asarray(self.estimator.predict(features)).ravel()
         return compared(self.table.task, truth, ours, theirs)
+
+
+def _told(comparison: Comparison | OtherSchema | str | None) -> dict[str, Any] | str | None:
+    if isinstance(comparison, Comparison):
+        return asdict(comparison)
+    return "another schema" if isinstance(comparison, OtherSchema) else comparison

@@ -55,6 +55,11 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class OtherSchema:
+    """Why there is no comparison: candidate and incumbent do not answer the same requests."""
+
+
+@dataclass(frozen=True)
 class Gate:
     """What a candidate has to pass."""
 
@@ -112,7 +117,7 @@ def should_promote(
     metrics: Mapping[str, float],
     candidate: Contender,
     incumbent: Contender | None,
-    comparison: Comparison | str | None,
+    comparison: Comparison | OtherSchema | str | None,
     gate: Gate,
 ) -> Decision:
     """Decide whether the candidate takes the incumbent's place.
@@ -120,6 +125,12 @@ def should_promote(
     `metrics` are the candidate's; `comparison` is both on the same rows, or the words why there is none.
     """
     fault = below_floor(metrics, gate.floors)
+    if isinstance(comparison, OtherSchema) and incumbent is not None:
+        # Whoever asks the served model would be refused from one moment to the next: not even by force.
+        words = (
+            f"version {incumbent.version} in Production has another schema; name a model of its own: --model-name NAME"
+        )
+        return Decision(False, fault is None, words)
     if gate.forced is not None:
         return Decision(True, fault is None, f"forced: {gate.forced}")
     if not gate.promote:
@@ -136,7 +147,8 @@ def should_promote(
         return Decision(True, True, f"{rival} has lost {incumbent.lost}, and the {own} reaches the floor")
     if isinstance(comparison, Comparison):
         return _judged(comparison.candidate, comparison.incumbent, comparison, rival, gate)
-    return _by_recorded_scores(candidate, incumbent, comparison, rival, gate)
+    why = comparison if isinstance(comparison, str) else None
+    return _by_recorded_scores(candidate, incumbent, why, rival, gate)
 
 
 def _by_recorded_scores(

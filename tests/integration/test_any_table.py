@@ -1,5 +1,6 @@
 """`trainer train` on tables of one's own: what becomes a version is served, and what cannot be trained on leaves nothing."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -175,6 +176,19 @@ def test_without_promotion_production_stays_and_by_force_it_moves_with_the_reaso
     moves = json.loads(place.trainer("history", "--json", "--model-name", "willed").stdout)
     assert [(move["before"], move["version"]) for move in moves] == [(None, "1"), ("1", "3")]
     assert moves[-1]["reason"] == "forced: the old one is unlawful"
+
+
+def test_explore_logs_its_report_beside_the_digest_of_the_data(place):
+    options = ("--data", "people.csv", "--target", "stays")
+    result = place.trainer("explore", *options, DATA_DIR=str(place.folder / "data"))
+    assert result.returncode == 0, result.stderr
+    experiment = place.client.get_experiment_by_name("MLflow Stack - people")
+    (run,) = place.client.search_runs([experiment.experiment_id], "tags.kind = 'exploration'")
+    assert (
+        run.data.tags["data_sha256"] == hashlib.sha256((place.folder / "data" / "people.csv").read_bytes()).hexdigest()
+    )
+    logged = {entry.path for entry in place.client.list_artifacts(run.info.run_id, "exploration")}
+    assert {"exploration/report.html", "exploration/missing.png", "exploration/summary.json"} <= logged
 
 
 def test_models_lists_what_is_in_production(place):

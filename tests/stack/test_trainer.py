@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import requests
@@ -107,6 +109,27 @@ def test_a_version_is_promoted_by_hand_and_rolled_back_and_the_history_tells_it(
     moves = [(move["by"], move["before"], move["version"]) for move in json.loads(history)]
     assert moves[0] == ("train", None, "1")
     assert moves[-2:] == [("promote", "1", "2"), ("rollback", "2", "1")]
+
+
+def test_the_same_training_learns_the_same_in_the_container_and_outside(stack):
+    inside = stack.compose("run", "--rm", "trainer", "train", "--json", "--no-promote").stdout
+    command = [sys.executable, "scripts/embedded.py", "train", "--json"]
+    outside = subprocess.run(command, cwd=stack.folder, capture_output=True, text=True, timeout=300)
+    assert outside.returncode == 0, outside.stderr
+    one, other = json.loads(inside.splitlines()[-1]), json.loads(outside.stdout)
+    assert one["model_sha256"] == other["model_sha256"]
+    assert one["metrics"] == other["metrics"]
+    assert one["data"]["sha256"] == other["data"]["sha256"]
+
+
+def test_the_committed_experiment_trains_another_table_in_the_container(stack):
+    result = stack.compose("run", "--rm", "trainer", "train", "--json", "--config", "experiments/wine_contest.yaml")
+    record = json.loads(result.stdout.splitlines()[-1])
+    assert (record["model_name"], record["version"], record["promoted"]) == ("wine", "1", True)
+    assert record["image"] == f"{stack.name}/trainer"
+    assert (stack.folder / "data" / "wine_dataset.csv").exists()
+    models = json.loads(stack.compose("run", "--rm", "trainer", "models", "--json").stdout.splitlines()[-1])
+    assert {model["name"]: model["production"] for model in models}["wine"] == "1"
 
 
 def test_without_the_stack_explore_works_and_a_training_says_how_to_start_it(stack, tmp_path):

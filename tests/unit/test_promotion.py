@@ -2,7 +2,17 @@
 
 import numpy as np
 import pytest
-from trainer.promotion import Comparison, Contender, Decision, Gate, Rule, below_floor, compared, should_promote
+from trainer.promotion import (
+    Comparison,
+    Contender,
+    Decision,
+    Gate,
+    OtherSchema,
+    Rule,
+    below_floor,
+    compared,
+    should_promote,
+)
 from trainer.table import Task
 
 FLOOR = 0.9
@@ -166,3 +176,10 @@ def test_a_forced_version_is_promoted_below_the_floor_and_the_reason_is_kept():
     decision = decide(0.1, incumbent(0.99), Comparison(30, 0.1, 0.99, 1.0), forced="the old one is unlawful")
     assert (decision.promote, decision.meets_floor) == (True, False)
     assert decision.reason == "forced: the old one is unlawful"
+
+
+@pytest.mark.parametrize("gate", [{}, {"forced": "I want it"}, {"rule": Rule.NOT_WORSE}])
+def test_an_incumbent_with_another_schema_is_never_displaced_not_even_by_force(gate):
+    decision = decide(0.99, incumbent(0.5), OtherSchema(), **gate)
+    assert (decision.promote, decision.meets_floor) == (False, True)
+    assert "version 1 in Production has another schema; name a model of its own" in decision.reason

@@ -1,0 +1,110 @@
+"""Hypothesis makes tables: each becomes a version whose golden rows the service reproduces, or is refused in words."""
+
+import json
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow.models
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as some
+from inference import model as served
+from inference.app import create_app
+from inference.keeper import Served
+from inference.registry import ModelVersion
+from inference.settings import Settings
+from inference.trust import Trust
+from trainer import algorithms, packing
+from trainer.errors import TrainerError
+from trainer.table import Task, read, split
+from trainer.train import _fit
+
+NAMES = some.text(
+    some.characters(codec="utf-8", exclude_characters=',"\r\n;\t', exclude_categories=("Cc", "Cs")),
+    min_size=1,
+    max_size=8,
+)
+NUMBERS = some.floats(-1e6, 1e6, width=32)
+CELLS = {
+    "numbers": NUMBERS,
+    "whole numbers": some.integers(-5, 5),
+    "gaps": some.one_of(NUMBERS, some.none()),
+    "booleans": some.booleans(),
+    "booleans with gaps": some.one_of(some.booleans(), some.none()),
+    "text": some.sampled_from(["red", "green", "blue sky", "déjà"]),
+    "text with gaps": some.sampled_from(["red", "green", None]),
+    "one value": some.just(7.0),
+    "nothing": some.none(),
+}
+TARGETS = {
+    "text": some.sampled_from(["yes", "no"]),
+    "numbers of classes": some.sampled_from([1, 2, 5]),
+    "booleans": some.booleans(),
+    "quantities": some.floats(-100, 100, width=32),
+}
+
+
+@some.composite
+def tables(draw) -> pd.DataFrame:
+    rows = draw(some.integers(12, 40))
+    kinds = draw(some.lists(some.sampled_from(sorted(CELLS)), min_size=1, max_size=4))
+    names = draw(some.lists(NAMES, min_size=len(kinds), max_size=len(kinds), unique=True))
+    columns = {
+        name: draw(some.lists(CELLS[kind], min_size=rows, max_size=rows))
+        for name, kind in zip(names, kinds, strict=True)
+    }
+    target = draw(some.lists(TARGETS[draw(some.sampled_from(sorted(TARGETS)))], min_size=rows, max_size=rows))
+    return pd.DataFrame(columns).assign(**{"the target": target})
+
+
+class Keeper:
+    def __init__(self, model: served.Model) -> None:
+        self.served, self.problem = Served(model, ModelVersion("m", "1", "run", 1, "m-1", "")), None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def signed():
+    """The signature is another test's: here its check says yes, so that the twin is used too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(served, "check_signature", lambda *arguments: None)
+        yield
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(frame=tables(), name=some.sampled_from(sorted(algorithms.NAMED)), is_parquet=some.booleans())
+def test_a_table_becomes_a_version_that_the_service_answers_as_the_trainer_does_or_is_refused(frame, name, is_parquet):
+    with TemporaryDirectory() as parent, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(parent, "table.parquet" if is_parquet else "table.csv")
+        try:
+            frame.to_parquet(path) if is_parquet else frame.to_csv(path, index=False)
+            table = read(path, "the target")
+            rows = split(table)
+            algorithm = algorithms.named(
+                name if table.task in algorithms.NAMED[name] else algorithms.DEFAULTS[table.task], table.task, {}
+            )
+            estimator = algorithms.with_preparation(algorithm, table, rows.train_features)
+            _fit(name, estimator, table, rows)
+        except TrainerError as refused:
+            event(f"refused: {type(refused).__name__}")
+            return
+        event(f"trained: {table.task}")
+        folder = Path(parent, "model")
+        packing._save(estimator, table, folder, mlflow.models.Model())
+        packing._write_papers(estimator, table, rows, folder)
+        loaded = served.load(folder, ModelVersion("m", "1", "run", 1, "m-1", ""), Trust.SIGNED, Path("no-key"))
+        golden = json.loads((folder / "golden.json").read_text())
+        answer = (
+            create_app(Settings(), Keeper(loaded))
+            .test_client()
+            .post("/invocations", json={"instances": golden["instances"]})
+        )
+        assert answer.status_code == 200, answer.text
+        expected = golden["predictions"]
+        if table.task is Task.REGRESSION:
+            assert np.allclose(answer.json["predictions"], expected, rtol=1e-4, atol=1e-4)
+        else:
+            assert answer.json["predictions"] == expected
