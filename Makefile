@@ -43,8 +43,8 @@ unit integration stack browser:
 bench: environment ## measure the stack beside its peers, into benchmarks/results.md (needs Docker, wrk, root)
 	@$(PY) benchmarks/run.py
 
-benchtrainer: environment ## measure the trainer beside a plain script, into benchmarks/trainer.md
-	@$(PY) benchmarks/trainer.py
+benchtrainer: environment ## measure the trainer beside a plain script, into benchmarks/training.md
+	@$(PY) benchmarks/training.py
 
 lint: environment ## style and common mistakes
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

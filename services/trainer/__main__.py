@@ -36,7 +36,7 @@ Exit codes: 0 done (promoted or not); 2 an option or a setting is wrong; 3 the d
 cannot be reached or refuses; 5 a version is not there or not fit; 1 anything else; 130 and 143 stopped."""
 
 
-@click.group(invoke_without_command=True, epilog=EXIT_CODES)
+@click.group(invoke_without_command=True, epilog=EXIT_CODES, context_settings={"max_content_width": 110})
 @click.option("--traceback", is_flag=True, help="Where it fails, show the whole Python traceback too.")
 @click.pass_context
 def trainer(context: click.Context, traceback: bool) -> None:
@@ -138,8 +138,8 @@ Examples:
   trainer train --data churn.csv --target left --drop customer_id
   trainer train --dataset wine --algorithm logistic_regression --algorithm random_forest --model-name wine
   trainer train --dataset breast_cancer --search 30
-  trainer train --estimator sklearn.svm.SVC --param C=2 --param probability=true --model-name iris_svc
-  trainer train --config experiments/wine.yaml"""
+  trainer train --estimator sklearn.svm.SVC --param C=2 --model-name iris_svc
+  trainer train --config experiments/wine_contest.yaml"""
 )
 @_options(DATA_OPTIONS, CHOICE_OPTIONS, GATE_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="The promotion record as JSON on stdout; all else on stderr.")

@@ -241,10 +241,11 @@ def _no_feature(column: pd.Series) -> str | None:
         return "it has no values"
     name = str(column.name).casefold()
     is_named_so = name in ID_NAMES or name.endswith(("_id", " id")) or name.startswith("unnamed:")
-    is_distinct = len(column) > 20 and column.is_unique
-    if is_distinct and pd.api.types.is_integer_dtype(column) and (is_named_so or _counts_up(column)):
+    if len(column) <= 20 or pd.api.types.is_float_dtype(column) or not column.is_unique:
+        return None
+    if pd.api.types.is_integer_dtype(column) and (is_named_so or _counts_up(column)):
         return f"it numbers the rows (--keep {column.name!r} takes it as a feature)"
-    if is_distinct and not (pd.api.types.is_numeric_dtype(column) or _is_numeric_text(column)):
+    if not (pd.api.types.is_numeric_dtype(column) or _is_numeric_text(column)):
         return f"each row has a text of its own, like an id (--keep {column.name!r} takes it as a feature)"
     return None
 
@@ -263,6 +264,8 @@ def _typed(column: pd.Series, path: Path) -> pd.Series:
     """Return the column as float64, boolean or text; raise DataError naming the first value that does not fit."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
+    if pd.api.types.is_float_dtype(column.dtype) or pd.api.types.is_integer_dtype(column.dtype):
+        return _numbers(column, path, "a finite number", missing=True)
     present = column.dropna()
     if pd.api.types.is_bool_dtype(column.dtype) or (len(present) and present.map(type).isin([bool, np.bool_]).all()):
         return column.astype(bool) if len(present) == len(column) else column.astype(object).where(column.notna(), None)
@@ -299,7 +302,7 @@ def _kind(column: pd.Series) -> Kind:
 
 
 def _constant(features: pd.DataFrame) -> list[str]:
-    return [str(name) for name, column in features.items() if column.nunique(dropna=False) == 1]
+    return [str(name) for name, column in features.items() if (column == column.iloc[0]).all()]
 
 
 def _refuse(wrong: pd.Series, column: pd.Series, path: Path, expected: str) -> None:

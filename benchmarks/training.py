@@ -1,6 +1,6 @@
 """Measure the trainer beside a plain script that does only the fit and the logging: `make benchtrainer`.
 
-Writes benchmarks/trainer.md and benchmarks/growth.png. No Docker: both run on SQLite, in the same environment, in turns.
+Writes benchmarks/training.md and benchmarks/growth.png. No Docker: both run on SQLite, in the same environment, in turns.
 """
 
 import datetime
@@ -48,7 +48,7 @@ def main() -> None:
             print(f"{time.strftime('%T')} {part.__name__}", flush=True)
             sections.append(part(environ))
             print(f"\n{sections[-1]}", flush=True)
-    (ROOT / "benchmarks" / "trainer.md").write_text("\n".join(sections))
+    (ROOT / "benchmarks" / "training.md").write_text("\n".join(sections))
 
 
 def prepare(folder: Path) -> dict[str, str]:
