@@ -1,5 +1,6 @@
 """The trainer's command line: `python -m trainer COMMAND`, by default train."""
 
+import gc
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import click
 from rich.console import Console
 
 from trainer import datasets, interruption, plan, signing, tracking_server
+from trainer.drawing import Drawing
 from trainer.errors import TrainerError
 from trainer.settings import Settings
 
@@ -297,9 +299,10 @@ def _prepare_mlflow() -> None:
 def _train(settings: Settings, wanted: plan.Plan, console: Console) -> dict[str, Any]:
     # Imported where it is needed: MLflow and scikit-learn take seconds, and `bootstrap` mostly has nothing to do.
     _prepare_mlflow()
-    from trainer.train import train as run
+    with Drawing() as drawing:
+        from trainer.train import train as run
 
-    return run(settings, wanted, console)
+        return run(settings, wanted, console, drawing)
 
 
 def main() -> None:
@@ -319,6 +322,9 @@ def main() -> None:
         words = str(error) if known else f"unexpected {type(error).__name__}: {error} (trainer --traceback shows where)"
         click.echo(f"trainer: {words}", err=True)
         sys.exit(error.exit_code if isinstance(error, TrainerError) else 1)
+    finally:
+        # At its end Python looks for garbage among all that MLflow has imported: a second that nobody needs.
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Pictures of how a fitted model does, on Matplotlib's object interface; each is bounded in cost, however large the data."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -12,35 +13,43 @@ from sklearn.base import clone
 from sklearn.calibration import calibration_curve
 from sklearn.inspection import permutation_importance
 
+from trainer.drawing import MOST_POINTS, MOST_ROWS, Subject
 from trainer.evaluation import SCORES, Evaluation, score
 from trainer.pictures import DPI, PALETTE, confusion_picture
 from trainer.table import SEED, Split, Task
 
-# A curve through more points looks the same, and takes longer.
-MOST_POINTS = 20_000
-# Importance and the learning curve predict and fit again and again: on this many rows, and the title says so.
-MOST_ROWS = 2_000
-# They are left out where a single fit of the model already takes longer than this, in seconds.
+# Importance and the learning curve are left out where a single fit of the model already takes longer than this, in seconds.
 PATIENCE = 2.0
 MOST_CLASSES = 12
 MOST_FEATURES = 20
 LEARNING_SIZES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-def evaluation_pictures(
-    estimator: Any, rows: Split, evaluation: Evaluation, task: Task, class_names: list[str] | None, fit_seconds: float
-) -> Iterator[tuple[str, Figure]]:
+def evaluation_pictures(subject: Subject) -> Iterator[tuple[str, Figure]]:
     """Yield (file name, picture) of a fitted estimator on the held-out rows."""
+    estimator, rows, evaluation, task = subject.estimator, subject.rows, subject.evaluation, subject.task
     if task is Task.CLASSIFICATION:
-        names = class_names or [str(label) for label in evaluation.labels]
+        names = subject.class_names or [str(label) for label in evaluation.labels]
         yield "confusion_matrix.png", confusion_picture(evaluation.confusion, names)
         if evaluation.probabilities is not None:
             yield "curves.png", curves_picture(evaluation.truth, evaluation.probabilities, evaluation.labels, names)
     else:
         yield "residuals.png", residuals_picture(evaluation)
-    if fit_seconds * min(1.0, MOST_ROWS / len(rows.train_target)) < PATIENCE:
+    if subject.fit_seconds * min(1.0, MOST_ROWS / subject.train_rows) < PATIENCE:
         yield "importance.png", importance_picture(estimator, rows, task)
-        yield "learning_curve.png", learning_picture(estimator, rows, task)
+        yield "learning_curve.png", learning_picture(estimator, rows, subject.train_rows, task)
+
+
+def warm_up() -> None:
+    """Draw once for nobody: the first picture takes half a second more than the next, for fonts and the like."""
+    png(confusion_picture(np.eye(2, dtype=int), ["", ""]))
+
+
+def png(figure: Figure) -> bytes:
+    """Return a picture as a PNG file."""
+    content = BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def curves_picture(truth: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, names: list[str]) -> Figure:
@@ -118,8 +127,8 @@ def importance_picture(estimator: Any, rows: Split, task: Task) -> Figure:
     return figure
 
 
-def learning_picture(estimator: Any, rows: Split, task: Task) -> Figure:
-    """Draw the score on held-out and on fitted rows against the number of rows fitted on."""
+def learning_picture(estimator: Any, rows: Split, train_rows: int, task: Task) -> Figure:
+    """Draw the score on held-out and on fitted rows against the number of rows fitted on, `train_rows` at most."""
     features, target = rows.train_features.head(MOST_ROWS), rows.train_target.head(MOST_ROWS)
     sizes, held_out, fitted = [], [], []
     for share in LEARNING_SIZES:
@@ -136,7 +145,7 @@ def learning_picture(estimator: Any, rows: Split, task: Task) -> Figure:
     axes.plot(sizes, fitted, "o--", label="rows fitted on")
     axes.plot(sizes, held_out, "o-", label="held-out rows")
     axes.set(
-        title=f"Learning curve, up to {len(target)} of {len(rows.train_target)} rows",
+        title=f"Learning curve, up to {len(target)} of {train_rows} rows",
         xlabel="rows fitted on",
         ylabel=_words(task),
     )

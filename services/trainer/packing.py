@@ -10,14 +10,13 @@ from typing import Any
 import joblib
 import mlflow
 import mlflow.sklearn
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import ColSpec, DataType, Schema
+from mlflow.types.schema import ColSpec, Schema
 
-from trainer import papers, schema, twin
+from trainer import papers, schema, tracking, twin
 from trainer.checks import TRUSTED_TYPES
 from trainer.errors import TrainerError
 from trainer.signing import sign
@@ -72,7 +71,9 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
             mlflow_model=origin,
             serialization_format="skops",
             skops_trusted_types=list(TRUSTED_TYPES),
-            signature=signature(estimator, table),
+            signature=ModelSignature(
+                inputs=Schema(tracking.column_specs(table)), outputs=Schema([ColSpec(tracking.target_type(table))])
+            ),
             input_example=table.features.head(INPUT_EXAMPLE_ROWS),
             # What MLflow would infer by loading the model once more in a process of its own.
             pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
@@ -103,18 +104,3 @@ def _sha256(estimator: Any, made: twin.Twin) -> str:
     if made.content is not None:
         return hashlib.sha256(made.content).hexdigest()
     return hashlib.sha256(joblib.hash(estimator, hash_name="sha1").encode()).hexdigest()
-
-
-def signature(estimator: Any, table: Table) -> ModelSignature:
-    """Return the columns with their input domain, and the type of a prediction."""
-    inputs = [ColSpec(DataType[column.kind], column.name, required=not column.missing) for column in table.columns]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(_output(estimator, table))]))
-
-
-def _output(estimator: Any, table: Table) -> DataType:
-    if table.task is Task.REGRESSION:
-        return DataType.double
-    labels = np.asarray(estimator.classes_)
-    if labels.dtype.kind == "b":
-        return DataType.boolean
-    return DataType.long if labels.dtype.kind in "iu" else DataType.string

@@ -14,9 +14,9 @@ from sklearn.base import BaseEstimator
 from trainer import checks, packing, provenance, registry, runs, schema, signing, summary, tracking
 from trainer.choice import Choice, choose, prepared
 from trainer.contest import Contest
+from trainer.drawing import Drawing
 from trainer.errors import DataError, TrainerError, VersionError
 from trainer.evaluation import SCORES, Evaluation, evaluate
-from trainer.evaluation_pictures import evaluation_pictures
 from trainer.interruption import Held
 from trainer.plan import Plan
 from trainer.promotion import Contender, Decision, Gate, Rule
@@ -35,10 +35,10 @@ class Fitted:
     seconds: float
 
 
-def train(settings: Settings, plan: Plan, console: Console) -> dict[str, Any]:
+def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) -> dict[str, Any]:
     """Train as the plan says; add a version to the registry; promote it where the rule says so.
 
-    Returns what it came to, as the promotion record has it.
+    `drawing` makes the pictures. Returns what it came to, as the promotion record has it.
     """
     signing.check_key(settings.signing_key)
     step = summary.steps(console, 5)
@@ -60,6 +60,7 @@ def train(settings: Settings, plan: Plan, console: Console) -> dict[str, Any]:
     else:
         algorithm, estimator = choice.name, prepared(choice.algorithms[0], table, rows)
     fitted = _fit(algorithm, estimator, table, rows)
+    drawing.begin(fitted.estimator, rows, fitted.evaluation, table.task, table.class_names, fitted.seconds)
 
     step(f"log the run to {settings.tracking_uri}")
     summary.notes(console, runs.close_abandoned_runs(experiment_id))
@@ -74,6 +75,7 @@ def train(settings: Settings, plan: Plan, console: Console) -> dict[str, Any]:
             }
             _log(fitted, standings, table, rows, tags)
             model = packing.log_model(fitted.estimator, table, rows, run, name, settings.signing_key)
+            tracking.log_pictures(drawing.pictures())
 
             step(f"register it as a version of {name}")
             tags |= {SIGNED_BY: signing.key_id(settings.signing_key), "algorithm": fitted.algorithm}
@@ -160,11 +162,6 @@ def _log(fitted: Fitted, standings: list[Any], table: Table, rows: Split, tags: 
         tracking.log_parameters(fitted.estimator, table, rows)
         tracking.log_dataset(table)
         mlflow.log_metrics(fitted.evaluation.metrics)
-        tracking.log_pictures(
-            evaluation_pictures(
-                fitted.estimator, rows, fitted.evaluation, table.task, table.class_names, fitted.seconds
-            )
-        )
         if standings:
             tracking.log_leaderboard(standings, table.task)
 

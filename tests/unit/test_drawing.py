@@ -1,0 +1,85 @@
+"""The process that draws a training's pictures."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from trainer.drawing import Drawing
+from trainer.errors import TrainerError
+from trainer.evaluation import evaluate
+from trainer.table import Split, Task
+
+SERVICES = str(Path(__file__).resolve().parents[2] / "services")
+
+
+@pytest.fixture(scope="module")
+def rows() -> Split:
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    return Split(X[::2], X[1::2], y[::2], y[1::2])
+
+
+def begin(drawing: Drawing, estimator, rows: Split) -> None:
+    found = evaluate(RandomForestClassifier(5).fit(rows.train_features, rows.train_target), rows, Task.CLASSIFICATION)
+    drawing.begin(estimator, rows, found, Task.CLASSIFICATION, None, 0.1)
+
+
+def test_an_estimator_that_prints_while_it_is_fitted_does_not_spoil_its_pictures(rows):
+    forest = RandomForestClassifier(5, verbose=2).fit(rows.train_features, rows.train_target)
+    with Drawing() as drawing:
+        begin(drawing, forest, rows)
+        pictures = drawing.pictures()
+    assert set(pictures) == {"confusion_matrix.png", "curves.png", "importance.png", "learning_curve.png"}
+    assert all(content.startswith(b"\x89PNG") and len(content) > 5_000 for content in pictures.values())
+
+
+class Unwilling(ClassifierMixin, BaseEstimator):
+    """A classifier that cannot predict."""
+
+    classes_ = np.arange(3)
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        raise ValueError("not today")
+
+
+def test_an_estimator_that_fails_is_told_and_its_words_are_in_the_log(rows, capfd, monkeypatch):
+    # The process that draws finds the class by this module's name.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(Unwilling, "__module__", "test_drawing")
+    monkeypatch.setitem(sys.modules, "test_drawing", sys.modules[__name__])
+    with Drawing() as drawing:
+        begin(drawing, Unwilling(), rows)
+        with pytest.raises(TrainerError, match="the pictures could not be drawn: their process ended with 1"):
+            drawing.pictures()
+    assert "ValueError: not today" in capfd.readouterr().err
+
+
+def test_it_ends_with_a_training_that_fails_before_anything_is_drawn():
+    with Drawing() as drawing:
+        process = drawing._process
+    assert process.returncode is not None
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_it_ends_when_the_trainer_is_killed(how):
+    code = "import time; from trainer.drawing import Drawing\nwith Drawing() as d: print(d._process.pid, flush=True); time.sleep(60)"
+    environ = os.environ | {"PYTHONPATH": SERVICES}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environ) as trainer:
+        pid = int(trainer.stdout.readline())
+        assert Path(f"/proc/{pid}").exists()
+        trainer.send_signal(how)
+        trainer.wait(10)
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0]:
+        assert time.monotonic() < deadline, "the process that draws outlives its trainer"
+        time.sleep(0.1)
