@@ -12,7 +12,18 @@ from trainer.errors import DataError
 SAMPLE_BYTES = 1024 * 1024
 # A training holds the table, its two parts and the prepared features at once.
 COPIES = 3
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+# While pandas reads a CSV, its text is in memory beside the rows, which are there up to twice.
+COPIES_WHILE_READING = 2
+# What the steps after the reading, and the process that draws, still take whatever the table is.
+RESERVE = 250 * 1024 * 1024
+# Where a container sees its own limit and use, of either kind of control group.
+CGROUPS = tuple(
+    (Path("/sys/fs/cgroup", limit), Path("/sys/fs/cgroup", use))
+    for limit, use in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    )
+)
 MEMINFO = Path("/proc/meminfo")
 
 
@@ -33,7 +44,9 @@ def read_frame(path: Path) -> pd.DataFrame:
 def _read_csv(path: Path) -> pd.DataFrame:
     sample = _sample(path)
     _check_header(path, sample)
-    _check_memory(path, path.stat().st_size, _frame_bytes(path) / max(len(sample), 1))
+    size = path.stat().st_size
+    frame = size * _frame_bytes(path) / max(len(sample), 1)
+    _check_memory(path, size, max(size + COPIES_WHILE_READING * frame, COPIES * frame))
     try:
         return pd.read_csv(path, encoding="utf-8-sig", low_memory=False)
     except UnicodeDecodeError as error:
@@ -91,7 +104,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         metadata = parquet.read_metadata(path)
         groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-        _check_memory(path, sum(group.total_byte_size for group in groups), 1.5)
+        size = sum(group.total_byte_size for group in groups)
+        _check_memory(path, size, COPIES * 1.5 * size)
         names = Counter(metadata.schema.to_arrow_schema().names)
         if twice := [name for name, count in names.items() if count > 1]:
             raise DataError(f"{path} has the column {twice[0]!r} {names[twice[0]]} times; each needs a name of its own")
@@ -100,9 +114,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is no whole Parquet file: {str(error).splitlines()[0]}") from error
 
 
-def _check_memory(path: Path, size: int, bytes_per_byte: float) -> None:
+def _check_memory(path: Path, size: int, needed: float) -> None:
     """Refuse a file whose training would need more memory than is left: told now, and not by the kernel's killer."""
-    needed, left = size * bytes_per_byte * COPIES, memory_left()
+    needed, left = needed + RESERVE, memory_left()
     if left is not None and needed > left:
         raise DataError(
             f"{path} has {size / 1e6:.0f} MB and needs about {needed / 1e6:.0f} MB of memory to train on; "
@@ -119,16 +133,16 @@ def memory_left() -> int | None:
                 found.append(int(line.split()[1]) * 1024)
     except OSError:  # not on Linux
         return None
-    try:
-        limit = CGROUP_LIMIT.read_text().strip()
-        if limit != "max":
-            used = int(CGROUP_LIMIT.with_name("memory.current").read_text())
+    for limit, use in CGROUPS:
+        try:
+            if (most := limit.read_text().strip()) == "max":
+                continue
             cached = next(
                 int(line.split()[1])
-                for line in CGROUP_LIMIT.with_name("memory.stat").read_text().splitlines()
+                for line in limit.with_name("memory.stat").read_text().splitlines()
                 if line.startswith("inactive_file ")
             )
-            found.append(int(limit) - used + cached)
-    except (OSError, StopIteration):  # no container, or not of this kind
-        pass
+            found.append(int(most) - int(use.read_text()) + cached)
+        except (OSError, StopIteration):  # no container, or not of this kind
+            continue
     return min(found) if found else None

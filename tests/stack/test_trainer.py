@@ -146,3 +146,15 @@ def test_without_the_stack_explore_works_and_a_training_says_how_to_start_it(sta
         assert alone.containers() == {}
     finally:
         alone.remove()
+
+
+def test_a_table_beyond_the_containers_memory_is_told_before_it_is_killed(stack, monkeypatch):
+    monkeypatch.setenv("TRAINER_MEMORY", "768m")
+    path = stack.folder / "data" / "huge.csv"
+    path.write_text("a,b,target\n" + "1.234567890,2.345678901,0\n3.456789012,4.567890123,1\n" * 6_000_000)
+    try:
+        result = stack.compose("run", "--rm", "trainer", "train", "--data", "huge.csv", check=False)
+    finally:
+        path.unlink()
+    assert result.returncode == 3, result.stderr
+    assert "MB are left (TRAINER_MEMORY in .env is the container's limit)" in result.stderr

@@ -330,3 +330,19 @@ def test_a_file_that_memory_has_no_room_for_is_refused_before_it_is_read(tmp_pat
     monkeypatch.setattr(files, "memory_left", lambda: 10_000)
     with pytest.raises(DataError, match=r"needs about \d+ MB of memory to train on; 0 MB are left \(TRAINER_MEMORY"):
         read(path, "y")
+
+
+@pytest.mark.parametrize(
+    ("limit", "use"),
+    [("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")],
+)
+def test_a_container_s_own_limit_counts_not_the_machine_s(tmp_path, monkeypatch, limit, use):
+    (tmp_path / limit).write_text("1000000\n")
+    (tmp_path / use).write_text("300000\n")
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 100000\n")
+    monkeypatch.setattr(
+        files, "CGROUPS", ((tmp_path / "not there", tmp_path / "nor this"), (tmp_path / limit, tmp_path / use))
+    )
+    assert files.memory_left() == 800_000
+    (tmp_path / limit).write_text("max\n")
+    assert files.memory_left() > 1_000_000
