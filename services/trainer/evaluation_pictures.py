@@ -129,7 +129,7 @@ def importance_picture(estimator: Any, rows: Split, task: Task) -> Figure:
 
 def learning_picture(estimator: Any, rows: Split, train_rows: int, task: Task) -> Figure:
     """Draw the score on held-out and on fitted rows against the number of rows fitted on, `train_rows` at most."""
-    features, target = rows.train_features.head(MOST_ROWS), rows.train_target.head(MOST_ROWS)
+    features, target = rows.train_features, rows.train_target
     sizes, held_out, fitted = [], [], []
     for share in LEARNING_SIZES:
         size = max(2, int(share * len(target)))

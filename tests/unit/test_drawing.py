@@ -72,7 +72,7 @@ def test_it_ends_with_a_training_that_fails_before_anything_is_drawn():
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_it_ends_when_the_trainer_is_killed(how):
-    code = "import time; from trainer.drawing import Drawing\nwith Drawing() as d: print(d._process.pid, flush=True); time.sleep(60)"
+    code = "import signal; from trainer.drawing import Drawing\nwith Drawing() as d: print(d._process.pid, flush=True); signal.pause()"
     environ = os.environ | {"PYTHONPATH": SERVICES}
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environ) as trainer:
         pid = int(trainer.stdout.readline())
