@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train compare models adopt promote rollback history serve ui test unit integration stack browser bench benchtrainer lint types lock clean
+.PHONY: help environment demo explore train compare models adopt promote rollback history serve ui test unit integration stack browser bench benchtrainer benchserving lint types lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,16 @@ browser: environment ## headless Chromium in the MLflow UI
 unit integration stack browser:
 	@$(PY) -m pytest tests/$@
 
-bench: environment ## measure the stack beside its peers, into benchmarks/results.md (needs Docker, wrk, root)
+bench: environment ## measure all: the stack (needs Docker, wrk, root), the trainer, the prediction service
 	@$(PY) benchmarks/run.py
+	@$(PY) benchmarks/training.py
+	@$(PY) benchmarks/serving.py
 
 benchtrainer: environment ## measure the trainer beside a plain script, into benchmarks/training.md
 	@$(PY) benchmarks/training.py
+
+benchserving: environment ## measure the prediction service beside its peers, into benchmarks/serving.md (needs wrk)
+	@$(PY) benchmarks/serving.py
 
 lint: environment ## style and common mistakes
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
@@ -56,4 +61,4 @@ lock: environment ## resolve the packages anew, newest versions that fit
 	@scripts/lock --upgrade
 
 clean: ## remove what make made here: the environment and the embedded stack's data
-	rm -rf $(VENV) embedded data/exploration
+	rm -rf $(VENV) embedded build data/exploration

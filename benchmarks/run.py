@@ -1,7 +1,8 @@
 """Measure the stack beside what people would run instead, in one run on one machine: `make bench`.
 
 Writes benchmarks/results.md. A figure is a ratio to something measured beside it in the same run; single times on a
-shared machine mean little. Needs Docker, root (to read other processes' memory) and wrk. Sends its load to 127.0.0.1.
+shared machine mean little. Needs Docker, and root to read other processes' memory. What one row takes, and a thousand, is
+measured by serving.py.
 """
 
 import datetime
@@ -25,22 +26,20 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from tests.compose import CLASSES, SAMPLES, Stack, docker, eventually, free_ports  # noqa: E402
+from tests.compose import CLASSES, Stack, docker, eventually, free_ports  # noqa: E402
 
 REPEATS = 3
-LOAD_SECONDS = 8
-CONNECTIONS = 8
 
 
 def main() -> int:
-    if missing := [tool for tool in ("docker", "wrk") if shutil.which(tool) is None]:
-        print(f"not on the PATH: {', '.join(missing)}", file=sys.stderr)
+    if shutil.which("docker") is None:
+        print("not on the PATH: docker", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder), f"mlflow-stack-bench-{os.getpid()}")
         sections = []
         try:
-            for part in (first_up, cold_start, memory, images, one_row, training, bad_days):
+            for part in (first_up, cold_start, memory, images, training, bad_days):
                 sections.append(part(stack))
                 print(f"\n{sections[-1]}", flush=True)
         finally:
@@ -266,61 +265,6 @@ def size_mb(image: str) -> float:
     return int(docker("image", "inspect", image, "--format", "{{.Size}}")) / 1e6
 
 
-# --- one row -------------------------------------------------------------------------------------------------------
-
-
-def one_row(stack: Stack) -> str:
-    say("one row")
-    stack.write_env(INFERENCE_WORKERS="1")
-    stack.up()
-    body = json.dumps({"instances": SAMPLES[:1]})
-    columns = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
-    records = json.dumps({"dataframe_split": {"columns": columns, "data": SAMPLES[:1]}})
-    ours, theirs = [], []
-    with tempfile.TemporaryDirectory() as folder, models_serve(stack, folder) as url:
-        for _ in range(REPEATS):
-            ours.append(rate(f"{stack.url}/invocations", body))
-            theirs.append(rate(f"{url}/invocations", records))
-    stack.write_env(INFERENCE_WORKERS="2")
-    stack.up()
-    mine, stock = statistics.median(ours), statistics.median(theirs)
-    return (
-        f"## One row, {CONNECTIONS} connections, one worker each\n\n| server | requests/s | ratio |\n|---|---|---|\n"
-        f"| inference, POST /invocations | {mine:.0f} | {mine / stock:.1f} |\n| mlflow models serve | {stock:.0f} | 1 |\n\n"
-        "Goal: at least 5.\n"
-    )
-
-
-@contextmanager
-def models_serve(stack: Stack, folder: str) -> Iterator[str]:
-    """Serve the version in Production with MLflow's own server."""
-    (port,) = free_ports(1)
-    code = f"import mlflow; mlflow.artifacts.download_artifacts('models:/iris_logistic_regression/{stack.alias()}', dst_path={folder!r})"
-    fetched = stack.notebook(code)
-    if fetched.returncode:
-        raise RuntimeError(fetched.stderr)
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", folder, "--port", str(port)]
-    command += ["--env-manager", "local", "--workers", "1"]
-    with process(command, folder):
-        url = f"http://127.0.0.1:{port}"
-        eventually("mlflow models serve answers", lambda: requests.get(f"{url}/ping", timeout=5).ok, 120)
-        yield url
-
-
-def rate(url: str, body: str) -> float:
-    """Return requests per second; fail where an answer was an error."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(
-            f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = [==[{body}]==]\n'
-        )
-        script.flush()
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{LOAD_SECONDS}s", "-s", script.name, url]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in text or "Socket errors" in text:
-        raise AssertionError(text)
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
-
-
 # --- what happens on a bad day -------------------------------------------------------------------------------------
 
 
@@ -368,7 +312,7 @@ def has_stores(stack: Stack) -> bool:
 def promoting(stack: Stack) -> Iterator[tuple[str, float, str]]:
     """Take the alias away from a service that is created anew, and give it back: until it serves."""
     say("promoting")
-    poll = "5"
+    poll = "1"
     stack.write_env(MODEL_POLL_SECONDS=poll)
     stack.down("--volumes")
     stack.up()

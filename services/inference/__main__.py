@@ -1,19 +1,38 @@
-"""Check the settings, then become gunicorn: `python -m inference`."""
+"""The prediction service: `python -m inference`.
 
+This process follows the registry for all workers. gunicorn, which is its child, answers the requests.
+"""
+
+import logging.config
 import os
+import shutil
+import signal
 import socket
+import subprocess
 import sys
+import threading
+from pathlib import Path
 from tempfile import mkdtemp
+from types import FrameType
 
 from inference.errors import SettingsError
 from inference.settings import Settings
 
 
-def main() -> None:
+def main() -> int:
     try:
         settings = Settings.from_env(os.environ)
     except SettingsError as error:
         sys.exit(f"inference: {error}")
+    _check_port(settings)
+    run_dir = Path(mkdtemp(prefix="inference-"))
+    try:
+        return _serve(run_dir)
+    finally:
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def _check_port(settings: Settings) -> None:
     try:
         socket.create_server((settings.host, settings.port)).close()
     except OSError as error:
@@ -21,24 +40,45 @@ def main() -> None:
             f"inference: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
             "INFERENCE_LISTEN_PORT chooses another port"
         )
-    os.environ["INFERENCE_RUN_DIR"] = mkdtemp(prefix="inference-")
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *_options(settings), "inference.wsgi:app"])
 
 
-def _options(settings: Settings) -> list[str]:
-    return [
-        f"--bind={settings.host}:{settings.port}",
-        f"--workers={settings.workers}",
-        f"--threads={settings.threads}",
-        "--worker-class=inference.worker.JsonErrorWorker",
-        # Longer than a worker's first look at the registry, which comes before its first sign of life.
-        "--timeout=60",
-        "--graceful-timeout=20",
-        # It wants a writable home, and nothing here uses it.
-        "--no-control-socket",
-        "--log-level=warning",
-    ]
+def _serve(run_dir: Path) -> int:
+    """Run gunicorn and the follower until gunicorn ends; return its exit code."""
+    # The workers, and the libraries that share files among them, find the folder by these.
+    os.environ["INFERENCE_RUN_DIR"] = str(run_dir)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir)
+    settings = Settings.from_env(os.environ)
+    from inference.channel import Workers
+    from inference.following import follower_of
+    from inference.log import LOGGING
 
+    logging.config.dictConfig(LOGGING)
+    follower = follower_of(settings)
+    workers = Workers(settings.channel, follower.greet)
+    follower.audience = workers
+    gunicorn = subprocess.Popen([sys.executable, "-m", "gunicorn", "--config", "python:inference.server"])
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        gunicorn.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, pass_on)
+
+    # From here on: what is fetched and verified does not take the processor from those who answer.
+    os.nice(NICENESS)
+
+    def follow() -> None:
+        workers.wait_for(settings.workers, WORKERS_SECONDS)
+        workers.wait_for(1, threading.TIMEOUT_MAX)
+        follower.follow(settings.poll_seconds)
+
+    threading.Thread(target=follow, name="follower", daemon=True).start()
+    return gunicorn.wait()
+
+
+NICENESS = 10
+# How long the first look waits for the workers, so that they all try the first version together.
+WORKERS_SECONDS = 15
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,71 +1,128 @@
-"""The HTTP face of the service."""
+"""What is looked at, on Flask: the page, health, readiness, version, metrics, the API's description.
 
-import json
-import logging
+Predictions are answered before Flask is asked (inference.service), from which each request comes with the version that is
+served, in its environ.
+"""
+
 import platform
 from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
 
-from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException, UnsupportedMediaType
+import orjson
+from flask import Flask, Response, render_template, request, send_from_directory
+from werkzeug.exceptions import HTTPException
 
-from inference import rows
-from inference.errors import InvalidInput, NotReady, RequestError
+from inference import open_inference, openapi
+from inference.errors import NotHere, NotReady, RequestError
 from inference.keeper import ModelKeeper, Served
+from inference.metrics import CONTENT_TYPE, exposition
+from inference.page_content import page_content
+from inference.service import check_named, error_answer, log
 from inference.settings import Settings
 
 ENDPOINTS = {
     "GET /": "this page",
-    "GET /health": "the process is alive",
+    "GET /health, GET /ping": "the process is alive",
     "GET /ready": "200 when predictions work, else 503 with reasons",
     "GET /version": "which model is served, since when, and by what",
+    "GET /metrics": "figures for Prometheus",
+    "GET /openapi.json": "all of this, for machines",
     "POST /invocations": '{"instances": [[values], …] or [{column: value}, …]} → {"predictions": […]}',
     "POST /predict_names": "the same input → class names and the probability of each class",
+    "GET /v2 …, POST /v2/models/NAME/infer": "the Open Inference Protocol",
 }
-
-# How much of a body that is too large is read and thrown away before the answer.
-DISCARDED_BYTES = 256 * 1024 * 1024
-
-log = logging.getLogger("inference")
+PAGE = Path(__file__).with_name("page")
+# Nothing but what comes from here, and no script or style inside of the page.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def create_app(settings: Settings, keeper: ModelKeeper) -> Flask:
-    """Return the service; `keeper` has the model."""
-    app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    """Return what is looked at; `keeper` has the model."""
+    app = Flask(__name__, static_folder=None, template_folder=str(PAGE))
     # Answers keep the order that is written here: a person reads them.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    _add_information(app, settings, keeper)
-    _add_predictions(app, keeper)
+    _add_page(app, settings, keeper)
+    _add_health(app, settings, keeper)
+    _add_descriptions(app, settings)
+    _add_open_inference(app)
     _add_errors(app)
+    app.after_request(_note_endpoint)
     return app
 
 
-def _add_information(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
-    @app.get("/")
-    def index() -> dict:
-        return {"service": "MLflow Stack inference", "model": _model(settings, keeper), "endpoints": ENDPOINTS}
+def _note_endpoint(response: Response) -> Response:
+    request.environ["inference.endpoint"] = request.url_rule.rule if request.url_rule else "other"
+    return response
 
+
+def served_now() -> Served | None:
+    """Return what is served to this request."""
+    found: Served | None = request.environ["inference.served"]
+    return found
+
+
+def _served() -> Served:
+    if (served := served_now()) is None:
+        raise NotReady("no model is served yet; GET /ready says why")
+    return served
+
+
+def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
+    @app.get("/")
+    def index() -> Any:
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+            page = page_content(settings, served_now(), keeper.state, ENDPOINTS)
+            response: Any = Response(render_template("index.html", page=page), mimetype="text/html")
+            response.headers["Content-Security-Policy"] = POLICY
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            response.headers["Referrer-Policy"] = "no-referrer"
+        else:
+            model = model_content(settings, served_now(), keeper)
+            response = app.json.response(service=open_inference.NAME, model=model, endpoints=ENDPOINTS)
+        response.headers["Vary"] = "Accept"
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    @app.get("/favicon.ico")
+    def icon() -> tuple[str, int]:
+        return "", 204  # browsers ask for it, and there is none
+
+    @app.get("/page/<name>")
+    def page_file(name: str) -> Any:
+        if name not in ("page.css", "page.js"):
+            raise NotHere(f"there is no {request.path}; GET / lists what there is")
+        return send_from_directory(PAGE, name, max_age=60)
+
+
+def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
     @app.get("/health")
+    @app.get("/ping")
     def health() -> dict:
         return {"status": "alive"}
 
     @app.get("/ready")
     def ready() -> tuple[dict, int]:
-        if keeper.served is None:
-            return {"status": "not ready", "reasons": [keeper.problem]}, 503
-        return {"status": "ready", "model": _model(settings, keeper)}, 200
+        if served_now() is None:
+            return {"status": "not ready", "reasons": [keeper.state.problem]}, 503
+        return {"status": "ready", "model": model_content(settings, served_now(), keeper)}, 200
 
     @app.get("/version")
     def version() -> dict:
-        return {
-            "model": _model(settings, keeper),
-            "python": platform.python_version(),
-            "scikit-learn": installed_version("scikit-learn"),
-        }
+        model = model_content(settings, served_now(), keeper)
+        packages = {name: installed_version(name) for name in ("scikit-learn", "onnxruntime", "flask", "gunicorn")}
+        return {"model": model, "python": platform.python_version(), **packages}
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(exposition(), content_type=CONTENT_TYPE)
 
 
-def _model(settings: Settings, keeper: ModelKeeper) -> dict | None:
-    served, problem = keeper.served, keeper.problem
+def model_content(settings: Settings, served: Served | None, keeper: ModelKeeper) -> dict | None:
+    """Return what is said about the model in JSON, None where none is served."""
     if served is None:
         return None
     return {
@@ -73,76 +130,65 @@ def _model(settings: Settings, keeper: ModelKeeper) -> dict | None:
         "version": served.version.version,
         "alias": settings.model_alias,
         "run_id": served.version.run_id,
-        "columns": [column.name for column in served.model.columns],
-        "since": served.since.isoformat(timespec="seconds"),
+        "columns": [column.name for column in served.model.description.columns],
+        "since": served.since,
+        "engine": {"name": served.model.engine, "reason": served.model.reason},
         # Stale: what the alias points at now is not known, or cannot be served.
-        "stale": problem is not None,
-        "problem": problem,
+        "stale": keeper.state.problem is not None,
+        "problem": keeper.state.problem,
     }
 
 
-def _add_predictions(app: Flask, keeper: ModelKeeper) -> None:
-    @app.post("/invocations")
-    def invocations() -> dict:
-        model = _served(keeper).model
-        return {"predictions": model.predict(rows.from_instances(_body(), model.columns))}
-
-    @app.post("/predict_names")
-    def predict_names() -> dict:
-        model = _served(keeper).model
-        names, probabilities = model.predict_names(rows.from_instances(_body(), model.columns))
-        return {"predictions": names, "probabilities": probabilities}
+def _add_descriptions(app: Flask, settings: Settings) -> None:
+    @app.get("/openapi.json")
+    def api() -> Response:
+        content = openapi.document(settings.public_url, settings.model_name, served_now())
+        return Response(orjson.dumps(content), mimetype="application/json")
 
 
-def _served(keeper: ModelKeeper) -> Served:
-    if keeper.served is None:
-        raise NotReady(f"no model is served yet: {keeper.problem}")
-    return keeper.served
+def _add_open_inference(app: Flask) -> None:
+    @app.get("/v2")
+    def v2_server() -> dict:
+        return open_inference.server_metadata(installed_version("mlflow-skinny"))
 
+    @app.get("/v2/health/live")
+    def v2_live() -> dict:
+        return {"live": True}
 
-def _body() -> object:
-    if not request.is_json:
-        raise UnsupportedMediaType
-    try:
-        content = request.get_data(cache=False)
-    except OSError as error:  # gunicorn's, for chunks that are none
-        raise InvalidInput(f"the body could not be read to its end: {error}") from error
-    # A body that was cut off may by chance be JSON all the same.
-    if request.content_length is not None and len(content) < request.content_length:
-        raise InvalidInput(
-            f"the body ends after {len(content)} of the {request.content_length} bytes it is said to have"
-        )
-    try:
-        return json.loads(content)
-    except RecursionError:
-        raise InvalidInput("the body is nested too deep") from None
-    except ValueError as error:
-        raise InvalidInput(f"the body is not JSON: {error}") from error
+    @app.get("/v2/health/ready")
+    def v2_ready() -> tuple[dict, int]:
+        is_ready = served_now() is not None
+        return {"ready": is_ready}, 200 if is_ready else 503
 
+    @app.get("/v2/models/<name>")
+    @app.get("/v2/models/<name>/versions/<version>")
+    def v2_model(name: str, version: str | None = None) -> dict[str, Any]:
+        served = _served()
+        check_named(served, name, version)
+        return open_inference.model_metadata(served)
 
-def _discard_body() -> None:
-    """Read what a client is still sending, within bounds: most see the answer only once they have sent their body."""
-    left = DISCARDED_BYTES
-    while left > 0 and (chunk := request.environ["wsgi.input"].read(min(left, 1 << 16))):
-        left -= len(chunk)
+    @app.get("/v2/models/<name>/ready")
+    @app.get("/v2/models/<name>/versions/<version>/ready")
+    def v2_model_ready(name: str, version: str | None = None) -> dict[str, Any]:
+        served = _served()
+        check_named(served, name, version)
+        return {"name": name, "ready": True}
 
 
 def _add_errors(app: Flask) -> None:
-    """One shape for every error: MLflow's own, error_code and message, and where in the body the fault is."""
-
     @app.errorhandler(RequestError)
     def request_error(error: RequestError) -> Response:
-        answer = _error(error.status, error.error_code, str(error), error.where)
-        if isinstance(error, NotReady):
-            answer.headers["Retry-After"] = "5"
-        return answer
+        answer = error_answer(error)
+        request.environ["inference.error_code"] = answer.error_code
+        return Response(answer.body, answer.status, answer.headers)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        status = error.code or 500
-        if status == 413:
-            _discard_body()
-        answer = _error(status, error.name.upper().replace(" ", "_"), _words(error))
+        known = {404: f"there is no {request.path}; GET / lists what there is"}
+        found = RequestError(known.get(error.code or 500) or error.description or error.name)
+        found.status = error.code or 500
+        found.error_code = {404: NotHere.error_code}.get(found.status) or error.name.upper().replace(" ", "_")
+        answer = request_error(found)
         if "Allow" in (headers := dict(error.get_headers())):
             answer.headers["Allow"] = headers["Allow"]
         return answer
@@ -150,23 +196,4 @@ def _add_errors(app: Flask) -> None:
     @app.errorhandler(Exception)
     def fault(error: Exception) -> Response:
         log.exception("%s %s failed", request.method, request.path)
-        return _error(500, "INTERNAL_ERROR", "the service failed to answer; its log has the details")
-
-
-def _words(error: HTTPException) -> str:
-    known = {
-        400: "the body is not JSON",
-        404: f"there is no {request.path}; GET / lists what there is",
-        413: f"the body is over the limit of {request.max_content_length} bytes; send fewer rows at a time",
-        415: "the body is not declared as JSON; send it with Content-Type: application/json",
-    }
-    return known.get(error.code or 500) or error.description or error.name
-
-
-def _error(status: int, error_code: str, message: str, where: str | None = None) -> Response:
-    content = {"error_code": error_code, "message": message}
-    if where is not None:
-        content["where"] = where
-    answer = jsonify(content)
-    answer.status_code = status
-    return answer
+        return request_error(RequestError("the service failed to answer; its log has the details"))

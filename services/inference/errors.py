@@ -6,9 +6,16 @@ InferenceError
 ├── NoModel                 MLflow answers that nothing is behind the alias
 ├── FetchFailed             a version's files did not arrive whole: tried again
 ├── ModelRefused            a version cannot or may not be served: the one before it goes on
+│   └── SchemaRefused       it would break requests that are right today
 └── RequestError            the client's mistake or bad luck: becomes an HTTP answer
     ├── InvalidInput        400
-    └── NotReady            503
+    ├── NotHere             404
+    ├── NotAllowed          405
+    ├── TooLarge            413
+    ├── UnsupportedMedia    415
+    └── Unavailable         503
+        ├── NotReady        there is no model yet
+        └── Overloaded      there is more to do than can be done in time
 """
 
 
@@ -36,6 +43,10 @@ class ModelRefused(InferenceError):
     """A version's files are not what this service can serve, or trusts."""
 
 
+class SchemaRefused(ModelRefused):
+    """A version's columns or predictions are others than those of the version being served."""
+
+
 class RequestError(InferenceError):
     """An answer that is not a prediction."""
 
@@ -54,8 +65,53 @@ class InvalidInput(RequestError):
     error_code = "INVALID_PARAMETER_VALUE"
 
 
-class NotReady(RequestError):
-    """There is no model to answer with yet."""
+class NotHere(RequestError):
+    """There is nothing under this path."""
+
+    status = 404
+    error_code = "RESOURCE_DOES_NOT_EXIST"
+
+
+class NotAllowed(RequestError):
+    """The path has no such method; `allow` has those that it has."""
+
+    status = 405
+    error_code = "METHOD_NOT_ALLOWED"
+
+    def __init__(self, message: str, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
+
+
+class TooLarge(RequestError):
+    """The body is larger than the limit."""
+
+    status = 413
+    error_code = "REQUEST_ENTITY_TOO_LARGE"
+
+
+class UnsupportedMedia(RequestError):
+    """The body is not declared as something that is read here."""
+
+    status = 415
+    error_code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class Unavailable(RequestError):
+    """Not now; the same request may be answered later."""
 
     status = 503
     error_code = "TEMPORARILY_UNAVAILABLE"
+    retry_after = 5
+    """seconds"""
+
+
+class NotReady(Unavailable):
+    """There is no model to answer with yet."""
+
+
+class Overloaded(Unavailable):
+    """There is more to do than can be done in time."""
+
+    error_code = "RESOURCE_EXHAUSTED"
+    retry_after = 1

@@ -1,20 +1,18 @@
-"""Keeps the model that is served: follows the alias, and goes on with what it has when anything fails."""
+"""Keeps the model of one worker: loads what it is told to load, aside, and changes to it when it is told to."""
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
 
-from inference.cache import ModelCache
-from inference.errors import FetchFailed, ModelRefused, NoModel, RegistryUnreachable
+from inference.channel import Offer, State
+from inference.errors import ModelRefused
 from inference.model import Model
-from inference.registry import ModelVersion, Registry
-
-# A worker takes requests after its first look, so that the one beside it, which fetches the model for both, is not
-# ready before it; a look that takes longer goes on while the worker says that it is not ready.
-FIRST_LOOK_SECONDS = 20
+from inference.registry import ModelVersion
 
 log = logging.getLogger("inference")
 
@@ -25,114 +23,83 @@ class Served:
 
     model: Model
     version: ModelVersion
-    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    metrics: dict[str, float]
+    since: str
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """What every answer says about who gave it; names outside of ASCII are percent-encoded."""
+        return [("X-Model-Name", quote(self.version.name, safe=" ()[]")), ("X-Model-Version", self.version.version)]
+
+
+class Speaker(Protocol):
+    """Who tells the keeper what to do."""
+
+    def messages(self) -> Iterator[dict[str, Any]]: ...
+
+    def loaded(self, offer: Offer) -> None: ...
+
+    def serving(self, offer: Offer) -> None: ...
+
+    def refused(self, what: str, offer: Offer, reason: str) -> None: ...
 
 
 class ModelKeeper:
-    """Holds the model of one worker. `served` is replaced whole, so each request sees one version."""
+    """Holds the model of one worker. `served` is replaced whole, so each request sees one version.
 
-    def __init__(
-        self,
-        registry: Registry,
-        cache: ModelCache,
-        load: Callable[[Path, ModelVersion], Model],
-        announce: Callable[[Served], None],
-    ) -> None:
+    It listens and loads in a thread of its own, beside the one that answers requests.
+    """
+
+    def __init__(self, load: Callable[[Path], Model]) -> None:
         self.served: Served | None = None
-        self.problem: str | None = "the registry has not been asked yet"
-        """why the version behind the alias is not what is served, None where it is"""
-        self._registry, self._cache, self._load, self._announce = registry, cache, load, announce
-        self._refused: tuple[ModelVersion, str] | None = None
+        self.state = State("the registry has not been asked yet")
+        self._load = load
+        self._aside: tuple[int, Model] | None = None
 
-    def follow(self, poll_seconds: float) -> None:
-        """Look now, and then again and again in the background."""
-        looked = threading.Event()
+    def follow(self, speaker: Speaker, at_end: Callable[[], None], wait_seconds: float) -> None:
+        """Do what the speaker says from now on; return when it has said what is served, or after `wait_seconds`."""
+        told = threading.Event()
 
-        def look_forever() -> None:
-            while True:
-                self.look()
-                looked.set()
-                pause.wait(poll_seconds)
+        def listen() -> None:
+            with suppress(OSError):  # it may be gone before it is answered
+                for message in speaker.messages():
+                    self.take(message, speaker)
+                    if "state" in message:
+                        told.set()
+            at_end()
 
-        pause = threading.Event()
-        threading.Thread(target=look_forever, name="model-keeper", daemon=True).start()
-        looked.wait(FIRST_LOOK_SECONDS)
+        threading.Thread(target=listen, name="model-keeper", daemon=True).start()
+        told.wait(wait_seconds)
 
-    def look(self) -> None:
-        """Serve the version behind the alias, if it is another one and it can be served."""
+    def take(self, message: dict[str, Any], speaker: Speaker) -> None:
+        """Do what one message says."""
+        if "state" in message:
+            self.state = State.of(message["state"])
+        elif "drop" in message:
+            self._aside = None
+        elif "load" in message:
+            self._obey("load", Offer.of(message["load"]), speaker)
+        elif "serve" in message:
+            self._obey("serve", Offer.of(message["serve"]), speaker)
+
+    def _obey(self, what: str, offer: Offer, speaker: Speaker) -> None:
+        act, done = {"load": (self._prepare, speaker.loaded), "serve": (self._serve, speaker.serving)}[what]
         try:
-            self._look()
-        except Exception:  # whatever it is, it must neither end the thread nor what is being served
-            log.exception("looking for the model failed")
-            self._report("looking for the model failed; the log has the details")
-
-    def _look(self) -> None:
-        try:
-            version = self._registry.current()
-        except RegistryUnreachable as error:
-            if self.served is None:
-                self._serve_last()
-            self._report(str(error))
-            return
-        except NoModel as error:
-            self._refused = None
-            self._report(str(error))
-            return
-        if self.served and self.served.version == version:
-            self._refused = None
-            self._report(None)
-        elif self._refused and self._refused[0] == version:
-            self._report(self._refused[1])
-        else:
-            self._change_to(version)
-
-    def _change_to(self, version: ModelVersion) -> None:
-        self._refused = None
-        try:
-            model = self._load_whole(version)
-        except FetchFailed as error:
-            self._report(str(error))
+            act(offer)
         except ModelRefused as error:
-            self._refused = version, f"version {version.version} of {version.name} is refused: {error}"
-            self._report(self._refused[1])
+            speaker.refused(what, offer, str(error))
+        except Exception as error:  # whatever it is, it must neither end the thread nor what is being served
+            log.exception("loading version %s failed", offer.version.version)
+            speaker.refused(what, offer, f"it cannot be loaded: {type(error).__name__}: {error}")
         else:
-            self._serve(model, version)
-            self._report(None)
-            self._remember(version)
+            done(offer)
 
-    def _load_whole(self, version: ModelVersion) -> Model:
-        """Load a version; where the copy in the cache turns out to be unusable, fetch it once more."""
-        try:
-            return self._load_copy(version)
-        except ModelRefused:
-            self._cache.forget(version)
-            return self._load_copy(version)
+    def _prepare(self, offer: Offer) -> Model:
+        if self._aside is None or self._aside[0] != offer.id:
+            self._aside = None  # let go of it before the next one is there
+            self._aside = offer.id, self._load(Path(offer.folder))
+        return self._aside[1]
 
-    def _load_copy(self, version: ModelVersion) -> Model:
-        with self._cache.reading(version) as folder:
-            return self._load(folder, version)
-
-    def _remember(self, version: ModelVersion) -> None:
-        try:
-            self._cache.remember(version)
-        except FetchFailed as error:  # a full disk must not keep a rollback from being served
-            log.warning("a start without the registry would not serve version %s: %s", version.version, error)
-
-    def _serve_last(self) -> None:
-        version = self._cache.last_served()
-        if version is None:
-            return
-        try:
-            self._serve(self._load_copy(version), version)
-        except (ModelRefused, FetchFailed) as error:
-            log.warning("the copy of version %s in the cache cannot be used: %s", version.version, error)
-
-    def _serve(self, model: Model, version: ModelVersion) -> None:
-        self.served = Served(model, version)
-        self._announce(self.served)
-
-    def _report(self, problem: str | None) -> None:
-        """Remember what is wrong, and log it when it changes, not at each look."""
-        if problem != self.problem and problem is not None:
-            log.warning("%s; %s", problem, "serving goes on" if self.served else "waiting")
-        self.problem = problem
+    def _serve(self, offer: Offer) -> None:
+        self.served = Served(self._prepare(offer), offer.version, offer.metrics, offer.since)
+        self._aside = None

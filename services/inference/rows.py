@@ -1,95 +1,117 @@
-"""From a request's JSON to the rows that a model takes: each value is held against its column's input domain."""
+"""Rows that a model takes: each value is held against its column's input domain."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from inference.columns import LARGEST, Column, Kind
 from inference.errors import InvalidInput
 
-# What a float32 can hold: many estimators compute in it and refuse more, and none can answer sensibly beyond it.
-LARGEST = 3.4028234663852886e38
+DTYPES = {Kind.NUMBER: "float64", Kind.INTEGER: "int64", Kind.BOOLEAN: "bool"}
 
-
-class Kind(StrEnum):
-    """What a column's values are, in the words that errors use."""
-
-    NUMBER = "a number"
-    BOOLEAN = "true or false"
-    TEXT = "text"
-
-
-PYTHON_TYPES = {Kind.BOOLEAN: bool, Kind.TEXT: str}
+# Up to here a 64-bit float holds every whole number.
+EXACT = 2**53
 
 
 @dataclass(frozen=True)
-class Column:
-    """A feature and its input domain; numbers lie within ±LARGEST."""
+class Rows:
+    """Checked rows, in the columns' order: as one matrix where no column is text and no whole number is too large for one, as
+    one array per column else."""
 
-    name: str
-    kind: Kind = Kind.NUMBER
-    missing: bool = False
-    """whether null is accepted"""
+    matrix: np.ndarray | None
+    """shape (rows, columns), float64; a missing value is NaN, true is 1"""
+    arrays: list[np.ndarray] | None
+    """per column shape (rows,): float64 as above, int64 for whole numbers, or object with texts and None"""
 
+    def __len__(self) -> int:
+        return len(self.matrix if self.matrix is not None else self.arrays[0])  # type: ignore[index]
 
-def from_instances(payload: Any, columns: list[Column]) -> list[list[Any]]:
-    """Return one list per instance, in the order of the columns: float, bool, str, or None for a missing value.
-
-    `payload` is {"instances": [...]} with one entry per row: a list of values in the order of `columns`, or a record
-    with a value for each of them. Raises InvalidInput that points at the first value that is wrong.
-    """
-    expected = f'expected {{"instances": [[{_count(columns)}], …]}}'
-    if not isinstance(payload, dict) or "instances" not in payload:
-        raise InvalidInput(f"the body has no 'instances'; {expected}")
-    if len(payload) > 1:
-        others = ", ".join(repr(key) for key in payload if key != "instances")
-        raise InvalidInput(f"the body has {others} beside 'instances'; {expected}")
-    instances = payload["instances"]
-    if not isinstance(instances, list) or not instances:
-        found = "empty" if instances == [] else _kind(instances)
-        raise InvalidInput(f"'instances' is {found}; {expected}", "instances")
-    return [_row(instance, f"instances[{i}]", columns) for i, instance in enumerate(instances)]
+    @cached_property
+    def by_column(self) -> list[np.ndarray]:
+        """One array of shape (rows,) per column."""
+        return list(self.matrix.T) if self.matrix is not None else self.arrays  # type: ignore[return-value]
 
 
-def _row(instance: Any, where: str, columns: list[Column]) -> list[Any]:
-    if isinstance(instance, dict):
-        return _record(instance, where, columns)
-    if not isinstance(instance, list):
-        raise InvalidInput(f"{where} is {_kind(instance)}; expected a list of {_count(columns)} or a record", where)
-    if len(instance) != len(columns):
-        names = ", ".join(column.name for column in columns)
-        raise InvalidInput(f"{where} has {len(instance)} values; expected {len(columns)}: {names}", where)
-    return [_value(value, where, i, columns[i]) for i, value in enumerate(instance)]
+Place = Callable[[int, int], str]
+"""from (row, column) to where the value stands in the request"""
 
 
-def _record(instance: dict[str, Any], where: str, columns: list[Column]) -> list[Any]:
-    names = [column.name for column in columns]
-    if missing := [name for name in names if name not in instance]:
-        raise InvalidInput(f"{where} lacks {', '.join(map(repr, missing))}", where)
-    if unknown := [name for name in instance if name not in names]:
-        raise InvalidInput(
-            f"{where} has {', '.join(map(repr, unknown))}; expected only {', '.join(map(repr, names))}", where
+def from_cells(rows: Sequence[Sequence[Any]], columns: Sequence[Column], place: Place) -> Rows:
+    """Return rows of JSON values, each as long as there are columns; raise InvalidInput that points at the first wrong one."""
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            value = row[j]
+            if column.kind is Kind.NUMBER and type(value) is float and -LARGEST <= value <= LARGEST:
+                continue  # by far the most frequent
+            check(value, column, place, i, j)
+    return of_checked(rows, columns)
+
+
+def of_checked(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> Rows:
+    """Return rows whose values are known to be in their columns' domains."""
+    if any(column.kind is Kind.TEXT for column in columns):
+        return Rows(
+            None, [_array(column, cells) for column, cells in zip(columns, zip(*rows, strict=True), strict=True)]
         )
-    return [_value(instance[column.name], where, column.name, column) for column in columns]
+    matrix = np.array(rows, dtype=np.float64)  # None becomes NaN
+    whole = [j for j, column in enumerate(columns) if column.kind is Kind.INTEGER and column.limit > EXACT]
+    if whole and (np.abs(matrix[:, whole]) >= EXACT).any():
+        return Rows(
+            None, [_array(column, cells) for column, cells in zip(columns, zip(*rows, strict=True), strict=True)]
+        )
+    return Rows(matrix, None)
 
 
-def _value(value: Any, where: str, key: int | str, column: Column) -> Any:
+def _array(column: Column, cells: Sequence[Any]) -> np.ndarray:
+    if column.kind is Kind.INTEGER and None not in cells and all(cell == cell for cell in cells):
+        return np.array([int(cell) for cell in cells], dtype=np.int64)
+    if column.kind is not Kind.TEXT:
+        return np.array(cells, dtype=np.float64)
+    texts = np.empty(len(cells), dtype=object)
+    texts[:] = [None if cell != cell else cell for cell in cells]  # NaN is how JSON's friends write null
+    return texts
+
+
+def check(value: Any, column: Column, place: Place, i: int, j: int) -> None:
+    """Raise InvalidInput unless the value is in its column's input domain."""
     kind = type(value)  # the exact one: bool is a subclass of int
-    if column.kind is Kind.NUMBER and (kind is float or kind is int):
-        if not -LARGEST <= value <= LARGEST:  # true for NaN too
-            raise InvalidInput(f"{where}[{key!r}] is not a finite number within ±3.4e38", f"{where}[{key!r}]")
-        return float(value)
-    if kind is PYTHON_TYPES.get(column.kind) or (value is None and column.missing):
-        return value
-    null = " or null" if column.missing else ""
-    raise InvalidInput(f"{where}[{key!r}] is {_kind(value)}; expected {column.kind}{null}", f"{where}[{key!r}]")
+    if value is None or value != value:
+        if column.missing:
+            return
+        if value is not None and column.kind is Kind.NUMBER:
+            raise InvalidInput(f"{place(i, j)} is not a finite number within ±3.4e38", place(i, j))
+    elif column.kind is Kind.NUMBER and (kind is float or kind is int):
+        if -LARGEST <= value <= LARGEST:
+            return
+        raise InvalidInput(f"{place(i, j)} is not a finite number within ±3.4e38", place(i, j))
+    elif column.kind is Kind.INTEGER and (kind is int or (kind is float and value.is_integer())):
+        if -column.limit - 1 <= value <= column.limit:
+            return
+        low, high = -int(column.limit) - 1, int(column.limit)
+        raise InvalidInput(f"{place(i, j)} is outside of {low} to {high}", place(i, j))
+    elif column.kind is Kind.INTEGER and kind is float:
+        raise _invalid(place(i, j), f"is {value}", column)
+    elif column.kind is Kind.BOOLEAN and kind is bool:
+        return
+    elif column.kind is Kind.TEXT and kind is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # JSON can write it, and neither pandas nor ONNX can read it
+            raise InvalidInput(
+                f"{place(i, j)} is no Unicode text: half of a surrogate pair is in it", place(i, j)
+            ) from None
+        return
+    raise _invalid(place(i, j), f"is {name_of(value)}", column)
 
 
-def _count(columns: list[Column]) -> str:
-    numbers = all(column.kind is Kind.NUMBER for column in columns)
-    return f"{len(columns)} {'numbers' if numbers else 'values'}"
+def _invalid(where: str, what: str, column: Column) -> InvalidInput:
+    return InvalidInput(f"{where} {what}; expected {column.kind}{' or null' if column.missing else ''}", where)
 
 
-def _kind(value: Any) -> str:
+def name_of(value: Any) -> str:
     """Name a JSON value as JSON does."""
     names = {type(None): "null", bool: "a boolean", str: "text", list: "a list", dict: "a record"}
     return names.get(type(value), "a number")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TypeVar
+from urllib.parse import quote
 
 from inference.errors import SettingsError
-from inference.trust import Trust
+from inference.trust import Trust, Trusted
 
 N = TypeVar("N", int, float)
 
@@ -26,7 +27,11 @@ class Settings:
     """MODEL_TRUST: what may be served: signed, skops or pickle (trust.py says what each lets in)."""
     verifying_key: Path = Path("embedded/keys/signing-key.pub")
     """VERIFYING_KEY_FILE: the public key that signatures are checked with."""
-    poll_seconds: float = 5.0
+    trusted_types: frozenset[str] = frozenset()
+    """MODEL_TRUSTED_TYPES: types that a model may contain beside those that are trusted anyway."""
+    allow_schema_change: bool = False
+    """ALLOW_SCHEMA_CHANGE: whether a version may replace one whose input or output it does not keep to."""
+    poll_seconds: float = 1.0
     """MODEL_POLL_SECONDS: how often the alias is looked up, from 0.1 to 3600."""
     cache_dir: Path = Path("embedded/model-cache")
     """MODEL_CACHE_DIR: where the served version's files are kept, so that a restart needs no registry."""
@@ -36,8 +41,14 @@ class Settings:
     """INFERENCE_LISTEN_PORT: the port to listen on."""
     workers: int = 2
     """INFERENCE_WORKERS: gunicorn worker processes, from 1 to 64."""
-    threads: int = 4
-    """INFERENCE_THREADS: requests that one worker answers at a time, from 1 to 256."""
+    connections: int = 1000
+    """INFERENCE_CONNECTIONS: connections that one worker holds, from 1 to 100000; beyond them the answer is 503."""
+    queue_seconds: float = 1.0
+    """INFERENCE_QUEUE_SECONDS: how long a request may wait for its turn, from 0.01 to 60; beyond it is 503."""
+    body_seconds: float = 30.0
+    """INFERENCE_BODY_SECONDS: how long a request's body may take to arrive, from 1 to 3600."""
+    log_rate: float = 10.0
+    """INFERENCE_LOG_RATE: requests that one worker logs per second, from 0 to 100000; beyond them they are counted."""
     max_body_bytes: int = 16 * 1024 * 1024
     """INFERENCE_MAX_BODY_MB: the largest request, in the environment as MiB from 1 to 1024."""
     public_url: str = "http://localhost:1235"
@@ -46,6 +57,20 @@ class Settings:
     """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; None where there is none."""
     run_dir: Path = Path(gettempdir())
     """INFERENCE_RUN_DIR: a folder that the workers of one start share; `python -m inference` makes it."""
+
+    @property
+    def channel(self) -> Path:
+        """The socket over which the follower talks with the workers."""
+        return self.run_dir / "follower.sock"
+
+    @property
+    def quoted_name(self) -> str:
+        """The model's name as a header has it."""
+        return quote(self.model_name, safe=" ()[]")
+
+    @property
+    def trusted(self) -> Trusted:
+        return Trusted(self.trust, self.trusted_types)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -57,12 +82,17 @@ class Settings:
             model_alias=_text(environ, "MODEL_ALIAS", cls.model_alias),
             trust=_trust(environ),
             verifying_key=Path(_text(environ, "VERIFYING_KEY_FILE", str(cls.verifying_key))),
+            trusted_types=_names(environ, "MODEL_TRUSTED_TYPES"),
+            allow_schema_change=_flag(environ, "ALLOW_SCHEMA_CHANGE"),
             poll_seconds=_number(environ, "MODEL_POLL_SECONDS", cls.poll_seconds, 0.1, 3600, float),
             cache_dir=Path(_text(environ, "MODEL_CACHE_DIR", str(cls.cache_dir))),
             host=_text(environ, "INFERENCE_HOST", cls.host),
             port=port,
             workers=_number(environ, "INFERENCE_WORKERS", cls.workers, 1, 64, int),
-            threads=_number(environ, "INFERENCE_THREADS", cls.threads, 1, 256, int),
+            connections=_number(environ, "INFERENCE_CONNECTIONS", cls.connections, 1, 100_000, int),
+            queue_seconds=_number(environ, "INFERENCE_QUEUE_SECONDS", cls.queue_seconds, 0.01, 60, float),
+            body_seconds=_number(environ, "INFERENCE_BODY_SECONDS", cls.body_seconds, 1, 3600, float),
+            log_rate=_number(environ, "INFERENCE_LOG_RATE", cls.log_rate, 0, 100_000, float),
             max_body_bytes=_number(environ, "INFERENCE_MAX_BODY_MB", 16, 1, 1024, int) * 1024 * 1024,
             public_url=_text(environ, "INFERENCE_PUBLIC_URL", f"http://localhost:{port}").rstrip("/"),
             mlflow_public_url=_text(environ, "MLFLOW_PUBLIC_URL", "-").rstrip("/")
@@ -89,6 +119,18 @@ def _number(environ: Mapping[str, str], name: str, default: N, low: float, high:
         what = "a whole number" if kind is int else "a number"
         raise SettingsError(f"{name} is {text!r}; expected {what} from {low} to {high}")
     return value
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    text = _text(environ, name, "false")
+    if text not in ("true", "false"):
+        raise SettingsError(f"{name} is {text!r}; expected true or false")
+    return text == "true"
+
+
+def _names(environ: Mapping[str, str], name: str) -> frozenset[str]:
+    """Read names that are separated by commas; empty is none of them."""
+    return frozenset(part.strip() for part in environ.get(name, "").split(",") if part.strip())
 
 
 def _trust(environ: Mapping[str, str]) -> Trust:

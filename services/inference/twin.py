@@ -1,18 +1,16 @@
 """The ONNX twin of a model: the same answers as the pipeline, proven by the trainer, without scikit-learn's overhead."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inference.columns import LARGEST, Kind
+from inference.contract import TWIN, Description, check_class_names
 from inference.errors import ModelRefused
-from inference.rows import Column, Kind
+from inference.rows import Rows
 
-# Part of the contract with the trainer (docs/model-contract.md).
-FILE_NAME = "model.onnx"
-RECORD = "twin.json"
 # How a missing text is written where no value can be missing.
 MISSING_TEXT = "nan"
 
@@ -22,60 +20,72 @@ class Twin:
     """An ONNX session, and what rows it may be asked."""
 
     session: Any
-    columns: list[Column]
+    model: Description
     form: str
     """what numbers it takes: float64 or float32"""
     limit: float
     """up to which size of a number it is proven"""
-    is_one_tensor: bool
-    """whether it takes all columns at once, as it does where none is text"""
+    outputs: list[str]
+    """the names of its outputs: labels or values, and probabilities where it has them"""
+    classes: list[Any] | None
+    """the labels in the order of the probabilities, None for a regression"""
 
-    def ask(self, rows: list[list[Any]]) -> tuple[np.ndarray, np.ndarray | None] | None:
-        """Return labels or values of shape (rows,), and probabilities of shape (rows, classes) where it has them.
+    def labels(self, rows: Rows) -> np.ndarray:
+        """Return labels or values of shape (rows,)."""
+        found: np.ndarray = self.session.run(self.outputs[:1], self._feed(rows))[0]
+        return found.ravel()
 
-        None where a number is larger than what it is proven on: that is the pipeline's to answer.
-        """
-        feed = self._one_tensor(rows) if self.is_one_tensor else self._tensors(rows)
-        if feed is None:
-            return None
-        outputs = self.session.run(None, feed)
-        return outputs[0].ravel(), outputs[1] if len(outputs) > 1 else None
+    def probabilities(self, rows: Rows) -> np.ndarray:
+        """Return probabilities of shape (rows, classes)."""
+        found: np.ndarray = self.session.run(self.outputs[1:], self._feed(rows))[0]
+        return found
 
-    def _one_tensor(self, rows: list[list[Any]]) -> dict[str, np.ndarray] | None:
-        numbers = np.array(rows, dtype=np.float64)  # None becomes NaN
-        return {"rows": numbers.astype(self.form, copy=False)} if self._within(numbers) else None
+    def _feed(self, rows: Rows) -> dict[str, np.ndarray]:
+        if rows.matrix is not None:
+            return {"rows": rows.matrix.astype(self.form, copy=False)}
+        if not self.model.takes_text:
+            return {"rows": np.column_stack(rows.by_column).astype(self.form)}
+        return {c.name: self._tensor(c.kind, v) for c, v in zip(self.model.columns, rows.by_column, strict=True)}
 
-    def _tensors(self, rows: list[list[Any]]) -> dict[str, np.ndarray] | None:
-        feed = {}
-        for column, cells in zip(self.columns, zip(*rows, strict=True), strict=True):
-            if column.kind is Kind.TEXT:
-                texts = [MISSING_TEXT if cell is None else cell for cell in cells]
-                feed[column.name] = np.array(texts, dtype=object).reshape(-1, 1)
-                continue
-            numbers = np.array(cells, dtype=np.float64)
-            if not self._within(numbers):
-                return None
-            feed[column.name] = numbers.astype(self.form).reshape(-1, 1)
-        return feed
+    def _tensor(self, kind: Kind, values: np.ndarray) -> np.ndarray:
+        if kind is Kind.TEXT:
+            values = np.array([MISSING_TEXT if value is None else value for value in values], dtype=object)
+        else:
+            values = values.astype(self.form)
+        return values.reshape(-1, 1)
 
-    def _within(self, numbers: np.ndarray) -> bool:
-        return not bool((np.abs(numbers) > self.limit).any())  # false for NaN, a missing value
+    def is_proven_on(self, rows: Rows) -> bool:
+        """Tell whether all numbers are within the size that the proof covers."""
+        if self.limit >= LARGEST:
+            return True
+        arrays = [rows.matrix] if rows.matrix is not None else rows.by_column
+        # False for NaN, a missing value, which the proof covers.
+        return not any((np.abs(values) > self.limit).any() for values in arrays if values.dtype != object)
 
 
-def load(folder: Path, columns: list[Column]) -> Twin | None:
-    """Return the twin in a version's folder, None where the version has none; raise ModelRefused where it is damaged."""
+def is_kept(model: Description) -> bool:
+    return bool(model.twin.get("kept"))
+
+
+def stands_alone(model: Description) -> bool:
+    """Tell whether a twin answers all that its model takes, so that the pipeline need not be loaded beside it."""
+    return float(model.twin.get("limit", 0)) >= LARGEST and "classes" in model.twin
+
+
+def load(folder: Path, model: Description) -> Twin:
+    """Return the twin in a version's folder; raise ModelRefused where it is damaged."""
+    import onnxruntime
+
     try:
-        record = json.loads((folder / RECORD).read_text()) if (folder / RECORD).exists() else {}
-        if not record.get("kept"):
-            return None
-        import onnxruntime
-
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # requests are what runs side by side
-        session = onnxruntime.InferenceSession(
-            (folder / FILE_NAME).read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
-        is_one_tensor = all(column.kind is not Kind.TEXT for column in columns)
-        return Twin(session, columns, record["input"], float(record["limit"]), is_one_tensor)
+        options.log_severity_level = 4
+        content = (folder / TWIN).read_bytes()
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        record = model.twin
+        outputs = [output.name for output in session.get_outputs()]
+        found = Twin(session, model, record["input"], float(record["limit"]), outputs, record.get("classes"))
     except Exception as error:  # a damaged file can fail in any way inside the runtime
         raise ModelRefused(f"its ONNX twin cannot be loaded: {type(error).__name__}: {error}") from error
+    check_class_names(model, found.classes or [])
+    return found

@@ -66,11 +66,17 @@ def make(estimator: Any, columns: list[Column], features: pd.DataFrame, task: Ta
             for limit in LIMITS:
                 proof = _prove(content, estimator, columns, features, task, form, limit)
                 if proof.fault is None:
-                    return Twin(content, _record(True, f"proven on {proof.rows} rows", form, limit, proof))
+                    record = _record(True, f"proven on {proof.rows} rows", form, limit, proof)
+                    return Twin(content, record | {"classes": _classes(estimator)})
             reasons.append(f"{form}: {proof.fault}")
         except Exception as error:  # converters and runtimes fail in any way
             reasons.append(f"{form}: {type(error).__name__}: {_first_line(str(error))}")
     return Twin(None, {"kept": False, "reason": "; ".join(dict.fromkeys(reasons))})
+
+
+def _classes(estimator: Any) -> list[Any] | None:
+    """Return the labels in the order of the probabilities; None where there are no probabilities."""
+    return np.asarray(estimator.classes_).tolist() if hasattr(estimator, "predict_proba") else None
 
 
 def _first_form(estimator: Any) -> int:

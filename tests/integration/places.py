@@ -100,12 +100,29 @@ class Process:
         self._process.wait(60)
 
 
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children."""
+    with contextlib.suppress(FileNotFoundError):
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return []
+
+
+def descendants(pid: int) -> list[int]:
+    return [found for child in children(pid) for found in (child, *descendants(child))]
+
+
 class Service(Process):
     """An HTTP service on a port of its own."""
 
     def __init__(self, command: list[str], environ: Mapping[str, str], folder: Path, log: Path, port: int) -> None:
         super().__init__(command, environ, folder, log)
         self.url = f"http://127.0.0.1:{port}"
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the lines of JSON in its log."""
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
 
     def get(self, path: str) -> requests.Response:
         return requests.get(self.url + path, timeout=30)
@@ -121,6 +138,15 @@ class Service(Process):
             return self.get(path).status_code == status
 
         eventually(f"GET {path} is {status}", answered)
+
+    def processes(self) -> list[int]:
+        """Return the ids of all its processes: the one that was started, gunicorn, and the workers."""
+        return [self._process.pid, *descendants(self._process.pid)]
+
+    def workers(self) -> list[int]:
+        """Return the ids of the processes that answer requests."""
+        gunicorn = children(self._process.pid)
+        return [pid for parent in gunicorn for pid in children(parent)]
 
     def predict(self) -> list[int]:
         answer = self.post("/invocations", {"instances": SAMPLES})
@@ -196,7 +222,7 @@ class Place:
     def inference(self, **settings: str) -> Iterator[Service]:
         """Start the inference service on a free port; what a test leaves of it is killed."""
         port = free_port()
-        environ = self.environ(INFERENCE_LISTEN_PORT=str(port), MODEL_POLL_SECONDS="0.2", **settings)
+        environ = self.environ(**{"INFERENCE_LISTEN_PORT": str(port), "MODEL_POLL_SECONDS": "0.2", **settings})
         service = Service([sys.executable, "-m", "inference"], environ, self.work, self._new_log(), port)
         try:
             yield service

@@ -151,7 +151,7 @@ def test_a_trainer_that_is_stopped_or_killed_leaves_nothing_half_done(stack, how
         ("MODEL_ALIAS", "", "inference"),
         ("MODEL_TRUST", "sgined", "inference"),
         ("INFERENCE_WORKERS", "many", "inference"),
-        ("INFERENCE_THREADS", "0", "inference"),
+        ("INFERENCE_CONNECTIONS", "0", "inference"),
         ("MODEL_POLL_SECONDS", "-1", "inference"),
         ("MIN_TEST_ACCURACY", "97", "trainer"),
         ("MIN_TEST_R2", "much", "trainer"),

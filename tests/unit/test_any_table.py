@@ -8,19 +8,16 @@ from tempfile import TemporaryDirectory
 import mlflow.models
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as some
-from inference import model as served
-from inference.app import create_app
-from inference.keeper import Served
-from inference.registry import ModelVersion
-from inference.settings import Settings
-from inference.trust import Trust
+from inference import model
+from inference.trust import Trust, Trusted
 from trainer import algorithms, packing
 from trainer.errors import TrainerError
 from trainer.table import Task, read, split
 from trainer.train import _fit
+
+from tests.unit.serving import client_of, served_as
 
 NAMES = some.text(
     some.characters(codec="utf-8", exclude_characters=',"\r\n;\t', exclude_categories=("Cc", "Cs")),
@@ -60,19 +57,6 @@ def tables(draw) -> pd.DataFrame:
     return pd.DataFrame(columns).assign(**{"the target": target})
 
 
-class Keeper:
-    def __init__(self, model: served.Model) -> None:
-        self.served, self.problem = Served(model, ModelVersion("m", "1", "run", 1, "m-1", "")), None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def signed():
-    """The signature is another test's: here its check says yes, so that the twin is used too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(served, "check_signature", lambda *arguments: None)
-        yield
-
-
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(frame=tables(), name=some.sampled_from(sorted(algorithms.NAMED)), is_parquet=some.booleans())
 def test_a_table_becomes_a_version_that_the_service_answers_as_the_trainer_does_or_is_refused(frame, name, is_parquet):
@@ -95,13 +79,10 @@ def test_a_table_becomes_a_version_that_the_service_answers_as_the_trainer_does_
         folder = Path(parent, "model")
         packing._save(estimator, table, folder, mlflow.models.Model())
         packing._write_papers(estimator, table, rows, folder)
-        loaded = served.load(folder, ModelVersion("m", "1", "run", 1, "m-1", ""), Trust.SIGNED, Path("no-key"))
+        # Whether the signature holds is found out before: here it is taken for granted, so that the twin is used too.
+        loaded = model.load(folder, Trusted(Trust.SIGNED))
         golden = json.loads((folder / "golden.json").read_text())
-        answer = (
-            create_app(Settings(), Keeper(loaded))
-            .test_client()
-            .post("/invocations", json={"instances": golden["instances"]})
-        )
+        answer = client_of(served_as(loaded)).post("/invocations", json={"instances": golden["instances"]})
         assert answer.status_code == 200, answer.text
         expected = golden["predictions"]
         if table.task is Task.REGRESSION:

@@ -1,19 +1,29 @@
-"""The HTTP face of the service, with a fake keeper in the place of the one that follows the registry."""
+"""The HTTP face of the service: what each path answers, with a fake estimator as the model."""
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+import io
+import json
+import os
+import re
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from inference.app import create_app
-from inference.keeper import Served
-from inference.model import Model
+from gunicorn.http.errors import InvalidChunkSize, InvalidHeader, NoMoreData
+from inference.columns import Column
+from inference.gate import LARGE_BYTES, MOST_BODIES, Gate, Turn
+from inference.log import RequestLog
 from inference.registry import ModelVersion
-from inference.rows import Column
+from inference.service import Service
 from inference.settings import Settings
+from werkzeug.test import Client, EnvironBuilder, TestResponse, run_wsgi_app
+from werkzeug.wrappers import Request
 
-VERSION = ModelVersion("iris_logistic_regression", "7", "run-of-7", 1700000000000, "m-7", "")
+from tests.unit.serving import VERSION, answering, at_once, client_of, described, served_as, service_of
+
 COLUMNS = ["length", "width"]
+PREDICTING = ["/invocations", "/predict_names", "/v2/models/iris_logistic_regression/infer"]
+NOTHING_THERE = "no version of 'iris_logistic_regression' has the alias 'Production' yet"
 
 
 class FakeEstimator:
@@ -33,29 +43,21 @@ class BrokenEstimator:
         raise RuntimeError("the secret reason")
 
 
-@dataclass
-class FakeKeeper:
-    served: Served | None
-    problem: str | None = None
-
-
-MODEL = Model(FakeEstimator(), [Column(name) for name in COLUMNS], ["short", "long"], [1.0, 2.0])
-SERVED = Served(MODEL, VERSION, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-
-
-def client_of(keeper: FakeKeeper):
-    return create_app(Settings(max_body_bytes=1024), keeper).test_client()
+DESCRIPTION = described([Column(name) for name in COLUMNS], class_names=["short", "long"], examples=[[1.0, 2.0]])
+MODEL = answering(FakeEstimator(), DESCRIPTION)
+SERVED = served_as(MODEL)
+SMALL = Settings(max_body_bytes=1024)
 
 
 @pytest.fixture
 def client():
-    return client_of(FakeKeeper(SERVED))
+    return client_of(SERVED, settings=SMALL)
 
 
 @pytest.fixture
 def waiting():
     """A client of a service that has no model yet."""
-    return client_of(FakeKeeper(None, "no version of 'iris_logistic_regression' has the alias 'Production' yet"))
+    return client_of(None, NOTHING_THERE)
 
 
 def assert_is_error(answer, status: int, error_code: str, *said: str) -> None:
@@ -67,44 +69,61 @@ def assert_is_error(answer, status: int, error_code: str, *said: str) -> None:
     assert "Traceback" not in answer.text
 
 
+# --- what it tells of itself ---------------------------------------------------------------------------------------
+
+
 def test_the_front_page_lists_every_endpoint_that_answers(client):
     endpoints = client.get("/").json["endpoints"]
-    assert list(endpoints) == [
-        "GET /",
-        "GET /health",
-        "GET /ready",
-        "GET /version",
-        "POST /invocations",
-        "POST /predict_names",
-    ]
+    assert len(endpoints) == 9
     for endpoint in endpoints:
-        method, path = endpoint.split()
-        body = {"instances": [[1, 2]]} if method == "POST" else None
-        assert client.open(path, method=method, json=body).status_code == 200
+        for one in endpoint.replace(" …", "").split(", "):
+            method, path = one.split()
+            if path == "/metrics":
+                continue  # of several processes: test_metrics.py
+            body = {"instances": [[1, 2]]}
+            if "NAME" in path:
+                path = path.replace("NAME", VERSION.name)
+                body = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}]}
+            answer = client.open(path, method=method, json=body if method == "POST" else None)
+            assert answer.status_code == 200, (path, answer.text)
 
 
 def test_the_front_page_names_the_model(client):
     assert client.get("/").json["model"]["version"] == "7"
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/version"])
+def test_a_browser_gets_a_page_that_loads_nothing_from_elsewhere(client):
+    answer = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (answer.status_code, answer.mimetype) == (200, "text/html")
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Vary"] == "Accept"
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", answer.text)
+    for path in re.findall(r"""(?:src|href)=["'](/page/[^"']+)""", answer.text):
+        assert client.get(path).status_code == 200
+
+
+def test_a_page_without_a_model_says_why(waiting):
+    answer = waiting.get("/", headers={"Accept": "text/html"})
+    assert answer.status_code == 200
+    assert "has the alias" in answer.text
+
+
+def test_no_file_but_the_pages_own_is_handed_out(client):
+    for name in ("index.html", "..%2Fapp.py", "nothing.js"):
+        assert client.get(f"/page/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ping", "/version", "/openapi.json", "/v2", "/v2/health/live"])
 def test_a_service_without_a_model_still_tells_of_itself(waiting, path):
     assert waiting.get(path).status_code == 200
 
 
 def test_a_service_without_a_model_is_alive_but_not_ready_and_says_why(waiting):
     assert waiting.get("/health").json == {"status": "alive"}
+    assert waiting.get("/ping").json == {"status": "alive"}
     answer = waiting.get("/ready")
     assert answer.status_code == 503
-    assert answer.json["status"] == "not ready"
-    assert answer.json["reasons"] == ["no version of 'iris_logistic_regression' has the alias 'Production' yet"]
-
-
-@pytest.mark.parametrize("path", ["/invocations", "/predict_names"])
-def test_a_prediction_without_a_model_is_to_be_tried_again(waiting, path):
-    answer = waiting.post(path, json={"instances": [[1, 2]]})
-    assert_is_error(answer, 503, "TEMPORARILY_UNAVAILABLE", "no model is served yet", "has the alias 'Production' yet")
-    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.json == {"status": "not ready", "reasons": [NOTHING_THERE]}
 
 
 def test_a_service_with_a_model_is_ready(client):
@@ -123,6 +142,7 @@ def test_the_version_says_what_is_served_since_when_and_by_what(client):
         "run_id": "run-of-7",
         "columns": COLUMNS,
         "since": "2026-01-02T03:04:05+00:00",
+        "engine": {"name": "scikit-learn", "reason": "no twin: it is a test's"},
         "stale": False,
         "problem": None,
     }
@@ -131,12 +151,22 @@ def test_the_version_says_what_is_served_since_when_and_by_what(client):
 
 
 def test_a_model_that_may_be_out_of_date_is_served_and_marked_as_stale():
-    client = client_of(FakeKeeper(SERVED, "MLflow at http://mlflow:5000 does not answer"))
+    client = client_of(SERVED, "MLflow at http://mlflow:5000 does not answer")
     answer = client.get("/ready")
     assert answer.status_code == 200
     assert answer.json["model"]["stale"] is True
     assert answer.json["model"]["problem"] == "MLflow at http://mlflow:5000 does not answer"
     assert client.post("/invocations", json={"instances": [[1, 2]]}).json == {"predictions": [0]}
+
+
+# --- predictions ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PREDICTING)
+def test_a_prediction_without_a_model_is_to_be_tried_again(waiting, path):
+    answer = waiting.post(path, json={"instances": [[1, 2]]})
+    assert_is_error(answer, 503, "TEMPORARILY_UNAVAILABLE", "no model is served yet", "has the alias 'Production' yet")
+    assert int(answer.headers["Retry-After"]) > 0
 
 
 def test_lists_are_predicted_in_their_order(client):
@@ -160,9 +190,27 @@ def test_predicted_names_come_with_the_probability_of_each_class(client):
 
 
 def test_a_model_without_class_names_answers_with_its_labels():
-    client = client_of(FakeKeeper(replace(SERVED, model=replace(MODEL, class_names=None))))
+    client = client_of(served_as(answering(FakeEstimator(), replace(DESCRIPTION, class_names=None))))
     answer = client.post("/predict_names", json={"instances": [[2, 1]]})
     assert answer.json == {"predictions": ["1"], "probabilities": [{"0": 0.1, "1": 0.9}]}
+
+
+def test_a_large_request_is_answered_aside_and_a_small_one_is_not():
+    asides = []
+
+    def aside(function, *arguments):
+        asides.append(function)
+        return function(*arguments)
+
+    client = Client(service_of(SERVED, gate=Gate(None, 1.0, Settings().max_body_bytes, aside)))
+    client.post("/invocations", json={"instances": [[1, 2]]})
+    assert not asides
+    answer = client.post("/invocations", json={"instances": [[1, 2]] * LARGE_BYTES})
+    assert len(answer.json["predictions"]) == LARGE_BYTES
+    assert len(asides) == 1
+
+
+# --- refusals ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/predict_names"])
@@ -174,7 +222,7 @@ def test_a_row_that_the_model_cannot_take_is_a_400_that_points_at_it(client, pat
 
 def test_a_fault_of_the_whole_body_points_nowhere(client):
     answer = client.post("/invocations", json={})
-    assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "the body has no 'instances'")
+    assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "the body has none of 'instances'")
     assert "where" not in answer.json
 
 
@@ -186,21 +234,33 @@ def test_a_body_that_is_no_json_is_a_400_that_says_so(client, body):
     assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "the body is not JSON")
 
 
-def test_a_body_that_is_nested_too_deep_is_a_400():
-    client = create_app(Settings(), FakeKeeper(SERVED)).test_client()
-    answer = client.post("/invocations", data=b"[" * 200_000, content_type="application/json")
+@pytest.mark.parametrize("path", PREDICTING)
+def test_a_body_that_is_nested_too_deep_is_a_400(path):
+    answer = client_of(SERVED).post(path, data=b"[" * 200_000, content_type="application/json")
     assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "nested too deep")
 
 
-def test_an_unknown_path_is_a_404_that_says_where_to_look(client):
-    assert_is_error(client.get("/predict"), 404, "NOT_FOUND", "there is no /predict", "GET / lists what there is")
+@pytest.mark.parametrize("path", ["/predict", "/invocations/", "/v2/models/a/b/infer", "/page"])
+def test_an_unknown_path_is_a_404_that_says_where_to_look(client, path):
+    answer = client.get(path)
+    assert_is_error(answer, 404, "RESOURCE_DOES_NOT_EXIST", f"there is no {path}", "GET / lists what there is")
 
 
-@pytest.mark.parametrize(("method", "path", "allowed"), [("GET", "/invocations", "POST"), ("POST", "/ready", "GET")])
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("GET", path, "POST") for path in PREDICTING] + [("POST", "/ready", "GET"), ("DELETE", "/", "GET")],
+)
 def test_the_wrong_method_is_a_405_that_names_the_right_one(client, method, path, allowed):
     answer = client.open(path, method=method)
     assert_is_error(answer, 405, "METHOD_NOT_ALLOWED")
     assert allowed in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("path", [*PREDICTING, "/ready"])
+def test_what_a_path_takes_can_be_asked(client, path):
+    answer = client.open(path, method="OPTIONS")
+    assert answer.status_code in (200, 204)
+    assert "OPTIONS" in answer.headers["Allow"]
 
 
 def test_a_body_over_the_limit_is_a_413_that_names_the_limit(client):
@@ -208,16 +268,261 @@ def test_a_body_over_the_limit_is_a_413_that_names_the_limit(client):
     assert_is_error(answer, 413, "REQUEST_ENTITY_TOO_LARGE", "over the limit of 1024 bytes", "send fewer rows")
 
 
-@pytest.mark.parametrize("content_type", ["text/csv", "application/x-www-form-urlencoded", None])
-def test_a_body_that_is_not_declared_as_json_is_a_415_that_says_how(client, content_type):
+@pytest.fixture
+def large():
+    """A service that lets in bodies of several LARGE_BYTES, and its gate."""
+    settings = Settings(max_body_bytes=4 * LARGE_BYTES)
+    gate = Gate(None, 1.0, settings.max_body_bytes, at_once)
+    return service_of(SERVED, settings=settings, gate=gate), gate
+
+
+class Body:
+    """A body on its way: blanks, of which those that were not read yet are counted."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def read(self, size: int) -> bytes:
+        size = min(size, self.left)
+        self.left -= size
+        return b" " * size
+
+
+def sending(service: Service, body: Any, **environ: str) -> TestResponse:
+    """Post a body as a server hands it over, whose length is what `environ` says."""
+    made = EnvironBuilder("/invocations", method="POST", content_type="application/json").get_environ()
+    made |= {"wsgi.input": body, **environ}
+    return TestResponse(*run_wsgi_app(service, made), Request(made))
+
+
+@pytest.mark.parametrize("times", [2, 100])
+def test_a_body_that_is_said_to_be_far_over_the_limit_is_a_413_too(times):
+    body = Body(times * LARGE_BYTES)
+    service = service_of(SERVED, settings=Settings(max_body_bytes=LARGE_BYTES))
+    answer = sending(service, body, CONTENT_LENGTH=str(times * LARGE_BYTES))
+    assert_is_error(answer, 413, "REQUEST_ENTITY_TOO_LARGE", "send fewer rows")
+
+
+def test_what_is_still_being_sent_of_a_body_that_is_too_large_is_read_so_that_the_answer_is_seen():
+    body = Body(5000)
+    answer = sending(service_of(SERVED, settings=SMALL), body, CONTENT_LENGTH="5000")
+    assert (answer.status_code, body.left) == (413, 0)
+
+
+def test_a_body_in_chunks_is_held_against_the_limit_as_well():
+    answer = sending(service_of(SERVED, settings=SMALL), Body(2000), HTTP_TRANSFER_ENCODING="chunked")
+    assert_is_error(answer, 413, "REQUEST_ENTITY_TOO_LARGE", "over the limit of 1024 bytes")
+
+
+def test_a_body_that_ends_early_is_a_400_even_if_it_is_json_as_far_as_it_goes():
+    body = io.BytesIO(b'{"instances": [[1, 2]]}')
+    answer = sending(service_of(SERVED), body, CONTENT_LENGTH="28")
+    assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "the body ends after 23 of the 28 bytes")
+
+
+class BrokenBody(Body):
+    """Ends in what is no HTTP."""
+
+    def __init__(self, size: int, error: Exception) -> None:
+        super().__init__(size)
+        self._error = error
+
+    def read(self, size: int) -> bytes:
+        if self.left:
+            return super().read(size)
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [InvalidChunkSize(b"zz"), InvalidHeader("of a trailer"), NoMoreData()], ids=repr)
+def test_chunks_that_are_none_are_a_400(error):
+    answer = sending(service_of(SERVED), BrokenBody(5, error), HTTP_TRANSFER_ENCODING="chunked")
+    assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "could not be read to its end", str(error))
+
+
+def test_large_bodies_that_come_in_chunks_are_bounded_together_with_the_others(large):
+    service, gate = large
+    gate.hold(MOST_BODIES * 4 * LARGE_BYTES)
+    body = Body(3 * LARGE_BYTES)
+    answer = sending(service, body, HTTP_TRANSFER_ENCODING="chunked")
+    assert_is_error(answer, 503, "RESOURCE_EXHAUSTED", "too many large requests are on their way")
+
+
+HALF = 2 * LARGE_BYTES
+BODIES = {
+    "whole": lambda: (Body(HALF), {"CONTENT_LENGTH": str(HALF)}),
+    "cut off": lambda: (Body(HALF), {"CONTENT_LENGTH": str(2 * HALF)}),
+    "broken": lambda: (BrokenBody(0, OSError("reset")), {"CONTENT_LENGTH": str(HALF)}),
+    "too large": lambda: (Body(10 * HALF), {"CONTENT_LENGTH": str(10 * HALF)}),
+    "in chunks": lambda: (Body(HALF), {"HTTP_TRANSFER_ENCODING": "chunked"}),
+    "in chunks, broken": lambda: (BrokenBody(HALF, InvalidHeader("x")), {"HTTP_TRANSFER_ENCODING": "chunked"}),
+    "in chunks, too large": lambda: (Body(10 * HALF), {"HTTP_TRANSFER_ENCODING": "chunked"}),
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_whatever_becomes_of_a_body_it_is_held_no_longer_than_its_request(large, kind):
+    service, gate = large
+    for _ in range(3):
+        body, environ = BODIES[kind]()
+        assert sending(service, body, **environ).status_code in (400, 413)
+    gate.hold(MOST_BODIES * 4 * LARGE_BYTES)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", None])
+def test_a_body_that_is_not_declared_as_something_that_is_read_is_a_415_that_says_how(client, content_type):
     answer = client.post("/invocations", data=b'{"instances": [[1, 2]]}', content_type=content_type)
-    assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "send it with Content-Type: application/json")
+    assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "send it with Content-Type: application/json, or text/csv")
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=latin-1", "text/csv; header=absent"])
+def test_a_content_type_with_a_parameter_that_would_be_overlooked_is_a_415(client, content_type):
+    answer = client.post("/invocations", data=b'{"instances": [[1, 2]]}', content_type=content_type)
+    assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "expected none but charset=utf-8")
+
+
+@pytest.mark.parametrize("content_type", ["APPLICATION/JSON", 'application/json; charset="UTF-8"'])
+def test_a_content_type_may_be_written_as_http_allows(client, content_type):
+    answer = client.post("/invocations", data=b'{"instances": [[1, 2]]}', content_type=content_type)
+    assert answer.json == {"predictions": [0]}
+
+
+def test_a_compressed_body_is_a_415_that_says_how(client):
+    answer = client.post("/invocations", json={"instances": [[1, 2]]}, headers={"Content-Encoding": "gzip"})
+    assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "encoded as gzip", "without Content-Encoding")
 
 
 def test_a_fault_of_the_service_is_a_500_that_keeps_the_details_to_the_log(caplog):
-    client = client_of(FakeKeeper(replace(SERVED, model=replace(MODEL, estimator=BrokenEstimator()))))
+    client = client_of(served_as(answering(BrokenEstimator(), DESCRIPTION)))
     answer = client.post("/invocations", json={"instances": [[1, 2]]})
     assert_is_error(answer, 500, "INTERNAL_ERROR", "its log has the details")
     assert "secret reason" not in answer.text
     assert "the secret reason" in caplog.text
     assert "POST /invocations failed" in caplog.text
+
+
+def test_half_a_surrogate_pair_in_a_body_comes_back_readable(client):
+    answer = client.post("/invocations", data=b'{"inputs": {"\\ud800": 1}}', content_type="application/json")
+    assert answer.status_code == 400
+    answer = client.post(
+        "/invocations", data=b'{"instances": [{"length": "\\ud800"}]}', content_type="application/json"
+    )
+    assert answer.status_code == 400
+    split = b'{"dataframe_split": {"\\ud800": 1, "data": []}}'
+    answer = client.post("/invocations", data=split, content_type="application/json")
+    assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", r"'\ud800'")
+
+
+# --- who is let in -------------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_has_waited_too_long_for_its_turn_is_to_come_again_soon():
+    clock = iter([0.0, 1.5])
+    gate = Gate(Turn(lambda: next(clock)), 1.0, 1024, at_once)
+    answer = Client(service_of(SERVED, gate=gate)).post("/invocations", json={"instances": [[1, 2]]})
+    assert_is_error(answer, 503, "RESOURCE_EXHAUSTED", "more to do than can be done within 1 s")
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_one_that_is_overrun_still_says_that_it_is_alive():
+    gate = Gate(Turn(iter([0.0, 1e9]).__next__), 1.0, 1024, at_once)
+    assert Client(service_of(SERVED, gate=gate)).get("/health").status_code == 200
+
+
+def test_a_connection_too_many_and_what_is_no_http_get_an_answer_like_all_others():
+    service = service_of(SERVED)
+    for answer, status, code in (
+        (service.too_many_connections(), "503 Service Unavailable", "RESOURCE_EXHAUSTED"),
+        (service.no_request("Invalid HTTP Version: 'HTTP/9'"), "400 Bad Request", "BAD_REQUEST"),
+    ):
+        line, headers, body = answer
+        assert line == status
+        assert json.loads(body)["error_code"] == code
+        found = dict(headers)
+        assert found["Content-Length"] == str(len(body))
+        assert found["X-Model-Version"] == "7"
+        assert found["X-Request-ID"]
+
+
+# --- what every answer has -----------------------------------------------------------------------------------------
+
+EVERY = [("GET", "/health"), ("POST", "/invocations"), ("GET", "/invocations"), ("GET", "/nothing")]
+
+
+@pytest.mark.parametrize(("method", "path"), EVERY)
+def test_every_answer_says_which_version_gave_it(client, method, path):
+    answer = client.open(path, method=method)
+    assert answer.headers["X-Model-Name"] == "iris_logistic_regression"
+    assert answer.headers["X-Model-Version"] == "7"
+
+
+@pytest.mark.parametrize(("method", "path"), EVERY)
+def test_every_answer_of_a_service_without_a_model_says_so(waiting, method, path):
+    answer = waiting.open(path, method=method)
+    assert answer.headers["X-Model-Version"] == "none"
+
+
+def test_a_name_that_no_header_can_have_is_percent_encoded():
+    version = ModelVersion("grün\n", "1", "", 1, "m-1", "")
+    answer = client_of(served_as(MODEL, version)).get("/health")
+    assert answer.headers["X-Model-Name"] == "gr%C3%BCn%0A"
+
+
+@pytest.mark.parametrize(("method", "path"), EVERY)
+def test_a_request_keeps_the_id_that_it_came_with(client, method, path):
+    answer = client.open(path, method=method, headers={"X-Request-ID": "my-request/1"})
+    assert answer.headers["X-Request-ID"] == "my-request/1"
+
+
+def test_a_request_without_an_id_gets_one_of_its_own(client):
+    ids = {client.get("/health").headers["X-Request-ID"] for _ in range(3)}
+    assert len(ids) == 3
+    assert all(ids)
+
+
+@pytest.mark.parametrize("given", ["", "two words", "x" * 129, "grün"])
+def test_an_id_that_is_none_is_replaced(client, given):
+    found = client.get("/health", headers={"X-Request-ID": given}).headers["X-Request-ID"]
+    assert found
+    assert found != given
+
+
+def test_a_trace_is_passed_on_and_is_the_id_where_there_is_no_other(client):
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    answer = client.get("/health", headers={"traceparent": trace})
+    assert answer.headers["traceparent"] == trace
+    assert answer.headers["X-Request-ID"] == "0af7651916cd43dd8448eb211c80319c"
+    answer = client.get("/health", headers={"traceparent": "nonsense"})
+    assert "traceparent" not in answer.headers
+
+
+def test_a_request_is_a_line_in_the_log_with_all_that_is_known_about_it():
+    read, write = os.pipe()
+    client = Client(service_of(SERVED, log=RequestLog(100, write)))
+    client.post("/invocations", json={"instances": [[1, 2]] * 3}, headers={"X-Request-ID": "a"})
+    client.post("/invocations", json={"instances": []}, headers={"X-Request-ID": "b"})
+    client.get("/grün", headers={"X-Request-ID": "c"})
+    os.close(write)
+    with os.fdopen(read) as lines:
+        good, bad, unknown = (json.loads(line) for line in lines)
+    assert good.pop("milliseconds") > 0
+    assert good.pop("time").endswith("Z")
+    assert good == {
+        "level": "info",
+        "message": "request",
+        "request_id": "a",
+        "method": "POST",
+        "path": "/invocations",
+        "status": 200,
+        "rows": 3,
+        "model": "iris_logistic_regression",
+        "version": "7",
+        "client": None,
+    }
+    assert (bad["status"], bad["error_code"], bad["rows"]) == (400, "INVALID_PARAMETER_VALUE", 0)
+    assert (unknown["path"], unknown["error_code"]) == ("/grün", "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_an_answer_without_a_body_has_no_length(client):
+    answer = client.open("/invocations", method="OPTIONS")
+    assert answer.status_code == 204
+    assert "Content-Length" not in answer.headers

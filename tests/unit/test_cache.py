@@ -1,64 +1,51 @@
-"""The versions' files on disk. What fetches them runs for real, on a made-up `mlflow` that takes them from a folder."""
+"""The versions' files on disk: whole or not at all, the same content once, and enough to start with everything else gone."""
 
+import errno
 import json
-import os
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from inference.cache import ModelCache
+from inference.cache import ModelCache, digest_of
 from inference.errors import FetchFailed
 from inference.registry import ModelVersion
 
-SERVICES = Path(__file__).parents[2] / "services"
 ONE, TWO, THREE = (
     ModelVersion("flowers", number, f"run-{number}", 1000 + int(number), f"m-{number}", "") for number in "123"
 )
-
-# Copies models:/NAME/VERSION out of $STORE, file by file, and fails where a file is called "broken".
-FAKE_MLFLOW = """
-import os, pathlib, sys
-
-def download_artifacts(artifact_uri, dst_path):
-    store = pathlib.Path(os.environ["STORE"])
-    with open(store / "fetched", "a") as note:
-        note.write(f"{artifact_uri} from {os.environ['MLFLOW_TRACKING_URI']}\\n")
-    for file in sorted((store / artifact_uri.removeprefix("models:/")).iterdir()):
-        if file.name == "broken":
-            sys.exit("Traceback (most recent call last):\\n  ...\\nOSError: connection reset by peer")
-        pathlib.Path(dst_path, file.name).write_bytes(file.read_bytes())
-"""
+METRICS = {"test_accuracy": 0.9}
 
 
 class Store:
-    """Where the made-up MLflow finds the versions' files."""
+    """Where versions are fetched from: the text of each file; `broken` versions stop after their first one."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
+        self.files = {
+            version: {"MLmodel": f"version {version.version}", "data/model.skops": f"estimator {version.version}"}
+            for version in (ONE, TWO, THREE)
+        }
+        self.broken: set[ModelVersion] = set()
+        self.errors: Iterator[OSError] = iter(())
+        self.fetched: list[str] = []
 
-    def put(self, version: ModelVersion, *files: str) -> None:
-        folder = self.folder / version.name / version.version
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in files:
-            (folder / name).write_text(f"{name} of version {version.version}")
-
-    @property
-    def fetched(self) -> list[str]:
-        note = self.folder / "fetched"
-        return note.read_text().splitlines() if note.exists() else []
+    def fetch(self, version: ModelVersion, folder: Path) -> None:
+        assert list(folder.iterdir()) == []
+        self.fetched.append(version.version)
+        if error := next(self.errors, None):
+            raise error
+        for name, text in self.files[version].items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+            if version in self.broken:
+                raise FetchFailed(f"{version.uri} could not be fetched: connection reset by peer")
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
-    package = tmp_path / "packages" / "mlflow"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "artifacts.py").write_text(FAKE_MLFLOW)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), str(SERVICES)]))
-    store = Store(tmp_path / "store")
-    monkeypatch.setenv("STORE", str(store.folder))
-    for version in (ONE, TWO, THREE):
-        store.put(version, "MLmodel", "model.skops")
-    return store
+def store():
+    return Store()
 
 
 @pytest.fixture
@@ -67,88 +54,199 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def cache(folder, store):
-    return cache_in(folder)
+def new_cache(tmp_path, folder, store):
+    """Return what makes a cache, as another start or another replica has it."""
+
+    def made(alias: str = "Production", folder: Path = folder) -> ModelCache:
+        return ModelCache(folder, tmp_path / "makeshift", "flowers", alias, store.fetch)
+
+    return made
 
 
-def cache_in(folder: Path, alias: str = "Production") -> ModelCache:
-    return ModelCache(folder, "http://mlflow:5000", "flowers", alias)
+@pytest.fixture
+def cache(new_cache):
+    return new_cache()
 
 
 def serve(cache: ModelCache, version: ModelVersion) -> Path:
     """Do what a service does with a version that it takes up."""
     folder = cache.folder_of(version)
-    cache.remember(version)
+    cache.remember(version, METRICS)
     return folder
 
 
-def test_a_version_is_fetched_whole_from_the_tracking_server(cache, store):
-    folder = cache.folder_of(ONE)
-    assert {path.name: path.read_text() for path in folder.iterdir()} == {
-        "MLmodel": "MLmodel of version 1",
-        "model.skops": "model.skops of version 1",
-    }
-    assert store.fetched == ["models:/flowers/1 from http://mlflow:5000"]
+def texts(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_version_that_is_there_is_not_fetched_again(cache, folder, store):
+# --- fetching ------------------------------------------------------------------------------------------------------
+
+
+def test_a_version_is_fetched_whole(cache, store):
+    assert texts(cache.folder_of(ONE)) == store.files[ONE]
+
+
+def test_a_version_that_is_there_is_not_fetched_again(cache, new_cache, store):
+    assert cache.folder_of(ONE) == cache.folder_of(ONE) == new_cache().folder_of(ONE)
+    assert store.fetched == ["1"]
+
+
+def test_versions_with_the_same_files_share_them(cache, store):
+    store.files[TWO] = store.files[ONE]
+    assert cache.folder_of(ONE) == cache.folder_of(TWO)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ModelVersion("flowers", "1", "another run", 2000, "m-9", ""),
+        ModelVersion("flowers", "1", "run-1", 1001, "m-1", "another key"),
+    ],
+    ids=["of a new registry", "signed again"],
+)
+def test_a_version_of_the_same_number_that_is_another_one_is_fetched_anew(cache, store, other):
+    store.files[other] = {"MLmodel": "another"}
     cache.folder_of(ONE)
-    cache.folder_of(ONE)
-    cache_in(folder).folder_of(ONE)
-    assert len(store.fetched) == 1
+    assert texts(cache.folder_of(other)) == {"MLmodel": "another"}
 
 
-def test_a_version_of_the_same_number_in_a_new_registry_is_fetched_anew(cache, store):
-    cache.folder_of(ONE)
-    cache.folder_of(ModelVersion("flowers", "1", "another run", 2000, "m-9", ""))
-    assert len(store.fetched) == 2
-
-
-def test_a_fetch_that_breaks_off_is_told_in_its_last_words(cache, store):
-    store.put(ONE, "broken")
-    with pytest.raises(FetchFailed) as failed:
+def test_a_fetch_that_breaks_off_is_told_in_its_own_words(cache, store):
+    store.broken.add(ONE)
+    with pytest.raises(FetchFailed, match="models:/flowers/1 could not be fetched: connection reset by peer"):
         cache.folder_of(ONE)
-    assert str(failed.value) == "models:/flowers/1 could not be fetched: OSError: connection reset by peer"
 
 
 def test_half_a_version_does_not_count_as_fetched(cache, store):
-    store.put(ONE, "broken")
+    store.broken.add(ONE)
     with pytest.raises(FetchFailed):
         cache.folder_of(ONE)
-    (store.folder / "flowers" / "1" / "broken").unlink()
-    assert {path.name for path in cache.folder_of(ONE).iterdir()} == {"MLmodel", "model.skops"}
+    store.broken.clear()
+    assert texts(cache.folder_of(ONE)) == store.files[ONE]
 
 
-def test_what_broken_off_fetches_left_behind_is_cleared_away(cache, folder, store):
-    store.put(ONE, "broken")
-    for _ in range(2):
-        with pytest.raises(FetchFailed):
-            cache.folder_of(ONE)
+def test_what_killed_fetches_left_behind_is_cleared_away(cache, folder):
+    cache.folder_of(ONE)
+    leftover = folder / "flowers" / "contents" / "partial-of-a-fetch-that-was-killed"
+    leftover.mkdir()
     cache.folder_of(TWO)
-    assert [path.name for path in (folder / "flowers").iterdir() if path.is_dir()] == ["2-1002"]
+    assert not leftover.exists()
 
 
 def test_a_forgotten_version_is_fetched_again(cache, store):
-    damaged = cache.folder_of(ONE) / "model.skops"
-    damaged.write_text("damaged")
+    cache.folder_of(ONE)
     cache.forget(ONE)
     cache.folder_of(ONE)
-    assert damaged.read_text() == "model.skops of version 1"
+    assert store.fetched == ["1", "1"]
 
 
-def test_the_version_served_last_is_there_at_the_next_start(cache, folder, store):
+def test_to_forget_what_was_never_there_is_no_fault(cache):
+    cache.forget(ONE)
+
+
+def test_replicas_that_share_a_cache_fetch_a_version_once(new_cache, store):
+    both = threading.Barrier(2, timeout=30)
+
+    def start(_: int) -> Path:
+        both.wait()
+        return new_cache().folder_of(ONE)
+
+    with ThreadPoolExecutor(2) as replicas:
+        first, second = replicas.map(start, range(2))
+    assert first == second
+    assert texts(first) == store.files[ONE]
+    assert store.fetched == ["1"]
+
+
+# --- damage --------------------------------------------------------------------------------------------------------
+
+
+def cut(folder: Path) -> None:
+    (folder / "MLmodel").write_text("ver")
+
+
+def change(folder: Path) -> None:
+    (folder / "data/model.skops").write_text("estimator 6")
+
+
+def add(folder: Path) -> None:
+    (folder / "more").touch()
+
+
+def remove(folder: Path) -> None:
+    (folder / "MLmodel").unlink()
+
+
+def rename(folder: Path) -> None:
+    (folder / "MLmodel").rename(folder / "mlmodel")
+
+
+def vanish(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("damage", [cut, change, add, remove, rename, vanish])
+def test_a_copy_that_is_not_as_it_came_is_fetched_again(cache, new_cache, store, damage):
+    damage(serve(cache, ONE))
+    assert new_cache().last_served() is None
+    assert texts(new_cache().folder_of(ONE)) == store.files[ONE]
+    assert store.fetched == ["1", "1"]
+
+
+def test_damage_in_the_cache_is_told(cache, caplog):
+    cut(cache.folder_of(ONE))
+    cache.folder_of(ONE)
+    assert "the copy of version 1 in the cache is damaged; it is fetched again" in caplog.text
+
+
+GARBAGE = [b"", b"{", b"\xff\xfe", b"[]", b"null", b"1", b'"text"', b'{"name": "flowers"}', b'{"colour": "red"}']
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_garbage_in_the_note_of_the_last_version_is_no_last_version(cache, folder, garbage):
+    serve(cache, ONE)
+    note = folder / "flowers" / "Production.json"
+    assert json.loads(note.read_text())["version"]["version"] == "1"
+    note.write_bytes(garbage)
+    assert cache.last_served() is None
+    serve(cache, ONE)
+    assert cache.last_served() == (ONE, METRICS)
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_garbage_in_the_note_of_a_version_is_as_if_there_were_none(cache, folder, store, garbage):
+    serve(cache, ONE)
+    (note,) = (folder / "flowers" / "versions").iterdir()
+    note.write_bytes(garbage)
+    serve(cache, TWO)
+    assert texts(cache.folder_of(ONE)) == store.files[ONE]
+    three = serve(cache, THREE)
+    assert texts(three) == store.files[THREE]
+    assert len(list((folder / "flowers" / "contents").iterdir())) == 2
+
+
+# --- the version that was served last ------------------------------------------------------------------------------
+
+
+def test_the_version_served_last_is_there_at_the_next_start(cache, new_cache, store):
     serve(cache, ONE)
     serve(cache, TWO)
-    assert cache_in(folder).last_served() == TWO
-    cache_in(folder).folder_of(TWO)
-    assert len(store.fetched) == 2
+    assert new_cache().last_served() == (TWO, METRICS)
+    new_cache().folder_of(TWO)
+    assert store.fetched == ["1", "2"]
 
 
-def test_each_alias_has_a_last_version_of_its_own(cache, folder):
+def test_what_is_known_of_the_last_version_comes_with_it(cache, new_cache):
+    version = ModelVersion("flowers", "1", "run-1", 1001, "m-1", "", "what it is", {"stage": "Production"})
+    serve(cache, version)
+    found, _ = new_cache().last_served()
+    assert (found.description, found.tags) == ("what it is", {"stage": "Production"})
+
+
+def test_each_alias_has_a_last_version_of_its_own(cache, new_cache):
     serve(cache, ONE)
-    assert cache_in(folder, "Staging").last_served() is None
-    serve(cache_in(folder, "Staging"), TWO)
-    assert cache_in(folder).last_served() == ONE
+    assert new_cache("Staging").last_served() is None
+    serve(new_cache("Staging"), TWO)
+    assert cache.last_served() == (ONE, METRICS)
 
 
 def test_a_version_that_was_fetched_but_never_served_is_not_the_last_one(cache):
@@ -166,17 +264,7 @@ def test_a_last_version_without_its_files_is_none(cache):
     assert cache.last_served() is None
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"", b"{", b"\xff\xfe", b"[]", b"null", b"1", b'"text"', b'{"name": "flowers"}', b'{"colour": "red"}']
-)
-def test_garbage_in_the_note_of_the_last_version_is_no_last_version(cache, folder, garbage):
-    serve(cache, ONE)
-    note = folder / "flowers" / "Production.json"
-    assert json.loads(note.read_text())["version"] == "1"
-    note.write_bytes(garbage)
-    assert cache.last_served() is None
-    serve(cache, ONE)
-    assert cache.last_served() == ONE
+# --- what is kept --------------------------------------------------------------------------------------------------
 
 
 def test_the_served_version_and_the_one_before_it_are_kept(cache, store):
@@ -193,16 +281,83 @@ def test_after_a_rollback_the_version_that_was_rolled_back_is_kept(cache):
     assert [folder.is_dir() for folder in (one, two, three)] == [True, False, True]
 
 
+def test_no_note_is_kept_of_files_that_are_gone(cache, folder):
+    for version in (ONE, TWO, THREE):
+        serve(cache, version)
+    assert len(list((folder / "flowers" / "versions").iterdir())) == 2
+
+
 def test_half_a_version_takes_no_place_among_those_that_are_kept(cache, folder):
     one = serve(cache, ONE)
-    (folder / "flowers" / "partial-of-a-fetch-that-was-killed").mkdir()
+    (folder / "flowers" / "contents" / "partial-of-a-fetch-that-was-killed").mkdir()
     two = serve(cache, TWO)
-    (folder / "flowers" / "partial-of-another").mkdir()
+    (folder / "flowers" / "contents" / "partial-of-another").mkdir()
     serve(cache, TWO)
     assert (one.is_dir(), two.is_dir()) == (True, True)
 
 
-def test_a_place_that_cannot_be_a_cache_is_named(tmp_path, store):
+# --- no room -------------------------------------------------------------------------------------------------------
+
+
+def test_a_place_that_cannot_be_a_cache_is_made_up_for_and_told(new_cache, store, tmp_path, caplog):
     (tmp_path / "file").touch()
-    with pytest.raises(FetchFailed, match=r"the model cache .*file/flowers cannot be used: "):
-        cache_in(tmp_path / "file").folder_of(ONE)
+    cache = new_cache(folder=tmp_path / "file")
+    kept = cache.folder_of(ONE)
+    assert kept.is_relative_to(tmp_path / "makeshift")
+    assert texts(kept) == store.files[ONE]
+    assert "file/flowers cannot be used: Not a directory; version 1 is kept until the service ends" in caplog.text
+    assert cache.folder_of(ONE) == kept
+    assert store.fetched == ["1"]
+
+
+def test_a_version_that_finds_no_room_in_the_cache_is_kept_elsewhere(cache, store, tmp_path):
+    store.errors = iter([OSError(errno.ENOSPC, "No space left on device")])
+    kept = cache.folder_of(ONE)
+    assert kept.is_relative_to(tmp_path / "makeshift")
+    assert texts(kept) == store.files[ONE]
+
+
+def test_with_no_room_anywhere_the_version_and_the_reason_are_named(cache, store):
+    store.errors = (OSError(errno.ENOSPC, "No space left on device") for _ in range(2))
+    with pytest.raises(FetchFailed, match="there is no room for models:/flowers/1: No space left on device"):
+        cache.folder_of(ONE)
+
+
+def test_what_cannot_be_remembered_is_told_with_the_place(new_cache, tmp_path):
+    (tmp_path / "file").touch()
+    cache = new_cache(folder=tmp_path / "file")
+    cache.folder_of(ONE)
+    with pytest.raises(FetchFailed, match=r"the model cache .*file/flowers cannot be used: Not a directory"):
+        cache.remember(ONE, METRICS)
+
+
+def test_a_makeshift_keeps_no_more_than_the_cache_does(new_cache, tmp_path):
+    (tmp_path / "file").touch()
+    cache = new_cache(folder=tmp_path / "file")
+    for version in (ONE, TWO, THREE):
+        cache.folder_of(version)
+        with pytest.raises(FetchFailed):
+            cache.remember(version, METRICS)
+    assert len(list((tmp_path / "makeshift" / "flowers" / "contents").iterdir())) == 2
+
+
+# --- what a content is known by ------------------------------------------------------------------------------------
+
+
+def test_a_digest_tells_names_contents_and_places_apart(tmp_path):
+    digests = set()
+    for number, files in enumerate(
+        [{}, {"a": ""}, {"b": ""}, {"a": "x"}, {"a/b": "x"}, {"a": "x", "b": ""}, {"a": "", "b": "x"}]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+        digests.add(digest_of(folder))
+    assert len(digests) == 7
+
+
+def test_what_is_not_there_has_no_digest(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        digest_of(tmp_path / "nothing")

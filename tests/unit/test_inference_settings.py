@@ -5,13 +5,26 @@ from pathlib import Path
 import pytest
 from inference.errors import SettingsError
 from inference.settings import Settings
+from inference.trust import Trust, Trusted
 
-TEXTS = ("MLFLOW_TRACKING_URI", "MODEL_NAME", "MODEL_ALIAS", "MODEL_CACHE_DIR", "INFERENCE_HOST")
+TEXTS = (
+    "MLFLOW_TRACKING_URI",
+    "MODEL_NAME",
+    "MODEL_ALIAS",
+    "MODEL_TRUST",
+    "MODEL_CACHE_DIR",
+    "VERIFYING_KEY_FILE",
+    "ALLOW_SCHEMA_CHANGE",
+    "INFERENCE_HOST",
+)
 URLS = ("INFERENCE_PUBLIC_URL", "MLFLOW_PUBLIC_URL")
 NUMBERS = {
     "INFERENCE_LISTEN_PORT": "a whole number from 1 to 65535",
     "INFERENCE_WORKERS": "a whole number from 1 to 64",
-    "INFERENCE_THREADS": "a whole number from 1 to 256",
+    "INFERENCE_CONNECTIONS": "a whole number from 1 to 100000",
+    "INFERENCE_QUEUE_SECONDS": "a number from 0.01 to 60",
+    "INFERENCE_BODY_SECONDS": "a number from 1 to 3600",
+    "INFERENCE_LOG_RATE": "a number from 0 to 100000",
     "INFERENCE_MAX_BODY_MB": "a whole number from 1 to 1024",
     "MODEL_POLL_SECONDS": "a number from 0.1 to 3600",
 }
@@ -23,8 +36,11 @@ def test_nothing_has_to_be_set():
     assert settings.tracking_uri == "sqlite:///embedded/mlflow.db"
     assert (settings.model_name, settings.model_alias) == ("iris_logistic_regression", "Production")
     assert (settings.host, settings.port) == ("127.0.0.1", 1235)
+    assert settings.poll_seconds == 1
     assert settings.max_body_bytes == 16 * 1024 * 1024
     assert settings.mlflow_public_url is None
+    assert settings.trusted == Trusted(Trust.SIGNED)
+    assert settings.allow_schema_change is False
 
 
 def test_every_variable_is_taken():
@@ -34,34 +50,60 @@ def test_every_variable_is_taken():
         "MODEL_ALIAS": "Staging",
         "MODEL_POLL_SECONDS": "0.5",
         "MODEL_CACHE_DIR": "/cache",
+        "MODEL_TRUST": "skops",
+        "MODEL_TRUSTED_TYPES": "my.Type, another.Type,",
+        "VERIFYING_KEY_FILE": "/run/secrets/key.pub",
+        "ALLOW_SCHEMA_CHANGE": "true",
         "INFERENCE_HOST": "0.0.0.0",  # noqa: S104 - what the image listens on
         "INFERENCE_LISTEN_PORT": "8080",
         "INFERENCE_WORKERS": "3",
-        "INFERENCE_THREADS": "5",
+        "INFERENCE_CONNECTIONS": "50",
+        "INFERENCE_QUEUE_SECONDS": "0.25",
+        "INFERENCE_BODY_SECONDS": "5",
+        "INFERENCE_LOG_RATE": "0",
         "INFERENCE_MAX_BODY_MB": "1",
         "INFERENCE_PUBLIC_URL": "http://models.example:80/",
         "MLFLOW_PUBLIC_URL": "http://models.example:5000/",
         "INFERENCE_RUN_DIR": "/run/inference",
     }
-    assert Settings.from_env(environ) == Settings(
+    settings = Settings.from_env(environ)
+    assert settings == Settings(
         tracking_uri="http://mlflow:5000",
         model_name="flowers",
         model_alias="Staging",
         poll_seconds=0.5,
         cache_dir=Path("/cache"),
+        trust=Trust.SKOPS,
+        trusted_types=frozenset({"my.Type", "another.Type"}),
+        verifying_key=Path("/run/secrets/key.pub"),
+        allow_schema_change=True,
         host="0.0.0.0",  # noqa: S104
         port=8080,
         workers=3,
-        threads=5,
+        connections=50,
+        queue_seconds=0.25,
+        body_seconds=5,
+        log_rate=0,
         max_body_bytes=1024 * 1024,
         public_url="http://models.example:80",
         mlflow_public_url="http://models.example:5000",
         run_dir=Path("/run/inference"),
     )
+    assert settings.channel == Path("/run/inference/follower.sock")
+    assert settings.trusted == Trusted(Trust.SKOPS, frozenset({"my.Type", "another.Type"}))
 
 
 def test_the_public_url_follows_the_port():
     assert Settings.from_env({"INFERENCE_LISTEN_PORT": "8080"}).public_url == "http://localhost:8080"
+
+
+@pytest.mark.parametrize("value", ["", "  ", ","])
+def test_no_types_are_trusted_beside_the_others_where_none_are_named(value):
+    assert Settings.from_env({"MODEL_TRUSTED_TYPES": value}).trusted_types == frozenset()
+
+
+def test_a_name_that_no_header_can_have_is_percent_encoded():
+    assert Settings(model_name="grün (1)\n").quoted_name == "gr%C3%BCn (1)%0A"
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *URLS, *NUMBERS])
@@ -72,14 +114,31 @@ def test_an_empty_variable_is_named_with_the_way_out(name, value):
 
 
 @pytest.mark.parametrize(("name", "expected"), NUMBERS.items())
-@pytest.mark.parametrize("value", ["many", "0", "-1", "1e9", "nan", "1,5"])
+@pytest.mark.parametrize("value", ["many", "-1", "1e9", "nan", "inf", "1,5"])
 def test_a_number_out_of_range_is_named_with_what_is_expected(name, expected, value):
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({name: value})
     assert str(refused.value) == f"{name} is {value!r}; expected {expected}"
 
 
+@pytest.mark.parametrize("name", sorted(set(NUMBERS) - {"INFERENCE_LOG_RATE"}))
+def test_none_of_what_there_has_to_be_is_out_of_range(name):
+    with pytest.raises(SettingsError, match=f"^{name} is '0'; expected "):
+        Settings.from_env({name: "0"})
+
+
 @pytest.mark.parametrize("name", [name for name, expected in NUMBERS.items() if "whole" in expected])
 def test_half_a_worker_or_port_is_refused(name):
     with pytest.raises(SettingsError, match="expected a whole number"):
         Settings.from_env({name: "1.5"})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("MODEL_TRUST", "signed, skops, pickle"), ("ALLOW_SCHEMA_CHANGE", "true or false")],
+)
+@pytest.mark.parametrize("value", ["yes", "SIGNED", "True", "1"])
+def test_a_word_that_is_none_of_those_that_there_are_is_named_with_them(name, expected, value):
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({name: value})
+    assert str(refused.value) == f"{name} is {value!r}; expected {expected}"

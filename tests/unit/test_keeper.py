@@ -1,333 +1,200 @@
-"""Following the alias, and going on with what is served when anything fails: with a fake registry, cache and loader."""
+"""The model of one worker: loaded aside when it is told to, changed to when it is told to, and kept when anything fails."""
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
-from inference.errors import FetchFailed, InferenceError, ModelRefused, NoModel, RegistryUnreachable
-from inference.keeper import ModelKeeper
+from inference.channel import Offer, State
+from inference.errors import InferenceError, ModelRefused
+from inference.keeper import ModelKeeper, Served
 from inference.registry import ModelVersion
 
-ONE, TWO, THREE = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "123")
+ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "12")
+SECONDS = 30
 
 
-class FakeRegistry:
-    """Answers with a version, or with an error."""
-
-    def __init__(self, answer: ModelVersion | Exception) -> None:
-        self.answer = answer
-
-    def current(self) -> ModelVersion:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-class FakeCache:
-    """Holds what was fetched; `broken` versions cannot be fetched."""
-
-    def __init__(self, *held: ModelVersion) -> None:
-        self.held = set(held)
-        self.last = held[-1] if held else None
-        self.fetched: list[ModelVersion] = []
-        self.broken: set[ModelVersion] = set()
-        self.full = False
-
-    def folder_of(self, version: ModelVersion) -> Path:
-        if version not in self.held:
-            if version in self.broken:
-                raise FetchFailed(f"{version.uri} could not be fetched: no route to host")
-            self.fetched.append(version)
-            self.held.add(version)
-        return Path(version.version)
-
-    @contextmanager
-    def reading(self, version: ModelVersion) -> Iterator[Path]:
-        yield self.folder_of(version)
-
-    def forget(self, version: ModelVersion) -> None:
-        self.held.discard(version)
-
-    def remember(self, version: ModelVersion) -> None:
-        if self.full:
-            raise FetchFailed("the model cache cannot be used: No space left on device")
-        self.last = version
-
-    def last_served(self) -> ModelVersion | None:
-        return self.last if self.last in self.held else None
+def offer(version: ModelVersion, id: int = 0) -> Offer:
+    return Offer(
+        id or int(version.version), f"/cache/{version.version}", version, {"r2": 0.5}, "2026-01-02T03:04:05+00:00"
+    )
 
 
 class FakeLoader:
-    """Makes a model, which is its version's number, of a folder; refuses those of `refused`."""
+    """Makes a model, which is its folder's name, of a folder; refuses those of `refused`."""
 
     def __init__(self) -> None:
-        self.refused: dict[str, InferenceError] = {}
+        self.refused: dict[str, Exception] = {}
         self.loaded: list[str] = []
 
-    def __call__(self, folder: Path, version: ModelVersion) -> str:
+    def __call__(self, folder: Path) -> str:
         self.loaded.append(folder.name)
-        if folder.name in self.refused:
-            raise self.refused[folder.name]
+        if error := self.refused.get(folder.name):
+            raise error
         return f"model {folder.name}"
 
 
-class Service:
+@dataclass
+class FakeSpeaker:
+    """Says what a test puts into it, until None, and keeps the answers."""
+
+    said: SimpleQueue = field(default_factory=SimpleQueue)
+    answers: list[tuple[Any, ...]] = field(default_factory=list)
+    is_gone: bool = False
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        return iter(self.said.get, None)
+
+    def _answer(self, *answer: Any) -> None:
+        if self.is_gone:
+            raise BrokenPipeError("it is gone")
+        self.answers.append(answer)
+
+    def loaded(self, offer: Offer) -> None:
+        self._answer("loaded", offer.id)
+
+    def serving(self, offer: Offer) -> None:
+        self._answer("serving", offer.id)
+
+    def refused(self, what: str, offer: Offer, reason: str) -> None:
+        self._answer("refused", what, offer.id, reason)
+
+
+class Worker:
     """A keeper among fakes."""
 
-    def __init__(self, answer: ModelVersion | Exception, *held: ModelVersion) -> None:
-        self.registry, self.cache, self.load = FakeRegistry(answer), FakeCache(*held), FakeLoader()
-        self.announced: list[str] = []
-        self.keeper = ModelKeeper(
-            self.registry, self.cache, self.load, lambda served: self.announced.append(served.version.version)
-        )
+    def __init__(self) -> None:
+        self.load, self.speaker = FakeLoader(), FakeSpeaker()
+        self.keeper = ModelKeeper(self.load)
 
-    def look(self, answer: ModelVersion | Exception | None = None) -> None:
-        if answer is not None:
-            self.registry.answer = answer
-        self.keeper.look()
+    def hears(self, kind: str, content: Offer | State) -> None:
+        self.keeper.take({kind: content.as_dict()}, self.speaker)
 
     @property
     def version(self) -> ModelVersion | None:
         return self.keeper.served and self.keeper.served.version
 
-    def refuse(self, version: ModelVersion, reason: str = "it is stored as cloudpickle") -> None:
-        self.load.refused[version.version] = ModelRefused(reason)
+
+@pytest.fixture
+def worker():
+    return Worker()
 
 
 @pytest.fixture
-def serving():
-    """A service that serves version 1."""
-    service = Service(ONE)
-    service.look()
-    return service
+def serving(worker):
+    """A worker that serves version 1."""
+    worker.hears("load", offer(ONE))
+    worker.hears("serve", offer(ONE))
+    return worker
 
 
-GONE = RegistryUnreachable("MLflow does not answer")
-NOTHING = NoModel("no version has the alias")
+def test_before_it_is_told_anything_nothing_is_served_and_that_is_said(worker):
+    assert worker.keeper.served is None
+    assert worker.keeper.state.problem == "the registry has not been asked yet"
 
 
-def test_before_the_first_look_nothing_is_served_and_that_is_said():
-    keeper = Service(ONE).keeper
-    assert keeper.served is None
-    assert keeper.problem == "the registry has not been asked yet"
+def test_a_version_is_loaded_aside_and_only_then_changed_to(worker):
+    worker.hears("load", offer(ONE))
+    assert worker.version is None
+    worker.hears("serve", offer(ONE))
+    assert worker.keeper.served == Served("model 1", ONE, {"r2": 0.5}, "2026-01-02T03:04:05+00:00")
+    assert worker.load.loaded == ["1"]
+    assert worker.speaker.answers == [("loaded", 1), ("serving", 1)]
 
 
-def test_the_version_behind_the_alias_is_served_and_announced(serving):
+def test_a_worker_that_is_told_to_serve_what_it_has_not_loaded_loads_it(worker):
+    worker.hears("serve", offer(ONE))
+    assert worker.version == ONE
+    assert worker.speaker.answers == [("serving", 1)]
+
+
+def test_while_the_next_version_is_loaded_the_one_before_it_is_served(serving):
+    serving.hears("load", offer(TWO))
     assert serving.version == ONE
-    assert serving.keeper.served.model == "model 1"
-    assert serving.keeper.problem is None
-    assert serving.announced == ["1"]
-
-
-def test_a_version_that_is_served_is_remembered_for_a_start_without_the_registry(serving):
-    assert serving.cache.last_served() == ONE
-
-
-def test_while_the_alias_stays_nothing_is_loaded_again(serving):
-    since = serving.keeper.served
-    serving.look()
-    assert serving.keeper.served is since
-    assert serving.load.loaded == ["1"]
-    assert serving.announced == ["1"]
-
-
-def test_a_new_version_is_taken_up_and_the_old_one_again_after_a_rollback(serving):
-    serving.look(TWO)
+    serving.hears("serve", offer(TWO))
     assert serving.version == TWO
-    assert serving.keeper.served.model == "model 2"
-    serving.look(ONE)
+
+
+def test_a_version_that_was_loaded_and_never_served_gives_way_to_the_next_one(serving):
+    serving.hears("load", offer(TWO))
+    serving.hears("load", offer(ONE, id=3))
+    serving.hears("serve", offer(TWO, id=4))
+    assert serving.load.loaded == ["1", "2", "1", "2"]
+
+
+@pytest.mark.parametrize("kind", ["load", "serve"])
+def test_a_version_that_is_refused_is_not_served_and_the_reason_is_told(serving, kind):
+    serving.load.refused["2"] = ModelRefused("it has no signature")
+    serving.hears(kind, offer(TWO))
     assert serving.version == ONE
-    assert serving.announced == ["1", "2", "1"]
+    assert serving.speaker.answers[-1] == ("refused", kind, 2, "it has no signature")
 
 
-def test_a_version_of_the_same_number_in_a_new_registry_is_another_version(serving):
-    anew = ModelVersion("flowers", "1", "run-of-the-new-one", 99, "m-9", "")
-    serving.look(anew)
-    assert serving.version == anew
-
-
-@pytest.mark.parametrize("answer", [GONE, NOTHING])
-def test_serving_goes_on_when_the_registry_has_no_answer(serving, answer):
-    serving.look(answer)
+def test_a_fault_that_nobody_foresaw_is_a_refusal_whose_details_are_in_the_log(serving, caplog):
+    serving.load.refused["2"] = ZeroDivisionError("a bug")
+    serving.hears("load", offer(TWO))
     assert serving.version == ONE
-    assert serving.keeper.problem == str(answer)
+    assert serving.speaker.answers[-1] == ("refused", "load", 2, "it cannot be loaded: ZeroDivisionError: a bug")
+    assert "loading version 2 failed" in caplog.text
+    assert "Traceback" in caplog.text
 
 
-@pytest.mark.parametrize("answer", [GONE, NOTHING])
-def test_the_problem_is_over_when_the_registry_names_the_served_version_again(serving, answer):
-    serving.look(answer)
-    serving.look(ONE)
-    assert serving.keeper.problem is None
-    assert serving.load.loaded == ["1"]
-
-
-def test_serving_goes_on_while_a_version_cannot_be_fetched_which_is_tried_again(serving):
-    serving.cache.broken.add(TWO)
-    serving.look(TWO)
-    assert serving.version == ONE
-    assert "could not be fetched: no route to host" in serving.keeper.problem
-    serving.cache.broken.clear()
-    serving.look()
-    assert serving.version == TWO
-    assert serving.keeper.problem is None
-
-
-def test_serving_goes_on_when_a_version_is_refused_and_the_reason_is_said(serving):
-    serving.refuse(TWO)
-    serving.look(TWO)
-    assert serving.version == ONE
-    assert serving.keeper.problem == "version 2 of flowers is refused: it is stored as cloudpickle"
-
-
-def test_a_refused_version_is_not_tried_again_while_the_alias_stays(serving):
-    serving.refuse(TWO)
-    serving.look(TWO)
-    tried = len(serving.load.loaded)
-    serving.look()
-    serving.look()
-    assert len(serving.load.loaded) == tried
-
-
-def test_a_refusal_is_still_the_problem_after_the_registry_was_away(serving):
-    serving.refuse(TWO)
-    serving.look(TWO)
-    serving.look(GONE)
-    assert serving.keeper.problem == str(GONE)
-    serving.look(TWO)
-    assert "version 2 of flowers is refused" in serving.keeper.problem
-
-
-@pytest.mark.parametrize("between", [ONE, THREE, NOTHING])
-def test_a_refused_version_is_tried_again_once_the_alias_has_moved_and_come_back(serving, between):
-    serving.refuse(TWO)
-    serving.look(TWO)
-    serving.look(between)
-    serving.look(TWO)
-    assert "version 2 of flowers is refused" in serving.keeper.problem
+@pytest.mark.parametrize("error", [ModelRefused("no"), InferenceError("no"), MemoryError()])
+def test_after_a_refusal_the_next_version_is_taken_up(serving, error):
+    serving.load.refused["2"] = error
+    serving.hears("load", offer(TWO))
     serving.load.refused.clear()
-    serving.look(between)
-    serving.look(TWO)
+    serving.hears("load", offer(TWO, id=3))
+    serving.hears("serve", offer(TWO, id=3))
     assert serving.version == TWO
-    assert serving.keeper.problem is None
 
 
-def test_after_a_refused_version_the_next_one_is_taken_up(serving):
-    serving.refuse(TWO)
-    serving.look(TWO)
-    serving.look(THREE)
-    assert serving.version == THREE
-    assert serving.keeper.problem is None
+def test_what_there_is_to_say_is_kept(worker):
+    worker.hears("state", State("MLflow is gone", ONE, {"r2": 0.5}))
+    assert worker.keeper.state == State("MLflow is gone", ONE, {"r2": 0.5})
 
 
-def test_a_copy_that_was_damaged_in_the_cache_is_fetched_once_more():
-    service = Service(ONE, ONE)
-
-    def load(folder: Path, version: ModelVersion) -> str:
-        if ONE not in service.cache.fetched:
-            raise ModelRefused("its file model.skops cannot be loaded")
-        return "model 1"
-
-    keeper = ModelKeeper(service.registry, service.cache, load, lambda served: None)
-    keeper.look()
-    assert keeper.served.version == ONE
-    assert service.cache.fetched == [ONE]
+def test_every_answer_says_which_version_gave_it_in_what_a_header_can_have():
+    served = Served("a model", ModelVersion("grün (1)\n", "7", "", 1, "", ""), {}, "")
+    assert served.headers == [("X-Model-Name", "gr%C3%BCn (1)%0A"), ("X-Model-Version", "7")]
 
 
-def test_a_cache_that_cannot_be_written_keeps_no_version_from_being_served(serving, caplog):
-    serving.look(TWO)
-    serving.cache.full = True
-    serving.look(ONE)
-    assert serving.version == ONE
-    assert serving.keeper.problem is None
-    assert "No space left on device" in caplog.text
+# --- in a thread of its own ----------------------------------------------------------------------------------------
 
 
-def test_with_the_registry_gone_at_the_start_the_last_version_is_served_from_the_cache():
-    service = Service(GONE, ONE)
-    service.look()
-    assert service.version == ONE
-    assert service.keeper.problem == str(GONE)
-    assert service.cache.fetched == []
+def test_following_returns_when_it_is_known_what_is_served(worker):
+    worker.speaker.said.put({"serve": offer(ONE).as_dict()})
+    worker.speaker.said.put({"state": State(None, ONE, {}).as_dict()})
+    ended = threading.Event()
+    worker.keeper.follow(worker.speaker, ended.set, SECONDS)
+    assert worker.version == ONE
+    assert not ended.is_set()
+    worker.speaker.said.put(None)
+    assert ended.wait(SECONDS)
 
 
-def test_a_version_from_the_cache_is_no_longer_stale_when_the_registry_is_back_with_it():
-    service = Service(GONE, ONE)
-    service.look()
-    service.look(ONE)
-    assert service.version == ONE
-    assert service.keeper.problem is None
-    assert service.load.loaded == ["1"]
+def test_following_goes_on_after_it_has_returned(worker):
+    answered = threading.Event()
+    worker.speaker.serving = lambda offer: answered.set()
+    worker.keeper.follow(worker.speaker, lambda: None, 0)
+    worker.speaker.said.put({"serve": offer(TWO).as_dict()})
+    assert answered.wait(SECONDS)
+    assert worker.version == TWO
+    worker.speaker.said.put(None)
 
 
-def test_a_version_from_the_cache_gives_way_to_the_one_that_the_registry_names():
-    service = Service(GONE, ONE)
-    service.look()
-    service.look(TWO)
-    assert service.version == TWO
-    assert service.keeper.problem is None
+def test_following_does_not_wait_for_ever_for_a_follower_that_says_nothing(worker):
+    worker.keeper.follow(worker.speaker, lambda: None, 0.01)
+    assert worker.version is None
+    worker.speaker.said.put(None)
 
 
-def test_where_the_registry_says_that_there_is_no_model_the_cached_one_is_not_served():
-    service = Service(NOTHING, ONE)
-    service.look()
-    assert service.keeper.served is None
-    assert service.keeper.problem == str(NOTHING)
-
-
-def test_with_the_registry_gone_and_an_empty_cache_the_service_waits():
-    service = Service(GONE)
-    service.look()
-    assert service.keeper.served is None
-    assert service.keeper.problem == str(GONE)
-    service.look(ONE)
-    assert service.version == ONE
-
-
-def test_with_the_registry_gone_a_cached_version_that_is_unusable_is_not_served():
-    service = Service(GONE, ONE)
-    service.refuse(ONE)
-    service.look()
-    assert service.keeper.served is None
-    assert service.keeper.problem == str(GONE)
-
-
-def test_a_first_version_that_is_refused_leaves_the_service_waiting_with_the_reason():
-    service = Service(ONE)
-    service.refuse(ONE, "it has no signature")
-    service.look()
-    assert service.keeper.served is None
-    assert service.keeper.problem == "version 1 of flowers is refused: it has no signature"
-
-
-def test_a_fault_that_nobody_foresaw_ends_neither_the_serving_nor_the_following(serving, caplog):
-    serving.look(ZeroDivisionError("a bug"))
-    assert serving.version == ONE
-    assert "the log has the details" in serving.keeper.problem
-    assert "ZeroDivisionError" in caplog.text
-    serving.look(TWO)
-    assert serving.version == TWO
-    assert serving.keeper.problem is None
-
-
-def test_a_problem_that_lasts_is_logged_once(serving, caplog):
-    for _ in range(3):
-        serving.look(GONE)
-    assert caplog.text.count(str(GONE)) == 1
-
-
-def test_following_has_looked_once_before_it_returns_and_then_takes_up_what_comes():
-    service = Service(ONE)
-    taken_up = threading.Event()
-    keeper = ModelKeeper(
-        service.registry,
-        service.cache,
-        service.load,
-        lambda served: taken_up.set() if served.version == TWO else None,
-    )
-    keeper.follow(0.05)
-    assert keeper.served.version == ONE
-    service.registry.answer = TWO
-    assert taken_up.wait(30)
-    assert keeper.served.version == TWO
+def test_a_follower_that_is_gone_before_it_is_answered_is_an_end_as_well(worker):
+    worker.speaker.is_gone = True
+    ended = threading.Event()
+    worker.keeper.follow(worker.speaker, ended.set, 0)
+    worker.speaker.said.put({"load": offer(ONE).as_dict()})
+    assert ended.wait(SECONDS)

@@ -1,112 +1,135 @@
-"""From a request's JSON to rows: what is taken, and where the fault is pointed out in what is not."""
+"""Values held against their columns' input domains: what is taken, and where the fault is pointed out in what is not."""
 
 import json
+import math
 
+import numpy as np
 import pytest
+from inference.columns import LARGEST, TYPES, Column, Kind, count_of
 from inference.errors import InvalidInput
-from inference.rows import Column, Kind, from_instances
+from inference.rows import Rows, from_cells, of_checked
 
-COLUMNS = [Column("length"), Column("width")]
-MIXED = [Column("size"), Column("sweet", Kind.BOOLEAN), Column("colour", Kind.TEXT, missing=True)]
+NUMBER, MISSING = Column("length"), Column("width", missing=True)
+LONG = Column("count", Kind.INTEGER, limit=TYPES["long"].limit, datatype="INT64")
+INTEGER = Column("age", Kind.INTEGER, limit=TYPES["integer"].limit, datatype="INT32")
+SWEET = Column("sweet", Kind.BOOLEAN)
+COLOUR = Column("colour", Kind.TEXT, missing=True)
 
 
-def refusal(body: str, columns: list[Column] = COLUMNS) -> InvalidInput:
+def place(i: int, j: int) -> str:
+    return f"row {i}, value {j}"
+
+
+def read(body: str, *columns: Column) -> Rows:
+    return from_cells(json.loads(body), columns, place)
+
+
+def refusal(body: str, *columns: Column) -> InvalidInput:
     with pytest.raises(InvalidInput) as refused:
-        from_instances(json.loads(body), columns)
+        read(body, *columns)
     return refused.value
 
 
-def test_lists_become_rows_of_floats():
-    rows = from_instances({"instances": [[1, 2.5], [3, 4]]}, COLUMNS)
-    assert rows == [[1.0, 2.5], [3.0, 4.0]]
-    assert {type(value) for row in rows for value in row} == {float}
+def test_numbers_become_one_matrix_of_floats():
+    rows = read("[[1, 2.5], [3, 4]]", NUMBER, NUMBER)
+    assert rows.arrays is None
+    assert rows.matrix.dtype == np.float64
+    assert rows.matrix.tolist() == [[1.0, 2.5], [3.0, 4.0]]
+    assert len(rows) == 2
 
 
-def test_records_become_rows_in_the_order_of_the_columns():
-    rows = from_instances({"instances": [{"width": 2, "length": 1}]}, COLUMNS)
-    assert rows == [[1.0, 2.0]]
+def test_booleans_and_whole_numbers_are_in_the_matrix_too():
+    assert read("[[1, true, 2.0], [0.5, false, -3]]", NUMBER, SWEET, LONG).matrix.tolist() == [[1, 1, 2], [0.5, 0, -3]]
 
 
-def test_lists_and_records_may_stand_side_by_side():
-    rows = from_instances({"instances": [[1, 2], {"width": 4, "length": 3}]}, COLUMNS)
-    assert rows == [[1.0, 2.0], [3.0, 4.0]]
+def test_with_a_text_column_each_column_is_an_array_of_its_own():
+    rows = read('[[1, true, "red"], [2.5, false, null]]', NUMBER, SWEET, COLOUR)
+    assert rows.matrix is None
+    assert [array.tolist() for array in rows.by_column] == [[1.0, 2.5], [1.0, 0.0], ["red", None]]
+    assert len(rows) == 2
+
+
+@pytest.mark.parametrize("missing", ["null", "NaN"])
+def test_a_missing_value_is_nan_among_numbers_and_none_among_texts(missing):
+    assert math.isnan(read(f"[[1, {missing}]]", NUMBER, MISSING).matrix[0, 1])
+    rows = read(f"[[{missing}, {missing}]]", MISSING, COLOUR)
+    assert math.isnan(rows.by_column[0][0])
+    assert rows.by_column[1].tolist() == [None]
+
+
+def test_the_columns_of_a_matrix_can_be_had_one_by_one():
+    assert [column.tolist() for column in read("[[1, 2], [3, 4]]", NUMBER, NUMBER).by_column] == [[1, 3], [2, 4]]
 
 
 @pytest.mark.parametrize(
-    ("body", "where", "said"),
+    ("value", "column", "said"),
     [
-        ("null", None, "the body has no 'instances'"),
-        ("3", None, "the body has no 'instances'"),
-        ('"instances"', None, "the body has no 'instances'"),
-        ("[[1, 2]]", None, "the body has no 'instances'"),
-        ("{}", None, "the body has no 'instances'"),
-        ('{"inputs": [[1, 2]]}', None, "the body has no 'instances'"),
-        ('{"instances": [[1, 2]], "params": {}}', None, "the body has 'params' beside 'instances'"),
-        ('{"instances": null}', "instances", "'instances' is null"),
-        ('{"instances": []}', "instances", "'instances' is empty"),
-        ('{"instances": {}}', "instances", "'instances' is a record"),
-        ('{"instances": "many"}', "instances", "'instances' is text"),
-        ('{"instances": 3}', "instances", "'instances' is a number"),
-        ('{"instances": true}', "instances", "'instances' is a boolean"),
-        ('{"instances": [1, 2]}', "instances[0]", "instances[0] is a number"),
-        ('{"instances": [[1, 2], null]}', "instances[1]", "instances[1] is null"),
-        ('{"instances": [[1, 2], "a"]}', "instances[1]", "instances[1] is text"),
-        ('{"instances": [[]]}', "instances[0]", "instances[0] has 0 values; expected 2: length, width"),
-        ('{"instances": [[1, 2], [1]]}', "instances[1]", "instances[1] has 1 values"),
-        ('{"instances": [[1, 2, 3]]}', "instances[0]", "instances[0] has 3 values"),
-        ('{"instances": [[1, 2], [1, null]]}', "instances[1][1]", "instances[1][1] is null"),
-        ('{"instances": [["1", 2]]}', "instances[0][0]", "instances[0][0] is text"),
-        ('{"instances": [[true, 2]]}', "instances[0][0]", "instances[0][0] is a boolean"),
-        ('{"instances": [[[1], 2]]}', "instances[0][0]", "instances[0][0] is a list"),
-        ('{"instances": [[{}, 2]]}', "instances[0][0]", "instances[0][0] is a record"),
-        ('{"instances": [[1, NaN]]}', "instances[0][1]", "not a finite number"),
-        ('{"instances": [[1, Infinity]]}', "instances[0][1]", "not a finite number"),
-        ('{"instances": [[1, -Infinity]]}', "instances[0][1]", "not a finite number"),
-        ('{"instances": [[1, 1e999]]}', "instances[0][1]", "not a finite number"),
-        (f'{{"instances": [[1, {10**400}]]}}', "instances[0][1]", "not a finite number"),
-        ('{"instances": [{"length": 1}]}', "instances[0]", "instances[0] lacks 'width'"),
-        ('{"instances": [{}]}', "instances[0]", "instances[0] lacks 'length', 'width'"),
-        ('{"instances": [{"length": 1, "width": 2, "hue": 3}]}', "instances[0]", "instances[0] has 'hue'"),
-        ('{"instances": [{"length": 1, "Width": 2}]}', "instances[0]", "instances[0] lacks 'width'"),
-        ('{"instances": [{"length": 1, "width": "2"}]}', "instances[0]['width']", "instances[0]['width'] is text"),
-        ('{"instances": [[1, 2], {"length": NaN, "width": 2}]}', "instances[1]['length']", "not a finite number"),
+        ("null", NUMBER, "is null; expected a number"),
+        ('"1"', NUMBER, "is text; expected a number"),
+        ("true", NUMBER, "is a boolean; expected a number"),
+        ("[1]", NUMBER, "is a list; expected a number"),
+        ("{}", NUMBER, "is a record; expected a number"),
+        ('"1"', MISSING, "is text; expected a number or null"),
+        ("NaN", NUMBER, "is not a finite number within ±3.4e38"),
+        ("Infinity", NUMBER, "is not a finite number within ±3.4e38"),
+        ("-Infinity", MISSING, "is not a finite number within ±3.4e38"),
+        ("1e999", NUMBER, "is not a finite number within ±3.4e38"),
+        ("3.41e38", NUMBER, "is not a finite number within ±3.4e38"),
+        (str(10**400), NUMBER, "is not a finite number within ±3.4e38"),
+        ("1.5", LONG, "is 1.5; expected a whole number"),
+        ("Infinity", LONG, "is inf; expected a whole number"),
+        ("true", LONG, "is a boolean; expected a whole number"),
+        ("null", LONG, "is null; expected a whole number"),
+        ("3000000000", INTEGER, "is outside of -2147483648 to 2147483647"),
+        ("1e39", INTEGER, "is outside of -2147483648 to 2147483647"),
+        (str(2**63), LONG, "is outside of -9223372036854775808 to 9223372036854775807"),
+        ("1", SWEET, "is a number; expected true or false"),
+        ('"true"', SWEET, "is text; expected true or false"),
+        ("null", SWEET, "is null; expected true or false"),
+        ("3", COLOUR, "is a number; expected text or null"),
+        ("false", COLOUR, "is a boolean; expected text or null"),
+        ("Infinity", COLOUR, "is a number; expected text or null"),
     ],
 )
-def test_a_body_that_the_model_cannot_take_is_refused_with_the_place_of_the_fault(body, where, said):
-    refused = refusal(body)
-    assert refused.where == where
-    assert said in str(refused)
+def test_a_value_outside_of_its_columns_domain_is_refused_with_its_place(value, column, said):
+    refused = refusal(f"[[0.5, {value}]]", NUMBER, column)
+    assert refused.where == "row 0, value 1"
+    assert str(refused) == f"row 0, value 1 {said}"
+
+
+@pytest.mark.parametrize("value", [LARGEST, -LARGEST, 10**38, 0, -0.0, 5e-324])
+def test_numbers_up_to_the_largest_float32_are_taken(value):
+    assert read(f"[[{value!r}]]", NUMBER).matrix.tolist() == [[float(value)]]
+
+
+@pytest.mark.parametrize("value", [2**31 - 1, -(2**31), 7.0])
+def test_whole_numbers_of_32_bits_are_taken(value):
+    assert read(f"[[{value}]]", INTEGER).matrix.tolist() == [[value]]
 
 
 def test_of_several_faults_the_first_is_pointed_out():
-    assert refusal('{"instances": [[1, 2], [1, "a"], ["b", 2], []]}').where == "instances[1][1]"
+    assert refusal('[[1, 2], [1, "a"], ["b", 2]]', NUMBER, NUMBER).where == "row 1, value 1"
 
 
-def test_what_is_expected_counts_the_columns():
-    assert 'expected {"instances": [[2 numbers], …]}' in str(refusal("{}"))
+def test_rows_that_are_known_to_be_right_are_taken_as_they_are():
+    assert of_checked([(1.0, None)], [NUMBER, MISSING]).matrix[0, 0] == 1.0
+    assert of_checked([(1.0, "a")], [NUMBER, COLOUR]).by_column[1].tolist() == ["a"]
 
 
-def test_booleans_text_and_missing_values_are_taken_where_the_column_has_them():
-    body = {"instances": [[1, True, "red"], {"colour": None, "sweet": False, "size": 2.5}]}
-    assert from_instances(body, MIXED) == [[1.0, True, "red"], [2.5, False, None]]
+def test_columns_that_are_all_numbers_are_counted_as_numbers_and_others_as_values():
+    assert count_of((NUMBER, LONG)) == "2 numbers"
+    assert count_of((NUMBER, SWEET, COLOUR)) == "3 values"
 
 
-@pytest.mark.parametrize(
-    ("row", "where", "said"),
-    [
-        ('[null, true, "red"]', "instances[0][0]", "is null; expected a number"),
-        ('[1, 1, "red"]', "instances[0][1]", "is a number; expected true or false"),
-        ('[1, "true", "red"]', "instances[0][1]", "is text; expected true or false"),
-        ('[1, null, "red"]', "instances[0][1]", "is null; expected true or false"),
-        ("[1, true, 3]", "instances[0][2]", "is a number; expected text or null"),
-        ("[1, true, false]", "instances[0][2]", "is a boolean; expected text or null"),
-        ('[true, true, "red"]', "instances[0][0]", "is a boolean; expected a number"),
-    ],
-)
-def test_a_value_of_another_kind_than_the_column_is_refused(row, where, said):
-    refused = refusal(f'{{"instances": [{row}]}}', MIXED)
-    assert (refused.where, said in str(refused)) == (where, True)
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+def test_a_text_that_no_engine_can_read_is_refused(text):
+    assert "is no Unicode text" in str(refusal(json.dumps([[text]]), COLOUR))
 
 
-def test_columns_that_are_not_all_numbers_are_counted_as_values():
-    assert 'expected {"instances": [[3 values], …]}' in str(refusal("{}", MIXED))
+def test_whole_numbers_beyond_what_a_float_holds_are_kept_exactly():
+    columns = (Column("id", Kind.INTEGER, limit=2**63 - 1), Column("size"))
+    rows = from_cells([[2**60 + 1, 0.5], [2**60 + 3, 1.5], [2**63 - 1, 2.5]], columns, lambda i, j: "")
+    ids, sizes = rows.by_column
+    assert ids.tolist() == [2**60 + 1, 2**60 + 3, 2**63 - 1]
+    assert ids.dtype == np.int64
+    assert sizes.tolist() == [0.5, 1.5, 2.5]

@@ -1,114 +1,137 @@
-"""Signed by the trainer, verified by inference: the two ends of the contract, held against each other."""
+"""What may be loaded from a version's files: nothing that runs code, and no types that nobody vouches for."""
 
-import json
+import pickle
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import skops.io
-import yaml
 from inference import model
 from inference.errors import ModelRefused
-from inference.registry import ModelVersion
-from inference.trust import Trust, check_signature
-from setup.signing_key import key_id_of, new_private_key, public_key_of
+from inference.scoring import from_payload
+from inference.trust import Trust, Trusted
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from trainer.errors import SettingsError
-from trainer.signing import check_key, key_id, sign
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
+from tests.unit.version_files import COLUMNS, Files
+
+pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+
+FRAME = pd.DataFrame([[1.0, 2.0], [1.5, 2.5], [8.0, 1.0], [9.0, 2.0]], columns=COLUMNS)
+LABELS = [0, 0, 1, 1]
+FOREST = RandomForestClassifier(n_estimators=3, random_state=0).fit(FRAME, LABELS)
 
 
-@pytest.fixture(autouse=True)
-def _found_by_processes(monkeypatch):
-    """Verifying is a process of its own, which finds the service as in its container."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "services"))
+def unheard_of(values: np.ndarray) -> np.ndarray:
+    """A function that is nobody's but this file's: skops does not know it as harmless."""
+    return values
+
+
+UNHEARD_OF = f"{unheard_of.__module__}.{unheard_of.__qualname__}"
 
 
 @pytest.fixture
-def keys(tmp_path):
-    private, public = tmp_path / "signing-key.pem", tmp_path / "signing-key.pub"
-    private.write_text(new_private_key())
-    private.with_suffix(".id").write_text(key_id_of(private.read_text()))
-    public.write_text(public_key_of(private.read_text()))
-    return private, public
+def files(tmp_path):
+    files = Files(tmp_path)
+    skops.io.dump(LogisticRegression().fit(FRAME, LABELS), files.folder / "model.skops")
+    return files
 
 
 @pytest.fixture
-def folder(tmp_path):
-    folder = tmp_path / "model"
-    (folder / "more").mkdir(parents=True)
-    skops.io.dump(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), folder / "model.skops")
-    (folder / "MLmodel").write_text(
-        yaml.safe_dump(
-            {
-                "flavors": {"sklearn": {"pickled_model": "model.skops", "serialization_format": "skops"}},
-                "signature": {"inputs": json.dumps([{"type": "double", "name": "x"}])},
-            }
-        )
-    )
-    (folder / "more" / "note.txt").write_text("deep")
-    return folder
+def odd(files):
+    """A version with a type that is trusted by nobody."""
+    estimator = make_pipeline(FunctionTransformer(unheard_of), LogisticRegression()).fit(FRAME, LABELS)
+    skops.io.dump(estimator, files.folder / "model.skops")
+    return files
 
 
-def test_what_the_trainer_signs_inference_serves(folder, keys):
-    private, public = keys
-    sign(folder, "flowers", "m-3", private)
-    (folder / "registered_model_meta").write_text("MLflow adds this when it downloads a version")
-    assert model.load(folder, VERSION, Trust.SIGNED, public).predict([[0.0], [1.0]]) == [0, 1]
+@pytest.fixture
+def forest(files):
+    skops.io.dump(FOREST, files.folder / "model.skops")
+    return files
 
 
-def test_an_unsigned_folder_is_refused_and_the_way_out_named(folder, keys):
-    with pytest.raises(ModelRefused, match="it is not signed; `docker compose run trainer adopt 3`"):
-        check_signature(folder, VERSION, keys[1])
+class Bomb:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self._path,)
 
 
-@pytest.mark.parametrize("file", ["model.skops", "MLmodel", "more/note.txt", "identity.json"])
-def test_one_changed_byte_is_refused(folder, keys, file):
-    private, public = keys
-    sign(folder, "flowers", "m-3", private)
-    content = bytearray((folder / file).read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / file).write_bytes(content)
-    with pytest.raises(ModelRefused, match=f"signature does not hold: .*{file.split('/')[-1]}"):
-        check_signature(folder, VERSION, public)
+def predictions(files: Files, trusted: Trusted) -> list:
+    loaded = model.load(files.folder, trusted)
+    return loaded.predict(from_payload({"instances": FRAME.to_numpy().tolist()}, loaded.description)).tolist()
 
 
-@pytest.mark.parametrize("change", ["added", "removed"])
-def test_a_file_added_or_removed_is_refused(folder, keys, change):
-    private, public = keys
-    sign(folder, "flowers", "m-3", private)
-    (folder / "extra").write_text("") if change == "added" else (folder / "MLmodel").unlink()
-    with pytest.raises(ModelRefused, match="signature does not hold"):
-        check_signature(folder, VERSION, public)
+def refusal(files: Files, trusted: Trusted) -> str:
+    with pytest.raises(ModelRefused) as refused:
+        model.load(files.folder, trusted)
+    return str(refused.value)
 
 
-def test_another_key_is_refused(folder, keys, tmp_path):
-    sign(folder, "flowers", "m-3", keys[0])
-    other = tmp_path / "other.pub"
-    other.write_text(public_key_of(new_private_key()))
-    with pytest.raises(ModelRefused, match="signature does not hold"):
-        check_signature(folder, VERSION, other)
+@pytest.mark.parametrize("trust", Trust)
+def test_a_harmless_model_is_served_whatever_is_trusted(files, trust):
+    assert predictions(files, Trusted(trust)) == LABELS
 
 
-@pytest.mark.parametrize("signed_as", [("trees", "m-3"), ("flowers", "m-2")], ids=["other model", "older version"])
-def test_signed_files_of_another_model_or_version_are_refused(folder, keys, signed_as):
-    private, public = keys
-    sign(folder, *signed_as, private)
-    with pytest.raises(ModelRefused, match="it is signed as"):
-        check_signature(folder, VERSION, public)
+@pytest.mark.parametrize("trust", [Trust.SIGNED, Trust.SKOPS])
+@pytest.mark.parametrize("stored_as", ["cloudpickle", "pickle", None])
+def test_a_model_that_runs_code_when_it_is_loaded_is_refused_unopened(files, stored_as, trust, tmp_path):
+    touched = tmp_path / "touched"
+    (files.folder / "model.pkl").write_bytes(pickle.dumps(Bomb(touched)))
+    flavor = {"pickled_model": "model.pkl", "serialization_format": stored_as}
+    files.describe(lambda content: content["flavors"].update(sklearn=flavor))
+    words = refusal(files, Trusted(trust))
+    assert f"it is stored as {stored_as}, which runs code" in words
+    assert "log it with serialization_format='skops'" in words
+    assert not touched.exists()
 
 
-def test_a_missing_public_key_refuses_rather_than_trusts(folder, keys, tmp_path):
-    sign(folder, "flowers", "m-3", keys[0])
-    with pytest.raises(ModelRefused, match="signature does not hold"):
-        check_signature(folder, VERSION, tmp_path / "not-there.pub")
+def test_a_pickle_that_calls_itself_skops_is_refused_unopened(files, tmp_path):
+    touched = tmp_path / "touched"
+    (files.folder / "model.skops").write_bytes(pickle.dumps(Bomb(touched)))
+    for trust in Trust:
+        assert "its file model.skops cannot be loaded" in refusal(files, Trusted(trust))
+    assert not touched.exists()
 
 
-def test_the_trainer_says_which_key_it_lacks(tmp_path):
-    with pytest.raises(SettingsError, match=r"SIGNING_KEY_FILE .*key\.pem cannot be read: No such file"):
-        check_key(tmp_path / "key.pem")
+def test_a_pickle_is_loaded_where_pickles_are_trusted_and_the_log_warns_of_it(files, caplog):
+    (files.folder / "model.pkl").write_bytes(pickle.dumps(FOREST))
+    flavor = {"pickled_model": "model.pkl", "serialization_format": "pickle"}
+    files.describe(lambda content: content["flavors"].update(sklearn=flavor))
+    assert predictions(files, Trusted(Trust.PICKLE)) == LABELS
+    assert "loading model.pkl runs whatever code is in it" in caplog.text
 
 
-def test_the_id_of_a_key_is_short_and_its_own(keys):
-    assert len(key_id(keys[0])) == 16
-    assert key_id_of(new_private_key()) != key_id(keys[0])
+@pytest.mark.parametrize("trust", [Trust.SIGNED, Trust.SKOPS])
+def test_a_type_that_is_not_trusted_is_refused_by_name_and_with_the_way_out(odd, trust):
+    words = refusal(odd, Trusted(trust))
+    assert words == (f"it contains types that are not trusted: {UNHEARD_OF}; MODEL_TRUSTED_TYPES names more of them")
+
+
+@pytest.mark.parametrize("trust", [Trust.SIGNED, Trust.SKOPS])
+def test_a_type_that_the_settings_name_is_trusted(odd, trust):
+    assert predictions(odd, Trusted(trust, frozenset({UNHEARD_OF}))) == LABELS
+
+
+def test_where_pickles_are_trusted_every_type_is(odd):
+    assert predictions(odd, Trusted(Trust.PICKLE)) == LABELS
+
+
+def test_a_forest_is_served_where_it_is_signed_and_refused_where_nobody_signed_it(forest):
+    assert predictions(forest, Trusted(Trust.SIGNED)) == LABELS
+    assert "not trusted: sklearn.tree._tree.Tree" in refusal(forest, Trusted(Trust.SKOPS))
+    assert predictions(forest, Trusted(Trust.PICKLE)) == LABELS
+
+
+def test_more_types_are_trusted_beside_those_that_are_anyway():
+    more = frozenset({"my.Type"})
+    assert Trusted(Trust.SIGNED, more).types == Trusted(Trust.SIGNED).types | more
+    assert Trusted(Trust.SKOPS).types < Trusted(Trust.SIGNED).types

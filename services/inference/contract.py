@@ -1,0 +1,196 @@
+"""What a version's files say about the model in them (docs/model-contract.md), read without loading the model."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inference.columns import TENSOR_TYPES, TYPES, Column, Kind
+from inference.errors import ModelRefused
+
+GOLDEN = "golden.json"
+TWIN = "model.onnx"
+TWIN_RECORD = "twin.json"
+EXAMPLES = 3
+# The one in C is ten times as fast.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Description:
+    """A scikit-learn model: its input, its output, and where its parts are."""
+
+    columns: tuple[Column, ...]
+    """the features, in the order that rows have"""
+    is_named: bool
+    """whether the columns have names; those of a tensor signature are known by their order alone"""
+    output: str
+    """what a prediction is, as a type of MLflow's signatures; empty where the version does not say"""
+    class_names: tuple[str, ...] | None
+    """the name of class i; None where the version carries no names"""
+    examples: list[list[Any]]
+    """rows that the model takes, for people to try: up to three"""
+    flavor: dict[str, Any]
+    """MLmodel's flavors.sklearn: the estimator's file and its format"""
+    twin: dict[str, Any] = field(default_factory=dict)
+    """twin.json: whether there is a proven ONNX twin, and what was measured"""
+
+    @property
+    def takes_text(self) -> bool:
+        return any(column.kind is Kind.TEXT for column in self.columns)
+
+    @property
+    def first_example(self) -> list[Any]:
+        """A row to try: the first example, or one of zeros, false and empty text where the version has none."""
+        empty = {Kind.NUMBER: 0.0, Kind.INTEGER: 0, Kind.BOOLEAN: False, Kind.TEXT: ""}
+        return self.examples[0] if self.examples else [empty[column.kind] for column in self.columns]
+
+
+def read(folder: Path) -> Description:
+    """Read MLmodel and the papers beside it; raise ModelRefused where this service cannot serve what they describe."""
+    try:
+        content = yaml.load((folder / "MLmodel").read_text(), LOADER)  # noqa: S506 - both are safe ones
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ModelRefused(f"it has no readable MLmodel file: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelRefused("its MLmodel file is empty or no YAML mapping")
+    flavor = _flavor(content)
+    columns, is_named = _columns(content)
+    return Description(
+        columns=columns,
+        is_named=is_named,
+        output=_output(content),
+        class_names=_class_names(content),
+        examples=_examples(folder, content, columns),
+        flavor=flavor,
+        twin=_twin(folder),
+    )
+
+
+def inside(folder: Path, name: Any) -> Path:
+    """Return a file that a version names; it must be one of the version's own, which is what its signature covers."""
+    path = folder / str(name)
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ModelRefused(f"its file {name!r} is not one of its own")
+    return path
+
+
+def check_class_names(model: Description, labels: Iterable[Any]) -> None:
+    """Raise ModelRefused where an engine has classes that the version's names do not name."""
+    if model.class_names is None:
+        return
+    for label in labels:
+        if not isinstance(label, Integral) or not 0 <= int(label) < len(model.class_names):
+            raise ModelRefused(f"its class_names do not name its class {label!r}; expected one for each of 0, 1, …")
+
+
+def breaking_change(served: Description, candidate: Description) -> str | None:
+    """Say why a request that the served model takes may be refused or misread by the candidate; None where it is not."""
+    old, new = served.columns, candidate.columns
+    if [column.name for column in old] != [column.name for column in new]:
+        return f"its columns are {_names(new)}, and not {_names(old)}"
+    for before, after in zip(old, new, strict=True):
+        if before.kind is not after.kind and not (before.kind is Kind.INTEGER and after.kind is Kind.NUMBER):
+            return f"its column {after.name!r} takes {after.kind}, and not {before.kind}"
+        if after.kind is Kind.INTEGER and after.limit < before.limit:
+            return f"its column {after.name!r} takes whole numbers up to {after.limit}, and not up to {before.limit}"
+        if before.missing and not after.missing:
+            return f"its column {after.name!r} takes no missing values any more"
+    if served.output and candidate.output and served.output != candidate.output:
+        return f"its predictions are of the type {candidate.output}, and not {served.output}"
+    return None
+
+
+def _names(columns: tuple[Column, ...]) -> str:
+    shown = ", ".join(repr(column.name) for column in columns[:8])
+    return shown if len(columns) <= 8 else f"{shown} … ({len(columns)})"
+
+
+def _flavor(content: dict[str, Any]) -> dict[str, Any]:
+    flavors = content.get("flavors")
+    if not isinstance(flavors, dict) or not isinstance(flavors.get("sklearn", {}), dict):
+        raise ModelRefused(f"its flavors are {flavors!r}; expected a mapping of mappings")
+    if "sklearn" not in flavors:
+        found = ", ".join(map(str, flavors)) or "none"
+        raise ModelRefused(
+            f"its flavors are {found}; this service serves sklearn: log the scikit-learn estimator itself, with "
+            "mlflow.sklearn.log_model"
+        )
+    return dict(flavors["sklearn"])
+
+
+def _columns(content: dict[str, Any]) -> tuple[tuple[Column, ...], bool]:
+    try:
+        inputs = json.loads(content["signature"]["inputs"])
+        if len(inputs) == 1 and inputs[0]["type"] == "tensor" and not inputs[0].get("name"):
+            return _tensor_columns(inputs[0]["tensor-spec"]), False
+        found = [(column["name"], column["type"], column.get("required", True)) for column in inputs]
+        unknown = sorted({str(kind) for _, kind, _ in found} - TYPES.keys())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelRefused("it has no signature with named columns; log it with one") from error
+    if not found:
+        raise ModelRefused("it has no signature with named columns; log it with one")
+    if unknown:
+        raise ModelRefused(f"its columns have the types {', '.join(unknown)}; this service serves {', '.join(TYPES)}")
+    return tuple(_column(name, kind, not required) for name, kind, required in found), True
+
+
+def _column(name: str, type_name: str, missing: bool) -> Column:
+    found = TYPES[type_name]
+    return Column(name, found.kind, missing, found.limit, found.datatype)
+
+
+def _tensor_columns(spec: dict[str, Any]) -> tuple[Column, ...]:
+    dtype, shape = spec["dtype"], spec["shape"]
+    if dtype not in TENSOR_TYPES or len(shape) != 2 or shape[1] < 1:
+        expected = f"(rows, columns) of {', '.join(TENSOR_TYPES)}"
+        raise ModelRefused(f"its input is a tensor of {dtype} with the shape {shape}; this service serves {expected}")
+    return tuple(_column(str(position), TENSOR_TYPES[dtype], False) for position in range(shape[1]))
+
+
+def _output(content: dict[str, Any]) -> str:
+    try:
+        (found,) = json.loads(content["signature"]["outputs"])
+        if found["type"] != "tensor":
+            return str(found["type"])
+        dtype = str(found["tensor-spec"]["dtype"])
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return "string" if dtype in ("str", "object") else TENSOR_TYPES.get(dtype, "")
+
+
+def _class_names(content: dict[str, Any]) -> tuple[str, ...] | None:
+    metadata = content.get("metadata")
+    names = metadata.get("class_names") if isinstance(metadata, dict) else None
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ModelRefused(f"its class_names are {names!r}; expected a list of texts")
+    return tuple(names)
+
+
+def _examples(folder: Path, content: dict[str, Any], columns: tuple[Column, ...]) -> list[list[Any]]:
+    """The first rows of the version's input example, none where it has no usable one."""
+    try:
+        saved = json.loads(inside(folder, content["saved_input_example_info"]["artifact_path"]).read_text())
+        rows = saved["data"] if isinstance(saved, dict) else saved
+        return [list(row) for row in rows[:EXAMPLES] if len(row) == len(columns)]
+    except (KeyError, TypeError, OSError, ValueError):
+        return []
+
+
+def _twin(folder: Path) -> dict[str, Any]:
+    path = folder / TWIN_RECORD
+    if not path.exists():
+        return {"kept": False, "reason": "the version has none"}
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"its ONNX twin cannot be loaded: {error}") from error
+    if not isinstance(record, dict):
+        raise ModelRefused(f"its ONNX twin cannot be loaded: {TWIN_RECORD} is no mapping")
+    return record

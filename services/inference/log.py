@@ -1,0 +1,67 @@
+"""Lines of JSON on standard output: what happens to the service, and one line per request as long as there are not too many."""
+
+import json
+import logging
+import os
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+
+class JsonFormatter(logging.Formatter):
+    """A log record as a line of JSON; `extra={"fields": {…}}` adds to it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        content = {"time": _now(record.created), "level": record.levelname.lower(), "message": record.getMessage()}
+        content |= getattr(record, "fields", {})
+        if record.exc_info:
+            content["exception"] = self.formatException(record.exc_info)
+        return json.dumps(content, ensure_ascii=False)
+
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": JsonFormatter}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
+    "root": {"level": "WARNING", "handlers": ["stdout"]},
+    "loggers": {
+        "inference": {"level": "INFO"},
+        "gunicorn.error": {"level": "WARNING", "propagate": True},
+        "gunicorn.access": {"level": "WARNING", "propagate": True},
+    },
+}
+
+
+def _now(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class RequestLog:
+    """One line per request, up to `rate` of them per second; those beyond are counted in the next line that is written."""
+
+    def __init__(self, rate: float, descriptor: int = 1) -> None:
+        self._rate, self._descriptor = rate, descriptor
+        self._left, self._filled, self._skipped = rate, time.monotonic(), 0
+
+    def wants(self) -> bool:
+        """Tell whether the next request gets a line; where not, it is counted."""
+        now = time.monotonic()
+        # At most a second's worth is saved up for a burst.
+        self._left = min(max(self._rate, 1.0), self._left + (now - self._filled) * self._rate)
+        self._filled = now
+        if self._rate > 0 and self._left >= 1.0:
+            self._left -= 1.0
+            return True
+        self._skipped += 1
+        return False
+
+    def write(self, fields: dict[str, Any]) -> None:
+        line = {"time": _now(time.time()), "level": "info", "message": "request", **fields}
+        if self._skipped:
+            line["requests_not_logged"], self._skipped = self._skipped, 0
+        with suppress(OSError):  # a full disk, or nobody who reads it, is no reason to fail the request
+            os.write(self._descriptor, orjson.dumps(line) + b"\n")

@@ -1,0 +1,87 @@
+"""What Prometheus is told, in files that all processes of a service share, so that any worker answers for all of them.
+
+`prometheus_client` chooses these files when it is imported: PROMETHEUS_MULTIPROC_DIR has to be set before.
+"""
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from inference.registry import ModelVersion
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+REQUESTS = Counter("inference_requests", "Requests answered", ["endpoint", "status", "version"])
+ERRORS = Counter("inference_errors", "Requests answered with an error", ["endpoint", "kind", "version"])
+LATENCY = Histogram(
+    "inference_request_seconds", "From a request's head to its answer", ["endpoint", "version"], buckets=SECONDS
+)
+ROWS = Counter("inference_rows", "Rows predicted", ["version"])
+IN_FLIGHT = Gauge("inference_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
+QUEUE = Gauge("inference_queue", "Large requests that wait for their turn", multiprocess_mode="livesum")
+MODEL = Gauge("inference_model_info", "1 for the version being served", ["name", "version"], multiprocess_mode="max")
+SWAPS = Counter("inference_swaps", "Changes of the served version", ["version"])
+REFUSED = Counter("inference_swaps_refused", "Versions that were not taken up", ["version"])
+STALE = Gauge(
+    "inference_stale", "1 while what the alias points at is not known or cannot be served", multiprocess_mode="max"
+)
+LOOKED = Gauge("inference_registry_seen_timestamp_seconds", "When the registry answered last", multiprocess_mode="max")
+
+
+def exposition() -> bytes:
+    """Return all metrics of all processes in Prometheus's text format."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return generate_latest(registry)
+
+
+class RequestMetrics:
+    """The counters of one worker; looking a counter up by its labels costs more than counting, so each is kept."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._rows: dict[str, Counter] = {}
+
+    def answered(self, endpoint: str, status: str, version: str, seconds: float) -> None:
+        key = endpoint, status, version
+        if (found := self._known.get(key)) is None:
+            found = REQUESTS.labels(endpoint, status, version), LATENCY.labels(endpoint, version)
+            self._known[key] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def failed(self, endpoint: str, kind: str, version: str) -> None:
+        ERRORS.labels(endpoint, kind, version).inc()
+
+    def predicted(self, rows: int, version: str) -> None:
+        if (found := self._rows.get(version)) is None:
+            found = self._rows[version] = ROWS.labels(version)
+        found.inc(rows)
+
+
+class FollowerMetrics:
+    """What the process that follows the registry has to tell."""
+
+    def __init__(self) -> None:
+        self._served: ModelVersion | None = None
+
+    def looked(self) -> None:
+        LOOKED.set(time.time())
+
+    def swapped(self, version: ModelVersion) -> None:
+        SWAPS.labels(version.version).inc()
+
+    def refused(self, version: ModelVersion) -> None:
+        REFUSED.labels(version.version).inc()
+
+    def report(self, served: ModelVersion | None, problem: str | None) -> None:
+        STALE.set(float(served is not None and problem is not None))
+        if served == self._served:
+            return
+        if self._served:
+            MODEL.labels(self._served.name, self._served.version).set(0)
+        if served:
+            MODEL.labels(served.name, served.version).set(1)
+        self._served = served

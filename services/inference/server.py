@@ -1,0 +1,81 @@
+"""How gunicorn is to run: its settings, and the app with what each worker needs (`gunicorn -c python:inference.server`)."""
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import gevent
+from prometheus_client import multiprocess
+
+from inference.gate import Gate, Turn
+from inference.keeper import ModelKeeper
+from inference.log import LOGGING, RequestLog
+from inference.settings import Settings
+
+T = TypeVar("T")
+
+_settings = Settings.from_env(os.environ)
+
+bind = f"{_settings.host}:{_settings.port}"
+workers = _settings.workers
+worker_class = "inference.worker.ServingWorker"
+worker_connections = _settings.connections
+# Longer than a worker's first look, which comes before its first sign of life.
+timeout = 60
+graceful_timeout = 25
+# Nothing here depends on what a proxy says of its client, so nobody is asked whether it may say so.
+forwarded_allow_ips = "*"
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
+# It wants a writable home, and nothing here uses it.
+control_socket_disable = True
+logconfig_dict = LOGGING
+wsgi_app = "inference.server:app()"
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Let the gauges of a worker that is gone count no more."""
+    multiprocess.mark_process_dead(worker.pid)
+
+
+# A worker takes requests after it has been told what to serve, so that of two workers none answers 503 while the other
+# answers already; where that takes longer, it says so itself that it is not ready.
+FIRST_LOOK_SECONDS = 20
+
+
+def app() -> Any:
+    """Return the service of one worker, whose keeper has been told what to serve."""
+    # Here and not above: gunicorn's own process reads this file as well, and needs none of it.
+    from inference.app import create_app
+    from inference.channel import Follower
+    from inference.model import load
+    from inference.service import Service
+
+    # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
+    sys.setswitchinterval(0.0001)
+    hub, turn = gevent.get_hub(), Turn()
+    hub.threadpool.maxsize = 1
+    # As long as it is referred to, it is called at the beginning of each round.
+    turn.source = hub.loop.check()
+    turn.source.start(turn.begin)
+    keeper = ModelKeeper(lambda folder: load(folder, _settings.trusted))
+    keeper.follow(Follower(_settings.channel), _end, FIRST_LOOK_SECONDS)
+    gate = Gate(turn, _settings.queue_seconds, _settings.max_body_bytes, _aside)
+    service = Service(_settings, keeper, gate, RequestLog(_settings.log_rate), create_app(_settings, keeper))
+    # What is there now stays, so that no search for garbage, of up to 20 ms, goes through it while requests wait.
+    gc.collect()
+    gc.freeze()
+    return service
+
+
+def _aside(function: Callable[..., T], *arguments: Any) -> T:
+    found: T = gevent.get_hub().threadpool.apply(function, arguments)
+    return found
+
+
+def _end() -> None:
+    """End the whole service: the process that it was started as is gone."""
+    os.kill(os.getppid(), signal.SIGTERM)

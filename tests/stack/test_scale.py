@@ -1,0 +1,334 @@
+"""Several replicas behind one port: they come, go, die and are replaced, and no request is lost."""
+
+import csv
+import http.client
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import requests
+
+from tests.compose import CLASSES, SAMPLES, Stack, docker, eventually
+
+BODY = json.dumps({"instances": SAMPLES})
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(
+        tmp_path_factory.mktemp("scaled"),
+        f"mlflow-stack-test-{os.getpid()}-scaled",
+        COMPOSE_FILE="compose.yaml:compose.scale.yaml",
+    )
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.remove()
+
+
+# --- looking at it -------------------------------------------------------------------------------------------------
+
+
+def _replicas(stack: Stack) -> dict[str, dict[str, Any]]:
+    """Return what `docker inspect` says of each replica that runs, by id."""
+    ids = stack.compose("ps", "--quiet", "inference").stdout.split()
+    return {c["Id"]: c for c in json.loads(docker("inspect", *ids))} if ids else {}
+
+
+def _scale(stack: Stack, count: int) -> None:
+    stack.compose("up", "--detach", "--wait", "--scale", f"inference={count}")
+
+
+def _statistics(stack: Stack) -> dict[tuple[str, str], dict[str, str]]:
+    """Return what the proxy has counted, by backend and server."""
+    ask = 'exec 3<>/dev/tcp/127.0.0.1/9999 && echo "show stat" >&3 && cat <&3'
+    out = stack.compose("exec", "-T", "proxy", "bash", "-c", ask).stdout
+    return {(row["# pxname"], row["svname"]): row for row in csv.DictReader(out.strip().splitlines())}
+
+
+def _servers(stack: Stack, backend: str = "replicas") -> list[dict[str, str]]:
+    """Return what the proxy has counted of each replica that it sends requests to."""
+    found = _statistics(stack).items()
+    return [row for (name, server), row in found if name == backend and server != "BACKEND" and row["status"] == "UP"]
+
+
+def _sent_again(stack: Stack) -> int:
+    """Return how many requests the proxy has sent once more so far, to the same replica or to another."""
+    counted = _statistics(stack)["replicas", "BACKEND"]
+    return int(counted["wretr"]) + int(counted["wredis"])
+
+
+def _all_are_reached(stack: Stack, count: int = 3) -> None:
+    eventually(f"the proxy reaches {count} replicas", lambda: len(_servers(stack)) == count)
+
+
+@dataclass
+class Load:
+    """What clients saw."""
+
+    answered: int = 0
+    failures: list[str] = field(default_factory=list)
+    slowest: float = 0
+
+
+@contextmanager
+def _load(stack: Stack, clients: int = 6, pause: float = 0.02) -> Iterator[Load]:
+    """Post rows from keep-alive clients, each on one connection and `pause` seconds after each answer."""
+    load, lock, over = Load(), threading.Lock(), threading.Event()
+
+    def ask(connection: http.client.HTTPConnection, path: str) -> None:
+        started = time.monotonic()
+        connection.request("POST", path, BODY, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read()
+        with lock:
+            load.slowest = max(load.slowest, time.monotonic() - started)
+            if answer.status == 200 and len(json.loads(content)["predictions"]) == len(SAMPLES):
+                load.answered += 1
+            else:
+                load.failures.append(f"{answer.status} {content[:200]!r}")
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", int(stack.settings["INFERENCE_PORT"]), timeout=60)
+        connection.connect()
+        connection.auto_open = 0  # a connection that the proxy closes is a failure
+        try:
+            while not over.is_set():
+                for path in ("/invocations", "/predict_names"):
+                    ask(connection, path)
+                    over.wait(pause)
+        except (OSError, http.client.HTTPException) as error:
+            with lock:
+                load.failures.append(repr(error))
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _proves_that_nothing_was_lost(load: Load, at_least: int, capsys: pytest.CaptureFixture[str], again: int) -> None:
+    with capsys.disabled():
+        print(
+            f"\n  {load.answered} answered, {len(load.failures)} failed, {again} sent again, "
+            f"the slowest after {load.slowest:.2f} s"
+        )
+    assert load.failures == []
+    assert load.answered >= at_least
+
+
+# --- as it stands --------------------------------------------------------------------------------------------------
+
+
+def test_the_proxy_alone_publishes_a_port(scaled):
+    replicas = _replicas(scaled)
+    assert len(replicas) == 3
+    for replica in replicas.values():
+        assert not any(replica["NetworkSettings"]["Ports"].values())
+    published = scaled.containers()["proxy"]["NetworkSettings"]["Ports"]
+    assert published == {"1235/tcp": [{"HostIp": "127.0.0.1", "HostPort": scaled.settings["INFERENCE_PORT"]}]}
+
+
+def test_the_proxy_is_confined_as_the_others_are(scaled):
+    host = scaled.containers()["proxy"]["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["Init"]
+    assert (host["CapDrop"], host["CapAdd"]) == (["ALL"], None)
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert host["PidsLimit"] > 0
+    assert host["Memory"] > 0
+    assert host["LogConfig"]["Config"]["max-size"]
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert scaled.compose("exec", "-T", "proxy", "id", "-u").stdout.strip() not in ("", "0")
+
+
+def test_the_proxy_reaches_the_replicas_and_not_mlflow(scaled):
+    def reached(container: dict[str, Any], port: int) -> bool:
+        addresses = [network["IPAddress"] for network in container["NetworkSettings"]["Networks"].values()]
+        probes = [
+            f"timeout 3 bash -c '</dev/tcp/{address}/{port}' 2>/dev/null && echo reached;" for address in addresses
+        ]
+        return "reached" in scaled.compose("exec", "-T", "proxy", "bash", "-c", f"{''.join(probes)} true").stdout
+
+    assert reached(scaled.containers()["inference"], 1235)
+    assert not reached(scaled.containers()["mlflow"], 5000)
+
+
+def test_predictions_come_from_all_three(scaled):
+    _all_are_reached(scaled)
+    before = {row["svname"]: int(row["hrsp_2xx"]) for row in _servers(scaled)}
+    for _ in range(30):
+        assert scaled.predict() == CLASSES
+    shares = {row["svname"]: int(row["hrsp_2xx"]) - before[row["svname"]] for row in _servers(scaled)}
+    assert sum(shares.values()) == 30
+    assert min(shares.values()) >= 5, shares
+
+
+@pytest.mark.parametrize(("megabytes", "status"), [(1, 200), (15.9, 200), (17, 413)])
+def test_a_large_request_passes_up_to_the_limit_of_the_service(scaled, megabytes, status):
+    body = BODY[:-1] + " " * int(megabytes * MEGABYTE) + "}"
+    answer = requests.post(f"{scaled.url}/invocations", body, headers={"Content-Type": "application/json"}, timeout=60)
+    assert answer.status_code == status
+    assert answer.json().get("predictions") == (CLASSES if status == 200 else None)
+
+
+@pytest.mark.parametrize(("clients", "promised"), [(300, 1000), (40, MEGABYTE)], ids=["small", "large"])
+def test_slow_clients_do_not_keep_others_waiting(scaled, clients, promised):
+    head = (
+        f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {promised}\r\n\r\n"
+    )
+    with ExitStack() as stack:
+        for _ in range(clients):
+            address = ("127.0.0.1", int(scaled.settings["INFERENCE_PORT"]))
+            stack.enter_context(socket.create_connection(address, timeout=10)).sendall((head + "{").encode())
+        started = time.monotonic()
+        for _ in range(20):
+            assert scaled.predict() == CLASSES
+        assert time.monotonic() - started < 10
+
+
+# --- coming and going ----------------------------------------------------------------------------------------------
+
+
+def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings(scaled, capsys):
+    _all_are_reached(scaled)
+    before, again = _replicas(scaled), _sent_again(scaled)
+    code = scaled.folder / "services" / "inference" / "__init__.py"
+    code.write_text(f"{code.read_text()}\nROLLED = True\n")
+    scaled.write_env(MODEL_POLL_SECONDS="0.7")
+    with _load(scaled) as load:
+        result = _roll(scaled)
+    assert result.returncode == 0, result.stdout + result.stderr
+    with capsys.disabled():
+        print("\n" + result.stdout)
+    after = _replicas(scaled)
+    assert len(after) == 3
+    assert not set(after) & set(before)
+    for name, replica in after.items():
+        assert "MODEL_POLL_SECONDS=0.7" in replica["Config"]["Env"]
+        assert "ROLLED = True" in docker("exec", name, "cat", "/app/inference/__init__.py")
+    _proves_that_nothing_was_lost(load, at_least=1000, capsys=capsys, again=_sent_again(scaled) - again)
+    # A plain `up` finds nothing to do.
+    scaled.up()
+    assert set(_replicas(scaled)) == set(after)
+
+
+def _roll(stack: Stack) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if name not in stack.settings}
+    environ["COMPOSE_PROJECT_NAME"] = stack.name
+    return subprocess.run(["scripts/roll"], cwd=stack.folder, env=environ, capture_output=True, text=True, timeout=600)
+
+
+def test_a_killed_replica_loses_no_request(scaled, capsys):
+    _all_are_reached(scaled)
+    again = _sent_again(scaled)
+    with _load(scaled, pause=0) as load:
+        eventually("the load is on", lambda: load.answered > 200)
+        docker("kill", next(iter(_replicas(scaled))))
+        answered = load.answered
+        eventually("it goes on", lambda: load.answered > answered + 1000)
+    _proves_that_nothing_was_lost(load, at_least=1200, capsys=capsys, again=_sent_again(scaled) - again)
+    scaled.up()
+    _all_are_reached(scaled)
+
+
+@pytest.mark.parametrize("end", ["dies", "hangs"])
+def test_requests_that_a_replica_had_when_it_stopped_answering_are_answered_by_another(scaled, capsys, end):
+    _all_are_reached(scaled)
+    again, replica = _sent_again(scaled), next(iter(_replicas(scaled)))
+    with _load(scaled) as load:
+        # Stopped where it stands, it takes requests and answers none.
+        docker("exec", replica, "sh", "-c", "kill -STOP -1")
+        eventually("it has requests", lambda: any(int(row["scur"]) >= 1 for row in _servers(scaled)), seconds=10)
+        if end == "dies":
+            docker("kill", replica)
+        _all_are_reached(scaled, 2)
+        answered = load.answered
+        eventually("the load goes on", lambda: load.answered > answered + 200)
+    if end == "hangs":
+        docker("kill", replica)
+    assert _sent_again(scaled) > again
+    _proves_that_nothing_was_lost(load, at_least=200, capsys=capsys, again=_sent_again(scaled) - again)
+    scaled.up()
+    _all_are_reached(scaled)
+
+
+def test_fewer_replicas_and_more_again_lose_no_request(scaled, capsys):
+    _all_are_reached(scaled)
+    again = _sent_again(scaled)
+    with _load(scaled) as load:
+        _scale(scaled, 1)
+        assert len(_replicas(scaled)) == 1
+        _scale(scaled, 3)
+        _all_are_reached(scaled)
+    _proves_that_nothing_was_lost(load, at_least=500, capsys=capsys, again=_sent_again(scaled) - again)
+
+
+def test_a_new_replica_that_does_not_become_ready_changes_nothing(scaled):
+    before = _replicas(scaled)
+    scaled.write_env(MODEL_TRUST="sgined")
+    try:
+        result = _roll(scaled)
+    finally:
+        scaled.write_env(MODEL_TRUST="signed")
+    assert result.returncode == 1
+    assert "MODEL_TRUST" in result.stderr
+    assert "the replicas that were there go on" in result.stderr
+    assert set(_replicas(scaled)) == set(before)
+    assert scaled.predict() == CLASSES
+
+
+def test_without_any_replica_the_proxy_says_so_and_it_serves_when_they_are_back(scaled):
+    scaled.compose("up", "--detach", "--scale", "inference=0")
+    answer = requests.post(f"{scaled.url}/invocations", BODY, headers={"Content-Type": "application/json"}, timeout=60)
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+    assert answer.json()["message"]
+    scaled.up()
+    eventually("predictions work", lambda: scaled.predict() == CLASSES)
+    _all_are_reached(scaled)
+
+
+def test_what_replicas_without_a_model_say_reaches_the_client(scaled):
+    alias, version = {"name": "iris_logistic_regression", "alias": "Production"}, scaled.alias()
+    assert requests.delete(f"{scaled.mlflow_url}/api/2.0/mlflow/registered-models/alias", json=alias, timeout=10).ok
+    try:
+        scaled.compose("restart", "--no-deps", "inference")
+        eventually(
+            "the reason is told",
+            lambda: (
+                "has the alias 'Production' yet"
+                in str(requests.get(f"{scaled.url}/ready", timeout=10).json().get("reasons"))
+            ),
+        )
+        refused = requests.post(f"{scaled.url}/invocations", json={"instances": SAMPLES}, timeout=10)
+        assert (refused.status_code, bool(refused.headers["Retry-After"])) == (503, True)
+        assert "has the alias 'Production' yet" in refused.json()["message"]
+    finally:
+        scaled.set_alias(version)
+    eventually("predictions work", lambda: scaled.predict() == CLASSES)
+    _all_are_reached(scaled)
+
+
+def test_the_proxy_ends_by_itself_within_its_grace_period(scaled):
+    scaled.compose("stop", "proxy")
+    state = scaled.containers()["proxy"]["State"]
+    scaled.up()
+    assert state["ExitCode"] == 0
+    assert scaled.predict() == CLASSES

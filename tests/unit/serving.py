@@ -1,0 +1,76 @@
+"""A service for tests: everything is real but where its model comes from, and nothing is done aside."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from inference.app import create_app
+from inference.channel import State
+from inference.columns import Column
+from inference.contract import Description
+from inference.gate import Gate
+from inference.keeper import ModelKeeper, Served
+from inference.log import RequestLog
+from inference.model import Model
+from inference.pipeline import Pipeline
+from inference.registry import ModelVersion
+from inference.service import Service
+from inference.settings import Settings
+from werkzeug.test import Client
+
+VERSION = ModelVersion("iris_logistic_regression", "7", "run-of-7", 1700000000000, "m-7", "")
+SINCE = "2026-01-02T03:04:05+00:00"
+
+
+def described(
+    columns: Sequence[Column],
+    is_named: bool = True,
+    output: str = "long",
+    class_names: Sequence[str] | None = None,
+    examples: Sequence[list[Any]] = (),
+    twin: dict[str, Any] | None = None,
+) -> Description:
+    """Return what a version with these columns says about itself."""
+    names = None if class_names is None else tuple(class_names)
+    return Description(tuple(columns), is_named, output, names, list(examples), {}, twin or {})
+
+
+def answering(estimator: Any, description: Description, takes_arrays: bool = False) -> Model:
+    """Return a model that is an estimator, fitted or fake."""
+    return Model(description, None, Pipeline(estimator, description, takes_arrays), "no twin: it is a test's")
+
+
+def served_as(model: Model, version: ModelVersion = VERSION, **metrics: float) -> Served:
+    return Served(model, version, metrics, SINCE)
+
+
+def keeper_of(served: Served | None, problem: str | None = None) -> ModelKeeper:
+    """Return a keeper that has its model already, and never loads one."""
+
+    def load(folder: Any) -> Model:
+        raise AssertionError(f"nobody asked for {folder}")
+
+    keeper = ModelKeeper(load)
+    keeper.served, keeper.state = served, State(problem, served and served.version)
+    return keeper
+
+
+def at_once(function: Any, *arguments: Any) -> Any:
+    """Do here and now what a worker does in a thread of its own."""
+    return function(*arguments)
+
+
+def service_of(
+    served: Served | None,
+    problem: str | None = None,
+    settings: Settings | None = None,
+    gate: Gate | None = None,
+    log: RequestLog | None = None,
+) -> Service:
+    settings = settings or Settings()
+    keeper = keeper_of(served, problem)
+    gate = gate or Gate(None, settings.queue_seconds, settings.max_body_bytes, at_once)
+    return Service(settings, keeper, gate, log or RequestLog(0), create_app(settings, keeper))
+
+
+def client_of(served: Served | None, problem: str | None = None, settings: Settings | None = None) -> Client:
+    return Client(service_of(served, problem, settings))

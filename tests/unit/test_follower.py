@@ -1,0 +1,695 @@
+"""Following the alias for all workers, and going on with what is served when anything fails: among fakes."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from inference import follower as following
+from inference.channel import Offer
+from inference.errors import FetchFailed, ModelRefused, NoModel, RegistryUnreachable
+from inference.follower import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, RegistryFollower
+from inference.registry import ModelVersion
+
+from tests.unit.version_files import Files, set_inputs
+
+ONE, TWO, THREE = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "123")
+GONE = RegistryUnreachable("MLflow does not answer")
+NOTHING = NoModel("no version has the alias")
+
+
+def described_as(version: ModelVersion, description: str = "", **tags: str) -> ModelVersion:
+    return replace(version, description=description, tags=tags)
+
+
+class FakeRegistry:
+    """Answers with a version, or with an error."""
+
+    def __init__(self, answer: ModelVersion | Exception) -> None:
+        self.answer = answer
+        self.figures: dict[str, float] | Exception = {"test_accuracy": 0.9}
+
+    def current(self) -> ModelVersion:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        if isinstance(self.figures, Exception):
+            raise self.figures
+        return {**self.figures, "number": float(run_id[-1])}
+
+
+class FakeCache:
+    """Holds what was fetched; `broken` versions cannot be fetched."""
+
+    def __init__(self, folder: Path, *held: ModelVersion) -> None:
+        self._folder = folder
+        self._files: dict[ModelVersion, Files] = {}
+        self.held = set(held)
+        self.last = (held[-1], {"number": 0.0}) if held else None
+        self.fetched: list[str] = []
+        self.broken: set[ModelVersion] = set()
+        self.full = False
+
+    def files(self, version: ModelVersion) -> Files:
+        """Return what a version consists of, for a test to change."""
+        if version not in self._files:
+            folder = self._folder / str(len(self._files))
+            folder.mkdir()
+            self._files[version] = Files(folder)
+        return self._files[version]
+
+    def folder_of(self, version: ModelVersion) -> Path:
+        if version not in self.held:
+            if version in self.broken:
+                raise FetchFailed(f"{version.uri} could not be fetched: no route to host")
+            self.fetched.append(version.version)
+            self.held.add(version)
+        return self.files(version).folder
+
+    def forget(self, version: ModelVersion) -> None:
+        self.held.discard(version)
+
+    def remember(self, version: ModelVersion, metrics: dict[str, float]) -> None:
+        if self.full:
+            raise FetchFailed("the model cache cannot be used: No space left on device")
+        self.last = version, metrics
+
+    def last_served(self) -> tuple[ModelVersion, dict[str, float]] | None:
+        return self.last if self.last and self.last[0] in self.held else None
+
+
+class FakeAudience:
+    """Workers that load and serve what they are told to; one of them refuses the versions of `refused`."""
+
+    def __init__(self, workers: int = 2) -> None:
+        self.workers = workers
+        self.refused: dict[str, str] = {}
+        self.heard: list[tuple[str, str]] = []
+        self.states: list[dict[str, Any]] = []
+        self.serving: dict[str, Any] | None = None
+        self.dropped: list[int] = []
+        self.reminded: list[str] = []
+        self.behind = 0
+
+    def ask(self, kind: str, offered: Offer, seconds: float) -> list[dict[str, Any]]:
+        offer, id, number = offered.as_dict(), offered.id, offered.version.version
+        self.heard.append((kind, number))
+        answers: list[dict[str, Any]] = [
+            {"loaded": id} if kind == "load" else {"serving": id, "at": worker * 500_000}
+            for worker in range(self.workers)
+        ]
+        if kind == "load" and number in self.refused:
+            answers[-1] = {"refused": id, "to": "load", "reason": self.refused[number]}
+        if kind == "serve":
+            self.serving = offer
+        return answers
+
+    def tell(self, message: dict[str, Any]) -> None:
+        if "drop" in message:
+            self.dropped.append(message["drop"])
+        else:
+            self.states.append(message["state"])
+
+    def remind(self, offered: Offer) -> int:
+        self.reminded.append(offered.version.version)
+        return self.behind
+
+
+class FakeMetrics:
+    def __init__(self) -> None:
+        self.looks, self.swaps, self.refusals = 0, [], []
+        self.served: ModelVersion | None = None
+        self.problem: str | None = None
+
+    def looked(self) -> None:
+        self.looks += 1
+
+    def swapped(self, version: ModelVersion) -> None:
+        self.swaps.append(version.version)
+
+    def refused(self, version: ModelVersion) -> None:
+        self.refusals.append(version.version)
+
+    def report(self, served: ModelVersion | None, problem: str | None) -> None:
+        self.served, self.problem = served, problem
+
+
+class Scene:
+    """A follower among fakes."""
+
+    def __init__(self, folder: Path, clock: "Clock", answer: ModelVersion | Exception, *held: ModelVersion) -> None:
+        self.registry, self.cache = FakeRegistry(answer), FakeCache(folder, *held)
+        self.audience, self.metrics, self.clock = FakeAudience(), FakeMetrics(), clock
+        self.unsigned: dict[str, str] = {}
+        self.announced: list[tuple[str, int, float]] = []
+        self.follower = self.new_follower()
+
+    def new_follower(self, allow_schema_change: bool = False) -> RegistryFollower:
+        """Return a follower as the next start has it."""
+
+        def announce(offer: Any, workers: int, window_ms: float) -> None:
+            self.announced.append((offer.version.version, workers, window_ms))
+
+        made = RegistryFollower(self.registry, self.cache, self._check, self.metrics, announce, allow_schema_change)
+        made.audience = self.audience
+        return made
+
+    def _check(self, folder: Path, version: ModelVersion) -> None:
+        if version.version in self.unsigned:
+            raise ModelRefused(self.unsigned[version.version])
+
+    def look(self, answer: ModelVersion | Exception | None = None) -> None:
+        if answer is not None:
+            self.registry.answer = answer
+        self.follower.look()
+
+    @property
+    def version(self) -> str | None:
+        """What the workers answer with."""
+        return self.audience.serving and self.audience.serving["version"]["version"]
+
+    @property
+    def problem(self) -> str | None:
+        """What the workers were told last."""
+        return self.audience.states[-1]["problem"]
+
+    def loads(self) -> list[str]:
+        return [number for kind, number in self.audience.heard if kind == "load"]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+@pytest.fixture
+def scene(tmp_path, clock) -> Callable[..., Scene]:
+    return lambda answer, *held: Scene(tmp_path, clock, answer, *held)
+
+
+@pytest.fixture
+def serving(scene):
+    """A service that serves version 1."""
+    made = scene(ONE)
+    made.look()
+    return made
+
+
+# --- the alias moves -----------------------------------------------------------------------------------------------
+
+
+def test_the_version_behind_the_alias_is_loaded_by_all_then_served_by_all_and_announced(serving):
+    assert serving.audience.heard == [("load", "1"), ("serve", "1")]
+    assert serving.problem is None
+    assert serving.announced == [("1", 2, 0.5)]
+    assert (serving.metrics.swaps, serving.metrics.served, serving.metrics.problem) == (["1"], ONE, None)
+
+
+def test_an_offer_says_where_the_files_are_what_was_measured_and_since_when_it_is_served(serving):
+    offer = serving.audience.serving
+    assert Path(offer["folder"]) == serving.cache.folder_of(ONE)
+    assert offer["metrics"] == {"test_accuracy": 0.9, "number": 1.0}
+    assert offer["since"].endswith("+00:00")
+
+
+def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(serving):
+    for version in (ONE, TWO, TWO, ONE, ONE):
+        serving.look(version)
+    assert [number for number, *_ in serving.announced] == ["1", "2", "1"]
+
+
+def test_while_the_alias_stays_nothing_is_asked_or_told_again(serving):
+    heard, told = len(serving.audience.heard), len(serving.audience.states)
+    serving.look()
+    assert (len(serving.audience.heard), len(serving.audience.states)) == (heard, told)
+
+
+def test_a_version_of_the_same_number_in_a_new_registry_is_another_version(serving):
+    serving.look(ModelVersion("flowers", "1", "run-9", 99, "m-9", ""))
+    assert serving.audience.serving["version"]["run_id"] == "run-9"
+
+
+def test_a_version_that_is_served_is_remembered_for_a_start_without_the_registry(serving):
+    assert serving.cache.last_served() == (ONE, {"test_accuracy": 0.9, "number": 1.0})
+
+
+def test_metrics_that_cannot_be_had_keep_no_version_from_being_served(scene, caplog):
+    made = scene(ONE)
+    made.registry.figures = GONE
+    made.look()
+    assert made.version == "1"
+    assert made.audience.serving["metrics"] == {}
+    assert "the metrics of version 1 cannot be had" in caplog.text
+
+
+def test_a_version_without_a_run_has_no_metrics(scene):
+    made = scene(ModelVersion("flowers", "1", "", 1, "m-1", ""))
+    made.look()
+    assert made.audience.serving["metrics"] == {}
+
+
+# --- what is said of the served version changes --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "again", [described_as(ONE, "better than ever"), described_as(ONE, stage="Production")], ids=["description", "tags"]
+)
+def test_what_is_said_of_the_served_version_is_passed_on_without_loading_anything(serving, again):
+    heard = len(serving.audience.heard)
+    serving.look(again)
+    assert len(serving.audience.heard) == heard
+    told = serving.audience.states[-1]["version"]
+    assert (told["description"], told["tags"]) == (again.description, again.tags)
+    remembered, _ = serving.cache.last_served()
+    assert (remembered.description, remembered.tags) == (again.description, again.tags)
+    told_before = len(serving.audience.states)
+    serving.look()
+    assert len(serving.audience.states) == told_before
+
+
+def test_new_metrics_come_with_a_new_description(serving):
+    serving.registry.figures = {"test_accuracy": 0.95}
+    serving.look(described_as(ONE, "measured again"))
+    assert serving.audience.states[-1]["metrics"] == {"test_accuracy": 0.95, "number": 1.0}
+
+
+def test_metrics_that_cannot_be_had_again_are_kept(serving):
+    serving.registry.figures = GONE
+    serving.look(described_as(ONE, "the run is gone"))
+    assert serving.audience.states[-1]["metrics"] == {"test_accuracy": 0.9, "number": 1.0}
+
+
+# --- the registry has no answer ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [GONE, NOTHING])
+def test_serving_goes_on_when_the_registry_has_no_answer(serving, answer):
+    serving.look(answer)
+    assert serving.version == "1"
+    assert serving.problem == str(answer)
+    assert serving.metrics.served == ONE
+
+
+@pytest.mark.parametrize("answer", [GONE, NOTHING])
+def test_the_problem_is_over_when_the_registry_names_the_served_version_again(serving, answer):
+    serving.look(answer)
+    serving.look(ONE)
+    assert serving.problem is None
+    assert serving.loads() == ["1"]
+
+
+def test_a_registry_that_answers_is_noted_whatever_it_answers(serving):
+    for answer in (ONE, NOTHING, GONE):
+        serving.look(answer)
+    assert serving.metrics.looks == 3
+
+
+def test_a_problem_that_lasts_is_logged_once_and_told_once(serving, caplog):
+    told = len(serving.audience.states)
+    for _ in range(3):
+        serving.look(GONE)
+    assert caplog.text.count(str(GONE)) == 1
+    assert len(serving.audience.states) == told + 1
+
+
+def test_a_fault_that_nobody_foresaw_ends_neither_the_serving_nor_the_following(serving, caplog):
+    serving.look(ZeroDivisionError("a bug"))
+    assert serving.version == "1"
+    assert "the log has the details" in serving.problem
+    assert "ZeroDivisionError" in caplog.text
+    serving.look(TWO)
+    assert (serving.version, serving.problem) == ("2", None)
+
+
+# --- a version cannot be served ------------------------------------------------------------------------------------
+
+
+def test_serving_goes_on_while_a_version_cannot_be_fetched(serving):
+    serving.cache.broken.add(TWO)
+    serving.look(TWO)
+    assert serving.version == "1"
+    assert serving.problem == "models:/flowers/2 could not be fetched: no route to host"
+    assert serving.metrics.refusals == []
+
+
+def test_serving_goes_on_when_a_signature_does_not_hold_and_no_worker_hears_of_the_version(serving):
+    serving.unsigned["2"] = "it is not signed"
+    serving.look(TWO)
+    assert serving.loads() == ["1"]
+    assert serving.problem == "version 2 of flowers is refused: it is not signed"
+    assert serving.metrics.refusals == ["2"]
+
+
+def test_where_one_worker_refuses_a_version_none_serves_it(serving):
+    serving.audience.refused["2"] = "it does not reproduce its golden rows"
+    serving.look(TWO)
+    assert serving.audience.heard[2:] == [("load", "2")]
+    assert serving.version == "1"
+    assert serving.problem == "version 2 of flowers is refused: it does not reproduce its golden rows"
+    assert [number for number, *_ in serving.announced] == ["1"]
+
+
+def test_a_version_that_is_no_model_is_refused_before_any_worker_hears_of_it(serving):
+    serving.cache.files(TWO).describe(lambda content: content.update(flavors={"pytorch": {}}))
+    serving.look(TWO)
+    assert serving.loads() == ["1"]
+    assert "is refused: its flavors are pytorch" in serving.problem
+
+
+def test_after_a_refused_version_the_next_one_is_taken_up(serving):
+    serving.audience.refused["2"] = "no"
+    serving.look(TWO)
+    serving.look(THREE)
+    assert (serving.version, serving.problem) == ("3", None)
+
+
+def test_a_copy_that_was_damaged_in_the_cache_is_fetched_once_more(scene):
+    made = scene(ONE, ONE)
+    checks = iter(["its signature does not hold"])
+
+    def check(folder: Path, version: ModelVersion) -> None:
+        if reason := next(checks, None):
+            raise ModelRefused(reason)
+
+    made._check = check
+    made.follower = made.new_follower()
+    made.look()
+    assert (made.version, made.problem) == ("1", None)
+    assert made.cache.fetched == ["1"]
+
+
+def test_a_cache_that_cannot_be_written_keeps_no_version_from_being_served(serving, caplog):
+    serving.cache.full = True
+    serving.look(TWO)
+    assert (serving.version, serving.problem) == ("2", None)
+    assert "No space left on device" in caplog.text
+
+
+# --- when it is tried again ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refusing(serving):
+    serving.audience.refused["2"] = "no"
+    serving.look(TWO)
+    return serving
+
+
+def test_a_version_that_failed_is_not_tried_again_before_its_pause_is_over(refusing):
+    refusing.clock.now += FIRST_RETRY_SECONDS - 0.1
+    refusing.look()
+    assert refusing.loads() == ["1", "2"]
+    assert "is refused: no" in refusing.problem
+    refusing.clock.now += 0.2
+    refusing.audience.refused.clear()
+    refusing.look()
+    assert (refusing.version, refusing.problem) == ("2", None)
+
+
+def test_each_pause_is_twice_as_long_up_to_a_limit(refusing):
+    pauses = []
+    for _ in range(9):
+        began, tried = refusing.clock.now, len(refusing.loads())
+        while len(refusing.loads()) == tried:
+            refusing.clock.now += 1
+            refusing.look()
+        pauses.append(refusing.clock.now - began)
+    assert pauses[:3] == [FIRST_RETRY_SECONDS, 2 * FIRST_RETRY_SECONDS, 4 * FIRST_RETRY_SECONDS]
+    assert pauses[-2:] == [LAST_RETRY_SECONDS, LAST_RETRY_SECONDS]
+
+
+@pytest.mark.parametrize("between", [ONE, THREE, NOTHING])
+def test_a_refused_version_is_tried_again_at_once_when_the_alias_has_moved_and_come_back(refusing, between):
+    refusing.look(between)
+    refusing.audience.refused.clear()
+    refusing.look(TWO)
+    assert (refusing.version, refusing.problem) == ("2", None)
+
+
+def test_a_refused_version_that_was_signed_since_is_tried_again_at_once(refusing):
+    refusing.audience.refused.clear()
+    refusing.look(ModelVersion("flowers", "2", "run-2", 2, "m-2", "a key"))
+    assert (refusing.version, refusing.problem) == ("2", None)
+
+
+def test_a_refusal_is_still_the_problem_after_the_registry_was_away(refusing):
+    refusing.look(GONE)
+    assert refusing.problem == str(GONE)
+    refusing.look(TWO)
+    assert "version 2 of flowers is refused" in refusing.problem
+    assert refusing.loads() == ["1", "2"]
+
+
+def test_a_version_that_did_not_arrive_is_tried_again_after_a_pause_too(serving):
+    serving.cache.broken.add(TWO)
+    serving.look(TWO)
+    serving.cache.broken.clear()
+    serving.look()
+    assert serving.version == "1"
+    serving.clock.now += FIRST_RETRY_SECONDS
+    serving.look()
+    assert (serving.version, serving.problem) == ("2", None)
+
+
+# --- a breaking change ---------------------------------------------------------------------------------------------
+
+OTHER_COLUMNS = set_inputs({"type": "double", "name": "length"})
+
+
+def test_a_version_that_would_break_those_who_ask_is_refused_with_the_way_out(serving):
+    serving.cache.files(TWO).describe(OTHER_COLUMNS)
+    serving.look(TWO)
+    assert serving.loads() == ["1"]
+    assert "is refused: its columns are 'length', and not 'length', 'width'" in serving.problem
+    assert "ALLOW_SCHEMA_CHANGE=true lets it in" in serving.problem
+
+
+def test_a_breaking_change_is_let_in_where_the_settings_say_so(serving):
+    serving.cache.files(TWO).describe(OTHER_COLUMNS)
+    serving.follower = serving.new_follower(allow_schema_change=True)
+    serving.look(TWO)
+    assert (serving.version, serving.problem) == ("2", None)
+
+
+def test_a_restart_lets_no_breaking_change_in_and_serves_the_last_version(serving):
+    serving.cache.files(TWO).describe(OTHER_COLUMNS)
+    serving.follower, serving.audience.serving = serving.new_follower(), None
+    serving.look(TWO)
+    assert serving.version == "1"
+    assert "ALLOW_SCHEMA_CHANGE=true" in serving.problem
+
+
+# --- a start without the registry ----------------------------------------------------------------------------------
+
+
+def test_with_the_registry_gone_at_the_start_the_last_version_is_served_from_the_cache(scene):
+    made = scene(GONE, ONE)
+    made.look()
+    assert (made.version, made.problem) == ("1", str(GONE))
+    assert made.cache.fetched == []
+    assert made.audience.serving["metrics"] == {"number": 0.0}
+
+
+def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_from_being_served(scene, monkeypatch):
+    made = scene(ONE, ONE)
+    monkeypatch.setattr(following, "FIRST_LOOK_SECONDS", 0.01)
+    answers, hanging = threading.Event(), made.registry.current
+    made.registry.current = lambda: answers.wait(30) and hanging()
+    try:
+        made.look()
+        assert made.version == "1"
+        assert "MLflow has not answered within" in made.problem
+    finally:
+        answers.set()
+    made.look()
+    assert made.problem is None
+    assert made.loads() == ["1"]
+
+
+def test_a_version_from_the_cache_is_no_longer_stale_when_the_registry_is_back_with_it(scene):
+    made = scene(GONE, ONE)
+    made.look()
+    made.look(ONE)
+    assert (made.version, made.problem) == ("1", None)
+    assert made.loads() == ["1"]
+
+
+def test_a_version_from_the_cache_gives_way_to_the_one_that_the_registry_names(scene):
+    made = scene(GONE, ONE)
+    made.look()
+    made.look(TWO)
+    assert (made.version, made.problem) == ("2", None)
+
+
+def test_where_the_registry_says_that_there_is_no_model_the_cached_one_is_not_served(scene):
+    made = scene(NOTHING, ONE)
+    made.look()
+    assert (made.version, made.problem) == (None, str(NOTHING))
+
+
+def test_with_the_registry_gone_and_an_empty_cache_the_service_waits(scene):
+    made = scene(GONE)
+    made.look()
+    assert (made.version, made.problem) == (None, str(GONE))
+    made.look(ONE)
+    assert made.version == "1"
+
+
+@pytest.mark.parametrize("spoilt_by", ["unsigned", "refused"])
+def test_with_the_registry_gone_a_cached_version_that_is_unusable_is_not_served_nor_tried_at_each_look(
+    scene, spoilt_by, caplog
+):
+    made = scene(GONE, ONE)
+    {"unsigned": made.unsigned, "refused": made.audience.refused}[spoilt_by]["1"] = "it is damaged"
+    for _ in range(3):
+        made.look()
+    assert (made.version, made.problem) == (None, str(GONE))
+    assert caplog.text.count("the copy of version 1 in the cache cannot be used: it is damaged") == 1
+    made.unsigned.clear()
+    made.audience.refused.clear()
+    made.clock.now += LAST_RETRY_SECONDS
+    made.look()
+    assert made.version == "1"
+
+
+def test_a_first_version_that_is_refused_leaves_the_service_waiting_with_the_reason(scene):
+    made = scene(ONE)
+    made.unsigned["1"] = "it is not signed"
+    made.look()
+    assert (made.version, made.problem) == (None, "version 1 of flowers is refused: it is not signed")
+
+
+def test_where_the_first_version_is_refused_the_last_one_is_served(scene):
+    made = scene(TWO, ONE)
+    made.unsigned["2"] = "it is not signed"
+    made.look()
+    assert made.version == "1"
+    assert "version 2 of flowers is refused" in made.problem
+
+
+# --- workers that join ---------------------------------------------------------------------------------------------
+
+
+def greeting_of(follower: RegistryFollower) -> list[dict[str, Any]]:
+    delivered: list[list[dict[str, Any]]] = []
+    follower.greet(delivered.append)
+    (greeting,) = delivered
+    return greeting
+
+
+def test_a_worker_that_joins_before_the_first_look_is_told_nothing_yet(scene):
+    assert greeting_of(scene(ONE).follower) == []
+
+
+def test_a_worker_that_joins_later_is_told_what_to_serve_and_then_how_things_are(serving):
+    serving.look(GONE)
+    offer, state = greeting_of(serving.follower)
+    assert offer == {"serve": serving.audience.serving}
+    assert state == {"state": serving.audience.states[-1]}
+
+
+def test_a_worker_that_joins_while_there_is_no_model_is_told_why(scene):
+    made = scene(NOTHING)
+    made.look()
+    (state,) = greeting_of(made.follower)
+    assert state["state"]["problem"] == str(NOTHING)
+
+
+def test_a_worker_that_joins_gets_a_copy_that_is_whole(serving):
+    serving.cache.forget(ONE)
+    offer, _ = greeting_of(serving.follower)
+    assert serving.cache.fetched == ["1", "1"]
+    assert offer["serve"]["version"]["version"] == "1"
+
+
+def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told_so(serving):
+    serving.cache.forget(ONE)
+    serving.cache.broken.add(ONE)
+    (state,) = greeting_of(serving.follower)
+    assert "a worker that has just started cannot serve: " in state["state"]["problem"]
+    assert "no route to host" in state["state"]["problem"]
+
+
+def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving):
+    greetings: list[dict[str, Any]] = []
+    joining = threading.Thread(target=serving.follower.greet, args=(greetings.extend,))
+    ask = serving.audience.ask
+
+    def asking(kind: str, offered: Offer, seconds: float) -> list[dict[str, Any]]:
+        if kind == "serve":
+            joining.start()
+        return ask(kind, offered, seconds)
+
+    serving.audience.ask = asking
+    serving.look(TWO)
+    joining.join(30)
+    assert greetings[0]["serve"]["version"]["version"] == "2"
+
+
+def test_a_worker_that_joins_while_a_problem_is_told_misses_nothing(serving):
+    """The lock is what keeps a change between greeting and joining away: nothing is told while a worker is greeted."""
+    held: list[bool] = []
+    serving.audience.tell = lambda message: held.append(serving.follower._changing.locked())
+    serving.look(GONE)
+    assert held == [True]
+
+
+def test_what_one_worker_has_refused_the_others_let_go_of(serving):
+    serving.audience.refused["2"] = "it does not reproduce its golden rows"
+    serving.look(TWO)
+    assert len(serving.audience.dropped) == 1
+
+
+def test_with_no_worker_to_load_it_a_version_is_not_taken_up(serving):
+    serving.audience.workers = 0
+    serving.look(TWO)
+    assert serving.audience.serving["version"]["version"] == "1"
+    assert "no worker is there" in serving.audience.states[-1]["problem"]
+
+
+def test_workers_that_could_not_change_with_the_others_are_asked_again_now_and_then(serving):
+    serving.look(ONE)
+    assert serving.audience.reminded == ["1"]
+    serving.audience.behind = 1
+    serving.look(ONE)
+    serving.look(ONE)
+    assert serving.audience.reminded == ["1", "1"], "not at each look"
+
+
+# --- again and again -----------------------------------------------------------------------------------------------
+
+
+class Enough(Exception):
+    """Ends what would go on for ever."""
+
+
+def test_following_looks_again_and_again_a_little_earlier_or_later_each_time(scene):
+    made = scene(ONE)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        made.registry.answer = TWO
+        if len(pauses) == 20:
+            raise Enough
+
+    with pytest.raises(Enough):
+        made.follower.follow(10.0, pause)
+    assert made.version == "2"
+    assert len(set(pauses)) > 1
+    assert all(8.5 <= seconds <= 11.5 for seconds in pauses)

@@ -1,0 +1,154 @@
+"""Figures for Prometheus, of all processes of a service together.
+
+`prometheus_client` chooses where figures are kept when it is imported, so each of these tests runs processes of its own.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).parents[2]
+BEGINNING = """
+import os, sys
+from inference import metrics
+from inference.registry import ModelVersion
+
+ONE, TWO = (ModelVersion("flowers", number, "run", 1, "m", "") for number in "12")
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return what runs lines in a process whose figures are this service's, and returns what it says."""
+
+    def ran(lines: str) -> str:
+        environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": f"{ROOT / 'services'}:{ROOT}"}
+        result = subprocess.run(
+            [sys.executable, "-c", BEGINNING + lines], env=environ, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return ran
+
+
+@pytest.fixture
+def figures(run):
+    """Return what reads the figures as another process tells them: name and labels → value."""
+
+    def read() -> dict[str, float]:
+        text = run("sys.stdout.write(metrics.exposition().decode())")
+        return {
+            " ".join(
+                [sample.name, *(f"{label}={value}" for label, value in sorted(sample.labels.items()))]
+            ): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    return read
+
+
+def test_the_requests_of_all_workers_are_counted_together_also_of_those_that_are_gone(run, figures):
+    for _ in range(2):
+        run("""
+requests = metrics.RequestMetrics()
+requests.answered("/invocations", "200", "1", 0.002)
+requests.answered("/invocations", "400", "1", 0.2)
+requests.failed("/invocations", "INVALID_PARAMETER_VALUE", "1")
+requests.predicted(3, "1")
+requests.predicted(4, "2")
+""")
+    found = figures()
+    assert found["inference_requests_total endpoint=/invocations status=200 version=1"] == 2
+    assert found["inference_requests_total endpoint=/invocations status=400 version=1"] == 2
+    assert found["inference_errors_total endpoint=/invocations kind=INVALID_PARAMETER_VALUE version=1"] == 2
+    assert found["inference_rows_total version=1"] == 6
+    assert found["inference_rows_total version=2"] == 8
+    assert found["inference_request_seconds_count endpoint=/invocations version=1"] == 4
+    assert found["inference_request_seconds_bucket endpoint=/invocations le=0.0025 version=1"] == 2
+
+
+def test_what_a_dead_worker_was_doing_counts_no_more(run, figures):
+    pid = run("metrics.IN_FLIGHT.inc(); metrics.QUEUE.inc(2); print(os.getpid())").strip()
+    assert figures()["inference_requests_in_flight"] == 1
+    run(f"from prometheus_client import multiprocess; multiprocess.mark_process_dead({pid})")
+    assert figures().get("inference_requests_in_flight", 0) == 0
+    assert figures().get("inference_queue", 0) == 0
+
+
+def test_the_server_takes_note_of_a_worker_that_is_dead(run, figures):
+    pid = run("metrics.IN_FLIGHT.inc(); print(os.getpid())").strip()
+    run(f"""
+from types import SimpleNamespace
+from inference import server
+server.child_exit(None, SimpleNamespace(pid={pid}))
+""")
+    assert figures().get("inference_requests_in_flight", 0) == 0
+
+
+def test_the_version_that_is_served_is_the_one_that_is_one(run, figures):
+    run("""
+follower = metrics.FollowerMetrics()
+follower.swapped(ONE); follower.report(ONE, None)
+follower.swapped(TWO); follower.report(TWO, None); follower.report(TWO, None)
+""")
+    found = figures()
+    assert found["inference_model_info name=flowers version=1"] == 0
+    assert found["inference_model_info name=flowers version=2"] == 1
+    assert found["inference_swaps_total version=1"] == 1
+    assert found["inference_swaps_total version=2"] == 1
+    assert found["inference_stale"] == 0
+
+
+def test_a_service_is_stale_while_it_serves_with_a_problem(run, figures):
+    run("""
+follower = metrics.FollowerMetrics()
+follower.looked(); follower.refused(TWO); follower.report(ONE, "version 2 is refused")
+""")
+    found = figures()
+    assert found["inference_stale"] == 1
+    assert found["inference_swaps_refused_total version=2"] == 1
+    assert found["inference_registry_seen_timestamp_seconds"] > 1e9
+
+
+def test_a_service_without_a_model_is_not_stale_but_not_ready(run, figures):
+    run('metrics.FollowerMetrics().report(None, "nothing is there")')
+    assert figures()["inference_stale"] == 0
+
+
+def test_requests_are_counted_under_the_path_that_they_are_known_by_and_no_other(run):
+    text = run("""
+from tests.unit.serving import client_of, VERSION
+from tests.unit.test_app import SERVED
+
+client = client_of(SERVED)
+client.post("/invocations", json={"instances": [[1, 2], [2, 1]]})
+client.post("/invocations", json={})
+client.post(f"/v2/models/{VERSION.name}/infer", json={})
+client.get(f"/v2/models/{VERSION.name}")
+client.get("/made/up"); client.get("/also/made/up"); client.get("/health")
+answer = client.get("/metrics")
+assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4"), answer.headers
+sys.stdout.write(answer.text)
+""")
+    counted = {
+        (sample.labels["endpoint"], sample.labels["status"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "inference_requests_total"
+    }
+    assert counted == {
+        ("/invocations", "200"): 1,
+        ("/invocations", "400"): 1,
+        ("/v2/models/{name}/infer", "400"): 1,
+        ("/v2/models/<name>", "200"): 1,
+        ("other", "404"): 2,
+        ("/health", "200"): 1,
+    }
+    assert 'inference_rows_total{version="7"} 2.0' in text
+    assert "inference_requests_in_flight 1.0" in text

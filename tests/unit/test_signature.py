@@ -1,0 +1,114 @@
+"""Signed by the trainer, verified by inference: the two ends of the contract, held against each other."""
+
+import pytest
+from inference.errors import ModelRefused
+from inference.registry import ModelVersion
+from inference.signature import check_signature
+from model_signing import hashing, signing
+from setup.signing_key import key_id_of, new_private_key, public_key_of
+from trainer.errors import SettingsError
+from trainer.signing import check_key, key_id, sign
+
+VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
+
+
+@pytest.fixture
+def keys(tmp_path):
+    private, public = tmp_path / "signing-key.pem", tmp_path / "signing-key.pub"
+    private.write_text(new_private_key())
+    private.with_suffix(".id").write_text(key_id_of(private.read_text()))
+    public.write_text(public_key_of(private.read_text()))
+    return private, public
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "model"
+    (folder / "more").mkdir(parents=True)
+    (folder / "model.skops").write_bytes(b"an estimator")
+    (folder / "MLmodel").write_text("flavors: {}")
+    (folder / "more" / "note.txt").write_text("deep")
+    return folder
+
+
+def test_what_the_trainer_signs_holds_and_what_mlflow_adds_does_not_count(folder, keys):
+    private, public = keys
+    sign(folder, "flowers", "m-3", private)
+    (folder / "registered_model_meta").write_text("MLflow adds this when it downloads a version")
+    check_signature(folder, VERSION, public)
+
+
+def test_an_unsigned_folder_is_refused_and_the_way_out_named(folder, keys):
+    with pytest.raises(ModelRefused, match="it is not signed; `docker compose run trainer adopt 3`"):
+        check_signature(folder, VERSION, keys[1])
+
+
+@pytest.mark.parametrize("file", ["model.skops", "MLmodel", "more/note.txt", "identity.json"])
+def test_one_changed_byte_is_refused(folder, keys, file):
+    private, public = keys
+    sign(folder, "flowers", "m-3", private)
+    content = bytearray((folder / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / file).write_bytes(content)
+    with pytest.raises(ModelRefused, match=f"signature does not hold: .*{file.split('/')[-1]}"):
+        check_signature(folder, VERSION, public)
+
+
+@pytest.mark.parametrize("change", ["added", "removed"])
+def test_a_file_added_or_removed_is_refused(folder, keys, change):
+    private, public = keys
+    sign(folder, "flowers", "m-3", private)
+    (folder / "extra").write_text("") if change == "added" else (folder / "MLmodel").unlink()
+    with pytest.raises(ModelRefused, match="signature does not hold"):
+        check_signature(folder, VERSION, public)
+
+
+def test_another_key_is_refused(folder, keys, tmp_path):
+    sign(folder, "flowers", "m-3", keys[0])
+    other = tmp_path / "other.pub"
+    other.write_text(public_key_of(new_private_key()))
+    with pytest.raises(ModelRefused, match="signature does not hold"):
+        check_signature(folder, VERSION, other)
+
+
+@pytest.mark.parametrize("signed_as", [("trees", "m-3"), ("flowers", "m-2")], ids=["other model", "older version"])
+def test_signed_files_of_another_model_or_version_are_refused(folder, keys, signed_as):
+    private, public = keys
+    sign(folder, *signed_as, private)
+    with pytest.raises(ModelRefused, match="it is signed as"):
+        check_signature(folder, VERSION, public)
+
+
+@pytest.mark.parametrize("identity", [None, "", "{", "[]"])
+def test_files_that_are_signed_with_the_public_tool_without_saying_as_what_are_refused(folder, keys, identity):
+    private, public = keys
+    if identity is not None:
+        (folder / "identity.json").write_text(identity)
+    files = hashing.Config().set_ignored_paths(paths=[folder / "model.sig"])
+    config = signing.Config().use_elliptic_key_signer(private_key=private).set_hashing_config(files)
+    config.sign(folder, folder / "model.sig")
+    with pytest.raises(ModelRefused, match=r"it is signed (without saying as what|as \[\], not as)"):
+        check_signature(folder, VERSION, public)
+
+
+@pytest.mark.parametrize("signature", ["", "{}", "not JSON"])
+def test_a_signature_that_is_none_is_refused(folder, keys, signature):
+    (folder / "model.sig").write_text(signature)
+    with pytest.raises(ModelRefused, match=r"its signature does not hold: .*adopt 3"):
+        check_signature(folder, VERSION, keys[1])
+
+
+def test_a_missing_public_key_refuses_rather_than_trusts(folder, keys, tmp_path):
+    sign(folder, "flowers", "m-3", keys[0])
+    with pytest.raises(ModelRefused, match="signature does not hold"):
+        check_signature(folder, VERSION, tmp_path / "not-there.pub")
+
+
+def test_the_trainer_says_which_key_it_lacks(tmp_path):
+    with pytest.raises(SettingsError, match=r"SIGNING_KEY_FILE .*key\.pem cannot be read: No such file"):
+        check_key(tmp_path / "key.pem")
+
+
+def test_the_id_of_a_key_is_short_and_its_own(keys):
+    assert len(key_id(keys[0])) == 16
+    assert key_id_of(new_private_key()) != key_id(keys[0])
