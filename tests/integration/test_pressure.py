@@ -1,0 +1,284 @@
+"""More than can be done, and clients that misbehave: a clear answer or a closed connection, and memory that stays flat."""
+
+import gzip
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.integration.places import CLASSES, SAMPLES, Service, eventually
+
+JSON = {"Content-Type": "application/json"}
+BODY = json.dumps({"instances": SAMPLES}).encode()
+HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+MB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def place(first, tmp_path_factory):
+    return first.place.copy(tmp_path_factory.mktemp("pressure") / "place")
+
+
+@pytest.fixture(scope="module")
+def service(place):
+    """One worker, so that all that is asked meets in it."""
+    with place.inference(INFERENCE_WORKERS="1", INFERENCE_BODY_SECONDS="2") as service:
+        service.answers("/ready")
+        yield service
+
+
+def connect(service: Service) -> socket.socket:
+    host, port = service.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+def read_all(client: socket.socket) -> bytes:
+    received = b""
+    while chunk := client.recv(65536):
+        received += chunk
+    return received
+
+
+def peak_mb(service: Service) -> float:
+    """Return the most memory that the worker has had so far."""
+    (worker,) = service.workers()
+    (line,) = [line for line in Path(f"/proc/{worker}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+def is_content(service: Service) -> bool:
+    return service.predict() == CLASSES
+
+
+def test_three_hundred_clients_that_send_a_byte_at_a_time_keep_nobody_else_from_being_answered(service):
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(300)]
+        for i, client in enumerate(clients):
+            client.sendall(HEAD[: 20 + i % 20] if i % 2 else HEAD + b"Content-Length: 100\r\n\r\n{")
+        for letter in (b" ", b" ", b" "):
+            for client in clients:
+                client.sendall(letter)
+            assert all(is_content(service) for _ in range(20))
+
+
+def test_a_body_that_does_not_arrive_in_time_is_given_up_with_the_words(service):
+    with connect(service) as client:
+        client.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        received = read_all(client)
+    assert received.startswith(b"HTTP/1.1 400")
+    assert b"the body ends after 1 of the 100 bytes" in received
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_request_is_forgotten(service):
+    for sent in (
+        b"POST /invo",
+        HEAD,
+        HEAD + b"Content-Length: 100\r\n\r\n{",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5",
+    ):
+        with connect(service) as client:
+            client.sendall(sent)
+    with connect(service) as client:  # it has asked, and does not wait for the answer
+        client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+    assert is_content(service)
+    eventually("nobody is in flight but who asks", lambda: "requests_in_flight 1.0" in service.get("/metrics").text)
+    assert "Traceback" not in service.log
+
+
+def test_a_body_of_a_hundred_megabytes_is_refused_and_takes_no_memory(service):
+    before = peak_mb(service)
+    with connect(service) as client:
+        client.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % (100 * MB))
+        piece = b" " * MB
+        for _ in range(100):
+            client.sendall(piece)
+        received = read_all(client)
+    assert received.startswith(b"HTTP/1.1 413")
+    assert peak_mb(service) - before < 10
+    assert is_content(service)
+
+
+def test_chunks_without_an_end_are_refused_at_the_limit(service):
+    with connect(service) as client:
+        client.sendall(HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+        piece = b"100000\r\n" + b" " * MB + b"\r\n"
+        for _ in range(18):
+            client.sendall(piece)
+        client.sendall(b"0\r\n\r\n")
+        received = read_all(client)
+    assert received.startswith(b"HTTP/1.1 413")
+    assert is_content(service)
+
+
+def test_a_gzip_bomb_is_refused_unopened(service):
+    bomb = gzip.compress(b" " * (50 * MB))
+    answer = requests.post(f"{service.url}/invocations", bomb, headers=JSON | {"Content-Encoding": "gzip"}, timeout=30)
+    assert (answer.status_code, answer.json()["error_code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert "without Content-Encoding" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 5_000_000,
+        b'{"instances":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}",
+        b'{"a":' * 1_000_000 + b"1" + b"}" * 1_000_000,
+        b'{"instances": [' + b"[]," * 5_000_000 + b"[]]}",
+        b'{"instances": [' + b"{}," * 5_000_000 + b"{}]}",
+        b'{"instances": [[' + b"9" * 15_000_000 + b"]]}",
+        b'{"instances": [["' + b"\\u00e9" * 2_000_000 + b'"]]}',
+    ],
+    ids=["brackets", "lists", "records", "empty lists", "empty records", "one number", "one text"],
+)
+def test_json_that_is_made_to_hurt_is_refused(service, body):
+    answer = requests.post(f"{service.url}/invocations", body, headers=JSON, timeout=120)
+    assert answer.status_code == 400, answer.text[:200]
+    assert len(answer.text) < 2000
+    assert is_content(service)
+
+
+def test_many_large_requests_at_once_are_answered_or_told_to_come_again_and_others_are_answered_meanwhile(service):
+    rows = (SAMPLES * 250_000)[:500_000]
+    body = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": rows}}).encode()
+    assert 10 * MB < len(body) < 16 * MB
+
+    def ask(_: int) -> tuple[int, str | None]:
+        answer = requests.post(f"{service.url}/invocations", body, headers=JSON, timeout=300)
+        return answer.status_code, answer.headers.get("Retry-After")
+
+    with ThreadPoolExecutor(12) as clients:
+        asked = [clients.submit(ask, i) for i in range(12)]
+        meanwhile = 0
+        while not all(future.done() for future in asked):
+            meanwhile += is_content(service)
+        answers = [future.result() for future in asked]
+    assert meanwhile > 3
+    assert {status for status, _ in answers} == {200, 503}
+    assert {retry for status, retry in answers if status == 503} == {"1"}
+    # One at a time: the memory of one of them, and the bodies that wait.
+    assert peak_mb(service) < 900
+    assert is_content(service)
+
+
+COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
+
+
+def test_a_million_rows_are_answered(place):
+    with place.inference(INFERENCE_WORKERS="1", INFERENCE_MAX_BODY_MB="64") as service:
+        service.answers("/ready")
+        body = b'{"instances": [' + b",".join([b"[5.1,3.5,1.4,0.2]"] * 1_000_000) + b"]}"
+        answer = requests.post(f"{service.url}/invocations", body, headers=JSON, timeout=120)
+        assert answer.status_code == 200
+        assert answer.json() == {"predictions": [0] * 1_000_000}
+        assert peak_mb(service) < 400
+
+
+def test_a_connection_beyond_the_limit_is_told_to_come_again_and_let_in_when_there_is_room(place):
+    with place.inference(INFERENCE_WORKERS="1", INFERENCE_CONNECTIONS="4") as service:
+        service.answers("/ready")
+        with ExitStack() as stack:
+            held = [stack.enter_context(connect(service)) for _ in range(4)]
+            for client in held:
+                client.sendall(HEAD)
+            with connect(service) as client:
+                client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+                head, _, body = read_all(client).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503")
+        assert b"Retry-After: 1" in head
+        assert b"X-Model-Version: 1" in head
+        assert json.loads(body)["error_code"] == "RESOURCE_EXHAUSTED"
+        eventually("there is room again", lambda: is_content(service))
+
+
+def test_what_waits_too_long_for_its_turn_is_told_to_come_again_and_all_is_well_when_the_load_has_gone(place):
+    body = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": SAMPLES * 2_500}}).encode()
+    assert len(body) < 256 * 1024, "not large: all are answered in turn"
+    with place.inference(INFERENCE_WORKERS="1", INFERENCE_QUEUE_SECONDS="0.05") as service:
+        service.answers("/ready")
+        with ThreadPoolExecutor(64) as clients:
+            answers = list(
+                clients.map(
+                    lambda _: requests.post(f"{service.url}/invocations", body, headers=JSON, timeout=60), range(256)
+                )
+            )
+        turned_away = [answer for answer in answers if answer.status_code == 503]
+        assert turned_away
+        assert {answer.status_code for answer in answers} == {200, 503}
+        assert {answer.headers["Retry-After"] for answer in turned_away} == {"1"}
+        assert all(is_content(service) for _ in range(50))
+
+
+def test_what_is_in_flight_is_finished_when_the_service_is_told_to_end(place):
+    with place.inference(INFERENCE_WORKERS="1") as service, ExitStack() as stack:
+        service.answers("/ready")
+        idle, busy = (stack.enter_context(connect(service)) for _ in range(2))
+        idle.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200")
+        busy.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY[:10])
+        eventually("it is in flight", lambda: "requests_in_flight 2.0" in service.get("/metrics").text)
+        ended: list[int] = []
+        ending = threading.Thread(target=lambda: ended.append(service.stop()))
+        ending.start()
+        eventually("nobody new is let in", lambda: not takes_connections(service))
+        busy.sendall(BODY[10:])
+        received = read_all(busy)
+        assert received.startswith(b"HTTP/1.1 200")
+        assert b"Connection: close" in received
+        assert read_all(idle) == b""
+        ending.join(60)
+    assert ended == [0]
+    assert not service.has_left_processes
+
+
+def takes_connections(service: Service) -> bool:
+    try:
+        connect(service).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_worker_that_is_killed_loses_no_more_than_what_it_had_in_flight(place):
+    with place.inference(INFERENCE_WORKERS="2") as service:
+        service.answers("/ready")
+        stop, outcomes = threading.Event(), []
+
+        def ask() -> None:
+            while not stop.is_set():
+                try:
+                    outcomes.append(service.post("/invocations", {"instances": SAMPLES}).status_code)
+                except requests.ConnectionError:
+                    outcomes.append(0)
+
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        for client in clients:
+            client.start()
+        eventually("they are at it", lambda: len(outcomes) > 100)
+        victim = service.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        eventually("there are two workers again", lambda: len(set(service.workers()) - {victim}) == 2)
+        answered = len(outcomes)
+        eventually("they go on", lambda: len(outcomes) > answered + 200)
+        stop.set()
+        for client in clients:
+            client.join()
+    assert set(outcomes) <= {0, 200}
+    assert outcomes.count(0) <= 4
+
+
+def test_a_service_that_was_started_is_gone_with_the_process_that_was_started(place):
+    with place.inference() as service:
+        service.answers("/ready")
+        everybody = service.processes()
+        os.kill(everybody[0], signal.SIGKILL)
+        began = time.monotonic()
+        eventually("all have ended", lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in everybody[1:]))
+        assert time.monotonic() - began < 60

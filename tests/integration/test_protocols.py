@@ -1,0 +1,201 @@
+"""The protocols as others speak them: an independent client of the Open Inference Protocol, and a fuzzer with our own description."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from openapi_spec_validator import validate
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.utils import InferenceServerException
+
+from tests.integration.places import CLASSES, MODEL, NAMES, ROOT, SAMPLES
+
+COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
+# What an answer has to keep to, whatever was asked.
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
+    "response_schema_conformance,negative_data_rejection,unsupported_method,use_after_free"
+)
+CASES = 10_000
+
+
+@pytest.fixture(scope="module")
+def place(first, tmp_path_factory):
+    return first.place.copy(tmp_path_factory.mktemp("protocols") / "place")
+
+
+@pytest.fixture(scope="module")
+def service(place):
+    with place.inference(INFERENCE_LOG_RATE="100000") as service:
+        service.answers("/ready")
+        yield service
+
+
+@pytest.fixture
+def client(service):
+    client = InferenceServerClient(service.url.removeprefix("http://"))
+    yield client
+    client.close()
+
+
+def tensor(name: str, values: np.ndarray, datatype: str = "FP64", binary: bool = True) -> InferInput:
+    found = InferInput(name, list(values.shape), datatype)
+    found.set_data_from_numpy(values, binary_data=binary)
+    return found
+
+
+def test_the_server_and_the_model_are_alive_and_ready(client):
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(MODEL)
+    assert client.is_model_ready(MODEL, "1")
+    assert not client.is_model_ready(MODEL, "2")
+    assert not client.is_model_ready("another")
+
+
+def test_the_metadata_has_the_datatypes_of_the_signature(client):
+    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    found = client.get_model_metadata(MODEL)
+    assert (found["name"], found["versions"]) == (MODEL, ["1"])
+    assert found["inputs"] == [{"name": name, "datatype": "FP64", "shape": [-1, 1]} for name in COLUMNS]
+    assert found["outputs"] == [
+        {"name": "predict", "datatype": "INT64", "shape": [-1, 1]},
+        {"name": "predict_proba", "datatype": "FP64", "shape": [-1, 3]},
+    ]
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_tensor_per_column_is_predicted(client, binary):
+    inputs = [tensor(name, np.array(SAMPLES)[:, i : i + 1], binary=binary) for i, name in enumerate(COLUMNS)]
+    answer = client.infer(MODEL, inputs, request_id="mine")
+    assert answer.as_numpy("predict").ravel().tolist() == CLASSES
+    assert answer.get_response()["id"] == "mine"
+    assert answer.get_response()["model_version"] == "1"
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_one_tensor_of_all_columns_is_predicted_with_its_probabilities(client, service, binary):
+    outputs = [InferRequestedOutput(name, binary_data=False) for name in ("predict", "predict_proba")]
+    answer = client.infer(MODEL, [tensor("rows", np.array(SAMPLES), binary=binary)], "1", outputs=outputs)
+    assert answer.as_numpy("predict").ravel().tolist() == CLASSES
+    named = service.post("/predict_names", {"instances": SAMPLES}).json()["probabilities"]
+    assert answer.as_numpy("predict_proba").tolist() == [[row[name] for name in NAMES] for row in named]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([tensor("rows", np.zeros((1, 3)))], "lacks 'sepal length (cm)'"),
+        ([tensor("sepal length (cm)", np.zeros((1, 1)))], "lacks 'sepal width (cm)'"),
+        ([tensor(name, np.full((1, 1), np.nan)) for name in COLUMNS], "inputs[0].data[0] is not a finite number"),
+        ([tensor("rows", np.array([[b"a"] * 4], dtype=object), "BYTES")], "inputs[0].data[0] is text"),
+    ],
+    ids=["too few columns", "a column alone", "not a number", "text"],
+)
+def test_a_tensor_that_is_not_what_the_model_takes_is_refused_with_its_place(client, inputs, words):
+    with pytest.raises(InferenceServerException) as refusal:
+        client.infer(MODEL, inputs)
+    assert refusal.value.status() == "400"
+    assert words in str(refusal.value)
+
+
+def test_another_model_or_version_is_not_found(client):
+    rows = [tensor("rows", np.array(SAMPLES))]
+    for name, version in (("another", ""), (MODEL, "7")):
+        with pytest.raises(InferenceServerException) as refusal:
+            client.infer(name, rows, version)
+        assert refusal.value.status() == "404"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/ready", "/version", "/openapi.json", "/v2", "/nothing", "/invocations"]
+)
+def test_every_answer_names_model_version_and_request(service, path):
+    answer = requests.get(service.url + path, headers={"X-Request-ID": "abc-1"}, timeout=30)
+    assert (answer.headers["X-Model-Name"], answer.headers["X-Model-Version"]) == (MODEL, "1")
+    assert answer.headers["X-Request-ID"] == "abc-1"
+
+
+def test_a_trace_is_kept_and_names_the_request_in_the_log(service):
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    answer = requests.get(service.url + "/version", headers={"traceparent": trace}, timeout=30)
+    assert answer.headers["traceparent"] == trace
+    assert answer.headers["X-Request-ID"] == "0af7651916cd43dd8448eb211c80319c"
+    assert "0af7651916cd43dd8448eb211c80319c" in service.log
+
+
+@pytest.mark.parametrize("given", ["with space", "x" * 129, "é"])
+def test_a_request_id_that_is_none_gets_another_one(service, given):
+    answer = requests.get(service.url + "/health", headers={"X-Request-ID": given.encode()}, timeout=30)
+    assert answer.headers["X-Request-ID"] not in (given, "")
+
+
+def test_a_browser_gets_a_page_and_a_client_json(service):
+    page = requests.get(service.url, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, timeout=30)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert MODEL in page.text
+    for path in ("/page/page.css", "/page/page.js"):
+        assert service.get(path).status_code == 200
+    assert service.get("/page/index.html").status_code == 404
+    assert service.get("/").json()["model"]["version"] == "1"
+
+
+def test_the_description_is_valid_and_its_example_is_predicted(service):
+    document = service.get("/openapi.json").json()
+    validate(document)
+    content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]
+    body = content["application/json"]["examples"]["one row"]["value"]
+    assert service.post("/invocations", body).json() == {"predictions": [0]}
+    rows = content["text/csv"]["examples"]["rows"]["value"]
+    answer = requests.post(service.url + "/invocations", rows, headers={"Content-Type": "text/csv"}, timeout=30)
+    assert answer.json() == {"predictions": [0]}
+
+
+def test_the_description_is_true_in_ten_thousand_cases(service, tmp_path):
+    """Schemathesis makes requests of the description, right ones and wrong ones, and holds the answers against it."""
+    command = [Path(sys.executable).with_name("schemathesis"), "run", f"{service.url}/openapi.json"]
+    command += ["--url", service.url, "--checks", CHECKS, "--max-examples", "900", "--seed", "1", "--no-color"]
+    command += ["--generation-database", "none", "--suppress-health-check", "all"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=800)
+    assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
+    found = re.search(r"([\d,]+) generated", result.stdout)
+    assert found, result.stdout[-2000:]
+    assert int(found[1].replace(",", "")) >= CASES
+    assert "Traceback" not in service.log
+
+
+def examples() -> list[tuple[str, str]]:
+    """Return the commands of docs/serving.md, each with the answer that stands below it."""
+    found = re.findall(r"^    \$ (.*)\n    (.*)$", (ROOT / "docs" / "serving.md").read_text(), re.M)
+    assert len(found) > 6
+    return found
+
+
+@pytest.mark.parametrize(("command", "expected"), examples())
+def test_the_examples_of_the_documentation_give_what_stands_below_them(service, command, expected):
+    command = command.replace("http://localhost:1235", service.url).replace("curl ", "curl --silent ")
+    answer = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30).stdout.strip()
+    # An ellipsis stands for whatever there is.
+    assert re.fullmatch(".*".join(map(re.escape, expected.split("…"))), answer), answer
+
+
+def test_the_log_has_a_line_per_request_up_to_the_rate(place):
+    with place.inference(INFERENCE_WORKERS="1", INFERENCE_LOG_RATE="1") as service:
+        service.answers("/ready")
+        for _ in range(30):
+            service.post("/invocations", {"instances": SAMPLES})
+        lines = [line for line in service.lines if line["message"] == "request"]
+        assert 1 <= len(lines) < 20
+        assert set(lines[0]) >= {"time", "level", "request_id", "method", "path", "status", "milliseconds", "version"}
+    with place.inference(INFERENCE_WORKERS="1", INFERENCE_LOG_RATE="1000") as service:
+        service.answers("/ready")
+        answer = requests.post(f"{service.url}/invocations", json={"instances": [[1]]}, timeout=30)
+        (line,) = [line for line in service.lines if line.get("request_id") == answer.headers["X-Request-ID"]]
+        assert (line["status"], line["error_code"], line["path"]) == (400, "INVALID_PARAMETER_VALUE", "/invocations")
+        json.dumps(line)
