@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
+from inference import scoring
 from inference.columns import LARGEST, TYPES, Column, Kind
 from inference.contract import Description
 from inference.errors import InvalidInput, UnsupportedMedia
@@ -518,3 +519,15 @@ def test_any_text_is_read_as_csv_or_refused(text):
     for model in (NUMBERS, MIXED, GAPS):
         with suppress(InvalidInput):
             assert len(rows_of(text.encode(errors="replace"), CSV, model)) >= 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["a,b\n1,2\n3,4\n", "b,a\r\n1,2\r\n\r\n3,4", '"a",b\n"1", 2\n', "a,b\r1,2\r3,4", "\ufeffa,b\n-1e-3,+.5\n"],
+)
+def test_csv_of_numbers_alone_is_read_as_any_other_is(body, monkeypatch):
+    model = Description((Column("a"), Column("b")), True, "", None, [], {})
+    quick = scoring.rows_of(body.encode(), "text/csv", model)
+    monkeypatch.setattr(scoring, "_csv_matrix", lambda *_: None)
+    slow = scoring.rows_of(body.encode(), "text/csv", model)
+    assert quick.matrix.tolist() == slow.matrix.tolist()

@@ -1,0 +1,152 @@
+"""A shortcut through an estimator's own parts gives, bit for bit, what the estimator gives, or there is none."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from inference import shortcut
+from inference.columns import Column, Kind
+from inference.contract import Description
+from inference.errors import InvalidInput
+from inference.pipeline import Pipeline
+from inference.rows import Rows, from_cells
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+NUMBERS = tuple(Column(name) for name in "abc")
+MIXED = (Column("a", missing=True), Column("b"), Column("c", Kind.TEXT, missing=True), Column("d", Kind.TEXT))
+
+
+def described(columns: tuple[Column, ...]) -> Description:
+    return Description(columns, True, "", None, [], {})
+
+
+def matrix(rows: int = 60) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(rows, 3))
+
+
+def mixed(rows: int = 60) -> pd.DataFrame:
+    draws = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "a": draws.normal(size=rows),
+            "b": draws.normal(size=rows),
+            "c": pd.Series(draws.choice(["x", "y", "z"], rows), dtype="str"),
+            "d": pd.Series(draws.choice(["u", "v"], rows), dtype="str"),
+        }
+    )
+    frame.loc[::7, "a"] = np.nan
+    frame.loc[::9, "c"] = np.nan
+    return frame
+
+
+def rows_of(frame: pd.DataFrame) -> Rows:
+    cells = [[None if value != value else value for value in row] for row in frame.astype(object).values.tolist()]
+    return from_cells(cells, MIXED, lambda i, j: f"{i}, {j}")
+
+
+def prepared(handle_unknown: str = "ignore"):
+    return make_column_transformer(
+        (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), ["a", "b"]),
+        (
+            make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown=handle_unknown)),
+            ["c", "d"],
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        RandomForestClassifier(20, random_state=0),
+        ExtraTreesClassifier(20, random_state=0),
+        RandomForestRegressor(20, random_state=0),
+        ExtraTreesRegressor(20, random_state=0),
+        make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+    ],
+    ids=lambda estimator: str(estimator)[:60],
+)
+def test_a_shortcut_on_numbers_gives_what_the_estimator_gives(estimator):
+    numbers = matrix()
+    target = np.where(numbers[:, 0] > 0, "yes", "no")
+    if "Regressor" in str(estimator):
+        target = numbers @ [1.0, 2.0, 3.0]
+    pipeline = Pipeline(estimator.fit(numbers, target), described(NUMBERS), takes_arrays=True)
+    found = pipeline.with_shortcut(Rows(numbers, None))
+    assert found.shortcut is not None
+    other = np.random.default_rng(1).normal(size=(500, 3)) * 3
+    for piece in (other, other[:1]):
+        assert np.array_equal(found.labels(Rows(piece, None)), estimator.predict(piece))
+        if hasattr(estimator, "predict_proba"):
+            assert np.array_equal(found.probabilities(Rows(piece, None)), estimator.predict_proba(piece))
+
+
+@pytest.mark.parametrize("last", [LogisticRegression(), RandomForestClassifier(10, random_state=0)])
+def test_a_shortcut_through_text_and_gaps_gives_what_the_estimator_gives(last):
+    frame = mixed()
+    estimator = make_pipeline(prepared(), last).fit(frame, frame["b"] > 0)
+    found = Pipeline(estimator, described(MIXED), takes_arrays=False).with_shortcut(rows_of(frame))
+    assert found.shortcut is not None
+    other = mixed(200).iloc[60:]
+    assert np.array_equal(found.labels(rows_of(other)), estimator.predict(other))
+    assert np.array_equal(found.probabilities(rows_of(other)), estimator.predict_proba(other))
+
+
+def test_what_the_estimator_refuses_is_refused_with_its_words_all_the_same():
+    frame = mixed()
+    estimator = make_pipeline(prepared("error"), LogisticRegression()).fit(frame, frame["b"] > 0)
+    found = Pipeline(estimator, described(MIXED), takes_arrays=False).with_shortcut(rows_of(frame))
+    assert found.shortcut is not None
+    strange = frame.head(1).assign(d=pd.Series(["never seen"], dtype="str"))
+    with pytest.raises(InvalidInput, match="unknown categories"):
+        found.labels(rows_of(strange))
+
+
+def test_a_forest_looks_at_missing_numbers_itself():
+    numbers = matrix()
+    estimator = RandomForestClassifier(5, random_state=0).fit(numbers, numbers[:, 0] > 0)
+    found = Pipeline(estimator, described(NUMBERS), takes_arrays=True).with_shortcut(Rows(numbers, None))
+    gap = Rows(np.array([[np.nan, 0.0, 0.0]]), None)
+    assert np.array_equal(found.labels(gap), estimator.predict(gap.matrix))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LogisticRegression(),
+        GradientBoostingClassifier(n_estimators=3),
+        make_pipeline("passthrough", LogisticRegression()),
+        make_pipeline(make_column_transformer(("passthrough", ["a", "b", "c"])), LogisticRegression()),
+    ],
+    ids=["alone", "another ensemble", "a step that is none", "columns that pass through"],
+)
+def test_an_estimator_of_other_parts_answers_for_itself(estimator):
+    frame = pd.DataFrame(matrix(), columns=list("abc"))
+    estimator.fit(frame, frame["a"] > 0)
+    pipeline = Pipeline(estimator, described(NUMBERS), takes_arrays=False)
+    found = pipeline.with_shortcut(Rows(frame.to_numpy(), None))
+    assert np.array_equal(found.labels(Rows(frame.to_numpy(), None)), estimator.predict(frame))
+
+
+def test_a_shortcut_that_answers_otherwise_is_not_taken():
+    """A step that looks at the names of columns, which a shortcut does not give it."""
+
+    def by_name(table):
+        return table.to_numpy() * (2 if isinstance(table, pd.DataFrame) else 1)
+
+    frame = pd.DataFrame(matrix(), columns=list("abc"))
+    estimator = make_pipeline(FunctionTransformer(by_name), LogisticRegression()).fit(frame, frame["a"] > 0)
+    rows = Rows(frame.to_numpy(), None)
+    possible = shortcut.of(estimator, described(NUMBERS))
+    assert possible is not None
+    assert shortcut.proven(possible, estimator, rows, frame) is None
