@@ -13,7 +13,7 @@ import orjson
 from flask import Flask, Response, render_template, request, send_from_directory
 from werkzeug.exceptions import HTTPException
 
-from inference import open_inference, openapi
+from inference import VERSION, open_inference, openapi
 from inference.errors import NotHere, NotReady, RequestError
 from inference.keeper import ModelKeeper, Served
 from inference.metrics import CONTENT_TYPE, exposition
@@ -149,7 +149,7 @@ def _add_descriptions(app: Flask, settings: Settings) -> None:
 def _add_open_inference(app: Flask) -> None:
     @app.get("/v2")
     def v2_server() -> dict:
-        return open_inference.server_metadata(installed_version("mlflow-skinny"))
+        return open_inference.server_metadata(VERSION)
 
     @app.get("/v2/health/live")
     def v2_live() -> dict:
@@ -184,10 +184,10 @@ def _add_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        known = {404: f"there is no {request.path}; GET / lists what there is"}
-        found = RequestError(known.get(error.code or 500) or error.description or error.name)
-        found.status = error.code or 500
-        found.error_code = {404: NotHere.error_code}.get(found.status) or error.name.upper().replace(" ", "_")
+        if error.code == 404:
+            return request_error(NotHere(f"there is no {request.path}; GET / lists what there is"))
+        found = RequestError(error.description or error.name)
+        found.status, found.error_code = error.code or 500, error.name.upper().replace(" ", "_")
         answer = request_error(found)
         if "Allow" in (headers := dict(error.get_headers())):
             answer.headers["Allow"] = headers["Allow"]

@@ -100,6 +100,8 @@ def breaking_change(served: Description, candidate: Description) -> str | None:
             return f"its column {after.name!r} takes whole numbers up to {after.limit}, and not up to {before.limit}"
         if before.missing and not after.missing:
             return f"its column {after.name!r} takes no missing values any more"
+    if served.class_names is not None and candidate.class_names != served.class_names:
+        return f"its classes are {', '.join(candidate.class_names or ['without names'])}, and not {', '.join(served.class_names)}"
     if served.output and candidate.output and served.output != candidate.output:
         return f"its predictions are of the type {candidate.output}, and not {served.output}"
     return None

@@ -38,7 +38,7 @@ def fetch(version: ModelVersion, location: str, tracking_uri: str, folder: Path)
             shutil.copytree(url2pathname(urlparse(location).path), folder, dirs_exist_ok=True)
         else:
             _through_mlflow(version, tracking_uri, folder)
-    except (OSError, HTTPException, ValueError, KeyError) as error:
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
         if getattr(error, "errno", None) in NO_ROOM or os.strerror(errno.ENOSPC) in str(error):
             raise  # it is the folder that fails, and not the way here
         raise FetchFailed(f"{version.uri} could not be fetched: {getattr(error, 'reason', error)}") from error

@@ -197,6 +197,9 @@ class RegistryFollower:
                 self._cache.forget(version)
             self._metrics.refused(version)
             self._fail(version, f"version {version.version} of {version.name} is refused: {error}")
+        except Exception as error:  # whatever it is, it must not be met again at each look
+            log.exception("taking up version %s failed", version.version)
+            self._fail(version, f"version {version.version} cannot be taken up: {type(error).__name__}: {error}")
         else:
             self._failure = None
             self._report(None)

@@ -4,8 +4,10 @@ A worker answers small requests one after the other, as they come. A large one w
 thread, one at a time: what a worker needs in memory is then bounded, however many of them come.
 """
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from inference.errors import Overloaded
@@ -17,6 +19,8 @@ T = TypeVar("T")
 LARGE_BYTES = 256 * 1024
 # Large requests that wait for their turn, in one worker.
 MOST_WAITING = 4
+# How much longer than a small request a large one may wait: those before it take longer, too.
+LARGE_PATIENCE = 10
 # Bytes of bodies that one worker holds, in units of the largest body, before another large one is turned away.
 MOST_BODIES = 4
 
@@ -44,11 +48,22 @@ class Turn:
         return self._now() - self._began
 
 
+class Lane(Protocol):
+    """Lets one in at a time."""
+
+    def acquire(self, *, timeout: float) -> bool: ...
+
+    def release(self) -> None: ...
+
+
 class Gate:
     """Lets requests in, or raises Overloaded."""
 
-    def __init__(self, turn: Turn | None, queue_seconds: float, max_body_bytes: int, aside: Aside) -> None:
+    def __init__(
+        self, turn: Turn | None, queue_seconds: float, max_body_bytes: int, aside: Aside, lane: Lane | None = None
+    ) -> None:
         self._turn, self._queue_seconds, self._aside = turn, queue_seconds, aside
+        self._lane = lane or threading.Semaphore()
         self._most_bytes = MOST_BODIES * max_body_bytes
         self._bytes = 0
         self._waiting = 0
@@ -68,19 +83,36 @@ class Gate:
         self._bytes += size
 
     def release(self, size: int) -> None:
-        """Count bytes no more: their request is answered."""
+        """Count bytes no more."""
         self._bytes -= size
 
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Count the bytes of an answer while it is sent: there it is, whatever else there is."""
+        self._bytes += size
+        try:
+            yield
+        finally:
+            self._bytes -= size
+
     def run(self, size: int, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a function on a body of that size: here and now, or aside where it is large."""
+        """Run a function on a body of that size: here and now, or aside, and after others, where it is large."""
         if size <= LARGE_BYTES:
             return function(*arguments)
+        self._wait_for_lane()
+        try:
+            return self._aside(function, *arguments)
+        finally:
+            self._lane.release()
+
+    def _wait_for_lane(self) -> None:
         if self._waiting >= MOST_WAITING:
             raise Overloaded("too many large requests are waiting; try again")
         self._waiting += 1
         QUEUE.inc()
         try:
-            return self._aside(function, *arguments)
+            if not self._lane.acquire(timeout=LARGE_PATIENCE * self._queue_seconds):
+                raise Overloaded("large requests take too long; try again, or send fewer rows at a time")
         finally:
             self._waiting -= 1
             QUEUE.dec()

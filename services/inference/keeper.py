@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -26,7 +27,7 @@ class Served:
     metrics: dict[str, float]
     since: str
 
-    @property
+    @cached_property
     def headers(self) -> list[tuple[str, str]]:
         """What every answer says about who gave it; names outside of ASCII are percent-encoded."""
         return [("X-Model-Name", quote(self.version.name, safe=" ()[]")), ("X-Model-Version", self.version.version)]

@@ -1,8 +1,8 @@
 """The Open Inference Protocol, version 2, over REST: tensors in, tensors out.
 
 https://github.com/kserve/open-inference-protocol. A model of columns takes one tensor per column, of the shape (rows,) or
-(rows, 1); where all are of one numeric type, one tensor of the shape (rows, columns) under any name does as well. Both JSON
-and the extension for binary data are taken.
+(rows, 1); where all are of one numeric type, one tensor of the shape (rows, columns) under any name does as well. Both ways,
+JSON and the extension for binary data are spoken.
 """
 
 import struct
@@ -33,6 +33,7 @@ DTYPES = {
     "FP32": "<f4",
     "FP64": "<f8",
 }
+HEAD_LENGTH = "Inference-Header-Content-Length"
 OUTPUT_DATATYPES = {"b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64"}
 BINARY_SIZE = "binary_data_size"
 
@@ -66,8 +67,8 @@ def _output_datatype(model: Model) -> str:
     return known.get(model.description.output, "BYTES")
 
 
-def infer(served: Served, body: bytes, environ: dict[str, Any]) -> tuple[bytes, int]:
-    """Return the answer's JSON and the number of rows; raise InvalidInput that points at what is wrong."""
+def infer(served: Served, body: bytes, environ: dict[str, Any]) -> tuple[bytes, bytes, int]:
+    """Return the answer's JSON, its binary data, and the number of rows; raise InvalidInput that points at what is wrong."""
     head, tail = _split(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
     request = parsed(head)
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), list) or not request["inputs"]:
@@ -75,11 +76,15 @@ def infer(served: Served, body: bytes, environ: dict[str, Any]) -> tuple[bytes, 
     model = served.model
     wanted = _wanted(request, model)
     rows = _rows(_tensors(request["inputs"], tail), model)
-    outputs = [_output(name, model, rows) for name in wanted]
-    answer = {"model_name": served.version.name, "model_version": served.version.version, "outputs": outputs}
+    outputs = [_output(name, model, rows, is_binary) for name, is_binary in wanted]
+    answer = {
+        "model_name": served.version.name,
+        "model_version": served.version.version,
+        "outputs": [output for output, _ in outputs],
+    }
     if isinstance(request.get("id"), str):
         answer["id"] = request["id"].encode("utf-8", "backslashreplace").decode()  # JSON can write what is no text
-    return orjson.dumps(answer), len(rows)
+    return orjson.dumps(answer), b"".join(content for _, content in outputs), len(rows)
 
 
 def _split(body: bytes, length: str | None) -> tuple[bytes, bytes]:
@@ -87,21 +92,30 @@ def _split(body: bytes, length: str | None) -> tuple[bytes, bytes]:
     if length is None:
         return body, b""
     if not length.isdecimal() or len(length) > 18 or int(length) > len(body):
-        raise InvalidInput(f"Inference-Header-Content-Length is {length!r:.40}; the body has {len(body)} bytes")
+        raise InvalidInput(f"{HEAD_LENGTH} is {length!r:.40}; the body has {len(body)} bytes")
     return body[: int(length)], body[int(length) :]
 
 
-def _wanted(request: dict[str, Any], model: Model) -> list[str]:
-    outputs = request.get("outputs")
+def _wanted(request: dict[str, Any], model: Model) -> list[tuple[str, bool]]:
+    """Return the names of the outputs that are asked for, and whether each is to be binary."""
+    outputs, is_binary = request.get("outputs"), _parameter(request, "binary_data_output", False)
     if outputs is None or outputs == []:
-        return [PREDICT]
+        return [(PREDICT, is_binary)]
     known = [PREDICT] if model.class_names is None else [PREDICT, PROBABILITIES]
     if not isinstance(outputs, list):
         raise InvalidInput(f"'outputs' is {name_of(outputs)}; expected a list of records", "outputs")
     for i, output in enumerate(outputs):
         if not isinstance(output, dict) or output.get("name") not in known:
             raise InvalidInput(f"outputs[{i}] names none of {', '.join(known)}", f"outputs[{i}]")
-    return [output["name"] for output in outputs]
+    return [(output["name"], _parameter(output, "binary_data", is_binary)) for output in outputs]
+
+
+def _parameter(of: dict[str, Any], name: str, default: bool) -> bool:
+    parameters = of.get("parameters")
+    found = parameters.get(name, default) if isinstance(parameters, dict) else default
+    if not isinstance(found, bool):
+        raise InvalidInput(f"the parameter {name} is {name_of(found)}; expected true or false")
+    return found
 
 
 def _tensors(inputs: list[Any], tail: bytes) -> dict[str, tuple[str, list[int], list[Any] | np.ndarray]]:
@@ -213,11 +227,17 @@ def _plain(values: list[Any] | np.ndarray) -> list[Any]:
     return values.tolist() if isinstance(values, np.ndarray) else values
 
 
-def _output(name: str, model: Model, rows: Rows) -> dict[str, Any]:
-    if name == PROBABILITIES:
-        values = model.probabilities(rows)
-        return {"name": name, "shape": list(values.shape), "datatype": "FP64", "data": values.ravel().tolist()}
-    values = model.predict(rows)
+def _output(name: str, model: Model, rows: Rows, is_binary: bool) -> tuple[dict[str, Any], bytes]:
+    """Return an output tensor, and its values where they are to be binary."""
+    values = model.probabilities(rows) if name == PROBABILITIES else model.predict(rows)
     datatype = OUTPUT_DATATYPES.get(values.dtype.kind, "BYTES")
     shape = [len(rows), int(values.size // len(rows))]
-    return {"name": name, "shape": shape, "datatype": datatype, "data": values.ravel().tolist()}
+    tensor = {"name": name, "shape": shape, "datatype": datatype}
+    if not is_binary:
+        return {**tensor, "data": values.ravel().tolist()}, b""
+    if datatype == "BYTES":
+        texts = [str(value).encode() for value in values.ravel().tolist()]
+        content = b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    else:
+        content = values.astype(DTYPES[datatype]).tobytes()
+    return {**tensor, "parameters": {BINARY_SIZE: len(content)}}, content

@@ -292,6 +292,11 @@ def _open_inference(name: str, served: Served | None) -> dict[str, Any]:
     }
 
 
+def _with_binary(answer: dict[str, Any]) -> dict[str, Any]:
+    """Add that tensors which are asked for as binary data stand behind the JSON."""
+    return {**answer, "content": {**answer["content"], "application/octet-stream": {}}}
+
+
 def _infer(name: str, served: Served | None) -> dict[str, Any]:
     tensor = {
         "type": "object",
@@ -321,7 +326,7 @@ def _infer(name: str, served: Served | None) -> dict[str, Any]:
         "summary": "Predict, in the Open Inference Protocol",
         "requestBody": {"required": True, "content": {JSON: {"schema": request}}},
         "responses": {
-            "200": _answer("a tensor per output", answered),
+            "200": _with_binary(_answer("a tensor per output", answered)),
             **_errors("BadRequest", "NotFound", "TooLarge", "UnsupportedMedia", "Unavailable"),
         },
     }

@@ -77,11 +77,15 @@ class ServerRegistry:
 
     def current(self) -> ModelVersion:
         try:
-            found = self._get("registered-models/alias", name=self._name, alias=self._alias)["model_version"]
+            return self._version(
+                self._get("registered-models/alias", name=self._name, alias=self._alias)["model_version"]
+            )
         except HTTPError as error:
             raise self._refusal(error) from error
-        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+        except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._silence(error) from error
+
+    def _version(self, found: dict[str, Any]) -> ModelVersion:
         tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
         return ModelVersion(
             self._name,

@@ -16,7 +16,7 @@ import simdjson
 
 from inference.columns import LARGEST, Column, Kind, count_of
 from inference.contract import Description
-from inference.errors import InvalidInput, UnsupportedMedia
+from inference.errors import InvalidInput, TooLarge, UnsupportedMedia
 from inference.rows import Place, Rows, from_cells, name_of
 
 FORMATS = ("instances", "inputs", "dataframe_split", "dataframe_records")
@@ -46,6 +46,8 @@ MISSING_WORDS = frozenset(
 )
 # All that numbers between brackets are written with, so that what is left of a body is its skeleton.
 DIGITS = b"0123456789.eE+- \n\r\t"
+# Lists and records of JSON that become Python's, each of which takes up to 250 bytes; a body of numbers alone does not.
+MOST_PARTS = 1_000_000
 JSON, CSV = "application/json", "text/csv"
 
 
@@ -104,7 +106,9 @@ def _matrix(body: bytes, model: Description) -> Rows | None:
 
 
 def parsed(body: bytes) -> Any:
-    """Return the JSON value of a body; raise InvalidInput."""
+    """Return the JSON value of a body; raise InvalidInput, or TooLarge where it would take too much memory."""
+    if len(body) > MOST_PARTS and body.count(b"[") + body.count(b"{") > MOST_PARTS:
+        raise TooLarge(f"the body has more than {MOST_PARTS} lists and records; send fewer rows at a time")
     try:
         return json.loads(body)
     except RecursionError:
@@ -310,6 +314,8 @@ def _csv_records(body: bytes) -> tuple[list[str], Iterator[list[str]]]:
 def _csv_matrix(body: bytes, header: list[str], order: list[int | None], model: Description) -> Rows | None:
     """Return the rows where all fields are numbers of the model's columns, fifty times as fast; None where they are not."""
     if any(column.kind is not Kind.NUMBER for column in model.columns) or len(header) != len(order):
+        return None
+    if None in order:  # a column that is left out, beside one that is not the model's
         return None
     lines = _csv_lines(body)
     try:

@@ -5,9 +5,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from prometheus_client import multiprocess
 
 from inference.gate import Gate, Turn
@@ -63,7 +64,7 @@ def app() -> Any:
     turn.source.start(turn.begin)
     keeper = ModelKeeper(lambda folder: load(folder, _settings.trusted))
     keeper.follow(Follower(_settings.channel), _end, FIRST_LOOK_SECONDS)
-    gate = Gate(turn, _settings.queue_seconds, _settings.max_body_bytes, _aside)
+    gate = Gate(turn, _settings.queue_seconds, _settings.max_body_bytes, _aside, BoundedSemaphore(1))
     service = Service(_settings, keeper, gate, RequestLog(_settings.log_rate), create_app(_settings, keeper))
     # What is there now stays, so that no search for garbage, of up to 20 ms, goes through it while requests wait.
     gc.collect()
@@ -72,8 +73,18 @@ def app() -> Any:
 
 
 def _aside(function: Callable[..., T], *arguments: Any) -> T:
-    found: T = gevent.get_hub().threadpool.apply(function, arguments)
-    return found
+    """Run a function in a thread; what it raises is raised here alone, and not printed by the thread as well."""
+
+    def run() -> tuple[T | None, Exception | None]:
+        try:
+            return function(*arguments), None
+        except Exception as error:
+            return None, error
+
+    found, error = gevent.get_hub().threadpool.apply(run)
+    if error is not None:
+        raise error
+    return cast(T, found)
 
 
 def _end() -> None:

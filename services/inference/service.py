@@ -10,6 +10,8 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,25 +40,22 @@ Headers = list[tuple[str, str]]
 
 # How much of a body that is too large is read and thrown away before the answer.
 DISCARDED_BYTES = 256 * 1024 * 1024
-REASONS = {
-    200: "200 OK",
-    204: "204 No Content",
-    400: "400 Bad Request",
-    404: "404 Not Found",
-    405: "405 Method Not Allowed",
-    413: "413 Content Too Large",
-    415: "415 Unsupported Media Type",
-    500: "500 Internal Server Error",
-    503: "503 Service Unavailable",
-}
 # What is asked all the time by machines: it is logged where the answer is an error.
 PROBES = {"/health", "/ping", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
+# Rows that are written as JSON at a time, where each becomes a mapping.
+PIECE = 1000
 INFER = "/v2/models/{name}/infer"
 _INFER_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 
 log = logging.getLogger("inference")
+
+
+@cache
+def reason_of(status: int) -> str:
+    """Return a status with its words, as the first line of an answer has it."""
+    return f"{status} {HTTPStatus(status).phrase}"
 
 
 class Answer(NamedTuple):
@@ -79,19 +78,9 @@ def error_answer(error: RequestError) -> Answer:
         headers.append(("Retry-After", str(error.retry_after)))
     if isinstance(error, NotAllowed):
         headers.append(("Allow", error.allow))
-    body = orjson.dumps(content, default=str) if _is_utf8(content) else orjson.dumps(_readable(content))
-    return Answer(error.status, body + b"\n", headers, error_code=error.error_code)
-
-
-def _is_utf8(content: dict[str, str]) -> bool:
-    return all(
-        text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text) for text in content.values()
-    )
-
-
-def _readable(content: dict[str, str]) -> dict[str, str]:
-    """A message may quote what came in, half a surrogate pair too."""
-    return {name: text.encode("utf-8", "backslashreplace").decode() for name, text in content.items()}
+    # A message may quote what came in, half a surrogate pair too.
+    readable = {name: text.encode("utf-8", "backslashreplace").decode() for name, text in content.items()}
+    return Answer(error.status, orjson.dumps(readable) + b"\n", headers, error_code=error.error_code)
 
 
 class Service:
@@ -106,7 +95,8 @@ class Service:
         flask: Callable[[Environ, Any], Iterable[bytes]],
     ) -> None:
         self.settings = settings
-        self._keeper, self._gate, self._log, self._flask = keeper, gate, request_log, flask
+        self.gate = gate
+        self._keeper, self._log, self._flask = keeper, request_log, flask
         self._metrics = RequestMetrics()
         self._ids = (f"{os.urandom(8).hex()}-{number}" for number in itertools.count(1))
         self._endpoints: dict[str, Callable[[Served, bytes, Environ], Answer]] = {
@@ -116,7 +106,7 @@ class Service:
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         answer = self.answer(environ)
-        start_response(REASONS.get(answer.status) or f"{answer.status} Status", answer.headers)
+        start_response(reason_of(answer.status), answer.headers)
         return [answer.body]
 
     def answer(self, environ: Environ) -> Answer:
@@ -155,14 +145,14 @@ class Service:
                 if method == "OPTIONS":
                     return Answer(204, b"", [("Allow", "OPTIONS, POST")])
                 raise NotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", "OPTIONS, POST")
-            self._gate.enter()
+            self.gate.enter()
             if served is None:
                 raise NotReady(f"no model is served yet: {self._keeper.state.problem}")
             body = self._body(environ, self._declared_size(environ))
             try:
-                return self._gate.run(len(body), self._endpoints.get(endpoint, self._infer), served, body, environ)
+                return self.gate.run(len(body), self._endpoints.get(endpoint, self._infer), served, body, environ)
             finally:
-                self._gate.release(len(body))
+                self.gate.release(len(body))
         except RequestError as error:
             self._read_rest(environ, LARGE_BYTES if isinstance(error, Unavailable) else DISCARDED_BYTES)
             return error_answer(error)
@@ -173,12 +163,15 @@ class Service:
     def _infer(self, served: Served, body: bytes, environ: Environ) -> Answer:
         name, version = _INFER_PATH.fullmatch(environ["PATH_INFO"]).groups()  # type: ignore[union-attr]
         check_named(served, _decoded(name), version and _decoded(version))
-        content, rows = open_inference.infer(served, body, environ)
-        return Answer(200, content, [("Content-Type", "application/json")], rows)
+        head, tail, rows = open_inference.infer(served, body, environ)
+        headers: Headers = [("Content-Type", "application/octet-stream" if tail else "application/json")]
+        if tail:
+            headers.append((open_inference.HEAD_LENGTH, str(len(head))))
+        return Answer(200, head + tail, headers, rows)
 
     def _declared_size(self, environ: Environ) -> int:
         """Return how long the body is said to be, -1 where it comes in chunks; raise RequestError where it is not wanted."""
-        if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+        if environ.get("HTTP_CONTENT_ENCODING", "").lower() not in ("", "identity"):
             raise UnsupportedMedia(
                 f"the body is encoded as {environ['HTTP_CONTENT_ENCODING']}; send it as it is, without Content-Encoding"
             )
@@ -198,16 +191,16 @@ class Service:
         """Return the body of a request, which the gate holds; raise RequestError where it is cut off, or too large after all."""
         if size < 0:
             return self._chunks(environ)
-        self._gate.hold(size)
+        self.gate.hold(size)
         content: bytes = b""
         try:
             content = environ["wsgi.input"].read(size)
         except OSError as error:  # the client left
             raise InvalidInput(f"the body could not be read to its end: {error}") from error
         finally:
-            self._gate.release(size - len(content))
+            self.gate.release(size - len(content))
         if len(content) < size:  # what was cut off may by chance be JSON all the same
-            self._gate.release(len(content))
+            self.gate.release(len(content))
             raise InvalidInput(
                 f"the body ends after {len(content)} of the {size} bytes it is said to have, "
                 f"or took longer than {self.settings.body_seconds:g} s"
@@ -222,13 +215,13 @@ class Service:
                 content += chunk
                 if len(content) > self.settings.max_body_bytes:
                     raise self._too_large()
-                self._gate.hold(len(chunk), held)
+                self.gate.hold(len(chunk), held)
                 held = len(content)
         except RequestError:
-            self._gate.release(held)
+            self.gate.release(held)
             raise
         except Exception as error:  # gunicorn's, of several families, for chunks and trailers that are none
-            self._gate.release(held)
+            self.gate.release(held)
             raise InvalidInput(f"the body could not be read to its end: {error}") from error
         return bytes(content)
 
@@ -308,7 +301,11 @@ class Service:
         self._metrics.answered("other", str(answer.status), version, 0.0)
         self._metrics.failed("other", answer.error_code, version)
         about = self._about(served, next(self._ids), {})
-        return REASONS[answer.status], [*answer.headers, ("Content-Length", str(len(answer.body))), *about], answer.body
+        return (
+            reason_of(answer.status),
+            [*answer.headers, ("Content-Length", str(len(answer.body))), *about],
+            answer.body,
+        )
 
 
 def _decoded(part: str) -> str:
@@ -335,11 +332,16 @@ def _predict_names(served: Served, body: bytes, environ: Environ) -> Answer:
     rows = scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
     probabilities = model.probabilities(rows)
     names = model.class_names or []  # there are, where there are probabilities
-    content = {
-        "predictions": [names[best] for best in probabilities.argmax(axis=1)],
-        "probabilities": [dict(zip(names, row, strict=True)) for row in probabilities.tolist()],
-    }
-    return Answer(200, orjson.dumps(content), [("Content-Type", "application/json")], len(rows))
+    best = orjson.dumps([names[position] for position in probabilities.argmax(axis=1)])
+    # Row by row as mappings it would take fifty times its size in memory, so a piece at a time.
+    pieces = (
+        orjson.dumps([dict(zip(names, row, strict=True)) for row in probabilities[start : start + PIECE].tolist()])[
+            1:-1
+        ]
+        for start in range(0, len(probabilities), PIECE)
+    )
+    content = b'{"predictions":' + best + b',"probabilities":[' + b",".join(pieces) + b"]}"
+    return Answer(200, content, [("Content-Type", "application/json")], len(rows))
 
 
 def plain(values: np.ndarray) -> np.ndarray | list[Any]:

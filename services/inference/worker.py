@@ -5,7 +5,7 @@ The choice and its figures: docs/serving.md. What is added to gunicorn's own:
 - After each answer the other connections get their turn. A client that sends its next request at once would otherwise be
   answered again and again while the others wait for a tenth of a second.
 - A connection beyond the limit is answered 503 at once, instead of waiting unseen.
-- A request has a limited time to arrive, and a connection to be idle.
+- A request has a limited time to arrive, an answer to be read, and a connection to be idle.
 - Where the service ends, what has begun is answered, idle connections are closed, and nothing waits for the clock.
 - What is no HTTP is answered in the service's own error shape, and with 400: gunicorn writes HTML, and 501 for a transfer
   coding that it does not know; the mistake is the client's all the same.
@@ -27,13 +27,16 @@ from gunicorn.http import get_parser, wsgi
 from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
-from inference.service import REASONS
+from inference.gate import LARGE_BYTES
+from inference.service import reason_of
 
 # How long a connection may be idle: longer than proxies keep theirs, so that it is they who close first.
 IDLE_SECONDS = 75
 # How long an idle connection is left open for a request that is on its way when the service ends.
 LAST_CALL_SECONDS = 0.3
 HEARTBEAT_SECONDS = 1.0
+# How long a client that was given up has to read what there is to say about it.
+LAST_WORDS_SECONDS = 5.0
 # How long what a client that was turned away is still sending is read.
 LINGER_SECONDS = 5.0
 # What is asked of a client's socket at a time: gunicorn's own 8 KB take a thousand rows in three pieces.
@@ -43,10 +46,10 @@ CHUNK_BYTES = 64 * 1024
 class Connection:
     """A client, and until when it has to send something."""
 
-    __slots__ = ("deadline", "is_idle", "socket")
+    __slots__ = ("deadline", "is_cut", "is_idle", "socket")
 
     def __init__(self, client: socket.socket) -> None:
-        self.socket = client
+        self.socket, self.is_cut = client, False
         self.wait()
 
     def wait(self) -> None:
@@ -56,11 +59,12 @@ class Connection:
         self.is_idle, self.deadline = False, time.monotonic() + seconds
 
     def cut(self) -> None:
-        """Let whoever reads from the client find that it is at its end."""
-        # On a socket of its own: gevent's would wake whoever reads from it with an error.
+        """Let whoever reads from the client find that it is at its end; where that was done before, whoever writes, too."""
+        # On a socket of its own: gevent's would wake whoever waits with an error of its own.
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.socket.fileno())) as same:
-            same.shutdown(socket.SHUT_RD)
-        self.deadline = float("inf")
+            same.shutdown(socket.SHUT_RDWR if self.is_cut else socket.SHUT_RD)
+        self.deadline = float("inf") if self.is_cut else time.monotonic() + LAST_WORDS_SECONDS
+        self.is_cut = True
 
 
 def _keep_values(settings: Any) -> None:
@@ -153,7 +157,7 @@ class ServingWorker(GeventWorker):
                 if (request := next(parser)) is None:
                     return
                 connection.begin(body_seconds)
-                self.handle_request(listener_name, request, client, addr)
+                self._answer(connection, request, listener_name, addr)
                 gevent.sleep(0)
         except (StopIteration, NoMoreData):  # the client has no more, or was told to close
             return
@@ -164,8 +168,9 @@ class ServingWorker(GeventWorker):
         except Exception as error:
             self.handle_error(request, client, addr, error)
 
-    def handle_request(self, listener_name: Any, request: Any, client: Any, addr: Any) -> None:
+    def _answer(self, connection: Connection, request: Any, listener_name: Any, addr: Any) -> None:
         """Answer one request; raise StopIteration where the connection is to be closed after it."""
+        client = connection.socket
         _, environ = wsgi.create(request, client, addr, listener_name, self.cfg)
         # gunicorn's own reads a kilobyte at a time, and copies what is left each time.
         environ["wsgi.input"] = request.body.reader
@@ -173,12 +178,23 @@ class ServingWorker(GeventWorker):
         if request.method == "HEAD":
             body = b""  # a client would take it for the beginning of the next answer
         closes = not self.alive or request.should_close()
-        lines = [f"HTTP/1.1 {REASONS.get(status) or status}", f"Date: {self._http_date()}"]
+        lines = [f"HTTP/1.1 {reason_of(status)}", f"Date: {self._http_date()}"]
         lines += [f"{name}: {value}" for name, value in headers]
         lines.append("Connection: close\r\n\r\n" if closes else "Connection: keep-alive\r\n\r\n")
-        client.sendall("\r\n".join(lines).encode("latin-1") + body)
+        head = "\r\n".join(lines).encode("latin-1")
+        if len(body) <= LARGE_BYTES:
+            client.sendall(head + body)
+        else:
+            self._send_large(connection, head, body)
         if closes:
             raise StopIteration
+
+    def _send_large(self, connection: Connection, head: bytes, body: bytes) -> None:
+        """Send an answer that a client may leave unread: it counts among what is held, and has its time."""
+        connection.begin(self.wsgi.settings.body_seconds)
+        with self.wsgi.gate.holding(len(body)):
+            connection.socket.sendall(head)
+            connection.socket.sendall(body)
 
     def _http_date(self) -> str:
         second = int(time.time())

@@ -20,6 +20,10 @@ JSON = {"Content-Type": "application/json"}
 BODY = json.dumps({"instances": SAMPLES}).encode()
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 MB = 1024 * 1024
+# What a worker may take at its worst, with bodies of up to 16 MB: docs/serving.md, "How much it can do".
+MOST_MB = 600
+# Sockets of a worker that are no client's: where it listens, the follower.
+OWN_SOCKETS = 2
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +144,7 @@ def test_a_gzip_bomb_is_refused_unopened(service):
 )
 def test_json_that_is_made_to_hurt_is_refused(service, body):
     answer = requests.post(f"{service.url}/invocations", body, headers=JSON, timeout=120)
-    assert answer.status_code == 400, answer.text[:200]
+    assert answer.status_code in (400, 413), answer.text[:200]
     assert len(answer.text) < 2000
     assert is_content(service)
 
@@ -164,11 +168,40 @@ def test_many_large_requests_at_once_are_answered_or_told_to_come_again_and_othe
     assert {status for status, _ in answers} == {200, 503}
     assert {retry for status, retry in answers if status == 503} == {"1"}
     # One at a time: the memory of one of them, and the bodies that wait.
-    assert peak_mb(service) < 900
+    assert peak_mb(service) < MOST_MB
     assert is_content(service)
 
 
 COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
+
+
+def test_a_client_that_does_not_read_its_answer_is_given_up_and_the_memory_with_it(service):
+    body = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": SAMPLES * 30_000}}).encode()
+    head = HEAD.replace(b"/invocations", b"/predict_names") + b"Content-Length: %d\r\n\r\n" % len(body)
+    with ExitStack() as stack:
+        for _ in range(6):
+            client = stack.enter_context(connect(service))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sendall(head + body)
+        eventually("all are given up", lambda: "requests_in_flight 1.0" in service.get("/metrics").text)
+        eventually("their connections are closed", lambda: open_connections(service) < 6)
+        assert is_content(service)
+    assert peak_mb(service) < MOST_MB
+
+
+def open_connections(service: Service) -> int:
+    """Return how many clients the worker holds."""
+    (worker,) = service.workers()
+    links = [os.readlink(link) for link in Path(f"/proc/{worker}/fd").iterdir() if link.is_symlink()]
+    return sum(link.startswith("socket:") for link in links) - OWN_SOCKETS
+
+
+def test_a_large_body_that_is_refused_leaves_one_line_in_the_log_and_no_traceback(service):
+    body = json.dumps({"instances": [*SAMPLES * 20_000, [1]]}).encode()
+    assert len(body) > 256 * 1024
+    answer = requests.post(f"{service.url}/invocations", body, headers=JSON, timeout=60)
+    assert (answer.status_code, answer.json()["where"]) == (400, "instances[60000]")
+    assert "Traceback" not in service.log
 
 
 def test_a_million_rows_are_answered(place):

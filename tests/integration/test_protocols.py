@@ -87,6 +87,15 @@ def test_one_tensor_of_all_columns_is_predicted_with_its_probabilities(client, s
     assert answer.as_numpy("predict_proba").tolist() == [[row[name] for name in NAMES] for row in named]
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_outputs_come_in_the_form_that_is_asked_for(client, binary):
+    outputs = [InferRequestedOutput(name, binary_data=binary) for name in ("predict", "predict_proba")]
+    answer = client.infer(MODEL, [tensor("rows", np.array(SAMPLES))], outputs=outputs)
+    assert answer.as_numpy("predict").ravel().tolist() == CLASSES
+    assert answer.as_numpy("predict_proba").shape == (3, 3)
+    assert ("data" in answer.get_output("predict")) is not binary
+
+
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [

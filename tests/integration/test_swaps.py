@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.places import CLASSES, MODEL, SAMPLES, Place, eventually, running_server
+from tests.integration.places import (
+    CLASSES,
+    MODEL,
+    SAMPLES,
+    Place,
+    eventually,
+    running_server,
+    write_permuted_iris,
+)
 
 SWAPS = 20
 CLIENTS = 4
@@ -21,10 +29,12 @@ BOUND = 2.0
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, train):
-    """A place on a real tracking server, with two versions of a model, the first one in Production."""
+    """A place on a real tracking server, with two versions that answer differently, the first one in Production."""
     with running_server(tmp_path_factory.mktemp("swaps")) as (place, _):
-        for _ in range(2):
-            train(place)
+        train(place)
+        # Flowers under labels that say nothing: a version that answers otherwise, so that no answer can be taken for another's.
+        write_permuted_iris(place.folder / "permuted")
+        train(place, DATA_DIR=str(place.folder / "permuted"))
         yield place
 
 
@@ -71,7 +81,10 @@ def test_twenty_swaps_under_load_fail_no_request_and_have_one_clean_edge_on_each
     assert [client.fault for client in clients] == [None] * CLIENTS
     for client in clients:
         assert {status for _, status, _, _ in client.answers} == {200}
-        assert all(predictions == CLASSES for _, _, _, predictions in client.answers)
+        said = {(version, tuple(predictions)) for _, _, version, predictions in client.answers}
+        assert {version for version, _ in said} == {"1", "2"}
+        assert len(said) == 2, "each version answers in its own way, and never under the other's name"
+        assert ("1", tuple(CLASSES)) in said
         edges = [(next(group)[0], version) for version, group in groupby(client.answers, key=lambda answer: answer[2])]
         assert [version for _, version in edges] == ["1", *(version for _, version in moves)]
         late = [seen - moved for (seen, _), (moved, _) in zip(edges[1:], moves, strict=True)]

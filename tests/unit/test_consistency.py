@@ -321,3 +321,7 @@ def test_the_table_of_secrets_in_the_architecture_is_what_the_job_writes():
     for volume, _, owner, mode in table:
         assert owner == f"{OWNERS[volume].uid}:{OWNERS[volume].gid}", volume
         assert int(mode, 8) == OWNERS[volume].mode, volume
+
+
+def test_the_service_says_the_version_of_the_project():
+    assert f'version = "{inference.VERSION}"' in (ROOT / "pyproject.toml").read_text()

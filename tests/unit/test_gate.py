@@ -94,19 +94,50 @@ def test_a_small_body_is_answered_here_and_a_large_one_aside():
     assert asides == [(3, 4)]
 
 
+class FakeLane:
+    """Lets everybody in, or nobody; `meanwhile` is done by each that waits."""
+
+    def __init__(self, is_free: bool = True, meanwhile=lambda: None) -> None:
+        self.is_free, self.meanwhile, self.inside = is_free, meanwhile, 0
+
+    def acquire(self, *, timeout: float) -> bool:
+        self.meanwhile()
+        self.inside += self.is_free
+        return self.is_free
+
+    def release(self) -> None:
+        self.inside -= 1
+
+
 def test_so_many_large_bodies_wait_and_the_next_one_is_turned_away():
-    waiting = []
-
-    def aside(function, *arguments):
-        """Let another one come while this one waits."""
-        waiting.append(function)
-        gate.run(LARGE_BYTES + 1, function, *arguments)
-
-    gate = gate_of(aside=aside)
+    lane = FakeLane(meanwhile=lambda: gate.run(LARGE_BYTES + 1, waiting.append, 1))
+    gate, waiting = Gate(None, 1.0, LARGEST, at_once, lane), []
     with pytest.raises(Overloaded, match="too many large requests are waiting; try again"):
         gate.run(LARGE_BYTES + 1, int)
-    assert len(waiting) == MOST_WAITING
     assert gate.run(LARGE_BYTES, int) == 0
+    lane.meanwhile = lambda: None
+    assert gate.run(LARGE_BYTES + 1, int) == 0, "nobody waits any more"
+
+
+def test_a_large_body_whose_turn_does_not_come_in_time_is_turned_away():
+    gate = Gate(None, 1.0, LARGEST, at_once, FakeLane(is_free=False))
+    with pytest.raises(Overloaded, match="send fewer rows at a time"):
+        gate.run(LARGE_BYTES + 1, int)
+
+
+def test_one_large_body_is_answered_at_a_time():
+    seen = []
+    lane = FakeLane()
+    gate = Gate(None, 1.0, LARGEST, at_once, lane)
+    gate.run(LARGE_BYTES + 1, lambda: seen.append(lane.inside))
+    assert (seen, lane.inside) == ([1], 0)
+
+
+def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
+    gate = gate_of()
+    with gate.holding(MOST_BODIES * LARGEST), pytest.raises(Overloaded):
+        gate.hold(LARGE_BYTES + 1)
+    gate.hold(LARGE_BYTES + 1)
 
 
 def test_a_large_body_that_fails_gives_its_place_back():

@@ -65,7 +65,7 @@ def binary(name: str, shape, datatype: str, content: bytes) -> dict:
 def infer(served, *tensors: dict, tail: bytes | None = None, **more) -> dict:
     head = json.dumps({"inputs": list(tensors), **more}).encode()
     environ = {} if tail is None else {"HTTP_INFERENCE_HEADER_CONTENT_LENGTH": str(len(head))}
-    body, rows = open_inference.infer(served, head + (tail or b""), environ)
+    body, _, rows = open_inference.infer(served, head + (tail or b""), environ)
     answer = json.loads(body)
     assert rows == answer["outputs"][0]["shape"][0]
     return answer
