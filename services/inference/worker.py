@@ -35,8 +35,6 @@ IDLE_SECONDS = 75
 # How long an idle connection is left open for a request that is on its way when the service ends.
 LAST_CALL_SECONDS = 0.3
 HEARTBEAT_SECONDS = 1.0
-# How long a client that was given up has to read what there is to say about it.
-LAST_WORDS_SECONDS = 5.0
 # How long what a client that was turned away is still sending is read.
 LINGER_SECONDS = 5.0
 # What is asked of a client's socket at a time: gunicorn's own 8 KB take a thousand rows in three pieces.
@@ -44,27 +42,31 @@ CHUNK_BYTES = 64 * 1024
 
 
 class Connection:
-    """A client, and until when it has to send something."""
+    """A client, and until when it has to send something, or to read something."""
 
-    __slots__ = ("deadline", "is_cut", "is_idle", "socket")
+    __slots__ = ("deadline", "is_idle", "is_writing", "socket")
 
     def __init__(self, client: socket.socket) -> None:
-        self.socket, self.is_cut = client, False
+        self.socket = client
         self.wait()
 
     def wait(self) -> None:
-        self.is_idle, self.deadline = True, time.monotonic() + IDLE_SECONDS
+        self.is_idle, self.is_writing, self.deadline = True, False, time.monotonic() + IDLE_SECONDS
 
     def begin(self, seconds: float) -> None:
+        """Give the client so long to send the rest of its request."""
         self.is_idle, self.deadline = False, time.monotonic() + seconds
 
+    def write(self, seconds: float) -> None:
+        """Give the client so long to read its answer."""
+        self.is_writing, self.deadline = True, time.monotonic() + seconds
+
     def cut(self) -> None:
-        """Let whoever reads from the client find that it is at its end; where that was done before, whoever writes, too."""
+        """Let whoever reads from the client find that it is at its end; or whoever writes, that it is gone."""
         # On a socket of its own: gevent's would wake whoever waits with an error of its own.
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.socket.fileno())) as same:
-            same.shutdown(socket.SHUT_RDWR if self.is_cut else socket.SHUT_RD)
-        self.deadline = float("inf") if self.is_cut else time.monotonic() + LAST_WORDS_SECONDS
-        self.is_cut = True
+            same.shutdown(socket.SHUT_RDWR if self.is_writing else socket.SHUT_RD)
+        self.deadline = float("inf")
 
 
 def _keep_values(settings: Any) -> None:
@@ -182,6 +184,7 @@ class ServingWorker(GeventWorker):
         lines += [f"{name}: {value}" for name, value in headers]
         lines.append("Connection: close\r\n\r\n" if closes else "Connection: keep-alive\r\n\r\n")
         head = "\r\n".join(lines).encode("latin-1")
+        connection.write(self.wsgi.settings.body_seconds)
         if len(body) <= LARGE_BYTES:
             client.sendall(head + body)
         else:
@@ -190,8 +193,7 @@ class ServingWorker(GeventWorker):
             raise StopIteration
 
     def _send_large(self, connection: Connection, head: bytes, body: bytes) -> None:
-        """Send an answer that a client may leave unread: it counts among what is held, and has its time."""
-        connection.begin(self.wsgi.settings.body_seconds)
+        """Send an answer that counts among what is held as long as the client leaves it unread."""
         with self.wsgi.gate.holding(len(body)):
             connection.socket.sendall(head)
             connection.socket.sendall(body)
