@@ -129,6 +129,10 @@ class Stack:
     def logs(self, *services: str) -> str:
         return self.compose("logs", "--no-color", "--no-log-prefix", *services, check=False).stdout
 
+    def lines(self, service: str) -> list[dict[str, Any]]:
+        """Return a service's log of JSON lines; Compose may put control characters before each."""
+        return [json.loads(line[line.index("{") :]) for line in self.logs(service).splitlines() if "{" in line]
+
     def guilty_logs(self) -> str:
         """Return the last lines of each container that failed or is not healthy."""
         lines = []

@@ -166,7 +166,7 @@ class RegistryFollower:
         try:
             return looks.submit(self._registry.current).result(FIRST_LOOK_SECONDS if last else None)
         except TimeoutError:
-            raise RegistryUnreachable(f"MLflow has not answered within {FIRST_LOOK_SECONDS:.0f} s") from None
+            raise RegistryUnreachable(f"MLflow does not answer within {FIRST_LOOK_SECONDS:.0f} s") from None
         finally:
             looks.shutdown(wait=False)
 

@@ -73,3 +73,17 @@ def test_the_registered_model_shows_its_alias(stack, page):
     assert description
     expect(page.get_by_text(description, exact=False).first).to_be_visible()
     _shot(page, "model_version")
+
+
+def test_the_page_of_the_prediction_service_tells_of_its_model_and_predicts(stack, page):
+    version = stack.served_version()
+    page.goto(stack.url)
+    expect(page.get_by_role("heading", name="iris_logistic_regression")).to_be_visible()
+    expect(page.get_by_text(f"Version {version}", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Iris virginica").click()
+    expect(page.get_by_text("virginica", exact=True).first).to_be_visible()
+    expect(page.get_by_text(f"Version {version} of iris_logistic_regression answered", exact=False)).to_be_visible()
+    _shot(page, "predictions")
+    with page.expect_navigation():
+        page.get_by_role("link", name="This version in MLflow").click()
+    expect(page.get_by_text(f"Version {version}", exact=False).first).to_be_visible()

@@ -1,6 +1,5 @@
 """What a person finds after the first `docker compose up`."""
 
-import json
 import re
 
 import pytest
@@ -25,8 +24,7 @@ def test_every_long_running_service_is_healthy_and_every_job_has_succeeded(stack
 
 
 def test_the_last_line_says_where_to_go(stack):
-    lines = [json.loads(line)["message"] for line in stack.logs("inference").strip().splitlines()]
-    last = [message for message in lines if message != "request"][-1]
+    last = [line["message"] for line in stack.lines("inference") if line["message"] != "request"][-1]
     assert last.startswith("Ready: iris_logistic_regression version 1 is served.")
     assert stack.mlflow_url in last
     assert stack.url in last

@@ -54,8 +54,7 @@ def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_s
 
 @pytest.mark.parametrize("damage", ["truncate -s 100 model.skops", "rm MLmodel", "sh -c 'echo x > MLmodel'"])
 def test_a_damaged_cache_is_fetched_again(stack, damage):
-    folder = "/cache/iris_logistic_regression"
-    inside = f"cd $(ls -d {folder}/{stack.alias()}-*) && {damage}"
+    inside = f"for folder in /cache/iris_logistic_regression/contents/*; do cd $folder && {damage} || exit 1; done"
     stack.compose("exec", "-T", "inference", "sh", "-c", inside)
     stack.compose("restart", "inference")
     eventually("predictions work", lambda: stack.predict() == CLASSES)

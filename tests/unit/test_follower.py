@@ -513,7 +513,7 @@ def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_
     try:
         made.look()
         assert made.version == "1"
-        assert "MLflow has not answered within" in made.problem
+        assert "MLflow does not answer within" in made.problem
     finally:
         answers.set()
     made.look()
