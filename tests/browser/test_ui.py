@@ -82,7 +82,7 @@ def test_the_page_of_the_prediction_service_tells_of_its_model_and_predicts(stac
     expect(page.get_by_text(f"Version {version}", exact=True)).to_be_visible()
     page.get_by_role("button", name="Iris virginica").click()
     expect(page.get_by_text("virginica", exact=True).first).to_be_visible()
-    expect(page.get_by_text(f"Version {version} of iris_logistic_regression answered", exact=False)).to_be_visible()
+    expect(page.locator("#by")).to_contain_text(f"Version {version} of iris_logistic_regression answered")
     _shot(page, "predictions")
     with page.expect_navigation():
         page.get_by_role("link", name="This version in MLflow").click()
