@@ -87,7 +87,10 @@ def demo() -> int:
     url = f"http://localhost:{port}"
     service = subprocess.Popen(
         [sys.executable, "-m", "inference"],
-        env=os.environ | {"INFERENCE_LISTEN_PORT": str(port), "INFERENCE_PUBLIC_URL": url},
+        # Its line for each request would stand between what the example client says.
+        env={"INFERENCE_LOG_RATE": "0"}
+        | os.environ
+        | {"INFERENCE_LISTEN_PORT": str(port), "INFERENCE_PUBLIC_URL": url},
     )
     try:
         if not wait_until_ready(service, f"{url}/ready"):
