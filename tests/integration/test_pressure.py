@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -312,6 +311,4 @@ def test_a_service_that_was_started_is_gone_with_the_process_that_was_started(pl
         service.answers("/ready")
         everybody = service.processes()
         os.kill(everybody[0], signal.SIGKILL)
-        began = time.monotonic()
         eventually("all have ended", lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in everybody[1:]))
-        assert time.monotonic() - began < 60
