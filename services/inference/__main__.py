@@ -18,6 +18,11 @@ from types import FrameType
 from inference.errors import SettingsError
 from inference.settings import Settings
 
+# How much this process gives way to those that answer.
+NICENESS = 10
+# How long the first look waits for the workers, so that they all try the first version together.
+WORKERS_SECONDS = 15
+
 
 def main() -> int:
     try:
@@ -75,10 +80,6 @@ def _serve(run_dir: Path) -> int:
     threading.Thread(target=follow, name="follower", daemon=True).start()
     return gunicorn.wait()
 
-
-NICENESS = 10
-# How long the first look waits for the workers, so that they all try the first version together.
-WORKERS_SECONDS = 15
 
 if __name__ == "__main__":
     sys.exit(main())
