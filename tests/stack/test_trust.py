@@ -17,7 +17,8 @@ X, y = frame.iloc[:, :4], frame["target"]
 mlflow.set_experiment("by hand")
 with mlflow.start_run():
     logged = mlflow.sklearn.log_model(LogisticRegression(max_iter=1000).fit(X, y), name="mine", input_example=X.head(2),
-        serialization_format=sys.argv[1], pip_requirements=["scikit-learn"])
+        serialization_format=sys.argv[1], pip_requirements=["scikit-learn"],
+        metadata={"class_names": ["setosa", "versicolor", "virginica"]})
 print("version", mlflow.register_model(logged.model_uri, "iris_logistic_regression").version)
 """
 
@@ -132,7 +133,8 @@ X = frame.iloc[:, :4]
 mlflow.set_experiment("by hand")
 folder = os.path.join(os.getcwd(), "trap")
 mlflow.sklearn.save_model(LogisticRegression(max_iter=1000).fit(X, frame["target"]), folder, input_example=X.head(2),
-    serialization_format="cloudpickle", pip_requirements=["scikit-learn"])
+    serialization_format="cloudpickle", pip_requirements=["scikit-learn"],
+    metadata={"class_names": ["setosa", "versicolor", "virginica"]})
 import pickle
 open(os.path.join(folder, "model.pkl"), "wb").write(pickle.dumps(Trap()))
 model = mlflow.initialize_logged_model(name="trap")
