@@ -38,6 +38,8 @@ class Description:
     """MLmodel's flavors.sklearn: the estimator's file and its format"""
     twin: dict[str, Any] = field(default_factory=dict)
     """twin.json: whether there is a proven ONNX twin, and what was measured"""
+    has_probabilities: bool | None = None
+    """whether it has class probabilities, as its golden rows say; None where it has none"""
 
     @property
     def takes_text(self) -> bool:
@@ -68,6 +70,7 @@ def read(folder: Path) -> Description:
         examples=_examples(folder, content, columns),
         flavor=flavor,
         twin=_twin(folder),
+        has_probabilities=_has_probabilities(folder),
     )
 
 
@@ -100,10 +103,14 @@ def breaking_change(served: Description, candidate: Description) -> str | None:
             return f"its column {after.name!r} takes whole numbers up to {after.limit}, and not up to {before.limit}"
         if before.missing and not after.missing:
             return f"its column {after.name!r} takes no missing values any more"
+    if served.class_names is not None and candidate.class_names is None:
+        return f"its classes have no names, and not {', '.join(served.class_names)}: metadata.class_names in its MLmodel names them"
     if served.class_names is not None and candidate.class_names != served.class_names:
-        return f"its classes are {', '.join(candidate.class_names or ['without names'])}, and not {', '.join(served.class_names)}"
+        return f"its classes are {', '.join(candidate.class_names or ())}, and not {', '.join(served.class_names)}"
     if served.output and candidate.output and served.output != candidate.output:
         return f"its predictions are of the type {candidate.output}, and not {served.output}"
+    if served.has_probabilities and candidate.has_probabilities is False:
+        return "it has no class probabilities, and the version being served has them"
     return None
 
 
@@ -183,6 +190,14 @@ def _examples(folder: Path, content: dict[str, Any], columns: tuple[Column, ...]
         return [list(row) for row in rows[:EXAMPLES] if len(row) == len(columns)]
     except (KeyError, TypeError, OSError, ValueError):
         return []
+
+
+def _has_probabilities(folder: Path) -> bool | None:
+    """What the golden rows say; whether they can be used is found when they are tried."""
+    try:
+        return "probabilities" in json.loads((folder / GOLDEN).read_text())
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _twin(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What a version's files say, read without loading the model, and which versions may follow one another."""
 
+from dataclasses import replace
+
 import pytest
 from inference import contract
 from inference.columns import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
@@ -278,6 +280,43 @@ def test_a_version_that_takes_less_is_a_breaking_change(before, after, said):
 def test_a_version_whose_predictions_are_something_else_is_a_breaking_change():
     before, after = described([NUMBER], output="long"), described([NUMBER], output="string")
     assert breaking_change(before, after) == "its predictions are of the type string, and not long"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("a", "c"), "its classes are a, c, and not a, b"),
+        (None, "its classes have no names, and not a, b: metadata.class_names in its MLmodel names them"),
+    ],
+)
+def test_a_version_whose_classes_have_other_names_is_a_breaking_change(names, said):
+    before, after = (described([NUMBER], class_names=found) for found in (("a", "b"), names))
+    assert breaking_change(before, after) == said
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "breaks"),
+    [(True, False, True), (True, None, False), (None, False, False), (False, True, False), (True, True, False)],
+)
+def test_a_version_that_has_no_probabilities_any_more_is_a_breaking_change(before, after, breaks):
+    served, candidate = (replace(described([NUMBER]), has_probabilities=found) for found in (before, after))
+    said = "it has no class probabilities, and the version being served has them"
+    assert breaking_change(served, candidate) == (said if breaks else None)
+
+
+@pytest.mark.parametrize(
+    ("golden", "expected"),
+    [
+        ('{"predictions": [1], "probabilities": [[0, 1]]}', True),
+        ('{"predictions": [1]}', False),
+        ("7", None),
+        (None, None),
+    ],
+)
+def test_whether_there_are_probabilities_is_told_by_the_golden_rows(files, golden, expected):
+    if golden is not None:
+        (files.folder / "golden.json").write_text(golden)
+    assert contract.read(files.folder).has_probabilities is expected
 
 
 def test_of_many_columns_the_first_are_named():
