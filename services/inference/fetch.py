@@ -5,6 +5,7 @@ takes several, so that is for what is kept elsewhere, and in a process of its ow
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from urllib.request import url2pathname, urlopen
 
 from inference.errors import FetchFailed
 from inference.registry import ModelVersion
+from inference.signature import SIGNATURE
 
 FETCH_SECONDS = 600
 # Of silence, while a file is on its way.
@@ -46,16 +48,57 @@ def fetch(version: ModelVersion, location: str, tracking_uri: str, folder: Path)
         raise FetchFailed(f"{version.uri} could not be fetched: there is no file at {location}")
 
 
+def outline(location: str, tracking_uri: str) -> str | None:
+    """Return a text that changes with a version's files, as far as can be told without fetching them.
+
+    In a folder: by their sizes and times. Behind the artifact proxy, which tells neither times nor digests: by their sizes
+    and the signature over their contents. None elsewhere, and where they cannot be asked for.
+    """
+    try:
+        if location.startswith("mlflow-artifacts:") and tracking_uri.startswith(("http://", "https://")):
+            return _outline_behind_proxy(location, tracking_uri)
+        if location.startswith("/"):
+            return _outline_of_folder(Path(location))
+        if location.startswith("file:"):
+            return _outline_of_folder(Path(url2pathname(urlparse(location).path)))
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError):
+        return None  # whatever is in the way is told when they are fetched
+    return None
+
+
+def _outline_behind_proxy(location: str, tracking_uri: str) -> str:
+    proxy, root = _behind_proxy(location, tracking_uri)
+    found = sorted(_listed(proxy, root, PurePosixPath()))
+    signature = b""
+    if any(str(path) == SIGNATURE for path, _ in found):
+        with urlopen(_url_of(proxy, root, SIGNATURE), timeout=TIMEOUT_SECONDS) as answer:
+            signature = answer.read()
+    return f"{[(str(path), size) for path, size in found]} {hashlib.sha256(signature).hexdigest()}"
+
+
+def _outline_of_folder(folder: Path) -> str:
+    found = [(path, path.stat()) for path in sorted(folder.rglob("*"))]
+    return str([(str(path.relative_to(folder)), known.st_size, known.st_mtime_ns) for path, known in found])
+
+
 def _through_proxy(location: str, tracking_uri: str, folder: Path) -> None:
-    root = urlparse(location).path.strip("/")
-    proxy = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow-artifacts/artifacts"
+    proxy, root = _behind_proxy(location, tracking_uri)
     with ThreadPoolExecutor(AT_ONCE) as downloads:
-        found = _listed(proxy, root, PurePosixPath())
-        list(downloads.map(lambda name: _download(f"{proxy}/{quote(f'{root}/{name}')}", folder / name), found))
+        found = [path for path, _ in _listed(proxy, root, PurePosixPath())]
+        list(downloads.map(lambda path: _download(_url_of(proxy, root, path), folder / path), found))
 
 
-def _listed(proxy: str, root: str, below: PurePosixPath) -> Iterator[PurePosixPath]:
-    """Yield the path of each file, relative to `root`."""
+def _behind_proxy(location: str, tracking_uri: str) -> tuple[str, str]:
+    """Return the artifact proxy's address, and where a version's files are behind it."""
+    return f"{tracking_uri.rstrip('/')}/api/2.0/mlflow-artifacts/artifacts", urlparse(location).path.strip("/")
+
+
+def _url_of(proxy: str, root: str, path: PurePosixPath | str) -> str:
+    return f"{proxy}/{quote(f'{root}/{path}')}"
+
+
+def _listed(proxy: str, root: str, below: PurePosixPath) -> Iterator[tuple[PurePosixPath, int | None]]:
+    """Yield the path of each file, relative to `root`, and its size, where the proxy says it."""
     with urlopen(f"{proxy}?path={quote(str(PurePosixPath(root, below)), safe='')}", timeout=TIMEOUT_SECONDS) as answer:
         files = json.load(answer).get("files", [])
     for file in files:
@@ -66,7 +109,7 @@ def _listed(proxy: str, root: str, below: PurePosixPath) -> Iterator[PurePosixPa
         if file.get("is_dir"):
             yield from _listed(proxy, root, path)
         else:
-            yield path
+            yield path, file.get("file_size")
 
 
 def _download(url: str, path: Path) -> None:

@@ -66,6 +66,8 @@ class Failure:
     problem: str
     pause: float
     due: float
+    outline: str | None
+    """what its files looked like from outside, if that can be told: when it changes, they are worth another look"""
 
     def is_about(self, version: ModelVersion) -> bool:
         return self.version == version
@@ -79,12 +81,14 @@ class RegistryFollower:
         registry: Registry,
         cache: Cache,
         check: Callable[[Path, ModelVersion], None],
+        outline: Callable[[ModelVersion], str | None],
         metrics: FollowerMetrics,
         announce: Callable[[Offer, int, float], None],
         allow_schema_change: bool,
     ) -> None:
         self._registry, self._cache, self._check, self._metrics = registry, cache, check, metrics
         self._announce, self._allow_schema_change = announce, allow_schema_change
+        self._outline = outline
         self.audience: Audience | None = None
         self._served: Offer | None = None
         self._description: Description | None = None
@@ -146,10 +150,14 @@ class RegistryFollower:
             self._failure = None
             self._remind()
             self._describe(version)
-        elif self._failure and self._failure.is_about(version) and time.monotonic() < self._failure.due:
+        elif self._failure and self._failure.is_about(version) and not self._is_worth_a_try(self._failure):
             self._report(self._failure.problem)
         else:
             self._change_to(version)
+
+    def _is_worth_a_try(self, failure: Failure) -> bool:
+        """Tell whether it is time to try a version again, or its files have changed."""
+        return time.monotonic() >= failure.due or self._outline(failure.version) != failure.outline
 
     def _remind(self) -> None:
         """Let workers that could not change with the others try again, now and then."""
@@ -208,7 +216,7 @@ class RegistryFollower:
     def _fail(self, version: ModelVersion, problem: str) -> None:
         again = self._failure is not None and self._failure.is_about(version)
         pause = min(2 * self._failure.pause, LAST_RETRY_SECONDS) if again and self._failure else FIRST_RETRY_SECONDS
-        self._failure = Failure(version, problem, pause, time.monotonic() + pause)
+        self._failure = Failure(version, problem, pause, time.monotonic() + pause, self._outline(version))
         if self._served is None:
             self._serve_last()
         self._report(problem)

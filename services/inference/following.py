@@ -6,6 +6,7 @@ from pathlib import Path
 from inference import fetch, registry
 from inference.cache import ModelCache
 from inference.channel import Offer
+from inference.errors import FetchFailed
 from inference.follower import RegistryFollower
 from inference.metrics import FollowerMetrics
 from inference.registry import ModelVersion
@@ -22,6 +23,12 @@ def follower_of(settings: Settings) -> RegistryFollower:
 
     def bring(version: ModelVersion, folder: Path) -> None:
         fetch.fetch(version, found.location(version), settings.tracking_uri, folder)
+
+    def outline(version: ModelVersion) -> str | None:
+        try:
+            return fetch.outline(found.location(version), settings.tracking_uri)
+        except FetchFailed:
+            return None
 
     def check(folder: Path, version: ModelVersion) -> None:
         if settings.trust is Trust.SIGNED:
@@ -42,4 +49,4 @@ def follower_of(settings: Settings) -> RegistryFollower:
     cache = ModelCache(
         settings.cache_dir, settings.run_dir / "makeshift", settings.model_name, settings.model_alias, bring
     )
-    return RegistryFollower(found, cache, check, FollowerMetrics(), announce, settings.allow_schema_change)
+    return RegistryFollower(found, cache, check, outline, FollowerMetrics(), announce, settings.allow_schema_change)

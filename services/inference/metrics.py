@@ -24,6 +24,12 @@ QUEUE = Gauge("inference_queue", "Large requests that wait for their turn", mult
 MODEL = Gauge("inference_model_info", "1 for the version being served", ["name", "version"], multiprocess_mode="max")
 SWAPS = Counter("inference_swaps", "Changes of the served version", ["version"])
 REFUSED = Counter("inference_swaps_refused", "Versions that were not taken up", ["version"])
+PROBLEM = Gauge(
+    "inference_problem_info",
+    "1 for what is in the way of what the alias points at: which version was refused, and why",
+    ["problem"],
+    multiprocess_mode="max",
+)
 STALE = Gauge(
     "inference_stale", "1 while what the alias points at is not known or cannot be served", multiprocess_mode="max"
 )
@@ -66,6 +72,7 @@ class FollowerMetrics:
 
     def __init__(self) -> None:
         self._served: ModelVersion | None = None
+        self._problem: str | None = None
 
     def looked(self) -> None:
         LOOKED.set(time.time())
@@ -78,6 +85,12 @@ class FollowerMetrics:
 
     def report(self, served: ModelVersion | None, problem: str | None) -> None:
         STALE.set(float(served is not None and problem is not None))
+        if problem != self._problem:
+            if self._problem is not None:
+                PROBLEM.labels(self._problem).set(0)
+            if problem is not None:
+                PROBLEM.labels(problem).set(1)
+            self._problem = problem
         if served == self._served:
             return
         if self._served:

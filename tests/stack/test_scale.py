@@ -202,6 +202,25 @@ def test_slow_clients_do_not_keep_others_waiting(scaled, clients, promised):
         assert time.monotonic() - started < 10
 
 
+def test_a_moved_alias_reaches_every_worker_of_every_replica_and_no_request_fails(scaled, capsys):
+    _all_are_reached(scaled)
+    current = scaled.alias()
+    scaled.compose("run", "--rm", "trainer", "train", "--no-promote")
+    other = max(scaled.versions(), key=int)
+    again = _sent_again(scaled)
+    with _load(scaled) as load:
+        for version in (other, current, other, current):
+            before = len(scaled.changes())
+            scaled.set_alias(version)
+            eventually("three replicas have changed", lambda before=before: len(scaled.changes()) >= before + 3)
+            changes = scaled.changes()[before:]
+            assert [(change["version"], change["workers"]) for change in changes] == [(version, 2)] * 3
+            # Each on a connection of its own, of which the proxy spreads them over all replicas and their workers.
+            answers = [requests.get(f"{scaled.url}/version", timeout=10) for _ in range(24)]
+            assert {answer.headers["X-Model-Version"] for answer in answers} == {version}
+    _proves_that_nothing_was_lost(load, at_least=100, capsys=capsys, again=_sent_again(scaled) - again)
+
+
 # --- coming and going ----------------------------------------------------------------------------------------------
 
 

@@ -98,6 +98,9 @@ def test_an_added_file_is_refused(stack, serving):
     version = max(stack.versions(), key=int)
     assert requests.put(f"{_artifacts(stack, version)}/extra.py", data=b"print()", timeout=10).ok
     _refused(stack, version, "signature does not hold", "extra.py")
+    # Mended where it lies, it is taken up, without a move of the alias.
+    assert requests.delete(f"{_artifacts(stack, version)}/extra.py", timeout=10).ok
+    eventually("the mended version is served", lambda: _settled(stack, version))
 
 
 def test_signed_files_copied_under_another_model_are_refused(stack, serving):

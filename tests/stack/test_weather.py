@@ -61,6 +61,36 @@ def test_a_damaged_cache_is_fetched_again(stack, damage):
     assert requests.get(f"{stack.url}/ready", timeout=10).json()["model"]["stale"] is False
 
 
+@pytest.mark.parametrize(
+    ("mount", "reason"),
+    [
+        ("{type: tmpfs, target: /cache, tmpfs: {size: 16384, mode: 0o1777}}", "No space left on device"),
+        ("{type: volume, source: model-cache, target: /cache, read_only: true}", "Read-only file system"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(stack, mount, reason):
+    current = stack.alias()
+    stack.compose("run", "--rm", "trainer", "train", "--no-promote")
+    other = max(stack.versions(), key=int)
+    override = stack.folder / "compose.override.yaml"
+    override.write_text(f"services:\n  inference:\n    volumes:\n      - {mount}\n")
+    try:
+        stack.up()
+        assert stack.predict() == CLASSES
+        stack.set_alias(other)
+        eventually("the other version is served", lambda: stack.served_version() == other)
+        assert stack.predict() == CLASSES
+        ready = requests.get(f"{stack.url}/ready", timeout=10)
+        assert (ready.status_code, ready.json()["model"]["stale"]) == (200, False)
+        assert f"the model cache /cache/iris_logistic_regression cannot be used: {reason}" in stack.logs("inference")
+    finally:
+        override.unlink()
+        stack.set_alias(current)
+        stack.up()
+    eventually("the version of before is served", lambda: stack.served_version() == current)
+
+
 def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_first_promotion(stack):
     alias = {"name": "iris_logistic_regression", "alias": "Production"}
     version = stack.alias()

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 import pytest
 from inference import fetch as fetching
 from inference.errors import FetchFailed
-from inference.fetch import fetch
+from inference.fetch import fetch, outline
 from inference.registry import ModelVersion
 
 VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
@@ -39,12 +39,13 @@ class Proxy(ThreadingHTTPServer):
         """Return what is directly in a folder, as MLflow does."""
         if self.listed is not None:
             return self.listed
-        names = {}
-        for path in self.files:
+        found = {}
+        for path, content in self.files.items():
             if path.startswith(f"{folder}/"):
                 name, *more = path.removeprefix(f"{folder}/").split("/")
-                names[name] = bool(more)
-        return [{"path": name, "is_dir": is_dir} for name, is_dir in names.items()]
+                size = {} if more else {"file_size": len(content)}
+                found[name] = {"path": name, "is_dir": bool(more), **size}
+        return list(found.values())
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -284,3 +285,62 @@ def test_a_client_that_finds_no_room_is_told_apart_from_one_that_fails(folder, m
     monkeypatch.setenv("BROKEN", "OSError: [Errno 28] No space left on device: 'model.skops'")
     with pytest.raises(OSError, match="No space left on device"):
         fetch(VERSION, BUCKET, "http://mlflow:5000", folder)
+
+
+# --- what can be told without fetching them ------------------------------------------------------------------------
+
+SIGNED = "1/models/m-3/artifacts/model.sig"
+
+
+def outline_behind(proxy: Proxy) -> str | None:
+    return outline(LOCATION, proxy.url)
+
+
+def test_the_outline_of_files_that_stay_as_they_are_is_the_same_and_fetches_none_but_the_signature(proxy):
+    put(proxy)
+    proxy.files[SIGNED] = b"signed"
+    assert outline_behind(proxy) == outline_behind(proxy)
+    assert {path for path in proxy.asked if path != API} == {f"{API}/{SIGNED}"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda files: files.update({"1/models/m-3/artifacts/new": b""}),
+        lambda files: files.pop("1/models/m-3/artifacts/MLmodel"),
+        lambda files: files.update({"1/models/m-3/artifacts/data/model.skops": b"\0"}),
+        lambda files: files.update({SIGNED: b"Signed"}),
+        lambda files: files.pop(SIGNED),
+    ],
+    ids=["one more", "one less", "another size", "signed otherwise", "signed no more"],
+)
+def test_the_outline_changes_with_the_files(proxy, change):
+    put(proxy)
+    proxy.files[SIGNED] = b"signed"
+    before = outline_behind(proxy)
+    change(proxy.files)
+    assert before is not None
+    assert outline_behind(proxy) != before
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_the_outline_of_a_folder_changes_when_one_of_its_files_is_written_again(tmp_path, prefix):
+    file = tmp_path / "data" / "model.skops"
+    file.parent.mkdir()
+    file.write_bytes(b"one")
+    os.utime(file, ns=(1, 1))
+    location = f"{prefix}{tmp_path}"
+    before = outline(location, "sqlite:///mlflow.db")
+    assert before == outline(location, "sqlite:///mlflow.db") is not None
+    file.write_bytes(b"two")
+    assert outline(location, "sqlite:///mlflow.db") != before
+
+
+def test_what_cannot_be_told_has_no_outline(proxy):
+    put(proxy)
+    proxy.listed = [{"is_dir": False}]
+    assert outline_behind(proxy) is None
+    assert outline("s3://bucket/1/models/m-3/artifacts", proxy.url) is None
+    proxy.shutdown()
+    proxy.server_close()
+    assert outline_behind(proxy) is None

@@ -146,6 +146,7 @@ class Scene:
         self.registry, self.cache = FakeRegistry(answer), FakeCache(folder, *held)
         self.audience, self.metrics, self.clock = FakeAudience(), FakeMetrics(), clock
         self.unsigned: dict[str, str] = {}
+        self.outline: str | None = "as it came"
         self.announced: list[tuple[str, int, float]] = []
         self.follower = self.new_follower()
 
@@ -155,7 +156,9 @@ class Scene:
         def announce(offer: Any, workers: int, window_ms: float) -> None:
             self.announced.append((offer.version.version, workers, window_ms))
 
-        made = RegistryFollower(self.registry, self.cache, self._check, self.metrics, announce, allow_schema_change)
+        made = RegistryFollower(
+            self.registry, self.cache, self._check, lambda _: self.outline, self.metrics, announce, allow_schema_change
+        )
         made.audience = self.audience
         return made
 
@@ -445,6 +448,31 @@ def test_a_refused_version_that_was_signed_since_is_tried_again_at_once(refusing
     refusing.audience.refused.clear()
     refusing.look(ModelVersion("flowers", "2", "run-2", 2, "m-2", "a key"))
     assert (refusing.version, refusing.problem) == ("2", None)
+
+
+@pytest.mark.parametrize("outline", ["mended", None])
+def test_a_refused_version_is_tried_again_at_once_when_its_files_change_and_not_again_and_again(refusing, outline):
+    refusing.outline = outline
+    refusing.look()
+    assert refusing.loads() == ["1", "2", "2"]
+    refusing.look()
+    assert refusing.loads() == ["1", "2", "2"]
+    refusing.outline = "mended again"
+    refusing.audience.refused.clear()
+    refusing.look()
+    assert (refusing.version, refusing.problem) == ("2", None)
+
+
+def test_a_version_that_did_not_arrive_is_tried_again_at_once_when_its_files_are_there(serving):
+    serving.cache.broken.add(TWO)
+    serving.outline = None
+    serving.look(TWO)
+    serving.look()
+    assert serving.version == "1"
+    serving.cache.broken.clear()
+    serving.outline = "as it came"
+    serving.look()
+    assert (serving.version, serving.problem) == ("2", None)
 
 
 def test_a_refusal_is_still_the_problem_after_the_registry_was_away(refusing):

@@ -114,6 +114,22 @@ follower.looked(); follower.refused(TWO); follower.report(ONE, "version 2 is ref
     assert found["inference_stale"] == 1
     assert found["inference_swaps_refused_total version=2"] == 1
     assert found["inference_registry_seen_timestamp_seconds"] > 1e9
+    assert found["inference_problem_info problem=version 2 is refused"] == 1
+
+
+def test_a_problem_is_told_while_it_lasts(run, figures):
+    run("""
+follower = metrics.FollowerMetrics()
+for problem in ("version 2 is refused", "MLflow does not answer", "MLflow does not answer"):
+    follower.report(ONE, problem)
+""")
+    assert figures()["inference_problem_info problem=MLflow does not answer"] == 1
+    assert figures()["inference_problem_info problem=version 2 is refused"] == 0
+    run("""
+follower = metrics.FollowerMetrics()
+follower.report(ONE, "version 2 is refused"); follower.report(ONE, None)
+""")
+    assert figures()["inference_problem_info problem=version 2 is refused"] == 0
 
 
 def test_a_service_without_a_model_is_not_stale_but_not_ready(run, figures):
