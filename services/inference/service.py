@@ -98,7 +98,8 @@ class Service:
         self.gate = gate
         self._keeper, self._log, self._flask = keeper, request_log, flask
         self._metrics = RequestMetrics()
-        self._ids = (f"{os.urandom(8).hex()}-{number}" for number in itertools.count(1))
+        worker = os.urandom(8).hex()
+        self._ids = (f"{worker}-{number}" for number in itertools.count(1))
         self._endpoints: dict[str, Callable[[Served, bytes, Environ], Answer]] = {
             "/invocations": _invocations,
             "/predict_names": _predict_names,

@@ -76,6 +76,12 @@ def _keep_values(settings: Any) -> None:
             object.__setattr__(settings, name, setting.get())
 
 
+def _send(client: Any, content: bytes) -> None:
+    """Send all of it; mostly it goes at once, and gevent's own sendall asks the kernel for the size of its buffer before."""
+    if (sent := client.send(content)) < len(content):
+        client.sendall(content[sent:])
+
+
 class ServingWorker(GeventWorker):
     """Serves an inference.service.Service."""
 
@@ -186,7 +192,7 @@ class ServingWorker(GeventWorker):
         head = "\r\n".join(lines).encode("latin-1")
         connection.write(self.wsgi.settings.body_seconds)
         if len(body) <= LARGE_BYTES:
-            client.sendall(head + body)
+            _send(client, head + body)
         else:
             self._send_large(connection, head, body)
         if closes:
