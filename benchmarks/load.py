@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import socket
 import statistics
@@ -72,6 +73,24 @@ def paced(port: int, path: str, body: str, rate: float, connections: int, second
     if result.returncode:
         raise AssertionError(result.stderr)
     return json.loads(result.stdout)
+
+
+def lost(seconds: float) -> float:
+    """Keep every core busy with nothing else, and return the part of their time that others took all the same.
+
+    Gaps of less than a tenth of a millisecond are not counted: those are the kernel's own.
+    """
+    code = (
+        "import os, sys, time; os.sched_setaffinity(0, {int(sys.argv[1])}); gaps, last = 0.0, time.monotonic()\n"
+        "end = last + float(sys.argv[2])\n"
+        "while last < end:\n"
+        "    now = time.monotonic(); gaps += now - last if now - last > 1e-4 else 0; last = now\n"
+        "print(gaps)"
+    )
+    cores = sorted(os.sched_getaffinity(0))
+    commands = [[sys.executable, "-c", code, str(core), str(seconds)] for core in cores]
+    busy = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    return sum(float(process.communicate()[0]) for process in busy) / (seconds * len(cores))
 
 
 class SlowClients:

@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 from tests.compose import CLASSES, Stack, docker, eventually, free_ports  # noqa: E402
 
 REPEATS = 3
+MOVES = 10
 
 
 def main() -> int:
@@ -39,7 +40,7 @@ def main() -> int:
         stack = Stack(Path(folder), f"mlflow-stack-bench-{os.getpid()}")
         sections = []
         try:
-            for part in (first_up, cold_start, memory, images, training, bad_days):
+            for part in (first_up, cold_start, memory, images, training, bad_days, replicas):
                 sections.append(part(stack))
                 print(f"\n{sections[-1]}", flush=True)
         finally:
@@ -152,8 +153,8 @@ def watched(stack: Stack, action: Callable[[], object]) -> tuple[float, list[tup
 
 
 def moment(text: str) -> float:
-    """Return Docker's time, which has nanoseconds, as seconds since 1970."""
-    return datetime.datetime.fromisoformat(re.sub(r"\.(\d{6})\d*Z$", r".\1+00:00", text)).timestamp()
+    """Return a time as Docker writes it, with nanoseconds, or a log, as seconds since 1970."""
+    return datetime.datetime.fromisoformat(re.sub(r"\.(\d{3,6})\d*Z$", r".\1+00:00", text)).timestamp()
 
 
 @contextmanager
@@ -354,6 +355,43 @@ def training(stack: Stack) -> str:
         "## Training, end to end\n\n| what | seconds (median of 3) | ratio |\n|---|---|---|\n"
         f"| `docker compose run trainer` | {end_to_end:.1f} | {end_to_end / script:.2f} |\n"
         f"| a bare script, same fit and logging, in the same image | {script:.1f} | 1 |\n\nGoal: at most 1.5.\n"
+    )
+
+
+# --- several replicas ------------------------------------------------------------------------------------------------
+
+
+def replicas(stack: Stack) -> str:
+    """Move the alias behind three replicas, and see when all their workers serve the version."""
+    say("three replicas")
+    stack.write_env(COMPOSE_FILE="compose.yaml:compose.scale.yaml", MODEL_POLL_SECONDS="1")
+    stack.up()
+    current = stack.alias()
+    stack.compose("run", "--rm", "trainer", "train", "--no-promote")
+    other = max(stack.versions(), key=int)
+    reached, apart, windows = [], [], []
+    for number in range(MOVES):
+        say(f"move {number + 1} of {MOVES}")
+        before, moved = len(stack.changes()), time.time()
+        stack.set_alias(current if number % 2 else other)
+        eventually("all replicas have changed", lambda before=before: len(stack.changes()) == before + 3)
+        changes = stack.changes()[before:]
+        times = [moment(change["time"]) for change in changes]
+        reached.append(max(times) - moved)
+        apart.append(max(times) - min(times))
+        windows += [change["window_ms"] / 1000 for change in changes]
+    rows = "\n".join(
+        f"| {what} | {statistics.median(values):.4g} | {max(values):.4g} |"
+        for what, values in (
+            ("from the move of the alias until every worker of every replica serves the version", reached),
+            ("from the first replica's change to the last one's", apart),
+            ("between the two workers of a replica", windows),
+        )
+    )
+    return (
+        f"## Three replicas of two workers, {MOVES} moves of the alias\n\n| what | median, s | longest, s |\n|---|---|---|\n"
+        f"{rows}\n\nGoal of the first line: at most 2. Each replica looks once a second; the first move is to a version that "
+        "was never fetched.\n"
     )
 
 

@@ -53,6 +53,7 @@ class Server:
     process: int
     start_seconds: float
     """from its command to its readiness"""
+    log: Path
 
     @property
     def url(self) -> str:
@@ -76,21 +77,28 @@ class Server:
 
     def memory_mb(self, during: Callable[[], object]) -> tuple[float, float]:
         """Return the memory of the worker, which is the process that did most during the load, and of all processes."""
-        before = {pid: _ticks(pid) for pid in _descendants(self.process)}
+        worker, _, _ = self.computed(during)
+        return load.pss_mb(worker), sum(map(load.pss_mb, _descendants(self.process)))
+
+    def computed(self, during: Callable[[], object]) -> tuple[int, float, float]:
+        """Return which process did most during the load, and its seconds in its own code and in the kernel's."""
+        before = {pid: _seconds(pid) for pid in _descendants(self.process)}
         during()
-        worker = max(before, key=lambda pid: _ticks(pid) - before[pid])
-        return load.pss_mb(worker), sum(map(load.pss_mb, before))
+        after = {pid: _seconds(pid) for pid in before}
+        worker = max(before, key=lambda pid: sum(after[pid]) - sum(before[pid]))
+        own, kernel = (then - now for then, now in zip(after[worker], before[worker], strict=True))
+        return worker, own, kernel
 
 
-def ours(engine: str) -> Kind:
+def ours(engine: str, workers: int = 1) -> Kind:
     """Return our service: with the ONNX twin, or, as one that trusts more has no twin, with scikit-learn."""
     trust = {"onnx": "signed", "scikit-learn": "pickle"}[engine]
     return Kind(
-        f"inference, {engine}",
+        f"inference, {engine}" + (f", {workers} workers" if workers > 1 else ""),
         lambda port, model, folder: [sys.executable, "-m", "inference"],
         lambda port, model: {
             "INFERENCE_LISTEN_PORT": str(port),
-            "INFERENCE_WORKERS": "1",
+            "INFERENCE_WORKERS": str(workers),
             "MODEL_NAME": model.name,
             "MODEL_TRUST": trust,
         },
@@ -102,7 +110,8 @@ def ours(engine: str) -> Kind:
 
 
 def empty_route(worker_class: str, *options: str) -> Kind:
-    command = [sys.executable, "-m", "gunicorn", f"--chdir={PEERS}", "--workers=1", f"--worker-class={worker_class}"]
+    python = str(PEERS_ENVIRONMENT / "bin" / "python")
+    command = [python, "-m", "gunicorn", f"--chdir={PEERS}", "--workers=1", f"--worker-class={worker_class}"]
     command += [*options, "--log-level=warning", "--no-control-socket"]
     return Kind(
         f"empty Flask route, {worker_class}",
@@ -142,9 +151,16 @@ def _bentoml_command(port: int, model: Trained, folder: Path) -> list[str]:
     return [*command, "--host", "127.0.0.1", "--port", str(port)]
 
 
-TWIN, NO_TWIN = ours("onnx"), ours("scikit-learn")
+TWIN, NO_TWIN, TWO_WORKERS = ours("onnx"), ours("scikit-learn"), ours("onnx", workers=2)
 GEVENT = empty_route("gevent")
-FLOORS = [empty_route("sync"), empty_route("gthread", "--threads=4"), GEVENT]
+# Each of gunicorn's worker classes that takes a WSGI application.
+FLOORS = [
+    empty_route("sync"),
+    empty_route("gthread", "--threads=4"),
+    GEVENT,
+    empty_route("gevent_pywsgi"),
+    empty_route("tornado"),
+]
 MLFLOW = Kind(
     "mlflow models serve",
     _mlflow_command,
@@ -191,7 +207,7 @@ def running(kind: Kind, model: Trained, workshop: Workshop) -> Iterator[Server]:
         process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log, start_new_session=True)
     try:
         _wait(f"http://127.0.0.1:{port}{kind.ready}", process, folder / "log")
-        yield Server(kind, model, port, process.pid, time.monotonic() - start)
+        yield Server(kind, model, port, process.pid, time.monotonic() - start, folder / "log")
     finally:
         _end(process)
 
@@ -225,10 +241,10 @@ def _birth(pid: int) -> str | None:
     return fields[19] if fields and fields[0] != "Z" else None
 
 
-def _ticks(pid: int) -> int:
-    """Return how long a process has computed, in the kernel's ticks; 0 where it has ended."""
-    fields = _status(pid)
-    return int(fields[11]) + int(fields[12]) if fields else 0
+def _seconds(pid: int) -> tuple[float, float]:
+    """Return how long a process has computed, in its own code and in the kernel's; 0 where it has ended."""
+    fields, ticks = _status(pid), os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) / ticks, int(fields[12]) / ticks) if fields else (0.0, 0.0)
 
 
 def _status(pid: int) -> list[str]:
