@@ -134,8 +134,8 @@ class Stack:
         return [json.loads(line[line.index("{") :]) for line in self.logs(service).splitlines() if "{" in line]
 
     def changes(self) -> list[dict[str, Any]]:
-        """Return what each replica of the prediction service said when all its workers had changed to a version."""
-        return [line for line in self.lines("inference") if "window_ms" in line]
+        """Return what each replica of the prediction service said when all its workers had changed to a version, in order."""
+        return sorted((line for line in self.lines("inference") if "window_ms" in line), key=lambda line: line["time"])
 
     def guilty_logs(self) -> str:
         """Return the last lines of each container that failed or is not healthy."""

@@ -25,6 +25,8 @@ from inference.signature import SIGNATURE
 FETCH_SECONDS = 600
 # Of silence, while a file is on its way.
 TIMEOUT_SECONDS = 30
+# The same where it is only looked at: the next look at the alias waits for it.
+OUTLINE_SECONDS = 3
 AT_ONCE = 4
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -68,10 +70,10 @@ def outline(location: str, tracking_uri: str) -> str | None:
 
 def _outline_behind_proxy(location: str, tracking_uri: str) -> str:
     proxy, root = _behind_proxy(location, tracking_uri)
-    found = sorted(_listed(proxy, root, PurePosixPath()))
+    found = sorted(_listed(proxy, root, PurePosixPath(), OUTLINE_SECONDS))
     signature = b""
     if any(str(path) == SIGNATURE for path, _ in found):
-        with urlopen(_url_of(proxy, root, SIGNATURE), timeout=TIMEOUT_SECONDS) as answer:
+        with urlopen(_url_of(proxy, root, SIGNATURE), timeout=OUTLINE_SECONDS) as answer:
             signature = answer.read()
     return f"{[(str(path), size) for path, size in found]} {hashlib.sha256(signature).hexdigest()}"
 
@@ -84,7 +86,7 @@ def _outline_of_folder(folder: Path) -> str:
 def _through_proxy(location: str, tracking_uri: str, folder: Path) -> None:
     proxy, root = _behind_proxy(location, tracking_uri)
     with ThreadPoolExecutor(AT_ONCE) as downloads:
-        found = [path for path, _ in _listed(proxy, root, PurePosixPath())]
+        found = [path for path, _ in _listed(proxy, root, PurePosixPath(), TIMEOUT_SECONDS)]
         list(downloads.map(lambda path: _download(_url_of(proxy, root, path), folder / path), found))
 
 
@@ -97,9 +99,9 @@ def _url_of(proxy: str, root: str, path: PurePosixPath | str) -> str:
     return f"{proxy}/{quote(f'{root}/{path}')}"
 
 
-def _listed(proxy: str, root: str, below: PurePosixPath) -> Iterator[tuple[PurePosixPath, int | None]]:
+def _listed(proxy: str, root: str, below: PurePosixPath, seconds: float) -> Iterator[tuple[PurePosixPath, int | None]]:
     """Yield the path of each file, relative to `root`, and its size, where the proxy says it."""
-    with urlopen(f"{proxy}?path={quote(str(PurePosixPath(root, below)), safe='')}", timeout=TIMEOUT_SECONDS) as answer:
+    with urlopen(f"{proxy}?path={quote(str(PurePosixPath(root, below)), safe='')}", timeout=seconds) as answer:
         files = json.load(answer).get("files", [])
     for file in files:
         name = PurePosixPath(file["path"]).name  # the name alone, as it decides where we write
@@ -107,7 +109,7 @@ def _listed(proxy: str, root: str, below: PurePosixPath) -> Iterator[tuple[PureP
             raise ValueError(f"{file['path']!r} is no name of a file")
         path = below / name
         if file.get("is_dir"):
-            yield from _listed(proxy, root, path)
+            yield from _listed(proxy, root, path, seconds)
         else:
             yield path, file.get("file_size")
 

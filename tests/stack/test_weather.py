@@ -63,10 +63,7 @@ def test_a_damaged_cache_is_fetched_again(stack, damage):
 
 @pytest.mark.parametrize(
     ("mount", "reason"),
-    [
-        ("{type: tmpfs, target: /cache, tmpfs: {size: 16384, mode: 0o1777}}", "No space left on device"),
-        ("{type: volume, source: model-cache, target: /cache, read_only: true}", "Read-only file system"),
-    ],
+    [("small-cache:/cache", "No space left on device"), ("model-cache:/cache:ro", "Read-only file system")],
     ids=["full", "read-only"],
 )
 def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(stack, mount, reason):
@@ -74,7 +71,10 @@ def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(
     stack.compose("run", "--rm", "trainer", "train", "--no-promote")
     other = max(stack.versions(), key=int)
     override = stack.folder / "compose.override.yaml"
-    override.write_text(f"services:\n  inference:\n    volumes:\n      - {mount}\n")
+    override.write_text(
+        f"services: {{inference: {{volumes: ['{mount}']}}}}\n"
+        "volumes: {small-cache: {driver_opts: {type: tmpfs, device: tmpfs, o: 'size=16k,mode=1777'}}}\n"
+    )
     try:
         stack.up()
         assert stack.predict() == CLASSES
@@ -88,6 +88,7 @@ def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(
         override.unlink()
         stack.set_alias(current)
         stack.up()
+        docker("volume", "rm", "--force", f"{stack.name}_small-cache")
     eventually("the version of before is served", lambda: stack.served_version() == current)
 
 
