@@ -1,7 +1,7 @@
 """What a version's files say about the model in them (docs/model-contract.md), read without loading the model."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
@@ -104,9 +104,9 @@ def breaking_change(served: Description, candidate: Description) -> str | None:
         if before.missing and not after.missing:
             return f"its column {after.name!r} takes no missing values any more"
     if served.class_names is not None and candidate.class_names is None:
-        return f"its classes have no names, and not {', '.join(served.class_names)}: metadata.class_names in its MLmodel names them"
+        return f"its classes have no names, and the version being served has {_listed(served.class_names)}: log it with metadata={{'class_names': […]}}"
     if served.class_names is not None and candidate.class_names != served.class_names:
-        return f"its classes are {', '.join(candidate.class_names or ())}, and not {', '.join(served.class_names)}"
+        return f"its classes are {_listed(candidate.class_names or ())}, and not {_listed(served.class_names)}"
     if served.output and candidate.output and served.output != candidate.output:
         return f"its predictions are of the type {candidate.output}, and not {served.output}"
     if served.has_probabilities and candidate.has_probabilities is False:
@@ -115,8 +115,12 @@ def breaking_change(served: Description, candidate: Description) -> str | None:
 
 
 def _names(columns: tuple[Column, ...]) -> str:
-    shown = ", ".join(repr(column.name) for column in columns[:8])
-    return shown if len(columns) <= 8 else f"{shown} … ({len(columns)})"
+    return _listed([repr(column.name) for column in columns])
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:8])
+    return shown if len(names) <= 8 else f"{shown} … ({len(names)})"
 
 
 def _flavor(content: dict[str, Any]) -> dict[str, Any]:

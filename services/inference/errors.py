@@ -6,7 +6,6 @@ InferenceError
 ├── NoModel                 MLflow answers that nothing is behind the alias
 ├── FetchFailed             a version's files did not arrive whole: tried again
 ├── ModelRefused            a version cannot or may not be served: the one before it goes on
-│   └── SchemaRefused       it would break requests that are right today
 └── RequestError            the client's mistake or bad luck: becomes an HTTP answer
     ├── InvalidInput        400
     ├── NotHere             404
@@ -41,10 +40,6 @@ class FetchFailed(InferenceError):
 
 class ModelRefused(InferenceError):
     """A version's files are not what this service can serve, or trusts."""
-
-
-class SchemaRefused(ModelRefused):
-    """A version's columns or predictions are others than those of the version being served."""
 
 
 class RequestError(InferenceError):

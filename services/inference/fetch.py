@@ -25,8 +25,10 @@ from inference.signature import SIGNATURE
 FETCH_SECONDS = 600
 # Of silence, while a file is on its way.
 TIMEOUT_SECONDS = 30
-# The same where it is only looked at: the next look at the alias waits for it.
+# Of silence, while files are only compared: the next look at the alias waits for it.
 OUTLINE_SECONDS = 3
+# A signature has a line for each file.
+MOST_SIGNATURE_BYTES = 1024 * 1024
 AT_ONCE = 4
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -74,7 +76,7 @@ def _outline_behind_proxy(location: str, tracking_uri: str) -> str:
     signature = b""
     if any(str(path) == SIGNATURE for path, _ in found):
         with urlopen(_url_of(proxy, root, SIGNATURE), timeout=OUTLINE_SECONDS) as answer:
-            signature = answer.read()
+            signature = answer.read(MOST_SIGNATURE_BYTES)
     return f"{[(str(path), size) for path, size in found]} {hashlib.sha256(signature).hexdigest()}"
 
 

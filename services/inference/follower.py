@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from inference import contract
 from inference.channel import Deliver, Offer, State
 from inference.contract import Description
-from inference.errors import FetchFailed, ModelRefused, NoModel, RegistryUnreachable, SchemaRefused
+from inference.errors import FetchFailed, ModelRefused, NoModel, RegistryUnreachable
 from inference.metrics import FollowerMetrics
 from inference.registry import ModelVersion, Registry
 
@@ -32,6 +32,9 @@ FIRST_LOOK_SECONDS = 1.0
 # A version that was refused, or did not arrive, is tried again after these, longer each time.
 FIRST_RETRY_SECONDS = 5.0
 LAST_RETRY_SECONDS = 300.0
+# How long nobody is asked for what a refused version's files look like, once there was no answer: it may be a store that
+# hangs, and the questions would pile up in front of it.
+OUTLINE_PAUSE_SECONDS = 30.0
 # Each look comes earlier or later by up to this share, so that replicas do not look all at once.
 JITTER = 0.15
 
@@ -66,8 +69,8 @@ class Failure:
     problem: str
     pause: float
     due: float
-    outline: str | None
-    """what its files looked like from outside, if that can be told: when it changes, they are worth another look"""
+    outline: str | None = None
+    """what its files looked like from outside, where that is known: when it changes, they are worth another look"""
 
     def is_about(self, version: ModelVersion) -> bool:
         return self.version == version
@@ -97,6 +100,7 @@ class RegistryFollower:
         # When the version that was served last is worth another try: a copy that cannot be used is not tried at each look.
         self._last_due = float("-inf")
         self._remind_due = float("-inf")
+        self._outline_due = float("-inf")
         self._offers = 0
         self._has_looked = False
         # Held while the workers change, and while one that joins is told what to serve: it misses no change between.
@@ -150,14 +154,29 @@ class RegistryFollower:
             self._failure = None
             self._remind()
             self._describe(version)
-        elif self._failure and self._failure.is_about(version) and not self._is_worth_a_try(self._failure):
-            self._report(self._failure.problem)
+        elif self._failure is None or not self._failure.is_about(version):
+            self._change_to(version, self._checked_again)
+        elif time.monotonic() >= self._failure.due or self._has_changed(self._failure):
+            self._cache.forget(version)  # it is to be tried as it is now, not as it was fetched
+            self._change_to(version, self._checked)
         else:
-            self._change_to(version)
+            self._report(self._failure.problem)
 
-    def _is_worth_a_try(self, failure: Failure) -> bool:
-        """Tell whether it is time to try a version again, or its files have changed."""
-        return time.monotonic() >= failure.due or self._outline(failure.version) != failure.outline
+    def _has_changed(self, failure: Failure) -> bool:
+        """Tell whether a version's files look otherwise than when it failed."""
+        if time.monotonic() < self._outline_due:
+            return False
+        outline = self._outline_of(failure.version)
+        if outline is None or outline == failure.outline:
+            return False
+        # Noted before they are fetched, so that a change in the middle of it is one more change.
+        self._failure = replace(failure, outline=outline)
+        return True
+
+    def _outline_of(self, version: ModelVersion) -> str | None:
+        if (outline := self._outline(version)) is None:
+            self._outline_due = time.monotonic() + OUTLINE_PAUSE_SECONDS
+        return outline
 
     def _remind(self) -> None:
         """Let workers that could not change with the others try again, now and then."""
@@ -194,15 +213,13 @@ class RegistryFollower:
             self._remember()
         self._report(None)
 
-    def _change_to(self, version: ModelVersion) -> None:
+    def _change_to(self, version: ModelVersion, checked: Callable[[ModelVersion], tuple[Path, Description]]) -> None:
         try:
-            folder, description = self._checked_again(version)
+            folder, description = checked(version)
             self._offer(version, folder, description, self._metrics_of(version))
         except FetchFailed as error:
             self._fail(version, str(error))
         except ModelRefused as error:
-            if not isinstance(error, SchemaRefused):  # its files may be mended; what they say of its columns is signed
-                self._cache.forget(version)
             self._metrics.refused(version)
             self._fail(version, f"version {version.version} of {version.name} is refused: {error}")
         except Exception as error:  # whatever it is, it must not be met again at each look
@@ -216,10 +233,13 @@ class RegistryFollower:
     def _fail(self, version: ModelVersion, problem: str) -> None:
         again = self._failure is not None and self._failure.is_about(version)
         pause = min(2 * self._failure.pause, LAST_RETRY_SECONDS) if again and self._failure else FIRST_RETRY_SECONDS
-        self._failure = Failure(version, problem, pause, time.monotonic() + pause, self._outline(version))
+        outline = self._failure.outline if again and self._failure else None
+        self._failure = Failure(version, problem, pause, time.monotonic() + pause, outline)
         if self._served is None:
             self._serve_last()
         self._report(problem)
+        if not again:
+            self._failure = replace(self._failure, outline=self._outline_of(version))
 
     def _checked_again(self, version: ModelVersion) -> tuple[Path, Description]:
         """Return a version's files, checked; where the copy in the cache turns out to be unusable, fetch it once more."""
@@ -238,8 +258,8 @@ class RegistryFollower:
         """Let all workers load a version, and then change to it together; raise ModelRefused where one cannot."""
         known = self._description
         if known and not self._allow_schema_change and (change := contract.breaking_change(known, description)):
-            raise SchemaRefused(
-                f"{change}, which requests that are right today would meet; ALLOW_SCHEMA_CHANGE=true lets it in"
+            raise ModelRefused(
+                f"{change}; that would break requests that are right today, and ALLOW_SCHEMA_CHANGE=true lets it in"
             )
         self._offers += 1
         since = datetime.now(UTC).isoformat(timespec="seconds")

@@ -12,13 +12,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from inference.registry import ModelVersion
 
 if values.ValueClass is not values.MutexValue:  # where there is a folder for the files
-    # Who counts is asked at each count, six times a request, and by itself the library asks the kernel: a tenth of all that
-    # a request takes.
+    # The library asks at each count, six times a request, which process it is in, and by itself it asks the kernel.
     _process = {"id": os.getpid()}
     os.register_at_fork(after_in_child=lambda: _process.update(id=os.getpid()))
     values.ValueClass = values.MultiProcessValue(lambda: _process["id"])
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Of the texts that inference_problem_info has as labels.
+LONGEST_PROBLEM, MOST_PROBLEMS = 300, 50
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 REQUESTS = Counter("inference_requests", "Requests answered", ["endpoint", "status", "version"])
@@ -80,7 +81,9 @@ class FollowerMetrics:
 
     def __init__(self) -> None:
         self._served: ModelVersion | None = None
+        self._problems: set[str] = set()
         self._problem: str | None = None
+        self._said: str | None = None
 
     def looked(self) -> None:
         LOOKED.set(time.time())
@@ -93,12 +96,13 @@ class FollowerMetrics:
 
     def report(self, served: ModelVersion | None, problem: str | None) -> None:
         STALE.set(float(served is not None and problem is not None))
-        if problem != self._problem:
+        if problem != self._said:
             if self._problem is not None:
                 PROBLEM.labels(self._problem).set(0)
-            if problem is not None:
-                PROBLEM.labels(problem).set(1)
-            self._problem = problem
+            self._problem = self._told(problem) if problem is not None else None
+            if self._problem is not None:
+                PROBLEM.labels(self._problem).set(1)
+            self._said = problem
         if served == self._served:
             return
         if self._served:
@@ -106,3 +110,11 @@ class FollowerMetrics:
         if served:
             MODEL.labels(served.name, served.version).set(1)
         self._served = served
+
+    def _told(self, problem: str) -> str:
+        """Return a problem as a label: whatever others answer may be in it, and each label is kept for ever."""
+        told = problem if len(problem) <= LONGEST_PROBLEM else f"{problem[: LONGEST_PROBLEM - 1]}…"
+        if told not in self._problems and len(self._problems) >= MOST_PROBLEMS:
+            return "another one: see /ready"
+        self._problems.add(told)
+        return told

@@ -286,7 +286,10 @@ def test_a_version_whose_predictions_are_something_else_is_a_breaking_change():
     ("names", "said"),
     [
         (("a", "c"), "its classes are a, c, and not a, b"),
-        (None, "its classes have no names, and not a, b: metadata.class_names in its MLmodel names them"),
+        (
+            None,
+            "its classes have no names, and the version being served has a, b: log it with metadata={'class_names': […]}",
+        ),
     ],
 )
 def test_a_version_whose_classes_have_other_names_is_a_breaking_change(names, said):

@@ -11,10 +11,15 @@ import pytest
 from inference import follower as following
 from inference.channel import Offer
 from inference.errors import FetchFailed, ModelRefused, NoModel, RegistryUnreachable
-from inference.follower import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, RegistryFollower
+from inference.follower import (
+    FIRST_RETRY_SECONDS,
+    LAST_RETRY_SECONDS,
+    OUTLINE_PAUSE_SECONDS,
+    RegistryFollower,
+)
 from inference.registry import ModelVersion
 
-from tests.unit.version_files import Files, set_inputs
+from tests.unit.version_files import COLUMNS, Files, set_inputs
 
 ONE, TWO, THREE = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "123")
 GONE = RegistryUnreachable("MLflow does not answer")
@@ -147,6 +152,7 @@ class Scene:
         self.audience, self.metrics, self.clock = FakeAudience(), FakeMetrics(), clock
         self.unsigned: dict[str, str] = {}
         self.outline: str | None = "as it came"
+        self.outlines_asked = 0
         self.announced: list[tuple[str, int, float]] = []
         self.follower = self.new_follower()
 
@@ -157,7 +163,7 @@ class Scene:
             self.announced.append((offer.version.version, workers, window_ms))
 
         made = RegistryFollower(
-            self.registry, self.cache, self._check, lambda _: self.outline, self.metrics, announce, allow_schema_change
+            self.registry, self.cache, self._check, self._outline, self.metrics, announce, allow_schema_change
         )
         made.audience = self.audience
         return made
@@ -165,6 +171,10 @@ class Scene:
     def _check(self, folder: Path, version: ModelVersion) -> None:
         if version.version in self.unsigned:
             raise ModelRefused(self.unsigned[version.version])
+
+    def _outline(self, version: ModelVersion) -> str | None:
+        self.outlines_asked += 1
+        return self.outline
 
     def look(self, answer: ModelVersion | Exception | None = None) -> None:
         if answer is not None:
@@ -450,9 +460,8 @@ def test_a_refused_version_that_was_signed_since_is_tried_again_at_once(refusing
     assert (refusing.version, refusing.problem) == ("2", None)
 
 
-@pytest.mark.parametrize("outline", ["mended", None])
-def test_a_refused_version_is_tried_again_at_once_when_its_files_change_and_not_again_and_again(refusing, outline):
-    refusing.outline = outline
+def test_a_refused_version_is_tried_again_at_once_when_its_files_change_and_not_again_and_again(refusing):
+    refusing.outline = "mended"
     refusing.look()
     assert refusing.loads() == ["1", "2", "2"]
     refusing.look()
@@ -463,12 +472,36 @@ def test_a_refused_version_is_tried_again_at_once_when_its_files_change_and_not_
     assert (refusing.version, refusing.problem) == ("2", None)
 
 
+def test_files_of_which_nothing_is_heard_have_not_changed_and_are_not_asked_for_at_each_look(refusing):
+    refusing.outline = None
+    for _ in range(3):
+        refusing.look()
+    assert refusing.loads() == ["1", "2"]
+    assert refusing.outlines_asked == 2  # when it was refused, and once since
+    refusing.clock.now += OUTLINE_PAUSE_SECONDS
+    refusing.look()
+    assert refusing.outlines_asked == 2  # it was time to try it anyway
+    assert refusing.loads() == ["1", "2", "2"]
+
+
+def test_a_version_that_was_mended_after_it_was_refused_for_its_columns_is_fetched_anew(serving):
+    serving.cache.files(TWO).describe(OTHER_COLUMNS)
+    serving.look(TWO)
+    assert serving.cache.fetched == ["1", "2"]
+    serving.cache.files(TWO).describe(set_inputs(*({"type": "double", "name": name} for name in COLUMNS)))
+    serving.outline = "mended"
+    serving.look()
+    assert serving.cache.fetched == ["1", "2", "2"]
+    assert (serving.version, serving.problem) == ("2", None)
+
+
 def test_a_version_that_did_not_arrive_is_tried_again_at_once_when_its_files_are_there(serving):
     serving.cache.broken.add(TWO)
     serving.outline = None
     serving.look(TWO)
-    serving.look()
-    assert serving.version == "1"
+    for _ in range(4):  # until the pauses are long
+        serving.clock.now += LAST_RETRY_SECONDS
+        serving.look()
     serving.cache.broken.clear()
     serving.outline = "as it came"
     serving.look()

@@ -132,6 +132,18 @@ follower.report(ONE, "version 2 is refused"); follower.report(ONE, None)
     assert figures()["inference_problem_info problem=version 2 is refused"] == 0
 
 
+def test_texts_that_differ_each_time_do_not_fill_the_metrics(run, figures):
+    run("""
+follower = metrics.FollowerMetrics()
+for number in range(200):
+    follower.report(ONE, f"{number} " + "x" * 1000)
+""")
+    told = {name: value for name, value in figures().items() if name.startswith("inference_problem_info")}
+    assert len(told) == 51
+    assert max(map(len, told)) < 400
+    assert [name for name, value in told.items() if value] == ["inference_problem_info problem=another one: see /ready"]
+
+
 def test_a_service_without_a_model_is_not_stale_but_not_ready(run, figures):
     run('metrics.FollowerMetrics().report(None, "nothing is there")')
     assert figures()["inference_stale"] == 0
