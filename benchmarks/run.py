@@ -376,6 +376,9 @@ def replicas(stack: Stack) -> str:
         stack.set_alias(current if number % 2 else other)
         eventually("all replicas have changed", lambda before=before: len(stack.changes()) == before + 3)
         changes = stack.changes()[before:]
+        wanted = (current if number % 2 else other, 2)
+        if any((change["version"], change["workers"]) != wanted for change in changes):
+            raise AssertionError(f"not every worker of every replica has changed to version {wanted[0]}: {changes}")
         times = [moment(change["time"]) for change in changes]
         reached.append(max(times) - moved)
         apart.append(max(times) - min(times))

@@ -1,4 +1,4 @@
-"""The servers that are measured: how each is started, asked and read, one worker each, on a port of 127.0.0.1."""
+"""The servers that are measured: how each is started, asked and read, on a port of 127.0.0.1."""
 
 import contextlib
 import json

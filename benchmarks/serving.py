@@ -1,6 +1,6 @@
 """Measure the prediction service beside its peers, in one run on one machine: `make benchserving`.
 
-Writes benchmarks/serving.md and benchmarks/serving.png. All servers have one worker, and are loaded in turns; a ratio is
+Writes benchmarks/serving.md and benchmarks/serving.png. All servers have one worker, unless said, and are loaded in turns; a ratio is
 to what was measured beside it in the same run. No Docker: SQLite, a folder, and wrk, on 127.0.0.1. The peers have an
 environment of their own, build/peers, which is made where it is not there.
 
@@ -174,7 +174,7 @@ def header(services: Path, pace: Pace, busy: float) -> str:
         f"{platform.python_version()}; {', '.join(f'{name} {version(name)}' for name in own)}; the peers' environment: "
         f"{', '.join(f'{name} {version_in_peers(name)}' for name in beside)}; wrk {wrk_version()}.\n"
         "`inference, scikit-learn` is the same version without its ONNX twin (MODEL_TRUST=pickle). "
-        f"Made by `make benchserving`. One worker each, in turns, medians of {pace.rounds} rounds of {pace.seconds:.0f} "
+        f"Made by `make benchserving`. One worker each, unless said, in turns, medians of {pace.rounds} rounds of {pace.seconds:.0f} "
         "seconds after a warm-up; each server's answers were held against scikit-learn's before. `mlflow models serve` gets "
         "`dataframe_split`, because it refuses plain lists for columns with names; MLServer gets the Open Inference "
         "Protocol and runs without its pool of processes, BentoML gets an array: the faster way of each. All run as they "
@@ -325,8 +325,8 @@ def half_rate(report: Report, pace: Pace, server: Server, floor: Server, top: lo
         f"## Iris, 1 row, at half the top rate\n\n{rate:.0f} requests/s for {pace.paced_seconds:.0f} s, {CONNECTIONS} "
         "connections, on a fixed schedule; a latency counts from the time at which the request was due. The generator "
         f"{'comes' if has_priority else 'does not come'} before all others on the machine (SCHED_FIFO). The empty route is "
-        f"asked at the same rate. Others took {load.lost(pace.paced_seconds):.1%} of the time of {os.cpu_count()} cores that "
-        "had nothing to do but a loop: a hundredth of the requests is late by that alone, where it is about 1%.\n\n"
+        f"asked at the same rate. Others on the machine took {load.lost(pace.paced_seconds):.1%} of the time of cores that had "
+        "nothing to do but a loop, and what comes in meanwhile is late: where that is near 1 %, the p99 is the machine's.\n\n"
         "| server | p50, ms | p99, ms | p99 to p50 | longest, ms | the generator's own lateness, p99, ms |\n"
         f"|---|---|---|---|---|---|\n{rows}\n",
         Goal("Half the top rate: p99, to p50", p99 / p50, 3, is_upper=True),
@@ -359,7 +359,7 @@ def window(report: Report, server: Server, workshop: Workshop, top: load.Load) -
     """Say for how long two workers answer with different versions, as they say themselves and as clients see it."""
     moves, each = swapped(server, workshop, top.rate / 2)
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if '"window_ms"' in line]
-    told = [line["window_ms"] for line in lines if line["workers"] == 2][-SWAPS:]
+    told = [line["window_ms"] for line in lines[-SWAPS:] if line["workers"] == 2]
     seen = []
     for moved, number in moves:
         answered = [(due + took / 1000, version) for due, took, version in each if moved < due < moved + SWAP_SECONDS]
@@ -493,18 +493,15 @@ def microseconds(report: Report, pace: Pace, server: Server, workshop: Workshop)
     total = 1e6 / rates[0]
     own, kernel = (1e6 * spent / (rates[0] * seconds) for spent in (own, kernel))
     steps += [
-        (
-            "gevent's loop, sockets in Python, and the processor's caches under load",
-            own - sum(took for _, took in steps),
-        ),
+        ("the rest of its own code: gevent, sockets, colder caches", own - sum(took for _, took in steps)),
         ("the kernel: receive, send, wait for the next, loopback to the client", kernel),
-        ("nothing to do, or others had the core", total - own - kernel),
+        ("nothing to do, or others had the core", max(0.0, total - own - kernel)),
     ]
     rows = "\n".join(f"| {step} | {took:.1f} | {took / total:.0%} |" for step, took in steps)
     report.add(
         "## Where the microseconds go (iris, 1 row)\n\nThe first steps are the best of many rounds in one process, without a "
         "network (benchmarks/steps.py); the last three are what the worker's process needs for a request at the top rate, by "
-        "the kernel's count of its own time and of the kernel's, beyond those steps.\n\n"
+        "the kernel's count of both. The steps' own few system calls count among its own code.\n\n"
         f"| step | µs | share |\n|---|---|---|\n{rows}\n| together | {total:.1f} | |\n"
     )
 
