@@ -311,6 +311,14 @@ def test_an_engine_may_write_into_the_rows_that_it_is_given():
     assert _matrix(FAST[0].encode(), NUMBERS).matrix.flags.writeable
 
 
+def test_the_rows_of_a_request_stay_as_they_are_while_others_come():
+    kept = [_matrix(b'{"instances": [[%d, %d]]}' % (number, -number), NUMBERS) for number in range(50)]
+    assert _matrix(b'{"instances": [[1, 2 3]]}', NUMBERS) is None
+    assert _matrix(b'{"instances": [%s[1, 2]]}' % (b"[3, 4], " * 100_000), NUMBERS).matrix.shape == (100_001, 2)
+    kept.append(_matrix(b'{"instances": [[50, -50]]}', NUMBERS))
+    assert [found.matrix.tolist() for found in kept] == [[[number, -number]] for number in range(51)]
+
+
 def test_what_is_not_numbers_alone_is_left_to_the_slow_path():
     for body in TAKEN.values():
         if not body.startswith('{"instances": [[') or "params" in body:
