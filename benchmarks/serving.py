@@ -477,7 +477,7 @@ def draw(loads: dict[str, dict[str, load.Load]], path: Path) -> None:
         bars = axes.barh(names, [found[name].rate for name in names], color=colours)
         axes.bar_label(bars, fmt="%.0f", padding=2)
         axes.set(title=case, xlabel="requests/s")
-        axes.margins(x=0.18)
+        axes.margins(x=0.25)
     figure.savefig(path)
 
 
