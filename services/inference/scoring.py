@@ -107,7 +107,7 @@ def _matrix(body: bytes, model: Description) -> Rows | None:
 
 
 def _parser_for(body: bytes) -> Any:
-    """Return a parser of this thread, whose memory is there already: half of the time for a thousand rows.
+    """Return a parser of this thread, whose memory is there already: to find it anew can take as long as to parse.
 
     It refuses to be used while anything of its last document lives; the numbers, which are a copy, do not count.
     """

@@ -404,9 +404,9 @@ def _without_last(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _either(model: Logged) -> dict[str, Any]:
-    """What is no row in `instances`, nor in `inputs`."""
+    """What is odd in `instances` and in `inputs` alike."""
     whole = records(model.names, model.rows)
-    return {
+    found = {
         "an empty list": [],
         "an empty record": {},
         "a list with an empty record": [{}],
@@ -420,6 +420,11 @@ def _either(model: Logged) -> dict[str, Any]:
         "lists in lists": [model.rows],
         "columns of different lengths": by_column(model.names, model.rows) | {model.names[0]: [model.rows[0][0]] * 2},
     }
+    if len(model.columns) > 1:
+        found["values"] = model.rows[0]
+        found[f"a record without {model.last}"] = [whole[0], _without_last(whole[1]), whole[2]]
+        found["one more column in one record"] = [whole[0], {**whole[1], "more": 1}]
+    return found
 
 
 def instances(model: Logged) -> Iterator[Case]:
@@ -427,13 +432,10 @@ def instances(model: Logged) -> Iterator[Case]:
     whole = records(model.names, model.rows)
     found = _either(model)
     if len(model.columns) > 1:
-        found["values"] = model.rows[0]
-        found[f"a record without {model.last}"] = [whole[0], _without_last(whole[1]), whole[2]]
         first = model.names[0]
         halves = [{first: whole[0][first]}, {name: whole[0][name] for name in model.names if name != first}]
         found["two records that make one"] = halves
         found["an empty record beside a whole one"] = [whole[0], {}]
-        found["one more column in one record"] = [whole[0], {**whole[1], "more": 1}]
     for title, content in found.items():
         yield Case(f"instances: {title}", written({"instances": content}))
     yield from _single_column("instances", model)
@@ -441,13 +443,9 @@ def instances(model: Logged) -> Iterator[Case]:
 
 def inputs(model: Logged) -> Iterator[Case]:
     """What `inputs` may look like."""
-    whole = records(model.names, model.rows)
     found = _either(model)
     if len(model.columns) > 1:
-        found["values"] = model.rows[0]
-        found[f"a record without {model.last}"] = [whole[0], _without_last(whole[1]), whole[2]]
         found["one value for all rows"] = by_column(model.names, model.rows) | {model.names[0]: model.rows[0][0]}
-        found["one more column in one record"] = [whole[0], {**whole[1], "more": 1}]
     if model.columns[0].kind not in ("boolean", "string"):
         nested = {name: [[value] for value in column] for name, column in by_column(model.names, model.rows).items()}
         found["a list in each cell"] = nested
