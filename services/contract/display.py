@@ -1,0 +1,39 @@
+"""Text of others, before it is written to a terminal, a log or a page.
+
+Whoever reaches MLflow's port writes names, tags, descriptions and files. What they contain is shown, never obeyed.
+"""
+
+import unicodedata
+from reprlib import Repr
+from typing import Any
+
+# Control characters (C0, C1), and what changes direction, is invisible, or is half a character: Unicode's Cc, Cf, Cs,
+# Zl, Zp. A line break and a tab are left where text may have several lines.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+MOST = 500
+
+
+def visible(text: str, most: int | None = MOST, keep: str = "") -> str:
+    r"""Return a text with all that a terminal would obey made visible (``\x1b``, ``\u202e``), cut to `most` characters.
+
+    Characters in `keep`, such as a line break, stay as they are.
+    """
+    cut = text if most is None or len(text) <= most else text[:most] + "…"
+    if cut.isascii() and cut.isprintable():
+        return cut
+    return "".join(
+        char
+        if char in keep or unicodedata.category(char) not in _HIDDEN
+        else char.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for char in cut
+    )
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict, _SHORT.maxset = 3, 8, 8, 8, 8
+
+
+def quoted(value: Any) -> str:
+    """Return a value as an error may quote it: like repr, of bounded length whatever it is."""
+    return visible(_SHORT.repr(value), 300)

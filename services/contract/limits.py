@@ -1,0 +1,60 @@
+"""How large a version may be, and each of its files: known from a listing, and refused before anything is read.
+
+The limits are for what is parsed. They are far above what the trainer writes: two thousand columns make an MLmodel of
+300 KB. The model itself is bounded by the total alone.
+"""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from contract.errors import Refused
+
+KB, MB, GB = 1024, 1024**2, 1024**3
+
+MOST_FILES = 500
+MOST_BYTES = 4 * GB
+MOST_PATH = 400
+# File → its limit. All of them are text that is parsed; everything else is bounded by MOST_BYTES.
+PARSED = {
+    "model.sig": 1 * MB,
+    "MLmodel": 2 * MB,
+    "identity.json": 4 * KB,
+    "twin.json": 1 * MB,
+    "golden.json": 16 * MB,
+    "schema.yaml": 8 * MB,
+    "profile.json": 64 * MB,
+    "figures.json": 1 * MB,
+}
+# An input example, under whatever name the MLmodel gives it.
+EXAMPLE_BYTES = 16 * MB
+
+
+def check_listing(sizes: Mapping[str, int | None]) -> None:
+    """Raise Refused where a version has too many files, or too large ones; `sizes` is path → bytes, None where unknown."""
+    if len(sizes) > MOST_FILES:
+        raise Refused(f"it has {len(sizes)} files; expected at most {MOST_FILES}")
+    for path, size in sizes.items():
+        check_path(path)
+        if size is not None:
+            check_size(path, size)
+    if (total := sum(size or 0 for size in sizes.values())) > MOST_BYTES:
+        raise Refused(f"its files have {total / GB:.1f} GB; expected at most {MOST_BYTES // GB}")
+
+
+def check_size(path: str, size: int) -> None:
+    """Raise Refused where a file is larger than what is parsed under its name."""
+    if size > limit_of(path):
+        raise Refused(f"its file {path!r:.100} has {size} bytes; expected at most {limit_of(path)}")
+
+
+def limit_of(path: str) -> int:
+    """Return how many bytes a file may have."""
+    return PARSED.get(path, MOST_BYTES)
+
+
+def check_path(path: str) -> None:
+    """Raise Refused unless a path is relative, stays below the version's folder, and is written in one way only."""
+    parts = path.split("/")
+    plain = path.isprintable() and "\\" not in path and len(path) <= MOST_PATH
+    if not plain or any(part in ("", ".", "..") for part in parts) or PurePosixPath(path).is_absolute():
+        raise Refused(f"{path!r:.100} is no path of a version's file")

@@ -1,0 +1,113 @@
+"""The signature over a version's files: OpenSSF Model Signing with an elliptic-curve key, which its own tool verifies too.
+
+The signed manifest is the only list of files that there is. A file that it does not list is not fetched, not read, and not
+there; one that it lists is there with the content that was signed. Nothing is left out by its name.
+"""
+
+import base64
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from contract import documents, limits
+from contract.errors import Refused
+
+SIGNATURE = "model.sig"
+IDENTITY = "identity.json"
+
+
+def sign(folder: Path, model_name: str, model_id: str, key: Path) -> None:
+    """Write identity.json and model.sig into a folder: all files in it are signed, and nothing of them is run.
+
+    `key` is the private key's file, PEM.
+    """
+    from model_signing import signing
+
+    (folder / SIGNATURE).unlink(missing_ok=True)
+    (folder / IDENTITY).write_text(json.dumps({"model_name": model_name, "model_id": model_id}) + "\n")
+    limits.check_listing({path: (folder / path).stat().st_size for path in files_in(folder)})
+    config = signing.Config().use_elliptic_key_signer(private_key=key).set_hashing_config(_every_file())
+    config.sign(folder, folder / SIGNATURE)
+
+
+def listed(signature: bytes) -> dict[str, str]:
+    """Return path → SHA-256 of the files that a signature lists, which is not verified by this; raise Refused.
+
+    What is not listed need not be fetched. `verify` says whether it was really the holder of the key who listed it.
+    """
+    if len(signature) > limits.PARSED[SIGNATURE]:
+        raise Refused(f"its signature has more than {limits.PARSED[SIGNATURE]} bytes")
+    try:
+        payload = base64.b64decode(json.loads(signature)["dsseEnvelope"]["payload"], validate=True)
+        resources = json.loads(payload)["predicate"]["resources"]
+        found = {resource["name"]: resource["digest"] for resource in resources}
+        if len(found) != len(resources) or not all(isinstance(text, str) for pair in found.items() for text in pair):
+            raise ValueError("a file is listed twice, or is no text")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused(f"its signature cannot be read: {type(error).__name__}: {error!s:.200}") from error
+    limits.check_listing(dict.fromkeys(found))
+    if IDENTITY not in found or SIGNATURE in found:
+        raise Refused(f"its signature does not list {IDENTITY}, or lists itself")
+    return found
+
+
+def verify(folder: Path, model_name: str, model_id: str, public_key: Path) -> dict[str, str]:
+    """Return path → SHA-256 of a folder's files, all of them signed as this very version; raise Refused.
+
+    `public_key` is a PEM file. A file that is missing, changed, or there without being listed breaks the signature.
+    """
+    if not (folder / SIGNATURE).is_file():
+        raise Refused("it is not signed")
+    files = listed(documents.read_bytes(folder, SIGNATURE))
+    found = set(files_in(folder)) - {SIGNATURE}
+    if found != set(files):
+        wrong = ", ".join(sorted(found ^ set(files))[:5])
+        raise Refused(
+            f"its signature does not hold: the files that are there and those that are signed differ: {wrong}"
+        )
+    limits.check_listing({path: (folder / path).stat().st_size for path in files})
+    _verify(folder, public_key)
+    identity = documents.read_json(folder, IDENTITY)
+    expected = {"model_name": model_name, "model_id": model_id}
+    if identity != expected:
+        raise Refused(f"it is signed as {identity!s:.200}, not as {expected}")
+    return files
+
+
+def _verify(folder: Path, public_key: Path) -> None:
+    # Half a second and 60 MB.
+    from model_signing import verifying
+
+    config = verifying.Config().use_elliptic_key_verifier(public_key=public_key).set_hashing_config(_every_file())
+    try:
+        config.verify(folder, folder / SIGNATURE)
+    except Exception as error:  # whatever the reason, what is not verified is not served
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise Refused(f"its signature does not hold: {reason:.300}") from error
+
+
+def _every_file() -> Any:
+    from model_signing import hashing
+
+    return hashing.Config().use_file_serialization().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the path of each file below a folder, sorted; raise Refused where there is anything but files and folders."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise Refused(f"{path.relative_to(folder).as_posix()!r:.100} is neither a file nor a folder")
+        if path.is_file():
+            found.append(path.relative_to(folder).as_posix())
+        if len(found) > limits.MOST_FILES + 1:
+            raise Refused(f"it has more than {limits.MOST_FILES} files")
+    return found
+
+
+def own_file(name: Any, files: Iterable[str]) -> str:
+    """Return the path of a file that a version's papers name; raise Refused unless it is one of the version's own."""
+    if not isinstance(name, str) or name not in files:
+        raise Refused(f"its file {name!r:.100} is not one of its own")
+    return name
