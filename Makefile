@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train compare models adopt promote rollback history serve ui test unit integration stack browser bench benchtrainer benchserving lint types lock clean
+.PHONY: help environment demo explore train compare models adopt promote rollback history serve ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +30,8 @@ explore train compare models rollback history serve ui:
 adopt promote:
 	@$(PY) scripts/embedded.py $@ $(VERSION) $(ARGS)
 
-test: environment ## all tests that this machine can run
-	@$(PY) -m pytest
+test: environment ## all tests that this machine can run, in two lanes side by side
+	@scripts/test
 
 unit: environment ## the functions, no server
 integration: environment ## our processes, with real MLflow on SQLite
@@ -39,6 +39,9 @@ stack: environment ## the compose file under Docker
 browser: environment ## headless Chromium in the MLflow UI
 unit integration stack browser:
 	@$(PY) -m pytest tests/$@
+
+fuzz: environment ## 100,000 requests and 10,000 hostile versions: about half an hour
+	@FUZZ_REQUESTS=100000 FUZZ_VERSIONS=10000 $(PY) -m pytest -s --timeout=7200 tests/integration/test_fuzz_requests.py tests/integration/test_fuzz_versions.py
 
 bench: environment ## measure all: the stack (needs Docker, wrk, root), the trainer, the prediction service
 	@$(PY) benchmarks/run.py
