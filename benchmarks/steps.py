@@ -19,6 +19,7 @@ import orjson
 from gunicorn.config import Config
 from gunicorn.http import get_parser, wsgi
 from inference import scoring
+from inference.files import VersionFiles
 from inference.gate import Gate, Turn
 from inference.keeper import ModelKeeper, Served
 from inference.log import RequestLog
@@ -52,7 +53,7 @@ class Body:
 
 def main(cache: str) -> None:
     (contents,) = {path.parent for path in Path(cache).rglob("MLmodel")}
-    model = load(contents, Trusted(Trust.SIGNED))
+    model = load(VersionFiles.of(contents), Trusted(Trust.SIGNED))
     keeper = ModelKeeper(lambda _: model)
     keeper.served = Served(model, ModelVersion("iris_logistic_regression", "1", "", 1, "", ""), {}, "")
     turn = Turn()

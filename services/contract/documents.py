@@ -43,7 +43,11 @@ def parsed_json(content: bytes, name: str) -> Any:
 
 def read_yaml(folder: Path, name: str) -> Any:
     """Return a YAML file's value; raise Refused."""
-    content = read_bytes(folder, name)
+    return parsed_yaml(read_bytes(folder, name), name)
+
+
+def parsed_yaml(content: bytes, name: str) -> Any:
+    """Return the value of YAML text; raise Refused where it is none, has aliases, or is nested too deep."""
     try:
         _check_events(content)
         return yaml.load(content, _LOADER)  # noqa: S506 - both are safe ones
@@ -68,7 +72,16 @@ def _check_events(content: bytes) -> None:
 def read_mlmodel(folder: Path) -> dict[str, Any]:
     """Return what a version's MLmodel file says; raise Refused where it is no readable mapping."""
     try:
-        content = read_yaml(folder, "MLmodel")
+        text = read_bytes(folder, "MLmodel")
+    except Refused as error:
+        raise Refused(f"it has no readable MLmodel file: {error}") from error
+    return parsed_mlmodel(text)
+
+
+def parsed_mlmodel(text: bytes) -> dict[str, Any]:
+    """Return what the text of an MLmodel file says; raise Refused where it is no readable mapping."""
+    try:
+        content = parsed_yaml(text, "MLmodel")
     except Refused as error:
         raise Refused(f"it has no readable MLmodel file: {error}") from error
     if not isinstance(content, dict):

@@ -79,8 +79,8 @@ def _verify(folder: Path, public_key: Path) -> None:
     # Half a second and 60 MB.
     from model_signing import verifying
 
-    config = verifying.Config().use_elliptic_key_verifier(public_key=public_key).set_hashing_config(_every_file())
     try:
+        config = verifying.Config().use_elliptic_key_verifier(public_key=public_key).set_hashing_config(_every_file())
         config.verify(folder, folder / SIGNATURE)
     except Exception as error:  # whatever the reason, what is not verified is not served
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -54,11 +54,12 @@ def _serve(run_dir: Path) -> int:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir)
     settings = Settings.from_env(os.environ)
     from inference.channel import Workers
-    from inference.following import follower_of
+    from inference.following import follower_of, verifier_of
     from inference.log import LOGGING
 
     logging.config.dictConfig(LOGGING)
-    follower = follower_of(settings)
+    verifier = verifier_of(settings)
+    follower = follower_of(settings, verifier)
     workers = Workers(settings.channel, follower.greet)
     follower.audience = workers
     gunicorn = subprocess.Popen([sys.executable, "-m", "gunicorn", "--config", "python:inference.server"])
@@ -77,8 +78,13 @@ def _serve(run_dir: Path) -> int:
         workers.wait_for(1, threading.TIMEOUT_MAX)
         follower.follow(settings.poll_seconds)
 
+    verifier.start()
     threading.Thread(target=follow, name="follower", daemon=True).start()
-    return gunicorn.wait()
+    try:
+        return gunicorn.wait()
+    finally:
+        follower.end()
+        verifier.end()
 
 
 if __name__ == "__main__":

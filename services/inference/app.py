@@ -72,11 +72,20 @@ def _served() -> Served:
 
 
 def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
+    last: list[Any] = [None, None, None]
+
+    def rendered(served: Served | None) -> str:
+        """Return the page, made anew where there is something new to say: it may be long, and who asks for it may ask often."""
+        said = keeper.state, keeper.reason
+        if last[0] is not served or last[1] != said:
+            page = page_content(settings, served, *said, ENDPOINTS)
+            last[:] = served, said, render_template("index.html", page=page)
+        return str(last[2])
+
     @app.get("/")
     def index() -> Any:
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-            page = page_content(settings, served_now(), keeper.state, ENDPOINTS)
-            response: Any = Response(render_template("index.html", page=page), mimetype="text/html")
+            response: Any = Response(rendered(served_now()), mimetype="text/html")
             response.headers["Content-Security-Policy"] = POLICY
             response.headers["X-Content-Type-Options"] = "nosniff"
             response.headers["Referrer-Policy"] = "no-referrer"
@@ -99,6 +108,8 @@ def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
 
 
 def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
+    packages = {name: installed_version(name) for name in ("scikit-learn", "onnxruntime", "flask", "gunicorn")}
+
     @app.get("/health")
     @app.get("/ping")
     def health() -> dict:
@@ -107,14 +118,14 @@ def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
     @app.get("/ready")
     def ready() -> tuple[dict, int]:
         if served_now() is None:
-            return {"status": "not ready", "reasons": [keeper.state.problem]}, 503
+            return {"status": "not ready", "reasons": [keeper.reason]}, 503
         return {"status": "ready", "model": model_content(settings, served_now(), keeper)}, 200
 
     @app.get("/version")
     def version() -> dict:
         model = model_content(settings, served_now(), keeper)
-        packages = {name: installed_version(name) for name in ("scikit-learn", "onnxruntime", "flask", "gunicorn")}
-        return {"model": model, "python": platform.python_version(), **packages}
+        reasons = {"reasons": [keeper.reason]} if model is None else {}
+        return {"model": model, **reasons, "python": platform.python_version(), **packages}
 
     @app.get("/metrics")
     def metrics() -> Response:

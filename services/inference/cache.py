@@ -5,14 +5,17 @@
     MODEL/ALIAS.json            the version that was served last, and what is known about it
 
 A content is there whole or not at all, and is looked through before each use: one that was cut or changed since is thrown
-away and fetched again. Where the disk is full or read-only, contents go to a folder that ends with the service.
+away and fetched again. Where the disk is full or read-only, contents go to a folder that ends with the service; they move in
+when there is room again. The note of the last version is written when its files are there, and not before.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +24,10 @@ from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import quote
 
+from contract import limits, signature
+from contract.errors import Refused
+
+from inference import files
 from inference.errors import FetchFailed
 from inference.registry import ModelVersion
 
@@ -28,6 +35,8 @@ log = logging.getLogger("inference")
 
 # The content being served, and the one before it for a rollback without a download.
 CONTENTS_KEPT = 2
+# What a content that moves in leaves of the disk.
+ROOM_LEFT_BYTES = 1024**2
 # How the name of a folder begins while its files are on their way.
 PARTIAL = "partial-"
 
@@ -67,21 +76,26 @@ class ModelCache:
             raise FetchFailed(f"there is no room for {version.uri}: {error.strerror or error}") from error
 
     def forget(self, version: ModelVersion) -> None:
-        """Let go of what is known of a version's files, so that they are fetched again."""
+        """Let go of a version's files, so that they are fetched again; those that another version has as well are kept."""
         for folder in self._folders:
-            with suppress(OSError):
+            with suppress(OSError), _locked(folder):
                 _note_of(folder, version).unlink()
+                _sweep(folder, _noted_in(folder))
 
     def remember(self, version: ModelVersion, metrics: dict[str, float]) -> None:
         """Note the version that is served, for a start without the registry, and let go of the oldest contents.
 
-        Raises FetchFailed where that cannot be written: what is being served is not touched by it.
+        Raises FetchFailed where its files are not in the cache and cannot be moved there, or the note cannot be written: the
+        note of the version before it is left as it is.
         """
+        durable = self._folders[0]
         try:
-            with _locked(self._folders[0]):
-                _write(self._last, {"version": version.as_dict(), "metrics": metrics})
+            durable.mkdir(parents=True, exist_ok=True)
+            with _locked(durable):
+                digest = self._settled(version)
+                _write(self._last, {"version": version.as_dict(), "metrics": metrics, "digest": digest})
         except OSError as error:
-            raise FetchFailed(f"the model cache {self._folders[0]} cannot be used: {error.strerror}") from error
+            raise FetchFailed(f"the model cache {durable} cannot be used: {error.strerror or error}") from error
         finally:
             for folder in self._folders:
                 with suppress(OSError):
@@ -96,18 +110,33 @@ class ModelCache:
             return None
         return (version, metrics) if self._whole(self._folders[0], version) else None
 
+    def _settled(self, version: ModelVersion) -> str:
+        """Return the digest of a version's content in the cache, moved there where it had to stay elsewhere; raise OSError."""
+        durable, makeshift = self._folders
+        digest = _digest_in(_note_of(durable, version))
+        if digest and (durable / "contents" / digest).is_dir():
+            return digest
+        if (content := self._whole(makeshift, version)) is None:
+            raise FileNotFoundError(f"the files of version {version.version} are not in it")
+        _check_room(durable, content)
+        (durable / "contents").mkdir(exist_ok=True)
+        with _partial(durable) as partial:
+            shutil.copytree(content, partial, dirs_exist_ok=True)
+            _keep(durable, partial, version)
+        _note_of(makeshift, version).unlink()
+        _sweep(makeshift, _noted_in(makeshift))
+        return content.name
+
     def _whole(self, folder: Path, version: ModelVersion) -> Path | None:
         """Return the folder of a version's files where they are just as they came."""
         if (noted := _digest_in(_note_of(folder, version))) is None:
             return None
-        try:
-            content = folder / "contents" / noted
-            if digest_of(content) == noted:
-                return content
+        content = folder / "contents" / noted
+        if _has(content, noted):
+            return content
+        if content.exists():
             log.warning("the copy of version %s in the cache is damaged; it is fetched again", version.version)
             shutil.rmtree(content, ignore_errors=True)
-        except OSError:
-            return None
         return None
 
     def _filled(self, folder: Path, version: ModelVersion) -> Path:
@@ -117,21 +146,9 @@ class ModelCache:
                 return content
             for leftover in (folder / "contents").glob(f"{PARTIAL}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            partial = Path(mkdtemp(prefix=PARTIAL, dir=folder / "contents"))
-            try:
-                return self._fill(folder, partial, version)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-
-    def _fill(self, folder: Path, partial: Path, version: ModelVersion) -> Path:
-        self._fetch(version, partial)
-        digest = digest_of(partial)
-        content = folder / "contents" / digest
-        if not content.is_dir() or digest_of(content) != digest:
-            shutil.rmtree(content, ignore_errors=True)
-            partial.replace(content)
-        _write(_note_of(folder, version), {"digest": digest})
-        return content
+            with _partial(folder) as partial:
+                self._fetch(version, partial)
+                return _keep(folder, partial, version)
 
     def _let_go(self, folder: Path, served: ModelVersion) -> None:
         with _locked(folder):
@@ -139,24 +156,81 @@ class ModelCache:
             current = notes.get(_note_of(folder, served))
             if current:
                 os.utime(folder / "contents" / current)
-            contents = [path for path in (folder / "contents").iterdir() if not path.name.startswith(PARTIAL)]
+            contents = _contents_in(folder)
             kept = {path.name for path in sorted(contents, key=lambda path: path.stat().st_mtime)[-CONTENTS_KEPT:]}
-            for path in contents:
-                if path.name not in kept:
-                    shutil.rmtree(path, ignore_errors=True)
+            kept |= {digest for note in folder.glob("*.json") if (digest := _digest_in(note))}
+            _sweep(folder, kept)
             for note, digest in notes.items():
                 if digest not in kept:
                     note.unlink()
 
 
+def _contents_in(folder: Path) -> list[Path]:
+    return [path for path in (folder / "contents").iterdir() if not path.name.startswith(PARTIAL)]
+
+
+def _noted_in(folder: Path) -> set[str]:
+    """Return the digests that any note names: of a version, or of what an alias had last."""
+    notes = [*(folder / "versions").glob("*.json"), *folder.glob("*.json")]
+    return {digest for note in notes if (digest := _digest_in(note))}
+
+
+def _sweep(folder: Path, kept: set[str]) -> None:
+    for path in _contents_in(folder):
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _partial(folder: Path) -> Iterator[Path]:
+    """Give out a folder for files that are on their way; what is still there afterwards is thrown away."""
+    partial = Path(mkdtemp(prefix=PARTIAL, dir=folder / "contents"))
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _keep(folder: Path, partial: Path, version: ModelVersion) -> Path:
+    """Make what has arrived a version's content; raise OSError."""
+    digest = digest_of(partial)
+    content = folder / "contents" / digest
+    if not _has(content, digest):
+        shutil.rmtree(content, ignore_errors=True)
+        partial.replace(content)
+    _write(_note_of(folder, version), {"digest": digest})
+    return content
+
+
+def _has(content: Path, digest: str) -> bool:
+    try:
+        return digest_of(content) == digest
+    except OSError:
+        return False
+
+
+def _check_room(folder: Path, content: Path) -> None:
+    """Raise OSError where a content would fill the disk."""
+    size = sum(path.stat().st_size for path in content.rglob("*") if path.is_file())
+    if shutil.disk_usage(folder).free < size + ROOM_LEFT_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def digest_of(folder: Path) -> str:
-    """Return the SHA-256 over the path and the content of each file below a folder; raise OSError."""
-    whole = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with open(path, "rb") as file:
-            whole.update(f"{path.relative_to(folder)}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    """Return the SHA-256 over the path and the content of each file below a folder; raise OSError.
+
+    A folder with links in it, or with more than a version may have, is no content: others may write here.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not there")
+    whole = hashlib.sha256()
+    try:
+        paths = signature.files_in(folder)
+        limits.check_listing({path: (folder / path).stat().st_size for path in paths})
+    except Refused as error:
+        raise OSError(errno.EINVAL, str(error)) from error
+    for path in paths:
+        whole.update(f"{path}\0{files.digest_of(folder / path)}\n".encode())
     return whole.hexdigest()
 
 
@@ -166,10 +240,14 @@ def _note_of(folder: Path, version: ModelVersion) -> Path:
     return folder / "versions" / f"{quote(identity, safe='')}.json"
 
 
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
 def _digest_in(note: Path) -> str | None:
     """Return which content a version has, None where its note is not there or damaged."""
     try:
-        return str(json.loads(note.read_text())["digest"])
+        digest = str(json.loads(note.read_text())["digest"])
+        return digest if _DIGEST.fullmatch(digest) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -5,6 +5,7 @@ follower → worker
     {"serve": OFFER}     answer requests with it from now on; answered by {"serving": ID, "at": nanoseconds} or {"refused": …}
     {"drop": ID}         let go of what was loaded aside
     {"state": STATE}     what there is to say about what is served
+    {"note": STATE}      the same, as long as it is not known what is to be served
 
 Pushing costs nothing while nothing happens, and reaches all workers within a millisecond of each other. A connection that
 ends tells that its worker did, or to the worker that the service is at its end.
@@ -18,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ class Offer:
     metrics: dict[str, float]
     since: str
     """when it began to be served, ISO 8601 in UTC"""
+    files: dict[str, str] = field(default_factory=dict)
+    """path → SHA-256 of what was verified; nothing else is loaded"""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -109,8 +112,8 @@ class Workers:
     def ask(self, what: str, offer: Offer, seconds: float) -> list[dict[str, Any]]:
         """Ask all workers to "load" or to "serve", and return their answers.
 
-        One that ends meanwhile, or has not answered within `seconds`, counts as one that refuses: a version may be what
-        ends it.
+        One that ends meanwhile, or has not answered within `seconds`, counts as one that refuses, and the answer is marked
+        with "ended": a version may be what ends it.
         """
         asked, id = self._all(), offer.id
         self.tell({what: offer.as_dict()})
@@ -127,7 +130,7 @@ class Workers:
     def _silence(self, connection: socket.socket, what: str, id: int, seconds: float) -> dict[str, Any]:
         late = f"a worker was not done within {seconds:.0f} s when it was to {what} it"
         reason = late if connection in self._connections else f"a worker ended when it was to {what} it"
-        return {"refused": id, "to": what, "reason": reason}
+        return {"refused": id, "to": what, "reason": reason, "ended": True}
 
     def remind(self, offer: Offer) -> int:
         """Ask those workers to serve an offer that do not, and return how many they are."""

@@ -2,22 +2,22 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from numbers import Integral
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
-import yaml
+from contract import limits
+from contract.display import quoted, visible
 
 from inference.columns import TENSOR_TYPES, TYPES, Column, Kind
 from inference.errors import ModelRefused
+from inference.files import VersionFiles
 
 GOLDEN = "golden.json"
 TWIN = "model.onnx"
 TWIN_RECORD = "twin.json"
+FIGURES = "figures.json"
 EXAMPLES = 3
-# The one in C is ten times as fast.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,28 @@ class Description:
     """twin.json: whether there is a proven ONNX twin, and what was measured"""
     has_probabilities: bool | None = None
     """whether it has class probabilities, as its golden rows say; None where it has none"""
+    figures: dict[str, Any] | None = None
+    """figures.json: how well it did (metrics), and on which data; None where the version has none"""
+
+    def interface(self) -> dict[str, Any]:
+        """Return what those who ask the model rely on, as JSON has it; `of_interface` reads it."""
+        return {
+            "columns": [asdict(column) for column in self.columns],
+            "is_named": self.is_named,
+            "output": self.output,
+            "class_names": self.class_names,
+            "has_probabilities": self.has_probabilities,
+        }
+
+    @classmethod
+    def of_interface(cls, content: dict[str, Any]) -> "Description":
+        """Return a description of what those who ask rely on, and of nothing else."""
+        columns = tuple(Column(**column | {"kind": Kind(column["kind"])}) for column in content["columns"])
+        names = content["class_names"]
+        class_names = None if names is None else tuple(names)
+        return cls(
+            **content | {"columns": columns, "class_names": class_names, "examples": [], "flavor": {}},
+        )
 
     @property
     def takes_text(self) -> bool:
@@ -52,14 +74,9 @@ class Description:
         return self.examples[0] if self.examples else [empty[column.kind] for column in self.columns]
 
 
-def read(folder: Path) -> Description:
+def read(files: VersionFiles) -> Description:
     """Read MLmodel and the papers beside it; raise ModelRefused where this service cannot serve what they describe."""
-    try:
-        content = yaml.load((folder / "MLmodel").read_text(), LOADER)  # noqa: S506 - both are safe ones
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ModelRefused(f"it has no readable MLmodel file: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelRefused("its MLmodel file is empty or no YAML mapping")
+    content = files.mlmodel()
     flavor = _flavor(content)
     columns, is_named = _columns(content)
     return Description(
@@ -67,19 +84,12 @@ def read(folder: Path) -> Description:
         is_named=is_named,
         output=_output(content),
         class_names=_class_names(content),
-        examples=_examples(folder, content, columns),
+        examples=_examples(files, content, columns),
         flavor=flavor,
-        twin=_twin(folder),
-        has_probabilities=_has_probabilities(folder),
+        twin=_twin(files),
+        has_probabilities=_has_probabilities(files),
+        figures=_figures(files),
     )
-
-
-def inside(folder: Path, name: Any) -> Path:
-    """Return a file that a version names; it must be one of the version's own, which is what its signature covers."""
-    path = folder / str(name)
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise ModelRefused(f"its file {name!r} is not one of its own")
-    return path
 
 
 def check_class_names(model: Description, labels: Iterable[Any]) -> None:
@@ -88,7 +98,9 @@ def check_class_names(model: Description, labels: Iterable[Any]) -> None:
         return
     for label in labels:
         if not isinstance(label, Integral) or not 0 <= int(label) < len(model.class_names):
-            raise ModelRefused(f"its class_names do not name its class {label!r}; expected one for each of 0, 1, …")
+            raise ModelRefused(
+                f"its class_names do not name its class {quoted(label)}; expected one for each of 0, 1, …"
+            )
 
 
 def breaking_change(served: Description, candidate: Description) -> str | None:
@@ -115,20 +127,20 @@ def breaking_change(served: Description, candidate: Description) -> str | None:
 
 
 def _names(columns: tuple[Column, ...]) -> str:
-    return _listed([repr(column.name) for column in columns])
+    return _listed([quoted(column.name) for column in columns])
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:8])
+    shown = ", ".join(visible(name, 100) for name in names[:8])
     return shown if len(names) <= 8 else f"{shown} … ({len(names)})"
 
 
 def _flavor(content: dict[str, Any]) -> dict[str, Any]:
     flavors = content.get("flavors")
     if not isinstance(flavors, dict) or not isinstance(flavors.get("sklearn", {}), dict):
-        raise ModelRefused(f"its flavors are {flavors!r}; expected a mapping of mappings")
+        raise ModelRefused(f"its flavors are {quoted(flavors)}; expected a mapping of mappings")
     if "sklearn" not in flavors:
-        found = ", ".join(map(str, flavors)) or "none"
+        found = _listed([str(name) for name in flavors]) or "none"
         raise ModelRefused(
             f"its flavors are {found}; this service serves sklearn: log the scikit-learn estimator itself, with "
             "mlflow.sklearn.log_model"
@@ -148,7 +160,7 @@ def _columns(content: dict[str, Any]) -> tuple[tuple[Column, ...], bool]:
     if not found:
         raise ModelRefused("it has no signature with named columns; log it with one")
     if unknown:
-        raise ModelRefused(f"its columns have the types {', '.join(unknown)}; this service serves {', '.join(TYPES)}")
+        raise ModelRefused(f"its columns have the types {_listed(unknown)}; this service serves {', '.join(TYPES)}")
     return tuple(_column(name, kind, not required) for name, kind, required in found), True
 
 
@@ -161,7 +173,9 @@ def _tensor_columns(spec: dict[str, Any]) -> tuple[Column, ...]:
     dtype, shape = spec["dtype"], spec["shape"]
     if dtype not in TENSOR_TYPES or len(shape) != 2 or shape[1] < 1:
         expected = f"(rows, columns) of {', '.join(TENSOR_TYPES)}"
-        raise ModelRefused(f"its input is a tensor of {dtype} with the shape {shape}; this service serves {expected}")
+        raise ModelRefused(
+            f"its input is a tensor of {visible(str(dtype), 50)} with the shape {quoted(shape)}; this service serves {expected}"
+        )
     return tuple(_column(str(position), TENSOR_TYPES[dtype], False) for position in range(shape[1]))
 
 
@@ -182,36 +196,51 @@ def _class_names(content: dict[str, Any]) -> tuple[str, ...] | None:
     if names is None:
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ModelRefused(f"its class_names are {names!r}; expected a list of texts")
+        raise ModelRefused(f"its class_names are {quoted(names)}; expected a list of texts")
     return tuple(names)
 
 
-def _examples(folder: Path, content: dict[str, Any], columns: tuple[Column, ...]) -> list[list[Any]]:
+def _examples(files: VersionFiles, content: dict[str, Any], columns: tuple[Column, ...]) -> list[list[Any]]:
     """The first rows of the version's input example, none where it has no usable one."""
+    saved = content.get("saved_input_example_info")
+    if not isinstance(saved, dict) or "artifact_path" not in saved:
+        return []
+    text = files.read(saved["artifact_path"], limits.EXAMPLE_BYTES)
     try:
-        saved = json.loads(inside(folder, content["saved_input_example_info"]["artifact_path"]).read_text())
-        rows = saved["data"] if isinstance(saved, dict) else saved
+        found = json.loads(text)
+        rows = found["data"] if isinstance(found, dict) else found
         return [list(row) for row in rows[:EXAMPLES] if len(row) == len(columns)]
-    except (KeyError, TypeError, OSError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return []
 
 
-def _has_probabilities(folder: Path) -> bool | None:
+def _has_probabilities(files: VersionFiles) -> bool | None:
     """What the golden rows say; whether they can be used is found when they are tried."""
+    if GOLDEN not in files:
+        return None
     try:
-        return "probabilities" in json.loads((folder / GOLDEN).read_text())
-    except (OSError, ValueError, TypeError):
+        return "probabilities" in files.json(GOLDEN)
+    except (ModelRefused, TypeError):
         return None
 
 
-def _twin(folder: Path) -> dict[str, Any]:
-    path = folder / TWIN_RECORD
-    if not path.exists():
+def _twin(files: VersionFiles) -> dict[str, Any]:
+    if TWIN_RECORD not in files:
         return {"kept": False, "reason": "the version has none"}
     try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        record = files.json(TWIN_RECORD)
+    except ModelRefused as error:
         raise ModelRefused(f"its ONNX twin cannot be loaded: {error}") from error
     if not isinstance(record, dict):
         raise ModelRefused(f"its ONNX twin cannot be loaded: {TWIN_RECORD} is no mapping")
     return record
+
+
+def _figures(files: VersionFiles) -> dict[str, Any] | None:
+    if FIGURES not in files:
+        return None
+    found = files.json(FIGURES)
+    metrics = found.get("metrics") if isinstance(found, dict) else None
+    if not isinstance(metrics, dict) or not all(isinstance(value, Real) for value in metrics.values()):
+        raise ModelRefused(f"its file {FIGURES} has no mapping 'metrics' of numbers")
+    return dict(found)

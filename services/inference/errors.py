@@ -5,7 +5,9 @@ InferenceError
 ├── RegistryUnreachable     MLflow does not answer: what is served goes on
 ├── NoModel                 MLflow answers that nothing is behind the alias
 ├── FetchFailed             a version's files did not arrive whole: tried again
+│   └── VersionLost         they are gone from where they were: the version from the registry, or files from the store
 ├── ModelRefused            a version cannot or may not be served: the one before it goes on
+│   └── ProcessEnded        the process that was to look at it, or to load it, did not survive that
 └── RequestError            the client's mistake or bad luck: becomes an HTTP answer
     ├── InvalidInput        400
     ├── NotHere             404
@@ -31,15 +33,27 @@ class RegistryUnreachable(InferenceError):
 
 
 class NoModel(InferenceError):
-    """MLflow answers that no version has the alias."""
+    """MLflow answers that no version has the alias: not yet, or not any more where `any_more` is known to be so."""
+
+    def __init__(self, what: str, details: str = "") -> None:
+        super().__init__(f"{what} yet{details}")
+        self.any_more = f"{what} any more{details}"
 
 
 class FetchFailed(InferenceError):
     """A version's files could not be brought into the cache."""
 
 
+class VersionLost(FetchFailed):
+    """A version is gone from the registry, or its files are from the artifact store."""
+
+
 class ModelRefused(InferenceError):
     """A version's files are not what this service can serve, or trusts."""
+
+
+class ProcessEnded(ModelRefused):
+    """A process ended, or had to be ended, over a version: it is not tried again soon."""
 
 
 class RequestError(InferenceError):

@@ -2,54 +2,85 @@
 
 Files behind MLflow's artifact proxy come over plain HTTP, which takes a fraction of a second; importing MLflow's client
 takes several, so that is for what is kept elsewhere, and in a process of its own: `python -m inference.fetch URI FOLDER`.
+
+Whoever reaches MLflow's port decides what is there. So a listing comes first, and what is too much in it is not fetched; of a
+signed version, only what its signature lists is.
 """
 
 import errno
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+from urllib.error import HTTPError
 from urllib.parse import quote, urlparse
-from urllib.request import url2pathname, urlopen
+from urllib.request import url2pathname
 
-from inference.errors import FetchFailed
-from inference.registry import ModelVersion
-from inference.signature import SIGNATURE
+from contract import limits, signature
+from contract.display import quoted
 
-FETCH_SECONDS = 600
+from inference.download import UNREADABLE, content_of, pieces
+from inference.errors import FetchFailed, ModelRefused, VersionLost
+from inference.files import refusing
+from inference.registry import ModelVersion, one_line
+from inference.signature import SIGNATURE, without_signature
+
+# For the files of a version together; and so much longer for each byte that was listed.
+FETCH_SECONDS, BYTES_PER_SECOND = 600, 1024**2
 # Of silence, while a file is on its way.
 TIMEOUT_SECONDS = 30
-# Of silence, while files are only compared: the next look at the alias waits for it.
+# While files are only compared.
 OUTLINE_SECONDS = 3
-# A signature has a line for each file.
-MOST_SIGNATURE_BYTES = 1024 * 1024
+# Of one folder's listing, and of the folders that a version may have.
+MOST_LISTING_BYTES, MOST_FOLDERS = 1024**2, 100
 AT_ONCE = 4
+PIECE_BYTES = 1024**2
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+GONE = "are gone from the artifact store"
+
+Listed = Callable[[Path], Collection[str]]
+"""reads which files a signature lists, from the path of its own; raises ModelRefused"""
 
 
-def fetch(version: ModelVersion, location: str, tracking_uri: str, folder: Path) -> None:
-    """Copy all files of a version into an empty folder; raise FetchFailed where one does not arrive whole, OSError where there is no room."""
+class Source(Protocol):
+    """Where a version's files are."""
+
+    def sizes(self, seconds: float) -> dict[str, int | None]:
+        """Return path → bytes of each file, None where that is not said; raise one of UNREADABLE, or ModelRefused."""
+
+    def pieces(self, path: str, most: int, until: float) -> Iterator[bytes]:
+        """Yield a file's content of at most `most` bytes; raise one of UNREADABLE."""
+
+    def outline(self, seconds: float) -> str:
+        """Return a text that changes with the files, as far as can be told without fetching them."""
+
+
+def fetch(version: ModelVersion, location: str, tracking_uri: str, folder: Path, listed: Listed | None = None) -> None:
+    """Copy a version's files into an empty folder: those that its signature lists, or all where `listed` is None.
+
+    Raises FetchFailed where one does not arrive whole, ModelRefused where there are too many, too large ones or no signature,
+    and OSError where there is no room.
+    """
     try:
-        if location.startswith("mlflow-artifacts:") and tracking_uri.startswith(("http://", "https://")):
-            _through_proxy(location, tracking_uri, folder)
-        elif location.startswith("/"):
-            shutil.copytree(location, folder, dirs_exist_ok=True)
-        elif location.startswith("file:"):
-            shutil.copytree(url2pathname(urlparse(location).path), folder, dirs_exist_ok=True)
-        else:
+        source = _source(location, tracking_uri)
+        if source is None:
             _through_mlflow(version, tracking_uri, folder)
-    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
+            source = Folder(folder)
+            kept = _wanted(version, source, location, folder, listed)
+            _remove_others(folder, kept)
+        else:
+            _bring(source, _wanted(version, source, location, folder, listed), folder)
+    except UNREADABLE as error:
         if getattr(error, "errno", None) in NO_ROOM or os.strerror(errno.ENOSPC) in str(error):
             raise  # it is the folder that fails, and not the way here
-        raise FetchFailed(f"{version.uri} could not be fetched: {getattr(error, 'reason', error)}") from error
-    if not any(folder.iterdir()):
-        raise FetchFailed(f"{version.uri} could not be fetched: there is no file at {location}")
+        reason = one_line(getattr(error, "reason", error))
+        raise FetchFailed(f"{version.uri} could not be fetched: {reason}") from error
 
 
 def outline(location: str, tracking_uri: str) -> str | None:
@@ -59,70 +90,185 @@ def outline(location: str, tracking_uri: str) -> str | None:
     and the signature over their contents. None elsewhere, and where they cannot be asked for.
     """
     try:
-        if location.startswith("mlflow-artifacts:") and tracking_uri.startswith(("http://", "https://")):
-            return _outline_behind_proxy(location, tracking_uri)
-        if location.startswith("/"):
-            return _outline_of_folder(Path(location))
-        if location.startswith("file:"):
-            return _outline_of_folder(Path(url2pathname(urlparse(location).path)))
-    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError):
+        source = _source(location, tracking_uri)
+        return source.outline(OUTLINE_SECONDS) if source else None
+    except (*UNREADABLE, ModelRefused, FetchFailed):
         return None  # whatever is in the way is told when they are fetched
+
+
+def loss(location: str, tracking_uri: str, files: Collection[str]) -> str | None:
+    """Say which of a version's files are no longer where they were fetched from; None where all are.
+
+    Raises FetchFailed where that cannot be told.
+    """
+    if (source := _source(location, tracking_uri)) is None:
+        raise FetchFailed(f"what is at {quoted(location)} cannot be told without fetching it")
+    try:
+        missing = sorted(set(files) - set(source.sizes(OUTLINE_SECONDS)))
+    except HTTPError as error:
+        if error.code != 404:
+            raise FetchFailed(f"the artifact store answers {error.code}") from error
+        missing = sorted(files)
+    except (*UNREADABLE, ModelRefused) as error:
+        raise FetchFailed(f"the artifact store does not say what it has: {one_line(error)}") from error
+    return _lost(missing, len(files)) if missing else None
+
+
+def _lost(missing: Collection[str], of: int) -> str:
+    if len(missing) == of:
+        return f"its files {GONE}"
+    if list(missing) == [SIGNATURE]:
+        return f"it has lost {SIGNATURE}"
+    return f"its files {quoted(list(missing))} {GONE}"
+
+
+def _source(location: str, tracking_uri: str) -> Source | None:
+    """Return where files are, None where MLflow's own client has to be asked; raise FetchFailed for what is not taken."""
+    is_server = tracking_uri.startswith(("http://", "https://"))
+    if location.startswith("mlflow-artifacts:"):
+        if is_server:
+            return Proxy(location, tracking_uri)
+        raise FetchFailed(
+            f"its files are behind the artifact proxy of an MLflow server, and MLFLOW_TRACKING_URI is {tracking_uri}, which "
+            "is none; set it to the server's address"
+        )
+    if is_server:
+        # Whoever reaches the server chooses it: a folder of this machine, a host, a bucket.
+        raise FetchFailed(
+            f"its files are at {quoted(location)}; of an MLflow server, only those behind its artifact proxy "
+            "(mlflow-artifacts:) are fetched: start it with --serve-artifacts"
+        )
+    if location.startswith("/"):
+        return Folder(Path(location))
+    if location.startswith("file:"):
+        return Folder(Path(url2pathname(urlparse(location).path)))
     return None
 
 
-def _outline_behind_proxy(location: str, tracking_uri: str) -> str:
-    proxy, root = _behind_proxy(location, tracking_uri)
-    found = sorted(_listed(proxy, root, PurePosixPath(), OUTLINE_SECONDS))
-    signature = b""
-    if any(str(path) == SIGNATURE for path, _ in found):
-        with urlopen(_url_of(proxy, root, SIGNATURE), timeout=OUTLINE_SECONDS) as answer:
-            signature = answer.read(MOST_SIGNATURE_BYTES)
-    return f"{[(str(path), size) for path, size in found]} {hashlib.sha256(signature).hexdigest()}"
+def _wanted(
+    version: ModelVersion, source: Source, location: str, folder: Path, listed: Listed | None
+) -> Mapping[str, int | None]:
+    """Return path → size of the files to be fetched, of which a signature is in the folder already."""
+    sizes = source.sizes(TIMEOUT_SECONDS)
+    with refusing():
+        limits.check_listing(sizes)
+    if not sizes:
+        reason = f"its files {GONE}" if version.signed_by else f"there is no file at {location}"
+        raise VersionLost(f"{version.uri} could not be fetched: {reason}")
+    if listed is None:
+        return sizes
+    if SIGNATURE not in sizes:
+        raise without_signature(version)
+    _copy(source, SIGNATURE, sizes[SIGNATURE], folder, time.monotonic() + FETCH_SECONDS)
+    wanted = listed(folder / SIGNATURE)
+    if missing := sorted(set(wanted) - set(sizes)):
+        raise VersionLost(f"{version.uri} could not be fetched: {_lost(missing, len(wanted))}")
+    return {path: sizes[path] for path in wanted}
 
 
-def _outline_of_folder(folder: Path) -> str:
-    found = [(path, path.stat()) for path in sorted(folder.rglob("*"))]
-    return str([(str(path.relative_to(folder)), known.st_size, known.st_mtime_ns) for path, known in found])
+def _bring(source: Source, sizes: Mapping[str, int | None], folder: Path) -> None:
+    until = time.monotonic() + FETCH_SECONDS + sum(size or 0 for size in sizes.values()) / BYTES_PER_SECOND
+    with ThreadPoolExecutor(AT_ONCE) as copies:
+        list(copies.map(lambda path: _copy(source, path, sizes[path], folder, until), sizes))
 
 
-def _through_proxy(location: str, tracking_uri: str, folder: Path) -> None:
-    proxy, root = _behind_proxy(location, tracking_uri)
-    with ThreadPoolExecutor(AT_ONCE) as downloads:
-        found = [path for path, _ in _listed(proxy, root, PurePosixPath(), TIMEOUT_SECONDS)]
-        list(downloads.map(lambda path: _download(_url_of(proxy, root, path), folder / path), found))
+def _copy(source: Source, path: str, size: int | None, folder: Path, until: float) -> None:
+    """Copy a file, and no more of it than was listed."""
+    if (target := folder / path).exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(target, "wb") as file:
+            for piece in source.pieces(path, limits.limit_of(path) if size is None else size, until):
+                file.write(piece)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except OSError as error:
+        if isinstance(error, HTTPError) or error.errno is not None:
+            raise
+        raise OSError(f"{path}: {error}") from error
 
 
-def _behind_proxy(location: str, tracking_uri: str) -> tuple[str, str]:
-    """Return the artifact proxy's address, and where a version's files are behind it."""
-    return f"{tracking_uri.rstrip('/')}/api/2.0/mlflow-artifacts/artifacts", urlparse(location).path.strip("/")
+def _remove_others(folder: Path, kept: Collection[str]) -> None:
+    for path in signature.files_in(folder):
+        if path not in kept and path != SIGNATURE:
+            (folder / path).unlink()
 
 
-def _url_of(proxy: str, root: str, path: PurePosixPath | str) -> str:
-    return f"{proxy}/{quote(f'{root}/{path}')}"
+class Proxy:
+    """MLflow's artifact proxy."""
+
+    def __init__(self, location: str, tracking_uri: str) -> None:
+        self._where = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow-artifacts/artifacts"
+        self._root = urlparse(location).path.strip("/")
+
+    def sizes(self, seconds: float) -> dict[str, int | None]:
+        found: dict[str, int | None] = {}
+        folders = [PurePosixPath()]
+        for folder in folders:
+            for file in self._listing(folder, seconds):
+                name = PurePosixPath(file["path"]).name  # the name alone, as it decides where we write
+                if name in ("", ".."):
+                    raise ValueError(f"{quoted(file['path'])} is no name of a file")
+                with refusing():
+                    limits.check_path(str(folder / name))
+                if file.get("is_dir"):
+                    folders.append(folder / name)
+                else:
+                    found[str(folder / name)] = _size_of(file)
+            if len(found) > limits.MOST_FILES or len(folders) > MOST_FOLDERS:
+                raise ModelRefused(f"it has more than {limits.MOST_FILES} files, or more than {MOST_FOLDERS} folders")
+        return found
+
+    def _listing(self, folder: PurePosixPath, seconds: float) -> list[dict[str, Any]]:
+        url = f"{self._where}?path={quote(str(PurePosixPath(self._root, folder)), safe='')}"
+        files: list[dict[str, Any]] = json.loads(content_of(url, MOST_LISTING_BYTES, seconds)).get("files", [])
+        return files
+
+    def pieces(self, path: str, most: int, until: float) -> Iterator[bytes]:
+        return pieces(self._url_of(path), most, TIMEOUT_SECONDS, until)
+
+    def outline(self, seconds: float) -> str:
+        sizes = self.sizes(seconds)
+        content = b""
+        if SIGNATURE in sizes:
+            content = content_of(self._url_of(SIGNATURE), limits.limit_of(SIGNATURE), seconds)
+        return f"{sorted(sizes.items())} {hashlib.sha256(content).hexdigest()}"
+
+    def _url_of(self, path: str) -> str:
+        return f"{self._where}/{quote(f'{self._root}/{path}')}"
 
 
-def _listed(proxy: str, root: str, below: PurePosixPath, seconds: float) -> Iterator[tuple[PurePosixPath, int | None]]:
-    """Yield the path of each file, relative to `root`, and its size, where the proxy says it."""
-    with urlopen(f"{proxy}?path={quote(str(PurePosixPath(root, below)), safe='')}", timeout=seconds) as answer:
-        files = json.load(answer).get("files", [])
-    for file in files:
-        name = PurePosixPath(file["path"]).name  # the name alone, as it decides where we write
-        if name in ("", ".."):
-            raise ValueError(f"{file['path']!r} is no name of a file")
-        path = below / name
-        if file.get("is_dir"):
-            yield from _listed(proxy, root, path, seconds)
-        else:
-            yield path, file.get("file_size")
+def _size_of(file: Mapping[str, Any]) -> int | None:
+    if (size := file.get("file_size")) is None:
+        return None
+    if int(size) < 0:
+        raise ValueError(f"{size} is no size of a file")
+    return int(size)
 
 
-def _download(url: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with urlopen(url, timeout=TIMEOUT_SECONDS) as answer, open(path, "wb") as file:
-        shutil.copyfileobj(answer, file)
-        expected = answer.headers.get("Content-Length")
-    if expected is not None and path.stat().st_size != int(expected):
-        raise OSError(f"{path.name} ended after {path.stat().st_size} of {expected} bytes")
+class Folder:
+    """A folder of this machine, without links."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def sizes(self, seconds: float) -> dict[str, int | None]:
+        with refusing():
+            return {path: (self._folder / path).stat().st_size for path in signature.files_in(self._folder)}
+
+    def pieces(self, path: str, most: int, until: float) -> Iterator[bytes]:
+        left = most
+        with os.fdopen(os.open(self._folder / path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                left -= len(piece)
+                if left < 0:
+                    raise ValueError(f"it goes on after {most} bytes")
+                yield piece
+
+    def outline(self, seconds: float) -> str:
+        found = [(path, (self._folder / path).stat()) for path in self.sizes(seconds)]
+        return str([(path, known.st_size, known.st_mtime_ns) for path, known in found])
 
 
 def _through_mlflow(version: ModelVersion, tracking_uri: str, folder: Path) -> None:
@@ -133,7 +279,15 @@ def _through_mlflow(version: ModelVersion, tracking_uri: str, folder: Path) -> N
     except subprocess.TimeoutExpired as error:
         raise OSError(f"it did not arrive within {FETCH_SECONDS} seconds") from error
     except subprocess.CalledProcessError as error:
-        raise OSError((error.stderr.strip().splitlines() or ["no reason given"])[-1]) from error
+        raise OSError(fault_in(error.stderr)) from error
+
+
+def fault_in(stderr: str) -> str:
+    """Return what a Python program said that failed: the first line of its error, and not the last of its advice."""
+    lines = stderr.strip().splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    said = lines[starts[-1] + 1 :] if starts else lines[-1:]
+    return one_line("\n".join(line for line in said if line[:1].strip())) or "no reason given"
 
 
 if __name__ == "__main__":

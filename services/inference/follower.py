@@ -1,37 +1,49 @@
 """Follows the alias for all workers of the service: looks, fetches, checks, and lets them change together.
 
-One process of the service talks to the registry. A version that it finds behind the alias is fetched into the cache, its
-signature and manifest are verified, and its input is compared with that of the version being served; then every worker
-loads it aside, tries its golden rows and says so; and only when all of them have, all are told to change. Where anything
-fails, what is served goes on, and the reason is told once.
+One process of the service talks to the registry. At its start it lets what was served last be served first, from the cache.
+A version that it finds behind the alias is fetched into the cache; a process of its own verifies its signature and manifest
+and reads its papers; its input is compared with that of the version being served; then every worker loads it aside, tries
+its golden rows and says so; and only when all of them have, all are told to change. Where anything fails, what is served goes
+on, and the reason is told once; what a process did not survive is left alone for longer.
 """
 
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from contract.display import visible
+
 from inference import contract
+from inference.aside import aside
 from inference.channel import Deliver, Offer, State
 from inference.contract import Description
-from inference.errors import FetchFailed, ModelRefused, NoModel, RegistryUnreachable
+from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
+from inference.files import VersionFiles
+from inference.losses import Losses
 from inference.metrics import FollowerMetrics
 from inference.registry import ModelVersion, Registry
 
 # Within which all workers have to load a version.
 LOAD_SECONDS = 120
 SWAP_SECONDS = 10
-# The registry may be far away or gone at a start: after that long the version that was served last is taken up first.
-FIRST_LOOK_SECONDS = 1.0
+# How long a look waits for the registry, names that are resolved slowly included.
+LOOK_SECONDS = 4.0
 # A version that was refused, or did not arrive, is tried again after these, longer each time.
 FIRST_RETRY_SECONDS = 5.0
 LAST_RETRY_SECONDS = 300.0
+# One that a process did not survive, likewise: each try may cost the connections of a worker, or a restart.
+FIRST_RETRY_AFTER_DEATH_SECONDS, LAST_RETRY_AFTER_DEATH_SECONDS = 60.0, 3600.0
+# How often it is tried to bring what had no room into the cache.
+SETTLE_SECONDS = 60.0
+MOST_PROBLEM = 1000
+NOT_ASKED = "the registry has not been asked yet"
 # How long nobody is asked for what a refused version's files look like, once there was no answer: it may be a store that
 # hangs, and the questions would pile up in front of it.
 OUTLINE_PAUSE_SECONDS = 30.0
@@ -49,6 +61,26 @@ class Cache(Protocol):
     def remember(self, version: ModelVersion, metrics: dict[str, float]) -> None: ...
 
     def last_served(self) -> tuple[ModelVersion, dict[str, float]] | None: ...
+
+
+class Store(Protocol):
+    """What can be told of a version's files without fetching them."""
+
+    def outline(self, version: ModelVersion) -> str | None:
+        """Return a text that changes with the files; None where nothing can be told."""
+
+    def loss(self, version: ModelVersion, files: Collection[str]) -> str | None:
+        """Say what is gone of them, None for nothing; raise FetchFailed where that cannot be told."""
+
+
+class Trials(Protocol):
+    """What is noted on disk of the version that is being tried."""
+
+    def left_behind(self) -> tuple[ModelVersion, int] | None: ...
+
+    def begin(self, version: ModelVersion) -> None: ...
+
+    def end(self, survived: bool = True) -> None: ...
 
 
 class Audience(Protocol):
@@ -71,6 +103,8 @@ class Failure:
     due: float
     outline: str | None = None
     """what its files looked like from outside, where that is known: when it changes, they are worth another look"""
+    is_deadly: bool = False
+    """whether a process did not survive it"""
 
     def is_about(self, version: ModelVersion) -> bool:
         return self.version == version
@@ -83,26 +117,32 @@ class RegistryFollower:
         self,
         registry: Registry,
         cache: Cache,
-        check: Callable[[Path, ModelVersion], None],
-        outline: Callable[[ModelVersion], str | None],
+        check: Callable[[Path, ModelVersion], tuple[VersionFiles, Description]],
+        store: Store,
+        trials: Trials,
         metrics: FollowerMetrics,
         announce: Callable[[Offer, int, float], None],
         allow_schema_change: bool,
     ) -> None:
         self._registry, self._cache, self._check, self._metrics = registry, cache, check, metrics
         self._announce, self._allow_schema_change = announce, allow_schema_change
-        self._outline = outline
+        self._store, self._trials, self._losses = store, trials, Losses(store.loss)
         self.audience: Audience | None = None
         self._served: Offer | None = None
         self._description: Description | None = None
-        self._state = State("the registry has not been asked yet")
+        self._state = State(NOT_ASKED)
+        self._problem: str | None = NOT_ASKED
         self._failure: Failure | None = None
         # When the version that was served last is worth another try: a copy that cannot be used is not tried at each look.
         self._last_due = float("-inf")
         self._remind_due = float("-inf")
         self._outline_due = float("-inf")
+        # When it is tried again to bring what is served into the cache; None where it is there.
+        self._settle_due: float | None = None
+        self._unsettled: str | None = None
         self._offers = 0
-        self._has_looked = False
+        self._asked: Future[ModelVersion] | None = None
+        self._has_begun = self._has_looked = self._has_served = False
         # Held while the workers change, and while one that joins is told what to serve: it misses no change between.
         self._changing = threading.Lock()
 
@@ -112,13 +152,21 @@ class RegistryFollower:
             self.look()
             pause(poll_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - no secret
 
+    def end(self) -> None:
+        """Note that the service ends in good order: what is being tried has no part in that."""
+        self._trials.end()
+
     def greet(self, deliver: Deliver) -> None:
-        """Tell a worker that joins what to serve, from a copy that is looked through once more, and what there is to say."""
+        """Tell a worker that joins what to serve, from a copy that is whole, and what there is to say.
+
+        It loads nothing but what was verified: the offer has the digest of each file.
+        """
         with self._changing:
-            greeting = [{"state": self._state.as_dict()}] if self._has_looked else []
+            is_known = self._has_looked or self._served is not None
+            greeting = [{"state" if is_known else "note": self._state.as_dict()}]
             if self._served:
                 try:
-                    folder, _ = self._checked(self._served.version)
+                    folder = self._cache.folder_of(self._served.version)
                     self._served = replace(self._served, folder=str(folder))
                     greeting = [{"serve": self._served.as_dict()}, *greeting]
                 except (FetchFailed, ModelRefused) as error:
@@ -137,17 +185,17 @@ class RegistryFollower:
         self._has_looked = True
 
     def _look(self) -> None:
+        if not self._has_begun:
+            self._begin()
         try:
-            version = self._registry.current() if self._has_looked else self._first_current()
+            version = self._current()
         except RegistryUnreachable as error:
-            if self._served is None:
-                self._serve_last()
-            self._report(str(error))
+            self._go_on_with_last(str(error))
             return
         except NoModel as error:
             self._failure = None
             self._metrics.looked()
-            self._report(str(error))
+            self._go_on_with_last(error.any_more if self._has_served else str(error))
             return
         self._metrics.looked()
         if self._served and self._served.version == version:
@@ -162,6 +210,33 @@ class RegistryFollower:
         else:
             self._report(self._failure.problem)
 
+    def _begin(self) -> None:
+        """Serve what was served last before anybody is asked: what is behind the alias now may hang, or end the service."""
+        self._has_begun = True
+        self._serve_last()
+        if self._served:
+            self._report(self._problem)
+        if ended := self._trials.left_behind():
+            version, times = ended
+            problem = f"the service ended while version {version.version} of {version.name} was being tried"
+            failure = self._failure_of(version, problem, is_deadly=True, times=times)
+            self._failure = replace(failure, outline=self._outline_of(version))
+
+    def _go_on_with_last(self, problem: str) -> None:
+        """Say why the alias is not followed; what was served last goes on, after a start as well."""
+        if self._served is None:
+            self._serve_last()
+        self._report(problem)
+
+    def _current(self) -> ModelVersion:
+        """Return the version behind the alias; a registry that hangs is asked once, and waited for no longer than this."""
+        if self._asked is None or self._asked.done():
+            self._asked = aside(self._registry.current)
+        try:
+            return self._asked.result(LOOK_SECONDS)
+        except TimeoutError:
+            raise RegistryUnreachable(f"MLflow does not answer within {LOOK_SECONDS:.0f} s") from None
+
     def _has_changed(self, failure: Failure) -> bool:
         """Tell whether a version's files look otherwise than when it failed."""
         if time.monotonic() < self._outline_due:
@@ -171,10 +246,14 @@ class RegistryFollower:
             return False
         # Noted before they are fetched, so that a change in the middle of it is one more change.
         self._failure = replace(failure, outline=outline)
-        return True
+        return failure.outline is not None or not failure.is_deadly
 
     def _outline_of(self, version: ModelVersion) -> str | None:
-        if (outline := self._outline(version)) is None:
+        try:
+            outline = aside(lambda: self._store.outline(version)).result(LOOK_SECONDS)
+        except TimeoutError:
+            outline = None
+        if outline is None:
             self._outline_due = time.monotonic() + OUTLINE_PAUSE_SECONDS
         return outline
 
@@ -185,24 +264,6 @@ class RegistryFollower:
                 behind = self.audience.remind(self._served)
             self._remind_due = time.monotonic() + (FIRST_RETRY_SECONDS if behind else 0.0)
 
-    def _first_current(self) -> ModelVersion:
-        """Look for the first time; a registry that does not answer at once must not keep the cache from being used."""
-        if last := self._cache.last_served():
-            self._description = self._description_of(last[0])
-        looks = ThreadPoolExecutor(1)
-        try:
-            return looks.submit(self._registry.current).result(FIRST_LOOK_SECONDS if last else None)
-        except TimeoutError:
-            raise RegistryUnreachable(f"MLflow does not answer within {FIRST_LOOK_SECONDS:.0f} s") from None
-        finally:
-            looks.shutdown(wait=False)
-
-    def _description_of(self, version: ModelVersion) -> Description | None:
-        try:
-            return contract.read(self._cache.folder_of(version))
-        except (FetchFailed, ModelRefused):
-            return None
-
     def _describe(self, version: ModelVersion) -> None:
         """Pass on what has changed about the version that is served: its description, tags and metrics."""
         served = self._served
@@ -211,17 +272,26 @@ class RegistryFollower:
         ):
             self._served = replace(served, version=version, metrics=self._metrics_of(version) or served.metrics)
             self._remember()
+        elif self._settle_due is not None and time.monotonic() >= self._settle_due:
+            self._remember()
         self._report(None)
 
-    def _change_to(self, version: ModelVersion, checked: Callable[[ModelVersion], tuple[Path, Description]]) -> None:
+    def _change_to(
+        self, version: ModelVersion, checked: Callable[[ModelVersion], tuple[VersionFiles, Description]]
+    ) -> None:
+        self._trials.begin(version)
+        survived = True
         try:
-            folder, description = checked(version)
-            self._offer(version, folder, description, self._metrics_of(version))
+            self._say(f"version {version.version} of {version.name} is being fetched and checked")
+            files, description = checked(version)
+            self._offer(version, files, description, self._metrics_of(version))
         except FetchFailed as error:
             self._fail(version, str(error))
         except ModelRefused as error:
+            survived = not isinstance(error, ProcessEnded)
+            self._cache.forget(version)
             self._metrics.refused(version)
-            self._fail(version, f"version {version.version} of {version.name} is refused: {error}")
+            self._fail(version, f"version {version.version} of {version.name} is refused: {error}", not survived)
         except Exception as error:  # whatever it is, it must not be met again at each look
             log.exception("taking up version %s failed", version.version)
             self._fail(version, f"version {version.version} cannot be taken up: {type(error).__name__}: {error}")
@@ -229,32 +299,46 @@ class RegistryFollower:
             self._failure = None
             self._report(None)
             self._remember()
+        finally:
+            self._trials.end(survived)
 
-    def _fail(self, version: ModelVersion, problem: str) -> None:
+    def _fail(self, version: ModelVersion, problem: str, is_deadly: bool = False) -> None:
         again = self._failure is not None and self._failure.is_about(version)
-        pause = min(2 * self._failure.pause, LAST_RETRY_SECONDS) if again and self._failure else FIRST_RETRY_SECONDS
-        outline = self._failure.outline if again and self._failure else None
-        self._failure = Failure(version, problem, pause, time.monotonic() + pause, outline)
+        self._failure = self._failure_of(version, problem, is_deadly)
         if self._served is None:
             self._serve_last()
         self._report(problem)
         if not again:
             self._failure = replace(self._failure, outline=self._outline_of(version))
 
-    def _checked_again(self, version: ModelVersion) -> tuple[Path, Description]:
+    def _failure_of(self, version: ModelVersion, problem: str, is_deadly: bool, times: int = 1) -> Failure:
+        """Return a failure whose pause is twice that of the one before it about the same version."""
+        # Where nothing is served, there is nothing to be spared.
+        spares = is_deadly and self._served is not None
+        first = FIRST_RETRY_AFTER_DEATH_SECONDS if spares else FIRST_RETRY_SECONDS
+        last = LAST_RETRY_AFTER_DEATH_SECONDS if spares else LAST_RETRY_SECONDS
+        before = self._failure if self._failure and self._failure.is_about(version) else None
+        pause = first * 2.0 ** (times - 1) if before is None else max(first, 2 * before.pause)
+        pause = min(pause, last)
+        return Failure(version, problem, pause, time.monotonic() + pause, before.outline if before else None, is_deadly)
+
+    def _checked_again(self, version: ModelVersion) -> tuple[VersionFiles, Description]:
         """Return a version's files, checked; where the copy in the cache turns out to be unusable, fetch it once more."""
+        folder = self._cache.folder_of(version)
         try:
-            return self._checked(version)
+            return self._check(folder, version)
+        except ProcessEnded:
+            raise
         except ModelRefused:
             self._cache.forget(version)
             return self._checked(version)
 
-    def _checked(self, version: ModelVersion) -> tuple[Path, Description]:
-        folder = self._cache.folder_of(version)
-        self._check(folder, version)
-        return folder, contract.read(folder)
+    def _checked(self, version: ModelVersion) -> tuple[VersionFiles, Description]:
+        return self._check(self._cache.folder_of(version), version)
 
-    def _offer(self, version: ModelVersion, folder: Path, description: Description, metrics: dict[str, float]) -> None:
+    def _offer(
+        self, version: ModelVersion, files: VersionFiles, description: Description, metrics: dict[str, float]
+    ) -> None:
         """Let all workers load a version, and then change to it together; raise ModelRefused where one cannot."""
         known = self._description
         if known and not self._allow_schema_change and (change := contract.breaking_change(known, description)):
@@ -263,18 +347,19 @@ class RegistryFollower:
             )
         self._offers += 1
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        offer = Offer(self._offers, str(folder), version, metrics, since)
+        offer = Offer(self._offers, str(files.folder), version, metrics, since, dict(files.digests))
         audience = self.audience
         assert audience is not None, "somebody has to serve what is found"  # noqa: S101
         answers = audience.ask("load", offer, LOAD_SECONDS)
-        if refusals := [answer["reason"] for answer in answers if "refused" in answer]:
+        if refusals := [answer for answer in answers if "refused" in answer]:
             audience.tell({"drop": offer.id})
-            raise ModelRefused(refusals[0])
+            died = [answer for answer in refusals if answer.get("ended")]
+            raise ProcessEnded(died[0]["reason"]) if died else ModelRefused(refusals[0]["reason"])
         if not answers:
             raise FetchFailed(f"no worker is there to load {version.uri}")
         with self._changing:
             answers = audience.ask("serve", offer, SWAP_SECONDS)
-            self._served, self._description = offer, description
+            self._served, self._description, self._has_served = offer, description, True
         self._metrics.swapped(version)
         times = [answer["at"] for answer in answers if "at" in answer]
         self._announce(offer, len(times), (max(times) - min(times)) / 1e6 if times else 0.0)
@@ -287,31 +372,64 @@ class RegistryFollower:
             return {}
 
     def _remember(self) -> None:
-        if self._served is None:
+        """Note in the cache what is served; where it has no room there, say what a start would serve in its place, once."""
+        served = self._served
+        if served is None:
             return
         try:
-            self._cache.remember(self._served.version, self._served.metrics)
+            self._cache.remember(served.version, served.metrics)
         except FetchFailed as error:  # a full disk must not keep a rollback from being served
-            log.warning(
-                "a start without the registry would not serve version %s: %s", self._served.version.version, error
-            )
+            self._settle_due = time.monotonic() + SETTLE_SECONDS
+            if (unsettled := f"{served.version.version}: {error}") != self._unsettled:
+                last = self._cache.last_served()
+                others = f"version {last[0].version}" if last else "nothing"
+                log.warning(
+                    "a start without the registry would serve %s, and not version %s: %s",
+                    others,
+                    served.version.version,
+                    error,
+                )
+                self._unsettled = unsettled
+            return
+        if self._settle_due is not None:  # its files have moved
+            folder = str(self._cache.folder_of(served.version))
+            with self._changing:
+                self._served = replace(served, folder=folder)
+        self._settle_due = self._unsettled = None
 
     def _serve_last(self) -> None:
         if time.monotonic() < self._last_due or (last := self._cache.last_served()) is None:
             return
         version, metrics = last
+        self._has_served = True
         try:
-            folder, description = self._checked(version)
-            self._offer(version, folder, description, metrics)
+            files, description = self._checked(version)
+            # What it takes is what those who ask rely on, whether it can be served or not.
+            self._description = self._description or description
+            self._offer(version, files, description, metrics)
         except (ModelRefused, FetchFailed) as error:
             log.warning("the copy of version %s in the cache cannot be used: %s", version.version, error)
             self._last_due = time.monotonic() + LAST_RETRY_SECONDS
 
+    def _say(self, what: str) -> None:
+        """Tell the workers what is going on, as long as they have nothing to serve."""
+        if self._served is not None:
+            return
+        with self._changing:
+            self._state = State(what)
+            if self.audience:
+                self.audience.tell({"note": self._state.as_dict()})
+
     def _report(self, problem: str | None) -> None:
         """Tell the workers what is wrong, and log it when it changes, not at each look."""
-        if problem != self._state.problem and problem is not None:
-            log.warning("%s; %s", problem, "serving goes on" if self._served else "waiting")
         served = self._served
+        if served and (lost := self._losses.look(served)):
+            lost = f"version {served.version.version} is served from the cache alone: {lost}"
+            problem = f"{problem}; {lost}" if problem else lost
+        problem = problem and visible(problem, MOST_PROBLEM)
+        if problem != self._problem and problem is not None:
+            log.warning("%s; %s", problem, "serving goes on" if self._served else "waiting")
+        self._problem = problem
         state = State(problem, served.version, served.metrics) if served else State(problem)
         with self._changing:
             if state.as_dict() != self._state.as_dict():  # versions are equal whatever is said of them

@@ -1,38 +1,38 @@
 """The follower with all that it needs, from the settings."""
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 from inference import fetch, registry
 from inference.cache import ModelCache
 from inference.channel import Offer
-from inference.errors import FetchFailed
+from inference.errors import FetchFailed, VersionLost
 from inference.follower import RegistryFollower
 from inference.metrics import FollowerMetrics
-from inference.registry import ModelVersion
+from inference.registry import ModelVersion, Registry
 from inference.settings import Settings
-from inference.signature import check_signature
+from inference.signature import SIGNATURE
+from inference.trials import Trials
 from inference.trust import Trust
+from inference.verifying import Verifier
 
 log = logging.getLogger("inference")
 
 
-def follower_of(settings: Settings) -> RegistryFollower:
+def verifier_of(settings: Settings) -> Verifier:
+    """Return what asks the process that verifies versions, where the settings ask for signatures."""
+    return Verifier(settings.verifying_key if settings.trust is Trust.SIGNED else None)
+
+
+def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
     """Return a follower of the alias that the settings name."""
     found = registry.connect(settings.tracking_uri, settings.model_name, settings.model_alias)
+    is_signed = settings.trust is Trust.SIGNED
 
     def bring(version: ModelVersion, folder: Path) -> None:
-        fetch.fetch(version, found.location(version), settings.tracking_uri, folder)
-
-    def outline(version: ModelVersion) -> str | None:
-        try:
-            return fetch.outline(found.location(version), settings.tracking_uri)
-        except FetchFailed:
-            return None
-
-    def check(folder: Path, version: ModelVersion) -> None:
-        if settings.trust is Trust.SIGNED:
-            check_signature(folder, version, settings.verifying_key)
+        listed = verifier.listed if is_signed else None
+        fetch.fetch(version, found.location(version), settings.tracking_uri, folder, listed)
 
     def announce(offer: Offer, workers: int, window_ms: float) -> None:
         version = offer.version
@@ -46,7 +46,36 @@ def follower_of(settings: Settings) -> RegistryFollower:
             extra={"fields": {"version": version.version, "workers": workers, "window_ms": round(window_ms, 3)}},
         )
 
-    cache = ModelCache(
-        settings.cache_dir, settings.run_dir / "makeshift", settings.model_name, settings.model_alias, bring
+    name, alias = settings.model_name, settings.model_alias
+    cache = ModelCache(settings.cache_dir, settings.run_dir / "makeshift", name, alias, bring)
+    return RegistryFollower(
+        registry=found,
+        cache=cache,
+        check=verifier.check,
+        store=Store(found, settings.tracking_uri, is_signed),
+        trials=Trials(settings.cache_dir, name, alias),
+        metrics=FollowerMetrics(),
+        announce=announce,
+        allow_schema_change=settings.allow_schema_change,
     )
-    return RegistryFollower(found, cache, check, outline, FollowerMetrics(), announce, settings.allow_schema_change)
+
+
+class Store:
+    """Where versions' files come from, asked how they look without fetching them."""
+
+    def __init__(self, found: Registry, tracking_uri: str, is_signed: bool) -> None:
+        self._registry, self._tracking_uri, self._is_signed = found, tracking_uri, is_signed
+
+    def outline(self, version: ModelVersion) -> str | None:
+        try:
+            return fetch.outline(self._registry.location(version), self._tracking_uri)
+        except FetchFailed:
+            return None
+
+    def loss(self, version: ModelVersion, files: Collection[str]) -> str | None:
+        try:
+            location = self._registry.location(version)
+        except VersionLost as error:
+            return str(error)
+        signature = [SIGNATURE] if self._is_signed else []
+        return fetch.loss(location, self._tracking_uri, [*files, *signature])

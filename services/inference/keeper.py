@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from contract.display import visible
+
 from inference.channel import Offer, State
 from inference.errors import ModelRefused
+from inference.files import VersionFiles
 from inference.model import Model
 from inference.registry import ModelVersion
+
+# Characters of why a version is refused: an error may quote what is in a file.
+MOST_REASON = 1000
 
 log = logging.getLogger("inference")
 
@@ -51,11 +57,17 @@ class ModelKeeper:
     It listens and loads in a thread of its own, beside the one that answers requests.
     """
 
-    def __init__(self, load: Callable[[Path], Model]) -> None:
+    def __init__(self, load: Callable[[VersionFiles], Model]) -> None:
         self.served: Served | None = None
         self.state = State("the registry has not been asked yet")
         self._load = load
         self._aside: tuple[int, Model] | None = None
+        self._refusal: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is served by this worker."""
+        return self.state.problem or self._refusal or "the model is being loaded"
 
     def follow(self, speaker: Speaker, at_end: Callable[[], None], wait_seconds: float) -> None:
         """Do what the speaker says from now on; return when it has said what is served, or after `wait_seconds`."""
@@ -74,8 +86,8 @@ class ModelKeeper:
 
     def take(self, message: dict[str, Any], speaker: Speaker) -> None:
         """Do what one message says."""
-        if "state" in message:
-            self.state = State.of(message["state"])
+        if "state" in message or "note" in message:
+            self.state = State.of(message.get("state") or message["note"])
         elif "drop" in message:
             self._aside = None
         elif "load" in message:
@@ -88,17 +100,22 @@ class ModelKeeper:
         try:
             act(offer)
         except ModelRefused as error:
-            speaker.refused(what, offer, str(error))
+            self._refuse(what, offer, str(error), speaker)
         except Exception as error:  # whatever it is, it must neither end the thread nor what is being served
             log.exception("loading version %s failed", offer.version.version)
-            speaker.refused(what, offer, f"it cannot be loaded: {type(error).__name__}: {error}")
+            self._refuse(what, offer, f"it cannot be loaded: {type(error).__name__}: {error}", speaker)
         else:
             done(offer)
+
+    def _refuse(self, what: str, offer: Offer, reason: str, speaker: Speaker) -> None:
+        reason = visible(reason, MOST_REASON)
+        self._refusal = f"version {offer.version.version} is refused: {reason}"
+        speaker.refused(what, offer, reason)
 
     def _prepare(self, offer: Offer) -> Model:
         if self._aside is None or self._aside[0] != offer.id:
             self._aside = None  # let go of it before the next one is there
-            self._aside = offer.id, self._load(Path(offer.folder))
+            self._aside = offer.id, self._load(VersionFiles(Path(offer.folder), offer.files))
         return self._aside[1]
 
     def _serve(self, offer: Offer) -> None:

@@ -1,16 +1,16 @@
 """A version's files, loaded: from rows to answers."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from contract.display import visible
 
 from inference import contract, scoring, twin
 from inference.contract import Description
 from inference.errors import InvalidInput, ModelRefused
+from inference.files import VersionFiles
 from inference.rows import Rows
 from inference.trust import Trust, Trusted
 
@@ -74,11 +74,11 @@ def _wide(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64) if values.dtype == np.float32 else values
 
 
-def load(folder: Path, trusted: Trusted) -> Model:
+def load(files: VersionFiles, trusted: Trusted) -> Model:
     """Load the files of a version (docs/model-contract.md) and try it; raise ModelRefused where it cannot be served."""
-    description = contract.read(folder)
-    model = _with_engine(folder, description, trusted)
-    golden = _golden(folder, description)
+    description = contract.read(files)
+    model = _with_engine(files, description, trusted)
+    golden = _golden(files, description)
     if golden is None:
         return model
     for each in _engines(model):
@@ -88,22 +88,22 @@ def load(folder: Path, trusted: Trusted) -> Model:
     return replace(model, pipeline=model.pipeline.with_shortcut(golden.rows))
 
 
-def _with_engine(folder: Path, description: Description, trusted: Trusted) -> Model:
+def _with_engine(files: VersionFiles, description: Description, trusted: Trusted) -> Model:
     if trusted.trust is not Trust.SIGNED:
         # The proof is as good as the signature that covers it.
         reason = f"a twin is used where its version's signature was checked, and MODEL_TRUST is {trusted.trust}"
-        return Model(description, None, _pipeline(folder, description, trusted), reason)
-    reason = str(description.twin.get("reason", ""))
+        return Model(description, None, _pipeline(files, description, trusted), reason)
+    reason = visible(str(description.twin.get("reason", "")))
     if not twin.is_kept(description):
-        return Model(description, None, _pipeline(folder, description, trusted), f"no twin: {reason}")
-    beside = None if twin.stands_alone(description) else _pipeline(folder, description, trusted)
-    return Model(description, twin.load(folder, description), beside, reason)
+        return Model(description, None, _pipeline(files, description, trusted), f"no twin: {reason}")
+    beside = None if twin.stands_alone(description) else _pipeline(files, description, trusted)
+    return Model(description, twin.load(files, description), beside, reason)
 
 
-def _pipeline(folder: Path, description: Description, trusted: Trusted) -> "Pipeline":
+def _pipeline(files: VersionFiles, description: Description, trusted: Trusted) -> "Pipeline":
     from inference import pipeline
 
-    return pipeline.load(folder, description, trusted)
+    return pipeline.load(files, description, trusted)
 
 
 def _engines(model: Model) -> Iterator[Model]:
@@ -121,22 +121,21 @@ class _Golden:
     answers: dict[str, Any]
 
 
-def _golden(folder: Path, description: Description) -> _Golden | None:
+def _golden(files: VersionFiles, description: Description) -> _Golden | None:
     """Return a version's golden rows, or its input example in their place; None where it has neither."""
-    path = folder / contract.GOLDEN
-    if not path.exists() and not description.examples:
+    if contract.GOLDEN not in files and not description.examples:
         return None
     try:
         answers: dict[str, Any] = {"instances": description.examples}
-        if path.exists():
-            answers = json.loads(path.read_text())
+        if contract.GOLDEN in files:
+            answers = files.json(contract.GOLDEN)
         return _Golden(scoring.from_payload({"instances": answers["instances"]}, description), answers)
-    except (OSError, ValueError, KeyError, TypeError, InvalidInput) as error:
+    except (ModelRefused, ValueError, KeyError, TypeError, InvalidInput) as error:
         raise _untried(error) from error
 
 
 def _untried(error: Exception) -> ModelRefused:
-    return ModelRefused(f"its golden rows cannot be tried: {type(error).__name__}: {error}")
+    return ModelRefused(f"its golden rows cannot be tried: {type(error).__name__}: {visible(str(error))}")
 
 
 def _check(model: Model, golden: _Golden) -> None:

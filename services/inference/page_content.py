@@ -1,11 +1,16 @@
 """What the page at GET / shows (page/index.html)."""
 
+from collections.abc import Mapping
+from math import isfinite
 from typing import Any
+
+from contract.display import visible
 
 from inference.channel import State
 from inference.columns import Column, Kind
 from inference.keeper import Served
 from inference.settings import Settings
+from inference.trust import Trust
 
 KINDS = {Kind.NUMBER: "number", Kind.INTEGER: "number", Kind.BOOLEAN: "boolean", Kind.TEXT: "text"}
 # The workshop's three samples, one of each kind of iris.
@@ -17,8 +22,19 @@ IRIS_EXAMPLES = [
 ]
 
 
-def page_content(settings: Settings, served: Served | None, state: State, endpoints: dict[str, str]) -> dict[str, Any]:
-    """Return the template's `page`: texts, numbers, lists and mappings alone."""
+# Of an example's texts together: what is longer is for programs.
+MOST_EXAMPLE = 20_000
+# Of figures.json beside the metrics: what the page has a line for.
+MADE_OF = {"algorithm": "algorithm", "data": "data", "rows": "rows", "sha256": "SHA-256 of the data"}
+
+
+def page_content(
+    settings: Settings, served: Served | None, state: State, reason: str, endpoints: dict[str, str]
+) -> dict[str, Any]:
+    """Return the template's `page`: texts, numbers, lists and mappings alone.
+
+    What the version's signature covers is told apart from what anybody can write into the registry.
+    """
     if served is None:
         nothing: dict[str, Any] = {
             "model": None,
@@ -29,7 +45,7 @@ def page_content(settings: Settings, served: Served | None, state: State, endpoi
         }
         return {
             **nothing,
-            "reasons": [state.problem or "the service has just started"],
+            "reasons": [reason],
             "url": settings.public_url,
             "endpoints": endpoints,
         }
@@ -54,21 +70,40 @@ def _model(settings: Settings, served: Served, state: State) -> dict[str, Any]:
     known = state.version if state.version == served.version else served.version
     version = known or served.version
     url = settings.mlflow_public_url
+    metrics = state.metrics if known is state.version and state.metrics else served.metrics
+    signed = _signed_figures(settings, served)
     return {
         "name": version.name,
         "version": version.version,
         "alias": settings.model_alias,
         "since": served.since,
-        "run_id": version.run_id,
+        "run_id": str(signed.get("run_id") or version.run_id),
         "stale": state.problem is not None,
         "problem": state.problem,
         "engine": {"name": served.model.engine, "reason": served.model.reason},
         "task": "classification" if served.model.classes is not None else _task(served),
-        "metrics": (state.metrics if known is state.version and state.metrics else served.metrics),
+        "metrics": _finite(signed.get("metrics", metrics)),
+        "is_signed": bool(signed),
+        "made_of": _made_of(signed),
         "description": version.description,
         "tags": version.tags,
         "mlflow_url": f"{url}/#/models/{settings.quoted_name}/versions/{version.version}" if url else None,
     }
+
+
+def _signed_figures(settings: Settings, served: Served) -> dict[str, Any]:
+    """Return the figures that the version's signature covers; empty where it has none, or signatures are not asked for."""
+    return (served.model.description.figures or {}) if settings.trust is Trust.SIGNED else {}
+
+
+def _made_of(signed: Mapping[str, Any]) -> dict[str, str]:
+    data = signed.get("data")
+    found = {**signed, "data": None, **({**data, "data": data.get("file")} if isinstance(data, dict) else {})}
+    return {words: visible(str(found[key])) for key, words in MADE_OF.items() if found.get(key) is not None}
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if isfinite(value)}
 
 
 def _task(served: Served) -> str:
@@ -78,6 +113,13 @@ def _task(served: Served) -> str:
 def _examples(columns: tuple[Column, ...], examples: list[list[Any]]) -> list[dict[str, Any]]:
     if tuple(column.name for column in columns) == IRIS:
         return IRIS_EXAMPLES
-    # NaN, which MLflow writes for a missing value, is no JSON to a browser.
-    rows = [[None if cell != cell else cell for cell in row] for row in examples]
-    return [{"label": f"Example {i}", "row": row} for i, row in enumerate(rows, 1)]
+    rows = [[_shown(cell) for cell in row] for row in examples]
+    short = [row for row in rows if sum(len(cell) for cell in row if isinstance(cell, str)) <= MOST_EXAMPLE]
+    return [{"label": f"Example {i}", "row": row} for i, row in enumerate(short, 1)]
+
+
+def _shown(cell: Any) -> Any:
+    """Return a value that is JSON to a browser: NaN, which MLflow writes for a missing value, and infinity are none."""
+    if isinstance(cell, float):
+        return cell if isfinite(cell) else None
+    return cell if isinstance(cell, (str, bool, int)) else None

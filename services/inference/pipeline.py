@@ -8,18 +8,19 @@ import pickle
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import sklearn
 import skops.io
+from contract.display import visible
 
 from inference import shortcut
 from inference.columns import Column, Kind
-from inference.contract import Description, check_class_names, inside
+from inference.contract import Description, check_class_names
 from inference.errors import InvalidInput, ModelRefused
+from inference.files import VersionFiles
 from inference.rows import Rows
 from inference.shortcut import Shortcut
 from inference.trust import Trust, Trusted
@@ -105,33 +106,34 @@ def _asked(method: Callable[[Any], Any], rows: Any) -> Any:
         raise InvalidInput(f"the model does not take these rows: {reason}") from error
 
 
-def load(folder: Path, model: Description, trusted: Trusted) -> Pipeline:
+def load(files: VersionFiles, model: Description, trusted: Trusted) -> Pipeline:
     """Load the estimator; unless trust is PICKLE, without running code or building types that are not trusted."""
-    estimator = _estimator(folder, model.flavor, trusted)
+    estimator = _estimator(files, model.flavor, trusted)
     check_class_names(model, getattr(estimator, "classes_", []))
     return Pipeline(estimator, model, _takes_arrays(estimator, model))
 
 
-def _estimator(folder: Path, flavor: dict[str, Any], trusted: Trusted) -> Any:
-    path, form = inside(folder, flavor.get("pickled_model")), flavor.get("serialization_format")
+def _estimator(files: VersionFiles, flavor: dict[str, Any], trusted: Trusted) -> Any:
+    name, form = files.named(flavor.get("pickled_model")), flavor.get("serialization_format")
     if trusted.trust is not Trust.PICKLE and form != "skops":
         raise ModelRefused(
-            f"it is stored as {form}, which runs code when it is loaded; log it with serialization_format='skops'"
+            f"it is stored as {visible(str(form), 100)}, which runs code when it is loaded; log it with serialization_format='skops'"
         )
+    content = files.read(name)
     try:
         if form != "skops":
-            log.warning("MODEL_TRUST is pickle: loading %s runs whatever code is in it", path.name)
-            return pickle.loads(path.read_bytes())  # noqa: S301 - what MODEL_TRUST=pickle asks for
-        needed = skops.io.get_untrusted_types(file=path)
+            log.warning("MODEL_TRUST is pickle: loading %s runs whatever code is in it", name)
+            return pickle.loads(content)  # noqa: S301 - what MODEL_TRUST=pickle asks for
+        needed = skops.io.get_untrusted_types(data=content)
         if trusted.trust is not Trust.PICKLE and (unknown := sorted(set(needed) - trusted.types)):
             raise ModelRefused(
                 f"it contains types that are not trusted: {', '.join(unknown)}; MODEL_TRUSTED_TYPES names more of them"
             )
-        return skops.io.load(path, trusted=needed)
+        return skops.io.loads(content, trusted=needed)
     except ModelRefused:
         raise
     except Exception as error:  # a damaged file can fail in any way inside zip, JSON or NumPy
-        raise ModelRefused(f"its file {path.name} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise ModelRefused(f"its file {name} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def _takes_arrays(estimator: Any, model: Description) -> bool:

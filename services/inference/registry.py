@@ -5,7 +5,7 @@ Neither way imports MLflow, which costs seconds and 190 MB: a look is one reques
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPException
@@ -13,15 +13,33 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import urlopen
 
-from inference.errors import FetchFailed, NoModel, RegistryUnreachable
+from contract.display import quoted, visible
+
+from inference.download import UNREADABLE, content_of
+from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
 
 TIMEOUT_SECONDS = 3
 # How MLflow says that a registered model, or its alias, does not exist.
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 # The tag that names the key a version was signed with.
 SIGNED_BY = "signed_by"
+# Whoever reaches MLflow's port writes tags and descriptions. Those that the contract names are passed on, as far as they
+# may be read by a person; of an answer that is larger than any of them, nothing is read.
+TAGS = (
+    "stage",
+    SIGNED_BY,
+    "algorithm",
+    "rule",
+    "attempts_on_this_data",
+    "data_sha256",
+    "git_commit",
+    "code_sha256",
+    "image",
+    "model_name",
+)
+MOST_TAG, MOST_DESCRIPTION, MOST_METRICS, MOST_ALIASES = 500, 4000, 1000, 10
+MOST_ANSWER_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -82,19 +100,19 @@ class ServerRegistry:
             )
         except HTTPError as error:
             raise self._refusal(error) from error
-        except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             raise self._silence(error) from error
 
     def _version(self, found: dict[str, Any]) -> ModelVersion:
-        tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
+        tags = _tags({tag["key"]: tag["value"] for tag in found.get("tags", [])})
         return ModelVersion(
             self._name,
-            str(found["version"]),
-            found.get("run_id", ""),
+            visible(str(found["version"]), 20),
+            visible(str(found.get("run_id", "")), MOST_TAG),
             int(found["creation_timestamp"]),
             _model_id(found.get("source", "")),
             tags.get(SIGNED_BY, ""),
-            found.get("description", ""),
+            visible(str(found.get("description", "")), MOST_DESCRIPTION, keep="\n"),
             tags,
         )
 
@@ -102,41 +120,55 @@ class ServerRegistry:
         try:
             answer = self._get("model-versions/get-download-uri", name=version.name, version=version.version)
             return str(answer["artifact_uri"])
-        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+        except HTTPError as error:
+            if isinstance(found := self._refusal(error), NoModel):
+                raise VersionLost("it is gone from the registry") from error
+            raise FetchFailed(f"{version.uri} could not be found: {found}") from error
+        except UNREADABLE as error:
             raise FetchFailed(f"{version.uri} could not be found: {self._silence(error)}") from error
 
     def metrics(self, run_id: str) -> dict[str, float]:
         try:
             found = self._get("runs/get", run_id=run_id)["run"]["data"].get("metrics", [])
-        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+            return _metrics({metric["key"]: metric["value"] for metric in found})
+        except UNREADABLE as error:
             raise self._silence(error) from error
-        return {metric["key"]: float(metric["value"]) for metric in found}
 
     def _get(self, path: str, **query: str) -> Any:
         url = f"{self._where.rstrip('/')}/api/2.0/mlflow/{path}?{urlencode(query)}"
-        with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-            return json.load(answer)
+        return json.loads(content_of(url, MOST_ANSWER_BYTES, TIMEOUT_SECONDS))
 
     def _silence(self, error: Exception) -> RegistryUnreachable:
-        return RegistryUnreachable(f"MLflow at {self._where} does not answer: {getattr(error, 'reason', error)}")
+        return RegistryUnreachable(
+            f"MLflow at {self._where} does not answer: {one_line(getattr(error, 'reason', error))}"
+        )
 
     def _refusal(self, error: HTTPError) -> NoModel | RegistryUnreachable:
-        text = error.read().decode(errors="replace")
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            answer = {"message": text[:200]}
-        if answer.get("error_code") in ABSENT:
-            return _nothing_there(self._name, self._alias, answer["message"], self._aliases())
-        return RegistryUnreachable(f"MLflow at {self._where} refuses: {error.code} {answer.get('message')}")
+        code, message = _refusal_in(error)
+        if code in ABSENT:
+            return _nothing_there(self._name, self._alias, message, self._aliases())
+        return RegistryUnreachable(f"MLflow at {self._where} refuses: {error.code} {message}")
 
     def _aliases(self) -> list[str]:
         """Return the aliases that the registered model has, none where they cannot be had: they only help to explain."""
         try:
             found = self._get("registered-models/get", name=self._name)["registered_model"]
-            return [alias["alias"] for alias in found.get("aliases", [])]
-        except (OSError, HTTPException, ValueError, KeyError):
+            return [str(alias["alias"]) for alias in found.get("aliases", [])][:MOST_ALIASES]
+        except UNREADABLE:
             return []
+
+
+def _refusal_in(error: HTTPError) -> tuple[str | None, str]:
+    """Return MLflow's error code, None where the answer is not MLflow's, and its words."""
+    try:
+        text = error.read(MOST_ANSWER_BYTES).decode(errors="replace")
+    except (OSError, HTTPException):
+        return None, "without saying why"
+    try:
+        answer = json.loads(text)
+        return str(answer["error_code"]), one_line(answer["message"])
+    except UNREADABLE:
+        return None, one_line(text, 200)
 
 
 class EmbeddedRegistry:
@@ -151,19 +183,18 @@ class EmbeddedRegistry:
 
     def current(self) -> ModelVersion:
         query = (
-            "SELECT v.version, v.run_id, v.creation_time, v.source, v.description FROM registered_model_aliases a "
+            "SELECT v.version, v.run_id, v.creation_time, v.source, substr(v.description, 1, ?) FROM registered_model_aliases a "
             "JOIN model_versions v ON v.name = a.name AND v.version = a.version WHERE a.name = ? AND a.alias = ?"
         )
         with self._database() as database:
-            found = database.execute(query, (self._name, self._alias)).fetchone()
+            found = database.execute(query, (MOST_DESCRIPTION + 1, self._name, self._alias)).fetchone()
             if not found:
                 raise _nothing_there(self._name, self._alias, f"{self._file} has none", self._aliases(database))
             version, run_id, created_ms, source, description = found
-            query = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
-            tags = dict(database.execute(query, (self._name, version)).fetchall())
-        signed_by = tags.get(SIGNED_BY, "")
-        number, model_id = str(version), _model_id(source)
-        return ModelVersion(self._name, number, run_id or "", created_ms, model_id, signed_by, description or "", tags)
+            tags = _tags(dict(database.execute(_TAG_QUERY, (self._name, version, *TAGS)).fetchall()))
+        said = visible(description or "", MOST_DESCRIPTION, keep="\n")
+        signed_by, model_id = tags.get(SIGNED_BY, ""), _model_id(source)
+        return ModelVersion(self._name, str(version), run_id or "", created_ms, model_id, signed_by, said, tags)
 
     def location(self, version: ModelVersion) -> str:
         query = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"
@@ -173,17 +204,17 @@ class EmbeddedRegistry:
         except RegistryUnreachable as error:
             raise FetchFailed(f"{version.uri} could not be found: {error}") from error
         if not found:
-            raise FetchFailed(f"{version.uri} could not be found: {self._file} has no such version any more")
+            raise VersionLost("it is gone from the registry")
         return str(found[0])
 
     def metrics(self, run_id: str) -> dict[str, float]:
-        query = "SELECT key, value FROM latest_metrics WHERE run_uuid = ? AND NOT is_nan"
+        query = "SELECT key, value FROM latest_metrics WHERE run_uuid = ? AND NOT is_nan LIMIT ?"
         with self._database() as database:
-            return dict(database.execute(query, (run_id,)).fetchall())
+            return _metrics(dict(database.execute(query, (run_id, MOST_METRICS)).fetchall()))
 
     def _aliases(self, database: sqlite3.Connection) -> list[str]:
-        query = "SELECT alias FROM registered_model_aliases WHERE name = ?"
-        return [alias for (alias,) in database.execute(query, (self._name,)).fetchall()]
+        query = "SELECT alias FROM registered_model_aliases WHERE name = ? LIMIT ?"
+        return [alias for (alias,) in database.execute(query, (self._name, MOST_ALIASES)).fetchall()]
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
@@ -198,11 +229,29 @@ def _nothing_there(name: str, alias: str, message: str, others: Sequence[str] = 
     hint = ""
     if any(other != alias and other.lower() == alias.lower() for other in others):
         # MLflow's UI writes every alias in lower case, whatever one types.
-        hint = (
-            f"; it has {', '.join(map(repr, others))}, and case counts: set {alias!r} with MlflowClient, not in the UI"
-        )
-    return NoModel(f"no version of {name!r} has the alias {alias!r} yet (MLflow: {message.rstrip('.')}){hint}")
+        hint = f"; it has {', '.join(map(quoted, others))}, and case counts: set {alias!r} with MlflowClient, not in the UI"
+    return NoModel(f"no version of {name!r} has the alias {alias!r}", f" (MLflow: {message.rstrip('.')}){hint}")
 
 
-def _model_id(source: str) -> str:
-    return source.removeprefix("models:/")
+def one_line(message: Any, most: int = 500) -> str:
+    """Return what another program said in several lines as the first of them that says something."""
+    lines = [line.strip() for line in str(message)[:MOST_ANSWER_BYTES].splitlines()]
+    return visible(next(filter(None, lines), ""), most)
+
+
+_TAG_QUERY = (
+    f"SELECT key, substr(value, 1, {MOST_TAG + 1}) FROM model_version_tags "  # noqa: S608 - a number and question marks
+    f"WHERE name = ? AND version = ? AND key IN ({', '.join('?' * len(TAGS))})"
+)
+
+
+def _tags(found: Mapping[str, Any]) -> dict[str, str]:
+    return {name: visible(str(found[name]), MOST_TAG) for name in TAGS if name in found}
+
+
+def _metrics(found: Mapping[str, Any]) -> dict[str, float]:
+    return {visible(name, MOST_TAG): float(found[name]) for name in list(found)[:MOST_METRICS]}
+
+
+def _model_id(source: Any) -> str:
+    return visible(str(source).removeprefix("models:/"), MOST_TAG)

@@ -62,7 +62,7 @@ def app() -> Any:
     # As long as it is referred to, it is called at the beginning of each round.
     turn.source = hub.loop.check()
     turn.source.start(turn.begin)
-    keeper = ModelKeeper(lambda folder: load(folder, _settings.trusted))
+    keeper = ModelKeeper(lambda files: load(files, _settings.trusted))
     keeper.follow(Follower(_settings.channel), _end, FIRST_LOOK_SECONDS)
     gate = Gate(turn, _settings.queue_seconds, _settings.max_body_bytes, _aside, BoundedSemaphore(1))
     service = Service(_settings, keeper, gate, RequestLog(_settings.log_rate), create_app(_settings, keeper))

@@ -148,7 +148,7 @@ class Service:
                 raise NotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", "OPTIONS, POST")
             self.gate.enter()
             if served is None:
-                raise NotReady(f"no model is served yet: {self._keeper.state.problem}")
+                raise NotReady(f"no model is served yet: {self._keeper.reason}")
             body = self._body(environ, self._declared_size(environ))
             try:
                 return self.gate.run(len(body), self._endpoints.get(endpoint, self._infer), served, body, environ)

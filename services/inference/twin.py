@@ -1,7 +1,6 @@
 """The ONNX twin of a model: the same answers as the pipeline, proven by the trainer, without scikit-learn's overhead."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from inference.columns import LARGEST, Kind
 from inference.contract import TWIN, Description, check_class_names
 from inference.errors import ModelRefused
+from inference.files import VersionFiles
 from inference.rows import Rows
 
 # How a missing text is written where no value can be missing.
@@ -72,16 +72,15 @@ def stands_alone(model: Description) -> bool:
     return float(model.twin.get("limit", 0)) >= LARGEST and "classes" in model.twin
 
 
-def load(folder: Path, model: Description) -> Twin:
-    """Return the twin in a version's folder; raise ModelRefused where it is damaged."""
+def load(files: VersionFiles, model: Description) -> Twin:
+    """Return the twin among a version's files; raise ModelRefused where it is damaged."""
     import onnxruntime
 
     try:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # requests are what runs side by side
         options.log_severity_level = 4
-        content = (folder / TWIN).read_bytes()
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(files.read(TWIN), options, providers=["CPUExecutionProvider"])
         record = model.twin
         outputs = [output.name for output in session.get_outputs()]
         found = Twin(session, model, record["input"], float(record["limit"]), outputs, record.get("classes"))

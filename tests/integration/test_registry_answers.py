@@ -3,11 +3,12 @@
 import json
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
-from inference.errors import NoModel, RegistryUnreachable
+from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
 from inference.registry import ModelVersion, connect
 
 from tests.integration.places import MODEL, Place, free_port
@@ -27,7 +28,8 @@ def stand_in():
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with suppress(OSError):  # a client that has enough is gone
+                    self.wfile.write(body)
 
             def log_message(self, *arguments: object) -> None:
                 pass
@@ -52,6 +54,70 @@ def test_the_version_behind_the_alias_is_understood(stand_in):
     version |= {"source": "models:/m-1", "tags": [{"key": "signed_by", "value": "k"}]}
     url = stand_in(200, json.dumps({"model_version": version}).encode())
     assert registry(url).current() == ModelVersion(MODEL, "3", "abc", 1700000000000, "m-1", "k")
+
+
+def answer_with(**changes: Any) -> bytes:
+    """Return what a registry answers of a version that has what is given."""
+    version = {"name": MODEL, "version": "3", "run_id": "abc", "creation_timestamp": 1, "source": "models:/m-1"}
+    return json.dumps({"model_version": version | changes}).encode()
+
+
+def test_an_answer_that_somebody_has_made_huge_is_not_read(stand_in):
+    """A client can write 5000 tags with one call."""
+    tags = [{"key": f"tag {n}", "value": "x" * 500} for n in range(5000)]
+    with pytest.raises(RegistryUnreachable, match=r"does not answer: it has \d+ bytes; expected at most 1048576"):
+        registry(stand_in(200, answer_with(tags=tags))).current()
+
+
+def test_of_tags_and_description_what_the_contract_names_is_passed_on_and_cut(stand_in):
+    tags = [{"key": f"tag {n}", "value": "x" * 5000} for n in range(50)]
+    tags += [{"key": "stage", "value": "y" * 5000}, {"key": "rule", "value": "\x1b[2J\u202ebetter\n"}]
+    found = registry(stand_in(200, answer_with(tags=tags, description="z" * 5000 + "\x07"))).current()
+    assert found.tags == {"stage": "y" * 500 + "…", "rule": "\\x1b[2J\\u202ebetter\\n"}
+    assert found.description == "z" * 4000 + "…"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        answer_with(tags=[3]),
+        answer_with(tags=3),
+        answer_with(creation_timestamp="soon"),
+        answer_with(creation_timestamp=[]),
+    ],
+    ids=["nested", "tags of numbers", "a number for tags", "no time", "a list for a time"],
+)
+def test_an_answer_that_is_none_says_nothing_of_the_model(stand_in, body):
+    with pytest.raises(RegistryUnreachable, match="does not answer"):
+        registry(stand_in(200, body)).current()
+
+
+def test_an_error_of_many_lines_is_told_in_one(stand_in):
+    message = (
+        "\n\nWhen a URI was supplied, it must be another.\nPerhaps you forgot to:\n1. Start\n2. Set the tracking URI"
+    )
+    body = json.dumps({"error_code": "INTERNAL_ERROR", "message": message}).encode()
+    with pytest.raises(RegistryUnreachable, match=r"refuses: 500 When a URI was supplied, it must be another\.$"):
+        registry(stand_in(500, body)).current()
+
+
+VERSION = ModelVersion(MODEL, "3", "abc", 1, "m-1", "")
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "error"), [(404, ABSENT, VersionLost), (500, FAULT, FetchFailed), (403, {}, FetchFailed)]
+)
+def test_a_version_is_lost_where_the_registry_says_so_and_nowhere_else(stand_in, status, content, error):
+    with pytest.raises(FetchFailed) as failed:
+        registry(stand_in(status, json.dumps(content).encode())).location(VERSION)
+    assert type(failed.value) is error
+
+
+def test_a_run_with_metrics_without_end_has_those_that_come_first(stand_in):
+    metrics = [{"key": f"metric {n}", "value": n} for n in range(5000)]
+    url = stand_in(200, json.dumps({"run": {"data": {"metrics": metrics}}}).encode())
+    assert len(registry(url).metrics("abc")) == 1000
 
 
 @pytest.mark.parametrize("error_code", ["RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"])
@@ -115,6 +181,11 @@ def test_the_version_behind_the_alias_is_found_in_a_database(first):
         version.source.removeprefix("models:/"),
         version.tags["signed_by"],
     )
+
+
+def test_a_version_that_is_gone_from_a_database_is_lost(first):
+    with pytest.raises(VersionLost, match="it is gone from the registry"):
+        registry(first.place.tracking_uri).location(ModelVersion(MODEL, "99", "abc", 1, "m-1", ""))
 
 
 def test_a_database_without_the_alias_has_no_model(first):

@@ -149,6 +149,24 @@ def test_a_version_that_is_refused_changes_nothing_is_told_once_and_is_taken_up_
         service.serves("1")
 
 
+def test_a_signature_that_is_too_large_ends_nothing_and_is_not_fetched(tmp_path, server):
+    (signature,) = stored(server, "2").rglob("model.sig")
+    content = signature.read_bytes()
+    os.truncate(signature, 300 * 1024**2)
+    try:
+        with server.inference(MODEL_CACHE_DIR=str(tmp_path / "cache")) as service:
+            service.answers("/ready")
+            before = set(service.processes())
+            server.move_alias("2")
+            model = eventually("it is refused", lambda: stale(service))
+            assert "its file 'model.sig' has 314572800 bytes; expected at most 1048576" in model["problem"]
+            assert service.predict() == CLASSES
+            assert set(service.processes()) == before
+    finally:
+        signature.write_bytes(content)
+        server.move_alias("1")
+
+
 def stale(service) -> dict | None:
     model = service.get("/version").json()["model"]
     return model if model["stale"] else None
@@ -186,6 +204,28 @@ def test_with_everything_behind_it_gone_a_service_starts_from_its_cache(server, 
         service.answers("/ready")
         assert service.predict() == CLASSES
         assert stale(service)["version"] == "1"
+
+
+def test_with_neither_its_alias_nor_its_files_the_last_version_goes_on_after_a_start_and_both_are_told(
+    tmp_path, server, cached
+):
+    cache, _ = cached
+    files = stored(server, "1")
+    files.rename(tmp_path / "gone")
+    server.client.delete_registered_model_alias(MODEL, "Production")
+    try:
+        with server.inference(MODEL_CACHE_DIR=str(cache)) as service:
+            service.answers("/ready")
+            assert service.predict() == CLASSES
+            words = "its files are gone from the artifact store"
+            model = eventually(
+                "the loss is told", lambda: words in (stale(service) or {}).get("problem", "") and stale(service)
+            )
+            assert "has the alias 'Production' any more" in model["problem"]
+            assert words.replace("'", "") in service.get("/metrics").text
+    finally:
+        (tmp_path / "gone").rename(files)
+        server.move_alias("1")
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.skops", "MLmodel", "golden.json"])

@@ -328,6 +328,8 @@ def test_what_replicas_without_a_model_say_reaches_the_client(scaled):
     alias, version = {"name": "iris_logistic_regression", "alias": "Production"}, scaled.alias()
     assert requests.delete(f"{scaled.mlflow_url}/api/2.0/mlflow/registered-models/alias", json=alias, timeout=10).ok
     try:
+        # As long as the cache that they share has a version, they go on with it.
+        scaled.compose("exec", "-T", "inference", "find", "/cache", "-mindepth", "1", "-delete")
         scaled.compose("restart", "--no-deps", "inference")
         eventually(
             "the reason is told",

@@ -93,14 +93,22 @@ def test_one_changed_byte_is_refused(stack, serving):
     _refused(stack, stack.trained, "signature does not hold", "model.skops")
 
 
-def test_an_added_file_is_refused(stack, serving):
+def test_a_changed_file_is_refused_until_it_is_mended_and_one_that_is_not_signed_is_not_fetched(stack, serving):
     stack.compose("run", "--rm", "trainer")
     version = max(stack.versions(), key=int)
-    assert requests.put(f"{_artifacts(stack, version)}/extra.py", data=b"print()", timeout=10).ok
-    _refused(stack, version, "signature does not hold", "extra.py")
+    url = _artifacts(stack, version)
+    content = requests.get(f"{url}/twin.json", timeout=10).content
+    assert requests.put(f"{url}/twin.json", data=content + b"\n", timeout=10).ok
+    for name in ("extra.py", ".git/model.skops"):
+        assert requests.put(f"{url}/{name}", data=b"print()", timeout=10).ok
+    _refused(stack, version, "signature does not hold", "twin.json")
     # Mended where it lies, it is taken up, without a move of the alias.
-    assert requests.delete(f"{_artifacts(stack, version)}/extra.py", timeout=10).ok
+    assert requests.put(f"{url}/twin.json", data=content, timeout=10).ok
     eventually("the mended version is served", lambda: _settled(stack, version))
+    fetched = stack.compose("exec", "-T", "inference", "find", "/cache").stdout
+    assert "twin.json" in fetched
+    assert "extra.py" not in fetched
+    assert ".git" not in fetched
 
 
 def test_signed_files_copied_under_another_model_are_refused(stack, serving):

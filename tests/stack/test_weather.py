@@ -97,6 +97,12 @@ def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_firs
     version = stack.alias()
     assert requests.delete(f"{stack.mlflow_url}/api/2.0/mlflow/registered-models/alias", json=alias, timeout=10).ok
     try:
+        # What was served goes on without the alias, after a start as well, as long as the cache has it.
+        stack.compose("up", "--detach", "--no-deps", "--force-recreate", "inference")
+        eventually("it serves from its cache", lambda: requests.get(f"{stack.url}/ready", timeout=10).ok)
+        model = requests.get(f"{stack.url}/version", timeout=10).json()["model"]
+        assert (model["version"], model["stale"]) == (version, True)
+        stack.compose("exec", "-T", "inference", "find", "/cache", "-mindepth", "1", "-delete")
         stack.compose("up", "--detach", "--no-deps", "--force-recreate", "inference")
         eventually("it is alive", lambda: requests.get(f"{stack.url}/health", timeout=10).ok)
         ready = requests.get(f"{stack.url}/ready", timeout=10)

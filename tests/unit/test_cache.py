@@ -7,8 +7,10 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from inference import cache as caching
 from inference.cache import ModelCache, digest_of
 from inference.errors import FetchFailed
 from inference.registry import ModelVersion
@@ -198,7 +200,18 @@ def test_damage_in_the_cache_is_told(cache, caplog):
     assert "the copy of version 1 in the cache is damaged; it is fetched again" in caplog.text
 
 
-GARBAGE = [b"", b"{", b"\xff\xfe", b"[]", b"null", b"1", b'"text"', b'{"name": "flowers"}', b'{"colour": "red"}']
+GARBAGE = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"[]",
+    b"null",
+    b"1",
+    b'"text"',
+    b'{"name": "flowers"}',
+    b'{"colour": "red"}',
+    b'{"digest": "../.."}',
+]
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
@@ -339,6 +352,89 @@ def test_a_makeshift_keeps_no_more_than_the_cache_does(new_cache, tmp_path):
         with pytest.raises(FetchFailed):
             cache.remember(version, METRICS)
     assert len(list((tmp_path / "makeshift" / "flowers" / "contents").iterdir())) == 2
+
+
+# --- room again ----------------------------------------------------------------------------------------------------
+
+
+def full(seconds: int = 1) -> Iterator[OSError]:
+    return iter([OSError(errno.ENOSPC, "No space left on device")] * seconds)
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """What is left of the disk of the cache, for a test to set."""
+    left = SimpleNamespace(free=0)
+    monkeypatch.setattr(caching.shutil, "disk_usage", lambda _: left)
+    return left
+
+
+@pytest.mark.usefixtures("room")
+def test_the_note_of_the_last_version_is_not_replaced_by_one_whose_files_are_not_in_the_cache(cache, new_cache, store):
+    serve(cache, ONE)
+    store.errors = full()
+    cache.folder_of(TWO)
+    with pytest.raises(FetchFailed, match="cannot be used: No space left on device"):
+        cache.remember(TWO, METRICS)
+    assert new_cache().last_served() == (ONE, METRICS)
+    assert texts(new_cache().folder_of(ONE)) == store.files[ONE]
+
+
+def test_files_that_had_no_room_move_in_when_there_is_room_again(cache, new_cache, store, room, folder, tmp_path):
+    serve(cache, ONE)
+    store.errors = full()
+    cache.folder_of(TWO)
+    room.free = 1 << 30
+    cache.remember(TWO, METRICS)
+    assert new_cache().last_served() == (TWO, METRICS)
+    assert cache.folder_of(TWO).is_relative_to(folder)
+    assert texts(cache.folder_of(TWO)) == store.files[TWO]
+    assert list((tmp_path / "makeshift" / "flowers" / "contents").iterdir()) == []
+    assert store.fetched == ["1", "2", "2"], "once without room, once to where there was some, and not again"
+
+
+@pytest.mark.usefixtures("room")
+def test_the_last_version_is_kept_whatever_is_served_without_room_for_it(cache, new_cache, store):
+    serve(cache, ONE)
+    for version in (TWO, THREE):
+        store.errors = full()
+        cache.folder_of(version)
+        with pytest.raises(FetchFailed):
+            cache.remember(version, METRICS)
+    cache.folder_of(TWO)
+    assert new_cache().last_served() == (ONE, METRICS)
+
+
+def test_what_another_alias_served_last_is_kept(cache, new_cache):
+    one = serve(new_cache("Staging"), ONE)
+    for version in (TWO, THREE, TWO):
+        serve(cache, version)
+    assert one.is_dir()
+
+
+def test_a_version_that_was_never_served_leaves_nothing_when_it_is_forgotten(cache, folder):
+    serve(cache, ONE)
+    two = cache.folder_of(TWO)
+    cache.forget(TWO)
+    assert not two.exists()
+    assert cache.last_served() == (ONE, METRICS)
+
+
+def test_files_that_another_version_has_as_well_are_kept_when_one_is_forgotten(cache, store):
+    store.files[TWO] = store.files[ONE]
+    one = serve(cache, ONE)
+    cache.folder_of(TWO)
+    cache.forget(TWO)
+    assert one.is_dir()
+
+
+def test_a_content_with_a_link_in_it_is_damaged(cache, store, tmp_path):
+    content = serve(cache, ONE)
+    (tmp_path / "elsewhere").write_text((content / "MLmodel").read_text())
+    (content / "MLmodel").unlink()
+    (content / "MLmodel").symlink_to(tmp_path / "elsewhere")
+    cache.folder_of(ONE)
+    assert store.fetched == ["1", "1"]
 
 
 # --- what a content is known by ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from inference.channel import Deliver, Follower, Offer, State, Workers
 from inference.registry import ModelVersion
 
 VERSION = ModelVersion("flowers", "7", "run-7", 7, "m-7", "", "what it is", {"stage": "Production"})
-OFFER = Offer(5, "/cache/7", VERSION, {"test_accuracy": 0.9}, "2026-01-02T03:04:05+00:00")
+OFFER = Offer(5, "/cache/7", VERSION, {"test_accuracy": 0.9}, "2026-01-02T03:04:05+00:00", {"MLmodel": "a digest"})
 # How long a test waits for what it expects: so long only where that does not come.
 SECONDS = 30
 NOTHING: list[dict[str, Any]] = []
@@ -73,6 +73,7 @@ def background() -> Iterator[ThreadPoolExecutor]:
 def test_an_offer_and_a_state_arrive_as_they_were_sent():
     assert Offer.of(OFFER.as_dict()) == OFFER
     assert Offer.of(OFFER.as_dict()).version.tags == VERSION.tags
+    assert Offer.of(OFFER.as_dict()).files == {"MLmodel": "a digest"}
     for state in (State(None, VERSION, {"r2": 0.5}), State("MLflow is gone")):
         assert State.of(state.as_dict()) == state
 
@@ -155,7 +156,7 @@ def test_a_worker_that_ends_while_it_loads_counts_as_one_that_refuses(service, b
     stays.follower.loaded(OFFER)
     found = answers.result(SECONDS)
     assert {"loaded": 5} in found
-    assert {"refused": 5, "to": "load", "reason": "a worker ended when it was to load it"} in found
+    assert {"refused": 5, "to": "load", "reason": "a worker ended when it was to load it", "ended": True} in found
 
 
 def test_a_worker_that_joins_in_the_middle_is_not_waited_for_and_hears_what_is_asked_next(service, background):
@@ -204,10 +205,18 @@ def test_with_no_workers_there_are_no_answers(service):
     assert service.workers.ask("load", OFFER, SECONDS) == []
 
 
-def test_waiting_for_workers_ends_when_they_are_there_and_else_with_its_time(service):
+def test_waiting_for_workers_ends_with_its_time_where_they_do_not_come(service):
     service.workers.wait_for(1, 0.01)
+    assert service.workers.ask("load", OFFER, SECONDS) == NOTHING
+
+
+def test_waiting_for_workers_ends_when_they_are_there_and_not_before(service, background):
+    waiting = background.submit(service.workers.wait_for, 2, threading.TIMEOUT_MAX)
     service.join()
-    service.workers.wait_for(1, SECONDS)
+    assert not waiting.done()
+    service.join()
+    waiting.result(SECONDS)
+    assert len(service.workers._all()) == 2
 
 
 def test_a_worker_finds_that_the_follower_is_gone(service):

@@ -1,5 +1,6 @@
 """What a version's files say, read without loading the model, and which versions may follow one another."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from inference import contract
 from inference.columns import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
 from inference.contract import Description, breaking_change
 from inference.errors import ModelRefused
+from inference.files import VersionFiles
 
 from tests.unit.serving import described
 from tests.unit.version_files import COLUMNS, Files, set_inputs, set_outputs, tensor
@@ -17,9 +19,13 @@ def files(tmp_path):
     return Files(tmp_path)
 
 
+def read(files: Files) -> Description:
+    return contract.read(VersionFiles.of(files.folder))
+
+
 def refusal(files: Files) -> str:
     with pytest.raises(ModelRefused) as refused:
-        contract.read(files.folder)
+        read(files)
     return str(refused.value)
 
 
@@ -27,7 +33,7 @@ def refusal(files: Files) -> str:
 
 
 def test_a_version_is_read_with_all_that_it_says(files):
-    found = contract.read(files.folder)
+    found = read(files)
     assert found == Description(
         columns=(Column("length"), Column("width")),
         is_named=True,
@@ -52,17 +58,17 @@ def test_a_version_is_read_with_all_that_it_says(files):
     ],
 )
 def test_each_type_of_a_signature_has_its_domain(files, kind, expected):
-    assert contract.read(files.describe(set_inputs({"type": kind, "name": "x"})).folder).columns == (expected,)
+    assert read(files.describe(set_inputs({"type": kind, "name": "x"}))).columns == (expected,)
 
 
 def test_a_column_that_is_not_required_may_be_missing(files):
     files.describe(set_inputs({"type": "double", "name": "a", "required": False}, {"type": "double", "name": "b"}))
-    assert [column.missing for column in contract.read(files.folder).columns] == [True, False]
+    assert [column.missing for column in read(files).columns] == [True, False]
 
 
 @pytest.mark.parametrize("dtype", TENSOR_TYPES)
 def test_a_matrix_of_numbers_or_booleans_has_columns_without_names(files, dtype):
-    found = contract.read(files.describe(set_inputs(tensor(dtype))).folder)
+    found = read(files.describe(set_inputs(tensor(dtype))))
     assert not found.is_named
     assert [column.name for column in found.columns] == ["0", "1"]
     assert {column.datatype for column in found.columns} == {TYPES[TENSOR_TYPES[dtype]].datatype}
@@ -86,12 +92,12 @@ def test_a_matrix_of_numbers_or_booleans_has_columns_without_names(files, dtype)
     ],
 )
 def test_what_a_prediction_is_comes_from_the_signature_as_far_as_it_says_so(files, outputs, expected):
-    assert contract.read(files.describe(set_outputs(outputs)).folder).output == expected
+    assert read(files.describe(set_outputs(outputs))).output == expected
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"class_names": None}, "text", ["class_names"]])
 def test_a_version_without_class_names_has_none(files, metadata):
-    assert contract.read(files.describe(lambda content: content.update(metadata=metadata)).folder).class_names is None
+    assert read(files.describe(lambda content: content.update(metadata=metadata))).class_names is None
 
 
 @pytest.mark.parametrize(
@@ -104,12 +110,12 @@ def test_a_version_without_class_names_has_none(files, metadata):
 )
 def test_the_rows_of_the_input_example_that_fit_are_the_examples(files, example):
     files.example(example)
-    assert contract.read(files.folder).examples == [[8.0, 1.0]]
+    assert read(files).examples == [[8.0, 1.0]]
 
 
 def test_three_examples_are_enough(files):
     files.example({"data": [[n, n] for n in range(9)]})
-    assert contract.read(files.folder).examples == [[0, 0], [1, 1], [2, 2]]
+    assert read(files).examples == [[0, 0], [1, 1], [2, 2]]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +123,7 @@ def test_three_examples_are_enough(files):
 )
 def test_an_example_that_has_no_rows_is_none(files, example):
     files.example(example)
-    assert contract.read(files.folder).examples == []
+    assert read(files).examples == []
 
 
 @pytest.mark.parametrize(
@@ -125,20 +131,19 @@ def test_an_example_that_has_no_rows_is_none(files, example):
     [
         lambda content: content.pop("saved_input_example_info"),
         lambda content: content.update(saved_input_example_info=None),
-        lambda content: content["saved_input_example_info"].update(artifact_path="not-there.json"),
     ],
-    ids=["no example", "null", "an example without its file"],
+    ids=["no example", "null"],
 )
 def test_a_version_without_an_example_is_tried_with_nothing_in_particular(files, change):
     files.describe(change)
     kinds = ("double", "long", "boolean", "string")
     files.describe(set_inputs(*({"type": kind, "name": kind} for kind in kinds)))
-    assert contract.read(files.folder).first_example == [0.0, 0, False, ""]
+    assert read(files).first_example == [0.0, 0, False, ""]
 
 
 def test_the_record_of_a_twin_is_read_with_the_rest(files):
     (files.folder / "twin.json").write_text('{"kept": true, "limit": 1e6}')
-    assert contract.read(files.folder).twin == {"kept": True, "limit": 1e6}
+    assert read(files).twin == {"kept": True, "limit": 1e6}
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
@@ -146,7 +151,7 @@ def test_the_record_of_a_twin_is_read_with_the_rest(files):
 
 def test_a_folder_without_a_description_is_refused(tmp_path):
     with pytest.raises(ModelRefused, match="no readable MLmodel file"):
-        contract.read(tmp_path)
+        contract.read(VersionFiles.of(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +222,9 @@ def test_class_names_that_are_no_list_of_texts_are_refused(files, class_names):
     assert refusal(files) == f"its class_names are {class_names!r}; expected a list of texts"
 
 
-@pytest.mark.parametrize("name", ["../input.json", "/etc/hostname", "folder/../../input.json"])
+@pytest.mark.parametrize(
+    "name", ["../input.json", "/etc/hostname", "folder/../../input.json", "not-there.json", "./MLmodel"]
+)
 def test_an_example_that_is_not_the_versions_own_is_refused(files, name):
     files.describe(lambda content: content["saved_input_example_info"].update(artifact_path=name))
     assert f"its file '{name}' is not one of its own" in refusal(files)
@@ -227,8 +234,74 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(files, tmp_path_factory)
     outside = tmp_path_factory.mktemp("outside") / "model.skops"
     outside.touch()
     (files.folder / "model.skops").symlink_to(outside)
-    with pytest.raises(ModelRefused, match="is not one of its own"):
-        contract.inside(files.folder, "model.skops")
+    with pytest.raises(ModelRefused, match=r"'model\.skops' is neither a file nor a folder"):
+        VersionFiles.of(files.folder)
+
+
+def test_a_file_that_is_there_without_being_listed_is_not_the_versions_own(files):
+    """What is not signed is not read, whatever names it: an example in .git/ is none."""
+    (files.folder / ".git").mkdir()
+    (files.folder / ".git" / "example.json").write_text("[[1.0, 2.0]]")
+    files.describe(lambda content: content["saved_input_example_info"].update(artifact_path=".git/example.json"))
+    found = VersionFiles.of(files.folder)
+    listed = {path: digest for path, digest in found.digests.items() if not path.startswith(".git")}
+    with pytest.raises(ModelRefused, match=r"its file '\.git/example\.json' is not one of its own"):
+        contract.read(VersionFiles(files.folder, listed))
+
+
+def test_a_file_that_was_changed_after_it_was_verified_is_not_read(files):
+    found = VersionFiles.of(files.folder)
+    files.example([[0.0, 0.0]])
+    with pytest.raises(ModelRefused, match=r"its file input_example\.json was changed after it was verified"):
+        contract.read(found)
+
+
+def bomb(key: str) -> str:
+    """A kilobyte of YAML that is a hundred million texts when it is written out."""
+    levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 9))
+    return f"l0: &l0 [x, x]\n{levels}\n{key}: *l8\n"
+
+
+@pytest.mark.parametrize("key", ["flavors", "metadata", "signature"])
+def test_a_small_file_that_would_be_a_large_value_is_refused(files, key):
+    (files.folder / "MLmodel").write_text(bomb(key))
+    assert "it has aliases, which are not read here" in refusal(files)
+
+
+def test_a_value_that_is_quoted_is_cut(files):
+    files.describe(lambda content: content.update(metadata={"class_names": [["x" * 10_000] * 100] * 100}))
+    assert len(refusal(files)) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("MLmodel", 2 * 1024**2), ("twin.json", 1024**2), ("figures.json", 1024**2)]
+)
+def test_a_paper_that_is_larger_than_it_may_be_is_refused_before_it_is_read(files, name, most):
+    (files.folder / name).write_bytes(b" " * (most + 1))
+    with pytest.raises(ModelRefused, match=f"its file '{name}' has {most + 1} bytes; expected at most {most}"):
+        VersionFiles.of(files.folder)
+
+
+FIGURES = {"metrics": {"test_accuracy": 0.9667}, "data": {"file": "iris.csv", "rows": 150}}
+
+
+def test_the_figures_of_a_version_are_read_with_the_rest(files):
+    (files.folder / "figures.json").write_text(json.dumps(FIGURES))
+    assert read(files).figures == FIGURES
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"metrics": 3}', '{"metrics": {"test_accuracy": "high"}}'])
+def test_figures_that_are_none_are_refused(files, content):
+    (files.folder / "figures.json").write_text(content)
+    assert "its file figures.json" in refusal(files)
+
+
+def test_what_those_who_ask_rely_on_passes_through_json(files):
+    (files.folder / "golden.json").write_text('{"probabilities": []}')
+    found = read(files)
+    again = Description.of_interface(json.loads(json.dumps(found.interface())))
+    assert (again.columns, again.class_names, again.output) == (found.columns, found.class_names, found.output)
+    assert (again.is_named, again.has_probabilities) == (found.is_named, found.has_probabilities)
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", "3", "null"])
@@ -319,7 +392,7 @@ def test_a_version_that_has_no_probabilities_any_more_is_a_breaking_change(befor
 def test_whether_there_are_probabilities_is_told_by_the_golden_rows(files, golden, expected):
     if golden is not None:
         (files.folder / "golden.json").write_text(golden)
-    assert contract.read(files.folder).has_probabilities is expected
+    assert read(files).has_probabilities is expected
 
 
 def test_of_many_columns_the_first_are_named():

@@ -3,17 +3,18 @@
 import errno
 import json
 import os
-import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlparse
 
 import pytest
 from inference import fetch as fetching
-from inference.errors import FetchFailed
-from inference.fetch import fetch, outline
+from inference.errors import FetchFailed, ModelRefused
+from inference.fetch import fault_in, fetch, loss, outline
 from inference.registry import ModelVersion
 
 VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
@@ -30,6 +31,7 @@ class Proxy(ThreadingHTTPServer):
         self.faults: dict[str, str] = {}
         self.listed: list[dict] | None = None
         self.asked: list[str] = []
+        self.sizes: dict[str, int | None] = {}
 
     @property
     def url(self) -> str:
@@ -43,7 +45,7 @@ class Proxy(ThreadingHTTPServer):
         for path, content in self.files.items():
             if path.startswith(f"{folder}/"):
                 name, *more = path.removeprefix(f"{folder}/").split("/")
-                size = {} if more else {"file_size": len(content)}
+                size = {} if more else {"file_size": self.sizes.get(name, len(content))}
                 found[name] = {"path": name, "is_dir": bool(more), **size}
         return list(found.values())
 
@@ -65,13 +67,16 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(404 if content is None else 500)
             return
         self.send_response(200)
-        if fault == "cut short in chunks":
+        if fault in ("cut short in chunks", "goes on"):
             self.send_header("Transfer-Encoding", "chunked")
-            content = b"5\r\nhello\r\n"
+            content = b"5\r\nhello\r\n" if fault == "cut short in chunks" else b"10000\r\n" + b"x" * 65536 + b"\r\n"
         else:
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content[:-1] if fault == "cut short" else content)
+        with suppress(OSError):  # a client that has enough is gone
+            while fault == "goes on":
+                self.wfile.write(content)
+            self.wfile.write(content[:-1] if fault == "cut short" else content)
 
     def log_message(self, *arguments: object) -> None:
         """Say nothing."""
@@ -143,7 +148,7 @@ def test_a_file_that_does_not_arrive_whole_is_a_failure(proxy, folder, fault):
 def test_a_file_that_is_cut_short_is_named_with_what_came_of_it(proxy, folder):
     put(proxy)
     proxy.faults["model.skops"] = "cut short"
-    with pytest.raises(FetchFailed, match=r"model\.skops ended after 99999 of 100000 bytes"):
+    with pytest.raises(FetchFailed, match=r"model\.skops: it ended after 99999 of 100000 bytes"):
         fetch(VERSION, LOCATION, proxy.url, folder)
 
 
@@ -167,7 +172,7 @@ def test_a_version_without_files_is_a_failure_that_names_the_place(proxy, folder
         fetch(VERSION, LOCATION, proxy.url, folder)
 
 
-@pytest.mark.parametrize("listing", [[{"is_dir": False}], [{"path": "a\0b"}]])
+@pytest.mark.parametrize("listing", [[{"is_dir": False}], [3], 3, [{"path": "a", "file_size": -1}]])
 def test_a_listing_that_is_none_is_a_failure(proxy, folder, listing):
     proxy.listed = listing
     with pytest.raises(FetchFailed, match="could not be fetched"):
@@ -230,17 +235,196 @@ def test_a_folder_that_is_not_there_is_a_failure(tmp_path, folder):
 
 def test_a_copy_that_finds_no_room_is_told_apart_from_one_that_fails(tmp_path, folder, monkeypatch):
     (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "MLmodel").touch()
-
-    def full(source: str, target: str) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    copytree = shutil.copytree
-    monkeypatch.setattr(
-        fetching.shutil, "copytree", lambda *names, **options: copytree(*names, copy_function=full, **options)
-    )
+    (tmp_path / "source" / "MLmodel").write_text("flavors")
+    monkeypatch.setattr(fetching, "open", FullDisk(errno.ENOSPC), raising=False)
     with pytest.raises(OSError, match="No space left on device"):
         fetch(VERSION, str(tmp_path / "source"), "sqlite:///mlflow.db", folder)
+
+
+@pytest.mark.parametrize("where", ["a file", "a folder"])
+def test_a_folder_with_a_link_in_it_is_refused(tmp_path, folder, where):
+    source = tmp_path / "source"
+    source.mkdir()
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("a secret")
+    (source / "model").symlink_to(tmp_path / "secret" / ("key" if where == "a file" else ""))
+    with pytest.raises(ModelRefused, match="'model' is neither a file nor a folder"):
+        fetch(VERSION, str(source), "sqlite:///mlflow.db", folder)
+    assert contents(folder) == {}
+
+
+# --- too much ------------------------------------------------------------------------------------------------------
+
+
+def refusal(proxy: Proxy, folder: Path) -> str:
+    with pytest.raises(ModelRefused) as refused:
+        fetch(VERSION, LOCATION, proxy.url, folder)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "said"),
+    [
+        ("model.sig", 300 * 1024**2, "its file 'model.sig' has 314572800 bytes; expected at most 1048576"),
+        ("MLmodel", 2 * 1024**2 + 1, "its file 'MLmodel' has 2097153 bytes; expected at most 2097152"),
+        ("model.skops", 5 * 1024**3, "its file 'model.skops' has 5368709120 bytes"),
+    ],
+)
+def test_a_file_that_is_listed_as_larger_than_it_may_be_is_not_fetched(proxy, folder, name, size, said):
+    proxy.listed = [{"path": name, "is_dir": False, "file_size": size}]
+    assert said in refusal(proxy, folder)
+    assert proxy.asked == [API]
+
+
+def test_files_that_are_too_large_together_are_not_fetched(proxy, folder):
+    proxy.listed = [{"path": f"{n}.bin", "is_dir": False, "file_size": 2 * 1024**3} for n in range(3)]
+    assert "its files have 6.0 GB; expected at most 4" in refusal(proxy, folder)
+
+
+def test_more_files_than_a_version_may_have_are_not_fetched(proxy, folder):
+    proxy.listed = [{"path": f"{n}", "is_dir": False, "file_size": 0} for n in range(501)]
+    assert "it has more than 500 files" in refusal(proxy, folder)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\x1b[2Jb", "a\u202eb", "x" * 401])
+def test_a_name_that_is_no_path_of_a_file_is_refused(proxy, folder, name):
+    proxy.listed = [{"path": name, "is_dir": False, "file_size": 0}]
+    assert "is no path of a version's file" in refusal(proxy, folder)
+
+
+def test_folders_without_end_are_left_when_it_is_too_much(proxy, folder):
+    proxy.listed = [{"path": "deeper", "is_dir": True}]
+    assert refusal(proxy, folder)
+    assert len(proxy.asked) < 102
+
+
+def test_a_listing_that_is_too_long_is_not_read(proxy, folder):
+    proxy.listed = [{"path": "x" * 100, "is_dir": False}] * 20_000
+    with pytest.raises(FetchFailed, match=r"it has \d{7} bytes; expected at most 1048576"):
+        fetch(VERSION, LOCATION, proxy.url, folder)
+
+
+def test_a_stream_that_goes_on_beyond_what_was_listed_is_cut(proxy, folder):
+    put(proxy)
+    proxy.faults["model.skops"] = "goes on"
+    with pytest.raises(FetchFailed, match=r"model\.skops: it goes on after 100000 bytes"):
+        fetch(VERSION, LOCATION, proxy.url, folder)
+    assert (folder / "data" / "model.skops").stat().st_size <= 100_000
+
+
+def test_a_stream_of_a_size_that_nobody_said_is_cut_where_its_limit_is(proxy, folder):
+    put(proxy)
+    proxy.sizes["MLmodel"], proxy.faults["MLmodel"] = None, "goes on"
+    with pytest.raises(FetchFailed, match=r"MLmodel: it goes on after 2097152 bytes"):
+        fetch(VERSION, LOCATION, proxy.url, folder)
+
+
+def test_a_stream_that_drips_is_cut_when_its_time_is_over(proxy, folder, monkeypatch):
+    put(proxy)
+    proxy.sizes["model.skops"], proxy.faults["model.skops"] = 4 * 1024**3, "goes on"
+    proxy.files = {name: content for name, content in proxy.files.items() if name.endswith("skops")}
+    monkeypatch.setattr(fetching, "FETCH_SECONDS", -4096)
+    with pytest.raises(FetchFailed, match=r"model\.skops: it did not arrive in time"):
+        fetch(VERSION, LOCATION, proxy.url, folder)
+
+
+# --- signed --------------------------------------------------------------------------------------------------------
+
+ROOT = "1/models/m-3/artifacts"
+SIGNED_FILES = {"MLmodel": b"flavors", "data/model.skops": b"estimator", "identity.json": b"{}"}
+BESIDE = {".git/model.skops": b"another", ".gitignore": b"*", "registered_model_meta": b"", "extra": b"x" * 100}
+
+
+def listing(path: Path) -> list[str]:
+    """Read which files a signature of these tests lists."""
+    return path.read_text().split()
+
+
+def put_signed(proxy: Proxy) -> None:
+    files = {**SIGNED_FILES, **BESIDE, "model.sig": " ".join(SIGNED_FILES).encode()}
+    proxy.files = {f"{ROOT}/{name}": content for name, content in files.items()}
+
+
+def test_of_a_signed_version_only_what_is_signed_is_fetched(proxy, folder):
+    put_signed(proxy)
+    fetch(VERSION, LOCATION, proxy.url, folder, listing)
+    assert set(contents(folder)) == {*SIGNED_FILES, "model.sig"}
+    assert not [path for path in proxy.asked if any(path.endswith(f"/{name}") for name in BESIDE)]
+
+
+def test_of_a_signed_version_in_a_folder_only_what_is_signed_is_copied(tmp_path, folder):
+    for name, content in {**SIGNED_FILES, **BESIDE, "model.sig": " ".join(SIGNED_FILES).encode()}.items():
+        (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / name).write_bytes(content)
+    fetch(VERSION, str(tmp_path / "source"), "sqlite:///mlflow.db", folder, listing)
+    assert set(contents(folder)) == {*SIGNED_FILES, "model.sig"}
+
+
+def test_nothing_is_fetched_of_what_a_signature_lists_that_is_refused(proxy, folder):
+    put_signed(proxy)
+
+    def refused(path: Path) -> list[str]:
+        raise ModelRefused("its signature cannot be read")
+
+    with pytest.raises(ModelRefused, match="its signature cannot be read"):
+        fetch(VERSION, LOCATION, proxy.url, folder, refused)
+    assert proxy.asked == [API, API, API, f"{API}/{ROOT}/model.sig"]
+
+
+KNOWN_AS_SIGNED = replace(VERSION, signed_by="0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (VERSION, "it is not signed; `docker compose run trainer adopt 3`"),
+        (KNOWN_AS_SIGNED, "it has lost model.sig: the registry says that it is signed with the key 0123456789abcdef"),
+    ],
+)
+def test_a_version_without_a_signature_is_not_fetched_and_one_that_had_one_has_lost_it(proxy, folder, version, said):
+    put(proxy)
+    with pytest.raises(ModelRefused) as refused:
+        fetch(version, LOCATION, proxy.url, folder, listing)
+    assert said in str(refused.value)
+    assert ("adopt" in str(refused.value)) == (version is VERSION)
+    assert set(proxy.asked) == {API}
+
+
+def test_a_version_that_was_signed_and_has_no_files_has_lost_them(proxy, folder):
+    with pytest.raises(FetchFailed, match="its files are gone from the artifact store"):
+        fetch(KNOWN_AS_SIGNED, LOCATION, proxy.url, folder, listing)
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        (["MLmodel"], r"its files \['MLmodel'\] are gone from the artifact store"),
+        (list(SIGNED_FILES), "its files are gone from the artifact store"),
+    ],
+)
+def test_files_that_are_signed_and_not_there_are_lost(proxy, folder, gone, said):
+    put_signed(proxy)
+    for name in gone:
+        del proxy.files[f"{ROOT}/{name}"]
+    with pytest.raises(FetchFailed, match=said):
+        fetch(VERSION, LOCATION, proxy.url, folder, listing)
+
+
+# --- from where nothing is taken -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("location", ["file:///etc", "/etc", "s3://bucket/x", "http://inner/x", "dbfs:/x", ""])
+def test_of_a_server_only_what_is_behind_its_proxy_is_fetched(proxy, folder, location):
+    with pytest.raises(FetchFailed, match=r"only those behind its artifact proxy \(mlflow-artifacts:\) are fetched"):
+        fetch(VERSION, location, proxy.url, folder)
+    assert (contents(folder), proxy.asked, outline(location, proxy.url)) == ({}, [], None)
+
+
+def test_without_a_server_what_is_behind_its_proxy_is_refused_at_once_with_the_way_out(folder):
+    with pytest.raises(
+        FetchFailed, match=r"MLFLOW_TRACKING_URI is sqlite:///mlflow\.db, which is none; set it to the ser"
+    ):
+        fetch(VERSION, LOCATION, "sqlite:///mlflow.db", folder)
 
 
 # --- MLflow's own client, in a process of its own ------------------------------------------------------------------
@@ -252,6 +436,10 @@ import os, pathlib, sys
 def download_artifacts(artifact_uri, dst_path):
     if os.environ.get("BROKEN"):
         sys.exit("Traceback (most recent call last):\\n  ...\\n" + os.environ["BROKEN"])
+    for name in os.environ.get("MORE", "").split():
+        path = pathlib.Path(dst_path, name)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     pathlib.Path(dst_path, "MLmodel").write_text(f"{artifact_uri} from {os.environ['MLFLOW_TRACKING_URI']}")
 """
 BUCKET = "s3://bucket/1/models/m-3/artifacts"
@@ -268,15 +456,15 @@ def _made_up_mlflow(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("_made_up_mlflow")
 def test_what_is_kept_elsewhere_comes_by_mlflows_own_client(folder):
-    fetch(VERSION, BUCKET, "http://mlflow:5000", folder)
-    assert contents(folder) == {"MLmodel": b"models:/flowers/3 from http://mlflow:5000"}
+    fetch(VERSION, BUCKET, "sqlite:///mlflow.db", folder)
+    assert contents(folder) == {"MLmodel": b"models:/flowers/3 from sqlite:///mlflow.db"}
 
 
 @pytest.mark.usefixtures("_made_up_mlflow")
-def test_a_client_that_fails_is_told_in_its_last_words(folder, monkeypatch):
+def test_a_client_that_fails_is_told_in_its_own_words(folder, monkeypatch):
     monkeypatch.setenv("BROKEN", "OSError: connection reset by peer")
     with pytest.raises(FetchFailed) as failed:
-        fetch(VERSION, BUCKET, "http://mlflow:5000", folder)
+        fetch(VERSION, BUCKET, "sqlite:///mlflow.db", folder)
     assert str(failed.value) == "models:/flowers/3 could not be fetched: OSError: connection reset by peer"
 
 
@@ -284,7 +472,49 @@ def test_a_client_that_fails_is_told_in_its_last_words(folder, monkeypatch):
 def test_a_client_that_finds_no_room_is_told_apart_from_one_that_fails(folder, monkeypatch):
     monkeypatch.setenv("BROKEN", "OSError: [Errno 28] No space left on device: 'model.skops'")
     with pytest.raises(OSError, match="No space left on device"):
-        fetch(VERSION, BUCKET, "http://mlflow:5000", folder)
+        fetch(VERSION, BUCKET, "sqlite:///mlflow.db", folder)
+
+
+@pytest.mark.usefixtures("_made_up_mlflow")
+def test_of_what_the_client_brought_only_what_is_signed_is_kept(folder, monkeypatch):
+    monkeypatch.setenv("MORE", "model.sig registered_model_meta .git/model.skops")
+    fetch(VERSION, BUCKET, "sqlite:///mlflow.db", folder, lambda path: ["MLmodel"])
+    assert set(contents(folder)) == {"MLmodel", "model.sig"}
+
+
+@pytest.mark.usefixtures("_made_up_mlflow")
+def test_what_the_client_brought_is_held_against_the_limits(folder, monkeypatch):
+    monkeypatch.setenv("MORE", " ".join(f"file-{n}" for n in range(501)))
+    with pytest.raises(ModelRefused, match="more than 500 files"):
+        fetch(VERSION, BUCKET, "sqlite:///mlflow.db", folder)
+
+
+ADVICE = """Traceback (most recent call last):
+  File "fetch.py", line 1, in <module>
+    download()
+  File "mlflow.py", line 2, in download
+    raise MlflowException(
+mlflow.exceptions.MlflowException: When an mlflow-artifacts URI was supplied, the tracking URI must be an http URI, but it was sqlite:///x.
+Perhaps you forgot to:
+1. Start a server
+2. Set the tracking URI programmatically by calling `mlflow.set_tracking_uri`
+"""
+
+
+@pytest.mark.parametrize(
+    ("stderr", "said"),
+    [
+        (ADVICE, "mlflow.exceptions.MlflowException: When an mlflow-artifacts URI was supplied, the tracking"),
+        (f"{ADVICE}\nDuring handling of the above exception, another exception occurred:\n\n{ADVICE}", "mlflow.exc"),
+        ("Killed", "Killed"),
+        ("a warning\nsh: not found", "sh: not found"),
+        ("", "no reason given"),
+        ("Traceback (most recent call last):\n", "no reason given"),
+    ],
+)
+def test_an_error_of_many_lines_becomes_the_one_that_says_what_it_is(stderr, said):
+    assert fault_in(stderr).startswith(said)
+    assert len(fault_in(stderr).splitlines()) == 1
 
 
 # --- what can be told without fetching them ------------------------------------------------------------------------
@@ -344,3 +574,43 @@ def test_what_cannot_be_told_has_no_outline(proxy):
     proxy.shutdown()
     proxy.server_close()
     assert outline_behind(proxy) is None
+
+
+# --- what is gone of them ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ([], None),
+        (["model.sig"], "it has lost model.sig"),
+        (["MLmodel"], "its files ['MLmodel'] are gone from the artifact store"),
+        (["model.sig", *SIGNED_FILES], "its files are gone from the artifact store"),
+    ],
+)
+def test_what_is_gone_of_a_version_is_found_by_a_listing_alone(proxy, gone, said):
+    put_signed(proxy)
+    for name in gone:
+        del proxy.files[f"{ROOT}/{name}"]
+    assert loss(LOCATION, proxy.url, [*SIGNED_FILES, "model.sig"]) == said
+    assert set(proxy.asked) == {API}
+
+
+def test_a_folder_that_is_gone_is_a_loss(tmp_path):
+    (tmp_path / "MLmodel").touch()
+    assert loss(str(tmp_path), "sqlite:///mlflow.db", ["MLmodel"]) is None
+    assert loss(str(tmp_path / "gone"), "sqlite:///mlflow.db", ["MLmodel"]) == (
+        "its files are gone from the artifact store"
+    )
+
+
+def test_a_store_that_does_not_say_what_it_has_has_lost_nothing(proxy):
+    proxy.listed = [{"is_dir": False}]
+    with pytest.raises(FetchFailed, match="does not say what it has"):
+        loss(LOCATION, proxy.url, ["MLmodel"])
+    proxy.shutdown()
+    proxy.server_close()
+    with pytest.raises(FetchFailed, match="does not say what it has"):
+        loss(LOCATION, proxy.url, ["MLmodel"])
+    with pytest.raises(FetchFailed, match="cannot be told"):
+        loss(BUCKET, "sqlite:///mlflow.db", ["MLmodel"])

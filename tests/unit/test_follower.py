@@ -1,20 +1,26 @@
 """Following the alias for all workers, and going on with what is served when anything fails: among fakes."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from inference import contract, losses
 from inference import follower as following
 from inference.channel import Offer
-from inference.errors import FetchFailed, ModelRefused, NoModel, RegistryUnreachable
+from inference.contract import Description
+from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
+from inference.files import VersionFiles
 from inference.follower import (
+    FIRST_RETRY_AFTER_DEATH_SECONDS,
     FIRST_RETRY_SECONDS,
     LAST_RETRY_SECONDS,
     OUTLINE_PAUSE_SECONDS,
+    SETTLE_SECONDS,
     RegistryFollower,
 )
 from inference.registry import ModelVersion
@@ -59,6 +65,7 @@ class FakeCache:
         self.fetched: list[str] = []
         self.broken: set[ModelVersion] = set()
         self.full = False
+        self.settlings = 0
 
     def files(self, version: ModelVersion) -> Files:
         """Return what a version consists of, for a test to change."""
@@ -80,6 +87,7 @@ class FakeCache:
         self.held.discard(version)
 
     def remember(self, version: ModelVersion, metrics: dict[str, float]) -> None:
+        self.settlings += 1
         if self.full:
             raise FetchFailed("the model cache cannot be used: No space left on device")
         self.last = version, metrics
@@ -94,6 +102,8 @@ class FakeAudience:
     def __init__(self, workers: int = 2) -> None:
         self.workers = workers
         self.refused: dict[str, str] = {}
+        self.deadly: set[str] = set()
+        self.notes: list[str] = []
         self.heard: list[tuple[str, str]] = []
         self.states: list[dict[str, Any]] = []
         self.serving: dict[str, Any] | None = None
@@ -110,6 +120,8 @@ class FakeAudience:
         ]
         if kind == "load" and number in self.refused:
             answers[-1] = {"refused": id, "to": "load", "reason": self.refused[number]}
+        if kind == "load" and number in self.deadly:
+            answers[-1] = {"refused": id, "to": "load", "reason": "a worker ended", "ended": True}
         if kind == "serve":
             self.serving = offer
         return answers
@@ -117,12 +129,54 @@ class FakeAudience:
     def tell(self, message: dict[str, Any]) -> None:
         if "drop" in message:
             self.dropped.append(message["drop"])
+        elif "note" in message:
+            self.notes.append(message["note"]["problem"])
         else:
             self.states.append(message["state"])
 
     def remind(self, offered: Offer) -> int:
         self.reminded.append(offered.version.version)
         return self.behind
+
+
+class FakeStore:
+    """Tells how files look, and what is gone of them: what a test sets."""
+
+    def __init__(self) -> None:
+        self.outlined: str | None = "as it came"
+        self.outlines_asked = 0
+        self.lost: str | Exception | None = None
+        self.losses_asked: list[tuple[str, list[str]]] = []
+
+    def outline(self, version: ModelVersion) -> str | None:
+        self.outlines_asked += 1
+        return self.outlined
+
+    def loss(self, version: ModelVersion, files: Collection[str]) -> str | None:
+        self.losses_asked.append((version.version, sorted(files)))
+        if isinstance(self.lost, Exception):
+            raise self.lost
+        return self.lost
+
+
+class FakeTrials:
+    """The note on disk: what is there when a process ends is there at the next start."""
+
+    def __init__(self) -> None:
+        self.noted: tuple[ModelVersion, int] | None = None
+        self.trying: ModelVersion | None = None
+
+    def left_behind(self) -> tuple[ModelVersion, int] | None:
+        return self.noted
+
+    def begin(self, version: ModelVersion) -> None:
+        times = self.noted[1] + 1 if self.noted and self.noted[0] == version else 1
+        self.noted, self.trying = (version, times), version
+
+    def end(self, survived: bool = True) -> None:
+        self.trying = None
+        if survived:
+            self.noted = None
 
 
 class FakeMetrics:
@@ -151,8 +205,8 @@ class Scene:
         self.registry, self.cache = FakeRegistry(answer), FakeCache(folder, *held)
         self.audience, self.metrics, self.clock = FakeAudience(), FakeMetrics(), clock
         self.unsigned: dict[str, str] = {}
-        self.outline: str | None = "as it came"
-        self.outlines_asked = 0
+        self.store, self.trials = FakeStore(), FakeTrials()
+        self.deadly: set[str] = set()
         self.announced: list[tuple[str, int, float]] = []
         self.follower = self.new_follower()
 
@@ -163,18 +217,22 @@ class Scene:
             self.announced.append((offer.version.version, workers, window_ms))
 
         made = RegistryFollower(
-            self.registry, self.cache, self._check, self._outline, self.metrics, announce, allow_schema_change
+            self.registry, self.cache, self._check, self.store, self.trials, self.metrics, announce, allow_schema_change
         )
         made.audience = self.audience
         return made
 
-    def _check(self, folder: Path, version: ModelVersion) -> None:
+    def _check(self, folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
+        if version.version in self.deadly:
+            raise ProcessEnded("the process that verifies it ended over it")
         if version.version in self.unsigned:
             raise ModelRefused(self.unsigned[version.version])
+        files = VersionFiles.of(folder)
+        return files, contract.read(files)
 
-    def _outline(self, version: ModelVersion) -> str | None:
-        self.outlines_asked += 1
-        return self.outline
+    def start_again(self) -> None:
+        """End the service and start it, with what is on disk."""
+        self.audience.serving, self.follower = None, self.new_follower()
 
     def look(self, answer: ModelVersion | Exception | None = None) -> None:
         if answer is not None:
@@ -206,7 +264,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=clock.monotonic))
+    for module in (following, losses):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
 
@@ -310,11 +369,11 @@ def test_metrics_that_cannot_be_had_again_are_kept(serving):
 # --- the registry has no answer ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [GONE, NOTHING])
-def test_serving_goes_on_when_the_registry_has_no_answer(serving, answer):
+@pytest.mark.parametrize(("answer", "said"), [(GONE, str(GONE)), (NOTHING, "no version has the alias any more")])
+def test_serving_goes_on_when_the_registry_has_no_answer(serving, answer, said):
     serving.look(answer)
     assert serving.version == "1"
-    assert serving.problem == str(answer)
+    assert serving.problem == said
     assert serving.metrics.served == ONE
 
 
@@ -393,24 +452,52 @@ def test_after_a_refused_version_the_next_one_is_taken_up(serving):
 
 def test_a_copy_that_was_damaged_in_the_cache_is_fetched_once_more(scene):
     made = scene(ONE, ONE)
-    checks = iter(["its signature does not hold"])
+    checks = iter(["its signature does not hold"] * 2)  # when it is served as the last one, and when it is found
 
-    def check(folder: Path, version: ModelVersion) -> None:
+    check = made._check
+
+    def checked(folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
         if reason := next(checks, None):
             raise ModelRefused(reason)
+        return check(folder, version)
 
-    made._check = check
+    made._check = checked
     made.follower = made.new_follower()
     made.look()
     assert (made.version, made.problem) == ("1", None)
     assert made.cache.fetched == ["1"]
 
 
-def test_a_cache_that_cannot_be_written_keeps_no_version_from_being_served(serving, caplog):
+def test_a_cache_that_cannot_be_written_keeps_no_version_from_being_served_and_what_a_start_would_serve_is_told(
+    serving, caplog
+):
     serving.cache.full = True
     serving.look(TWO)
     assert (serving.version, serving.problem) == ("2", None)
-    assert "No space left on device" in caplog.text
+    words = "a start without the registry would serve version 1, and not version 2: the model cache cannot be used"
+    assert caplog.text.count(words) == 1
+
+
+def test_what_had_no_room_in_the_cache_is_remembered_when_there_is_room_again_without_a_try_at_each_look(
+    serving, caplog
+):
+    serving.cache.full = True
+    serving.look(TWO)
+    tries = serving.cache.settlings
+    serving.look()
+    assert serving.cache.settlings == tries
+    for _ in range(2):
+        serving.clock.now += SETTLE_SECONDS
+        serving.look()
+    assert serving.cache.settlings == tries + 2
+    assert caplog.text.count("would serve version 1, and not version 2") == 1
+    serving.cache.full = False
+    serving.clock.now += SETTLE_SECONDS
+    serving.look()
+    assert serving.cache.last_served() == (TWO, {"test_accuracy": 0.9, "number": 2.0})
+    serving.clock.now += SETTLE_SECONDS
+    serving.look()
+    assert serving.cache.settlings == tries + 3
 
 
 # --- when it is tried again ----------------------------------------------------------------------------------------
@@ -461,26 +548,26 @@ def test_a_refused_version_that_was_signed_since_is_tried_again_at_once(refusing
 
 
 def test_a_refused_version_is_tried_again_at_once_when_its_files_change_and_not_again_and_again(refusing):
-    refusing.outline = "mended"
+    refusing.store.outlined = "mended"
     refusing.look()
     assert refusing.loads() == ["1", "2", "2"]
     refusing.look()
     assert refusing.loads() == ["1", "2", "2"]
-    refusing.outline = "mended again"
+    refusing.store.outlined = "mended again"
     refusing.audience.refused.clear()
     refusing.look()
     assert (refusing.version, refusing.problem) == ("2", None)
 
 
 def test_files_of_which_nothing_is_heard_have_not_changed_and_are_not_asked_for_at_each_look(refusing):
-    refusing.outline = None
+    refusing.store.outlined = None
     for _ in range(3):
         refusing.look()
     assert refusing.loads() == ["1", "2"]
-    assert refusing.outlines_asked == 2  # when it was refused, and once since
+    assert refusing.store.outlines_asked == 2  # when it was refused, and once since
     refusing.clock.now += OUTLINE_PAUSE_SECONDS
     refusing.look()
-    assert refusing.outlines_asked == 2  # it was time to try it anyway
+    assert refusing.store.outlines_asked == 2  # it was time to try it anyway
     assert refusing.loads() == ["1", "2", "2"]
 
 
@@ -489,7 +576,7 @@ def test_a_version_that_was_mended_after_it_was_refused_for_its_columns_is_fetch
     serving.look(TWO)
     assert serving.cache.fetched == ["1", "2"]
     serving.cache.files(TWO).describe(set_inputs(*({"type": "double", "name": name} for name in COLUMNS)))
-    serving.outline = "mended"
+    serving.store.outlined = "mended"
     serving.look()
     assert serving.cache.fetched == ["1", "2", "2"]
     assert (serving.version, serving.problem) == ("2", None)
@@ -497,13 +584,13 @@ def test_a_version_that_was_mended_after_it_was_refused_for_its_columns_is_fetch
 
 def test_a_version_that_did_not_arrive_is_tried_again_at_once_when_its_files_are_there(serving):
     serving.cache.broken.add(TWO)
-    serving.outline = None
+    serving.store.outlined = None
     serving.look(TWO)
     for _ in range(4):  # until the pauses are long
         serving.clock.now += LAST_RETRY_SECONDS
         serving.look()
     serving.cache.broken.clear()
-    serving.outline = "as it came"
+    serving.store.outlined = "as it came"
     serving.look()
     assert (serving.version, serving.problem) == ("2", None)
 
@@ -568,18 +655,34 @@ def test_with_the_registry_gone_at_the_start_the_last_version_is_served_from_the
 
 def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_from_being_served(scene, monkeypatch):
     made = scene(ONE, ONE)
-    monkeypatch.setattr(following, "FIRST_LOOK_SECONDS", 0.01)
-    answers, hanging = threading.Event(), made.registry.current
-    made.registry.current = lambda: answers.wait(30) and hanging()
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.01)
+    answers, asked, hanging = threading.Event(), [], made.registry.current
+    made.registry.current = lambda: asked.append(1) or (answers.wait(30) and hanging())
     try:
-        made.look()
-        assert made.version == "1"
-        assert "MLflow does not answer within" in made.problem
+        for _ in range(3):
+            made.look()
+            assert made.version == "1"
+            assert "MLflow does not answer within" in made.problem
+        assert len(asked) == 1, "what hangs is not asked once more at each look"
     finally:
         answers.set()
+    made.follower._asked.result(30)
+    monkeypatch.setattr(following, "LOOK_SECONDS", 30)
     made.look()
     assert made.problem is None
+    assert len(asked) == 2, "what was answered late is asked anew"
     assert made.loads() == ["1"]
+
+
+def test_what_was_served_last_is_served_before_anybody_is_asked(scene):
+    made = scene(TWO, ONE)
+    current, served = made.registry.current, []
+    made.registry.current = lambda: served.append(made.version) or current()
+    made.look()
+    assert served == ["1"]
+    assert made.audience.states[0]["problem"] == "the registry has not been asked yet"
+    assert (made.version, made.problem) == ("2", None)
+    assert made.loads() == ["1", "2"]
 
 
 def test_a_version_from_the_cache_is_no_longer_stale_when_the_registry_is_back_with_it(scene):
@@ -597,10 +700,20 @@ def test_a_version_from_the_cache_gives_way_to_the_one_that_the_registry_names(s
     assert (made.version, made.problem) == ("2", None)
 
 
-def test_where_the_registry_says_that_there_is_no_model_the_cached_one_is_not_served(scene):
-    made = scene(NOTHING, ONE)
+def test_with_nothing_behind_the_alias_any_more_the_last_version_goes_on_after_a_start_as_well(serving):
+    """One rule, while it runs, after a restart and in every replica: what was served goes on, and is said to be stale."""
+    serving.look(NOTHING)
+    before = serving.version, serving.problem
+    serving.start_again()
+    serving.look()
+    assert (serving.version, serving.problem) == before == ("1", NOTHING.any_more)
+
+
+def test_that_there_is_no_model_yet_is_said_where_none_was_ever_served(scene):
+    made = scene(NOTHING)
     made.look()
     assert (made.version, made.problem) == (None, str(NOTHING))
+    assert made.problem.startswith("no version has the alias yet")
 
 
 def test_with_the_registry_gone_and_an_empty_cache_the_service_waits(scene):
@@ -653,8 +766,10 @@ def greeting_of(follower: RegistryFollower) -> list[dict[str, Any]]:
     return greeting
 
 
-def test_a_worker_that_joins_before_the_first_look_is_told_nothing_yet(scene):
-    assert greeting_of(scene(ONE).follower) == []
+def test_a_worker_that_joins_before_the_first_look_is_told_that_nothing_is_known_yet(scene):
+    """By a note, and not by a state: that is what it waits for before it takes requests."""
+    (greeting,) = greeting_of(scene(ONE).follower)
+    assert greeting["note"]["problem"] == "the registry has not been asked yet"
 
 
 def test_a_worker_that_joins_later_is_told_what_to_serve_and_then_how_things_are(serving):
@@ -730,6 +845,230 @@ def test_workers_that_could_not_change_with_the_others_are_asked_again_now_and_t
     serving.look(ONE)
     serving.look(ONE)
     assert serving.audience.reminded == ["1", "1"], "not at each look"
+
+
+# --- what a process did not survive --------------------------------------------------------------------------------
+
+
+def deadly(scene: Scene, by: str) -> None:
+    {"verifier": scene.deadly, "worker": scene.audience.deadly}[by].add("2")
+
+
+def tries_of(scene: Scene) -> int:
+    """Return how often version 2 was fetched to be tried."""
+    return scene.cache.fetched.count("2")
+
+
+@pytest.mark.parametrize("by", ["verifier", "worker"])
+def test_a_version_that_a_process_did_not_survive_is_refused_and_left_alone_for_longer(serving, by):
+    deadly(serving, by)
+    serving.look(TWO)
+    assert serving.version == "1"
+    assert "version 2 of flowers is refused" in serving.problem
+    serving.clock.now += FIRST_RETRY_AFTER_DEATH_SECONDS - 1
+    serving.look()
+    assert tries_of(serving) == 1
+    serving.clock.now += 1
+    serving.look()
+    assert tries_of(serving) == 2
+    serving.clock.now += FIRST_RETRY_AFTER_DEATH_SECONDS
+    serving.look()
+    assert tries_of(serving) == 2, "the next pause is longer"
+
+
+@pytest.mark.parametrize("by", ["verifier", "worker"])
+def test_a_start_does_not_try_again_at_once_what_a_process_did_not_survive(serving, by):
+    deadly(serving, by)
+    serving.look(TWO)
+    serving.start_again()
+    serving.look()
+    assert (serving.version, tries_of(serving)) == ("1", 1)
+    assert "the service ended while version 2 of flowers was being tried" in serving.problem
+
+
+class Killed(BaseException):
+    """The end of the process, by the kernel."""
+
+
+def kill_while_trying(scene: Scene) -> None:
+    def check(folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
+        if version == TWO:
+            raise Killed
+        return Scene._check(scene, folder, version)
+
+    scene.follower._check = check
+    end, scene.trials.end = scene.trials.end, lambda survived=True: None
+    with pytest.raises(Killed):
+        scene.look(TWO)
+    scene.trials.end = end
+
+
+def test_a_version_that_ended_the_service_is_not_tried_in_a_loop_and_the_last_one_is_served_meanwhile(serving):
+    pauses = []
+    for _ in range(3):
+        kill_while_trying(serving)
+        serving.start_again()
+        serving.look()
+        assert serving.version == "1"
+        assert "the service ended while version 2 of flowers was being tried" in serving.problem
+        pauses.append(serving.follower._failure.pause)
+        serving.clock.now += pauses[-1]
+    assert pauses == [60, 120, 240]
+    serving.look()
+    assert (serving.version, serving.problem) == ("2", None)
+    assert serving.trials.noted is None
+
+
+def test_a_version_that_ended_the_service_is_tried_again_at_once_when_its_files_change(serving):
+    kill_while_trying(serving)
+    serving.start_again()
+    serving.look()
+    serving.store.outlined = "mended"
+    serving.look()
+    assert (serving.version, serving.problem) == ("2", None)
+
+
+def test_a_store_that_says_nothing_at_the_start_is_no_sign_of_a_mended_version(serving):
+    kill_while_trying(serving)
+    serving.start_again()
+    serving.store.outlined = None
+    serving.look()
+    serving.clock.now += OUTLINE_PAUSE_SECONDS
+    serving.store.outlined = "as it came"
+    serving.look()
+    serving.look()
+    assert serving.version == "1"
+
+
+def test_a_service_that_ends_in_good_order_blames_no_version(serving):
+    serving.trials.begin(TWO)
+    serving.follower.end()
+    serving.start_again()
+    serving.look(TWO)
+    assert (serving.version, serving.problem) == ("2", None)
+
+
+# --- what is lost --------------------------------------------------------------------------------------------------
+
+GONE_FILES = "its files are gone from the artifact store"
+
+
+@pytest.fixture
+def _at_once(monkeypatch):
+    def at_once(question: Callable[[], Any]) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(question())
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    monkeypatch.setattr(losses, "aside", at_once)
+
+
+@pytest.fixture
+def losing(_at_once, serving):
+    """A service whose files in the store are looked for when the test says that it is time."""
+    serving.store.losses_asked.clear()
+    return serving
+
+
+def later(scene: Scene) -> None:
+    scene.clock.now += losses.EVERY_SECONDS * (1 + losses.JITTER)
+    scene.look()
+
+
+def test_files_of_the_served_version_that_are_gone_are_told_and_told_once(losing, caplog):
+    losing.store.lost = GONE_FILES
+    later(losing)
+    words = f"version 1 is served from the cache alone: {GONE_FILES}"
+    assert (losing.version, losing.problem, losing.metrics.problem) == ("1", words, words)
+    later(losing)
+    losing.look()
+    assert caplog.text.count(words) == 1
+    assert losing.store.losses_asked == [("1", ["MLmodel", "input_example.json"])] * 2
+
+
+def test_a_loss_is_over_when_the_files_are_back(losing):
+    losing.store.lost = GONE_FILES
+    later(losing)
+    losing.store.lost = None
+    later(losing)
+    assert losing.problem is None
+
+
+def test_a_store_that_does_not_answer_says_neither_that_files_are_gone_nor_that_they_are_back(losing):
+    losing.store.lost = FetchFailed("the artifact store answers 500")
+    later(losing)
+    assert losing.problem is None
+    losing.store.lost = GONE_FILES
+    later(losing)
+    losing.store.lost = FetchFailed("the artifact store answers 500")
+    later(losing)
+    assert GONE_FILES in losing.problem
+
+
+def test_a_loss_is_told_beside_what_else_is_wrong(losing):
+    losing.store.lost = GONE_FILES
+    later(losing)
+    losing.look(GONE)
+    assert losing.problem == f"{GONE}; version 1 is served from the cache alone: {GONE_FILES}"
+
+
+def test_a_loss_is_that_of_the_version_that_is_served(losing):
+    losing.store.lost = GONE_FILES
+    later(losing)
+    losing.store.lost = None
+    losing.look(TWO)
+    assert (losing.version, losing.problem) == ("2", None)
+
+
+def test_a_fault_in_looking_for_losses_ends_nothing(losing, caplog):
+    losing.store.lost = ZeroDivisionError("a bug")
+    later(losing)
+    losing.look(TWO)
+    assert (losing.version, losing.problem) == ("2", None)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_store_that_hangs_is_not_waited_for(serving):
+    hangs = threading.Event()
+    serving.store.loss = lambda version, files: hangs.wait(30) and None
+    serving.follower._losses._ask = serving.store.loss
+    try:
+        later(serving)
+        later(serving)
+        serving.look(TWO)
+        assert (serving.version, serving.problem) == ("2", None)
+    finally:
+        hangs.set()
+
+
+# --- what is going on ----------------------------------------------------------------------------------------------
+
+
+def test_while_nothing_is_served_what_is_going_on_is_told(scene):
+    made = scene(ONE)
+    made.look()
+    made.look(TWO)
+    assert made.audience.notes == ["version 1 of flowers is being fetched and checked"]
+
+
+def test_a_worker_that_joins_meanwhile_is_told_the_same(scene):
+    made = scene(ONE)
+    greetings = []
+    folder_of = made.cache.folder_of
+    made.cache.folder_of = lambda version: greetings.append(greeting_of(made.follower)) or folder_of(version)
+    made.look()
+    ((greeting,),) = greetings
+    assert greeting["note"]["problem"] == "version 1 of flowers is being fetched and checked"
+
+
+def test_a_problem_is_short_whatever_is_in_it_and_has_nothing_that_a_terminal_obeys(serving):
+    serving.unsigned["2"] = "\x1b[2J\u202e" + "x" * 100_000
+    serving.look(TWO)
+    assert len(serving.problem) < 1100
+    assert serving.problem.isprintable()
 
 
 # --- again and again -----------------------------------------------------------------------------------------------

@@ -1,15 +1,20 @@
 """The follower as the settings make it, on a registry of SQLite tables: what it fetches, checks and announces."""
 
+import hashlib
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inference.channel import Offer
-from inference.following import follower_of
+from inference.follower import RegistryFollower
+from inference.following import follower_of, verifier_of
+from inference.registry import ModelVersion
 from inference.settings import Settings
 from inference.trust import Trust
+from inference.verifying import Verifier
 
 from tests.unit.version_files import Files
 
@@ -71,7 +76,8 @@ class Workers:
         return 0
 
     def tell(self, message: dict[str, Any]) -> None:
-        self.states.append(message["state"])
+        if "state" in message:
+            self.states.append(message["state"])
 
 
 @pytest.fixture
@@ -96,10 +102,29 @@ def settings(tmp_path, registry):
     )
 
 
-def following(settings: Settings):
-    follower, workers = follower_of(settings), Workers()
-    follower.audience = workers
-    return follower, workers
+@pytest.fixture(scope="module")
+def lenient() -> Iterator[Verifier]:
+    """A process that asks for no signatures, for all tests: each start takes a third of a second."""
+    verifier = Verifier(None)
+    yield verifier
+    verifier.end()
+
+
+@pytest.fixture
+def following(lenient) -> Iterator[Callable[[Settings], tuple[RegistryFollower, Workers]]]:
+    """Return what starts a follower; the process that verifies for it ends with the test."""
+    with ExitStack() as ends:
+
+        def start(settings: Settings) -> tuple[RegistryFollower, Workers]:
+            verifier = lenient
+            if settings.trust is Trust.SIGNED:
+                verifier = verifier_of(settings)
+                ends.callback(verifier.end)
+            follower, workers = follower_of(settings, verifier), Workers()
+            follower.audience = workers
+            return follower, workers
+
+        yield start
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +137,7 @@ def lines(log) -> list[str]:
     return [message for message in log.messages if message.startswith("Ready: ")]
 
 
-def test_a_version_is_fetched_from_where_its_registry_says_and_offered(settings):
+def test_a_version_is_fetched_from_where_its_registry_says_and_offered(following, settings):
     follower, workers = following(settings)
     follower.look()
     (offer,) = workers.offers
@@ -122,7 +147,7 @@ def test_a_version_is_fetched_from_where_its_registry_says_and_offered(settings)
     assert offer["version"]["description"] == "a decision"
 
 
-def test_the_line_names_the_version_and_both_addresses(settings, log):
+def test_the_line_names_the_version_and_both_addresses(following, settings, log):
     following(settings)[0].look()
     assert lines(log) == [
         "Ready: flowers version 7 is served. Predictions, and a page to try them: http://localhost:8080. "
@@ -130,13 +155,13 @@ def test_the_line_names_the_version_and_both_addresses(settings, log):
     ]
 
 
-def test_the_line_says_how_many_workers_changed_and_within_which_time(settings, log):
+def test_the_line_says_how_many_workers_changed_and_within_which_time(following, settings, log):
     following(settings)[0].look()
     (record,) = [record for record in log.records if record.getMessage().startswith("Ready: ")]
     assert record.fields == {"version": "7", "workers": 2, "window_ms": 2.5}
 
 
-def test_without_an_mlflow_ui_none_is_named(settings, log, tmp_path):
+def test_without_an_mlflow_ui_none_is_named(following, settings, log, tmp_path):
     plain = Settings(
         tracking_uri=settings.tracking_uri, model_name="flowers", trust=Trust.SKOPS, cache_dir=tmp_path / "cache"
     )
@@ -145,7 +170,7 @@ def test_without_an_mlflow_ui_none_is_named(settings, log, tmp_path):
     assert "MLflow UI" not in log.text
 
 
-def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(settings, registry, log):
+def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(following, settings, registry, log):
     follower, _ = following(settings)
     for version in (7, 7, 8, 7):
         registry.point(version)
@@ -153,7 +178,7 @@ def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(settings
     assert [line.split()[3] for line in lines(log)] == ["7", "8", "7"]
 
 
-def test_an_unsigned_version_is_refused_where_signatures_are_asked_for(settings, tmp_path):
+def test_an_unsigned_version_is_refused_where_signatures_are_asked_for(following, settings, tmp_path):
     strict = Settings(tracking_uri=settings.tracking_uri, model_name="flowers", cache_dir=tmp_path / "cache")
     follower, workers = following(strict)
     follower.look()
@@ -163,10 +188,89 @@ def test_an_unsigned_version_is_refused_where_signatures_are_asked_for(settings,
     )
 
 
-def test_with_the_registry_gone_the_next_start_serves_the_last_version(settings, registry):
+def test_with_the_registry_gone_the_next_start_serves_the_last_version(following, settings, registry):
     following(settings)[0].look()
     registry.file.unlink()
     follower, workers = following(settings)
     follower.look()
     assert [offer["version"]["version"] for offer in workers.offers] == ["7"]
     assert "mlflow.db cannot be read" in workers.states[-1]["problem"]
+
+
+def test_an_offer_says_what_each_file_is(following, settings):
+    follower, workers = following(settings)
+    follower.look()
+    (offer,) = workers.offers
+    content = (Path(offer["folder"]) / "MLmodel").read_bytes()
+    assert offer["files"]["MLmodel"] == hashlib.sha256(content).hexdigest()
+    assert set(offer["files"]) == {"MLmodel", "input_example.json"}
+
+
+def test_tags_and_description_are_those_that_the_contract_names_and_cut(following, settings, registry):
+    for name, text in [
+        ("stage", "x" * 5000),
+        ("rule", "\x1b[2Jbetter"),
+        *((f"tag {n}", "y" * 5000) for n in range(50)),
+    ]:
+        registry.write("INSERT INTO model_version_tags VALUES ('flowers', 7, ?, ?)", name, text)
+    registry.write("UPDATE model_versions SET description = ?", "z" * 1_000_000)
+    follower, workers = following(settings)
+    follower.look()
+    version = workers.offers[0]["version"]
+    assert version["tags"] == {"stage": "x" * 500 + "…", "rule": "\\x1b[2Jbetter"}
+    assert len(version["description"]) == 4001
+
+
+def loss_told(follower: RegistryFollower, workers: Workers) -> str | None:
+    """Look for what is lost, and return what was told."""
+    follower._losses._due = float("-inf")
+    follower.look()
+    if follower._losses._asked is not None:
+        follower._losses._asked.exception(30)
+        follower.look()
+    return workers.states[-1]["problem"]
+
+
+def test_files_that_are_gone_from_where_they_were_fetched_are_told(following, settings, tmp_path):
+    follower, workers = following(settings)
+    assert loss_told(follower, workers) is None
+    (tmp_path / "version-7").rename(tmp_path / "elsewhere")
+    assert loss_told(follower, workers) == (
+        "version 7 is served from the cache alone: its files are gone from the artifact store"
+    )
+    (tmp_path / "elsewhere").rename(tmp_path / "version-7")
+    assert loss_told(follower, workers) is None
+
+
+def test_a_version_that_is_gone_from_the_registry_is_told_though_the_alias_is_elsewhere(following, settings, registry):
+    follower, workers = following(settings)
+    follower.look()
+    registry.point(8)
+    registry.write("UPDATE model_versions SET storage_location = '/nothing' WHERE version = 8")
+    registry.write("DELETE FROM model_versions WHERE version = 7")
+    told = loss_told(follower, workers)
+    assert "models:/flowers/8 could not be fetched" in told
+    assert told.endswith("version 7 is served from the cache alone: it is gone from the registry")
+
+
+def test_a_version_that_ended_a_process_is_noted_in_the_cache_for_the_next_start(following, settings, registry):
+    follower, _ = following(settings)
+    follower.look()
+    registry.point(8)
+    follower._trials.begin(ModelVersion("flowers", "8", "run-8", 8, "m-8", ""))
+    follower._trials._note.close()  # as the end of the process does
+    follower, workers = following(settings)
+    follower.look()
+    assert [offer["version"]["version"] for offer in workers.offers] == ["7"]
+    assert "the service ended while version 8 of flowers was being tried" in workers.states[-1]["problem"]
+
+
+def test_where_nothing_is_behind_the_alias_any_more_the_next_start_serves_the_last_version(
+    following, settings, registry
+):
+    following(settings)[0].look()
+    registry.write("DELETE FROM registered_model_aliases")
+    follower, workers = following(settings)
+    follower.look()
+    assert [offer["version"]["version"] for offer in workers.offers] == ["7"]
+    assert "no version of 'flowers' has the alias 'Production' any more" in workers.states[-1]["problem"]

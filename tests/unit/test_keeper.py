@@ -3,24 +3,24 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from inference.channel import Offer, State
 from inference.errors import InferenceError, ModelRefused
+from inference.files import VersionFiles
 from inference.keeper import ModelKeeper, Served
 from inference.registry import ModelVersion
 
 ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "12")
 SECONDS = 30
+DIGESTS = {"MLmodel": "a digest"}
 
 
 def offer(version: ModelVersion, id: int = 0) -> Offer:
-    return Offer(
-        id or int(version.version), f"/cache/{version.version}", version, {"r2": 0.5}, "2026-01-02T03:04:05+00:00"
-    )
+    since = "2026-01-02T03:04:05+00:00"
+    return Offer(id or int(version.version), f"/cache/{version.version}", version, {"r2": 0.5}, since, DIGESTS)
 
 
 class FakeLoader:
@@ -30,11 +30,12 @@ class FakeLoader:
         self.refused: dict[str, Exception] = {}
         self.loaded: list[str] = []
 
-    def __call__(self, folder: Path) -> str:
-        self.loaded.append(folder.name)
-        if error := self.refused.get(folder.name):
+    def __call__(self, files: VersionFiles) -> str:
+        assert files.digests == DIGESTS
+        self.loaded.append(files.folder.name)
+        if error := self.refused.get(files.folder.name):
             raise error
-        return f"model {folder.name}"
+        return f"model {files.folder.name}"
 
 
 @dataclass
@@ -157,6 +158,22 @@ def test_what_there_is_to_say_is_kept(worker):
     assert worker.keeper.state == State("MLflow is gone", ONE, {"r2": 0.5})
 
 
+def test_a_worker_that_has_no_model_says_why_whoever_knows_it(worker):
+    worker.hears("state", State(None))
+    assert worker.keeper.reason == "the model is being loaded"
+    worker.load.refused["1"] = ModelRefused("its file MLmodel was changed after it was verified")
+    worker.hears("serve", offer(ONE))
+    assert worker.keeper.reason == "version 1 is refused: its file MLmodel was changed after it was verified"
+    worker.hears("state", State("MLflow is gone"))
+    assert worker.keeper.reason == "MLflow is gone"
+
+
+def test_a_reason_is_short_whatever_is_in_it(worker):
+    worker.load.refused["1"] = ModelRefused("x" * 1_000_000)
+    worker.hears("load", offer(ONE))
+    assert len(worker.speaker.answers[-1][3]) < 1100
+
+
 def test_every_answer_says_which_version_gave_it_in_what_a_header_can_have():
     served = Served("a model", ModelVersion("grün (1)\n", "7", "", 1, "", ""), {}, "")
     assert served.headers == [("X-Model-Name", "gr%C3%BCn (1)%0A"), ("X-Model-Version", "7")]
@@ -183,6 +200,19 @@ def test_following_goes_on_after_it_has_returned(worker):
     worker.speaker.said.put({"serve": offer(TWO).as_dict()})
     assert answered.wait(SECONDS)
     assert worker.version == TWO
+    worker.speaker.said.put(None)
+
+
+def test_what_is_going_on_is_kept_without_an_end_to_the_waiting(worker):
+    worker.speaker.said.put({"note": State("version 1 is being fetched").as_dict()})
+    worker.speaker.said.put({"serve": offer(ONE).as_dict()})
+    worker.speaker.said.put({"state": State(None, ONE, {}).as_dict()})
+    told: list[str] = []
+    take = worker.keeper.take
+    worker.keeper.take = lambda message, speaker: take(message, speaker) or told.append(worker.keeper.reason)
+    worker.keeper.follow(worker.speaker, lambda: None, SECONDS)
+    assert told[0] == "version 1 is being fetched"
+    assert worker.version == ONE
     worker.speaker.said.put(None)
 
 

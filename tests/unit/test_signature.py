@@ -1,13 +1,16 @@
 """Signed by the trainer, verified by inference: the two ends of the contract, held against each other."""
 
+import hashlib
+
 import pytest
+from contract.signature import sign
 from inference.errors import ModelRefused
 from inference.registry import ModelVersion
 from inference.signature import check_signature
 from model_signing import hashing, signing
 from setup.signing_key import key_id_of, new_private_key, public_key_of
 from trainer.errors import SettingsError
-from trainer.signing import check_key, key_id, sign
+from trainer.signing import check_key, key_id
 
 VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
 
@@ -31,11 +34,42 @@ def folder(tmp_path):
     return folder
 
 
-def test_what_the_trainer_signs_holds_and_what_mlflow_adds_does_not_count(folder, keys):
+def test_what_the_trainer_signs_holds_and_says_what_each_file_is(folder, keys):
     private, public = keys
     sign(folder, "flowers", "m-3", private)
-    (folder / "registered_model_meta").write_text("MLflow adds this when it downloads a version")
-    check_signature(folder, VERSION, public)
+    found = check_signature(folder, VERSION, public)
+    assert set(found) == {"MLmodel", "identity.json", "model.skops", "more/note.txt"}
+    assert found["model.skops"] == hashlib.sha256(b"an estimator").hexdigest()
+
+
+@pytest.mark.parametrize("name", [".git/model.skops", ".gitignore", ".gitattributes", ".github/x"])
+def test_no_file_is_left_out_of_the_signature_by_its_name(folder, keys, name):
+    private, public = keys
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("an estimator")
+    sign(folder, "flowers", "m-3", private)
+    assert name in check_signature(folder, VERSION, public)
+    (folder / name).write_text("another estimator")
+    with pytest.raises(ModelRefused, match="its signature does not hold"):
+        check_signature(folder, VERSION, public)
+
+
+@pytest.mark.parametrize("name", [".git/model.skops", ".gitignore", "registered_model_meta", "extra"])
+def test_a_file_that_is_there_without_being_signed_breaks_the_signature_whatever_its_name(folder, keys, name):
+    private, public = keys
+    sign(folder, "flowers", "m-3", private)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("")
+    with pytest.raises(ModelRefused, match=f"its signature does not hold: .*{name}"):
+        check_signature(folder, VERSION, public)
+
+
+def test_a_version_that_has_lost_its_signature_is_not_called_unsigned(folder, keys):
+    known = ModelVersion("flowers", "3", "run", 1, "m-3", "0123456789abcdef")
+    with pytest.raises(ModelRefused) as refused:
+        check_signature(folder, known, keys[1])
+    assert str(refused.value).startswith("it has lost model.sig")
+    assert "adopt" not in str(refused.value)
 
 
 def test_an_unsigned_folder_is_refused_and_the_way_out_named(folder, keys):
@@ -87,14 +121,17 @@ def test_files_that_are_signed_with_the_public_tool_without_saying_as_what_are_r
     files = hashing.Config().set_ignored_paths(paths=[folder / "model.sig"])
     config = signing.Config().use_elliptic_key_signer(private_key=private).set_hashing_config(files)
     config.sign(folder, folder / "model.sig")
-    with pytest.raises(ModelRefused, match=r"it is signed (without saying as what|as \[\], not as)"):
+    with pytest.raises(
+        ModelRefused,
+        match=r"its signature does not list identity\.json|its file identity\.json is not JSON|it is signed as \[\], not as",
+    ):
         check_signature(folder, VERSION, public)
 
 
 @pytest.mark.parametrize("signature", ["", "{}", "not JSON"])
 def test_a_signature_that_is_none_is_refused(folder, keys, signature):
     (folder / "model.sig").write_text(signature)
-    with pytest.raises(ModelRefused, match=r"its signature does not hold: .*adopt 3"):
+    with pytest.raises(ModelRefused, match=r"its signature cannot be read: .*adopt 3"):
         check_signature(folder, VERSION, keys[1])
 
 

@@ -10,6 +10,7 @@ import pytest
 import skops.io
 from inference import model
 from inference.errors import ModelRefused
+from inference.files import VersionFiles
 from inference.scoring import from_payload
 from inference.trust import Trust, Trusted
 from sklearn.ensemble import RandomForestClassifier
@@ -66,13 +67,13 @@ class Bomb:
 
 
 def predictions(files: Files, trusted: Trusted) -> list:
-    loaded = model.load(files.folder, trusted)
+    loaded = model.load(VersionFiles.of(files.folder), trusted)
     return loaded.predict(from_payload({"instances": FRAME.to_numpy().tolist()}, loaded.description)).tolist()
 
 
 def refusal(files: Files, trusted: Trusted) -> str:
     with pytest.raises(ModelRefused) as refused:
-        model.load(files.folder, trusted)
+        model.load(VersionFiles.of(files.folder), trusted)
     return str(refused.value)
 
 

@@ -1,0 +1,22 @@
+"""Questions that may hang, asked in a thread that nobody has to wait for."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def aside(question: Callable[[], T]) -> "Future[T]":
+    """Ask in a thread; unlike an executor's, it keeps nothing from ending."""
+    future: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            future.set_result(question())
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return future

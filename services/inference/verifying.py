@@ -1,0 +1,108 @@
+"""The process that looks through versions' files (inference.verifier), as those see it who ask it."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from inference.contract import Description
+from inference.errors import ModelRefused, ProcessEnded
+from inference.files import VersionFiles
+from inference.registry import ModelVersion
+
+MB = 1024**2
+# Beyond what its own programs take. A table of two thousand columns takes 5 MB of it.
+MEMORY_BYTES = 256 * MB
+# For a version's papers, and for its files, which are read twice.
+SECONDS, BYTES_PER_SECOND = 30.0, 20 * MB
+# A description, and 500 files of 400 characters each.
+MOST_ANSWER_BYTES = 16 * MB
+
+
+class Verifier:
+    """Starts the process when there is something to ask, and again where it has ended."""
+
+    def __init__(self, public_key: Path | None, memory: int = MEMORY_BYTES, seconds: float = SECONDS) -> None:
+        self._public_key, self._memory, self._seconds = public_key, memory, seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_over = False
+        self._one_at_a_time = threading.Lock()
+
+    def listed(self, signature: Path) -> dict[str, str]:
+        """Return path → SHA-256 of what a signature lists, which is not verified by this; raise ModelRefused."""
+        files: dict[str, str] = self._ask({"list": str(signature)}, self._seconds)["files"]
+        return files
+
+    def check(self, folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
+        """Return a version's files, verified, and what they say of its input and output; raise ModelRefused."""
+        size = sum(path.lstat().st_size for path in folder.rglob("*"))
+        answer = self._ask(
+            {"check": str(folder), "version": version.as_dict()}, self._seconds + size / BYTES_PER_SECOND
+        )
+        return VersionFiles(folder, answer["files"]), Description.of_interface(answer["description"])
+
+    def start(self) -> None:
+        """Start the process, so that the first question does not wait for it."""
+        with self._one_at_a_time:
+            self._running()
+
+    def end(self) -> None:
+        """End the process; there are no questions after this."""
+        self._is_over = True
+        if (process := self._process) is not None:
+            process.kill()
+            process.wait()
+
+    def _ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
+        with self._one_at_a_time:
+            process = self._running()
+            line = self._line_of(process, json.dumps(question).encode() + b"\n", seconds)
+            if line is None:
+                process.kill()
+                code, self._process = process.wait(), None
+                raise ProcessEnded(
+                    f"the process that verifies it ended over it ({code}): it may take {seconds:.0f} s and "
+                    f"{self._memory // MB} MB for that"
+                )
+        answer: dict[str, Any] = json.loads(line)
+        if "refused" in answer:
+            raise ModelRefused(answer["refused"])
+        return answer
+
+    def _line_of(self, process: subprocess.Popen[bytes], question: bytes, seconds: float) -> bytes | None:
+        """Return the line that answers a question; None where none comes."""
+        assert process.stdin is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101
+        until, found = time.monotonic() + seconds, bytearray()
+        with suppress(OSError):
+            process.stdin.write(question)
+            process.stdin.flush()
+            while len(found) < MOST_ANSWER_BYTES:
+                left = until - time.monotonic()
+                if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+                    return None
+                if not (piece := os.read(process.stdout.fileno(), 1 << 16)):
+                    return None
+                found += piece
+                if found.endswith(b"\n"):
+                    return bytes(found)
+        return None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            if self._is_over:
+                raise ModelRefused("the service is at its end")
+            # Nothing of this process's environment: there may be passwords in it, and nothing there is needed.
+            environ = {"PYTHONPATH": str(Path(__file__).parents[1]), "MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8"}
+            command = [sys.executable, "-P", "-m", "inference.verifier", str(self._memory)]
+            command += [str(self._public_key.resolve())] if self._public_key else []
+            self._process = subprocess.Popen(
+                command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/"
+            )
+        return self._process

@@ -1,0 +1,140 @@
+"""The process that looks through versions' files: what it says, what it has, and that the service survives it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from contract import signature
+from inference import contract
+from inference.errors import ModelRefused, ProcessEnded
+from inference.registry import ModelVersion
+from inference.verifying import MB, Verifier
+from setup.signing_key import new_private_key, public_key_of
+
+from tests.unit.version_files import Files
+
+VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keys")
+    private, public = folder / "signing-key.pem", folder / "signing-key.pub"
+    private.write_text(new_private_key())
+    public.write_text(public_key_of(private.read_text()))
+    return private, public
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "version").mkdir()
+    return Files(tmp_path / "version")
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Iterator[Verifier]:
+    """One that asks for no signatures."""
+    verifier = Verifier(None)
+    yield verifier
+    verifier.end()
+
+
+@pytest.fixture(scope="module")
+def strict(keys) -> Iterator[Verifier]:
+    verifier = Verifier(keys[1])
+    yield verifier
+    verifier.end()
+
+
+def test_a_signed_version_is_verified_and_read(files, keys, strict):
+    signature.sign(files.folder, "flowers", "m-3", keys[0])
+    found, description = strict.check(files.folder, VERSION)
+    assert set(found.digests) == {"MLmodel", "identity.json", "input_example.json"}
+    expected = contract.read(found)
+    assert description.interface() == expected.interface()
+
+
+def test_what_a_signature_lists_is_told_before_anything_else_is_there(files, keys, strict):
+    signature.sign(files.folder, "flowers", "m-3", keys[0])
+    assert set(strict.listed(files.folder / "model.sig")) == {"MLmodel", "identity.json", "input_example.json"}
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[" * 100_000, '{"dsseEnvelope": {"payload": "AAAA"}}'])
+def test_a_signature_that_is_none_is_refused_and_the_process_lives(files, strict, content):
+    (files.folder / "model.sig").write_text(content)
+    with pytest.raises(ModelRefused, match="its signature cannot be read") as refused:
+        strict.listed(files.folder / "model.sig")
+    assert not isinstance(refused.value, ProcessEnded)
+
+
+def test_a_version_that_is_not_signed_is_refused_where_signatures_are_asked_for(files, strict):
+    with pytest.raises(ModelRefused, match="it is not signed; `docker compose run trainer adopt 3`"):
+        strict.check(files.folder, VERSION)
+
+
+def test_without_signatures_each_file_is_known_by_what_it_is_when_it_is_looked_through(files, verifier):
+    found, _ = verifier.check(files.folder, VERSION)
+    assert found.read("MLmodel") == (files.folder / "MLmodel").read_bytes()
+
+
+def test_what_cannot_be_served_is_refused_in_its_words(files, verifier):
+    files.describe(lambda content: content.update(flavors={"pytorch": {}}))
+    with pytest.raises(ModelRefused, match="its flavors are pytorch"):
+        verifier.check(files.folder, VERSION)
+
+
+def test_one_process_answers_all_questions(files, verifier):
+    verifier.check(files.folder, VERSION)
+    process = verifier._process.pid
+    verifier.check(files.folder, VERSION)
+    assert verifier._process.pid == process
+
+
+def test_a_version_that_takes_more_memory_than_it_may_ends_the_process_alone_and_the_next_one_is_read(files):
+    verifier = Verifier(None, memory=24 * MB)
+    good = (files.folder / "MLmodel").read_bytes()
+    (files.folder / "MLmodel").write_bytes(b"[" + b"[]," * 60_000 + b"]")
+    with pytest.raises(ProcessEnded, match=r"the process that verifies it ended over it .* 24 MB"):
+        verifier.check(files.folder, VERSION)
+    (files.folder / "MLmodel").write_bytes(good)
+    assert verifier.check(files.folder, VERSION)
+    verifier.end()
+
+
+def test_a_version_that_takes_longer_than_it_may_ends_the_process(files):
+    verifier = Verifier(None, seconds=0.0)
+    with pytest.raises(ProcessEnded, match="the process that verifies it ended over it"):
+        verifier.listed(files.folder / "model.sig")
+    verifier.end()
+
+
+def test_a_process_that_was_killed_between_two_questions_is_started_again(files, verifier):
+    verifier.check(files.folder, VERSION)
+    verifier._process.kill()
+    verifier._process.wait()
+    assert verifier.check(files.folder, VERSION)
+
+
+def test_the_process_has_no_secrets_and_little_of_all_else(monkeypatch, files):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
+    verifier = Verifier(None)
+    verifier.check(files.folder, VERSION)
+    of_process = Path(f"/proc/{verifier._process.pid}")
+    assert b"a secret" not in (of_process / "environ").read_bytes()
+    limits = (of_process / "limits").read_text()
+    (address_space,) = [line.split()[3] for line in limits.splitlines() if line.startswith("Max address space")]
+    assert 256 * MB < int(address_space) < 512 * MB
+    assert (of_process / "oom_score_adj").read_text() == "1000\n"
+    verifier.end()
+
+
+def test_after_the_end_there_is_no_process_and_none_is_started(files):
+    verifier = Verifier(None)
+    verifier.check(files.folder, VERSION)
+    process = verifier._process.pid
+    verifier.end()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    with pytest.raises(ModelRefused, match="the service is at its end"):
+        verifier.check(files.folder, VERSION)
