@@ -8,6 +8,7 @@ InferenceError
 ├── ModelRefused            a version cannot or may not be served: the one before it goes on
 └── RequestError            the client's mistake or bad luck: becomes an HTTP answer
     ├── InvalidInput        400
+    ├── Forbidden           403
     ├── NotHere             404
     ├── NotAllowed          405
     ├── TooLarge            413
@@ -58,6 +59,13 @@ class InvalidInput(RequestError):
 
     status = 400
     error_code = "INVALID_PARAMETER_VALUE"
+
+
+class Forbidden(RequestError):
+    """The request is not addressed to this service, or comes from a foreign web page."""
+
+    status = 403
+    error_code = "PERMISSION_DENIED"
 
 
 class NotHere(RequestError):
