@@ -87,7 +87,6 @@ def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
             response: Any = Response(rendered(served_now()), mimetype="text/html")
             response.headers["Content-Security-Policy"] = POLICY
-            response.headers["X-Content-Type-Options"] = "nosniff"
             response.headers["Referrer-Policy"] = "no-referrer"
         else:
             model = model_content(settings, served_now(), keeper)
@@ -189,7 +188,7 @@ def _add_open_inference(app: Flask) -> None:
 def _add_errors(app: Flask) -> None:
     @app.errorhandler(RequestError)
     def request_error(error: RequestError) -> Response:
-        answer = error_answer(error)
+        answer = error_answer(error, request.path)
         request.environ["inference.error_code"] = answer.error_code
         return Response(answer.body, answer.status, answer.headers)
 

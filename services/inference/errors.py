@@ -10,6 +10,7 @@ InferenceError
 │   └── ProcessEnded        the process that was to look at it, or to load it, did not survive that
 └── RequestError            the client's mistake or bad luck: becomes an HTTP answer
     ├── InvalidInput        400
+    ├── Forbidden           403
     ├── NotHere             404
     ├── NotAllowed          405
     ├── TooLarge            413
@@ -72,6 +73,13 @@ class InvalidInput(RequestError):
 
     status = 400
     error_code = "INVALID_PARAMETER_VALUE"
+
+
+class Forbidden(RequestError):
+    """The request is not addressed to this service, or comes from a foreign web page."""
+
+    status = 403
+    error_code = "PERMISSION_DENIED"
 
 
 class NotHere(RequestError):

@@ -4,10 +4,10 @@ A worker answers small requests one after the other, as they come. A large one w
 thread, one at a time: what a worker needs in memory is then bounded, however many of them come.
 """
 
-import threading
+import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from inference.errors import Overloaded
@@ -23,54 +23,73 @@ MOST_WAITING = 4
 LARGE_PATIENCE = 10
 # Bytes of bodies that one worker holds, in units of the largest body, before another large one is turned away.
 MOST_BODIES = 4
+# How long requests are answered before the network is looked at again: so much later at most is noticed what has come.
+TURN_SECONDS = 0.002
+
+
+class Waiting(Protocol):
+    """Who waits for a turn."""
+
+    def take_turn(self, waited: float) -> None:
+        """Answer the request for which it has waited so many seconds."""
+
+
+class Line:
+    """Those whose request has come whole, one request each, first come, first served.
+
+    All connections are read before the next answer is begun, so that each waits from the moment its request was there:
+    neither what a client took to send it, nor what the worker was late before that, counts as the request's wait.
+    """
+
+    def __init__(
+        self, call_soon: Callable[[Callable[[], None]], Any], now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._call_soon, self._now = call_soon, now
+        self._waiting: deque[tuple[float, Waiting]] = deque()
+        self._is_called = False
+
+    def join(self, one: Waiting) -> None:
+        """Take one's place behind all others."""
+        self._waiting.append((self._now(), one))
+        if not self._is_called:
+            self._is_called = True
+            self._call_soon(self._advance)
+
+    def _advance(self) -> None:
+        """Let those in front have their turn, for a moment; the others after the next look at the network."""
+        waiting, now = self._waiting, self._now()
+        until = now + TURN_SECONDS
+        try:
+            while waiting and now < until:
+                came, one = waiting.popleft()
+                one.take_turn(now - came)
+                now = self._now()
+        finally:
+            if waiting:
+                self._call_soon(self._advance)
+            else:
+                self._is_called = False
 
 
 class Aside(Protocol):
     """Runs a function so that other requests go on meanwhile."""
 
-    def __call__(self, function: Callable[..., T], *arguments: Any) -> T: ...
-
-
-class Turn:
-    """When the round of requests that is being answered began: those that are answered last have waited since then."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._began = now()
-        self.source: Any = None
-        """what calls `begin`"""
-
-    def begin(self) -> None:
-        """Note that all requests that have come by now are about to be answered, one after the other."""
-        self._began = self._now()
-
-    def waited(self) -> float:
-        return self._now() - self._began
-
-
-class Lane(Protocol):
-    """Lets one in at a time."""
-
-    def acquire(self, *, timeout: float) -> bool: ...
-
-    def release(self) -> None: ...
+    def __call__(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
 
 
 class Gate:
     """Lets requests in, or raises Overloaded."""
 
-    def __init__(
-        self, turn: Turn | None, queue_seconds: float, max_body_bytes: int, aside: Aside, lane: Lane | None = None
-    ) -> None:
-        self._turn, self._queue_seconds, self._aside = turn, queue_seconds, aside
-        self._lane = lane or threading.Semaphore()
+    def __init__(self, queue_seconds: float, max_body_bytes: int, aside: Aside) -> None:
+        self._queue_seconds, self._aside = queue_seconds, aside
+        self._lane = asyncio.Lock()
         self._most_bytes = MOST_BODIES * max_body_bytes
         self._bytes = 0
         self._waiting = 0
 
-    def enter(self) -> None:
-        """Raise Overloaded where a request has waited too long for its turn."""
-        if self._turn is not None and self._turn.waited() > self._queue_seconds:
+    def enter(self, waited: float) -> None:
+        """Raise Overloaded where a request has waited too many seconds for its turn."""
+        if waited > self._queue_seconds:
             raise Overloaded(f"there is more to do than can be done within {self._queue_seconds:g} s; try again")
 
     def hold(self, size: int, held: int = 0) -> None:
@@ -82,37 +101,32 @@ class Gate:
             raise Overloaded("too many large requests are on their way; try again")
         self._bytes += size
 
+    def keep(self, size: int) -> None:
+        """Count the bytes of an answer until its client has them: there it is, whatever else there is."""
+        self._bytes += size
+
     def release(self, size: int) -> None:
         """Count bytes no more."""
         self._bytes -= size
 
-    @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
-        """Count the bytes of an answer while it is sent: there it is, whatever else there is."""
-        self._bytes += size
+    async def run_aside(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a function aside, one at a time; raise Overloaded where it would have to wait too long for that."""
+        await self._wait_for_lane()
         try:
-            yield
-        finally:
-            self._bytes -= size
-
-    def run(self, size: int, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a function on a body of that size: here and now, or aside, and after others, where it is large."""
-        if size <= LARGE_BYTES:
-            return function(*arguments)
-        self._wait_for_lane()
-        try:
-            return self._aside(function, *arguments)
+            return await self._aside(function, *arguments)
         finally:
             self._lane.release()
 
-    def _wait_for_lane(self) -> None:
+    async def _wait_for_lane(self) -> None:
         if self._waiting >= MOST_WAITING:
             raise Overloaded("too many large requests are waiting; try again")
         self._waiting += 1
         QUEUE.inc()
         try:
-            if not self._lane.acquire(timeout=LARGE_PATIENCE * self._queue_seconds):
-                raise Overloaded("large requests take too long; try again, or send fewer rows at a time")
+            async with asyncio.timeout(LARGE_PATIENCE * self._queue_seconds):
+                await self._lane.acquire()
+        except TimeoutError:
+            raise Overloaded("large requests take too long; try again, or send fewer rows at a time") from None
         finally:
             self._waiting -= 1
             QUEUE.dec()

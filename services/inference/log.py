@@ -9,17 +9,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from contract.display import visible
 
 
 class JsonFormatter(logging.Formatter):
-    """A log record as a line of JSON; `extra={"fields": {…}}` adds to it."""
+    """A log record as a line of JSON, control characters made visible; `extra={"fields": {…}}` adds to it."""
 
     def format(self, record: logging.LogRecord) -> str:
         content = {"time": _now(record.created), "level": record.levelname.lower(), "message": record.getMessage()}
         content |= getattr(record, "fields", {})
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        return json.dumps(content, ensure_ascii=False)
+        return json.dumps({name: _visible(value) for name, value in content.items()}, ensure_ascii=False)
+
+
+def _visible(value: Any) -> Any:
+    """Return a field of a line as it may be shown; JSON itself writes line breaks and tabs visibly."""
+    return visible(value, None, "\n\t") if isinstance(value, str) else value
 
 
 LOGGING: dict[str, Any] = {

@@ -1,17 +1,17 @@
 """How gunicorn is to run: its settings, and the app with what each worker needs (`gunicorn -c python:inference.server`)."""
 
+import asyncio
 import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
-import gevent
-from gevent.lock import BoundedSemaphore
 from prometheus_client import multiprocess
 
-from inference.gate import Gate, Turn
+from inference.gate import Gate
 from inference.keeper import ModelKeeper
 from inference.log import LOGGING, RequestLog
 from inference.settings import Settings
@@ -57,14 +57,9 @@ def app() -> Any:
 
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)
-    hub, turn = gevent.get_hub(), Turn()
-    hub.threadpool.maxsize = 1
-    # As long as it is referred to, it is called at the beginning of each round.
-    turn.source = hub.loop.check()
-    turn.source.start(turn.begin)
     keeper = ModelKeeper(lambda files: load(files, _settings.trusted))
     keeper.follow(Follower(_settings.channel), _end, FIRST_LOOK_SECONDS)
-    gate = Gate(turn, _settings.queue_seconds, _settings.max_body_bytes, _aside, BoundedSemaphore(1))
+    gate = Gate(_settings.queue_seconds, _settings.max_body_bytes, _aside())
     service = Service(_settings, keeper, gate, RequestLog(_settings.log_rate), create_app(_settings, keeper))
     # What is there now stays, so that no search for garbage, of up to 20 ms, goes through it while requests wait.
     gc.collect()
@@ -72,19 +67,14 @@ def app() -> Any:
     return service
 
 
-def _aside(function: Callable[..., T], *arguments: Any) -> T:
-    """Run a function in a thread; what it raises is raised here alone, and not printed by the thread as well."""
+def _aside() -> Callable[..., Awaitable[Any]]:
+    """Return a way to run functions in a thread of their own, while the loop goes on."""
+    thread = ThreadPoolExecutor(1, "aside")
 
-    def run() -> tuple[T | None, Exception | None]:
-        try:
-            return function(*arguments), None
-        except Exception as error:
-            return None, error
+    def run(function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(thread, function, *arguments)
 
-    found, error = gevent.get_hub().threadpool.apply(run)
-    if error is not None:
-        raise error
-    return cast(T, found)
+    return run
 
 
 def _end() -> None:

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+from contract.display import visible
 
 from inference import open_inference, scoring
 from inference.errors import (
+    Forbidden,
     InvalidInput,
     NotAllowed,
     NotHere,
@@ -29,7 +31,8 @@ from inference.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from inference.gate import LARGE_BYTES, Gate
+from inference.gate import Gate
+from inference.hosts import AllowedHosts
 from inference.keeper import ModelKeeper, Served
 from inference.log import RequestLog
 from inference.metrics import IN_FLIGHT, RequestMetrics
@@ -38,12 +41,14 @@ from inference.settings import Settings
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 
-# How much of a body that is too large is read and thrown away before the answer.
-DISCARDED_BYTES = 256 * 1024 * 1024
+# Browsers take an answer for what its Content-Type says, and for nothing else.
+NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 # What is asked all the time by machines: it is logged where the answer is an error.
 PROBES = {"/health", "/ping", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
 # Rows that are written as JSON at a time, where each becomes a mapping.
 PIECE = 1000
+# Without one, as some programs send it; a web page cannot, and needs a permission to send one of the others.
+TENSOR_TYPES = {"application/json", "application/octet-stream", ""}
 INFER = "/v2/models/{name}/infer"
 _INFER_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
@@ -68,9 +73,14 @@ class Answer(NamedTuple):
     error_code: str = ""
 
 
-def error_answer(error: RequestError) -> Answer:
-    """Return an error in the one shape that all have: MLflow's own, and where in the body the fault is."""
+def error_answer(error: RequestError, path: str = "") -> Answer:
+    """Return an error in the one shape that all have: MLflow's own, and where in the body the fault is.
+
+    Under /v2 it says the same once more as the Open Inference Protocol has it, whose clients read nothing else.
+    """
     content = {"error_code": error.error_code, "message": str(error)}
+    if path.startswith("/v2/") or path == "/v2":
+        content["error"] = str(error)
     if error.where is not None:
         content["where"] = error.where
     headers: Headers = [("Content-Type", "application/json")]
@@ -81,6 +91,13 @@ def error_answer(error: RequestError) -> Answer:
     # A message may quote what came in, half a surrogate pair too.
     readable = {name: text.encode("utf-8", "backslashreplace").decode() for name, text in content.items()}
     return Answer(error.status, orjson.dumps(readable) + b"\n", headers, error_code=error.error_code)
+
+
+def _sized(answer: Answer) -> Answer:
+    """Add the length of an answer's body, where it may have one; not even 0 may be said of none."""
+    if answer.status != 204:
+        answer.headers.append(("Content-Length", str(len(answer.body))))
+    return answer
 
 
 class Service:
@@ -97,6 +114,7 @@ class Service:
         self.settings = settings
         self.gate = gate
         self._keeper, self._log, self._flask = keeper, request_log, flask
+        self._hosts = AllowedHosts(settings.allowed_hosts)
         self._metrics = RequestMetrics()
         worker = os.urandom(8).hex()
         self._ids = (f"{worker}-{number}" for number in itertools.count(1))
@@ -106,29 +124,52 @@ class Service:
         }
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        self.begin(environ)
         answer = self.answer(environ)
         start_response(reason_of(answer.status), answer.headers)
         return [answer.body]
 
-    def answer(self, environ: Environ) -> Answer:
-        """Answer a request, which is described as WSGI does."""
-        began = time.perf_counter()
-        served = self._keeper.served
-        request_id = self._request_id(environ)
+    def begin(self, environ: Environ) -> None:
+        """Note that a request's head has come; to be followed by one of `answer`, `answer_aside` and `forget`."""
+        environ["inference.began"] = time.perf_counter()
         IN_FLIGHT.inc()
+
+    def forget(self) -> None:
+        """Note that a request goes unanswered: its client has left."""
+        IN_FLIGHT.dec()
+
+    def answer(self, environ: Environ) -> Answer:
+        """Answer a request that has come whole, which is described as WSGI does."""
         try:
-            endpoint = environ["inference.endpoint"] = self._endpoint_of(environ["PATH_INFO"])
-            environ["inference.served"], environ["inference.request_id"] = served, request_id
-            if endpoint:
-                answer = self._predict(endpoint, served, environ)
-                if answer.status != 204:  # which has none, not even 0
-                    answer.headers.append(("Content-Length", str(len(answer.body))))
-            else:
-                answer = self._through_flask(environ)
-            answer.headers.extend(self._about(served, request_id, environ))
+            self._receive(environ)
+            predicts = environ["inference.endpoint"]
+            return self._finished(environ, self._predict(environ) if predicts else self._through_flask(environ))
         finally:
             IN_FLIGHT.dec()
-        self._note(environ, answer, served, request_id, time.perf_counter() - began)
+
+    async def answer_aside(self, environ: Environ) -> Answer:
+        """Answer a prediction that is too large to be made while others wait."""
+        try:
+            self._receive(environ)
+            try:
+                answer = await self.gate.run_aside(self._predict, environ)
+            except Overloaded as error:
+                answer = _sized(error_answer(error, environ["PATH_INFO"]))
+            return self._finished(environ, answer)
+        finally:
+            IN_FLIGHT.dec()
+
+    def _receive(self, environ: Environ) -> None:
+        """Add to a request what is to be known of it: who answers it, under which id, and as what."""
+        environ["inference.served"] = self._keeper.served
+        environ["inference.request_id"] = self._request_id(environ)
+        environ["inference.endpoint"] = self._endpoint_of(environ["PATH_INFO"])
+
+    def _finished(self, environ: Environ, answer: Answer) -> Answer:
+        """Add to an answer what all have, and note it."""
+        served = environ["inference.served"]
+        answer.headers.extend(self._about(served, environ["inference.request_id"], environ))
+        self._note(environ, answer, served)
         return answer
 
     # --- predictions -----------------------------------------------------------------------------------------------
@@ -139,29 +180,73 @@ class Service:
             return path
         return INFER if path.endswith("/infer") and _INFER_PATH.fullmatch(path) else ""
 
-    def _predict(self, endpoint: str, served: Served | None, environ: Environ) -> Answer:
+    def wants_body(self, environ: Environ) -> bool:
+        """Return whether the body of a request is needed; raise RequestError where it would be refused whatever it is."""
+        if not self._endpoint_of(environ["PATH_INFO"]) or environ["REQUEST_METHOD"] == "OPTIONS":
+            return False
+        self._check(environ)
+        return True
+
+    def check_size(self, size: int) -> None:
+        """Raise TooLarge where a body has too many bytes."""
+        if size > self.settings.max_body_bytes:
+            raise TooLarge(
+                f"the body is over the limit of {self.settings.max_body_bytes} bytes; send fewer rows at a time"
+            )
+
+    def incomplete(self, seen: int, size: int, reason: str) -> InvalidInput:
+        """Return what is said of a body that ends early: after `seen` of `size` bytes, -1 where that is not known."""
+        if reason:
+            return InvalidInput(f"the body could not be read to its end: {reason}")
+        said = (
+            f"{seen} of the {size} bytes it is said to have" if size >= 0 else f"{seen} bytes, in the middle of a chunk"
+        )
+        return InvalidInput(f"the body ends after {said}, or took longer than {self.settings.body_seconds:g} s")
+
+    def _check(self, environ: Environ) -> None:
+        """Raise RequestError where a prediction is refused whatever its body is."""
+        self._check_address(environ)
+        if (method := environ["REQUEST_METHOD"]) != "POST":
+            raise NotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", "OPTIONS, POST")
+        if self._keeper.served is None:
+            raise NotReady(f"no model is served yet: {self._keeper.reason}")
+        if (coding := environ.get("HTTP_CONTENT_ENCODING")) and coding.lower() != "identity":
+            raise UnsupportedMedia(f"the body is encoded as {coding}; send it as it is, without Content-Encoding")
+        self.check_size(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["inference.checked"] = True
+
+    def _check_address(self, environ: Environ) -> None:
+        origin = environ.get("HTTP_ORIGIN") if environ["REQUEST_METHOD"] == "POST" else None
+        self._hosts.check(environ.get("HTTP_HOST"), origin)
+
+    def _predict(self, environ: Environ) -> Answer:
+        """Answer a prediction; may be called in any thread."""
         try:
-            method = environ["REQUEST_METHOD"]
-            if method != "POST":
-                if method == "OPTIONS":
-                    return Answer(204, b"", [("Allow", "OPTIONS, POST")])
-                raise NotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", "OPTIONS, POST")
-            self.gate.enter()
-            if served is None:
-                raise NotReady(f"no model is served yet: {self._keeper.reason}")
-            body = self._body(environ, self._declared_size(environ))
-            try:
-                return self.gate.run(len(body), self._endpoints.get(endpoint, self._infer), served, body, environ)
-            finally:
-                self.gate.release(len(body))
+            return _sized(self._predicted(environ))
         except RequestError as error:
-            self._read_rest(environ, LARGE_BYTES if isinstance(error, Unavailable) else DISCARDED_BYTES)
-            return error_answer(error)
+            return _sized(error_answer(error, environ["PATH_INFO"]))
         except Exception:
             log.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
-            return error_answer(RequestError("the service failed to answer; its log has the details"))
+            fault = RequestError("the service failed to answer; its log has the details")
+            return _sized(error_answer(fault, environ["PATH_INFO"]))
+
+    def _predicted(self, environ: Environ) -> Answer:
+        if environ["REQUEST_METHOD"] == "OPTIONS":
+            self._check_address(environ)
+            return Answer(204, b"", [("Allow", "OPTIONS, POST")])
+        if refused := environ.get("inference.refused"):
+            raise refused
+        if "inference.checked" not in environ:
+            self._check(environ)
+        self.gate.enter(environ.get("inference.waited", 0.0))
+        predict = self._endpoints.get(environ["inference.endpoint"], self._infer)
+        return predict(environ["inference.served"], environ["wsgi.input"].read(), environ)
 
     def _infer(self, served: Served, body: bytes, environ: Environ) -> Answer:
+        if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in TENSOR_TYPES:
+            raise UnsupportedMedia(
+                "tensors come as Content-Type: application/json, as application/octet-stream, or without one"
+            )
         name, version = _INFER_PATH.fullmatch(environ["PATH_INFO"]).groups()  # type: ignore[union-attr]
         check_named(served, _decoded(name), version and _decoded(version))
         head, tail, rows = open_inference.infer(served, body, environ)
@@ -170,73 +255,13 @@ class Service:
             headers.append((open_inference.HEAD_LENGTH, str(len(head))))
         return Answer(200, head + tail, headers, rows)
 
-    def _declared_size(self, environ: Environ) -> int:
-        """Return how long the body is said to be, -1 where it comes in chunks; raise RequestError where it is not wanted."""
-        if environ.get("HTTP_CONTENT_ENCODING", "").lower() not in ("", "identity"):
-            raise UnsupportedMedia(
-                f"the body is encoded as {environ['HTTP_CONTENT_ENCODING']}; send it as it is, without Content-Encoding"
-            )
-        if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
-            return -1
-        size = int(environ.get("CONTENT_LENGTH") or 0)
-        if size > self.settings.max_body_bytes:
-            raise self._too_large()
-        return size
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(
-            f"the body is over the limit of {self.settings.max_body_bytes} bytes; send fewer rows at a time"
-        )
-
-    def _body(self, environ: Environ, size: int) -> bytes:
-        """Return the body of a request, which the gate holds; raise RequestError where it is cut off, or too large after all."""
-        if size < 0:
-            return self._chunks(environ)
-        self.gate.hold(size)
-        content: bytes = b""
-        try:
-            content = environ["wsgi.input"].read(size)
-        except OSError as error:  # the client left
-            raise InvalidInput(f"the body could not be read to its end: {error}") from error
-        finally:
-            self.gate.release(size - len(content))
-        if len(content) < size:  # what was cut off may by chance be JSON all the same
-            self.gate.release(len(content))
-            raise InvalidInput(
-                f"the body ends after {len(content)} of the {size} bytes it is said to have, "
-                f"or took longer than {self.settings.body_seconds:g} s"
-            )
-        return content
-
-    def _chunks(self, environ: Environ) -> bytes:
-        """Return a body whose length is not known before its end."""
-        content, held = bytearray(), 0
-        try:
-            while chunk := environ["wsgi.input"].read(LARGE_BYTES):
-                content += chunk
-                if len(content) > self.settings.max_body_bytes:
-                    raise self._too_large()
-                self.gate.hold(len(chunk), held)
-                held = len(content)
-        except RequestError:
-            self.gate.release(held)
-            raise
-        except Exception as error:  # gunicorn's, of several families, for chunks and trailers that are none
-            self.gate.release(held)
-            raise InvalidInput(f"the body could not be read to its end: {error}") from error
-        return bytes(content)
-
-    def _read_rest(self, environ: Environ, left: int) -> None:
-        """Read what a client is still sending, within bounds: most see the answer only once they have sent their body."""
-        try:
-            while left > 0 and (chunk := environ["wsgi.input"].read(min(left, 1 << 16))):
-                left -= len(chunk)
-        except Exception as error:  # it left, or what it sends is no HTTP: it has its answer all the same
-            log.debug("the rest of a body could not be read: %s", error)
-
     # --- all else --------------------------------------------------------------------------------------------------
 
     def _through_flask(self, environ: Environ) -> Answer:
+        try:
+            self._check_address(environ)
+        except Forbidden as error:
+            return _sized(error_answer(error, environ["PATH_INFO"]))
         head: list[Any] = []
         content = self._flask(environ, lambda status, headers, exc_info=None: head.extend((status, headers)))
         body = b"".join(content)
@@ -247,7 +272,7 @@ class Service:
     def _about(self, served: Served | None, request_id: str, environ: Environ) -> Headers:
         """Return the headers that every answer has."""
         about = served.headers if served else [("X-Model-Name", self.settings.quoted_name), ("X-Model-Version", "none")]
-        about = [*about, ("X-Request-ID", request_id)]
+        about = [*about, ("X-Request-ID", request_id), NO_SNIFFING]
         if (trace := environ.get("HTTP_TRACEPARENT")) and _TRACEPARENT.fullmatch(trace):
             about.append(("traceparent", trace))
         return about
@@ -260,7 +285,8 @@ class Service:
             return match[1]
         return next(self._ids)
 
-    def _note(self, environ: Environ, answer: Answer, served: Served | None, request_id: str, seconds: float) -> None:
+    def _note(self, environ: Environ, answer: Answer, served: Served | None) -> None:
+        seconds = time.perf_counter() - environ["inference.began"]
         endpoint = environ["inference.endpoint"] or "other"
         version = served.version.version if served else "none"
         self._metrics.answered(endpoint, str(answer.status), version, seconds)
@@ -270,9 +296,9 @@ class Service:
             self._metrics.failed(endpoint, answer.error_code or str(answer.status), version)
         if (answer.status >= 400 or environ["PATH_INFO"] not in PROBES) and self._log.wants():
             fields = {
-                "request_id": request_id,
+                "request_id": environ["inference.request_id"],
                 "method": environ["REQUEST_METHOD"],
-                "path": environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")[:200],
+                "path": visible(environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace"), 200),
                 "status": answer.status,
                 "milliseconds": round(seconds * 1000, 3),
                 "rows": answer.rows,

@@ -1,16 +1,19 @@
 """The service's settings, read from the environment once."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from inference.errors import SettingsError
 from inference.trust import Trust, Trusted
 
 N = TypeVar("N", int, float)
+# What this machine calls itself, and what the service is called in compose.yaml's network.
+OWN_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "inference"})
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Settings:
     """INFERENCE_LOG_RATE: requests that one worker logs per second, from 0 to 100000; beyond them they are counted."""
     max_body_bytes: int = 16 * 1024 * 1024
     """INFERENCE_MAX_BODY_MB: the largest request, in the environment as MiB from 1 to 1024."""
+    allowed_hosts: frozenset[str] = OWN_NAMES
+    """INFERENCE_ALLOWED_HOSTS: further names under which clients may address the service, beside its own; * is any."""
     public_url: str = "http://localhost:1235"
     """INFERENCE_PUBLIC_URL: where clients find this service, for the line that says so."""
     mlflow_public_url: str | None = None
@@ -76,6 +81,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the settings; raise SettingsError naming the variable, its value and what is expected."""
         port = _number(environ, "INFERENCE_LISTEN_PORT", cls.port, 1, 65535, int)
+        public_url = _text(environ, "INFERENCE_PUBLIC_URL", f"http://localhost:{port}").rstrip("/")
         return cls(
             tracking_uri=_text(environ, "MLFLOW_TRACKING_URI", cls.tracking_uri),
             model_name=_text(environ, "MODEL_NAME", cls.model_name),
@@ -94,7 +100,8 @@ class Settings:
             body_seconds=_number(environ, "INFERENCE_BODY_SECONDS", cls.body_seconds, 1, 3600, float),
             log_rate=_number(environ, "INFERENCE_LOG_RATE", cls.log_rate, 0, 100_000, float),
             max_body_bytes=_number(environ, "INFERENCE_MAX_BODY_MB", 16, 1, 1024, int) * 1024 * 1024,
-            public_url=_text(environ, "INFERENCE_PUBLIC_URL", f"http://localhost:{port}").rstrip("/"),
+            allowed_hosts=_allowed_hosts(environ, public_url),
+            public_url=public_url,
             mlflow_public_url=_text(environ, "MLFLOW_PUBLIC_URL", "-").rstrip("/")
             if "MLFLOW_PUBLIC_URL" in environ
             else None,
@@ -131,6 +138,18 @@ def _flag(environ: Mapping[str, str], name: str) -> bool:
 def _names(environ: Mapping[str, str], name: str) -> frozenset[str]:
     """Read names that are separated by commas; empty is none of them."""
     return frozenset(part.strip() for part in environ.get(name, "").split(",") if part.strip())
+
+
+def _allowed_hosts(environ: Mapping[str, str], public_url: str) -> frozenset[str]:
+    """Read the names, and add those that are always allowed: the service's own, and where clients find it."""
+    given = {name.lower() for name in _names(environ, "INFERENCE_ALLOWED_HOSTS")}
+    for name in given:
+        if name != "*" and not re.fullmatch(r"\[[0-9a-f:.]+\]|[^\[\]:/@*\s]+", name):
+            raise SettingsError(
+                f"INFERENCE_ALLOWED_HOSTS has {name!r}; expected names without scheme and port, separated by commas, or *"
+            )
+    host = urlsplit(public_url).hostname or ""
+    return OWN_NAMES | given | {f"[{host}]" if ":" in host else host}
 
 
 def _trust(environ: Mapping[str, str]) -> Trust:

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,15 @@ def test_three_hundred_clients_that_send_a_byte_at_a_time_keep_nobody_else_from_
             assert all(is_content(service) for _ in range(20))
 
 
+def test_thousands_of_half_heads_keep_nobody_from_being_answered(place):
+    with place.inference(INFERENCE_WORKERS="1", INFERENCE_CONNECTIONS="50") as service, ExitStack() as stack:
+        service.answers("/ready")
+        for _ in range(130):
+            stack.enter_context(connect(service)).sendall(b"GET /health HTTP/1.1\r\nHost: loc")
+        assert all(service.get(path).status_code == 200 for path in ("/health", "/ready", "/health"))
+        assert is_content(service)
+
+
 def test_a_body_that_does_not_arrive_in_time_is_given_up_with_the_words(service):
     with connect(service) as client:
         client.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
@@ -119,6 +128,30 @@ def test_chunks_without_an_end_are_refused_at_the_limit(service):
         received = read_all(client)
     assert received.startswith(b"HTTP/1.1 413")
     assert is_content(service)
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"5;" + b"a" * (8 * MB), b"1\r\n \r\n" * MB, b"0\r\n" + b"X: y\r\n" * MB, b"0" * (8 * MB)],
+    ids=["an extension", "tiny chunks", "trailers", "a size"],
+)
+def test_chunks_that_are_mostly_framing_are_refused_and_keep_nobody_waiting(service, endless):
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(6)]
+
+        def send(client: socket.socket) -> bytes:
+            with suppress(ConnectionError):  # it is closed before all is sent
+                client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + endless)
+            with suppress(ConnectionError):
+                return read_all(client)
+            return b""
+
+        with ThreadPoolExecutor(6) as senders:
+            asked = [senders.submit(send, client) for client in clients]
+            while not all(future.done() for future in asked):
+                assert is_content(service)
+        received = {future.result()[:12] for future in asked}
+    assert received <= {b"HTTP/1.1 400", b""}
 
 
 def test_a_gzip_bomb_is_refused_unopened(service):
@@ -219,7 +252,8 @@ def test_a_connection_beyond_the_limit_is_told_to_come_again_and_let_in_when_the
         with ExitStack() as stack:
             held = [stack.enter_context(connect(service)) for _ in range(4)]
             for client in held:
-                client.sendall(HEAD)
+                client.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+                assert client.recv(100).startswith(b"HTTP/1.1 100")
             with connect(service) as client:
                 client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
                 head, _, body = read_all(client).partition(b"\r\n\r\n")
@@ -227,25 +261,59 @@ def test_a_connection_beyond_the_limit_is_told_to_come_again_and_let_in_when_the
         assert b"Retry-After: 1" in head
         assert b"X-Model-Version: 1" in head
         assert json.loads(body)["error_code"] == "RESOURCE_EXHAUSTED"
-        eventually("there is room again", lambda: is_content(service))
+        eventually("there is room again", lambda: service.post("/invocations", {"instances": SAMPLES}).ok)
 
 
 def test_what_waits_too_long_for_its_turn_is_told_to_come_again_and_all_is_well_when_the_load_has_gone(place):
     body = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": SAMPLES * 2_500}}).encode()
     assert len(body) < 256 * 1024, "not large: all are answered in turn"
-    with place.inference(INFERENCE_WORKERS="1", INFERENCE_QUEUE_SECONDS="0.05") as service:
+    whole = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with place.inference(INFERENCE_WORKERS="1", INFERENCE_QUEUE_SECONDS="0.05") as service, ExitStack() as stack:
         service.answers("/ready")
-        with ThreadPoolExecutor(64) as clients:
-            answers = list(
-                clients.map(
-                    lambda _: requests.post(f"{service.url}/invocations", body, headers=JSON, timeout=60), range(256)
-                )
-            )
-        turned_away = [answer for answer in answers if answer.status_code == 503]
-        assert turned_away
-        assert {answer.status_code for answer in answers} == {200, 503}
-        assert {answer.headers["Retry-After"] for answer in turned_away} == {"1"}
+        connections = [stack.enter_context(connect(service)) for _ in range(100)]
+        with ThreadPoolExecutor(100) as clients:
+            list(clients.map(lambda client: client.sendall(whole), connections))
+        answers = [read_all(client) for client in connections]
+        statuses = [answer.split(b" ", 2)[1] for answer in answers]
+        assert set(statuses) == {b"200", b"503"}
+        assert all((b"Retry-After: 1" in answer) is (b" 503 " in answer[:20]) for answer in answers)
         assert all(is_content(service) for _ in range(50))
+
+
+def test_a_worker_that_was_stopped_refuses_nobody_who_asks_afterwards(place):
+    with place.inference(INFERENCE_WORKERS="1") as service:
+        service.answers("/ready")
+        (worker,) = service.workers()
+        with ExitStack() as stack:
+            clients = [stack.enter_context(connect(service)) for _ in range(6)]
+            whole = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+            for _ in range(3):
+                os.kill(worker, signal.SIGSTOP)
+                try:
+                    for client in clients:  # they come while it cannot know it
+                        client.sendall(whole)
+                    threading.Event().wait(1.2)
+                finally:
+                    os.kill(worker, signal.SIGCONT)
+                for _ in range(20):
+                    for client in clients:
+                        client.sendall(whole)
+                for client in clients:
+                    assert statuses(client, 21) == [b"200"] * 21
+
+
+def statuses(client: socket.socket, count: int) -> list[bytes]:
+    """Read so many answers of one connection."""
+    with client.makefile("rb") as stream:
+        found = []
+        for _ in range(count):
+            found.append(stream.readline().split()[1])
+            length = 0
+            while line := stream.readline().strip():
+                if line.startswith(b"Content-Length: "):
+                    length = int(line.split()[1])
+            stream.read(length)
+    return found
 
 
 def test_what_is_in_flight_is_finished_when_the_service_is_told_to_end(place):

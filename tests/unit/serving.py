@@ -54,7 +54,7 @@ def keeper_of(served: Served | None, problem: str | None = None) -> ModelKeeper:
     return keeper
 
 
-def at_once(function: Any, *arguments: Any) -> Any:
+async def at_once(function: Any, *arguments: Any) -> Any:
     """Do here and now what a worker does in a thread of its own."""
     return function(*arguments)
 
@@ -68,7 +68,7 @@ def service_of(
 ) -> Service:
     settings = settings or Settings()
     keeper = keeper_of(served, problem)
-    gate = gate or Gate(None, settings.queue_seconds, settings.max_body_bytes, at_once)
+    gate = gate or Gate(settings.queue_seconds, settings.max_body_bytes, at_once)
     return Service(settings, keeper, gate, log or RequestLog(0), create_app(settings, keeper))
 
 

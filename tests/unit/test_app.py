@@ -1,6 +1,5 @@
 """The HTTP face of the service: what each path answers, with a fake estimator as the model."""
 
-import io
 import json
 import os
 import re
@@ -9,19 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gunicorn.http.errors import InvalidChunkSize, InvalidHeader, NoMoreData
 from inference.columns import Column
-from inference.gate import LARGE_BYTES, MOST_BODIES, Gate, Turn
+from inference.errors import Forbidden, NotAllowed, TooLarge, UnsupportedMedia
+from inference.hosts import AllowedHosts
 from inference.log import RequestLog
 from inference.registry import ModelVersion
-from inference.service import Service
 from inference.settings import Settings
-from werkzeug.test import Client, EnvironBuilder, TestResponse, run_wsgi_app
-from werkzeug.wrappers import Request
+from werkzeug.test import Client, EnvironBuilder
 
-from tests.unit.serving import VERSION, answering, at_once, client_of, described, served_as, service_of
+from tests.unit.serving import VERSION, answering, client_of, described, served_as, service_of
 
 COLUMNS = ["length", "width"]
+TENSORS = json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}]})
 PREDICTING = ["/invocations", "/predict_names", "/v2/models/iris_logistic_regression/infer"]
 NOTHING_THERE = "no version of 'iris_logistic_regression' has the alias 'Production' yet"
 
@@ -195,21 +193,6 @@ def test_a_model_without_class_names_answers_with_its_labels():
     assert answer.json == {"predictions": ["1"], "probabilities": [{"0": 0.1, "1": 0.9}]}
 
 
-def test_a_large_request_is_answered_aside_and_a_small_one_is_not():
-    asides = []
-
-    def aside(function, *arguments):
-        asides.append(function)
-        return function(*arguments)
-
-    client = Client(service_of(SERVED, gate=Gate(None, 1.0, Settings().max_body_bytes, aside)))
-    client.post("/invocations", json={"instances": [[1, 2]]})
-    assert not asides
-    answer = client.post("/invocations", json={"instances": [[1, 2]] * LARGE_BYTES})
-    assert len(answer.json["predictions"]) == LARGE_BYTES
-    assert len(asides) == 1
-
-
 # --- refusals ------------------------------------------------------------------------------------------------------
 
 
@@ -268,104 +251,49 @@ def test_a_body_over_the_limit_is_a_413_that_names_the_limit(client):
     assert_is_error(answer, 413, "REQUEST_ENTITY_TOO_LARGE", "over the limit of 1024 bytes", "send fewer rows")
 
 
-@pytest.fixture
-def large():
-    """A service that lets in bodies of several LARGE_BYTES, and its gate."""
-    settings = Settings(max_body_bytes=4 * LARGE_BYTES)
-    gate = Gate(None, 1.0, settings.max_body_bytes, at_once)
-    return service_of(SERVED, settings=settings, gate=gate), gate
-
-
-class Body:
-    """A body on its way: blanks, of which those that were not read yet are counted."""
-
-    def __init__(self, size: int) -> None:
-        self.left = size
-
-    def read(self, size: int) -> bytes:
-        size = min(size, self.left)
-        self.left -= size
-        return b" " * size
-
-
-def sending(service: Service, body: Any, **environ: str) -> TestResponse:
-    """Post a body as a server hands it over, whose length is what `environ` says."""
+def environ_of(**environ: Any) -> dict[str, Any]:
     made = EnvironBuilder("/invocations", method="POST", content_type="application/json").get_environ()
-    made |= {"wsgi.input": body, **environ}
-    return TestResponse(*run_wsgi_app(service, made), Request(made))
+    return made | environ
 
 
-@pytest.mark.parametrize("times", [2, 100])
-def test_a_body_that_is_said_to_be_far_over_the_limit_is_a_413_too(times):
-    body = Body(times * LARGE_BYTES)
-    service = service_of(SERVED, settings=Settings(max_body_bytes=LARGE_BYTES))
-    answer = sending(service, body, CONTENT_LENGTH=str(times * LARGE_BYTES))
-    assert_is_error(answer, 413, "REQUEST_ENTITY_TOO_LARGE", "send fewer rows")
+@pytest.mark.parametrize(
+    ("environ", "error"),
+    [
+        ({"CONTENT_LENGTH": "1025"}, TooLarge),
+        ({"CONTENT_LENGTH": "9" * 19}, TooLarge),
+        ({"HTTP_CONTENT_ENCODING": "gzip"}, UnsupportedMedia),
+        ({"REQUEST_METHOD": "PUT"}, NotAllowed),
+        ({"HTTP_HOST": "evil.example"}, Forbidden),
+    ],
+)
+def test_a_body_that_is_refused_whatever_it_is_is_known_before_it_comes(environ, error):
+    with pytest.raises(error):
+        service_of(SERVED, settings=SMALL).wants_body(environ_of(**environ))
 
 
-def test_what_is_still_being_sent_of_a_body_that_is_too_large_is_read_so_that_the_answer_is_seen():
-    body = Body(5000)
-    answer = sending(service_of(SERVED, settings=SMALL), body, CONTENT_LENGTH="5000")
-    assert (answer.status_code, body.left) == (413, 0)
+def test_a_body_is_wanted_where_something_is_predicted_and_nowhere_else():
+    service = service_of(SERVED)
+    assert service.wants_body(environ_of())
+    assert not service.wants_body(environ_of(PATH_INFO="/health"))
+    assert not service.wants_body(environ_of(REQUEST_METHOD="OPTIONS"))
 
 
 def test_a_body_in_chunks_is_held_against_the_limit_as_well():
-    answer = sending(service_of(SERVED, settings=SMALL), Body(2000), HTTP_TRANSFER_ENCODING="chunked")
-    assert_is_error(answer, 413, "REQUEST_ENTITY_TOO_LARGE", "over the limit of 1024 bytes")
+    service = service_of(SERVED, settings=SMALL)
+    service.check_size(1024)
+    with pytest.raises(TooLarge, match="over the limit of 1024 bytes"):
+        service.check_size(1025)
 
 
-def test_a_body_that_ends_early_is_a_400_even_if_it_is_json_as_far_as_it_goes():
-    body = io.BytesIO(b'{"instances": [[1, 2]]}')
-    answer = sending(service_of(SERVED), body, CONTENT_LENGTH="28")
-    assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "the body ends after 23 of the 28 bytes")
-
-
-class BrokenBody(Body):
-    """Ends in what is no HTTP."""
-
-    def __init__(self, size: int, error: Exception) -> None:
-        super().__init__(size)
-        self._error = error
-
-    def read(self, size: int) -> bytes:
-        if self.left:
-            return super().read(size)
-        raise self._error
-
-
-@pytest.mark.parametrize("error", [InvalidChunkSize(b"zz"), InvalidHeader("of a trailer"), NoMoreData()], ids=repr)
-def test_chunks_that_are_none_are_a_400(error):
-    answer = sending(service_of(SERVED), BrokenBody(5, error), HTTP_TRANSFER_ENCODING="chunked")
-    assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "could not be read to its end", str(error))
-
-
-def test_large_bodies_that_come_in_chunks_are_bounded_together_with_the_others(large):
-    service, gate = large
-    gate.hold(MOST_BODIES * 4 * LARGE_BYTES)
-    body = Body(3 * LARGE_BYTES)
-    answer = sending(service, body, HTTP_TRANSFER_ENCODING="chunked")
-    assert_is_error(answer, 503, "RESOURCE_EXHAUSTED", "too many large requests are on their way")
-
-
-HALF = 2 * LARGE_BYTES
-BODIES = {
-    "whole": lambda: (Body(HALF), {"CONTENT_LENGTH": str(HALF)}),
-    "cut off": lambda: (Body(HALF), {"CONTENT_LENGTH": str(2 * HALF)}),
-    "broken": lambda: (BrokenBody(0, OSError("reset")), {"CONTENT_LENGTH": str(HALF)}),
-    "too large": lambda: (Body(10 * HALF), {"CONTENT_LENGTH": str(10 * HALF)}),
-    "in chunks": lambda: (Body(HALF), {"HTTP_TRANSFER_ENCODING": "chunked"}),
-    "in chunks, broken": lambda: (BrokenBody(HALF, InvalidHeader("x")), {"HTTP_TRANSFER_ENCODING": "chunked"}),
-    "in chunks, too large": lambda: (Body(10 * HALF), {"HTTP_TRANSFER_ENCODING": "chunked"}),
-}
-
-
-@pytest.mark.parametrize("kind", BODIES)
-def test_whatever_becomes_of_a_body_it_is_held_no_longer_than_its_request(large, kind):
-    service, gate = large
-    for _ in range(3):
-        body, environ = BODIES[kind]()
-        assert sending(service, body, **environ).status_code in (400, 413)
-    gate.hold(MOST_BODIES * 4 * LARGE_BYTES)
+def test_what_a_body_lacks_is_told():
+    service = service_of(SERVED, settings=Settings(body_seconds=30))
+    late = ", or took longer than 30 s"
+    for said, (seen, size, reason) in {
+        f"the body ends after 23 of the 28 bytes it is said to have{late}": (23, 28, ""),
+        f"the body ends after 23 bytes, in the middle of a chunk{late}": (23, -1, ""),
+        "the body could not be read to its end: no chunk": (23, -1, "no chunk"),
+    }.items():
+        assert str(service.incomplete(seen, size, reason)) == said
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", None])
@@ -415,17 +343,65 @@ def test_half_a_surrogate_pair_in_a_body_comes_back_readable(client):
 # --- who is let in -------------------------------------------------------------------------------------------------
 
 
-def test_a_request_that_has_waited_too_long_for_its_turn_is_to_come_again_soon():
-    clock = iter([0.0, 1.5])
-    gate = Gate(Turn(lambda: next(clock)), 1.0, 1024, at_once)
-    answer = Client(service_of(SERVED, gate=gate)).post("/invocations", json={"instances": [[1, 2]]})
+def test_a_request_that_has_waited_too_long_for_its_turn_is_to_come_again_soon(client):
+    waited = {"inference.waited": 1.1}
+    answer = client.post("/invocations", json={"instances": [[1, 2]]}, environ_base=waited)
     assert_is_error(answer, 503, "RESOURCE_EXHAUSTED", "more to do than can be done within 1 s")
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_one_that_is_overrun_still_says_that_it_is_alive():
-    gate = Gate(Turn(iter([0.0, 1e9]).__next__), 1.0, 1024, at_once)
-    assert Client(service_of(SERVED, gate=gate)).get("/health").status_code == 200
+def test_one_that_is_overrun_still_says_that_it_is_alive(client):
+    assert client.get("/health", environ_base={"inference.waited": 1e9}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8080", "LOCALHOST", "127.0.0.1:1", "[::1]:1235", "inference:1235"]
+)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/invocations")])
+def test_the_service_answers_to_its_names_with_any_port(client, host, method, path):
+    body = {"instances": [[1, 2]]} if method == "POST" else None
+    assert client.open(path, method=method, headers={"Host": host}, json=body).status_code == 200
+
+
+FOREIGN = [
+    "evil.example",
+    "localhost.evil.example",
+    "localhost:1.evil.example",
+    "evil.example#localhost",
+    "",
+    "127.0.0.2",
+]
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+@pytest.mark.parametrize("path", ["/", "/health", "/version", "/metrics", "/v2", "/nothing", *PREDICTING])
+def test_a_page_of_others_whose_name_leads_here_gets_nothing(client, host, path):
+    for method in ("GET", "POST", "OPTIONS"):
+        answer = client.open(path, method=method, environ_overrides={"HTTP_HOST": host})
+        assert_is_error(answer, 403, "PERMISSION_DENIED", "INFERENCE_ALLOWED_HOSTS adds one")
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example", "null", ""])
+@pytest.mark.parametrize("path", [*PREDICTING, "/health"])
+def test_a_page_of_others_cannot_send_anything(client, origin, path):
+    answer = client.post(path, json={"instances": [[1, 2]]}, headers={"Origin": origin})
+    assert_is_error(answer, 403, "PERMISSION_DENIED", "Origin is ")
+
+
+def test_the_services_own_page_can(client):
+    for origin in ("http://localhost:1235", "http://127.0.0.1", "http://[::1]:1"):
+        answer = client.post("/invocations", json={"instances": [[1, 2]]}, headers={"Origin": origin})
+        assert answer.json == {"predictions": [0]}
+
+
+def test_a_program_that_names_no_host_is_let_in():
+    AllowedHosts(frozenset({"localhost"})).check(None, None)
+
+
+def test_any_name_is_answered_to_where_that_is_wanted():
+    client = client_of(SERVED, settings=Settings(allowed_hosts=frozenset("*")))
+    answer = client.get("/version", headers={"Host": "evil.example", "Origin": "null"})
+    assert answer.status_code == 200
 
 
 def test_a_connection_too_many_and_what_is_no_http_get_an_answer_like_all_others():
@@ -443,6 +419,41 @@ def test_a_connection_too_many_and_what_is_no_http_get_an_answer_like_all_others
         assert found["X-Request-ID"]
 
 
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "text/plain; charset=utf-8", "application/x-www-form-urlencoded"]
+)
+def test_tensors_are_not_taken_from_what_any_page_may_send(client, content_type):
+    answer = client.post(PREDICTING[2], data=TENSORS, content_type=content_type)
+    assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "application/json", "application/octet-stream")
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", None])
+def test_tensors_come_as_json_or_without_a_type(client, content_type):
+    assert client.post(PREDICTING[2], data=TENSORS, content_type=content_type).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v2/models/iris_logistic_regression/infer", 400),
+        ("GET", "/v2/models/iris_logistic_regression/infer", 405),
+        ("POST", "/v2/models/another/infer", 404),
+        ("GET", "/v2/models/another", 404),
+        ("GET", "/v2/models/another/ready", 404),
+        ("DELETE", "/v2", 405),
+        ("GET", "/v2/nothing", 404),
+    ],
+)
+def test_an_error_of_the_open_inference_protocol_says_so_under_its_name(client, method, path, status):
+    answer = client.open(path, method=method, data=b"{}")
+    assert answer.status_code == status
+    assert answer.json["error"] == answer.json["message"]
+
+
+def test_an_error_elsewhere_has_one_text(client):
+    assert "error" not in client.get("/nothing").json
+
+
 # --- what every answer has -----------------------------------------------------------------------------------------
 
 EVERY = [("GET", "/health"), ("POST", "/invocations"), ("GET", "/invocations"), ("GET", "/nothing")]
@@ -453,6 +464,13 @@ def test_every_answer_says_which_version_gave_it(client, method, path):
     answer = client.open(path, method=method)
     assert answer.headers["X-Model-Name"] == "iris_logistic_regression"
     assert answer.headers["X-Model-Version"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [*EVERY, ("GET", "/"), ("OPTIONS", "/invocations"), ("GET", "/page/page.js")]
+)
+def test_no_answer_is_taken_for_something_else_than_it_says(client, method, path):
+    assert client.open(path, method=method).headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY)
@@ -520,6 +538,17 @@ def test_a_request_is_a_line_in_the_log_with_all_that_is_known_about_it():
     }
     assert (bad["status"], bad["error_code"], bad["rows"]) == (400, "INVALID_PARAMETER_VALUE", 0)
     assert (unknown["path"], unknown["error_code"]) == ("/grün", "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_what_a_terminal_would_obey_is_visible_in_the_log():
+    read, write = os.pipe()
+    client = Client(service_of(SERVED, log=RequestLog(100, write)))
+    client.get("/\x9b2J\x1b[1m\u202e")
+    os.close(write)
+    with os.fdopen(read, "rb") as lines:
+        line = lines.read()
+    assert json.loads(line)["path"] == r"/\x9b2J\x1b[1m\u202e"
+    assert "\x9b" not in line.decode()
 
 
 def test_an_answer_without_a_body_has_no_length(client):

@@ -1,8 +1,11 @@
 """Who is let in, and who is told to come again."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from inference.errors import Overloaded
-from inference.gate import LARGE_BYTES, MOST_BODIES, MOST_WAITING, Gate, Turn
+from inference.gate import LARGE_BYTES, MOST_BODIES, MOST_WAITING, Gate, Line
 
 from tests.unit.serving import at_once
 
@@ -17,33 +20,113 @@ class Clock:
         return self.now
 
 
-def gate_of(turn: Turn | None = None, aside=at_once) -> Gate:
-    return Gate(turn, 1.0, LARGEST, aside)
+class World:
+    """What a loop does, as slowly as the clock says: what is called soon is called in the next round."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.soon: list[Any] = []
+        self.line = Line(self.soon.append, self.clock)
+
+    def round(self) -> None:
+        soon, self.soon[:] = list(self.soon), []
+        for call in soon:
+            call()
+
+
+class One:
+    """Somebody in line, whose turn takes so many seconds."""
+
+    def __init__(self, world: World, seconds: float = 0.0) -> None:
+        self.world, self.seconds, self.waited = world, seconds, None
+        self.again: One | None = None
+
+    def take_turn(self, waited: float) -> None:
+        self.waited = waited
+        self.world.clock.now += self.seconds
+        if self.again:
+            self.world.line.join(self.again)
+
+
+def gate_of(aside=at_once) -> Gate:
+    return Gate(1.0, LARGEST, aside)
 
 
 def test_a_request_is_let_in_until_it_has_waited_too_long_for_its_turn():
-    clock = Clock()
-    turn = Turn(clock)
-    gate = gate_of(turn)
-    clock.now += 1.0
-    gate.enter()
-    clock.now += 0.1
+    gate = gate_of()
+    gate.enter(1.0)
     with pytest.raises(Overloaded, match="within 1 s; try again") as refused:
-        gate.enter()
+        gate.enter(1.1)
     assert (refused.value.status, refused.value.retry_after) == (503, 1)
 
 
-def test_each_round_of_requests_begins_to_wait_anew():
-    clock = Clock()
-    turn = Turn(clock)
-    clock.now += 50
-    turn.begin()
-    assert turn.waited() == 0
-    gate_of(turn).enter()
+def test_a_request_has_waited_as_long_as_those_before_it_took():
+    world = World()
+    first, second = One(world, 0.0015), One(world)
+    for one in (first, second):
+        world.line.join(one)
+    world.round()
+    assert (first.waited, second.waited) == (0, pytest.approx(0.0015))
 
 
-def test_without_a_turn_everybody_is_let_in():
-    gate_of(None).enter()
+def test_a_stop_of_the_worker_is_no_wait_of_those_who_come_after_it():
+    """Whoever was in line when it stopped has waited as long; whoever is read afterwards has not."""
+    world = World()
+    before, after = One(world), One(world)
+    world.line.join(before)
+    world.clock.now += 1.2
+    world.line.join(after)
+    world.round()
+    assert before.waited == pytest.approx(1.2)
+    assert after.waited == 0
+
+
+def test_the_network_is_looked_at_again_before_many_are_answered():
+    world = World()
+    all_of_them = [One(world, 0.001) for _ in range(10)]
+    for one in all_of_them:
+        world.line.join(one)
+    world.round()
+    assert sum(one.waited is not None for one in all_of_them) in (2, 3)
+    late = One(world)
+    world.line.join(late)
+    while world.soon:
+        world.round()
+    assert late.waited < 0.009
+    assert all(one.waited is not None for one in all_of_them)
+
+
+def test_whoever_comes_again_stands_behind_all_others():
+    world = World()
+    eager, other = One(world), One(world)
+    eager.again = One(world)
+    for one in (eager, other):
+        world.line.join(one)
+    order: list[One] = []
+    for one in (eager, eager.again, other):
+        turn = one.take_turn
+        one.take_turn = lambda waited, one=one, turn=turn: (order.append(one), turn(waited))[1]
+    while world.soon:
+        world.round()
+    assert order == [eager, other, eager.again]
+
+
+def test_a_turn_that_fails_keeps_nobody_else_from_theirs():
+    world = World()
+
+    class Failing(One):
+        def take_turn(self, waited: float) -> None:
+            raise ZeroDivisionError
+
+    other, late = One(world), One(world)
+    world.line.join(Failing(world))
+    world.line.join(other)
+    with pytest.raises(ZeroDivisionError):
+        world.round()
+    world.round()
+    world.line.join(late)
+    world.round()
+    assert (other.waited, late.waited) == (0, 0)
 
 
 def test_large_bodies_are_held_up_to_a_bound_and_turned_away_beyond_it():
@@ -80,68 +163,85 @@ def test_a_body_that_comes_piece_by_piece_becomes_a_large_one():
         gate.hold(1, LARGE_BYTES)
 
 
-def test_a_small_body_is_answered_here_and_a_large_one_aside():
-    asides = []
-
-    def aside(function, *arguments):
-        asides.append(arguments)
-        return function(*arguments)
-
-    gate = gate_of(aside=aside)
-    assert gate.run(LARGE_BYTES, max, 1, 2) == 2
-    assert asides == []
-    assert gate.run(LARGE_BYTES + 1, max, 3, 4) == 4
-    assert asides == [(3, 4)]
-
-
-class FakeLane:
-    """Lets everybody in, or nobody; `meanwhile` is done by each that waits."""
-
-    def __init__(self, is_free: bool = True, meanwhile=lambda: None) -> None:
-        self.is_free, self.meanwhile, self.inside = is_free, meanwhile, 0
-
-    def acquire(self, *, timeout: float) -> bool:
-        self.meanwhile()
-        self.inside += self.is_free
-        return self.is_free
-
-    def release(self) -> None:
-        self.inside -= 1
-
-
-def test_so_many_large_bodies_wait_and_the_next_one_is_turned_away():
-    lane = FakeLane(meanwhile=lambda: gate.run(LARGE_BYTES + 1, waiting.append, 1))
-    gate, waiting = Gate(None, 1.0, LARGEST, at_once, lane), []
-    with pytest.raises(Overloaded, match="too many large requests are waiting; try again"):
-        gate.run(LARGE_BYTES + 1, int)
-    assert gate.run(LARGE_BYTES, int) == 0
-    lane.meanwhile = lambda: None
-    assert gate.run(LARGE_BYTES + 1, int) == 0, "nobody waits any more"
-
-
-def test_a_large_body_whose_turn_does_not_come_in_time_is_turned_away():
-    gate = Gate(None, 1.0, LARGEST, at_once, FakeLane(is_free=False))
-    with pytest.raises(Overloaded, match="send fewer rows at a time"):
-        gate.run(LARGE_BYTES + 1, int)
-
-
-def test_one_large_body_is_answered_at_a_time():
-    seen = []
-    lane = FakeLane()
-    gate = Gate(None, 1.0, LARGEST, at_once, lane)
-    gate.run(LARGE_BYTES + 1, lambda: seen.append(lane.inside))
-    assert (seen, lane.inside) == ([1], 0)
-
-
 def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
     gate = gate_of()
-    with gate.holding(MOST_BODIES * LARGEST), pytest.raises(Overloaded):
+    gate.keep(MOST_BODIES * LARGEST)
+    with pytest.raises(Overloaded):
         gate.hold(LARGE_BYTES + 1)
+    gate.release(MOST_BODIES * LARGEST)
     gate.hold(LARGE_BYTES + 1)
 
 
+async def in_progress(gate: Gate, count: int, function=int) -> list[asyncio.Task]:
+    """Begin so many large requests, one after the other."""
+    tasks = [asyncio.create_task(gate.run_aside(function)) for _ in range(count)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return tasks
+
+
+def test_so_many_large_bodies_wait_and_the_next_one_is_turned_away():
+    async def test() -> None:
+        stop = asyncio.Event()
+
+        async def aside(function):
+            await stop.wait()
+            return function()
+
+        gate = gate_of(aside)
+        tasks = await in_progress(gate, 1)
+        tasks += await in_progress(gate, MOST_WAITING)
+        with pytest.raises(Overloaded, match="too many large requests are waiting; try again"):
+            await gate.run_aside(int)
+        stop.set()
+        assert await asyncio.gather(*tasks) == [0] * (1 + MOST_WAITING)
+        assert await gate.run_aside(int) == 0, "nobody waits any more"
+
+    asyncio.run(test())
+
+
+def test_a_large_body_whose_turn_does_not_come_in_time_is_turned_away():
+    async def test() -> None:
+        stop = asyncio.Event()
+
+        async def aside(function):
+            await stop.wait()
+            return function()
+
+        gate = Gate(0.001, LARGEST, aside)
+        (first,) = await in_progress(gate, 1)
+        with pytest.raises(Overloaded, match="send fewer rows at a time"):
+            await gate.run_aside(int)
+        stop.set()
+        assert await first == 0
+
+    asyncio.run(test())
+
+
+def test_one_large_body_is_answered_at_a_time():
+    async def test() -> int:
+        inside, most = 0, 0
+
+        async def aside(function):
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+            return function()
+
+        gate = gate_of(aside)
+        await asyncio.gather(*(gate.run_aside(int) for _ in range(MOST_WAITING)))
+        return most
+
+    assert asyncio.run(test()) == 1
+
+
 def test_a_large_body_that_fails_gives_its_place_back():
-    gate = gate_of()
-    for _ in range(2 * MOST_WAITING):
-        with pytest.raises(ZeroDivisionError):
-            gate.run(LARGE_BYTES + 1, divmod, 1, 0)
+    async def test() -> None:
+        gate = gate_of()
+        for _ in range(2 * MOST_WAITING):
+            with pytest.raises(ZeroDivisionError):
+                await gate.run_aside(divmod, 1, 0)
+
+    asyncio.run(test())

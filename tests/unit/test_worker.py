@@ -1,25 +1,32 @@
-"""One worker's connections: real sockets and gunicorn's own parser, in this process, without a server."""
+"""One worker's connections: real sockets and the real event loop, in this process, without gunicorn."""
 
+import asyncio
 import io
 import json
 import os
 import socket
+from collections.abc import Callable, Coroutine
 from http.client import HTTPResponse
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvloop
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from inference.connection import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, READ_BYTES, Clients
+from inference.gate import LARGE_BYTES, Gate
+from inference.metrics import IN_FLIGHT
+from inference.service import Service
 from inference.settings import Settings
-from inference.worker import IDLE_SECONDS, Connection, ServingWorker
+from inference.worker import ServingWorker
 
-from tests.unit.serving import service_of
+from tests.unit.serving import at_once, service_of
 from tests.unit.test_app import SERVED
 
-LISTENER = SimpleNamespace(getsockname=lambda: ("127.0.0.1", 1235))
 BODY = b'{"instances": [[1, 2]]}'
 PREDICTED = {"predictions": [0]}
+BODY_SECONDS = 7.0
 
 
 class Unclosed(io.BytesIO):
@@ -29,24 +36,78 @@ class Unclosed(io.BytesIO):
         """Stay open for the next answer."""
 
 
-@pytest.fixture
-def pair():
-    """Both ends of a connection: the client's, and the service's."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        client = socket.create_connection(server.getsockname(), timeout=30)
-        accepted, _ = server.accept()
-    with client, accepted:
-        yield client, accepted
+class Running:
+    """A worker's connections, which listen on a port of their own as long as a test lasts."""
+
+    def __init__(self, clients: Clients, port: int) -> None:
+        self.clients, self.port, self.service = clients, port, clients.service
+        self.now = 0.0
+
+    async def connect(self) -> "Client":
+        return Client(*await asyncio.open_connection("127.0.0.1", self.port))
+
+    async def is_quiet(self) -> None:
+        """Wait until all is done that can be done, and nobody is there any more."""
+        await eventually(lambda: not len(self.clients.all))
+
+    def pass_time(self, seconds: float) -> None:
+        """Do what a worker does each second, so much later."""
+        self.now += seconds
+        self.clients.all.sweep(self.clients.loop.time() + self.now)
 
 
-@pytest.fixture
-def worker():
-    config = Config()
-    config.set("worker_connections", 2)
-    worker = ServingWorker(1, os.getppid(), [], SimpleNamespace(), 30, config, Logger(config))
-    worker.wsgi = service_of(SERVED, settings=Settings(connections=2))
-    yield worker
-    worker.tmp.close()
+class Client:
+    """The other end."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def send(self, content: bytes) -> None:
+        self.writer.write(content)
+        await self.writer.drain()
+
+    async def received(self) -> bytes:
+        """Return all that comes until the other side closes."""
+        found = b""
+        try:
+            while piece := await self.reader.read(1 << 16):
+                found += piece
+        except ConnectionResetError:
+            found += b"<reset>"
+        self.writer.close()
+        return found
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def served(settings: Settings | None = None, run: Any = at_once) -> Service:
+    settings = settings or Settings(connections=2, body_seconds=BODY_SECONDS)
+    return service_of(SERVED, settings=settings, gate=Gate(settings.queue_seconds, settings.max_body_bytes, run))
+
+
+def running(
+    test: Callable[[Running], Coroutine[Any, Any, Any]], service: Service | None = None, limit: int = 100
+) -> Any:
+    """Run a test beside a server; all connections have to be closed after it, and nothing may be held or in flight."""
+    in_flight = IN_FLIGHT._value.get()
+
+    async def run() -> Any:
+        clients = Clients(service or served(), asyncio.get_running_loop(), limit)
+        server = await clients.loop.create_server(clients.connection, "127.0.0.1", 0)
+        world = Running(clients, server.sockets[0].getsockname()[1])
+        async with asyncio.timeout(30):
+            found = await test(world)
+            await world.is_quiet()
+        server.close()
+        assert clients.service.gate._bytes == 0
+        assert IN_FLIGHT._value.get() == in_flight
+        return found
+
+    return uvloop.run(run())
 
 
 def request(method: str = "POST", path: str = "/invocations", body: bytes = BODY, *headers: str) -> bytes:
@@ -56,71 +117,85 @@ def request(method: str = "POST", path: str = "/invocations", body: bytes = BODY
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def answers(worker: ServingWorker, pair: Any, sent: bytes, *methods: str) -> list[tuple[int, dict[str, str], bytes]]:
-    """Send all there is, let the worker answer, and return status, headers and body of each answer."""
-    client, accepted = pair
-    client.sendall(sent)
-    client.shutdown(socket.SHUT_WR)
-    worker.handle(LISTENER, accepted, ("192.0.2.1", 50000))
-    received = Unclosed(b"".join(iter(lambda: client.recv(1 << 16), b"")))
-    found = []
+def exchange(sent: bytes, ends: bool = True, service: Service | None = None) -> bytes:
+    """Send all there is, and no more after it unless `ends` is false; return all that comes back."""
+
+    async def test(world: Running) -> bytes:
+        client = await world.connect()
+        await client.send(sent)
+        if ends:
+            client.writer.write_eof()
+        return await client.received()
+
+    return running(test, service)
+
+
+def answers(sent: bytes, *methods: str, ends: bool = True) -> list[tuple[int, dict[str, str], bytes]]:
+    """Return status, headers and body of each answer."""
+    return answers_in(exchange(sent, ends), *methods)
+
+
+def answers_in(content: bytes, *methods: str) -> list[tuple[int, dict[str, str], bytes]]:
+    received, found = Unclosed(content), []
     while received.tell() < len(received.getvalue()):
         method = methods[len(found)] if len(found) < len(methods) else "POST"
         response = HTTPResponse(SimpleNamespace(makefile=lambda mode: received), method=method)
         response.begin()
         found.append((response.status, dict(response.getheaders()), response.read()))
-    assert worker._open == set()
     return found
 
 
-def test_requests_on_one_connection_are_answered_in_their_order(worker, pair):
+def test_requests_on_one_connection_are_answered_in_their_order():
     other = request(body=b'{"instances": [[2, 1]]}')
-    first, second, third = answers(worker, pair, request() + other + request("GET", "/health", b""))
+    first, second, third = answers(request() + other + request("GET", "/health", b""))
     assert [json.loads(body) for _, _, body in (first, second)] == [PREDICTED, {"predictions": [1]}]
     assert json.loads(third[2]) == {"status": "alive"}
-    assert {headers["Connection"] for _, headers, _ in (first, second, third)} == {"keep-alive"}
+    assert [headers["Connection"] for _, headers, _ in (first, second, third)] == ["keep-alive", "keep-alive", "close"]
     assert all("Date" in headers for _, headers, _ in (first, second, third))
 
 
-def test_a_client_that_asks_to_close_is_answered_and_closed(worker, pair):
-    ((status, headers, _),) = answers(
-        worker, pair, request("POST", "/invocations", BODY, "Connection: close") + request()
-    )
+def test_a_client_that_asks_to_close_is_answered_and_closed():
+    ((status, headers, _),) = answers(request("POST", "/invocations", BODY, "Connection: close") + request())
     assert (status, headers["Connection"]) == (200, "close")
 
 
-def test_a_worker_that_ends_answers_what_has_begun_and_closes(worker, pair):
-    worker.alive = False
-    ((status, headers, _),) = answers(worker, pair, request() + request())
+def test_a_worker_that_ends_answers_what_has_begun_and_closes():
+    async def test(world: Running) -> bytes:
+        world.clients.is_ending = True
+        client = await world.connect()
+        await client.send(request() + request())
+        return await client.received()
+
+    ((status, headers, _),) = answers_in(running(test))
     assert (status, headers["Connection"]) == (200, "close")
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/health", "/nothing"])
-def test_an_answer_to_head_has_no_body_that_would_be_taken_for_the_next_answer(worker, pair, path):
-    head, after = answers(worker, pair, request("HEAD", path, b"") + request(), "HEAD")
+def test_an_answer_to_head_has_no_body_that_would_be_taken_for_the_next_answer(path):
+    head, after = answers(request("HEAD", path, b"") + request(), "HEAD")
     assert head[2] == b""
     assert int(head[1]["Content-Length"]) > 0
     assert json.loads(after[2]) == PREDICTED
 
 
-def test_options_are_told_without_a_body(worker, pair):
-    options, after = answers(worker, pair, request("OPTIONS", body=b"") + request(), "OPTIONS")
+def test_options_are_told_without_a_body():
+    options, after = answers(request("OPTIONS", body=b"") + request(), "OPTIONS")
     assert (options[0], options[1]["Allow"]) == (204, "OPTIONS, POST")
     assert after[0] == 200
 
 
-def test_a_body_may_come_in_chunks(worker, pair):
+def test_a_body_may_come_in_chunks():
     chunks = b"5\r\n" + BODY[:5] + b"\r\n12\r\n" + BODY[5:] + b"\r\n0\r\n\r\n"
     sent = request("POST", "/invocations", chunks, "Transfer-Encoding: chunked")
-    assert [json.loads(body) for _, _, body in answers(worker, pair, sent + request())] == [PREDICTED, PREDICTED]
+    assert [json.loads(body) for _, _, body in answers(sent + request())] == [PREDICTED, PREDICTED]
 
 
 @pytest.mark.parametrize(
     "chunks", [b"zz\r\n", b"5\r\nabc", b"5\r\nhello!!", b"5\r\nhello\r\n0\r\nbad trailer\r\n\r\n"], ids=repr
 )
-def test_chunks_that_are_none_are_the_clients_mistake(worker, pair, chunks):
+def test_chunks_that_are_none_are_the_clients_mistake(chunks):
     sent = request("POST", "/invocations", chunks, "Transfer-Encoding: chunked")
-    status, _, body = answers(worker, pair, sent)[0]
+    status, _, body = answers(sent)[0]
     assert (status, json.loads(body)["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
 
 
@@ -137,68 +212,367 @@ def test_chunks_that_are_none_are_the_clients_mistake(worker, pair, chunks):
     ],
     ids=lambda sent: repr(sent)[:50],
 )
-def test_what_is_no_http_is_a_400_like_all_others_and_the_end(worker, pair, sent):
-    ((status, headers, body),) = answers(worker, pair, sent)
+def test_what_is_no_http_is_a_400_like_all_others_and_the_end(sent):
+    ((status, headers, body),) = answers(sent)
     assert (status, headers["Connection"], headers["X-Model-Version"]) == (400, "close", "7")
     assert "this is no HTTP request to answer" in json.loads(body)["message"]
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_body_is_told_so(worker, pair):
-    ((status, _, body),) = answers(worker, pair, request()[:-5])
+def test_a_client_that_leaves_in_the_middle_of_a_body_is_told_so():
+    ((status, _, body),) = answers(request()[:-5])
     assert status == 400
     assert "the body ends after 18 of the 23 bytes it is said to have" in json.loads(body)["message"]
 
 
-def test_a_client_that_says_nothing_gets_no_answer(worker, pair):
-    assert answers(worker, pair, b"") == []
+def test_a_client_that_says_nothing_gets_no_answer():
+    assert answers(b"") == []
 
 
-def test_a_client_may_wait_to_be_told_to_go_on(worker, pair):
-    client, accepted = pair
-    client.sendall(request("POST", "/invocations", BODY, "Expect: 100-continue"))
-    client.shutdown(socket.SHUT_WR)
-    worker.handle(LISTENER, accepted, ("192.0.2.1", 50000))
-    assert client.recv(1 << 16).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+def test_a_client_may_wait_to_be_told_to_go_on():
+    async def test(world: Running) -> bytes:
+        client = await world.connect()
+        head = request("POST", "/invocations", BODY, "Expect: 100-continue", "Connection: close").removesuffix(BODY)
+        await client.send(head)
+        assert await client.reader.readexactly(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await client.send(BODY)
+        return await client.received()
+
+    assert json.loads(answers_in(running(test))[0][2]) == PREDICTED
 
 
-def test_a_connection_too_many_is_told_so_at_once(worker, pair):
-    others = {Connection(pair[1]) for _ in range(2)}
-    worker._open = set(others)
-    client, accepted = pair
-    client.sendall(request())
-    client.shutdown(socket.SHUT_WR)
-    worker.handle(LISTENER, accepted, ("192.0.2.1", 50000))
-    received = b"".join(iter(lambda: client.recv(1 << 16), b""))
+def test_a_client_is_told_to_go_on_after_the_answers_to_what_it_asked_before():
+    async def test(world: Running) -> bytes:
+        client = await world.connect()
+        head = request("POST", "/invocations", BODY, "Expect: 100-continue", "Connection: close").removesuffix(BODY)
+        await client.send(request() + head)
+        first = await client.reader.readuntil(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await client.send(BODY)
+        return first.removesuffix(b"HTTP/1.1 100 Continue\r\n\r\n") + await client.received()
+
+    assert [json.loads(body) for _, _, body in answers_in(running(test))] == [PREDICTED, PREDICTED]
+
+
+def test_a_client_that_has_sent_its_body_is_not_told_to_go_on():
+    sent = request() + request("POST", "/invocations", BODY, "Expect: 100-continue") + request()
+    assert [json.loads(body) for _, _, body in answers(sent)] == [PREDICTED] * 3
+
+
+def test_a_client_that_waits_to_send_what_is_refused_is_told_so_instead():
+    head = request("POST", "/invocations", b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 99999999")
+    ((status, headers, _),) = answers(head, ends=False)
+    assert (status, headers["Connection"]) == (413, "close")
+
+
+def test_a_connection_too_many_is_told_so_at_once():
+    async def test(world: Running) -> bytes:
+        others = [await world.connect() for _ in range(2)]
+        for other in others:
+            await other.send(request()[:-1])
+        await eventually(lambda: world.clients.all._silent == {} and len(world.clients.all) == 2)
+        client = await world.connect()
+        await client.send(request())
+        received = await client.received()
+        for other in others:
+            await other.send(BODY[-1:])
+            assert (await other.reader.read(1 << 16)).startswith(b"HTTP/1.1 200")
+            other.writer.close()
+        return received
+
+    received = running(test, limit=2)
     assert received.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"Retry-After: 1\r\n" in received
     assert b"there are 2 connections already; try again" in received
-    assert worker._open == others
 
 
-def test_a_client_whose_time_is_over_is_cut_off_and_others_are_not(worker, pair):
-    client, accepted = pair
-    late = Connection(accepted)
-    worker._open = {late}
-    worker._cut_late()
-    client.sendall(b"x")
-    assert accepted.recv(1) == b"x"
-    late.begin(-1)
-    worker._cut_late()
-    assert accepted.recv(1) == b""
-    accepted.sendall(b"an answer can still be sent")
-    assert client.recv(100) == b"an answer can still be sent"
+def test_thousands_of_half_heads_keep_nobody_out():
+    async def test(world: Running) -> None:
+        others = [await world.connect() for _ in range(60)]
+        for other in others:
+            await other.send(b"GET /health HTTP/1.1\r\nHost: loc")
+        for path in ("/health", "/ready", "/version"):
+            client = await world.connect()
+            await client.send(request("GET", path, b"", "Connection: close"))
+            assert (await client.received()).startswith(b"HTTP/1.1 200")
+        assert len(world.clients.all) <= 20
+        for other in others:
+            other.writer.close()
+
+    running(test, limit=20)
 
 
-def test_a_connection_waits_for_a_request_and_then_has_its_time_to_send_it(pair):
-    connection = Connection(pair[1])
-    began = connection.deadline - IDLE_SECONDS
-    assert connection.is_idle
-    connection.begin(5)
-    assert not connection.is_idle
-    assert began < connection.deadline < began + IDLE_SECONDS
-    connection.wait()
-    assert connection.is_idle
-    assert connection.deadline >= began + IDLE_SECONDS
+def test_what_becomes_large_is_answered_aside_in_its_order_while_others_are_answered():
+    asides: list[asyncio.Future[None]] = []
+
+    async def waits(function: Any, *arguments: Any) -> Any:
+        asides.append(asyncio.get_running_loop().create_future())
+        await asides[-1]
+        return function(*arguments)
+
+    large = json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode()
+
+    async def test(world: Running) -> bytes:
+        client, other = await world.connect(), await world.connect()
+        await client.send(request(body=large) + request("POST", "/invocations", BODY, "Connection: close"))
+        await eventually(lambda: asides)
+        await other.send(request("POST", "/invocations", BODY, "Connection: close"))
+        assert (await other.received()).startswith(b"HTTP/1.1 200")
+        asides[0].set_result(None)
+        return await client.received()
+
+    first, second = answers_in(running(test, served(run=waits)))
+    assert json.loads(first[2]) == {"predictions": [1] * LARGE_BYTES}
+    assert json.loads(second[2]) == PREDICTED
+    assert len(asides) == 1
+
+
+def test_a_client_that_leaves_while_it_is_answered_aside_is_counted_until_that_has_ended():
+    asides: list[asyncio.Future[None]] = []
+
+    async def waits(function: Any, *arguments: Any) -> Any:
+        asides.append(asyncio.get_running_loop().create_future())
+        await asides[-1]
+        return function(*arguments)
+
+    large = json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode()
+
+    async def test(world: Running) -> None:
+        client = await world.connect()
+        await client.send(request(body=large))
+        await eventually(lambda: asides)
+        (connection,) = await has(world)
+        connection._transport.abort()
+        await world.is_quiet()
+        client.writer.close()
+        assert world.service.gate._bytes == len(large)
+        asides[0].set_result(None)
+        await eventually(lambda: world.service.gate._bytes == 0)
+
+    running(test, served(run=waits))
+
+
+BODIES = {
+    "whole": request(),
+    "whole and large": request(body=b" " * 2 * LARGE_BYTES),
+    "cut off": request()[:-5],
+    "large and cut off": request(body=b" " * 2 * LARGE_BYTES)[:-5],
+    "too large": request(body=b" " * 5 * LARGE_BYTES),
+    "in chunks": request("POST", "/invocations", b"2\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
+    "in chunks, broken": request("POST", "/invocations", b"2\r\n{}\r\nno", "Transfer-Encoding: chunked"),
+    "in chunks, cut off": request("POST", "/invocations", b"2\r\n{}\r\n4", "Transfer-Encoding: chunked"),
+    "in chunks, too large": request(
+        "POST",
+        "/invocations",
+        b"100000\r\n" + b" " * 0x100000 + b"\r\n" + b"30000\r\n" + b" " * 0x30000,
+        "Transfer-Encoding: x",
+    ).replace(b"Encoding: x", b"Encoding: chunked"),
+    "to what takes none": request("POST", "/health", b"x" * 2 * LARGE_BYTES),
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("leaves", [False, True], ids=["ends", "leaves"])
+def test_whatever_becomes_of_a_body_it_is_held_no_longer_than_its_request(kind, leaves):
+    """`running` looks whether anything is held."""
+
+    async def test(world: Running) -> bytes:
+        client = await world.connect()
+        await client.send(BODIES[kind])
+        if leaves:
+            client.writer.transport.abort()
+            return b""
+        client.writer.write_eof()
+        return await client.received()
+
+    received = running(test, served(Settings(max_body_bytes=4 * LARGE_BYTES)))
+    assert leaves or answers_in(received)[0][0] in (200, 400, 405, 413)
+
+
+def test_large_bodies_that_come_in_chunks_are_bounded_together_with_the_others():
+    async def test(world: Running) -> bytes:
+        gate, most = world.service.gate, world.service.gate._most_bytes
+        gate.hold(most)
+        client = await world.connect()
+        await client.send(
+            request(
+                "POST", "/invocations", b"80000\r\n" + b" " * 0x80000, "Transfer-Encoding: chunked", "Connection: close"
+            )
+        )
+        received = await client.reader.readuntil(b"try again")
+        client.writer.close()
+        gate.release(most)
+        return received
+
+    received = running(test)
+    assert received.startswith(b"HTTP/1.1 503")
+    assert b"too many large requests are on their way" in received
+
+
+def test_what_is_refused_is_read_to_its_end_and_the_next_request_is_answered():
+    first, second = answers(request(body=b" " * (17 << 20)) + request())
+    assert first[0] == 413
+    assert json.loads(second[2]) == PREDICTED
+
+
+def test_a_read_is_bounded_and_after_a_whole_one_the_others_have_their_turn():
+    async def test(world: Running) -> None:
+        small, large = await world.connect(), await world.connect()
+        await large.send(b"POST /health HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (100 * READ_BYTES))
+        order: list[str] = []
+
+        async def ask() -> None:
+            await small.send(request("GET", "/health", b"", "Connection: close"))
+            await small.received()
+            order.append("small")
+
+        async def upload() -> None:
+            await large.send(b" " * 100 * READ_BYTES)
+            large.writer.write_eof()
+            await large.received()
+            order.append("large")
+
+        await asyncio.gather(upload(), ask())
+        assert order == ["small", "large"]
+
+    running(test)
+
+
+def test_a_client_that_asks_again_and_again_lets_others_have_their_turn():
+    async def test(world: Running) -> int:
+        busy, other = await world.connect(), await world.connect()
+        many = 200
+        await busy.send(request("GET", "/health", b"") * many)
+        await other.send(request("GET", "/health", b"", "Connection: close"))
+        await other.received()
+        received = b""
+        while received.count(b'"alive"') < many:
+            received += await busy.reader.read(1 << 16)
+        busy.writer.close()
+        return received.count(b'"alive"')
+
+    assert running(test) == 200
+
+
+def kept_for(sent: bytes, *seconds: float) -> tuple[bool, bytes]:
+    """Send some bytes and no more; return whether the connection is there after all these seconds, and what came back."""
+
+    async def test(world: Running) -> tuple[bool, bytes]:
+        client = await world.connect()
+        await client.send(sent)
+        (connection,) = await has(world)
+        await eventually(lambda: not sent or connection._state != "idle")
+        for part in seconds:
+            world.pass_time(part)
+            await asyncio.sleep(0)
+        is_there = connection._state != "answering" and not connection._is_done
+        if is_there:
+            connection.give_way()
+        return is_there, await client.received()
+
+    found: tuple[bool, bytes] = running(test)
+    return found
+
+
+async def has(world: Running) -> list[Any]:
+    await eventually(lambda: len(world.clients.all) == 1)
+    return list(world.clients.all._open)
+
+
+@pytest.mark.parametrize(
+    ("sent", "seconds"),
+    [(b"", IDLE_SECONDS), (b"GE", HEAD_SECONDS), (request()[:50], HEAD_SECONDS), (request()[:-1], BODY_SECONDS)],
+    ids=["nothing", "a method", "half a head", "half a body"],
+)
+def test_a_client_has_so_long_for_what_it_is_to_send_and_no_longer(sent, seconds):
+    assert kept_for(sent, seconds - 1) == (True, b"")
+    is_there, received = kept_for(sent, seconds - 1, 2)
+    assert not is_there
+    if sent.endswith(BODY[:-1]):
+        assert b"the body ends after 22 of the 23 bytes it is said to have, or took longer than 7 s" in received
+    else:
+        assert received == b""
+
+
+def test_an_idle_connection_is_closed_after_a_while():
+    async def test(world: Running) -> bytes:
+        client = await world.connect()
+        await client.send(request())
+        received = await client.reader.readuntil(b"}")
+        (connection,) = await has(world)
+        await eventually(lambda: connection._state == "idle")
+        world.pass_time(IDLE_SECONDS - 1)
+        assert len(world.clients.all) == 1
+        world.pass_time(2)
+        return received + await client.received()
+
+    assert running(test).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_does_not_read_its_answer_is_given_up_and_what_is_kept_for_it_with_it():
+    large = json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode()
+
+    async def test(world: Running) -> None:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            await world.clients.loop.sock_connect(client, ("127.0.0.1", world.port))
+            await world.clients.loop.sock_sendall(client, request("POST", "/predict_names", large))
+            (connection,) = await has(world)
+            await eventually(lambda: connection._state == "unread")
+            assert world.service.gate._bytes > LARGE_BYTES
+            world.pass_time(BODY_SECONDS - 1)
+            assert len(world.clients.all) == 1
+            world.pass_time(2)
+            await world.is_quiet()
+
+    running(test)
+
+
+def test_one_that_was_turned_away_may_read_why_for_a_while_and_no_longer():
+    async def test(world: Running) -> bytes:
+        client = await world.connect()
+        await client.send(b"hello\r\n\r\n")
+        received = await client.reader.readuntil(b"}")
+        await client.send(b"more" * 1000)
+        assert len(world.clients.all) == 1
+        world.pass_time(LINGER_SECONDS + 1)
+        await world.is_quiet()
+        client.writer.close()
+        return received
+
+    assert running(test).startswith(b"HTTP/1.1 400")
+
+
+def test_a_fault_in_an_answer_ends_its_connection_and_no_other(caplog):
+    class Faulty:
+        def __init__(self, service: Service) -> None:
+            self._service = service
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._service, name)
+
+        def answer(self, environ: Any) -> Any:
+            answer = self._service.answer(environ)
+            if environ["PATH_INFO"] == "/ping":
+                raise ZeroDivisionError("a fault")
+            return answer
+
+    async def test(world: Running) -> bytes:
+        faulty, other = await world.connect(), await world.connect()
+        await faulty.send(request("GET", "/ping", b""))
+        assert await faulty.received() in (b"", b"<reset>")
+        await other.send(request("GET", "/health", b"", "Connection: close"))
+        return await other.received()
+
+    assert running(test, Faulty(served())).startswith(b"HTTP/1.1 200")
+    assert "a fault" in caplog.text
+
+
+@pytest.fixture
+def worker():
+    config = Config()
+    worker = ServingWorker(1, os.getppid(), [], SimpleNamespace(), 30, config, Logger(config))
+    yield worker
+    worker.tmp.close()
 
 
 def test_a_worker_whose_parent_is_gone_ends(worker):

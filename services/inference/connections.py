@@ -1,0 +1,90 @@
+"""The connections of one worker: how many there may be, who makes room for whom, and whose time is over."""
+
+import math
+from typing import Protocol
+
+# How long a connection is idle before it makes room for another one, where there are too many.
+SPARE_SECONDS = 5.0
+
+
+class Member(Protocol):
+    """A connection."""
+
+    deadline: float
+    """until when its client has to send something, or to read something"""
+
+    idle_since: float
+    """when its last answer was sent; math.inf while it has something to do, or has had no request yet"""
+
+    def give_way(self) -> None:
+        """Close it at once."""
+
+    def end_late(self) -> None:
+        """End what has not ended by its deadline."""
+
+
+class Connections:
+    """The connections of one worker.
+
+    Where there are as many as there may be, a new one takes the place of the oldest that has not sent the head of a request
+    yet, or else of one that has been idle for a while: it costs nothing to open connections and to leave them so, and that
+    is to keep nobody out who has a request.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: dict[Member, None] = {}
+        self._silent: dict[Member, None] = {}
+        self._turned_away: dict[Member, None] = {}
+        self._spare: list[Member] = []
+
+    def __len__(self) -> int:
+        return len(self._open) + len(self._turned_away)
+
+    def admit(self, one: Member) -> bool:
+        """Let a new connection in, as long as there is room."""
+        if len(self._open) >= self._limit and (other := self._dispensable()) is not None:
+            self.leave(other)
+            other.give_way()
+        if len(self._open) >= self._limit:
+            return False
+        self._open[one] = self._silent[one] = None
+        return True
+
+    def _dispensable(self) -> Member | None:
+        if self._silent:
+            return next(iter(self._silent))
+        while self._spare:
+            one = self._spare.pop()
+            if one in self._open and one.idle_since < math.inf:
+                return one
+        return None
+
+    def prove(self, one: Member) -> None:
+        """Note that a connection has sent the head of a request."""
+        self._silent.pop(one, None)
+
+    def turn_away(self, one: Member) -> bool:
+        """Keep one that was refused until it has read why, if there are not too many of those as well."""
+        self.leave(one)
+        if len(self._turned_away) >= self._limit:
+            return False
+        self._turned_away[one] = None
+        return True
+
+    def leave(self, one: Member) -> None:
+        for group in (self._open, self._silent, self._turned_away):
+            group.pop(one, None)
+
+    def sweep(self, now: float) -> None:
+        """End those whose time is over, and note who could make room; to be called about once in a second."""
+        for one in [*self._open, *self._turned_away]:
+            if one.deadline < now:
+                one.end_late()
+        spare = [one for one in self._open if one.idle_since < now - SPARE_SECONDS]
+        self._spare = sorted(spare, key=lambda one: one.idle_since, reverse=True)
+
+    def end_idle(self) -> None:
+        """Close those that have nothing to do."""
+        for one in [one for one in self._open if one in self._silent or one.idle_since < math.inf]:
+            one.give_way()
