@@ -40,7 +40,7 @@ def failure_of(
     first = FIRST_RETRY_AFTER_DEATH_SECONDS if is_deadly and spares else FIRST_RETRY_SECONDS
     last = LAST_RETRY_AFTER_DEATH_SECONDS if is_deadly and spares else LAST_RETRY_SECONDS
     if before is None or not before.is_about(version):
-        pause, outline = first * 2.0 ** min(times - 1, 20), None
+        pause, outline = first * 2.0 ** (times - 1), None
     else:
         pause, outline = max(first, 2 * before.pause), before.outline
     pause = min(pause, last)
