@@ -35,6 +35,9 @@ log = logging.getLogger("inference")
 
 # The content being served, and the one before it for a rollback without a download.
 CONTENTS_KEPT = 2
+MOST_NOTE_BYTES = 1024**2
+# What a note that is missing, or none, may raise.
+NO_NOTE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 # What a content that moves in leaves of the disk.
 ROOM_LEFT_BYTES = 1024**2
 # How the name of a folder begins while its files are on their way.
@@ -104,9 +107,10 @@ class ModelCache:
     def last_served(self) -> tuple[ModelVersion, dict[str, float]] | None:
         """Return the version that was served last and its metrics; None where its note or its files are not there."""
         try:
-            note = json.loads(self._last.read_text())
-            version, metrics = ModelVersion(**note["version"]), dict(note["metrics"])
-        except (OSError, ValueError, TypeError, KeyError):
+            note = read_note(self._last)
+            version = ModelVersion.noted(note["version"])
+            metrics = {str(name): float(value) for name, value in note["metrics"].items()}
+        except NO_NOTE:
             return None
         return (version, metrics) if self._whole(self._folders[0], version) else None
 
@@ -246,10 +250,19 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 def _digest_in(note: Path) -> str | None:
     """Return which content a version has, None where its note is not there or damaged."""
     try:
-        digest = str(json.loads(note.read_text())["digest"])
+        digest = str(read_note(note)["digest"])
         return digest if _DIGEST.fullmatch(digest) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except NO_NOTE:
         return None
+
+
+def read_note(path: Path) -> Any:
+    """Return what a note says, which others may have written; raise one of NO_NOTE."""
+    with open(path, "rb") as note:
+        content = note.read(MOST_NOTE_BYTES + 1)
+    if len(content) > MOST_NOTE_BYTES:
+        raise ValueError(f"{path} has more than {MOST_NOTE_BYTES} bytes")
+    return json.loads(content)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

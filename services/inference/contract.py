@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 from contract import limits
@@ -240,7 +240,13 @@ def _figures(files: VersionFiles) -> dict[str, Any] | None:
     if FIGURES not in files:
         return None
     found = files.json(FIGURES)
-    metrics = found.get("metrics") if isinstance(found, dict) else None
-    if not isinstance(metrics, dict) or not all(isinstance(value, Real) for value in metrics.values()):
-        raise ModelRefused(f"its file {FIGURES} has no mapping 'metrics' of numbers")
-    return dict(found)
+    try:
+        return {**found, "metrics": {name: _number(value) for name, value in found["metrics"].items()}}
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelRefused(f"its file {FIGURES} has no mapping 'metrics' of numbers") from error
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)):
+        raise TypeError("it is no number")
+    return float(value)

@@ -39,6 +39,8 @@ TIMEOUT_SECONDS = 30
 OUTLINE_SECONDS = 3
 # Of one folder's listing, and of the folders that a version may have.
 MOST_LISTING_BYTES, MOST_FOLDERS = 1024**2, 100
+# How often it is asked whether a version that is on its way is still wanted.
+WANTED_SECONDS = 5.0
 AT_ONCE = 4
 PIECE_BYTES = 1024**2
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -46,6 +48,21 @@ GONE = "are gone from the artifact store"
 
 Listed = Callable[[Path], Collection[str]]
 """reads which files a signature lists, from the path of its own; raises ModelRefused"""
+
+
+class Patience:
+    """How long files may be on their way: for so many seconds, and as long as they are wanted, which is asked now and then."""
+
+    def __init__(self, seconds: float, is_wanted: Callable[[], bool]) -> None:
+        self.until = time.monotonic() + seconds
+        self._is_wanted, self._due = is_wanted, time.monotonic() + WANTED_SECONDS
+
+    def check(self) -> None:
+        """Raise OSError where it is over."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + WANTED_SECONDS
+            if not self._is_wanted():
+                raise OSError("the alias has moved meanwhile")
 
 
 class Source(Protocol):
@@ -61,7 +78,14 @@ class Source(Protocol):
         """Return a text that changes with the files, as far as can be told without fetching them."""
 
 
-def fetch(version: ModelVersion, location: str, tracking_uri: str, folder: Path, listed: Listed | None = None) -> None:
+def fetch(
+    version: ModelVersion,
+    location: str,
+    tracking_uri: str,
+    folder: Path,
+    listed: Listed | None = None,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> None:
     """Copy a version's files into an empty folder: those that its signature lists, or all where `listed` is None.
 
     Raises FetchFailed where one does not arrive whole, ModelRefused where there are too many, too large ones or no signature,
@@ -75,7 +99,7 @@ def fetch(version: ModelVersion, location: str, tracking_uri: str, folder: Path,
             kept = _wanted(version, source, location, folder, listed)
             _remove_others(folder, kept)
         else:
-            _bring(source, _wanted(version, source, location, folder, listed), folder)
+            _bring(source, _wanted(version, source, location, folder, listed), folder, is_wanted)
     except UNREADABLE as error:
         if getattr(error, "errno", None) in NO_ROOM or os.strerror(errno.ENOSPC) in str(error):
             raise  # it is the folder that fails, and not the way here
@@ -159,28 +183,30 @@ def _wanted(
         return sizes
     if SIGNATURE not in sizes:
         raise without_signature(version)
-    _copy(source, SIGNATURE, sizes[SIGNATURE], folder, time.monotonic() + FETCH_SECONDS)
+    _copy(source, SIGNATURE, sizes[SIGNATURE], folder, Patience(TIMEOUT_SECONDS, lambda: True))
     wanted = listed(folder / SIGNATURE)
     if missing := sorted(set(wanted) - set(sizes)):
         raise VersionLost(f"{version.uri} could not be fetched: {_lost(missing, len(wanted))}")
     return {path: sizes[path] for path in wanted}
 
 
-def _bring(source: Source, sizes: Mapping[str, int | None], folder: Path) -> None:
-    until = time.monotonic() + FETCH_SECONDS + sum(size or 0 for size in sizes.values()) / BYTES_PER_SECOND
+def _bring(source: Source, sizes: Mapping[str, int | None], folder: Path, is_wanted: Callable[[], bool]) -> None:
+    seconds = FETCH_SECONDS + sum(size or 0 for size in sizes.values()) / BYTES_PER_SECOND
+    patience = Patience(seconds, is_wanted)
     with ThreadPoolExecutor(AT_ONCE) as copies:
-        list(copies.map(lambda path: _copy(source, path, sizes[path], folder, until), sizes))
+        list(copies.map(lambda path: _copy(source, path, sizes[path], folder, patience), sizes))
 
 
-def _copy(source: Source, path: str, size: int | None, folder: Path, until: float) -> None:
+def _copy(source: Source, path: str, size: int | None, folder: Path, patience: Patience) -> None:
     """Copy a file, and no more of it than was listed."""
     if (target := folder / path).exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(target, "wb") as file:
-            for piece in source.pieces(path, limits.limit_of(path) if size is None else size, until):
+            for piece in source.pieces(path, limits.limit_of(path) if size is None else size, patience.until):
                 file.write(piece)
+                patience.check()
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except OSError as error:
@@ -204,9 +230,9 @@ class Proxy:
 
     def sizes(self, seconds: float) -> dict[str, int | None]:
         found: dict[str, int | None] = {}
-        folders = [PurePosixPath()]
+        folders, until = [PurePosixPath()], time.monotonic() + seconds
         for folder in folders:
-            for file in self._listing(folder, seconds):
+            for file in self._listing(folder, max(0.1, until - time.monotonic())):
                 name = PurePosixPath(file["path"]).name  # the name alone, as it decides where we write
                 if name in ("", ".."):
                     raise ValueError(f"{quoted(file['path'])} is no name of a file")

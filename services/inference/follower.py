@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from inference.aside import aside
 from inference.channel import Deliver, Offer, State
 from inference.contract import Description
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
+from inference.failure import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Failure, failure_of
 from inference.files import VersionFiles
 from inference.losses import Losses
 from inference.metrics import FollowerMetrics
@@ -35,11 +36,6 @@ LOAD_SECONDS = 120
 SWAP_SECONDS = 10
 # How long a look waits for the registry, names that are resolved slowly included.
 LOOK_SECONDS = 4.0
-# A version that was refused, or did not arrive, is tried again after these, longer each time.
-FIRST_RETRY_SECONDS = 5.0
-LAST_RETRY_SECONDS = 300.0
-# One that a process did not survive, likewise: each try may cost the connections of a worker, or a restart.
-FIRST_RETRY_AFTER_DEATH_SECONDS, LAST_RETRY_AFTER_DEATH_SECONDS = 60.0, 3600.0
 # How often it is tried to bring what had no room into the cache.
 SETTLE_SECONDS = 60.0
 MOST_PROBLEM = 1000
@@ -91,23 +87,6 @@ class Audience(Protocol):
     def remind(self, offer: Offer) -> int: ...
 
     def tell(self, message: dict[str, Any]) -> None: ...
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A version that could not be taken up, why, and when it is tried again."""
-
-    version: ModelVersion
-    problem: str
-    pause: float
-    due: float
-    outline: str | None = None
-    """what its files looked like from outside, where that is known: when it changes, they are worth another look"""
-    is_deadly: bool = False
-    """whether a process did not survive it"""
-
-    def is_about(self, version: ModelVersion) -> bool:
-        return self.version == version
 
 
 class RegistryFollower:
@@ -219,7 +198,7 @@ class RegistryFollower:
         if ended := self._trials.left_behind():
             version, times = ended
             problem = f"the service ended while version {version.version} of {version.name} was being tried"
-            failure = self._failure_of(version, problem, is_deadly=True, times=times)
+            failure = failure_of(version, problem, None, is_deadly=True, spares=self._served is not None, times=times)
             self._failure = replace(failure, outline=self._outline_of(version))
 
     def _go_on_with_last(self, problem: str) -> None:
@@ -304,23 +283,12 @@ class RegistryFollower:
 
     def _fail(self, version: ModelVersion, problem: str, is_deadly: bool = False) -> None:
         again = self._failure is not None and self._failure.is_about(version)
-        self._failure = self._failure_of(version, problem, is_deadly)
+        self._failure = failure_of(version, problem, self._failure, is_deadly, spares=self._served is not None)
         if self._served is None:
             self._serve_last()
         self._report(problem)
         if not again:
             self._failure = replace(self._failure, outline=self._outline_of(version))
-
-    def _failure_of(self, version: ModelVersion, problem: str, is_deadly: bool, times: int = 1) -> Failure:
-        """Return a failure whose pause is twice that of the one before it about the same version."""
-        # Where nothing is served, there is nothing to be spared.
-        spares = is_deadly and self._served is not None
-        first = FIRST_RETRY_AFTER_DEATH_SECONDS if spares else FIRST_RETRY_SECONDS
-        last = LAST_RETRY_AFTER_DEATH_SECONDS if spares else LAST_RETRY_SECONDS
-        before = self._failure if self._failure and self._failure.is_about(version) else None
-        pause = first * 2.0 ** (times - 1) if before is None else max(first, 2 * before.pause)
-        pause = min(pause, last)
-        return Failure(version, problem, pause, time.monotonic() + pause, before.outline if before else None, is_deadly)
 
     def _checked_again(self, version: ModelVersion) -> tuple[VersionFiles, Description]:
         """Return a version's files, checked; where the copy in the cache turns out to be unusable, fetch it once more."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from inference import fetch, registry
 from inference.cache import ModelCache
 from inference.channel import Offer
-from inference.errors import FetchFailed, VersionLost
+from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
 from inference.follower import RegistryFollower
 from inference.metrics import FollowerMetrics
 from inference.registry import ModelVersion, Registry
@@ -32,7 +32,10 @@ def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
 
     def bring(version: ModelVersion, folder: Path) -> None:
         listed = verifier.listed if is_signed else None
-        fetch.fetch(version, found.location(version), settings.tracking_uri, folder, listed)
+        location = found.location(version)
+        fetch.fetch(
+            version, location, settings.tracking_uri, folder, listed, lambda: is_behind_the_alias(found, version)
+        )
 
     def announce(offer: Offer, workers: int, window_ms: float) -> None:
         version = offer.version
@@ -58,6 +61,16 @@ def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
         announce=announce,
         allow_schema_change=settings.allow_schema_change,
     )
+
+
+def is_behind_the_alias(found: Registry, version: ModelVersion) -> bool:
+    """Tell whether a version is still wanted; where the registry does not say, it is."""
+    try:
+        return found.current() == version
+    except NoModel:
+        return False
+    except RegistryUnreachable:
+        return True
 
 
 class Store:

@@ -66,6 +66,16 @@ class ModelVersion:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def noted(cls, content: dict[str, Any]) -> "ModelVersion":
+        """Return what `as_dict` gave, from a file that others may write; raise ValueError or TypeError where it is none."""
+        found = cls(**content)
+        texts = [value for name, value in content.items() if name not in ("created_ms", "tags")]
+        texts += [text for pair in found.tags.items() for text in pair]
+        if type(found.created_ms) is not int or not all(isinstance(text, str) for text in texts):
+            raise ValueError("it is no version")
+        return found
+
 
 class Registry(Protocol):
     """Where the alias is looked up."""

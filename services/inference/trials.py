@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from inference.cache import NO_NOTE, read_note
 from inference.registry import ModelVersion
+
+# Beyond that many, the pause is no longer.
+MOST_TIMES = 20
 
 
 class Trials:
@@ -28,10 +32,10 @@ class Trials:
 
     def left_behind(self) -> tuple[ModelVersion, int] | None:
         """Return the version that was being tried when a service ended here, and how many times in a row it was."""
-        with suppress(OSError, ValueError, TypeError, KeyError), open(self._path) as note:
+        with suppress(*NO_NOTE), open(self._path) as note:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = json.load(note)
-            self._left_behind = ModelVersion(**found["version"]), int(found["times"])
+            found = read_note(self._path)
+            self._left_behind = ModelVersion.noted(found["version"]), min(max(1, int(found["times"])), MOST_TIMES)
         return self._left_behind
 
     def begin(self, version: ModelVersion) -> None:

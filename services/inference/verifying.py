@@ -66,6 +66,8 @@ class Verifier:
             if line is None:
                 process.kill()
                 code, self._process = process.wait(), None
+                if self._is_over:
+                    raise ModelRefused("the service is at its end")
                 raise ProcessEnded(
                     f"the process that verifies it ended over it ({code}): it may take {seconds:.0f} s and "
                     f"{self._memory // MB} MB for that"

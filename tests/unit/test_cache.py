@@ -211,10 +211,12 @@ GARBAGE = [
     b'{"name": "flowers"}',
     b'{"colour": "red"}',
     b'{"digest": "../.."}',
+    b"[" * 100_000,
+    b" " * (1 << 20) + b"{}",
 ]
 
 
-@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage[:20]))
 def test_garbage_in_the_note_of_the_last_version_is_no_last_version(cache, folder, garbage):
     serve(cache, ONE)
     note = folder / "flowers" / "Production.json"
@@ -225,7 +227,7 @@ def test_garbage_in_the_note_of_the_last_version_is_no_last_version(cache, folde
     assert cache.last_served() == (ONE, METRICS)
 
 
-@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage[:20]))
 def test_garbage_in_the_note_of_a_version_is_as_if_there_were_none(cache, folder, store, garbage):
     serve(cache, ONE)
     (note,) = (folder / "flowers" / "versions").iterdir()
@@ -235,6 +237,18 @@ def test_garbage_in_the_note_of_a_version_is_as_if_there_were_none(cache, folder
     three = serve(cache, THREE)
     assert texts(three) == store.files[THREE]
     assert len(list((folder / "flowers" / "contents").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": 3}, {"created_ms": "soon"}, {"tags": {"stage": []}}, {"tags": 3}, {"description": ["x"]}]
+)
+def test_a_note_whose_version_is_none_is_no_last_version(cache, folder, change):
+    serve(cache, ONE)
+    note = folder / "flowers" / "Production.json"
+    content = json.loads(note.read_text())
+    content["version"] |= change
+    note.write_text(json.dumps(content))
+    assert cache.last_served() is None
 
 
 # --- the version that was served last ------------------------------------------------------------------------------

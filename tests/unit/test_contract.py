@@ -269,8 +269,10 @@ def test_a_small_file_that_would_be_a_large_value_is_refused(files, key):
 
 
 def test_a_value_that_is_quoted_is_cut(files):
-    files.describe(lambda content: content.update(metadata={"class_names": [["x" * 10_000] * 100] * 100}))
-    assert len(refusal(files)) < 400
+    files.describe(lambda content: content.update(metadata={"class_names": [["x" * 100_000], *range(1000)]}))
+    words = refusal(files)
+    assert words.startswith("its class_names are [['xxx")
+    assert len(words) < 400
 
 
 @pytest.mark.parametrize(
@@ -290,7 +292,17 @@ def test_the_figures_of_a_version_are_read_with_the_rest(files):
     assert read(files).figures == FIGURES
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"metrics": 3}', '{"metrics": {"test_accuracy": "high"}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"metrics": 3}',
+        '{"metrics": {"test_accuracy": "high"}}',
+        f'{{"metrics": {{"x": {"9" * 400}}}}}',
+    ],
+)
 def test_figures_that_are_none_are_refused(files, content):
     (files.folder / "figures.json").write_text(content)
     assert "its file figures.json" in refusal(files)

@@ -328,6 +328,16 @@ def test_a_stream_that_drips_is_cut_when_its_time_is_over(proxy, folder, monkeyp
         fetch(VERSION, LOCATION, proxy.url, folder)
 
 
+def test_what_is_on_its_way_is_let_go_of_when_the_alias_has_moved(proxy, folder, monkeypatch):
+    """Else who points it at a stream without end would keep the next version away for as long as that may take."""
+    put(proxy)
+    proxy.sizes["model.skops"], proxy.faults["model.skops"] = 3 * 1024**3, "goes on"
+    monkeypatch.setattr(fetching, "WANTED_SECONDS", 0.0)
+    answers = iter([True, True, False])
+    with pytest.raises(FetchFailed, match="the alias has moved meanwhile"):
+        fetch(VERSION, LOCATION, proxy.url, folder, is_wanted=lambda: next(answers, False))
+
+
 # --- signed --------------------------------------------------------------------------------------------------------
 
 ROOT = "1/models/m-3/artifacts"

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from inference import contract, losses
+from inference import contract, failure, losses
 from inference import follower as following
 from inference.channel import Offer
 from inference.contract import Description
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
+from inference.failure import FIRST_RETRY_AFTER_DEATH_SECONDS
 from inference.files import VersionFiles
 from inference.follower import (
-    FIRST_RETRY_AFTER_DEATH_SECONDS,
     FIRST_RETRY_SECONDS,
     LAST_RETRY_SECONDS,
     OUTLINE_PAUSE_SECONDS,
@@ -264,7 +264,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in (following, losses):
+    for module in (following, failure, losses):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
