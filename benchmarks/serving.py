@@ -153,7 +153,7 @@ def make_peers_environment() -> None:
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, PEERS_ENVIRONMENT], check=True)
     lock = PEERS / "requirements.txt"
     subprocess.run([uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, lock], check=True)
-    for package in ("scikit-learn", "flask", "gunicorn", "gevent"):
+    for package in ("scikit-learn", "flask", "gunicorn"):
         if (theirs := version_in_peers(package)) != (ours := version(package)):
             sys.exit(f"the peers have {package} {theirs}, this stack {ours}; change {PEERS / 'requirements.in'}")
 
@@ -166,8 +166,8 @@ def version_in_peers(package: str) -> str:
 
 def header(services: Path, pace: Pace, busy: float) -> str:
     """Say what was measured, when and where; `busy` is the machine's load before."""
-    own = ("mlflow", "scikit-learn", "onnxruntime", "flask", "gunicorn", "gevent")
-    beside = ("mlserver", "mlserver-sklearn", "bentoml", "tornado")
+    own = ("mlflow", "scikit-learn", "onnxruntime", "flask", "gunicorn", "uvloop", "httptools")
+    beside = ("mlserver", "mlserver-sklearn", "bentoml", "gevent", "tornado")
     return (
         "# The prediction service, measured\n\n"
         f"{datetime.date.today()}, {commit(services)}, {os.cpu_count()} cores, {processor()}, load {busy:.1f} before, Python "
@@ -493,7 +493,7 @@ def microseconds(report: Report, pace: Pace, server: Server, workshop: Workshop)
     total = 1e6 / rates[0]
     own, kernel = (1e6 * spent / (rates[0] * seconds) for spent in (own, kernel))
     steps += [
-        ("the rest of its own code: gevent, sockets, colder caches", own - sum(took for _, took in steps)),
+        ("the rest of its own code: event loop, sockets, colder caches", own - sum(took for _, took in steps)),
         ("the kernel: receive, send, wait for the next, loopback to the client", kernel),
         ("nothing to do, or others had the core", max(0.0, total - own - kernel)),
     ]

@@ -57,7 +57,8 @@ class Clients:
             "body": body_seconds,
             "answering": math.inf,
             "unread": body_seconds,
-            "closing": LINGER_SECONDS,
+            "closing": body_seconds,
+            "lingering": LINGER_SECONDS,
         }
         self._tasks: set[asyncio.Task[None]] = set()
         self._date = 0, ""
@@ -86,6 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         "_clients",
         "_incoming",
         "_is_done",
+        "_is_in_line",
         "_is_last",
         "_is_lingering",
         "_is_lost",
@@ -116,9 +118,10 @@ class Connection(asyncio.BufferedProtocol):
         self._kept = 0
         """bytes of answers that the gate counts, as the client has not read them yet"""
         self._state, self.deadline, self.idle_since = "", math.inf, math.inf
-        self._is_paused = self._is_unread = self._owes_go_on = False
+        self._is_in_line = self._is_paused = self._is_unread = self._owes_go_on = False
         # The last request has come; nothing that comes is read any more; the client sends nothing more; it is gone.
         self._is_last = self._is_done = self._is_over = self._is_lost = False
+        # It has its last answer, and may read it.
         self._is_lingering = False
 
     # --- what the transport tells ------------------------------------------------------------------------------------
@@ -128,7 +131,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(LARGE_BYTES, 0)
         address = transport.get_extra_info("peername")
         self._reader = RequestReader(self, address[0] if address else "")
-        if self._clients.all.admit(self):
+        if self._clients.all.admit(self, self._clients.loop.time()):
             self._note_state()
         else:
             self._turn_away(self._service.too_many_connections())
@@ -201,7 +204,7 @@ class Connection(asyncio.BufferedProtocol):
                 request.held = request.size
         except RequestError as error:
             self._give_up(request, error)
-        if environ.get("HTTP_EXPECT", "").lower() != "100-continue":
+        if environ.get("HTTP_EXPECT", "").lower() != "100-continue" or environ["SERVER_PROTOCOL"] == "HTTP/1.0":
             return
         if "inference.refused" in environ:
             request.closes = self._is_last = True
@@ -252,7 +255,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def _append(self, one: Request | NoRequest) -> None:
         self._requests.append(one)
-        if len(self._requests) == 1 and not self._is_unread:
+        self._join_line()
+
+    def _join_line(self) -> None:
+        """Wait for the turn of the first request, unless it has come, or the answer before it is still unread."""
+        if self._requests and not (self._is_in_line or self._is_unread or self._aside):
+            self._is_in_line = True
             self._clients.line.join(self)
 
     def _end_reading(self, error: NoRequest | None) -> None:
@@ -276,7 +284,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def take_turn(self, waited: float) -> None:
         """Answer the first request, which has waited so many seconds for it."""
-        if self._is_lost or self._is_unread:
+        self._is_in_line = False
+        if self._is_lost:
             return
         request = self._requests[0]
         if isinstance(request, NoRequest):
@@ -313,6 +322,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def _send(self, request: Request, answer: Answer) -> None:
+        self._aside = None
         self._service.gate.release(request.held)
         if self._is_lost:
             return
@@ -350,14 +360,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _go_on(self) -> None:
         """Go on to the next request."""
-        if self._requests:
-            if not self._is_unread:
-                self._clients.line.join(self)
-        else:
-            if self._owes_go_on and self._incoming:
-                self._owes_go_on = False
-                self._transport.write(GO_ON)
-            self._resume()
+        self._join_line()
+        if self._owes_go_on and self._incoming and not self._requests:
+            self._owes_go_on = False
+            self._transport.write(GO_ON)
+        self._resume()
         self._note_state()
 
     def _turn_away(self, refusal: tuple[str, Headers, bytes]) -> None:
@@ -390,9 +397,12 @@ class Connection(asyncio.BufferedProtocol):
         """Give the client its time to do what it is to do now."""
         state = self._state_now()
         if state != self._state:
-            self._state, now = state, self._clients.loop.time()
-            self.deadline = now + self._clients.seconds[state]
-            self.idle_since = now if state == "idle" and self.idle_since else math.inf
+            now = self._clients.loop.time()
+            if state not in ("idle", "head"):
+                self.idle_since = math.inf
+            elif self._state not in ("idle", "head"):
+                self.idle_since = now
+            self._state, self.deadline = state, now + self._clients.seconds[state]
 
     def _state_now(self) -> str:
         if self._is_unread:
@@ -400,7 +410,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._requests:
             return "answering"
         if self._is_done:
-            return "closing"
+            return "lingering" if self._is_lingering else "closing"
         if self._incoming:
             return "body"
         return "head" if self._reader.is_in_head else "idle"
@@ -410,7 +420,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._state == "body":
             self._end_reading(None)
             self._note_state()
-        elif self._state in ("unread", "closing"):
+        elif self._state in ("unread", "closing", "lingering"):
             self._transport.abort()
         else:
             self.give_way()

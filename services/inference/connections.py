@@ -3,8 +3,10 @@
 import math
 from typing import Protocol
 
-# How long a connection is idle before it makes room for another one, where there are too many.
+# How long a connection is idle before it makes room for another one, where there are too many; and how long one that has
+# sent no request yet, whose first one may be on its way.
 SPARE_SECONDS = 5.0
+SILENT_SECONDS = 1.0
 
 
 class Member(Protocol):
@@ -14,7 +16,7 @@ class Member(Protocol):
     """until when its client has to send something, or to read something"""
 
     idle_since: float
-    """when its last answer was sent; math.inf while it has something to do, or has had no request yet"""
+    """since when it has had no whole head of a request; math.inf while it has something to do"""
 
     def give_way(self) -> None:
         """Close it at once."""
@@ -41,9 +43,9 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open) + len(self._turned_away)
 
-    def admit(self, one: Member) -> bool:
+    def admit(self, one: Member, now: float) -> bool:
         """Let a new connection in, as long as there is room."""
-        if len(self._open) >= self._limit and (other := self._dispensable()) is not None:
+        if len(self._open) >= self._limit and (other := self._dispensable(now)) is not None:
             self.leave(other)
             other.give_way()
         if len(self._open) >= self._limit:
@@ -51,9 +53,9 @@ class Connections:
         self._open[one] = self._silent[one] = None
         return True
 
-    def _dispensable(self) -> Member | None:
-        if self._silent:
-            return next(iter(self._silent))
+    def _dispensable(self, now: float) -> Member | None:
+        if (oldest := next(iter(self._silent), None)) and oldest.idle_since <= now - SILENT_SECONDS:
+            return oldest
         while self._spare:
             one = self._spare.pop()
             if one in self._open and one.idle_since < math.inf:
@@ -86,5 +88,5 @@ class Connections:
 
     def end_idle(self) -> None:
         """Close those that have nothing to do."""
-        for one in [one for one in self._open if one in self._silent or one.idle_since < math.inf]:
+        for one in [one for one in self._open if one.idle_since < math.inf]:
             one.give_way()

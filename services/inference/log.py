@@ -20,12 +20,16 @@ class JsonFormatter(logging.Formatter):
         content |= getattr(record, "fields", {})
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        return json.dumps({name: _visible(value) for name, value in content.items()}, ensure_ascii=False)
+        return json.dumps(_visible(content), ensure_ascii=False)
 
 
 def _visible(value: Any) -> Any:
-    """Return a field of a line as it may be shown; JSON itself writes line breaks and tabs visibly."""
-    return visible(value, None, "\n\t") if isinstance(value, str) else value
+    """Return content as it may be shown on a terminal; JSON itself writes line breaks and tabs visibly."""
+    if isinstance(value, str):
+        return visible(value, None, "\n\t")
+    if isinstance(value, dict):
+        return {name: _visible(each) for name, each in value.items()}
+    return [_visible(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 LOGGING: dict[str, Any] = {
@@ -70,4 +74,4 @@ class RequestLog:
         if self._skipped:
             line["requests_not_logged"], self._skipped = self._skipped, 0
         with suppress(OSError):  # a full disk, or nobody who reads it, is no reason to fail the request
-            os.write(self._descriptor, orjson.dumps(line) + b"\n")
+            os.write(self._descriptor, orjson.dumps(_visible(line)) + b"\n")

@@ -52,6 +52,7 @@ def _error_schema() -> dict[str, Any]:
         "properties": {
             "error_code": {"type": "string", "examples": ["INVALID_PARAMETER_VALUE"]},
             "message": {"type": "string"},
+            "error": {"type": "string", "description": "under /v2: the message once more, as that protocol has it"},
             "where": {
                 "type": "string",
                 "description": "where in the request the fault is",
@@ -65,6 +66,7 @@ def _error_schema() -> dict[str, Any]:
 def _responses() -> dict[str, Any]:
     meanings = {
         "BadRequest": "the body is not what the model takes",
+        "Forbidden": "the request is addressed to another host, or comes from a foreign web page",
         "NotFound": "there is nothing of this name",
         "NotAllowed": "the path has no such method",
         "TooLarge": "the body is over the limit",
@@ -78,6 +80,7 @@ def _responses() -> dict[str, Any]:
 def _errors(*names: str) -> dict[str, Any]:
     status = {
         "BadRequest": "400",
+        "Forbidden": "403",
         "NotFound": "404",
         "NotAllowed": "405",
         "TooLarge": "413",
@@ -132,7 +135,7 @@ def _predictions(served: Served | None) -> dict[str, Any]:
     if served and served.model.description.is_named:
         content["text/csv"] = text
     body = {"required": True, "content": content}
-    failures = _errors("BadRequest", "TooLarge", "UnsupportedMedia", "Unavailable")
+    failures = _errors("BadRequest", "Forbidden", "TooLarge", "UnsupportedMedia", "Unavailable")
     predict = {
         "operationId": "invocations",
         "summary": "Predict, in MLflow's scoring protocol",
@@ -327,6 +330,6 @@ def _infer(name: str, served: Served | None) -> dict[str, Any]:
         "requestBody": {"required": True, "content": {JSON: {"schema": request}}},
         "responses": {
             "200": _with_binary(_answer("a tensor per output", answered)),
-            **_errors("BadRequest", "NotFound", "TooLarge", "UnsupportedMedia", "Unavailable"),
+            **_errors("BadRequest", "Forbidden", "NotFound", "TooLarge", "UnsupportedMedia", "Unavailable"),
         },
     }

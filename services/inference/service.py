@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
-from contract.display import visible
 
 from inference import open_inference, scoring
 from inference.errors import (
@@ -298,7 +297,7 @@ class Service:
             fields = {
                 "request_id": environ["inference.request_id"],
                 "method": environ["REQUEST_METHOD"],
-                "path": visible(environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace"), 200),
+                "path": environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")[:200],
                 "status": answer.status,
                 "milliseconds": round(seconds * 1000, 3),
                 "rows": answer.rows,

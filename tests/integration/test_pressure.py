@@ -77,6 +77,7 @@ def test_thousands_of_half_heads_keep_nobody_from_being_answered(place):
         service.answers("/ready")
         for _ in range(130):
             stack.enter_context(connect(service)).sendall(b"GET /health HTTP/1.1\r\nHost: loc")
+        eventually("it answers", lambda: service.get("/health").ok, seconds=5)
         assert all(service.get(path).status_code == 200 for path in ("/health", "/ready", "/health"))
         assert is_content(service)
 

@@ -113,6 +113,15 @@ def test_a_tensor_that_is_not_what_the_model_takes_is_refused_with_its_place(cli
     assert words in str(refusal.value)
 
 
+def test_an_independent_client_reads_the_words_of_an_error(client):
+    with pytest.raises(InferenceServerException) as refusal:
+        client.infer(MODEL, [tensor("rows", np.zeros((1, 3)))])
+    assert "lacks 'sepal length (cm)'" in refusal.value.message()
+    with pytest.raises(InferenceServerException) as refusal:
+        client.get_model_metadata("another")
+    assert refusal.value.message() == f"there is no model 'another'; this service serves {MODEL!r}"
+
+
 def test_another_model_or_version_is_not_found(client):
     rows = [tensor("rows", np.array(SAMPLES))]
     for name, version in (("another", ""), (MODEL, "7")):

@@ -117,7 +117,7 @@ def post(path: str, body: bytes, model: str = "iris", content_type: str = "appli
 
 def assert_refusal_or_answer(answer) -> None:
     if answer.status_code == 400:
-        assert {"error_code", "message"} <= set(answer.json) <= {"error_code", "message", "where"}
+        assert {"error_code", "message"} <= set(answer.json) <= {"error_code", "message", "where", "error"}
         assert "Traceback" not in answer.text
         assert ".py" not in answer.json["message"].replace(str(answer.json.get("where")), "")
     else:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from inference.errors import SettingsError
-from inference.settings import Settings
+from inference.settings import OWN_NAMES, Settings
 from inference.trust import Trust, Trusted
 
 TEXTS = (
@@ -61,6 +61,7 @@ def test_every_variable_is_taken():
         "INFERENCE_QUEUE_SECONDS": "0.25",
         "INFERENCE_BODY_SECONDS": "5",
         "INFERENCE_LOG_RATE": "0",
+        "INFERENCE_ALLOWED_HOSTS": "Predictions.example, [::2],",
         "INFERENCE_MAX_BODY_MB": "1",
         "INFERENCE_PUBLIC_URL": "http://models.example:80/",
         "MLFLOW_PUBLIC_URL": "http://models.example:5000/",
@@ -84,6 +85,7 @@ def test_every_variable_is_taken():
         queue_seconds=0.25,
         body_seconds=5,
         log_rate=0,
+        allowed_hosts=OWN_NAMES | {"predictions.example", "[::2]", "models.example"},
         max_body_bytes=1024 * 1024,
         public_url="http://models.example:80",
         mlflow_public_url="http://models.example:5000",
@@ -131,6 +133,12 @@ def test_none_of_what_there_has_to_be_is_out_of_range(name):
 def test_half_a_worker_or_port_is_refused(name):
     with pytest.raises(SettingsError, match="expected a whole number"):
         Settings.from_env({name: "1.5"})
+
+
+@pytest.mark.parametrize("value", ["http://models.example", "models.example:80", "*.example", "a b"])
+def test_a_host_that_is_no_name_is_named_with_what_is_expected(value):
+    with pytest.raises(SettingsError, match=r"INFERENCE_ALLOWED_HOSTS has .*; expected names without scheme and port"):
+        Settings.from_env({"INFERENCE_ALLOWED_HOSTS": f"good.example,{value}"})
 
 
 @pytest.mark.parametrize(

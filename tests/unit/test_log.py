@@ -32,6 +32,19 @@ def test_more_fields_stand_beside_the_message():
     assert json.loads(JsonFormatter().format(record("Ready", fields={"version": "7"})))["version"] == "7"
 
 
+def test_what_a_terminal_would_obey_is_visible_wherever_it_stands():
+    csi = "\x9b2J"
+    try:
+        raise ZeroDivisionError(csi)
+    except ZeroDivisionError:
+        made = record("it is %s", csi, exc_info=sys.exc_info(), fields={"reasons": [{csi: csi}], "name": "\u202egrün"})
+    line = json.loads(JsonFormatter().format(made))
+    assert line["message"] == r"it is \x9b2J"
+    assert line["exception"].endswith(r"ZeroDivisionError: \x9b2J")
+    assert line["reasons"][0][csi] == r"\x9b2J"
+    assert line["name"] == r"\u202egrün"
+
+
 def test_a_traceback_is_part_of_its_line():
     try:
         raise ZeroDivisionError("a bug")
