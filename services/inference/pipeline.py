@@ -15,6 +15,8 @@ import pandas as pd
 import sklearn
 import skops.io
 from contract.display import visible
+from contract.errors import Refused
+from contract.trust import load_skops
 
 from inference import shortcut
 from inference.columns import Column, Kind
@@ -124,15 +126,12 @@ def _estimator(files: VersionFiles, flavor: dict[str, Any], trusted: Trusted) ->
         if form != "skops":
             log.warning("MODEL_TRUST is pickle: loading %s runs whatever code is in it", name)
             return pickle.loads(content)  # noqa: S301 - what MODEL_TRUST=pickle asks for
-        needed = skops.io.get_untrusted_types(data=content)
-        if trusted.trust is not Trust.PICKLE and (unknown := sorted(set(needed) - trusted.types)):
-            raise ModelRefused(
-                f"it contains types that are not trusted: {', '.join(unknown)}; MODEL_TRUSTED_TYPES names more of them"
-            )
-        return skops.io.loads(content, trusted=needed)
-    except ModelRefused:
-        raise
-    except Exception as error:  # a damaged file can fail in any way inside zip, JSON or NumPy
+        if trusted.trust is Trust.PICKLE:
+            return skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
+        return load_skops(content, trusted.types)
+    except Refused as error:
+        raise ModelRefused(str(error)) from error
+    except Exception as error:  # a damaged file can fail in any way
         raise ModelRefused(f"its file {name} cannot be loaded: {type(error).__name__}: {error}") from error
 
 

@@ -4,28 +4,14 @@ signed    files, registered model and model id carry the trainer's signature; on
           scikit-learn's own, and those of MODEL_TRUSTED_TYPES
 skops     unsigned too, but only types that skops knows as harmless, and those of MODEL_TRUSTED_TYPES
 pickle    anything: loading it runs whatever code is in it
+
+Under the first two, what is in the types is checked as well (contract.trust).
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-# Harmless, although skops does not say so: what numbers an array has.
-HARMLESS_TYPES = frozenset({"numpy.dtype"})
-# What a signed model may contain beside what skops itself takes for harmless: parts of scikit-learn's own estimators, in
-# compiled code that believes its data, so they have to come from somebody who holds the key.
-TRUSTED_TYPES = frozenset(
-    {
-        "numpy.dtype",
-        "sklearn.calibration._CalibratedClassifier",
-        "sklearn.calibration._SigmoidCalibration",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.metrics._dist_metrics.EuclideanDistance64",
-        "sklearn.neighbors._kd_tree.KDTree",
-        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-        "sklearn.tree._tree.Tree",
-    }
-)
+from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES
 
 
 class Trust(StrEnum):

@@ -9,8 +9,9 @@ from typing import Any
 
 import mlflow
 import pandas as pd
-import skops.io
 import yaml
+from contract.errors import Refused
+from contract.trust import TRUSTED_TYPES, load_skops
 from mlflow.entities.model_registry import ModelVersion
 
 from trainer import papers, signing
@@ -19,19 +20,6 @@ from trainer.table import Column, Kind
 from trainer.tracking import mlflow_errors
 from trainer.tracking_server import logged_model_id
 
-# What a signed model may contain beside what skops itself takes for harmless: parts of scikit-learn's own estimators, in
-# compiled code that believes its data. The same list is in inference/trust.py (docs/model-contract.md).
-TRUSTED_TYPES = (
-    "numpy.dtype",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.tree._tree.Tree",
-)
 # The column types of a signature that inference serves, and what they are here.
 KINDS = {
     "double": Kind.NUMBER,
@@ -117,14 +105,9 @@ def _load(folder: Path, description: dict[str, Any]) -> Any:
         )
     path = folder / flavor["pickled_model"]
     try:
-        needed = skops.io.get_untrusted_types(file=path)
-        if unknown := sorted(set(needed) - set(TRUSTED_TYPES)):
-            raise VersionError(f"it contains types that are not trusted: {', '.join(unknown)}")
-        return skops.io.load(path, trusted=needed)
-    except VersionError:
-        raise
-    except Exception as error:  # a damaged file may fail in any way
-        raise VersionError(f"its file {path.name} cannot be loaded: {type(error).__name__}: {error}") from error
+        return load_skops(path, TRUSTED_TYPES)
+    except Refused as error:
+        raise VersionError(str(error)) from error
 
 
 def columns_of(description: dict[str, Any]) -> list[Column]:

@@ -10,6 +10,7 @@ from typing import Any
 import joblib
 import mlflow
 import mlflow.sklearn
+from contract.trust import TRUSTED_TYPES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
@@ -17,7 +18,6 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 
 from trainer import papers, schema, tracking, twin
-from trainer.checks import TRUSTED_TYPES
 from trainer.errors import TrainerError
 from trainer.signing import sign
 from trainer.table import Split, Table, Task

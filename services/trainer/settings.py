@@ -26,7 +26,8 @@ class Settings:
     """DATA_DIR: the folder of the data sets; exploration/ in it takes the pictures."""
     signing_key: Path = Path("embedded/keys/signing-key.pem")
     """SIGNING_KEY_FILE: the private key that models are signed with; the set-up makes it."""
-
+    trusted_types: frozenset[str] = frozenset()
+    """MODEL_TRUSTED_TYPES: types that a model may contain beside those that are trusted anyway."""
     image: str | None = None
     """TRAINER_IMAGE: the image that it runs in, for the promotion record; None outside of one."""
 
@@ -41,6 +42,7 @@ class Settings:
             min_test_r2=_number(environ, "MIN_TEST_R2", cls.min_test_r2, least=-1e9),
             data_dir=Path(_text(environ, "DATA_DIR", str(cls.data_dir))),
             image=_text(environ, "TRAINER_IMAGE", "") or None,
+            trusted_types=_names(environ, "MODEL_TRUSTED_TYPES"),
             signing_key=Path(_text(environ, "SIGNING_KEY_FILE", str(cls.signing_key))),
         )
 
@@ -50,6 +52,11 @@ def _text(environ: Mapping[str, str], name: str, default: str) -> str:
     if name in environ and not value:
         raise SettingsError(f"{name} is empty; leave it out to use {default!r}")
     return value
+
+
+def _names(environ: Mapping[str, str], name: str) -> frozenset[str]:
+    """Read names that are separated by commas; empty is none of them."""
+    return frozenset(part.strip() for part in environ.get(name, "").split(",") if part.strip())
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, least: float) -> float:

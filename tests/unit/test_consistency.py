@@ -8,9 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import inference.settings
-import inference.trust
 import pytest
-import trainer.checks
 import trainer.settings
 import yaml
 from setup.secret_files import DERIVED, OWNERS, SECRETS
@@ -192,10 +190,6 @@ def test_every_setting_that_the_readme_names_is_one():
 
 
 # --- commands, links and ports -------------------------------------------------------------------------------------
-
-
-def test_what_the_trainer_signs_is_what_the_service_trusts():
-    assert set(trainer.checks.TRUSTED_TYPES) == inference.trust.TRUSTED_TYPES
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)

@@ -24,6 +24,7 @@ def test_every_variable_is_taken():
         "MODEL_NAME": "flowers",
         "MIN_TEST_ACCURACY": "0.5",
         "DATA_DIR": "/data",
+        "MODEL_TRUSTED_TYPES": "my.Type, another.Type,",
     }
     assert Settings.from_env(environ) == Settings(
         tracking_uri="http://mlflow:5000",
@@ -31,7 +32,13 @@ def test_every_variable_is_taken():
         model_name="flowers",
         min_test_accuracy=0.5,
         data_dir=Path("/data"),
+        trusted_types=frozenset({"my.Type", "another.Type"}),
     )
+
+
+@pytest.mark.parametrize("value", ["", " ", ","])
+def test_no_more_types_need_be_trusted(value):
+    assert Settings.from_env({"MODEL_TRUSTED_TYPES": value}).trusted_types == frozenset()
 
 
 @pytest.mark.parametrize("value", ["0", "1", " 0.9 "])

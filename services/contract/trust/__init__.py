@@ -1,0 +1,79 @@
+"""The estimator of a version: what may be in its skops file, and how it is loaded without believing anything of it.
+
+skops looks at types: none is built that is not known as harmless. That is not enough. A harmless type may open a file that
+a row names, and compiled code indexes with the numbers that it was given. So it is loaded in four steps, each of which
+refuses before the next one starts:
+
+archive   the zip file by its directory, and the header of each array: names, sizes, shapes; nothing is unpacked
+grammar   schema.json: the nodes that skops itself writes, how many and how deep, each with a type that belongs to it
+(skops)   its own audit of the types, and the objects
+state     each object: its class, its attributes, parameters that reach files, and what compiled code indexes with
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+from contract.display import visible
+from contract.errors import Refused
+
+# Harmless, although skops does not say so: what numbers an array has.
+HARMLESS_TYPES = frozenset({"numpy.dtype"})
+# What a signed model may contain beside what skops itself takes for harmless: parts of scikit-learn's own estimators, in
+# compiled code that believes its data. The data is checked (state.py), and yet they have to come from somebody who holds
+# the key: what has not been thought of there is not open to everybody.
+TRUSTED_TYPES = HARMLESS_TYPES | {
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
+}
+SHOWN = 8
+
+
+def load_skops(source: bytes | Path, trusted: frozenset[str]) -> Any:
+    """Return the estimator in a skops file; raise Refused where anything in it is not allowed, or it cannot be loaded.
+
+    `trusted` are types, by their full names, that it may contain beside those that skops knows as harmless.
+    """
+    name = source.name if isinstance(source, Path) else "model.skops"
+    try:
+        # One open file for all steps: a name could mean another file at each of them.
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+            estimator = _load(file, trusted)
+    except Refused:
+        raise
+    except Exception as error:  # a damaged file may fail in any way inside zip, JSON, NumPy or an estimator's own state
+        raise Refused(f"its file {name} cannot be loaded: {type(error).__name__}: {visible(str(error))}") from error
+    return estimator
+
+
+def _load(file: Any, trusted: frozenset[str]) -> Any:
+    # Importing these costs seconds, and most of what reads the contract loads no estimator.
+    from skops.io import get_untrusted_types, load
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    from contract.trust import archive, grammar, state
+
+    archive.check_directory(file)
+    with ZipFile(file) as content:
+        grammar.check(content, archive.Arrays(content))
+    file.seek(0)
+    try:
+        estimator = load(file, trusted=sorted(trusted))
+    except UntrustedTypesFoundException as error:
+        file.seek(0)
+        raise Refused(_not_trusted(get_untrusted_types(file=file), trusted)) from error
+    state.check(estimator, trusted)
+    return estimator
+
+
+def _not_trusted(needed: list[str], trusted: frozenset[str]) -> str:
+    unknown = [visible(name, 100) for name in needed if name not in trusted]
+    shown = ", ".join(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
+    return f"it contains types that are not trusted: {shown}; MODEL_TRUSTED_TYPES names more of them"

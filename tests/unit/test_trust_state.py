@@ -1,0 +1,458 @@
+"""What may be in a model of types that are all trusted: nothing that reads further than its rows, and no state that lies.
+
+Each model here ended the process, hung it, or opened a file, when it was loaded and asked by what was there before.
+"""
+
+import json
+import warnings
+from functools import partial
+from zipfile import ZIP_DEFLATED
+
+import numpy as np
+import pytest
+import scipy.sparse
+from contract.errors import Refused
+from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES, archive, grammar, load_skops
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+)
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, RadiusNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, SVR, NuSVC, OneClassSVM
+from sklearn.tree import DecisionTreeRegressor
+
+from tests.unit import hostile_models as hostile
+
+X, Y, FAR = hostile.X, hostile.Y, hostile.FAR
+SPARSE = "scipy.sparse._csr.csr_matrix"
+MORE = TRUSTED_TYPES | {SPARSE, "sklearn.neighbors._ball_tree.BallTree"}
+PLAIN = hostile.dumped(LogisticRegression().fit(X, Y))
+TREE = hostile.dumped(DecisionTreeRegressor(random_state=0).fit(X, Y))
+
+
+def refusal(content: bytes, trusted: frozenset[str] = MORE) -> str:
+    with pytest.raises(Refused) as refused:
+        load_skops(content, trusted)
+    return str(refused.value)
+
+
+def attributes(**values):
+    return lambda estimator: vars(estimator).update(values)
+
+
+# --- what still is served ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        RandomForestClassifier(3),
+        ExtraTreesRegressor(3, n_jobs=-1),
+        GradientBoostingClassifier(n_estimators=3),
+        GradientBoostingRegressor(n_estimators=3, init="zero"),
+        HistGradientBoostingClassifier(max_iter=3),
+        HistGradientBoostingRegressor(max_iter=3),
+        AdaBoostClassifier(n_estimators=3),
+        IsolationForest(n_estimators=3),
+        CalibratedClassifierCV(SVC(), cv=2),
+        SVC(kernel="poly"),
+        NuSVC(nu=0.1),
+        SVR(),
+        OneClassSVM(),
+        KMeans(3, n_init=1),
+        MiniBatchKMeans(3, n_init=1),
+        KNeighborsClassifier(algorithm="kd_tree"),
+        KNeighborsClassifier(algorithm="ball_tree"),
+        KNeighborsClassifier(algorithm="brute", metric="manhattan"),
+        KNeighborsRegressor(),
+        RadiusNeighborsClassifier(radius=5),
+        MLPClassifier(max_iter=2),
+        SGDClassifier(random_state=np.random.RandomState(0)),
+        make_pipeline(OneHotEncoder(min_frequency=2, handle_unknown="ignore", drop="first"), LinearRegression()),
+        make_pipeline(OneHotEncoder(drop="if_binary", sparse_output=False), LinearRegression()),
+        make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression()),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_a_model_that_scikit_learn_fitted_answers_as_before(estimator):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rows = np.floor(np.abs(X) * 4)
+        fitted = estimator.fit(rows, Y)
+        loaded = load_skops(hostile.dumped(fitted), MORE)
+        assert np.array_equal(loaded.predict(rows), fitted.predict(rows))
+
+
+@pytest.mark.parametrize("vectorizer", [CountVectorizer(), TfidfVectorizer(), HashingVectorizer(n_features=64)])
+def test_a_model_of_text_answers_as_before(vectorizer):
+    content = hostile.text_model(vectorizer)
+    assert load_skops(content, HARMLESS_TYPES).predict(hostile.TEXTS).shape == Y.shape
+
+
+def test_a_model_of_one_column_in_order_answers_as_before():
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(X[:, 0], Y)
+    assert np.array_equal(load_skops(hostile.dumped(fitted), MORE).predict(X[:, 0]), fitted.predict(X[:, 0]))
+
+
+def test_sparse_coefficients_and_vectors_are_served_where_their_type_is_trusted():
+    fitted = SVC().fit(scipy.sparse.csr_matrix(X), Y)
+    assert np.array_equal(load_skops(hostile.dumped(fitted), MORE).predict(X), fitted.predict(X))
+    assert load_skops(hostile.sparse_coefficients(lambda matrix: None), MORE).predict(X).shape == Y.shape
+
+
+def test_a_packed_file_is_served_too():
+    packed = hostile.edited(TREE, packed=ZIP_DEFLATED)
+    assert load_skops(packed, TRUSTED_TYPES).predict(X).shape == Y.shape
+
+
+def test_an_estimator_that_two_places_share_is_loaded_once():
+    shared = StandardScaler().fit(X)
+    loaded = load_skops(hostile.dumped(Pipeline([("a", shared), ("b", shared)])), HARMLESS_TYPES)
+    assert loaded.steps[0][1] is loaded.steps[1][1]
+
+
+# --- what reaches further than its rows ----------------------------------------------------------------------------
+
+
+def test_a_model_that_reads_the_file_that_a_row_names_is_refused(tmp_path):
+    words = refusal(hostile.key_reader())
+    assert "reads files by name (input='filename'); only input='content' is served" in words
+    assert "its CountVectorizer at 'steps.columns.transformers_.text.transformer_list.first'" in words
+
+
+@pytest.mark.parametrize("vectorizer", [CountVectorizer, TfidfVectorizer, partial(HashingVectorizer, n_features=64)])
+@pytest.mark.parametrize("reads", ["filename", "file"])
+def test_no_vectorizer_reads_files(vectorizer, reads):
+    content = hostile.text_model(
+        vectorizer(), lambda pipeline: hostile.words_of(pipeline, attributes(input=reads, vocabulary_={"a": 0}))
+    )
+    assert f"reads files by name (input='{reads}')" in refusal(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (attributes(memory="/tmp/cache"), "caches on disk (memory='/tmp/cache'); log it with memory=None"),  # noqa: S108
+        (attributes(n_jobs=10**6), "has n_jobs=1000000; expected a whole number up to 512"),
+        (attributes(n_jobs="all"), "has n_jobs='all'; expected a whole number up to 512"),
+    ],
+)
+def test_a_parameter_that_writes_files_or_starts_a_crowd_of_threads_is_refused(change, words):
+    assert words in refusal(hostile.dumped(make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y), change))
+
+
+def test_a_function_that_would_write_into_the_model_is_refused():
+    step = FunctionTransformer(np.log1p, kw_args={"out": np.zeros((1, 4))})
+    words = refusal(hostile.dumped(Pipeline([("log", step), ("classes", LogisticRegression())])))
+    assert words == "its FunctionTransformer at 'steps.log' calls its function with kw_args that are no plain values"
+
+
+def test_an_attribute_in_the_place_of_a_method_is_refused():
+    content = hostile.dumped(LogisticRegression().fit(X, Y), attributes(decision_function=np.add))
+    assert "has an attribute 'decision_function' in the place of its own code" in refusal(content)
+
+
+def test_numbers_at_an_address_that_the_file_names_are_refused_before_anything_is_built():
+    assert "have names that Python calls itself" in refusal(hostile.at_an_address())
+
+
+def test_attributes_that_another_node_hides_are_refused_too():
+    def borrow(schema):
+        """Give an estimator the attributes of a dictionary that stands before it: by its number it is that one to skops."""
+        arguments = next(node for node in hostile.nodes(schema, "DictNode") if "out" in node["content"])
+        arguments["content"] = {"__array_interface__": arguments["content"].pop("out")}
+        hostile.nodes(schema, "ObjectNode")[-1]["content"]["__id__"] = arguments["__id__"]
+
+    step = FunctionTransformer(np.log1p, kw_args={"out": 1})
+    content = hostile.dumped(Pipeline([("log", step), ("scaled", StandardScaler().fit(X))]))
+    assert "have names that Python calls itself" in refusal(hostile.edited(content, borrow))
+
+
+# --- compiled code that believes its numbers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (hostile.set_node("left_child", FAR), "a node has a child that is not there"),
+        (hostile.set_node("right_child", -7), "a node has a child that does not come after it"),
+        (hostile.set_node("feature", FAR), "a node asks for a feature that is not there"),
+        (hostile.set_node("feature", -1), "a node asks for a feature that is not there"),
+        (hostile.circle, "a node has a child that does not come after it"),
+        (lambda state: state.update(max_depth=0), "it is deeper than it says"),
+    ],
+)
+def test_a_tree_whose_nodes_point_elsewhere_is_refused(change, words):
+    assert refusal(hostile.decision_tree(change)) == f"the state of its Tree at 'tree_' does not hold together: {words}"
+
+
+def set_json(loader, old, new):
+    """Change numbers in the schema, which skops hands to what it builds."""
+
+    def change(schema):
+        for node in hostile.nodes(hostile.nodes(schema, loader), "JsonNode"):
+            if node["content"] == str(old):
+                # Numbers of the same value are one object, and so are their nodes; this one is another.
+                node.update(content=str(new), __id__=node["__id__"] + 1)
+
+    return change
+
+
+@pytest.mark.parametrize(("old", "new"), [(4, FAR), (4, 0), (1, FAR), (1, -1), (5, FAR), (5, 3)])
+def test_a_tree_that_says_it_has_other_numbers_than_its_arrays_is_refused_before_it_is_built(old, new):
+    content = hostile.decision_tree(lambda state: None)
+    assert "its model has a tree of nodes (5,)" in refusal(hostile.edited(content, set_json("TreeNode", old, new)))
+
+
+def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is_built():
+    def empty(schema):
+        (tree,) = hostile.nodes(schema, "TreeNode")
+        tree["content"]["content"] = {}
+
+    def call(schema):
+        (tree,) = hostile.nodes(schema, "TreeNode")
+        tree.update(__loader__="ConstructorFromReduceNode", content=tree.pop("__reduce__")["args"])
+
+    assert "cannot be loaded: KeyError" in refusal(hostile.edited(TREE, empty))
+    assert refusal(hostile.edited(TREE, call)) == (
+        "its model has a ConstructorFromReduceNode of the type sklearn.tree._tree.Tree, which does not belong to it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda: hostile.forest(lambda forest: vars(forest).pop("n_features_in_")), "how many features it takes"),
+        (lambda: hostile.forest(attributes(n_features_in_=1)), "a tree takes other features"),
+        (lambda: hostile.boosted(lambda found: vars(found.estimators_[0, 0]).update(tree_=None)), "NoneType"),
+        (lambda: hostile.boosted(lambda found: vars(found.init_).update(class_prior_=np.ones(1))), "other classes"),
+        (
+            lambda: hostile.boosted(attributes(init_=LogisticRegression())),
+            "another estimator (init), which is not served",
+        ),
+        (lambda: hostile.boosted(attributes(n_trees_per_iteration_=1)), "trees per iteration"),
+        (lambda: hostile.histogram(hostile.predictors("left", 2**31)), "a node has a child that is not there"),
+        (lambda: hostile.histogram(hostile.predictors("right", 0)), "a child that does not come after it"),
+        (lambda: hostile.histogram(hostile.predictors("feature_idx", FAR)), "asks for a feature that is not there"),
+        (lambda: hostile.histogram(hostile.categorical), "raw_left_cat_bitsets are too few"),
+        (lambda: hostile.histogram(attributes(_in_fit=True)), "it says that it is being fitted"),
+        (lambda: hostile.histogram(attributes(_preprocessor=StandardScaler())), "its preprocessor is not its own"),
+        (lambda: hostile.kd_tree(lambda state: state[1].fill(FAR)), "it has a row that is not there"),
+        (lambda: hostile.kd_tree(lambda state: state[2]["idx_end"].fill(FAR)), "a node has rows that are not there"),
+        (lambda: hostile.kd_tree(lambda state: state[2]["is_leaf"].fill(0)), "a node has a child that is not there"),
+        (lambda: hostile.kd_tree(lambda state: state.__setitem__(11, None)), "it has no distance"),
+        (lambda: hostile.kd_tree(lambda state: state.__setitem__(3, state[3][:, :1].copy())), "its bounds"),
+        (lambda: hostile.nearest(lambda found: found._y.fill(FAR), algorithm="brute"), "not one of its classes"),
+        (lambda: hostile.nearest(attributes(_y=np.zeros(1, int)), algorithm="brute"), "not a label per row"),
+        (lambda: hostile.nearest(attributes(n_samples_fit_=10**6), algorithm="brute"), "not as many rows as it says"),
+        (lambda: hostile.nearest(attributes(n_features_in_=1), algorithm="brute"), "not as wide as it says"),
+        (lambda: hostile.nearest(attributes(n_neighbors=61)), "asks for more neighbours than it has"),
+        (lambda: hostile.machine(SVC, attributes(_n_support=np.zeros(9000, np.int32))), "not those of its classes"),
+        (lambda: hostile.machine(SVR, attributes(_n_support=np.zeros(9000, np.int32))), "its coefficients"),
+        (lambda: hostile.machine(SVC, attributes(_intercept_=np.zeros(1))), "its intercepts are too few"),
+        (lambda: hostile.machine(SVC, attributes(_probA=np.zeros(1))), "_probA is not that of its classes"),
+        (lambda: hostile.machine(SVC, attributes(_dual_coef_=np.zeros((1, 1)))), "its coefficients"),
+        (lambda: hostile.machine(SVC, attributes(n_features_in_=1)), "its vectors are not as wide as it says"),
+        (lambda: hostile.machine(SVR, attributes(_impl="c_svc")), "it has no two classes"),
+        (lambda: hostile.machine(OneClassSVM, attributes(kernel=np.add)), "its kernel is none of libsvm's own"),
+        (
+            lambda: hostile.dumped(KMeans(3, n_init=1).fit(X), attributes(cluster_centers_=np.zeros((1, 1)))),
+            "its centres",
+        ),
+        (lambda: hostile.dumped(KMeans(3, n_init=1).fit(X), attributes(_n_threads=10**6)), "_n_threads=1000000"),
+        (lambda: hostile.sparse_coefficients(lambda matrix: matrix.indices.fill(2**30)), "indices must be < 4"),
+        (
+            lambda: hostile.sparse_coefficients(lambda matrix: matrix.indptr.__setitem__(1, 2**30)),
+            "does not hold together",
+        ),
+    ],
+    ids=range(34),
+)
+def test_a_state_that_compiled_code_would_follow_out_of_its_arrays_is_refused(content, words):
+    found = refusal(content())
+    assert words in found
+    assert "does not hold together" in found or "expected a whole number" in found or "not trusted" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        (
+            attributes(_default_to_infrequent_mappings=[np.full(4, FAR), None]),
+            {"min_frequency": 2},
+            "a column that is not there",
+        ),
+        (attributes(_n_features_outs=[4, 10**6]), {}, "not as many columns as categories"),
+        (
+            attributes(categories_=[np.array([3.0, 2, 1, 0]), np.array([5.0, 6, 7])]),
+            {},
+            "its categories are not in order",
+        ),
+        (attributes(_drop_idx_after_grouping=np.array([9, 0], dtype=object)), {}, "drops a category that is not there"),
+    ],
+)
+def test_an_encoder_whose_categories_have_columns_elsewhere_is_refused(change, options, words):
+    assert words in refusal(hostile.encoder(change, **options), HARMLESS_TYPES)
+
+
+@pytest.mark.parametrize(
+    "vocabulary", [{"one": FAR}, {"one": -1}, {"one": 0, "two": 0}, {"one": 0, "two": 2}, {"one": "0"}]
+)
+def test_a_vocabulary_whose_words_have_columns_elsewhere_is_refused(vocabulary):
+    content = hostile.text_model(
+        CountVectorizer(), lambda pipeline: hostile.words_of(pipeline, attributes(vocabulary_=vocabulary))
+    )
+    assert "does not number its words 0, 1, … each once" in refusal(content, HARMLESS_TYPES)
+
+
+@pytest.mark.parametrize("count", [0, -1, 2**40, "many"])
+def test_a_number_of_hashes_that_nothing_can_be_divided_by_is_refused(count):
+    content = hostile.text_model(
+        HashingVectorizer(n_features=64), lambda pipeline: hostile.words_of(pipeline, attributes(n_features=count))
+    )
+    assert "expected a whole number from 1 to 2147483647" in refusal(content, HARMLESS_TYPES)
+
+
+# --- the file ------------------------------------------------------------------------------------------------------
+
+
+def test_references_that_stand_for_more_nodes_than_a_file_could_have_are_refused():
+    assert "refers to its own parts more than 2000000 times" in refusal(hostile.edited(PLAIN, hostile.references(40)))
+
+
+def test_a_node_within_itself_is_refused():
+    def itself(schema):
+        schema["content"]["content"]["classes_"] = hostile.listed([hostile.listed([], 7)], 7)
+
+    assert refusal(hostile.edited(PLAIN, itself)) == "its model has a 'list' within itself"
+
+
+def test_one_part_that_many_nodes_would_read_is_refused():
+    def many(schema):
+        (array, *_) = hostile.nodes(schema, "NdArrayNode")
+        copies = [{**array, "__id__": number} for number in range(1, 1000)]
+        schema["content"]["content"]["coef_"] = hostile.listed(copies, 1001)
+
+    assert "is read by two nodes" in refusal(hostile.edited(PLAIN, many))
+
+
+def test_what_is_nested_too_deep_is_refused():
+    def deep(schema):
+        found = hostile.listed([], 1)
+        for number in range(2, 400):
+            found = hostile.listed([found], number)
+        schema["content"]["content"]["classes_"] = found
+
+    assert "is nested deeper than 150 levels" in refusal(hostile.edited(PLAIN, deep))
+
+
+@pytest.mark.parametrize(
+    ("loader", "words"),
+    [
+        ("CachedNode", "a node of the kind 'CachedNode', which is not read here"),
+        ("QuantileForestNode", "a node of the kind 'QuantileForestNode', which is not read here"),
+        (None, "a node of the kind None"),
+    ],
+)
+def test_a_kind_of_node_that_skops_does_not_write_is_refused(loader, words):
+    def change(schema):
+        schema["content"]["content"]["C"]["__loader__"] = loader
+
+    assert words in refusal(hostile.edited(PLAIN, change))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        hostile.npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,), }"),
+        hostile.npy("{'descr': '<U0', 'fortran_order': False, 'shape': (1099511627776,), }"),
+        hostile.npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"cos\nsystem\n"),
+        hostile.npy("{'descr': ('<f8', (9,)), 'fortran_order': False, 'shape': (0,), }"),
+        b"PK\x03\x04",
+        b"",
+    ],
+)
+def test_an_array_that_is_not_as_large_as_it_says_or_no_array_is_refused(part):
+    (array, *_) = hostile.nodes(schema_of(PLAIN), "NdArrayNode")
+    words = refusal(hostile.edited(PLAIN, parts={array["file"]: part}))
+    assert "is not as large as it says" in words or "expected numbers or text" in words or "as NumPy writes it" in words
+
+
+def schema_of(content):
+    found = []
+    hostile.edited(content, found.append)
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"../model.py": b"x"}, "has a part '../model.py', which skops does not write"),
+        ({"model.pkl": b"x"}, "has a part 'model.pkl', which skops does not write"),
+        ({"schema.json": None}, "its model has no schema.json"),
+        ({"schema.json": b"[" * 100_000}, "cannot be loaded: RecursionError"),
+        ({"schema.json": b"[]," * (grammar.MOST_OPENED + 1)}, "has too many objects"),
+    ],
+    ids=range(5),
+)
+def test_a_file_that_skops_would_not_have_written_is_refused(parts, words):
+    assert words in refusal(hostile.edited(PLAIN, parts=parts, packed=ZIP_DEFLATED))
+
+
+def test_a_file_that_unpacks_to_far_more_than_it_has_is_refused(monkeypatch):
+    monkeypatch.setattr(archive, "SMALL", 100_000)
+    content = hostile.edited(PLAIN, parts={"1.npy": b"\0" * 200_000}, packed=ZIP_DEFLATED)
+    assert "expected at most 20 times as many" in refusal(content)
+
+
+def test_a_directory_of_more_parts_than_a_model_has_is_refused_unread():
+    end = PLAIN.rindex(b"PK\5\6")
+    lying = PLAIN[: end + 12] + (2**31).to_bytes(4, "little") + PLAIN[end + 16 :]
+    assert "lists too many parts: 2147483648 bytes of names" in refusal(lying)
+
+
+def test_what_is_no_zip_file_is_refused():
+    assert "its file model.skops cannot be loaded: ValueError: it is no zip file" in refusal(b"\x80\x04N.")
+
+
+@pytest.mark.parametrize(("old", "new"), [(4, 10**9), (4, 0)])
+def test_a_random_generator_of_an_unusual_pool_is_refused(old, new):
+    content = hostile.histogram(lambda estimator: None)
+    words = refusal(hostile.edited(content, set_json("RandomGeneratorNode", old, new)))
+    assert words == f"its model has a random generator 'PCG64' with a pool of {new}"
+
+
+def test_a_random_state_outside_of_its_buffer_is_refused():
+    content = hostile.dumped(SGDClassifier(random_state=np.random.RandomState(0)))
+    words = refusal(hostile.edited(content, set_json("RandomStateNode", 624, FAR)))
+    assert words == f"its model has a random state at {FAR} of a buffer of 624"
+
+
+def test_types_that_are_not_trusted_are_named_up_to_a_number():
+    def strange(schema):
+        schema["content"]["content"]["classes_"] = hostile.listed(
+            [
+                {"__class__": f"\x1b[{i}m", "__module__": "m", "__loader__": "ObjectNode", "__id__": i}
+                for i in range(1, 99)
+            ],
+            100,
+        )
+
+    words = refusal(hostile.edited(PLAIN, strange))
+    assert "\x1b" not in words
+    assert words.endswith(" and 90 more; MODEL_TRUSTED_TYPES names more of them")
+    assert json.dumps(words)
