@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,14 +15,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 
-from trainer import papers, schema, tracking, twin
+from trainer import environment, papers, schema, tracking, twin
 from trainer.checks import TRUSTED_TYPES
 from trainer.errors import TrainerError
 from trainer.signing import sign
 from trainer.table import Split, Table, Task
 
 INPUT_EXAMPLE_ROWS = 3
-SERVED_WITH = ("mlflow-skinny", "scikit-learn", "skops", "pandas")
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
             ),
             input_example=table.features.head(INPUT_EXAMPLE_ROWS),
             # What MLflow would infer by loading the model once more in a process of its own.
-            pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
+            pip_requirements=environment.pins(),
             metadata={"class_names": table.class_names} if table.class_names else None,
         )
     except MlflowException as error:

@@ -79,7 +79,8 @@ def _refused(stack, version: str, *words: str) -> None:
 def test_a_version_logged_by_hand_is_refused_until_it_is_adopted(stack, serving):
     version = _log_by_hand(stack)
     _refused(stack, version, "it is not signed", f"docker compose run trainer adopt {version}")
-    stack.compose("run", "--rm", "trainer", "adopt", version)
+    adopted = stack.compose("run", "--rm", "trainer", "adopt", version)
+    assert "Not signed, so not read by anything here: serving_input_example.json." in adopted.stdout
     eventually("the adopted version is served", lambda: stack.served_version() == version)
     assert stack.predict() == CLASSES
     assert requests.post(f"{stack.url}/predict_names", json={"instances": [[5.1, 3.5, 1.4, 0.2]]}, timeout=10).ok
@@ -93,14 +94,18 @@ def test_one_changed_byte_is_refused(stack, serving):
     _refused(stack, stack.trained, "signature does not hold", "model.skops")
 
 
-def test_an_added_file_is_refused(stack, serving):
+def test_an_added_file_is_not_read_and_a_missing_one_is_refused_until_it_is_back(stack, serving):
     stack.compose("run", "--rm", "trainer")
     version = max(stack.versions(), key=int)
-    assert requests.put(f"{_artifacts(stack, version)}/extra.py", data=b"print()", timeout=10).ok
-    _refused(stack, version, "signature does not hold", "extra.py")
+    extra, golden = (f"{_artifacts(stack, version)}/{name}" for name in ("extra.py", "golden.json"))
+    assert requests.put(extra, data=b"print()", timeout=10).ok
+    content = requests.get(golden, timeout=10).content
+    assert requests.delete(golden, timeout=10).ok
+    _refused(stack, version, "signature does not hold", "golden.json")
     # Mended where it lies, it is taken up, without a move of the alias.
-    assert requests.delete(f"{_artifacts(stack, version)}/extra.py", timeout=10).ok
+    assert requests.put(golden, data=content, timeout=10).ok
     eventually("the mended version is served", lambda: _settled(stack, version))
+    assert "extra.py" not in stack.compose("exec", "-T", "inference", "find", "/cache").stdout
 
 
 def test_signed_files_copied_under_another_model_are_refused(stack, serving):

@@ -6,8 +6,8 @@ from inference.registry import ModelVersion
 from inference.signature import check_signature
 from model_signing import hashing, signing
 from setup.signing_key import key_id_of, new_private_key, public_key_of
-from trainer.errors import SettingsError
-from trainer.signing import check_key, key_id, sign
+from trainer.errors import SettingsError, VersionError
+from trainer.signing import check_key, key_id, sign, verify
 
 VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
 
@@ -31,11 +31,22 @@ def folder(tmp_path):
     return folder
 
 
-def test_what_the_trainer_signs_holds_and_what_mlflow_adds_does_not_count(folder, keys):
+def test_what_the_trainer_signs_holds_on_both_sides(folder, keys):
     private, public = keys
     sign(folder, "flowers", "m-3", private)
-    (folder / "registered_model_meta").write_text("MLflow adds this when it downloads a version")
     check_signature(folder, VERSION, public)
+    assert set(verify(folder, "flowers", "m-3", private)) == {
+        *("model.skops", "MLmodel", "more/note.txt", "identity.json")
+    }
+
+
+@pytest.mark.parametrize("file", ["model.skops", "MLmodel", "more/note.txt", "identity.json"])
+def test_the_trainer_refuses_what_was_changed_after_it_was_signed(folder, keys, file):
+    private, _ = keys
+    sign(folder, "flowers", "m-3", private)
+    (folder / file).write_text("{}")
+    with pytest.raises(VersionError, match="its signature does not hold"):
+        verify(folder, "flowers", "m-3", private)
 
 
 def test_an_unsigned_folder_is_refused_and_the_way_out_named(folder, keys):
