@@ -1,6 +1,7 @@
 """The papers of a version beside the model itself (docs/model-contract.md): what it was fitted on, and what it answers.
 
 golden.json        rows with the answers that the fitted model gave, to be given again before the version may serve
+figures.json       what was measured of it, on which data, by which run
 profile.json       what the training data looks like, for whoever wants to notice that the world has changed
 fitted_rows.npy    a hash of each row that it was fitted on, so that "unseen" can be checked
 """
@@ -19,6 +20,7 @@ from trainer.table import Column, Kind, Split, Table, Task
 
 GOLDEN = "golden.json"
 PROFILE = "profile.json"
+FIGURES = "figures.json"
 FITTED_ROWS = "fitted_rows.npy"
 GOLDEN_ROWS = 16
 # Another processor may sum in another order: what differs by less than this is the same answer.

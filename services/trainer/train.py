@@ -74,7 +74,8 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
                 **{key: text for key, text in origin.items() if text},
             }
             _log(fitted, standings, table, rows, tags)
-            model = packing.log_model(fitted.estimator, table, rows, run, name, settings.signing_key)
+            figures = {"algorithm": fitted.algorithm, "metrics": fitted.evaluation.metrics}
+            model = packing.log_model(fitted.estimator, table, rows, run, name, settings.signing_key, figures)
             tracking.log_pictures(drawing.pictures())
 
             step(f"register it as a version of {name}")
