@@ -10,6 +10,7 @@ Landlock holds for a thread and those that it starts, so it comes before the fir
 
 import contextlib
 import errno
+import fcntl
 import importlib
 import json
 import os
@@ -78,9 +79,13 @@ REFUSED_CALLS = (
         "mount",
         "umount2",
     ),
-    *("pivot_root", "chroot", "open_by_handle_at", "init_module", "finit_module", "kexec_load", "swapon", "reboot"),
+    *("pivot_root", "chroot", "open_by_handle_at", "name_to_handle_at", "inotify_add_watch", "fanotify_init", "syslog"),
+    *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "swapon", "swapoff", "reboot"),
+    *("clock_settime", "settimeofday", "sethostname", "setdomainname", "iopl", "ioperm", "acct", "quotactl"),
 )
+# As linux/sched.h and linux/fcntl.h have them.
 CLONE_THREAD = 0x00010000
+F_SETOWN_EX = 15
 # What the child runs: the path to this package, then what it is to do.
 START = "import sys; sys.path.insert(0, sys.argv[1]); from trainer.sandbox import child; child(sys.argv[2])"
 
@@ -284,4 +289,6 @@ def _call_filter(seccomp: Any) -> Any:
     for name in ("kill", "tgkill"):
         calls.add_rule(refused, name, seccomp.Arg(0, seccomp.NE, os.getpid()))
     calls.add_rule(refused, "prlimit64", seccomp.Arg(0, seccomp.NE, 0))
+    for command in (fcntl.F_SETOWN, F_SETOWN_EX):  # who gets a signal when something can be read
+        calls.add_rule(refused, "fcntl", seccomp.Arg(1, seccomp.EQ, command))
     return calls

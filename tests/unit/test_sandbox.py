@@ -12,12 +12,15 @@ from trainer.sandbox import Limits, Unconfined
 
 # What runs in the sandbox. It is written into a folder of its own, which the sandbox lets it read.
 TRIES = """
-import ctypes, json, os, socket, subprocess, sys, threading, time
+import ctypes, fcntl, json, os, socket, subprocess, sys, threading, time
 from pathlib import Path
 
 def attempts(folder):
     told = json.loads((folder / "told.json").read_text())
-    found = {}
+    found = {
+        "environment": sorted(os.environ),
+        "open files": [number for number in range(3, 64) if is_open(number)],
+    }
     def attempt(name, do):
         try:
             do()
@@ -50,10 +53,14 @@ def attempts(folder):
     attempt("fork", os.fork)
     attempt("signal the parent", lambda: os.kill(os.getppid(), 0))
     attempt("signal everybody", lambda: os.kill(-1, 0))
+    attempt("have signals sent to the parent", lambda: fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getppid()))
+    attempt("watch data", lambda: called("inotify_add_watch", ctypes.CDLL(None).inotify_init(), told["data"].encode(), 0xFFF))
     attempt("compute in a thread", lambda: in_a_thread(lambda: None))
-    found["environment"] = sorted(os.environ)
-    found["open files"] = sorted(int(name) for name in range(3, 64) if is_open(name))
     return found
+
+def called(name, *arguments):
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), name)
 
 def in_a_thread(do):
     raised = []
@@ -185,6 +192,8 @@ def test_a_model_may(attempts, attempt):
         "fork",
         "signal the parent",
         "signal everybody",
+        "have signals sent to the parent",
+        "watch data",
     ],
 )
 def test_a_model_may_not(attempts, attempt):
