@@ -217,15 +217,18 @@ def _named(settings: Settings, model_name: str | None) -> Settings:
 
 @trainer.command()
 @click.argument("version")
+@click.option(
+    "--unconfined", is_flag=True, help="Without a sandbox, where the system has none: for a version of one's own."
+)
 @MODEL_NAME
 @click.pass_obj
-def adopt(settings: Settings, version: str, model_name: str | None) -> None:
-    """Check a VERSION that was logged by hand, and sign it, so that it may be served."""
+def adopt(settings: Settings, version: str, unconfined: bool, model_name: str | None) -> None:
+    """Check a VERSION that was logged by hand, in a sandbox, and sign it, so that it may be served."""
     _check_server(settings)
     _prepare_mlflow()
     from trainer.adoption import adopt as run
 
-    run(_named(settings, model_name), version, Console())
+    run(_named(settings, model_name), version, Console(), confined=not unconfined)
 
 
 REASON = click.option("--reason", default="no reason given", help="Why, for the history.")

@@ -1,32 +1,141 @@
-"""Sign a version that somebody logged by hand, after checking that it can be served."""
+"""Sign a version that somebody logged by hand, after checking in a sandbox that it can be served.
+
+Here is the key, so nothing of the version is loaded, asked or read here. What is signed is the estimator and the input
+example as they were checked, byte for byte, and text files that are written anew from what the check has found.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import mlflow
+import yaml
+from contract import documents
+from contract.display import visible
+from contract.errors import Refused
+from contract.signature import IDENTITY, SIGNATURE, files_in, listed, own_file
 from mlflow import MlflowClient
 from rich.console import Console
 
-from trainer import checks, papers, registry, signing
+from trainer import environment, examination, papers, registry, sandbox, signing, version_files
+from trainer.errors import TrainerError, VersionError
 from trainer.settings import Settings
 from trainer.tracking import mlflow_errors
 from trainer.tracking_server import SIGNED_BY
 
+MLMODEL = "MLmodel"
+# What is written anew, whatever the version had under these names.
+MADE = (MLMODEL, papers.GOLDEN, *environment.FILES)
+# Names that a version's own files cannot have: MLflow writes the last one over whatever is there.
+TAKEN = {*MADE, IDENTITY, SIGNATURE, "registered_model_meta"}
+SHOWN = 10
 
-def adopt(settings: Settings, version: str, console: Console) -> None:
-    """Check a version of the registered model and sign it; raise VersionError saying what it lacks."""
+
+def adopt(settings: Settings, version: str, console: Console, confined: bool = True) -> None:
+    """Check a version of the registered model and sign it; raise VersionError saying what it lacks.
+
+    `confined` false checks it without a sandbox, for one's own version on a system that has none.
+    """
     signing.check_key(settings.signing_key)
     mlflow.set_tracking_uri(settings.tracking_uri)
-    found = registry.model_version(settings.model_name, version)
-    model_id = checks.model_id_of(found)
-    with checks.files_of(found) as folder:
-        checks.check_identity(folder, settings.model_name)
-        estimator, columns, example = checks.check_servable(folder)
-        # What it answers today it has to answer wherever it is served; the rest of the papers would need its data.
-        papers.write_json(folder / papers.GOLDEN, papers.golden(estimator, columns, example))
-        signing.sign(folder, settings.model_name, model_id, settings.signing_key)
-        with mlflow_errors():
-            client = MlflowClient()
-            for name in (papers.GOLDEN, signing.IDENTITY, signing.SIGNATURE):
-                client.log_model_artifact(model_id, str(folder / name))
-            client.set_model_version_tag(settings.model_name, version, SIGNED_BY, signing.key_id(settings.signing_key))
-    console.print(
-        f"Version {version} of {settings.model_name} is checked and signed; it may be served.", soft_wrap=True
-    )
+    name, found = settings.model_name, registry.model_version(settings.model_name, version)
+    model_id = version_files.model_id_of(found)
+    with version_files.unsigned(found) as folder:
+        check_identity(folder, name)
+        checked = _examined(folder, settings, version, confined)
+        left_out = _write(checked, folder, model_id)
+        signing.sign(folder, name, model_id, settings.signing_key)
+        _check_signed(folder, checked)
+        _upload(folder, model_id)
+    with mlflow_errors():
+        MlflowClient().set_model_version_tag(name, version, SIGNED_BY, signing.key_id(settings.signing_key))
+    _tell(console, f"Version {version} of {name} is checked and signed; it may be served.")
+    if left_out:
+        shown = ", ".join(visible(path, 100) for path in left_out[:SHOWN])
+        more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+        _tell(console, f"Not signed, so not read by anything here: {shown}{more}.")
+    if not confined:
+        _tell(console, "It was checked without a sandbox: while it was tried, it could read what this command can.")
+
+
+def check_identity(folder: Path, name: str) -> None:
+    """Refuse files that are signed for another registered model: signing them anew would take them away from it."""
+    if not (folder / IDENTITY).exists():
+        return
+    identity = documents.read_json(folder, IDENTITY)
+    signed_for = identity.get("model_name") if isinstance(identity, dict) else None
+    if signed_for != name:
+        raise VersionError(
+            f"its files are signed for {visible(str(signed_for), 100)}; log the model once more to register it as {name}"
+        )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the check has found, of the right shape: it comes from where a stranger's model was loaded."""
+
+    sha256: dict[str, str]
+    """of the estimator's file and the input example's, by their paths"""
+    mlmodel: dict[str, Any]
+    golden: dict[str, Any]
+
+    @classmethod
+    def of(cls, answer: Any, files: list[str]) -> "Checked":
+        """Return what a sandbox has answered about these files."""
+        try:
+            paths = [own_file(answer[name], files) for name in ("estimator", "example")]
+            sha256 = {path: str(answer["sha256"][path]) for path in paths}
+            mlmodel, golden = dict(answer["mlmodel"]), dict(answer["golden"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Refused(f"the check gave no answer that can be used: {type(error).__name__}") from error
+        if taken := TAKEN & sha256.keys():
+            raise Refused(f"its estimator or its example is called {taken.pop()}, which is another file's name")
+        return cls(sha256, mlmodel, golden)
+
+
+def _examined(folder: Path, settings: Settings, version: str, confined: bool) -> Checked:
+    hidden = [settings.signing_key, settings.data_dir]
+    before = {path: examination.digest_of(folder / path) for path in files_in(folder)}
+    try:
+        answer = sandbox.run(
+            "trainer.examination:examined", folder, sorted(settings.trusted_types), hidden=hidden, confined=confined
+        )
+    except sandbox.Unconfined as error:
+        raise TrainerError(
+            f"a model that is not signed is checked in a sandbox, which this system does not have ({error}); where you "
+            f"made the version yourself, `adopt {version} --unconfined` checks it without"
+        ) from error
+    checked = Checked.of(answer, list(before))
+    if any(before[path] != digest for path, digest in checked.sha256.items()):
+        raise Refused("what was checked is not what is here")
+    return checked
+
+
+def _write(checked: Checked, folder: Path, model_id: str) -> list[str]:
+    """Make the folder what is to be signed; return the version's files that are left out of it."""
+    left_out = [path for path in files_in(folder) if path not in checked.sha256]
+    for path in left_out:
+        (folder / path).unlink()
+    content = {**checked.mlmodel, "model_id": model_id, "model_uuid": model_id}
+    (folder / MLMODEL).write_text(yaml.safe_dump(content, allow_unicode=True))
+    papers.write_json(folder / papers.GOLDEN, checked.golden)
+    environment.write(folder)
+    return [path for path in left_out if path not in TAKEN]
+
+
+def _check_signed(folder: Path, checked: Checked) -> None:
+    """Refuse where the signature is not over the very bytes that were checked, or over more than it should be."""
+    signed = listed((folder / SIGNATURE).read_bytes())
+    if signed.keys() != {*checked.sha256, *MADE, IDENTITY} or not checked.sha256.items() <= signed.items():
+        raise Refused("what is signed is not what was checked")
+
+
+def _upload(folder: Path, model_id: str) -> None:
+    """Put what was made in the place of what was there; the signature last, which makes it all count."""
+    with mlflow_errors():
+        for name in (*MADE, IDENTITY, SIGNATURE):
+            MlflowClient().log_model_artifact(model_id, str(folder / name))
+
+
+def _tell(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

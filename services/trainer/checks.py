@@ -1,24 +1,25 @@
-"""What must hold of a version's files before they are signed, or put into Production by hand."""
+"""What must hold of a version's files before they are signed, or put into Production by hand.
+
+Each function raises Refused. None needs MLflow: a sandbox that checks a stranger's files has the less to import.
+"""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Collection
+from numbers import Integral
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import mlflow
+import joblib
 import pandas as pd
-import yaml
+from contract import documents, limits
+from contract.display import quoted
 from contract.errors import Refused
+from contract.signature import files_in, own_file
 from contract.trust import TRUSTED_TYPES, load_skops
-from mlflow.entities.model_registry import ModelVersion
 
-from trainer import papers, signing
-from trainer.errors import VersionError
+from trainer import papers
 from trainer.table import Column, Kind
-from trainer.tracking import mlflow_errors
-from trainer.tracking_server import logged_model_id
 
 # The column types of a signature that inference serves, and what they are here.
 KINDS = {
@@ -29,108 +30,107 @@ KINDS = {
     "boolean": Kind.BOOLEAN,
     "string": Kind.TEXT,
 }
+NO_INTERFACE = (
+    "it has no signature with named columns and no input example with them; log it with input_example=DATA_FRAME"
+)
 
 
-def model_id_of(version: ModelVersion) -> str:
-    """Return the id of the logged model that a version points at; raise VersionError where it points elsewhere."""
-    model_id = logged_model_id(version.source)
-    if model_id is None:
-        raise VersionError(
-            f"version {version.version} points at {version.source}; log the model with MLflow 3 and register it"
-        )
-    return model_id
+def check_servable(folder: Path, trusted: frozenset[str]) -> None:
+    """Load the model without running code from its files; let it predict its input example and its golden rows."""
+    estimator, columns, _ = tried(folder, trusted)
+    papers.check_golden(estimator, folder, columns)
 
 
-@contextmanager
-def files_of(version: ModelVersion) -> Iterator[Path]:
-    """Yield a folder with a copy of the version's files, there until the block ends."""
-    with TemporaryDirectory() as parent:
-        with mlflow_errors():
-            folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.source, dst_path=parent))
-        yield folder
+def tried(folder: Path, trusted: frozenset[str]) -> tuple[Any, list[Column], pd.DataFrame]:
+    """Return the estimator, its columns and its input example, which it has predicted.
 
-
-def check_identity(folder: Path, name: str) -> None:
-    """Refuse files that are signed for another registered model: signing them anew would take them away from it."""
-    identity = folder / signing.IDENTITY
-    if identity.exists() and (signed_for := json.loads(identity.read_text()).get("model_name")) != name:
-        raise VersionError(f"its files are signed for {signed_for}; log the model once more to register it as {name}")
-
-
-def check_servable(folder: Path) -> tuple[Any, list[Column], pd.DataFrame]:
-    """Load the model without running code from its files; let it predict its input example and its golden rows.
-
-    Returns the estimator, its columns and the rows of its input example.
+    `trusted` are types that it may contain beside TRUSTED_TYPES: the setting MODEL_TRUSTED_TYPES.
     """
-    description = _description(folder)
+    description = documents.read_mlmodel(folder)
     columns = columns_of(description)
     example = _example(folder, description, columns)
-    estimator = _load(folder, description)
+    estimator = _load(folder, description, trusted)
     try:
-        estimator.predict(example)
+        with warnings.catch_warnings(), joblib.parallel_config("threading"):  # a sandbox starts no processes
+            warnings.simplefilter("ignore")
+            estimator.predict(example)
     except Exception as error:  # an estimator may fail in any way
-        raise VersionError(f"it does not predict its own input example: {type(error).__name__}: {error}") from error
-    papers.check_golden(estimator, folder, columns)
+        raise Refused(f"it does not predict its own input example: {type(error).__name__}: {error!s:.500}") from error
     return estimator, columns, example
 
 
-def load(folder: Path) -> Any:
-    """Return the estimator in a version's folder; raise VersionError where it cannot be loaded without running code."""
-    return _load(folder, _description(folder))
+def load(folder: Path, trusted: frozenset[str]) -> Any:
+    """Return the estimator in a version's folder, without running code from it."""
+    return _load(folder, documents.read_mlmodel(folder), trusted)
 
 
 def interface_of(folder: Path) -> list[Column]:
     """Return the columns that a version takes, by its signature."""
-    return columns_of(_description(folder))
+    return columns_of(documents.read_mlmodel(folder))
 
 
-def _description(folder: Path) -> dict[str, Any]:
-    try:
-        description = yaml.safe_load((folder / "MLmodel").read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise VersionError(f"it has no readable MLmodel file: {error}") from error
-    if not isinstance(description, dict):
-        raise VersionError("its MLmodel file is empty or no YAML mapping")
-    return description
-
-
-def _load(folder: Path, description: dict[str, Any]) -> Any:
-    flavor = description.get("flavors", {}).get("sklearn")
-    if flavor is None:
-        raise VersionError("it is no scikit-learn model; inference serves the sklearn flavor")
-    if flavor.get("serialization_format") != "skops":
-        raise VersionError(
-            f"it is stored as {flavor.get('serialization_format')}, which runs code when it is loaded; "
-            "log it with serialization_format='skops'"
+def estimator_file(description: dict[str, Any], files: Collection[str]) -> str:
+    """Return the path of the estimator's file, one of `files`, by a version's MLmodel."""
+    flavors = description.get("flavors")
+    if not isinstance(flavors, dict):
+        raise Refused(f"its flavors are {quoted(flavors)}; expected a mapping")
+    flavor = flavors.get("sklearn")
+    if not isinstance(flavor, dict):
+        raise Refused("it is no scikit-learn model; inference serves the sklearn flavor")
+    if (form := flavor.get("serialization_format")) != "skops":
+        raise Refused(
+            f"it is stored as {_word(form)}, which runs code when it is loaded; log it with serialization_format='skops'"
         )
-    path = folder / flavor["pickled_model"]
-    try:
-        return load_skops(path, TRUSTED_TYPES)
-    except Refused as error:
-        raise VersionError(str(error)) from error
+    return own_file(flavor.get("pickled_model"), files)
+
+
+def example_file(description: dict[str, Any], files: Collection[str]) -> str:
+    """Return the path of the input example, one of `files`, by a version's MLmodel."""
+    info = description.get("saved_input_example_info")
+    if not isinstance(info, dict) or "artifact_path" not in info:
+        raise Refused(NO_INTERFACE)
+    return own_file(info["artifact_path"], files)
 
 
 def columns_of(description: dict[str, Any]) -> list[Column]:
-    """Return the columns of a signature; raise VersionError where it has none that inference serves."""
+    """Return the columns of a signature that inference serves."""
     try:
         inputs = json.loads(description["signature"]["inputs"])
         found = [(column["name"], column["type"], column.get("required", True)) for column in inputs]
-    except (KeyError, TypeError, ValueError) as error:
-        raise VersionError(
-            "it has no signature with named columns and no input example with them; "
-            "log it with input_example=DATA_FRAME"
-        ) from error
-    if others := sorted({str(kind) for _, kind, _ in found} - KINDS.keys()):
-        raise VersionError(f"its columns have the types {', '.join(others)}; inference serves {', '.join(KINDS)}")
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise Refused(NO_INTERFACE) from error
+    if not all(isinstance(name, str) for name, _, _ in found) or len({name for name, _, _ in found}) < len(found):
+        raise Refused("its columns have names that are no text, or the same one twice")
+    if others := sorted({_word(kind) for _, kind, _ in found} - KINDS.keys()):
+        raise Refused(f"its columns have the types {', '.join(others[:8])}; inference serves {', '.join(KINDS)}")
     return [Column(name, KINDS[kind], not required) for name, kind, required in found]
 
 
+def check_class_names(description: dict[str, Any], estimator: Any) -> None:
+    """Refuse names of the classes that are none, or too few."""
+    metadata = description.get("metadata")
+    names = metadata.get("class_names") if isinstance(metadata, dict) else None
+    if names is None:
+        return
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Refused(f"its class_names are {quoted(names)}; expected a list of texts")
+    for label in getattr(estimator, "classes_", []):
+        if not isinstance(label, Integral) or not 0 <= int(label) < len(names):
+            raise Refused(f"its class_names do not name its class {quoted(label)}; expected one for each of 0, 1, …")
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) and value.isidentifier() and len(value) < 50 else quoted(value)
+
+
+def _load(folder: Path, description: dict[str, Any], trusted: frozenset[str]) -> Any:
+    return load_skops(folder / estimator_file(description, files_in(folder)), TRUSTED_TYPES | trusted)
+
+
 def _example(folder: Path, description: dict[str, Any], columns: list[Column]) -> pd.DataFrame:
+    path = example_file(description, files_in(folder))
+    example = documents.read_json(folder, path, limits.EXAMPLE_BYTES)
     try:
-        example = json.loads((folder / description["saved_input_example_info"]["artifact_path"]).read_text())
         return papers.from_json(example["data"], columns)
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise VersionError(
-            "it has no signature with named columns and no input example with them; "
-            "log it with input_example=DATA_FRAME"
-        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(NO_INTERFACE) from error

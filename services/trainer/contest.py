@@ -5,7 +5,6 @@ MLflow has no compare-and-swap, so two trainers at once may both move the alias.
 its record sees the other, and contests again with it. The one that loses makes way.
 """
 
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 
-from trainer import checks, moves, papers, registry, signing
+from trainer import checks, moves, papers, registry, signing, version_files
 from trainer.errors import TrackingError, VersionError
 from trainer.promotion import LEAST_ROWS, Comparison, Contender, Decision, Gate, OtherSchema, compared, should_promote
 from trainer.table import Split, Table
@@ -35,6 +34,8 @@ class Contest:
     rows: Split
     gate: Gate
     signing_key: Path
+    trusted: frozenset[str]
+    """types that an incumbent may contain beside TRUSTED_TYPES"""
     rounds: list[dict[str, Any]] = field(default_factory=list)
     """what was decided against whom, in order: for the promotion record"""
     _known: set[str] = field(default_factory=set)
@@ -99,11 +100,8 @@ class Contest:
 
     def _compare(self, version: ModelVersion) -> Comparison | OtherSchema | str:
         """Let candidate and incumbent predict the rows that neither was fitted on; else say why that cannot be."""
-        with ExitStack() as stack:
-            try:
-                model_id = checks.model_id_of(version)
-                folder = stack.enter_context(checks.files_of(version))
-                signing.check_signature(folder, self.name, model_id, self.signing_key)
+        try:
+            with version_files.signed(version, self.name, self.signing_key) as folder:
                 if checks.interface_of(folder) != self.table.columns:
                     return OtherSchema()
                 new = papers.unseen(folder, self.rows.test_features, self.rows.test_target)
@@ -113,13 +111,15 @@ class Contest:
                     return (
                         f"only {new.sum()} held-out rows are new to version {version.version}; recorded scores compared"
                     )
-                incumbent = checks.load(folder)
-                features, truth = self.rows.test_features[new], self.rows.test_target[new].to_numpy()
-                theirs = np.asarray(incumbent.predict(features)).ravel()
-            except (VersionError, TrackingError) as error:
-                return f"version {version.version} could not be tried: {error}; recorded scores compared"
-            except Exception as error:  # an estimator of another time may fail in any way
-                return f"version {version.version} does not predict: {type(error).__name__}: {error}; recorded scores compared"
+                incumbent = checks.load(folder, self.trusted)
+            features, truth = self.rows.test_features[new], self.rows.test_target[new].to_numpy()
+            theirs = np.asarray(incumbent.predict(features)).ravel()
+        except (VersionError, TrackingError) as error:
+            return f"version {version.version} could not be tried: {error}; recorded scores compared"
+        except Exception as error:  # an estimator of another time may fail in any way
+            return (
+                f"version {version.version} does not predict: {type(error).__name__}: {error}; recorded scores compared"
+            )
         ours = np.asarray(self.estimator.predict(features)).ravel()
         return compared(self.table.task, truth, ours, theirs)
 

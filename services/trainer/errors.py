@@ -7,6 +7,11 @@ TrainerError            1   anything that is none of these
 └── VersionError        5   a version is not there, or not fit for what is asked
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from contract.errors import Refused
+
 
 class TrainerError(Exception):
     """The job cannot go on; the message names the thing, the value and the way out."""
@@ -36,3 +41,12 @@ class VersionError(TrainerError):
     """A version is not there, or not what may be signed, or put into Production."""
 
     exit_code = 5
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what the contract refuses of a version's files into a VersionError."""
+    try:
+        yield
+    except Refused as error:
+        raise VersionError(str(error)) from error

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,13 +16,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 
-from trainer import papers, schema, tracking, twin
+from trainer import environment, papers, schema, tracking, twin
 from trainer.errors import TrainerError
 from trainer.signing import sign
 from trainer.table import Split, Table, Task
 
 INPUT_EXAMPLE_ROWS = 3
-SERVED_WITH = ("mlflow-skinny", "scikit-learn", "skops", "pandas")
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,19 @@ class LoggedModel:
     """of what was learnt: the same data, options and seed give the same one"""
 
 
-def log_model(estimator: Any, table: Table, rows: Split, run: Run, registered_name: str, key: Path) -> LoggedModel:
+def log_model(
+    estimator: Any,
+    table: Table,
+    rows: Split,
+    run: Run,
+    registered_name: str,
+    key: Path,
+    figures: dict[str, Any],
+) -> LoggedModel:
     """Log the model with all that serving needs, signed for one registered model.
 
-    It is signed here, before it leaves, and not as it comes back from a server that others can write to.
+    It is signed here, before it leaves, and not as it comes back from a server that others can write to. `figures` are
+    its algorithm and metrics, which are signed with it: those in MLflow can be changed by whoever reaches it.
     """
     logged = mlflow.initialize_logged_model(name=_artifact_name(table), source_run_id=run.info.run_id)
     client = MlflowClient()
@@ -51,6 +58,8 @@ def log_model(estimator: Any, table: Table, rows: Split, run: Run, registered_na
         origin = Model(artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id)
         _save(estimator, table, folder, origin)
         made = _write_papers(estimator, table, rows, folder)
+        data = {"file": table.path.name, "sha256": table.sha256, "rows": len(table.target)}
+        papers.write_json(folder / papers.FIGURES, {**figures, "run_id": run.info.run_id, "data": data})
         sign(folder, registered_name, logged.model_id, key)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
@@ -76,7 +85,7 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
             ),
             input_example=table.features.head(INPUT_EXAMPLE_ROWS),
             # What MLflow would infer by loading the model once more in a process of its own.
-            pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
+            pip_requirements=environment.pins(),
             metadata={"class_names": table.class_names} if table.class_names else None,
         )
     except MlflowException as error:

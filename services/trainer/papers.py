@@ -1,6 +1,7 @@
 """The papers of a version beside the model itself (docs/model-contract.md): what it was fitted on, and what it answers.
 
 golden.json        rows with the answers that the fitted model gave, to be given again before the version may serve
+figures.json       what was measured of it, on which data, by which run
 profile.json       what the training data looks like, for whoever wants to notice that the world has changed
 fitted_rows.npy    a hash of each row that it was fitted on, so that "unseen" can be checked
 """
@@ -11,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract import documents
+from contract.display import quoted
+from contract.errors import Refused
 
-from trainer.errors import VersionError
 from trainer.table import Column, Kind, Split, Table, Task
 
 GOLDEN = "golden.json"
 PROFILE = "profile.json"
+FIGURES = "figures.json"
 FITTED_ROWS = "fitted_rows.npy"
 GOLDEN_ROWS = 16
 # Another processor may sum in another order: what differs by less than this is the same answer.
@@ -62,19 +66,27 @@ def _plain(value: Any) -> Any:
 
 
 def check_golden(estimator: Any, folder: Path, columns: list[Column]) -> None:
-    """Raise VersionError unless the estimator gives its golden answers again; a version without any has none to give."""
-    path = folder / GOLDEN
-    if not path.exists():
+    """Raise Refused unless the estimator gives its golden answers again; a version without any has none to give."""
+    if not (folder / GOLDEN).exists():
         return
-    content = json.loads(path.read_text())
-    rows = from_json(content["instances"], columns)
-    predicted = np.asarray(estimator.predict(rows)).tolist()
-    if not _same(predicted, content["predictions"], content["tolerance"]):
-        raise VersionError(f"it does not reproduce its golden rows: {predicted} instead of {content['predictions']}")
-    if "probabilities" in content and not np.allclose(
-        estimator.predict_proba(rows), content["probabilities"], rtol=0, atol=content["tolerance"]
+    content = documents.read_json(folder, GOLDEN)
+    try:
+        fault = _other_answers(estimator, content, from_json(content["instances"], columns))
+    except Exception as error:  # an estimator may fail in any way, and so may what its answers are compared with
+        raise Refused(f"its golden rows cannot be tried: {type(error).__name__}: {error!s:.500}") from error
+    if fault is not None:
+        raise Refused(fault)
+
+
+def _other_answers(estimator: Any, golden: dict[str, Any], rows: pd.DataFrame) -> str | None:
+    predicted, tolerance = np.asarray(estimator.predict(rows)).tolist(), golden["tolerance"]
+    if not _same(predicted, golden["predictions"], tolerance):
+        return f"it does not reproduce its golden rows: {quoted(predicted)} instead of {quoted(golden['predictions'])}"
+    if "probabilities" in golden and not np.allclose(
+        estimator.predict_proba(rows), golden["probabilities"], rtol=0, atol=tolerance
     ):
-        raise VersionError("it does not reproduce the probabilities of its golden rows")
+        return "it does not reproduce the probabilities of its golden rows"
+    return None
 
 
 def from_json(instances: list[list[Any]], columns: list[Column]) -> pd.DataFrame:

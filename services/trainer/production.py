@@ -7,7 +7,7 @@ import mlflow
 from rich.console import Console
 from rich.table import Table as Grid
 
-from trainer import checks, moves, registry, signing
+from trainer import checks, moves, registry, signing, version_files
 from trainer.errors import VersionError
 from trainer.interruption import Held
 from trainer.moves import Move
@@ -76,10 +76,8 @@ def _connect(settings: Settings) -> None:
 def _check(settings: Settings, version: str) -> None:
     """Raise VersionError unless the version has its files, is signed, and predicts its own input example."""
     found = registry.model_version(settings.model_name, version)
-    model_id = checks.model_id_of(found)
-    with checks.files_of(found) as folder:
-        signing.check_signature(folder, settings.model_name, model_id, settings.signing_key)
-        checks.check_servable(folder)
+    with version_files.signed(found, settings.model_name, settings.signing_key) as folder:
+        checks.check_servable(folder, settings.trusted_types)
 
 
 def _move(settings: Settings, by: str, version: str, reason: str, console: Console) -> None:

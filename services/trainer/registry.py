@@ -36,13 +36,6 @@ def contender(version: ModelVersion, metric: str, key_id: str) -> Contender:
         return Contender(str(version.version), metrics.get(f"test_{metric}"), tags.get("data_sha256"), lost)
 
 
-def check_files(version: ModelVersion) -> None:
-    """Raise VersionError where a version has lost its files."""
-    with mlflow_errors():
-        if not _has_files(MlflowClient(), version):
-            raise VersionError("it has lost its files")
-
-
 def _has_files(client: MlflowClient, version: ModelVersion) -> bool:
     model_id = logged_model_id(version.source)
     return model_id is None or bool(client.list_logged_model_artifacts(model_id))

@@ -12,7 +12,9 @@ from typing import Any
 import mlflow
 import mlflow.data
 import pandas as pd
+from contract.display import quoted
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.types.schema import ColSpec, DataType, Schema
 from requests import RequestException
@@ -22,6 +24,7 @@ from sklearn.pipeline import Pipeline
 from trainer.errors import TrackingError
 from trainer.selection import Standing
 from trainer.table import SEED, TEST_SIZE, Split, Table, Task
+from trainer.tracking_server import is_kept_by_server, is_server
 
 # The workshop's experiment; any other data set has one of its own.
 EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}
@@ -59,9 +62,23 @@ def connect(tracking_uri: str, experiment_name: str) -> str:
         experiment = client.get_experiment_by_name(experiment_name)
         if experiment is None:
             client.create_experiment(experiment_name, artifact_location=_artifacts_beside(tracking_uri))
-        elif experiment.lifecycle_stage == "deleted":
-            client.restore_experiment(experiment.experiment_id)
-        return str(mlflow.set_experiment(experiment_name).experiment_id)
+        else:
+            _check_location(experiment, tracking_uri)
+            if experiment.lifecycle_stage == "deleted":
+                client.restore_experiment(experiment.experiment_id)
+        chosen = mlflow.set_experiment(experiment_name)
+    _check_location(chosen, tracking_uri)
+    return str(chosen.experiment_id)
+
+
+def _check_location(experiment: Experiment, tracking_uri: str) -> None:
+    """Raise TrackingError where a server's experiment has its files elsewhere: somebody made it so, to be written to."""
+    location = experiment.artifact_location
+    if is_server(tracking_uri) and not is_kept_by_server(location):
+        raise TrackingError(
+            f"the experiment {experiment.name!r} keeps its files at {quoted(location)}; expected mlflow-artifacts:/PATH, "
+            "on the server itself. Rename it, and the trainer makes one of its own"
+        )
 
 
 def _check_file(path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlparse
 from urllib.request import urlopen
 
 from trainer.errors import TrackingError
@@ -21,6 +21,12 @@ ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 def is_server(tracking_uri: str) -> bool:
     """Tell a tracking server from a database file."""
     return tracking_uri.startswith(("http://", "https://"))
+
+
+def is_kept_by_server(location: str) -> bool:
+    """Tell an artifact location behind the server's own proxy from a path of this machine, or somebody else's store."""
+    found = urlparse(location)
+    return found.scheme == "mlflow-artifacts" and not found.netloc and bool(found.path.strip("/"))
 
 
 def check_reachable(tracking_uri: str) -> None:

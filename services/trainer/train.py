@@ -2,8 +2,8 @@
 
 import json
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 from sklearn.base import BaseEstimator
 
-from trainer import checks, packing, provenance, registry, runs, schema, signing, summary, tracking
+from trainer import checks, packing, provenance, registry, runs, schema, signing, summary, tracking, version_files
 from trainer.choice import Choice, choose, prepared
 from trainer.contest import Contest
 from trainer.drawing import Drawing
@@ -48,7 +48,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     choice = Choice.of(plan, table.task)
     name = plan.registered_name(settings, table.name, choice.name)
     experiment_id = tracking.connect(settings.tracking_uri, tracking.experiment_of(table.name))
-    table = _conform(table, name, plan.new_ranges)
+    table = _conform(table, name, plan.new_ranges, settings.signing_key)
     summary.notes(console, table.remarks)
     rows = split(table)
 
@@ -74,7 +74,8 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
                 **{key: text for key, text in origin.items() if text},
             }
             _log(fitted, standings, table, rows, tags)
-            model = packing.log_model(fitted.estimator, table, rows, run, name, settings.signing_key)
+            figures = {"algorithm": fitted.algorithm, "metrics": fitted.evaluation.metrics}
+            model = packing.log_model(fitted.estimator, table, rows, run, name, settings.signing_key, figures)
             tracking.log_pictures(drawing.pictures())
 
             step(f"register it as a version of {name}")
@@ -85,7 +86,17 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             metrics = fitted.evaluation.metrics
             candidate = Contender(str(version), metrics[f"test_{SCORES[table.task]}"], table.sha256)
             gate = _gate(plan, settings, table.task)
-            contest = Contest(name, candidate, fitted.estimator, metrics, table, rows, gate, settings.signing_key)
+            contest = Contest(
+                name,
+                candidate,
+                fitted.estimator,
+                metrics,
+                table,
+                rows,
+                gate,
+                settings.signing_key,
+                settings.trusted_types,
+            )
             decision = contest.decide()
             attempts = runs.attempts(experiment_id, table.sha256, name)
         decision = contest.carry_out(decision)
@@ -117,25 +128,22 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     return record
 
 
-def _conform(table: Table, name: str, new_ranges: bool) -> Table:
+def _conform(table: Table, name: str, new_ranges: bool, key: Path) -> Table:
     """Hold the table against the schema of the model's version in Production, else of its newest one."""
     version = registry.in_production(name) or registry.newest(name)
     if version is None:
         return table
-    with ExitStack() as stack:
-        try:
-            registry.check_files(version)
-            folder = stack.enter_context(checks.files_of(version))
-            known = schema.read(folder)
-            if known is not None:
-                return schema.conform(table, known, name, new_ranges)
-            columns = checks.interface_of(folder)
-        except VersionError as error:
-            # A version without its files has no interface left to keep.
-            table.remarks.append(
-                f"version {version.version} of {name} could not be read, so its schema is not known: {error}"
-            )
-            return table
+    try:
+        with version_files.signed(version, name, key) as folder:
+            columns, known = checks.interface_of(folder), schema.read(folder)
+    except VersionError as error:
+        # What nobody has signed says nothing, and a version without its files has no interface left to keep.
+        table.remarks.append(
+            f"version {version.version} of {name} could not be read, so its schema is not known: {error}"
+        )
+        return table
+    if known is not None:
+        return schema.conform(table, known, name, new_ranges)
     if [column.name for column in columns] != [column.name for column in table.columns]:
         raise DataError(
             f"{table.path} does not fit {name}, whose version {version.version} has the columns "

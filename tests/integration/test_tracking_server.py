@@ -3,9 +3,15 @@
 import shutil
 import sys
 
+import pandas as pd
 import pytest
+import skops.io
+from sklearn.linear_model import LogisticRegression
+from trainer.errors import TrackingError
+from trainer.tracking import connect
 
 from tests.integration.places import CLASSES, MODEL, in_one_line, running_server
+from tests.unit.version_files import COLUMNS, Files
 
 # Runs `python -m trainer bootstrap` and tells afterwards whether it has imported MLflow.
 BOOTSTRAP = """
@@ -54,7 +60,29 @@ def seen_from_the_server(place, second_bootstrap):
 
 
 @pytest.fixture(scope="module")
-def bootstrap_without_files(place, seen_from_the_server):
+def adopted(place, second_bootstrap, tmp_path_factory):
+    """A version that was logged by hand, in a folder of its own and under a name that an address has to quote."""
+    folder = tmp_path_factory.mktemp("by hand")
+    (folder / "an estimator").mkdir()
+    rows = pd.DataFrame([[8.0, 1.0], [1.0, 2.0]], columns=COLUMNS)
+    skops.io.dump(LogisticRegression().fit(rows, [1, 0]), folder / "an estimator" / "modèl 1.skops")
+    files = Files(folder)
+    files.describe(lambda content: content["flavors"]["sklearn"].update(pickled_model="an estimator/modèl 1.skops"))
+    client = place.client
+    client.create_registered_model("by_hand")
+    model = client.create_logged_model(client.create_experiment("by hand"), name="mine")
+    client.log_model_artifacts(model.model_id, str(folder))
+    client.finalize_logged_model(model.model_id, "READY")
+    source = f"models:/{model.model_id}"
+    version = str(client.create_model_version("by_hand", source, model_id=model.model_id).version)
+    return (
+        place.trainer("adopt", version, "--model-name", "by_hand"),
+        place.trainer("promote", version, "--model-name", "by_hand"),
+    )
+
+
+@pytest.fixture(scope="module")
+def bootstrap_without_files(place, seen_from_the_server, adopted):
     """A bootstrap after the artifact store has lost all that it had."""
     shutil.rmtree(place.folder / "artifacts")
     result = place.trainer("bootstrap")
@@ -88,6 +116,28 @@ def test_a_service_serves_what_the_server_has_in_production(seen_from_the_server
     predictions, model = seen_from_the_server
     assert predictions == CLASSES
     assert (model["version"], model["stale"], model["problem"]) == ("1", False, None)
+
+
+def test_a_version_that_was_logged_by_hand_is_adopted_and_promoted_over_http(adopted):
+    adoption, promotion = adopted
+    assert adoption.returncode == 0, adoption.stderr
+    assert "Version 1 of by_hand is checked and signed; it may be served." in in_one_line(adoption.stdout)
+    assert promotion.returncode == 0, promotion.stderr
+    assert "Version 1 of by_hand is in Production" in in_one_line(promotion.stdout)
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["", "deleted"])
+def test_an_experiment_whose_files_are_not_on_the_server_is_refused_before_anything_is_written(
+    place, first_bootstrap, tmp_path, deleted
+):
+    name = f"strangers {deleted}"
+    experiment = place.client.create_experiment(name, artifact_location=f"file://{tmp_path}/data")
+    if deleted:
+        place.client.delete_experiment(experiment)
+    with pytest.raises(TrackingError, match=f"the experiment '{name}' keeps its files at 'file://.*data'; expected"):
+        connect(place.tracking_uri, name)
+    assert place.client.get_experiment(experiment).lifecycle_stage == ("deleted" if deleted else "active")
+    assert not (tmp_path / "data").exists()
 
 
 def test_where_the_files_of_the_model_in_production_are_lost_bootstrap_trains_anew(bootstrap_without_files):

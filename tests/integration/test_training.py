@@ -2,10 +2,12 @@
 
 import json
 from importlib.metadata import version
+from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import pytest
+from contract.signature import listed
 
 from tests.integration.places import CLASSES, MODEL, SAMPLES, in_one_line, write_permuted_iris
 
@@ -135,6 +137,23 @@ def test_a_better_version_displaces_the_one_in_production_also_where_that_was_ma
 def test_the_run_is_finished_in_the_experiment_of_the_workshop(first, run):
     assert run.info.status == "FINISHED"
     assert first.place.client.get_experiment(run.info.experiment_id).name == EXPERIMENT
+
+
+def _location(place) -> str:
+    model_id = place.client.get_model_version(MODEL, "1").source.removeprefix("models:/")
+    return place.client.get_logged_model(model_id).artifact_location
+
+
+def test_the_figures_are_signed_with_the_model(first, run):
+    location = _location(first.place)
+    folder = Path(url2pathname(urlparse(location).path))
+    assert "figures.json" in listed((folder / "model.sig").read_bytes())
+    assert json.loads((folder / "figures.json").read_text()) == {
+        "algorithm": "logistic_regression",
+        "metrics": run.data.metrics,
+        "run_id": run.info.run_id,
+        "data": {"file": "iris_dataset.csv", "sha256": run.data.tags["data_sha256"], "rows": 150},
+    }
 
 
 def test_the_run_has_what_decides_the_result(run):

@@ -79,7 +79,8 @@ def _refused(stack, version: str, *words: str) -> None:
 def test_a_version_logged_by_hand_is_refused_until_it_is_adopted(stack, serving):
     version = _log_by_hand(stack)
     _refused(stack, version, "it is not signed", f"docker compose run trainer adopt {version}")
-    stack.compose("run", "--rm", "trainer", "adopt", version)
+    adopted = stack.compose("run", "--rm", "trainer", "adopt", version)
+    assert "Not signed, so not read by anything here: serving_input_example.json." in adopted.stdout
     eventually("the adopted version is served", lambda: stack.served_version() == version)
     assert stack.predict() == CLASSES
     assert requests.post(f"{stack.url}/predict_names", json={"instances": [[5.1, 3.5, 1.4, 0.2]]}, timeout=10).ok

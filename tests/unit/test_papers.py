@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from contract.errors import Refused
 from trainer import algorithms, papers
-from trainer.errors import VersionError
 from trainer.table import Task, split
 
 from tests.unit.tables import people, written
@@ -40,7 +40,23 @@ def test_golden_rows_are_reproduced_by_the_model_that_gave_them(tmp_path, table,
 def test_other_answers_than_the_golden_ones_are_found_out(tmp_path, table, rows, fitted, paper, value):
     content = papers.golden(fitted, table.columns, rows.train_features) | {paper: value}
     papers.write_json(tmp_path / papers.GOLDEN, content)
-    with pytest.raises(VersionError, match="does not reproduce"):
+    with pytest.raises(Refused, match="does not reproduce"):
+        papers.check_golden(fitted, tmp_path, table.columns)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {},
+        {"instances": 3},
+        {"instances": [["a"]], "predictions": [], "tolerance": 0},
+        {"instances": [], "tolerance": 1},
+    ],
+)
+def test_golden_rows_that_are_none_cannot_be_tried(tmp_path, table, fitted, content):
+    (tmp_path / papers.GOLDEN).write_text(json.dumps(content))
+    with pytest.raises(Refused, match="its golden rows cannot be tried"):
         papers.check_golden(fitted, tmp_path, table.columns)
 
 

@@ -9,8 +9,8 @@ from inference.registry import ModelVersion
 from inference.signature import check_signature
 from model_signing import hashing, signing
 from setup.signing_key import key_id_of, new_private_key, public_key_of
-from trainer.errors import SettingsError
-from trainer.signing import check_key, key_id
+from trainer.errors import SettingsError, VersionError
+from trainer.signing import check_key, key_id, verify
 
 VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
 
@@ -70,6 +70,15 @@ def test_a_version_that_has_lost_its_signature_is_not_called_unsigned(folder, ke
         check_signature(folder, known, keys[1])
     assert str(refused.value).startswith("it has lost model.sig")
     assert "adopt" not in str(refused.value)
+
+
+@pytest.mark.parametrize("file", ["model.skops", "MLmodel", "more/note.txt", "identity.json"])
+def test_the_trainer_refuses_what_was_changed_after_it_was_signed(folder, keys, file):
+    private, _ = keys
+    sign(folder, "flowers", "m-3", private)
+    (folder / file).write_text("{}")
+    with pytest.raises(VersionError, match="its signature does not hold"):
+        verify(folder, "flowers", "m-3", private)
 
 
 def test_an_unsigned_folder_is_refused_and_the_way_out_named(folder, keys):

@@ -1,0 +1,297 @@
+"""A process in which a stranger's model is loaded and asked: it reaches no key, no data, no network, no other process.
+
+Who signs must not run what is to be signed: a model reads files and predicts, and its answers are kept. So a child does
+that. Before it touches the model it takes from itself, for good, what the trainer may: files but the packages and the
+model's own (Landlock), connections, programs and signals to others (seccomp), and more than so much memory, time and output.
+It gives back one JSON value. Whatever ends it otherwise is a reason to refuse.
+
+Landlock holds for a thread and those that it starts, so it comes before the first import that starts threads.
+"""
+
+import contextlib
+import errno
+import fcntl
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from contract import documents, limits
+from contract.display import visible
+from contract.errors import Refused
+
+from trainer.errors import TrainerError
+
+SERVICES = Path(__file__).resolve().parents[1]
+# What Python and the packages read beside their own folders: libraries, and what this machine's processor is.
+SYSTEM = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/self/maps",
+)
+SYSTEM_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/sys/devices/system/cpu")
+# Nothing of the parent's environment; one thread for linear algebra, so that none waits for another.
+ENVIRON = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# Refused by the kernel. Connections and what could stand for them; programs; other processes; what changes a file's
+# owner, mode or times, which Landlock leaves alone; and parts of the kernel that no model needs.
+REFUSED_CALLS = (
+    *("socket", "socketpair", "connect", "bind", "listen", "accept", "accept4", "io_uring_setup"),
+    *("fork", "vfork", "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise"),
+    *("pidfd_open", "pidfd_getfd", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tkill", "kcmp"),
+    *("shmget", "shmat", "semget", "msgget", "mq_open", "setpriority", "ioprio_set", "sched_setaffinity"),
+    *(
+        "chmod",
+        "fchmod",
+        "fchmodat",
+        "chown",
+        "fchown",
+        "lchown",
+        "fchownat",
+        "utime",
+        "utimes",
+        "utimensat",
+        "futimesat",
+    ),
+    *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "truncate"),
+    *(
+        "bpf",
+        "perf_event_open",
+        "userfaultfd",
+        "keyctl",
+        "add_key",
+        "request_key",
+        "unshare",
+        "setns",
+        "mount",
+        "umount2",
+    ),
+    *("pivot_root", "chroot", "open_by_handle_at", "name_to_handle_at", "inotify_add_watch", "fanotify_init", "syslog"),
+    *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "swapon", "swapoff", "reboot"),
+    *("clock_settime", "settimeofday", "sethostname", "setdomainname", "iopl", "ioperm", "acct", "quotactl"),
+)
+# As linux/sched.h and linux/fcntl.h have them.
+CLONE_THREAD = 0x00010000
+F_SETOWN_EX = 15
+# What the child runs: the path to this package, then what it is to do.
+START = "import sys; sys.path.insert(0, sys.argv[1]); from trainer.sandbox import child; child(sys.argv[2])"
+
+
+class Unconfined(TrainerError):
+    """This system cannot take from a process what the sandbox takes."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the child may use at most."""
+
+    memory: int = 4 * limits.GB
+    """bytes of address space"""
+    cpu_seconds: int = 300
+    seconds: int = 600
+    output: int = 16 * limits.MB
+    """bytes of its answer"""
+    open_files: int = 256
+
+
+def run(
+    function: str,
+    folder: Path,
+    *arguments: Any,
+    hidden: Sequence[Path] = (),
+    confined: bool = True,
+    most: Limits = Limits(),
+    code: Path = SERVICES,
+) -> Any:
+    """Return what a function (`module:name`, found in `code`) makes of a folder, called in a child of its own.
+
+    `arguments` are JSON values that the function gets after the folder.
+
+    The function may raise Refused, and so does this, also where the child dies, takes too long or says too much.
+    `hidden` are paths that the child has to find closed before it begins. Raises Unconfined where the system cannot
+    confine it; with `confined` false it has the limits alone.
+    """
+    job = {"function": function, "folder": str(folder.resolve()), "code": str(code), "confined": confined}
+    job |= {"arguments": arguments}
+    job |= {"hidden": [str(path.resolve()) for path in hidden], "most": asdict(most)}
+    command = [sys.executable, "-I", "-B", "-X", "utf8", "-c", START, str(SERVICES), json.dumps(job)]
+    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as words:
+        code_of_exit = _exit_code(command, answer, words, most)
+        answer.seek(0)
+        content = answer.read(most.output + limits.KB)
+        if code_of_exit != 0 or not content:
+            raise Refused(_how_it_ended(code_of_exit, words, most))
+    return _told(content)
+
+
+def _exit_code(command: list[str], answer: IO[bytes], words: IO[bytes], most: Limits) -> int:
+    process = subprocess.Popen(
+        command, env=_environ(), cwd="/", stdin=subprocess.DEVNULL, stdout=answer, stderr=words, start_new_session=True
+    )
+    try:
+        return process.wait(most.seconds)
+    except subprocess.TimeoutExpired as error:
+        raise Refused(f"the check took more than {most.seconds} seconds") from error
+    finally:  # also where the command itself is stopped
+        process.kill()
+        process.wait()
+
+
+def _environ() -> dict[str, str]:
+    # Some builds of Python find their own libraries by it.
+    return ENVIRON | {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+
+
+def _how_it_ended(code: int, words: IO[bytes], most: Limits) -> str:
+    if code == -signal.SIGXCPU:
+        return f"the check took more than {most.cpu_seconds} seconds of processor time"
+    if code == -signal.SIGKILL:
+        return "the check was killed (signal 9), as happens where a container's memory is used up (TRAINER_MEMORY)"
+    if code < 0:
+        return f"the check ended with signal {-code} ({signal.Signals(-code).name})"
+    words.seek(max(0, words.seek(0, os.SEEK_END) - limits.KB))
+    last = (words.read().decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+    return f"the check ended with exit code {code}: {visible(last, 300)}"
+
+
+def _told(content: bytes) -> Any:
+    answer = documents.parsed_json(content, "(the check's answer)")
+    kind, value = (answer.get("kind"), answer.get("value")) if isinstance(answer, dict) else (None, None)
+    if kind == "refused":
+        raise Refused(f"{value!s:.4000}")
+    if kind == "unconfined":
+        raise Unconfined(f"{value!s:.500}")
+    if kind != "made":
+        raise Refused("the check gave no answer that can be read")
+    return value
+
+
+# --- in the child --------------------------------------------------------------------------------------------------
+
+
+def child(text: str) -> None:
+    """Do the job and write one JSON value to what was stdout; what a model prints goes with the errors."""
+    job = json.loads(text)
+    most = Limits(**job["most"])
+    with os.fdopen(os.dup(1), "w") as answer:
+        os.dup2(2, 1)
+        answer.write(_answer(job, most))
+
+
+def _answer(job: dict[str, Any], most: Limits) -> str:
+    """Return the answer as text, made whole before any of it is written."""
+    try:
+        _limit(most)
+        if job["confined"]:
+            _confine([Path(job["code"]), Path(job["folder"])], [Path(path) for path in job["hidden"]])
+        value = _function(job)(Path(job["folder"]), *job["arguments"])
+        text = json.dumps({"kind": "made", "value": value}, allow_nan=False)
+    except Unconfined as error:
+        return json.dumps({"kind": "unconfined", "value": str(error)})
+    except Refused as error:
+        return json.dumps({"kind": "refused", "value": str(error)})
+    except MemoryError:
+        return json.dumps(
+            {"kind": "refused", "value": f"the check needs more memory than {most.memory // limits.MB} MB"}
+        )
+    if len(text) > most.output:
+        return json.dumps({"kind": "refused", "value": f"the check's answer has more than {most.output} bytes"})
+    return text
+
+
+def _function(job: dict[str, Any]) -> Callable[..., Any]:
+    module, _, name = job["function"].partition(":")
+    sys.path.insert(0, job["code"])
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _limit(most: Limits) -> None:
+    wanted = {
+        resource.RLIMIT_AS: most.memory,
+        resource.RLIMIT_CPU: most.cpu_seconds,
+        resource.RLIMIT_FSIZE: most.output + limits.KB,
+        resource.RLIMIT_NOFILE: most.open_files,
+        resource.RLIMIT_CORE: 0,
+    }
+    for name, value in wanted.items():
+        with contextlib.suppress(ValueError, OSError):  # a lower one is there already, or macOS knows none
+            # A second more for the kernel: at the second limit it kills without saying what for.
+            resource.setrlimit(name, (value, value + 1 if name == resource.RLIMIT_CPU else value))
+    # Where memory runs out for the whole container, it is this process that has to go.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _confine(readable: list[Path], hidden: list[Path]) -> None:
+    """Take all but reading the packages and `readable` from this process, for good; raise Unconfined where that fails."""
+    try:
+        import landlock
+        import pyseccomp
+
+        rules = landlock.Ruleset()
+        calls = _call_filter(pyseccomp)
+        read = landlock.FSAccess.READ_FILE | landlock.FSAccess.READ_DIR
+        for path in {*_packages(), *map(Path, SYSTEM)}:
+            _allow(rules, path, read | landlock.FSAccess.EXECUTE)
+        for path in (*readable, *map(Path, SYSTEM_DEVICES)):
+            _allow(rules, path, read)
+        rules.apply()
+        calls.load()
+    except Exception as error:  # a missing library, an old kernel, another system: whatever it is, it does not hold
+        raise Unconfined(f"{type(error).__name__}: {error}") from error
+    if still_open := [str(path) for path in hidden if _opens(path)]:
+        raise Unconfined(f"{', '.join(still_open)} can be read there, among the packages or the model's files")
+
+
+def _packages() -> Iterator[Path]:
+    yield from map(Path, (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix))
+    yield from (Path(path) for name, path in sysconfig.get_paths().items() if name in ("stdlib", "platstdlib"))
+
+
+def _allow(rules: Any, path: Path, access: Any) -> None:
+    import landlock
+
+    if not path.exists():
+        return
+    rules.allow(path, rules=access if path.is_dir() else access & landlock.FSAccess.all_file())
+
+
+def _opens(path: Path) -> bool:
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except PermissionError:
+        return False
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _call_filter(seccomp: Any) -> Any:
+    """Return a filter that lets a process compute and read, and start threads but no processes."""
+    calls = seccomp.SyscallFilter(seccomp.ALLOW)
+    refused = seccomp.ERRNO(errno.EPERM)
+    for name in REFUSED_CALLS:
+        calls.add_rule(refused, name)
+    # The flags of clone3 are in memory, where a filter does not look; without it, libc takes clone.
+    calls.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
+    calls.add_rule(refused, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
+    for name in ("kill", "tgkill"):
+        calls.add_rule(refused, name, seccomp.Arg(0, seccomp.NE, os.getpid()))
+    calls.add_rule(refused, "prlimit64", seccomp.Arg(0, seccomp.NE, 0))
+    for command in (fcntl.F_SETOWN, F_SETOWN_EX):  # who gets a signal when something can be read
+        calls.add_rule(refused, "fcntl", seccomp.Arg(1, seccomp.EQ, command))
+    return calls

@@ -1,0 +1,294 @@
+"""`adopt`: what it signs, what it leaves out, and what a stranger's version cannot do by it."""
+
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from contract import signature
+from contract.signature import listed
+from rich.console import Console
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.tree import DecisionTreeClassifier
+from trainer import signing, train, version_files
+from trainer.adoption import adopt
+from trainer.errors import DataError, TrainerError, VersionError
+from trainer.settings import Settings
+from trainer.table import read
+
+from tests.integration.places import DATA, MODEL, Place, keys
+from tests.unit.version_files import COLUMNS, Files, set_inputs
+
+SIGNED = {
+    *("MLmodel", "model.skops", "input_example.json", "golden.json", "identity.json"),
+    *("requirements.txt", "python_env.yaml", "conda.yaml"),
+}
+ROWS = pd.DataFrame([[8.0, 1.0], [1.0, 2.0], [7.0, 1.5], [0.5, 3.0]], columns=COLUMNS)
+
+
+@dataclass
+class Registry:
+    """A registry into which a stranger logs files, and the command that is to adopt them."""
+
+    place: Place
+    experiment: str
+    said: str = ""
+
+    def log(self, folder: Path, name: str = MODEL) -> str:
+        """Put files into the registry as a new version; return its number."""
+        client = self.place.client
+        model = client.create_logged_model(self.experiment, name="strangers")
+        shutil.copytree(folder, self.store(model.model_id), dirs_exist_ok=True)
+        client.finalize_logged_model(model.model_id, "READY")
+        return str(client.create_model_version(name, f"models:/{model.model_id}").version)
+
+    def store(self, model_id: str) -> Path:
+        location = self.place.client.get_logged_model(model_id).artifact_location
+        return Path(location.removeprefix("file://"))
+
+    def files(self, version: str) -> Path:
+        """Return where a version's files are."""
+        return self.store(self.version(version).source.removeprefix("models:/"))
+
+    def version(self, version: str):
+        return self.place.client.get_model_version(MODEL, version)
+
+    def adopt(self, version: str, confined: bool = True, data: Path = DATA) -> None:
+        console = Console(file=io.StringIO(), width=1000)
+        settings = Settings(self.place.tracking_uri, signing_key=Path(keys()["SIGNING_KEY_FILE"]), data_dir=data)
+        try:
+            adopt(settings, version, console, confined)
+        finally:
+            self.said = console.file.getvalue()
+
+    def assert_nothing_was_signed(self, version: str) -> None:
+        assert not (self.files(version) / "model.sig").exists()
+        assert not (self.files(version) / "identity.json").exists()
+        assert "signed_by" not in self.version(version).tags
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    """An empty registry of a database and a folder; what this process asks MLflow is put right again afterwards."""
+    place = Place(tmp_path_factory.mktemp("strangers"))
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(place.tracking_uri)
+    experiment = place.client.create_experiment("theirs", artifact_location=(place.folder / "artifacts").as_uri())
+    place.client.create_registered_model(MODEL)
+    yield Registry(place, experiment)
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture
+def files(tmp_path) -> Files:
+    """An honest version of two columns, for a test to change before it is logged."""
+    folder = tmp_path / "version"
+    folder.mkdir()
+    skops.io.dump(LogisticRegression().fit(ROWS, [1, 0, 1, 0]), folder / "model.skops")
+    return Files(folder)
+
+
+# --- what is signed -------------------------------------------------------------------------------------------------
+
+# A stranger's, each of which the service, the next training, or an MLflow client would believe.
+FOREIGN = {
+    "model.onnx": b"another model",
+    "twin.json": b'{"kept": true, "reason": "proven on 9999 rows", "classes": [0, 1], "input": "float64"}',
+    "schema.yaml": b"schema_type: dataframe",
+    "profile.json": b"{}",
+    "fitted_rows.npy": b"\x93NUMPY",
+    "figures.json": b'{"metrics": {"test_accuracy": 1.0}}',
+    "code/evil.py": b"import os",
+    ".git/model.skops": b"another model",
+}
+REPLACED = {
+    "golden.json": b'{"instances": [[0, 0]], "predictions": [7], "tolerance": 9}',
+    "requirements.txt": b"evil==1.0\n",
+    "conda.yaml": b"dependencies: [evil]",
+    "python_env.yaml": b"dependencies: [evil]",
+}
+
+
+@pytest.fixture(scope="module")
+def adopted(registry, tmp_path_factory):
+    """A version with all that is not to be believed, adopted; and the words that were said of it."""
+    folder = tmp_path_factory.mktemp("adopted")
+    skops.io.dump(LogisticRegression().fit(ROWS, [1, 0, 1, 0]), folder / "model.skops")
+    files = Files(folder)
+
+    def run_code(content):
+        content["flavors"]["python_function"] = {"loader_module": "evil", "code": "code"}
+        content["flavors"]["sklearn"]["code"] = "code"
+
+    files.describe(run_code)
+    for name, content in {**FOREIGN, **REPLACED}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    version = registry.log(folder)
+    registry.adopt(version)
+    return version, registry.said
+
+
+def test_what_was_checked_or_made_is_signed_and_nothing_else(registry, adopted):
+    version, _ = adopted
+    assert set(listed((registry.files(version) / "model.sig").read_bytes())) == SIGNED
+    with version_files.signed(registry.version(version), MODEL, Path(keys()["SIGNING_KEY_FILE"])) as folder:
+        assert set(signature.files_in(folder)) == SIGNED | {"model.sig"}
+        for name in SIGNED:
+            assert b"evil" not in (folder / name).read_bytes(), name
+        golden = json.loads((folder / "golden.json").read_text())
+    assert (golden["instances"], golden["predictions"]) == ([[8.0, 1.0], [1.0, 2.0]], [1, 0])
+    assert registry.version(version).tags["signed_by"]
+
+
+def test_what_is_left_out_is_named(adopted):
+    version, said = adopted
+    assert f"Version {version} of {MODEL} is checked and signed; it may be served." in said
+    (left_out,) = [line for line in said.splitlines() if line.startswith("Not signed")]
+    assert left_out.removeprefix("Not signed, so not read by anything here: ").removesuffix(".").split(", ") == sorted(
+        FOREIGN
+    )
+
+
+def test_what_was_left_out_may_change_and_what_was_signed_may_not(registry, adopted, tmp_path):
+    version, _ = adopted
+    key = Path(keys()["SIGNING_KEY_FILE"])
+    (registry.files(version) / "twin.json").write_text("changed")
+    with version_files.signed(registry.version(version), MODEL, key):
+        pass
+    for name in sorted(SIGNED):
+        path = registry.files(version) / name
+        kept = path.read_bytes()
+        path.write_bytes(kept + b" ")
+        with pytest.raises(VersionError, match="signature does not hold"):
+            version_files.signed(registry.version(version), MODEL, key).__enter__()
+        path.write_bytes(kept)
+
+
+def test_plain_mlflow_loads_an_adopted_version(registry, adopted):
+    version, _ = adopted
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version}")
+    assert model.predict(model.input_example).tolist() == [1, 0]
+    assert model.metadata.metadata == {"class_names": ["short", "long"]}
+    pins = (registry.files(version) / "requirements.txt").read_text().splitlines()
+    assert {line.split("==")[0] for line in pins} == {"mlflow-skinny", "scikit-learn", "skops", "pandas"}
+
+
+def test_it_can_be_adopted_once_more_as_for_a_new_key(registry, adopted):
+    version, _ = adopted
+    (registry.files(version) / "model.sig").write_text("signed with a key that was lost")
+    registry.adopt(version)
+    with version_files.signed(registry.version(version), MODEL, Path(keys()["SIGNING_KEY_FILE"])) as folder:
+        assert set(signature.files_in(folder)) == SIGNED | {"model.sig"}
+
+
+# --- what a stranger cannot do --------------------------------------------------------------------------------------
+
+
+def reading_files() -> Pipeline:
+    """Return a model that answers with what stands in the file that a row names."""
+    reader = CountVectorizer(
+        input="filename", token_pattern=r"(?s)(.)", vocabulary=sorted(set("-BEGIN PRIVATE KEY")), lowercase=False
+    )
+    model = make_pipeline(ColumnTransformer([("file", reader, "path")]), LinearRegression())
+    reader.input = "content"
+    model.fit(pd.DataFrame({"path": ["BEGIN", "KEY"]}), [0.0, 1.0])
+    for part in (model[0].transformers[0][1], model[0].transformers_[0][1]):
+        part.input = "filename"
+    return model
+
+
+def test_a_model_that_reads_a_file_does_not_get_at_the_key(registry, files):
+    key = Path(keys()["SIGNING_KEY_FILE"])
+    model = reading_files()
+    assert model.predict(pd.DataFrame({"path": [str(key)]})).shape == (1,)  # here, where nothing holds it
+    skops.io.dump(model, files.folder / "model.skops")
+    files.describe(set_inputs({"name": "path", "type": "string"})).describe(lambda content: content.pop("metadata"))
+    files.example({"columns": ["path"], "data": [[str(key)]]})
+    version = registry.log(files.folder)
+    with pytest.raises(VersionError) as refused:
+        registry.adopt(version)
+    assert refused.value.exit_code == 5
+    registry.assert_nothing_was_signed(version)
+    assert not (registry.files(version) / "golden.json").exists()
+
+
+def test_a_model_that_ends_the_process_is_refused(registry, files):
+    tree = DecisionTreeClassifier().fit(ROWS, [1, 0, 1, 0])
+    state = tree.tree_.__getstate__()
+    state["nodes"] = np.array(state["nodes"])
+    state["nodes"]["left_child"][0] = state["nodes"]["right_child"][0] = 2**40
+    tree.tree_.__setstate__(state)
+    skops.io.dump(tree, files.folder / "model.skops")
+    version = registry.log(files.folder)
+    with pytest.raises(VersionError) as refused:
+        registry.adopt(version)
+    assert refused.value.exit_code == 5
+    registry.assert_nothing_was_signed(version)
+
+
+def test_files_that_are_signed_for_another_model_are_not_taken_away_from_it(registry, files):
+    (files.folder / "identity.json").write_text(json.dumps({"model_name": "\x1b[2Jtrees", "model_id": "m-1"}))
+    version = registry.log(files.folder)
+    with pytest.raises(VersionError, match=r"its files are signed for \\x1b\[2Jtrees; log the model once more"):
+        registry.adopt(version)
+
+
+# --- where there is no sandbox --------------------------------------------------------------------------------------
+
+
+def test_where_the_check_cannot_be_confined_nothing_is_signed_unless_it_is_asked_for(registry, files):
+    version = registry.log(files.folder)
+    open_to_all = Path(pd.__file__).parent  # among the packages, which a check has to read
+    with pytest.raises(
+        TrainerError, match=rf"which this system does not have .*`adopt {version} --unconfined`"
+    ) as refused:
+        registry.adopt(version, data=open_to_all)
+    assert refused.value.exit_code == 1
+    registry.assert_nothing_was_signed(version)
+    registry.adopt(version, confined=False, data=open_to_all)
+    assert "It was checked without a sandbox" in registry.said
+    assert (registry.files(version) / "model.sig").exists()
+
+
+# --- what the next training believes of it --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def flowers(registry):
+    """A registered model of which nothing is known, and the iris table to be held against it."""
+    registry.place.client.create_registered_model("flowers")
+    yield read(DATA / "iris_dataset.csv", "target", None, (), ())
+    registry.place.client.delete_registered_model("flowers")
+
+
+def conform(table):
+    return train._conform(table, "flowers", False, Path(keys()["SIGNING_KEY_FILE"]))
+
+
+def test_what_nobody_has_signed_is_not_read_by_the_next_training(registry, files, flowers):
+    (files.folder / "schema.yaml").write_text("schema_type: dataframe\ncolumns: {other: {title: double}}\n")
+    version = registry.log(files.folder, "flowers")
+    known = conform(flowers)
+    assert known.columns == flowers.columns
+    assert (
+        f"version {version} of flowers could not be read, so its schema is not known: it is not signed"
+        in known.remarks[-1]
+    )
+
+
+def test_a_signed_version_of_other_columns_refuses_the_next_training(registry, files, flowers):
+    version = registry.log(files.folder, "flowers")
+    model_id = registry.place.client.get_model_version("flowers", version).source.removeprefix("models:/")
+    signing.sign(registry.store(model_id), "flowers", model_id, Path(keys()["SIGNING_KEY_FILE"]))
+    with pytest.raises(DataError, match=f"whose version {version} has the columns 'length', 'width'"):
+        conform(flowers)

@@ -1,0 +1,241 @@
+"""What both sides rely on: the signed manifest is the only list of files, and what is parsed has limits."""
+
+import base64
+import json
+import os
+
+import pytest
+from contract import documents, limits, signature
+from contract.errors import Refused
+from model_signing import hashing, signing
+from setup.signing_key import new_private_key, public_key_of
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keys")
+    private, public = folder / "signing-key.pem", folder / "signing-key.pub"
+    private.write_text(new_private_key())
+    public.write_text(public_key_of(private.read_text()))
+    return private, public
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "model"
+    (folder / ".git").mkdir(parents=True)
+    (folder / ".git" / "model.skops").write_bytes(b"an estimator")
+    (folder / ".gitattributes").write_text("")
+    (folder / "MLmodel").write_text("flavors: {}")
+    return folder
+
+
+@pytest.fixture
+def signed(folder, keys):
+    signature.sign(folder, "flowers", "m-3", keys[0])
+    return folder
+
+
+def verify(folder, keys):
+    return signature.verify(folder, "flowers", "m-3", keys[1])
+
+
+# --- the manifest is the only list ----------------------------------------------------------------------------------
+
+
+def test_all_files_are_listed_whatever_they_are_called(signed, keys):
+    files = {".git/model.skops", ".gitattributes", "MLmodel", "identity.json"}
+    assert set(verify(signed, keys)) == files
+    assert set(signature.listed((signed / "model.sig").read_bytes())) == files
+
+
+@pytest.mark.parametrize("file", [".git/model.skops", ".gitattributes", "MLmodel", "identity.json"])
+def test_a_changed_file_breaks_the_signature_whatever_it_is_called(signed, keys, file):
+    (signed / file).write_bytes(b"another one")
+    with pytest.raises(Refused, match="signature does not hold"):
+        verify(signed, keys)
+
+
+@pytest.mark.parametrize(
+    "file", [".gitignore", ".git/config", ".github/x", "registered_model_meta", "extra.py", ".hidden"]
+)
+def test_a_file_that_is_not_listed_breaks_the_signature_whatever_it_is_called(signed, keys, file):
+    (signed / file).parent.mkdir(exist_ok=True)
+    (signed / file).write_text("")
+    with pytest.raises(Refused, match=f"differ: {file}"):
+        verify(signed, keys)
+
+
+def test_a_listed_file_that_is_missing_breaks_the_signature(signed, keys):
+    (signed / ".git" / "model.skops").unlink()
+    with pytest.raises(Refused, match=r"differ: \.git/model\.skops"):
+        verify(signed, keys)
+
+
+def test_what_the_public_tool_signed_without_its_git_files_is_not_taken_for_whole(folder, keys):
+    (folder / "identity.json").write_text(json.dumps({"model_name": "flowers", "model_id": "m-3"}))
+    files = hashing.Config().set_ignored_paths(paths=["model.sig"])
+    config = signing.Config().use_elliptic_key_signer(private_key=keys[0]).set_hashing_config(files)
+    config.sign(folder, folder / "model.sig")
+    with pytest.raises(Refused, match=r"differ: \.git/model\.skops, \.gitattributes"):
+        verify(folder, keys)
+
+
+@pytest.mark.parametrize("identity", [("flowers", "m-2"), ("trees", "m-3")])
+def test_files_that_are_signed_as_another_version_are_refused(folder, keys, identity):
+    signature.sign(folder, *identity, keys[0])
+    with pytest.raises(Refused, match="it is signed as"):
+        verify(folder, keys)
+
+
+def test_what_is_signed_anew_does_not_list_the_old_signature(signed, keys):
+    signature.sign(signed, "flowers", "m-3", keys[0])
+    assert "model.sig" not in verify(signed, keys)
+
+
+def test_a_link_is_no_file_of_a_version(signed, keys, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    (signed / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(Refused, match="'link' is neither a file nor a folder"):
+        verify(signed, keys)
+    with pytest.raises(Refused, match="neither a file nor a folder"):
+        signature.sign(signed, "flowers", "m-3", keys[0])
+
+
+def test_a_pipe_is_no_file_of_a_version(signed, keys):
+    os.mkfifo(signed / "pipe")
+    with pytest.raises(Refused, match="'pipe' is neither a file nor a folder"):
+        verify(signed, keys)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "nothing", None, ["MLmodel"], "./MLmodel", ""])
+def test_a_path_that_a_paper_names_is_one_of_the_listed_files(name):
+    assert signature.own_file("MLmodel", ["MLmodel"]) == "MLmodel"
+    with pytest.raises(Refused, match="is not one of its own"):
+        signature.own_file(name, ["MLmodel"])
+
+
+# --- a signature that is read before it is verified -----------------------------------------------------------------
+
+
+def listing(resources) -> bytes:
+    payload = base64.b64encode(json.dumps({"predicate": {"resources": resources}}).encode()).decode()
+    return json.dumps({"dsseEnvelope": {"payload": payload}}).encode()
+
+
+def entry(name, digest="00"):
+    return {"name": name, "digest": digest}
+
+
+def test_the_files_of_a_signature_are_told_without_verifying_it():
+    assert signature.listed(listing([entry("identity.json"), entry("a/b", "11")])) == {
+        "identity.json": "00",
+        "a/b": "11",
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a/", "", "a\\b", "a\nb", "a\x1bb", "\u202ea", "x" * 401],
+)
+def test_a_listed_path_stays_below_the_folder_and_is_written_in_one_way_only(path):
+    with pytest.raises(Refused, match="is no path of a version's file"):
+        signature.listed(listing([entry("identity.json"), entry(path)]))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "cannot be read"),
+        (b"{}", "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
+        (b'{"dsseEnvelope": {"payload": "?"}}', "cannot be read"),
+        (b" " * (limits.MB + 1), "more than 1048576 bytes"),
+        (listing(None), "cannot be read"),
+        (listing([entry("identity.json"), entry(["a"])]), "cannot be read"),
+        (listing([entry("identity.json"), entry("a", {"of": "a"})]), "cannot be read"),
+        (listing([entry("identity.json"), entry("a"), entry("a")]), "listed twice"),
+        (listing([entry("a")]), r"does not list identity\.json"),
+        (listing([entry("identity.json"), entry("model.sig")]), "or lists itself"),
+        (listing([entry("identity.json"), *(entry(f"f{i}") for i in range(500))]), "it has 501 files"),
+    ],
+)
+def test_a_signature_that_is_none_is_refused_in_bounded_words(content, words):
+    with pytest.raises(Refused, match=words) as refused:
+        signature.listed(content)
+    assert len(str(refused.value)) < 500
+
+
+# --- limits, known from a listing -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({f"f{i}": 1 for i in range(501)}, "it has 501 files; expected at most 500"),
+        ({"model.sig": limits.MB + 1}, "'model.sig' has 1048577 bytes"),
+        ({"MLmodel": 300 * limits.MB}, "'MLmodel' has"),
+        ({"a": 3 * limits.GB, "b": 2 * limits.GB}, "its files have 5.0 GB; expected at most 4"),
+        ({"a/../b": 1}, "is no path"),
+    ],
+)
+def test_what_is_too_much_is_refused_by_its_listing(sizes, words):
+    with pytest.raises(Refused, match=words):
+        limits.check_listing(sizes)
+
+
+def test_what_a_version_of_two_thousand_columns_has_is_within_the_limits():
+    limits.check_listing({"MLmodel": 300_000, "golden.json": limits.MB, "model.skops": limits.GB, "unknown": None})
+
+
+def test_a_folder_that_is_too_large_is_not_signed(folder, keys, monkeypatch):
+    monkeypatch.setattr(limits, "MOST_FILES", 3)
+    with pytest.raises(Refused, match="it has 4 files; expected at most 3"):
+        signature.sign(folder, "flowers", "m-3", keys[0])
+    assert not (folder / "model.sig").exists()
+
+
+# --- documents ------------------------------------------------------------------------------------------------------
+
+ALIASES = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (ALIASES + "metadata: {class_names: *a8}", "it has aliases"),
+        ("a: " + "[" * 51 + "]" * 51, "nested deeper than 50 levels"),
+        ("a: " + "[" * 100_000, "nested deeper than 50 levels"),
+        ("a: [", "is not YAML"),
+        ("- a list", "empty or no YAML mapping"),
+        ("", "empty or no YAML mapping"),
+        ("a: !!python/object/apply:os.system [true]", "is not YAML"),
+        ("a: " + "x" * (2 * limits.MB), "has more than 2097152 bytes"),
+        ("\ud800".encode("utf-16-le", "surrogatepass").decode("latin-1"), "MLmodel"),
+    ],
+)
+def test_an_mlmodel_that_is_none_is_refused_in_bounded_words(tmp_path, content, words):
+    (tmp_path / "MLmodel").write_text(content)
+    with pytest.raises(Refused, match=words) as refused:
+        documents.read_mlmodel(tmp_path)
+    assert len(str(refused.value)) < 500
+
+
+def test_a_missing_mlmodel_is_told(tmp_path):
+    with pytest.raises(Refused, match="no readable MLmodel file: its file MLmodel cannot be read: No such file"):
+        documents.read_mlmodel(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[" * 100_000, "\x00"])
+def test_json_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "twin.json").write_text(content)
+    with pytest.raises(Refused, match=r"twin\.json is not JSON"):
+        documents.read_json(tmp_path, "twin.json")
+
+
+def test_json_that_is_too_long_is_not_read(tmp_path):
+    (tmp_path / "identity.json").write_text(" " * 5000)
+    with pytest.raises(Refused, match=r"identity\.json has more than 4096 bytes"):
+        documents.read_json(tmp_path, "identity.json")

@@ -1,0 +1,178 @@
+"""What is found out about a version that nobody has signed: what its papers may say, and what is made of them."""
+
+import datetime
+import json
+
+import pandas as pd
+import pytest
+import skops.io
+import yaml
+from contract.errors import Refused
+from sklearn.linear_model import LogisticRegression
+from trainer import examination
+from trainer.examination import examined
+
+from tests.unit.version_files import COLUMNS, Files, set_inputs
+
+ROWS = [[8.0, 1.0], [1.0, 2.0], [7.0, 1.5], [0.5, 3.0]]
+
+
+@pytest.fixture(scope="module")
+def estimator() -> LogisticRegression:
+    return LogisticRegression().fit(pd.DataFrame(ROWS, columns=COLUMNS), [1, 0, 1, 0])
+
+
+@pytest.fixture
+def files(tmp_path, estimator) -> Files:
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    return Files(tmp_path)
+
+
+def test_what_is_found_is_where_its_parts_are_their_digests_and_what_it_answers(files):
+    found = json.loads(json.dumps(examined(files.folder)))
+    assert (found["estimator"], found["example"]) == ("model.skops", "input_example.json")
+    assert found["sha256"] == {
+        name: examination.digest_of(files.folder / name) for name in ("model.skops", "input_example.json")
+    }
+    assert found["golden"]["instances"] == [[8.0, 1.0], [1.0, 2.0]]
+    assert found["golden"]["predictions"] == [1, 0]
+    assert found["mlmodel"]["signature"]["inputs"] == files.content["signature"]["inputs"]
+    assert found["mlmodel"]["metadata"] == {"class_names": ["short", "long"]}
+
+
+def test_nothing_of_an_mlmodel_that_runs_or_installs_something_is_kept(files):
+    def hostile(content):
+        content["flavors"]["python_function"] = {"loader_module": "evil", "code": "code", "env": "https://evil.example"}
+        content["flavors"]["sklearn"] |= {
+            "code": "code",
+            "skops_trusted_types": ["os.system"],
+            "sklearn_version": "9" * 99,
+        }
+        content["flavors"]["spark"] = {"model_data": "x"}
+        content |= {"resources": {"x": "y"}, "auth_policy": {}, "run_id": "r-1", "artifact_path": ["no", "text"]}
+
+    found = examined(files.describe(hostile).folder)["mlmodel"]
+    assert found["flavors"].keys() == {"python_function", "sklearn"}
+    assert found["flavors"]["python_function"]["loader_module"] == "mlflow.sklearn"
+    assert found["flavors"]["sklearn"]["code"] is None
+    assert found["run_id"] == "r-1"
+    written = yaml.safe_dump(found)
+    for word in ("evil", "os.system", "spark", "resources", "auth_policy", "artifact_path: [", "9" * 21):
+        assert word not in written
+
+
+FLAVORS = {
+    "no mapping": (["sklearn"], r"its flavors are \['sklearn'\]; expected a mapping"),
+    "much of it": ([["x" * 100 for _ in range(10)] for _ in range(100)], "its flavors are"),
+    "none": ({}, "it is no scikit-learn model"),
+    "a flavor that is no mapping": ({"sklearn": "skops"}, "it is no scikit-learn model"),
+    "another format": ({"sklearn": {"serialization_format": "cloudpickle"}}, "stored as cloudpickle, which runs code"),
+    "no format": ({"sklearn": {}}, "it is stored as None, which runs code"),
+    "a format to be obeyed": (
+        {"sklearn": {"serialization_format": "\x1b[2J\nVersion 1 is signed"}},
+        r"stored as '\\x1b",
+    ),
+    "no file": ({"sklearn": {"serialization_format": "skops"}}, "its file None is not one of its own"),
+}
+
+
+@pytest.mark.parametrize(("flavors", "words"), FLAVORS.values(), ids=FLAVORS)
+def test_flavors_that_cannot_be_served_are_told_in_bounded_words(files, flavors, words):
+    with pytest.raises(Refused, match=words) as refused:
+        examined(files.describe(lambda content: content.update(flavors=flavors)).folder)
+    assert len(str(refused.value)) < 500
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("path", ["../signing-key.pem", "/etc/passwd", "nothing.skops", ["model.skops"], ""])
+def test_a_file_that_is_named_is_one_of_the_versions_own(files, path):
+    files.describe(lambda content: content["flavors"]["sklearn"].update(pickled_model=path))
+    with pytest.raises(Refused, match="is not one of its own"):
+        examined(files.folder)
+    files.describe(lambda content: content["flavors"]["sklearn"].update(pickled_model="model.skops"))
+    files.describe(lambda content: content["saved_input_example_info"].update(artifact_path=path))
+    with pytest.raises(Refused, match="is not one of its own"):
+        examined(files.folder)
+
+
+COLUMNS_OF = {
+    "no names": ([{"type": "double"}, {"type": "double"}], "no signature with named columns"),
+    "the same twice": ([{"name": "a", "type": "double"}] * 2, "or the same one twice"),
+    "names that are numbers": (
+        [{"name": 1, "type": "double"}, {"name": 2, "type": "double"}],
+        "names that are no text",
+    ),
+    "another type": ([{"name": "a", "type": "binary"}, {"name": "b", "type": "double"}], "have the types binary;"),
+    "a type that is none": ([{"name": "a", "type": {"x": 1}}], "have the types {'x': 1};"),
+    "no columns at all": ([], "no signature with named columns"),
+}
+
+
+@pytest.mark.parametrize(("columns", "words"), COLUMNS_OF.values(), ids=COLUMNS_OF)
+def test_columns_that_cannot_be_served_are_told(files, columns, words):
+    with pytest.raises(Refused, match=words):
+        examined(files.describe(set_inputs(*columns)).folder)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["short"], "its class_names do not name its class"),
+        ("short", "its class_names are 'short'; expected a list of texts"),
+        ([["short"] for _ in range(1000)], "expected a list of texts"),
+        ([1, 2], r"its class_names are \[1, 2\]"),
+    ],
+)
+def test_class_names_that_name_no_classes_are_told_in_bounded_words(files, names, words):
+    with pytest.raises(Refused, match=words) as refused:
+        examined(files.describe(lambda content: content["metadata"].update(class_names=names)).folder)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("example", "words"),
+    [
+        ([[1.0, 2.0]], "no input example with them"),
+        ({"data": [[1.0]]}, "no input example with them"),
+        ({"data": [["a", "b"]]}, "no input example with them"),
+        ({"data": []}, "no input example with them"),
+        ({"data": [[None, 1.0]]}, "does not predict its own input example: ValueError"),
+        ({"data": [[float("inf"), 1.0]]}, "does not predict its own input example: ValueError"),
+    ],
+)
+def test_an_input_example_that_is_none_is_told(files, example, words):
+    files.example(example)
+    with pytest.raises(Refused, match=words):
+        examined(files.folder)
+
+
+def test_an_input_example_that_is_too_large_is_not_read(files, monkeypatch):
+    monkeypatch.setattr("contract.limits.EXAMPLE_BYTES", 10)
+    with pytest.raises(Refused, match=r"its file input_example\.json has more than 10 bytes"):
+        examined(files.folder)
+
+
+def test_a_damaged_model_is_told(files):
+    (files.folder / "model.skops").write_bytes(b"PK\x03\x04")
+    with pytest.raises(Refused, match=r"its file model\.skops cannot be loaded"):
+        examined(files.folder)
+
+
+def test_golden_rows_that_came_with_it_do_not_count(files):
+    (files.folder / "golden.json").write_text(json.dumps({"instances": [[0, 0]], "predictions": [7], "tolerance": 9}))
+    assert examined(files.folder)["golden"]["predictions"] == [1, 0]
+
+
+def test_metadata_that_is_no_json_is_told(files):
+    files.describe(lambda content: content.update(metadata={"when": datetime.date(2026, 1, 1)}))
+    with pytest.raises(Refused, match="its metadata, its example or its answers are no JSON"):
+        examined(files.folder)
+
+
+def test_a_small_file_that_is_a_large_value_is_refused_in_bounded_words(files):
+    lists = "".join(f"- &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9))
+    path = files.folder / "MLmodel"
+    path.write_text("bomb:\n- &a0 [x,x,x,x,x,x,x,x,x,x]\n" + lists + path.read_text().replace("- short", "- *a8"))
+    with pytest.raises(Refused, match=r"has no readable MLmodel file: .* it has aliases") as refused:
+        examined(files.folder)
+    assert len(str(refused.value)) < 500

@@ -1,0 +1,251 @@
+"""What a stranger's model can do while it is checked: read its own files and compute, and nothing else."""
+
+import json
+import os
+import socket
+import sys
+
+import pytest
+from contract.errors import Refused
+from trainer import sandbox
+from trainer.sandbox import Limits, Unconfined
+
+# What runs in the sandbox. It is written into a folder of its own, which the sandbox lets it read.
+TRIES = """
+import ctypes, fcntl, json, os, socket, subprocess, sys, threading, time
+from pathlib import Path
+
+def attempts(folder):
+    told = json.loads((folder / "told.json").read_text())
+    found = {
+        "environment": sorted(os.environ),
+        "open files": [number for number in range(3, 64) if is_open(number)],
+    }
+    def attempt(name, do):
+        try:
+            do()
+            found[name] = "done"
+        except OSError as error:
+            found[name] = type(error).__name__ if error.errno in (1, 13) else f"{error}"
+    def with_socket(family, address):
+        with socket.socket(family, socket.SOCK_STREAM) as one:
+            one.connect(address)
+    attempt("read its own file", lambda: (folder / "told.json").read_text())
+    attempt("read the key", lambda: Path(told["key"]).read_bytes())
+    attempt("read data", lambda: list(Path(told["data"]).iterdir()))
+    attempt("read the key in a thread", lambda: in_a_thread(lambda: Path(told["key"]).read_bytes()))
+    attempt("read the users", lambda: Path("/etc/passwd").read_text())
+    attempt("list the root", lambda: os.listdir("/"))
+    attempt("read what the parent was started with", lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes())
+    attempt("read the parent's memory", lambda: open(f"/proc/{os.getppid()}/mem", "rb"))
+    attempt("write into its folder", lambda: (folder / "new").write_text("x"))
+    attempt("change its file", lambda: (folder / "told.json").open("r+"))
+    attempt("cut its file", lambda: os.truncate(folder / "told.json", 0))
+    attempt("write into the temporary folder", lambda: Path("/tmp/of-the-sandbox").write_text("x"))
+    attempt("make a link to the key", lambda: os.link(told["key"], folder / "link"))
+    attempt("change the key's mode", lambda: os.chmod(told["key"], 0o644))
+    attempt("set its times", lambda: os.utime(told["key"]))
+    attempt("connect to a port", lambda: with_socket(socket.AF_INET, ("127.0.0.1", told["port"])))
+    attempt("connect to a socket's file", lambda: with_socket(socket.AF_UNIX, told["socket"]))
+    attempt("make a pair of sockets", socket.socketpair)
+    attempt("run a program", lambda: subprocess.run(["/bin/true"], check=True))
+    attempt("become a program", lambda: os.execv("/bin/true", ["true"]))
+    attempt("fork", os.fork)
+    attempt("signal the parent", lambda: os.kill(os.getppid(), 0))
+    attempt("signal everybody", lambda: os.kill(-1, 0))
+    attempt("have signals sent to the parent", lambda: fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getppid()))
+    attempt("watch data", lambda: called("inotify_add_watch", ctypes.CDLL(None).inotify_init(), told["data"].encode(), 0xFFF))
+    attempt("compute in a thread", lambda: in_a_thread(lambda: None))
+    return found
+
+def called(name, *arguments):
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), name)
+
+def in_a_thread(do):
+    raised = []
+    def run():
+        try:
+            do()
+        except OSError as error:
+            raised.append(error)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+
+def is_open(number):
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+def reads_the_key(folder):
+    return Path(json.loads((folder / "told.json").read_text())["key"]).read_text()
+
+def speaks(folder):
+    print("not the answer")
+    sys.stdout.flush()
+    return {"answer": [1, None, "é"]}
+
+def crashes(folder): ctypes.string_at(0)
+def aborts(folder): os.abort()
+def leaves(folder): os._exit(0)
+def fails(folder): raise ValueError("it has no such thing")
+def takes_memory(folder): return len(bytearray(2**40))
+def takes_processor_time(folder):
+    while True: pass
+def waits(folder): time.sleep(600)
+def tells_much(folder): return "x" * 5000
+def writes_much(folder):
+    while True: os.write(1, b"x" * 1024)
+def tells_no_json(folder): return {"answer": float("nan")}
+def refuses(folder):
+    from contract.errors import Refused
+    raise Refused("it is no model")
+"""
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("code")
+    (folder / "tries.py").write_text(TRIES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("secrets")
+    (folder / "data").mkdir()
+    (folder / "signing-key.pem").write_text("PRIVATE")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, secrets):
+    """The folder of a version, which tells the code in the sandbox what to try."""
+    folder = tmp_path_factory.mktemp("model")
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(secrets / "socket"))
+        unix.listen()
+        told = {
+            "key": str(secrets / "signing-key.pem"),
+            "data": str(secrets / "data"),
+            "port": listener.getsockname()[1],
+            "socket": str(secrets / "socket"),
+        }
+        (folder / "told.json").write_text(json.dumps(told))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def run(code, model, secrets):
+    """Return a function that runs one of the tries in a sandbox; it is left out where the system has none."""
+    hidden = [secrets / "signing-key.pem", secrets / "data"]
+
+    def run(name, **options):
+        return sandbox.run(f"tries:{name}", model, hidden=hidden, code=code, **options)
+
+    try:
+        run("speaks")
+    except Unconfined as error:
+        if os.environ.get("REQUIRE_STACK") == "1" or sys.platform == "linux":
+            raise
+        pytest.skip(f"this system has no sandbox: {error}")
+    return run
+
+
+@pytest.fixture(scope="module")
+def attempts(run):
+    return run("attempts")
+
+
+@pytest.mark.parametrize("attempt", ["read its own file", "compute in a thread"])
+def test_a_model_may(attempts, attempt):
+    assert attempts[attempt] == "done"
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "read the key",
+        "read the key in a thread",
+        "read data",
+        "read the users",
+        "list the root",
+        "read what the parent was started with",
+        "read the parent's memory",
+        "write into its folder",
+        "change its file",
+        "cut its file",
+        "write into the temporary folder",
+        "make a link to the key",
+        "change the key's mode",
+        "set its times",
+        "connect to a port",
+        "connect to a socket's file",
+        "make a pair of sockets",
+        "run a program",
+        "become a program",
+        "fork",
+        "signal the parent",
+        "signal everybody",
+        "have signals sent to the parent",
+        "watch data",
+    ],
+)
+def test_a_model_may_not(attempts, attempt):
+    assert attempts[attempt] == "PermissionError"
+
+
+def test_it_has_nothing_of_the_trainers_environment_and_no_open_file_of_its(attempts):
+    assert set(attempts["environment"]) <= {*sandbox.ENVIRON, "LD_LIBRARY_PATH", "LC_CTYPE"}
+    # Its answer's, and that of the rules that hold it.
+    assert len(attempts["open files"]) <= 2
+
+
+def test_what_it_answers_is_a_value_and_what_it_prints_is_not(run):
+    assert run("speaks") == {"answer": [1, None, "é"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("crashes", r"the check ended with signal 11 \(SIGSEGV\)"),
+        ("aborts", r"the check ended with signal 6 \(SIGABRT\)"),
+        ("leaves", "the check ended with exit code 0: it said nothing"),
+        ("fails", "the check ended with exit code 1: ValueError: it has no such thing"),
+        ("takes_memory", "the check needs more memory than 512 MB"),
+        ("takes_processor_time", "the check took more than 1 seconds of processor time"),
+        ("waits", "the check took more than 1 seconds"),
+        ("tells_much", "the check's answer has more than 1000 bytes"),
+        ("writes_much", "the check ended with exit code 120: x{300}…$"),
+        ("tells_no_json", "the check ended with exit code 1: ValueError"),
+        ("refuses", "it is no model"),
+    ],
+)
+def test_whatever_ends_it_is_a_reason_to_refuse(run, name, words):
+    limits = Limits(memory=512 * 1024**2, cpu_seconds=1, seconds=1 if name == "waits" else 60, output=1000)
+    with pytest.raises(Refused, match=words):
+        run(name, most=limits)
+
+
+def test_without_a_sandbox_a_model_reads_what_the_trainer_can_read(run):
+    with pytest.raises(Refused, match="PermissionError"):
+        run("reads_the_key")
+    assert run("reads_the_key", confined=False) == "PRIVATE"
+
+
+def test_where_the_key_would_be_open_to_it_nothing_is_run(code, model, run):
+    with pytest.raises(Unconfined, match=r"tries\.py can be read there"):
+        sandbox.run("tries:speaks", model, hidden=[code / "tries.py"], code=code)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"kind": "other"}', b"[" * 100_000, b'{"kind": ["made"]}']
+)
+def test_an_answer_that_is_none_is_a_reason_to_refuse(content):
+    with pytest.raises(Refused, match="answer"):
+        sandbox._told(content)
