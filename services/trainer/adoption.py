@@ -2,10 +2,10 @@
 
 import mlflow
 from mlflow import MlflowClient
-from rich.console import Console
 
 from trainer import checks, papers, registry, signing
 from trainer.settings import Settings
+from trainer.terminal import Console
 from trainer.tracking import mlflow_errors
 from trainer.tracking_server import SIGNED_BY
 
