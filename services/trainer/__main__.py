@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
-from trainer import datasets, interruption, plan, signing, tracking_server
+from trainer import datasets, interruption, plan, signing, terminal, tracking_server
 from trainer.drawing import Drawing
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, VersionError
 from trainer.settings import Settings
+from trainer.terminal import Console
 
 # MLflow reads these when it is imported. Its own link names the server as containers see it; ours are for people.
 # Its default retries would hide a dead server for four minutes.
@@ -277,16 +277,35 @@ def history(settings: Settings, as_json: bool, model_name: str | None) -> None:
 @trainer.command()
 @click.pass_obj
 def bootstrap(settings: Settings) -> None:
-    """Train the first model, only where nothing is in Production yet (or what is cannot be served any more)."""
+    """Train the first model, only where nothing ever was in Production.
+
+    Where the version there has lost what it needs to be served, go back to the last one that has it all, and train where
+    there is none. What cannot be reached is not lost: then nothing is done.
+    """
     signing.check_key(settings.signing_key)
-    key_id = signing.key_id(settings.signing_key)
-    current = tracking_server.production(settings.tracking_uri, settings.model_name, key_id)
+    name, key_id = settings.model_name, signing.key_id(settings.signing_key)
+    current = tracking_server.production(settings.tracking_uri, name, key_id)
     if current and not current.lost:
-        click.echo(f"version {current.version} of {settings.model_name} is in Production: nothing to do")
+        click.echo(f"version {current.version} of {name} is in Production: nothing to do")
         return
-    if current:
-        click.echo(f"version {current.version} of {settings.model_name}, in Production, has lost {current.lost}")
-    _train(settings, plan.Plan(model_name=settings.model_name), Console())
+    if current and current.lost:
+        click.echo(f"version {current.version} of {name}, in Production, has lost {current.lost}")
+        if _recover(settings, current.lost):
+            return
+        click.echo(f"no version of {name} that was in Production before can be served: training a new one")
+    elif last := tracking_server.last_in_production(settings.tracking_uri, name):
+        raise VersionError(
+            f"nothing is in Production of {name}, where version {last} was: the alias was taken away, or its version "
+            f"deleted. `rollback` or `promote {last}` puts one there, `train` makes a new one"
+        )
+    _train(settings, plan.Plan(model_name=name), Console())
+
+
+def _recover(settings: Settings, lost: str) -> bool:
+    _prepare_mlflow()
+    from trainer.production import recover
+
+    return recover(settings, lost, Console())
 
 
 def _check_server(settings: Settings) -> None:
@@ -309,6 +328,7 @@ def _train(settings: Settings, wanted: plan.Plan, console: Console) -> dict[str,
 
 
 def main() -> None:
+    terminal.protect()
     for number in interruption.SIGNALS:
         signal.signal(number, interruption.interrupt)
     # Wherever it stands, before the command or after it.
@@ -323,7 +343,7 @@ def main() -> None:
             raise
         known = isinstance(error, TrainerError)
         words = str(error) if known else f"unexpected {type(error).__name__}: {error} (trainer --traceback shows where)"
-        click.echo(f"trainer: {words}", err=True)
+        click.echo(terminal.one_line(f"trainer: {words}"), err=True)
         sys.exit(error.exit_code if isinstance(error, TrainerError) else 1)
     finally:
         # At its end Python looks for garbage among all that MLflow has imported: a second that nobody needs.

@@ -15,11 +15,11 @@ from contract.display import visible
 from contract.errors import Refused
 from contract.signature import IDENTITY, SIGNATURE, files_in, listed, own_file
 from mlflow import MlflowClient
-from rich.console import Console
 
 from trainer import environment, examination, papers, registry, sandbox, signing, version_files
 from trainer.errors import TrainerError, VersionError
 from trainer.settings import Settings
+from trainer.terminal import Console
 from trainer.tracking import mlflow_errors
 from trainer.tracking_server import SIGNED_BY
 

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
@@ -17,6 +16,7 @@ from trainer.plan import Plan
 from trainer.selection import Standing
 from trainer.summary import Progress
 from trainer.table import SEED, Split, Table, Task
+from trainer.terminal import Console
 
 
 @dataclass(frozen=True)

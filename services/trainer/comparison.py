@@ -3,13 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Console
-
 from trainer import algorithms, summary
 from trainer.choice import Choice, choose
 from trainer.plan import Plan
 from trainer.settings import Settings
 from trainer.table import Task, read, split
+from trainer.terminal import Console
 
 
 def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, Any]]:

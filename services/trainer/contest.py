@@ -38,12 +38,15 @@ class Contest:
     """types that an incumbent may contain beside TRUSTED_TYPES"""
     rounds: list[dict[str, Any]] = field(default_factory=list)
     """what was decided against whom, in order: for the promotion record"""
+    remarks: list[str] = field(default_factory=list)
+    """which records of moves could not be read, for a person"""
     _known: set[str] = field(default_factory=set)
     _contested: set[str | None] = field(default_factory=set)
 
     def decide(self) -> Decision:
         """Contest with the version that is in Production now; nothing is moved."""
-        self._known = set(moves.records(self.name))
+        found = moves.read(self.name)
+        self._known, self.remarks = set(found.moves), found.remarks
         return self._against(registry.in_production(self.name))
 
     def carry_out(self, decision: Decision) -> Decision:
@@ -60,7 +63,12 @@ class Contest:
             rival = self._newcomer()
             if rival is None:
                 break
-            decision = self._against(registry.model_version(self.name, rival))
+            try:
+                met = registry.model_version(self.name, rival)
+            except VersionError:  # a record names it, and it is not there: nobody to contest with
+                self._contested.add(rival)
+                continue
+            decision = self._against(met)
             if not decision.promote and registry.production(self.name) == version:
                 moves.move(self.name, "train", rival, f"version {version} makes way: {decision.reason}")
         return decision

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
+from trainer import terminal
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:  # the trainer starts the process before it imports what takes seconds
@@ -106,6 +107,7 @@ class Drawing:
 
 
 def main() -> None:
+    terminal.protect()
     # An estimator that is told to be verbose prints to the standard output.
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

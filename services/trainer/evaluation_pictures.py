@@ -15,7 +15,7 @@ from sklearn.inspection import permutation_importance
 
 from trainer.drawing import MOST_POINTS, MOST_ROWS, Subject
 from trainer.evaluation import SCORES, Evaluation, score
-from trainer.pictures import DPI, PALETTE, confusion_picture
+from trainer.pictures import DPI, PALETTE, confusion_picture, labels
 from trainer.table import SEED, Split, Task
 
 # Importance and the learning curve are left out where a single fit of the model already takes longer than this, in seconds.
@@ -29,7 +29,7 @@ def evaluation_pictures(subject: Subject) -> Iterator[tuple[str, Figure]]:
     """Yield (file name, picture) of a fitted estimator on the held-out rows."""
     estimator, rows, evaluation, task = subject.estimator, subject.rows, subject.evaluation, subject.task
     if task is Task.CLASSIFICATION:
-        names = subject.class_names or [str(label) for label in evaluation.labels]
+        names = labels(subject.class_names or evaluation.labels)
         yield "confusion_matrix.png", confusion_picture(evaluation.confusion, names)
         if evaluation.probabilities is not None:
             yield "curves.png", curves_picture(evaluation.truth, evaluation.probabilities, evaluation.labels, names)
@@ -117,7 +117,7 @@ def importance_picture(estimator: Any, rows: Split, task: Task) -> Figure:
     order = np.argsort(found.importances_mean)[::-1][:MOST_FEATURES]
     figure = Figure(figsize=(8, 1.2 + 0.32 * len(order)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.barh([str(columns[i]) for i in order], found.importances_mean[order], xerr=found.importances_std[order])
+    axes.barh(labels(columns[i] for i in order), found.importances_mean[order], xerr=found.importances_std[order])
     axes.invert_yaxis()
     more = f", the first {len(order)} of {len(columns)} features" if len(order) < len(columns) else ""
     axes.set(
@@ -159,8 +159,13 @@ def _words(task: Task) -> str:
 
 def _frame_of(standings: list[tuple[str, list[float]]]) -> pd.DataFrame:
     """Return scores as rows of (algorithm, fold, score), for a picture."""
+    names = labels(name for name, _ in standings)
     return pd.DataFrame(
-        [(name, fold, value) for name, scores in standings for fold, value in enumerate(scores)],
+        [
+            (name, fold, value)
+            for name, (_, scores) in zip(names, standings, strict=True)
+            for fold, value in enumerate(scores)
+        ],
         columns=["algorithm", "fold", "score"],
     )
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table as Grid
 
 from trainer import leakage
 from trainer.errors import DataError
 from trainer.table import Column, Kind, Table, Task
+from trainer.terminal import Console
 
 BARS = " ▁▂▃▄▅▆▇█"
 BINS = 12
@@ -50,7 +50,7 @@ def _print_hints(console: Console, hints: list[str]) -> None:
     if hints:
         console.print("Hints", style="italic")
     for hint in hints:
-        console.print(f"- {hint}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"- {hint}", highlight=False, soft_wrap=True)
 
 
 def _summary(table: Table, hints: list[str]) -> dict[str, Any]:

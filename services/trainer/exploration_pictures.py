@@ -1,6 +1,7 @@
 """Pictures of a table before anything is fitted, bounded in size however wide or long it is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 import seaborn as sns
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from trainer.exploration import class_labels
-from trainer.pictures import DPI, PALETTE
+from trainer.pictures import DPI, MOST_LABEL, PALETTE, labels
 from trainer.table import SEED, Kind, Table, Task
 
 MOST_ROWS = 20_000
@@ -23,8 +24,9 @@ SHORT = 14
 
 def exploration_pictures(table: Table) -> Iterator[tuple[str, Figure]]:
     """Yield (file name, picture)."""
+    table = _labelled(table)
     features = table.features
-    names = class_labels(table) if table.task is Task.CLASSIFICATION else None
+    names = _shortened(class_labels(table)) if table.task is Task.CLASSIFICATION else None
     if len(features) > MOST_ROWS:
         features = features.sample(MOST_ROWS, random_state=SEED)
         names = None if names is None else names.loc[features.index]
@@ -45,6 +47,25 @@ def exploration_pictures(table: Table) -> Iterator[tuple[str, Figure]]:
         yield "missing.png", _missing(features)
 
 
+def _labelled(table: Table) -> Table:
+    """Return the table under names that a picture can show."""
+    shown = labels(column.name for column in table.columns)
+    (target,) = labels([table.target.name])
+    return replace(
+        table,
+        columns=[replace(column, name=name) for column, name in zip(table.columns, shown, strict=True)],
+        features=table.features.set_axis(shown, axis=1),
+        # A feature may be called as the target is.
+        target=table.target.rename(target if target not in shown else f"{target} "),
+    )
+
+
+def _shortened(values: pd.Series, most: int = MOST_LABEL) -> pd.Series:
+    """Return text values as a picture can show them, different ones still different."""
+    found = list(values.dropna().unique())
+    return values.map(dict(zip(found, labels(found, most), strict=True)))
+
+
 def _grid(panels: int) -> tuple[Figure, list]:
     columns = 2 if panels <= 6 else 4
     rows = -(-panels // columns)
@@ -60,10 +81,6 @@ def _bound(what: str, shown: int, of: int, rows: int) -> str:
     return f"{what}{more}{f', {rows:,} rows drawn at random' if rows == MOST_ROWS else ''}"
 
 
-def _shorten(text: object) -> str:
-    return str(text) if len(str(text)) <= SHORT else f"{str(text)[: SHORT - 1]}…"
-
-
 def _target(target: pd.Series, names: pd.Series | None) -> Figure:
     figure = Figure(figsize=(7, 4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
@@ -72,7 +89,7 @@ def _target(target: pd.Series, names: pd.Series | None) -> Figure:
         axes.set(title=f"How {target.name} is distributed", xlabel=str(target.name), ylabel="rows")
     else:
         counts = names.value_counts(sort=False).head(40)
-        axes.barh([_shorten(name) for name in counts.index], counts.to_numpy())
+        axes.barh(labels(counts.index, SHORT), counts.to_numpy())
         axes.invert_yaxis()
         axes.set(title="Rows of each class", xlabel="rows")
     return figure
@@ -99,8 +116,8 @@ def _distributions(features: pd.DataFrame, table: Table, hue: pd.Series | None) 
 
 def _bars(values: pd.Series, hue: pd.Series | None, panel, legend: bool) -> None:  # type: ignore[no-untyped-def]
     top = values.value_counts().head(TOP_CATEGORIES).index
-    kept = values[values.isin(top)].map(_shorten)
-    order = [_shorten(value) for value in top]
+    order = labels(top, SHORT)
+    kept = values[values.isin(top)].map(dict(zip(top, order, strict=True)))
     colours = None if hue is None else hue.loc[kept.index]
     palette = None if hue is None else PALETTE
     sns.countplot(x=kept, order=order, hue=colours, palette=palette, legend=legend and hue is not None, ax=panel)
@@ -111,8 +128,9 @@ def _bars(values: pd.Series, hue: pd.Series | None, panel, legend: bool) -> None
 def _boxplots(numbers: pd.DataFrame, names: pd.Series) -> Figure:
     shown = list(numbers.columns[:MOST_PANELS])
     figure, panels = _grid(len(shown))
+    ticks = _shortened(names, SHORT)
     for panel, column in zip(panels, shown, strict=True):
-        sns.boxplot(x=names.map(_shorten), y=numbers[column], hue=names, palette=PALETTE, legend=False, ax=panel)
+        sns.boxplot(x=ticks, y=numbers[column], hue=names, palette=PALETTE, legend=False, ax=panel)
         panel.set(xlabel="")
         if names.nunique() > 4:
             panel.tick_params(axis="x", rotation=45)

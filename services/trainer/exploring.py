@@ -1,7 +1,6 @@
 """Phase 1 of the workshop, look at the data first: report, pictures, and a run in MLflow that keeps them."""
 
 import mlflow
-from rich.console import Console
 
 from trainer import datasets, exploration, summary, tracking, tracking_server
 from trainer.errors import TrackingError
@@ -9,6 +8,7 @@ from trainer.exploration import Findings
 from trainer.plan import Plan
 from trainer.settings import Settings
 from trainer.table import Table, Task, read
+from trainer.terminal import Console
 
 
 def explore(settings: Settings, plan: Plan, console: Console) -> None:

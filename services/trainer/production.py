@@ -3,18 +3,22 @@
 import json
 from dataclasses import asdict
 
+import click
 import mlflow
-from rich.console import Console
 from rich.table import Table as Grid
 
-from trainer import checks, moves, registry, signing, version_files
-from trainer.errors import VersionError
+from trainer import checks, moves, registry, signing, summary, tracking_server, version_files
+from trainer.errors import TrackingError, VersionError
+from trainer.history import Move, earlier
 from trainer.interruption import Held
-from trainer.moves import Move
+from trainer.moves import Records
 from trainer.settings import Settings
+from trainer.terminal import Console
 
 # How a command is told of on the version.
-WORDS = {"promote": "Promoted by hand", "rollback": "Rolled back to"}
+WORDS = {"promote": "Promoted by hand", "rollback": "Rolled back to", "bootstrap": "Gone back to at a start"}
+# What is read of one reason, in a table; `--json` has the whole.
+MOST_REASON = 500
 
 
 def promote(settings: Settings, version: str, reason: str, console: Console) -> None:
@@ -30,25 +34,71 @@ def rollback(settings: Settings, reason: str, console: Console) -> None:
     """Go back to the version before the one in Production, of those that may still be served."""
     _connect(settings)
     name = settings.model_name
-    for version in moves.earlier(moves.history(name)):
+    for version in earlier(_history(name, console)):
         try:
             _check(settings, version)
-        except VersionError as error:
-            console.print(f"Version {version} is passed over: {error}", markup=False, soft_wrap=True)
+        except (VersionError, TrackingError) as error:
+            if isinstance(error, TrackingError):
+                _check_server(settings)  # where nothing answers, nothing is passed over
+            console.print(f"Version {version} is passed over: {error}", soft_wrap=True)
             continue
         _move(settings, "rollback", version, reason, console)
         return
     raise VersionError(f"{name} has no earlier version in Production to go back to; `history` shows what there was")
 
 
+def recover(settings: Settings, lost: str, console: Console) -> bool:
+    """Go back to the last version of the history that can be served, where the one in Production has lost what it needs.
+
+    Returns whether there was one. Raises TrackingError where that cannot be told: what is hard to reach is not lost.
+    """
+    _connect(settings)
+    name, key_id = settings.model_name, signing.key_id(settings.signing_key)
+    for version in earlier(_history(name, console)):
+        try:
+            found = registry.model_version(name, version)
+            if also := registry.lost(found, key_id):
+                raise VersionError(f"it has lost {also}")
+            _check(settings, version)
+        except VersionError as error:
+            console.print(f"Version {version} is passed over: {error}", soft_wrap=True)
+            continue
+        _move(settings, "bootstrap", version, f"version {registry.production(name)} has lost {lost}", console)
+        return True
+    return False
+
+
 def show_history(settings: Settings, as_json: bool, console: Console) -> None:
-    """Print every move of the alias, the oldest first."""
+    """Print every move of the alias, the oldest first, and what is wrong with the version that it is at."""
     mlflow.set_tracking_uri(settings.tracking_uri)
-    found = moves.history(settings.model_name)
+    name = settings.model_name
+    records = moves.read(name)
+    found = moves.history(records)
     if as_json:
-        console.print(json.dumps([asdict(made) for made in found]), markup=False, highlight=False, soft_wrap=True)
-        return
-    console.print(_grid(settings.model_name, found))
+        click.echo(json.dumps([asdict(made) for made in found]))
+    else:
+        console.print(_grid(name, found))
+    # On stderr, where it does not get into what machines read.
+    summary.notes(Console(stderr=True), [*records.remarks, *_what_is_wrong(settings, records)])
+
+
+def _what_is_wrong(settings: Settings, records: Records) -> list[str]:
+    """Say what the version in Production has lost: nothing else tells it while the service has it in its cache."""
+    if records.now is None:
+        return []
+    try:
+        version = registry.model_version(settings.model_name, records.now)
+        lost = registry.lost(version, signing.key_id(settings.signing_key))
+    except (VersionError, TrackingError, OSError) as error:
+        return [f"whether version {records.now} has all it needs cannot be told: {error}"]
+    way_out = "`rollback` goes back to one that has not, `train` makes a new one"
+    return [f"version {records.now}, in Production, has lost {lost}; {way_out}"] if lost else []
+
+
+def _history(name: str, console: Console) -> list[Move]:
+    records = moves.read(name)
+    summary.notes(console, records.remarks)
+    return moves.history(records)
 
 
 def show_models(settings: Settings, as_json: bool, console: Console) -> None:
@@ -56,7 +106,7 @@ def show_models(settings: Settings, as_json: bool, console: Console) -> None:
     mlflow.set_tracking_uri(settings.tracking_uri)
     found = registry.models()
     if as_json:
-        console.print(json.dumps(found), markup=False, highlight=False, soft_wrap=True)
+        click.echo(json.dumps(found))
         return
     grid = Grid(
         "model", "versions", "Production", "figures", "trained on", title="Registered models", title_justify="left"
@@ -64,7 +114,8 @@ def show_models(settings: Settings, as_json: bool, console: Console) -> None:
     for model in found:
         figures = ", ".join(f"{name} {value:.4f}" for name, value in model["figures"].items())
         data = (model["data_sha256"] or "-")[:12]
-        grid.add_row(model["name"], str(model["versions"]), model["production"] or "-", figures or "-", data)
+        versions = "?" if model["versions"] is None else str(model["versions"])
+        grid.add_row(model["name"], versions, model["production"] or "-", figures or "-", data)
     console.print(grid)
 
 
@@ -73,9 +124,15 @@ def _connect(settings: Settings) -> None:
     mlflow.set_tracking_uri(settings.tracking_uri)
 
 
+def _check_server(settings: Settings) -> None:
+    if tracking_server.is_server(settings.tracking_uri):
+        tracking_server.check_reachable(settings.tracking_uri)
+
+
 def _check(settings: Settings, version: str) -> None:
     """Raise VersionError unless the version has its files, is signed, and predicts its own input example."""
     found = registry.model_version(settings.model_name, version)
+    registry.check_whole(found)
     with version_files.signed(found, settings.model_name, settings.signing_key) as folder:
         checks.check_servable(folder, settings.trusted_types)
 
@@ -95,6 +152,10 @@ def _grid(name: str, found: list[Move]) -> Grid:
     grid = Grid("time (UTC)", "by", "from", "to", "reason", title=f"Production of {name}", title_justify="left")
     for made in found:
         grid.add_row(
-            (made.time or "?")[:19].replace("T", " "), made.by, made.before or "-", made.version or "-", made.reason
+            (made.time or "?")[:19].replace("T", " "),
+            made.by,
+            made.before or "-",
+            made.version or "-",
+            made.reason[:MOST_REASON],
         )
     return grid

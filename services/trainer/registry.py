@@ -4,9 +4,12 @@ The alias alone decides what is served. The tag `stage` only shows it (None, Sta
 put right whenever the trainer has looked, also after somebody moved the alias by hand.
 """
 
+from math import isfinite, nan
 from typing import Any
 
 import mlflow
+from contract.display import quoted, visible
+from contract.signature import SIGNATURE
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -17,6 +20,8 @@ from trainer.tracking import mlflow_errors
 from trainer.tracking_server import ABSENT, PRODUCTION, SIGNED_BY, logged_model_id, what_is_lost
 
 STAGE = "stage"
+# MLflow's database takes 5000 characters.
+MOST_DESCRIPTION = 4000
 # The figures that a list of models has room for.
 SHOWN = ("test_accuracy", "test_f1_macro", "test_r2", "test_rmse")
 
@@ -30,15 +35,56 @@ def register(model_id: str, name: str, tags: dict[str, str]) -> ModelVersion:
 def contender(version: ModelVersion, metric: str, key_id: str) -> Contender:
     """Return what the rule looks at of a version; `key_id` names the key that this stack signs with."""
     with mlflow_errors():
-        client = MlflowClient()
-        metrics, tags = _figures(client, version)
-        lost = what_is_lost(_has_files(client, version), version.tags.get(SIGNED_BY), key_id)
-        return Contender(str(version.version), metrics.get(f"test_{metric}"), tags.get("data_sha256"), lost)
+        metrics, tags = _figures(MlflowClient(), version)
+    score = metrics.get(f"test_{metric}")
+    return Contender(str(version.version), score, tags.get("data_sha256"), lost(version, key_id))
 
 
-def _has_files(client: MlflowClient, version: ModelVersion) -> bool:
+def lost(version: ModelVersion, key_id: str) -> str | None:
+    """Say what a version lacks so that nobody can serve it any more, None where it lacks nothing."""
+    with mlflow_errors():
+        return what_is_lost(_files(MlflowClient(), version), version.tags.get(SIGNED_BY), key_id)
+
+
+def check_files(version: ModelVersion) -> set[str] | None:
+    """Return what is in a version's folder, None where it cannot be listed; raise VersionError where nothing is left."""
+    with mlflow_errors():
+        files = _files(MlflowClient(), version)
+    if files is not None and not files:
+        raise VersionError("its files are gone from the artifact store")
+    return files
+
+
+def check_whole(version: ModelVersion) -> None:
+    """Raise VersionError where a version has lost its files, or the signature that it once had."""
+    files, signed_by = check_files(version), version.tags.get(SIGNED_BY)
+    if signed_by and files is not None and SIGNATURE not in files:
+        raise VersionError(
+            f"its signature is gone: it was signed with the key {quoted(signed_by)}, and its file {SIGNATURE} is not in "
+            f"the artifact store any more; bring it back, or `adopt {version.version}` checks and signs the version anew"
+        )
+
+
+def _files(client: MlflowClient, version: ModelVersion) -> set[str] | None:
+    """Return what is in the folder that a version points at, None where it does not point at a logged model."""
     model_id = logged_model_id(version.source)
-    return model_id is None or bool(client.list_logged_model_artifacts(model_id))
+    if model_id is None:
+        return None
+    try:
+        return {file.path for file in client.list_logged_model_artifacts(model_id)}
+    except MlflowException as error:
+        if error.error_code in ABSENT and _is_deleted(client, model_id):
+            return set()
+        raise
+
+
+def _is_deleted(client: MlflowClient, model_id: str) -> bool:
+    """Tell a logged model that is gone from a store that is not there: both are "not found" to who lists files."""
+    try:
+        client.get_logged_model(model_id)
+    except MlflowException as error:
+        return error.error_code in ABSENT
+    return False
 
 
 def _figures(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
@@ -74,7 +120,10 @@ def newest(name: str) -> ModelVersion | None:
 
 
 def models() -> list[dict[str, Any]]:
-    """Return, for each registered model, its number of versions, the one in Production, its figures and its data."""
+    """Return, for each registered model, its number of versions, the one in Production, its figures and its data.
+
+    The number is None where MLflow has no way to ask for it.
+    """
     found = []
     with mlflow_errors():
         client = MlflowClient()
@@ -84,13 +133,21 @@ def models() -> list[dict[str, Any]]:
             found.append(
                 {
                     "name": model.name,
-                    "versions": len(client.search_model_versions(f"name = '{model.name}'")),
+                    "versions": _count(client, model.name),
                     "production": None if version is None else str(version.version),
-                    "figures": {name: metrics[name] for name in SHOWN if name in metrics},
+                    "figures": {name: metrics[name] for name in SHOWN if isfinite(metrics.get(name, nan))},
                     "data_sha256": tags.get("data_sha256"),
                 }
             )
     return found
+
+
+def _count(client: MlflowClient, name: str) -> int | None:
+    """Return how many versions a model has; None for a name with both kinds of quotation marks, which no filter takes."""
+    if "'" in name and '"' in name:
+        return None
+    mark = '"' if "'" in name else "'"
+    return len(client.search_model_versions(f"name = {mark}{name}{mark}"))
 
 
 def model_version(name: str, version: str) -> ModelVersion:
@@ -115,7 +172,7 @@ def describe(name: str, version: str, stage: str, reason: str) -> None:
     with mlflow_errors():
         client = MlflowClient()
         client.set_model_version_tag(name, version, STAGE, stage)
-        client.update_model_version(name, version, description=reason)
+        client.update_model_version(name, version, description=visible(reason, keep="\n", most=MOST_DESCRIPTION))
 
 
 def describe_interrupted(version: ModelVersion) -> str:

@@ -4,6 +4,8 @@ import base64
 from html import escape
 from pathlib import Path
 
+from contract.display import visible
+
 from trainer.table import Kind, Table, Task
 
 STYLE = """
@@ -26,12 +28,16 @@ TITLES = {
 }
 
 
+# Of a name, a value, and a sentence that may list many names.
+MOST_TEXT, MOST_HINT = 200, 2000
+
+
 def report(table: Table, hints: list[str], pictures: list[Path]) -> str:
     """Return the page; the pictures are put into it."""
     rows, width = table.features.shape
     parts = [
-        f"<h1>{escape(table.path.name)}</h1>",
-        f"<p>{rows:,} rows, {width} features; the target <b>{escape(str(table.target.name))}</b> is to be predicted "
+        f"<h1>{_text(table.path.name)}</h1>",
+        f"<p>{rows:,} rows, {width} features; the target <b>{_text(table.target.name)}</b> is to be predicted "
         f"({table.task}).</p>",
         _hints(hints),
         "<h2>Columns</h2>",
@@ -39,13 +45,17 @@ def report(table: Table, hints: list[str], pictures: list[Path]) -> str:
         *(_picture(path) for path in pictures),
         f"<footer>SHA-256 of the file: {table.sha256}</footer>",
     ]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(table.path.name)}</title>'
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_text(table.path.name)}</title>'
     body = "\n".join(parts)
     return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>\n'
 
 
+def _text(value: object, most: int = MOST_TEXT) -> str:
+    return escape(visible(str(value), most))
+
+
 def _hints(hints: list[str]) -> str:
-    return "".join(f'<p class="hint">{escape(hint)}</p>' for hint in hints)
+    return "".join(f'<p class="hint">{_text(hint, MOST_HINT)}</p>' for hint in hints)
 
 
 def _columns(table: Table) -> str:
@@ -61,12 +71,12 @@ def _columns(table: Table) -> str:
             cells += [*(f"{figure:.4g}" for figure in figures), ""]
         else:
             shares = values.value_counts(normalize=True).head(3)
-            top = ", ".join(f"{value} {share:.0%}" for value, share in shares.items())
+            top = ", ".join(f"{visible(str(value), 60)} {share:.0%}" for value, share in shares.items())
             cells += ["", "", "", "", "", top]
         kind = kinds.get(str(name), "target")
         lines.append(
-            f"<tr><td>{escape(str(name))}</td><td>{kind}</td>"
-            + "".join(f'<td class="number">{escape(cell)}</td>' for cell in cells)
+            f"<tr><td>{_text(name)}</td><td>{kind}</td>"
+            + "".join(f'<td class="number">{_text(cell)}</td>' for cell in cells)
             + "</tr>"
         )
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>'

@@ -17,6 +17,8 @@ from trainer.tracking import mlflow_errors
 HEARTBEAT = "trainer_heartbeat"
 HEARTBEAT_SECONDS = 4.0
 GIVEN_UP_SECONDS = 15.0
+# Clocks differ by less; whoever is further ahead is not waited for.
+MOST_AHEAD_SECONDS = 60.0
 
 
 @contextmanager
@@ -68,7 +70,10 @@ def close_abandoned_runs(experiment_id: str) -> Iterator[str]:
         client = MlflowClient()
         running = f"attributes.status = 'RUNNING' AND tags.{HEARTBEAT} != ''"
         for run in client.search_runs([experiment_id], running):
-            if _is_alive(client, run):
+            if (last := _last_beat(run)) is None:
+                yield f"run {run.info.run_name} is left alone: its tag {HEARTBEAT} is no time of a trainer's"
+                continue
+            if _is_alive(client, run, last):
                 continue
             yield f"run {run.info.run_name} was left behind by a trainer that was killed; it is closed as KILLED"
             yield from _close_what_is_open(client, run)
@@ -87,12 +92,21 @@ def attempts(experiment_id: str, data_sha256: str, model_name: str) -> int:
                 return count
 
 
-def _is_alive(client: MlflowClient, run: Run) -> bool:
-    last = run.data.tags[HEARTBEAT]
-    while time.time() - float(last) < GIVEN_UP_SECONDS:
+def _last_beat(run: Run) -> float | None:
+    """Return when a run last showed that its trainer lives; None for a tag that no trainer wrote: anybody can."""
+    try:
+        last = float(run.data.tags[HEARTBEAT])
+    except ValueError:
+        return None
+    return last if 0 <= last <= time.time() + MOST_AHEAD_SECONDS else None
+
+
+def _is_alive(client: MlflowClient, run: Run, last: float) -> bool:
+    beat = run.data.tags[HEARTBEAT]
+    while time.time() - last < GIVEN_UP_SECONDS:
         time.sleep(1)
         again = client.get_run(run.info.run_id)
-        if again.info.status != "RUNNING" or again.data.tags[HEARTBEAT] != last:
+        if again.info.status != "RUNNING" or again.data.tags.get(HEARTBEAT) != beat:
             return True
     return False
 

@@ -5,7 +5,7 @@ import optuna
 from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
-from trainer.pictures import DPI
+from trainer.pictures import DPI, labels
 from trainer.table import SEED
 
 
@@ -31,7 +31,7 @@ def importance_picture(study: optuna.Study) -> Figure:
     found = _importances(study)
     figure = Figure(figsize=(7, 1.4 + 0.4 * max(len(found), 1)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.barh(list(found), list(found.values()))
+    axes.barh(labels(found), list(found.values()))
     axes.invert_yaxis()
     axes.set(title="Which hyper-parameters mattered", xlabel="share of the scores' variance", xlim=(0, 1))
     return figure

@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
-from rich.console import Console
+from contract.display import visible
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table as Grid
 
 from trainer.table import Task
+from trainer.terminal import Console
 
 # A log is to show that it goes on, and no more.
 SECONDS_BETWEEN_LINES = 5.0
@@ -18,25 +19,31 @@ SECONDS_BETWEEN_LINES = 5.0
 def steps(console: Console, total: int) -> Callable[[str], None]:
     """Return a function that prints "[1/5] …", counting up."""
     numbers = iter(range(1, total + 1))
-    return lambda text: console.print(
-        f"[{next(numbers)}/{total}] {text}", markup=False, highlight=False, soft_wrap=True
-    )
+    return lambda text: console.print(f"[{next(numbers)}/{total}] {text}", highlight=False, soft_wrap=True)
 
 
 def notes(console: Console, texts: Iterable[str]) -> None:
     """Print what a person should know, under the step that it belongs to."""
     for text in texts:
-        console.print(f"      {text}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"      {text}", highlight=False, soft_wrap=True)
 
 
 class Progress:
     """A bar in a terminal; a line now and then where there is none."""
 
     def __init__(self, console: Console, name: str, total: int) -> None:
-        self._console, self._name, self._total, self._done = console, name, total, 0
+        self._console, self._name, self._total, self._done = console, visible(name, 60), total, 0
         self._told = time.monotonic()
-        columns = (TextColumn("      {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
+        columns = (
+            TextColumn("      {task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._bar = None
+        if console.is_terminal:
+            # What others print meanwhile is for the streams to make visible, not for rich to take for its own.
+            self._bar = Bar(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
 
     def __enter__(self) -> Self:
         if self._bar:

@@ -1,16 +1,22 @@
 """Ask the tracking server without importing MLflow, which takes seconds: is it there, and who is in Production?"""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode, urlparse
+from urllib.parse import quote, urlencode, urlparse
 from urllib.request import urlopen
 
+from contract.signature import SIGNATURE
+
+from trainer import history
 from trainer.errors import TrackingError
 
 PRODUCTION = "Production"
 TIMEOUT_SECONDS = 10
+# Anybody can write tags, and a registered model's are all in one answer.
+MOST_BYTES = 64 * 2**20
 # The tag that names the key a version was signed with. Anybody can change it, so it is never trusted: it saves
 # verifying a signature where a wrong answer does no harm.
 SIGNED_BY = "signed_by"
@@ -45,27 +51,45 @@ class Production:
     """what it lacks so that nobody can serve it any more, None where it lacks nothing"""
 
 
-def what_is_lost(has_files: bool, signed_by: str | None, key_id: str) -> str | None:
-    """Say what a version has lost, its files or the key it is signed with, None where it has lost nothing.
+def what_is_lost(files: Collection[str] | None, signed_by: str | None, key_id: str) -> str | None:
+    """Say what a version has lost: its files, its signature or the key it is signed with; None where it has all it had.
 
-    A version that was never signed has lost nothing: it waits to be adopted.
+    `files` are the names in its folder, None where that cannot be asked. A version that was never signed has lost
+    nothing: it waits to be adopted.
     """
-    if not has_files:
+    if files is not None and not files:
         return "its files"
+    if files is not None and signed_by is not None and SIGNATURE not in files:
+        return "its signature"
     return "the key that it is signed with" if signed_by not in (None, key_id) else None
 
 
 def production(tracking_uri: str, model_name: str, key_id: str) -> Production | None:
-    """Return what is in Production, None where nothing is yet; `key_id` names the key that this stack signs with."""
-    status, answer = _get(tracking_uri, "registered-models/alias", {"name": model_name, "alias": PRODUCTION})
-    if answer.get("error_code") in ABSENT:
+    """Return what is in Production, None where nothing is; `key_id` names the key that this stack signs with.
+
+    Raises TrackingError where that cannot be told: what is hard to reach is not lost.
+    """
+    found = _found(tracking_uri, "registered-models/alias", {"name": model_name, "alias": PRODUCTION})
+    if found is None:
         return None
-    if status != 200:
-        raise TrackingError(f"MLflow at {tracking_uri} refuses: {status} {answer.get('message', answer)}")
-    found = answer["model_version"]
-    signed_by = next((tag["value"] for tag in found.get("tags", []) if tag["key"] == SIGNED_BY), None)
-    lost = what_is_lost(_has_files(tracking_uri, found["source"]), signed_by, key_id)
-    return Production(str(found["version"]), lost)
+    try:
+        version = found["model_version"]
+        signed_by = next((tag["value"] for tag in version.get("tags", []) if tag["key"] == SIGNED_BY), None)
+        lost = what_is_lost(_files(tracking_uri, version["source"]), signed_by, key_id)
+        return Production(str(version["version"]), lost)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TrackingError(f"MLflow at {tracking_uri} gives an answer that is none of MLflow's") from error
+
+
+def last_in_production(tracking_uri: str, model_name: str) -> str | None:
+    """Return the version that the newest record of a move put into Production, None where there is no record."""
+    found = _found(tracking_uri, "registered-models/get", {"name": model_name}) or {}
+    try:
+        tags = {tag["key"]: tag["value"] for tag in found.get("registered_model", {}).get("tags", [])}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TrackingError(f"MLflow at {tracking_uri} gives an answer that is none of MLflow's") from error
+    moves, _ = history.parsed(tags)
+    return list(moves.values())[-1].version if moves else None
 
 
 def logged_model_id(source: str) -> str | None:
@@ -74,31 +98,60 @@ def logged_model_id(source: str) -> str | None:
     return rest if scheme == "models" and "/" not in rest else None
 
 
-def _has_files(tracking_uri: str, source: str) -> bool:
-    """Tell whether the model that a version points at still has files; True where that cannot be asked."""
+def _files(tracking_uri: str, source: str) -> set[str] | None:
+    """Return what is in the folder of the model that a version points at; None where that cannot be asked.
+
+    A folder that cannot be listed raises TrackingError; only a listing that is empty, or a model that was deleted, is a
+    loss.
+    """
     model_id = logged_model_id(source)
     if model_id is None:
-        return True
-    status, answer = _get(tracking_uri, f"logged-models/{model_id}/artifacts/directories", {})
+        return None
+    answer = _found(tracking_uri, f"logged-models/{quote(model_id)}/artifacts/directories", {})
+    if answer is None:
+        if _found(tracking_uri, f"logged-models/{quote(model_id)}", {}) is None:
+            return set()
+        raise TrackingError(f"MLflow at {tracking_uri} does not find the store that the model {model_id} is in")
+    return {file["path"] for file in answer.get("files", [])}
+
+
+def _found(tracking_uri: str, path: str, query: dict[str, object]) -> dict | None:
+    """Return the answer to a question, None where MLflow says that there is no such thing; raise TrackingError."""
+    status, answer = _get(tracking_uri, path, query)
+    if status != 200 and answer.get("error_code") in ABSENT:
+        return None
     if status != 200:
         raise TrackingError(f"MLflow at {tracking_uri} refuses: {status} {answer.get('message', answer)}")
-    return bool(answer.get("files"))
+    return answer
 
 
 def _get(tracking_uri: str, path: str, query: dict[str, object]) -> tuple[int, dict]:
     url = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow/{path}?{urlencode(query)}"
     try:
         with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-            return answer.status, json.load(answer)
+            return answer.status, _parsed(answer.read(MOST_BYTES + 1))
     except HTTPError as error:
-        text = error.read().decode(errors="replace")
+        text = error.read(MOST_BYTES)
         try:
-            return error.code, json.loads(text)
+            return error.code, _parsed(text)
         except ValueError:
-            return error.code, {"message": text[:500]}
+            return error.code, {"message": text.decode(errors="replace")[:500]}
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise TrackingError(
             f"MLflow at {tracking_uri} does not answer ({reason}); is it running (`docker compose up -d --wait`)? "
             "MLFLOW_TRACKING_URI says where to look"
         ) from error
+
+
+def _parsed(content: bytes) -> dict:
+    """Return an answer's JSON object; raise ValueError where it is none, or has no end."""
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"its answer has more than {MOST_BYTES // 2**20} MB")
+    try:
+        found = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("its answer is nested too deep") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"its answer is {type(found).__name__}, no object")
+    return found

@@ -8,7 +8,6 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from rich.console import Console
 from sklearn.base import BaseEstimator
 
 from trainer import checks, packing, provenance, registry, runs, schema, signing, summary, tracking, version_files
@@ -22,6 +21,7 @@ from trainer.plan import Plan
 from trainer.promotion import Contender, Decision, Gate, Rule
 from trainer.settings import Settings
 from trainer.table import Split, Table, Task, read, split
+from trainer.terminal import Console
 from trainer.tracking_server import SIGNED_BY
 
 
@@ -98,6 +98,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
                 settings.trusted_types,
             )
             decision = contest.decide()
+            summary.notes(console, contest.remarks)
             attempts = runs.attempts(experiment_id, table.sha256, name)
         decision = contest.carry_out(decision)
         record = {

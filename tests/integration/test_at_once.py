@@ -58,6 +58,7 @@ def test_the_stages_and_the_history_say_the_same_as_the_alias(records):
     assert [number for number, stage in stages.items() if stage == "Production"] == [in_production(place)]
     moves = json.loads(place.trainer("history", "--json", "--model-name", NAME).stdout)
     assert moves[-1]["version"] == in_production(place)
+    assert {made["by"] for made in moves} == {"train"}
 
 
 def test_the_data_of_the_contests_is_the_committed_one(records):

@@ -1,11 +1,18 @@
 """`promote`, `rollback` and `history` on a registry with three versions, as a person uses them."""
 
+import io
 import json
 import shutil
+from pathlib import Path
 
+import mlflow
 import pytest
+from trainer import moves, production
+from trainer.errors import VersionError
+from trainer.settings import Settings
+from trainer.terminal import Console
 
-from tests.integration.places import MODEL, Place, in_one_line
+from tests.integration.places import MODEL, Place, in_one_line, keys
 
 
 @pytest.fixture
@@ -105,3 +112,109 @@ print(json.dumps(info.registered_model_version))
     ran(place.trainer("adopt", version))
     ran(place.trainer("promote", version))
     assert place.registry()["alias"] == version
+
+
+@pytest.fixture
+def settings(place):
+    """The settings of that place, for commands that run in this process."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(place.tracking_uri)  # which the registry in a file goes by
+    yield Settings(tracking_uri=place.tracking_uri, signing_key=Path(keys()["SIGNING_KEY_FILE"]))
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=io.StringIO(), width=500)
+
+
+def signed_version(place: Place, *files: str) -> str:
+    """Register a version that says it is signed with the stack's key, and has nothing but these files."""
+    model = place.client.create_logged_model(
+        place.client.get_experiment_by_name("MLflow Workshop - Iris Classification").experiment_id
+    )
+    for name in files:
+        path = place.work / name
+        path.write_text("{}")
+        place.client.log_model_artifact(model.model_id, str(path))
+    key_id = Path(keys()["SIGNING_KEY_FILE"]).with_suffix(".id").read_text().strip()
+    tags = {"signed_by": key_id}
+    return str(place.client.create_model_version(MODEL, f"models:/{model.model_id}", tags=tags).version)
+
+
+def test_a_version_whose_files_or_signature_are_gone_is_called_lost_and_not_unsigned(place, settings, console):
+    with pytest.raises(VersionError, match="its files are gone from the artifact store"):
+        production.promote(settings, signed_version(place), "", console)
+    with pytest.raises(VersionError, match=r"its signature is gone: it was signed with the key .*model\.sig is not in"):
+        production.promote(settings, signed_version(place, "MLmodel"), "", console)
+    assert place.registry()["alias"] == "1"
+
+
+def test_history_tells_that_the_version_in_production_has_lost_its_files(place, settings, console, capsys):
+    version = signed_version(place)
+    place.move_alias(version)
+    production.show_history(settings, False, console)
+    assert f"version {version}, in Production, has lost its files; `rollback` goes back" in capsys.readouterr().err
+
+
+def test_recovering_goes_back_to_the_last_version_that_is_whole_and_says_so(place, settings, console):
+    production.promote(settings, "2", "better labels", console)
+    for version in (signed_version(place, "MLmodel"), signed_version(place)):
+        place.move_alias(version)
+    assert production.recover(settings, "its files", console)
+    assert place.registry()["alias"] == "2"
+    assert place.registry()["stages"]["2"] == "Production"
+    made = moves.history(moves.read(MODEL))[-1]
+    assert (made.by, made.before, made.version, made.reason) == ("bootstrap", "4", "2", "version 4 has lost its files")
+
+
+def test_recovering_moves_nothing_where_no_version_is_whole(place, settings, console):
+    place.client.set_model_version_tag(MODEL, "1", "signed_by", "another key")
+    place.move_alias(signed_version(place))
+    assert not production.recover(settings, "its files", console)
+    assert "Version 1 is passed over: it has lost the key that it is signed with" in console.file.getvalue()
+
+
+BAD_RECORDS = {
+    "move.20991231T000000.000000.deadbeef": "not json",
+    "move.20991231T000000.000001.deadbeef": json.dumps(["a", "list"]),
+    "move.20991231T000000.000002.deadbeef": "x" * 5000,
+    "move.20991231T000000.000003.deadbeef": json.dumps({"by": "x [/nope]"}),
+}
+
+
+def test_records_that_cannot_be_read_stop_neither_history_nor_rollback_nor_a_training(place, settings, console):
+    production.promote(settings, "2", "x [/nope]\x1b[2J", console)
+    for key, text in BAD_RECORDS.items():
+        place.client.set_registered_model_tag(MODEL, key, text)
+    result = place.trainer("history")
+    assert "[/nope]" in ran(result)
+    assert r"\x1b[2J" in result.stdout
+    assert "no readable record of a move, and passed over: the tag move.20991231" in result.stderr
+    assert (result.stdout + result.stderr).replace("\n", "").isprintable()
+    production.rollback(settings, "y", console)
+    assert place.registry()["alias"] == "1"
+    assert "passed over: the tag move.20991231" in console.file.getvalue()
+    trained = place.trainer("train", "--no-promote")
+    assert "passed over: the tag move.20991231" in ran(trained)
+
+
+def test_a_reason_of_any_length_is_recorded(place, settings, console):
+    production.promote(settings, "2", '"\\\n\u202e\U0001f600' * 5000, console)
+    found = moves.read(MODEL)
+    assert not found.remarks
+    assert list(found.moves.values())[-1].version == "2"
+    assert all(len(text) <= 5000 for text in place.client.get_registered_model(MODEL).tags.values())
+
+
+def test_a_models_name_of_any_kind_stops_no_list_of_models(place, settings, console, capsys):
+    names = ["it's [red]", "both ' and \"", "\x1b[2Jcleared"]
+    for name in names:
+        place.client.create_registered_model(name)
+    production.show_models(settings, False, console)
+    shown = console.file.getvalue()
+    assert shown.replace("\n", "").isprintable()
+    assert all(text in shown for text in (MODEL, "it's [red]", r"\x1b[2Jcleared"))
+    production.show_models(settings, True, console)
+    found = {model["name"]: model["versions"] for model in json.loads(capsys.readouterr().out)}
+    assert [found[name] for name in [MODEL, *names]] == [2, 0, None, 0]

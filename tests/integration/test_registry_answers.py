@@ -19,17 +19,18 @@ FAULT = {"error_code": "INTERNAL_ERROR", "message": "the database is away"}
 
 @pytest.fixture
 def stand_in():
-    """Return a function that starts a server with one answer to everything, and returns its URL."""
+    """Return a function that starts a server with one answer to everything, but for some paths, and returns its URL."""
     servers = []
 
-    def start(status: int, body: bytes) -> str:
+    def start(status: int, body: bytes, **others: tuple[int, bytes]) -> str:
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
+                code, content = next((answer for part, answer in others.items() if part in self.path), (status, body))
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 with suppress(OSError):  # a client that has enough is gone
-                    self.wfile.write(body)
+                    self.wfile.write(content)
 
             def log_message(self, *arguments: object) -> None:
                 pass
@@ -218,3 +219,45 @@ def test_a_trainer_whose_server_refuses_ends_with_its_words(stand_in, tmp_path, 
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"trainer: MLflow at {url} ")
     assert said in line
+
+
+VERSION = json.dumps({"model_version": {"version": "3", "source": "models:/m-1"}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, json.dumps(FAULT).encode()),
+        (403, b'{"error_code": "PERMISSION_DENIED", "message": "Access Denied"}'),
+        # What MLflow answers where the bucket is not there; the logged model is.
+        (404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "The specified bucket does not exist"}'),
+        (200, b"<html>Welcome to the hotel's network</html>"),
+    ],
+)
+def test_bootstrap_trains_nothing_while_the_files_in_production_are_only_hard_to_reach(
+    stand_in, tmp_path, status, body
+):
+    url = stand_in(200, VERSION, directories=(status, body))
+    result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
+    assert result.returncode == 4, result.stdout
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"trainer: MLflow at {url} ")
+
+
+def test_bootstrap_trains_nothing_over_an_alias_that_was_taken_away(stand_in, tmp_path):
+    made = {"time": "2026-01-02T03:04:05+00:00", "by": "train", "before": None, "version": "16", "reason": "better"}
+    tags = [{"key": "move.20260102T030405.000000.0", "value": json.dumps(made)}, {"key": "move.9", "value": "not json"}]
+    registered = json.dumps({"registered_model": {"name": MODEL, "tags": tags}}).encode()
+    url = stand_in(404, json.dumps(ABSENT).encode(), **{"registered-models/get": (200, registered)})
+    result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
+    assert result.returncode == 5, result.stdout
+    assert f"nothing is in Production of {MODEL}, where version 16 was" in result.stderr
+    assert "`rollback` or `promote 16` puts one there" in result.stderr
+
+
+def test_what_a_server_says_is_shown_and_not_obeyed(stand_in, tmp_path):
+    url = stand_in(500, json.dumps({"message": "\x1b[2J\x1b[1;32mall is well\nline two"}).encode())
+    result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
+    assert result.returncode == 4
+    assert result.stderr == f"trainer: MLflow at {url} refuses: 500 \\x1b[2J\\x1b[1;32mall is well line two\n"

@@ -1,5 +1,6 @@
 """With a real `mlflow server`: the first model, serving over HTTP, and life without the server."""
 
+import json
 import shutil
 import sys
 
@@ -52,7 +53,18 @@ def second_bootstrap(place, first_bootstrap):
 
 
 @pytest.fixture(scope="module")
-def seen_from_the_server(place, second_bootstrap):
+def bootstrap_after_a_loss(place, second_bootstrap):
+    """A bootstrap where others have put a version into Production whose files are gone; what is there before is whole."""
+    experiment = place.client.create_experiment("elsewhere")
+    model = place.client.create_logged_model(experiment)
+    place.client.create_model_version(MODEL, f"models:/{model.model_id}", model_id=model.model_id)
+    place.move_alias("2")
+    result = place.trainer("bootstrap")
+    return result, place.registry()["alias"], place.trainer("history", "--json")
+
+
+@pytest.fixture(scope="module")
+def seen_from_the_server(place, bootstrap_after_a_loss):
     """What a service on the tracking server answers while that runs."""
     with place.inference() as service:
         service.serves("1")
@@ -91,9 +103,9 @@ def bootstrap_without_files(place, seen_from_the_server, adopted):
 
 @pytest.fixture(scope="module")
 def seen_without_the_server(place, server, bootstrap_without_files):
-    """What a service answers that was started after the server was gone, and served version 2 before."""
+    """What a service answers that was started after the server was gone, and served version 3 before."""
     with place.inference() as service:
-        service.serves("2")
+        service.serves("3")
     server.kill_what_is_left()
     with place.inference() as service:
         service.answers("/ready")
@@ -110,6 +122,16 @@ def test_where_a_model_is_in_production_bootstrap_has_nothing_to_do(second_boots
     said, has_imported_mlflow = second_bootstrap.stdout.splitlines()
     assert said == f"version 1 of {MODEL} is in Production: nothing to do"
     assert has_imported_mlflow == "False"
+
+
+def test_where_the_version_in_production_is_lost_bootstrap_goes_back_to_the_last_that_is_whole(bootstrap_after_a_loss):
+    result, alias, history = bootstrap_after_a_loss
+    assert result.returncode == 0, result.stderr
+    assert f"version 2 of {MODEL}, in Production, has lost its files" in result.stdout
+    assert f"Version 1 of {MODEL} is in Production; before it was 2." in in_one_line(result.stdout)
+    assert alias == "1"
+    made = [(made["by"], made["before"], made["version"]) for made in json.loads(history.stdout)]
+    assert made == [("train", None, "1"), ("others", "1", "2"), ("bootstrap", "2", "1")]
 
 
 def test_a_service_serves_what_the_server_has_in_production(seen_from_the_server):
@@ -144,8 +166,9 @@ def test_where_the_files_of_the_model_in_production_are_lost_bootstrap_trains_an
     result, registry = bootstrap_without_files
     assert result.returncode == 0, result.stderr
     assert "version 1 of iris_logistic_regression, in Production, has lost its files" in result.stdout
-    assert registry["alias"] == "2"
-    assert registry["stages"] == {"1": "Archived", "2": "Production"}
+    assert f"no version of {MODEL} that was in Production before can be served: training a new one" in result.stdout
+    assert registry["alias"] == "3"
+    assert registry["stages"] == {"1": "Archived", "2": None, "3": "Production"}
 
 
 def test_without_the_server_a_restarted_service_serves_the_last_version_and_says_that_it_may_be_stale(
@@ -153,5 +176,5 @@ def test_without_the_server_a_restarted_service_serves_the_last_version_and_says
 ):
     predictions, model = seen_without_the_server
     assert predictions == CLASSES
-    assert (model["version"], model["stale"]) == ("2", True)
+    assert (model["version"], model["stale"]) == ("3", True)
     assert f"MLflow at {place.tracking_uri} does not answer" in model["problem"]

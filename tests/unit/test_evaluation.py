@@ -9,6 +9,8 @@ import pytest
 from sklearn import metrics as measures
 from trainer import algorithms, datasets
 from trainer.evaluation import Evaluation, evaluate
+from trainer.evaluation_pictures import curves_picture, leaderboard_picture, png
+from trainer.pictures import MOST_LABEL, confusion_picture, labels
 from trainer.promotion import below_floor
 from trainer.table import Split, Table, Task, read, split
 
@@ -132,3 +134,25 @@ def test_an_estimator_without_probabilities_has_no_figures_of_them(table):
     rows = split(table)
     estimator = algorithms.imported("sklearn.svm.LinearSVC", {}).estimator.fit(rows.train_features, rows.train_target)
     assert "test_log_loss" not in evaluate(estimator, rows, Task.CLASSIFICATION).metrics
+
+
+HOSTILE = ["$\\frac{$", "\x1b[2J", "a class " * 5000 + "1", "a class " * 5000 + "2"]
+
+
+def test_what_classes_and_columns_are_called_is_text_in_a_picture_and_neither_formula_nor_endless():
+    rows = np.random.default_rng(0)
+    truth = np.arange(40) % 4
+    likely = rows.dirichlet(np.ones(4), 40)
+    figures = [
+        curves_picture(truth, likely, np.arange(4), labels(HOSTILE)),
+        confusion_picture(np.eye(4, dtype=int), HOSTILE),
+        leaderboard_picture([(name, [0.5, 0.6]) for name in HOSTILE], Task.CLASSIFICATION),
+    ]
+    assert all(png(figure).startswith(b"\x89PNG") for figure in figures)
+
+
+def test_different_names_stay_different_however_much_they_are_shortened():
+    shown = labels([*HOSTILE, *("a class " * 5 + str(number) for number in range(300))])
+    assert len(set(shown)) == len(shown) == 304
+    assert shown[:2] == ["$\\frac{$", r"\x1b[2J"]
+    assert max(map(len, shown)) <= MOST_LABEL

@@ -9,11 +9,11 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from trainer import datasets
 from trainer.errors import DataError
 from trainer.exploration import explore
 from trainer.table import read
+from trainer.terminal import Console
 
 DATA = Path(__file__).parents[2] / "data"
 PICTURES = {"target.png", "distributions.png", "boxplots.png", "pairs.png", "correlations.png"}
@@ -139,3 +139,32 @@ def test_a_table_without_numbers_is_explored(tmp_path):
     pd.DataFrame(rows).to_csv(tmp_path / "words.csv", index=False)
     found = explore(read(tmp_path / "words.csv", "y"), tmp_path / "out", Console(quiet=True))
     assert {path.name for path in found.files} == {"target.png", "distributions.png", "report.html"}
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """Names and values that a terminal, a formula, a page or a picture could take for more than text."""
+    draws = np.random.default_rng(0)
+    count = 60
+    classes = draws.choice(["$\\frac{$", "\x1b[2J[/red]", "a class " * 500 + "1", "a class " * 500 + "2"], count)
+    frame = pd.DataFrame(
+        {
+            "$\\frac{$": draws.normal(size=count),
+            "\x1b[2J[/red]": np.where(draws.random(count) < 0.3, np.nan, draws.normal(size=count)),
+            "x" * 3000: draws.choice(["$a$ $", "\u202eb", "c" * 3000 + "1", "c" * 3000 + "2"], count),
+            "$y$": classes,
+        }
+    )
+    frame.to_csv(tmp_path / "hostile.csv", index=False)
+    return read(tmp_path / "hostile.csv", "$y$", keep=("x" * 3000,))
+
+
+def test_names_and_values_of_any_kind_are_shown_and_neither_obeyed_nor_fatal(hostile, tmp_path):
+    console = Console(width=160, file=StringIO())
+    found = explore(hostile, tmp_path / "out", console)
+    assert {path.name for path in found.files} == PICTURES | {"missing.png", "report.html"}
+    page = (tmp_path / "out" / "report.html").read_text()
+    for shown in (console.file.getvalue(), page):
+        assert shown.replace("\n", "").isprintable()
+        assert r"\x1b[2J[/red]" in shown
+    assert max(map(len, re.sub(r'src="[^"]*"', "", page).splitlines())) < 5000

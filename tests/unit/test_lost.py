@@ -1,0 +1,23 @@
+"""What a version has lost, so that nobody can serve it any more; told by names and a tag, without reading a file."""
+
+import pytest
+from trainer.tracking_server import what_is_lost
+
+WHOLE = {"MLmodel", "model.skops", "model.sig", "identity.json"}
+
+
+@pytest.mark.parametrize(
+    ("files", "signed_by", "lost"),
+    [
+        (WHOLE, "ours", None),
+        (None, "ours", None),
+        (WHOLE - {"model.sig"}, None, None),
+        (set(), "ours", "its files"),
+        (set(), None, "its files"),
+        (WHOLE - {"model.sig"}, "ours", "its signature"),
+        (WHOLE, "another", "the key that it is signed with"),
+        (None, "another", "the key that it is signed with"),
+    ],
+)
+def test_a_version_has_lost_what_it_once_had_and_not_what_it_never_had(files, signed_by, lost):
+    assert what_is_lost(files, signed_by, "ours") == lost

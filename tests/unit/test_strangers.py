@@ -1,0 +1,90 @@
+"""What strangers leave in MLflow stops no training: a heartbeat that is none, a record of a version that is not there."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from trainer import contest as contests
+from trainer import runs
+from trainer.contest import Contest
+from trainer.errors import VersionError
+from trainer.history import Move
+from trainer.moves import Records
+from trainer.promotion import Contender, Gate
+
+
+class Tracking:
+    """MLflow with one run that is RUNNING."""
+
+    def __init__(self, heartbeat: str) -> None:
+        data = SimpleNamespace(tags={runs.HEARTBEAT: heartbeat})
+        self.run = SimpleNamespace(info=SimpleNamespace(run_id="r", run_name="odd", experiment_id="0"), data=data)
+        self.ended: list[str] = []
+
+    def __call__(self) -> "Tracking":
+        return self
+
+    def search_runs(self, *_: object) -> list[SimpleNamespace]:
+        return [self.run]
+
+    def search_logged_models(self, *_: object, **__: object) -> list[object]:
+        return []
+
+    def search_model_versions(self, *_: object) -> list[object]:
+        return []
+
+    def set_terminated(self, run_id: str, status: str) -> None:
+        self.ended.append(status)
+
+
+@pytest.mark.parametrize("heartbeat", ["soon", "", "nan", "inf", "-inf", "1e300", "-1", str(time.time() + 10**6)])
+def test_a_run_whose_heartbeat_is_no_trainers_is_left_alone_and_not_waited_for(monkeypatch, heartbeat):
+    tracking = Tracking(heartbeat)
+    monkeypatch.setattr(runs, "MlflowClient", tracking)
+    (said,) = runs.close_abandoned_runs("0")
+    assert said == "run odd is left alone: its tag trainer_heartbeat is no time of a trainer's"
+    assert tracking.ended == []
+
+
+def test_a_run_without_a_recent_heartbeat_is_closed_still(monkeypatch):
+    tracking = Tracking(str(time.time() - 3600))
+    monkeypatch.setattr(runs, "MlflowClient", tracking)
+    (said,) = runs.close_abandoned_runs("0")
+    assert "is closed as KILLED" in said
+    assert tracking.ended == ["KILLED"]
+
+
+class Registry:
+    """A registered model without versions but the candidate's, and records that appear once it has moved the alias."""
+
+    def __init__(self, later: dict[str, Move]) -> None:
+        self.alias: str | None = None
+        self.later = later
+
+    def in_production(self, name: str) -> None:
+        assert self.alias is None
+
+    def production(self, name: str) -> str | None:
+        return self.alias
+
+    def model_version(self, name: str, version: str) -> None:
+        raise VersionError(f"there is no version {version!r}")
+
+    def read(self, name: str) -> Records:
+        return Records(self.records(name), [], self.alias)
+
+    def records(self, name: str) -> dict[str, Move]:
+        return {} if self.alias is None else self.later
+
+    def move(self, name: str, by: str, version: str, reason: str) -> None:
+        self.alias = version
+
+
+def test_a_record_of_a_version_that_is_not_there_is_nobody_to_contest_with(monkeypatch):
+    registry = Registry({f"move.{number}": Move(None, "train", None, number, "") for number in ("98", "99")})
+    for name in ("registry", "moves"):
+        monkeypatch.setattr(contests, name, registry)
+    candidate, gate = Contender("1", 0.9, "digest"), Gate("accuracy", {})
+    contest = Contest("m", candidate, None, {}, None, None, gate, None)  # type: ignore[arg-type]
+    assert contest.carry_out(contest.decide()).promote
+    assert registry.alias == "1"
