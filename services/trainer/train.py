@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 from sklearn.base import BaseEstimator
 
-from trainer import checks, packing, provenance, registry, runs, schema, signing, summary, tracking
+from trainer import checks, leakage, packing, provenance, registry, runs, schema, signing, summary, tracking
 from trainer.choice import Choice, choose, prepared
 from trainer.contest import Contest
 from trainer.drawing import Drawing
@@ -51,6 +51,8 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     table = _conform(table, name, plan.new_ranges)
     summary.notes(console, table.remarks)
     rows = split(table)
+    leaks = leakage.leaks(table, rows)
+    summary.notes(console, leaks)
 
     step(choice.words(rows))
     standings = choose(choice, table, rows, console)
@@ -84,7 +86,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             step("decide on promotion")
             metrics = fitted.evaluation.metrics
             candidate = Contender(str(version), metrics[f"test_{SCORES[table.task]}"], table.sha256)
-            gate = _gate(plan, settings, table.task)
+            gate = _gate(plan, settings, table.task, leaks)
             contest = Contest(name, candidate, fitted.estimator, metrics, table, rows, gate, settings.signing_key)
             decision = contest.decide()
             attempts = runs.attempts(experiment_id, table.sha256, name)
@@ -98,6 +100,8 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             "algorithm": fitted.algorithm,
             "data": {"file": table.path.name, "sha256": table.sha256, "rows": len(table.target)},
             "attempts_on_this_data": attempts,
+            "leaks": leaks,
+            "accept_leak": plan.accept_leak,
             "metric": SCORES[table.task],
             "floors": dict(gate.floors),
             "rule": str(gate.rule),
@@ -166,7 +170,7 @@ def _log(fitted: Fitted, standings: list[Any], table: Table, rows: Split, tags: 
             tracking.log_leaderboard(standings, table.task)
 
 
-def _gate(plan: Plan, settings: Settings, task: Task) -> Gate:
+def _gate(plan: Plan, settings: Settings, task: Task, leaks: list[str]) -> Gate:
     floors = (
         {"test_accuracy": settings.min_test_accuracy}
         if task is Task.CLASSIFICATION
@@ -179,6 +183,7 @@ def _gate(plan: Plan, settings: Settings, task: Task) -> Gate:
         margin=plan.margin,
         promote=plan.promote,
         forced=plan.reason if plan.force else None,
+        leaks=() if plan.accept_leak else tuple(leaks),
     )
 
 
