@@ -156,15 +156,18 @@ def _read_parquet(path: Path, drop: Collection[str]) -> pd.DataFrame:
 
 
 def _check_types(path: Path, schema: Any, drop: Collection[str]) -> None:
-    """Refuse columns of lists, structs and maps, of which there is no number and no category."""
-    from pyarrow import ExtensionType, types
+    """Refuse columns of lists, structs and maps, of which there is no number and no category, and of pandas' own types."""
+    from pyarrow import types
 
     for field in schema:
-        stored = field.type.storage_type if isinstance(field.type, ExtensionType) else field.type
-        if types.is_nested(stored) and field.name not in drop:
+        stored = getattr(field.type, "storage_type", field.type)
+        # Unless pandas has told Arrow of its types, they are in the field's metadata.
+        noted = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
+        extension = getattr(field.type, "extension_name", noted)
+        if field.name not in drop and (types.is_nested(stored) or extension.startswith("pandas.")):
             raise DataError(
-                f"{path}: column {field.name!r} has values of the type {field.type!s:.100}; expected numbers, true and "
-                f"false, or text (--drop {field.name!r} leaves it out)"
+                f"{path}: column {field.name!r} has values of the type {extension or str(field.type):.100}; expected "
+                f"numbers, true and false, or text (--drop {field.name!r} leaves it out)"
             )
 
 

@@ -535,6 +535,13 @@ def test_a_column_of_lists_structs_or_maps_is_refused_by_name_and_type(tmp_path,
         assert "tags" not in read(path, "stays", drop=("tags",)).features
 
 
+def test_periods_are_no_numbers(tmp_path, people):
+    path = tmp_path / "people.parquet"
+    people.assign(month=pd.period_range("2026-01", periods=len(people), freq="M")).to_parquet(path)
+    with pytest.raises(DataError, match=r"column 'month' has values of the type pandas\.period; expected numbers"):
+        read(path, "stays")
+
+
 def test_the_columns_of_a_parquet_file_are_those_that_are_in_it(tmp_path, people):
     plain = people[["age", "income", "stays"]]
     plain.set_index("age").to_parquet(tmp_path / "index.parquet")
