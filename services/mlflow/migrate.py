@@ -19,6 +19,11 @@ import psycopg2
 FIRST_TABLES = {"experiments", "runs", "tags", "metrics", "params"}
 
 
+def migrations_of_mlflow() -> Path:
+    """Return the folder of the migrations of the MLflow installed here."""
+    return Path(find_spec("mlflow").submodule_search_locations[0], "store", "db_migrations", "versions")
+
+
 def revisions(migrations: Path) -> dict[str, str | None]:
     """Return revision → the one that it builds on, of all migrations in an Alembic folder."""
     found: dict[str, str | None] = {}
@@ -87,8 +92,7 @@ def revision_in_force(tables: set[str], noted: list[str], known: Collection[str]
 
 def main() -> None:
     url = environ["MLFLOW_BACKEND_STORE_URI"]
-    package = find_spec("mlflow").submodule_search_locations[0]
-    migrations = Path(package, "store", "db_migrations", "versions")
+    migrations = migrations_of_mlflow()
     newest = newest_revision(migrations)
     current = revision_in_force(*read(url), revisions(migrations))
     if current == newest:
