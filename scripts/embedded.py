@@ -10,16 +10,29 @@ python scripts/embedded.py ui         the MLflow UI, until Ctrl-C
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
+from runpy import run_path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 READY_SECONDS = 120
+PROXIED = "mlflow-artifacts:/"
+# Where MLflow's database has addresses of files.
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
+)
 # The trainer's commands; it reads their options itself.
 TRAINER = ("explore", "train", "compare", "models", "adopt", "promote", "rollback", "history")
 
@@ -39,6 +52,9 @@ def main(arguments: list[str]) -> int:
     os.environ["PYTHONUNBUFFERED"] = "1"
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     make_keys(Path(os.environ["SIGNING_KEY_FILE"]), Path(os.environ["VERIFYING_KEY_FILE"]))
+    if (database := database_file()) and database.exists():
+        check_revision(database)
+        find_proxied(database, ROOT / "mlartifacts")
     return own[command]() if command in own else trainer(*arguments)
 
 
@@ -57,6 +73,43 @@ def make_keys(private: Path, public: Path) -> None:
     public.write_text(public_key_of(private.read_text()))
 
 
+def database_file() -> Path | None:
+    """Return the SQLite file that everything is kept in, None where MLFLOW_TRACKING_URI is another kind of registry."""
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
+
+
+def check_revision(database: Path) -> None:
+    """Do what the `migrate` job does in the stack: end where the database is a newer MLflow's, broken, or another program's.
+
+    That it is an older one MLflow says by itself, with the command that mends it.
+    """
+    migrate = run_path(str(ROOT / "services" / "mlflow" / "migrate.py"))
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            noted = connection.execute("SELECT version_num FROM alembic_version") if "alembic_version" in tables else []
+            found = [row[0] for row in noted]
+    except sqlite3.Error as error:
+        raise SystemExit(f"{database} cannot be read: {error}") from error
+    migrate["revision_in_force"](tables, found, migrate["revisions"](migrate["migrations_of_mlflow"]()))
+
+
+def find_proxied(database: Path, folder: Path) -> None:
+    """Let the registry say in which folder files are that an earlier `ui` took in as an artifact proxy.
+
+    Their address, mlflow-artifacts:/PATH, is of use to a client of a server alone, and all other commands here have none.
+    """
+    proxied = (f"{PROXIED}[^/]*",)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for table, column in ADDRESSES:  # names of our own, so that a query may be made of them
+            there = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+            count = f"SELECT count(*) FROM {table} WHERE {column} GLOB ?"  # noqa: S608
+            if column in there and connection.execute(count, proxied).fetchone()[0]:
+                change = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} GLOB ?"  # noqa: S608
+                connection.execute(change, (f"{folder.as_uri()}/", len(PROXIED) + 1, *proxied))
+
+
 def trainer(*arguments: str) -> int:
     return subprocess.run([sys.executable, "-m", "trainer", *arguments]).returncode
 
@@ -73,6 +126,9 @@ def ui() -> int:
     print(f"MLflow UI: http://localhost:{port}  (Ctrl-C ends it)", flush=True)
     options = ["--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"], "--host", HOST, "--port", str(port)]
     options += ["--workers", "1", "--uvicorn-opts", "--no-access-log"]
+    if database := database_file():
+        # What a notebook logs goes into the folder itself, where the commands without a server find it.
+        options += ["--default-artifact-root", (database.parent / "artifacts").as_uri()]
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options])
 

@@ -114,6 +114,7 @@ GATE_OPTIONS = [
     click.option("--force", is_flag=True, help="Promote whatever the figures are; needs --reason."),
     click.option("--reason", help="Why, for the history."),
     click.option("--new-ranges", is_flag=True, help="Accept values far out of the range of earlier data."),
+    click.option("--accept-leak", is_flag=True, help="Let a model be promoted that knows its target by a leak."),
 ]
 
 

@@ -1,12 +1,21 @@
 """Files of data: from a CSV or Parquet file to a frame, or to a clear word about why not."""
 
-import csv
+import re
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from trainer import records, words
 from trainer.errors import DataError
+
+# The first column is never taken for row names, and what words such as NA are is not for pandas to say.
+CSV: dict[str, Any] = {"encoding": "utf-8-sig", "index_col": False, "keep_default_na": False}
+LONGEST_NAME = 1000
+# Under this name pandas writes row numbers into Parquet, which are of no column.
+UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 
 # How much of a CSV file is looked at before the whole is read.
 SAMPLE_BYTES = 1024 * 1024
@@ -27,32 +36,54 @@ CGROUPS = tuple(
 MEMINFO = Path("/proc/meminfo")
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """Return a file's rows; raise DataError where it is no table, or too large for the memory that is left."""
+def read_frame(
+    path: Path, drop: Collection[str] = (), text: Collection[str] = ()
+) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """Return a file's rows, numbered from 0, and column → words that pandas has taken for missing values in it.
+
+    `drop` names columns that may have values of any type, as they will be left out; `text` those in which a word such as
+    NA is one. Raises DataError where it is no table, or too large for the memory that is left.
+    """
     try:
         if path.suffix in (".parquet", ".pq"):
-            return _read_parquet(path)
+            return _read_parquet(path, drop), {}
         if path.suffix != ".csv" and path.is_file():
             raise DataError(f"{path} ends in {path.suffix or 'nothing'}; expected a .csv or .parquet file")
-        return _read_csv(path)
+        return _read_csv(path, text)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; `explore` writes those that come with the trainer") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, text: Collection[str]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     sample = _sample(path)
-    _check_header(path, sample)
+    _check_start(path, sample.split(b"\n", 1)[0].rstrip(b"\r"))
+    rows = _first_rows(path, sample.count(b"\n"))
     size = path.stat().st_size
-    frame = size * _frame_bytes(path) / max(len(sample), 1)
+    frame = size * float(rows.memory_usage(deep=True).sum()) / max(len(sample), 1)
     _check_memory(path, size, max(size + COPIES_WHILE_READING * frame, COPIES * frame))
+    found = words.expected(rows, text)
     try:
-        return pd.read_csv(path, encoding="utf-8-sig", low_memory=False)
+        return _all_rows(path, list(map(str, rows.columns)), found), found
     except UnicodeDecodeError as error:
         raise DataError(_not_utf8(path, error)) from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} is no CSV table: {str(error).strip()}") from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} is no CSV table: {error}") from error
+    except pd.errors.ParserError as error:
+        raise DataError(records.fault(path, str(error))) from error
+
+
+def _all_rows(path: Path, names: list[str], found: dict[str, list[str]]) -> pd.DataFrame:
+    """Return the whole table; of the columns in `found`, those that are text after all are taken out of it."""
+    missing = {name: list(words.MISSING_WORDS) if name in found else [""] for name in names}
+    frame: pd.DataFrame = pd.read_csv(path, low_memory=False, na_values=missing or [""], **CSV)
+    if mistaken := [name for name in found if isinstance(frame[name].dtype, pd.StringDtype)]:
+        again: pd.DataFrame = pd.read_csv(path, low_memory=False, usecols=mistaken, na_values=[""], **CSV)
+        frame = frame.assign(**{name: again[name] for name in mistaken})
+        for name in mistaken:
+            del found[name]
+    return frame
 
 
 def _sample(path: Path) -> bytes:
@@ -60,21 +91,28 @@ def _sample(path: Path) -> bytes:
         return file.read(SAMPLE_BYTES)
 
 
-def _check_header(path: Path, sample: bytes) -> None:
-    """Refuse what pandas would read in another way than a person means it."""
-    line = sample.split(b"\n", 1)[0]
+def _check_start(path: Path, line: bytes) -> None:
+    """Refuse what pandas would read in another way than a person means it; `line` is all up to the first LF."""
+    if b"\r" in line and b'"' not in line:
+        raise DataError(f"{path} has lines that end in CR alone; convert it: tr '\\r' '\\n' < {path.name} > lines.csv")
     try:
-        text = line.decode("utf-8-sig")
+        names = records.header(path)
     except UnicodeDecodeError as error:
         raise DataError(_not_utf8(path, error)) from error
-    if "\x00" in text:
+    if b"\0" in line:
         raise DataError(f"{path} is no CSV table: its first line has zero bytes")
-    names = next(csv.reader([text.rstrip("\r")]), [])
+    _check_names(path, names)
+    records.check_first_row(path)
+
+
+def _check_names(path: Path, names: list[str]) -> None:
     for separator, word in ((";", "semicolons"), ("\t", "tabs")):
-        if len(names) == 1 and separator in text:
+        if len(names) == 1 and separator in names[0]:
             raise DataError(
                 f"{path} is separated by {word}; save it separated by commas, with points in decimal numbers"
             )
+    if longest := max((len(name) for name in names if len(name) > LONGEST_NAME), default=0):
+        raise DataError(f"{path} has a column name of {longest} characters; are the names in its first line?")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(
             f"{path} has the column {twice[0]!r} {names.count(twice[0])} times; each needs a name of its own"
@@ -88,17 +126,16 @@ def _not_utf8(path: Path, error: UnicodeDecodeError) -> str:
     )
 
 
-def _frame_bytes(path: Path) -> float:
-    """Return how much memory the rows of the sample take as a frame."""
+def _first_rows(path: Path, lines: int) -> pd.DataFrame:
+    """Return the rows in the first lines, of which the last may be cut; none where they cannot be read."""
     try:
-        lines = _sample(path).count(b"\n")
-        rows = pd.read_csv(path, nrows=max(lines - 2, 1), encoding="utf-8-sig", on_bad_lines="skip")
+        rows: pd.DataFrame = pd.read_csv(path, nrows=max(lines - 2, 1), on_bad_lines="skip", na_values=[""], **CSV)
+        return rows
     except (ValueError, pd.errors.ParserError):  # the full reading meets the same, and says it
-        return 0.0
-    return float(rows.memory_usage(deep=True).sum())
+        return pd.DataFrame()
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, drop: Collection[str]) -> pd.DataFrame:
     from pyarrow import ArrowException, parquet
 
     try:
@@ -106,12 +143,32 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
         size = sum(group.total_byte_size for group in groups)
         _check_memory(path, size, COPIES * 1.5 * size)
-        names = Counter(metadata.schema.to_arrow_schema().names)
+        schema = metadata.schema.to_arrow_schema()
+        names = Counter(schema.names)
         if twice := [name for name, count in names.items() if count > 1]:
             raise DataError(f"{path} has the column {twice[0]!r} {names[twice[0]]} times; each needs a name of its own")
-        return pd.read_parquet(path)
+        _check_types(path, schema, drop)
+        # The columns that are in the file, under their names there, whatever pandas made of them when it wrote it.
+        frame: pd.DataFrame = parquet.read_table(path, partitioning=None).to_pandas(ignore_metadata=True)
     except ArrowException as error:
         raise DataError(f"{path} is no whole Parquet file: {str(error).splitlines()[0]}") from error
+    return frame.drop(columns=[name for name in frame.columns if UNNAMED_INDEX.fullmatch(name)])
+
+
+def _check_types(path: Path, schema: Any, drop: Collection[str]) -> None:
+    """Refuse columns of lists, structs and maps, of which there is no number and no category, and of pandas' own types."""
+    from pyarrow import types
+
+    for field in schema:
+        stored = getattr(field.type, "storage_type", field.type)
+        # Unless pandas has told Arrow of its types, they are in the field's metadata.
+        noted = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
+        extension = getattr(field.type, "extension_name", noted)
+        if field.name not in drop and (types.is_nested(stored) or extension.startswith("pandas.")):
+            raise DataError(
+                f"{path}: column {field.name!r} has values of the type {extension or str(field.type):.100}; expected "
+                f"numbers, true and false, or text (--drop {field.name!r} leaves it out)"
+            )
 
 
 def _check_memory(path: Path, size: int, needed: float) -> None:

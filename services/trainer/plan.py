@@ -46,6 +46,7 @@ class Plan:
     force: bool = False
     reason: str | None = None
     new_ranges: bool = False
+    accept_leak: bool = False
 
     def __post_init__(self) -> None:
         """Raise SettingsError where options do not go together."""

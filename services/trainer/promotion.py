@@ -73,6 +73,8 @@ class Gate:
     """False leaves Production alone, whatever the contest would say"""
     forced: str | None = None
     """why a candidate is promoted whatever its figures are, None where the rule decides"""
+    leaks: tuple[str, ...] = ()
+    """what makes its figures worthless, and was not accepted: a sentence each"""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,9 @@ def should_promote(
             f"version {incumbent.version} in Production has another schema; name a model of its own: --model-name NAME"
         )
         return Decision(False, fault is None, words)
+    if gate.leaks:
+        # Its figures say nothing, so there is nothing to force: it is accepted by its name, or not at all.
+        return Decision(False, fault is None, f"{'; '.join(gate.leaks[:3])} (--accept-leak promotes it nevertheless)")
     if gate.forced is not None:
         return Decision(True, fault is None, f"forced: {gate.forced}")
     if not gate.promote:

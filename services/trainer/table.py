@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from trainer import files
+from trainer import files, records, words
 from trainer.errors import DataError
 
 TEST_SIZE = 0.2
@@ -93,13 +93,15 @@ def read(
     every other column is a feature, but for those in `drop` and those that look like an id and are not in `keep`.
     Raises DataError naming the column and row at fault.
     """
-    frame = files.read_frame(path)
+    frame, said = files.read_frame(path, drop, text=(target, f"{target}_name"))
     _check_columns(frame, path, target, [*drop, *keep])
     frame = frame.drop(columns=list(drop))
     task = task or (Task.CLASSIFICATION if f"{target}_name" in frame.columns else _task(frame[target]))
     labels, class_names = _target(frame, target, task, path)
-    remarks: list[str] = []
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
+    features, more = words.taken_for_missing(features, is_typed=path.suffix != ".csv")
+    said |= more
+    remarks = [words.remark(str(name), column, said[name]) for name, column in features.items() if name in said]
     left_out = {name: why for name, column in features.items() if name not in keep and (why := _no_feature(column))}
     remarks += [f"column {name!r} is left out: {why}" for name, why in left_out.items()]
     features = features.drop(columns=list(left_out))
@@ -152,10 +154,9 @@ def _check_columns(frame: pd.DataFrame, path: Path, target: str, others: list[st
 def _task(target: pd.Series) -> Task:
     """Tell by the target: text, booleans and a few whole numbers are classes, other numbers are quantities."""
     if pd.api.types.is_bool_dtype(target) or not pd.api.types.is_numeric_dtype(target):
-        numbers = pd.to_numeric(target, errors="coerce")
-        if pd.api.types.is_bool_dtype(target) or numbers.notna().mean() < 0.5:
+        if pd.api.types.is_bool_dtype(target) or not words.numeric(target):
             return Task.CLASSIFICATION
-        target = numbers
+        target = pd.to_numeric(target, errors="coerce")
     values = target.dropna().unique()
     is_whole = bool(np.all(np.mod(values[np.isfinite(values)], 1) == 0))
     return Task.CLASSIFICATION if is_whole and len(values) <= MOST_NUMBERED_CLASSES else Task.REGRESSION
@@ -179,10 +180,12 @@ def _labels(column: pd.Series, path: Path) -> pd.Series:
     _refuse(column.isna(), column, path, "a class")
     if pd.api.types.is_bool_dtype(column):
         return column.astype(bool)
-    numbers = pd.to_numeric(column, errors="coerce")
-    if pd.api.types.is_numeric_dtype(column) or numbers.notna().mean() >= 0.5:
+    if pd.api.types.is_numeric_dtype(column) or words.numeric(column):
+        numbers = pd.to_numeric(column, errors="coerce")
         _refuse(~(numbers % 1 == 0), column, path, "a class, a whole number as in the other rows")
         return numbers.astype("int64")
+    if words.boolean(column):
+        _refuse(column.isin(words.MISSING_WORDS), column, path, "true or false as in the other rows")
     labels = column.astype("str")
     for _, alike in labels.groupby(labels.str.strip().str.casefold()):
         if alike.nunique() > 1:
@@ -245,19 +248,13 @@ def _no_feature(column: pd.Series) -> str | None:
         return None
     if pd.api.types.is_integer_dtype(column) and (is_named_so or _counts_up(column)):
         return f"it numbers the rows (--keep {column.name!r} takes it as a feature)"
-    if not (pd.api.types.is_numeric_dtype(column) or _is_numeric_text(column)):
+    if not (pd.api.types.is_numeric_dtype(column) or words.numeric(column)):
         return f"each row has a text of its own, like an id (--keep {column.name!r} takes it as a feature)"
     return None
 
 
 def _counts_up(column: pd.Series) -> bool:
     return bool(column.iloc[0] in (0, 1) and (column.diff().dropna() == 1).all())
-
-
-def _is_numeric_text(column: pd.Series) -> bool:
-    """Tell whether most of a text column are numbers: then the rest are mistakes, and no categories."""
-    present = column.dropna()
-    return bool(pd.to_numeric(present, errors="coerce").notna().mean() >= 0.5)
 
 
 def _typed(column: pd.Series, path: Path) -> pd.Series:
@@ -273,7 +270,7 @@ def _typed(column: pd.Series, path: Path) -> pd.Series:
         raise DataError(
             f"{path}: column {column.name!r} has dates; leave it out (--drop {column.name!r}) or write numbers instead"
         )
-    if pd.api.types.is_numeric_dtype(column) or _is_numeric_text(column):
+    if pd.api.types.is_numeric_dtype(column) or words.numeric(column):
         return _numbers(column, path, "a finite number", missing=True)
     if not present.map(lambda value: isinstance(value, str)).all():
         kinds = ", ".join(sorted({type(value).__name__ for value in present.head(1000)}))
@@ -306,13 +303,12 @@ def _constant(features: pd.DataFrame) -> list[str]:
 
 
 def _refuse(wrong: pd.Series, column: pd.Series, path: Path, expected: str) -> None:
-    """Raise DataError for the first row that is wrong, named as a text editor counts its lines."""
+    """Raise DataError for the first row that is wrong, named by its line in the file."""
     if wrong.any():
         row = int(np.flatnonzero(wrong.to_numpy())[0])
         found = column.iloc[row]
         value = "empty" if pd.isna(found) else repr(found) if isinstance(found, str) else str(found)
-        where = f"line {row + 2}" if path.suffix == ".csv" else f"row {row + 1}"
         raise DataError(
-            f"{path} {where}, column {column.name!r} is {value}; expected {expected}"
+            f"{path} {records.place(path, row)}, column {column.name!r} is {value}; expected {expected}"
             f" ({int(wrong.sum())} such row{'s' if wrong.sum() > 1 else ''})"
         )

@@ -10,7 +10,19 @@ import mlflow
 from mlflow import MlflowClient
 from sklearn.base import BaseEstimator
 
-from trainer import checks, packing, provenance, registry, runs, schema, signing, summary, tracking, version_files
+from trainer import (
+    checks,
+    leakage,
+    packing,
+    provenance,
+    registry,
+    runs,
+    schema,
+    signing,
+    summary,
+    tracking,
+    version_files,
+)
 from trainer.choice import Choice, choose, prepared
 from trainer.contest import Contest
 from trainer.drawing import Drawing
@@ -51,6 +63,8 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     table = _conform(table, name, plan.new_ranges, settings.signing_key)
     summary.notes(console, table.remarks)
     rows = split(table)
+    leaks = leakage.leaks(table, rows)
+    summary.notes(console, leaks)
 
     step(choice.words(rows))
     standings = choose(choice, table, rows, console)
@@ -85,7 +99,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             step("decide on promotion")
             metrics = fitted.evaluation.metrics
             candidate = Contender(str(version), metrics[f"test_{SCORES[table.task]}"], table.sha256)
-            gate = _gate(plan, settings, table.task)
+            gate = _gate(plan, settings, table.task, leaks)
             contest = Contest(
                 name,
                 candidate,
@@ -110,6 +124,8 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             "algorithm": fitted.algorithm,
             "data": {"file": table.path.name, "sha256": table.sha256, "rows": len(table.target)},
             "attempts_on_this_data": attempts,
+            "leaks": leaks,
+            "accept_leak": plan.accept_leak,
             "metric": SCORES[table.task],
             "floors": dict(gate.floors),
             "rule": str(gate.rule),
@@ -175,7 +191,7 @@ def _log(fitted: Fitted, standings: list[Any], table: Table, rows: Split, tags: 
             tracking.log_leaderboard(standings, table.task)
 
 
-def _gate(plan: Plan, settings: Settings, task: Task) -> Gate:
+def _gate(plan: Plan, settings: Settings, task: Task, leaks: list[str]) -> Gate:
     floors = (
         {"test_accuracy": settings.min_test_accuracy}
         if task is Task.CLASSIFICATION
@@ -188,6 +204,7 @@ def _gate(plan: Plan, settings: Settings, task: Task) -> Gate:
         margin=plan.margin,
         promote=plan.promote,
         forced=plan.reason if plan.force else None,
+        leaks=() if plan.accept_leak else tuple(leaks),
     )
 
 

@@ -252,6 +252,34 @@ def test_a_table_whose_rows_cannot_be_told_apart_is_trained_and_kept_out_by_the_
     assert place.client.get_model_version("noise_logistic_regression", "1").tags["stage"] == "None"
 
 
+def test_a_leak_is_said_written_down_and_not_promoted_until_it_is_accepted_and_na_is_a_word_there(place):
+    draws = np.random.default_rng(1)
+    zone = draws.choice(["NA", "EU", "APAC"], 400)
+    frame = pd.DataFrame(
+        {"zone": zone, "visits": draws.integers(0, 10, 400), "left": np.where(zone == "NA", "yes", "no")}
+    )
+    frame.to_csv(place.folder / "data" / "zone.csv", index=False)
+    options = ("--data", "zone.csv", "--target", "left", "--model-name", "zone")
+    record = train(place, *options)
+    (leak,) = record["leaks"]
+    assert leak.startswith("feature 'zone' is the target, or tells it for all rows")
+    assert (record["promoted"], record["meets_floor"]) == (False, True)
+    assert record["reason"] == f"{leak} (--accept-leak promotes it nevertheless)"
+    (place.work / "leak.yaml").write_text("accept_leak: true\n")
+    accepted = train(place, *options, "--config", "leak.yaml")
+    assert (accepted["promoted"], accepted["leaks"], accepted["accept_leak"]) == (True, [leak], True)
+    with place.inference(MODEL_NAME="zone") as service:
+        service.serves("2")
+        rows = [{"zone": "NA", "visits": 9}, {"zone": "EU", "visits": 9}]
+        assert service.post("/invocations", {"dataframe_records": rows}).json() == {"predictions": ["yes", "no"]}
+        inputs = [
+            {"name": "zone", "datatype": "BYTES", "shape": [2], "data": ["NA", "EU"]},
+            {"name": "visits", "datatype": "FP64", "shape": [2], "data": [9, 9]},
+        ]
+        answer = service.post("/v2/models/zone/infer", {"inputs": inputs}).json()
+        assert answer["outputs"][0]["data"] == ["yes", "no"]
+
+
 def _floor(place: Place):
     path = place.work / "floor.yaml"
     path.write_text("floors: {test_balanced_accuracy: 0.95}\n")

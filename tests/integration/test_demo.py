@@ -1,11 +1,12 @@
 """`scripts/embedded.py demo`: everything without Docker, on a machine where the usual port is taken."""
 
+import contextlib
 import socket
 import sys
 
 import pytest
 
-from tests.integration.places import ROOT, Place, Process, in_one_line
+from tests.integration.places import MODEL, ROOT, Place, Process, Service, free_port, in_one_line
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,44 @@ def test_the_demo_leaves_its_data_pictures_and_registry(demo, place):
 
 def test_nothing_that_the_demo_started_is_left_running(demo):
     assert not demo[3]
+
+
+@contextlib.contextmanager
+def embedded(place: Place, command: str, port: int):
+    """Start one of the script's services; what is left of it is killed."""
+    environ = place.environ(MLFLOW_PORT=str(port), INFERENCE_LISTEN_PORT=str(port))
+    script = [sys.executable, str(ROOT / "scripts" / "embedded.py"), command]
+    service = Service(script, environ, place.work, place.folder / command, port)
+    try:
+        yield service
+    finally:
+        service.kill_what_is_left()
+
+
+def test_a_model_that_a_notebook_logged_through_the_ui_is_adopted_and_served_without_it(demo, place):
+    with embedded(place, "ui", free_port()) as ui:
+        ui.answers("/health")
+        version = place.notebook(f"""
+import json, mlflow
+from mlflow import MlflowClient
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+mlflow.set_tracking_uri("{ui.url}")
+mlflow.set_experiment("My notebook")
+X, y = load_iris(return_X_y=True, as_frame=True)
+with mlflow.start_run() as run:
+    mlflow.log_text("first try", "note.txt")
+    logged = mlflow.sklearn.log_model(
+        LogisticRegression(C=0.5, max_iter=1000).fit(X, y), name="model", input_example=X.head(3), serialization_format="skops"
+    )
+assert mlflow.artifacts.load_text(f"runs:/{{run.info.run_id}}/note.txt") == "first try"
+version = mlflow.register_model(logged.model_uri, "{MODEL}").version
+MlflowClient().set_registered_model_alias("{MODEL}", "Production", version)
+print(json.dumps(str(version)))
+""")
+    script = [sys.executable, str(ROOT / "scripts" / "embedded.py")]
+    adopted = place.run(*script, "adopt", version)
+    assert adopted.returncode == 0, adopted.stderr
+    with embedded(place, "serve", free_port()) as service:
+        service.serves(version)
+        assert service.predict() == [0, 1, 2]

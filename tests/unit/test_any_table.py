@@ -33,6 +33,7 @@ CELLS = {
     "booleans with gaps": some.one_of(some.booleans(), some.none()),
     "text": some.sampled_from(["red", "green", "blue sky", "déjà"]),
     "text with gaps": some.sampled_from(["red", "green", None]),
+    "words such as NA": some.sampled_from(["NA", "None", "nan", "red", None]),
     "one value": some.just(7.0),
     "nothing": some.none(),
 }

@@ -47,3 +47,54 @@ def test_two_newest_revisions_are_named_and_end_the_job(migrate, tmp_path):
 def test_a_folder_without_migrations_ends_the_job(migrate, tmp_path):
     with pytest.raises(SystemExit, match="has 0 newest migrations"):
         migrate.newest_revision(tmp_path)
+
+
+KNOWN = {"aaa": None, "bbb": "aaa"}
+TABLES = {"alembic_version", "experiments", "runs", "tags", "metrics", "params", "registered_models"}
+
+
+@pytest.mark.parametrize(
+    ("tables", "noted", "revision"),
+    [
+        (TABLES, ["bbb"], "bbb"),
+        (TABLES, ["aaa"], "aaa"),
+        (set(), [], None),
+        ({"alembic_version"}, [], None),
+        ({"experiments", "runs", "tags", "metrics", "params"}, [], None),
+    ],
+    ids=["as new", "older", "empty", "a first migration that failed", "a first migration that was killed"],
+)
+def test_a_database_that_this_mlflow_can_bring_to_its_newest_revision_is_told_by_its_own(
+    migrate, tables, noted, revision
+):
+    assert migrate.revision_in_force(tables, noted, KNOWN) == revision
+
+
+@pytest.mark.parametrize(
+    ("tables", "noted", "said"),
+    [
+        (TABLES, ["fff"], "is newer than this MLflow, 3."),
+        (TABLES, ["fff"], "which does not know its revision fff; go back to the newer checkout, or restore a backup"),
+        (TABLES - {"alembic_version"}, [], "is broken: it has MLflow's tables, and no revision in its table"),
+        (TABLES, [], "and no revision in its table alembic_version, where one is expected; restore a backup"),
+        (TABLES, ["bbb", "aaa"], "and 2 revisions (aaa, bbb) in its table alembic_version"),
+        ({"orders", "people"}, [], "is another program's (its tables: orders, people); give MLflow an empty one"),
+        ({"alembic_version", "orders"}, ["fff"], "is another program's (its tables: orders)"),
+        ({"alembic_version"}, ["fff"], "is another program's (its tables: none but Alembic's)"),
+    ],
+)
+def test_a_database_that_is_newer_broken_or_of_another_program_ends_the_job_with_the_way_out(
+    migrate, tables, noted, said
+):
+    with pytest.raises(SystemExit) as ended:
+        migrate.revision_in_force(tables, noted, KNOWN)
+    assert str(ended.value).startswith("migrate: the database is ")
+    assert said in str(ended.value)
+
+
+def test_a_newer_database_is_left_as_it_is(migrate, monkeypatch):
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "postgresql://nobody")
+    monkeypatch.setattr(migrate, "read", lambda url: (TABLES, ["fff"]))
+    monkeypatch.setattr(migrate.subprocess, "run", lambda *_, **__: pytest.fail("it was migrated"))
+    with pytest.raises(SystemExit, match="is newer than this MLflow"):
+        migrate.main()

@@ -85,7 +85,7 @@ def test_the_committed_experiments_are_read(path):
     ("text", "said"),
     [
         ("datset: wine\n", "has the unknown key 'datset'; did you mean 'dataset'?"),
-        ("xyzzy: 1\n", "has the unknown key 'xyzzy'; there are algorithm, "),
+        ("xyzzy: 1\n", "has the unknown key 'xyzzy'; there are accept_leak, algorithm, "),
         ("- dataset\n", "is list; expected keys"),
         ("dataset: [\n", "is no YAML"),
         ("params: 3\n", "params is 3; expected a mapping"),

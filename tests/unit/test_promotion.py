@@ -183,3 +183,19 @@ def test_an_incumbent_with_another_schema_is_never_displaced_not_even_by_force(g
     decision = decide(0.99, incumbent(0.5), OtherSchema(), **gate)
     assert (decision.promote, decision.meets_floor) == (False, True)
     assert "version 1 in Production has another schema; name a model of its own" in decision.reason
+
+
+LEAK = "feature 'code' is the target, or tells it for all rows; leave it out: --drop 'code'"
+
+
+@pytest.mark.parametrize("rival", [None, incumbent(0.5)])
+@pytest.mark.parametrize("forced", [None, "because"])
+def test_a_candidate_with_a_leak_that_nobody_accepted_is_not_promoted_not_even_by_force(rival, forced):
+    decision = decide(1.0, rival, leaks=(LEAK,), forced=forced)
+    assert (decision.promote, decision.meets_floor) == (False, True)
+    assert decision.reason == f"{LEAK} (--accept-leak promotes it nevertheless)"
+
+
+def test_of_many_leaks_the_first_three_are_named():
+    assert "c; d" not in decide(1.0, leaks=("a", "b", "c", "d")).reason
+    assert decide(1.0, leaks=("a", "b", "c", "d")).reason.startswith("a; b; c (")

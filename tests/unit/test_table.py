@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from contract.missing import MISSING_WORDS
+from pyarrow import parquet
 from trainer import files
 from trainer.errors import DataError
 from trainer.table import Column, Kind, Table, Task, read, split
@@ -109,7 +113,7 @@ def test_a_file_without_features_is_refused(refusal):
         ("1.0,inf,0,short", "width", "inf"),
         ("-inf,0.5,0,short", "length", "-inf"),
         ("1.0,0.5,,short", "target", "empty"),
-        ("1.0,0.5,nan,short", "target", "empty"),
+        ("1.0,0.5,nan,short", "target", "'nan'"),
         ("1.0,0.5,inf,short", "target", "inf"),
         ("1.0,0.5,-1,short", "target", "-1"),
         ("1.0,0.5,0.5,short", "target", "0.5"),
@@ -346,3 +350,208 @@ def test_a_container_s_own_limit_counts_not_the_machine_s(tmp_path, monkeypatch,
     assert files.memory_left() == 800_000
     (tmp_path / limit).write_text("max\n")
     assert files.memory_left() > 1_000_000
+
+
+# --- CSV as it is written ------------------------------------------------------------------------------------------
+
+LEFT = ["left,member,age,visits", *["1,0,42,3", "0,1,37,5"] * 10]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([LEFT[0], *[f"{line}," for line in LEFT[1:]]], "line 2 has 5 fields; the header has 4"),
+        ([LEFT[0], f"{LEFT[1]},", *LEFT[2:]], "line 2 has 5 fields; the header has 4 (take away the comma at its end)"),
+        ([*LEFT[:6], f"{LEFT[6]},", *LEFT[7:]], "line 7 has 5 fields; the header has 4 (take away the comma at its end)"),
+        ([*LEFT, "1,0,42,3,7"], "line 22 has 5 fields; the header has 4 (a value with a comma in it needs quotes)"),
+        (["", LEFT[0], "", "", f"{LEFT[1]},,", *LEFT[2:]], "line 5 has 6 fields; the header has 4"),
+        ([LEFT[0], '1,0,"4\n2",3', "", f"{LEFT[1]},"], "line 5 has 5 fields; the header has 4"),
+        ([LEFT[0].removeprefix("left,"), *LEFT[1:]], "line 2 has 4 fields; the header has 3"),
+        (["left;member", "1,5;2,5"], "is separated by semicolons"),
+    ],
+    ids=[
+        "in all rows", "in the first row", "in a later row", "no comma at the end", "after blank lines",
+        "after a line break in quotes", "row names", "decimal commas between semicolons",
+    ],
+)  # fmt: skip
+def test_a_row_with_more_fields_than_the_header_is_named_and_shifts_nothing(tmp_path, lines, said):
+    path = tmp_path / "people.csv"
+    path.write_text("\n".join([*lines, ""]))
+    with pytest.raises(DataError) as refused:
+        read(path, "left")
+    assert str(refused.value).startswith(f"{path} {said}")
+
+
+def test_a_row_that_ends_early_lacks_its_last_values(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("\n".join([LEFT[0], "1,0", *LEFT[1:], ""]))
+    table = read(path, "left")
+    assert table.columns == [
+        Column("member", Kind.NUMBER, False), Column("age", Kind.NUMBER, True), Column("visits", Kind.NUMBER, True)
+    ]  # fmt: skip
+    assert table.target.to_list()[:3] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        (["a,note,y", *['1.5,"two\nlines",0', '2.5,"two\nlines",1'] * 15, "oops,one,0"], 62),
+        (["a,note,y", "", "   ", *["1.5,x,0", "2.5,z,1"] * 10, "oops,x,0"], 24),
+    ],
+    ids=["line breaks in quotes", "blank lines"],
+)
+def test_a_value_at_fault_is_named_by_its_line_as_an_editor_counts_them(tmp_path, lines, line):
+    path = tmp_path / "notes.csv"
+    path.write_text("\n".join([*lines, ""]))
+    with pytest.raises(DataError) as refused:
+        read(path, "y")
+    assert f"notes.csv line {line}, column 'a' is 'oops'; expected" in str(refused.value)
+
+
+def test_a_quote_that_is_not_closed_is_named_by_the_line_of_its_record(tmp_path):
+    path = tmp_path / "quote.csv"
+    path.write_text('a,y\n"x\ny",0\n\n"z,1\nw,0\n')
+    with pytest.raises(DataError, match=r"quote\.csv line 5 has a quote that is not closed"):
+        read(path, "y")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a,y\r1.5,0\r2.5,1\r", "has lines that end in CR alone; convert it: tr '\\r' '\\n' < table.csv > lines.csv"),
+        (b"x" * 200_000 + b"\n1\n", "has a column name of 200000 characters"),
+        (b'"' + b"a,y\n1.5,0\n" * 1_100_000, "line 1 is no CSV: field larger than field limit"),
+    ],
+    ids=["CR alone", "a long first line", "a quote that takes in the file"],
+)
+def test_what_the_csv_module_cannot_read_is_refused_in_words(tmp_path, content, said):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as refused:
+        read(path, "y")
+    assert said in str(refused.value)
+
+
+# --- words such as NA ----------------------------------------------------------------------------------------------
+
+
+def words_of(tmp_path, text: str, target: str = "y") -> Table:
+    path = tmp_path / "words.csv"
+    path.write_text(text)
+    return read(path, target)
+
+
+@pytest.mark.parametrize("word", sorted(MISSING_WORDS - {""}))
+def test_in_a_text_column_a_word_is_a_word_and_only_an_empty_field_is_missing(tmp_path, word):
+    table = words_of(tmp_path, "zone,y\n" + f"{word},a\nEU,b\n,b\n" * 10)
+    assert table.columns == [Column("zone", Kind.TEXT, True)]
+    assert table.features["zone"].value_counts(dropna=False).to_dict() == {word: 10, "EU": 10, np.nan: 10}
+    assert table.remarks == []
+
+
+def test_two_such_words_are_two_categories(tmp_path):
+    table = words_of(tmp_path, "zone,y\n" + "NA,a\nNone,b\nEU,b\n" * 10)
+    assert table.features["zone"].unique().tolist() == ["NA", "None", "EU"]
+
+
+@pytest.mark.parametrize("classes", [("None", "Insomnia", "Apnea"), ("NA", "EU"), ("None", "NA"), ("nan", "x")])
+def test_such_a_word_is_a_class_and_the_name_of_a_class(tmp_path, classes):
+    named = "".join(f"{i + 0.5},{i},{name}\n" for i, name in enumerate(classes))
+    assert words_of(tmp_path, "a,number,y\n" + named * 10).target.unique().tolist() == list(classes)
+    assert words_of(tmp_path, "a,y,y_name\n" + named * 10).class_names == list(classes)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize(("word", "other"), [("NA", "nan"), ("None", "#N/A"), ("null", "n/a")])
+def test_among_numbers_such_a_word_is_a_missing_one_which_is_said(tmp_path, ending, word, other):
+    frame = pd.DataFrame({"x": ["1.5", word, "2.5", other, None, "7"] * 10, "y": ["a", "b", "a"] * 20})
+    path = tmp_path / f"words.{ending}"
+    frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
+    table = read(path, "y")
+    assert table.columns == [Column("x", Kind.NUMBER, True)]
+    assert table.features["x"].isna().sum() == 30
+    shown = ", ".join(sorted([word, other]))
+    assert table.remarks == [f"column 'x' has 30 missing values, some of them written as {shown}"]
+
+
+def test_among_true_and_false_such_a_word_is_a_missing_one_which_is_said(tmp_path):
+    table = words_of(tmp_path, "x,y\n" + "True,a\nNA,b\nFALSE,b\n,a\n" * 10)
+    assert table.columns == [Column("x", Kind.BOOLEAN, True)]
+    assert table.features["x"].to_list()[:4] == [True, None, False, None]
+    assert table.remarks == ["column 'x' has 20 missing values, some of them written as NA"]
+
+
+def test_a_column_of_one_such_word_has_no_values(tmp_path):
+    table = words_of(tmp_path, "x,w,y\n" + "1.5,NA,a\n2.5,,b\n" * 10)
+    assert table.columns == [Column("x", Kind.NUMBER, False)]
+    assert table.remarks[-1] == "column 'w' is left out: it has no values"
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (["1", "0", "NA", "NA", "NA"], "'NA'; expected a class, a whole number as in the other rows (30 such rows)"),
+        (["1.5", "0.25", "nan", "7.5"], "'nan'; expected a finite number (10 such rows)"),
+        (["True", "False", "None"], "'None'; expected true or false as in the other rows (10 such rows)"),
+        (["yes", "no", ""], "empty; expected a class (10 such rows)"),
+    ],
+)
+def test_a_target_that_is_missing_is_refused_with_what_stands_there(tmp_path, values, found):
+    with pytest.raises(DataError) as refused:
+        words_of(tmp_path, "x,y\n" + "".join(f"{i + 0.5},{value}\n" for i, value in enumerate(values)) * 10)
+    assert f"line 4, column 'y' is {found}" in str(refused.value)
+
+
+@pytest.mark.parametrize("start", [0, 10_000], ids=["words in the first rows", "words further down"])
+def test_what_a_column_is_all_of_its_rows_say_and_not_the_first_ones(tmp_path, monkeypatch, start):
+    monkeypatch.setattr(files, "SAMPLE_BYTES", 1000)
+    first = "1.5,1,true,a\nNA,NA,NA,b\n" if start == 0 else "1.5,1,true,a\n2.5,2,false,b\n"
+    table = words_of(tmp_path, "n,house,b,y\n" + first * 500 + "NA,12a,NA,b\n2.5,NA,false,a\n" * 2000)
+    assert table.columns == [
+        Column("n", Kind.NUMBER, True), Column("house", Kind.TEXT, False), Column("b", Kind.BOOLEAN, True)
+    ]  # fmt: skip
+    assert (table.features["house"] == "NA").sum() == (2500 if start == 0 else 2000)
+    assert table.features["n"].notna().sum() == (2500 if start == 0 else 3000)
+    assert [text.split("'")[1] for text in table.remarks] == ["n", "b"]
+
+
+# --- Parquet as it is written --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [([["x", "z"], ["q"]], "list<"), ([{"a": 1}, {"a": 2}], "struct<"), ([[("k", 1)], [("k", 2)]], "map<")],
+)
+@pytest.mark.parametrize("name", ["tags", "stays"])
+def test_a_column_of_lists_structs_or_maps_is_refused_by_name_and_type(tmp_path, people, values, kind, name):
+    types = {"map<": pa.map_(pa.string(), pa.int64())}
+    plain = pa.Table.from_pandas(people.drop(columns=name, errors="ignore"))
+    path = tmp_path / "people.parquet"
+    parquet.write_table(plain.append_column(name, pa.array(values * 12, types.get(kind))), path)
+    with pytest.raises(DataError, match=f"column '{name}' has values of the type {kind}") as refused:
+        read(path, "stays")
+    assert f"expected numbers, true and false, or text (--drop '{name}' leaves it out)" in str(refused.value)
+    if name == "tags":
+        assert "tags" not in read(path, "stays", drop=("tags",)).features
+
+
+def test_periods_are_no_numbers(tmp_path, people):
+    path = tmp_path / "people.parquet"
+    people.assign(month=pd.period_range("2026-01", periods=len(people), freq="M")).to_parquet(path)
+    with pytest.raises(DataError, match=r"column 'month' has values of the type pandas\.period; expected numbers"):
+        read(path, "stays")
+
+
+def test_the_columns_of_a_parquet_file_are_those_that_are_in_it(tmp_path, people):
+    plain = people[["age", "income", "stays"]]
+    plain.set_index("age").to_parquet(tmp_path / "index.parquet")
+    assert {column.name for column in read(tmp_path / "index.parquet", "stays").columns} == {"age", "income"}
+    plain.set_axis([0, 1, 2], axis=1).to_parquet(tmp_path / "numbers.parquet")
+    assert [column.name for column in read(tmp_path / "numbers.parquet", "2").columns] == ["0", "1"]
+
+
+def test_rows_that_were_filtered_are_counted_as_they_are_in_the_file(tmp_path, people):
+    people[people["age"] > 22].to_parquet(tmp_path / "some.parquet")
+    table = read(tmp_path / "some.parquet", "stays")
+    assert table.features.index.tolist() == list(range((people["age"] > 22).sum()))
+    assert "__index_level_0__" not in table.features
