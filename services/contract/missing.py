@@ -1,6 +1,8 @@
-"""The words that stand for a missing value in a column of numbers or truth values: those of pandas, and the empty field.
+"""The words that data files use for a number which is not there, as pandas reads them by default.
 
-In a column of text they are words like any other, and only an empty field is missing. In JSON a missing value is null.
+They count as missing in columns of numbers and booleans alone. In a column of text only an empty field is
+missing: 'NA' (Namibia), 'None' and 'null' are words there, in training data and in requests alike. The list
+is written out, so that what a file means does not change with the version of pandas.
 """
 
 MISSING_WORDS = frozenset(

@@ -6,16 +6,18 @@ JSON and the extension for binary data are spoken.
 """
 
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+from contract.display import quoted
 
+from inference import budget
 from inference.columns import Column
 from inference.errors import InvalidInput
 from inference.keeper import Served
 from inference.model import Model
-from inference.rows import Rows, from_cells, name_of
+from inference.rows import Rows, from_cells, from_columns, name_of
 from inference.scoring import parsed
 
 NAME, EXTENSIONS = "MLflow Stack inference", ["binary_tensor_data"]
@@ -30,12 +32,23 @@ DTYPES = {
     "INT16": "<i2",
     "INT32": "<i4",
     "INT64": "<i8",
+    "FP16": "<f2",
     "FP32": "<f4",
     "FP64": "<f8",
 }
 HEAD_LENGTH = "Inference-Header-Content-Length"
 OUTPUT_DATATYPES = {"b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64"}
 BINARY_SIZE = "binary_data_size"
+# The protocol's own: a shape is of 64-bit integers.
+MOST_DIMENSION = 2**63 - 1
+
+
+class Tensor(NamedTuple):
+    """An input: where it stands in the request, its shape, and its values, flat."""
+
+    where: str
+    shape: list[int]
+    values: list[Any] | np.ndarray
 
 
 def server_metadata(version: str) -> dict[str, Any]:
@@ -75,7 +88,8 @@ def infer(served: Served, body: bytes, environ: dict[str, Any]) -> tuple[bytes, 
         raise InvalidInput("the body has no list 'inputs'; expected {'inputs': [{name, shape, datatype, data}, …]}")
     model = served.model
     wanted = _wanted(request, model)
-    rows = _rows(_tensors(request["inputs"], tail), model)
+    rows = _rows(_tensors(request["inputs"], tail, model), model, len(body))
+    budget.check_answer(len(rows), len(model.classes or ()), _row_bytes(wanted, model), len(body))
     outputs = [_output(name, model, rows, is_binary) for name, is_binary in wanted]
     answer = {
         "model_name": served.version.name,
@@ -84,7 +98,20 @@ def infer(served: Served, body: bytes, environ: dict[str, Any]) -> tuple[bytes, 
     }
     if isinstance(request.get("id"), str):
         answer["id"] = request["id"].encode("utf-8", "backslashreplace").decode()  # JSON can write what is no text
-    return orjson.dumps(answer), b"".join(content for _, content in outputs), len(rows)
+    head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    return head, b"".join([content for _, content in outputs if content]), len(rows)
+
+
+def _row_bytes(wanted: list[tuple[str, bool]], model: Model) -> int:
+    """Return how many bytes of an answer a row takes at most."""
+    found = 0
+    for name, _ in wanted:
+        found += (
+            budget.NUMBER_BYTES * len(model.classes or ())
+            if name == PROBABILITIES
+            else budget.label_bytes(model.classes)
+        )
+    return found
 
 
 def _split(body: bytes, length: str | None) -> tuple[bytes, bytes]:
@@ -104,9 +131,13 @@ def _wanted(request: dict[str, Any], model: Model) -> list[tuple[str, bool]]:
     known = [PREDICT] if model.class_names is None else [PREDICT, PROBABILITIES]
     if not isinstance(outputs, list):
         raise InvalidInput(f"'outputs' is {name_of(outputs)}; expected a list of records", "outputs")
+    found: list[str] = []
     for i, output in enumerate(outputs):
         if not isinstance(output, dict) or output.get("name") not in known:
             raise InvalidInput(f"outputs[{i}] names none of {', '.join(known)}", f"outputs[{i}]")
+        if output["name"] in found:
+            raise InvalidInput(f"outputs[{i}] is {output['name']!r} once more", f"outputs[{i}]")
+        found.append(output["name"])
     return [(output["name"], _parameter(output, "binary_data", is_binary)) for output in outputs]
 
 
@@ -118,40 +149,51 @@ def _parameter(of: dict[str, Any], name: str, default: bool) -> bool:
     return found
 
 
-def _tensors(inputs: list[Any], tail: bytes) -> dict[str, tuple[str, list[int], list[Any] | np.ndarray]]:
-    """Return name → where it stands in the request, shape and values, flat."""
-    found: dict[str, tuple[str, list[int], list[Any] | np.ndarray]] = {}
+def _tensors(inputs: list[Any], tail: bytes, model: Model) -> dict[str, Tensor]:
+    """Return name → tensor of a request's inputs, whose binary data stands one after the other in `tail`."""
+    budget.check_names(len(inputs), len(model.description.columns), "'inputs'")
+    found: dict[str, Tensor] = {}
+    position = 0
     for i, tensor in enumerate(inputs):
         where = f"inputs[{i}]"
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
             raise InvalidInput(f"{where} has no name; expected {{name, shape, datatype, data}}", where)
         if tensor["name"] in found:
-            raise InvalidInput(f"{where} is {tensor['name']!r} once more", where)
-        shape, datatype = _shape(tensor, where), tensor.get("datatype")
-        if not isinstance(datatype, str) or (datatype not in DTYPES and datatype != "BYTES"):
-            raise InvalidInput(
-                f"{where}.datatype is {datatype!r}; expected one of {', '.join([*DTYPES, 'BYTES'])}",
-                f"{where}.datatype",
-            )
+            raise InvalidInput(f"{where} is {quoted(tensor['name'])} once more", where)
+        shape, datatype = _shape(tensor, where), _datatype(tensor, where)
         parameters = tensor.get("parameters")
         if isinstance(parameters, dict) and BINARY_SIZE in parameters:
-            values, tail = _binary(parameters[BINARY_SIZE], datatype, tail, where)
+            size = _binary_size(parameters[BINARY_SIZE], len(tail) - position, where)
+            values = _binary(tail, position, size, datatype, where)
+            position += size
         else:
             values = _flat(tensor.get("data"), f"{where}.data")
-        count = int(np.prod(shape, dtype=object))
+        count = shape[0] * shape[-1] if len(shape) == 2 else shape[0]
         if len(values) != count:
             raise InvalidInput(f"{where} has {len(values)} values; its shape {shape} has {count}", where)
-        found[tensor["name"]] = where, shape, values
-    if tail:
-        raise InvalidInput(f"{len(tail)} bytes of binary data belong to no tensor")
+        found[tensor["name"]] = Tensor(where, shape, values)
+    if position < len(tail):
+        raise InvalidInput(f"{len(tail) - position} bytes of binary data belong to no tensor")
     return found
 
 
 def _shape(tensor: dict[str, Any], where: str) -> list[int]:
     shape = tensor.get("shape")
-    if not isinstance(shape, list) or len(shape) not in (1, 2) or not all(type(n) is int and n > 0 for n in shape):
-        raise InvalidInput(f"{where}.shape is {shape!r:.80}; expected [rows] or [rows, columns]", f"{where}.shape")
+    if not isinstance(shape, list) or len(shape) not in (1, 2) or not all(map(_is_dimension, shape)):
+        raise InvalidInput(f"{where}.shape is {quoted(shape)}; expected [rows] or [rows, columns]", f"{where}.shape")
     return shape
+
+
+def _is_dimension(number: Any) -> bool:
+    return type(number) is int and 0 < number <= MOST_DIMENSION
+
+
+def _datatype(tensor: dict[str, Any], where: str) -> str:
+    datatype = tensor.get("datatype")
+    if not isinstance(datatype, str) or (datatype not in DTYPES and datatype != "BYTES"):
+        where = f"{where}.datatype"
+        raise InvalidInput(f"{where} is {quoted(datatype)}; expected one of {', '.join([*DTYPES, 'BYTES'])}", where)
+    return datatype
 
 
 def _flat(data: Any, where: str) -> list[Any]:
@@ -163,68 +205,77 @@ def _flat(data: Any, where: str) -> list[Any]:
     return data
 
 
-def _binary(size: Any, datatype: str, tail: bytes, where: str) -> tuple[list[Any] | np.ndarray, bytes]:
-    if type(size) is not int or not 0 <= size <= len(tail):
-        raise InvalidInput(f"{where}.parameters.{BINARY_SIZE} is {size!r:.40}; {len(tail)} bytes are left", where)
-    content, rest = tail[:size], tail[size:]
+def _binary_size(size: Any, left: int, where: str) -> int:
+    if type(size) is not int or not 0 <= size <= left:
+        raise InvalidInput(f"{where}.parameters.{BINARY_SIZE} is {quoted(size)}; {left} bytes are left", where)
+    return size
+
+
+def _binary(tail: bytes, position: int, size: int, datatype: str, where: str) -> list[Any] | np.ndarray:
+    """Return the values in `size` bytes of the binary data; numbers are not copied, and cannot be written to."""
     if datatype == "BYTES":
-        return _texts(content, where), rest
+        return _texts(tail, position, position + size, where)
     dtype = np.dtype(DTYPES[datatype])
     if size % dtype.itemsize:
         raise InvalidInput(f"{where} has {size} bytes, which are no whole number of {datatype} values", where)
-    return np.frombuffer(content, dtype), rest
+    return np.frombuffer(tail, dtype, size // dtype.itemsize, position)
 
 
-def _texts(content: bytes, where: str) -> list[Any]:
+def _texts(tail: bytes, position: int, end: int, where: str) -> list[Any]:
     """Return texts, each of which stands after its length in bytes, as a little-endian 32-bit number."""
-    found, position = [], 0
-    while position < len(content):
-        if position + 4 > len(content):
+    found = []
+    while position < end:
+        start = position + 4
+        if start > end:
             raise InvalidInput(f"{where} ends in the length of a text", where)
-        (length,) = struct.unpack_from("<I", content, position)
-        text = content[position + 4 : position + 4 + length]
-        if len(text) < length:
+        position = start + int.from_bytes(tail[position:start], "little")
+        if position > end:
             raise InvalidInput(f"{where} ends in a text", where)
         try:
-            found.append(text.decode())
+            found.append(tail[start:position].decode())
         except UnicodeDecodeError:
             raise InvalidInput(f"{where} has a text that is not UTF-8", where) from None
-        position += 4 + length
     return found
 
 
-def _rows(tensors: dict[str, tuple[str, list[int], list[Any] | np.ndarray]], model: Model) -> Rows:
+def _rows(tensors: dict[str, Tensor], model: Model, size: int) -> Rows:
     columns = model.description.columns
+    width = len(columns)
     if len(tensors) == 1:
         ((where, shape, values),) = tensors.values()
-        is_matrix = len(shape) == 2 and shape[1] == len(columns)
-        if is_matrix and (len(columns) > 1 or not model.description.is_named or columns[0].name in tensors):
-            width = len(columns)
-            cells = _plain(values)
-            lists = [cells[i : i + width] for i in range(0, len(cells), width)]
-            return from_cells(lists, columns, lambda i, j: f"{where}.data[{i * width + j}]")
+        is_matrix = len(shape) == 2 and shape[1] == width
+        if is_matrix and (width > 1 or not model.description.is_named or columns[0].name in tensors):
+            budget.check_cells(shape[0], width, size)
+            return _of_matrix(values, shape[0], columns, where)
     if not model.description.is_named:
-        raise InvalidInput(f"'inputs' has {len(tensors)} tensors; expected one of the shape [rows, {len(columns)}]")
-    return _by_column(tensors, columns)
+        raise InvalidInput(f"'inputs' has {len(tensors)} tensors; expected one of the shape [rows, {width}]")
+    return _by_column(tensors, columns, size)
 
 
-def _by_column(tensors: dict[str, tuple[str, list[int], list[Any] | np.ndarray]], columns: tuple[Column, ...]) -> Rows:
-    names = [column.name for column in columns]
+def _of_matrix(values: list[Any] | np.ndarray, count: int, columns: tuple[Column, ...], where: str) -> Rows:
+    """Return the rows that stand in one tensor, one after the other."""
+    width = len(columns)
+    if isinstance(values, np.ndarray):
+        cells = list(values.reshape(count, width).T)
+        return from_columns(cells, columns, lambda i, j: f"{where}.data[{i * width + j}]", count)
+    rows = (values[start : start + width] for start in range(0, len(values), width))
+    return from_cells(rows, columns, lambda i, j: f"{where}.data[{i * width + j}]", count)
+
+
+def _by_column(tensors: dict[str, Tensor], columns: tuple[Column, ...], size: int) -> Rows:
+    names = dict.fromkeys(column.name for column in columns)
     if lacking := [column.name for column in columns if column.name not in tensors and not column.missing]:
         raise InvalidInput(f"'inputs' lacks {', '.join(map(repr, lacking[:20]))}", "inputs")
-    known = {name: tensor for name, tensor in tensors.items() if name in names}
+    known = [tensor for name, tensor in tensors.items() if name in names]
     if not known:
-        raise InvalidInput(f"'inputs' has none of {', '.join(map(repr, names[:20]))}", "inputs")
-    count = max(len(values) for _, _, values in known.values())
-    for where, shape, values in known.values():
+        raise InvalidInput(f"'inputs' has none of {', '.join(map(repr, list(names)[:20]))}", "inputs")
+    count = max(len(tensor.values) for tensor in known)
+    for where, shape, values in known:
         if len(values) != count or (len(shape) == 2 and shape[1] != 1):
             raise InvalidInput(f"{where}.shape is {shape}; expected [{count}] or [{count}, 1]", f"{where}.shape")
-    cells = [_plain(tensors[name][2]) if name in tensors else [None] * count for name in names]
-    return from_cells(list(zip(*cells, strict=True)), columns, lambda i, j: f"{tensors[names[j]][0]}.data[{i}]")
-
-
-def _plain(values: list[Any] | np.ndarray) -> list[Any]:
-    return values.tolist() if isinstance(values, np.ndarray) else values
+    budget.check_cells(count, len(columns), size)
+    cells = [tensors[name].values if name in tensors else None for name in names]
+    return from_columns(cells, columns, lambda i, j: f"{tensors[columns[j].name].where}.data[{i}]", count)
 
 
 def _output(name: str, model: Model, rows: Rows, is_binary: bool) -> tuple[dict[str, Any], bytes]:
@@ -233,11 +284,19 @@ def _output(name: str, model: Model, rows: Rows, is_binary: bool) -> tuple[dict[
     datatype = OUTPUT_DATATYPES.get(values.dtype.kind, "BYTES")
     shape = [len(rows), int(values.size // len(rows))]
     tensor = {"name": name, "shape": shape, "datatype": datatype}
+    flat = values.ravel()
     if not is_binary:
-        return {**tensor, "data": values.ravel().tolist()}, b""
+        return {**tensor, "data": _plain(flat)}, b""
     if datatype == "BYTES":
-        texts = [str(value).encode() for value in values.ravel().tolist()]
+        texts = [str(value).encode() for value in flat.tolist()]
         content = b"".join(struct.pack("<I", len(text)) + text for text in texts)
     else:
-        content = values.astype(DTYPES[datatype]).tobytes()
+        content = flat.astype(DTYPES[datatype]).tobytes()
     return {**tensor, "parameters": {BINARY_SIZE: len(content)}}, content
+
+
+def _plain(values: np.ndarray) -> np.ndarray | list[Any]:
+    """Return an array as what orjson writes: numbers as 64-bit ones or as they are, without a Python object for each."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float64, copy=False)
+    return values if values.dtype.kind in "iub" else values.tolist()

@@ -9,61 +9,42 @@ import io
 import json
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import simdjson
+from contract.display import quoted
+from contract.missing import MISSING_WORDS
 
+from inference import budget
 from inference.columns import LARGEST, Column, Kind, count_of
 from inference.contract import Description
 from inference.errors import InvalidInput, TooLarge, UnsupportedMedia
-from inference.rows import Place, Rows, from_cells, name_of
+from inference.rows import BLOCK, Place, Rows, Values, from_blocks, from_cells, from_columns, name_of
 
 FORMATS = ("instances", "inputs", "dataframe_split", "dataframe_records")
-# What pandas, with which MLflow reads CSV, takes for a missing value.
-MISSING_WORDS = frozenset(
-    (
-        "",
-        "#N/A",
-        "#N/A N/A",
-        "#NA",
-        "-1.#IND",
-        "-1.#QNAN",
-        "-NaN",
-        "-nan",
-        "1.#IND",
-        "1.#QNAN",
-        "<NA>",
-        "N/A",
-        "NA",
-        "NULL",
-        "NaN",
-        "None",
-        "n/a",
-        "nan",
-        "null",
-    )
-)
 # All that numbers between brackets are written with, so that what is left of a body is its skeleton.
 DIGITS = b"0123456789.eE+- \n\r\t"
-# Lists and records of JSON that become Python's, each of which takes up to 250 bytes; a body of numbers alone does not.
-MOST_PARTS = 1_000_000
 # Up to which size of a body its parser is used again: it keeps ten times as much.
 PARSER_BYTES = 256 * 1024
 JSON, CSV = "application/json", "text/csv"
+# How CSV writes booleans.
+TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 _kept = threading.local()
 
 
 def rows_of(body: bytes, content_type: str, model: Description) -> Rows:
-    """Return the rows of a request; raise InvalidInput that points at what is wrong, or UnsupportedMedia."""
+    """Return the rows of a request; raise InvalidInput that points at what is wrong, UnsupportedMedia, or TooLarge."""
     if content_type != JSON:
         kind = _media_type(content_type)
         if kind == CSV:
             return _from_csv(body, model)
     found = _matrix(body, model)
-    return found if found is not None else from_payload(parsed(body), model)
+    return found if found is not None else from_payload(parsed(body), model, len(body))
 
 
 def _media_type(content_type: str) -> str:
@@ -71,9 +52,11 @@ def _media_type(content_type: str) -> str:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() != "charset" or value.strip().strip('"').lower() not in ("utf-8", "utf8"):
-            raise UnsupportedMedia(f"the content type has the parameter {parameter!r}; expected none but charset=utf-8")
+            raise UnsupportedMedia(
+                f"the content type has the parameter {quoted(parameter)}; expected none but charset=utf-8"
+            )
     if kind.lower() not in (JSON, CSV):
-        what = f"as {kind}" if kind else "as nothing"
+        what = f"as {kind:.100}" if kind else "as nothing"
         raise UnsupportedMedia(f"the body is declared {what}; send it with Content-Type: {JSON}, or {CSV}")
     return kind.lower()
 
@@ -123,8 +106,7 @@ def _parser_for(body: bytes) -> Any:
 
 def parsed(body: bytes) -> Any:
     """Return the JSON value of a body; raise InvalidInput, or TooLarge where it would take too much memory."""
-    if len(body) > MOST_PARTS and body.count(b"[") + body.count(b"{") > MOST_PARTS:
-        raise TooLarge(f"the body has more than {MOST_PARTS} lists and records; send fewer rows at a time")
+    budget.check_parts(body)
     try:
         return json.loads(body)
     except RecursionError:
@@ -133,8 +115,8 @@ def parsed(body: bytes) -> Any:
         raise InvalidInput(f"the body is not JSON: {error}") from error
 
 
-def from_payload(payload: Any, model: Description) -> Rows:
-    """Return the rows of a request's JSON value."""
+def from_payload(payload: Any, model: Description, size: int = budget.OUR_OWN) -> Rows:
+    """Return the rows of a request's JSON value, which took `size` bytes; raise InvalidInput or TooLarge."""
     example = f'expected {{"instances": [[{count_of(model.columns)}], …]}}'
     if not isinstance(payload, dict):
         raise InvalidInput(f"the body is {name_of(payload)}; {example}")
@@ -143,20 +125,21 @@ def from_payload(payload: Any, model: Description) -> Rows:
         what = f"has {' and '.join(map(repr, found))}" if found else f"has none of {', '.join(map(repr, FORMATS))}"
         raise InvalidInput(f"the body {what}; {example}")
     (name,) = found
-    return READERS[name](payload[name], name, model)
+    return READERS[name](payload[name], name, model, size)
 
 
-def _from_list_or_record(content: Any, name: str, model: Description) -> Rows:
+def _from_list_or_record(content: Any, name: str, model: Description, size: int) -> Rows:
     """Read `instances` and `inputs`: lists of values, records, or one list per column."""
     if isinstance(content, dict) and model.is_named:
-        return _from_lists_by_column(content, name, model)
+        return _from_lists_by_column(content, name, model, size)
     if not isinstance(content, list) or not content:
         found = "empty" if content == [] else name_of(content)
         raise InvalidInput(f"{name!r} is {found}; expected a list with a list or a record per row", name)
     if model.is_named and isinstance(content[0], dict):
-        return _from_records(content, name, model)
+        return _from_records(content, name, model, size)
+    budget.check_cells(len(content), len(model.columns), size)
     if model.is_named and len(model.columns) == 1 and not isinstance(content[0], list):
-        return from_cells([[value] for value in content], model.columns, lambda i, _: f"{name}[{i}]")
+        return from_columns([content], model.columns, lambda i, _: f"{name}[{i}]", len(content))
     _check_lists(content, name, model)
     return from_cells(content, model.columns, lambda i, j: f"{name}[{i}][{j}]")
 
@@ -179,40 +162,52 @@ def _names(model: Description) -> str:
     return f": {shown}{', …' if len(model.columns) > 20 else ''}"
 
 
-def _from_records(content: Any, name: str, model: Description) -> Rows:
+def _from_records(content: Any, name: str, model: Description, size: int) -> Rows:
     if not isinstance(content, list) or not content:
         found = "empty" if content == [] else name_of(content)
         raise InvalidInput(f"{name!r} is {found}; expected a list of records", name)
+    budget.check_cells(len(content), len(model.columns), size)
     if not model.is_named:
-        if isinstance(content[0], dict):
-            keys = list(content[0])
-            lists = [[row.get(key) for key in keys] if isinstance(row, dict) else row for row in content]
-            _check_lists(lists, name, model)
-            return from_cells(lists, model.columns, lambda i, j: f"{name}[{i}][{keys[j]!r}]")
-        raise InvalidInput(f"{name}[0] is {name_of(content[0])}; expected a record", f"{name}[0]")
+        return _from_records_by_order(content, name, model)
     names = [column.name for column in model.columns]
     place: Place = lambda i, j: f"{name}[{i}][{names[j]!r}]"  # noqa: E731
-    rows = []
-    for i, record in enumerate(content):
-        if not isinstance(record, dict):
-            raise InvalidInput(f"{name}[{i}] is {name_of(record)}; expected a record as the others", f"{name}[{i}]")
-        try:
-            rows.append([record[column] for column in names])
-        except KeyError:
-            rows.append(_completed(record, f"{name}[{i}]", model))
-    return from_cells(rows, model.columns, place)
+    rows = (_record(record, i, names, name, model) for i, record in enumerate(content))
+    return from_cells(rows, model.columns, place, len(content))
+
+
+def _from_records_by_order(content: list[Any], name: str, model: Description) -> Rows:
+    """Read records for a model that has no names: the keys of the first one say what stands where."""
+    if not isinstance(content[0], dict):
+        raise InvalidInput(f"{name}[0] is {name_of(content[0])}; expected a record", f"{name}[0]")
+    keys = list(content[0])
+    if len(keys) != len(model.columns):
+        raise InvalidInput(f"{name}[0] has {len(keys)} values; expected {len(model.columns)}", f"{name}[0]")
+    lists = [[row.get(key) for key in keys] if isinstance(row, dict) else row for row in content]
+    _check_lists(lists, name, model)
+    return from_cells(lists, model.columns, lambda i, j: f"{name}[{i}][{quoted(keys[j])}]")
+
+
+def _record(record: Any, i: int, names: list[str], name: str, model: Description) -> list[Any]:
+    """Return a record's values in the order of the model's columns."""
+    if not isinstance(record, dict):
+        raise InvalidInput(f"{name}[{i}] is {name_of(record)}; expected a record as the others", f"{name}[{i}]")
+    try:
+        return [record[column] for column in names]
+    except KeyError:
+        return _completed(record, f"{name}[{i}]", model)
 
 
 def _completed(record: dict[str, Any], where: str, model: Description) -> list[Any]:
     """Return a record's values with null for those that it lacks and that may be missing."""
     if lacking := [c.name for c in model.columns if c.name not in record and not c.missing]:
-        raise InvalidInput(f"{where} lacks {', '.join(map(repr, lacking))}", where)
+        raise InvalidInput(f"{where} lacks {', '.join(map(repr, lacking[:20]))}", where)
     return [record.get(column.name) for column in model.columns]
 
 
-def _from_lists_by_column(content: dict[str, Any], name: str, model: Description) -> Rows:
+def _from_lists_by_column(content: dict[str, Any], name: str, model: Description, size: int) -> Rows:
     """Read {column: [values]}, or {column: value} for one row."""
-    _check_columns(list(content), name, model)
+    budget.check_names(len(content), len(model.columns), name)
+    _check_columns(content, name, model)
     lists = {c.name: content[c.name] for c in model.columns if c.name in content}
     is_one_row = not any(isinstance(values, list) for values in lists.values())
     if is_one_row:
@@ -226,19 +221,21 @@ def _from_lists_by_column(content: dict[str, Any], name: str, model: Description
             raise InvalidInput(f"{where} {found}; expected a list of {count}, as long as the others", where)
     if not count:
         raise InvalidInput(f"{name!r} has no rows", name)
-    cells = [lists.get(column.name, [None] * count) for column in model.columns]
+    budget.check_cells(count, len(model.columns), size)
     names = [column.name for column in model.columns]
     place: Place = lambda i, j: f"{name}[{names[j]!r}]{'' if is_one_row else f'[{i}]'}"  # noqa: E731
-    return from_cells(list(zip(*cells, strict=True)), model.columns, place)
+    return from_columns([lists.get(column) for column in names], model.columns, place, count)
 
 
-def _from_split(content: Any, name: str, model: Description) -> Rows:
+def _from_split(content: Any, name: str, model: Description, size: int) -> Rows:
     """Read {"columns": [names], "data": [[values], …], "index": …}, of which the index counts for nothing."""
     if not isinstance(content, dict) or not isinstance(content.get("data"), list):
         found = "has no list 'data'" if isinstance(content, dict) else f"is {name_of(content)}"
         raise InvalidInput(f"{name!r} {found}; expected {{'columns': [names], 'data': [[values], …]}}", name)
     if unknown := [key for key in content if key not in ("columns", "data", "index")]:
-        raise InvalidInput(f"{name!r} has {', '.join(map(repr, unknown))}; expected columns, data and index", name)
+        raise InvalidInput(
+            f"{name!r} has {', '.join(map(quoted, unknown[:20]))}; expected columns, data and index", name
+        )
     data, index = content["data"], content.get("index")
     if not data:
         raise InvalidInput(f"{name}.data is empty; expected a list of rows", f"{name}.data")
@@ -250,8 +247,9 @@ def _from_split(content: Any, name: str, model: Description) -> Rows:
     if not isinstance(columns, list):
         raise InvalidInput(f"{name}.columns is {name_of(columns)}; expected a list of names", f"{name}.columns")
     order = _order(columns, f"{name}.columns", model)
-    rows = [_in_order(row, order, len(columns), f"{name}.data[{i}]", model) for i, row in enumerate(data)]
-    return from_cells(rows, model.columns, lambda i, j: f"{name}.data[{i}][{order[j]}]")
+    budget.check_cells(len(data), len(model.columns), size)
+    rows = (_in_order(row, order, len(columns), f"{name}.data", i) for i, row in enumerate(data))
+    return from_cells(rows, model.columns, lambda i, j: f"{name}.data[{i}][{order[j]}]", len(data))
 
 
 def _order(columns: list[Any], where: str, model: Description) -> list[int | None]:
@@ -260,30 +258,39 @@ def _order(columns: list[Any], where: str, model: Description) -> list[int | Non
         if len(columns) != len(model.columns):
             raise InvalidInput(f"{where} has {len(columns)} names; expected {len(model.columns)}", where)
         return list(range(len(columns)))
-    _check_columns(columns, where, model)
+    budget.check_names(len(columns), len(model.columns), where)
+    places: dict[str, int] = {}
+    again = set()
+    for position, name in enumerate(columns):
+        if isinstance(name, str) and places.setdefault(name, position) != position:
+            again.add(name)
+    _check_columns(places, where, model)
     for column in model.columns:
-        if columns.count(column.name) > 1:
+        if column.name in again:
             raise InvalidInput(f"{where} has {column.name!r} more than once", where)
-    return [columns.index(column.name) if column.name in columns else None for column in model.columns]
+    return [places.get(column.name) for column in model.columns]
 
 
-def _check_columns(names: list[Any], where: str, model: Description) -> None:
+def _check_columns(names: Collection[str], where: str, model: Description) -> None:
+    """Raise InvalidInput unless all columns that have to be there are among the names, which are a dict or a set."""
     if lacking := [c.name for c in model.columns if c.name not in names and not c.missing]:
         raise InvalidInput(f"{where} lacks {', '.join(map(repr, lacking[:20]))}", where)
     if not any(column.name in names for column in model.columns):
         raise InvalidInput(f"{where} has none of the model's columns{_names(model)}", where)
 
 
-def _in_order(row: Any, order: list[int | None], width: int, where: str, model: Description) -> list[Any]:
+def _in_order(row: Any, order: list[int | None], width: int, where: str, i: int) -> list[Any]:
     if not isinstance(row, list):
+        where = f"{where}[{i}]"
         raise InvalidInput(f"{where} is {name_of(row)}; expected a list of {width} values", where)
-    if len(row) > width:
-        raise InvalidInput(f"{where} has {len(row)} values; expected {width}", where)
+    if (length := len(row)) > width:
+        where = f"{where}[{i}]"
+        raise InvalidInput(f"{where} has {length} values; expected {width}", where)
     # As pandas does: a row that ends early lacks its last values.
-    return [row[position] if position is not None and position < len(row) else None for position in order]
+    return [row[position] if position is not None and position < length else None for position in order]
 
 
-READERS: dict[str, Callable[[Any, str, Description], Rows]] = {
+READERS: dict[str, Callable[[Any, str, Description, int], Rows]] = {
     "instances": _from_list_or_record,
     "inputs": _from_list_or_record,
     "dataframe_split": _from_split,
@@ -303,68 +310,182 @@ def _from_csv(body: bytes, model: Description) -> Rows:
         header, records = _csv_records(body)
         order = _order(_unique(header), "the first line", model)
         found = _csv_matrix(body, header, order, model)
-        if found is None:
-            rows = [_csv_row(record, i, header, order, model) for i, record in enumerate(records)]
-            if not rows:
-                raise InvalidInput("the body has no rows after the names of the columns")
-            found = from_cells(rows, model.columns, lambda i, j: f"row {i + 1}, {model.columns[j].name!r}")
-        return found
+        return found if found is not None else _csv_rows(body, header, records, order, model)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the body is not UTF-8: {error}") from error
     except csv.Error as error:
         raise InvalidInput(f"the body is not CSV: {error}") from error
 
 
+def _most_lines(body: bytes) -> int:
+    """Return how many lines there may be, blank ones among them."""
+    return body.count(b"\n") + body.count(b"\r") + 1
+
+
 def _csv_lines(body: bytes) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
 
 
+class _Lines:
+    """The lines of a large body, of which no record may take too many: where a quote stays open, all are one record."""
+
+    def __init__(self, body: bytes) -> None:
+        self._lines, self._size = _csv_lines(body), 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._size += len(line)
+        if self._size > budget.MOST_RECORD:
+            raise TooLarge(
+                f"a row of the body has more than {budget.MOST_RECORD} characters; leave out what is not the model's"
+            )
+        return line
+
+    def records(self) -> Iterator[list[str]]:
+        for record in csv.reader(self, strict=True):
+            self._size = 0
+            yield record
+
+
 def _csv_records(body: bytes) -> tuple[list[str], Iterator[list[str]]]:
     """Return the names in the first line, and the records after it, one at a time: all at once they would fill the memory."""
-    records = (line for line in csv.reader(_csv_lines(body), strict=True) if _has_content(line))
+    is_small = len(body) <= budget.MOST_RECORD
+    lines = csv.reader(_csv_lines(body), strict=True) if is_small else _Lines(body).records()
+    records = (line for line in lines if len(line) > 1 or (line and _has_content(line[0])))
     if (header := next(records, None)) is None:
         raise InvalidInput("the body is empty; expected CSV with the names of the columns in its first line")
     return header, records
 
 
 def _csv_matrix(body: bytes, header: list[str], order: list[int | None], model: Description) -> Rows | None:
-    """Return the rows where all fields are numbers of the model's columns, fifty times as fast; None where they are not."""
+    """Return the rows where all fields are numbers of the model's columns, ten times as fast; None where they are not."""
     if any(column.kind is not Kind.NUMBER for column in model.columns) or len(header) != len(order):
         return None
-    if None in order:  # a column that is left out, beside one that is not the model's
+    places = [position for position in order if position is not None]
+    if len(places) != len(order):  # a column that is left out, beside one that is not the model's
         return None
     lines = _csv_lines(body)
     try:
         next(csv.reader(lines, strict=True))  # the names, which may take more than one line
-        rest = lines.read()
-        if '"' in rest:
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that there is nothing in it
-            matrix = np.loadtxt(io.StringIO(rest, newline=None), delimiter=",", comments=None, ndmin=2)
+        return _numbers(lines, places, min(_most_lines(body), budget.most_cells(len(body)) // len(order)))
     except (ValueError, csv.Error):
         return None
-    if matrix.shape[0] == 0 or matrix.shape[1] != len(header) or not np.abs(matrix).max() <= LARGEST:
+
+
+def _numbers(lines: Iterator[str], order: list[int], most: int) -> Rows | None:
+    """Return lines of numbers as rows, up to `most` of them; raise ValueError, or return None, where they are anything else."""
+    matrix, count = np.empty((most, len(order))), 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is nothing in it
+        while block := list(islice(lines, BLOCK)):
+            found = np.loadtxt(block, delimiter=",", comments=None, ndmin=2)
+            if not (rows := len(found)):
+                continue
+            # Where there are too many, what reads any CSV says so.
+            if count + rows > most or found.shape[1] != len(order) or not np.abs(found).max() <= LARGEST:
+                return None
+            matrix[count : count + rows] = found[:, order]
+            count += rows
+    return Rows(matrix[:count], None) if count else None
+
+
+def _csv_rows(
+    body: bytes, header: list[str], records: Iterator[list[str]], order: list[int | None], model: Description
+) -> Rows:
+    """Return the rows of any CSV; raise InvalidInput that points at what is wrong, or TooLarge."""
+    width = len(model.columns)
+    most = min(_most_lines(body), budget.most_cells(len(body)) // width)
+
+    def blocks() -> Iterator[tuple[int, list[Values]]]:
+        start = 0
+        while block := list(islice(records, BLOCK)):
+            budget.check_cells(start + len(block), width, len(body))
+            if (cells := _csv_block(block, len(header), order, model)) is not None:
+                yield len(block), cells
+            else:
+                yield from _row_by_row(block, start, len(header), order, model)
+            start += len(block)
+        if not start:
+            raise InvalidInput("the body has no rows after the names of the columns")
+
+    return from_blocks(blocks(), model.columns, lambda i, j: f"row {i + 1}, {model.columns[j].name!r}", most)
+
+
+def _csv_block(block: list[list[str]], width: int, order: list[int | None], model: Description) -> list[Values] | None:
+    """Return the values of each of the model's columns in some records, None where a field takes a closer look."""
+    lengths = list(map(len, block))
+    if max(lengths) > width:
         return None
-    return Rows(np.ascontiguousarray(matrix[:, [position for position in order if position is not None]]), None)
+    shortest = min(lengths)
+    try:
+        return [
+            None if position is None else _csv_column(_fields(block, position, shortest), column)
+            for position, column in zip(order, model.columns, strict=True)
+        ]
+    except ValueError:
+        return None
 
 
-def _csv_row(record: list[str], i: int, header: list[str], order: list[int | None], model: Description) -> list[Any]:
+def _row_by_row(
+    block: list[list[str]], start: int, width: int, order: list[int | None], model: Description
+) -> Iterator[tuple[int, list[Values]]]:
+    """Yield the records before the first that is wrong, in which there may be values that are, too; raise InvalidInput then."""
+    rows, wrong = [], None
+    for i, record in enumerate(block, start):
+        try:
+            rows.append(_csv_row(record, i, width, order, model))
+        except InvalidInput as error:
+            wrong = error
+            break
+    if rows:
+        yield len(rows), list(zip(*rows, strict=True))
+    if wrong:
+        raise wrong
+
+
+def _fields(block: list[list[str]], position: int, shortest: int) -> list[str]:
+    """Return a field of each record, an empty one where a record ends before it."""
+    if position < shortest:
+        return list(map(itemgetter(position), block))
+    return [record[position] if position < len(record) else "" for record in block]
+
+
+def _csv_column(texts: list[str], column: Column) -> Sequence[Any]:
+    """Return fields as the JSON values that they stand for; raise ValueError where that takes a closer look."""
+    if column.kind is Kind.TEXT:
+        return [text or None for text in texts]
+    if column.kind is Kind.NUMBER and _are_plain(texts):
+        return [None if text in MISSING_WORDS else float(text) for text in texts]
+    return [_csv_value(text, column) for text in texts]
+
+
+def _are_plain(texts: list[str]) -> bool:
+    """Tell whether nothing is in the texts that Python takes for part of a number, and nobody else does."""
+    joined = "".join(texts)
+    return joined.isascii() and "_" not in joined
+
+
+def _csv_row(record: list[str], i: int, width: int, order: list[int | None], model: Description) -> list[Any]:
     """Return a record's values in the order of the model's columns."""
-    if len(record) > len(header):
-        where = f"row {i + 1}"
-        raise InvalidInput(f"{where} has {len(record)} fields; expected {len(header)}", where)
-    return [
-        _csv_value(record[position], column, f"row {i + 1}, {column.name!r}")
-        if position is not None and position < len(record)
-        else None
-        for position, column in zip(order, model.columns, strict=True)
-    ]
+    if len(record) > width:
+        raise InvalidInput(f"row {i + 1} has {len(record)} fields; expected {width}", f"row {i + 1}")
+    row = []
+    for position, column in zip(order, model.columns, strict=True):
+        text = record[position] if position is not None and position < len(record) else ""
+        try:
+            row.append(_csv_value(text, column))
+        except ValueError:
+            where = f"row {i + 1}, {column.name!r}"
+            raise InvalidInput(f"{where} is {text[:50]!r}; expected {column.kind}", where) from None
+    return row
 
 
-def _has_content(line: list[str]) -> bool:
-    """Tell whether a line is a row: one that is empty or blank is not, as pandas has it, but one with an empty field in quotes."""
-    return len(line) > 1 or (len(line) == 1 and (line[0] == "" or not line[0].isspace()))
+def _has_content(field: str) -> bool:
+    """Tell whether a line of one field is a row: one that is blank is not, as pandas has it, but one with an empty field in quotes."""
+    return field == "" or not field.isspace()
 
 
 def _unique(header: list[str]) -> list[str]:
@@ -377,18 +498,17 @@ def _unique(header: list[str]) -> list[str]:
     return found
 
 
-def _csv_value(text: str, column: Column, where: str) -> Any:
-    """Return a field as the JSON value that it stands for."""
+def _csv_value(text: str, column: Column) -> Any:
+    """Return a field as the JSON value that it stands for; raise ValueError where it stands for none."""
+    if column.kind is Kind.TEXT:
+        return text or None
     if text in MISSING_WORDS:
         return None
-    if column.kind is Kind.TEXT:
-        return text
     word = text.strip().lower()
-    if column.kind is Kind.BOOLEAN and word in ("true", "false", "1", "0", "1.0", "0.0"):
-        return word in ("true", "1", "1.0")
-    if column.kind is not Kind.BOOLEAN and "_" not in word and word.isascii():
-        try:
-            return int(word) if column.kind is Kind.INTEGER and word.lstrip("+-").isdigit() else float(word)
-        except ValueError:
-            pass
-    raise InvalidInput(f"{where} is {text[:50]!r}; expected {column.kind}", where)
+    if column.kind is Kind.BOOLEAN:
+        if word not in TRUTH:
+            raise ValueError(word)
+        return TRUTH[word]
+    if not _are_plain([word]):
+        raise ValueError(word)
+    return int(word) if column.kind is Kind.INTEGER and word.lstrip("+-").isdigit() else float(word)

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from inference import open_inference, scoring
+from inference import budget, open_inference, scoring
 from inference.errors import (
     Forbidden,
     InvalidInput,
@@ -44,8 +45,8 @@ Headers = list[tuple[str, str]]
 NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 # What is asked all the time by machines: it is logged where the answer is an error.
 PROBES = {"/health", "/ping", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
-# Rows that are written as JSON at a time, where each becomes a mapping.
-PIECE = 1000
+# Probabilities that are written as JSON at a time, where those of each row become a mapping.
+PIECE = 4096
 # Without one, as some programs send it; a web page cannot, and needs a permission to send one of the others.
 TENSOR_TYPES = {"application/json", "application/octet-stream", ""}
 INFER = "/v2/models/{name}/infer"
@@ -348,26 +349,35 @@ def check_named(served: Served, name: str, version: str | None) -> None:
 
 
 def _invocations(served: Served, body: bytes, environ: Environ) -> Answer:
-    rows = scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), served.model.description)
-    content = orjson.dumps({"predictions": plain(served.model.predict(rows))}, option=orjson.OPT_SERIALIZE_NUMPY)
+    model = served.model
+    rows = scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
+    if len(rows) > 1:
+        labels = model.classes
+        budget.check_answer(len(rows), len(labels or ()), budget.label_bytes(labels), len(body))
+    content = orjson.dumps({"predictions": plain(model.predict(rows))}, option=orjson.OPT_SERIALIZE_NUMPY)
     return Answer(200, content, [("Content-Type", "application/json")], len(rows))
 
 
 def _predict_names(served: Served, body: bytes, environ: Environ) -> Answer:
     model = served.model
     rows = scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
-    probabilities = model.probabilities(rows)
     names = model.class_names or []  # there are, where there are probabilities
-    best = orjson.dumps([names[position] for position in probabilities.argmax(axis=1)])
+    if len(rows) > 1:
+        budget.check_answer(len(rows), len(names), budget.named_bytes(names), len(body))
+    probabilities = model.probabilities(rows)
+    content = BytesIO()
+    content.write(b'{"predictions":')
+    content.write(orjson.dumps([names[position] for position in probabilities.argmax(axis=1)]))
+    content.write(b',"probabilities":[')
     # Row by row as mappings it would take fifty times its size in memory, so a piece at a time.
-    pieces = (
-        orjson.dumps([dict(zip(names, row, strict=True)) for row in probabilities[start : start + PIECE].tolist()])[
-            1:-1
-        ]
-        for start in range(0, len(probabilities), PIECE)
-    )
-    content = b'{"predictions":' + best + b',"probabilities":[' + b",".join(pieces) + b"]}"
-    return Answer(200, content, [("Content-Type", "application/json")], len(rows))
+    piece = max(1, PIECE // len(names))
+    for start in range(0, len(probabilities), piece):
+        rows_of_piece = probabilities[start : start + piece].tolist()
+        if start:
+            content.write(b",")
+        content.write(orjson.dumps([dict(zip(names, row, strict=True)) for row in rows_of_piece])[1:-1])
+    content.write(b"]}")
+    return Answer(200, content.getvalue(), [("Content-Type", "application/json")], len(rows))
 
 
 def plain(values: np.ndarray) -> np.ndarray | list[Any]:

@@ -5,9 +5,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as some
+from inference import rows as rows_module
 from inference.columns import LARGEST, TYPES, Column, Kind, count_of
 from inference.errors import InvalidInput
-from inference.rows import Rows, from_cells, of_checked
+from inference.rows import Rows, from_cells, from_columns, of_checked
 
 NUMBER, MISSING = Column("length"), Column("width", missing=True)
 LONG = Column("count", Kind.INTEGER, limit=TYPES["long"].limit, datatype="INT64")
@@ -133,3 +136,104 @@ def test_whole_numbers_beyond_what_a_float_holds_are_kept_exactly():
     assert ids.tolist() == [2**60 + 1, 2**60 + 3, 2**63 - 1]
     assert ids.dtype == np.int64
     assert sizes.tolist() == [0.5, 1.5, 2.5]
+
+
+# --- many rows, which come in blocks -------------------------------------------------------------------------------
+
+COUNT = Column("count", Kind.INTEGER, limit=TYPES["long"].limit, missing=True)
+KINDS = [NUMBER, MISSING, LONG, INTEGER, COUNT, SWEET, COLOUR]
+PROPER = {
+    Kind.NUMBER: some.floats(-LARGEST, LARGEST) | some.integers(-(10**6), 10**6),
+    Kind.INTEGER: some.integers(-(2**31), 2**31 - 1)
+    | some.integers(-(2**63), 2**63 - 1)
+    | some.sampled_from([7.0, 2.0**60]),
+    Kind.BOOLEAN: some.booleans(),
+    Kind.TEXT: some.text(max_size=3),
+}
+ODD = some.sampled_from(
+    [
+        None,
+        math.nan,
+        math.inf,
+        LARGEST,
+        3.41e38,
+        10**400,
+        1.5,
+        True,
+        "NA",
+        "",
+        "\ud800",
+        [],
+        {},
+        2**53,
+        2**53 + 1,
+        2**63,
+    ]
+)
+
+
+@some.composite
+def tables(draw) -> tuple[list[Column], list[list]]:
+    """Columns and rows of values that are in their domains, but for one here and there."""
+    columns = draw(some.lists(some.sampled_from(KINDS), min_size=1, max_size=3))
+    odd = draw(some.booleans())
+    cells = [
+        PROPER[c.kind] | (some.none() if c.missing else some.nothing()) | (ODD if odd else some.nothing())
+        for c in columns
+    ]
+    return columns, [list(row) for row in draw(some.lists(some.tuples(*cells), min_size=1, max_size=8))]
+
+
+def outcome(read, *arguments) -> tuple:
+    """Return all that can be told of rows apart, or the words and the place of a refusal."""
+    try:
+        found = read(*arguments)
+    except InvalidInput as refused:
+        return str(refused), refused.where
+    return found.matrix is None, [(array.dtype, repr(array.tolist())) for array in found.by_column]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(tables())
+@example(([COUNT, NUMBER], [[1, 0.5], [2**60 + 1, 0.5], [3, 1.5], [None, 0.5], [2**60 + 3, 2.5]]))
+@example(([COUNT, LONG], [[1, 1], [None, 2], [2**60, 3]]))
+@example(([LONG], [[1], [2**60 + 1], [3], [4], [5]]))
+@example(([LONG, SWEET], [[-(2**63), True], [1, False], [2, True]]))
+@example(([NUMBER], [[1.0], [LARGEST], [2]]))
+def test_rows_in_blocks_become_the_same_arrays_and_get_the_same_refusals_as_a_few_at_once(table):
+    columns, cells = table
+
+    def in_blocks(values: list) -> Rows:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rows_module, "BLOCK", 2)
+            patch.setattr(rows_module, "FEW", 0)
+            return from_cells(values, columns, place)
+
+    def by_column(values: list) -> Rows:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rows_module, "BLOCK", 3)
+            patch.setattr(rows_module, "FEW", 0)
+            return from_columns(list(zip(*values, strict=True)), columns, place, len(values))
+
+    expected = outcome(from_cells, cells, columns, place)
+    assert outcome(in_blocks, cells) == expected
+    assert outcome(by_column, cells) == expected
+
+
+def test_many_rows_that_come_one_by_one_are_taken_even_if_fewer_come_than_may():
+    found = from_cells(([i, str(i), None] for i in range(100)), [NUMBER, COLOUR, MISSING], place, 1000)
+    assert len(found) == 100
+    assert found.by_column[0].tolist() == list(range(100))
+    assert found.by_column[1].tolist() == [str(i) for i in range(100)]
+    assert np.isnan(found.by_column[2]).all()
+
+
+def test_a_column_of_which_nothing_came_is_missing_in_all_rows():
+    found = from_columns([None, [1.0] * 100, None], [MISSING, NUMBER, COLOUR], place, 100)
+    assert np.isnan(found.by_column[0]).all()
+    assert found.by_column[2].tolist() == [None] * 100
+
+
+def test_an_engine_may_write_into_rows_that_came_as_arrays():
+    values = np.frombuffer(np.ones(100).tobytes())
+    assert from_columns([values], [NUMBER], place, 100).matrix.flags.writeable

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from contract.missing import MISSING_WORDS
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from inference import scoring
@@ -16,6 +17,7 @@ from inference.contract import Description
 from inference.errors import InvalidInput, UnsupportedMedia
 from inference.rows import Rows
 from inference.scoring import _matrix, from_payload, parsed, rows_of
+from pandas._libs.parsers import STR_NA_VALUES as pandas_words
 
 from tests.unit.serving import described
 
@@ -470,6 +472,30 @@ def test_the_words_that_pandas_takes_for_missing_are_missing(word):
     assert "is null; expected a number" in str(refusal(f"length,width\n{word},2\n", NUMBERS, CSV))
 
 
+@pytest.mark.parametrize("word", sorted(MISSING_WORDS - {""}))
+def test_a_word_in_a_column_of_text_is_a_word_in_every_format(word):
+    model = described([Column("zone", Kind.TEXT, missing=True), Column("visits", missing=True)])
+    expected = [[word, None]]
+    assert read_csv(f"zone,visits\n{word},{word}\n", model) == expected
+    assert read(json.dumps({"dataframe_records": [{"zone": word, "visits": None}]}), model) == expected
+    assert read(json.dumps({"inputs": {"zone": [word] * 50}}), model) == expected * 50
+    assert read_csv("visits,zone\n" + f"{word},{word}\n" * 50, model) == expected * 50
+
+
+def test_an_empty_field_of_csv_is_missing_in_every_column():
+    model = described([Column("zone", Kind.TEXT, missing=True), Column("yes", Kind.BOOLEAN, missing=True), Column("n")])
+    assert read_csv('zone,yes,n\n,NA,1\n"","",2\n', model) == [[None, None, 1.0], [None, None, 2.0]]
+    refused = refusal("zone,yes,n\nEU,true,\n", model, CSV)
+    assert str(refused) == "row 1, 'n' is null; expected a number"
+    required = described([Column("zone", Kind.TEXT), Column("n")])
+    assert "row 1, 'zone' is null; expected text" in str(refusal("zone,n\n,1\n", required, CSV))
+    assert read_csv("zone,n\nNA,1\n", required) == [["NA", 1.0]]
+
+
+def test_the_words_for_a_missing_number_are_those_of_pandas():
+    assert pandas_words == MISSING_WORDS
+
+
 def test_a_short_line_of_csv_lacks_its_last_values():
     assert read_csv("a,b\n1\n", GAPS) == [[1.0, None]]
 
@@ -519,6 +545,29 @@ def test_csv_that_is_not_utf8_is_refused():
 
 def test_a_tensor_has_no_names_and_so_no_csv():
     assert "send them as JSON lists" in str(refusal("0,1\n1,2\n", TENSOR, CSV))
+
+
+@pytest.mark.parametrize("at", [0, 1, 99, 5000])
+@pytest.mark.parametrize("field", ["two", "1_0", "inf", "\u0661", "1,2"])
+def test_a_wrong_field_among_many_rows_of_csv_is_pointed_out_wherever_it_stands(field, at):
+    lines = ["1,2"] * 5001
+    lines[at] = f"1,{field}"
+    lines.append("1,also wrong")
+    few = refusal(f"length,width\n1,{field}\n", NUMBERS, CSV)
+    refused = refusal("\n".join(["length,width", *lines]), NUMBERS, CSV)
+    assert (refused.where, str(refused)) == tuple(
+        text.replace("row 1", f"row {at + 1}") for text in (few.where, str(few))
+    )
+
+
+def test_many_rows_of_csv_of_all_kinds_are_read_to_the_end():
+    columns = [*MIXED.columns, Column("n", Kind.INTEGER, limit=TYPES["long"].limit)]
+    lines = [f"{i}.5,{'true' if i % 2 else 'FALSE'},{'' if i % 3 else f'c{i}'},{2**60 + i}" for i in range(5000)]
+    found = rows_of("\n".join(["size,sweet,colour,n", *lines]).encode(), CSV, described(columns)).by_column
+    assert found[0].tolist() == [i + 0.5 for i in range(5000)]
+    assert found[1].tolist() == [float(i % 2) for i in range(5000)]
+    assert found[2].tolist() == [None if i % 3 else f"c{i}" for i in range(5000)]
+    assert found[3].tolist() == [2**60 + i for i in range(5000)]
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)

@@ -1,0 +1,331 @@
+"""What a request may ask for: what is too much is refused by its count, before it is built, and says how to go on."""
+
+import json
+import struct
+from itertools import chain
+
+import numpy as np
+import pytest
+from contract.display import quoted
+from inference import budget, gate, open_inference, scoring
+from inference.columns import Column, Kind
+from inference.errors import InvalidInput, TooLarge
+from inference.scoring import rows_of
+
+from tests.unit.serving import answering, client_of, described, served_as
+
+JSON, CSV = "application/json", "text/csv"
+GAPS = described([Column(f"c{j}", missing=True) for j in range(100)])
+IRIS = described([Column(name) for name in ("a", "b", "c", "d")])
+# Rows whose values nobody wrote: a hundred of them for each.
+MANY = 3000
+
+
+class Classes:
+    """Answers with as many classes as it is told, and counts how often it was asked."""
+
+    def __init__(self, count: int, label: str = "class {}") -> None:
+        self.classes_ = [label.format(i) for i in range(count)]
+        self.asked = 0
+
+    def predict(self, frame):
+        self.asked += 1
+        return np.array([self.classes_[0]] * len(frame), dtype=object)
+
+    def predict_proba(self, frame):
+        self.asked += 1
+        return np.full((len(frame), len(self.classes_)), 0.5)
+
+
+def served_of(estimator, *columns: Column):
+    return served_as(answering(estimator, described(columns or [Column("a"), Column("b")], output="string")))
+
+
+def split(columns: list, data: list) -> bytes:
+    return json.dumps({"dataframe_split": {"columns": columns, "data": data}}).encode()
+
+
+def tensors(*inputs: dict, **more) -> bytes:
+    return json.dumps({"inputs": list(inputs), **more}).encode()
+
+
+def column_tensor(name: str, count: int) -> dict:
+    return {"name": name, "shape": [count], "datatype": "FP64", "data": [1] * count}
+
+
+# --- values --------------------------------------------------------------------------------------------------------
+
+LEFT_OUT = {
+    "records": (JSON, json.dumps({"dataframe_records": [{"c0": 1}] * MANY}).encode()),
+    "records in instances": (JSON, json.dumps({"instances": [{"c0": 1}, *[{}] * MANY]}).encode()),
+    "rows that end early": (JSON, split(["c0"], [[]] * MANY)),
+    "a list for one column": (JSON, json.dumps({"inputs": {"c0": [1] * MANY}}).encode()),
+    "CSV with commas alone": (CSV, b"c0,c1\n" + b",\n" * MANY),
+}
+
+
+@pytest.mark.parametrize("title", LEFT_OUT)
+def test_values_that_nobody_wrote_are_counted_before_rows_are_made_of_them(title):
+    content_type, body = LEFT_OUT[title]
+    with pytest.raises(
+        TooLarge, match=r"300\d00 values; expected at most 262144 in a body of \d+ bytes: send fewer rows"
+    ):
+        rows_of(body, content_type, GAPS)
+
+
+def test_values_of_tensors_are_counted_too():
+    served = served_as(answering(Classes(2), GAPS))
+    with pytest.raises(TooLarge, match="3000 rows of 100 columns are 300000 values"):
+        open_inference.infer(served, tensors(column_tensor("c0", MANY)), {})
+
+
+def test_a_table_with_gaps_is_answered_in_every_format_up_to_the_limit():
+    count = budget.SMALL_CELLS // 100
+    for content_type, body in (
+        (JSON, json.dumps({"dataframe_records": [{"c0": 1}] * count}).encode()),
+        (JSON, split(["c0"], [[1]] * count)),
+        (JSON, json.dumps({"inputs": {"c0": [1] * count}}).encode()),
+        (CSV, b"c0,c1\n" + b"1,\n" * count),
+    ):
+        matrix = rows_of(body, content_type, GAPS).matrix
+        assert matrix.shape == (count, 100)
+        assert (matrix[:, 0] == 1).all()
+        assert np.isnan(matrix[:, 1:]).all()
+
+
+def test_whatever_a_body_writes_out_is_within_what_it_may_ask_for():
+    for size in (1000, budget.SMALL_BYTES, budget.SMALL_BYTES + 1, 16 * 1024**2, 1024**3):
+        assert budget.most_cells(size) >= size // 2
+    assert budget.most_cells(budget.SMALL_BYTES) == budget.SMALL_BYTES
+    assert rows_of(b'{"instances":[' + b",".join([b"[0,0,0,0]"] * 26_000) + b"]}", JSON, IRIS).matrix.shape == (
+        26_000,
+        4,
+    )
+
+
+def test_a_small_body_is_what_the_gate_answers_in_the_loop():
+    assert budget.SMALL_BYTES == gate.LARGE_BYTES
+
+
+def test_the_rows_that_come_with_a_model_are_not_counted():
+    assert len(scoring.from_payload({"instances": [{"c0": 1}] * MANY}, GAPS)) == MANY
+
+
+def test_a_body_of_too_many_lists_and_records_is_told_how_many():
+    body = b'{"instances": [' + b",".join([b"{}"] * budget.MOST_PARTS) + b"]}"
+    with pytest.raises(TooLarge, match=r"has 1000002 lists and records; expected at most 1000000: send fewer rows"):
+        rows_of(body, JSON, GAPS)
+
+
+# --- names ---------------------------------------------------------------------------------------------------------
+
+NAMES = [f"n{j}" for j in range(budget.most_names(100) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "where"),
+    [
+        (CSV, ",".join(NAMES).encode() + b"\n1\n", "the first line"),
+        (JSON, split(NAMES, [[1]]), "dataframe_split.columns"),
+        (JSON, json.dumps({"inputs": dict.fromkeys(NAMES, 1)}).encode(), "inputs"),
+    ],
+    ids=["CSV", "dataframe_split", "a list per column"],
+)
+def test_more_names_than_a_table_may_have_are_refused_by_their_number(content_type, body, where):
+    with pytest.raises(TooLarge, match=f"^{where} has 11001 names; expected at most 11000: leave out those"):
+        rows_of(body, content_type, GAPS)
+
+
+def test_more_tensors_than_a_table_may_have_columns_are_refused_by_their_number():
+    served = served_as(answering(Classes(2), GAPS))
+    with pytest.raises(TooLarge, match="'inputs' has 11001 names"):
+        open_inference.infer(served, tensors(*({"name": name} for name in NAMES)), {})
+
+
+class Counting(str):
+    """A name that counts how often it is compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Counting.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_names_are_looked_up_and_not_searched_for():
+    names = [Counting(f"c{j}") for j in range(5000)]
+    model = described([Column(f"c{j}", missing=True) for j in range(5000)])
+    assert scoring._order(names, "here", model) == list(range(5000))
+    assert Counting.compared < 50_000
+
+
+def test_names_that_no_column_can_have_are_overlooked():
+    assert rows_of(
+        split([["a"], {}, None, 1, "a", "b", "c", "d"], [[0, 0, 0, 0, 1, 2, 3, 4]]), JSON, IRIS
+    ).matrix.tolist() == [[1, 2, 3, 4]]
+
+
+def test_a_tensor_model_takes_no_more_keys_of_a_record_than_it_has_columns():
+    model = described([Column("0"), Column("1")], is_named=False)
+    body = json.dumps({"dataframe_records": [dict.fromkeys(map(str, range(1000)), 1), *[{}] * 1000]}).encode()
+    with pytest.raises(InvalidInput, match=r"dataframe_records\[0\] has 1000 values; expected 2"):
+        rows_of(body, JSON, model)
+
+
+def test_a_record_of_csv_ends_somewhere(monkeypatch):
+    monkeypatch.setattr(budget, "MOST_RECORD", 10_000)
+    for text in (b"a,b,c,d\n" + b"1," * 6_000, b"a,b,c,d\n" + b'"\n",' * 3_000):
+        with pytest.raises(TooLarge, match="a row of the body has more than 10000 characters"):
+            rows_of(text, CSV, IRIS)
+
+
+# --- answers -------------------------------------------------------------------------------------------------------
+
+
+def rows(count: int, **more) -> bytes:
+    return json.dumps({"instances": [[0, 0]] * count, **more}).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "classes", "label", "count", "said"),
+    [
+        ("/predict_names", 1000, "class {}", 500, "the answer to 500 rows takes up to"),
+        ("/predict_names", 2, "{}" + "long" * 5000, 500, "the answer to 500 rows takes up to"),
+        ("/invocations", 2, "{}" + "long" * 5000, 500, "the answer to 500 rows takes up to"),
+        (
+            "/invocations",
+            1000,
+            "{}",
+            3000,
+            "3000 rows with 1000 classes each are 3000000 scores; expected at most 2097152",
+        ),
+    ],
+)
+def test_an_answer_that_would_be_too_large_is_refused_before_the_model_is_asked(path, classes, label, count, said):
+    estimator = Classes(classes, label)
+    answer = client_of(served_of(estimator)).post(path, data=rows(count), content_type=JSON)
+    assert (answer.status_code, answer.json["error_code"]) == (413, "REQUEST_ENTITY_TOO_LARGE")
+    assert said in answer.json["message"]
+    assert "send fewer rows at a time" in answer.json["message"]
+    assert estimator.asked == 0
+    fewer = client_of(served_of(estimator)).post(path, data=rows(2), content_type=JSON)
+    assert len(fewer.json["predictions"]) == 2
+
+
+@pytest.mark.parametrize("outputs", [["predict_proba"], ["predict", "predict_proba"]])
+def test_an_answer_of_tensors_is_counted_by_all_that_is_asked_for(outputs):
+    estimator = Classes(1000)
+    tensor = {"name": "rows", "shape": [500, 2], "datatype": "FP64", "data": [0] * 1000}
+    body = tensors(tensor, outputs=[{"name": name} for name in outputs])
+    with pytest.raises(TooLarge, match="the answer to 500 rows takes up to"):
+        open_inference.infer(served_of(estimator), body, {})
+    assert estimator.asked == 0
+
+
+def test_one_row_is_answered_whatever_it_takes():
+    estimator = Classes(10, "{}" + "long" * 200_000)
+    answer = client_of(served_of(estimator)).post("/predict_names", data=rows(1), content_type=JSON)
+    assert answer.status_code == 200
+    assert len(answer.data) > budget.SMALL_ANSWER
+
+
+def test_the_names_of_an_answer_of_many_pieces_stand_at_the_right_rows():
+    class Turns(Classes):
+        def predict_proba(self, frame):
+            return np.eye(len(self.classes_))[np.asarray(frame)[:, 0].astype(int) % len(self.classes_)]
+
+    estimator = Turns(3)
+    count = 3000
+    body = json.dumps({"instances": [[i, 0] for i in range(count)]}).encode()
+    answer = client_of(served_of(estimator)).post("/predict_names", data=body, content_type=JSON).json
+    assert answer["predictions"] == [f"class {i % 3}" for i in range(count)]
+    assert list(chain.from_iterable(map(dict.values, answer["probabilities"]))) == [
+        float(i % 3 == j) for i in range(count) for j in range(3)
+    ]
+
+
+@pytest.mark.parametrize("name", ["predict", "predict_proba"])
+def test_an_output_is_asked_for_once(name):
+    estimator = Classes(2)
+    tensor = {"name": "rows", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}
+    body = tensors(tensor, outputs=[{"name": "predict_proba"}, {"name": "predict"}, *[{"name": name}] * 8000])
+    with pytest.raises(InvalidInput, match=rf"outputs\[2\] is '{name}' once more") as refused:
+        open_inference.infer(served_of(estimator), body, {})
+    assert refused.value.where == "outputs[2]"
+    assert estimator.asked == 0
+
+
+# --- what is quoted ------------------------------------------------------------------------------------------------
+
+HUGE = int("9" * 4000)
+LONG = "x" * 100_000
+DEEP = json.loads("[" * 300 + "]" * 300)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shape": [HUGE, HUGE]},
+        {"shape": [HUGE]},
+        {"shape": [2**63, 1]},
+        {"shape": LONG},
+        {"datatype": HUGE},
+        {"datatype": LONG},
+        {"datatype": DEEP},
+        {"parameters": {"binary_data_size": HUGE}},
+        {"parameters": {"binary_data_size": LONG}},
+        {"parameters": {"binary_data_size": DEEP}},
+        {"data": [HUGE, HUGE]},
+        {"name": LONG, "data": [1]},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_what_is_huge_is_refused_in_few_words(wrong):
+    tensor = {"name": "rows", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}
+    for body in (tensors(tensor | wrong), tensors(tensor, tensor | {"name": LONG}, tensor | {"name": LONG})):
+        with pytest.raises(InvalidInput) as refused:
+            open_inference.infer(served_of(Classes(2)), body, {})
+        assert len(str(refused.value)) < 600
+
+
+def test_a_number_too_long_for_python_to_write_is_quoted_by_its_size():
+    assert quoted(HUGE * HUGE) == f"<a whole number of {(HUGE * HUGE).bit_length()} bits>"
+    assert quoted([HUGE * HUGE, 1]).endswith("bits>, 1]")
+
+
+def test_what_is_huge_in_a_table_is_refused_in_few_words():
+    for content in (
+        {"data": [[1]], LONG: 1, **{f"key {i}": i for i in range(1000)}},
+        {"columns": [LONG, HUGE], "data": [[1]]},
+        {"columns": list("abcd"), "data": [[HUGE, 1, 1, 1]]},
+        {"columns": list("abcd"), "data": [HUGE]},
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            rows_of(json.dumps({"dataframe_split": content}).encode(), JSON, IRIS)
+        assert len(str(refused.value)) < 3000
+    model = described([Column("0")], is_named=False)
+    with pytest.raises(InvalidInput) as refused:
+        rows_of(json.dumps({"dataframe_records": [{LONG: "a"}]}).encode(), JSON, model)
+    assert len(str(refused.value)) < 500
+
+
+def test_a_shape_of_the_largest_dimensions_is_refused_for_what_it_lacks():
+    tensor = {"name": "rows", "shape": [2**63 - 1, 2**63 - 1], "datatype": "FP64", "data": [1, 2]}
+    with pytest.raises(InvalidInput, match=rf"has 2 values; its shape .* has {(2**63 - 1) ** 2}"):
+        open_inference.infer(served_of(Classes(2)), tensors(tensor), {})
+
+
+def test_binary_texts_are_read_one_after_the_other_from_where_they_stand():
+    words = ["", "ü", "NA", "a" * 70_000] * 8
+    content = b"".join(struct.pack("<I", len(word.encode())) + word.encode() for word in words)
+    head = tensors(
+        {"name": "a", "shape": [32], "datatype": "UINT8", "parameters": {"binary_data_size": 32}},
+        {"name": "t", "shape": [32, 1], "datatype": "BYTES", "parameters": {"binary_data_size": len(content)}},
+    )
+    model = answering(Classes(2), described([Column("a"), Column("t", Kind.TEXT)]))
+    found = open_inference._rows(
+        open_inference._tensors(json.loads(head)["inputs"], bytes(range(32)) + content, model), model, 1
+    )
+    assert found.by_column[1].tolist() == words
+    assert found.by_column[0].tolist() == list(range(32))
