@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from types import FrameType
 
+from inference import memory
 from inference.errors import SettingsError
 from inference.settings import Settings
 
@@ -27,6 +28,7 @@ WORKERS_SECONDS = 15
 def main() -> int:
     try:
         settings = Settings.from_env(os.environ)
+        memory.check(memory.Memory.of_container(), settings.workers)
     except SettingsError as error:
         sys.exit(f"inference: {error}")
     _check_port(settings)
