@@ -58,12 +58,14 @@ def _serve(run_dir: Path) -> int:
     from inference.channel import Workers
     from inference.following import follower_of
     from inference.log import LOGGING
+    from inference.verifying_key import KeyWatch
 
     logging.config.dictConfig(LOGGING)
     follower = follower_of(settings)
     workers = Workers(settings.channel, follower.greet)
     follower.audience = workers
     gunicorn = subprocess.Popen([sys.executable, "-m", "gunicorn", "--config", "python:inference.server"])
+    key = KeyWatch(settings.verifying_key, gunicorn.terminate)
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         gunicorn.send_signal(number)
@@ -77,7 +79,7 @@ def _serve(run_dir: Path) -> int:
     def follow() -> None:
         workers.wait_for(settings.workers, WORKERS_SECONDS)
         workers.wait_for(1, threading.TIMEOUT_MAX)
-        follower.follow(settings.poll_seconds)
+        follower.follow(settings.poll_seconds, key.pause)
 
     threading.Thread(target=follow, name="follower", daemon=True).start()
     return gunicorn.wait()
