@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from types import FrameType
 
+from inference import memory
 from inference.errors import SettingsError
 from inference.settings import Settings
 
@@ -27,6 +28,7 @@ WORKERS_SECONDS = 15
 def main() -> int:
     try:
         settings = Settings.from_env(os.environ)
+        memory.check(memory.Memory.of_container(), settings.workers)
     except SettingsError as error:
         sys.exit(f"inference: {error}")
     _check_port(settings)
@@ -56,6 +58,7 @@ def _serve(run_dir: Path) -> int:
     from inference.channel import Workers
     from inference.following import follower_of, verifier_of
     from inference.log import LOGGING
+    from inference.verifying_key import KeyWatch
 
     logging.config.dictConfig(LOGGING)
     verifier = verifier_of(settings)
@@ -63,6 +66,7 @@ def _serve(run_dir: Path) -> int:
     workers = Workers(settings.channel, follower.greet)
     follower.audience = workers
     gunicorn = subprocess.Popen([sys.executable, "-m", "gunicorn", "--config", "python:inference.server"])
+    key = KeyWatch(settings.verifying_key, gunicorn.terminate)
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         gunicorn.send_signal(number)
@@ -76,7 +80,7 @@ def _serve(run_dir: Path) -> int:
     def follow() -> None:
         workers.wait_for(settings.workers, WORKERS_SECONDS)
         workers.wait_for(1, threading.TIMEOUT_MAX)
-        follower.follow(settings.poll_seconds)
+        follower.follow(settings.poll_seconds, key.pause)
 
     verifier.start()
     threading.Thread(target=follow, name="follower", daemon=True).start()

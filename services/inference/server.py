@@ -14,6 +14,7 @@ from prometheus_client import multiprocess
 from inference.gate import Gate
 from inference.keeper import ModelKeeper
 from inference.log import LOGGING, RequestLog
+from inference.memory import Memory, Watch
 from inference.settings import Settings
 
 T = TypeVar("T")
@@ -37,9 +38,14 @@ logconfig_dict = LOGGING
 wsgi_app = "inference.server:app()"
 
 
-def child_exit(_server: Any, worker: Any) -> None:
-    """Let the gauges of a worker that is gone count no more."""
+_memory = Watch(Memory.of_container())
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Let the gauges of a worker that is gone count no more; where the kernel ended it for memory, say so."""
     multiprocess.mark_process_dead(worker.pid)
+    if news := _memory.news():
+        server.log.error(news)
 
 
 # A worker takes requests after it has been told what to serve, so that of two workers none answers 503 while the other

@@ -54,6 +54,16 @@ def test_long_running_containers_have_limits_and_come_back(stack):
         assert container["Config"]["StopTimeout"] >= 10, name
 
 
+def test_no_image_that_is_built_here_has_a_program_with_another_users_rights(stack):
+    images = docker("image", "ls", "--format", "{{.Repository}}", f"{stack.name}/*").split()
+    assert {image.removeprefix(f"{stack.name}/") for image in images} == {
+        "inference", "minio", "mlflow", "setup", "trainer",
+    }  # fmt: skip
+    search = ["--entrypoint", "find", "--user", "0:0"]
+    for image in images:
+        assert docker("run", "--rm", *search, image, "/", "-xdev", "-type", "f", "-perm", "/6000") == "", image
+
+
 @pytest.mark.parametrize("service", LONG_RUNNING)
 def test_a_stopped_service_ends_by_itself_within_its_grace_period(stack, service):
     stack.compose("stop", service)
