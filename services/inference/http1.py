@@ -6,9 +6,10 @@ all that has no end, as it has no limits of its own. What a client costs grows w
 else.
 """
 
+import re
 from functools import lru_cache
 from typing import Any, Protocol
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -29,6 +30,9 @@ ABOUT_THE_SERVER = {
     "SERVER_NAME": "inference",
     "SERVER_PORT": "80",
 }
+
+
+_PATH = re.compile(rb"[/?#].*")
 
 
 class NoRequest(Exception):
@@ -198,7 +202,9 @@ _known_key_of = lru_cache(1000)(_key_of)
 
 def _path_of(url: bytes) -> tuple[str, str]:
     """Return path and query as WSGI has them: the path without percent signs, both as Latin-1."""
-    if not url.startswith(b"/") and url != b"*":
-        url = urlsplit(url)._replace(scheme=b"", netloc=b"").geturl() or b"/"
+    if not url.startswith(b"/") and url != b"*":  # a whole address, whose host is not looked at
+        found = _PATH.search(url.partition(b"://")[2])
+        url = found[0] if found else b""
+        url = url if url.startswith(b"/") else b"/" + url
     path, _, query = url.partition(b"#")[0].partition(b"?")
     return (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"), query.decode("latin-1")

@@ -22,6 +22,8 @@ class ServingWorker(Worker):
     """Serves an inference.service.Service."""
 
     alive: bool
+    _patience = 0.0
+    """seconds that an end waits for what has begun"""
 
     def run(self) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -33,9 +35,11 @@ class ServingWorker(Worker):
         signal.set_wakeup_fd(-1)
 
     async def _serve(self) -> None:
+        self._patience = float(self.cfg.graceful_timeout)
         loop, told = asyncio.get_running_loop(), asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(signal.SIGTERM, told.set)
+        for number in (signal.SIGINT, signal.SIGQUIT):  # Ctrl+C: without waiting for anybody
+            loop.add_signal_handler(number, self._hurry, told)
         clients = Clients(self.wsgi, loop, self.cfg.worker_connections)
         servers = [await loop.create_server(clients.connection, sock=one.sock) for one in self.sockets]
         while self.alive and not told.is_set():
@@ -47,12 +51,16 @@ class ServingWorker(Worker):
             server.close()
         await self._end(clients)
 
+    def _hurry(self, told: asyncio.Event) -> None:
+        self._patience = 0.0
+        told.set()
+
     async def _end(self, clients: Clients) -> None:
         """Wait until what has begun is answered, as long as it may take."""
         clients.is_ending = True
         loop = asyncio.get_running_loop()
         began = loop.time()
-        while len(clients.all) and loop.time() - began < self.cfg.graceful_timeout:
+        while len(clients.all) and loop.time() - began < self._patience:
             self.notify()
             clients.all.sweep(loop.time())
             if loop.time() - began > LAST_CALL_SECONDS:

@@ -72,16 +72,6 @@ def test_three_hundred_clients_that_send_a_byte_at_a_time_keep_nobody_else_from_
             assert all(is_content(service) for _ in range(20))
 
 
-def test_thousands_of_half_heads_keep_nobody_from_being_answered(place):
-    with place.inference(INFERENCE_WORKERS="1", INFERENCE_CONNECTIONS="50") as service, ExitStack() as stack:
-        service.answers("/ready")
-        for _ in range(130):
-            stack.enter_context(connect(service)).sendall(b"GET /health HTTP/1.1\r\nHost: loc")
-        eventually("it answers", lambda: service.get("/health").ok, seconds=5)
-        assert all(service.get(path).status_code == 200 for path in ("/health", "/ready", "/health"))
-        assert is_content(service)
-
-
 def test_a_body_that_does_not_arrive_in_time_is_given_up_with_the_words(service):
     with connect(service) as client:
         client.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
@@ -247,22 +237,37 @@ def test_a_million_rows_are_answered(place):
         assert peak_mb(service) < 400
 
 
-def test_a_connection_beyond_the_limit_is_told_to_come_again_and_let_in_when_there_is_room(place):
+@pytest.fixture(scope="module")
+def crowded(place):
+    """A service that holds four connections."""
     with place.inference(INFERENCE_WORKERS="1", INFERENCE_CONNECTIONS="4") as service:
         service.answers("/ready")
-        with ExitStack() as stack:
-            held = [stack.enter_context(connect(service)) for _ in range(4)]
-            for client in held:
-                client.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
-                assert client.recv(100).startswith(b"HTTP/1.1 100")
-            with connect(service) as client:
-                client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
-                head, _, body = read_all(client).partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 503")
-        assert b"Retry-After: 1" in head
-        assert b"X-Model-Version: 1" in head
-        assert json.loads(body)["error_code"] == "RESOURCE_EXHAUSTED"
-        eventually("there is room again", lambda: service.post("/invocations", {"instances": SAMPLES}).ok)
+        yield service
+
+
+def test_a_connection_beyond_the_limit_is_told_to_come_again_and_let_in_when_there_is_room(crowded):
+    with ExitStack() as stack:
+        held = [stack.enter_context(connect(crowded)) for _ in range(4)]
+        for client in held:
+            client.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 100")
+        with connect(crowded) as client:
+            client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+            head, _, body = read_all(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After: 1" in head
+    assert b"X-Model-Version: 1" in head
+    assert json.loads(body)["error_code"] == "RESOURCE_EXHAUSTED"
+    eventually("there is room again", lambda: crowded.post("/invocations", {"instances": SAMPLES}).ok)
+
+
+def test_connections_that_send_half_a_head_keep_nobody_from_being_answered(crowded):
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(connect(crowded)).sendall(b"GET /health HTTP/1.1\r\nHost: loc")
+        eventually("it answers", lambda: crowded.get("/health").ok, seconds=5)
+        assert all(crowded.get(path).status_code == 200 for path in ("/health", "/ready", "/health"))
+        assert is_content(crowded)
 
 
 def test_what_waits_too_long_for_its_turn_is_told_to_come_again_and_all_is_well_when_the_load_has_gone(place):
@@ -281,26 +286,23 @@ def test_what_waits_too_long_for_its_turn_is_told_to_come_again_and_all_is_well_
         assert all(is_content(service) for _ in range(50))
 
 
-def test_a_worker_that_was_stopped_refuses_nobody_who_asks_afterwards(place):
-    with place.inference(INFERENCE_WORKERS="1") as service:
-        service.answers("/ready")
-        (worker,) = service.workers()
-        with ExitStack() as stack:
-            clients = [stack.enter_context(connect(service)) for _ in range(6)]
-            whole = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
-            for _ in range(3):
-                os.kill(worker, signal.SIGSTOP)
-                try:
-                    for client in clients:  # they come while it cannot know it
-                        client.sendall(whole)
-                    threading.Event().wait(1.2)
-                finally:
-                    os.kill(worker, signal.SIGCONT)
-                for _ in range(20):
-                    for client in clients:
-                        client.sendall(whole)
-                for client in clients:
-                    assert statuses(client, 21) == [b"200"] * 21
+def test_a_worker_that_was_stopped_refuses_nobody_who_asks_afterwards(service):
+    (worker,) = service.workers()
+    whole = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(6)]
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            for client in clients:  # they come while it cannot know it
+                client.sendall(whole)
+            threading.Event().wait(1.2)
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        for _ in range(20):
+            for client in clients:
+                client.sendall(whole)
+        for client in clients:
+            assert statuses(client, 21) == [b"200"] * 21
 
 
 def statuses(client: socket.socket, count: int) -> list[bytes]:

@@ -1,6 +1,8 @@
 """Requests out of bytes: what is read, in whatever pieces it comes, and what is refused."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from inference.http1 import (
     MOST_FIELD,
     MOST_FIELDS,
@@ -76,7 +78,8 @@ def test_a_head_is_described_as_wsgi_does():
 
 def test_a_path_may_come_as_a_whole_address():
     assert read(b"GET http://elsewhere/nothing?a=b HTTP/1.1\r\n\r\n").heads[0].environ["PATH_INFO"] == "/nothing"
-    assert read(b"GET http://elsewhere HTTP/1.1\r\n\r\n").heads[0].environ["PATH_INFO"] == "/"
+    for address in (b"http://elsewhere", b"http://elsewhere?a=b", b"http://[::1/", b"http://"):
+        assert read(b"GET %s HTTP/1.1\r\n\r\n" % address).heads[0].environ["PATH_INFO"] == "/"
     assert read(b"OPTIONS * HTTP/1.1\r\n\r\n").heads[0].environ["PATH_INFO"] == "*"
 
 
@@ -94,6 +97,36 @@ def test_requests_are_the_same_in_whatever_pieces_they_come():
         assert told.bodies == whole.bodies == [b"hello", b"abcde", b""]
         assert [request.environ for request in told.heads] == [request.environ for request in whole.heads]
         assert len(told.whole) == 3
+
+
+SEEDS = [
+    HEAD + b"Content-Length: 5\r\n\r\nhello" + HEAD + b"\r\n",
+    CHUNKED + b"5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n" + HEAD + b"\r\n",
+    HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello" + HEAD + b"\r\n",
+    b"GET http://e/n?x#y HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" * 2,
+]
+PARTS = [b"\r\n", b"\n", b":", b" ", b"0", b"Upgrade: x\r\n", b"Content-Length: 1\r\n", b"http://[", b"CONNECT "]
+
+
+def outcome(sent: bytes, size: int) -> tuple[list[object], list[bytes], int, bool]:
+    """Return what a reader told of these bytes, and whether it took all of them."""
+    told = Told()
+    reader = RequestReader(told, "")
+    try:
+        for start in range(0, len(sent), size):
+            reader.feed(memoryview(sent[start : start + size]))
+    except NoRequest:
+        is_all = False
+    else:
+        is_all = True
+    return [request.environ for request in told.heads], told.bodies, len(told.whole), is_all
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.sampled_from(SEEDS), st.integers(0, 200), st.integers(0, 9), st.binary(max_size=3) | st.sampled_from(PARTS))
+def test_broken_requests_are_the_same_in_whatever_pieces_they_come(seed, at, length, put):
+    sent = seed[:at] + put + seed[at + length :]
+    assert outcome(sent, 3) == outcome(sent, READ)
 
 
 def test_whether_a_head_is_on_its_way_is_known():

@@ -5,6 +5,7 @@ that no path in it goes in a circle, and that it takes rows of as many values as
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,20 @@ class _Wrong(Exception):
 
 def check(value: Any, path: str) -> None:
     """Raise Refused where the state of an object that compiled code works on does not hold together."""
-    for kind, (needed, checks) in CHECKS.items():
-        if isinstance(value, kind) and (needed is None or needed in vars(value)):
+    kind: type = type(value)
+    for needed, checks in _checks_of(kind):
+        if needed is None or needed in vars(value):
             try:
                 checks(value)
             except _Wrong as error:
                 raise Refused(_words(value, path, str(error))) from error
             except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
                 raise Refused(_words(value, path, f"{type(error).__name__}: {error}")) from error
+
+
+@lru_cache
+def _checks_of(kind: type) -> list[tuple[str | None, Check]]:
+    return [found for base, found in CHECKS.items() if issubclass(kind, base)]
 
 
 def _words(value: Any, path: str, reason: str) -> str:

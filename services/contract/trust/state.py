@@ -2,7 +2,7 @@
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from inspect import getattr_static
 from itertools import chain
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -118,11 +118,16 @@ def _is_class(value: Any) -> bool:
     return isinstance(value, type) and (value in CLASSES or issubclass(value, np.generic))
 
 
+@lru_cache(10_000)  # a forest has the same names in each of its trees
+def _is_code(kind: type, name: str) -> bool:
+    hidden = getattr_static(kind, name, None)
+    return name.startswith("__") or isinstance(hidden, CODE) or hasattr(hidden, "__get__")
+
+
 def _check_names(kind: type, attributes: dict[str, Any], path: str) -> None:
     """Raise Refused where an attribute hides a method of its class, so that something else is called in its place."""
     for name in attributes:
-        hidden = getattr_static(kind, name, None)
-        if name.startswith("__") or isinstance(hidden, CODE) or hasattr(hidden, "__get__"):
+        if _is_code(kind, name):
             raise Refused(
                 f"its {kind.__name__} at {visible(path, 100)!r} has an attribute {visible(name, 60)!r} in the place of its own code"
             )
