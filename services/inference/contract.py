@@ -18,6 +18,7 @@ TWIN = "model.onnx"
 TWIN_RECORD = "twin.json"
 FIGURES = "figures.json"
 EXAMPLES = 3
+MOST_COLUMNS = 20_000
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,11 @@ def _columns(content: dict[str, Any]) -> tuple[tuple[Column, ...], bool]:
             return _tensor_columns(inputs[0]["tensor-spec"]), False
         found = [(column["name"], column["type"], column.get("required", True)) for column in inputs]
         unknown = sorted({str(kind) for _, kind, _ in found} - TYPES.keys())
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ModelRefused("it has no signature with named columns; log it with one") from error
-    if not found:
+    if not found or not all(isinstance(name, str) for name, _, _ in found):
         raise ModelRefused("it has no signature with named columns; log it with one")
+    _check_number(len(found))
     if unknown:
         raise ModelRefused(f"its columns have the types {_listed(unknown)}; this service serves {', '.join(TYPES)}")
     return tuple(_column(name, kind, not required) for name, kind, required in found), True
@@ -176,7 +178,14 @@ def _tensor_columns(spec: dict[str, Any]) -> tuple[Column, ...]:
         raise ModelRefused(
             f"its input is a tensor of {visible(str(dtype), 50)} with the shape {quoted(shape)}; this service serves {expected}"
         )
+    _check_number(shape[1])
     return tuple(_column(str(position), TENSOR_TYPES[dtype], False) for position in range(shape[1]))
+
+
+def _check_number(columns: int) -> None:
+    """Raise ModelRefused for more columns than are kept in mind: a tensor's number of them costs a file nothing."""
+    if columns > MOST_COLUMNS:
+        raise ModelRefused(f"it has {quoted(columns)} columns; this service serves at most {MOST_COLUMNS}")
 
 
 def _output(content: dict[str, Any]) -> str:
@@ -185,7 +194,7 @@ def _output(content: dict[str, Any]) -> str:
         if found["type"] != "tensor":
             return str(found["type"])
         dtype = str(found["tensor-spec"]["dtype"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return ""
     return "string" if dtype in ("str", "object") else TENSOR_TYPES.get(dtype, "")
 

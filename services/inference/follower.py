@@ -198,7 +198,9 @@ class RegistryFollower:
         if ended := self._trials.left_behind():
             version, times = ended
             problem = f"the service ended while version {version.version} of {version.name} was being tried"
-            failure = failure_of(version, problem, None, is_deadly=True, spares=self._served is not None, times=times)
+            # Once it may have been something else that ended it.
+            spares, times = self._served is not None and times > 1, max(1, times - 1)
+            failure = failure_of(version, problem, None, is_deadly=True, spares=spares, times=times)
             self._failure = replace(failure, outline=self._outline_of(version))
 
     def _go_on_with_last(self, problem: str) -> None:

@@ -21,15 +21,25 @@ MB = 1024**2
 MEMORY_BYTES = 256 * MB
 # For a version's papers, and for its files, which are read twice.
 SECONDS, BYTES_PER_SECOND = 30.0, 20 * MB
+# After which without a question its memory, as much as a worker's, is given back; the next question waits half a second more.
+IDLE_SECONDS = 600.0
 # A description, and 500 files of 400 characters each.
 MOST_ANSWER_BYTES = 16 * MB
 
 
 class Verifier:
-    """Starts the process when there is something to ask, and again where it has ended."""
+    """Starts the process when there is something to ask, and again where it has ended; ends it when there is not."""
 
-    def __init__(self, public_key: Path | None, memory: int = MEMORY_BYTES, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        public_key: Path | None,
+        memory: int = MEMORY_BYTES,
+        seconds: float = SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
         self._public_key, self._memory, self._seconds = public_key, memory, seconds
+        self._idle_seconds = idle_seconds
+        self._rest: threading.Timer | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._is_over = False
         self._one_at_a_time = threading.Lock()
@@ -96,7 +106,23 @@ class Verifier:
                     return bytes(found)
         return None
 
+    def _end_when_idle(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        rest = self._rest = threading.Timer(self._idle_seconds, lambda: self._end_if(rest))
+        rest.daemon = True
+        rest.start()
+
+    def _end_if(self, rest: threading.Timer) -> None:
+        """End the process unless there was a question since this was decided."""
+        with self._one_at_a_time:
+            if self._rest is rest and self._process is not None:
+                self._process.kill()
+                self._process.wait()
+                self._process = None
+
     def _running(self) -> subprocess.Popen[bytes]:
+        self._end_when_idle()
         if self._process is None or self._process.poll() is not None:
             if self._is_over:
                 raise ModelRefused("the service is at its end")

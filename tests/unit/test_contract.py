@@ -191,10 +191,24 @@ def test_flavors_that_are_no_mapping_are_refused(files, flavors):
         lambda content: content.update(signature={"inputs": "7"}),
         set_inputs({"type": "double"}, {"type": "double"}),
         set_inputs("length", "width"),
+        set_inputs({"type": "double", "name": 3}),
+        lambda content: content["signature"].update(inputs="[" * 100_000),
         set_inputs({"name": "length"}),
         set_inputs(),
     ],
-    ids=["none", "null", "null inputs", "no JSON", "a number", "no names", "names alone", "no types", "no columns"],
+    ids=[
+        "none",
+        "null",
+        "null inputs",
+        "no JSON",
+        "a number",
+        "no names",
+        "names alone",
+        "numbers for names",
+        "nested",
+        "no types",
+        "no columns",
+    ],
 )
 def test_a_version_without_named_columns_is_refused(files, change):
     assert refusal(files.describe(change)) == "it has no signature with named columns; log it with one"
@@ -214,6 +228,12 @@ def test_a_tensor_that_is_no_matrix_of_numbers_is_refused_with_what_it_is(files,
     words = refusal(files)
     assert f"its input is a tensor of {dtype} with the shape {shape}" in words
     assert "this service serves (rows, columns) of float64" in words
+
+
+@pytest.mark.parametrize("columns", [20_001, 10**7, 10**400])
+def test_a_tensor_of_more_columns_than_are_served_is_refused_without_making_them(files, columns):
+    files.describe(set_inputs(tensor(shape=(-1, columns))))
+    assert "columns; this service serves at most 20000" in refusal(files)
 
 
 @pytest.mark.parametrize("class_names", ["short, long", {"0": "short"}, [0, 1], ["short", None]])

@@ -116,6 +116,16 @@ def test_a_process_that_was_killed_between_two_questions_is_started_again(files,
     assert verifier.check(files.folder, VERSION)
 
 
+def test_a_process_that_nobody_asks_ends_and_is_started_for_the_next_question(files):
+    verifier = Verifier(None, idle_seconds=0.2)
+    verifier.check(files.folder, VERSION)
+    first = verifier._process
+    if first is not None:  # it may have ended meanwhile
+        first.wait(30)
+    assert verifier.check(files.folder, VERSION)
+    verifier.end()
+
+
 def test_the_process_has_no_secrets_and_little_of_all_else(monkeypatch, files):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
     verifier = Verifier(None)
