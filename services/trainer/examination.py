@@ -10,6 +10,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import joblib
 from contract import documents
 from contract.errors import Refused
 from contract.signature import files_in
@@ -29,7 +30,9 @@ def examined(folder: Path) -> dict[str, Any]:
     Raises Refused for a version that cannot be served.
     """
     description, files = documents.read_mlmodel(folder), files_in(folder)
-    estimator, columns, example = checks.tried(folder)
+    with joblib.parallel_config("threading"):  # a sandbox starts no processes
+        estimator, columns, example = checks.tried(folder)
+        golden = papers.golden(estimator, columns, example)
     checks.check_class_names(description, estimator)
     paths = {
         "estimator": checks.estimator_file(description, files),
@@ -39,7 +42,7 @@ def examined(folder: Path) -> dict[str, Any]:
         **paths,
         "sha256": {path: digest_of(folder / path) for path in paths.values()},
         "mlmodel": rewritten(description, **paths),
-        "golden": papers.golden(estimator, columns, example),
+        "golden": golden,
     }
     try:
         json.dumps(found, allow_nan=False)
