@@ -207,6 +207,10 @@ def _answer(job: dict[str, Any], most: Limits) -> str:
     return text
 
 
+def nothing(_folder: Path) -> None:
+    """Do nothing: what can be asked of a sandbox is whether there is one."""
+
+
 def _function(job: dict[str, Any]) -> Callable[[Path], Any]:
     module, _, name = job["function"].partition(":")
     sys.path.insert(0, job["code"])
