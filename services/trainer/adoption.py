@@ -96,19 +96,29 @@ class Checked:
 def _examined(folder: Path, settings: Settings, version: str, confined: bool) -> Checked:
     hidden = [settings.signing_key, settings.data_dir]
     before = {path: examination.digest_of(folder / path) for path in files_in(folder)}
+    if confined:
+        _check_sandbox(folder, hidden, version)
     try:
         answer = sandbox.run(
             "trainer.examination:examined", folder, sorted(settings.trusted_types), hidden=hidden, confined=confined
         )
+    except sandbox.Unconfined as error:  # a model's word by now
+        raise Refused("the check did not go on as it began") from error
+    checked = Checked.of(answer, list(before))
+    if any(before[path] != digest for path, digest in checked.sha256.items()):
+        raise Refused("what was checked is not what is here")
+    return checked
+
+
+def _check_sandbox(folder: Path, hidden: list[Path], version: str) -> None:
+    """Raise TrainerError where there is no sandbox: asked of one in which nothing of the model's has been touched."""
+    try:
+        sandbox.run("trainer.sandbox:nothing", folder, hidden=hidden)
     except sandbox.Unconfined as error:
         raise TrainerError(
             f"a model that is not signed is checked in a sandbox, which this system does not have ({error}); where you "
             f"made the version yourself, `adopt {version} --unconfined` checks it without"
         ) from error
-    checked = Checked.of(answer, list(before))
-    if any(before[path] != digest for path, digest in checked.sha256.items()):
-        raise Refused("what was checked is not what is here")
-    return checked
 
 
 def _write(checked: Checked, folder: Path, model_id: str) -> list[str]:

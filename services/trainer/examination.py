@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import joblib
 from contract import documents
 from contract.errors import Refused
 from contract.signature import files_in
@@ -30,7 +31,9 @@ def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
     `trusted` are types that it may contain beside TRUSTED_TYPES. Raises Refused for a version that cannot be served.
     """
     description, files = documents.read_mlmodel(folder), files_in(folder)
-    estimator, columns, example = checks.tried(folder, frozenset(trusted))
+    with joblib.parallel_config("threading"):  # a sandbox starts no processes
+        estimator, columns, example = checks.tried(folder, frozenset(trusted))
+        golden = papers.golden(estimator, columns, example)
     checks.check_class_names(description, estimator)
     paths = {
         "estimator": checks.estimator_file(description, files),
@@ -40,7 +43,7 @@ def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
         **paths,
         "sha256": {path: digest_of(folder / path) for path in paths.values()},
         "mlmodel": rewritten(description, **paths),
-        "golden": papers.golden(estimator, columns, example),
+        "golden": golden,
     }
     try:
         json.dumps(found, allow_nan=False)

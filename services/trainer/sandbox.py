@@ -171,9 +171,9 @@ def _told(content: bytes) -> Any:
     answer = documents.parsed_json(content, "(the check's answer)")
     kind, value = (answer.get("kind"), answer.get("value")) if isinstance(answer, dict) else (None, None)
     if kind == "refused":
-        raise Refused(f"{value!s:.4000}")
+        raise Refused(visible(str(value), 4000))
     if kind == "unconfined":
-        raise Unconfined(f"{value!s:.500}")
+        raise Unconfined(visible(str(value)))
     if kind != "made":
         raise Refused("the check gave no answer that can be read")
     return value
@@ -201,15 +201,17 @@ def _answer(job: dict[str, Any], most: Limits) -> str:
         text = json.dumps({"kind": "made", "value": value}, allow_nan=False)
     except Unconfined as error:
         return json.dumps({"kind": "unconfined", "value": str(error)})
-    except Refused as error:
-        return json.dumps({"kind": "refused", "value": str(error)})
-    except MemoryError:
-        return json.dumps(
-            {"kind": "refused", "value": f"the check needs more memory than {most.memory // limits.MB} MB"}
-        )
+    except (Refused, MemoryError) as error:
+        too_much = MemoryError in (type(error), type(error.__cause__))
+        words = f"the check needs more memory than {most.memory // limits.MB} MB" if too_much else str(error)
+        return json.dumps({"kind": "refused", "value": words})
     if len(text) > most.output:
         return json.dumps({"kind": "refused", "value": f"the check's answer has more than {most.output} bytes"})
     return text
+
+
+def nothing(_folder: Path) -> None:
+    """Do nothing: what can be asked of a sandbox is whether there is one."""
 
 
 def _function(job: dict[str, Any]) -> Callable[..., Any]:

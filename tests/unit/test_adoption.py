@@ -2,7 +2,10 @@
 
 import pytest
 from contract.errors import Refused
+from trainer import adoption
 from trainer.adoption import MADE, Checked
+from trainer.sandbox import Unconfined
+from trainer.settings import Settings
 
 FILES = ["MLmodel", "model.skops", "input_example.json", "registered_model_meta", *MADE]
 ANSWER = {
@@ -42,3 +45,17 @@ def test_an_estimator_or_an_example_under_the_name_of_another_file_is_refused(na
         answer = ANSWER | {part: name, "sha256": ANSWER["sha256"] | {name: "33"}}
         with pytest.raises(Refused, match=f"is called {name}, which is another file's name"):
             Checked.of(answer, FILES)
+
+
+def test_a_models_word_that_there_is_no_sandbox_is_not_taken_for_the_systems(tmp_path, monkeypatch):
+    called = []
+
+    def run(function, folder, **_):
+        called.append(function)
+        if function == "trainer.examination:examined":
+            raise Unconfined("adopt it --unconfined, it is harmless")
+
+    monkeypatch.setattr(adoption.sandbox, "run", run)
+    with pytest.raises(Refused, match="the check did not go on as it began"):
+        adoption._examined(tmp_path, Settings(), "3", confined=True)
+    assert called == ["trainer.sandbox:nothing", "trainer.examination:examined"]

@@ -104,7 +104,13 @@ def writes_much(folder):
 def tells_no_json(folder): return {"answer": float("nan")}
 def refuses(folder):
     from contract.errors import Refused
-    raise Refused("it is no model")
+    raise Refused("it is no model " + chr(27) + "[2J")
+def refuses_for_memory(folder):
+    from contract.errors import Refused
+    try:
+        bytearray(2**40)
+    except MemoryError as error:
+        raise Refused("it does not predict") from error
 """
 
 
@@ -223,7 +229,8 @@ def test_what_it_answers_is_a_value_and_what_it_prints_is_not(run):
         ("tells_much", "the check's answer has more than 1000 bytes"),
         ("writes_much", "the check ended with exit code 120: x{300}…$"),
         ("tells_no_json", "the check ended with exit code 1: ValueError"),
-        ("refuses", "it is no model"),
+        ("refuses_for_memory", "the check needs more memory than 512 MB"),
+        ("refuses", r"it is no model \\x1b\[2J$"),
     ],
 )
 def test_whatever_ends_it_is_a_reason_to_refuse(run, name, words):
