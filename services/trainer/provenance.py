@@ -36,8 +36,8 @@ def _commit_of(folder: Path, reference: str) -> str | None:
 
 
 def code_sha256() -> str:
-    """Return a digest of the trainer's own files: two trainings with the same one ran the same code."""
+    """Return a digest of the trainer's files and the contract's: two trainings with the same one ran the same code."""
     digest = hashlib.sha256()
-    for path in sorted(FOLDER.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted([*FOLDER.glob("*.py"), *FOLDER.with_name("contract").rglob("*.py")]):
+        digest.update(path.relative_to(FOLDER.parent).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -167,7 +167,7 @@ def _sizes(place: Place) -> dict[str, int | None]:
     except UNEXPECTED as error:
         raise TrackingError(f"MLflow does not list the files: {error!s:.300}") from error
     if not sizes:
-        raise VersionError("it has lost its files")
+        raise VersionError("its files are gone from the artifact store")
     limits.check_listing(sizes)
     return sizes
 

@@ -188,7 +188,7 @@ def test_a_signed_file_that_is_gone_is_named(signed, key):
 
 def test_a_version_without_files_has_lost_them_and_one_without_a_signature_is_not_signed(proxy, key):
     for fetched in (version_files.unsigned(VERSION), version_files.signed(VERSION, "flowers", key)):
-        with pytest.raises(VersionError, match="it has lost its files"):
+        with pytest.raises(VersionError, match="its files are gone from the artifact store"):
             fetched.__enter__()
     proxy.files = {"MLmodel": b""}
     with pytest.raises(VersionError, match="it is not signed; `adopt` checks and signs a version"):
