@@ -80,7 +80,9 @@ def test_a_model_that_a_notebook_logged_through_the_ui_is_adopted_and_served_wit
     with embedded(place, "ui", free_port()) as ui:
         ui.answers("/health")
         version = place.notebook(f"""
-import json, mlflow
+import json, os
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+import mlflow
 from mlflow import MlflowClient
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -90,7 +92,8 @@ X, y = load_iris(return_X_y=True, as_frame=True)
 with mlflow.start_run() as run:
     mlflow.log_text("first try", "note.txt")
     logged = mlflow.sklearn.log_model(
-        LogisticRegression(C=0.5, max_iter=1000).fit(X, y), name="model", input_example=X.head(3), serialization_format="skops"
+        LogisticRegression(C=0.5, max_iter=1000).fit(X, y), name="model", input_example=X.head(3), serialization_format="skops",
+        metadata={{"class_names": ["setosa", "versicolor", "virginica"]}},
     )
 assert mlflow.artifacts.load_text(f"runs:/{{run.info.run_id}}/note.txt") == "first try"
 version = mlflow.register_model(logged.model_uri, "{MODEL}").version
