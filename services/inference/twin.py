@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.columns import LARGEST, Kind
+from inference.columns import LARGEST, Column, Kind
 from inference.contract import TWIN, Description, check_class_names
 from inference.errors import ModelRefused
 from inference.files import VersionFiles
@@ -13,6 +13,8 @@ from inference.rows import Rows
 
 # How a missing text is written where no value can be missing.
 MISSING_TEXT = "nan"
+# So the word itself is written otherwise where it cannot be a category: as one that is unknown, which is what it is.
+UNKNOWN_TEXT = "nan\ufffe"
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,12 @@ class Twin:
             return {"rows": rows.matrix.astype(self.form, copy=False)}
         if not self.model.takes_text:
             return {"rows": np.column_stack(rows.by_column).astype(self.form)}
-        return {c.name: self._tensor(c.kind, v) for c, v in zip(self.model.columns, rows.by_column, strict=True)}
+        return {c.name: self._tensor(c, v) for c, v in zip(self.model.columns, rows.by_column, strict=True)}
 
-    def _tensor(self, kind: Kind, values: np.ndarray) -> np.ndarray:
-        if kind is Kind.TEXT:
-            values = np.array([MISSING_TEXT if value is None else value for value in values], dtype=object)
+    def _tensor(self, column: Column, values: np.ndarray) -> np.ndarray:
+        if column.kind is Kind.TEXT:
+            words = {None: MISSING_TEXT, MISSING_TEXT: UNKNOWN_TEXT if column.missing else MISSING_TEXT}
+            values = np.array([words.get(value, value) for value in values], dtype=object)
         else:
             values = values.astype(self.form)
         return values.reshape(-1, 1)

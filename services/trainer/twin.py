@@ -34,6 +34,9 @@ FORMS: tuple[tuple[str, frozenset[str]], ...] = (
 )
 # How a missing text is written where no value can be missing.
 MISSING_TEXT = "nan"
+# So the word itself is written otherwise where values can be missing: as a category that nobody knows. Where it is a category
+# beside missing values, the proof finds out, and there is no twin.
+UNKNOWN_TEXT = "nan\ufffe"
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,10 @@ def _ask(
 
 def _tensor(column: Column, values: pd.Series, form: str) -> np.ndarray:
     if column.kind is Kind.TEXT:
-        return values.astype(object).where(values.notna(), MISSING_TEXT).to_numpy().reshape(-1, 1)
+        words = values.astype(object)
+        if column.missing:
+            words = words.where(words != MISSING_TEXT, UNKNOWN_TEXT)
+        return words.where(values.notna(), MISSING_TEXT).to_numpy().reshape(-1, 1)
     return values.astype("float64").to_numpy().astype(form).reshape(-1, 1)
 
 
@@ -283,7 +289,7 @@ def _edge_rows(columns: list[Column], seen: pd.DataFrame, limit: float) -> Itera
             ]
         else:
             edges = list(seen[column.name].dropna().unique())
-            edges += ["a category that nobody has seen", ""] if column.kind is Kind.TEXT else []
+            edges += ["a category that nobody has seen", "", MISSING_TEXT] if column.kind is Kind.TEXT else []
         for value in [*edges, *([None] if column.missing else [])]:
             yield [*base[:position], value, *base[position + 1 :]]
     numbers = [position for position, column in enumerate(columns) if column.kind is Kind.NUMBER]

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 
 from tests.integration.places import DATA, Place
 from tests.unit.tables import people
@@ -272,6 +273,13 @@ def test_a_leak_is_said_written_down_and_not_promoted_until_it_is_accepted_and_n
         service.serves("2")
         rows = [{"zone": "NA", "visits": 9}, {"zone": "EU", "visits": 9}]
         assert service.post("/invocations", {"dataframe_records": rows}).json() == {"predictions": ["yes", "no"]}
+        answer = requests.post(
+            f"{service.url}/invocations",
+            data="zone,visits\nNA,9\nEU,9\n",
+            headers={"Content-Type": "text/csv"},
+            timeout=30,
+        )
+        assert answer.json() == {"predictions": ["yes", "no"]}
         inputs = [
             {"name": "zone", "datatype": "BYTES", "shape": [2], "data": ["NA", "EU"]},
             {"name": "visits", "datatype": "FP64", "shape": [2], "data": [9, 9]},

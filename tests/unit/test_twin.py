@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from inference.columns import Column as InferenceColumn
+from inference.columns import Kind as InferenceKind
+from inference.twin import Twin as InferenceTwin
 from trainer import algorithms, datasets, twin
-from trainer.table import LARGEST, Table, Task, read, split
+from trainer.table import LARGEST, Kind, Table, Task, read, split
 
+from tests.unit.serving import described
 from tests.unit.tables import people, written
 
 IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
@@ -51,6 +56,22 @@ def test_numbers_booleans_text_and_missing_values_have_a_twin(mixed):
     assert made.record["kept"], made.record
     labels, _ = twin.run(made.content, mixed.columns, rows.test_features, made.record["input"])
     assert labels.tolist() == estimator.predict(rows.test_features).tolist()
+
+
+def test_the_word_nan_is_a_category_that_nobody_knows_and_no_missing_value(mixed):
+    estimator, rows = fitted(mixed, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
+    made = twin.make(estimator, mixed.columns, rows.train_features, mixed.task)
+    (text,) = [column.name for column in mixed.columns if column.kind is Kind.TEXT and column.missing][:1]
+    asked = pd.concat([rows.test_features.head(2)] * 2, ignore_index=True)
+    asked[text] = pd.Series(["nan", None, "another word", "nan"], dtype="str")
+    assert asked[text].isna().tolist() == [False, True, False, False]
+    _, found = twin.run(made.content, mixed.columns, asked, made.record["input"])
+    assert np.abs(found - estimator.predict_proba(asked)).max() <= made.record["tolerance"]
+    # As the prediction service asks it.
+    columns = tuple(InferenceColumn(c.name, InferenceKind[c.kind.name], c.missing) for c in mixed.columns)
+    session = InferenceTwin(twin._session(made.content), described(columns), made.record["input"], LARGEST, [], None)
+    fed = session._tensor(next(c for c in columns if c.name == text), np.array(["nan", None, "a"], dtype=object))
+    assert fed.ravel().tolist() == [twin.UNKNOWN_TEXT, twin.MISSING_TEXT, "a"]
 
 
 @pytest.mark.parametrize("name", ["linear_regression", "random_forest"])
