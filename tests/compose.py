@@ -1,14 +1,17 @@
 """The stack as a person has it: a copy of the repository, `docker compose`, and HTTP. Imports nothing of the services."""
 
+import http.client
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LONG_RUNNING = ("postgres", "minio", "mlflow", "inference")
 SAMPLES = [[5.1, 3.5, 1.4, 0.2], [7.0, 3.2, 4.7, 1.4], [6.3, 3.3, 6.0, 2.5]]
 CLASSES = [0, 1, 2]
+BODY = json.dumps({"instances": SAMPLES})
 
 
 def free_ports(count: int) -> list[int]:
@@ -189,3 +193,53 @@ class Stack:
             text=True,
             timeout=300,
         )
+
+
+@dataclass
+class Load:
+    """What clients saw."""
+
+    answered: int = 0
+    failures: list[str] = field(default_factory=list)
+    slowest: float = 0
+
+
+@contextmanager
+def load_on(stack: Stack, clients: int = 6, pause: float = 0.02) -> Iterator[Load]:
+    """Post rows from keep-alive clients, each on one connection and `pause` seconds after each answer."""
+    load, lock, over = Load(), threading.Lock(), threading.Event()
+
+    def ask(connection: http.client.HTTPConnection, path: str) -> None:
+        started = time.monotonic()
+        connection.request("POST", path, BODY, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read()
+        with lock:
+            load.slowest = max(load.slowest, time.monotonic() - started)
+            if answer.status == 200 and len(json.loads(content)["predictions"]) == len(SAMPLES):
+                load.answered += 1
+            else:
+                load.failures.append(f"{answer.status} {content[:200]!r}")
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", int(stack.settings["INFERENCE_PORT"]), timeout=60)
+        connection.connect()
+        connection.auto_open = 0  # a connection that is closed is a failure
+        try:
+            while not over.is_set():
+                for path in ("/invocations", "/predict_names"):
+                    ask(connection, path)
+                    over.wait(pause)
+        except (OSError, http.client.HTTPException) as error:
+            with lock:
+                load.failures.append(repr(error))
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()

@@ -30,8 +30,9 @@ def test_the_last_line_says_where_to_go(stack):
     assert stack.url in last
 
 
-def test_nothing_is_said_after_the_line_that_says_where_to_go(stack):
-    lines = stack.compose("logs", "--no-color", "--timestamps").stdout.strip().splitlines()
+def test_nothing_is_said_after_the_line_that_says_where_to_go_but_by_the_job_that_made_the_model(stack):
+    services = [service for service in stack.containers() if service != "bootstrap"]
+    lines = stack.compose("logs", "--no-color", "--timestamps", *services).stdout.strip().splitlines()
     lines = [line for line in lines if '"message":"request"' not in line]  # what these tests ask
     ready = next(line for line in lines if "Ready:" in line)
     stamp = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
@@ -93,6 +94,12 @@ def test_trainer_and_inference_share_no_network_with_the_stores(stack):
     assert not (networks["inference"] | networks["bootstrap"]) & stores
     assert networks["mlflow"] & networks["postgres"]
     assert networks["mlflow"] & networks["minio"]
+
+
+def test_the_prediction_service_starts_without_waiting_for_any_other(stack):
+    started = {name: container["State"]["StartedAt"] for name, container in stack.containers().items()}
+    assert started["inference"] < started["mlflow"]
+    assert started["inference"] < started["bootstrap"]
 
 
 def test_postgres_checks_its_pages_and_mlflow_is_no_superuser(stack):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.compose import CLASSES, LONG_RUNNING, docker, eventually
+from tests.compose import CLASSES, LONG_RUNNING, docker, eventually, load_on
 
 
 def _starts(stack):
@@ -21,12 +21,37 @@ def _secrets(stack) -> list[str]:
     return [line for line in lines if re.fullmatch(r"[0-9a-f]{64}  \S+", line)]
 
 
-def test_a_second_up_changes_nothing(stack):
+def test_a_second_up_changes_nothing_and_fails_no_request(stack):
     before, versions = _starts(stack), stack.versions()
-    stack.up()
+    with load_on(stack) as load:
+        stack.up()
+    assert load.failures == []
+    assert load.answered > 0
     assert _starts(stack) == before
     assert stack.versions() == versions
     assert "nothing to do" in stack.logs("bootstrap")
+
+
+def test_an_up_that_changes_mlflow_leaves_the_prediction_service_alone_and_fails_no_request(stack):
+    before = _starts(stack)
+    stack.write_env(MLFLOW_MEMORY="2100m")
+    with load_on(stack) as load:
+        stack.up()
+    assert load.failures == []
+    assert load.answered > 0
+    after = _starts(stack)
+    assert after["mlflow"] != before["mlflow"]
+    assert after["inference"] == before["inference"]
+
+
+def test_the_prediction_service_is_updated_alone_and_a_later_up_finds_nothing_to_do(stack):
+    before = _starts(stack)
+    stack.write_env(INFERENCE_LOG_RATE="9")
+    stack.compose("up", "--detach", "--wait", "inference")
+    after = _starts(stack)
+    assert {name for name in LONG_RUNNING if after[name] != before[name]} == {"inference"}
+    stack.up()
+    assert _starts(stack) == after
 
 
 def test_down_and_up_keeps_runs_models_and_secrets_and_trains_nothing(stack):

@@ -1,24 +1,20 @@
 """Several replicas behind one port: they come, go, die and are replaced, and no request is lost."""
 
 import csv
-import http.client
 import json
 import os
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import requests
 
-from tests.compose import CLASSES, SAMPLES, Stack, docker, eventually
+from tests.compose import BODY, CLASSES, SAMPLES, Load, Stack, docker, eventually, load_on
 
-BODY = json.dumps({"instances": SAMPLES})
 MEGABYTE = 1024 * 1024
 
 
@@ -70,56 +66,6 @@ def _sent_again(stack: Stack) -> int:
 
 def _all_are_reached(stack: Stack, count: int = 3) -> None:
     eventually(f"the proxy reaches {count} replicas", lambda: len(_servers(stack)) == count)
-
-
-@dataclass
-class Load:
-    """What clients saw."""
-
-    answered: int = 0
-    failures: list[str] = field(default_factory=list)
-    slowest: float = 0
-
-
-@contextmanager
-def _load(stack: Stack, clients: int = 6, pause: float = 0.02) -> Iterator[Load]:
-    """Post rows from keep-alive clients, each on one connection and `pause` seconds after each answer."""
-    load, lock, over = Load(), threading.Lock(), threading.Event()
-
-    def ask(connection: http.client.HTTPConnection, path: str) -> None:
-        started = time.monotonic()
-        connection.request("POST", path, BODY, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        content = answer.read()
-        with lock:
-            load.slowest = max(load.slowest, time.monotonic() - started)
-            if answer.status == 200 and len(json.loads(content)["predictions"]) == len(SAMPLES):
-                load.answered += 1
-            else:
-                load.failures.append(f"{answer.status} {content[:200]!r}")
-
-    def client() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", int(stack.settings["INFERENCE_PORT"]), timeout=60)
-        connection.connect()
-        connection.auto_open = 0  # a connection that the proxy closes is a failure
-        try:
-            while not over.is_set():
-                for path in ("/invocations", "/predict_names"):
-                    ask(connection, path)
-                    over.wait(pause)
-        except (OSError, http.client.HTTPException) as error:
-            with lock:
-                load.failures.append(repr(error))
-
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield load
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 def _proves_that_nothing_was_lost(load: Load, at_least: int, capsys: pytest.CaptureFixture[str], again: int) -> None:
@@ -208,7 +154,7 @@ def test_a_moved_alias_reaches_every_worker_of_every_replica_and_no_request_fail
     scaled.compose("run", "--rm", "trainer", "train", "--no-promote")
     other = max(scaled.versions(), key=int)
     again = _sent_again(scaled)
-    with _load(scaled) as load:
+    with load_on(scaled) as load:
         for version in (other, current, other, current):
             before = len(scaled.changes())
             scaled.set_alias(version)
@@ -230,7 +176,7 @@ def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings
     code = scaled.folder / "services" / "inference" / "__init__.py"
     code.write_text(f"{code.read_text()}\nROLLED = True\n")
     scaled.write_env(MODEL_POLL_SECONDS="0.7")
-    with _load(scaled) as load:
+    with load_on(scaled) as load:
         result = _roll(scaled)
     assert result.returncode == 0, result.stdout + result.stderr
     with capsys.disabled():
@@ -256,7 +202,7 @@ def _roll(stack: Stack) -> subprocess.CompletedProcess[str]:
 def test_a_killed_replica_loses_no_request(scaled, capsys):
     _all_are_reached(scaled)
     again = _sent_again(scaled)
-    with _load(scaled, pause=0) as load:
+    with load_on(scaled, pause=0) as load:
         eventually("the load is on", lambda: load.answered > 200)
         docker("kill", next(iter(_replicas(scaled))))
         answered = load.answered
@@ -270,7 +216,7 @@ def test_a_killed_replica_loses_no_request(scaled, capsys):
 def test_requests_that_a_replica_had_when_it_stopped_answering_are_answered_by_another(scaled, capsys, end):
     _all_are_reached(scaled)
     again, replica = _sent_again(scaled), next(iter(_replicas(scaled)))
-    with _load(scaled) as load:
+    with load_on(scaled) as load:
         # Stopped where it stands, it takes requests and answers none.
         docker("exec", replica, "sh", "-c", "kill -STOP -1")
         eventually("it has requests", lambda: any(int(row["scur"]) >= 1 for row in _servers(scaled)), seconds=10)
@@ -290,7 +236,7 @@ def test_requests_that_a_replica_had_when_it_stopped_answering_are_answered_by_a
 def test_fewer_replicas_and_more_again_lose_no_request(scaled, capsys):
     _all_are_reached(scaled)
     again = _sent_again(scaled)
-    with _load(scaled) as load:
+    with load_on(scaled) as load:
         _scale(scaled, 1)
         assert len(_replicas(scaled)) == 1
         _scale(scaled, 3)

@@ -10,7 +10,7 @@ import socket
 import pytest
 import requests
 
-from tests.compose import CLASSES, ROOT, Stack, docker, eventually, free_ports
+from tests.compose import CLASSES, ROOT, Stack, docker, eventually, free_ports, load_on
 
 
 def readme() -> str:
@@ -106,6 +106,20 @@ def test_a_setting_that_cannot_be_used_is_told_by_a_container_that_keeps_restart
     eventually("it restarts", lambda: stack.containers()["inference"]["RestartCount"] > 1)
     seen = " ".join(stack.logs("inference").split())
     assert_shown(seen, "inference: INFERENCE_WORKERS is 'many'; expected a whole number from 1 to 64")
+
+
+def test_a_memory_limit_that_cannot_work_is_refused_with_the_least_that_does(stack, monkeypatch):
+    monkeypatch.setenv("INFERENCE_MEMORY", "120m")
+    seen = fails(stack, "run", "--rm", "--no-deps", "inference")
+    assert_shown(seen, "inference: INFERENCE_MEMORY is 120m; INFERENCE_WORKERS=2 takes at least 250m")
+
+
+def test_a_first_model_that_cannot_be_made_is_told_by_up_while_predictions_go_on(stack, settings):
+    settings(MIN_TEST_ACCURACY="97")
+    with load_on(stack) as load:
+        seen = fails(stack, "up", "--detach", "--wait")
+    assert_shown(seen, 'service "bootstrap" didn\'t complete successfully')
+    assert load.failures == []
 
 
 @pytest.fixture(scope="module")

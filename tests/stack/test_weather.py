@@ -40,8 +40,9 @@ def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_s
     served = stack.served_version()
     stack.compose("stop", "mlflow", "minio")
     try:
-        stack.compose("up", "--detach", "--no-deps", "--force-recreate", "inference")
+        stack.compose("up", "--detach", "--force-recreate", "inference")
         eventually("predictions work", lambda: stack.predict() == CLASSES)
+        assert {stack.containers()[name]["State"]["Status"] for name in ("mlflow", "minio")} == {"exited"}
         model = requests.get(f"{stack.url}/ready", timeout=10).json()["model"]
         assert (model["version"], model["stale"]) == (served, True)
         assert "does not answer" in model["problem"]
@@ -120,6 +121,18 @@ def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_firs
     eventually(
         "predictions work", lambda: requests.get(f"{stack.url}/ready", timeout=10).ok and stack.predict() == CLASSES
     )
+
+
+def test_a_process_that_the_kernel_ended_for_memory_is_told_with_the_setting(stack):
+    # It takes more than the container may have, and is the largest there, so it is the one that is ended.
+    greedy = stack.compose("exec", "-T", "inference", "python", "-c", "b'x' * (8 << 30)", check=False)
+    assert greedy.returncode == 137
+    # The service asks what the kernel has counted when a worker ends; a worker is init's child's child's child.
+    child = "child() { cut -d' ' -f1 /proc/$1/task/$1/children; }"
+    stack.compose("exec", "-T", "inference", "sh", "-c", f"{child}; kill -9 $(child $(child $(child 1)))")
+    told = "was ended by the kernel for memory: INFERENCE_MEMORY is 1536m;"
+    eventually("it is told", lambda: told in stack.logs("inference"))
+    eventually("predictions work", lambda: stack.predict() == CLASSES)
 
 
 def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_run(stack):

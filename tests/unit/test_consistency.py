@@ -191,6 +191,28 @@ def test_every_setting_that_the_readme_names_is_one():
     assert {*spans, *lines} - set(_env_example()) - NAMED_IN_README == set()
 
 
+# --- who waits for whom --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", COMPOSE_FILES, ids=_ids)
+def test_what_answers_predictions_depends_on_nothing_that_compose_could_replace_or_wait_for(path):
+    content = path.read_text().replace("!reset", "")  # Compose's own tag
+    for name, service in yaml.safe_load(content)["services"].items():
+        assert name not in ("inference", "proxy") or "depends_on" not in service
+        assert not {"inference", "proxy"} & set(service.get("depends_on", {}))
+
+
+def test_every_job_is_waited_for_so_that_up_tells_whether_it_has_succeeded():
+    jobs = {name for name, service in SERVICES.items() if service.get("restart") == "no" and "profiles" not in service}
+    jobs -= {name for name, service in SERVICES.items() if service.get("scale") == 0}
+    waits = [wait for service in SERVICES.values() for wait in service.get("depends_on", {}).items()]
+    done = {name for name, wait in waits if wait["condition"] == "service_completed_successfully"}
+    healthy = {name for name, wait in waits if wait["condition"] == "service_healthy"}
+    assert jobs == {"secrets", "database", "bucket", "migrate", "bootstrap"}
+    assert done == jobs
+    assert healthy == {"postgres", "minio", "mlflow"}
+
+
 # --- commands, links and ports -------------------------------------------------------------------------------------
 
 
