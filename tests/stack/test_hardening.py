@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import requests
 
 from tests.compose import LONG_RUNNING, docker
 
@@ -199,3 +200,17 @@ def test_the_same_probe_from_an_ordinary_container_reaches_what_it_should(stack,
     assert from_network("bridge", f"{outside}:8000") == ["reached"]
     assert from_network(f"{stack.name}_database", "postgres:5432") == ["reached"]
     assert from_network(f"{stack.name}_storage", "minio:9000") == ["reached"]
+
+
+def test_mlflow_lets_in_the_pages_of_this_machine_and_refuses_changes_by_all_others(stack):
+    """What docs/architecture.md says of it, under What is not protected."""
+
+    def status(origin: str) -> int:
+        url = f"{stack.mlflow_url}/api/2.0/mlflow/runs/search"
+        return requests.post(url, json={"experiment_ids": ["0"]}, headers={"Origin": origin}, timeout=10).status_code
+
+    assert status(stack.mlflow_url) == 200
+    assert status("http://localhost:8888") == 200
+    assert status("http://127.0.0.1:1") == 200
+    assert status("https://page.example") == 403
+    assert status("http://localhost.page.example") == 403
