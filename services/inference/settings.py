@@ -14,6 +14,8 @@ from inference.trust import Trust, Trusted
 N = TypeVar("N", int, float)
 # What this machine calls itself, and what the service is called in compose.yaml's network.
 OWN_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "inference"})
+# To listen on all addresses is no name.
+EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the settings; raise SettingsError naming the variable, its value and what is expected."""
         port = _number(environ, "INFERENCE_LISTEN_PORT", cls.port, 1, 65535, int)
+        host = _text(environ, "INFERENCE_HOST", cls.host)
         public_url = _text(environ, "INFERENCE_PUBLIC_URL", f"http://localhost:{port}").rstrip("/")
         return cls(
             tracking_uri=_text(environ, "MLFLOW_TRACKING_URI", cls.tracking_uri),
@@ -92,7 +95,7 @@ class Settings:
             allow_schema_change=_flag(environ, "ALLOW_SCHEMA_CHANGE"),
             poll_seconds=_number(environ, "MODEL_POLL_SECONDS", cls.poll_seconds, 0.1, 3600, float),
             cache_dir=Path(_text(environ, "MODEL_CACHE_DIR", str(cls.cache_dir))),
-            host=_text(environ, "INFERENCE_HOST", cls.host),
+            host=host,
             port=port,
             workers=_number(environ, "INFERENCE_WORKERS", cls.workers, 1, 64, int),
             connections=_number(environ, "INFERENCE_CONNECTIONS", cls.connections, 1, 100_000, int),
@@ -100,7 +103,7 @@ class Settings:
             body_seconds=_number(environ, "INFERENCE_BODY_SECONDS", cls.body_seconds, 1, 3600, float),
             log_rate=_number(environ, "INFERENCE_LOG_RATE", cls.log_rate, 0, 100_000, float),
             max_body_bytes=_number(environ, "INFERENCE_MAX_BODY_MB", 16, 1, 1024, int) * 1024 * 1024,
-            allowed_hosts=_allowed_hosts(environ, public_url),
+            allowed_hosts=_allowed_hosts(environ, host, public_url),
             public_url=public_url,
             mlflow_public_url=_text(environ, "MLFLOW_PUBLIC_URL", "-").rstrip("/")
             if "MLFLOW_PUBLIC_URL" in environ
@@ -140,16 +143,16 @@ def _names(environ: Mapping[str, str], name: str) -> frozenset[str]:
     return frozenset(part.strip() for part in environ.get(name, "").split(",") if part.strip())
 
 
-def _allowed_hosts(environ: Mapping[str, str], public_url: str) -> frozenset[str]:
-    """Read the names, and add those that are always allowed: the service's own, and where clients find it."""
+def _allowed_hosts(environ: Mapping[str, str], listening: str, public_url: str) -> frozenset[str]:
+    """Read the names, and add those that are always allowed: the service's own, where it listens, and where clients find it."""
     given = {name.lower() for name in _names(environ, "INFERENCE_ALLOWED_HOSTS")}
     for name in given:
         if name != "*" and not re.fullmatch(r"\[[0-9a-f:.]+\]|[^\[\]:/@*\s]+", name):
             raise SettingsError(
                 f"INFERENCE_ALLOWED_HOSTS has {name!r}; expected names without scheme and port, separated by commas, or *"
             )
-    host = urlsplit(public_url).hostname or ""
-    return OWN_NAMES | given | {f"[{host}]" if ":" in host else host}
+    own = {listening.lower(), urlsplit(public_url).hostname or ""} - EVERYWHERE
+    return OWN_NAMES | given | {f"[{name}]" if ":" in name else name for name in own}
 
 
 def _trust(environ: Mapping[str, str]) -> Trust:

@@ -135,6 +135,13 @@ def test_half_a_worker_or_port_is_refused(name):
         Settings.from_env({name: "1.5"})
 
 
+def test_the_service_answers_to_the_address_where_it_listens_but_not_to_that_of_everywhere():
+    for host, name in {"192.0.2.7": "192.0.2.7", "fd00::1": "[fd00::1]", "Models.example": "models.example"}.items():
+        assert Settings.from_env({"INFERENCE_HOST": host}).allowed_hosts == OWN_NAMES | {name}
+    for host in ("0.0.0.0", "::"):  # noqa: S104
+        assert Settings.from_env({"INFERENCE_HOST": host}).allowed_hosts == OWN_NAMES
+
+
 @pytest.mark.parametrize("value", ["http://models.example", "models.example:80", "*.example", "a b"])
 def test_a_host_that_is_no_name_is_named_with_what_is_expected(value):
     with pytest.raises(SettingsError, match=r"INFERENCE_ALLOWED_HOSTS has .*; expected names without scheme and port"):
