@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from inference.columns import Column, Kind
 from inference.errors import TooLarge
 
 # Bodies up to this size are answered in the loop (gate.LARGE_BYTES).
@@ -25,6 +26,9 @@ OUR_OWN = 2**40
 SMALL_CELLS = 256 * 1024
 LARGE_CELLS = 4 * 1024 * 1024
 BYTES_PER_CELL = 2
+# Of these, texts in a large body: each is a Python object, and again one in what an estimator makes of it.
+LARGE_TEXTS = 1024 * 1024
+BYTES_PER_TEXT = 6
 # Scores, rows × classes, which an engine computes whatever is asked for. They are numbers alone, and quicker.
 SMALL_SCORES = 8 * SMALL_CELLS
 # Bytes of an answer: orjson writes 4 MB in 20 ms. Up to five of the others may be there at once, read by slow clients.
@@ -54,13 +58,21 @@ def most_cells(size: int) -> int:
     return SMALL_CELLS if size <= SMALL_BYTES else max(LARGE_CELLS, size // BYTES_PER_CELL)
 
 
-def check_cells(rows: int, width: int, size: int) -> None:
+def check_cells(rows: int, columns: Sequence[Column], size: int) -> None:
     """Raise TooLarge where a body of `size` bytes has more values, rows by columns, than it may have."""
-    if rows * width > (most := most_cells(size)):
+    cells = rows * len(columns)
+    if cells > (most := most_cells(size)):
         raise TooLarge(
-            f"{rows} rows of {width} columns are {rows * width} values; expected at most {most} in a body of {size} bytes: "
+            f"{rows} rows of {len(columns)} columns are {cells} values; expected at most {most} in a body of {size} bytes: "
             "send fewer rows at a time"
         )
+    if cells > LARGE_TEXTS and size > SMALL_BYTES:
+        texts = rows * sum(column.kind is Kind.TEXT for column in columns)
+        if texts > (most := max(LARGE_TEXTS, size // BYTES_PER_TEXT)):
+            raise TooLarge(
+                f"{rows} rows have {texts} values in columns of text; expected at most {most} in a body of {size} bytes: "
+                "send fewer rows at a time"
+            )
 
 
 def check_parts(body: bytes) -> None:

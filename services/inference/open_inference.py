@@ -89,7 +89,8 @@ def infer(served: Served, body: bytes, environ: dict[str, Any]) -> tuple[bytes, 
     model = served.model
     wanted = _wanted(request, model)
     rows = _rows(_tensors(request["inputs"], tail, model), model, len(body))
-    budget.check_answer(len(rows), len(model.classes or ()), _row_bytes(wanted, model), len(body))
+    if len(rows) > 1:
+        budget.check_answer(len(rows), len(model.classes or ()), _row_bytes(wanted, model), len(body))
     outputs = [_output(name, model, rows, is_binary) for name, is_binary in wanted]
     answer = {
         "model_name": served.version.name,
@@ -105,12 +106,9 @@ def infer(served: Served, body: bytes, environ: dict[str, Any]) -> tuple[bytes, 
 def _row_bytes(wanted: list[tuple[str, bool]], model: Model) -> int:
     """Return how many bytes of an answer a row takes at most."""
     found = 0
-    for name, _ in wanted:
-        found += (
-            budget.NUMBER_BYTES * len(model.classes or ())
-            if name == PROBABILITIES
-            else budget.label_bytes(model.classes)
-        )
+    for name, is_binary in wanted:
+        number = 8 if is_binary else budget.NUMBER_BYTES
+        found += number * len(model.classes or ()) if name == PROBABILITIES else budget.label_bytes(model.classes)
     return found
 
 
@@ -245,7 +243,7 @@ def _rows(tensors: dict[str, Tensor], model: Model, size: int) -> Rows:
         ((where, shape, values),) = tensors.values()
         is_matrix = len(shape) == 2 and shape[1] == width
         if is_matrix and (width > 1 or not model.description.is_named or columns[0].name in tensors):
-            budget.check_cells(shape[0], width, size)
+            budget.check_cells(shape[0], columns, size)
             return _of_matrix(values, shape[0], columns, where)
     if not model.description.is_named:
         raise InvalidInput(f"'inputs' has {len(tensors)} tensors; expected one of the shape [rows, {width}]")
@@ -273,7 +271,7 @@ def _by_column(tensors: dict[str, Tensor], columns: tuple[Column, ...], size: in
     for where, shape, values in known:
         if len(values) != count or (len(shape) == 2 and shape[1] != 1):
             raise InvalidInput(f"{where}.shape is {shape}; expected [{count}] or [{count}, 1]", f"{where}.shape")
-    budget.check_cells(count, len(columns), size)
+    budget.check_cells(count, columns, size)
     cells = [tensors[name].values if name in tensors else None for name in names]
     return from_columns(cells, columns, lambda i, j: f"{tensors[columns[j].name].where}.data[{i}]", count)
 

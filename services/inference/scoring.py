@@ -31,6 +31,8 @@ DIGITS = b"0123456789.eE+- \n\r\t"
 # Up to which size of a body its parser is used again: it keeps ten times as much.
 PARSER_BYTES = 256 * 1024
 JSON, CSV = "application/json", "text/csv"
+# Characters of CSV that become numbers at a time: others have their turn meanwhile.
+CSV_PIECE = 128 * 1024
 # How CSV writes booleans.
 TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
@@ -137,7 +139,7 @@ def _from_list_or_record(content: Any, name: str, model: Description, size: int)
         raise InvalidInput(f"{name!r} is {found}; expected a list with a list or a record per row", name)
     if model.is_named and isinstance(content[0], dict):
         return _from_records(content, name, model, size)
-    budget.check_cells(len(content), len(model.columns), size)
+    budget.check_cells(len(content), model.columns, size)
     if model.is_named and len(model.columns) == 1 and not isinstance(content[0], list):
         return from_columns([content], model.columns, lambda i, _: f"{name}[{i}]", len(content))
     _check_lists(content, name, model)
@@ -166,7 +168,7 @@ def _from_records(content: Any, name: str, model: Description, size: int) -> Row
     if not isinstance(content, list) or not content:
         found = "empty" if content == [] else name_of(content)
         raise InvalidInput(f"{name!r} is {found}; expected a list of records", name)
-    budget.check_cells(len(content), len(model.columns), size)
+    budget.check_cells(len(content), model.columns, size)
     if not model.is_named:
         return _from_records_by_order(content, name, model)
     names = [column.name for column in model.columns]
@@ -221,7 +223,7 @@ def _from_lists_by_column(content: dict[str, Any], name: str, model: Description
             raise InvalidInput(f"{where} {found}; expected a list of {count}, as long as the others", where)
     if not count:
         raise InvalidInput(f"{name!r} has no rows", name)
-    budget.check_cells(count, len(model.columns), size)
+    budget.check_cells(count, model.columns, size)
     names = [column.name for column in model.columns]
     place: Place = lambda i, j: f"{name}[{names[j]!r}]{'' if is_one_row else f'[{i}]'}"  # noqa: E731
     return from_columns([lists.get(column) for column in names], model.columns, place, count)
@@ -247,7 +249,7 @@ def _from_split(content: Any, name: str, model: Description, size: int) -> Rows:
     if not isinstance(columns, list):
         raise InvalidInput(f"{name}.columns is {name_of(columns)}; expected a list of names", f"{name}.columns")
     order = _order(columns, f"{name}.columns", model)
-    budget.check_cells(len(data), len(model.columns), size)
+    budget.check_cells(len(data), model.columns, size)
     rows = (_in_order(row, order, len(columns), f"{name}.data", i) for i, row in enumerate(data))
     return from_cells(rows, model.columns, lambda i, j: f"{name}.data[{i}][{order[j]}]", len(data))
 
@@ -375,21 +377,22 @@ def _csv_matrix(body: bytes, header: list[str], order: list[int | None], model: 
         return None
 
 
-def _numbers(lines: Iterator[str], order: list[int], most: int) -> Rows | None:
+def _numbers(lines: io.TextIOWrapper, order: list[int], most: int) -> Rows | None:
     """Return lines of numbers as rows, up to `most` of them; raise ValueError, or return None, where they are anything else."""
-    matrix, count = np.empty((most, len(order))), 0
+    table, count = np.empty((most, len(order))), 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is nothing in it
-        while block := list(islice(lines, BLOCK)):
-            found = np.loadtxt(block, delimiter=",", comments=None, ndmin=2)
+        while text := lines.read(CSV_PIECE):
+            piece = io.StringIO(text + lines.readline(), newline=None)
+            found = np.loadtxt(piece, delimiter=",", comments=None, ndmin=2)
             if not (rows := len(found)):
                 continue
             # Where there are too many, what reads any CSV says so.
             if count + rows > most or found.shape[1] != len(order) or not np.abs(found).max() <= LARGEST:
                 return None
-            matrix[count : count + rows] = found[:, order]
+            table[count : count + rows] = found[:, order]
             count += rows
-    return Rows(matrix[:count], None) if count else None
+    return Rows(table[:count], None) if count else None
 
 
 def _csv_rows(
@@ -402,7 +405,7 @@ def _csv_rows(
     def blocks() -> Iterator[tuple[int, list[Values]]]:
         start = 0
         while block := list(islice(records, BLOCK)):
-            budget.check_cells(start + len(block), width, len(body))
+            budget.check_cells(start + len(block), model.columns, len(body))
             if (cells := _csv_block(block, len(header), order, model)) is not None:
                 yield len(block), cells
             else:

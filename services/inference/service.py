@@ -365,17 +365,15 @@ def _predict_names(served: Served, body: bytes, environ: Environ) -> Answer:
     if len(rows) > 1:
         budget.check_answer(len(rows), len(names), budget.named_bytes(names), len(body))
     probabilities = model.probabilities(rows)
+    best = orjson.dumps([names[position] for position in probabilities.argmax(axis=1)])
+    # What is written is not copied again: it may be most of what a request takes.
     content = BytesIO()
-    content.write(b'{"predictions":')
-    content.write(orjson.dumps([names[position] for position in probabilities.argmax(axis=1)]))
-    content.write(b',"probabilities":[')
-    # Row by row as mappings it would take fifty times its size in memory, so a piece at a time.
+    content.write(b'{"predictions":' + best + b',"probabilities":[')
     piece = max(1, PIECE // len(names))
     for start in range(0, len(probabilities), piece):
-        rows_of_piece = probabilities[start : start + piece].tolist()
-        if start:
-            content.write(b",")
-        content.write(orjson.dumps([dict(zip(names, row, strict=True)) for row in rows_of_piece])[1:-1])
+        shares = probabilities[start : start + piece].tolist()
+        written = orjson.dumps([dict(zip(names, row, strict=True)) for row in shares])
+        content.write(b"," + written[1:-1] if start else written[1:-1])
     content.write(b"]}")
     return Answer(200, content.getvalue(), [("Content-Type", "application/json")], len(rows))
 

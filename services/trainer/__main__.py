@@ -299,7 +299,10 @@ def bootstrap(settings: Settings) -> None:
             f"nothing is in Production of {name}, where version {last} was: the alias was taken away, or its version "
             f"deleted. `rollback` or `promote {last}` puts one there, `train` makes a new one"
         )
-    _train(settings, plan.Plan(model_name=name), Console())
+    record = _train(settings, plan.Plan(model_name=name), Console())
+    if not record["promoted"]:
+        # Else `up` would wait for predictions that nothing can give.
+        raise VersionError(f"nothing is in Production of {name}: {record['reason']}")
 
 
 def _recover(settings: Settings, lost: str) -> bool:

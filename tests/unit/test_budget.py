@@ -79,6 +79,17 @@ def test_values_of_tensors_are_counted_too():
         open_inference.infer(served, tensors(column_tensor("c0", MANY)), {})
 
 
+def test_texts_of_a_large_body_are_counted_by_themselves():
+    columns = [*(Column(f"t{j}", Kind.TEXT) for j in range(99)), Column("n")]
+    count = budget.LARGE_TEXTS // 99
+    budget.check_cells(count, columns, budget.SMALL_BYTES + 1)
+    with pytest.raises(
+        TooLarge, match=r"\d+ values in columns of text; expected at most 1048576 in a body of 262145 bytes"
+    ):
+        budget.check_cells(count + 1, columns, budget.SMALL_BYTES + 1)
+    budget.check_cells(count + 1, GAPS.columns, budget.SMALL_BYTES + 1)
+
+
 def test_a_table_with_gaps_is_answered_in_every_format_up_to_the_limit():
     count = budget.SMALL_CELLS // 100
     for content_type, body in (
