@@ -500,6 +500,19 @@ def test_what_had_no_room_in_the_cache_is_remembered_when_there_is_room_again_wi
     assert serving.cache.settlings == tries + 3
 
 
+def test_workers_that_have_to_change_later_are_sent_to_where_the_files_have_moved(serving, tmp_path):
+    serving.cache.full = True
+    serving.look(TWO)
+    serving.cache.full = False
+    serving.cache.folder_of = lambda version: tmp_path / "moved"
+    serving.clock.now += SETTLE_SECONDS
+    serving.look()
+    folders: list[str] = []
+    serving.audience.remind = lambda offer: folders.append(offer.folder) or 0
+    serving.look()
+    assert folders == [str(tmp_path / "moved")]
+
+
 # --- when it is tried again ----------------------------------------------------------------------------------------
 
 
