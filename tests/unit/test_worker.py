@@ -509,6 +509,23 @@ def test_an_idle_connection_is_closed_after_a_while():
     assert running(test).startswith(b"HTTP/1.1 200")
 
 
+def test_who_asked_once_and_sends_half_a_head_has_nothing_to_do_yet():
+    async def test(world: Running) -> None:
+        client = await world.connect()
+        await client.send(request())
+        await client.reader.readuntil(b"}")
+        (connection,) = await has(world)
+        await eventually(lambda: connection._state == "idle")
+        since = connection.idle_since
+        await client.send(b"POST /invoc")
+        await eventually(lambda: connection._state == "head")
+        assert connection.idle_since == since
+        world.pass_time(HEAD_SECONDS + 1)
+        assert await client.received() == b""
+
+    running(test)
+
+
 def test_a_client_that_does_not_read_its_answer_is_given_up_and_what_is_kept_for_it_with_it():
     large = json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode()
 
