@@ -41,11 +41,19 @@ DIFFERENCES = [
         ANSWERED,
         REFUSED,
         (
-            *(f"{what} in a {kind} column*" for what in MISSING for kind in ("double", "float", "boolean", "string")),
+            *(f"{what} in a {kind} column*" for what in MISSING for kind in ("double", "float", "boolean")),
+            *(f"{what} in a string column*" for what in MISSING if "NA" not in what),
             "*: a record without the last column",
             "*: a row without the last column",
             "CSV: nothing but commas",
         ),
+    ),
+    Difference(
+        "The words NA, None, null and the like in a text column of CSV",
+        "they are words, as in JSON: only an empty field of text is missing; MLflow reads them as a missing text",
+        ANSWERED,
+        OTHERWISE,
+        ("CSV cell 'NA' in * string column", "CSV cell '\"NA\"' in * string column"),
     ),
     Difference(
         "A missing text in `instances` and `inputs`",

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.integration.places import CLASSES, SAMPLES, Service, eventually
+from tests.integration import worst_bodies
+from tests.integration.places import CLASSES, ROOT, SAMPLES, Service, eventually
 
 JSON = {"Content-Type": "application/json"}
 BODY = json.dumps({"instances": SAMPLES}).encode()
@@ -193,6 +195,34 @@ def test_many_large_requests_at_once_are_answered_or_told_to_come_again_and_othe
     # One at a time: the memory of one of them, and the bodies that wait.
     assert peak_mb(service) < MOST_MB
     assert is_content(service)
+
+
+def test_the_worst_of_each_format_six_at_once_takes_no_more_memory_than_the_documentation_says(place):
+    with place.inference(INFERENCE_WORKERS="1") as service:
+        service.answers("/ready")
+
+        def ask(named: tuple[str, worst_bodies.Request]) -> tuple[str, int]:
+            title, (path, headers, body) = named
+            while (answer := requests.post(service.url + path, body, headers=headers, timeout=300)).status_code == 503:
+                assert answer.headers["Retry-After"] == "1", "there are others before it"
+            return title, answer.status_code
+
+        with ThreadPoolExecutor(6) as clients:
+            statuses = dict(clients.map(ask, worst_bodies.requests_for(COLUMNS)))
+        assert set(statuses.values()) <= {200, 400, 413}, statuses
+        assert {title for title, status in statuses.items() if status == 200} >= {"numbers alone", "CSV of zeros"}
+        assert peak_mb(service) < MOST_MB
+        assert is_content(service)
+
+
+def test_what_a_row_takes_for_a_hundred_columns_that_are_left_out_is_bounded_too(place):
+    script = ROOT / "tests" / "integration" / "worst_bodies.py"
+    result = place.run(sys.executable, str(script), "100")
+    assert result.returncode == 0, result.stderr
+    found = {title: (status, mb) for title, status, mb in map(json.loads, result.stdout.splitlines())}
+    assert set(found) == worst_bodies.LEFT_OUT
+    assert {status for status, _ in found.values()} == {200, 413}, found
+    assert max(mb for _, mb in found.values()) < 30 * worst_bodies.SIZE / MB, found
 
 
 COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
