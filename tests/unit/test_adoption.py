@@ -50,7 +50,7 @@ def test_an_estimator_or_an_example_under_the_name_of_another_file_is_refused(na
 def test_a_models_word_that_there_is_no_sandbox_is_not_taken_for_the_systems(tmp_path, monkeypatch):
     called = []
 
-    def run(function, folder, **_):
+    def run(function, *_arguments, **_options):
         called.append(function)
         if function == "trainer.examination:examined":
             raise Unconfined("adopt it --unconfined, it is harmless")

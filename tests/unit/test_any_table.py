@@ -11,6 +11,7 @@ import pandas as pd
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as some
 from inference import model
+from inference.files import VersionFiles
 from inference.trust import Trust, Trusted
 from trainer import algorithms, packing
 from trainer.errors import TrainerError
@@ -81,7 +82,7 @@ def test_a_table_becomes_a_version_that_the_service_answers_as_the_trainer_does_
         packing._save(estimator, table, folder, mlflow.models.Model())
         packing._write_papers(estimator, table, rows, folder)
         # Whether the signature holds is found out before: here it is taken for granted, so that the twin is used too.
-        loaded = model.load(folder, Trusted(Trust.SIGNED))
+        loaded = model.load(VersionFiles.of(folder), Trusted(Trust.SIGNED))
         golden = json.loads((folder / "golden.json").read_text())
         answer = client_of(served_as(loaded)).post("/invocations", json={"instances": golden["instances"]})
         assert answer.status_code == 200, answer.text

@@ -122,7 +122,7 @@ def test_a_page_is_made_anew_when_there_is_something_new_to_say_and_not_at_each_
     )
     keeper = keeper_of(served())
     settings = Settings()
-    gate = Gate(None, settings.queue_seconds, settings.max_body_bytes, at_once)
+    gate = Gate(settings.queue_seconds, settings.max_body_bytes, at_once)
     client = Client(Service(settings, keeper, gate, RequestLog(0), looking.create_app(settings, keeper)))
 
     def text() -> str:
