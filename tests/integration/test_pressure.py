@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -316,23 +317,35 @@ def test_what_waits_too_long_for_its_turn_is_told_to_come_again_and_all_is_well_
         assert all(is_content(service) for _ in range(50))
 
 
-def test_a_worker_that_was_stopped_refuses_nobody_who_asks_afterwards(service):
+def test_a_worker_that_was_stopped_refuses_nobody_who_has_not_waited_that_long(service):
     (worker,) = service.workers()
     whole = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
-    with ExitStack() as stack:
-        clients = [stack.enter_context(connect(service)) for _ in range(6)]
-        os.kill(worker, signal.SIGSTOP)
-        try:
-            for client in clients:  # they come while it cannot know it
+    stop, answers = threading.Event(), []
+
+    def ask() -> None:
+        with connect(service) as client:
+            while not stop.is_set():
+                began = time.monotonic()
                 client.sendall(whole)
-            threading.Event().wait(1.2)
-        finally:
-            os.kill(worker, signal.SIGCONT)
-        for _ in range(20):
-            for client in clients:
-                client.sendall(whole)
-        for client in clients:
-            assert statuses(client, 21) == [b"200"] * 21
+                (status,) = statuses(client, 1)
+                answers.append((status, time.monotonic() - began))
+
+    clients = [threading.Thread(target=ask) for _ in range(6)]
+    for client in clients:
+        client.start()
+    eventually("they are at it", lambda: len(answers) > 100)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        threading.Event().wait(1.2)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    before = len(answers)
+    eventually("they go on", lambda: len(answers) > before + 100)
+    stop.set()
+    for client in clients:
+        client.join()
+    assert {status for status, _ in answers} <= {b"200", b"503"}
+    assert not [waited for status, waited in answers if status == b"503" and waited < 1.0]
 
 
 def statuses(client: socket.socket, count: int) -> list[bytes]:
