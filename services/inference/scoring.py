@@ -28,7 +28,7 @@ from inference.rows import BLOCK, Place, Rows, Values, from_blocks, from_cells, 
 FORMATS = ("instances", "inputs", "dataframe_split", "dataframe_records")
 # All that numbers between brackets are written with, so that what is left of a body is its skeleton.
 DIGITS = b"0123456789.eE+- \n\r\t"
-# Up to which size of a body its parser is used again: it keeps ten times as much.
+# How much is parsed at once: a parser keeps ten times as much.
 PARSER_BYTES = 256 * 1024
 JSON, CSV = "application/json", "text/csv"
 # Characters of CSV that become numbers at a time: others have their turn meanwhile.
@@ -81,23 +81,53 @@ def _matrix(body: bytes, model: Description) -> Rows | None:
     if rest or count < 1 or skeleton != b'{"instancs":[' + (row + b",") * (count - 1) + row + b"]}":
         return None
     try:
-        document: Any = _parser_for(body).parse(body)
-        numbers = document["instances"].as_buffer(of_type="d")
+        if len(body) <= PARSER_BYTES:
+            matrix = _numbers_of(_parser().parse(body)["instances"])
+        else:
+            matrix = _by_pieces(body, count * width)
     except (ValueError, TypeError, RuntimeError):
         return None
-    matrix = np.frombuffer(numbers, dtype=np.float64)
     if len(matrix) != count * width or not np.abs(matrix).max() <= LARGEST:
         return None
     return Rows(matrix.reshape(count, width), None)
 
 
-def _parser_for(body: bytes) -> Any:
+def _numbers_of(rows: Any) -> np.ndarray:
+    """Return all numbers below a list of simdjson's as a copy, flat."""
+    return np.frombuffer(rows.as_buffer(of_type="d"), dtype=np.float64)
+
+
+def _by_pieces(body: bytes, most: int) -> np.ndarray:
+    """Return up to `most` numbers of a body with the right skeleton; raise ValueError where it is no JSON.
+
+    The parser takes twenty times what it reads, and nobody else has a turn meanwhile: so some rows at a time. What is around
+    them may have nothing in it but blanks, which the skeleton does not tell.
+    """
+    matrix, count = np.empty(most), 0
+    start = body.index(b"[", body.index(b"[") + 1)
+    _expect(b'{"instances":[', b"".join(body[:start].split()))
+    while True:
+        end = body.find(b"]", start + PARSER_BYTES)
+        end = body.rindex(b"]", start, body.rindex(b"]")) if end < 0 or body.find(b"[", end) < 0 else end
+        found = _numbers_of(_parser().parse(b"[" + body[start : end + 1] + b"]"))
+        matrix[count : count + len(found)] = found
+        count += len(found)
+        if (start := body.find(b"[", end)) < 0:
+            _expect(b"]}", b"".join(body[end + 1 :].split()))
+            return matrix[:count]
+        _expect(b",", body[end + 1 : start].strip())
+
+
+def _expect(expected: bytes, found: bytes) -> None:
+    if found != expected:
+        raise ValueError(f"{found[:20]!r} instead of {expected!r}")
+
+
+def _parser() -> Any:
     """Return a parser of this thread, whose memory is there already: to find it anew can take as long as to parse.
 
     It refuses to be used while anything of its last document lives; the numbers, which are a copy, do not count.
     """
-    if len(body) > PARSER_BYTES:
-        return simdjson.Parser()
     if not hasattr(_kept, "parser"):
         _kept.parser = simdjson.Parser()
     return _kept.parser

@@ -309,6 +309,37 @@ def test_numbers_in_instances_are_read_in_one_step(body):
     assert found.matrix.tobytes() == from_payload(parsed(body.encode()), NUMBERS).matrix.tobytes()
 
 
+ROW = b"[1.5, -2e1] ,\n "
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (b'{"instances": [', b"[3, 4]]}"),
+        (b'{"instances" :\n[ ', b"[3, 4] ] }\n"),
+        (b'{"instances": 5[', b"[3, 4]]}"),
+        (b'{"instances"e: [', b"[3, 4]]}"),
+        (b'{"instances": [', b"[3, 4]5]}"),
+        (b'{"instances": [', b"[3, 4]]1}"),
+        (b'{"instances": [', b"[3, 4]]} 7"),
+        (b'{"instances": [', b"7 [3, 4]]}"),
+        (b'{"instances": [', b"[3, 4]. ,[5, 6]]}"),
+        (b'{"instances": [', b"[3, 04]]}"),
+        (b'{"instances": [', b"[3, 1e39]]}"),
+        (b'{"instances": [', b"[3 4, 1]]}"),
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 10, 14, 15, 16, 1000])
+def test_a_large_body_is_read_in_pieces_as_a_small_one_is_read_at_once(start, end, piece, monkeypatch):
+    monkeypatch.setattr(scoring, "PARSER_BYTES", piece)
+    for middle in (ROW * 5, ROW * 3 + b"7" + ROW, ROW * 3 + b"[1, 2]e," + ROW):
+        body = start + middle + end
+        assert outcome(body, lambda body: rows_of(body, JSON, NUMBERS)) == outcome(
+            body, lambda body: from_payload(parsed(body), NUMBERS)
+        )
+    assert _matrix(b'{"instances": [' + ROW * 5 + b"[3, 4]]}", NUMBERS) is not None
+
+
 def test_an_engine_may_write_into_the_rows_that_it_is_given():
     assert _matrix(FAST[0].encode(), NUMBERS).matrix.flags.writeable
 
