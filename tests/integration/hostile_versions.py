@@ -6,6 +6,7 @@ runs in a process of its own, because the worst that a file can do is to end it.
 as one line of JSON, the last one; each case is announced before it is tried, so that the last one announced is to blame.
 """
 
+import copy
 import io
 import json
 import random
@@ -22,6 +23,7 @@ import yaml
 from contract import signature
 from contract.errors import Refused
 from inference.errors import ModelRefused
+from inference.files import VersionFiles
 from inference.model import load
 from inference.trust import Trust, Trusted
 
@@ -94,8 +96,14 @@ class Versions:
 
     def _text(self, folder: Path) -> str:
         papers = [
-            path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".yaml") or path.name == "MLmodel"
+            path
+            for path in sorted(folder.iterdir())
+            if (path.suffix in (".json", ".yaml") or path.name == "MLmodel")
+            and path.is_file()
+            and not path.is_symlink()
         ]
+        if not papers:  # an earlier change has left none
+            return self._bytes(folder)
         path = self._chance.choice(papers)
         is_json = path.suffix == ".json"
         try:
@@ -109,7 +117,7 @@ class Versions:
 
     def _replaced(self, content: Any) -> Any:
         if not content or not isinstance(content, list | dict) or self._chance.random() < 0.1:
-            return self._chance.choice(STRANGE)
+            return copy.deepcopy(self._chance.choice(STRANGE))
         key = self._chance.choice(list(content)) if isinstance(content, dict) else self._chance.randrange(len(content))
         act = self._chance.random()
         if key in ("inputs", "outputs") and isinstance(content[key], str) and act < 0.8:
@@ -214,11 +222,11 @@ def try_signed(versions: Versions, folder: Path, keys: Path) -> str:
     print("signed after a change:", what, flush=True)
     try:
         signature.sign(folder, NAME, ID, keys / "signing-key.pem")
-        signature.verify(folder, NAME, ID, keys / "signing-key.pub")
+        listed = signature.verify(folder, NAME, ID, keys / "signing-key.pub")
     except (Refused, OSError):
         return "not to be signed"
     try:
-        load(folder, Trusted(Trust.SIGNED))
+        load(VersionFiles(folder, listed), Trusted(Trust.SIGNED))
     except ModelRefused as error:
         reason = str(error)
     else:
