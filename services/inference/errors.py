@@ -67,6 +67,11 @@ class RequestError(InferenceError):
         super().__init__(message)
         self.where = where
 
+    def alone(self) -> "RequestError":
+        """Return the error without where it comes from: in those frames, all of a large request would live on with it."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
+
 
 class InvalidInput(RequestError):
     """The request's body is not what the model takes; `where` points into it, such as instances[3][2]."""

@@ -14,7 +14,7 @@ from contract.display import quoted
 
 from inference import budget
 from inference.columns import Column
-from inference.errors import InvalidInput
+from inference.errors import InvalidInput, RequestError
 from inference.keeper import Served
 from inference.model import Model
 from inference.rows import Rows, from_cells, from_columns, name_of
@@ -82,13 +82,11 @@ def _output_datatype(model: Model) -> str:
 
 def infer(served: Served, body: bytes, environ: dict[str, Any]) -> tuple[bytes, bytes, int]:
     """Return the answer's JSON, its binary data, and the number of rows; raise InvalidInput that points at what is wrong."""
-    head, tail = _split(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
-    request = parsed(head)
-    if not isinstance(request, dict) or not isinstance(request.get("inputs"), list) or not request["inputs"]:
-        raise InvalidInput("the body has no list 'inputs'; expected {'inputs': [{name, shape, datatype, data}, …]}")
     model = served.model
-    wanted = _wanted(request, model)
-    rows = _rows(_tensors(request["inputs"], tail, model), model, len(body))
+    try:
+        request_id, wanted, rows = _read(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), model)
+    except RequestError as error:
+        raise error.alone() from None
     if len(rows) > 1:
         budget.check_answer(len(rows), len(model.classes or ()), _row_bytes(wanted, model), len(body))
     outputs = [_output(name, model, rows, is_binary) for name, is_binary in wanted]
@@ -97,10 +95,21 @@ def infer(served: Served, body: bytes, environ: dict[str, Any]) -> tuple[bytes, 
         "model_version": served.version.version,
         "outputs": [output for output, _ in outputs],
     }
-    if isinstance(request.get("id"), str):
-        answer["id"] = request["id"].encode("utf-8", "backslashreplace").decode()  # JSON can write what is no text
+    if request_id is not None:
+        answer["id"] = request_id.encode("utf-8", "backslashreplace").decode()  # JSON can write what is no text
     head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     return head, b"".join([content for _, content in outputs if content]), len(rows)
+
+
+def _read(body: bytes, head_length: str | None, model: Model) -> tuple[str | None, list[tuple[str, bool]], Rows]:
+    """Return a request's id where it has one, the outputs that it wants, and its rows."""
+    head, tail = _split(body, head_length)
+    request = parsed(head)
+    if not isinstance(request, dict) or not isinstance(request.get("inputs"), list) or not request["inputs"]:
+        raise InvalidInput("the body has no list 'inputs'; expected {'inputs': [{name, shape, datatype, data}, …]}")
+    wanted = _wanted(request, model)
+    rows = _rows(_tensors(request["inputs"], tail, model), model, len(body))
+    return request["id"] if isinstance(request.get("id"), str) else None, wanted, rows
 
 
 def _row_bytes(wanted: list[tuple[str, bool]], model: Model) -> int:

@@ -22,7 +22,7 @@ from contract.missing import MISSING_WORDS
 from inference import budget
 from inference.columns import LARGEST, Column, Kind, count_of
 from inference.contract import Description
-from inference.errors import InvalidInput, TooLarge, UnsupportedMedia
+from inference.errors import InvalidInput, RequestError, TooLarge, UnsupportedMedia
 from inference.rows import BLOCK, Place, Rows, Values, from_blocks, from_cells, from_columns, name_of
 
 FORMATS = ("instances", "inputs", "dataframe_split", "dataframe_records")
@@ -41,12 +41,13 @@ _kept = threading.local()
 
 def rows_of(body: bytes, content_type: str, model: Description) -> Rows:
     """Return the rows of a request; raise InvalidInput that points at what is wrong, UnsupportedMedia, or TooLarge."""
-    if content_type != JSON:
-        kind = _media_type(content_type)
-        if kind == CSV:
+    try:
+        if content_type != JSON and _media_type(content_type) == CSV:
             return _from_csv(body, model)
-    found = _matrix(body, model)
-    return found if found is not None else from_payload(parsed(body), model, len(body))
+        found = _matrix(body, model)
+        return found if found is not None else from_payload(parsed(body), model, len(body))
+    except RequestError as error:
+        raise error.alone() from None
 
 
 def _media_type(content_type: str) -> str:

@@ -82,6 +82,7 @@ def load(files: VersionFiles, model: Description) -> Twin:
     try:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # requests are what runs side by side
+        options.enable_cpu_mem_arena = False  # it keeps what the largest request took, and makes none quicker
         options.log_severity_level = 4
         session = onnxruntime.InferenceSession(files.read(TWIN), options, providers=["CPUExecutionProvider"])
         record = model.twin

@@ -340,3 +340,13 @@ def test_binary_texts_are_read_one_after_the_other_from_where_they_stand():
     )
     assert found.by_column[1].tolist() == words
     assert found.by_column[0].tolist() == list(range(32))
+
+
+@pytest.mark.parametrize("path", ["/invocations", "infer"])
+def test_a_refusal_does_not_keep_what_was_refused(path):
+    body = json.dumps({"inputs": [{"name": "rows"}]}).encode()
+    with pytest.raises(InvalidInput) as refused:
+        open_inference.infer(served_of(Classes(2)), body, {}) if path == "infer" else rows_of(body, JSON, IRIS)
+    frames = [frame.name for frame in refused.traceback]
+    assert frames[-1] in ("infer", "rows_of")
+    assert (refused.value.__cause__, refused.value.__context__) == (None, None)
