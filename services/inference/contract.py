@@ -17,6 +17,8 @@ GOLDEN = "golden.json"
 TWIN = "model.onnx"
 TWIN_RECORD = "twin.json"
 FIGURES = "figures.json"
+# What twin.json says, and as what.
+TWIN_KEYS = {"kept": (bool,), "reason": (str,), "input": (str,), "limit": (int, float), "classes": (list, type(None))}
 EXAMPLES = 3
 MOST_COLUMNS = 20_000
 
@@ -242,6 +244,9 @@ def _twin(files: VersionFiles) -> dict[str, Any]:
         raise ModelRefused(f"its ONNX twin cannot be loaded: {error}") from error
     if not isinstance(record, dict):
         raise ModelRefused(f"its ONNX twin cannot be loaded: {TWIN_RECORD} is no mapping")
+    for key, kinds in TWIN_KEYS.items():
+        if key in record and type(record[key]) not in kinds:
+            raise ModelRefused(f"its ONNX twin cannot be loaded: {key} in {TWIN_RECORD} is {quoted(record[key])}")
     return record
 
 

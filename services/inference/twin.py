@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from contract.display import visible
 
 from inference.columns import LARGEST, Column, Kind
 from inference.contract import TWIN, Description, check_class_names
@@ -89,6 +90,6 @@ def load(files: VersionFiles, model: Description) -> Twin:
         outputs = [output.name for output in session.get_outputs()]
         found = Twin(session, model, record["input"], float(record["limit"]), outputs, record.get("classes"))
     except Exception as error:  # a damaged file can fail in any way inside the runtime
-        raise ModelRefused(f"its ONNX twin cannot be loaded: {type(error).__name__}: {error}") from error
+        raise ModelRefused(f"its ONNX twin cannot be loaded: {type(error).__name__}: {visible(str(error))}") from error
     check_class_names(model, found.classes or [])
     return found

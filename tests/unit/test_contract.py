@@ -141,6 +141,15 @@ def test_a_version_without_an_example_is_tried_with_nothing_in_particular(files,
     assert read(files).first_example == [0.0, 0, False, ""]
 
 
+@pytest.mark.parametrize(
+    "record", [{"limit": "os.system"}, {"limit": True}, {"classes": "abc"}, {"input": []}, {"kept": 1}, {"reason": {}}]
+)
+def test_a_record_of_a_twin_with_a_value_of_another_type_is_refused_by_its_name(files, record):
+    (files.folder / "twin.json").write_text(json.dumps({"kept": True, "limit": 1e6} | record))
+    (name,) = record
+    assert f"its ONNX twin cannot be loaded: {name} in twin.json is " in refusal(files)
+
+
 def test_the_record_of_a_twin_is_read_with_the_rest(files):
     (files.folder / "twin.json").write_text('{"kept": true, "limit": 1e6}')
     assert read(files).twin == {"kept": True, "limit": 1e6}
