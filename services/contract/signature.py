@@ -5,7 +5,9 @@ there; one that it lists is there with the content that was signed. Nothing is l
 """
 
 import base64
+import contextlib
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -31,11 +33,29 @@ def sign(folder: Path, model_name: str, model_id: str, key: Path) -> None:
     config.sign(folder, folder / SIGNATURE)
 
 
-def listed(signature: bytes) -> dict[str, str]:
-    """Return path → SHA-256 of the files that a signature lists, which is not verified by this; raise Refused.
+def listed(signature: Path, public_key: Path) -> dict[str, str]:
+    """Return path → SHA-256 of the files that a signature's file lists, signed with the key's pair; raise Refused.
 
-    What is not listed need not be fetched. `verify` says whether it was really the holder of the key who listed it.
+    So nothing has to be fetched, or be there, to know what the holder of the key has signed.
     """
+    found = entries(documents.read_bytes(signature.parent, signature.name, limits.PARSED[SIGNATURE]))
+    # The library's own check of the signature over the list alone; its public one wants all files as well.
+    from model_signing import verifying
+    from model_signing._signing.sign_sigstore_pb import Signature
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # it prints a warning for a hint that is empty
+            verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)._verifier
+            manifest = verifier.verify(Signature.read(signature))
+    except Exception as error:  # whatever the reason, what is not verified is not there
+        raise Refused(f"its signature does not hold: {_last_line(error)}") from error
+    if found != {one.identifier: one.digest.digest_hex for one in manifest.resource_descriptors()}:
+        raise Refused("its signature does not hold: its list can be read in two ways")
+    return found
+
+
+def entries(signature: bytes) -> dict[str, str]:
+    """Return path → SHA-256 of the files that a signature's content lists, within limits, not verified; raise Refused."""
     if len(signature) > limits.PARSED[SIGNATURE]:
         raise Refused(f"its signature has more than {limits.PARSED[SIGNATURE]} bytes")
     try:
@@ -59,7 +79,7 @@ def verify(folder: Path, model_name: str, model_id: str, public_key: Path) -> di
     """
     if not (folder / SIGNATURE).is_file():
         raise Refused("it is not signed")
-    files = listed(documents.read_bytes(folder, SIGNATURE))
+    files = listed(folder / SIGNATURE, public_key)
     found = set(files_in(folder)) - {SIGNATURE}
     if found != set(files):
         wrong = ", ".join(sorted(found ^ set(files))[:5])
@@ -81,10 +101,14 @@ def _verify(folder: Path, public_key: Path) -> None:
 
     try:
         config = verifying.Config().use_elliptic_key_verifier(public_key=public_key).set_hashing_config(_every_file())
-        config.verify(folder, folder / SIGNATURE)
+        with contextlib.redirect_stdout(sys.stderr):
+            config.verify(folder, folder / SIGNATURE)
     except Exception as error:  # whatever the reason, what is not verified is not served
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise Refused(f"its signature does not hold: {reason:.300}") from error
+        raise Refused(f"its signature does not hold: {_last_line(error)}") from error
+
+
+def _last_line(error: Exception) -> str:
+    return f"{(str(error).strip().splitlines() or [type(error).__name__])[-1]:.300}"
 
 
 def _every_file() -> Any:

@@ -4,7 +4,7 @@ Whoever reaches MLflow's port decides what is in these files. Here they are read
 without anything that is secret; where this process ends over them, the version is refused, and the service goes on.
 
 It is asked over its standard input and answers on its standard output, in lines of JSON:
-    {"list": FILE}                      → {"files": {path: SHA-256}}     what a signature lists, which is not verified
+    {"list": FILE}                      → {"files": {path: SHA-256}}     what a signature lists, which is verified
     {"check": FOLDER, "version": {…}}   → {"files": {path: SHA-256}, "description": {…}}   verified, and readable
     … either of them                    → {"refused": reason}
 """
@@ -21,13 +21,12 @@ from typing import Any
 
 from contract import signature
 from contract.display import visible
-from contract.documents import read_bytes
 
 from inference import contract
 from inference.errors import ModelRefused
 from inference.files import VersionFiles, refusing
 from inference.registry import ModelVersion
-from inference.signature import SIGNATURE, check_signature
+from inference.signature import check_signature
 
 # What is open beside pipes: a file and a folder at a time, for some threads.
 OPEN_FILES = 64
@@ -37,10 +36,13 @@ def main(memory: int, public_key: Path | None) -> None:
     """Answer until nobody asks any more; `memory` is bytes beyond those of the programs themselves."""
     if public_key is not None:  # half a second and 55 MB, before the first version waits for it
         from model_signing import hashing, verifying  # noqa: F401
+    # What a library prints goes with the errors, and is no answer.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     _confine(memory)
     for line in sys.stdin.buffer:
-        sys.stdout.write(json.dumps(_answer(json.loads(line), public_key)) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(_answer(json.loads(line), public_key)) + "\n")
+        answers.flush()
 
 
 def _confine(memory: int) -> None:
@@ -62,7 +64,7 @@ def _confine(memory: int) -> None:
 def _answer(question: dict[str, Any], public_key: Path | None) -> dict[str, Any]:
     try:
         if "list" in question:
-            return {"files": _listed(Path(question["list"]))}
+            return {"files": _listed(Path(question["list"]), public_key)}
         return _checked(Path(question["check"]), ModelVersion(**question["version"]), public_key)
     except ModelRefused as error:
         return {"refused": visible(str(error), 1000)}
@@ -72,9 +74,10 @@ def _answer(question: dict[str, Any], public_key: Path | None) -> dict[str, Any]
         return {"refused": visible(f"it cannot be verified: {type(error).__name__}: {error}", 1000)}
 
 
-def _listed(path: Path) -> dict[str, str]:
+def _listed(path: Path, public_key: Path | None) -> dict[str, str]:
+    assert public_key is not None, "only signed versions have a list"  # noqa: S101
     with refusing():
-        return signature.listed(read_bytes(path.parent, SIGNATURE))
+        return signature.listed(path, public_key)
 
 
 def _checked(folder: Path, version: ModelVersion, public_key: Path | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import yaml
 from contract import documents
 from contract.display import visible
 from contract.errors import Refused
-from contract.signature import IDENTITY, SIGNATURE, files_in, listed, own_file
+from contract.signature import IDENTITY, SIGNATURE, entries, files_in, own_file
 from mlflow import MlflowClient
 
 from trainer import environment, examination, papers, registry, sandbox, signing, version_files
@@ -135,7 +135,7 @@ def _write(checked: Checked, folder: Path, model_id: str) -> list[str]:
 
 def _check_signed(folder: Path, checked: Checked) -> None:
     """Refuse where the signature is not over the very bytes that were checked, or over more than it should be."""
-    signed = listed((folder / SIGNATURE).read_bytes())
+    signed = entries((folder / SIGNATURE).read_bytes())
     if signed.keys() != {*checked.sha256, *MADE, IDENTITY} or not checked.sha256.items() <= signed.items():
         raise Refused("what is signed is not what was checked")
 

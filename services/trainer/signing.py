@@ -4,6 +4,8 @@ Anybody who reaches the tracking server can overwrite a version's files, so noth
 says anything.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +14,7 @@ from contract.signature import IDENTITY, SIGNATURE
 
 from trainer.errors import SettingsError, refusals
 
-__all__ = ["IDENTITY", "SIGNATURE", "check_key", "key_id", "sign", "verify"]
+__all__ = ["IDENTITY", "SIGNATURE", "check_key", "key_id", "listed", "sign", "verify"]
 
 
 def sign(folder: Path, model_name: str, model_id: str, key: Path) -> None:
@@ -23,13 +25,26 @@ def sign(folder: Path, model_name: str, model_id: str, key: Path) -> None:
 
 def verify(folder: Path, model_name: str, model_id: str, key: Path) -> dict[str, str]:
     """Return path → SHA-256 of a folder's files, all signed with this key's pair as this model; raise VersionError."""
+    with refusals(), _public(key) as public:
+        return signature.verify(folder, model_name, model_id, public)
+
+
+def listed(folder: Path, key: Path) -> dict[str, str]:
+    """Return path → SHA-256 of the files that a folder's model.sig lists, signed with this key's pair; raise VersionError."""
+    with refusals(), _public(key) as public:
+        return signature.listed(folder / SIGNATURE, public)
+
+
+@contextmanager
+def _public(key: Path) -> Iterator[Path]:
+    """Yield a file with the public key of a private one."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     private = load_pem_private_key(key.read_bytes(), password=None)
-    with TemporaryDirectory() as parent, refusals():
+    with TemporaryDirectory() as parent:
         public = Path(parent, "signing-key.pub")
         public.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-        return signature.verify(folder, model_name, model_id, public)
+        yield public
 
 
 def check_key(key: Path) -> None:

@@ -75,7 +75,7 @@ def signed(version: ModelVersion, model_name: str, key: Path) -> Iterator[Path]:
         if signature.SIGNATURE not in sizes:
             raise VersionError(NOT_SIGNED)
         _fetch(place, sizes, [signature.SIGNATURE], folder)
-        listed = signature.listed((folder / signature.SIGNATURE).read_bytes())
+        listed = signing.listed(folder, key)
         if missing := sorted(set(listed) - set(sizes)):
             raise VersionError(f"its signature does not hold: {', '.join(missing[:5])} is signed, and is not there")
         _fetch(place, sizes, listed, folder)

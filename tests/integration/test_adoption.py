@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import skops.io
 from contract import signature
-from contract.signature import listed
+from contract.signature import entries
 from rich.console import Console
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
@@ -140,7 +140,7 @@ def adopted(registry, tmp_path_factory):
 
 def test_what_was_checked_or_made_is_signed_and_nothing_else(registry, adopted):
     version, _ = adopted
-    assert set(listed((registry.files(version) / "model.sig").read_bytes())) == SIGNED
+    assert set(entries((registry.files(version) / "model.sig").read_bytes())) == SIGNED
     with version_files.signed(registry.version(version), MODEL, Path(keys()["SIGNING_KEY_FILE"])) as folder:
         assert set(signature.files_in(folder)) == SIGNED | {"model.sig"}
         for name in SIGNED:

@@ -7,7 +7,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import pytest
-from contract.signature import listed
+from contract.signature import entries
 
 from tests.integration.places import CLASSES, MODEL, SAMPLES, in_one_line, write_permuted_iris
 
@@ -147,7 +147,7 @@ def _location(place) -> str:
 def test_the_figures_are_signed_with_the_model(first, run):
     location = _location(first.place)
     folder = Path(url2pathname(urlparse(location).path))
-    assert "figures.json" in listed((folder / "model.sig").read_bytes())
+    assert "figures.json" in entries((folder / "model.sig").read_bytes())
     assert json.loads((folder / "figures.json").read_text()) == {
         "algorithm": "logistic_regression",
         "metrics": run.data.metrics,

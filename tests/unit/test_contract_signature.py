@@ -46,7 +46,7 @@ def verify(folder, keys):
 def test_all_files_are_listed_whatever_they_are_called(signed, keys):
     files = {".git/model.skops", ".gitattributes", "MLmodel", "identity.json"}
     assert set(verify(signed, keys)) == files
-    assert set(signature.listed((signed / "model.sig").read_bytes())) == files
+    assert set(signature.entries((signed / "model.sig").read_bytes())) == files
 
 
 @pytest.mark.parametrize("file", [".git/model.skops", ".gitattributes", "MLmodel", "identity.json"])
@@ -128,7 +128,7 @@ def entry(name, digest="00"):
 
 
 def test_the_files_of_a_signature_are_told_without_verifying_it():
-    assert signature.listed(listing([entry("identity.json"), entry("a/b", "11")])) == {
+    assert signature.entries(listing([entry("identity.json"), entry("a/b", "11")])) == {
         "identity.json": "00",
         "a/b": "11",
     }
@@ -140,7 +140,7 @@ def test_the_files_of_a_signature_are_told_without_verifying_it():
 )
 def test_a_listed_path_stays_below_the_folder_and_is_written_in_one_way_only(path):
     with pytest.raises(Refused, match="is no path of a version's file"):
-        signature.listed(listing([entry("identity.json"), entry(path)]))
+        signature.entries(listing([entry("identity.json"), entry(path)]))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_listed_path_stays_below_the_folder_and_is_written_in_one_way_only(pat
 )
 def test_a_signature_that_is_none_is_refused_in_bounded_words(content, words):
     with pytest.raises(Refused, match=words) as refused:
-        signature.listed(content)
+        signature.entries(content)
     assert len(str(refused.value)) < 500
 
 
@@ -239,3 +239,27 @@ def test_json_that_is_too_long_is_not_read(tmp_path):
     (tmp_path / "identity.json").write_text(" " * 5000)
     with pytest.raises(Refused, match=r"identity\.json has more than 4096 bytes"):
         documents.read_json(tmp_path, "identity.json")
+
+
+def test_a_list_that_somebody_else_has_signed_is_no_list(signed, keys, tmp_path):
+    other = tmp_path / "other.pub"
+    other.write_text(public_key_of(new_private_key()))
+    assert set(signature.listed(signed / "model.sig", keys[1])) == set(signature.files_in(signed)) - {"model.sig"}
+    with pytest.raises(Refused, match="its signature does not hold"):
+        signature.listed(signed / "model.sig", other)
+
+
+def test_a_list_that_was_made_without_a_key_is_no_list(signed, keys):
+    (signed / "model.sig").write_bytes(listing([entry("identity.json"), entry("big")]))
+    assert set(signature.entries((signed / "model.sig").read_bytes())) == {"identity.json", "big"}
+    with pytest.raises(Refused, match="its signature does not hold"):
+        signature.listed(signed / "model.sig", keys[1])
+
+
+def test_a_warning_of_the_library_is_not_printed_among_answers(signed, keys, capsys):
+    content = json.loads((signed / "model.sig").read_text())
+    content["verificationMaterial"]["publicKey"]["hint"] = ""
+    (signed / "model.sig").write_text(json.dumps(content))
+    signature.listed(signed / "model.sig", keys[1])
+    verify(signed, keys)
+    assert capsys.readouterr().out == ""
