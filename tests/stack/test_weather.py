@@ -43,9 +43,13 @@ def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_s
         stack.compose("up", "--detach", "--force-recreate", "inference")
         eventually("predictions work", lambda: stack.predict() == CLASSES)
         assert {stack.containers()[name]["State"]["Status"] for name in ("mlflow", "minio")} == {"exited"}
-        model = requests.get(f"{stack.url}/ready", timeout=10).json()["model"]
-        assert (model["version"], model["stale"]) == (served, True)
-        assert "does not answer" in model["problem"]
+
+        def model() -> dict:
+            return requests.get(f"{stack.url}/ready", timeout=10).json()["model"]
+
+        # It serves first and asks afterwards.
+        assert (model()["version"], model()["stale"]) == (served, True)
+        eventually("the reason is told", lambda: "does not answer" in model()["problem"])
     finally:
         stack.up()
     eventually(
