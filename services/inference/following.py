@@ -30,11 +30,11 @@ def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
     found = registry.connect(settings.tracking_uri, settings.model_name, settings.model_alias)
     is_signed = settings.trust is Trust.SIGNED
 
-    def bring(version: ModelVersion, folder: Path) -> None:
+    def bring(version: ModelVersion, folder: Path, most: int | None) -> None:
         listed = verifier.listed if is_signed else None
         location = found.location(version)
         fetch.fetch(
-            version, location, settings.tracking_uri, folder, listed, lambda: is_behind_the_alias(found, version)
+            version, location, settings.tracking_uri, folder, listed, lambda: is_behind_the_alias(found, version), most
         )
 
     def announce(offer: Offer, workers: int, window_ms: float) -> None:
