@@ -45,8 +45,8 @@ MOST_NOTE_BYTES = 1024**2
 NO_NOTE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 # What a content that moves in leaves of the disk.
 ROOM_LEFT_BYTES = 1024**2
-# Where the cache fails so, contents go to the makeshift. Anything else about it is a fault, and somebody has to look at it.
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+# Where the cache fails so (the last: a file is in its place), contents go to the makeshift. Anything else about it is a fault, and somebody has to look at it.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 # The makeshift is in memory in the container, which the workers need; there may be two contents in it at a time.
 MOST_MAKESHIFT_BYTES = 256 * limits.MB
 # How long whoever changes the folder may keep the others waiting: one that holds the lock for ever must stop nobody.

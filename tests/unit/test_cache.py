@@ -349,11 +349,18 @@ def test_what_is_made_up_for_is_bounded(cache, store):
     assert store.most == [None, MOST_MAKESHIFT_BYTES]
 
 
-def test_a_place_that_cannot_be_a_cache_is_a_fault_that_is_told_and_not_made_up_for(new_cache, store, tmp_path):
+def test_a_file_in_place_of_the_cache_is_made_up_for(new_cache, store, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FetchFailed, match=r"the model cache .*file/flowers cannot be used: Not a directory"):
-        new_cache(folder=tmp_path / "file").folder_of(ONE)
-    assert store.fetched == []
+    kept = new_cache(folder=tmp_path / "file").folder_of(ONE)
+    assert kept.is_relative_to(tmp_path / "makeshift")
+    assert store.most == [MOST_MAKESHIFT_BYTES]
+
+
+def test_any_other_fault_of_the_cache_is_told_and_not_made_up_for(cache, store):
+    store.errors = iter([OSError(errno.EIO, os.strerror(errno.EIO))])
+    with pytest.raises(FetchFailed, match=r"the model cache .*flowers cannot be used: Input/output error"):
+        cache.folder_of(ONE)
+    assert store.fetched == ["1"]
 
 
 def test_a_version_that_finds_no_room_in_the_cache_is_kept_elsewhere(cache, store, tmp_path):
