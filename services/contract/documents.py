@@ -1,6 +1,9 @@
 """The text files of a version, read within limits: JSON, and YAML without aliases."""
 
+import errno
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,20 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MOST_LEVELS = 50
 
 
+def regular(path: str, flags: int) -> int:
+    """Open a regular file, as the `opener` of open(); raise OSError for a link, and for what keeps its reader waiting."""
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    return handle
+
+
 def read_bytes(folder: Path, name: str, most: int | None = None) -> bytes:
     """Return a file of a version; raise Refused where it is missing or larger than it may be."""
     most = limits.limit_of(name) if most is None else most
     try:
-        with (folder / name).open("rb") as file:
+        with open(folder / name, "rb", opener=regular) as file:
             content = file.read(most + 1)
     except OSError as error:
         raise Refused(f"its file {name} cannot be read: {error.strerror}") from error

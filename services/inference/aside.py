@@ -8,6 +8,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def within(seconds: float, question: Callable[[], T]) -> T:
+    """Return the answer to a question that may hang; raise TimeoutError where it is not there within `seconds`."""
+    return aside(question).result(seconds)
+
+
 def aside(question: Callable[[], T]) -> "Future[T]":
     """Ask in a thread; unlike an executor's, it keeps nothing from ending."""
     future: Future[T] = Future()

@@ -5,8 +5,8 @@
     MODEL/ALIAS.json            the version that was served last, and what is known about it
 
 A content is there whole or not at all, and is looked through before each use: one that was cut or changed since is thrown
-away and fetched again. Where the disk is full or read-only, contents go to a folder that ends with the service; they move in
-when there is room again. The note of the last version is written when its files are there, and not before.
+away and fetched again. Where the disk is full or read-only, contents that are not too large go to a folder that ends with the
+service; they move in when there is room again. The note of the last version is written when its files are there, and not before.
 """
 
 import errno
@@ -16,15 +16,18 @@ import json
 import logging
 import os
 import re
+import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 from contract import limits, signature
+from contract.documents import regular
 from contract.errors import Refused
 
 from inference import files
@@ -35,17 +38,30 @@ log = logging.getLogger("inference")
 
 # The content being served, and the one before it for a rollback without a download.
 CONTENTS_KEPT = 2
+# Of their notes: each time that a version is said to be signed otherwise, there is one more of the same content.
+NOTES_KEPT = 20
 MOST_NOTE_BYTES = 1024**2
 # What a note that is missing, or none, may raise.
 NO_NOTE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 # What a content that moves in leaves of the disk.
 ROOM_LEFT_BYTES = 1024**2
+# Where the cache fails so (the last: a file is in its place), contents go to the makeshift. Anything else about it is a fault, and somebody has to look at it.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+# The makeshift is in memory in the container, which the workers need; there may be two contents in it at a time.
+MOST_MAKESHIFT_BYTES = 256 * limits.MB
+# How long whoever changes the folder may keep the others waiting: one that holds the lock for ever must stop nobody.
+LOCK_SECONDS, LOCK_PAUSE_SECONDS = 5.0, 0.05
 # How the name of a folder begins while its files are on their way.
 PARTIAL = "partial-"
+# What the name of a note has in it until it is written.
+DRAFT = ".draft-"
 
 
 class ModelCache:
-    """A folder per content, which replicas may share; `fetch` fills an empty folder with a version's files."""
+    """A folder per content, which replicas may share.
+
+    `fetch` fills an empty folder with a version's files, of so many bytes at most (None: of as many as a version may have).
+    """
 
     def __init__(
         self,
@@ -53,28 +69,33 @@ class ModelCache:
         makeshift: Path,
         model_name: str,
         alias: str,
-        fetch: Callable[[ModelVersion, Path], None],
+        fetch: Callable[[ModelVersion, Path, int | None], None],
     ) -> None:
         self._folders = [root / quote(model_name, safe="") for root in (folder, makeshift)]
         self._last = self._folders[0] / f"{quote(alias, safe='')}.json"
         self._fetch = fetch
+        self._served: ModelVersion | None = None
 
     def folder_of(self, version: ModelVersion) -> Path:
         """Return the folder of a version's files, fetched where they are missing or damaged; raise FetchFailed."""
         for folder in self._folders:
             if content := self._whole(folder, version):
                 return content
+        durable, makeshift = self._folders
         try:
-            return self._filled(self._folders[0], version)
+            return self._filled(durable, version, None)
         except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise FetchFailed(f"the model cache {durable} cannot be used: {error.strerror or error}") from error
             log.warning(
                 "the model cache %s cannot be used: %s; version %s is kept until the service ends, and no longer",
-                self._folders[0],
+                durable,
                 error.strerror or error,
                 version.version,
             )
         try:
-            return self._filled(self._folders[1], version)
+            self._let_go_of_makeshift(self._served)
+            return self._filled(makeshift, version, MOST_MAKESHIFT_BYTES)
         except OSError as error:
             raise FetchFailed(f"there is no room for {version.uri}: {error.strerror or error}") from error
 
@@ -82,7 +103,7 @@ class ModelCache:
         """Let go of a version's files, so that they are fetched again; those that another version has as well are kept."""
         for folder in self._folders:
             with suppress(OSError), _locked(folder):
-                _note_of(folder, version).unlink()
+                _note_of(folder, version).unlink(missing_ok=True)
                 _sweep(folder, _noted_in(folder))
 
     def remember(self, version: ModelVersion, metrics: dict[str, float]) -> None:
@@ -91,18 +112,20 @@ class ModelCache:
         Raises FetchFailed where its files are not in the cache and cannot be moved there, or the note cannot be written: the
         note of the version before it is left as it is.
         """
-        durable = self._folders[0]
+        durable, self._served = self._folders[0], version
         try:
             durable.mkdir(parents=True, exist_ok=True)
             with _locked(durable):
-                digest = self._settled(version)
-                _write(self._last, {"version": version.as_dict(), "metrics": metrics, "digest": digest})
+                try:
+                    digest = self._settled(version)
+                    _write(self._last, {"version": version.as_dict(), "metrics": metrics, "digest": digest})
+                finally:
+                    with suppress(OSError):
+                        _let_go(durable, version, CONTENTS_KEPT)
         except OSError as error:
             raise FetchFailed(f"the model cache {durable} cannot be used: {error.strerror or error}") from error
         finally:
-            for folder in self._folders:
-                with suppress(OSError):
-                    self._let_go(folder, version)
+            self._let_go_of_makeshift(version)
 
     def last_served(self) -> tuple[ModelVersion, dict[str, float]] | None:
         """Return the version that was served last and its metrics; None where its note or its files are not there."""
@@ -143,7 +166,13 @@ class ModelCache:
             shutil.rmtree(content, ignore_errors=True)
         return None
 
-    def _filled(self, folder: Path, version: ModelVersion) -> Path:
+    def _let_go_of_makeshift(self, served: ModelVersion | None) -> None:
+        """Keep nothing there but what is served, where it is from there: it is memory."""
+        makeshift = self._folders[1]
+        with suppress(OSError), _locked(makeshift):
+            _let_go(makeshift, served, 0)
+
+    def _filled(self, folder: Path, version: ModelVersion, most: int | None) -> Path:
         (folder / "contents").mkdir(parents=True, exist_ok=True)
         with _locked(folder):
             if content := self._whole(folder, version):  # another replica has fetched it meanwhile
@@ -151,22 +180,27 @@ class ModelCache:
             for leftover in (folder / "contents").glob(f"{PARTIAL}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             with _partial(folder) as partial:
-                self._fetch(version, partial)
+                self._fetch(version, partial, most)
                 return _keep(folder, partial, version)
 
-    def _let_go(self, folder: Path, served: ModelVersion) -> None:
-        with _locked(folder):
-            notes = {note: _digest_in(note) for note in (folder / "versions").glob("*.json")}
-            current = notes.get(_note_of(folder, served))
-            if current:
-                os.utime(folder / "contents" / current)
-            contents = _contents_in(folder)
-            kept = {path.name for path in sorted(contents, key=lambda path: path.stat().st_mtime)[-CONTENTS_KEPT:]}
-            kept |= {digest for note in folder.glob("*.json") if (digest := _digest_in(note))}
-            _sweep(folder, kept)
-            for note, digest in notes.items():
-                if digest not in kept:
-                    note.unlink()
+
+def _let_go(folder: Path, served: ModelVersion | None, most: int) -> None:
+    """Keep what is served, what an alias had last, and of all others the latest, so that there are `most`; raise OSError."""
+    notes = {note: _digest_in(note) for note in (folder / "versions").glob("*.json")}
+    note_of_served = _note_of(folder, served) if served else None
+    current = notes.get(note_of_served) if note_of_served else None
+    if current:
+        os.utime(folder / "contents" / current)
+    latest = sorted(_contents_in(folder), key=lambda path: path.stat().st_mtime, reverse=True)
+    kept = {path.name for path in latest[:most]} | ({current} if current else set())
+    kept |= {digest for note in folder.glob("*.json") if (digest := _digest_in(note))}
+    _sweep(folder, kept)
+    # An earlier release gave notes other names.
+    ours = [note for note, digest in notes.items() if digest in kept and _DIGEST.fullmatch(note.stem)]
+    spared = {note_of_served, *sorted(ours, key=lambda note: note.stat().st_mtime_ns)[-NOTES_KEPT:]}
+    drafts = [*folder.glob(f"*{DRAFT}*"), *(folder / "versions").glob(f"*{DRAFT}*")]
+    for path in [*(note for note in notes if note not in spared), *drafts]:
+        path.unlink()
 
 
 def _contents_in(folder: Path) -> list[Path]:
@@ -202,7 +236,11 @@ def _keep(folder: Path, partial: Path, version: ModelVersion) -> Path:
     if not _has(content, digest):
         shutil.rmtree(content, ignore_errors=True)
         partial.replace(content)
-    _write(_note_of(folder, version), {"digest": digest})
+    try:
+        _write(_note_of(folder, version), {"digest": digest})
+    except OSError:
+        _sweep(folder, _noted_in(folder))  # nobody would ever find it
+        raise
     return content
 
 
@@ -239,9 +277,9 @@ def digest_of(folder: Path) -> str:
 
 
 def _note_of(folder: Path, version: ModelVersion) -> Path:
-    # Signed again or adopted, it may have other files.
-    identity = f"{version.version}-{version.created_ms}-{version.signed_by}"
-    return folder / "versions" / f"{quote(identity, safe='')}.json"
+    # All that makes it another version: signed again or adopted, it may have other files. Others decide how long that is.
+    identity = [version.version, version.run_id, version.created_ms, version.model_id, version.signed_by]
+    return folder / "versions" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"
 
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -258,7 +296,7 @@ def _digest_in(note: Path) -> str | None:
 
 def read_note(path: Path) -> Any:
     """Return what a note says, which others may have written; raise one of NO_NOTE."""
-    with open(path, "rb") as note:
+    with open(path, "rb", opener=regular) as note:
         content = note.read(MOST_NOTE_BYTES + 1)
     if len(content) > MOST_NOTE_BYTES:
         raise ValueError(f"{path} has more than {MOST_NOTE_BYTES} bytes")
@@ -267,14 +305,31 @@ def read_note(path: Path) -> Any:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".draft-{os.getpid()}")
-    draft.write_text(json.dumps(content))
-    draft.replace(path)
+    draft = path.with_suffix(f"{DRAFT}{secrets.token_hex(8)}")  # a name that nobody can have taken
+    try:
+        with open(draft, "x", opener=regular) as file:
+            file.write(json.dumps(content))
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one replica at a time change the folder: the others wait, and find what it fetched."""
-    with open(folder / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Let one replica at a time change the folder: the others wait, and find what it fetched; raise OSError."""
+    with open(folder / ".lock", "w", opener=regular) as lock:
+        _take(lock)
         yield
+
+
+def _take(lock: IO[str]) -> None:
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= until:
+                held = f"another process has kept its lock for {LOCK_SECONDS:.0f} s; it may be fetching a large version"
+                raise OSError(errno.EAGAIN, held) from error
+        time.sleep(LOCK_PAUSE_SECONDS)

@@ -85,21 +85,25 @@ def fetch(
     folder: Path,
     listed: Listed | None = None,
     is_wanted: Callable[[], bool] = lambda: True,
+    most: int | None = None,
 ) -> None:
     """Copy a version's files into an empty folder: those that its signature lists, or all where `listed` is None.
 
-    Raises FetchFailed where one does not arrive whole, ModelRefused where there are too many, too large ones or no signature,
+    Raises FetchFailed where one does not arrive whole or they have more than `most` bytes, ModelRefused where there are too many, too large ones or no signature,
     and OSError where there is no room.
     """
     try:
         source = _source(location, tracking_uri)
         if source is None:
+            _check_fits(version, {location: None}, most)
             _through_mlflow(version, tracking_uri, folder)
             source = Folder(folder)
             kept = _wanted(version, source, location, folder, listed)
             _remove_others(folder, kept)
         else:
-            _bring(source, _wanted(version, source, location, folder, listed), folder, is_wanted)
+            wanted = _wanted(version, source, location, folder, listed)
+            _check_fits(version, wanted, most)
+            _bring(source, wanted, folder, is_wanted)
     except UNREADABLE as error:
         if getattr(error, "errno", None) in NO_ROOM or os.strerror(errno.ENOSPC) in str(error):
             raise  # it is the folder that fails, and not the way here
@@ -188,6 +192,16 @@ def _wanted(
     if missing := sorted(set(wanted) - set(sizes)):
         raise VersionLost(f"{version.uri} could not be fetched: {_lost(missing, len(wanted))}")
     return {path: sizes[path] for path in wanted}
+
+
+def _check_fits(version: ModelVersion, sizes: Mapping[str, int | None], most: int | None) -> None:
+    """Raise FetchFailed where files may have more bytes than there is room for."""
+    total = sum(limits.limit_of(path) if size is None else size for path, size in sizes.items())
+    if most is not None and total > most:
+        raise FetchFailed(
+            f"there is no room for {version.uri}: its files may have {total / limits.MB:.0f} MB, and of what finds no room in "
+            f"the model cache, at most {most // limits.MB} MB are kept elsewhere"
+        )
 
 
 def _bring(source: Source, sizes: Mapping[str, int | None], folder: Path, is_wanted: Callable[[], bool]) -> None:

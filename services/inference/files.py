@@ -74,5 +74,5 @@ class VersionFiles:
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file's content; raise OSError."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=documents.regular) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

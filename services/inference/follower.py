@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from contract.display import visible
 
 from inference import contract
-from inference.aside import aside
+from inference.aside import aside, within
 from inference.channel import Deliver, Offer, State
 from inference.contract import Description
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
@@ -36,6 +36,8 @@ LOAD_SECONDS = 120
 SWAP_SECONDS = 10
 # How long a look waits for the registry, names that are resolved slowly included.
 LOOK_SECONDS = 4.0
+# After which a question that hangs is given up and asked anew: MLflow may have recovered, and its connection may not.
+GIVE_UP_SECONDS = 3 * LOOK_SECONDS
 # How often it is tried to bring what had no room into the cache.
 SETTLE_SECONDS = 60.0
 MOST_PROBLEM = 1000
@@ -121,6 +123,7 @@ class RegistryFollower:
         self._unsettled: str | None = None
         self._offers = 0
         self._asked: Future[ModelVersion] | None = None
+        self._asked_at = float("-inf")
         self._has_begun = self._has_looked = self._has_served = False
         # Held while the workers change, and while one that joins is told what to serve: it misses no change between.
         self._changing = threading.Lock()
@@ -178,13 +181,15 @@ class RegistryFollower:
             return
         self._metrics.looked()
         if self._served and self._served.version == version:
+            if self._failure:
+                self._forget(self._failure.version)
             self._failure = None
             self._remind()
             self._describe(version)
         elif self._failure is None or not self._failure.is_about(version):
             self._change_to(version, self._checked_again)
         elif time.monotonic() >= self._failure.due or self._has_changed(self._failure):
-            self._cache.forget(version)  # it is to be tried as it is now, not as it was fetched
+            self._forget(version)  # it is to be tried as it is now, not as it was fetched
             self._change_to(version, self._checked)
         else:
             self._report(self._failure.problem)
@@ -210,9 +215,9 @@ class RegistryFollower:
         self._report(problem)
 
     def _current(self) -> ModelVersion:
-        """Return the version behind the alias; a registry that hangs is asked once, and waited for no longer than this."""
-        if self._asked is None or self._asked.done():
-            self._asked = aside(self._registry.current)
+        """Return the version behind the alias; one that hangs is not asked at each look, and waited for no longer."""
+        if self._asked is None or self._asked.done() or time.monotonic() - self._asked_at >= GIVE_UP_SECONDS:
+            self._asked, self._asked_at = aside(self._registry.current), time.monotonic()
         try:
             return self._asked.result(LOOK_SECONDS)
         except TimeoutError:
@@ -231,7 +236,7 @@ class RegistryFollower:
 
     def _outline_of(self, version: ModelVersion) -> str | None:
         try:
-            outline = aside(lambda: self._store.outline(version)).result(LOOK_SECONDS)
+            outline = within(LOOK_SECONDS, lambda: self._store.outline(version))
         except TimeoutError:
             outline = None
         if outline is None:
@@ -265,16 +270,18 @@ class RegistryFollower:
         try:
             self._say(f"version {version.version} of {version.name} is being fetched and checked")
             files, description = checked(version)
-            self._offer(version, files, description, self._metrics_of(version))
+            if not self._goes_on_as(version, files):
+                self._offer(version, files, description, self._metrics_of(version))
         except FetchFailed as error:
             self._fail(version, str(error))
         except ModelRefused as error:
             survived = not isinstance(error, ProcessEnded)
-            self._cache.forget(version)
+            self._forget(version)
             self._metrics.refused(version)
             self._fail(version, f"version {version.version} of {version.name} is refused: {error}", not survived)
         except Exception as error:  # whatever it is, it must not be met again at each look
             log.exception("taking up version %s failed", version.version)
+            self._forget(version)
             self._fail(version, f"version {version.version} cannot be taken up: {type(error).__name__}: {error}")
         else:
             self._failure = None
@@ -282,6 +289,25 @@ class RegistryFollower:
             self._remember()
         finally:
             self._trials.end(survived)
+
+    def _forget(self, version: ModelVersion) -> None:
+        """Let go of a version's files, unless they are what is served."""
+        if self._served is None or self._served.version != version:
+            self._cache.forget(version)
+
+    def _goes_on_as(self, version: ModelVersion, files: VersionFiles) -> bool:
+        """Tell whether a version is the one that is served, with the same files, and is only said to be signed otherwise.
+
+        Else whoever writes that tag would make all workers load at each look what they have.
+        """
+        served = self._served
+        if served is None or replace(served.version, signed_by=version.signed_by) != version:
+            return False
+        if served.files != dict(files.digests):
+            return False
+        with self._changing:
+            self._served = replace(served, version=version, folder=str(files.folder))
+        return True
 
     def _fail(self, version: ModelVersion, problem: str, is_deadly: bool = False) -> None:
         again = self._failure is not None and self._failure.is_about(version)
@@ -336,8 +362,8 @@ class RegistryFollower:
 
     def _metrics_of(self, version: ModelVersion) -> dict[str, float]:
         try:
-            return self._registry.metrics(version.run_id) if version.run_id else {}
-        except RegistryUnreachable as error:  # they are shown, and nothing hangs on them
+            return within(LOOK_SECONDS, lambda: self._registry.metrics(version.run_id)) if version.run_id else {}
+        except (RegistryUnreachable, TimeoutError) as error:  # they are shown, and nothing hangs on them
             log.warning("the metrics of version %s cannot be had: %s", version.version, error)
             return {}
 
@@ -379,6 +405,9 @@ class RegistryFollower:
             self._offer(version, files, description, metrics)
         except (ModelRefused, FetchFailed) as error:
             log.warning("the copy of version %s in the cache cannot be used: %s", version.version, error)
+            self._last_due = time.monotonic() + LAST_RETRY_SECONDS
+        except Exception:  # whatever it is, it must neither keep the alias from being followed nor be met at each look
+            log.exception("the copy of version %s in the cache cannot be used", version.version)
             self._last_due = time.monotonic() + LAST_RETRY_SECONDS
 
     def _say(self, what: str) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from inference import fetch, registry
+from inference.aside import within
 from inference.cache import ModelCache
 from inference.channel import Offer
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
-from inference.follower import RegistryFollower
+from inference.follower import LOOK_SECONDS, RegistryFollower
 from inference.metrics import FollowerMetrics
 from inference.registry import ModelVersion, Registry
 from inference.settings import Settings
@@ -30,11 +31,11 @@ def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
     found = registry.connect(settings.tracking_uri, settings.model_name, settings.model_alias)
     is_signed = settings.trust is Trust.SIGNED
 
-    def bring(version: ModelVersion, folder: Path) -> None:
+    def bring(version: ModelVersion, folder: Path, most: int | None) -> None:
         listed = verifier.listed if is_signed else None
-        location = found.location(version)
+        location = _location_of(found, version)
         fetch.fetch(
-            version, location, settings.tracking_uri, folder, listed, lambda: is_behind_the_alias(found, version)
+            version, location, settings.tracking_uri, folder, listed, lambda: is_behind_the_alias(found, version), most
         )
 
     def announce(offer: Offer, workers: int, window_ms: float) -> None:
@@ -66,11 +67,20 @@ def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
 def is_behind_the_alias(found: Registry, version: ModelVersion) -> bool:
     """Tell whether a version is still wanted; where the registry does not say, it is."""
     try:
-        return found.current() == version
+        return within(LOOK_SECONDS, found.current) == version
     except NoModel:
         return False
-    except RegistryUnreachable:
+    except (RegistryUnreachable, TimeoutError):
         return True
+
+
+def _location_of(found: Registry, version: ModelVersion) -> str:
+    try:
+        return within(LOOK_SECONDS, lambda: found.location(version))
+    except TimeoutError:
+        raise FetchFailed(
+            f"{version.uri} could not be found: MLflow does not answer within {LOOK_SECONDS:.0f} s"
+        ) from None
 
 
 class Store:

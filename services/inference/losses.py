@@ -33,7 +33,7 @@ class Losses:
             return None
         if self._about != served.id:
             self._about, self._found, self._asked, self._due = served.id, None, None, float("-inf")
-        if self._asked is None and time.monotonic() >= self._due:
+        if time.monotonic() >= self._due:  # a question that has hung for so long is given up
             self._due = time.monotonic() + EVERY_SECONDS * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
             self._asked = aside(lambda: self._ask(served.version, served.files))
         if self._asked is not None and self._asked.done():

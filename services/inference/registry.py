@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError
@@ -170,15 +169,12 @@ class ServerRegistry:
 
 def _refusal_in(error: HTTPError) -> tuple[str | None, str]:
     """Return MLflow's error code, None where the answer is not MLflow's, and its words."""
-    try:
-        text = error.read(MOST_ANSWER_BYTES).decode(errors="replace")
-    except (OSError, HTTPException):
-        return None, "without saying why"
+    text = error.read().decode(errors="replace")  # it is here, and no longer than it may be
     try:
         answer = json.loads(text)
         return str(answer["error_code"]), one_line(answer["message"])
     except UNREADABLE:
-        return None, one_line(text, 200)
+        return None, one_line(text, 200) or "without saying why"
 
 
 class EmbeddedRegistry:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from contract.documents import regular
+
 from inference.cache import NO_NOTE, read_note
 from inference.registry import ModelVersion
 
@@ -32,7 +34,7 @@ class Trials:
 
     def left_behind(self) -> tuple[ModelVersion, int] | None:
         """Return the version that was being tried when a service ended here, and how many times in a row it was."""
-        with suppress(*NO_NOTE), open(self._path) as note:
+        with suppress(*NO_NOTE), open(self._path, opener=regular) as note:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
             found = read_note(self._path)
             self._left_behind = ModelVersion.noted(found["version"]), min(max(1, int(found["times"])), MOST_TIMES)
@@ -44,7 +46,7 @@ class Trials:
         times = last[1] + 1 if last and last[0] == version else 1
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            note = open(self._path, "a")  # noqa: SIM115 - it stays open, and locked, until the end
+            note = open(self._path, "a", opener=regular)  # noqa: SIM115 - it stays open, and locked, until the end
             try:
                 fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 note.truncate(0)

@@ -3,7 +3,7 @@
 Whoever reaches MLflow's port decides what is in these files. Here they are read within limits of memory, time and files, and
 without anything that is secret; where this process ends over them, the version is refused, and the service goes on.
 
-It is asked over its standard input and answers on its standard output, in lines of JSON:
+It is asked over its standard input and answers on its standard output, in lines of JSON; an answer has the "id" of its question:
     {"list": FILE}                      → {"files": {path: SHA-256}}     what a signature lists, which is verified
     {"check": FOLDER, "version": {…}}   → {"files": {path: SHA-256}, "description": {…}}   verified, and readable
     … either of them                    → {"refused": reason}
@@ -41,7 +41,8 @@ def main(memory: int, public_key: Path | None) -> None:
     os.dup2(2, 1)
     _confine(memory)
     for line in sys.stdin.buffer:
-        answers.write(json.dumps(_answer(json.loads(line), public_key)) + "\n")
+        question = json.loads(line)
+        answers.write(json.dumps({"id": question["id"], **_answer(question, public_key)}) + "\n")
         answers.flush()
 
 

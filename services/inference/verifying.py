@@ -27,6 +27,15 @@ IDLE_SECONDS = 600.0
 MOST_ANSWER_BYTES = 16 * MB
 
 
+def _answer_in(line: bytes | None, number: int) -> dict[str, Any] | None:
+    """Return the answer to a question; None where it is none, as after it all others would be of other questions."""
+    with suppress(ValueError, RecursionError):
+        answer = json.loads(line or b"")
+        if isinstance(answer, dict) and answer.get("id") == number and ("files" in answer or "refused" in answer):
+            return answer
+    return None
+
+
 class Verifier:
     """Starts the process when there is something to ask, and again where it has ended; ends it when there is not."""
 
@@ -42,6 +51,7 @@ class Verifier:
         self._rest: threading.Timer | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._is_over = False
+        self._questions = 0
         self._one_at_a_time = threading.Lock()
 
     def listed(self, signature: Path) -> dict[str, str]:
@@ -72,8 +82,10 @@ class Verifier:
     def _ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
         with self._one_at_a_time:
             process = self._running()
-            line = self._line_of(process, json.dumps(question).encode() + b"\n", seconds)
-            if line is None:
+            self._questions += 1
+            numbered = json.dumps({"id": self._questions, **question}).encode() + b"\n"
+            answer = _answer_in(self._line_of(process, numbered, seconds), self._questions)
+            if answer is None:
                 process.kill()
                 code, self._process = process.wait(), None
                 if self._is_over:
@@ -82,7 +94,6 @@ class Verifier:
                     f"the process that verifies it ended over it ({code}): it may take {seconds:.0f} s and "
                     f"{self._memory // MB} MB for that"
                 )
-        answer: dict[str, Any] = json.loads(line)
         if "refused" in answer:
             raise ModelRefused(answer["refused"])
         return answer

@@ -221,7 +221,7 @@ def test_a_trainer_whose_server_refuses_ends_with_its_words(stand_in, tmp_path, 
     assert said in line
 
 
-VERSION = json.dumps({"model_version": {"version": "3", "source": "models:/m-1"}}).encode()
+FOUND = json.dumps({"model_version": {"version": "3", "source": "models:/m-1"}}).encode()
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ VERSION = json.dumps({"model_version": {"version": "3", "source": "models:/m-1"}
 def test_bootstrap_trains_nothing_while_the_files_in_production_are_only_hard_to_reach(
     stand_in, tmp_path, status, body
 ):
-    url = stand_in(200, VERSION, directories=(status, body))
+    url = stand_in(200, FOUND, directories=(status, body))
     result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
     assert result.returncode == 4, result.stdout
     assert result.stdout == ""

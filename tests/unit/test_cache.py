@@ -1,17 +1,20 @@
 """The versions' files on disk: whole or not at all, the same content once, and enough to start with everything else gone."""
 
 import errno
+import fcntl
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from inference import cache as caching
-from inference.cache import ModelCache, digest_of
+from inference.cache import MOST_MAKESHIFT_BYTES, NOTES_KEPT, ModelCache, digest_of
 from inference.errors import FetchFailed
 from inference.registry import ModelVersion
 
@@ -32,10 +35,12 @@ class Store:
         self.broken: set[ModelVersion] = set()
         self.errors: Iterator[OSError] = iter(())
         self.fetched: list[str] = []
+        self.most: list[int | None] = []
 
-    def fetch(self, version: ModelVersion, folder: Path) -> None:
+    def fetch(self, version: ModelVersion, folder: Path, most: int | None) -> None:
         assert list(folder.iterdir()) == []
         self.fetched.append(version.version)
+        self.most.append(most)
         if error := next(self.errors, None):
             raise error
         for name, text in self.files[version].items():
@@ -326,14 +331,35 @@ def test_half_a_version_takes_no_place_among_those_that_are_kept(cache, folder):
 # --- no room -------------------------------------------------------------------------------------------------------
 
 
-def test_a_place_that_cannot_be_a_cache_is_made_up_for_and_told(new_cache, store, tmp_path, caplog):
-    (tmp_path / "file").touch()
-    cache = new_cache(folder=tmp_path / "file")
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_place_that_takes_nothing_is_made_up_for_and_told(cache, store, tmp_path, caplog, error):
+    store.errors = iter([OSError(error, os.strerror(error))])
     kept = cache.folder_of(ONE)
     assert kept.is_relative_to(tmp_path / "makeshift")
     assert texts(kept) == store.files[ONE]
-    assert "file/flowers cannot be used: Not a directory; version 1 is kept until the service ends" in caplog.text
+    said = f"cache/flowers cannot be used: {os.strerror(error)}; version 1 is kept until the service ends"
+    assert said in caplog.text
     assert cache.folder_of(ONE) == kept
+    assert store.fetched == ["1", "1"]
+
+
+def test_what_is_made_up_for_is_bounded(cache, store):
+    store.errors = full()
+    cache.folder_of(ONE)
+    assert store.most == [None, MOST_MAKESHIFT_BYTES]
+
+
+def test_a_file_in_place_of_the_cache_is_made_up_for(new_cache, store, tmp_path):
+    (tmp_path / "file").touch()
+    kept = new_cache(folder=tmp_path / "file").folder_of(ONE)
+    assert kept.is_relative_to(tmp_path / "makeshift")
+    assert store.most == [MOST_MAKESHIFT_BYTES]
+
+
+def test_any_other_fault_of_the_cache_is_told_and_not_made_up_for(cache, store):
+    store.errors = iter([OSError(errno.EIO, os.strerror(errno.EIO))])
+    with pytest.raises(FetchFailed, match=r"the model cache .*flowers cannot be used: Input/output error"):
+        cache.folder_of(ONE)
     assert store.fetched == ["1"]
 
 
@@ -353,19 +379,43 @@ def test_with_no_room_anywhere_the_version_and_the_reason_are_named(cache, store
 def test_what_cannot_be_remembered_is_told_with_the_place(new_cache, tmp_path):
     (tmp_path / "file").touch()
     cache = new_cache(folder=tmp_path / "file")
-    cache.folder_of(ONE)
     with pytest.raises(FetchFailed, match=r"the model cache .*file/flowers cannot be used: Not a directory"):
         cache.remember(ONE, METRICS)
 
 
-def test_a_makeshift_keeps_no_more_than_the_cache_does(new_cache, tmp_path):
-    (tmp_path / "file").touch()
-    cache = new_cache(folder=tmp_path / "file")
+def made_up_for(tmp_path: Path) -> list[str]:
+    """Return which contents are in the makeshift."""
+    return [path.name for path in (tmp_path / "makeshift" / "flowers" / "contents").iterdir()]
+
+
+@pytest.mark.usefixtures("room")
+def test_a_makeshift_keeps_what_is_served_and_nothing_else(cache, store, tmp_path):
     for version in (ONE, TWO, THREE):
-        cache.folder_of(version)
+        store.errors = full()
+        kept = cache.folder_of(version)
         with pytest.raises(FetchFailed):
             cache.remember(version, METRICS)
-    assert len(list((tmp_path / "makeshift" / "flowers" / "contents").iterdir())) == 2
+    assert made_up_for(tmp_path) == [kept.name]
+
+
+@pytest.mark.usefixtures("room")
+def test_what_was_never_served_does_not_add_up_in_the_makeshift(cache, store, tmp_path):
+    serve(cache, ONE)
+    for version in (TWO, THREE):
+        store.errors = full()
+        kept = cache.folder_of(version)
+    assert made_up_for(tmp_path) == [kept.name]
+
+
+@pytest.mark.usefixtures("room")
+def test_a_makeshift_is_empty_when_the_version_in_the_cache_is_served_again(cache, store, tmp_path):
+    serve(cache, ONE)
+    store.errors = full()
+    cache.folder_of(TWO)
+    with pytest.raises(FetchFailed):
+        cache.remember(TWO, METRICS)
+    serve(cache, ONE)
+    assert made_up_for(tmp_path) == []
 
 
 # --- room again ----------------------------------------------------------------------------------------------------
@@ -449,6 +499,107 @@ def test_a_content_with_a_link_in_it_is_damaged(cache, store, tmp_path):
     (content / "MLmodel").symlink_to(tmp_path / "elsewhere")
     cache.folder_of(ONE)
     assert store.fetched == ["1", "1"]
+
+
+def test_a_version_that_is_forgotten_leaves_nothing_though_its_note_is_gone(cache, folder):
+    serve(cache, ONE)
+    two = cache.folder_of(TWO)
+    for note in (folder / "flowers" / "versions").iterdir():
+        note.unlink()
+    cache.forget(TWO)
+    assert not two.exists()
+
+
+# --- names that others choose --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "ü" * 500, "../../../etc", "\0", "a/b"])
+def test_a_version_may_be_said_to_be_signed_with_anything(cache, folder, store, name):
+    """The tag is anybody's who reaches MLflow's port, and part of what a version is known by."""
+    version = replace(ONE, signed_by=name)
+    store.files[version] = store.files[ONE]
+    kept = serve(cache, version)
+    assert kept.is_relative_to(folder)
+    assert cache.folder_of(version) == kept
+    assert store.fetched == ["1"]
+
+
+def test_a_content_whose_note_cannot_be_written_does_not_stay(cache, folder, monkeypatch):
+    def write(path: Path, content: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(caching, "_write", write)
+    with pytest.raises(FetchFailed, match="cannot be used: Input/output error"):
+        cache.folder_of(ONE)
+    assert list((folder / "flowers" / "contents").iterdir()) == []
+
+
+def test_notes_of_an_earlier_release_and_drafts_are_cleared_away(cache, folder):
+    content = serve(cache, ONE)
+    versions = folder / "flowers" / "versions"
+    (versions / "1-1001-.json").write_text(json.dumps({"digest": content.name}))
+    (versions / "1-1001-.draft-17").touch()
+    (folder / "flowers" / "Production.draft-17").touch()
+    serve(cache, ONE)
+    assert len(list(versions.iterdir())) == 1
+    assert not list(folder.rglob("*draft*"))
+
+
+def test_a_version_that_is_said_to_be_signed_otherwise_again_and_again_leaves_few_notes(cache, folder, store):
+    for key in range(NOTES_KEPT + 5):
+        version = replace(ONE, signed_by=f"key {key}")
+        store.files[version] = store.files[ONE]
+        serve(cache, version)
+    assert len(list((folder / "flowers" / "versions").iterdir())) == NOTES_KEPT
+    assert cache.last_served() == (version, METRICS)
+
+
+# --- others who write here -----------------------------------------------------------------------------------------
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("instead", [pipe, link])
+def test_what_is_no_file_in_place_of_a_note_is_no_note_and_nobody_waits_for_it(cache, folder, store, instead):
+    serve(cache, ONE)
+    instead(folder / "flowers" / "Production.json")
+    assert cache.last_served() is None
+    (note,) = (folder / "flowers" / "versions").iterdir()
+    instead(note)
+    assert texts(serve(cache, ONE)) == store.files[ONE]
+    assert cache.last_served() == (ONE, METRICS)
+
+
+@pytest.mark.parametrize("instead", [pipe, link])
+def test_what_is_no_file_in_place_of_the_lock_is_told_and_nothing_is_written_through_it(cache, folder, instead):
+    serve(cache, ONE)
+    lock = folder / "flowers" / ".lock"
+    lock.write_text("somebody's")
+    instead(lock)
+    with pytest.raises(FetchFailed, match="cannot be used"):
+        cache.remember(ONE, METRICS)
+    assert instead is pipe or lock.read_text() == "somebody's"
+
+
+def test_a_lock_that_is_held_for_ever_is_told_and_not_made_up_for(cache, folder, store, monkeypatch):
+    serve(cache, ONE)
+    monkeypatch.setattr(caching, "LOCK_SECONDS", 0.0)
+    with open(folder / "flowers" / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for use in (cache.folder_of, lambda version: cache.remember(version, METRICS)):
+            with pytest.raises(FetchFailed, match="cannot be used: another process has kept its lock"):
+                use(TWO)
+        assert cache.last_served() == (ONE, METRICS)
+        cache.forget(ONE)
+    assert store.fetched == ["1"]
 
 
 # --- what a content is known by ------------------------------------------------------------------------------------

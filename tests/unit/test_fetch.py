@@ -292,6 +292,27 @@ def test_a_name_that_is_no_path_of_a_file_is_refused(proxy, folder, name):
     assert "is no path of a version's file" in refusal(proxy, folder)
 
 
+@pytest.mark.parametrize("size", [101 * 1024**2, None], ids=["too large", "of unknown size"])
+def test_what_has_little_room_is_not_fetched_where_it_may_be_larger(proxy, folder, size):
+    proxy.listed = [{"path": "model.skops", "is_dir": False, "file_size": size}]
+    with pytest.raises(
+        FetchFailed, match=r"there is no room for models:/flowers/3: .* at most 100 MB are kept elsewhere"
+    ):
+        fetch(VERSION, LOCATION, proxy.url, folder, most=100 * 1024**2)
+    assert proxy.asked == [API]
+
+
+def test_what_fits_into_little_room_is_fetched(proxy, folder):
+    put(proxy)
+    fetch(VERSION, LOCATION, proxy.url, folder, most=sum(map(len, FILES.values())))
+    assert contents(folder) == FILES
+
+
+def test_what_only_mlflow_can_fetch_is_not_fetched_where_there_is_little_room(folder):
+    with pytest.raises(FetchFailed, match="there is no room for models:/flowers/3"):
+        fetch(VERSION, "s3://bucket/1/models/m-3/artifacts", "sqlite:///mlflow.db", folder, most=100 * 1024**2)
+
+
 def test_folders_without_end_are_left_when_it_is_too_much(proxy, folder):
     proxy.listed = [{"path": "deeper", "is_dir": True}]
     assert refusal(proxy, folder)

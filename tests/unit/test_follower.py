@@ -18,6 +18,7 @@ from inference.failure import FIRST_RETRY_AFTER_DEATH_SECONDS
 from inference.files import VersionFiles
 from inference.follower import (
     FIRST_RETRY_SECONDS,
+    GIVE_UP_SECONDS,
     LAST_RETRY_SECONDS,
     OUTLINE_PAUSE_SECONDS,
     SETTLE_SECONDS,
@@ -366,6 +367,30 @@ def test_metrics_that_cannot_be_had_again_are_kept(serving):
     assert serving.audience.states[-1]["metrics"] == {"test_accuracy": 0.9, "number": 1.0}
 
 
+def said_to_be_signed(version: ModelVersion, key: str) -> ModelVersion:
+    return replace(version, signed_by=key, tags={"signed_by": key})
+
+
+def test_a_version_that_is_only_said_to_be_signed_otherwise_is_loaded_by_nobody_again(serving):
+    """The tag is anybody's who reaches MLflow's port: one who writes it at each look would keep all workers loading."""
+    heard, folder = list(serving.audience.heard), serving.cache.files(ONE).folder
+    serving.cache.files = lambda version: Files(folder)
+    for key in ("one", "two"):
+        serving.look(said_to_be_signed(ONE, key))
+        assert serving.problem is None
+        assert serving.audience.states[-1]["version"]["signed_by"] == key
+        assert serving.cache.last_served()[0] == said_to_be_signed(ONE, key)
+    assert serving.audience.heard == heard
+    assert (len(serving.announced), serving.metrics.swaps) == (1, ["1"])
+
+
+def test_a_version_that_is_said_to_be_signed_otherwise_and_has_other_files_is_loaded(serving):
+    serving.cache.files(said_to_be_signed(ONE, "a key")).describe(lambda content: content.update(more=1))
+    serving.look(said_to_be_signed(ONE, "a key"))
+    assert serving.loads() == ["1", "1"]
+    assert serving.audience.serving["version"]["signed_by"] == "a key"
+
+
 # --- the registry has no answer ------------------------------------------------------------------------------------
 
 
@@ -554,6 +579,31 @@ def test_a_refused_version_is_tried_again_at_once_when_the_alias_has_moved_and_c
     assert (refusing.version, refusing.problem) == ("2", None)
 
 
+def test_a_version_that_failed_does_not_stay_when_the_alias_has_moved_back(serving):
+    serving.audience.workers = 0
+    serving.look(TWO)
+    assert TWO in serving.cache.held
+    serving.look(ONE)
+    assert serving.cache.held == {ONE}
+
+
+def test_a_version_that_fails_in_a_way_that_nobody_foresaw_does_not_stay(serving):
+    serving.audience.ask = lambda *_: [][0]
+    serving.look(TWO)
+    assert "version 2 cannot be taken up: IndexError" in serving.problem
+    assert serving.cache.held == {ONE}
+
+
+def test_what_is_served_is_not_let_go_of_whatever_fails_after_it_was_taken_up(serving):
+    def announce(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    serving.follower._announce = announce
+    serving.look(TWO)
+    assert serving.version == "2"
+    assert TWO in serving.cache.held
+
+
 def test_a_refused_version_that_was_signed_since_is_tried_again_at_once(refusing):
     refusing.audience.refused.clear()
     refusing.look(ModelVersion("flowers", "2", "run-2", 2, "m-2", "a key"))
@@ -685,6 +735,69 @@ def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_
     assert made.problem is None
     assert len(asked) == 2, "what was answered late is asked anew"
     assert made.loads() == ["1"]
+
+
+def test_a_question_that_has_hung_for_long_is_asked_anew_so_that_a_registry_that_has_recovered_is_noticed(
+    serving, monkeypatch
+):
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.01)
+    never, answering = threading.Event(), serving.registry.current
+    serving.registry.current = lambda: never.wait(30) and answering()
+    try:
+        serving.look(TWO)
+        assert "MLflow does not answer within" in serving.problem
+        serving.registry.current = answering
+        serving.look()
+        assert "MLflow does not answer within" in serving.problem
+        serving.clock.now += GIVE_UP_SECONDS
+        monkeypatch.setattr(following, "LOOK_SECONDS", 30)
+        serving.look()
+        assert (serving.version, serving.problem) == ("2", None)
+    finally:
+        never.set()
+
+
+def test_metrics_that_hang_keep_no_version_from_being_served(scene, monkeypatch, caplog):
+    made, never = scene(ONE), threading.Event()
+    made.registry.metrics = lambda _: never.wait(30) and {}
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.2)
+    made.look()
+    never.set()
+    assert (made.version, made.audience.serving["metrics"]) == ("1", {})
+    assert "the metrics of version 1 cannot be had" in caplog.text
+
+
+def test_a_store_that_hangs_is_asked_anew_what_it_has_lost(serving):
+    never = threading.Event()
+    serving.follower._losses._ask = lambda *_: never.wait(30) and None
+    try:
+        serving.clock.now += 2 * losses.EVERY_SECONDS
+        serving.look()
+        serving.follower._losses._ask = lambda *_: "its files are gone"
+        serving.clock.now += 2 * losses.EVERY_SECONDS
+        serving.look()
+        if asked := serving.follower._losses._asked:
+            asked.result(30)
+        serving.look()
+        assert "its files are gone" in serving.problem
+    finally:
+        never.set()
+
+
+def test_a_copy_that_fails_in_a_way_that_nobody_foresaw_keeps_the_alias_from_nothing(scene, caplog):
+    made = scene(ONE, ONE)
+    check, faults = made._check, iter([ZeroDivisionError("a bug")])
+
+    def checked(folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
+        if fault := next(faults, None):
+            raise fault
+        return check(folder, version)
+
+    made._check = checked
+    made.follower = made.new_follower()
+    made.look()
+    assert (made.version, made.problem) == ("1", None)
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_what_was_served_last_is_served_before_anybody_is_asked(scene):

@@ -2,13 +2,17 @@
 
 import hashlib
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from inference import following as module
 from inference.channel import Offer
+from inference.errors import FetchFailed
 from inference.follower import RegistryFollower
 from inference.following import follower_of, verifier_of
 from inference.registry import ModelVersion
@@ -277,3 +281,28 @@ def test_where_nothing_is_behind_the_alias_any_more_the_next_start_serves_the_la
     follower.look()
     assert [offer["version"]["version"] for offer in workers.offers] == ["7"]
     assert "no version of 'flowers' has the alias 'Production' any more" in workers.states[-1]["problem"]
+
+
+def test_a_registry_that_hangs_is_not_waited_for_while_a_version_is_fetched(following, settings, registry, monkeypatch):
+    never, asked = threading.Event(), []
+
+    def location(*_: object) -> str:
+        asked.append(1)
+        if len(asked) == 1:
+            never.wait(30)
+        raise FetchFailed("it is asked only once how the files look")
+
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("inference.registry.EmbeddedRegistry.location", location)
+    follower, workers = following(settings)
+    follower.look()
+    never.set()
+    assert workers.states[-1]["problem"] == "models:/flowers/7 could not be found: MLflow does not answer within 0 s"
+
+
+def test_a_registry_that_hangs_lets_go_of_nothing_that_is_on_its_way(monkeypatch):
+    never = threading.Event()
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.2)
+    hanging = SimpleNamespace(current=lambda: never.wait(30))
+    assert module.is_behind_the_alias(hanging, ModelVersion("flowers", "7", "run", 1, "m-7", ""))
+    never.set()

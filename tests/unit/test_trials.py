@@ -1,6 +1,7 @@
 """The note of the version that is being tried: there when the service ended meanwhile, gone when it was survived."""
 
 import json
+import os
 import socket
 
 import pytest
@@ -40,6 +41,15 @@ def test_it_is_counted_how_many_times_in_a_row_that_was(start):
     trials.begin(TWO)
     killed(trials)
     assert start().left_behind() == (TWO, 1)
+
+
+def test_what_is_no_file_in_place_of_the_note_is_none_and_nobody_waits_for_it(start):
+    trials = start()
+    trials._path.parent.mkdir(parents=True)
+    os.mkfifo(trials._path)
+    assert trials.left_behind() is None
+    trials.begin(ONE)
+    trials.end()
 
 
 def test_what_was_survived_is_not_found(start):

@@ -1,5 +1,6 @@
 """The process that looks through versions' files: what it says, what it has, and that the service survives it."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,47 @@ def test_a_process_that_was_killed_between_two_questions_is_started_again(files,
     verifier._process.kill()
     verifier._process.wait()
     assert verifier.check(files.folder, VERSION)
+
+
+class OutOfStep:
+    """Answers as the process does, but for its first answers, which are what a test sets."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers = list(answers)
+
+    def __call__(self, process: object, question: bytes, seconds: float) -> bytes:
+        if self._answers:
+            return self._answers.pop(0)
+        return json.dumps({"id": json.loads(question)["id"], "files": {"MLmodel": "its own"}}).encode()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"id": 0, "files": {"MLmodel": "of another"}}\n',
+        b'{"files": {"MLmodel": "of another"}}\n',
+        b'{"id": 1, "files": {}}\n{"id": 2, "files": {}}\n',
+        b'{"id": 1}\n',
+        b'{"id": 1, "fi\n',
+        b"WARNING: an empty hint\n",
+        b"[]\n",
+        b"[" * 100_000 + b"\n",
+    ],
+    ids=lambda answer: repr(answer[:40]),
+)
+def test_an_answer_that_is_of_another_question_or_none_ends_the_process_and_the_next_one_is_of_its_own(
+    monkeypatch, answer
+):
+    verifier = Verifier(None)
+    monkeypatch.setattr(verifier, "_line_of", OutOfStep(answer))
+    verifier.start()
+    first = verifier._process
+    with pytest.raises(ProcessEnded):
+        verifier.listed(Path("model.sig"))
+    assert first.returncode is not None
+    assert verifier.listed(Path("model.sig")) == {"MLmodel": "its own"}
+    assert verifier._process is not first
+    verifier.end()
 
 
 def test_a_process_that_nobody_asks_ends_and_is_started_for_the_next_question(files):
