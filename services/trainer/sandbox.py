@@ -172,6 +172,7 @@ def _name_of(number: int) -> str:
 
 def _told(content: bytes) -> Any:
     answer = documents.parsed_json(content, "(the check's answer)")
+    documents.check_levels(answer, "(the check's answer)")
     kind, value = (answer.get("kind"), answer.get("value")) if isinstance(answer, dict) else (None, None)
     if kind == "refused":
         raise Refused(visible(str(value), 4000))

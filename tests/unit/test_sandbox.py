@@ -323,3 +323,9 @@ def test_where_the_key_would_be_open_to_it_nothing_is_run(code, model, run):
 def test_an_answer_that_is_none_is_a_reason_to_refuse(content):
     with pytest.raises(Refused, match="answer"):
         sandbox._told(content)
+
+
+def test_an_answer_that_is_nested_deep_is_a_reason_to_refuse():
+    with pytest.raises(Refused, match="nested deeper than 50 levels"):
+        sandbox._told(b'{"kind": "made", "value": ' + b"[" * 51 + b"]" * 51 + b"}")
+    assert sandbox._told(b'{"kind": "made", "value": ' + b'[{"a":' * 10 + b"1" + b"}]" * 10 + b"}")
