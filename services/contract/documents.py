@@ -53,6 +53,17 @@ def parsed_json(content: bytes, name: str) -> Any:
         raise Refused(f"its file {name} is not JSON: {type(error).__name__}: {error!s:.200}") from error
 
 
+def check_levels(value: Any, name: str) -> None:
+    """Raise Refused where a JSON value is nested deeper than MOST_LEVELS levels."""
+    level = [value]
+    for _ in range(MOST_LEVELS + 1):
+        parts = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [part for one in parts for part in one]
+        if not level:
+            return
+    raise Refused(f"its file {name} is nested deeper than {MOST_LEVELS} levels")
+
+
 def read_yaml(folder: Path, name: str) -> Any:
     """Return a YAML file's value; raise Refused."""
     return parsed_yaml(read_bytes(folder, name), name)

@@ -4,7 +4,8 @@ The limits are for what is parsed. They are far above what the trainer writes: t
 300 KB. The model itself is bounded by the total alone.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from contract.errors import Refused
@@ -14,6 +15,8 @@ KB, MB, GB = 1024, 1024**2, 1024**3
 MOST_FILES = 500
 MOST_BYTES = 4 * GB
 MOST_PATH = 400
+# As long as a name in a folder may be on the filesystems of Linux and macOS.
+MOST_NAME_BYTES = 255
 # File → its limit. All of them are text that is parsed; everything else is bounded by MOST_BYTES.
 PARSED = {
     "model.sig": 1 * MB,
@@ -37,8 +40,14 @@ def check_listing(sizes: Mapping[str, int | None]) -> None:
         check_path(path)
         if size is not None:
             check_size(path, size)
+        if folder := next((parent for parent in _folders(path) if parent in sizes), None):
+            raise Refused(f"{folder!r:.100} is a file of it and a folder of others")
     if (total := sum(size or 0 for size in sizes.values())) > MOST_BYTES:
         raise Refused(f"its files have {total / GB:.1f} GB; expected at most {MOST_BYTES // GB}")
+
+
+def _folders(path: str) -> Iterator[str]:
+    return (path[: match.start()] for match in re.finditer("/", path))
 
 
 def check_size(path: str, size: int) -> None:
@@ -58,3 +67,5 @@ def check_path(path: str) -> None:
     plain = path.isprintable() and "\\" not in path and len(path) <= MOST_PATH
     if not plain or any(part in ("", ".", "..") for part in parts) or PurePosixPath(path).is_absolute():
         raise Refused(f"{path!r:.100} is no path of a version's file")
+    if any(len(part.encode()) > MOST_NAME_BYTES for part in parts):
+        raise Refused(f"{path!r:.100} has a name of more than {MOST_NAME_BYTES} bytes")

@@ -4,20 +4,19 @@ Here is the key, so nothing of the version is loaded, asked or read here. What i
 example as they were checked, byte for byte, and text files that are written anew from what the check has found.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import yaml
 from contract import documents
 from contract.display import visible
 from contract.errors import Refused
-from contract.signature import IDENTITY, SIGNATURE, entries, files_in, own_file
+from contract.signature import IDENTITY, SIGNATURE, entries, files_in
 from mlflow import MlflowClient
 
 from trainer import environment, examination, papers, registry, sandbox, signing, version_files
 from trainer.errors import TrainerError, VersionError
+from trainer.findings import Findings
 from trainer.settings import Settings
 from trainer.terminal import Console
 from trainer.tracking import mlflow_errors
@@ -29,6 +28,7 @@ MADE = (MLMODEL, papers.GOLDEN, *environment.FILES)
 # Names that a version's own files cannot have: MLflow writes the last one over whatever is there.
 TAKEN = {*MADE, IDENTITY, SIGNATURE, "registered_model_meta"}
 SHOWN = 10
+ZIP = b"PK\x03\x04"
 
 
 def adopt(settings: Settings, version: str, console: Console, confined: bool = True) -> None:
@@ -41,6 +41,7 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
     name, found = settings.model_name, registry.model_version(settings.model_name, version)
     model_id = version_files.model_id_of(found)
     with version_files.unsigned(found) as folder:
+        check_names(files_in(folder))
         check_identity(folder, name)
         checked = _examined(folder, settings, version, confined)
         left_out = _write(checked, folder, model_id)
@@ -70,30 +71,32 @@ def check_identity(folder: Path, name: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What the check has found, of the right shape: it comes from where a stranger's model was loaded."""
-
-    sha256: dict[str, str]
-    """of the estimator's file and the input example's, by their paths"""
-    mlmodel: dict[str, Any]
-    golden: dict[str, Any]
-
-    @classmethod
-    def of(cls, answer: Any, files: list[str]) -> "Checked":
-        """Return what a sandbox has answered about these files."""
-        try:
-            paths = [own_file(answer[name], files) for name in ("estimator", "example")]
-            sha256 = {path: str(answer["sha256"][path]) for path in paths}
-            mlmodel, golden = dict(answer["mlmodel"]), dict(answer["golden"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise Refused(f"the check gave no answer that can be used: {type(error).__name__}") from error
-        if taken := TAKEN & sha256.keys():
-            raise Refused(f"its estimator or its example is called {taken.pop()}, which is another file's name")
-        return cls(sha256, mlmodel, golden)
+def check_names(files: list[str]) -> None:
+    """Refuse files in folders that are called like a file that is written here: the two cannot be in one store."""
+    for path in files:
+        first, *rest = path.split("/")
+        if rest and first in TAKEN:
+            raise Refused(f"its folder {first} has the name of a file that is written anew; log the model without it")
 
 
-def _examined(folder: Path, settings: Settings, version: str, confined: bool) -> Checked:
+def check_files(found: Findings, folder: Path) -> None:
+    """Refuse an estimator or an example under a name, or with a content, that another client would take for something else.
+
+    A file that begins as a zip archive does is no pickle to whoever opens it as one.
+    """
+    if taken := TAKEN & {found.estimator, found.example}:
+        raise Refused(f"its estimator or its example is called {taken.pop()}, which is another file's name")
+    for path, ending in ((found.estimator, ".skops"), (found.example, ".json")):
+        if not path.endswith(ending):
+            raise Refused(f"its file {visible(path, 100)} has to end in {ending}, as what it is")
+    with (folder / found.estimator).open("rb") as file:
+        if file.read(len(ZIP)) != ZIP:
+            raise Refused(
+                f"its file {visible(found.estimator, 100)} is no skops file: it does not begin as a zip archive"
+            )
+
+
+def _examined(folder: Path, settings: Settings, version: str, confined: bool) -> Findings:
     hidden = [settings.signing_key, settings.data_dir]
     before = {path: examination.digest_of(folder / path) for path in files_in(folder)}
     if confined:
@@ -104,9 +107,10 @@ def _examined(folder: Path, settings: Settings, version: str, confined: bool) ->
         )
     except sandbox.Unconfined as error:  # a model's word by now
         raise Refused("the check did not go on as it began") from error
-    checked = Checked.of(answer, list(before))
+    checked = Findings.of(answer, list(before))
     if any(before[path] != digest for path, digest in checked.sha256.items()):
         raise Refused("what was checked is not what is here")
+    check_files(checked, folder)
     return checked
 
 
@@ -121,19 +125,19 @@ def _check_sandbox(folder: Path, hidden: list[Path], version: str) -> None:
         ) from error
 
 
-def _write(checked: Checked, folder: Path, model_id: str) -> list[str]:
+def _write(checked: Findings, folder: Path, model_id: str) -> list[str]:
     """Make the folder what is to be signed; return the version's files that are left out of it."""
     left_out = [path for path in files_in(folder) if path not in checked.sha256]
     for path in left_out:
         (folder / path).unlink()
-    content = {**checked.mlmodel, "model_id": model_id, "model_uuid": model_id}
+    content = {**examination.rewritten(checked), "model_id": model_id, "model_uuid": model_id}
     (folder / MLMODEL).write_text(yaml.safe_dump(content, allow_unicode=True))
     papers.write_json(folder / papers.GOLDEN, checked.golden)
     environment.write(folder)
     return [path for path in left_out if path not in TAKEN]
 
 
-def _check_signed(folder: Path, checked: Checked) -> None:
+def _check_signed(folder: Path, checked: Findings) -> None:
     """Refuse where the signature is not over the very bytes that were checked, or over more than it should be."""
     signed = entries((folder / SIGNATURE).read_bytes())
     if signed.keys() != {*checked.sha256, *MADE, IDENTITY} or not checked.sha256.items() <= signed.items():

@@ -17,16 +17,11 @@ from contract.errors import Refused
 from contract.signature import files_in
 
 from trainer import checks, papers
-
-# What MLmodel may say beside what is written anew: words and switches, and no other one's code or environment.
-KEPT = (
-    *("artifact_path", "run_id", "utc_time_created", "mlflow_version", "model_size_bytes"),
-    *("is_signature_from_type_hint", "type_hint_from_example"),
-)
+from trainer.findings import KEPT, Findings
 
 
 def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what a version's files come to: its estimator's and its example's path and digest, its MLmodel, golden rows.
+    """Return what a version's files come to, in plain values of which trainer.findings takes what it needs.
 
     `trusted` are types that it may contain beside TRUSTED_TYPES. Raises Refused for a version that cannot be served.
     """
@@ -39,16 +34,20 @@ def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
         "estimator": checks.estimator_file(description, files),
         "example": checks.example_file(description, files),
     }
+    metadata, signature = description.get("metadata"), description["signature"]
     found = {
         **paths,
         "sha256": {path: digest_of(folder / path) for path in paths.values()},
-        "mlmodel": rewritten(description, **paths),
+        "kept": {name: value for name, kind in KEPT.items() if type(value := description.get(name)) is kind},
+        "sklearn_version": f"{description['flavors']['sklearn'].get('sklearn_version')!s:.20}",
+        "signature": {name: signature.get(name) for name in ("inputs", "outputs")},
+        "class_names": metadata.get("class_names") if isinstance(metadata, dict) else None,
         "golden": golden,
     }
     try:
         json.dumps(found, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise Refused(f"its metadata, its example or its answers are no JSON: {error!s:.200}") from error
+        raise Refused(f"its example or its answers are no JSON: {error!s:.200}") from error
     return found
 
 
@@ -58,35 +57,27 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def rewritten(description: dict[str, Any], estimator: str, example: str) -> dict[str, Any]:
-    """Return a version's MLmodel with nothing in it that would make a client run or install what is not signed."""
-    sklearn = description["flavors"]["sklearn"]
+def rewritten(found: Findings) -> dict[str, Any]:
+    """Return the MLmodel of a version, written anew: nothing in it makes a client run or install what is not signed."""
     return {
-        **{name: value for name in KEPT if isinstance(value := description.get(name), str | bool | int)},
+        **found.kept,
         "flavors": {
             "python_function": {
                 "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
                 "loader_module": "mlflow.sklearn",
-                "model_path": estimator,
+                "model_path": found.estimator,
                 "predict_fn": "predict",
                 "python_version": platform.python_version(),
             },
             "sklearn": {
                 "code": None,
-                "pickled_model": estimator,
+                "pickled_model": found.estimator,
                 "serialization_format": "skops",
-                "sklearn_version": f"{sklearn.get('sklearn_version')!s:.20}",
+                "sklearn_version": found.sklearn_version,
                 "skops_trusted_types": sorted(checks.TRUSTED_TYPES),
             },
         },
-        "metadata": description.get("metadata"),
-        "saved_input_example_info": {"artifact_path": example, "pandas_orient": "split", "type": "dataframe"},
-        "signature": _signature(description["signature"]),
-    }
-
-
-def _signature(signature: dict[str, Any]) -> dict[str, str | None]:
-    return {
-        name: value if isinstance(value := signature.get(name), str) else None
-        for name in ("inputs", "outputs", "params")
+        "metadata": None if found.class_names is None else {"class_names": found.class_names},
+        "saved_input_example_info": {"artifact_path": found.example, "pandas_orient": "split", "type": "dataframe"},
+        "signature": found.signature,
     }

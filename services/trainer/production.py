@@ -50,22 +50,37 @@ def rollback(settings: Settings, reason: str, console: Console) -> None:
 def recover(settings: Settings, lost: str, console: Console) -> bool:
     """Go back to the last version of the history that can be served, where the one in Production has lost what it needs.
 
-    Returns whether there was one. Raises TrackingError where that cannot be told: what is hard to reach is not lost.
+    Returns whether there is one, which may be the one in Production itself. Raises TrackingError where that cannot be told: what is hard to reach is not lost.
     """
     _connect(settings)
-    name, key_id = settings.model_name, signing.key_id(settings.signing_key)
+    name, current = settings.model_name, registry.production(settings.model_name)
+    if current is not None and _why_not(settings, current) is None:
+        console.print(f"Version {current} of {name} can be served, whatever its tags say: it stays in Production.")
+        return True
     for version in earlier(_history(name, console)):
-        try:
-            found = registry.model_version(name, version)
-            if also := registry.lost(found, key_id):
-                raise VersionError(f"it has lost {also}")
-            _check(settings, version)
-        except VersionError as error:
-            console.print(f"Version {version} is passed over: {error}", soft_wrap=True)
+        if (fault := _why_not(settings, version)) is not None:
+            console.print(f"Version {version} is passed over: {fault}", soft_wrap=True)
             continue
-        _move(settings, "bootstrap", version, f"version {registry.production(name)} has lost {lost}", console)
+        _move(settings, "bootstrap", version, f"version {current} has lost {lost}", console)
         return True
     return False
+
+
+def _why_not(settings: Settings, version: str) -> str | None:
+    """Say why a version cannot be served, None where it can: its files and its signature decide.
+
+    Its tags, which anybody can write, give words for it alone.
+    """
+    try:
+        _check(settings, version)
+    except VersionError as error:
+        try:
+            found = registry.model_version(settings.model_name, version)
+        except VersionError:
+            return str(error)
+        lost = registry.lost(found, signing.key_id(settings.signing_key))
+        return f"it has lost {lost}" if lost else str(error)
+    return None
 
 
 def show_history(settings: Settings, as_json: bool, console: Console) -> None:

@@ -64,20 +64,40 @@ def _now() -> str:
 def close_abandoned_runs(experiment_id: str) -> Iterator[str]:
     """Close an experiment's runs of trainers that were killed: RUNNING, but without heartbeat. Yield what was found.
 
-    A run whose last heartbeat is recent is watched until the next one comes or has to be given up.
+    Runs whose last heartbeat is recent are watched, all together, until the next one comes or has to be given up.
     """
     with mlflow_errors():
         client = MlflowClient()
-        running = f"attributes.status = 'RUNNING' AND tags.{HEARTBEAT} != ''"
-        for run in client.search_runs([experiment_id], running):
+        watched = {}
+        for run in _running(client, experiment_id):
             if (last := _last_beat(run)) is None:
                 yield f"run {run.info.run_name} is left alone: its tag {HEARTBEAT} is no time of a trainer's"
-                continue
-            if _is_alive(client, run, last):
-                continue
+            else:
+                watched[run.info.run_id] = run, last
+        for run in _abandoned(client, experiment_id, watched):
             yield f"run {run.info.run_name} was left behind by a trainer that was killed; it is closed as KILLED"
             yield from _close_what_is_open(client, run)
             client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+
+
+def _running(client: MlflowClient, experiment_id: str) -> list[Run]:
+    found: list[Run] = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' AND tags.{HEARTBEAT} != ''")
+    return found
+
+
+def _abandoned(client: MlflowClient, experiment_id: str, watched: dict[str, tuple[Run, float]]) -> Iterator[Run]:
+    """Yield those of the runs that show no life for GIVEN_UP_SECONDS; never wait longer, however many there are."""
+    started = time.time()
+    while watched:
+        now = time.time()
+        silent = [key for key, (_, last) in watched.items() if now - min(last, started) >= GIVEN_UP_SECONDS]
+        yield from [watched.pop(key)[0] for key in silent]
+        if watched:
+            time.sleep(1)
+            beats = {run.info.run_id: run.data.tags.get(HEARTBEAT) for run in _running(client, experiment_id)}
+            watched = {
+                key: (run, last) for key, (run, last) in watched.items() if beats.get(key) == run.data.tags[HEARTBEAT]
+            }
 
 
 def attempts(experiment_id: str, data_sha256: str, model_name: str) -> int:
@@ -99,16 +119,6 @@ def _last_beat(run: Run) -> float | None:
     except ValueError:
         return None
     return last if 0 <= last <= time.time() + MOST_AHEAD_SECONDS else None
-
-
-def _is_alive(client: MlflowClient, run: Run, last: float) -> bool:
-    beat = run.data.tags[HEARTBEAT]
-    while time.time() - last < GIVEN_UP_SECONDS:
-        time.sleep(1)
-        again = client.get_run(run.info.run_id)
-        if again.info.status != "RUNNING" or again.data.tags.get(HEARTBEAT) != beat:
-            return True
-    return False
 
 
 def _close_what_is_open(client: MlflowClient, run: Run) -> Iterator[str]:

@@ -9,6 +9,7 @@ Landlock holds for a thread and those that it starts, so it comes before the fir
 """
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import importlib
@@ -46,46 +47,41 @@ SYSTEM = (
 SYSTEM_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/sys/devices/system/cpu")
 # Nothing of the parent's environment; one thread for linear algebra, so that none waits for another.
 ENVIRON = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-# Refused by the kernel. Connections and what could stand for them; programs; other processes; what changes a file's
-# owner, mode or times, which Landlock leaves alone; and parts of the kernel that no model needs.
-REFUSED_CALLS = (
-    *("socket", "socketpair", "connect", "bind", "listen", "accept", "accept4", "io_uring_setup"),
-    *("fork", "vfork", "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise"),
-    *("pidfd_open", "pidfd_getfd", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tkill", "kcmp"),
-    *("shmget", "shmat", "semget", "msgget", "mq_open", "setpriority", "ioprio_set", "sched_setaffinity"),
+# All that the kernel does for the child, of what Python, NumPy, SciPy, pandas and scikit-learn ask it for while they are
+# imported and predict. A list of what is refused would have to know each call of each kernel to come.
+CALLS = (
+    *("read", "readv", "pread64", "preadv", "write", "writev", "lseek", "close", "fadvise64", "poll", "ppoll"),
+    *("open", "openat", "dup", "getdents", "getdents64", "getcwd", "readlink", "readlinkat", "select", "pselect6"),
+    *("stat", "lstat", "fstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat", "faccessat2"),
+    *("mmap", "munmap", "mremap", "mprotect", "madvise", "mincore", "brk", "membarrier"),
     *(
-        "chmod",
-        "fchmod",
-        "fchmodat",
-        "chown",
-        "fchown",
-        "lchown",
-        "fchownat",
-        "utime",
-        "utimes",
-        "utimensat",
-        "futimesat",
+        "futex",
+        "set_robust_list",
+        "rseq",
+        "set_tid_address",
+        "arch_prctl",
+        "sched_yield",
+        "sched_getaffinity",
+        "getcpu",
     ),
-    *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "truncate"),
-    *(
-        "bpf",
-        "perf_event_open",
-        "userfaultfd",
-        "keyctl",
-        "add_key",
-        "request_key",
-        "unshare",
-        "setns",
-        "mount",
-        "umount2",
-    ),
-    *("pivot_root", "chroot", "open_by_handle_at", "name_to_handle_at", "inotify_add_watch", "fanotify_init", "syslog"),
-    *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "swapon", "swapoff", "reboot"),
-    *("clock_settime", "settimeofday", "sethostname", "setdomainname", "iopl", "ioperm", "acct", "quotactl"),
+    *("clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "times", "getrusage"),
+    *("getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "getrlimit", "uname", "sysinfo"),
+    *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall", "getrandom"),
+    *("exit", "exit_group"),
 )
-# As linux/sched.h and linux/fcntl.h have them.
-CLONE_THREAD = 0x00010000
-F_SETOWN_EX = 15
+# As linux/sched.h has them: what clone makes is a thread of this process, in no namespace of its own.
+CLONE_THREAD, CLONE_NEW = 0x00010000, 0x7E020000
+# Copy, close with a program, and tell how it is open; not who gets a signal when something can be read.
+FILE_COMMANDS = (fcntl.F_DUPFD, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD_CLOEXEC)
+# TCGETS, TIOCGWINSZ, FIONREAD, FIONCLEX, FIOCLEX of asm-generic/ioctls.h.
+DEVICE_COMMANDS = (0x5401, 0x5413, 0x541B, 0x5450, 0x5451)
+# PR_SET_NAME, PR_GET_NAME and PR_SET_VMA of linux/prctl.h: names, for people to read.
+PROCESS_COMMANDS = (15, 16, 0x53564D41)
+# The kernel reads 32 bits of a number that is an int to it, whatever is in the other half of the register.
+INT = 0xFFFFFFFF
+# linux/landlock.h: neither signals nor abstract sockets reach beyond this process.
+SCOPED_SINCE, SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL = 6, 1, 2
+CREATE_RULESET, RESTRICT_SELF = 444, 446  # the same on every processor
 # What the child runs: the path to this package, then what it is to do.
 START = "import sys; sys.path.insert(0, sys.argv[1]); from trainer.sandbox import child; child(sys.argv[2])"
 
@@ -161,14 +157,22 @@ def _how_it_ended(code: int, words: IO[bytes], most: Limits) -> str:
     if code == -signal.SIGKILL:
         return "the check was killed (signal 9), as happens where a container's memory is used up (TRAINER_MEMORY)"
     if code < 0:
-        return f"the check ended with signal {-code} ({signal.Signals(-code).name})"
+        return f"the check ended with signal {-code} ({_name_of(-code)})"
     words.seek(max(0, words.seek(0, os.SEEK_END) - limits.KB))
     last = (words.read().decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     return f"the check ended with exit code {code}: {visible(last, 300)}"
 
 
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # those between the first and the last real-time signal have none
+        return signal.strsignal(number) or "without a name"
+
+
 def _told(content: bytes) -> Any:
     answer = documents.parsed_json(content, "(the check's answer)")
+    documents.check_levels(answer, "(the check's answer)")
     kind, value = (answer.get("kind"), answer.get("value")) if isinstance(answer, dict) else (None, None)
     if kind == "refused":
         raise Refused(visible(str(value), 4000))
@@ -252,6 +256,7 @@ def _confine(readable: list[Path], hidden: list[Path]) -> None:
         for path in (*readable, *map(Path, SYSTEM_DEVICES)):
             _allow(rules, path, read)
         rules.apply()
+        _scope()
         calls.load()
     except Exception as error:  # a missing library, an old kernel, another system: whatever it is, it does not hold
         raise Unconfined(f"{type(error).__name__}: {error}") from error
@@ -282,18 +287,46 @@ def _opens(path: Path) -> bool:
     return True
 
 
+def _scope() -> None:
+    """Hold signals and abstract sockets within this process, where the kernel can (Landlock 6, Linux 6.12)."""
+    import landlock
+
+    if landlock.landlock_abi_version() < SCOPED_SINCE:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Files and ports that are handled, none here, and what is scoped.
+    attributes = (ctypes.c_uint64 * 3)(0, 0, SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL)
+    rules = libc.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(ctypes.sizeof(attributes)), 0)
+    if rules < 0 or libc.syscall(RESTRICT_SELF, rules, 0) < 0:
+        raise OSError(ctypes.get_errno(), "Landlock does not scope signals")
+    os.close(rules)
+
+
 def _call_filter(seccomp: Any) -> Any:
-    """Return a filter that lets a process compute and read, and start threads but no processes."""
-    calls = seccomp.SyscallFilter(seccomp.ALLOW)
-    refused = seccomp.ERRNO(errno.EPERM)
-    for name in REFUSED_CALLS:
-        calls.add_rule(refused, name)
+    """Return a filter that lets a process compute and read, and start threads but no processes; all else is refused."""
+    calls = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
+
+    def let(name: str, *conditions: Any, action: int = seccomp.ALLOW) -> None:
+        # Negative where this processor, or this libseccomp, does not know it.
+        if (number := seccomp.resolve_syscall(seccomp.Arch.NATIVE, name)) >= 0:
+            calls.add_rule_exactly(action, number, *conditions)
+
+    def is_int(argument: int, value: int) -> Any:
+        return seccomp.Arg(argument, seccomp.MASKED_EQ, INT, value)
+
+    for name in CALLS:
+        let(name)
+    for name, argument, commands in (
+        ("fcntl", 1, FILE_COMMANDS),
+        ("ioctl", 1, DEVICE_COMMANDS),
+        ("prctl", 0, PROCESS_COMMANDS),
+        ("kill", 0, (os.getpid(),)),
+        ("tgkill", 0, (os.getpid(),)),
+    ):
+        for command in commands:
+            let(name, is_int(argument, command))
+    let("clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD | CLONE_NEW, CLONE_THREAD))
     # The flags of clone3 are in memory, where a filter does not look; without it, libc takes clone.
-    calls.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
-    calls.add_rule(refused, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
-    for name in ("kill", "tgkill"):
-        calls.add_rule(refused, name, seccomp.Arg(0, seccomp.NE, os.getpid()))
-    calls.add_rule(refused, "prlimit64", seccomp.Arg(0, seccomp.NE, 0))
-    for command in (fcntl.F_SETOWN, F_SETOWN_EX):  # who gets a signal when something can be read
-        calls.add_rule(refused, "fcntl", seccomp.Arg(1, seccomp.EQ, command))
+    let("clone3", action=seccomp.ERRNO(errno.ENOSYS))
+    let("prlimit64", is_int(0, 0), seccomp.Arg(2, seccomp.EQ, 0))  # its own limits, to read
     return calls

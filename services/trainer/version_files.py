@@ -3,6 +3,7 @@
 Of a signed version only what its signature lists is fetched, and nothing is read before the signature holds.
 """
 
+import errno
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,8 @@ MOST_LISTING_BYTES = limits.MB
 PAUSES = (1, 2)
 # What a server that answers in its own way, or not at all, leads to.
 UNEXPECTED = (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+# How this machine says so; no server's answer has these numbers.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_SIGNED = "it is not signed; `adopt` checks and signs a version"
 
 
@@ -177,13 +180,18 @@ def _fetch(place: Place, sizes: dict[str, int | None], paths: Iterable[str], fol
     left = limits.MOST_BYTES
     for path in paths:
         target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with place.open(path) as source, target.open("wb") as file:
                 left -= _copy(source, file, path, min(left, limits.limit_of(path)))
                 if sizes[path] not in (None, file.tell()):
                     raise ValueError(f"it has {file.tell()} bytes, and was listed with {sizes[path]}")
         except UNEXPECTED as error:
+            if getattr(error, "errno", None) in NO_ROOM:
+                raise VersionError(
+                    f"this machine has no room for its file {path} in {folder.parent} ({error!s:.300}); TMPDIR names "
+                    "another folder, and TRAINER_MEMORY is what a container has"
+                ) from error
             if getattr(error, "code", None) == 404:
                 raise VersionError(f"its file {path} is not there any more") from error
             raise TrackingError(f"MLflow does not give the file {path}: {error!s:.300}") from error

@@ -243,6 +243,16 @@ def test_files_that_are_signed_for_another_model_are_not_taken_away_from_it(regi
         registry.adopt(version)
 
 
+@pytest.mark.parametrize("name", ["golden.json", "identity.json", "model.sig"])
+def test_a_version_with_a_folder_in_the_place_of_a_file_that_is_made_is_refused(registry, files, name):
+    (files.folder / name).mkdir()
+    (files.folder / name / "x").write_text("x")
+    version = registry.log(files.folder)
+    with pytest.raises(VersionError, match=f"its folder {name} has the name of a file that is written anew"):
+        registry.adopt(version)
+    assert "signed_by" not in registry.version(version).tags
+
+
 # --- where there is no sandbox --------------------------------------------------------------------------------------
 
 

@@ -3,10 +3,12 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import pytest
+from setup.signing_key import key_id_of, new_private_key
 from trainer import moves, production
 from trainer.errors import VersionError
 from trainer.settings import Settings
@@ -168,11 +170,24 @@ def test_recovering_goes_back_to_the_last_version_that_is_whole_and_says_so(plac
     assert (made.by, made.before, made.version, made.reason) == ("bootstrap", "4", "2", "version 4 has lost its files")
 
 
-def test_recovering_moves_nothing_where_no_version_is_whole(place, settings, console):
-    place.client.set_model_version_tag(MODEL, "1", "signed_by", "another key")
+def test_recovering_moves_nothing_where_no_version_is_whole(place, settings, console, tmp_path):
+    key = tmp_path / "another-key.pem"
+    key.write_text(new_private_key())
+    key.with_suffix(".id").write_text(key_id_of(key.read_text()))
     place.move_alias(signed_version(place))
-    assert not production.recover(settings, "its files", console)
+    assert not production.recover(replace(settings, signing_key=key), "its files", console)
     assert "Version 1 is passed over: it has lost the key that it is signed with" in console.file.getvalue()
+
+
+def test_a_tag_that_names_another_key_takes_no_version_out_of_production_or_its_history(place, settings, console):
+    place.client.set_model_version_tag(MODEL, "1", "signed_by", "another key")
+    before = moves.read(MODEL)
+    assert production.recover(settings, "the key that it is signed with", console)
+    assert moves.read(MODEL) == before
+    assert "Version 1 of" in console.file.getvalue()
+    place.move_alias(signed_version(place))
+    assert production.recover(settings, "its files", console)
+    assert place.registry()["alias"] == "1"
 
 
 BAD_RECORDS = {

@@ -1,50 +1,150 @@
 """What comes back from the sandbox is a stranger's word until its shape is checked."""
 
+import json
+
 import pytest
 from contract.errors import Refused
-from trainer import adoption
-from trainer.adoption import MADE, Checked
+from trainer import adoption, examination
+from trainer.adoption import MADE, TAKEN, check_files, check_names
+from trainer.findings import Findings
 from trainer.sandbox import Unconfined
 from trainer.settings import Settings
 
 FILES = ["MLmodel", "model.skops", "input_example.json", "registered_model_meta", *MADE]
+INPUTS = json.dumps([{"type": "double", "name": "a", "required": True}])
+GOLDEN = {"instances": [[1.0], [None]], "predictions": [0, 1], "probabilities": [[0.9, 0.1], [0.2, 0.8]]}
 ANSWER = {
     "estimator": "model.skops",
     "example": "input_example.json",
     "sha256": {"model.skops": "00", "input_example.json": "11", "evil.py": "22"},
-    "mlmodel": {"flavors": {}},
-    "golden": {"instances": []},
+    "kept": {"run_id": "r-1", "model_size_bytes": 3, "type_hint_from_example": False},
+    "sklearn_version": "1.7",
+    "signature": {"inputs": INPUTS, "outputs": None},
+    "class_names": ["short", "long"],
+    "golden": GOLDEN,
 }
 
 
 def test_an_answer_names_two_files_with_their_digests_and_no_more():
-    assert Checked.of(ANSWER, FILES).sha256 == {"model.skops": "00", "input_example.json": "11"}
+    assert Findings.of(ANSWER, FILES).sha256 == {"model.skops": "00", "input_example.json": "11"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        *({"mlmodel": None}, {"mlmodel": [1]}, {"golden": "text"}, {"golden": 3}, {"sha256": {}}, {"sha256": None}),
-        *({"estimator": "../signing-key.pem"}, {"estimator": None}, {"example": ["input_example.json"]}),
+def deep(levels: int) -> list:
+    return [deep(levels - 1)] if levels else []
+
+
+def signature(inputs: object = INPUTS, outputs: object = None) -> dict:
+    texts = [one if isinstance(one, str | None) else json.dumps(one) for one in (inputs, outputs)]
+    return {"signature": dict(zip(("inputs", "outputs"), texts, strict=True))}
+
+
+def tensor(**spec: object) -> list:
+    return [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1], **spec}}]
+
+
+OTHER = {
+    "no golden rows": [{"golden": one} for one in ("text", 3, None, {}, GOLDEN | {"instances": []})],
+    "other golden rows": [
+        *({"golden": GOLDEN | {"instances": one}} for one in ([[1.0]] * 17, [1.0, 2.0], [[{}], [1]], [[[1]], [1]])),
+        *({"golden": GOLDEN | {"predictions": one}} for one in ([0], [0, float("nan")], [0, deep(3)], [0, 10**30])),
+        *({"golden": GOLDEN | {"probabilities": one}} for one in ([[0.5]], "x", [[0.5], {"a": 1}])),
     ],
-)
+    "no digests": [{"sha256": one} for one in ({}, None, {"model.skops": 3, "input_example.json": "11"})],
+    "other files": [
+        *({"estimator": one} for one in ("../signing-key.pem", None, "evil.py")),
+        {"example": ["input_example.json"]},
+    ],
+    "more of an MLmodel": [
+        *({"kept": one} for one in (None, [], {"loader_module": "evil"}, {"flavors": {}}, {"metadata": {}})),
+        *({"kept": one} for one in ({"run_id": ["r"]}, {"run_id": "x" * 501}, {"run_id": "\ud800"})),
+        *({"kept": one} for one in ({"model_size_bytes": 2**63}, {"model_size_bytes": True}, {"run_id": 3})),
+        *({"sklearn_version": one} for one in (None, "1" * 21, {})),
+    ],
+    "other names of classes": [{"class_names": one} for one in ("short", [1], ["\udc80"], {}, ["x" * 501], [deep(9)])],
+    "another signature": [
+        *({"signature": one} for one in (None, {}, "x", [])),
+        *(signature(one) for one in (None, "x", [1], [{"name": "a", "type": "binary"}], {"a": 1}, "[" * 10**5)),
+        signature([{"name": "x" * 501, "type": "double"}]),
+        *(signature(outputs=one) for one in ("x", 3, {"type": "long"}, [{"type": "evil"}], [{"type": {}}], [3])),
+        *(signature(outputs=[{"type": "long", **one}]) for one in ({"required": "yes"}, {"name": 3})),
+        *(
+            signature(outputs=tensor(**one))
+            for one in ({"dtype": "x;y"}, {"dtype": 3}, {"shape": "x"}, {"shape": [{}]})
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize("change", [change for changes in OTHER.values() for change in changes])
 def test_an_answer_of_another_shape_is_refused(change):
-    with pytest.raises(Refused, match=r"the check gave no answer that can be used|is not one of its own"):
-        Checked.of(ANSWER | change, FILES)
+    with pytest.raises(Refused):
+        Findings.of(ANSWER | change, FILES)
+
+
+@pytest.mark.parametrize("outputs", [[{"type": "long", "required": True}], [{"type": "string", "name": "p"}], tensor()])
+def test_outputs_as_mlflow_writes_them_are_kept(outputs):
+    kept = json.loads(Findings.of(ANSWER | signature(outputs=outputs), FILES).signature["outputs"] or "")
+    assert kept[0].items() >= outputs[0].items()
 
 
 @pytest.mark.parametrize("answer", [None, [], "text", 3])
 def test_what_is_no_answer_is_refused(answer):
     with pytest.raises(Refused, match="the check gave no answer that can be used"):
-        Checked.of(answer, FILES)
+        Findings.of(answer, FILES)
+
+
+def test_nothing_of_an_answer_but_what_is_known_gets_into_an_mlmodel():
+    more = {"mlmodel": {"code": "evil"}, "golden": GOLDEN | {"evil": 1, "tolerance": 9}}
+    more["signature"] = {**ANSWER["signature"], "evil": "x"}
+    found = Findings.of(ANSWER | more, FILES)
+    assert found == Findings.of(ANSWER, FILES)
+    assert "evil" not in json.dumps(examination.rewritten(found))
+
+
+# --- what the files are called, and what they are ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "model.skops").write_bytes(b"PK\x03\x04 and so on")
+    return tmp_path
+
+
+def found(**change: object) -> Findings:
+    names = {"estimator": "model.skops", "example": "input_example.json", **change}
+    return Findings.of(ANSWER | names | {"sha256": dict.fromkeys(names.values(), "00")}, [*names.values()])
 
 
 @pytest.mark.parametrize("name", ["golden.json", "conda.yaml", "registered_model_meta", "MLmodel"])
-def test_an_estimator_or_an_example_under_the_name_of_another_file_is_refused(name):
+def test_an_estimator_or_an_example_under_the_name_of_another_file_is_refused(folder, name):
     for part in ("estimator", "example"):
-        answer = ANSWER | {part: name, "sha256": ANSWER["sha256"] | {name: "33"}}
         with pytest.raises(Refused, match=f"is called {name}, which is another file's name"):
-            Checked.of(answer, FILES)
+            check_files(found(**{part: name}), folder)
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.py", "model.onnx", "skops", "model.skops/model"])
+def test_an_estimator_that_another_client_would_take_for_something_else_is_refused(folder, name):
+    with pytest.raises(Refused, match=rf"its file {name} has to end in \.skops"):
+        check_files(found(estimator=name), folder)
+
+
+def test_an_example_that_is_no_json_by_its_name_is_refused(folder):
+    with pytest.raises(Refused, match=r"its file sitecustomize\.py has to end in \.json"):
+        check_files(found(example="sitecustomize.py"), folder)
+
+
+def test_an_estimator_that_is_a_pickle_by_its_content_is_refused(folder):
+    check_files(found(), folder)
+    (folder / "model.skops").write_bytes(b"\x80\x04.PK\x03\x04")
+    with pytest.raises(Refused, match="it does not begin as a zip archive"):
+        check_files(found(), folder)
+
+
+@pytest.mark.parametrize("name", sorted(TAKEN))
+def test_a_folder_that_is_called_like_a_file_that_is_written_is_refused(name):
+    check_names([name, "code/evil.py", f"code/{name}/x"])
+    with pytest.raises(Refused, match=f"its folder {name} has the name of a file that is written anew"):
+        check_names(["model.skops", f"{name}/model.skops"])
 
 
 def test_a_models_word_that_there_is_no_sandbox_is_not_taken_for_the_systems(tmp_path, monkeypatch):

@@ -177,6 +177,9 @@ def test_a_signature_that_is_none_is_refused_in_bounded_words(content, words):
         ({"MLmodel": 300 * limits.MB}, "'MLmodel' has"),
         ({"a": 3 * limits.GB, "b": 2 * limits.GB}, "its files have 5.0 GB; expected at most 4"),
         ({"a/../b": 1}, "is no path"),
+        ({"a": 1, "a/b": 1}, "'a' is a file of it and a folder of others"),
+        ({"a/b/c": 1, "a/b": None}, "'a/b' is a file of it and a folder of others"),
+        ({"a/" + "é" * 128: 1}, "has a name of more than 255 bytes"),
     ],
 )
 def test_what_is_too_much_is_refused_by_its_listing(sizes, words):
@@ -186,6 +189,10 @@ def test_what_is_too_much_is_refused_by_its_listing(sizes, words):
 
 def test_what_a_version_of_two_thousand_columns_has_is_within_the_limits():
     limits.check_listing({"MLmodel": 300_000, "golden.json": limits.MB, "model.skops": limits.GB, "unknown": None})
+
+
+def test_names_that_begin_alike_and_are_as_long_as_a_folder_takes_are_allowed():
+    limits.check_listing({"a": 1, "ab/a": 1, "ab/b/c": 1, "é" * 127: 1})
 
 
 def test_a_folder_that_is_too_large_is_not_signed(folder, keys, monkeypatch):

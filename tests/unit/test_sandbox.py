@@ -12,7 +12,7 @@ from trainer.sandbox import Limits, Unconfined
 
 # What runs in the sandbox. It is written into a folder of its own, which the sandbox lets it read.
 TRIES = """
-import ctypes, fcntl, json, os, socket, subprocess, sys, threading, time
+import ctypes, fcntl, json, os, resource, socket, struct, subprocess, sys, threading, time
 from pathlib import Path
 
 def attempts(folder):
@@ -53,10 +53,48 @@ def attempts(folder):
     attempt("fork", os.fork)
     attempt("signal the parent", lambda: os.kill(os.getppid(), 0))
     attempt("signal everybody", lambda: os.kill(-1, 0))
-    attempt("have signals sent to the parent", lambda: fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getppid()))
-    attempt("watch data", lambda: called("inotify_add_watch", ctypes.CDLL(None).inotify_init(), told["data"].encode(), 0xFFF))
+    attempt("signal the parent with a value", lambda: syscall("rt_sigqueueinfo", os.getppid(), 0, bytes(128)))
+    attempt("signal a thread of the parent", lambda: syscall("tgkill", 1 << 32 | os.getppid(), os.getppid(), 0))
+    attempt("have signals sent to the parent", lambda: fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid()))
+    for half in (1, 1 << 31):  # the kernel reads the other half of the register alone
+        attempt(f"have signals sent by {half}", lambda: syscall("fcntl", 0, half << 32 | fcntl.F_SETOWN, os.getppid()))
+    attempt("have signals sent to a group", lambda: syscall("fcntl", 0, 15, struct.pack("ii", 2, os.getppid())))
+    attempt("be sent signals", lambda: fcntl.fcntl(0, fcntl.F_SETFL, os.O_ASYNC))
+    attempt("choose the signal", lambda: syscall("fcntl", 0, 10, 9))
+    attempt("own what is read", lambda: syscall("ioctl", 0, 0x8901, struct.pack("i", os.getppid())))
+    attempt("type into a terminal", lambda: syscall("ioctl", 0, 1 << 32 | 0x5412, b"x"))
+    attempt("watch data", lambda: called("inotify_add_watch", 0, told["data"].encode(), 0xFFF))
+    attempt("become another process", lambda: called("prctl", 36, 1, 0, 0, 0))
+    attempt("raise its limits", lambda: called("setrlimit", resource.RLIMIT_CORE, bytes(16)))
+    attempt("limit the parent", lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CPU))
+    attempt("start a process by clone", lambda: syscall("clone", 17, 0, 0, 0, 0))
+    attempt("be scheduled otherwise", lambda: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)))
+    attempt("schedule the parent", lambda: syscall("sched_setattr", os.getppid(), bytes(48), 0))
+    attempt("see who shares memory", lambda: called("shmctl", 0, 14, bytes(256)))
+    attempt("send a message", lambda: called("msgsnd", 0, bytes(16), 1, 0))
+    attempt("remove a queue", lambda: called("mq_unlink", b"/queue"))
+    key = told["key"].encode()
+    attempt("change a mode anew", lambda: syscall(452, -100, key, 0o600, 0))
+    attempt("set an attribute", lambda: syscall(463, -100, key, 0, b"user.x", bytes(16), 16))
+    attempt("remove an attribute", lambda: syscall(466, -100, key, 0, b"user.x"))
+    attempt("set a file's flags", lambda: syscall(469, -100, key, bytes(24), 24, 0))
+    attempt("open a filesystem", lambda: syscall(430, b"tmpfs", 0))
+    attempt("configure a filesystem", lambda: syscall(431, 0, 0, 0, 0, 0))
+    attempt("mount a filesystem", lambda: syscall(432, 0, 0, 0))
+    attempt("open a tree", lambda: syscall(428, -100, b"/", 0))
+    attempt("make a call that no kernel has yet", lambda: syscall(1000))
     attempt("compute in a thread", lambda: in_a_thread(lambda: None))
     return found
+
+NUMBERS = {
+    "x86_64": {"fcntl": 72, "ioctl": 16, "clone": 56, "tgkill": 234, "rt_sigqueueinfo": 129, "sched_setattr": 314},
+    "aarch64": {"fcntl": 25, "ioctl": 29, "clone": 220, "tgkill": 131, "rt_sigqueueinfo": 138, "sched_setattr": 274},
+}
+
+def syscall(call, *arguments):
+    number = call if isinstance(call, int) else NUMBERS[os.uname().machine][call]
+    wide = [one if isinstance(one, bytes) else ctypes.c_uint64(one & 2**64 - 1) for one in arguments]
+    called("syscall", ctypes.c_long(number), *wide)
 
 def called(name, *arguments):
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) < 0:
@@ -92,6 +130,7 @@ def speaks(folder):
 
 def crashes(folder): ctypes.string_at(0)
 def aborts(folder): os.abort()
+def dies_by_a_signal_without_a_name(folder): os.kill(os.getpid(), 40)
 def leaves(folder): os._exit(0)
 def fails(folder): raise ValueError("it has no such thing")
 def takes_memory(folder): return len(bytearray(2**40))
@@ -198,8 +237,35 @@ def test_a_model_may(attempts, attempt):
         "fork",
         "signal the parent",
         "signal everybody",
+        "signal the parent with a value",
+        "signal a thread of the parent",
         "have signals sent to the parent",
+        "have signals sent by 1",
+        f"have signals sent by {1 << 31}",
+        "have signals sent to a group",
+        "be sent signals",
+        "choose the signal",
+        "own what is read",
+        "type into a terminal",
         "watch data",
+        "become another process",
+        "raise its limits",
+        "limit the parent",
+        "start a process by clone",
+        "be scheduled otherwise",
+        "schedule the parent",
+        "see who shares memory",
+        "send a message",
+        "remove a queue",
+        "change a mode anew",
+        "set an attribute",
+        "remove an attribute",
+        "set a file's flags",
+        "open a filesystem",
+        "configure a filesystem",
+        "mount a filesystem",
+        "open a tree",
+        "make a call that no kernel has yet",
     ],
 )
 def test_a_model_may_not(attempts, attempt):
@@ -221,6 +287,7 @@ def test_what_it_answers_is_a_value_and_what_it_prints_is_not(run):
     [
         ("crashes", r"the check ended with signal 11 \(SIGSEGV\)"),
         ("aborts", r"the check ended with signal 6 \(SIGABRT\)"),
+        ("dies_by_a_signal_without_a_name", r"the check ended with signal 40 \("),
         ("leaves", "the check ended with exit code 0: it said nothing"),
         ("fails", "the check ended with exit code 1: ValueError: it has no such thing"),
         ("takes_memory", "the check needs more memory than 512 MB"),
@@ -256,3 +323,9 @@ def test_where_the_key_would_be_open_to_it_nothing_is_run(code, model, run):
 def test_an_answer_that_is_none_is_a_reason_to_refuse(content):
     with pytest.raises(Refused, match="answer"):
         sandbox._told(content)
+
+
+def test_an_answer_that_is_nested_deep_is_a_reason_to_refuse():
+    with pytest.raises(Refused, match="nested deeper than 50 levels"):
+        sandbox._told(b'{"kind": "made", "value": ' + b"[" * 51 + b"]" * 51 + b"}")
+    assert sandbox._told(b'{"kind": "made", "value": ' + b'[{"a":' * 10 + b"1" + b"}]" * 10 + b"}")

@@ -54,6 +54,60 @@ def test_a_run_without_a_recent_heartbeat_is_closed_still(monkeypatch):
     assert tracking.ended == ["KILLED"]
 
 
+class Clock:
+    """Time that passes where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1e9
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Many(Tracking):
+    """MLflow with a thousand runs, whose heartbeats are renewed for ever, or never."""
+
+    def __init__(self, clock: Clock, renewed: bool, ahead: float = 0) -> None:
+        super().__init__("")
+        self.clock, self.renewed, self.beat = clock, renewed, str(clock.now + ahead)
+
+    def search_runs(self, *_: object) -> list[SimpleNamespace]:
+        # They come by turns: at each look, one more of them shows that it lives.
+        turn = int(self.clock.now - 1e9)
+        return [self._run(i, renewed=self.renewed and i < turn) for i in range(1000)]
+
+    def _run(self, number: int, renewed: bool) -> SimpleNamespace:
+        info = SimpleNamespace(run_id=f"r{number}", run_name=f"run-{number}", experiment_id="0")
+        return SimpleNamespace(info=info, data=SimpleNamespace(tags={runs.HEARTBEAT: "1" if renewed else self.beat}))
+
+
+@pytest.mark.parametrize(("renewed", "ahead"), [(True, 0), (False, 0), (False, 50)])
+def test_a_thousand_runs_are_watched_no_longer_than_one(monkeypatch, renewed, ahead):
+    clock = Clock()
+    tracking = Many(clock, renewed, ahead)
+    monkeypatch.setattr(runs, "MlflowClient", tracking)
+    monkeypatch.setattr(runs, "time", clock)
+    said = list(runs.close_abandoned_runs("0"))
+    assert clock.now - 1e9 <= runs.GIVEN_UP_SECONDS
+    assert len(said) == len(tracking.ended) == (1000 - int(clock.now - 1e9) if renewed else 1000)
+
+
+def test_a_run_that_shows_that_it_lives_or_ends_meanwhile_is_not_closed(monkeypatch):
+    clock = Clock()
+    lives = Tracking(str(clock.now))
+    monkeypatch.setattr(runs, "MlflowClient", lives)
+    monkeypatch.setattr(runs, "time", clock)
+    ended = SimpleNamespace(info=SimpleNamespace(run_id="e", run_name="ends", experiment_id="0"), data=lives.run.data)
+    renewed = SimpleNamespace(info=lives.run.info, data=SimpleNamespace(tags={runs.HEARTBEAT: str(clock.now + 4)}))
+    found = iter([[lives.run, ended], [lives.run, ended], [renewed]])
+    monkeypatch.setattr(lives, "search_runs", lambda *_: next(found))
+    assert list(runs.close_abandoned_runs("0")) == []
+    assert lives.ended == []
+
+
 class Registry:
     """A registered model without versions but the candidate's, and records that appear once it has moved the alias."""
 

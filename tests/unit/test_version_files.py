@@ -1,5 +1,6 @@
 """A version's files on their way to the trainer: where they may be, how much of them, and which."""
 
+import errno
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -208,6 +209,7 @@ LISTINGS = {
     "upwards": (listing({"path": "..", "file_size": 1}), "is no path of a version's file"),
     "upwards in a folder": (listing({"path": "..", "is_dir": True}), "is no path of a version's file"),
     "nothing": (listing({"path": "a/", "file_size": 1}), "is no path of a version's file"),
+    "a name that no folder takes": (listing({"path": "é" * 128, "is_dir": True}), "has a name of more than 255 bytes"),
     "a control character": (listing({"path": "a\x1b[2J", "file_size": 1}), "is no path of a version's file"),
 }
 
@@ -242,6 +244,16 @@ def test_a_file_whose_length_is_not_known_is_read_up_to_its_limit(proxy):
     proxy.list = listing({"path": "identity.json"})
     with pytest.raises(VersionError, match=r"its file identity\.json has more than 4096 bytes"):
         version_files.unsigned(VERSION).__enter__()
+
+
+def test_a_machine_without_room_is_told_and_is_not_the_servers_fault(signed, key, monkeypatch):
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(version_files, "_copy", full)
+    for fetched in (version_files.unsigned(VERSION), version_files.signed(VERSION, "flowers", key)):
+        with pytest.raises(VersionError, match=r"this machine has no room for its file .*TMPDIR .*TRAINER_MEMORY"):
+            fetched.__enter__()
 
 
 def test_a_file_that_goes_meanwhile_is_named(proxy):
