@@ -340,7 +340,9 @@ def _from_csv(body: bytes, model: Description) -> Rows:
     if b"\0" in body:
         raise InvalidInput("the body has a NUL character in it")
     try:
+        _check_first_line(body, model)
         header, records = _csv_records(body)
+        budget.check_names(len(header), len(model.columns), "the first line")
         order = _order(_unique(header), "the first line", model)
         found = _csv_matrix(body, header, order, model)
         return found if found is not None else _csv_rows(body, header, records, order, model)
@@ -348,6 +350,17 @@ def _from_csv(body: bytes, model: Description) -> Rows:
         raise InvalidInput(f"the body is not UTF-8: {error}") from error
     except csv.Error as error:
         raise InvalidInput(f"the body is not CSV: {error}") from error
+
+
+def _check_first_line(body: bytes, model: Description) -> None:
+    """Raise TooLarge where the first line plainly has too many names; those in quotes are counted once they are read."""
+    width = len(model.columns)
+    if len(body) <= budget.most_names(width):
+        return
+    end = len(body) if (found := body.find(b"\n")) < 0 else found
+    end = end if (found := body.find(b"\r", 0, end)) < 0 else found
+    if body.find(b'"', 0, end) < 0:
+        budget.check_names(body.count(b",", 0, end) + 1, width, "the first line")
 
 
 def _most_lines(body: bytes) -> int:
@@ -369,7 +382,9 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        line = self._lines.readline(budget.MOST_RECORD + 1 - self._size)
+        if not line:
+            raise StopIteration
         self._size += len(line)
         if self._size > budget.MOST_RECORD:
             raise TooLarge(
@@ -411,10 +426,14 @@ def _csv_matrix(body: bytes, header: list[str], order: list[int | None], model: 
 def _numbers(lines: io.TextIOWrapper, order: list[int], most: int) -> Rows | None:
     """Return lines of numbers as rows, up to `most` of them; raise ValueError, or return None, where they are anything else."""
     table, count = np.empty((most, len(order))), 0
+    longest = max(CSV_PIECE, budget.NUMBER_BYTES * len(order))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is nothing in it
         while text := lines.read(CSV_PIECE):
-            piece = io.StringIO(text + lines.readline(), newline=None)
+            rest = lines.readline(longest)
+            if len(rest) == longest and rest[-1] not in "\r\n":  # what reads any CSV says how long a row may be
+                return None
+            piece = io.StringIO(text + rest, newline=None)
             found = np.loadtxt(piece, delimiter=",", comments=None, ndmin=2)
             if not (rows := len(found)):
                 continue
