@@ -10,6 +10,7 @@ import pytest
 from contract.display import quoted
 from inference import budget, gate, open_inference, scoring
 from inference.columns import Column, Kind
+from inference.contract import MOST_COLUMNS
 from inference.errors import InvalidInput, TooLarge
 from inference.scoring import rows_of
 
@@ -183,6 +184,34 @@ def test_a_tensor_model_takes_no_more_keys_of_a_record_than_it_has_columns():
     body = json.dumps({"dataframe_records": [dict.fromkeys(map(str, range(1000)), 1), *[{}] * 1000]}).encode()
     with pytest.raises(InvalidInput, match=r"dataframe_records\[0\] has 1000 values; expected 2"):
         rows_of(body, JSON, model)
+
+
+WIDE = '{"x": {' + ", ".join(f'"k{i}" : ""' for i in range(40)) + "}}"
+FEW = '{"a": 1, "b": {"c:": ":\\"}:", "d": [":", ":"]}}'
+
+
+@pytest.mark.parametrize("look", [1, 7, 60])
+@pytest.mark.parametrize("text", [WIDE, f"[{FEW}, {WIDE}]", WIDE.replace('""', '"}"'), WIDE.replace('""', r'"\"}{"')])
+def test_a_record_of_json_ends_somewhere(text, look, monkeypatch):
+    monkeypatch.setattr(budget, "MOST_RECORD_NAMES", 30)
+    monkeypatch.setattr(budget, "LOOK", look)
+    monkeypatch.setattr(budget, "SMALL_BYTES", 10)
+    with pytest.raises(TooLarge, match="a record of the body has more than 30 names; leave out those that are not"):
+        scoring.parsed(text.encode())
+
+
+@pytest.mark.parametrize("look", [1, 7, 60, 10_000])
+@pytest.mark.parametrize(
+    "text", [f"[{', '.join([FEW] * 30)}]", '["' + ":" * 100 + '"]', '{"a": "' + ":" * 40 + "}", ":" * 30]
+)
+def test_names_of_many_records_and_colons_in_texts_are_not_those_of_one_record(text, look, monkeypatch):
+    monkeypatch.setattr(budget, "MOST_RECORD_NAMES", 30)
+    monkeypatch.setattr(budget, "LOOK", look)
+    budget.check_records(text)
+
+
+def test_the_widest_table_has_no_more_names_than_a_record_may_have():
+    assert budget.most_names(MOST_COLUMNS) < budget.MOST_RECORD_NAMES
 
 
 def test_a_record_of_csv_ends_somewhere(monkeypatch):
