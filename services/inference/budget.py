@@ -6,6 +6,7 @@ Small bodies are answered in the loop that everybody waits for, and may ask for 
 others, one at a time, for what fits into the memory that docs/serving.md states.
 """
 
+import re
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
@@ -38,6 +39,12 @@ LARGE_ANSWER = 64 * 1024 * 1024
 NUMBER_BYTES = 25
 # Lists and records of JSON that become Python's, each of which takes up to 250 bytes; a body of numbers alone does not.
 MOST_PARTS = 1_000_000
+# Names of one record of JSON, more than those of the widest table: each takes a microsecond, in which nobody else has a turn.
+MOST_RECORD_NAMES = 250_000
+# Characters of JSON that are looked at at a time for where its texts and its records end.
+LOOK = 256 * 1024
+_TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_WHOLE_TEXTS = re.compile(rf'(?:[^"}}]++|{_TEXT.pattern}|(}}))*+', re.DOTALL)
 # Characters of one record of CSV. Where all of its fields have two, each takes thirty times as much.
 MOST_RECORD = 4 * 1024 * 1024
 
@@ -81,6 +88,27 @@ def check_parts(body: bytes) -> None:
         raise TooLarge(
             f"the body has {count} lists and records; expected at most {MOST_PARTS}: send fewer rows at a time"
         )
+
+
+def check_records(text: str) -> None:
+    """Raise TooLarge where JSON has a record of too many names, of which no other record ends in between."""
+    if text.count(":") <= MOST_RECORD_NAMES:
+        return
+    start = names = 0
+    while start < len(text):
+        found = _WHOLE_TEXTS.match(text, start, start + LOOK)
+        if found is None or found.end() == start:  # a text that is longer, or has no end, which the parser says
+            found = _TEXT.match(text, start)
+            if found is None:
+                return
+        elif (end := found.start(1)) >= 0:  # of a record, the last one here
+            start, names = end, 0
+        names += _TEXT.sub("", text[start : found.end()]).count(":")
+        if names > MOST_RECORD_NAMES:
+            raise TooLarge(
+                f"a record of the body has more than {MOST_RECORD_NAMES} names; leave out those that are not the model's"
+            )
+        start = found.end()
 
 
 def check_answer(rows: int, classes: int, row_bytes: int, size: int) -> None:

@@ -9,9 +9,11 @@ import re
 
 from inference.errors import Forbidden
 
-# How many accepted values of Host and Origin are remembered; ports differ.
+# How many accepted values of Host, and as many of Origin, are remembered; ports differ.
 MOST_KNOWN = 1000
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:/@?#\s]+)(:\d{1,5})?")
+# Pages come by HTTP; an extension or a file of the browser's has another scheme, or none.
+_ORIGIN = re.compile(rf"https?://{_HOST.pattern}")
 
 
 class AllowedHosts:
@@ -19,20 +21,21 @@ class AllowedHosts:
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
-        self._known: set[str | None] = {None}
+        self._hosts: set[str | None] = {None}
+        self._origins: set[str | None] = {None}
 
     def check(self, host: str | None, origin: str | None) -> None:
         """Raise Forbidden where Host, or the Origin of a page that sends something, is a foreign one."""
-        if host not in self._known:
-            self._look("Host", host or "", host or "")
-        if origin not in self._known:
-            self._look("Origin", origin or "", (origin or "").partition("://")[2])
+        if host not in self._hosts:
+            self._look("Host", host or "", _HOST, self._hosts)
+        if origin not in self._origins:
+            self._look("Origin", origin or "", _ORIGIN, self._origins)
 
-    def _look(self, what: str, value: str, address: str) -> None:
-        match = _HOST.fullmatch(address.lower())
+    def _look(self, what: str, value: str, form: re.Pattern[str], known: set[str | None]) -> None:
+        match = form.fullmatch(value.lower())
         if "*" not in self._names and (match is None or match[1] not in self._names):
             raise Forbidden(
                 f"{what} is {value[:200]!r}, which is none of this service's names; INFERENCE_ALLOWED_HOSTS adds one"
             )
-        if len(self._known) < MOST_KNOWN:
-            self._known.add(value)
+        if len(known) < MOST_KNOWN:
+            known.add(value)

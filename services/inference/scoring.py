@@ -5,8 +5,10 @@ docs/serving.md lists where this accepts or refuses otherwise than `mlflow model
 """
 
 import csv
+import gc
 import io
 import json
+import re
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -28,6 +30,9 @@ from inference.rows import BLOCK, Place, Rows, Values, from_blocks, from_cells, 
 FORMATS = ("instances", "inputs", "dataframe_split", "dataframe_records")
 # All that numbers between brackets are written with, so that what is left of a body is its skeleton.
 DIGITS = b"0123456789.eE+- \n\r\t"
+# What rows of numbers come after, and what is left of it then.
+FIRST_NAME = re.compile(rb'[ \n\r\t]*\{[ \n\r\t]*"(instances|inputs)"')
+SKELETONS = {b"instances": b'{"instancs":[', b"inputs": b'{"inputs":['}
 # How much is parsed at once: a parser keeps ten times as much.
 PARSER_BYTES = 256 * 1024
 JSON, CSV = "application/json", "text/csv"
@@ -68,24 +73,25 @@ def _media_type(content_type: str) -> str:
 
 
 def _matrix(body: bytes, model: Description) -> Rows | None:
-    """Return the rows of {"instances": [[numbers], …]} in one step from text to matrix; None where it is anything else.
+    """Return the rows of {"instances": [[numbers], …]}, or "inputs", in one step from text to matrix; None where it is anything else.
 
     No value becomes a Python object: the body without its digits must be the skeleton of so many rows of so many values,
     which leaves nothing but numbers in it, and simdjson reads these straight into a buffer.
     """
-    if not body.startswith(b'{"instances"') or any(column.kind is not Kind.NUMBER for column in model.columns):
+    name = b"instances" if body.startswith(b'{"instances"') else _first_name(body)
+    if not name or any(column.kind is not Kind.NUMBER for column in model.columns):
         return None
     skeleton = body.translate(None, DIGITS)
     width = len(model.columns)
-    row = b"[" + b"," * (width - 1) + b"]"
-    count, rest = divmod(len(skeleton) - len(b'{"instancs":[]}') + 1, width + 2)
-    if rest or count < 1 or skeleton != b'{"instancs":[' + (row + b",") * (count - 1) + row + b"]}":
+    row, head = b"[" + b"," * (width - 1) + b"]", SKELETONS[name]
+    count, rest = divmod(len(skeleton) - len(head) - len(b"]}") + 1, width + 2)
+    if rest or count < 1 or skeleton != head + (row + b",") * (count - 1) + row + b"]}":
         return None
     try:
         if len(body) <= PARSER_BYTES:
-            matrix = _numbers_of(_parser().parse(body)["instances"])
+            matrix = _numbers_of(_parser().parse(body)[name.decode()])
         else:
-            matrix = _by_pieces(body, count * width)
+            matrix = _by_pieces(body, b'{"' + name + b'":[', count * width)
     except (ValueError, TypeError, RuntimeError):
         return None
     if len(matrix) != count * width or not np.abs(matrix).max() <= LARGEST:
@@ -93,12 +99,18 @@ def _matrix(body: bytes, model: Description) -> Rows | None:
     return Rows(matrix.reshape(count, width), None)
 
 
+def _first_name(body: bytes) -> bytes | None:
+    """Return the first name of a record where rows of numbers may follow it."""
+    match = FIRST_NAME.match(body)
+    return match[1] if match else None
+
+
 def _numbers_of(rows: Any) -> np.ndarray:
     """Return all numbers below a list of simdjson's as a copy, flat."""
     return np.frombuffer(rows.as_buffer(of_type="d"), dtype=np.float64)
 
 
-def _by_pieces(body: bytes, most: int) -> np.ndarray:
+def _by_pieces(body: bytes, head: bytes, most: int) -> np.ndarray:
     """Return up to `most` numbers of a body with the right skeleton; raise ValueError where it is no JSON.
 
     The parser takes twenty times what it reads, and nobody else has a turn meanwhile: so some rows at a time. What is around
@@ -106,7 +118,7 @@ def _by_pieces(body: bytes, most: int) -> np.ndarray:
     """
     matrix, count = np.empty(most), 0
     start = body.index(b"[", body.index(b"[") + 1)
-    _expect(b'{"instances":[', b"".join(body[:start].split()))
+    _expect(head, b"".join(body[:start].split()))
     while True:
         end = body.find(b"]", start + PARSER_BYTES)
         end = body.rindex(b"]", start, body.rindex(b"]")) if end < 0 or body.find(b"[", end) < 0 else end
@@ -141,11 +153,41 @@ def parsed(body: bytes) -> Any:
     """Return the JSON value of a body; raise InvalidInput, or TooLarge where it would take too much memory."""
     budget.check_parts(body)
     try:
-        return json.loads(body)
+        return json.loads(body) if len(body) <= budget.SMALL_BYTES else _parsed_aside(body)
     except RecursionError:
         raise InvalidInput("the body is nested too deep") from None
     except ValueError as error:
         raise InvalidInput(f"the body is not JSON: {error}") from error
+
+
+def _parsed_aside(body: bytes) -> Any:
+    """Return the JSON value of a large body, letting others have their turn meanwhile.
+
+    The parser keeps the interpreter to itself from the first byte to the last, but for what is called in Python: so each number
+    and each record is. It makes nothing that refers back to itself, and looking for that again and again takes longer than to
+    parse.
+    """
+    text = body.decode(json.detect_encoding(body), "surrogatepass")
+    budget.check_records(text)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(text, parse_int=_whole, parse_float=_real, object_hook=_same)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _whole(text: str) -> int:
+    return int(text)
+
+
+def _real(text: str) -> float:
+    return float(text)
+
+
+def _same(record: dict[str, Any]) -> dict[str, Any]:
+    return record
 
 
 def from_payload(payload: Any, model: Description, size: int = budget.OUR_OWN) -> Rows:
@@ -340,7 +382,9 @@ def _from_csv(body: bytes, model: Description) -> Rows:
     if b"\0" in body:
         raise InvalidInput("the body has a NUL character in it")
     try:
+        _check_first_line(body, model)
         header, records = _csv_records(body)
+        budget.check_names(len(header), len(model.columns), "the first line")
         order = _order(_unique(header), "the first line", model)
         found = _csv_matrix(body, header, order, model)
         return found if found is not None else _csv_rows(body, header, records, order, model)
@@ -348,6 +392,17 @@ def _from_csv(body: bytes, model: Description) -> Rows:
         raise InvalidInput(f"the body is not UTF-8: {error}") from error
     except csv.Error as error:
         raise InvalidInput(f"the body is not CSV: {error}") from error
+
+
+def _check_first_line(body: bytes, model: Description) -> None:
+    """Raise TooLarge where the first line plainly has too many names; those in quotes are counted once they are read."""
+    width = len(model.columns)
+    if len(body) <= budget.most_names(width):
+        return
+    end = len(body) if (found := body.find(b"\n")) < 0 else found
+    end = end if (found := body.find(b"\r", 0, end)) < 0 else found
+    if body.find(b'"', 0, end) < 0:
+        budget.check_names(body.count(b",", 0, end) + 1, width, "the first line")
 
 
 def _most_lines(body: bytes) -> int:
@@ -369,7 +424,9 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        line = self._lines.readline(budget.MOST_RECORD + 1 - self._size)
+        if not line:
+            raise StopIteration
         self._size += len(line)
         if self._size > budget.MOST_RECORD:
             raise TooLarge(
@@ -411,10 +468,14 @@ def _csv_matrix(body: bytes, header: list[str], order: list[int | None], model: 
 def _numbers(lines: io.TextIOWrapper, order: list[int], most: int) -> Rows | None:
     """Return lines of numbers as rows, up to `most` of them; raise ValueError, or return None, where they are anything else."""
     table, count = np.empty((most, len(order))), 0
+    longest = max(CSV_PIECE, budget.NUMBER_BYTES * len(order))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is nothing in it
         while text := lines.read(CSV_PIECE):
-            piece = io.StringIO(text + lines.readline(), newline=None)
+            rest = lines.readline(longest)
+            if len(rest) == longest and rest[-1] not in "\r\n":  # what reads any CSV says how long a row may be
+                return None
+            piece = io.StringIO(text + rest, newline=None)
             found = np.loadtxt(piece, delimiter=",", comments=None, ndmin=2)
             if not (rows := len(found)):
                 continue

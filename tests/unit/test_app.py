@@ -381,7 +381,21 @@ def test_a_page_of_others_whose_name_leads_here_gets_nothing(client, host, path)
         assert_is_error(answer, 403, "PERMISSION_DENIED", "INFERENCE_ALLOWED_HOSTS adds one")
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example", "null", ""])
+FOREIGN_ORIGINS = [
+    "https://evil.example",
+    "http://localhost.evil.example",
+    "http://localhost/",
+    "null",
+    "",
+    "localhost",
+    "://localhost",
+    "evil://localhost",
+    "http://evil://localhost",
+    "chrome-extension://localhost",
+]
+
+
+@pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
 @pytest.mark.parametrize("path", [*PREDICTING, "/health"])
 def test_a_page_of_others_cannot_send_anything(client, origin, path):
     answer = client.post(path, json={"instances": [[1, 2]]}, headers={"Origin": origin})
@@ -389,9 +403,19 @@ def test_a_page_of_others_cannot_send_anything(client, origin, path):
 
 
 def test_the_services_own_page_can(client):
-    for origin in ("http://localhost:1235", "http://127.0.0.1", "http://[::1]:1"):
+    for origin in ("http://localhost:1235", "http://127.0.0.1", "http://[::1]:1", "https://localhost"):
         answer = client.post("/invocations", json={"instances": [[1, 2]]}, headers={"Origin": origin})
         assert answer.json == {"predictions": [0]}
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [(("localhost", None), (None, "localhost")), ((None, "http://a"), ("http://a", None))]
+)
+def test_what_was_accepted_as_a_host_is_no_origin_and_the_other_way_round(first, then):
+    allowed = AllowedHosts(frozenset({"localhost", "a"}))
+    allowed.check(*first)
+    with pytest.raises(Forbidden):
+        allowed.check(*then)
 
 
 def test_a_program_that_names_no_host_is_let_in():

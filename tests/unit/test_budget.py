@@ -1,5 +1,6 @@
 """What a request may ask for: what is too much is refused by its count, before it is built, and says how to go on."""
 
+import io
 import json
 import struct
 from itertools import chain
@@ -9,6 +10,7 @@ import pytest
 from contract.display import quoted
 from inference import budget, gate, open_inference, scoring
 from inference.columns import Column, Kind
+from inference.contract import MOST_COLUMNS
 from inference.errors import InvalidInput, TooLarge
 from inference.scoring import rows_of
 
@@ -184,11 +186,93 @@ def test_a_tensor_model_takes_no_more_keys_of_a_record_than_it_has_columns():
         rows_of(body, JSON, model)
 
 
+WIDE = '{"x": {' + ", ".join(f'"k{i}" : ""' for i in range(40)) + "}}"
+FEW = '{"a": 1, "b": {"c:": ":\\"}:", "d": [":", ":"]}}'
+
+
+@pytest.mark.parametrize("look", [1, 7, 60])
+@pytest.mark.parametrize("text", [WIDE, f"[{FEW}, {WIDE}]", WIDE.replace('""', '"}"'), WIDE.replace('""', r'"\"}{"')])
+def test_a_record_of_json_ends_somewhere(text, look, monkeypatch):
+    monkeypatch.setattr(budget, "MOST_RECORD_NAMES", 30)
+    monkeypatch.setattr(budget, "LOOK", look)
+    monkeypatch.setattr(budget, "SMALL_BYTES", 10)
+    with pytest.raises(TooLarge, match="a record of the body has more than 30 names; leave out those that are not"):
+        scoring.parsed(text.encode())
+
+
+@pytest.mark.parametrize("look", [1, 7, 60, 10_000])
+@pytest.mark.parametrize(
+    "text", [f"[{', '.join([FEW] * 30)}]", '["' + ":" * 100 + '"]', '{"a": "' + ":" * 40 + "}", ":" * 30]
+)
+def test_names_of_many_records_and_colons_in_texts_are_not_those_of_one_record(text, look, monkeypatch):
+    monkeypatch.setattr(budget, "MOST_RECORD_NAMES", 30)
+    monkeypatch.setattr(budget, "LOOK", look)
+    budget.check_records(text)
+
+
+def test_the_widest_table_has_no_more_names_than_a_record_may_have():
+    assert budget.most_names(MOST_COLUMNS) < budget.MOST_RECORD_NAMES
+
+
 def test_a_record_of_csv_ends_somewhere(monkeypatch):
     monkeypatch.setattr(budget, "MOST_RECORD", 10_000)
     for text in (b"a,b,c,d\n" + b"1," * 6_000, b"a,b,c,d\n" + b'"\n",' * 3_000):
         with pytest.raises(TooLarge, match="a row of the body has more than 10000 characters"):
             rows_of(text, CSV, IRIS)
+
+
+class Reads(io.TextIOWrapper):
+    """Notes how many characters came at a time."""
+
+    longest = 0
+
+    def read(self, size=-1):
+        return self.noted(super().read(size))
+
+    def readline(self, size=-1):
+        return self.noted(super().readline(size))
+
+    def __next__(self):
+        return self.noted(super().__next__())
+
+    def noted(self, text: str) -> str:
+        Reads.longest = max(Reads.longest, len(text))
+        return text
+
+
+def test_no_more_of_a_row_of_csv_without_an_end_is_read_than_a_row_may_have(monkeypatch):
+    monkeypatch.setattr(budget, "MOST_RECORD", 200_000)
+    monkeypatch.setattr(scoring, "CSV_PIECE", 1000)
+    monkeypatch.setattr(io, "TextIOWrapper", Reads)
+    monkeypatch.setattr(Reads, "longest", 0)
+    with pytest.raises(TooLarge, match="a row of the body has more than 200000 characters"):
+        rows_of(b"a,b,c,d\n" + b"1," * 200_000, CSV, IRIS)
+    assert Reads.longest == 200_001
+
+
+def test_a_row_of_numbers_may_be_longer_than_what_is_read_at_once(monkeypatch):
+    monkeypatch.setattr(scoring, "CSV_PIECE", 8)
+    monkeypatch.setattr(scoring, "_csv_rows", None)  # which reads all that is not numbers alone
+    row = b",".join([b"-1.2345678901234567e-300"] * 4) + b"\n"
+    assert rows_of(b"a,b,c,d\n" + row * 3, CSV, IRIS).matrix.tolist() == [[-1.2345678901234567e-300] * 4] * 3
+
+
+@pytest.mark.parametrize("header", [b"," * 20_000, b'"",' * 20_000, b",\r" + b"," * 20_000])
+def test_the_names_in_the_first_line_of_csv_are_counted_before_any_is_told_apart(header, monkeypatch):
+    monkeypatch.setattr(
+        scoring, "_unique", lambda names: pytest.fail(f"{len(names)} names") if len(names) > 9 else names
+    )
+    with pytest.raises(
+        (TooLarge, InvalidInput), match=r"^the first line (has 20001 names; expected at most 10040|lacks)"
+    ):
+        rows_of(header + b"\n1,2,3,4\n", CSV, IRIS)
+
+
+def test_a_first_line_of_commas_is_refused_before_it_is_taken_apart(monkeypatch):
+    monkeypatch.setattr(scoring, "_csv_records", lambda _: pytest.fail("taken apart"))
+    for end in (b"\n1\n", b"\r\n1\r\n", b"\r1\r", b""):
+        with pytest.raises(TooLarge, match="the first line has 20001 names"):
+            rows_of(b"," * 20_000 + end, CSV, IRIS)
 
 
 # --- answers -------------------------------------------------------------------------------------------------------

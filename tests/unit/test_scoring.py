@@ -3,15 +3,17 @@
 The fast path, which takes numbers without making Python's of them, is held against the one that all else takes.
 """
 
+import gc
 import json
 from contextlib import suppress
+from types import FunctionType
 
 import numpy as np
 import pytest
 from contract.missing import MISSING_WORDS
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
-from inference import scoring
+from inference import budget, scoring
 from inference.columns import LARGEST, TYPES, Column, Kind
 from inference.contract import Description
 from inference.errors import InvalidInput, UnsupportedMedia
@@ -299,7 +301,15 @@ def test_a_body_that_is_declared_as_something_else_is_refused(content_type):
 
 # --- the fast path -------------------------------------------------------------------------------------------------
 
-FAST = ['{"instances": [[1, 2], [3.5, -4e-3]]}', '{"instances":[[0,-0],[-0.0,1E+2]]}\n', '{"instances":[[1,2]]}']
+FAST = [
+    '{"instances": [[1, 2], [3.5, -4e-3]]}',
+    '{"instances":[[0,-0],[-0.0,1E+2]]}\n',
+    '{"instances":[[1,2]]}',
+    '{ "instances": [[1, 2]] }',
+    ' \n{\t"instances" : [[1, 2]]}',
+    '{"inputs": [[1, 2], [3.5, -4e-3]]}',
+    '{\r\n"inputs":[[1,2]]}',
+]
 
 
 @pytest.mark.parametrize("body", FAST)
@@ -317,6 +327,12 @@ ROW = b"[1.5, -2e1] ,\n "
     [
         (b'{"instances": [', b"[3, 4]]}"),
         (b'{"instances" :\n[ ', b"[3, 4] ] }\n"),
+        (b'\n{\t"instances" :\n[ ', b"[3, 4] ] }\n"),
+        (b'{ "inputs" :\n[ ', b"[3, 4] ] }\n"),
+        (b'{ "inputs"5: [', b"[3, 4]]}"),
+        (b'5{"inputs": [', b"[3, 4]]}"),
+        (b'{"inp uts": [', b"[3, 4]]}"),
+        (b'{ "instances\n": [', b"[3, 4]]}"),
         (b'{"instances": 5[', b"[3, 4]]}"),
         (b'{"instances"e: [', b"[3, 4]]}"),
         (b'{"instances": [', b"[3, 4]5]}"),
@@ -354,7 +370,7 @@ def test_the_rows_of_a_request_stay_as_they_are_while_others_come():
 
 def test_what_is_not_numbers_alone_is_left_to_the_slow_path():
     for body in TAKEN.values():
-        if not body.startswith('{"instances": [[') or "params" in body:
+        if not "".join(body.split()).startswith(('{"instances":[[', '{"inputs":[[')) or "params" in body:
             assert _matrix(body.encode(), NUMBERS) is None
     assert _matrix(b'{"instances": [[1, true, "red"]]}', MIXED) is None
 
@@ -449,6 +465,8 @@ def outcome(body: bytes, read) -> tuple:
 @settings(max_examples=1500, deadline=None, derandomize=True)
 @given(bodies())
 @example(b'{"instances": [[1, 2]], "instances": [[3, 4]]}')
+@example(b'{"inputs": [[1, 2]], "instances": [[3, 4]]}')
+@example(b'{ "inputs": [[1, 2]]}')
 @example(b'{"instances": [[1, 2], [3]]}')
 @example(b'{"instances": [[1], [2, 3, 4]]}')
 @example(b'{"instances": [[1, 2]]} 5')
@@ -471,6 +489,53 @@ def test_the_fast_path_gives_the_same_rows_and_the_same_refusals_as_the_slow_one
 def test_whatever_numbers_come_in_are_the_ones_that_the_model_gets(rows):
     matrix = rows_of(json.dumps({"instances": rows}).encode(), JSON, NUMBERS).matrix
     assert matrix.tobytes() == np.array(rows).tobytes()
+
+
+# --- large bodies --------------------------------------------------------------------------------------------------
+
+LARGE_JSON = {
+    "numbers and words": b"[1, -0, 0.1, -0.0, 1e400, 1e-400, 12345678901234567890123, NaN, -Infinity, true, null, []]",
+    "a name twice": b'{"a": 1, "a": {"b": [2, {}]}, "": "\\ud800 \\" } \xe2\x82\xac"}',
+    "a byte order mark": b'\xef\xbb\xbf{"a": 1}',
+    "UTF-16": '["\u20ac", 1]'.encode("utf-16"),
+    "a number too long": b"[%s]" % (b"9" * 5000),
+    "no comma": b"[1, 2 3]",
+    "a zero in front": b'{"a": 01}',
+    "not UTF-8": b'["\xff"]',
+    "a line end in a text": b'["a\nb"]',
+    "nothing": b"",
+    "nested": b"[" * 5000,
+}
+
+
+def repr_of(body: bytes) -> str:
+    try:
+        return repr(parsed(body))
+    except InvalidInput as refused:
+        return str(refused)
+
+
+@pytest.mark.parametrize("title", LARGE_JSON)
+def test_json_of_a_large_body_has_the_value_and_the_faults_that_it_has_in_a_small_one(title, monkeypatch):
+    body = LARGE_JSON[title]
+    small = repr_of(body)
+    monkeypatch.setattr(budget, "SMALL_BYTES", -1)
+    assert repr_of(body) == small
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize(("value", "count"), [("1", 7), ("-1.5e3", 7), ('{"a": null}', 7), ('[1, {"a": 2.5}]', 21)])
+def test_whoever_waits_has_a_turn_at_every_number_and_record_of_a_large_body(value, count, monkeypatch):
+    turns = []
+    for name in ("_whole", "_real", "_same"):
+        ours = getattr(scoring, name)
+        assert isinstance(ours, FunctionType)  # one in C gives no turn
+        monkeypatch.setattr(scoring, name, lambda found, ours=ours: turns.append(found) or ours(found))
+    body = f"[{', '.join([value] * 7)}]".encode()
+    assert parsed(body) == json.loads(body)
+    assert not turns
+    parsed(body + b" " * budget.SMALL_BYTES)
+    assert len(turns) == count
 
 
 # --- CSV -----------------------------------------------------------------------------------------------------------
