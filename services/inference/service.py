@@ -194,14 +194,16 @@ class Service:
                 f"the body is over the limit of {self.settings.max_body_bytes} bytes; send fewer rows at a time"
             )
 
-    def incomplete(self, seen: int, size: int, reason: str) -> InvalidInput:
-        """Return what is said of a body that ends early: after `seen` of `size` bytes, -1 where that is not known."""
+    def incomplete(self, seen: int, size: int, reason: str, seconds: float) -> InvalidInput:
+        """Return what is said of a body that ends early, which had so many seconds: after `seen` of `size` bytes, -1 where that is
+        not known.
+        """
         if reason:
             return InvalidInput(f"the body could not be read to its end: {reason}")
         said = (
             f"{seen} of the {size} bytes it is said to have" if size >= 0 else f"{seen} bytes, in the middle of a chunk"
         )
-        return InvalidInput(f"the body ends after {said}, or took longer than {self.settings.body_seconds:g} s")
+        return InvalidInput(f"the body ends after {said}, or took longer than {seconds:g} s")
 
     def _check(self, environ: Environ) -> None:
         """Raise RequestError where a prediction is refused whatever its body is."""
