@@ -24,6 +24,7 @@ from inference.connections import Connections
 from inference.errors import RequestError, Unavailable
 from inference.gate import LARGE_BYTES, Line
 from inference.http1 import NoRequest, Request, RequestReader
+from inference.pace import TakesLong
 from inference.service import Answer, Headers, Service, reason_of
 
 # How long a connection may be idle: longer than proxies keep theirs, so that it is they who close first.
@@ -346,19 +347,25 @@ class Connection(asyncio.BufferedProtocol):
         request.environ["wsgi.input"] = io.BytesIO(request.content)
         is_large, request.content = len(request.content) > LARGE_BYTES, b""
         if is_large:
-            self._aside = request
-            self._clients.start(self._answer_aside(request))
+            self._begin_aside(request, is_large)
             return
         try:
             answer = self._service.answer(request.environ)
+        except TakesLong:
+            request.environ["wsgi.input"].seek(0)
+            self._begin_aside(request, is_large)
         except Exception:
             self._fail(request)
         else:
             self._send(request, answer)
 
-    async def _answer_aside(self, request: Request) -> None:
+    def _begin_aside(self, request: Request, is_large: bool) -> None:
+        self._aside = request
+        self._clients.start(self._answer_aside(request, is_large))
+
+    async def _answer_aside(self, request: Request, is_large: bool) -> None:
         try:
-            answer = await self._service.answer_aside(request.environ)
+            answer = await self._service.answer_aside(request.environ, is_large)
         except Exception:
             self._fail(request)
         else:

@@ -117,18 +117,21 @@ class Gate:
         """Count bytes no more."""
         self._bytes -= size
 
-    async def run_aside(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a function aside, one at a time; raise Overloaded where it would have to wait too long for that."""
-        await self._wait_for_lane()
+    async def run_aside(self, function: Callable[..., T], *arguments: Any, is_large: bool = True) -> T:
+        """Run a function aside, one at a time; raise Overloaded where it would have to wait too long for that.
+
+        Small requests that take long may wait in any number: their bodies need little memory.
+        """
+        await self._wait_for_lane(is_large)
         try:
             return await self._aside(function, *arguments)
         finally:
             self._lane.release()
 
-    async def _wait_for_lane(self) -> None:
-        if self._waiting >= MOST_WAITING:
+    async def _wait_for_lane(self, is_large: bool) -> None:
+        if is_large and self._waiting >= MOST_WAITING:
             raise Overloaded("too many large requests are waiting; try again")
-        self._waiting += 1
+        self._waiting += is_large
         QUEUE.inc()
         try:
             async with asyncio.timeout(LARGE_PATIENCE * self._queue_seconds):
@@ -136,5 +139,5 @@ class Gate:
         except TimeoutError:
             raise Overloaded("large requests take too long; try again, or send fewer rows at a time") from None
         finally:
-            self._waiting -= 1
+            self._waiting -= is_large
             QUEUE.dec()

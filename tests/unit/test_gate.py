@@ -201,6 +201,24 @@ def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
     gate.hold(LARGE_BYTES + 1)
 
 
+def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_may_be():
+    async def test() -> None:
+        stop = asyncio.Event()
+
+        async def aside(function):
+            await stop.wait()
+            return function()
+
+        gate = gate_of(aside)
+        tasks = await in_progress(gate, 1 + MOST_WAITING)
+        tasks += [asyncio.create_task(gate.run_aside(int, is_large=False)) for _ in range(3 * MOST_WAITING)]
+        await asyncio.sleep(0)
+        stop.set()
+        assert await asyncio.gather(*tasks) == [0] * (1 + 4 * MOST_WAITING)
+
+    asyncio.run(test())
+
+
 async def in_progress(gate: Gate, count: int, function=int) -> list[asyncio.Task]:
     """Begin so many large requests, one after the other."""
     tasks = [asyncio.create_task(gate.run_aside(function)) for _ in range(count)]

@@ -7,6 +7,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from http.client import HTTPResponse
 from types import SimpleNamespace
 from typing import Any
@@ -85,9 +86,9 @@ async def eventually(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.001)
 
 
-def served(settings: Settings | None = None, run: Any = at_once) -> Service:
+def served(settings: Settings | None = None, run: Any = at_once, version: Any = SERVED) -> Service:
     settings = settings or Settings(connections=2, body_seconds=BODY_SECONDS)
-    return service_of(SERVED, settings=settings, gate=Gate(settings.queue_seconds, settings.max_body_bytes, run))
+    return service_of(version, settings=settings, gate=Gate(settings.queue_seconds, settings.max_body_bytes, run))
 
 
 def running(
@@ -324,6 +325,36 @@ def test_what_becomes_large_is_answered_aside_in_its_order_while_others_are_answ
 
     first, second = answers_in(running(test, served(run=waits)))
     assert json.loads(first[2]) == {"predictions": [1] * LARGE_BYTES}
+    assert json.loads(second[2]) == PREDICTED
+    assert len(asides) == 1
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/predict_names", f"/v2/models/{SERVED.version.name}/infer"])
+def test_a_small_request_whose_rows_take_long_is_answered_aside_and_others_meanwhile(path):
+    asides: list[asyncio.Future[None]] = []
+
+    async def waits(function: Any, *arguments: Any) -> Any:
+        asides.append(asyncio.get_running_loop().create_future())
+        await asides[-1]
+        return function(*arguments)
+
+    content: dict[str, Any] = {"instances": [[1, 2]] * 30}
+    if path.endswith("/infer"):
+        content = {"inputs": [{"name": "x", "shape": [30, 2], "datatype": "INT64", "data": [1, 2] * 30}]}
+    long = request("POST", path, json.dumps(content).encode())
+
+    async def test(world: Running) -> bytes:
+        client, other = await world.connect(), await world.connect()
+        await client.send(long + request("POST", "/invocations", BODY, "Connection: close"))
+        await eventually(lambda: asides)
+        await other.send(request("POST", "/invocations", BODY, "Connection: close"))
+        assert (await other.received()).startswith(b"HTTP/1.1 200")
+        asides[0].set_result(None)
+        return await client.received()
+
+    slow = replace(SERVED, model=replace(SERVED.model, row_seconds=(0.0, 0.001)))
+    first, second = answers_in(running(test, served(run=waits, version=slow)))
+    assert (first[0], first[2].count(b"0")) >= (200, 30)
     assert json.loads(second[2]) == PREDICTED
     assert len(asides) == 1
 
