@@ -2,7 +2,8 @@
 
 - A read is 64 KB at most, and after a whole one the others have their turn: a client holds up nobody for longer than that.
 - A request waits in the worker's line until those before it are answered (inference.gate), a large one for its thread.
-- While something is unanswered no more than one further read is taken in; while an answer is unread, nothing.
+- While something is unanswered no more than one further read is taken in; while an answer is unread, nothing. Of many requests
+  in one read a few are taken apart at a time, the rest stays bytes until these are answered.
 - A head has to be there within HEAD_SECONDS of its first byte, a body, and the reading of an answer, within
   INFERENCE_BODY_SECONDS; an idle connection is closed after IDLE_SECONDS.
 - A body that is refused is read to its end all the same, within bounds, and not kept: most clients see an answer only once
@@ -23,6 +24,7 @@ from inference.connections import Connections
 from inference.errors import RequestError, Unavailable
 from inference.gate import LARGE_BYTES, Line
 from inference.http1 import NoRequest, Request, RequestReader
+from inference.pace import TakesLong
 from inference.service import Answer, Headers, Service, reason_of
 
 # How long a connection may be idle: longer than proxies keep theirs, so that it is they who close first.
@@ -32,6 +34,15 @@ HEAD_SECONDS = 10
 # How long what a client that was turned away is still sending is read.
 LINGER_SECONDS = 5
 READ_BYTES = 64 * 1024
+# Requests of one connection that wait for their answers; what has come after them is left as it came.
+MOST_PIPELINED = 8
+# Bytes of the shortest head there is, and of as many as may wait: what comes is taken apart on to the end of the head, or of the
+# trailers, that begins within so many.
+SHORTEST_HEAD, CHUNKS_BYTES = 18, 128
+# Up to this size it is counted how many heads may have come, which costs less than to feed them to the parser one by one.
+FEW_BYTES = 2048
+# Bytes of answers that wait for their client to read them before they count, and it gets no further one.
+UNREAD_BYTES = 64 * 1024
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 # How much of a body that is refused is read and thrown away before the connection is closed.
 DISCARDED_BYTES = 256 * 1024 * 1024
@@ -47,7 +58,8 @@ class Clients:
         self.all = Connections(limit)
         self.line = Line(loop.call_soon)
         # What is read is taken apart before anything else is read.
-        self.buffer = memoryview(bytearray(READ_BYTES))
+        self.bytes = bytearray(READ_BYTES)
+        self.buffer = memoryview(self.bytes)
         self.is_ending = False
         body_seconds = service.settings.body_seconds
         # How long a client has for what it is to do.
@@ -55,6 +67,7 @@ class Clients:
             "idle": IDLE_SECONDS,
             "head": HEAD_SECONDS,
             "body": body_seconds,
+            "needless": HEAD_SECONDS,
             "answering": math.inf,
             "unread": body_seconds,
             "closing": body_seconds,
@@ -98,11 +111,13 @@ class Connection(asyncio.BufferedProtocol):
         "_owes_go_on",
         "_reader",
         "_requests",
+        "_rest",
         "_service",
         "_state",
         "_transport",
         "deadline",
         "idle_since",
+        "owing_since",
     )
 
     def __init__(self, clients: Clients) -> None:
@@ -111,13 +126,15 @@ class Connection(asyncio.BufferedProtocol):
         self._reader: RequestReader
         self._requests: deque[Request | NoRequest] = deque()
         """what is to be answered, in its order"""
+        self._rest = b""
+        """what has come after these, and is not taken apart yet"""
         self._incoming: Request | None = None
         """whose body is on its way"""
         self._aside: Request | None = None
         """who is being answered aside"""
         self._kept = 0
         """bytes of answers that the gate counts, as the client has not read them yet"""
-        self._state, self.deadline, self.idle_since = "", math.inf, math.inf
+        self._state, self.deadline, self.idle_since, self.owing_since = "", math.inf, math.inf, math.inf
         self._is_in_line = self._is_paused = self._is_unread = self._owes_go_on = False
         # The last request has come; nothing that comes is read any more; the client sends nothing more; it is gone.
         self._is_last = self._is_done = self._is_over = self._is_lost = False
@@ -128,7 +145,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
-        self._transport.set_write_buffer_limits(LARGE_BYTES, 0)
+        self._transport.set_write_buffer_limits(UNREAD_BYTES, 0)
         address = transport.get_extra_info("peername")
         self._reader = RequestReader(self, address[0] if address else "")
         if self._clients.all.admit(self, self._clients.loop.time()):
@@ -143,15 +160,45 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_done:  # it is thrown away
             return
         had_some = bool(self._requests)
-        try:
-            self._reader.feed(self._clients.buffer[:nbytes])
-        except NoRequest as error:
-            self._end_reading(error)
-        if had_some:
+        self._take(self._clients.bytes, nbytes)
+        if had_some or self._rest:
             self._pause()
         elif nbytes == READ_BYTES:
             self._pause()
             self._clients.loop.call_soon(self._resume)
+        self._note_state()
+
+    def _take(self, data: bytes | bytearray, end: int) -> None:
+        """Take apart what has come, as far as there is room for the requests in it."""
+        view, start = memoryview(data), 0
+        try:
+            while start < end and not self._is_done:
+                if len(self._requests) >= MOST_PIPELINED:
+                    self._rest = bytes(view[start:end])
+                    return
+                stop = self._end_of_piece(data, start, end)
+                self._reader.feed(view[start:stop])
+                start = stop
+        except NoRequest as error:
+            self._end_reading(error)
+
+    def _end_of_piece(self, data: bytes | bytearray, start: int, end: int) -> int:
+        """Return how far to go before it is looked again how many requests there are."""
+        if (one := self._incoming) and one.size > one.seen:
+            return min(end, start + one.size - one.seen)  # no head begins in a body
+        if end - start <= FEW_BYTES and data.count(b"\r\n\r\n", start, end) <= MOST_PIPELINED - len(self._requests):
+            return end
+        least = CHUNKS_BYTES if one else SHORTEST_HEAD
+        found = data.find(b"\r\n\r\n", start + least - 4, end)
+        return end if found < 0 else found + 4
+
+    def _take_rest(self) -> None:
+        if self._is_done or self._requests or self._is_unread:
+            return
+        rest, self._rest = self._rest, b""
+        self._take(rest, len(rest))
+        if not (self._requests or self._is_done):
+            self._go_on()
         self._note_state()
 
     def eof_received(self) -> bool:
@@ -163,6 +210,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._is_unread = True
+        self._kept = self._transport.get_write_buffer_size()
+        self._service.gate.keep(self._kept)
         self._pause()
         self._note_state()
 
@@ -199,7 +248,7 @@ class Connection(asyncio.BufferedProtocol):
         environ = request.environ
         try:
             request.is_kept = self._service.wants_body(environ)
-            if request.is_kept and request.size > 0:
+            if request.is_kept and request.size > LARGE_BYTES:  # a small one counts as it comes
                 self._service.gate.hold(request.size)
                 request.held = request.size
         except RequestError as error:
@@ -226,8 +275,9 @@ class Connection(asyncio.BufferedProtocol):
             self._queue(request)
 
     def _keep(self, request: Request, piece: bytes) -> None:
-        if request.size < 0:
-            self._service.check_size(request.seen)
+        if request.size <= LARGE_BYTES:
+            if request.size < 0:
+                self._service.check_size(request.seen)
             self._service.gate.hold(len(piece), request.held)
             request.held += len(piece)
         if not request.content:
@@ -269,7 +319,8 @@ class Connection(asyncio.BufferedProtocol):
         request, self._incoming = self._incoming, None
         if request:
             request.closes = True
-            self._give_up(request, self._service.incomplete(request.seen, request.size, str(error or "")))
+            seconds = self._clients.seconds[self._state_of(request)]
+            self._give_up(request, self._service.incomplete(request.seen, request.size, str(error or ""), seconds))
             if request.is_queued and request not in self._requests:
                 self._linger()
             self._queue(request)
@@ -296,19 +347,25 @@ class Connection(asyncio.BufferedProtocol):
         request.environ["wsgi.input"] = io.BytesIO(request.content)
         is_large, request.content = len(request.content) > LARGE_BYTES, b""
         if is_large:
-            self._aside = request
-            self._clients.start(self._answer_aside(request))
+            self._begin_aside(request, is_large)
             return
         try:
             answer = self._service.answer(request.environ)
+        except TakesLong:
+            request.environ["wsgi.input"].seek(0)
+            self._begin_aside(request, is_large)
         except Exception:
             self._fail(request)
         else:
             self._send(request, answer)
 
-    async def _answer_aside(self, request: Request) -> None:
+    def _begin_aside(self, request: Request, is_large: bool) -> None:
+        self._aside = request
+        self._clients.start(self._answer_aside(request, is_large))
+
+    async def _answer_aside(self, request: Request, is_large: bool) -> None:
         try:
-            answer = await self._service.answer_aside(request.environ)
+            answer = await self._service.answer_aside(request.environ, is_large)
         except Exception:
             self._fail(request)
         else:
@@ -348,11 +405,7 @@ class Connection(asyncio.BufferedProtocol):
         if len(body) <= LARGE_BYTES:
             self._transport.write(head + body)
         else:
-            self._service.gate.keep(len(body))
-            self._kept += len(body)
             self._transport.writelines([head, body])
-            if not self._is_unread:
-                self._release_answer()
 
     def _release_answer(self) -> None:
         self._service.gate.release(self._kept)
@@ -361,6 +414,8 @@ class Connection(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         """Go on to the next request."""
         self._join_line()
+        if self._rest and not self._requests:
+            self._clients.loop.call_soon(self._take_rest)
         if self._owes_go_on and self._incoming and not self._requests:
             self._owes_go_on = False
             self._transport.write(GO_ON)
@@ -389,7 +444,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._is_paused and not (self._is_lost or self._requests or self._is_unread):
+        if self._is_paused and not (self._is_lost or self._requests or self._is_unread or self._has_rest()):
             self._is_paused = False
             self._transport.resume_reading()
 
@@ -402,22 +457,32 @@ class Connection(asyncio.BufferedProtocol):
                 self.idle_since = math.inf
             elif self._state not in ("idle", "head"):
                 self.idle_since = now
-            self._state, self.deadline = state, now + self._clients.seconds[state]
+            self._state, self.deadline, self.owing_since = state, now + self._clients.seconds[state], math.inf
+        if state in ("body", "needless"):
+            self.owing_since = self._clients.loop.time()
 
     def _state_now(self) -> str:
         if self._is_unread:
             return "unread"
-        if self._requests:
+        if self._requests or self._has_rest():
             return "answering"
         if self._is_done:
             return "lingering" if self._is_lingering else "closing"
         if self._incoming:
-            return "body"
+            return self._state_of(self._incoming)
         return "head" if self._reader.is_in_head else "idle"
+
+    def _has_rest(self) -> bool:
+        return bool(self._rest) and not self._is_done
+
+    @staticmethod
+    def _state_of(incoming: Request) -> str:
+        """Return what is owed of a request whose body is on its way: one that nobody needs has less time."""
+        return "body" if incoming.is_kept or "inference.refused" in incoming.environ else "needless"
 
     def end_late(self) -> None:
         """End what the client has not ended in its time."""
-        if self._state == "body":
+        if self._state in ("body", "needless"):
             self._end_reading(None)
             self._note_state()
         elif self._state in ("unread", "closing", "lingering"):
@@ -427,7 +492,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def give_way(self) -> None:
         """Close at once; nothing is being answered."""
-        self._is_done = True
+        self._is_done, self._rest = True, b""
         if self._transport.get_write_buffer_size():
             self._transport.abort()
         else:

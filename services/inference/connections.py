@@ -18,6 +18,9 @@ class Member(Protocol):
     idle_since: float
     """since when it has had no whole head of a request; math.inf while it has something to do"""
 
+    owing_since: float
+    """since when nothing has come of a body that is on its way; math.inf while none is"""
+
     def give_way(self) -> None:
         """Close it at once."""
 
@@ -29,8 +32,8 @@ class Connections:
     """The connections of one worker.
 
     Where there are as many as there may be, a new one takes the place of the oldest that has not sent the head of a request
-    yet, or else of one that has been idle for a while: it costs nothing to open connections and to leave them so, and that
-    is to keep nobody out who has a request.
+    yet, or else of one that has been idle for a while, or has sent nothing of its body for as long: it costs nothing to open
+    connections and to leave them so, and that is to keep nobody out who has a request.
     """
 
     def __init__(self, limit: int) -> None:
@@ -58,7 +61,7 @@ class Connections:
             return oldest
         while self._spare:
             one = self._spare.pop()
-            if one in self._open and one.idle_since < math.inf:
+            if one in self._open and _waiting_since(one) < now - SPARE_SECONDS:
                 return one
         return None
 
@@ -83,10 +86,15 @@ class Connections:
         for one in [*self._open, *self._turned_away]:
             if one.deadline < now:
                 one.end_late()
-        spare = [one for one in self._open if one.idle_since < now - SPARE_SECONDS]
-        self._spare = sorted(spare, key=lambda one: one.idle_since, reverse=True)
+        spare = [one for one in self._open if _waiting_since(one) < now - SPARE_SECONDS]
+        self._spare = sorted(spare, key=_waiting_since, reverse=True)
 
     def end_idle(self) -> None:
         """Close those that have nothing to do."""
         for one in [one for one in self._open if one.idle_since < math.inf]:
             one.give_way()
+
+
+def _waiting_since(one: Member) -> float:
+    """Return since when nothing has come of what a client is to send."""
+    return min(one.idle_since, one.owing_since)

@@ -23,6 +23,8 @@ MOST_WAITING = 4
 LARGE_PATIENCE = 10
 # Bytes of bodies that one worker holds, in units of the largest body, before another large one is turned away.
 MOST_BODIES = 4
+# Bytes of bodies and of unread answers, in units of those, before small requests are turned away too; and this at least.
+MOST_HELD, LEAST_HELD = 2, 64 * 1024 * 1024
 # How long requests are answered before the network is looked at again: so much later at most is noticed what has come.
 TURN_SECONDS = 0.002
 
@@ -84,11 +86,14 @@ class Gate:
         self._queue_seconds, self._aside = queue_seconds, aside
         self._lane = asyncio.Lock()
         self._most_bytes = MOST_BODIES * max_body_bytes
+        self._most_held = max(MOST_HELD * self._most_bytes, LEAST_HELD)
         self._bytes = 0
         self._waiting = 0
 
     def enter(self, waited: float) -> None:
-        """Raise Overloaded where a request has waited too many seconds for its turn."""
+        """Raise Overloaded where a request has waited too many seconds for its turn, or too much waits to be read already."""
+        if self._bytes > self._most_held:
+            raise Overloaded("too many answers are not read yet; try again")
         if waited > self._queue_seconds:
             raise Overloaded(f"there is more to do than can be done within {self._queue_seconds:g} s; try again")
 
@@ -97,30 +102,36 @@ class Gate:
 
         `held` are those of the same body that are counted already.
         """
-        if held + size > LARGE_BYTES and self._bytes + size > self._most_bytes:
-            raise Overloaded("too many large requests are on their way; try again")
-        self._bytes += size
+        if (after := self._bytes + size) > self._most_bytes:
+            if held + size > LARGE_BYTES:
+                raise Overloaded("too many large requests are on their way; try again")
+            if after > self._most_held:
+                raise Overloaded("too many requests are on their way; try again")
+        self._bytes = after
 
     def keep(self, size: int) -> None:
-        """Count the bytes of an answer until its client has them: there it is, whatever else there is."""
+        """Count the bytes of an answer that its client has not read: there they are, whatever else there is."""
         self._bytes += size
 
     def release(self, size: int) -> None:
         """Count bytes no more."""
         self._bytes -= size
 
-    async def run_aside(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a function aside, one at a time; raise Overloaded where it would have to wait too long for that."""
-        await self._wait_for_lane()
+    async def run_aside(self, function: Callable[..., T], *arguments: Any, is_large: bool = True) -> T:
+        """Run a function aside, one at a time; raise Overloaded where it would have to wait too long for that.
+
+        Small requests that take long may wait in any number: their bodies need little memory.
+        """
+        await self._wait_for_lane(is_large)
         try:
             return await self._aside(function, *arguments)
         finally:
             self._lane.release()
 
-    async def _wait_for_lane(self) -> None:
-        if self._waiting >= MOST_WAITING:
+    async def _wait_for_lane(self, is_large: bool) -> None:
+        if is_large and self._waiting >= MOST_WAITING:
             raise Overloaded("too many large requests are waiting; try again")
-        self._waiting += 1
+        self._waiting += is_large
         QUEUE.inc()
         try:
             async with asyncio.timeout(LARGE_PATIENCE * self._queue_seconds):
@@ -128,5 +139,5 @@ class Gate:
         except TimeoutError:
             raise Overloaded("large requests take too long; try again, or send fewer rows at a time") from None
         finally:
-            self._waiting -= 1
+            self._waiting -= is_large
             QUEUE.dec()

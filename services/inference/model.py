@@ -1,5 +1,6 @@
 """A version's files, loaded: from rows to answers."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from contract.display import visible
 
-from inference import contract, scoring, twin
+from inference import contract, pace, scoring, twin
+from inference.columns import Kind
 from inference.contract import Description
 from inference.errors import InvalidInput, ModelRefused
 from inference.files import VersionFiles
@@ -28,6 +30,10 @@ class Model:
     """None where the twin answers all that the model takes"""
     reason: str
     """why it is this one that answers"""
+    row_seconds: tuple[float, float] = (0.0, 0.0)
+    """what one more row takes the twin and the pipeline, 0 where that is not known"""
+    most_seconds: float = math.inf
+    """how long it may take to predict what one request asks for"""
 
     @property
     def engine(self) -> str:
@@ -51,8 +57,8 @@ class Model:
     def predict(self, rows: Rows) -> np.ndarray:
         """Return one prediction per row; raise InvalidInput for rows that the estimator itself refuses."""
         if self._is_for_twin(rows):
-            return _wide(self.twin.labels(rows))  # type: ignore[union-attr]
-        return self.pipeline.labels(rows)  # type: ignore[union-attr]
+            return _wide(self._in_time(self.twin.labels, rows, self.row_seconds[0]))  # type: ignore[union-attr]
+        return self._in_time(self.pipeline.labels, rows, self.row_seconds[1])  # type: ignore[union-attr]
 
     def probabilities(self, rows: Rows) -> np.ndarray:
         """Return the probability of each class, shape (rows, classes).
@@ -62,8 +68,33 @@ class Model:
         if self.classes is None:
             raise InvalidInput("the model has no class probabilities; POST /invocations has its predictions")
         if self._is_for_twin(rows) and len(self.twin.outputs) > 1:  # type: ignore[union-attr]
-            return _wide(self.twin.probabilities(rows))  # type: ignore[union-attr]
-        return self.pipeline.probabilities(rows)  # type: ignore[union-attr]
+            return _wide(self._in_time(self.twin.probabilities, rows, self.row_seconds[0]))  # type: ignore[union-attr]
+        return self._in_time(self.pipeline.probabilities, rows, self.row_seconds[1])  # type: ignore[union-attr]
+
+    def check_turn(self, rows: Rows, environ: dict[str, Any]) -> None:
+        """Raise TakesLong where others wait for a request to be answered, and would wait long for these rows."""
+        if self.takes_long(rows) and "inference.waited" in environ and "inference.aside" not in environ:
+            raise pace.TakesLong
+
+    def takes_long(self, rows: Rows) -> bool:
+        """Tell whether these rows take longer than others are to wait for them."""
+        if len(rows) * max(self.row_seconds) <= pace.LONG_SECONDS:
+            return False
+        return len(rows) * self.row_seconds[0 if self._is_for_twin(rows) else 1] > pace.LONG_SECONDS
+
+    def _in_time(self, ask: pace.Ask, rows: Rows, seconds: float) -> np.ndarray:
+        if len(rows) * seconds <= pace.PART_SECONDS or not self._is_divisible:
+            return ask(rows)
+        return pace.in_parts(ask, rows, seconds, self.most_seconds)
+
+    @property
+    def _is_divisible(self) -> bool:
+        """Whether a part of some rows is the same to the model as all of them: a whole column of pandas has another type
+        where one of its whole numbers or booleans is missing.
+        """
+        if self.pipeline is None or self.pipeline.takes_arrays:
+            return True
+        return not any(c.missing and c.kind in (Kind.INTEGER, Kind.BOOLEAN) for c in self.description.columns)
 
     def _is_for_twin(self, rows: Rows) -> bool:
         return self.twin is not None and (self.pipeline is None or self.twin.is_proven_on(rows))
@@ -74,8 +105,11 @@ def _wide(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64) if values.dtype == np.float32 else values
 
 
-def load(files: VersionFiles, trusted: Trusted) -> Model:
-    """Load the files of a version (docs/model-contract.md) and try it; raise ModelRefused where it cannot be served."""
+def load(files: VersionFiles, trusted: Trusted, most_seconds: float = math.inf) -> Model:
+    """Load the files of a version (docs/model-contract.md) and try it; raise ModelRefused where it cannot be served.
+
+    It answers one request for so many seconds at most.
+    """
     description = contract.read(files)
     model = _with_engine(files, description, trusted)
     golden = _golden(files, description)
@@ -83,9 +117,11 @@ def load(files: VersionFiles, trusted: Trusted) -> Model:
         return model
     for each in _engines(model):
         _check(each, golden)
-    if model.pipeline is None:
-        return model
-    return replace(model, pipeline=model.pipeline.with_shortcut(golden.rows))
+    if model.pipeline is not None:
+        model = replace(model, pipeline=model.pipeline.with_shortcut(golden.rows))
+    paces = [_row_seconds(each, golden.rows) for each in _engines(model)]
+    by_twin = paces[0] if model.twin else 0.0
+    return replace(model, row_seconds=(by_twin, paces[-1] if model.pipeline else 0.0), most_seconds=most_seconds)
 
 
 def _with_engine(files: VersionFiles, description: Description, trusted: Trusted) -> Model:
@@ -111,6 +147,12 @@ def _engines(model: Model) -> Iterator[Model]:
     yield model
     if model.twin and model.pipeline:
         yield replace(model, twin=None)
+
+
+def _row_seconds(model: Model, rows: Rows) -> float:
+    """Return what one more row takes the model, for predictions or probabilities."""
+    methods = [model.predict] if model.classes is None else [model.predict, model.probabilities]
+    return max(pace.row_seconds(method, rows) for method in methods)
 
 
 @dataclass(frozen=True)

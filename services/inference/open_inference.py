@@ -89,6 +89,7 @@ def infer(served: Served, body: bytes, environ: dict[str, Any]) -> tuple[bytes, 
         raise error.alone() from None
     if len(rows) > 1:
         budget.check_answer(len(rows), len(model.classes or ()), _row_bytes(wanted, model), len(body))
+        model.check_turn(rows, environ)
     outputs = [_output(name, model, rows, is_binary) for name, is_binary in wanted]
     answer = {
         "model_name": served.version.name,

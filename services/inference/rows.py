@@ -45,6 +45,18 @@ class Rows:
     def __len__(self) -> int:
         return len(self.matrix if self.matrix is not None else self.arrays[0])  # type: ignore[index]
 
+    def part(self, start: int, stop: int) -> "Rows":
+        """Return some of the rows."""
+        if self.matrix is not None:
+            return Rows(self.matrix[start:stop], None)
+        return Rows(None, [array[start:stop] for array in self.by_column])
+
+    def repeated(self, count: int) -> "Rows":
+        """Return so many rows, these again and again."""
+        if self.matrix is not None:
+            return Rows(np.resize(self.matrix, (count, self.matrix.shape[1])), None)
+        return Rows(None, [np.resize(array, count) for array in self.by_column])
+
     @cached_property
     def by_column(self) -> list[np.ndarray]:
         """One array of shape (rows,) per column."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from prometheus_client import multiprocess
 
-from inference.gate import Gate
+from inference.gate import LARGE_PATIENCE, Gate
 from inference.keeper import ModelKeeper
 from inference.log import LOGGING, RequestLog
 from inference.memory import Memory, Watch
@@ -63,7 +63,8 @@ def app() -> Any:
 
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)
-    keeper = ModelKeeper(lambda files: load(files, _settings.trusted))
+    most_seconds = LARGE_PATIENCE * _settings.queue_seconds
+    keeper = ModelKeeper(lambda files: load(files, _settings.trusted, most_seconds))
     keeper.follow(Follower(_settings.channel), _end, FIRST_LOOK_SECONDS)
     gate = Gate(_settings.queue_seconds, _settings.max_body_bytes, _aside())
     service = Service(_settings, keeper, gate, RequestLog(_settings.log_rate), create_app(_settings, keeper))

@@ -36,6 +36,7 @@ from inference.hosts import AllowedHosts
 from inference.keeper import ModelKeeper, Served
 from inference.log import RequestLog
 from inference.metrics import IN_FLIGHT, RequestMetrics
+from inference.pace import TakesLong
 from inference.settings import Settings
 
 Environ = dict[str, Any]
@@ -139,20 +140,27 @@ class Service:
         IN_FLIGHT.dec()
 
     def answer(self, environ: Environ) -> Answer:
-        """Answer a request that has come whole, which is described as WSGI does."""
+        """Answer a request that has come whole, which is described as WSGI does.
+
+        Raises TakesLong for a connection's request that others would have to wait for; `answer_aside` is to follow.
+        """
         try:
             self._receive(environ)
             predicts = environ["inference.endpoint"]
             return self._finished(environ, self._predict(environ) if predicts else self._through_flask(environ))
+        except TakesLong:
+            IN_FLIGHT.inc()  # it is still in flight
+            raise
         finally:
             IN_FLIGHT.dec()
 
-    async def answer_aside(self, environ: Environ) -> Answer:
-        """Answer a prediction that is too large to be made while others wait."""
+    async def answer_aside(self, environ: Environ, is_large: bool) -> Answer:
+        """Answer a prediction that is too large, or takes too long, to be made while others wait."""
+        environ["inference.aside"] = True
         try:
             self._receive(environ)
             try:
-                answer = await self.gate.run_aside(self._predict, environ)
+                answer = await self.gate.run_aside(self._predict, environ, is_large=is_large)
             except Overloaded as error:
                 answer = _sized(error_answer(error, environ["PATH_INFO"]))
             return self._finished(environ, answer)
@@ -194,14 +202,16 @@ class Service:
                 f"the body is over the limit of {self.settings.max_body_bytes} bytes; send fewer rows at a time"
             )
 
-    def incomplete(self, seen: int, size: int, reason: str) -> InvalidInput:
-        """Return what is said of a body that ends early: after `seen` of `size` bytes, -1 where that is not known."""
+    def incomplete(self, seen: int, size: int, reason: str, seconds: float) -> InvalidInput:
+        """Return what is said of a body that ends early, which had so many seconds: after `seen` of `size` bytes, -1 where that is
+        not known.
+        """
         if reason:
             return InvalidInput(f"the body could not be read to its end: {reason}")
         said = (
             f"{seen} of the {size} bytes it is said to have" if size >= 0 else f"{seen} bytes, in the middle of a chunk"
         )
-        return InvalidInput(f"the body ends after {said}, or took longer than {self.settings.body_seconds:g} s")
+        return InvalidInput(f"the body ends after {said}, or took longer than {seconds:g} s")
 
     def _check(self, environ: Environ) -> None:
         """Raise RequestError where a prediction is refused whatever its body is."""
@@ -225,6 +235,8 @@ class Service:
             return _sized(self._predicted(environ))
         except RequestError as error:
             return _sized(error_answer(error, environ["PATH_INFO"]))
+        except TakesLong:
+            raise
         except Exception:
             log.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
             fault = RequestError("the service failed to answer; its log has the details")
@@ -354,6 +366,7 @@ def _invocations(served: Served, body: bytes, environ: Environ) -> Answer:
     if len(rows) > 1:
         labels = model.classes
         budget.check_answer(len(rows), len(labels or ()), budget.label_bytes(labels), len(body))
+        model.check_turn(rows, environ)
     content = orjson.dumps({"predictions": plain(model.predict(rows))}, option=orjson.OPT_SERIALIZE_NUMPY)
     return Answer(200, content, [("Content-Type", "application/json")], len(rows))
 
@@ -364,6 +377,7 @@ def _predict_names(served: Served, body: bytes, environ: Environ) -> Answer:
     names = model.class_names or []  # there are, where there are probabilities
     if len(rows) > 1:
         budget.check_answer(len(rows), len(names), budget.named_bytes(names), len(body))
+        model.check_turn(rows, environ)
     probabilities = model.probabilities(rows)
     best = orjson.dumps([names[position] for position in probabilities.argmax(axis=1)])
     # What is written is not copied again: it may be most of what a request takes.

@@ -7,6 +7,7 @@ inference.connection.
 import asyncio
 import os
 import signal
+import socket
 
 import uvloop
 from gunicorn.workers.base import Worker
@@ -16,6 +17,9 @@ from inference.connection import Clients
 # How long an idle connection is left open for a request that is on its way when the service ends.
 LAST_CALL_SECONDS = 0.3
 HEARTBEAT_SECONDS = 1.0
+# What the kernel takes of an answer before its client reads it (it counts its own part as well, and allows twice as much). By
+# itself it takes megabytes for each connection, which are the container's memory too.
+SEND_BYTES = 128 * 1024
 
 
 class ServingWorker(Worker):
@@ -41,6 +45,8 @@ class ServingWorker(Worker):
         for number in (signal.SIGINT, signal.SIGQUIT):  # Ctrl+C: without waiting for anybody
             loop.add_signal_handler(number, self._hurry, told)
         clients = Clients(self.wsgi, loop, self.cfg.worker_connections)
+        for one in self.sockets:
+            one.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)  # connections have it from there
         servers = [await loop.create_server(clients.connection, sock=one.sock) for one in self.sockets]
         while self.alive and not told.is_set():
             self.notify()

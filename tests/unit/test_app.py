@@ -293,7 +293,7 @@ def test_what_a_body_lacks_is_told():
         f"the body ends after 23 bytes, in the middle of a chunk{late}": (23, -1, ""),
         "the body could not be read to its end: no chunk": (23, -1, "no chunk"),
     }.items():
-        assert str(service.incomplete(seen, size, reason)) == said
+        assert str(service.incomplete(seen, size, reason, 30)) == said
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", None])

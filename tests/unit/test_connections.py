@@ -10,7 +10,7 @@ LATER = 100.0
 
 class Member:
     def __init__(self, deadline: float = math.inf, idle_since: float = 0.0) -> None:
-        self.deadline, self.idle_since, self.ended = deadline, idle_since, ""
+        self.deadline, self.idle_since, self.owing_since, self.ended = deadline, idle_since, math.inf, ""
 
     def give_way(self) -> None:
         self.ended = "gave way"
@@ -78,6 +78,19 @@ def test_the_one_that_has_been_idle_for_longest_makes_room_where_all_have_asked_
     assert not members[2].ended
 
 
+def test_one_that_sends_nothing_of_its_body_for_a_while_makes_room():
+    members = [Member() for _ in range(3)]
+    connections = crowd(*members)
+    at_work(connections, *members)
+    members[0].owing_since, members[1].owing_since = 30.0, 20.0
+    connections.sweep(50)
+    members[1].owing_since = 49.0
+    assert connections.admit(Member(), 50)
+    assert [one.ended for one in members] == ["gave way", "", ""], "of the second something has come since"
+    at_work(connections, *connections._open)
+    assert not connections.admit(Member(), 50)
+
+
 def test_one_that_was_turned_away_may_linger_if_there_are_not_too_many_of_them():
     connections = crowd(*(Member() for _ in range(3)))
     lingering = [Member(deadline=5.0) for _ in range(3)]
@@ -98,9 +111,9 @@ def test_what_has_not_ended_by_its_deadline_is_ended(now, ended):
 
 
 def test_those_that_have_nothing_to_do_are_closed_where_the_service_ends():
-    silent, idle, busy = members = [Member() for _ in range(3)]
-    connections = crowd(*members)
-    at_work(connections, idle, busy)
-    idle.idle_since = 7.0
+    _, idle, busy, sending = members = [Member() for _ in range(4)]
+    connections = crowd(*members, limit=4)
+    at_work(connections, idle, busy, sending)
+    idle.idle_since = sending.owing_since = 7.0
     connections.end_idle()
-    assert [one.ended for one in (silent, idle, busy)] == ["gave way", "gave way", ""]
+    assert [one.ended for one in members] == ["gave way", "gave way", "", ""]

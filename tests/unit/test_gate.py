@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from inference.errors import Overloaded
-from inference.gate import LARGE_BYTES, MOST_BODIES, MOST_WAITING, Gate, Line
+from inference.gate import LARGE_BYTES, LEAST_HELD, MOST_BODIES, MOST_HELD, MOST_WAITING, Gate, Line
 
 from tests.unit.serving import at_once
 
@@ -163,6 +163,35 @@ def test_a_body_that_comes_piece_by_piece_becomes_a_large_one():
         gate.hold(1, LARGE_BYTES)
 
 
+def test_small_bodies_are_turned_away_too_where_there_are_twice_as_many_bytes_as_large_ones_may_have():
+    gate = Gate(1.0, 64 * LARGE_BYTES, at_once)
+    for _ in range(MOST_HELD * MOST_BODIES * 64):
+        gate.hold(LARGE_BYTES)
+    with pytest.raises(Overloaded, match="too many requests are on their way; try again"):
+        gate.hold(1)
+    gate.release(LARGE_BYTES)
+    gate.hold(LARGE_BYTES)
+
+
+def test_however_small_the_largest_body_is_small_ones_have_room():
+    gate = gate_of()
+    gate.hold(LARGE_BYTES)
+    gate.keep(LEAST_HELD - 2 * LARGE_BYTES)
+    gate.hold(LARGE_BYTES)
+    with pytest.raises(Overloaded):
+        gate.hold(1)
+
+
+def test_nothing_is_predicted_while_too_many_answers_are_unread():
+    gate = gate_of()
+    gate.keep(LEAST_HELD)
+    gate.enter(0.0)
+    gate.keep(1)
+    with pytest.raises(Overloaded, match="too many answers are not read yet; try again") as refused:
+        gate.enter(0.0)
+    assert (refused.value.status, refused.value.retry_after) == (503, 1)
+
+
 def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
     gate = gate_of()
     gate.keep(MOST_BODIES * LARGEST)
@@ -170,6 +199,24 @@ def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
         gate.hold(LARGE_BYTES + 1)
     gate.release(MOST_BODIES * LARGEST)
     gate.hold(LARGE_BYTES + 1)
+
+
+def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_may_be():
+    async def test() -> None:
+        stop = asyncio.Event()
+
+        async def aside(function):
+            await stop.wait()
+            return function()
+
+        gate = gate_of(aside)
+        tasks = await in_progress(gate, 1 + MOST_WAITING)
+        tasks += [asyncio.create_task(gate.run_aside(int, is_large=False)) for _ in range(3 * MOST_WAITING)]
+        await asyncio.sleep(0)
+        stop.set()
+        assert await asyncio.gather(*tasks) == [0] * (1 + 4 * MOST_WAITING)
+
+    asyncio.run(test())
 
 
 async def in_progress(gate: Gate, count: int, function=int) -> list[asyncio.Task]:

@@ -4,8 +4,10 @@ import asyncio
 import io
 import json
 import os
+import random
 import socket
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from http.client import HTTPResponse
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 import uvloop
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from inference.connection import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, READ_BYTES, Clients
+from inference.connection import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, MOST_PIPELINED, READ_BYTES, Clients
 from inference.gate import LARGE_BYTES, Gate
 from inference.metrics import IN_FLIGHT
 from inference.service import Service
@@ -84,9 +86,9 @@ async def eventually(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.001)
 
 
-def served(settings: Settings | None = None, run: Any = at_once) -> Service:
+def served(settings: Settings | None = None, run: Any = at_once, version: Any = SERVED) -> Service:
     settings = settings or Settings(connections=2, body_seconds=BODY_SECONDS)
-    return service_of(SERVED, settings=settings, gate=Gate(settings.queue_seconds, settings.max_body_bytes, run))
+    return service_of(version, settings=settings, gate=Gate(settings.queue_seconds, settings.max_body_bytes, run))
 
 
 def running(
@@ -327,6 +329,36 @@ def test_what_becomes_large_is_answered_aside_in_its_order_while_others_are_answ
     assert len(asides) == 1
 
 
+@pytest.mark.parametrize("path", ["/invocations", "/predict_names", f"/v2/models/{SERVED.version.name}/infer"])
+def test_a_small_request_whose_rows_take_long_is_answered_aside_and_others_meanwhile(path):
+    asides: list[asyncio.Future[None]] = []
+
+    async def waits(function: Any, *arguments: Any) -> Any:
+        asides.append(asyncio.get_running_loop().create_future())
+        await asides[-1]
+        return function(*arguments)
+
+    content: dict[str, Any] = {"instances": [[1, 2]] * 30}
+    if path.endswith("/infer"):
+        content = {"inputs": [{"name": "x", "shape": [30, 2], "datatype": "INT64", "data": [1, 2] * 30}]}
+    long = request("POST", path, json.dumps(content).encode())
+
+    async def test(world: Running) -> bytes:
+        client, other = await world.connect(), await world.connect()
+        await client.send(long + request("POST", "/invocations", BODY, "Connection: close"))
+        await eventually(lambda: asides)
+        await other.send(request("POST", "/invocations", BODY, "Connection: close"))
+        assert (await other.received()).startswith(b"HTTP/1.1 200")
+        asides[0].set_result(None)
+        return await client.received()
+
+    slow = replace(SERVED, model=replace(SERVED.model, row_seconds=(0.0, 0.001)))
+    first, second = answers_in(running(test, served(run=waits, version=slow)))
+    assert (first[0], first[2].count(b"0")) >= (200, 30)
+    assert json.loads(second[2]) == PREDICTED
+    assert len(asides) == 1
+
+
 def test_a_client_that_leaves_while_it_is_answered_aside_is_counted_until_that_has_ended():
     asides: list[asyncio.Future[None]] = []
 
@@ -454,6 +486,128 @@ def test_a_client_that_asks_again_and_again_lets_others_have_their_turn():
     assert running(test) == 200
 
 
+class Watching:
+    """A service beside which something is done at each answer."""
+
+    def __init__(self, service: Service, beside: Callable[[], Any]) -> None:
+        self._service, self._beside = service, beside
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._service, name)
+
+    def answer(self, environ: Any) -> Any:
+        self._beside()
+        return self._service.answer(environ)
+
+
+async def alive(client: Client, count: int) -> None:
+    """Read so many answers of /health."""
+    received = b""
+    while received.count(b'"alive"') < count:
+        received += await client.reader.read(1 << 16)
+    client.writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", request("GET", "/health", b"")])
+def test_requests_that_come_all_at_once_are_taken_apart_a_few_at_a_time(sent):
+    before, in_flight = IN_FLIGHT._value.get(), []
+
+    async def test(world: Running) -> None:
+        client = await world.connect()
+        await client.send(sent * 300)
+        await alive(client, 300)
+
+    running(test, Watching(served(), lambda: in_flight.append(IN_FLIGHT._value.get() - before)))
+    assert len(in_flight) == 300
+    assert max(in_flight) <= MOST_PIPELINED
+
+
+def test_whatever_comes_in_whatever_pieces_is_answered_in_its_order():
+    chunks = b"4\r\n" + b"\r\n\r\n" + b"\r\n17\r\n" + BODY + b"\r\n0\r\n\r\n"
+    chunked = request("POST", "/invocations", chunks, "Transfer-Encoding: chunked")
+    kinds: list[tuple[bytes, Any]] = [
+        (request(), PREDICTED),
+        (request(body=b'{"instances": [[2, 1]]}' + b"\r\n" * 400), {"predictions": [1]}),
+        (request("GET", "/health", b""), {"status": "alive"}),
+        (b"GET /health HTTP/1.1\r\n\r\n", {"status": "alive"}),
+        (chunked, PREDICTED),
+    ]
+    chance = random.Random(7)  # noqa: S311 - no secret
+
+    async def test(world: Running) -> None:
+        for _ in range(20):
+            asked = chance.choices(kinds, k=chance.randrange(1, 40))
+            sent = b"".join(content for content, _ in asked)
+            client = await world.connect()
+            while sent:
+                size = chance.choice([1, 17, 300, 5000, 70000])
+                await client.send(sent[:size])
+                sent = sent[size:]
+                await asyncio.sleep(0)
+            client.writer.write_eof()
+            found = answers_in(await client.received())
+            assert [json.loads(body) for _, _, body in found] == [answer for _, answer in asked]
+
+    running(test)
+
+
+def test_requests_that_are_not_taken_apart_yet_are_something_to_do():
+    """Those that have nothing to do are closed: not even where that comes between two parts of what has come."""
+    worlds: list[Running] = []
+
+    def end_idle() -> None:
+        clients = worlds[0].clients
+        clients.loop.call_soon(clients.all.end_idle)
+
+    async def test(world: Running) -> None:
+        worlds.append(world)
+        client = await world.connect()
+        await client.send(request("GET", "/health", b"") * 4 * MOST_PIPELINED)
+        await alive(client, 4 * MOST_PIPELINED)
+
+    running(test, Watching(served(), end_idle))
+
+
+def test_answers_are_counted_while_they_are_unread_however_small_each_is():
+    async def test(world: Running) -> None:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            await world.clients.loop.sock_connect(client, ("127.0.0.1", world.port))
+            await world.clients.loop.sock_sendall(client, request("GET", "/openapi.json", b"") * 300)
+            (connection,) = await has(world)
+            await eventually(lambda: connection._state == "unread")
+            assert world.service.gate._bytes == connection._transport.get_write_buffer_size() > 0
+            connection._transport.abort()
+
+    running(test)
+
+
+def test_a_prediction_is_refused_while_too_many_answers_are_unread_and_all_else_is_answered():
+    async def test(world: Running) -> bytes:
+        gate = world.service.gate
+        gate.keep(gate._most_held + 1)
+        client = await world.connect()
+        await client.send(request() + request("GET", "/health", b"", "Connection: close"))
+        received = await client.received()
+        gate.release(gate._most_held + 1)
+        return received
+
+    refused, healthy = answers_in(running(test))
+    assert (refused[0], json.loads(refused[2])["error_code"]) == (503, "RESOURCE_EXHAUSTED")
+    assert healthy[0] == 200
+
+
+def test_a_small_body_counts_as_it_comes_and_not_as_it_is_announced():
+    async def test(world: Running) -> None:
+        client = await world.connect()
+        await client.send(request(body=b" " * LARGE_BYTES)[: -LARGE_BYTES + 10])
+        await eventually(lambda: world.service.gate._bytes == 10)
+        client.writer.close()
+
+    running(test)
+
+
 def kept_for(sent: bytes, *seconds: float) -> tuple[bool, bytes]:
     """Send some bytes and no more; return whether the connection is there after all these seconds, and what came back."""
 
@@ -481,15 +635,22 @@ async def has(world: Running) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("sent", "seconds"),
-    [(b"", IDLE_SECONDS), (b"GE", HEAD_SECONDS), (request()[:50], HEAD_SECONDS), (request()[:-1], BODY_SECONDS)],
-    ids=["nothing", "a method", "half a head", "half a body"],
+    [
+        (b"", IDLE_SECONDS),
+        (b"GE", HEAD_SECONDS),
+        (request()[:50], HEAD_SECONDS),
+        (request()[:-1], BODY_SECONDS),
+        (request(path="/nope")[:-1], HEAD_SECONDS),
+    ],
+    ids=["nothing", "a method", "half a head", "half a body", "half a body that nobody needs"],
 )
 def test_a_client_has_so_long_for_what_it_is_to_send_and_no_longer(sent, seconds):
     assert kept_for(sent, seconds - 1) == (True, b"")
     is_there, received = kept_for(sent, seconds - 1, 2)
     assert not is_there
     if sent.endswith(BODY[:-1]):
-        assert b"the body ends after 22 of the 23 bytes it is said to have, or took longer than 7 s" in received
+        late = f"the body ends after 22 of the 23 bytes it is said to have, or took longer than {seconds:g} s"
+        assert late.encode() in received or b" 404 " in received
     else:
         assert received == b""
 
