@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from inference import VERSION, open_inference, openapi
 from inference.errors import NotHere, NotReady, RequestError
 from inference.keeper import ModelKeeper, Served
-from inference.metrics import CONTENT_TYPE, exposition
+from inference.metrics import CONTENT_TYPE, Exposition
 from inference.page_content import page_content
 from inference.service import check_named, error_answer, log
 from inference.settings import Settings
@@ -125,6 +125,8 @@ def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
         model = model_content(settings, served_now(), keeper)
         reasons = {"reasons": [keeper.reason]} if model is None else {}
         return {"model": model, **reasons, "python": platform.python_version(), **packages}
+
+    exposition = Exposition()
 
     @app.get("/metrics")
     def metrics() -> Response:

@@ -180,3 +180,15 @@ sys.stdout.write(answer.text)
     }
     assert 'inference_rows_total{version="7"} 2.0' in text
     assert "inference_requests_in_flight 1.0" in text
+
+
+def test_figures_are_made_anew_a_few_times_in_a_second_however_often_they_are_asked_for(run):
+    lines = """
+time, made = [7.0], []
+exposition = metrics.Exposition(lambda: made.append(1) or b"%d" % len(made), lambda: time[0])
+asked = [exposition() for _ in range(3 * metrics.MOST_EXPOSITIONS)]
+time[0] = 8.0
+assert len(made) == metrics.MOST_EXPOSITIONS
+sys.stdout.write(f"{asked[0]} {asked[-1]} {exposition()}")
+"""
+    assert run(lines) == "b'1' b'20' b'21'"
