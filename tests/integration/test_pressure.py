@@ -23,7 +23,7 @@ BODY = json.dumps({"instances": SAMPLES}).encode()
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 MB = 1024 * 1024
 # What a worker may take at its worst, with bodies of up to 16 MB: docs/serving.md, "How much it can do".
-MOST_MB = 600
+MOST_MB = 70 + 36 * 16
 # Sockets of a worker that are no client's: where it listens, the follower.
 OWN_SOCKETS = 2
 
