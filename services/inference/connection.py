@@ -160,7 +160,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_done:  # it is thrown away
             return
         had_some = bool(self._requests)
-        self._take(self._clients.bytes, nbytes)
+        if had_some or nbytes > FEW_BYTES or self._clients.bytes.count(b"\r\n\r\n", 0, nbytes) > MOST_PIPELINED:
+            self._take(self._clients.bytes, nbytes)
+        else:
+            self._feed(self._clients.buffer[:nbytes])
         if had_some or self._rest:
             self._pause()
         elif nbytes == READ_BYTES:
@@ -171,14 +174,17 @@ class Connection(asyncio.BufferedProtocol):
     def _take(self, data: bytes | bytearray, end: int) -> None:
         """Take apart what has come, as far as there is room for the requests in it."""
         view, start = memoryview(data), 0
+        while start < end and not self._is_done:
+            if len(self._requests) >= MOST_PIPELINED:
+                self._rest = bytes(view[start:end])
+                return
+            stop = self._end_of_piece(data, start, end)
+            self._feed(view[start:stop])
+            start = stop
+
+    def _feed(self, piece: memoryview) -> None:
         try:
-            while start < end and not self._is_done:
-                if len(self._requests) >= MOST_PIPELINED:
-                    self._rest = bytes(view[start:end])
-                    return
-                stop = self._end_of_piece(data, start, end)
-                self._reader.feed(view[start:stop])
-                start = stop
+            self._reader.feed(piece)
         except NoRequest as error:
             self._end_reading(error)
 
@@ -444,7 +450,9 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._is_paused and not (self._is_lost or self._requests or self._is_unread or self._has_rest()):
+        if self._is_paused and not (
+            self._is_lost or self._requests or self._is_unread or (self._rest and not self._is_done)
+        ):
             self._is_paused = False
             self._transport.resume_reading()
 
@@ -464,16 +472,13 @@ class Connection(asyncio.BufferedProtocol):
     def _state_now(self) -> str:
         if self._is_unread:
             return "unread"
-        if self._requests or self._has_rest():
+        if self._requests or (self._rest and not self._is_done):
             return "answering"
         if self._is_done:
             return "lingering" if self._is_lingering else "closing"
         if self._incoming:
             return self._state_of(self._incoming)
         return "head" if self._reader.is_in_head else "idle"
-
-    def _has_rest(self) -> bool:
-        return bool(self._rest) and not self._is_done
 
     @staticmethod
     def _state_of(incoming: Request) -> str:

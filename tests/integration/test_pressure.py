@@ -243,6 +243,27 @@ def test_a_client_that_does_not_read_its_answer_is_given_up_and_the_memory_with_
     assert peak_mb(service) < MOST_MB
 
 
+def test_large_answers_to_small_requests_that_nobody_reads_are_bounded_together(service):
+    rows = 50_000
+    tensor = {"name": "x", "shape": [rows, 4], "datatype": "UINT8", "parameters": {"binary_data_size": 4 * rows}}
+    head = json.dumps({"inputs": [tensor], "outputs": [{"name": "predict_proba"}]}).encode()
+    body = head + b"\1" * 4 * rows
+    assert len(body) < 256 * 1024
+    whole = b"POST /v2/models/iris_logistic_regression/infer HTTP/1.1\r\nHost: localhost\r\n"
+    whole += b"Inference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n" % (len(head), len(body)) + body
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket()) for _ in range(70)]
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", int(service.url.rpartition(":")[2])))
+            client.sendall(whole)
+        found = [client.recv(12) for client in clients]
+        assert set(found) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+        assert service.get("/health").ok
+    eventually("there is room again", lambda: service.post("/invocations", {"instances": SAMPLES}).ok)
+    assert peak_mb(service) < MOST_MB
+
+
 def open_connections(service: Service) -> int:
     """Return how many clients the worker holds."""
     (worker,) = service.workers()
