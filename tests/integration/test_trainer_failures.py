@@ -62,7 +62,7 @@ BAD_DATA = {
     "infinite value": (changed(7, 2, "inf"), ["line 7, column 'petal length (cm)' is inf", "a finite number"]),
     "1e400": (changed(7, 2, "1e400"), ["line 7, column 'petal length (cm)' is inf"]),
     "missing feature": (changed(7, 2, ""), ["column 'petal length (cm)' has 1 missing values, and had none"]),
-    "NaN in the target": (changed(151, 4, "nan"), ["line 151, column 'target' is empty", "a class number"]),
+    "NaN in the target": (changed(151, 4, "nan"), ["line 151, column 'target' is 'nan'", "a class number"]),
     "one class only": (only(51), ["rows of one class only", "('target' is 0)"]),
     "a class with one row": (only(102), ["a single row of class 2"]),
 }
