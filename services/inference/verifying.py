@@ -55,15 +55,15 @@ class Verifier:
         self._one_at_a_time = threading.Lock()
 
     def listed(self, signature: Path) -> dict[str, str]:
-        """Return path → SHA-256 of what a signature lists, which is not verified by this; raise ModelRefused."""
-        files: dict[str, str] = self._ask({"list": str(signature)}, self._seconds)["files"]
+        """Return path → SHA-256 of what a signature lists, signed with the key's pair; raise ModelRefused."""
+        files: dict[str, str] = self._ask({"list": str(signature.absolute())}, self._seconds)["files"]
         return files
 
     def check(self, folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
         """Return a version's files, verified, and what they say of its input and output; raise ModelRefused."""
         size = sum(path.lstat().st_size for path in folder.rglob("*"))
         answer = self._ask(
-            {"check": str(folder), "version": version.as_dict()}, self._seconds + size / BYTES_PER_SECOND
+            {"check": str(folder.absolute()), "version": version.as_dict()}, self._seconds + size / BYTES_PER_SECOND
         )
         return VersionFiles(folder, answer["files"]), Description.of_interface(answer["description"])
 

@@ -56,6 +56,15 @@ def test_a_signed_version_is_verified_and_read(files, keys, strict):
     assert description.interface() == expected.interface()
 
 
+def test_a_folder_is_found_where_the_service_runs_whatever_way_it_is_named(files, keys, strict, monkeypatch):
+    signature.sign(files.folder, "flowers", "m-3", keys[0])
+    monkeypatch.chdir(files.folder.parent)
+    folder = Path(files.folder.name)
+    assert set(strict.listed(folder / "model.sig")) == {"MLmodel", "identity.json", "input_example.json"}
+    found, _ = strict.check(folder, VERSION)
+    assert found.read("MLmodel")
+
+
 def test_what_a_signature_lists_is_told_before_anything_else_is_there(files, keys, strict):
     signature.sign(files.folder, "flowers", "m-3", keys[0])
     assert set(strict.listed(files.folder / "model.sig")) == {"MLmodel", "identity.json", "input_example.json"}
