@@ -1,6 +1,7 @@
 """`scripts/embedded.py demo`: everything without Docker, on a machine where the usual port is taken."""
 
 import contextlib
+import os
 import socket
 import sys
 
@@ -23,7 +24,11 @@ def port():
 @pytest.fixture(scope="module")
 def demo(place, port):
     """The demo, run to its end; its process group, its exit code and its output."""
-    environ = place.environ(DATA_DIR=str(place.folder / "data"), INFERENCE_LISTEN_PORT=str(port))
+    # Relative to the repository, as the defaults are.
+    cache = os.path.relpath(place.folder / "cache", ROOT)
+    environ = place.environ(DATA_DIR=str(place.folder / "data"), INFERENCE_LISTEN_PORT=str(port), MODEL_CACHE_DIR=cache)
+    for name in ("SIGNING_KEY_FILE", "VERIFYING_KEY_FILE"):
+        environ[name] = os.path.relpath(environ[name], ROOT)
     process = Process(
         [sys.executable, str(ROOT / "scripts" / "embedded.py"), "demo"], environ, place.work, place.folder / "log"
     )
