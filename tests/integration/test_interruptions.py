@@ -12,6 +12,9 @@ from mlflow.exceptions import MlflowException
 
 from tests.integration.places import Place, running_server
 
+# Dozens of trainings one after the other: two minutes for each signal on a quiet machine, and much more on a slow one.
+pytestmark = pytest.mark.timeout(1600)
+
 INTERRUPTING = str(Path(__file__).with_name("interrupting.py"))
 EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130, "SIGKILL": -9}
 
@@ -35,7 +38,7 @@ def killed(place):
 
 
 def trainings(place: Place, signal: str, stride: int = 1) -> list[dict]:
-    result = place.run(sys.executable, INTERRUPTING, signal, str(stride), timeout=600)
+    result = place.run(sys.executable, INTERRUPTING, signal, str(stride), timeout=1500)
     assert result.returncode == 0, result.stderr
     found = [json.loads(line) for line in result.stdout.splitlines()]
     *interrupted, whole = found
