@@ -40,8 +40,8 @@ browser: environment ## headless Chromium in the MLflow UI
 unit integration stack browser:
 	@$(PY) -m pytest tests/$@
 
-fuzz: environment ## 100,000 requests and 10,000 hostile versions: about half an hour
-	@FUZZ_REQUESTS=100000 FUZZ_VERSIONS=10000 $(PY) -m pytest -s --timeout=7200 tests/integration/test_fuzz_requests.py tests/integration/test_fuzz_versions.py
+fuzz: environment ## 100,000 requests, 10,000 hostile versions, 500 tables: about half an hour
+	@FUZZ_REQUESTS=100000 FUZZ_VERSIONS=10000 FUZZ_TABLES=500 $(PY) -m pytest -s --timeout=7200 tests/integration/test_fuzz_requests.py tests/integration/test_fuzz_versions.py tests/unit/test_any_table.py
 
 bench: environment ## measure all: the stack (needs Docker, wrk, root), the trainer, the prediction service
 	@$(PY) benchmarks/run.py

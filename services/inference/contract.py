@@ -18,7 +18,15 @@ TWIN = "model.onnx"
 TWIN_RECORD = "twin.json"
 FIGURES = "figures.json"
 # What twin.json says, and as what.
-TWIN_KEYS = {"kept": (bool,), "reason": (str,), "input": (str,), "limit": (int, float), "classes": (list, type(None))}
+TWIN_KEYS = {
+    "kept": (bool,),
+    "reason": (str,),
+    "input": (str,),
+    "limit": (int, float),
+    "classes": (list, type(None)),
+    "tolerance": (int, float),
+    "scale": (int, float),
+}
 EXAMPLES = 3
 MOST_COLUMNS = 20_000
 

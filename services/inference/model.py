@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from contract.display import visible
+from contract.golden import Answers, difference
 
 from inference import contract, pace, scoring, twin
 from inference.columns import Kind
@@ -160,7 +161,8 @@ class _Golden:
     """Rows with the answers that the model gave when it was trained; a version logged by hand may have rows alone."""
 
     rows: Rows
-    answers: dict[str, Any]
+    answers: Answers
+    tolerance: float
 
 
 def _golden(files: VersionFiles, description: Description) -> _Golden | None:
@@ -171,7 +173,10 @@ def _golden(files: VersionFiles, description: Description) -> _Golden | None:
         answers: dict[str, Any] = {"instances": description.examples}
         if contract.GOLDEN in files:
             answers = files.json(contract.GOLDEN)
-        return _Golden(scoring.from_payload({"instances": answers["instances"]}, description), answers)
+        rows = scoring.from_payload({"instances": answers["instances"]}, description)
+        truth = Answers.of(answers)
+        is_answered = truth.labels is not None or truth.probabilities is not None
+        return _Golden(rows, truth, float(answers["tolerance"]) if is_answered else 0.0)
     except (ModelRefused, ValueError, KeyError, TypeError, InvalidInput) as error:
         raise _untried(error) from error
 
@@ -181,21 +186,20 @@ def _untried(error: Exception) -> ModelRefused:
 
 
 def _check(model: Model, golden: _Golden) -> None:
-    """Raise ModelRefused unless the model answers its golden rows, and as it did when it was trained."""
-    rows, answers = golden.rows, golden.answers
+    """Raise ModelRefused unless the model answers its golden rows, and as it did when it was trained.
+
+    A twin is as close to the pipeline as it was proven to be, and no closer.
+    """
+    truth, record = golden.answers, model.description.twin
+    tolerance, scale = golden.tolerance, 1.0
+    if model.twin:
+        tolerance, scale = record.get("tolerance", tolerance), record.get("scale", scale)
     try:
-        predicted = model.predict(rows)
-        same = "predictions" not in answers or _close(predicted, answers["predictions"], answers["tolerance"])
-        if same and "probabilities" in answers:
-            same = _close(model.probabilities(rows), answers["probabilities"], answers["tolerance"])
+        found = Answers(
+            model.predict(golden.rows), None if truth.probabilities is None else model.probabilities(golden.rows)
+        )
+        fault = difference(found, truth, tolerance, scale).fault(tolerance)
     except (ValueError, KeyError, TypeError, InvalidInput) as error:
         raise _untried(error) from error
-    if not same:
-        raise ModelRefused("it does not reproduce its golden rows: it answers otherwise than when it was trained")
-
-
-def _close(found: np.ndarray, expected: list[Any], tolerance: float) -> bool:
-    numbers = np.asarray(expected)
-    if numbers.dtype.kind == "f":
-        return found.shape == numbers.shape and bool(np.allclose(found, numbers, rtol=tolerance, atol=tolerance))
-    return bool(found.tolist() == expected)
+    if fault is not None:
+        raise ModelRefused(f"it does not reproduce its golden rows: {fault}")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from contract import documents
-from contract.display import quoted
 from contract.errors import Refused
+from contract.golden import Answers, difference
 
 from trainer.table import Column, Kind, Split, Table, Task
 
@@ -41,8 +41,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def golden(estimator: Any, columns: list[Column], features: pd.DataFrame) -> dict[str, Any]:
     """Return rows spread over the features with the estimator's answers, as a request and its answer."""
-    picked = np.unique(np.linspace(0, len(features) - 1, GOLDEN_ROWS).astype(int))
-    rows = features.iloc[picked]
+    rows = golden_rows(features)
     content: dict[str, Any] = {
         "instances": as_json(rows, columns),
         "predictions": np.asarray(estimator.predict(rows)).tolist(),
@@ -51,6 +50,11 @@ def golden(estimator: Any, columns: list[Column], features: pd.DataFrame) -> dic
     if hasattr(estimator, "predict_proba"):
         content["probabilities"] = estimator.predict_proba(rows).tolist()
     return content
+
+
+def golden_rows(features: pd.DataFrame) -> pd.DataFrame:
+    """Return rows spread over the features, first and last among them."""
+    return features.iloc[np.unique(np.linspace(0, len(features) - 1, GOLDEN_ROWS).astype(int))]
 
 
 def as_json(rows: pd.DataFrame, columns: list[Column]) -> list[list[Any]]:
@@ -71,22 +75,20 @@ def check_golden(estimator: Any, folder: Path, columns: list[Column]) -> None:
         return
     content = documents.read_json(folder, GOLDEN)
     try:
-        fault = _other_answers(estimator, content, from_json(content["instances"], columns))
+        fault = _fault(estimator, content, from_json(content["instances"], columns))
     except Exception as error:  # an estimator may fail in any way, and so may what its answers are compared with
         raise Refused(f"its golden rows cannot be tried: {type(error).__name__}: {error!s:.500}") from error
     if fault is not None:
-        raise Refused(fault)
+        raise Refused(f"it does not reproduce its golden rows: {fault}")
 
 
-def _other_answers(estimator: Any, golden: dict[str, Any], rows: pd.DataFrame) -> str | None:
-    predicted, tolerance = np.asarray(estimator.predict(rows)).tolist(), golden["tolerance"]
-    if not _same(predicted, golden["predictions"], tolerance):
-        return f"it does not reproduce its golden rows: {quoted(predicted)} instead of {quoted(golden['predictions'])}"
-    if "probabilities" in golden and not np.allclose(
-        estimator.predict_proba(rows), golden["probabilities"], rtol=0, atol=tolerance
-    ):
-        return "it does not reproduce the probabilities of its golden rows"
-    return None
+def _fault(estimator: Any, golden: dict[str, Any], rows: pd.DataFrame) -> str | None:
+    truth = Answers.of(golden)
+    found = Answers(
+        np.asarray(estimator.predict(rows)), None if truth.probabilities is None else estimator.predict_proba(rows)
+    )
+    tolerance = golden["tolerance"]
+    return difference(found, truth, tolerance).fault(tolerance)
 
 
 def from_json(instances: list[list[Any]], columns: list[Column]) -> pd.DataFrame:
@@ -99,12 +101,6 @@ def from_json(instances: list[list[Any]], columns: list[Column]) -> pd.DataFrame
             for column, cells in zip(columns, values, strict=True)
         }
     )
-
-
-def _same(found: list[Any], expected: list[Any], tolerance: float) -> bool:
-    if any(isinstance(value, float) for value in expected):
-        return bool(np.allclose(found, expected, rtol=tolerance, atol=tolerance))
-    return found == expected
 
 
 # --- the rows that it was fitted on --------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """The ONNX twin of a pipeline: an accelerator that each model earns by proof, never by trust.
 
 The pipeline is converted, and both answer the same rows: training rows, random rows in and beyond their range, and edge
-rows (the extremes of the input domain, missing values and every category where they are accepted, ties). The twin is kept
-only where labels are equal wherever the two best classes are further apart than the tolerance, and probabilities, or a
-regression's values relative to their scale, are within it. What was measured is recorded either way (docs/model-contract.md).
+rows (the extremes of the input domain, missing values and every category where they are accepted, ties), the golden rows
+among them. The twin is kept only where its answers are the same by the rule of contract/golden.py: the one by which the
+service looks at it again. What was measured is recorded either way (docs/model-contract.md).
 """
 
 import logging
@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract.golden import Answers, Difference, difference, scale_of
 from sklearn.pipeline import Pipeline
 
+from trainer import papers
 from trainer.table import LARGEST, SEED, Column, Kind, Task
 
 FILE_NAME = "model.onnx"
@@ -46,14 +48,14 @@ class Twin:
     content: bytes | None
     """the ONNX model, None where nothing was proven"""
     record: dict[str, Any]
-    """kept, reason, input (float64 or float32), limit, tolerance, rows, labels_differ, largest_difference"""
+    """kept, reason, input (float64 or float32), limit, tolerance, rows, scale, labels_differ, largest_difference"""
 
 
 @dataclass(frozen=True)
 class _Proof:
     rows: int
-    labels_differ: int
-    largest_difference: float
+    difference: Difference
+    scale: float
     fault: str | None
 
 
@@ -106,8 +108,9 @@ def _record(kept: bool, reason: str, form: str, limit: float, proof: _Proof) -> 
         "limit": limit,
         "tolerance": TOLERANCE,
         "rows": proof.rows,
-        "labels_differ": proof.labels_differ,
-        "largest_difference": proof.largest_difference,
+        "scale": proof.scale,
+        "labels_differ": proof.difference.labels,
+        "largest_difference": proof.difference.largest,
     }
 
 
@@ -196,54 +199,27 @@ def _prove(
         likely = estimator.predict_proba(rows) if hasattr(estimator, "predict_proba") else None
     found, probabilities = _ask(session, columns, rows, form)
     alone, _ = _ask(session, columns, rows.head(1), form)
+    scale = scale_of(truth) if task is Task.REGRESSION else 1.0
+    # Labels are equal or not, numbers too.
+    labels = truth if task is Task.REGRESSION else truth.astype(object)
+    apart = difference(Answers(found, probabilities), Answers(labels, likely), TOLERANCE, scale)
+    fault = apart.fault(TOLERANCE)
     if found.shape != truth.shape or alone[0] != found[0]:
-        return _Proof(len(rows), len(rows), float("inf"), "it answers one row otherwise than many")
-    if task is Task.REGRESSION:
-        return _regression_proof(found, truth)
-    if found.dtype.kind != truth.dtype.kind and not {found.dtype.kind, truth.dtype.kind} <= set("OUT"):
-        return _Proof(len(rows), len(rows), float("inf"), f"its labels are {found.dtype}, and not {truth.dtype}")
-    if likely is None:
-        differ = int((found != truth).sum())
-        fault = f"{differ} of {len(rows)} labels differ" if differ else None
-        return _Proof(len(rows), differ, 0.0, fault)
-    return _probability_proof(found, probabilities, truth, likely)
-
-
-def _regression_proof(found: np.ndarray, truth: np.ndarray) -> _Proof:
-    # Relative to what is predicted, and where that is small to how far the predictions of ordinary rows spread.
-    scale = np.maximum(np.abs(truth), float(np.median(np.abs(truth - np.median(truth)))) or 1.0)
-    difference = np.abs(found - truth) / scale
-    largest = float(np.max(difference)) if np.isfinite(difference).all() else float("inf")
-    fault = None if largest <= TOLERANCE else f"a value differs by {largest:.2g} of its scale"
-    return _Proof(len(truth), 0, largest if np.isfinite(largest) else 1e308, fault)
-
-
-def _probability_proof(
-    found: np.ndarray, probabilities: np.ndarray | None, truth: np.ndarray, likely: np.ndarray
-) -> _Proof:
-    if probabilities is None or probabilities.shape != likely.shape:
-        return _Proof(len(truth), len(truth), 1e308, "it has no probabilities of the same shape")
-    best = np.sort(likely, axis=1)
-    is_clear = best[:, -1] - best[:, -2] > TOLERANCE
-    differ = int(((found != truth) & is_clear).sum())
-    difference = np.abs(probabilities - likely)
-    largest = float(difference.max()) if np.isfinite(difference).all() else 1e308
-    fault = None
-    if differ:
-        fault = f"{differ} of {len(truth)} labels differ"
-    elif largest > TOLERANCE:
-        fault = f"a probability differs by {largest:.2g}"
-    return _Proof(len(truth), differ, largest, fault)
+        fault = "it answers one row otherwise than many"
+    elif found.dtype.kind != truth.dtype.kind and not {found.dtype.kind, truth.dtype.kind} <= set("OUT"):
+        fault = f"its labels are {found.dtype}, and not {truth.dtype}"
+    return _Proof(len(rows), apart, scale, fault)
 
 
 def proof_rows(columns: list[Column], features: pd.DataFrame, limit: float) -> pd.DataFrame:
     """Return the rows that a twin is proven on, with numbers up to `limit` in size; the same ones each time."""
     draws = np.random.default_rng(SEED)
     seen = features.sample(min(MOST_ROWS, len(features)), random_state=SEED)
+    golden = papers.golden_rows(features)
     inside = _random_rows(columns, features, draws, 1.0)
     beyond = _random_rows(columns, features, draws, BEYOND)
     edges = pd.DataFrame(list(_edge_rows(columns, seen, limit)), columns=seen.columns)
-    rows = pd.concat([frame.astype(object) for frame in (seen, inside, beyond, edges)], ignore_index=True)
+    rows = pd.concat([frame.astype(object) for frame in (seen, golden, inside, beyond, edges)], ignore_index=True)
     typed = {column.name: _as_trained(column, rows[column.name], limit) for column in columns}
     return pd.DataFrame(typed)
 
