@@ -24,10 +24,10 @@ from inference.http1 import Request, RequestReader
 from inference.keeper import ModelKeeper, Served
 from inference.log import RequestLog
 from inference.model import load
-from inference.registry import ModelVersion
 from inference.service import Service
 from inference.settings import Settings
 from inference.trust import Trust, Trusted
+from inference.version import ModelVersion
 
 BODY = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: 127.0.0.1:1235\r\nContent-Type: application/json\r\n"

@@ -32,7 +32,7 @@ from contract.errors import Refused
 
 from inference import files
 from inference.errors import FetchFailed
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 log = logging.getLogger("inference")
 

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 log = logging.getLogger("inference")
 

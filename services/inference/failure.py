@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 # A version that was refused, or did not arrive, is tried again after these, longer each time.
 FIRST_RETRY_SECONDS = 5.0

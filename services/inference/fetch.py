@@ -28,8 +28,9 @@ from contract.display import quoted
 from inference.download import UNREADABLE, content_of, pieces
 from inference.errors import FetchFailed, ModelRefused, VersionLost
 from inference.files import refusing
-from inference.registry import ModelVersion, one_line
+from inference.registry import one_line
 from inference.signature import SIGNATURE, without_signature
+from inference.version import ModelVersion
 
 # For the files of a version together; and so much longer for each byte that was listed.
 FETCH_SECONDS, BYTES_PER_SECOND = 600, 1024**2

@@ -29,7 +29,8 @@ from inference.failure import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Failure, 
 from inference.files import VersionFiles
 from inference.losses import Losses
 from inference.metrics import FollowerMetrics
-from inference.registry import ModelVersion, Registry
+from inference.registry import Registry
+from inference.version import ModelVersion
 
 # Within which all workers have to load a version.
 LOAD_SECONDS = 120

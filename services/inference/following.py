@@ -11,12 +11,13 @@ from inference.channel import Offer
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
 from inference.follower import LOOK_SECONDS, RegistryFollower
 from inference.metrics import FollowerMetrics
-from inference.registry import ModelVersion, Registry
+from inference.registry import Registry
 from inference.settings import Settings
 from inference.signature import SIGNATURE
 from inference.trials import Trials
 from inference.trust import Trust
 from inference.verifying import Verifier
+from inference.version import ModelVersion
 
 log = logging.getLogger("inference")
 

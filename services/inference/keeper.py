@@ -16,7 +16,7 @@ from inference.channel import Offer, State
 from inference.errors import ModelRefused
 from inference.files import VersionFiles
 from inference.model import Model
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 # Characters of why a version is refused: an error may quote what is in a file.
 MOST_REASON = 1000

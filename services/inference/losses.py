@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from inference.aside import aside
 from inference.channel import Offer
 from inference.errors import FetchFailed
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 log = logging.getLogger("inference")
 

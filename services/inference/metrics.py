@@ -10,7 +10,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 if values.ValueClass is not values.MutexValue:  # where there is a folder for the files
     # The library asks at each count, six times a request, which process it is in, and by itself it asks the kernel.

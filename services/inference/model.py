@@ -9,12 +9,12 @@ import numpy as np
 from contract.display import visible
 from contract.golden import Answers, difference
 
-from inference import contract, pace, scoring, twin
+from inference import contract, pace, twin
 from inference.columns import Kind
 from inference.contract import Description
 from inference.errors import InvalidInput, ModelRefused
 from inference.files import VersionFiles
-from inference.rows import Rows
+from inference.rows import Rows, from_cells
 from inference.trust import Trust, Trusted
 
 if TYPE_CHECKING:  # importing it is what is to be avoided
@@ -173,12 +173,21 @@ def _golden(files: VersionFiles, description: Description) -> _Golden | None:
         answers: dict[str, Any] = {"instances": description.examples}
         if contract.GOLDEN in files:
             answers = files.json(contract.GOLDEN)
-        rows = scoring.from_payload({"instances": answers["instances"]}, description)
+        lists = _lists(answers["instances"], len(description.columns))
+        rows = from_cells(lists, description.columns, lambda i, j: f"instances[{i}][{j}]")
         truth = Answers.of(answers)
         is_answered = truth.labels is not None or truth.probabilities is not None
         return _Golden(rows, truth, float(answers["tolerance"]) if is_answered else 0.0)
     except (ModelRefused, ValueError, KeyError, TypeError, InvalidInput) as error:
         raise _untried(error) from error
+
+
+def _lists(instances: Any, width: int) -> list[list[Any]]:
+    if not isinstance(instances, list) or not instances:
+        raise ValueError("they are no list of rows")
+    if any(not isinstance(row, list) or len(row) != width for row in instances):
+        raise ValueError(f"they are not lists of {width} values each")
+    return instances
 
 
 def _untried(error: Exception) -> ModelRefused:

@@ -7,7 +7,6 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError
@@ -17,6 +16,7 @@ from contract.display import quoted, visible
 
 from inference.download import UNREADABLE, content_of
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
+from inference.version import ModelVersion
 
 TIMEOUT_SECONDS = 3
 # How MLflow says that a registered model, or its alias, does not exist.
@@ -39,41 +39,6 @@ TAGS = (
 )
 MOST_TAG, MOST_DESCRIPTION, MOST_METRICS, MOST_ALIASES = 500, 4000, 1000, 10
 MOST_ANSWER_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """One version of a registered model. Two are equal where there is nothing new to be loaded."""
-
-    name: str
-    version: str
-    run_id: str
-    created_ms: int
-    """when it was registered: tells version 1 of this registry from version 1 of one that was deleted"""
-    model_id: str
-    """the logged model that it points at"""
-    signed_by: str
-    """which key it says that it is signed with, empty where it says nothing; not trusted, but when it changes the
-    version is worth another look"""
-    description: str = field(default="", compare=False)
-    tags: dict[str, str] = field(default_factory=dict, compare=False)
-
-    @property
-    def uri(self) -> str:
-        return f"models:/{self.name}/{self.version}"
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def noted(cls, content: dict[str, Any]) -> "ModelVersion":
-        """Return what `as_dict` gave, from a file that others may write; raise ValueError or TypeError where it is none."""
-        found = cls(**content)
-        texts = [value for name, value in content.items() if name not in ("created_ms", "tags")]
-        texts += [text for pair in found.tags.items() for text in pair]
-        if type(found.created_ms) is not int or not all(isinstance(text, str) for text in texts):
-            raise ValueError("it is no version")
-        return found
 
 
 class Registry(Protocol):

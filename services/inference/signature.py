@@ -6,7 +6,7 @@ from contract import signature
 from contract.errors import Refused
 
 from inference.errors import ModelRefused
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 SIGNATURE = signature.SIGNATURE
 

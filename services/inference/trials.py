@@ -17,7 +17,7 @@ from urllib.parse import quote
 from contract.documents import regular
 
 from inference.cache import NO_NOTE, read_note
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 # Beyond that many, the pause is no longer.
 MOST_TIMES = 20

@@ -25,8 +25,8 @@ from contract.display import visible
 from inference import contract
 from inference.errors import ModelRefused
 from inference.files import VersionFiles, refusing
-from inference.registry import ModelVersion
 from inference.signature import check_signature
+from inference.version import ModelVersion
 
 # What is open beside pipes: a file and a folder at a time, for some threads.
 OPEN_FILES = 64

@@ -14,7 +14,7 @@ from typing import Any
 from inference.contract import Description
 from inference.errors import ModelRefused, ProcessEnded
 from inference.files import VersionFiles
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 MB = 1024**2
 # Beyond what its own programs take. A table of two thousand columns takes 5 MB of it.

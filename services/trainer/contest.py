@@ -93,7 +93,7 @@ class Contest:
         incumbent, comparison = None, None
         if version is not None:
             key_id = signing.key_id(self.signing_key)
-            incumbent = registry.contender(version, self.gate.metric, key_id)
+            incumbent = contender(version, self.gate.metric, key_id)
             comparison = None if incumbent.lost else self._compare(version)
         decision = should_promote(self.metrics, self.candidate, incumbent, comparison, self.gate)
         self.rounds.append(
@@ -130,6 +130,13 @@ class Contest:
             )
         ours = np.asarray(self.estimator.predict(features)).ravel()
         return compared(self.table.task, truth, ours, theirs)
+
+
+def contender(version: ModelVersion, metric: str, key_id: str) -> Contender:
+    """Return what the rule looks at of a version; `key_id` names the key that this stack signs with."""
+    metrics, tags = registry.recorded(version)
+    score = metrics.get(f"test_{metric}")
+    return Contender(str(version.version), score, tags.get("data_sha256"), registry.lost(version, key_id))
 
 
 def _told(comparison: Comparison | OtherSchema | str | None) -> dict[str, Any] | str | None:

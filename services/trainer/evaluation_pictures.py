@@ -13,9 +13,9 @@ from sklearn.base import clone
 from sklearn.calibration import calibration_curve
 from sklearn.inspection import permutation_importance
 
-from trainer.drawing import MOST_POINTS, MOST_ROWS, Subject
 from trainer.evaluation import SCORES, Evaluation, score
 from trainer.pictures import DPI, PALETTE, confusion_picture, labels
+from trainer.subject import MOST_POINTS, MOST_ROWS, Subject
 from trainer.table import SEED, Split, Task
 
 # Importance and the learning curve are left out where a single fit of the model already takes longer than this, in seconds.

@@ -70,15 +70,8 @@ def _described(column: Column, values: pd.Series) -> dict[str, Any]:
     return {"type": str(column.kind), "missing": int(values.isna().sum()), "distinct": int(values.nunique())}
 
 
-def class_labels(table: Table) -> pd.Series:
-    """Return each row's class by its name."""
-    if table.class_names is None:
-        return table.target.astype(str)
-    return table.target.map(dict(enumerate(table.class_names)))
-
-
 def _counts(table: Table) -> dict[str, int]:
-    names = class_labels(table)
+    names = table.classes()
     # In the order of the labels, which for class numbers is not that of their names.
     order = dict(zip(table.target, names, strict=True))
     counts = names.value_counts()
@@ -90,7 +83,7 @@ def columns_grid(table: Table) -> Grid:
     grid = Grid("column", "type", "missing", "distinct", title="Columns", title_justify="left")
     frame = table.features.assign(**{str(table.target.name): table.target})
     if table.class_names:
-        frame = frame.assign(**{f"{table.target.name}_name": class_labels(table)})
+        frame = frame.assign(**{f"{table.target.name}_name": table.classes()})
     for name, column in list(frame.items())[:MOST_COLUMNS]:
         grid.add_row(str(name), str(column.dtype), str(column.isna().sum()), str(column.nunique()))
     if len(frame.columns) > MOST_COLUMNS:
@@ -142,7 +135,7 @@ def _numbers_by_class(table: Table, columns: list[Column]) -> Grid:
     title = "Distribution of each feature in each class"
     heads = ("feature", "class", "mean", "std", "min", "median", "max", "min → max of the feature")
     grid = Grid(*heads, title=title, title_justify="left")
-    names = class_labels(table)
+    names = table.classes()
     for column in columns:
         values = table.features[column.name]
         edges = np.linspace(values.min(), values.max(), BINS + 1)

@@ -8,7 +8,6 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from trainer.exploration import class_labels
 from trainer.pictures import DPI, MOST_LABEL, PALETTE, labels
 from trainer.table import SEED, Kind, Table, Task
 
@@ -26,7 +25,7 @@ def exploration_pictures(table: Table) -> Iterator[tuple[str, Figure]]:
     """Yield (file name, picture)."""
     table = _labelled(table)
     features = table.features
-    names = _shortened(class_labels(table)) if table.task is Task.CLASSIFICATION else None
+    names = _shortened(table.classes()) if table.task is Task.CLASSIFICATION else None
     if len(features) > MOST_ROWS:
         features = features.sample(MOST_ROWS, random_state=SEED)
         names = None if names is None else names.loc[features.index]

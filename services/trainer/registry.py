@@ -15,7 +15,6 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from trainer.errors import VersionError
-from trainer.promotion import Contender
 from trainer.tracking import mlflow_errors
 from trainer.tracking_server import ABSENT, PRODUCTION, SIGNED_BY, logged_model_id, what_is_lost
 
@@ -32,12 +31,10 @@ def register(model_id: str, name: str, tags: dict[str, str]) -> ModelVersion:
         return mlflow.register_model(f"models:/{model_id}", name, tags={STAGE: "None", **tags})
 
 
-def contender(version: ModelVersion, metric: str, key_id: str) -> Contender:
-    """Return what the rule looks at of a version; `key_id` names the key that this stack signs with."""
+def recorded(version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the metrics and tags of the run that a version came from, {} where there is none."""
     with mlflow_errors():
-        metrics, tags = _figures(MlflowClient(), version)
-    score = metrics.get(f"test_{metric}")
-    return Contender(str(version.version), score, tags.get("data_sha256"), lost(version, key_id))
+        return _figures(MlflowClient(), version)
 
 
 def lost(version: ModelVersion, key_id: str) -> str | None:

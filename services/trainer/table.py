@@ -69,6 +69,12 @@ class Table:
     remarks: list[str]
     """what a person should know about how the file was read"""
 
+    def classes(self) -> pd.Series:
+        """Return each row's class by its name: shape (rows,), text."""
+        if self.class_names is None:
+            return self.target.astype(str)
+        return self.target.map(dict(enumerate(self.class_names)))
+
 
 @dataclass(frozen=True)
 class Split:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
-from inference.registry import ModelVersion, connect
+from inference.registry import connect
+from inference.version import ModelVersion
 
 from tests.integration.places import MODEL, Place, free_port
 

@@ -96,8 +96,8 @@ def main(width: int) -> None:
     from inference.keeper import Served
     from inference.model import Model
     from inference.open_inference import infer
-    from inference.registry import ModelVersion
     from inference.scoring import rows_of
+    from inference.version import ModelVersion
 
     class Zeros:
         classes = None

@@ -12,9 +12,9 @@ from inference.keeper import ModelKeeper, Served
 from inference.log import RequestLog
 from inference.model import Model
 from inference.pipeline import Pipeline
-from inference.registry import ModelVersion
 from inference.service import Service
 from inference.settings import Settings
+from inference.version import ModelVersion
 from werkzeug.test import Client
 
 VERSION = ModelVersion("iris_logistic_regression", "7", "run-of-7", 1700000000000, "m-7", "")

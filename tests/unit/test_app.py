@@ -12,8 +12,8 @@ from inference.columns import Column
 from inference.errors import Forbidden, NotAllowed, TooLarge, UnsupportedMedia
 from inference.hosts import AllowedHosts
 from inference.log import RequestLog
-from inference.registry import ModelVersion
 from inference.settings import Settings
+from inference.version import ModelVersion
 from werkzeug.test import Client, EnvironBuilder
 
 from tests.unit.serving import VERSION, answering, client_of, described, served_as, service_of

@@ -16,7 +16,7 @@ import pytest
 from inference import cache as caching
 from inference.cache import MOST_MAKESHIFT_BYTES, NOTES_KEPT, ModelCache, digest_of
 from inference.errors import FetchFailed
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 ONE, TWO, THREE = (
     ModelVersion("flowers", number, f"run-{number}", 1000 + int(number), f"m-{number}", "") for number in "123"

@@ -15,7 +15,7 @@ import pytest
 from inference import fetch as fetching
 from inference.errors import FetchFailed, ModelRefused
 from inference.fetch import fault_in, fetch, loss, outline
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
 SERVICES = Path(__file__).parents[2] / "services"

@@ -24,7 +24,7 @@ from inference.follower import (
     SETTLE_SECONDS,
     RegistryFollower,
 )
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 from tests.unit.version_files import COLUMNS, Files, set_inputs
 

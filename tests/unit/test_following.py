@@ -15,10 +15,10 @@ from inference.channel import Offer
 from inference.errors import FetchFailed
 from inference.follower import RegistryFollower
 from inference.following import follower_of, verifier_of
-from inference.registry import ModelVersion
 from inference.settings import Settings
 from inference.trust import Trust
 from inference.verifying import Verifier
+from inference.version import ModelVersion
 
 from tests.unit.version_files import Files
 

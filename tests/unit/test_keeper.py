@@ -11,7 +11,7 @@ from inference.channel import Offer, State
 from inference.errors import InferenceError, ModelRefused
 from inference.files import VersionFiles
 from inference.keeper import ModelKeeper, Served
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "12")
 SECONDS = 30

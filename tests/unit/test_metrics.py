@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 BEGINNING = """
 import os, sys
 from inference import metrics
-from inference.registry import ModelVersion
+from inference.version import ModelVersion
 
 ONE, TWO = (ModelVersion("flowers", number, "run", 1, "m", "") for number in "12")
 """

@@ -13,10 +13,10 @@ from inference.columns import Column, Kind
 from inference.gate import Gate
 from inference.keeper import Served
 from inference.log import RequestLog
-from inference.registry import ModelVersion
 from inference.service import Service
 from inference.settings import Settings
 from inference.trust import Trust
+from inference.version import ModelVersion
 from werkzeug.test import Client
 
 from tests.unit.serving import VERSION, answering, at_once, described, keeper_of, served_as, service_of

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 from contract.signature import sign
 from inference.errors import ModelRefused
-from inference.registry import ModelVersion
 from inference.signature import check_signature
+from inference.version import ModelVersion
 from model_signing import hashing, signing
 from setup.signing_key import key_id_of, new_private_key, public_key_of
 from trainer.errors import SettingsError, VersionError

@@ -9,8 +9,8 @@ import pytest
 from contract import signature
 from inference import contract
 from inference.errors import ModelRefused, ProcessEnded
-from inference.registry import ModelVersion
 from inference.verifying import MB, Verifier
+from inference.version import ModelVersion
 from setup.signing_key import new_private_key, public_key_of
 
 from tests.unit.version_files import Files
