@@ -17,17 +17,18 @@ from typing import Any
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["INFERENCE_RUN_DIR"] = tempfile.mkdtemp()
 
 import orjson
-from inference import scoring
-from inference.files import VersionFiles
-from inference.gate import Gate
-from inference.http1 import Request, RequestReader
-from inference.keeper import ModelKeeper, Served
-from inference.log import RequestLog
-from inference.model import load
-from inference.service import Service
+from inference.http.admission import Gate
+from inference.http.application import Service
+from inference.http.request_parser import Request, RequestReader
+from inference.model.deployment import Deployment
+from inference.model.model import load
+from inference.model.trust import Trust, Trusted
+from inference.model.version import ModelVersion
+from inference.model.version_files import VersionFiles
+from inference.protocols import mlflow_scoring
+from inference.rollout.active_model import ModelKeeper
 from inference.settings import Settings
-from inference.trust import Trust, Trusted
-from inference.version import ModelVersion
+from inference.telemetry.log import RequestLog
 
 BODY = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: 127.0.0.1:1235\r\nContent-Type: application/json\r\n"
@@ -56,7 +57,7 @@ def main(cache: str) -> None:
     (contents,) = {path.parent for path in Path(cache).rglob("MLmodel")}
     model = load(VersionFiles.of(contents), Trusted(Trust.SIGNED))
     keeper = ModelKeeper(lambda _: model)
-    keeper.served = Served(model, ModelVersion("iris_logistic_regression", "1", "", 1, "", ""), {}, "")
+    keeper.served = Deployment(model, ModelVersion("iris_logistic_regression", "1", "", 1, "", ""), {}, "")
     gate = Gate(3600, 1 << 24, asyncio.to_thread)
     service = Service(Settings(), keeper, gate, RequestLog(10, os.open(os.devnull, os.O_WRONLY)), lambda *_: [])
     print(json.dumps(steps(service, model)))
@@ -73,10 +74,10 @@ def steps(service: Service, model: Any) -> list[tuple[str, float]]:
         service.begin(environ)
         service.answer(environ)
 
-    rows = scoring.rows_of(BODY, "application/json", model.description)
+    rows = mlflow_scoring.rows_of(BODY, "application/json", model.description)
     labels = model.predict(rows)
     parse = best(lambda: reader.feed(sent))
-    to_rows = best(lambda: scoring.rows_of(BODY, "application/json", model.description))
+    to_rows = best(lambda: mlflow_scoring.rows_of(BODY, "application/json", model.description))
     predict = best(lambda: model.predict(rows))
     write = best(lambda: orjson.dumps({"predictions": labels}, option=orjson.OPT_SERIALIZE_NUMPY))
     whole = best(answer)

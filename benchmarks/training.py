@@ -178,9 +178,9 @@ from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 import pandas as pd
-from trainer.choice import _score, with_parameters
-from trainer.search import search
-from trainer.table import Task
+from trainer.fit.model_selection import _score, with_parameters
+from trainer.fit.hyperparameter_search import search
+from trainer.data.table import Task
 X, y = make_classification(3000, 20, n_informative=8, random_state=0)
 X, y = pd.DataFrame(X), pd.Series(y)
 folds = list(StratifiedKFold(3).split(X, y))
@@ -211,7 +211,7 @@ def search(environ: dict[str, str]) -> str:
 def imports(environ: dict[str, str]) -> str:
     """Return what importing takes: each package in a process of its own, beside the whole."""
     names = ("numpy", "pandas", "sklearn.linear_model", "skops.io", "mlflow", "pandera.pandas", "matplotlib.figure", "seaborn",
-             "skl2onnx", "onnxruntime", "model_signing.signing", "optuna", "trainer.train")  # fmt: skip
+             "skl2onnx", "onnxruntime", "model_signing.signing", "optuna", "trainer.commands.train")  # fmt: skip
     lines = []
     for name in names:
         code = f"import time; start = time.perf_counter(); import {name}; print(time.perf_counter() - start)"

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from types import FrameType
 
-from inference import memory
+from inference import memory_limit
 from inference.errors import SettingsError
 from inference.settings import Settings
 
@@ -28,7 +28,7 @@ WORKERS_SECONDS = 15
 def main() -> int:
     try:
         settings = Settings.from_env(os.environ)
-        memory.check(memory.Memory.of_container(), settings.workers)
+        memory_limit.check(memory_limit.Memory.of_container(), settings.workers)
     except SettingsError as error:
         sys.exit(f"inference: {error}")
     _check_port(settings)
@@ -58,10 +58,10 @@ def _serve(run_dir: Path) -> int:
     # then keeps the pieces: with six large requests at once a worker took a fifth more.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
     settings = Settings.from_env(os.environ)
-    from inference.channel import Workers
-    from inference.following import follower_of, verifier_of
-    from inference.log import LOGGING
-    from inference.verifying_key import KeyWatch
+    from inference.ipc.channel import Workers
+    from inference.rollout.wiring import follower_of, verifier_of
+    from inference.telemetry.log import LOGGING
+    from inference.verification.key import KeyWatch
 
     logging.config.dictConfig(LOGGING)
     verifier = verifier_of(settings)

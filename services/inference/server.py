@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from prometheus_client import multiprocess
 
-from inference.gate import LARGE_PATIENCE, Gate
-from inference.keeper import ModelKeeper
-from inference.log import LOGGING, RequestLog
-from inference.memory import Memory, Watch
+from inference.http.admission import LARGE_PATIENCE, Gate
+from inference.memory_limit import Memory, Watch
+from inference.rollout.active_model import ModelKeeper
 from inference.settings import Settings
+from inference.telemetry.log import LOGGING, RequestLog
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ _settings = Settings.from_env(os.environ)
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
-worker_class = "inference.worker.ServingWorker"
+worker_class = "inference.http.gunicorn_worker.ServingWorker"
 worker_connections = _settings.connections
 # Longer than a worker's first look, which comes before its first sign of life.
 timeout = 60
@@ -56,10 +56,10 @@ FIRST_LOOK_SECONDS = 20
 def app() -> Any:
     """Return the service of one worker, whose keeper has been told what to serve."""
     # Here and not above: gunicorn's own process reads this file as well, and needs none of it.
-    from inference.app import create_app
-    from inference.channel import Follower
-    from inference.model import load
-    from inference.service import Service
+    from inference.http.application import Service
+    from inference.ipc.channel import Follower
+    from inference.model.model import load
+    from inference.web.flask_app import create_app
 
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from inference.errors import SettingsError
-from inference.trust import Trust, Trusted
+from inference.model.trust import Trust, Trusted
 
 N = TypeVar("N", int, float)
 # What this machine calls itself, and what the service is called in compose.yaml's network.

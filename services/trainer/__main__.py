@@ -12,11 +12,15 @@ from typing import Any
 
 import click
 
-from trainer import datasets, interruption, plan, signing, terminal, tracking_server
-from trainer.drawing import Drawing
+from trainer import experiment, signals
+from trainer.artifact import signing
+from trainer.console import terminal
+from trainer.console.terminal import Console
+from trainer.data import builtin_datasets
 from trainer.errors import TrainerError, VersionError
+from trainer.plots.worker import Drawing
 from trainer.settings import Settings
-from trainer.terminal import Console
+from trainer.tracking import rest
 
 # MLflow reads these when it is imported. Its own link names the server as containers see it; ours are for people.
 # Its default retries would hide a dead server for four minutes.
@@ -52,8 +56,8 @@ def _read_config(context: click.Context, _parameter: click.Parameter, path: str 
     """Take a file's keys as the options' defaults: click checks them like options, and options win over them."""
     if path is not None:
         options = {option.name for option in context.command.params if option.name not in (None, "config", "param")}
-        content = plan.read(Path(path), {str(name) for name in options})
-        context.meta["nested"] = {key: content.pop(key) for key in plan.NESTED if key in content}
+        content = experiment.read(Path(path), {str(name) for name in options})
+        context.meta["nested"] = {key: content.pop(key) for key in experiment.NESTED if key in content}
         for name in ("algorithm", "drop", "keep"):
             if isinstance(content.get(name), str):
                 content[name] = [content[name]]
@@ -71,8 +75,12 @@ DATA_OPTIONS = [
         help="An experiment under version control: these options as keys, dashes as underscores.",
     ),
     click.option("--data", metavar="FILE", help="A CSV or Parquet file in data/; the default is the iris data set."),
-    click.option("--dataset", type=click.Choice(datasets.NAMES), help="A data set that comes with scikit-learn."),
-    click.option("--target", metavar="COLUMN", default=datasets.TARGET, show_default=True, help="What to predict."),
+    click.option(
+        "--dataset", type=click.Choice(builtin_datasets.NAMES), help="A data set that comes with scikit-learn."
+    ),
+    click.option(
+        "--target", metavar="COLUMN", default=builtin_datasets.TARGET, show_default=True, help="What to predict."
+    ),
     click.option(
         "--task",
         type=click.Choice(["classification", "regression"]),
@@ -127,10 +135,10 @@ def _options(*groups: list) -> Callable:
     return add
 
 
-def _plan(context: click.Context, options: dict[str, Any]) -> plan.Plan:
+def _plan(context: click.Context, options: dict[str, Any]) -> experiment.Plan:
     nested = dict(context.meta.get("nested", {}))
-    params = {**nested.pop("params", {}), **plan.parameters(options.pop("param", ()))}
-    return plan.Plan(**options, **nested, params=params)
+    params = {**nested.pop("params", {}), **experiment.parameters(options.pop("param", ()))}
+    return experiment.Plan(**options, **nested, params=params)
 
 
 @trainer.command(
@@ -176,7 +184,7 @@ def compare(context: click.Context, as_json: bool, **options: Any) -> None:
     """
     # No model is made, so none has to be named.
     wanted = _plan(context, {**options, "model_name": "compared"})
-    from trainer.comparison import compare as run
+    from trainer.commands.compare import compare as run
 
     board = run(context.obj, wanted, Console(stderr=as_json))
     if as_json:
@@ -192,7 +200,7 @@ def explore(context: click.Context, **options: Any) -> None:
     Where MLflow answers, the report is logged there too, beside the data set's digest.
     """
     _prepare_mlflow()
-    from trainer.exploring import explore as run
+    from trainer.commands.explore import explore as run
 
     run(context.obj, _plan(context, options), Console())
 
@@ -204,7 +212,7 @@ def models(settings: Settings, as_json: bool) -> None:
     """Show every registered model: its versions, the one in Production, and its figures."""
     _check_server(settings)
     _prepare_mlflow()
-    from trainer.production import show_models as run
+    from trainer.commands.production import show_models as run
 
     run(settings, as_json, Console())
 
@@ -227,7 +235,7 @@ def adopt(settings: Settings, version: str, unconfined: bool, model_name: str | 
     """Check a VERSION that was logged by hand, in a sandbox, and sign it, so that it may be served."""
     _check_server(settings)
     _prepare_mlflow()
-    from trainer.adoption import adopt as run
+    from trainer.adoption.adopt import adopt as run
 
     run(_named(settings, model_name), version, Console(), confined=not unconfined)
 
@@ -244,7 +252,7 @@ def promote(settings: Settings, version: str, reason: str, model_name: str | Non
     """Put a VERSION into Production by hand, after checking its files, its signature and that it predicts."""
     _check_server(settings)
     _prepare_mlflow()
-    from trainer.production import promote as run
+    from trainer.commands.production import promote as run
 
     run(_named(settings, model_name), version, reason, Console())
 
@@ -257,7 +265,7 @@ def rollback(settings: Settings, reason: str, model_name: str | None) -> None:
     """Go back to the version that was in Production before, of those that may still be served."""
     _check_server(settings)
     _prepare_mlflow()
-    from trainer.production import rollback as run
+    from trainer.commands.production import rollback as run
 
     run(_named(settings, model_name), reason, Console())
 
@@ -270,7 +278,7 @@ def history(settings: Settings, as_json: bool, model_name: str | None) -> None:
     """Show every move of Production: when, by which command or by others, from which version to which, and why."""
     _check_server(settings)
     _prepare_mlflow()
-    from trainer.production import show_history as run
+    from trainer.commands.production import show_history as run
 
     run(_named(settings, model_name), as_json, Console())
 
@@ -285,7 +293,7 @@ def bootstrap(settings: Settings) -> None:
     """
     signing.check_key(settings.signing_key)
     name, key_id = settings.model_name, signing.key_id(settings.signing_key)
-    current = tracking_server.production(settings.tracking_uri, name, key_id)
+    current = rest.production(settings.tracking_uri, name, key_id)
     if current and not current.lost:
         click.echo(f"version {current.version} of {name} is in Production: nothing to do")
         return
@@ -294,12 +302,12 @@ def bootstrap(settings: Settings) -> None:
         if _recover(settings, current.lost):
             return
         click.echo(f"no version of {name} that was in Production before can be served: training a new one")
-    elif last := tracking_server.last_in_production(settings.tracking_uri, name):
+    elif last := rest.last_in_production(settings.tracking_uri, name):
         raise VersionError(
             f"nothing is in Production of {name}, where version {last} was: the alias was taken away, or its version "
             f"deleted. `rollback` or `promote {last}` puts one there, `train` makes a new one"
         )
-    record = _train(settings, plan.Plan(model_name=name), Console())
+    record = _train(settings, experiment.Plan(model_name=name), Console())
     if not record["promoted"]:
         # Else `up` would wait for predictions that nothing can give.
         raise VersionError(f"nothing is in Production of {name}: {record['reason']}")
@@ -307,14 +315,14 @@ def bootstrap(settings: Settings) -> None:
 
 def _recover(settings: Settings, lost: str) -> bool:
     _prepare_mlflow()
-    from trainer.production import recover
+    from trainer.commands.production import recover
 
     return recover(settings, lost, Console())
 
 
 def _check_server(settings: Settings) -> None:
-    if tracking_server.is_server(settings.tracking_uri):
-        tracking_server.check_reachable(settings.tracking_uri)
+    if rest.is_server(settings.tracking_uri):
+        rest.check_reachable(settings.tracking_uri)
 
 
 def _prepare_mlflow() -> None:
@@ -322,24 +330,24 @@ def _prepare_mlflow() -> None:
         os.environ.setdefault(name, value)
 
 
-def _train(settings: Settings, wanted: plan.Plan, console: Console) -> dict[str, Any]:
+def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> dict[str, Any]:
     # Imported where it is needed: MLflow and scikit-learn take seconds, and `bootstrap` mostly has nothing to do.
     _prepare_mlflow()
     with Drawing() as drawing:
-        from trainer.train import train as run
+        from trainer.commands.train import train as run
 
         return run(settings, wanted, console, drawing)
 
 
 def main() -> None:
     terminal.protect()
-    for number in interruption.SIGNALS:
-        signal.signal(number, interruption.interrupt)
+    for number in signals.SIGNALS:
+        signal.signal(number, signals.interrupt)
     # Wherever it stands, before the command or after it.
     arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
     try:
         trainer(arguments, prog_name="trainer")
-    except interruption.Interrupted as stop:
+    except signals.Interrupted as stop:
         click.echo(f"trainer: {stop}", err=True)
         sys.exit(stop.exit_code)
     except Exception as error:

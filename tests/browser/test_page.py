@@ -22,7 +22,7 @@ from werkzeug.serving import make_server
 from tests.browser.test_ui import OFFLINE
 from tests.conftest import BROWSERS
 
-FOLDER = Path(__file__).parents[2] / "services" / "inference" / "page"
+FOLDER = Path(__file__).parents[2] / "services" / "inference" / "web" / "page"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -23,9 +23,9 @@ import yaml
 from contract import signature
 from contract.errors import Refused
 from inference.errors import ModelRefused
-from inference.files import VersionFiles
-from inference.model import load
-from inference.trust import Trust, Trusted
+from inference.model.model import load
+from inference.model.trust import Trust, Trusted
+from inference.model.version_files import VersionFiles
 
 NAME, ID = "fuzzed", "m-fuzzed"
 STRANGE: list[Any] = [

@@ -21,15 +21,15 @@ import trainer.__main__ as command_line
 command_line._prepare_mlflow()
 import onnxruntime  # noqa: E402, F401
 import skl2onnx  # noqa: E402, F401
-import trainer.runs  # noqa: E402
-import trainer.train  # noqa: E402 - so that no child has to
+import trainer.commands.train  # noqa: E402 - so that no child has to
+import trainer.tracking.run_lifecycle  # noqa: E402
 from model_signing import signing, verifying  # noqa: E402, F401
-from trainer.pictures import confusion_picture  # noqa: E402
+from trainer.plots.style import confusion_picture  # noqa: E402
 
 confusion_picture(np.eye(2, dtype=int), ["a", "b"]).canvas.draw()
 
 # No trainer here is alive beside another: nothing to wait for before a run is taken for abandoned.
-trainer.runs.GIVEN_UP_SECONDS = 0
+trainer.tracking.run_lifecycle.GIVEN_UP_SECONDS = 0
 
 
 def main() -> None:

@@ -19,11 +19,12 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeClassifier
-from trainer import signing, train, version_files
-from trainer.adoption import adopt
+from trainer.adoption.adopt import adopt
+from trainer.artifact import signing, version_files
+from trainer.commands import train
+from trainer.data.table import read
 from trainer.errors import DataError, TrainerError, VersionError
 from trainer.settings import Settings
-from trainer.table import read
 
 from tests.integration.places import DATA, MODEL, Place, keys
 from tests.unit.version_files import COLUMNS, Files, set_inputs

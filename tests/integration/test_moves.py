@@ -9,10 +9,11 @@ from pathlib import Path
 import mlflow
 import pytest
 from setup.signing_key import key_id_of, new_private_key
-from trainer import moves, production
+from trainer.commands import production
+from trainer.console.terminal import Console
 from trainer.errors import VersionError
 from trainer.settings import Settings
-from trainer.terminal import Console
+from trainer.tracking import alias_moves
 
 from tests.integration.places import MODEL, Place, in_one_line, keys
 
@@ -166,7 +167,7 @@ def test_recovering_goes_back_to_the_last_version_that_is_whole_and_says_so(plac
     assert production.recover(settings, "its files", console)
     assert place.registry()["alias"] == "2"
     assert place.registry()["stages"]["2"] == "Production"
-    made = moves.history(moves.read(MODEL))[-1]
+    made = alias_moves.history(alias_moves.read(MODEL))[-1]
     assert (made.by, made.before, made.version, made.reason) == ("bootstrap", "4", "2", "version 4 has lost its files")
 
 
@@ -181,9 +182,9 @@ def test_recovering_moves_nothing_where_no_version_is_whole(place, settings, con
 
 def test_a_tag_that_names_another_key_takes_no_version_out_of_production_or_its_history(place, settings, console):
     place.client.set_model_version_tag(MODEL, "1", "signed_by", "another key")
-    before = moves.read(MODEL)
+    before = alias_moves.read(MODEL)
     assert production.recover(settings, "the key that it is signed with", console)
-    assert moves.read(MODEL) == before
+    assert alias_moves.read(MODEL) == before
     assert "Version 1 of" in console.file.getvalue()
     place.move_alias(signed_version(place))
     assert production.recover(settings, "its files", console)
@@ -216,7 +217,7 @@ def test_records_that_cannot_be_read_stop_neither_history_nor_rollback_nor_a_tra
 
 def test_a_reason_of_any_length_is_recorded(place, settings, console):
     production.promote(settings, "2", '"\\\n\u202e\U0001f600' * 5000, console)
-    found = moves.read(MODEL)
+    found = alias_moves.read(MODEL)
     assert not found.remarks
     assert list(found.moves.values())[-1].version == "2"
     assert all(len(text) <= 5000 for text in place.client.get_registered_model(MODEL).tags.values())

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
-from inference.registry import connect
-from inference.version import ModelVersion
+from inference.model.version import ModelVersion
+from inference.rollout.registry import connect
 
 from tests.integration.places import MODEL, Place, free_port
 

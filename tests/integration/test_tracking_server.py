@@ -9,7 +9,7 @@ import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
 from trainer.errors import TrackingError
-from trainer.tracking import connect
+from trainer.tracking.run_logging import connect
 
 from tests.integration.places import CLASSES, MODEL, in_one_line, running_server
 from tests.unit.version_files import COLUMNS, Files

@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 from trainer.errors import TrackingError
-from trainer.tracking import connect
+from trainer.tracking.run_logging import connect
 
 from tests.integration.places import ROOT, Place, eventually, free_port
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 SIZE = 16 * 1024 * 1024
-# One less than there may be in a body (inference.budget).
+# One less than there may be in a body (inference.protocols.request_budget).
 PARTS = 999_990
 JSON, CSV = "application/json", "text/csv"
 SCORING, NAMES, INFER = "/invocations", "/predict_names", "/v2/models/iris_logistic_regression/infer"
@@ -90,14 +90,14 @@ def measured(read: Callable[[], object]) -> float:
 def main(width: int) -> None:
     """Print a line of JSON per request: its title, the status of what reading it comes to, and MB."""
     import numpy as np
-    from inference.columns import Column
-    from inference.contract import Description
     from inference.errors import RequestError
-    from inference.keeper import Served
-    from inference.model import Model
-    from inference.open_inference import infer
-    from inference.scoring import rows_of
-    from inference.version import ModelVersion
+    from inference.model.deployment import Deployment
+    from inference.model.manifest import Description
+    from inference.model.model import Model
+    from inference.model.schema import Column
+    from inference.model.version import ModelVersion
+    from inference.protocols.mlflow_scoring import rows_of
+    from inference.protocols.open_inference import infer
 
     class Zeros:
         classes = None
@@ -107,7 +107,7 @@ def main(width: int) -> None:
 
     columns = [f"c{j}" for j in range(width)]
     model = Description(tuple(Column(name, missing=True) for name in columns), True, "double", None, [], {})
-    served = Served(Model(model, None, Zeros(), ""), ModelVersion("m", "1", "", 1, "", ""), {}, "")
+    served = Deployment(Model(model, None, Zeros(), ""), ModelVersion("m", "1", "", 1, "", ""), {}, "")
     for title, (path, headers, body) in requests_for(columns):
         if title not in LEFT_OUT:
             continue

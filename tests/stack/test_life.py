@@ -77,7 +77,7 @@ def test_any_service_can_be_restarted(stack, service):
 
 
 def test_after_an_update_a_plain_up_runs_the_new_code(stack):
-    source = stack.folder / "services" / "inference" / "open_inference.py"
+    source = stack.folder / "services" / "inference" / "protocols" / "open_inference.py"
     before = _starts(stack)
     source.write_text(source.read_text().replace("MLflow Stack inference", "MLflow Stack inference, updated"))
     stack.up()
@@ -85,7 +85,7 @@ def test_after_an_update_a_plain_up_runs_the_new_code(stack):
     assert {name for name in LONG_RUNNING if after[name] != before[name]} == {"inference"}
     assert (
         stack.compose(
-            "exec", "-T", "inference", "grep", "-c", "inference, updated", "/app/inference/open_inference.py"
+            "exec", "-T", "inference", "grep", "-c", "inference, updated", "/app/inference/protocols/open_inference.py"
         ).stdout.strip()
         == "1"
     )

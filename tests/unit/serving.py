@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from inference.app import create_app
-from inference.channel import State
-from inference.columns import Column
-from inference.contract import Description
-from inference.gate import Gate
-from inference.keeper import ModelKeeper, Served
-from inference.log import RequestLog
-from inference.model import Model
-from inference.pipeline import Pipeline
-from inference.service import Service
+from inference.http.admission import Gate
+from inference.http.application import Service
+from inference.ipc.channel import State
+from inference.model.deployment import Deployment
+from inference.model.engines.sklearn import Pipeline
+from inference.model.manifest import Description
+from inference.model.model import Model
+from inference.model.schema import Column
+from inference.model.version import ModelVersion
+from inference.rollout.active_model import ModelKeeper
 from inference.settings import Settings
-from inference.version import ModelVersion
+from inference.telemetry.log import RequestLog
+from inference.web.flask_app import create_app
 from werkzeug.test import Client
 
 VERSION = ModelVersion("iris_logistic_regression", "7", "run-of-7", 1700000000000, "m-7", "")
@@ -39,11 +40,11 @@ def answering(estimator: Any, description: Description, takes_arrays: bool = Fal
     return Model(description, None, Pipeline(estimator, description, takes_arrays), "no twin: it is a test's")
 
 
-def served_as(model: Model, version: ModelVersion = VERSION, **metrics: float) -> Served:
-    return Served(model, version, metrics, SINCE)
+def served_as(model: Model, version: ModelVersion = VERSION, **metrics: float) -> Deployment:
+    return Deployment(model, version, metrics, SINCE)
 
 
-def keeper_of(served: Served | None, problem: str | None = None) -> ModelKeeper:
+def keeper_of(served: Deployment | None, problem: str | None = None) -> ModelKeeper:
     """Return a keeper that has its model already, and never loads one."""
 
     def load(folder: Any) -> Model:
@@ -60,7 +61,7 @@ async def at_once(function: Any, *arguments: Any) -> Any:
 
 
 def service_of(
-    served: Served | None,
+    served: Deployment | None,
     problem: str | None = None,
     settings: Settings | None = None,
     gate: Gate | None = None,
@@ -72,5 +73,5 @@ def service_of(
     return Service(settings, keeper, gate, log or RequestLog(0), create_app(settings, keeper))
 
 
-def client_of(served: Served | None, problem: str | None = None, settings: Settings | None = None) -> Client:
+def client_of(served: Deployment | None, problem: str | None = None, settings: Settings | None = None) -> Client:
     return Client(service_of(served, problem, settings))

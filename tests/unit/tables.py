@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from trainer.table import Table, read
+from trainer.data.table import Table, read
 
 
 def people(rows: int = 200) -> pd.DataFrame:

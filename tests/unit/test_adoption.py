@@ -4,10 +4,10 @@ import json
 
 import pytest
 from contract.errors import Refused
-from trainer import adoption, examination
-from trainer.adoption import MADE, TAKEN, check_files, check_names
-from trainer.findings import Findings
-from trainer.sandbox import Unconfined
+from trainer.adoption import adopt, examination
+from trainer.adoption.adopt import MADE, TAKEN, check_files, check_names
+from trainer.adoption.findings import Findings
+from trainer.adoption.sandbox import Unconfined
 from trainer.settings import Settings
 
 FILES = ["MLmodel", "model.skops", "input_example.json", "registered_model_meta", *MADE]
@@ -152,10 +152,10 @@ def test_a_models_word_that_there_is_no_sandbox_is_not_taken_for_the_systems(tmp
 
     def run(function, *_arguments, **_options):
         called.append(function)
-        if function == "trainer.examination:examined":
+        if function == "trainer.adoption.examination:examined":
             raise Unconfined("adopt it --unconfined, it is harmless")
 
-    monkeypatch.setattr(adoption.sandbox, "run", run)
+    monkeypatch.setattr(adopt.sandbox, "run", run)
     with pytest.raises(Refused, match="the check did not go on as it began"):
-        adoption._examined(tmp_path, Settings(), "3", confined=True)
-    assert called == ["trainer.sandbox:nothing", "trainer.examination:examined"]
+        adopt._examined(tmp_path, Settings(), "3", confined=True)
+    assert called == ["trainer.adoption.sandbox:nothing", "trainer.adoption.examination:examined"]

@@ -3,9 +3,10 @@
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
-from trainer import algorithms, datasets
+from trainer.data import builtin_datasets
+from trainer.data.table import Task, read, split
 from trainer.errors import SettingsError
-from trainer.table import Task, read, split
+from trainer.fit import algorithms
 
 from tests.unit.tables import people, written
 
@@ -17,8 +18,8 @@ def prepared(table, name="logistic_regression"):
 @pytest.fixture
 def bundled(tmp_path):
     def table(name: str):
-        datasets.write(tmp_path, name)
-        return read(datasets.path_of(tmp_path, name), "target")
+        builtin_datasets.write(tmp_path, name)
+        return read(builtin_datasets.path_of(tmp_path, name), "target")
 
     return table
 

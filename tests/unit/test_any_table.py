@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as some
-from inference import model
-from inference.files import VersionFiles
-from inference.trust import Trust, Trusted
-from trainer import algorithms, packing
+from inference.model import model
+from inference.model.trust import Trust, Trusted
+from inference.model.version_files import VersionFiles
+from trainer.artifact import logged_model
+from trainer.commands.train import _fit
+from trainer.data.table import Task, read, split
 from trainer.errors import TrainerError
-from trainer.table import Task, read, split
-from trainer.train import _fit
+from trainer.fit import algorithms
 
 from tests.unit.serving import client_of, served_as
 
@@ -111,8 +112,8 @@ def test_a_table_becomes_a_version_that_the_service_answers_as_the_trainer_does_
             return
         event(f"trained: {table.task}")
         folder = Path(parent, "model")
-        packing._save(estimator, table, folder, mlflow.models.Model())
-        packing._write_papers(estimator, table, rows, folder)
+        logged_model._save(estimator, table, folder, mlflow.models.Model())
+        logged_model._write_papers(estimator, table, rows, folder)
         # Whether the signature holds is found out before: here it is taken for granted, so that the twin is used too.
         loaded = model.load(VersionFiles.of(folder), Trusted(Trust.SIGNED))
         golden = json.loads((folder / "golden.json").read_text())

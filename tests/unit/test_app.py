@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inference.columns import Column
 from inference.errors import Forbidden, NotAllowed, TooLarge, UnsupportedMedia
-from inference.hosts import AllowedHosts
-from inference.log import RequestLog
+from inference.http.allowed_hosts import AllowedHosts
+from inference.model.schema import Column
+from inference.model.version import ModelVersion
 from inference.settings import Settings
-from inference.version import ModelVersion
+from inference.telemetry.log import RequestLog
 from werkzeug.test import Client, EnvironBuilder
 
 from tests.unit.serving import VERSION, answering, client_of, described, served_as, service_of

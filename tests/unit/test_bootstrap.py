@@ -14,7 +14,7 @@ def bootstrap(monkeypatch):
         monkeypatch.setattr(command_line.signing, "check_key", lambda _: None)
         monkeypatch.setattr(command_line.signing, "key_id", lambda _: "ours")
         for question in ("production", "last_in_production"):
-            monkeypatch.setattr(command_line.tracking_server, question, lambda *_: None)
+            monkeypatch.setattr(command_line.rest, question, lambda *_: None)
         monkeypatch.setattr(command_line, "_train", lambda *_: record)
         command_line.bootstrap.callback.__wrapped__(Settings())
 

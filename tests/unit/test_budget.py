@@ -8,11 +8,12 @@ from itertools import chain
 import numpy as np
 import pytest
 from contract.display import quoted
-from inference import budget, gate, open_inference, scoring
-from inference.columns import Column, Kind
-from inference.contract import MOST_COLUMNS
 from inference.errors import InvalidInput, TooLarge
-from inference.scoring import rows_of
+from inference.http import admission
+from inference.model.manifest import MOST_COLUMNS
+from inference.model.schema import Column, Kind
+from inference.protocols import mlflow_scoring, open_inference, request_budget
+from inference.protocols.mlflow_scoring import rows_of
 
 from tests.unit.serving import answering, client_of, described, served_as
 
@@ -83,17 +84,17 @@ def test_values_of_tensors_are_counted_too():
 
 def test_texts_of_a_large_body_are_counted_by_themselves():
     columns = [*(Column(f"t{j}", Kind.TEXT) for j in range(99)), Column("n")]
-    count = budget.LARGE_TEXTS // 99
-    budget.check_cells(count, columns, budget.SMALL_BYTES + 1)
+    count = request_budget.LARGE_TEXTS // 99
+    request_budget.check_cells(count, columns, request_budget.SMALL_BYTES + 1)
     with pytest.raises(
         TooLarge, match=r"\d+ values in columns of text; expected at most 1048576 in a body of 262145 bytes"
     ):
-        budget.check_cells(count + 1, columns, budget.SMALL_BYTES + 1)
-    budget.check_cells(count + 1, GAPS.columns, budget.SMALL_BYTES + 1)
+        request_budget.check_cells(count + 1, columns, request_budget.SMALL_BYTES + 1)
+    request_budget.check_cells(count + 1, GAPS.columns, request_budget.SMALL_BYTES + 1)
 
 
 def test_a_table_with_gaps_is_answered_in_every_format_up_to_the_limit():
-    count = budget.SMALL_CELLS // 100
+    count = request_budget.SMALL_CELLS // 100
     for content_type, body in (
         (JSON, json.dumps({"dataframe_records": [{"c0": 1}] * count}).encode()),
         (JSON, split(["c0"], [[1]] * count)),
@@ -107,9 +108,9 @@ def test_a_table_with_gaps_is_answered_in_every_format_up_to_the_limit():
 
 
 def test_whatever_a_body_writes_out_is_within_what_it_may_ask_for():
-    for size in (1000, budget.SMALL_BYTES, budget.SMALL_BYTES + 1, 16 * 1024**2, 1024**3):
-        assert budget.most_cells(size) >= size // 2
-    assert budget.most_cells(budget.SMALL_BYTES) == budget.SMALL_BYTES
+    for size in (1000, request_budget.SMALL_BYTES, request_budget.SMALL_BYTES + 1, 16 * 1024**2, 1024**3):
+        assert request_budget.most_cells(size) >= size // 2
+    assert request_budget.most_cells(request_budget.SMALL_BYTES) == request_budget.SMALL_BYTES
     assert rows_of(b'{"instances":[' + b",".join([b"[0,0,0,0]"] * 26_000) + b"]}", JSON, IRIS).matrix.shape == (
         26_000,
         4,
@@ -117,22 +118,22 @@ def test_whatever_a_body_writes_out_is_within_what_it_may_ask_for():
 
 
 def test_a_small_body_is_what_the_gate_answers_in_the_loop():
-    assert budget.SMALL_BYTES == gate.LARGE_BYTES
+    assert request_budget.SMALL_BYTES == admission.LARGE_BYTES
 
 
 def test_the_rows_that_come_with_a_model_are_not_counted():
-    assert len(scoring.from_payload({"instances": [{"c0": 1}] * MANY}, GAPS)) == MANY
+    assert len(mlflow_scoring.from_payload({"instances": [{"c0": 1}] * MANY}, GAPS)) == MANY
 
 
 def test_a_body_of_too_many_lists_and_records_is_told_how_many():
-    body = b'{"instances": [' + b",".join([b"{}"] * budget.MOST_PARTS) + b"]}"
+    body = b'{"instances": [' + b",".join([b"{}"] * request_budget.MOST_PARTS) + b"]}"
     with pytest.raises(TooLarge, match=r"has 1000002 lists and records; expected at most 1000000: send fewer rows"):
         rows_of(body, JSON, GAPS)
 
 
 # --- names ---------------------------------------------------------------------------------------------------------
 
-NAMES = [f"n{j}" for j in range(budget.most_names(100) + 1)]
+NAMES = [f"n{j}" for j in range(request_budget.most_names(100) + 1)]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ class Counting(str):
 def test_names_are_looked_up_and_not_searched_for():
     names = [Counting(f"c{j}") for j in range(5000)]
     model = described([Column(f"c{j}", missing=True) for j in range(5000)])
-    assert scoring._order(names, "here", model) == list(range(5000))
+    assert mlflow_scoring._order(names, "here", model) == list(range(5000))
     assert Counting.compared < 50_000
 
 
@@ -193,11 +194,11 @@ FEW = '{"a": 1, "b": {"c:": ":\\"}:", "d": [":", ":"]}}'
 @pytest.mark.parametrize("look", [1, 7, 60])
 @pytest.mark.parametrize("text", [WIDE, f"[{FEW}, {WIDE}]", WIDE.replace('""', '"}"'), WIDE.replace('""', r'"\"}{"')])
 def test_a_record_of_json_ends_somewhere(text, look, monkeypatch):
-    monkeypatch.setattr(budget, "MOST_RECORD_NAMES", 30)
-    monkeypatch.setattr(budget, "LOOK", look)
-    monkeypatch.setattr(budget, "SMALL_BYTES", 10)
+    monkeypatch.setattr(request_budget, "MOST_RECORD_NAMES", 30)
+    monkeypatch.setattr(request_budget, "LOOK", look)
+    monkeypatch.setattr(request_budget, "SMALL_BYTES", 10)
     with pytest.raises(TooLarge, match="a record of the body has more than 30 names; leave out those that are not"):
-        scoring.parsed(text.encode())
+        mlflow_scoring.parsed(text.encode())
 
 
 @pytest.mark.parametrize("look", [1, 7, 60, 10_000])
@@ -205,17 +206,17 @@ def test_a_record_of_json_ends_somewhere(text, look, monkeypatch):
     "text", [f"[{', '.join([FEW] * 30)}]", '["' + ":" * 100 + '"]', '{"a": "' + ":" * 40 + "}", ":" * 30]
 )
 def test_names_of_many_records_and_colons_in_texts_are_not_those_of_one_record(text, look, monkeypatch):
-    monkeypatch.setattr(budget, "MOST_RECORD_NAMES", 30)
-    monkeypatch.setattr(budget, "LOOK", look)
-    budget.check_records(text)
+    monkeypatch.setattr(request_budget, "MOST_RECORD_NAMES", 30)
+    monkeypatch.setattr(request_budget, "LOOK", look)
+    request_budget.check_records(text)
 
 
 def test_the_widest_table_has_no_more_names_than_a_record_may_have():
-    assert budget.most_names(MOST_COLUMNS) < budget.MOST_RECORD_NAMES
+    assert request_budget.most_names(MOST_COLUMNS) < request_budget.MOST_RECORD_NAMES
 
 
 def test_a_record_of_csv_ends_somewhere(monkeypatch):
-    monkeypatch.setattr(budget, "MOST_RECORD", 10_000)
+    monkeypatch.setattr(request_budget, "MOST_RECORD", 10_000)
     for text in (b"a,b,c,d\n" + b"1," * 6_000, b"a,b,c,d\n" + b'"\n",' * 3_000):
         with pytest.raises(TooLarge, match="a row of the body has more than 10000 characters"):
             rows_of(text, CSV, IRIS)
@@ -241,8 +242,8 @@ class Reads(io.TextIOWrapper):
 
 
 def test_no_more_of_a_row_of_csv_without_an_end_is_read_than_a_row_may_have(monkeypatch):
-    monkeypatch.setattr(budget, "MOST_RECORD", 200_000)
-    monkeypatch.setattr(scoring, "CSV_PIECE", 1000)
+    monkeypatch.setattr(request_budget, "MOST_RECORD", 200_000)
+    monkeypatch.setattr(mlflow_scoring, "CSV_PIECE", 1000)
     monkeypatch.setattr(io, "TextIOWrapper", Reads)
     monkeypatch.setattr(Reads, "longest", 0)
     with pytest.raises(TooLarge, match="a row of the body has more than 200000 characters"):
@@ -251,8 +252,8 @@ def test_no_more_of_a_row_of_csv_without_an_end_is_read_than_a_row_may_have(monk
 
 
 def test_a_row_of_numbers_may_be_longer_than_what_is_read_at_once(monkeypatch):
-    monkeypatch.setattr(scoring, "CSV_PIECE", 8)
-    monkeypatch.setattr(scoring, "_csv_rows", None)  # which reads all that is not numbers alone
+    monkeypatch.setattr(mlflow_scoring, "CSV_PIECE", 8)
+    monkeypatch.setattr(mlflow_scoring, "_csv_rows", None)  # which reads all that is not numbers alone
     row = b",".join([b"-1.2345678901234567e-300"] * 4) + b"\n"
     assert rows_of(b"a,b,c,d\n" + row * 3, CSV, IRIS).matrix.tolist() == [[-1.2345678901234567e-300] * 4] * 3
 
@@ -260,7 +261,7 @@ def test_a_row_of_numbers_may_be_longer_than_what_is_read_at_once(monkeypatch):
 @pytest.mark.parametrize("header", [b"," * 20_000, b'"",' * 20_000, b",\r" + b"," * 20_000])
 def test_the_names_in_the_first_line_of_csv_are_counted_before_any_is_told_apart(header, monkeypatch):
     monkeypatch.setattr(
-        scoring, "_unique", lambda names: pytest.fail(f"{len(names)} names") if len(names) > 9 else names
+        mlflow_scoring, "_unique", lambda names: pytest.fail(f"{len(names)} names") if len(names) > 9 else names
     )
     with pytest.raises(
         (TooLarge, InvalidInput), match=r"^the first line (has 20001 names; expected at most 10040|lacks)"
@@ -269,7 +270,7 @@ def test_the_names_in_the_first_line_of_csv_are_counted_before_any_is_told_apart
 
 
 def test_a_first_line_of_commas_is_refused_before_it_is_taken_apart(monkeypatch):
-    monkeypatch.setattr(scoring, "_csv_records", lambda _: pytest.fail("taken apart"))
+    monkeypatch.setattr(mlflow_scoring, "_csv_records", lambda _: pytest.fail("taken apart"))
     for end in (b"\n1\n", b"\r\n1\r\n", b"\r1\r", b""):
         with pytest.raises(TooLarge, match="the first line has 20001 names"):
             rows_of(b"," * 20_000 + end, CSV, IRIS)
@@ -322,7 +323,7 @@ def test_one_row_is_answered_whatever_it_takes():
     estimator = Classes(10, "{}" + "long" * 200_000)
     answer = client_of(served_of(estimator)).post("/predict_names", data=rows(1), content_type=JSON)
     assert answer.status_code == 200
-    assert len(answer.data) > budget.SMALL_ANSWER
+    assert len(answer.data) > request_budget.SMALL_ANSWER
 
 
 def test_the_names_of_an_answer_of_many_pieces_stand_at_the_right_rows():

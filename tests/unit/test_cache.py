@@ -13,10 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from inference import cache as caching
-from inference.cache import MOST_MAKESHIFT_BYTES, NOTES_KEPT, ModelCache, digest_of
 from inference.errors import FetchFailed
-from inference.version import ModelVersion
+from inference.model.version import ModelVersion
+from inference.rollout import model_cache as caching
+from inference.rollout.model_cache import MOST_MAKESHIFT_BYTES, NOTES_KEPT, ModelCache, digest_of
 
 ONE, TWO, THREE = (
     ModelVersion("flowers", number, f"run-{number}", 1000 + int(number), f"m-{number}", "") for number in "123"

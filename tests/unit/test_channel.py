@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inference.channel import Deliver, Follower, Offer, State, Workers
-from inference.version import ModelVersion
+from inference.ipc.channel import Deliver, Follower, Offer, State, Workers
+from inference.model.version import ModelVersion
 
 VERSION = ModelVersion("flowers", "7", "run-7", 7, "m-7", "", "what it is", {"stage": "Production"})
 OFFER = Offer(5, "/cache/7", VERSION, {"test_accuracy": 0.9}, "2026-01-02T03:04:05+00:00", {"MLmodel": "a digest"})

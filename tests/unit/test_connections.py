@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from inference.connections import SILENT_SECONDS, SPARE_SECONDS, Connections
+from inference.http.connections import SILENT_SECONDS, SPARE_SECONDS, Connections
 
 LATER = 100.0
 

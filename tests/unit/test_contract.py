@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from inference import contract
-from inference.columns import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
-from inference.contract import Description, breaking_change
 from inference.errors import ModelRefused
-from inference.files import VersionFiles
+from inference.model import manifest
+from inference.model.manifest import Description, breaking_change
+from inference.model.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
+from inference.model.version_files import VersionFiles
 
 from tests.unit.serving import described
 from tests.unit.version_files import COLUMNS, Files, set_inputs, set_outputs, tensor
@@ -20,7 +20,7 @@ def files(tmp_path):
 
 
 def read(files: Files) -> Description:
-    return contract.read(VersionFiles.of(files.folder))
+    return manifest.read(VersionFiles.of(files.folder))
 
 
 def refusal(files: Files) -> str:
@@ -160,7 +160,7 @@ def test_the_record_of_a_twin_is_read_with_the_rest(files):
 
 def test_a_folder_without_a_description_is_refused(tmp_path):
     with pytest.raises(ModelRefused, match="no readable MLmodel file"):
-        contract.read(VersionFiles.of(tmp_path))
+        manifest.read(VersionFiles.of(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -275,14 +275,14 @@ def test_a_file_that_is_there_without_being_listed_is_not_the_versions_own(files
     found = VersionFiles.of(files.folder)
     listed = {path: digest for path, digest in found.digests.items() if not path.startswith(".git")}
     with pytest.raises(ModelRefused, match=r"its file '\.git/example\.json' is not one of its own"):
-        contract.read(VersionFiles(files.folder, listed))
+        manifest.read(VersionFiles(files.folder, listed))
 
 
 def test_a_file_that_was_changed_after_it_was_verified_is_not_read(files):
     found = VersionFiles.of(files.folder)
     files.example([[0.0, 0.0]])
     with pytest.raises(ModelRefused, match=r"its file input_example\.json was changed after it was verified"):
-        contract.read(found)
+        manifest.read(found)
 
 
 def bomb(key: str) -> str:

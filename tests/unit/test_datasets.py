@@ -5,15 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
-from trainer import datasets
+from trainer.data import builtin_datasets
+from trainer.data.table import Task, read
 from trainer.errors import DataError
-from trainer.table import Task, read
 
 DATA = Path(__file__).parents[2] / "data"
 
 
 def test_the_written_file_is_the_committed_one_byte_for_byte(tmp_path):
-    datasets.write(tmp_path, "iris")
+    builtin_datasets.write(tmp_path, "iris")
     assert (tmp_path / "iris_dataset.csv").read_bytes() == (DATA / "iris_dataset.csv").read_bytes()
 
 
@@ -24,12 +24,12 @@ def test_the_committed_file_has_the_digest_that_its_readme_names():
 
 def test_what_was_done_is_said(tmp_path):
     folder = tmp_path / "new" / "data"
-    assert datasets.write(folder, "iris") == f"{folder / 'iris_dataset.csv'} written"
-    assert datasets.write(folder, "iris") == f"{folder / 'iris_dataset.csv'} is there already, byte for byte"
+    assert builtin_datasets.write(folder, "iris") == f"{folder / 'iris_dataset.csv'} written"
+    assert builtin_datasets.write(folder, "iris") == f"{folder / 'iris_dataset.csv'} is there already, byte for byte"
 
 
 def test_nothing_but_the_file_is_left_in_the_folder(tmp_path):
-    datasets.write(tmp_path, "iris")
+    builtin_datasets.write(tmp_path, "iris")
     assert [path.name for path in tmp_path.iterdir()] == ["iris_dataset.csv"]
 
 
@@ -37,14 +37,14 @@ def test_other_data_is_refused_and_left_as_it_is(tmp_path):
     path = tmp_path / "iris_dataset.csv"
     path.write_text("my own data\n")
     with pytest.raises(DataError, match=r"iris_dataset\.csv is not the iris data set as published; move it away"):
-        datasets.write(tmp_path, "iris")
+        builtin_datasets.write(tmp_path, "iris")
     assert path.read_text() == "my own data\n"
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "data").write_text("a file in the place of the folder")
     with pytest.raises(DataError, match=r"data/iris_dataset\.csv cannot be written: "):
-        datasets.write(tmp_path / "data", "iris")
+        builtin_datasets.write(tmp_path / "data", "iris")
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     ],
 )
 def test_each_data_set_is_read_back_whole(tmp_path, name, shape, task, classes):
-    datasets.write(tmp_path, name)
-    table = read(datasets.path_of(tmp_path, name), "target")
+    builtin_datasets.write(tmp_path, name)
+    table = read(builtin_datasets.path_of(tmp_path, name), "target")
     assert (table.features.shape, table.task, table.class_names, table.name) == (shape, task, classes, name)

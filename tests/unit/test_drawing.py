@@ -12,10 +12,10 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
-from trainer.drawing import Drawing
+from trainer.data.table import Split, Task
 from trainer.errors import TrainerError
-from trainer.evaluation import evaluate
-from trainer.table import Split, Task
+from trainer.fit.evaluation import evaluate
+from trainer.plots.worker import Drawing
 
 SERVICES = str(Path(__file__).resolve().parents[2] / "services")
 
@@ -72,7 +72,7 @@ def test_it_ends_with_a_training_that_fails_before_anything_is_drawn():
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_it_ends_when_the_trainer_is_killed(how):
-    code = "import signal; from trainer.drawing import Drawing\nwith Drawing() as d: print(d._process.pid, flush=True); signal.pause()"
+    code = "import signal; from trainer.plots.worker import Drawing\nwith Drawing() as d: print(d._process.pid, flush=True); signal.pause()"
     environ = os.environ | {"PYTHONPATH": SERVICES}
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environ) as trainer:
         pid = int(trainer.stdout.readline())

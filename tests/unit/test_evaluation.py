@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics as measures
-from trainer import algorithms, datasets
-from trainer.evaluation import Evaluation, evaluate
-from trainer.evaluation_pictures import curves_picture, leaderboard_picture, png
-from trainer.pictures import MOST_LABEL, confusion_picture, labels
-from trainer.promotion import below_floor
-from trainer.table import Split, Table, Task, read, split
+from trainer.data import builtin_datasets
+from trainer.data.table import Split, Table, Task, read, split
+from trainer.fit import algorithms
+from trainer.fit.evaluation import Evaluation, evaluate
+from trainer.plots.evaluation import curves_picture, leaderboard_picture, png
+from trainer.plots.style import MOST_LABEL, confusion_picture, labels
+from trainer.promotion.policy import below_floor
 
 IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
 
@@ -119,8 +120,8 @@ def test_figures_of_probabilities_are_scikit_learns(evaluation):
 
 
 def test_a_regression_is_measured_in_its_own_unit(tmp_path):
-    datasets.write(tmp_path, "diabetes")
-    rows = split(read(datasets.path_of(tmp_path, "diabetes"), "target"))
+    builtin_datasets.write(tmp_path, "diabetes")
+    rows = split(read(builtin_datasets.path_of(tmp_path, "diabetes"), "target"))
     estimator = fit(rows, "linear_regression", Task.REGRESSION)
     figures = evaluate(estimator, rows, Task.REGRESSION).metrics
     residuals = rows.test_target - estimator.predict(rows.test_features)

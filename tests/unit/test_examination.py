@@ -10,9 +10,9 @@ import skops.io
 import yaml
 from contract.errors import Refused
 from sklearn.linear_model import LogisticRegression
-from trainer import examination
-from trainer.examination import examined
-from trainer.findings import Findings
+from trainer.adoption import examination
+from trainer.adoption.examination import examined
+from trainer.adoption.findings import Findings
 
 from tests.unit.version_files import COLUMNS, Files, set_inputs
 

@@ -9,11 +9,11 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from trainer import datasets
+from trainer.console.terminal import Console
+from trainer.data import builtin_datasets
+from trainer.data.table import read
 from trainer.errors import DataError
-from trainer.exploration import explore
-from trainer.table import read
-from trainer.terminal import Console
+from trainer.explore.console_report import explore
 
 DATA = Path(__file__).parents[2] / "data"
 PICTURES = {"target.png", "distributions.png", "boxplots.png", "pairs.png", "correlations.png"}
@@ -129,8 +129,8 @@ def test_the_report_is_one_file_that_loads_nothing_and_runs_nothing(mixed, tmp_p
 
 @pytest.mark.parametrize("name", ["diabetes", "digits"])
 def test_quantities_and_many_features_are_explored_too(name, tmp_path):
-    datasets.write(tmp_path, name)
-    found = explore(read(datasets.path_of(tmp_path, name), "target"), tmp_path / "out", Console(quiet=True))
+    builtin_datasets.write(tmp_path, name)
+    found = explore(read(builtin_datasets.path_of(tmp_path, name), "target"), tmp_path / "out", Console(quiet=True))
     assert {"target.png", "distributions.png", "correlations.png"} <= {path.name for path in found.files}
 
 

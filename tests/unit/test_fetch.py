@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlparse
 
 import pytest
-from inference import fetch as fetching
 from inference.errors import FetchFailed, ModelRefused
-from inference.fetch import fault_in, fetch, loss, outline
-from inference.version import ModelVersion
+from inference.model.version import ModelVersion
+from inference.rollout import download as fetching
+from inference.rollout.download import fault_in, fetch, loss, outline
 
 VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
 SERVICES = Path(__file__).parents[2] / "services"

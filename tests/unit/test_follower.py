@@ -9,14 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from inference import contract, failure, losses
-from inference import follower as following
-from inference.channel import Offer
-from inference.contract import Description
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
-from inference.failure import FIRST_RETRY_AFTER_DEATH_SECONDS
-from inference.files import VersionFiles
-from inference.follower import (
+from inference.ipc.channel import Offer
+from inference.model import manifest
+from inference.model.manifest import Description
+from inference.model.version import ModelVersion
+from inference.model.version_files import VersionFiles
+from inference.rollout import backoff, loss_check
+from inference.rollout import registry_poller as following
+from inference.rollout.backoff import FIRST_RETRY_AFTER_DEATH_SECONDS
+from inference.rollout.registry_poller import (
     FIRST_RETRY_SECONDS,
     GIVE_UP_SECONDS,
     LAST_RETRY_SECONDS,
@@ -24,7 +26,6 @@ from inference.follower import (
     SETTLE_SECONDS,
     RegistryFollower,
 )
-from inference.version import ModelVersion
 
 from tests.unit.version_files import COLUMNS, Files, set_inputs
 
@@ -229,7 +230,7 @@ class Scene:
         if version.version in self.unsigned:
             raise ModelRefused(self.unsigned[version.version])
         files = VersionFiles.of(folder)
-        return files, contract.read(files)
+        return files, manifest.read(files)
 
     def start_again(self) -> None:
         """End the service and start it, with what is on disk."""
@@ -265,7 +266,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in (following, failure, losses):
+    for module in (following, backoff, loss_check):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
@@ -771,10 +772,10 @@ def test_a_store_that_hangs_is_asked_anew_what_it_has_lost(serving):
     never = threading.Event()
     serving.follower._losses._ask = lambda *_: never.wait(30) and None
     try:
-        serving.clock.now += 2 * losses.EVERY_SECONDS
+        serving.clock.now += 2 * loss_check.EVERY_SECONDS
         serving.look()
         serving.follower._losses._ask = lambda *_: "its files are gone"
-        serving.clock.now += 2 * losses.EVERY_SECONDS
+        serving.clock.now += 2 * loss_check.EVERY_SECONDS
         serving.look()
         if asked := serving.follower._losses._asked:
             asked.result(30)
@@ -1093,7 +1094,7 @@ def _at_once(monkeypatch):
             future.set_exception(error)
         return future
 
-    monkeypatch.setattr(losses, "aside", at_once)
+    monkeypatch.setattr(loss_check, "aside", at_once)
 
 
 @pytest.fixture
@@ -1104,7 +1105,7 @@ def losing(_at_once, serving):
 
 
 def later(scene: Scene) -> None:
-    scene.clock.now += losses.EVERY_SECONDS * (1 + losses.JITTER)
+    scene.clock.now += loss_check.EVERY_SECONDS * (1 + loss_check.JITTER)
     scene.look()
 
 

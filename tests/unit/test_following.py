@@ -10,15 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from inference import following as module
-from inference.channel import Offer
 from inference.errors import FetchFailed
-from inference.follower import RegistryFollower
-from inference.following import follower_of, verifier_of
+from inference.ipc.channel import Offer
+from inference.model.trust import Trust
+from inference.model.version import ModelVersion
+from inference.rollout import wiring as module
+from inference.rollout.registry_poller import RegistryFollower
+from inference.rollout.wiring import follower_of, verifier_of
 from inference.settings import Settings
-from inference.trust import Trust
-from inference.verifying import Verifier
-from inference.version import ModelVersion
+from inference.verification.client import Verifier
 
 from tests.unit.version_files import Files
 
@@ -293,7 +293,7 @@ def test_a_registry_that_hangs_is_not_waited_for_while_a_version_is_fetched(foll
         raise FetchFailed("it is asked only once how the files look")
 
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.2)
-    monkeypatch.setattr("inference.registry.EmbeddedRegistry.location", location)
+    monkeypatch.setattr("inference.rollout.registry.EmbeddedRegistry.location", location)
     follower, workers = following(settings)
     follower.look()
     never.set()

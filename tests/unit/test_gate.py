@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from inference.errors import Overloaded
-from inference.gate import LARGE_BYTES, LEAST_HELD, MOST_BODIES, MOST_HELD, MOST_WAITING, Gate, Line
+from inference.http.admission import LARGE_BYTES, LEAST_HELD, MOST_BODIES, MOST_HELD, MOST_WAITING, Gate, Line
 
 from tests.unit.serving import at_once
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inference.http1 import (
+from inference.http.request_parser import (
     MOST_FIELD,
     MOST_FIELDS,
     MOST_FRAMING,
@@ -278,7 +278,7 @@ def test_a_body_in_chunks_of_some_bytes_is_read():
 
 
 def test_a_name_is_not_remembered_whatever_its_length():
-    from inference.http1 import LONGEST_KNOWN, _known_key_of
+    from inference.http.request_parser import LONGEST_KNOWN, _known_key_of
 
     _known_key_of.cache_clear()
     read(*(HEAD + b"X-%s: y\r\n\r\n" % (b"a" * size) for size in range(1, 100)))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from inference.errors import SettingsError
+from inference.model.trust import Trust, Trusted
 from inference.settings import OWN_NAMES, Settings
-from inference.trust import Trust, Trusted
 
 TEXTS = (
     "MLFLOW_TRACKING_URI",

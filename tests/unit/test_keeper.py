@@ -7,11 +7,12 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from inference.channel import Offer, State
 from inference.errors import InferenceError, ModelRefused
-from inference.files import VersionFiles
-from inference.keeper import ModelKeeper, Served
-from inference.version import ModelVersion
+from inference.ipc.channel import Offer, State
+from inference.model.deployment import Deployment
+from inference.model.version import ModelVersion
+from inference.model.version_files import VersionFiles
+from inference.rollout.active_model import ModelKeeper
 
 ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "12")
 SECONDS = 30
@@ -101,7 +102,7 @@ def test_a_version_is_loaded_aside_and_only_then_changed_to(worker):
     worker.hears("load", offer(ONE))
     assert worker.version is None
     worker.hears("serve", offer(ONE))
-    assert worker.keeper.served == Served("model 1", ONE, {"r2": 0.5}, "2026-01-02T03:04:05+00:00")
+    assert worker.keeper.served == Deployment("model 1", ONE, {"r2": 0.5}, "2026-01-02T03:04:05+00:00")
     assert worker.load.loaded == ["1"]
     assert worker.speaker.answers == [("loaded", 1), ("serving", 1)]
 
@@ -175,7 +176,7 @@ def test_a_reason_is_short_whatever_is_in_it(worker):
 
 
 def test_every_answer_says_which_version_gave_it_in_what_a_header_can_have():
-    served = Served("a model", ModelVersion("grün (1)\n", "7", "", 1, "", ""), {}, "")
+    served = Deployment("a model", ModelVersion("grün (1)\n", "7", "", 1, "", ""), {}, "")
     assert served.headers == [("X-Model-Name", "gr%C3%BCn (1)%0A"), ("X-Model-Version", "7")]
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from trainer import datasets, leakage
-from trainer.table import read, split
+from trainer.data import builtin_datasets, leakage
+from trainer.data.table import read, split
 
 ROWS = 200
 DRAWS = np.random.default_rng(0)
@@ -19,10 +19,10 @@ def leaks_of(tmp_path, frame: pd.DataFrame) -> list[str]:
     return leakage.leaks(table, split(table))
 
 
-@pytest.mark.parametrize("name", datasets.NAMES)
+@pytest.mark.parametrize("name", builtin_datasets.NAMES)
 def test_the_data_sets_that_come_with_scikit_learn_have_no_leak(tmp_path, name):
-    datasets.write(tmp_path, name)
-    table = read(datasets.path_of(tmp_path, name), "target")
+    builtin_datasets.write(tmp_path, name)
+    table = read(builtin_datasets.path_of(tmp_path, name), "target")
     assert leakage.leaks(table, split(table)) == []
 
 

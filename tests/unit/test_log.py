@@ -8,8 +8,8 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from inference import log as logs
-from inference.log import LOGGING, JsonFormatter, RequestLog
+from inference.telemetry import log as logs
+from inference.telemetry.log import LOGGING, JsonFormatter, RequestLog
 
 
 def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:

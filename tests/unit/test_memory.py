@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from inference.errors import SettingsError
-from inference.memory import MIB, SERVICE_MIB, WORKER_MIB, Memory, Watch, check
+from inference.memory_limit import MIB, SERVICE_MIB, WORKER_MIB, Memory, Watch, check
 
 FILES = {
     2: ("memory.max", "memory.events", "low 0\nhigh 0\nmax 7\noom 1\noom_kill {}\n"),

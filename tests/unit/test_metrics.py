@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 ROOT = Path(__file__).parents[2]
 BEGINNING = """
 import os, sys
-from inference import metrics
-from inference.version import ModelVersion
+from inference.telemetry import metrics
+from inference.model.version import ModelVersion
 
 ONE, TWO = (ModelVersion("flowers", number, "run", 1, "m", "") for number in "12")
 """

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from inference import model
-from inference.columns import LARGEST
 from inference.errors import InvalidInput, ModelRefused
-from inference.files import VersionFiles
-from inference.rows import Rows
-from inference.scoring import from_payload
-from inference.trust import Trust, Trusted
+from inference.model import model
+from inference.model.rows import Rows
+from inference.model.schema import LARGEST
+from inference.model.trust import Trust, Trusted
+from inference.model.version_files import VersionFiles
+from inference.protocols.mlflow_scoring import from_payload
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
 from sklearn.impute import SimpleImputer
@@ -22,9 +22,9 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
-from trainer import twin as making
-from trainer.table import Column as TrainersColumn
-from trainer.table import Kind, Task
+from trainer.artifact import onnx_export as making
+from trainer.data.table import Column as TrainersColumn
+from trainer.data.table import Kind, Task
 
 from tests.unit.version_files import COLUMNS, Files, set_inputs, set_outputs, tensor
 

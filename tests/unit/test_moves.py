@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from trainer.history import MOST_RECORDS, OTHERS, Move, earlier, parsed, with_those_by_others
+from trainer.tracking.alias_history import MOST_RECORDS, OTHERS, Move, earlier, parsed, with_those_by_others
 
 _moments = count()
 
@@ -78,7 +78,7 @@ class Alias:
         self._clock = count()
 
     def mover(self, *versions: str) -> Iterator[None]:
-        """Move the alias to each version as trainer.moves does, one step of it at a time."""
+        """Move the alias to each version as trainer.tracking.alias_moves does, one step of it at a time."""
         for version in versions:
             looked = next(self._clock)
             yield

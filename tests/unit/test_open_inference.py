@@ -5,10 +5,10 @@ import struct
 
 import numpy as np
 import pytest
-from inference import open_inference
-from inference.columns import LARGEST, TYPES, Column, Kind
 from inference.errors import InvalidInput
-from inference.open_inference import DTYPES, model_metadata, server_metadata
+from inference.model.schema import LARGEST, TYPES, Column, Kind
+from inference.protocols import open_inference
+from inference.protocols.open_inference import DTYPES, model_metadata, server_metadata
 
 from tests.unit.serving import VERSION, answering, client_of, described, served_as
 

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from inference import openapi
-from inference.columns import LARGEST, TYPES, Column, Kind
-from inference.keeper import Served
+from inference.model.deployment import Deployment
+from inference.model.schema import LARGEST, TYPES, Column, Kind
+from inference.web import openapi
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
@@ -63,11 +63,11 @@ MODELS = {
 
 
 @pytest.fixture(params=MODELS)
-def served(request) -> Served:
+def served(request) -> Deployment:
     return served_as(MODELS[request.param])
 
 
-def document(served: Served | None) -> dict:
+def document(served: Deployment | None) -> dict:
     return json.loads(json.dumps(openapi.document(URL, NAME, served)))
 
 

@@ -7,16 +7,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from inference import app as looking
-from inference.channel import State
-from inference.columns import Column, Kind
-from inference.gate import Gate
-from inference.keeper import Served
-from inference.log import RequestLog
-from inference.service import Service
+from inference.http.admission import Gate
+from inference.http.application import Service
+from inference.ipc.channel import State
+from inference.model.deployment import Deployment
+from inference.model.schema import Column, Kind
+from inference.model.trust import Trust
+from inference.model.version import ModelVersion
 from inference.settings import Settings
-from inference.trust import Trust
-from inference.version import ModelVersion
+from inference.telemetry.log import RequestLog
+from inference.web import flask_app as looking
 from werkzeug.test import Client
 
 from tests.unit.serving import VERSION, answering, at_once, described, keeper_of, served_as, service_of
@@ -32,7 +32,7 @@ CLAIMING = replace(VERSION, run_id="any-run", description="The best ever.", tags
 NOT_SIGNED = "From the registry, not signed"
 
 
-def served(figures: dict[str, Any] | None = None, **changes: Any) -> Served:
+def served(figures: dict[str, Any] | None = None, **changes: Any) -> Deployment:
     description = replace(described([Column("length")], **changes), figures=figures)
     return served_as(answering(SimpleNamespace(), description), CLAIMING, **CLAIMS)
 
@@ -43,7 +43,7 @@ def page_of(service: Service) -> str:
     return answer.text
 
 
-def page(found: Served | None, trust: Trust = Trust.SIGNED) -> str:
+def page(found: Deployment | None, trust: Trust = Trust.SIGNED) -> str:
     return page_of(service_of(found, settings=Settings(trust=trust)))
 
 

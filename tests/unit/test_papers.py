@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 from contract.errors import Refused
-from trainer import algorithms, papers
-from trainer.table import Task, split
+from trainer.artifact import papers
+from trainer.data.table import Task, split
+from trainer.fit import algorithms
 
 from tests.unit.tables import people, written
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from trainer import plan
+from trainer import experiment
 from trainer.__main__ import train
 from trainer.errors import SettingsError
-from trainer.plan import Plan
+from trainer.experiment import Plan
 from trainer.settings import Settings
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
@@ -64,7 +64,9 @@ def test_the_default_model_is_the_workshops():
 
 
 def test_parameters_are_read_as_plain_values_and_nothing_is_evaluated():
-    assert plan.parameters(("C=2", "gamma=0.5", "shrinking=false", "class_weight=null", "kernel=rbf", "x=1+1")) == {
+    assert experiment.parameters(
+        ("C=2", "gamma=0.5", "shrinking=false", "class_weight=null", "kernel=rbf", "x=1+1")
+    ) == {
         "C": 2,
         "gamma": 0.5,
         "shrinking": False,
@@ -73,12 +75,12 @@ def test_parameters_are_read_as_plain_values_and_nothing_is_evaluated():
         "x": "1+1",
     }
     with pytest.raises(SettingsError, match="expected NAME=VALUE"):
-        plan.parameters(("C",))
+        experiment.parameters(("C",))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
 def test_the_committed_experiments_are_read(path):
-    assert plan.read(path, OPTIONS) == yaml.safe_load(path.read_text())
+    assert experiment.read(path, OPTIONS) == yaml.safe_load(path.read_text())
 
 
 @pytest.mark.parametrize(
@@ -95,14 +97,14 @@ def test_a_file_that_says_something_else_is_refused(tmp_path, text, said):
     path = tmp_path / "experiment.yaml"
     path.write_text(text)
     with pytest.raises(SettingsError) as refused:
-        plan.read(path, OPTIONS)
+        experiment.read(path, OPTIONS)
     assert said in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(SettingsError, match=r"--config .*none\.yaml cannot be read: No such file"):
-        plan.read(tmp_path / "none.yaml", OPTIONS)
+        experiment.read(tmp_path / "none.yaml", OPTIONS)
 
 
 def test_every_field_of_a_plan_can_be_said_by_option_or_file():
-    assert set(Plan.__dataclass_fields__) <= OPTIONS | set(plan.NESTED)
+    assert set(Plan.__dataclass_fields__) <= OPTIONS | set(experiment.NESTED)

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from trainer.promotion import (
+from trainer.data.table import Task
+from trainer.promotion.policy import (
     Comparison,
     Contender,
     Decision,
@@ -13,7 +14,6 @@ from trainer.promotion import (
     compared,
     should_promote,
 )
-from trainer.table import Task
 
 FLOOR = 0.9
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
-from inference import rows as rows_module
-from inference.columns import LARGEST, TYPES, Column, Kind, count_of
 from inference.errors import InvalidInput
-from inference.rows import Rows, from_cells, from_columns, of_checked
+from inference.model import rows as rows_module
+from inference.model.rows import Rows, from_cells, from_columns, of_checked
+from inference.model.schema import LARGEST, TYPES, Column, Kind, count_of
 
 NUMBER, MISSING = Column("length"), Column("width", missing=True)
 LONG = Column("count", Kind.INTEGER, limit=TYPES["long"].limit, datatype="INT64")

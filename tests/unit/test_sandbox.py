@@ -7,8 +7,8 @@ import sys
 
 import pytest
 from contract.errors import Refused
-from trainer import sandbox
-from trainer.sandbox import Limits, Unconfined
+from trainer.adoption import sandbox
+from trainer.adoption.sandbox import Limits, Unconfined
 
 # What runs in the sandbox. It is written into a folder of its own, which the sandbox lets it read.
 TRIES = """

@@ -1,9 +1,9 @@
 """The schema of a model's data: inferred once, kept, and held against the data of the next training."""
 
 import pytest
-from trainer import schema
+from trainer.data import schema
+from trainer.data.table import Column, Kind
 from trainer.errors import DataError
-from trainer.table import Column, Kind
 
 from tests.unit.tables import people, written
 

@@ -13,12 +13,12 @@ import pytest
 from contract.missing import MISSING_WORDS
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
-from inference import budget, scoring
-from inference.columns import LARGEST, TYPES, Column, Kind
-from inference.contract import Description
 from inference.errors import InvalidInput, UnsupportedMedia
-from inference.rows import Rows
-from inference.scoring import _matrix, from_payload, parsed, rows_of
+from inference.model.manifest import Description
+from inference.model.rows import Rows
+from inference.model.schema import LARGEST, TYPES, Column, Kind
+from inference.protocols import mlflow_scoring, request_budget
+from inference.protocols.mlflow_scoring import _matrix, from_payload, parsed, rows_of
 from pandas._libs.parsers import STR_NA_VALUES as pandas_words
 
 from tests.unit.serving import described
@@ -347,7 +347,7 @@ ROW = b"[1.5, -2e1] ,\n "
 )
 @pytest.mark.parametrize("piece", [1, 10, 14, 15, 16, 1000])
 def test_a_large_body_is_read_in_pieces_as_a_small_one_is_read_at_once(start, end, piece, monkeypatch):
-    monkeypatch.setattr(scoring, "PARSER_BYTES", piece)
+    monkeypatch.setattr(mlflow_scoring, "PARSER_BYTES", piece)
     for middle in (ROW * 5, ROW * 3 + b"7" + ROW, ROW * 3 + b"[1, 2]e," + ROW):
         body = start + middle + end
         assert outcome(body, lambda body: rows_of(body, JSON, NUMBERS)) == outcome(
@@ -519,7 +519,7 @@ def repr_of(body: bytes) -> str:
 def test_json_of_a_large_body_has_the_value_and_the_faults_that_it_has_in_a_small_one(title, monkeypatch):
     body = LARGE_JSON[title]
     small = repr_of(body)
-    monkeypatch.setattr(budget, "SMALL_BYTES", -1)
+    monkeypatch.setattr(request_budget, "SMALL_BYTES", -1)
     assert repr_of(body) == small
     assert gc.isenabled()
 
@@ -528,13 +528,13 @@ def test_json_of_a_large_body_has_the_value_and_the_faults_that_it_has_in_a_smal
 def test_whoever_waits_has_a_turn_at_every_number_and_record_of_a_large_body(value, count, monkeypatch):
     turns = []
     for name in ("_whole", "_real", "_same"):
-        ours = getattr(scoring, name)
+        ours = getattr(mlflow_scoring, name)
         assert isinstance(ours, FunctionType)  # one in C gives no turn
-        monkeypatch.setattr(scoring, name, lambda found, ours=ours: turns.append(found) or ours(found))
+        monkeypatch.setattr(mlflow_scoring, name, lambda found, ours=ours: turns.append(found) or ours(found))
     body = f"[{', '.join([value] * 7)}]".encode()
     assert parsed(body) == json.loads(body)
     assert not turns
-    parsed(body + b" " * budget.SMALL_BYTES)
+    parsed(body + b" " * request_budget.SMALL_BYTES)
     assert len(turns) == count
 
 
@@ -680,7 +680,7 @@ def test_any_text_is_read_as_csv_or_refused(text):
 )
 def test_csv_of_numbers_alone_is_read_as_any_other_is(body, monkeypatch):
     model = Description((Column("a"), Column("b")), True, "", None, [], {})
-    quick = scoring.rows_of(body.encode(), "text/csv", model)
-    monkeypatch.setattr(scoring, "_csv_matrix", lambda *_: None)
-    slow = scoring.rows_of(body.encode(), "text/csv", model)
+    quick = mlflow_scoring.rows_of(body.encode(), "text/csv", model)
+    monkeypatch.setattr(mlflow_scoring, "_csv_matrix", lambda *_: None)
+    slow = mlflow_scoring.rows_of(body.encode(), "text/csv", model)
     assert quick.matrix.tolist() == slow.matrix.tolist()

@@ -9,11 +9,11 @@ from sklearn.base import BaseEstimator
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
-from trainer.choice import _score, with_parameters
+from trainer.data.table import Task
 from trainer.errors import SettingsError, TrainerError
-from trainer.search import search, space_from
-from trainer.search_pictures import history_picture, importance_picture
-from trainer.table import Task
+from trainer.fit.hyperparameter_search import search, space_from
+from trainer.fit.model_selection import _score, with_parameters
+from trainer.plots.search import history_picture, importance_picture
 
 FEATURES, TARGET = load_iris(return_X_y=True, as_frame=True)
 FOLDS = list(StratifiedKFold(3, shuffle=True, random_state=0).split(FEATURES, TARGET))

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from sklearn.linear_model import LogisticRegression
-from trainer import selection
-from trainer.algorithms import Algorithm, named
-from trainer.choice import Choice, choose
+from trainer.data.table import Task, split
 from trainer.errors import DataError, TrainerError
-from trainer.evaluation import evaluate
-from trainer.table import Task, split
+from trainer.fit import cross_validation
+from trainer.fit.algorithms import Algorithm, named
+from trainer.fit.evaluation import evaluate
+from trainer.fit.model_selection import Choice, choose
 
 from tests.unit.tables import people, written
 
@@ -76,8 +76,12 @@ def test_all_algorithms_are_measured_on_the_same_folds_and_ranked(numbers):
         Console(quiet=True),
     )
     assert [found.mean for found in board] == sorted((found.mean for found in board), reverse=True)
-    again = selection.cross_validate(
-        board[0].name, board[0].estimator, rows, Task.CLASSIFICATION, selection.folds_of(rows, Task.CLASSIFICATION, 5)
+    again = cross_validation.cross_validate(
+        board[0].name,
+        board[0].estimator,
+        rows,
+        Task.CLASSIFICATION,
+        cross_validation.folds_of(rows, Task.CLASSIFICATION, 5),
     )
     assert again.scores == board[0].scores
 
@@ -86,7 +90,7 @@ def test_too_few_rows_for_the_folds_are_counted(numbers):
     rows = split(numbers)
     least = rows.train_target.value_counts().min()
     with pytest.raises(DataError, match=f"has {least} rows in its smallest class, too few for {least + 1} folds"):
-        selection.folds_of(rows, Task.CLASSIFICATION, int(least) + 1)
+        cross_validation.folds_of(rows, Task.CLASSIFICATION, int(least) + 1)
 
 
 def test_an_estimator_that_cannot_be_fitted_is_named(numbers):

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from inference import shortcut
-from inference.columns import Column, Kind
-from inference.contract import Description
 from inference.errors import InvalidInput
-from inference.pipeline import Pipeline
-from inference.rows import Rows, from_cells
+from inference.model.engines import sklearn_fast_path
+from inference.model.engines.sklearn import Pipeline
+from inference.model.manifest import Description
+from inference.model.rows import Rows, from_cells
+from inference.model.schema import Column, Kind
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -147,6 +147,6 @@ def test_a_shortcut_that_answers_otherwise_is_not_taken():
     frame = pd.DataFrame(matrix(), columns=list("abc"))
     estimator = make_pipeline(FunctionTransformer(by_name), LogisticRegression()).fit(frame, frame["a"] > 0)
     rows = Rows(frame.to_numpy(), None)
-    possible = shortcut.of(estimator, described(NUMBERS))
+    possible = sklearn_fast_path.of(estimator, described(NUMBERS))
     assert possible is not None
-    assert shortcut.proven(possible, estimator, rows, frame) is None
+    assert sklearn_fast_path.proven(possible, estimator, rows, frame) is None

@@ -5,12 +5,12 @@ import hashlib
 import pytest
 from contract.signature import sign
 from inference.errors import ModelRefused
-from inference.signature import check_signature
-from inference.version import ModelVersion
+from inference.model.version import ModelVersion
+from inference.verification.signature import check_signature
 from model_signing import hashing, signing
 from setup.signing_key import key_id_of, new_private_key, public_key_of
+from trainer.artifact.signing import check_key, key_id, verify
 from trainer.errors import SettingsError, VersionError
-from trainer.signing import check_key, key_id, verify
 
 VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
 

@@ -4,20 +4,20 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from trainer import contest as contests
-from trainer import runs
-from trainer.contest import Contest
 from trainer.errors import VersionError
-from trainer.history import Move
-from trainer.moves import Records
-from trainer.promotion import Contender, Gate
+from trainer.promotion import champion_challenger as contests
+from trainer.promotion.champion_challenger import Contest
+from trainer.promotion.policy import Contender, Gate
+from trainer.tracking import run_lifecycle
+from trainer.tracking.alias_history import Move
+from trainer.tracking.alias_moves import Records
 
 
 class Tracking:
     """MLflow with one run that is RUNNING."""
 
     def __init__(self, heartbeat: str) -> None:
-        data = SimpleNamespace(tags={runs.HEARTBEAT: heartbeat})
+        data = SimpleNamespace(tags={run_lifecycle.HEARTBEAT: heartbeat})
         self.run = SimpleNamespace(info=SimpleNamespace(run_id="r", run_name="odd", experiment_id="0"), data=data)
         self.ended: list[str] = []
 
@@ -40,16 +40,16 @@ class Tracking:
 @pytest.mark.parametrize("heartbeat", ["soon", "", "nan", "inf", "-inf", "1e300", "-1", str(time.time() + 10**6)])
 def test_a_run_whose_heartbeat_is_no_trainers_is_left_alone_and_not_waited_for(monkeypatch, heartbeat):
     tracking = Tracking(heartbeat)
-    monkeypatch.setattr(runs, "MlflowClient", tracking)
-    (said,) = runs.close_abandoned_runs("0")
+    monkeypatch.setattr(run_lifecycle, "MlflowClient", tracking)
+    (said,) = run_lifecycle.close_abandoned_runs("0")
     assert said == "run odd is left alone: its tag trainer_heartbeat is no time of a trainer's"
     assert tracking.ended == []
 
 
 def test_a_run_without_a_recent_heartbeat_is_closed_still(monkeypatch):
     tracking = Tracking(str(time.time() - 3600))
-    monkeypatch.setattr(runs, "MlflowClient", tracking)
-    (said,) = runs.close_abandoned_runs("0")
+    monkeypatch.setattr(run_lifecycle, "MlflowClient", tracking)
+    (said,) = run_lifecycle.close_abandoned_runs("0")
     assert "is closed as KILLED" in said
     assert tracking.ended == ["KILLED"]
 
@@ -81,30 +81,34 @@ class Many(Tracking):
 
     def _run(self, number: int, renewed: bool) -> SimpleNamespace:
         info = SimpleNamespace(run_id=f"r{number}", run_name=f"run-{number}", experiment_id="0")
-        return SimpleNamespace(info=info, data=SimpleNamespace(tags={runs.HEARTBEAT: "1" if renewed else self.beat}))
+        return SimpleNamespace(
+            info=info, data=SimpleNamespace(tags={run_lifecycle.HEARTBEAT: "1" if renewed else self.beat})
+        )
 
 
 @pytest.mark.parametrize(("renewed", "ahead"), [(True, 0), (False, 0), (False, 50)])
 def test_a_thousand_runs_are_watched_no_longer_than_one(monkeypatch, renewed, ahead):
     clock = Clock()
     tracking = Many(clock, renewed, ahead)
-    monkeypatch.setattr(runs, "MlflowClient", tracking)
-    monkeypatch.setattr(runs, "time", clock)
-    said = list(runs.close_abandoned_runs("0"))
-    assert clock.now - 1e9 <= runs.GIVEN_UP_SECONDS
+    monkeypatch.setattr(run_lifecycle, "MlflowClient", tracking)
+    monkeypatch.setattr(run_lifecycle, "time", clock)
+    said = list(run_lifecycle.close_abandoned_runs("0"))
+    assert clock.now - 1e9 <= run_lifecycle.GIVEN_UP_SECONDS
     assert len(said) == len(tracking.ended) == (1000 - int(clock.now - 1e9) if renewed else 1000)
 
 
 def test_a_run_that_shows_that_it_lives_or_ends_meanwhile_is_not_closed(monkeypatch):
     clock = Clock()
     lives = Tracking(str(clock.now))
-    monkeypatch.setattr(runs, "MlflowClient", lives)
-    monkeypatch.setattr(runs, "time", clock)
+    monkeypatch.setattr(run_lifecycle, "MlflowClient", lives)
+    monkeypatch.setattr(run_lifecycle, "time", clock)
     ended = SimpleNamespace(info=SimpleNamespace(run_id="e", run_name="ends", experiment_id="0"), data=lives.run.data)
-    renewed = SimpleNamespace(info=lives.run.info, data=SimpleNamespace(tags={runs.HEARTBEAT: str(clock.now + 4)}))
+    renewed = SimpleNamespace(
+        info=lives.run.info, data=SimpleNamespace(tags={run_lifecycle.HEARTBEAT: str(clock.now + 4)})
+    )
     found = iter([[lives.run, ended], [lives.run, ended], [renewed]])
     monkeypatch.setattr(lives, "search_runs", lambda *_: next(found))
-    assert list(runs.close_abandoned_runs("0")) == []
+    assert list(run_lifecycle.close_abandoned_runs("0")) == []
     assert lives.ended == []
 
 
@@ -136,7 +140,7 @@ class Registry:
 
 def test_a_record_of_a_version_that_is_not_there_is_nobody_to_contest_with(monkeypatch):
     registry = Registry({f"move.{number}": Move(None, "train", None, number, "") for number in ("98", "99")})
-    for name in ("registry", "moves"):
+    for name in ("registry", "alias_moves"):
         monkeypatch.setattr(contests, name, registry)
     candidate, gate = Contender("1", 0.9, "digest"), Gate("accuracy", {})
     contest = Contest("m", candidate, None, {}, None, None, gate, None, frozenset())  # type: ignore[arg-type]

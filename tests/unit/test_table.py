@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from contract.missing import MISSING_WORDS
 from pyarrow import parquet
-from trainer import files
+from trainer.data import reading
+from trainer.data.table import Column, Kind, Table, Task, read, split
 from trainer.errors import DataError
-from trainer.table import Column, Kind, Table, Task, read, split
 
 IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
 HEADER = "length,width,target,target_name"
@@ -331,7 +331,7 @@ def test_dates_are_refused_with_the_way_out(tmp_path, people):
 def test_a_file_that_memory_has_no_room_for_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "table.csv"
     path.write_text("a,y\n" + "1.5,0\n2.5,1\n" * 1000)
-    monkeypatch.setattr(files, "memory_left", lambda: 10_000)
+    monkeypatch.setattr(reading, "memory_left", lambda: 10_000)
     with pytest.raises(DataError, match=r"needs about \d+ MB of memory to train on; 0 MB are left \(TRAINER_MEMORY"):
         read(path, "y")
 
@@ -345,11 +345,11 @@ def test_a_container_s_own_limit_counts_not_the_machine_s(tmp_path, monkeypatch,
     (tmp_path / use).write_text("300000\n")
     (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 100000\n")
     monkeypatch.setattr(
-        files, "CGROUPS", ((tmp_path / "not there", tmp_path / "nor this"), (tmp_path / limit, tmp_path / use))
+        reading, "CGROUPS", ((tmp_path / "not there", tmp_path / "nor this"), (tmp_path / limit, tmp_path / use))
     )
-    assert files.memory_left() == 800_000
+    assert reading.memory_left() == 800_000
     (tmp_path / limit).write_text("max\n")
-    assert files.memory_left() > 1_000_000
+    assert reading.memory_left() > 1_000_000
 
 
 # --- CSV as it is written ------------------------------------------------------------------------------------------
@@ -504,7 +504,7 @@ def test_a_target_that_is_missing_is_refused_with_what_stands_there(tmp_path, va
 
 @pytest.mark.parametrize("start", [0, 10_000], ids=["words in the first rows", "words further down"])
 def test_what_a_column_is_all_of_its_rows_say_and_not_the_first_ones(tmp_path, monkeypatch, start):
-    monkeypatch.setattr(files, "SAMPLE_BYTES", 1000)
+    monkeypatch.setattr(reading, "SAMPLE_BYTES", 1000)
     first = "1.5,1,true,a\nNA,NA,NA,b\n" if start == 0 else "1.5,1,true,a\n2.5,2,false,b\n"
     table = words_of(tmp_path, "n,house,b,y\n" + first * 500 + "NA,12a,NA,b\n2.5,NA,false,a\n" * 2000)
     assert table.columns == [

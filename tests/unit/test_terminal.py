@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from rich.table import Table as Grid
-from trainer import summary, terminal
-from trainer.history import Move
-from trainer.production import _grid
-from trainer.terminal import Console, Visible, one_line, protect
+from trainer.commands.production import _grid
+from trainer.console import output, terminal
+from trainer.console.terminal import Console, Visible, one_line, protect
+from trainer.tracking.alias_history import Move
 
 TRAINER = Path(__file__).parents[2] / "services" / "trainer"
 HOSTILE = {
@@ -66,15 +66,15 @@ def test_the_history_shows_a_reason_and_a_name_of_others(console, text, seen):
 
 @hostile
 def test_remarks_and_steps_show_what_they_are_given(console, text, seen):
-    summary.notes(console, [text])
-    summary.steps(console, 1)(text)
+    output.notes(console, [text])
+    output.steps(console, 1)(text)
     assert printed(console) == f"      {seen}\n[1/1] {seen}\n"
 
 
 @hostile
 def test_a_bar_shows_the_name_that_it_is_given(text, seen):
     console = Console(file=StringIO(), width=200, force_terminal=True, color_system=None)
-    with summary.Progress(console, text, 1) as progress:
+    with output.Progress(console, text, 1) as progress:
         progress.step()
     assert seen in printed(console)
     assert text == seen or text not in printed(console)
@@ -140,7 +140,7 @@ def test_the_command_ends_with_words_that_obey_nobody(tmp_path, more):
     assert result.stderr.replace("\n", "").isprintable()
 
 
-@pytest.mark.parametrize("path", sorted(TRAINER.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(TRAINER.rglob("*.py")), ids=lambda path: str(path.relative_to(TRAINER)))
 def test_nothing_of_the_trainer_writes_past_it(path):
     """No `print`, no stream written to, and no console or markup of rich's own."""
     if path.name == "terminal.py":

@@ -5,8 +5,8 @@ import os
 import socket
 
 import pytest
-from inference.trials import Trials
-from inference.version import ModelVersion
+from inference.model.version import ModelVersion
+from inference.rollout.trials import Trials
 
 ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "12")
 

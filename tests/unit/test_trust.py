@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from inference import model
 from inference.errors import ModelRefused
-from inference.files import VersionFiles
-from inference.scoring import from_payload
-from inference.trust import Trust, Trusted
+from inference.model import model
+from inference.model.trust import Trust, Trusted
+from inference.model.version_files import VersionFiles
+from inference.protocols.mlflow_scoring import from_payload
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from inference.columns import Column as InferenceColumn
-from inference.columns import Kind as InferenceKind
-from inference.twin import Twin as InferenceTwin
-from trainer import algorithms, datasets, twin
-from trainer.table import LARGEST, Kind, Table, Task, read, split
+from inference.model.engines.onnx import Twin as InferenceTwin
+from inference.model.schema import Column as InferenceColumn
+from inference.model.schema import Kind as InferenceKind
+from trainer.artifact import onnx_export
+from trainer.data import builtin_datasets
+from trainer.data.table import LARGEST, Kind, Table, Task, read, split
+from trainer.fit import algorithms
 
 from tests.unit.serving import described
 from tests.unit.tables import people, written
@@ -33,51 +35,53 @@ def fitted(table: Table, algorithm: algorithms.Algorithm):
     return estimator.fit(rows.train_features, rows.train_target), rows
 
 
-def twin_of(table: Table, algorithm: algorithms.Algorithm) -> twin.Twin:
+def twin_of(table: Table, algorithm: algorithms.Algorithm) -> onnx_export.Twin:
     estimator, rows = fitted(table, algorithm)
-    return twin.make(estimator, table.columns, rows.train_features, table.task)
+    return onnx_export.make(estimator, table.columns, rows.train_features, table.task)
 
 
 @pytest.mark.parametrize("name", ["logistic_regression", "random_forest"])
 def test_a_twin_is_proven_on_thousands_of_rows_and_answers_the_held_out_ones_too(iris, name):
     estimator, rows = fitted(iris, algorithms.named(name, Task.CLASSIFICATION, {}))
-    made = twin.make(estimator, iris.columns, rows.train_features, iris.task)
+    made = onnx_export.make(estimator, iris.columns, rows.train_features, iris.task)
     assert made.record["kept"]
     assert made.record["rows"] > 2000
     assert (made.record["labels_differ"], made.record["limit"]) == (0, LARGEST)
-    labels, probabilities = twin.run(made.content, iris.columns, rows.test_features, made.record["input"])
+    labels, probabilities = onnx_export.run(made.content, iris.columns, rows.test_features, made.record["input"])
     assert labels.tolist() == estimator.predict(rows.test_features).tolist()
     assert np.abs(probabilities - estimator.predict_proba(rows.test_features)).max() <= made.record["tolerance"]
 
 
 def test_numbers_booleans_text_and_missing_values_have_a_twin(mixed):
     estimator, rows = fitted(mixed, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
-    made = twin.make(estimator, mixed.columns, rows.train_features, mixed.task)
+    made = onnx_export.make(estimator, mixed.columns, rows.train_features, mixed.task)
     assert made.record["kept"], made.record
-    labels, _ = twin.run(made.content, mixed.columns, rows.test_features, made.record["input"])
+    labels, _ = onnx_export.run(made.content, mixed.columns, rows.test_features, made.record["input"])
     assert labels.tolist() == estimator.predict(rows.test_features).tolist()
 
 
 def test_the_word_nan_is_a_category_that_nobody_knows_and_no_missing_value(mixed):
     estimator, rows = fitted(mixed, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
-    made = twin.make(estimator, mixed.columns, rows.train_features, mixed.task)
+    made = onnx_export.make(estimator, mixed.columns, rows.train_features, mixed.task)
     (text,) = [column.name for column in mixed.columns if column.kind is Kind.TEXT and column.missing][:1]
     asked = pd.concat([rows.test_features.head(2)] * 2, ignore_index=True)
     asked[text] = pd.Series(["nan", None, "another word", "nan"], dtype="str")
     assert asked[text].isna().tolist() == [False, True, False, False]
-    _, found = twin.run(made.content, mixed.columns, asked, made.record["input"])
+    _, found = onnx_export.run(made.content, mixed.columns, asked, made.record["input"])
     assert np.abs(found - estimator.predict_proba(asked)).max() <= made.record["tolerance"]
     # As the prediction service asks it.
     columns = tuple(InferenceColumn(c.name, InferenceKind[c.kind.name], c.missing) for c in mixed.columns)
-    session = InferenceTwin(twin._session(made.content), described(columns), made.record["input"], LARGEST, [], None)
+    session = InferenceTwin(
+        onnx_export._session(made.content), described(columns), made.record["input"], LARGEST, [], None
+    )
     fed = session._tensor(next(c for c in columns if c.name == text), np.array(["nan", None, "a"], dtype=object))
-    assert fed.ravel().tolist() == [twin.UNKNOWN_TEXT, twin.MISSING_TEXT, "a"]
+    assert fed.ravel().tolist() == [onnx_export.UNKNOWN_TEXT, onnx_export.MISSING_TEXT, "a"]
 
 
 @pytest.mark.parametrize("name", ["linear_regression", "random_forest"])
 def test_a_regression_has_a_twin(tmp_path, name):
-    datasets.write(tmp_path, "diabetes")
-    table = read(datasets.path_of(tmp_path, "diabetes"), "target")
+    builtin_datasets.write(tmp_path, "diabetes")
+    table = read(builtin_datasets.path_of(tmp_path, "diabetes"), "target")
     made = twin_of(table, algorithms.named(name, Task.REGRESSION, {}))
     assert made.record["kept"], made.record
     assert made.record["largest_difference"] <= made.record["tolerance"]
@@ -91,26 +95,26 @@ def test_what_cannot_be_converted_has_no_twin_and_a_reason(iris):
 
 
 def test_a_conversion_that_answers_otherwise_is_found_out(iris, monkeypatch):
-    convert = twin._converted
+    convert = onnx_export._converted
     # A converter that takes less care: it forgets half of what the model has learnt.
     other, _ = fitted(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {"C": 0.01}))
-    monkeypatch.setattr(twin, "_converted", lambda estimator, *rest: convert(other, *rest))
+    monkeypatch.setattr(onnx_export, "_converted", lambda estimator, *rest: convert(other, *rest))
     made = twin_of(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
     assert made.content is None
     assert "labels differ" in made.record["reason"]
 
 
 def test_probabilities_that_are_off_by_little_are_found_out(iris, monkeypatch):
-    convert = twin._converted
+    convert = onnx_export._converted
     other, _ = fitted(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {"C": 1.001}))
-    monkeypatch.setattr(twin, "_converted", lambda estimator, *rest: convert(other, *rest))
+    monkeypatch.setattr(onnx_export, "_converted", lambda estimator, *rest: convert(other, *rest))
     made = twin_of(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
     assert made.content is None
     assert "differ" in made.record["reason"]
 
 
 def test_the_rows_of_the_proof_have_the_edges_of_the_domain(mixed):
-    rows = twin.proof_rows(mixed.columns, mixed.features, LARGEST)
+    rows = onnx_export.proof_rows(mixed.columns, mixed.features, LARGEST)
     assert rows["age"].abs().max() == LARGEST
     assert (rows["age"] == 0).any()
     assert set(mixed.features["city"].dropna()) < set(rows["city"].dropna())

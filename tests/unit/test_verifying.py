@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from contract import signature
-from inference import contract
 from inference.errors import ModelRefused, ProcessEnded
-from inference.verifying import MB, Verifier
-from inference.version import ModelVersion
+from inference.model import manifest
+from inference.model.version import ModelVersion
+from inference.verification.client import MB, Verifier
 from setup.signing_key import new_private_key, public_key_of
 
 from tests.unit.version_files import Files
@@ -52,7 +52,7 @@ def test_a_signed_version_is_verified_and_read(files, keys, strict):
     signature.sign(files.folder, "flowers", "m-3", keys[0])
     found, description = strict.check(files.folder, VERSION)
     assert set(found.digests) == {"MLmodel", "identity.json", "input_example.json"}
-    expected = contract.read(found)
+    expected = manifest.read(found)
     assert description.interface() == expected.interface()
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from inference.verifying_key import KeyWatch
+from inference.verification.key import KeyWatch
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, unquote, urlparse
 import pytest
 from contract import limits
 from setup.signing_key import key_id_of, new_private_key
-from trainer import signing, version_files
+from trainer.artifact import signing, version_files
+from trainer.artifact.version_files import Place, place_of
 from trainer.errors import TrackingError, VersionError
-from trainer.version_files import Place, place_of
 
 VERSION = SimpleNamespace(version="3", source="models:/m-3")
 SERVER = "http://mlflow:5000"

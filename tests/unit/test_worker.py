@@ -16,12 +16,12 @@ import pytest
 import uvloop
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from inference.connection import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, MOST_PIPELINED, READ_BYTES, Clients
-from inference.gate import LARGE_BYTES, Gate
-from inference.metrics import IN_FLIGHT
-from inference.service import Service
+from inference.http.admission import LARGE_BYTES, Gate
+from inference.http.application import Service
+from inference.http.connection import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, MOST_PIPELINED, READ_BYTES, Clients
+from inference.http.gunicorn_worker import ServingWorker
 from inference.settings import Settings
-from inference.worker import ServingWorker
+from inference.telemetry.metrics import IN_FLIGHT
 
 from tests.unit.serving import at_once, service_of
 from tests.unit.test_app import SERVED
@@ -287,7 +287,7 @@ def test_a_connection_too_many_is_told_so_at_once():
 
 
 def test_thousands_of_half_heads_keep_nobody_out(monkeypatch):
-    monkeypatch.setattr("inference.connections.SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("inference.http.connections.SILENT_SECONDS", 0.0)
 
     async def test(world: Running) -> None:
         others = [await world.connect() for _ in range(60)]

@@ -1,0 +1,398 @@
+"""The service as a WSGI application: what is to be fast is answered here, all else by Flask (inference.web.flask_app).
+
+Every request passes through here, so that a request id, the served version, limits, metrics and the log are the same for
+all. Flask costs a tenth of a millisecond, which is most of what a prediction takes.
+"""
+
+import itertools
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from functools import cache
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from inference.errors import (
+    Forbidden,
+    InvalidInput,
+    NotAllowed,
+    NotHere,
+    NotReady,
+    Overloaded,
+    RequestError,
+    TooLarge,
+    Unavailable,
+    UnsupportedMedia,
+)
+from inference.http.admission import Gate
+from inference.http.allowed_hosts import AllowedHosts
+from inference.model.deployment import Deployment
+from inference.model.pacing import TakesLong
+from inference.protocols import mlflow_scoring, open_inference, request_budget
+from inference.rollout.active_model import ModelKeeper
+from inference.settings import Settings
+from inference.telemetry.log import RequestLog
+from inference.telemetry.metrics import IN_FLIGHT, RequestMetrics
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+
+# Browsers take an answer for what its Content-Type says, and for nothing else.
+NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
+# What is asked all the time by machines: it is logged where the answer is an error.
+PROBES = {"/health", "/ping", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
+# Probabilities that are written as JSON at a time, where those of each row become a mapping.
+PIECE = 4096
+# Without one, as some programs send it; a web page cannot, and needs a permission to send one of the others.
+TENSOR_TYPES = {"application/json", "application/octet-stream", ""}
+INFER = "/v2/models/{name}/infer"
+_INFER_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
+
+log = logging.getLogger("inference")
+
+
+@cache
+def reason_of(status: int) -> str:
+    """Return a status with its words, as the first line of an answer has it."""
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+class Answer(NamedTuple):
+    """What goes back to a client."""
+
+    status: int
+    body: bytes
+    headers: Headers
+    rows: int = 0
+    error_code: str = ""
+
+
+def error_answer(error: RequestError, path: str = "") -> Answer:
+    """Return an error in the one shape that all have: MLflow's own, and where in the body the fault is.
+
+    Under /v2 it says the same once more as the Open Inference Protocol has it, whose clients read nothing else.
+    """
+    content = {"error_code": error.error_code, "message": str(error)}
+    if path.startswith("/v2/") or path == "/v2":
+        content["error"] = str(error)
+    if error.where is not None:
+        content["where"] = error.where
+    headers: Headers = [("Content-Type", "application/json")]
+    if isinstance(error, Unavailable):
+        headers.append(("Retry-After", str(error.retry_after)))
+    if isinstance(error, NotAllowed):
+        headers.append(("Allow", error.allow))
+    # A message may quote what came in, half a surrogate pair too.
+    readable = {name: text.encode("utf-8", "backslashreplace").decode() for name, text in content.items()}
+    return Answer(error.status, orjson.dumps(readable) + b"\n", headers, error_code=error.error_code)
+
+
+def _sized(answer: Answer) -> Answer:
+    """Add the length of an answer's body, where it may have one; not even 0 may be said of none."""
+    if answer.status != 204:
+        answer.headers.append(("Content-Length", str(len(answer.body))))
+    return answer
+
+
+class Service:
+    """Answers requests with what the keeper has."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keeper: ModelKeeper,
+        gate: Gate,
+        request_log: RequestLog,
+        flask: Callable[[Environ, Any], Iterable[bytes]],
+    ) -> None:
+        self.settings = settings
+        self.gate = gate
+        self._keeper, self._log, self._flask = keeper, request_log, flask
+        self._hosts = AllowedHosts(settings.allowed_hosts)
+        self._metrics = RequestMetrics()
+        worker = os.urandom(8).hex()
+        self._ids = (f"{worker}-{number}" for number in itertools.count(1))
+        self._endpoints: dict[str, Callable[[Deployment, bytes, Environ], Answer]] = {
+            "/invocations": _invocations,
+            "/predict_names": _predict_names,
+        }
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        self.begin(environ)
+        answer = self.answer(environ)
+        start_response(reason_of(answer.status), answer.headers)
+        return [answer.body]
+
+    def begin(self, environ: Environ) -> None:
+        """Note that a request's head has come; to be followed by one of `answer`, `answer_aside` and `forget`."""
+        environ["inference.began"] = time.perf_counter()
+        IN_FLIGHT.inc()
+
+    def forget(self) -> None:
+        """Note that a request goes unanswered: its client has left."""
+        IN_FLIGHT.dec()
+
+    def answer(self, environ: Environ) -> Answer:
+        """Answer a request that has come whole, which is described as WSGI does.
+
+        Raises TakesLong for a connection's request that others would have to wait for; `answer_aside` is to follow.
+        """
+        try:
+            self._receive(environ)
+            predicts = environ["inference.endpoint"]
+            return self._finished(environ, self._predict(environ) if predicts else self._through_flask(environ))
+        except TakesLong:
+            IN_FLIGHT.inc()  # it is still in flight
+            raise
+        finally:
+            IN_FLIGHT.dec()
+
+    async def answer_aside(self, environ: Environ, is_large: bool) -> Answer:
+        """Answer a prediction that is too large, or takes too long, to be made while others wait."""
+        environ["inference.rollout.background_call"] = True
+        try:
+            self._receive(environ)
+            try:
+                answer = await self.gate.run_aside(self._predict, environ, is_large=is_large)
+            except Overloaded as error:
+                answer = _sized(error_answer(error, environ["PATH_INFO"]))
+            return self._finished(environ, answer)
+        finally:
+            IN_FLIGHT.dec()
+
+    def _receive(self, environ: Environ) -> None:
+        """Add to a request what is to be known of it: who answers it, under which id, and as what."""
+        environ["inference.served"] = self._keeper.served
+        environ["inference.request_id"] = self._request_id(environ)
+        environ["inference.endpoint"] = self._endpoint_of(environ["PATH_INFO"])
+
+    def _finished(self, environ: Environ, answer: Answer) -> Answer:
+        """Add to an answer what all have, and note it."""
+        served = environ["inference.served"]
+        answer.headers.extend(self._about(served, environ["inference.request_id"], environ))
+        self._note(environ, answer, served)
+        return answer
+
+    # --- predictions -----------------------------------------------------------------------------------------------
+
+    def _endpoint_of(self, path: str) -> str:
+        """Return the name of the endpoint that predicts under this path, empty where none does."""
+        if path in self._endpoints:
+            return path
+        return INFER if path.endswith("/infer") and _INFER_PATH.fullmatch(path) else ""
+
+    def wants_body(self, environ: Environ) -> bool:
+        """Return whether the body of a request is needed; raise RequestError where it would be refused whatever it is."""
+        if not self._endpoint_of(environ["PATH_INFO"]) or environ["REQUEST_METHOD"] == "OPTIONS":
+            return False
+        self._check(environ)
+        return True
+
+    def check_size(self, size: int) -> None:
+        """Raise TooLarge where a body has too many bytes."""
+        if size > self.settings.max_body_bytes:
+            raise TooLarge(
+                f"the body is over the limit of {self.settings.max_body_bytes} bytes; send fewer rows at a time"
+            )
+
+    def incomplete(self, seen: int, size: int, reason: str, seconds: float) -> InvalidInput:
+        """Return what is said of a body that ends early, which had so many seconds: after `seen` of `size` bytes, -1 where that is
+        not known.
+        """
+        if reason:
+            return InvalidInput(f"the body could not be read to its end: {reason}")
+        said = (
+            f"{seen} of the {size} bytes it is said to have" if size >= 0 else f"{seen} bytes, in the middle of a chunk"
+        )
+        return InvalidInput(f"the body ends after {said}, or took longer than {seconds:g} s")
+
+    def _check(self, environ: Environ) -> None:
+        """Raise RequestError where a prediction is refused whatever its body is."""
+        self._check_address(environ)
+        if (method := environ["REQUEST_METHOD"]) != "POST":
+            raise NotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", "OPTIONS, POST")
+        if self._keeper.served is None:
+            raise NotReady(f"no model is served yet: {self._keeper.reason}")
+        if (coding := environ.get("HTTP_CONTENT_ENCODING")) and coding.lower() != "identity":
+            raise UnsupportedMedia(f"the body is encoded as {coding}; send it as it is, without Content-Encoding")
+        self.check_size(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["inference.checked"] = True
+
+    def _check_address(self, environ: Environ) -> None:
+        origin = environ.get("HTTP_ORIGIN") if environ["REQUEST_METHOD"] == "POST" else None
+        self._hosts.check(environ.get("HTTP_HOST"), origin)
+
+    def _predict(self, environ: Environ) -> Answer:
+        """Answer a prediction; may be called in any thread."""
+        try:
+            return _sized(self._predicted(environ))
+        except RequestError as error:
+            return _sized(error_answer(error, environ["PATH_INFO"]))
+        except TakesLong:
+            raise
+        except Exception:
+            log.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            fault = RequestError("the service failed to answer; its log has the details")
+            return _sized(error_answer(fault, environ["PATH_INFO"]))
+
+    def _predicted(self, environ: Environ) -> Answer:
+        if environ["REQUEST_METHOD"] == "OPTIONS":
+            self._check_address(environ)
+            return Answer(204, b"", [("Allow", "OPTIONS, POST")])
+        if refused := environ.get("inference.refused"):
+            raise refused
+        if "inference.checked" not in environ:
+            self._check(environ)
+        self.gate.enter(environ.get("inference.waited", 0.0))
+        predict = self._endpoints.get(environ["inference.endpoint"], self._infer)
+        return predict(environ["inference.served"], environ["wsgi.input"].read(), environ)
+
+    def _infer(self, served: Deployment, body: bytes, environ: Environ) -> Answer:
+        if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in TENSOR_TYPES:
+            raise UnsupportedMedia(
+                "tensors come as Content-Type: application/json, as application/octet-stream, or without one"
+            )
+        name, version = _INFER_PATH.fullmatch(environ["PATH_INFO"]).groups()  # type: ignore[union-attr]
+        check_named(served, _decoded(name), version and _decoded(version))
+        head, tail, rows = open_inference.infer(served, body, environ)
+        headers: Headers = [("Content-Type", "application/octet-stream" if tail else "application/json")]
+        if tail:
+            headers.append((open_inference.HEAD_LENGTH, str(len(head))))
+        return Answer(200, head + tail, headers, rows)
+
+    # --- all else --------------------------------------------------------------------------------------------------
+
+    def _through_flask(self, environ: Environ) -> Answer:
+        try:
+            self._check_address(environ)
+        except Forbidden as error:
+            return _sized(error_answer(error, environ["PATH_INFO"]))
+        head: list[Any] = []
+        content = self._flask(environ, lambda status, headers, exc_info=None: head.extend((status, headers)))
+        body = b"".join(content)
+        if close := getattr(content, "close", None):
+            close()
+        return Answer(int(head[0].split()[0]), body, list(head[1]), error_code=environ.get("inference.error_code", ""))
+
+    def _about(self, served: Deployment | None, request_id: str, environ: Environ) -> Headers:
+        """Return the headers that every answer has."""
+        about = served.headers if served else [("X-Model-Name", self.settings.quoted_name), ("X-Model-Version", "none")]
+        about = [*about, ("X-Request-ID", request_id), NO_SNIFFING]
+        if (trace := environ.get("HTTP_TRACEPARENT")) and _TRACEPARENT.fullmatch(trace):
+            about.append(("traceparent", trace))
+        return about
+
+    def _request_id(self, environ: Environ) -> str:
+        """Return the id that the request came with, that of its trace, or a new one."""
+        if (given := environ.get("HTTP_X_REQUEST_ID")) and _REQUEST_ID.fullmatch(given):
+            return str(given)
+        if (trace := environ.get("HTTP_TRACEPARENT")) and (match := _TRACEPARENT.fullmatch(trace)):
+            return match[1]
+        return next(self._ids)
+
+    def _note(self, environ: Environ, answer: Answer, served: Deployment | None) -> None:
+        seconds = time.perf_counter() - environ["inference.began"]
+        endpoint = environ["inference.endpoint"] or "other"
+        version = served.version.version if served else "none"
+        self._metrics.answered(endpoint, str(answer.status), version, seconds)
+        if answer.rows:
+            self._metrics.predicted(answer.rows, version)
+        if answer.status >= 400:
+            self._metrics.failed(endpoint, answer.error_code or str(answer.status), version)
+        if (answer.status >= 400 or environ["PATH_INFO"] not in PROBES) and self._log.wants():
+            fields = {
+                "request_id": environ["inference.request_id"],
+                "method": environ["REQUEST_METHOD"],
+                "path": environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")[:200],
+                "status": answer.status,
+                "milliseconds": round(seconds * 1000, 3),
+                "rows": answer.rows,
+                "model": served.version.name if served else None,
+                "version": version,
+                "client": environ.get("REMOTE_ADDR"),
+            }
+            if answer.error_code:
+                fields["error_code"] = answer.error_code
+            self._log.write(fields)
+
+    # --- what is no request, or one too many -----------------------------------------------------------------------
+
+    def too_many_connections(self) -> tuple[str, Headers, bytes]:
+        """Return the answer to a connection beyond the limit, as status line, headers and body."""
+        return self._unasked(Overloaded(f"there are {self.settings.connections} connections already; try again"))
+
+    def no_request(self, reason: str) -> tuple[str, Headers, bytes]:
+        """Return the answer to what is no HTTP."""
+        error = InvalidInput(f"this is no HTTP request to answer: {reason}")
+        error.error_code = "BAD_REQUEST"
+        return self._unasked(error)
+
+    def _unasked(self, error: RequestError) -> tuple[str, Headers, bytes]:
+        served, answer = self._keeper.served, error_answer(error)
+        version = served.version.version if served else "none"
+        self._metrics.answered("other", str(answer.status), version, 0.0)
+        self._metrics.failed("other", answer.error_code, version)
+        about = self._about(served, next(self._ids), {})
+        return (
+            reason_of(answer.status),
+            [*answer.headers, ("Content-Length", str(len(answer.body))), *about],
+            answer.body,
+        )
+
+
+def _decoded(part: str) -> str:
+    """Return a part of a path as text; WSGI has its bytes as Latin-1."""
+    return part.encode("latin-1").decode("utf-8", "replace")
+
+
+def check_named(served: Deployment, name: str, version: str | None) -> None:
+    """Raise NotHere unless the served model has this name and, where one is asked for, this version."""
+    if name != served.version.name:
+        raise NotHere(f"there is no model {name!r}; this service serves {served.version.name!r}")
+    if version is not None and version != served.version.version:
+        raise NotHere(f"version {version!r} of {name!r} is not served; version {served.version.version!r} is")
+
+
+def _invocations(served: Deployment, body: bytes, environ: Environ) -> Answer:
+    model = served.model
+    rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
+    if len(rows) > 1:
+        labels = model.classes
+        request_budget.check_answer(len(rows), len(labels or ()), request_budget.label_bytes(labels), len(body))
+        model.check_turn(rows, environ)
+    content = orjson.dumps({"predictions": plain(model.predict(rows))}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Answer(200, content, [("Content-Type", "application/json")], len(rows))
+
+
+def _predict_names(served: Deployment, body: bytes, environ: Environ) -> Answer:
+    model = served.model
+    rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
+    names = model.class_names or []  # there are, where there are probabilities
+    if len(rows) > 1:
+        request_budget.check_answer(len(rows), len(names), request_budget.named_bytes(names), len(body))
+        model.check_turn(rows, environ)
+    probabilities = model.probabilities(rows)
+    best = orjson.dumps([names[position] for position in probabilities.argmax(axis=1)])
+    # What is written is not copied again: it may be most of what a request takes.
+    content = BytesIO()
+    content.write(b'{"predictions":' + best + b',"probabilities":[')
+    piece = max(1, PIECE // len(names))
+    for start in range(0, len(probabilities), piece):
+        shares = probabilities[start : start + piece].tolist()
+        written = orjson.dumps([dict(zip(names, row, strict=True)) for row in shares])
+        content.write(b"," + written[1:-1] if start else written[1:-1])
+    content.write(b"]}")
+    return Answer(200, content.getvalue(), [("Content-Type", "application/json")], len(rows))
+
+
+def plain(values: np.ndarray) -> np.ndarray | list[Any]:
+    """Return an array as what orjson writes: numbers as they are, texts as a list."""
+    return values if values.dtype.kind in "iufb" and values.flags.c_contiguous else values.tolist()

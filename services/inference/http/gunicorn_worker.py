@@ -1,0 +1,89 @@
+"""gunicorn's worker: an event loop (uvloop) whose connections are answered by an inference.http.application.Service.
+
+gunicorn starts, watches and ends the workers. Why this one, with its figures: docs/serving.md. What happens on a connection:
+inference.http.connection.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+
+import uvloop
+from gunicorn.workers.base import Worker
+
+from inference.http.connection import Clients
+
+# How long an idle connection is left open for a request that is on its way when the service ends.
+LAST_CALL_SECONDS = 0.3
+HEARTBEAT_SECONDS = 1.0
+# What the kernel takes of an answer before its client reads it (it counts its own part as well, and allows twice as much). By
+# itself it takes megabytes for each connection, which are the container's memory too.
+SEND_BYTES = 128 * 1024
+
+
+class ServingWorker(Worker):
+    """Serves an inference.http.application.Service."""
+
+    alive: bool
+    _patience = 0.0
+    """seconds that an end waits for what has begun"""
+
+    def run(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        # gunicorn would be woken by it; the loop has a way of its own.
+        signal.set_wakeup_fd(-1)
+
+    async def _serve(self) -> None:
+        self._patience = float(self.cfg.graceful_timeout)
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, told.set)
+        for number in (signal.SIGINT, signal.SIGQUIT):  # Ctrl+C: without waiting for anybody
+            loop.add_signal_handler(number, self._hurry, told)
+        clients = Clients(self.wsgi, loop, self.cfg.worker_connections)
+        for one in self.sockets:
+            one.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)  # connections have it from there
+        servers = [await loop.create_server(clients.connection, sock=one.sock) for one in self.sockets]
+        while self.alive and not told.is_set():
+            self.notify()
+            clients.all.sweep(loop.time())
+            await _first_of(told, HEARTBEAT_SECONDS)
+        self.alive = False
+        for server in servers:
+            server.close()
+        await self._end(clients)
+
+    def _hurry(self, told: asyncio.Event) -> None:
+        self._patience = 0.0
+        told.set()
+
+    async def _end(self, clients: Clients) -> None:
+        """Wait until what has begun is answered, as long as it may take."""
+        clients.is_ending = True
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while len(clients.all) and loop.time() - began < self._patience:
+            self.notify()
+            clients.all.sweep(loop.time())
+            if loop.time() - began > LAST_CALL_SECONDS:
+                clients.all.end_idle()
+            await asyncio.sleep(0.02)
+
+    def notify(self) -> None:
+        super().notify()
+        if self.ppid != os.getppid():
+            self.log.warning("the process that started this worker is gone; it ends")
+            self.alive = False
+
+
+async def _first_of(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, or for so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

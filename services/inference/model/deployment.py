@@ -1,0 +1,23 @@
+"""What answers: a model, the version that it is, and since when."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import quote
+
+from inference.model.model import Model
+from inference.model.version import ModelVersion
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model, the version it is, and since when it answers."""
+
+    model: Model
+    version: ModelVersion
+    metrics: dict[str, float]
+    since: str
+
+    @cached_property
+    def headers(self) -> list[tuple[str, str]]:
+        """What every answer says about who gave it; names outside of ASCII are percent-encoded."""
+        return [("X-Model-Name", quote(self.version.name, safe=" ()[]")), ("X-Model-Version", self.version.version)]

@@ -1,0 +1,149 @@
+"""The scikit-learn estimator of a version: what answers where no ONNX twin does.
+
+Importing this costs seconds and 100 MB, so it is done for the models that need it.
+"""
+
+import logging
+import pickle
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sklearn
+import skops.io
+from contract.display import visible
+from contract.errors import Refused
+from contract.trust import load_skops
+
+from inference.errors import InvalidInput, ModelRefused
+from inference.model.engines import sklearn_fast_path
+from inference.model.engines.sklearn_fast_path import Shortcut
+from inference.model.manifest import Description, check_class_names
+from inference.model.rows import Rows
+from inference.model.schema import Column, Kind
+from inference.model.trust import Trust, Trusted
+from inference.model.version_files import VersionFiles
+
+log = logging.getLogger("inference")
+
+# Rows that get here are finite (inference.model.rows), and in the columns' order.
+sklearn.set_config(assume_finite=True)
+warnings.filterwarnings("ignore", message="X does not have valid feature names")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A scikit-learn estimator, and how it wants its rows."""
+
+    estimator: Any
+    model: Description
+    takes_arrays: bool
+    """whether it takes the columns by their order alone, which is five times as fast as by their names"""
+    shortcut: Shortcut | None = None
+    """the same answers in less time, None where that is not proven"""
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """The labels in the order of the probabilities, None where it has no probabilities."""
+        return list(self.estimator.classes_) if hasattr(self.estimator, "predict_proba") else None
+
+    def labels(self, rows: Rows) -> np.ndarray:
+        """Return labels or values of shape (rows,); raise InvalidInput for rows that the estimator itself refuses."""
+        if self.shortcut is not None and (found := self._by_shortcut(self.shortcut.labels, rows)) is not None:
+            return found
+        return np.asarray(_asked(self.estimator.predict, self.input(rows)))
+
+    def probabilities(self, rows: Rows) -> np.ndarray:
+        """Return the probabilities of shape (rows, classes); raise InvalidInput likewise."""
+        if self.shortcut is not None and (found := self._by_shortcut(self.shortcut.probabilities, rows)) is not None:
+            return found
+        return np.asarray(_asked(self.estimator.predict_proba, self.input(rows)))
+
+    def with_shortcut(self, rows: Rows) -> "Pipeline":
+        """Return the pipeline with a shortcut, where there is one that is proven on these rows."""
+        found = sklearn_fast_path.of(self.estimator, self.model)
+        return replace(self, shortcut=sklearn_fast_path.proven(found, self.estimator, rows, self.input(rows)))
+
+    def _by_shortcut(self, method: Callable[[Rows], np.ndarray], rows: Rows) -> np.ndarray | None:
+        """Return the answer, None for rows that the estimator itself has to look at: those that the shortcut is not for."""
+        if not (self.model.takes_text if rows.matrix is None else not np.isnan(rows.matrix).any()):
+            return None
+        try:
+            return method(rows)
+        except (ValueError, TypeError):
+            return None
+
+    def input(self, rows: Rows) -> np.ndarray | pd.DataFrame:
+        """Return rows as the estimator takes them."""
+        if self.takes_arrays and rows.matrix is not None:
+            return rows.matrix
+        cells = zip(self.model.columns, rows.by_column, strict=True)
+        frame = pd.DataFrame({column.name: _series(column, values) for column, values in cells})
+        return frame if self.model.is_named else frame.to_numpy()
+
+
+def _series(column: Column, values: np.ndarray) -> pd.Series:
+    """Return a column as the trainer had it; a boolean one with missing values is one of objects."""
+    if column.kind is Kind.TEXT:
+        return pd.Series(values, dtype="str")
+    if column.kind is Kind.NUMBER:
+        return pd.Series(values, dtype="float32" if column.datatype == "FP32" else "float64")
+    missing = np.isnan(values)
+    if column.kind is Kind.INTEGER:
+        return pd.Series(values) if missing.any() else pd.Series(values.astype(column.datatype.lower()))
+    if not missing.any():
+        return pd.Series(values.astype(bool))
+    return pd.Series([None if gap else bool(value) for gap, value in zip(missing, values, strict=True)], dtype=object)
+
+
+def _asked(method: Callable[[Any], Any], rows: Any) -> Any:
+    """Let the estimator answer; what it refuses itself, such as a category that it does not know, is the request's fault."""
+    try:
+        return method(rows)
+    except (ValueError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InvalidInput(f"the model does not take these rows: {reason}") from error
+
+
+def load(files: VersionFiles, model: Description, trusted: Trusted) -> Pipeline:
+    """Load the estimator; unless trust is PICKLE, without running code or building types that are not trusted."""
+    estimator = _estimator(files, model.flavor, trusted)
+    check_class_names(model, getattr(estimator, "classes_", []))
+    return Pipeline(estimator, model, _takes_arrays(estimator, model))
+
+
+def _estimator(files: VersionFiles, flavor: dict[str, Any], trusted: Trusted) -> Any:
+    name, form = files.named(flavor.get("pickled_model")), flavor.get("serialization_format")
+    if trusted.trust is not Trust.PICKLE and form != "skops":
+        raise ModelRefused(
+            f"it is stored as {visible(str(form), 100)}, which runs code when it is loaded; log it with serialization_format='skops'"
+        )
+    content = files.read(name)
+    try:
+        if form != "skops":
+            log.warning("MODEL_TRUST is pickle: loading %s runs whatever code is in it", name)
+            return pickle.loads(content)  # noqa: S301 - what MODEL_TRUST=pickle asks for
+        if trusted.trust is Trust.PICKLE:
+            return skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
+        return load_skops(content, trusted.types)
+    except Refused as error:
+        raise ModelRefused(str(error)) from error
+    except Exception as error:  # a damaged file can fail in any way
+        raise ModelRefused(f"its file {name} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _takes_arrays(estimator: Any, model: Description) -> bool:
+    """Tell whether the estimator predicts from an array; one that looks columns up by their names refuses it.
+
+    Where it does predict, the order is all that counts, and rows come in the order of the columns.
+    """
+    if any(column.kind not in (Kind.NUMBER, Kind.INTEGER) or column.datatype == "FP32" for column in model.columns):
+        return False
+    try:
+        estimator.predict(np.zeros((1, len(model.columns))))
+    except Exception:  # whatever it misses, a DataFrame is what it was fitted on
+        return False
+    return True

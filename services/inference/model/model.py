@@ -1,0 +1,219 @@
+"""A version's files, loaded: from rows to answers."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from contract.display import visible
+from contract.golden import Answers, difference
+
+from inference.errors import InvalidInput, ModelRefused
+from inference.model import manifest, pacing
+from inference.model.engines import onnx
+from inference.model.manifest import Description
+from inference.model.rows import Rows, from_cells
+from inference.model.schema import Kind
+from inference.model.trust import Trust, Trusted
+from inference.model.version_files import VersionFiles
+
+if TYPE_CHECKING:  # importing it is what is to be avoided
+    from inference.model.engines.sklearn import Pipeline
+
+
+@dataclass(frozen=True)
+class Model:
+    """What answers for a version: its ONNX twin, its scikit-learn pipeline, or the one with the other beside it."""
+
+    description: Description
+    twin: onnx.Twin | None
+    pipeline: "Pipeline | None"
+    """None where the twin answers all that the model takes"""
+    reason: str
+    """why it is this one that answers"""
+    row_seconds: tuple[float, float] = (0.0, 0.0)
+    """what one more row takes the twin and the pipeline, 0 where that is not known"""
+    most_seconds: float = math.inf
+    """how long it may take to predict what one request asks for"""
+
+    @property
+    def engine(self) -> str:
+        return "onnx" if self.twin else "scikit-learn"
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """The labels in the order of the probabilities, None where the model has no probabilities."""
+        if self.twin and self.twin.classes is not None:
+            return self.twin.classes
+        return self.pipeline.classes if self.pipeline else None
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names in the order of the probabilities, None where the model has no probabilities."""
+        named = self.description.class_names
+        if (classes := self.classes) is None:
+            return None
+        return [str(label) if named is None else named[int(label)] for label in classes]
+
+    def predict(self, rows: Rows) -> np.ndarray:
+        """Return one prediction per row; raise InvalidInput for rows that the estimator itself refuses."""
+        if self._is_for_twin(rows):
+            return _wide(self._in_time(self.twin.labels, rows, self.row_seconds[0]))  # type: ignore[union-attr]
+        return self._in_time(self.pipeline.labels, rows, self.row_seconds[1])  # type: ignore[union-attr]
+
+    def probabilities(self, rows: Rows) -> np.ndarray:
+        """Return the probability of each class, shape (rows, classes).
+
+        Raises InvalidInput where the model has no probabilities: it is the wrong question to this model.
+        """
+        if self.classes is None:
+            raise InvalidInput("the model has no class probabilities; POST /invocations has its predictions")
+        if self._is_for_twin(rows) and len(self.twin.outputs) > 1:  # type: ignore[union-attr]
+            return _wide(self._in_time(self.twin.probabilities, rows, self.row_seconds[0]))  # type: ignore[union-attr]
+        return self._in_time(self.pipeline.probabilities, rows, self.row_seconds[1])  # type: ignore[union-attr]
+
+    def check_turn(self, rows: Rows, environ: dict[str, Any]) -> None:
+        """Raise TakesLong where others wait for a request to be answered, and would wait long for these rows."""
+        if (
+            self.takes_long(rows)
+            and "inference.waited" in environ
+            and "inference.rollout.background_call" not in environ
+        ):
+            raise pacing.TakesLong
+
+    def takes_long(self, rows: Rows) -> bool:
+        """Tell whether these rows take longer than others are to wait for them."""
+        if len(rows) * max(self.row_seconds) <= pacing.LONG_SECONDS:
+            return False
+        return len(rows) * self.row_seconds[0 if self._is_for_twin(rows) else 1] > pacing.LONG_SECONDS
+
+    def _in_time(self, ask: pacing.Ask, rows: Rows, seconds: float) -> np.ndarray:
+        if len(rows) * seconds <= pacing.PART_SECONDS or not self._is_divisible:
+            return ask(rows)
+        return pacing.in_parts(ask, rows, seconds, self.most_seconds)
+
+    @property
+    def _is_divisible(self) -> bool:
+        """Whether a part of some rows is the same to the model as all of them: a whole column of pandas has another type
+        where one of its whole numbers or booleans is missing.
+        """
+        if self.pipeline is None or self.pipeline.takes_arrays:
+            return True
+        return not any(c.missing and c.kind in (Kind.INTEGER, Kind.BOOLEAN) for c in self.description.columns)
+
+    def _is_for_twin(self, rows: Rows) -> bool:
+        return self.twin is not None and (self.pipeline is None or self.twin.is_proven_on(rows))
+
+
+def _wide(values: np.ndarray) -> np.ndarray:
+    """Return floats as the 64-bit ones that they are in JSON."""
+    return values.astype(np.float64) if values.dtype == np.float32 else values
+
+
+def load(files: VersionFiles, trusted: Trusted, most_seconds: float = math.inf) -> Model:
+    """Load the files of a version (docs/model-contract.md) and try it; raise ModelRefused where it cannot be served.
+
+    It answers one request for so many seconds at most.
+    """
+    description = manifest.read(files)
+    model = _with_engine(files, description, trusted)
+    golden = _golden(files, description)
+    if golden is None:
+        return model
+    for each in _engines(model):
+        _check(each, golden)
+    if model.pipeline is not None:
+        model = replace(model, pipeline=model.pipeline.with_shortcut(golden.rows))
+    paces = [_row_seconds(each, golden.rows) for each in _engines(model)]
+    by_twin = paces[0] if model.twin else 0.0
+    return replace(model, row_seconds=(by_twin, paces[-1] if model.pipeline else 0.0), most_seconds=most_seconds)
+
+
+def _with_engine(files: VersionFiles, description: Description, trusted: Trusted) -> Model:
+    if trusted.trust is not Trust.SIGNED:
+        # The proof is as good as the signature that covers it.
+        reason = f"a twin is used where its version's signature was checked, and MODEL_TRUST is {trusted.trust}"
+        return Model(description, None, _pipeline(files, description, trusted), reason)
+    reason = visible(str(description.twin.get("reason", "")))
+    if not onnx.is_kept(description):
+        return Model(description, None, _pipeline(files, description, trusted), f"no twin: {reason}")
+    beside = None if onnx.stands_alone(description) else _pipeline(files, description, trusted)
+    return Model(description, onnx.load(files, description), beside, reason)
+
+
+def _pipeline(files: VersionFiles, description: Description, trusted: Trusted) -> "Pipeline":
+    from inference.model.engines import sklearn
+
+    return sklearn.load(files, description, trusted)
+
+
+def _engines(model: Model) -> Iterator[Model]:
+    """Yield the model as each of its engines alone answers for it."""
+    yield model
+    if model.twin and model.pipeline:
+        yield replace(model, twin=None)
+
+
+def _row_seconds(model: Model, rows: Rows) -> float:
+    """Return what one more row takes the model, for predictions or probabilities."""
+    methods = [model.predict] if model.classes is None else [model.predict, model.probabilities]
+    return max(pacing.row_seconds(method, rows) for method in methods)
+
+
+@dataclass(frozen=True)
+class _Golden:
+    """Rows with the answers that the model gave when it was trained; a version logged by hand may have rows alone."""
+
+    rows: Rows
+    answers: Answers
+    tolerance: float
+
+
+def _golden(files: VersionFiles, description: Description) -> _Golden | None:
+    """Return a version's golden rows, or its input example in their place; None where it has neither."""
+    if manifest.GOLDEN not in files and not description.examples:
+        return None
+    try:
+        answers: dict[str, Any] = {"instances": description.examples}
+        if manifest.GOLDEN in files:
+            answers = files.json(manifest.GOLDEN)
+        lists = _lists(answers["instances"], len(description.columns))
+        rows = from_cells(lists, description.columns, lambda i, j: f"instances[{i}][{j}]")
+        truth = Answers.of(answers)
+        is_answered = truth.labels is not None or truth.probabilities is not None
+        return _Golden(rows, truth, float(answers["tolerance"]) if is_answered else 0.0)
+    except (ModelRefused, ValueError, KeyError, TypeError, InvalidInput) as error:
+        raise _untried(error) from error
+
+
+def _lists(instances: Any, width: int) -> list[list[Any]]:
+    if not isinstance(instances, list) or not instances:
+        raise ValueError("they are no list of rows")
+    if any(not isinstance(row, list) or len(row) != width for row in instances):
+        raise ValueError(f"they are not lists of {width} values each")
+    return instances
+
+
+def _untried(error: Exception) -> ModelRefused:
+    return ModelRefused(f"its golden rows cannot be tried: {type(error).__name__}: {visible(str(error))}")
+
+
+def _check(model: Model, golden: _Golden) -> None:
+    """Raise ModelRefused unless the model answers its golden rows, and as it did when it was trained.
+
+    A twin is as close to the pipeline as it was proven to be, and no closer.
+    """
+    truth, record = golden.answers, model.description.twin
+    tolerance, scale = golden.tolerance, 1.0
+    if model.twin:
+        tolerance, scale = record.get("tolerance", tolerance), record.get("scale", scale)
+    try:
+        found = Answers(
+            model.predict(golden.rows), None if truth.probabilities is None else model.probabilities(golden.rows)
+        )
+        fault = difference(found, truth, tolerance, scale).fault(tolerance)
+    except (ValueError, KeyError, TypeError, InvalidInput) as error:
+        raise _untried(error) from error
+    if fault is not None:
+        raise ModelRefused(f"it does not reproduce its golden rows: {fault}")

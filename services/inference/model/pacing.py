@@ -1,0 +1,68 @@
+"""How long rows take a model: who is answered aside for that, and in parts, so that there is an end to it.
+
+Most models answer thousands of rows in a few milliseconds. A forest takes fifty microseconds for each, a support vector
+machine or a Gaussian process up to milliseconds: a body that is small by its bytes can then take seconds.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from inference.errors import InvalidInput, Overloaded
+from inference.model.rows import Rows
+
+# What takes longer than this is answered aside: everybody else would wait for it.
+LONG_SECONDS = 0.02
+# How long the parts take that are answered without a look at the time, and how many rows one has at least.
+PART_SECONDS, LEAST_PART = 0.25, 64
+# A row's time is what so many of them take beside one, the least of so many tries: anything may come in between. Where a few
+# take long already, these are enough.
+FEW_ROWS, MEASURED_ROWS, TRIES = 30, 300, 3
+
+Ask = Callable[[Rows], np.ndarray]
+
+
+class TakesLong(Exception):
+    """A request is to be answered aside: its rows take long."""
+
+
+def row_seconds(ask: Callable[[Rows], Any], rows: Rows, now: Callable[[], float] = time.perf_counter) -> float:
+    """Return what one more row takes a model, asked for some like these; 0 where it does not answer them so."""
+    try:
+        one = _least(TRIES, ask, rows.repeated(1), now)
+        count, many = FEW_ROWS, _least(1, ask, rows.repeated(FEW_ROWS), now)
+        if many < LONG_SECONDS:
+            count, many = MEASURED_ROWS, _least(TRIES, ask, rows.repeated(MEASURED_ROWS), now)
+    except InvalidInput:
+        return 0.0
+    return max(0.0, (many - one) / (count - 1))
+
+
+def _least(tries: int, ask: Callable[[Rows], Any], rows: Rows, now: Callable[[], float]) -> float:
+    found = math.inf
+    for _ in range(tries):
+        began = now()
+        ask(rows)
+        found = min(found, now() - began)
+    return found
+
+
+def in_parts(
+    ask: Ask, rows: Rows, seconds: float, most_seconds: float, now: Callable[[], float] = time.perf_counter
+) -> np.ndarray:
+    """Return what a model answers, a row taking it so many seconds; raise Overloaded where all take longer than they may.
+
+    The answer is that to all rows at once, for a model that answers each row by itself.
+    """
+    count = math.ceil(len(rows) / max(LEAST_PART, int(PART_SECONDS / seconds)))
+    edges = [len(rows) * i // count for i in range(count + 1)]
+    until, found = now() + most_seconds, []
+    for start, stop in pairwise(edges):
+        if now() > until:
+            raise Overloaded(f"these {len(rows)} rows take longer than {most_seconds:g} s; send fewer rows at a time")
+        found.append(ask(rows.part(start, stop)))
+    return np.concatenate(found)

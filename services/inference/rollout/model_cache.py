@@ -1,0 +1,335 @@
+"""The served versions' files on disk: enough to start again with everything else gone.
+
+    MODEL/contents/DIGEST/      the files of a version, under what they are; never changed once they are there
+    MODEL/versions/ID.json      which content a version has
+    MODEL/ALIAS.json            the version that was served last, and what is known about it
+
+A content is there whole or not at all, and is looked through before each use: one that was cut or changed since is thrown
+away and fetched again. Where the disk is full or read-only, contents that are not too large go to a folder that ends with the
+service; they move in when there is room again. The note of the last version is written when its files are there, and not before.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import IO, Any
+from urllib.parse import quote
+
+from contract import limits, signature
+from contract.documents import regular
+from contract.errors import Refused
+
+from inference.errors import FetchFailed
+from inference.model import version_files
+from inference.model.version import ModelVersion
+
+log = logging.getLogger("inference")
+
+# The content being served, and the one before it for a rollback without a download.
+CONTENTS_KEPT = 2
+# Of their notes: each time that a version is said to be signed otherwise, there is one more of the same content.
+NOTES_KEPT = 20
+MOST_NOTE_BYTES = 1024**2
+# What a note that is missing, or none, may raise.
+NO_NOTE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+# What a content that moves in leaves of the disk.
+ROOM_LEFT_BYTES = 1024**2
+# Where the cache fails so (the last: a file is in its place), contents go to the makeshift. Anything else about it is a fault, and somebody has to look at it.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+# The makeshift is in memory in the container, which the workers need; there may be two contents in it at a time.
+MOST_MAKESHIFT_BYTES = 256 * limits.MB
+# How long whoever changes the folder may keep the others waiting: one that holds the lock for ever must stop nobody.
+LOCK_SECONDS, LOCK_PAUSE_SECONDS = 5.0, 0.05
+# How the name of a folder begins while its files are on their way.
+PARTIAL = "partial-"
+# What the name of a note has in it until it is written.
+DRAFT = ".draft-"
+
+
+class ModelCache:
+    """A folder per content, which replicas may share.
+
+    `fetch` fills an empty folder with a version's files, of so many bytes at most (None: of as many as a version may have).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        makeshift: Path,
+        model_name: str,
+        alias: str,
+        fetch: Callable[[ModelVersion, Path, int | None], None],
+    ) -> None:
+        self._folders = [root / quote(model_name, safe="") for root in (folder, makeshift)]
+        self._last = self._folders[0] / f"{quote(alias, safe='')}.json"
+        self._fetch = fetch
+        self._served: ModelVersion | None = None
+
+    def folder_of(self, version: ModelVersion) -> Path:
+        """Return the folder of a version's files, fetched where they are missing or damaged; raise FetchFailed."""
+        for folder in self._folders:
+            if content := self._whole(folder, version):
+                return content
+        durable, makeshift = self._folders
+        try:
+            return self._filled(durable, version, None)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise FetchFailed(f"the model cache {durable} cannot be used: {error.strerror or error}") from error
+            log.warning(
+                "the model cache %s cannot be used: %s; version %s is kept until the service ends, and no longer",
+                durable,
+                error.strerror or error,
+                version.version,
+            )
+        try:
+            self._let_go_of_makeshift(self._served)
+            return self._filled(makeshift, version, MOST_MAKESHIFT_BYTES)
+        except OSError as error:
+            raise FetchFailed(f"there is no room for {version.uri}: {error.strerror or error}") from error
+
+    def forget(self, version: ModelVersion) -> None:
+        """Let go of a version's files, so that they are fetched again; those that another version has as well are kept."""
+        for folder in self._folders:
+            with suppress(OSError), _locked(folder):
+                _note_of(folder, version).unlink(missing_ok=True)
+                _sweep(folder, _noted_in(folder))
+
+    def remember(self, version: ModelVersion, metrics: dict[str, float]) -> None:
+        """Note the version that is served, for a start without the registry, and let go of the oldest contents.
+
+        Raises FetchFailed where its files are not in the cache and cannot be moved there, or the note cannot be written: the
+        note of the version before it is left as it is.
+        """
+        durable, self._served = self._folders[0], version
+        try:
+            durable.mkdir(parents=True, exist_ok=True)
+            with _locked(durable):
+                try:
+                    digest = self._settled(version)
+                    _write(self._last, {"version": version.as_dict(), "metrics": metrics, "digest": digest})
+                finally:
+                    with suppress(OSError):
+                        _let_go(durable, version, CONTENTS_KEPT)
+        except OSError as error:
+            raise FetchFailed(f"the model cache {durable} cannot be used: {error.strerror or error}") from error
+        finally:
+            self._let_go_of_makeshift(version)
+
+    def last_served(self) -> tuple[ModelVersion, dict[str, float]] | None:
+        """Return the version that was served last and its metrics; None where its note or its files are not there."""
+        try:
+            note = read_note(self._last)
+            version = ModelVersion.noted(note["version"])
+            metrics = {str(name): float(value) for name, value in note["metrics"].items()}
+        except NO_NOTE:
+            return None
+        return (version, metrics) if self._whole(self._folders[0], version) else None
+
+    def _settled(self, version: ModelVersion) -> str:
+        """Return the digest of a version's content in the cache, moved there where it had to stay elsewhere; raise OSError."""
+        durable, makeshift = self._folders
+        digest = _digest_in(_note_of(durable, version))
+        if digest and (durable / "contents" / digest).is_dir():
+            return digest
+        if (content := self._whole(makeshift, version)) is None:
+            raise FileNotFoundError(f"the files of version {version.version} are not in it")
+        _check_room(durable, content)
+        (durable / "contents").mkdir(exist_ok=True)
+        with _partial(durable) as partial:
+            shutil.copytree(content, partial, dirs_exist_ok=True)
+            _keep(durable, partial, version)
+        _note_of(makeshift, version).unlink()
+        _sweep(makeshift, _noted_in(makeshift))
+        return content.name
+
+    def _whole(self, folder: Path, version: ModelVersion) -> Path | None:
+        """Return the folder of a version's files where they are just as they came."""
+        if (noted := _digest_in(_note_of(folder, version))) is None:
+            return None
+        content = folder / "contents" / noted
+        if _has(content, noted):
+            return content
+        if content.exists():
+            log.warning("the copy of version %s in the cache is damaged; it is fetched again", version.version)
+            shutil.rmtree(content, ignore_errors=True)
+        return None
+
+    def _let_go_of_makeshift(self, served: ModelVersion | None) -> None:
+        """Keep nothing there but what is served, where it is from there: it is memory."""
+        makeshift = self._folders[1]
+        with suppress(OSError), _locked(makeshift):
+            _let_go(makeshift, served, 0)
+
+    def _filled(self, folder: Path, version: ModelVersion, most: int | None) -> Path:
+        (folder / "contents").mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            if content := self._whole(folder, version):  # another replica has fetched it meanwhile
+                return content
+            for leftover in (folder / "contents").glob(f"{PARTIAL}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            with _partial(folder) as partial:
+                self._fetch(version, partial, most)
+                return _keep(folder, partial, version)
+
+
+def _let_go(folder: Path, served: ModelVersion | None, most: int) -> None:
+    """Keep what is served, what an alias had last, and of all others the latest, so that there are `most`; raise OSError."""
+    notes = {note: _digest_in(note) for note in (folder / "versions").glob("*.json")}
+    note_of_served = _note_of(folder, served) if served else None
+    current = notes.get(note_of_served) if note_of_served else None
+    if current:
+        os.utime(folder / "contents" / current)
+    latest = sorted(_contents_in(folder), key=lambda path: path.stat().st_mtime, reverse=True)
+    kept = {path.name for path in latest[:most]} | ({current} if current else set())
+    kept |= {digest for note in folder.glob("*.json") if (digest := _digest_in(note))}
+    _sweep(folder, kept)
+    # An earlier release gave notes other names.
+    ours = [note for note, digest in notes.items() if digest in kept and _DIGEST.fullmatch(note.stem)]
+    spared = {note_of_served, *sorted(ours, key=lambda note: note.stat().st_mtime_ns)[-NOTES_KEPT:]}
+    drafts = [*folder.glob(f"*{DRAFT}*"), *(folder / "versions").glob(f"*{DRAFT}*")]
+    for path in [*(note for note in notes if note not in spared), *drafts]:
+        path.unlink()
+
+
+def _contents_in(folder: Path) -> list[Path]:
+    return [path for path in (folder / "contents").iterdir() if not path.name.startswith(PARTIAL)]
+
+
+def _noted_in(folder: Path) -> set[str]:
+    """Return the digests that any note names: of a version, or of what an alias had last."""
+    notes = [*(folder / "versions").glob("*.json"), *folder.glob("*.json")]
+    return {digest for note in notes if (digest := _digest_in(note))}
+
+
+def _sweep(folder: Path, kept: set[str]) -> None:
+    for path in _contents_in(folder):
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _partial(folder: Path) -> Iterator[Path]:
+    """Give out a folder for files that are on their way; what is still there afterwards is thrown away."""
+    partial = Path(mkdtemp(prefix=PARTIAL, dir=folder / "contents"))
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _keep(folder: Path, partial: Path, version: ModelVersion) -> Path:
+    """Make what has arrived a version's content; raise OSError."""
+    digest = digest_of(partial)
+    content = folder / "contents" / digest
+    if not _has(content, digest):
+        shutil.rmtree(content, ignore_errors=True)
+        partial.replace(content)
+    try:
+        _write(_note_of(folder, version), {"digest": digest})
+    except OSError:
+        _sweep(folder, _noted_in(folder))  # nobody would ever find it
+        raise
+    return content
+
+
+def _has(content: Path, digest: str) -> bool:
+    try:
+        return digest_of(content) == digest
+    except OSError:
+        return False
+
+
+def _check_room(folder: Path, content: Path) -> None:
+    """Raise OSError where a content would fill the disk."""
+    size = sum(path.stat().st_size for path in content.rglob("*") if path.is_file())
+    if shutil.disk_usage(folder).free < size + ROOM_LEFT_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def digest_of(folder: Path) -> str:
+    """Return the SHA-256 over the path and the content of each file below a folder; raise OSError.
+
+    A folder with links in it, or with more than a version may have, is no content: others may write here.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not there")
+    whole = hashlib.sha256()
+    try:
+        paths = signature.files_in(folder)
+        limits.check_listing({path: (folder / path).stat().st_size for path in paths})
+    except Refused as error:
+        raise OSError(errno.EINVAL, str(error)) from error
+    for path in paths:
+        whole.update(f"{path}\0{version_files.digest_of(folder / path)}\n".encode())
+    return whole.hexdigest()
+
+
+def _note_of(folder: Path, version: ModelVersion) -> Path:
+    # All that makes it another version: signed again or adopted, it may have other files. Others decide how long that is.
+    identity = [version.version, version.run_id, version.created_ms, version.model_id, version.signed_by]
+    return folder / "versions" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"
+
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def _digest_in(note: Path) -> str | None:
+    """Return which content a version has, None where its note is not there or damaged."""
+    try:
+        digest = str(read_note(note)["digest"])
+        return digest if _DIGEST.fullmatch(digest) else None
+    except NO_NOTE:
+        return None
+
+
+def read_note(path: Path) -> Any:
+    """Return what a note says, which others may have written; raise one of NO_NOTE."""
+    with open(path, "rb", opener=regular) as note:
+        content = note.read(MOST_NOTE_BYTES + 1)
+    if len(content) > MOST_NOTE_BYTES:
+        raise ValueError(f"{path} has more than {MOST_NOTE_BYTES} bytes")
+    return json.loads(content)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f"{DRAFT}{secrets.token_hex(8)}")  # a name that nobody can have taken
+    try:
+        with open(draft, "x", opener=regular) as file:
+            file.write(json.dumps(content))
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one replica at a time change the folder: the others wait, and find what it fetched; raise OSError."""
+    with open(folder / ".lock", "w", opener=regular) as lock:
+        _take(lock)
+        yield
+
+
+def _take(lock: IO[str]) -> None:
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= until:
+                held = f"another process has kept its lock for {LOCK_SECONDS:.0f} s; it may be fetching a large version"
+                raise OSError(errno.EAGAIN, held) from error
+        time.sleep(LOCK_PAUSE_SECONDS)

@@ -1,0 +1,228 @@
+"""Which version is behind the alias: asked of a tracking server, or of a SQLite file where there is no server.
+
+Neither way imports MLflow, which costs seconds and 190 MB: a look is one request of some milliseconds, or one query.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+
+from contract.display import quoted, visible
+
+from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
+from inference.model.version import ModelVersion
+from inference.rollout.bounded_http import UNREADABLE, content_of
+
+TIMEOUT_SECONDS = 3
+# How MLflow says that a registered model, or its alias, does not exist.
+ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+# The tag that names the key a version was signed with.
+SIGNED_BY = "signed_by"
+# Whoever reaches MLflow's port writes tags and descriptions. Those that the contract names are passed on, as far as they
+# may be read by a person; of an answer that is larger than any of them, nothing is read.
+TAGS = (
+    "stage",
+    SIGNED_BY,
+    "algorithm",
+    "rule",
+    "attempts_on_this_data",
+    "data_sha256",
+    "git_commit",
+    "code_sha256",
+    "image",
+    "model_name",
+)
+MOST_TAG, MOST_DESCRIPTION, MOST_METRICS, MOST_ALIASES = 500, 4000, 1000, 10
+MOST_ANSWER_BYTES = 1024 * 1024
+
+
+class Registry(Protocol):
+    """Where the alias is looked up."""
+
+    def current(self) -> ModelVersion:
+        """Return the version behind the alias; raise NoModel or RegistryUnreachable."""
+
+    def location(self, version: ModelVersion) -> str:
+        """Return the URI or the folder of a version's files; raise FetchFailed."""
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """Return the last metrics of a run; raise RegistryUnreachable."""
+
+
+def connect(tracking_uri: str, name: str, alias: str) -> Registry:
+    """Return the registry at a tracking URI."""
+    if tracking_uri.startswith(("http://", "https://")):
+        return ServerRegistry(tracking_uri, name, alias)
+    return EmbeddedRegistry(tracking_uri, name, alias)
+
+
+class ServerRegistry:
+    """A tracking server, asked over its REST API."""
+
+    def __init__(self, tracking_uri: str, name: str, alias: str) -> None:
+        self._where, self._name, self._alias = tracking_uri, name, alias
+
+    def current(self) -> ModelVersion:
+        try:
+            return self._version(
+                self._get("registered-models/alias", name=self._name, alias=self._alias)["model_version"]
+            )
+        except HTTPError as error:
+            raise self._refusal(error) from error
+        except UNREADABLE as error:
+            raise self._silence(error) from error
+
+    def _version(self, found: dict[str, Any]) -> ModelVersion:
+        tags = _tags({tag["key"]: tag["value"] for tag in found.get("tags", [])})
+        return ModelVersion(
+            self._name,
+            visible(str(found["version"]), 20),
+            visible(str(found.get("run_id", "")), MOST_TAG),
+            int(found["creation_timestamp"]),
+            _model_id(found.get("source", "")),
+            tags.get(SIGNED_BY, ""),
+            visible(str(found.get("description", "")), MOST_DESCRIPTION, keep="\n"),
+            tags,
+        )
+
+    def location(self, version: ModelVersion) -> str:
+        try:
+            answer = self._get("model-versions/get-download-uri", name=version.name, version=version.version)
+            return str(answer["artifact_uri"])
+        except HTTPError as error:
+            if isinstance(found := self._refusal(error), NoModel):
+                raise VersionLost("it is gone from the registry") from error
+            raise FetchFailed(f"{version.uri} could not be found: {found}") from error
+        except UNREADABLE as error:
+            raise FetchFailed(f"{version.uri} could not be found: {self._silence(error)}") from error
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        try:
+            found = self._get("runs/get", run_id=run_id)["run"]["data"].get("metrics", [])
+            return _metrics({metric["key"]: metric["value"] for metric in found})
+        except UNREADABLE as error:
+            raise self._silence(error) from error
+
+    def _get(self, path: str, **query: str) -> Any:
+        url = f"{self._where.rstrip('/')}/api/2.0/mlflow/{path}?{urlencode(query)}"
+        return json.loads(content_of(url, MOST_ANSWER_BYTES, TIMEOUT_SECONDS))
+
+    def _silence(self, error: Exception) -> RegistryUnreachable:
+        return RegistryUnreachable(
+            f"MLflow at {self._where} does not answer: {one_line(getattr(error, 'reason', error))}"
+        )
+
+    def _refusal(self, error: HTTPError) -> NoModel | RegistryUnreachable:
+        code, message = _refusal_in(error)
+        if code in ABSENT:
+            return _nothing_there(self._name, self._alias, message, self._aliases())
+        return RegistryUnreachable(f"MLflow at {self._where} refuses: {error.code} {message}")
+
+    def _aliases(self) -> list[str]:
+        """Return the aliases that the registered model has, none where they cannot be had: they only help to explain."""
+        try:
+            found = self._get("registered-models/get", name=self._name)["registered_model"]
+            return [str(alias["alias"]) for alias in found.get("aliases", [])][:MOST_ALIASES]
+        except UNREADABLE:
+            return []
+
+
+def _refusal_in(error: HTTPError) -> tuple[str | None, str]:
+    """Return MLflow's error code, None where the answer is not MLflow's, and its words."""
+    text = error.read().decode(errors="replace")  # it is here, and no longer than it may be
+    try:
+        answer = json.loads(text)
+        return str(answer["error_code"]), one_line(answer["message"])
+    except UNREADABLE:
+        return None, one_line(text, 200) or "without saying why"
+
+
+class EmbeddedRegistry:
+    """MLflow's tables in a SQLite file, read and never written: the way without Docker, where there is no server to ask.
+
+    MLflow's own client would make the tables where they are missing, which breaks a trainer that is just making them.
+    """
+
+    def __init__(self, tracking_uri: str, name: str, alias: str) -> None:
+        self._name, self._alias = name, alias
+        self._file = Path(tracking_uri.removeprefix("sqlite:///"))
+
+    def current(self) -> ModelVersion:
+        query = (
+            "SELECT v.version, v.run_id, v.creation_time, v.source, substr(v.description, 1, ?) FROM registered_model_aliases a "
+            "JOIN model_versions v ON v.name = a.name AND v.version = a.version WHERE a.name = ? AND a.alias = ?"
+        )
+        with self._database() as database:
+            found = database.execute(query, (MOST_DESCRIPTION + 1, self._name, self._alias)).fetchone()
+            if not found:
+                raise _nothing_there(self._name, self._alias, f"{self._file} has none", self._aliases(database))
+            version, run_id, created_ms, source, description = found
+            tags = _tags(dict(database.execute(_TAG_QUERY, (self._name, version, *TAGS)).fetchall()))
+        said = visible(description or "", MOST_DESCRIPTION, keep="\n")
+        signed_by, model_id = tags.get(SIGNED_BY, ""), _model_id(source)
+        return ModelVersion(self._name, str(version), run_id or "", created_ms, model_id, signed_by, said, tags)
+
+    def location(self, version: ModelVersion) -> str:
+        query = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"
+        try:
+            with self._database() as database:
+                found = database.execute(query, (version.name, int(version.version))).fetchone()
+        except RegistryUnreachable as error:
+            raise FetchFailed(f"{version.uri} could not be found: {error}") from error
+        if not found:
+            raise VersionLost("it is gone from the registry")
+        return str(found[0])
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        query = "SELECT key, value FROM latest_metrics WHERE run_uuid = ? AND NOT is_nan LIMIT ?"
+        with self._database() as database:
+            return _metrics(dict(database.execute(query, (run_id, MOST_METRICS)).fetchall()))
+
+    def _aliases(self, database: sqlite3.Connection) -> list[str]:
+        query = "SELECT alias FROM registered_model_aliases WHERE name = ? LIMIT ?"
+        return [alias for (alias,) in database.execute(query, (self._name, MOST_ALIASES)).fetchall()]
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(f"{self._file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+                yield database
+        except sqlite3.Error as error:
+            raise RegistryUnreachable(f"{self._file} cannot be read ({error}); the first training makes it") from error
+
+
+def _nothing_there(name: str, alias: str, message: str, others: Sequence[str] = ()) -> NoModel:
+    hint = ""
+    if any(other != alias and other.lower() == alias.lower() for other in others):
+        # MLflow's UI writes every alias in lower case, whatever one types.
+        hint = f"; it has {', '.join(map(quoted, others))}, and case counts: set {alias!r} with MlflowClient, not in the UI"
+    return NoModel(f"no version of {name!r} has the alias {alias!r}", f" (MLflow: {message.rstrip('.')}){hint}")
+
+
+def one_line(message: Any, most: int = 500) -> str:
+    """Return what another program said in several lines as the first of them that says something."""
+    lines = [line.strip() for line in str(message)[:MOST_ANSWER_BYTES].splitlines()]
+    return visible(next(filter(None, lines), ""), most)
+
+
+_TAG_QUERY = (
+    f"SELECT key, substr(value, 1, {MOST_TAG + 1}) FROM model_version_tags "  # noqa: S608 - a number and question marks
+    f"WHERE name = ? AND version = ? AND key IN ({', '.join('?' * len(TAGS))})"
+)
+
+
+def _tags(found: Mapping[str, Any]) -> dict[str, str]:
+    return {name: visible(str(found[name]), MOST_TAG) for name in TAGS if name in found}
+
+
+def _metrics(found: Mapping[str, Any]) -> dict[str, float]:
+    return {visible(name, MOST_TAG): float(found[name]) for name in list(found)[:MOST_METRICS]}
+
+
+def _model_id(source: Any) -> str:
+    return visible(str(source).removeprefix("models:/"), MOST_TAG)

@@ -1,0 +1,105 @@
+"""The follower with all that it needs, from the settings."""
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
+from inference.ipc.channel import Offer
+from inference.model.trust import Trust
+from inference.model.version import ModelVersion
+from inference.rollout import download, registry
+from inference.rollout.background_call import within
+from inference.rollout.model_cache import ModelCache
+from inference.rollout.registry import Registry
+from inference.rollout.registry_poller import LOOK_SECONDS, RegistryFollower
+from inference.rollout.trials import Trials
+from inference.settings import Settings
+from inference.telemetry.metrics import FollowerMetrics
+from inference.verification.client import Verifier
+from inference.verification.signature import SIGNATURE
+
+log = logging.getLogger("inference")
+
+
+def verifier_of(settings: Settings) -> Verifier:
+    """Return what asks the process that verifies versions, where the settings ask for signatures."""
+    return Verifier(settings.verifying_key if settings.trust is Trust.SIGNED else None)
+
+
+def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
+    """Return a follower of the alias that the settings name."""
+    found = registry.connect(settings.tracking_uri, settings.model_name, settings.model_alias)
+    is_signed = settings.trust is Trust.SIGNED
+
+    def bring(version: ModelVersion, folder: Path, most: int | None) -> None:
+        listed = verifier.listed if is_signed else None
+        location = _location_of(found, version)
+        download.fetch(
+            version, location, settings.tracking_uri, folder, listed, lambda: is_behind_the_alias(found, version), most
+        )
+
+    def announce(offer: Offer, workers: int, window_ms: float) -> None:
+        version = offer.version
+        ui = f" MLflow UI: {settings.mlflow_public_url}." if settings.mlflow_public_url else ""
+        log.info(
+            "Ready: %s version %s is served. Predictions, and a page to try them: %s.%s",
+            version.name,
+            version.version,
+            settings.public_url,
+            ui,
+            extra={"fields": {"version": version.version, "workers": workers, "window_ms": round(window_ms, 3)}},
+        )
+
+    name, alias = settings.model_name, settings.model_alias
+    cache = ModelCache(settings.cache_dir, settings.run_dir / "makeshift", name, alias, bring)
+    return RegistryFollower(
+        registry=found,
+        cache=cache,
+        check=verifier.check,
+        store=Store(found, settings.tracking_uri, is_signed),
+        trials=Trials(settings.cache_dir, name, alias),
+        metrics=FollowerMetrics(),
+        announce=announce,
+        allow_schema_change=settings.allow_schema_change,
+    )
+
+
+def is_behind_the_alias(found: Registry, version: ModelVersion) -> bool:
+    """Tell whether a version is still wanted; where the registry does not say, it is."""
+    try:
+        return within(LOOK_SECONDS, found.current) == version
+    except NoModel:
+        return False
+    except (RegistryUnreachable, TimeoutError):
+        return True
+
+
+def _location_of(found: Registry, version: ModelVersion) -> str:
+    try:
+        return within(LOOK_SECONDS, lambda: found.location(version))
+    except TimeoutError:
+        raise FetchFailed(
+            f"{version.uri} could not be found: MLflow does not answer within {LOOK_SECONDS:.0f} s"
+        ) from None
+
+
+class Store:
+    """Where versions' files come from, asked how they look without fetching them."""
+
+    def __init__(self, found: Registry, tracking_uri: str, is_signed: bool) -> None:
+        self._registry, self._tracking_uri, self._is_signed = found, tracking_uri, is_signed
+
+    def outline(self, version: ModelVersion) -> str | None:
+        try:
+            return download.outline(self._registry.location(version), self._tracking_uri)
+        except FetchFailed:
+            return None
+
+    def loss(self, version: ModelVersion, files: Collection[str]) -> str | None:
+        try:
+            location = self._registry.location(version)
+        except VersionLost as error:
+            return str(error)
+        signature = [SIGNATURE] if self._is_signed else []
+        return download.loss(location, self._tracking_uri, [*files, *signature])

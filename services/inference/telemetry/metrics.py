@@ -1,0 +1,142 @@
+"""What Prometheus is told, in files that all processes of a service share, so that any worker answers for all of them.
+
+`prometheus_client` chooses these files when it is imported: PROMETHEUS_MULTIPROC_DIR has to be set before.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from inference.model.version import ModelVersion
+
+if values.ValueClass is not values.MutexValue:  # where there is a folder for the files
+    # The library asks at each count, six times a request, which process it is in, and by itself it asks the kernel.
+    _process = {"id": os.getpid()}
+    os.register_at_fork(after_in_child=lambda: _process.update(id=os.getpid()))
+    values.ValueClass = values.MultiProcessValue(lambda: _process["id"])
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Of the texts that inference_problem_info has as labels.
+LONGEST_PROBLEM, MOST_PROBLEMS = 300, 50
+# In one second.
+MOST_EXPOSITIONS = 20
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+REQUESTS = Counter("inference_requests", "Requests answered", ["endpoint", "status", "version"])
+ERRORS = Counter("inference_errors", "Requests answered with an error", ["endpoint", "kind", "version"])
+LATENCY = Histogram(
+    "inference_request_seconds", "From a request's head to its answer", ["endpoint", "version"], buckets=SECONDS
+)
+ROWS = Counter("inference_rows", "Rows predicted", ["version"])
+IN_FLIGHT = Gauge("inference_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
+QUEUE = Gauge("inference_queue", "Large requests that wait for their turn", multiprocess_mode="livesum")
+MODEL = Gauge("inference_model_info", "1 for the version being served", ["name", "version"], multiprocess_mode="max")
+SWAPS = Counter("inference_swaps", "Changes of the served version", ["version"])
+REFUSED = Counter("inference_swaps_refused", "Versions that were not taken up", ["version"])
+PROBLEM = Gauge(
+    "inference_problem_info",
+    "1 for what is in the way of what the alias points at: which version was refused, and why",
+    ["problem"],
+    multiprocess_mode="max",
+)
+STALE = Gauge(
+    "inference_stale", "1 while what the alias points at is not known or cannot be served", multiprocess_mode="max"
+)
+LOOKED = Gauge("inference_registry_seen_timestamp_seconds", "When the registry answered last", multiprocess_mode="max")
+
+
+def exposition() -> bytes:
+    """Return all metrics of all processes in Prometheus's text format."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return generate_latest(registry)
+
+
+class Exposition:
+    """All metrics for whoever asks: made anew a few times in a second, and those of this second beyond that.
+
+    It takes as long as some fifteen predictions to make them.
+    """
+
+    def __init__(self, make: Callable[[], bytes] = exposition, now: Callable[[], float] = time.monotonic) -> None:
+        self._make, self._now = make, now
+        self._second, self._count, self._last = 0, 0, b""
+
+    def __call__(self) -> bytes:
+        if (second := int(self._now())) != self._second:
+            self._second, self._count = second, 0
+        self._count += 1
+        if self._count <= MOST_EXPOSITIONS:
+            self._last = self._make()
+        return self._last
+
+
+class RequestMetrics:
+    """The counters of one worker; looking a counter up by its labels costs more than counting, so each is kept."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._rows: dict[str, Counter] = {}
+
+    def answered(self, endpoint: str, status: str, version: str, seconds: float) -> None:
+        key = endpoint, status, version
+        if (found := self._known.get(key)) is None:
+            found = REQUESTS.labels(endpoint, status, version), LATENCY.labels(endpoint, version)
+            self._known[key] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def failed(self, endpoint: str, kind: str, version: str) -> None:
+        ERRORS.labels(endpoint, kind, version).inc()
+
+    def predicted(self, rows: int, version: str) -> None:
+        if (found := self._rows.get(version)) is None:
+            found = self._rows[version] = ROWS.labels(version)
+        found.inc(rows)
+
+
+class FollowerMetrics:
+    """What the process that follows the registry has to tell."""
+
+    def __init__(self) -> None:
+        self._served: ModelVersion | None = None
+        self._problems: set[str] = set()
+        self._problem: str | None = None
+        self._said: str | None = None
+
+    def looked(self) -> None:
+        LOOKED.set(time.time())
+
+    def swapped(self, version: ModelVersion) -> None:
+        SWAPS.labels(version.version).inc()
+
+    def refused(self, version: ModelVersion) -> None:
+        REFUSED.labels(version.version).inc()
+
+    def report(self, served: ModelVersion | None, problem: str | None) -> None:
+        STALE.set(float(served is not None and problem is not None))
+        if problem != self._said:
+            if self._problem is not None:
+                PROBLEM.labels(self._problem).set(0)
+            self._problem = self._told(problem) if problem is not None else None
+            if self._problem is not None:
+                PROBLEM.labels(self._problem).set(1)
+            self._said = problem
+        if served == self._served:
+            return
+        if self._served:
+            MODEL.labels(self._served.name, self._served.version).set(0)
+        if served:
+            MODEL.labels(served.name, served.version).set(1)
+        self._served = served
+
+    def _told(self, problem: str) -> str:
+        """Return a problem as a label: whatever others answer may be in it, and each label is kept for ever."""
+        told = problem if len(problem) <= LONGEST_PROBLEM else f"{problem[: LONGEST_PROBLEM - 1]}…"
+        if told not in self._problems and len(self._problems) >= MOST_PROBLEMS:
+            return "another one: see /ready"
+        self._problems.add(told)
+        return told

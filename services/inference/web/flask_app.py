@@ -1,0 +1,214 @@
+"""What is looked at, on Flask: the page, health, readiness, version, metrics, the API's description.
+
+Predictions are answered before Flask is asked (inference.http.application), from which each request comes with the version that is
+served, in its environ.
+"""
+
+import platform
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import orjson
+from flask import Flask, Response, render_template, request, send_from_directory
+from werkzeug.exceptions import HTTPException
+
+from inference import VERSION
+from inference.errors import NotHere, NotReady, RequestError
+from inference.http.application import check_named, error_answer, log
+from inference.model.deployment import Deployment
+from inference.protocols import open_inference
+from inference.rollout.active_model import ModelKeeper
+from inference.settings import Settings
+from inference.telemetry.metrics import CONTENT_TYPE, Exposition
+from inference.web import openapi
+from inference.web.page_view import page_content
+
+ENDPOINTS = {
+    "GET /": "this page",
+    "GET /health, GET /ping": "the process is alive",
+    "GET /ready": "200 when predictions work, else 503 with reasons",
+    "GET /version": "which model is served, since when, and by what",
+    "GET /metrics": "figures for Prometheus",
+    "GET /openapi.json": "all of this, for machines",
+    "POST /invocations": '{"instances": [[values], …] or [{column: value}, …]} → {"predictions": […]}',
+    "POST /predict_names": "the same input → class names and the probability of each class",
+    "GET /v2 …, POST /v2/models/NAME/infer": "the Open Inference Protocol",
+}
+PAGE = Path(__file__).with_name("page")
+# Nothing but what comes from here, and no script or style inside of the page.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def create_app(settings: Settings, keeper: ModelKeeper) -> Flask:
+    """Return what is looked at; `keeper` has the model."""
+    app = Flask(__name__, static_folder=None, template_folder=str(PAGE))
+    # Answers keep the order that is written here: a person reads them.
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    _add_page(app, settings, keeper)
+    _add_health(app, settings, keeper)
+    _add_descriptions(app, settings)
+    _add_open_inference(app)
+    _add_errors(app)
+    app.after_request(_note_endpoint)
+    return app
+
+
+def _note_endpoint(response: Response) -> Response:
+    request.environ["inference.endpoint"] = request.url_rule.rule if request.url_rule else "other"
+    return response
+
+
+def served_now() -> Deployment | None:
+    """Return what is served to this request."""
+    found: Deployment | None = request.environ["inference.served"]
+    return found
+
+
+def _served() -> Deployment:
+    if (served := served_now()) is None:
+        raise NotReady("no model is served yet; GET /ready says why")
+    return served
+
+
+def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
+    last: list[Any] = [None, None, None]
+
+    def rendered(served: Deployment | None) -> str:
+        """Return the page, made anew where there is something new to say: it may be long, and who asks for it may ask often."""
+        said = keeper.state, keeper.reason
+        if last[0] is not served or last[1] != said:
+            page = page_content(settings, served, *said, ENDPOINTS)
+            last[:] = served, said, render_template("index.html", page=page)
+        return str(last[2])
+
+    @app.get("/")
+    def index() -> Any:
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+            response: Any = Response(rendered(served_now()), mimetype="text/html")
+            response.headers["Content-Security-Policy"] = POLICY
+            response.headers["Referrer-Policy"] = "no-referrer"
+        else:
+            model = model_content(settings, served_now(), keeper)
+            response = app.json.response(service=open_inference.NAME, model=model, endpoints=ENDPOINTS)
+        response.headers["Vary"] = "Accept"
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    @app.get("/favicon.ico")
+    def icon() -> tuple[str, int]:
+        return "", 204  # browsers ask for it, and there is none
+
+    @app.get("/page/<name>")
+    def page_file(name: str) -> Any:
+        if name not in ("page.css", "page.js"):
+            raise NotHere(f"there is no {request.path}; GET / lists what there is")
+        return send_from_directory(PAGE, name, max_age=60)
+
+
+def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
+    packages = {name: installed_version(name) for name in ("scikit-learn", "onnxruntime", "flask", "gunicorn")}
+
+    @app.get("/health")
+    @app.get("/ping")
+    def health() -> dict:
+        return {"status": "alive"}
+
+    @app.get("/ready")
+    def ready() -> tuple[dict, int]:
+        if served_now() is None:
+            return {"status": "not ready", "reasons": [keeper.reason]}, 503
+        return {"status": "ready", "model": model_content(settings, served_now(), keeper)}, 200
+
+    @app.get("/version")
+    def version() -> dict:
+        model = model_content(settings, served_now(), keeper)
+        reasons = {"reasons": [keeper.reason]} if model is None else {}
+        return {"model": model, **reasons, "python": platform.python_version(), **packages}
+
+    exposition = Exposition()
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(exposition(), content_type=CONTENT_TYPE)
+
+
+def model_content(settings: Settings, served: Deployment | None, keeper: ModelKeeper) -> dict | None:
+    """Return what is said about the model in JSON, None where none is served."""
+    if served is None:
+        return None
+    return {
+        "name": served.version.name,
+        "version": served.version.version,
+        "alias": settings.model_alias,
+        "run_id": served.version.run_id,
+        "columns": [column.name for column in served.model.description.columns],
+        "since": served.since,
+        "engine": {"name": served.model.engine, "reason": served.model.reason},
+        # Stale: what the alias points at now is not known, or cannot be served.
+        "stale": keeper.state.problem is not None,
+        "problem": keeper.state.problem,
+    }
+
+
+def _add_descriptions(app: Flask, settings: Settings) -> None:
+    @app.get("/openapi.json")
+    def api() -> Response:
+        content = openapi.document(settings.public_url, settings.model_name, served_now())
+        return Response(orjson.dumps(content), mimetype="application/json")
+
+
+def _add_open_inference(app: Flask) -> None:
+    @app.get("/v2")
+    def v2_server() -> dict:
+        return open_inference.server_metadata(VERSION)
+
+    @app.get("/v2/health/live")
+    def v2_live() -> dict:
+        return {"live": True}
+
+    @app.get("/v2/health/ready")
+    def v2_ready() -> tuple[dict, int]:
+        is_ready = served_now() is not None
+        return {"ready": is_ready}, 200 if is_ready else 503
+
+    @app.get("/v2/models/<name>")
+    @app.get("/v2/models/<name>/versions/<version>")
+    def v2_model(name: str, version: str | None = None) -> dict[str, Any]:
+        served = _served()
+        check_named(served, name, version)
+        return open_inference.model_metadata(served)
+
+    @app.get("/v2/models/<name>/ready")
+    @app.get("/v2/models/<name>/versions/<version>/ready")
+    def v2_model_ready(name: str, version: str | None = None) -> dict[str, Any]:
+        served = _served()
+        check_named(served, name, version)
+        return {"name": name, "ready": True}
+
+
+def _add_errors(app: Flask) -> None:
+    @app.errorhandler(RequestError)
+    def request_error(error: RequestError) -> Response:
+        answer = error_answer(error, request.path)
+        request.environ["inference.error_code"] = answer.error_code
+        return Response(answer.body, answer.status, answer.headers)
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        if error.code == 404:
+            return request_error(NotHere(f"there is no {request.path}; GET / lists what there is"))
+        found = RequestError(error.description or error.name)
+        found.status, found.error_code = error.code or 500, error.name.upper().replace(" ", "_")
+        answer = request_error(found)
+        if "Allow" in (headers := dict(error.get_headers())):
+            answer.headers["Allow"] = headers["Allow"]
+        return answer
+
+    @app.errorhandler(Exception)
+    def fault(error: Exception) -> Response:
+        log.exception("%s %s failed", request.method, request.path)
+        return request_error(RequestError("the service failed to answer; its log has the details"))

@@ -1,0 +1,161 @@
+"""Sign a version that somebody logged by hand, after checking in a sandbox that it can be served.
+
+Here is the key, so nothing of the version is loaded, asked or read here. What is signed is the estimator and the input
+example as they were checked, byte for byte, and text files that are written anew from what the check has found.
+"""
+
+from pathlib import Path
+
+import mlflow
+import yaml
+from contract import documents
+from contract.display import visible
+from contract.errors import Refused
+from contract.signature import IDENTITY, SIGNATURE, entries, files_in
+from mlflow import MlflowClient
+
+from trainer.adoption import examination, sandbox
+from trainer.adoption.findings import Findings
+from trainer.artifact import environment, papers, signing, version_files
+from trainer.console.terminal import Console
+from trainer.errors import TrainerError, VersionError
+from trainer.settings import Settings
+from trainer.tracking import registry
+from trainer.tracking.rest import SIGNED_BY
+from trainer.tracking.run_logging import mlflow_errors
+
+MLMODEL = "MLmodel"
+# What is written anew, whatever the version had under these names.
+MADE = (MLMODEL, papers.GOLDEN, *environment.FILES)
+# Names that a version's own files cannot have: MLflow writes the last one over whatever is there.
+TAKEN = {*MADE, IDENTITY, SIGNATURE, "registered_model_meta"}
+SHOWN = 10
+ZIP = b"PK\x03\x04"
+
+
+def adopt(settings: Settings, version: str, console: Console, confined: bool = True) -> None:
+    """Check a version of the registered model and sign it; raise VersionError saying what it lacks.
+
+    `confined` false checks it without a sandbox, for one's own version on a system that has none.
+    """
+    signing.check_key(settings.signing_key)
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    name, found = settings.model_name, registry.model_version(settings.model_name, version)
+    model_id = version_files.model_id_of(found)
+    with version_files.unsigned(found) as folder:
+        check_names(files_in(folder))
+        check_identity(folder, name)
+        checked = _examined(folder, settings, version, confined)
+        left_out = _write(checked, folder, model_id)
+        signing.sign(folder, name, model_id, settings.signing_key)
+        _check_signed(folder, checked)
+        _upload(folder, model_id)
+    with mlflow_errors():
+        MlflowClient().set_model_version_tag(name, version, SIGNED_BY, signing.key_id(settings.signing_key))
+    _tell(console, f"Version {version} of {name} is checked and signed; it may be served.")
+    if left_out:
+        shown = ", ".join(visible(path, 100) for path in left_out[:SHOWN])
+        more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+        _tell(console, f"Not signed, so not read by anything here: {shown}{more}.")
+    if not confined:
+        _tell(console, "It was checked without a sandbox: while it was tried, it could read what this command can.")
+
+
+def check_identity(folder: Path, name: str) -> None:
+    """Refuse files that are signed for another registered model: signing them anew would take them away from it."""
+    if not (folder / IDENTITY).exists():
+        return
+    identity = documents.read_json(folder, IDENTITY)
+    signed_for = identity.get("model_name") if isinstance(identity, dict) else None
+    if signed_for != name:
+        raise VersionError(
+            f"its files are signed for {visible(str(signed_for), 100)}; log the model once more to register it as {name}"
+        )
+
+
+def check_names(files: list[str]) -> None:
+    """Refuse files in folders that are called like a file that is written here: the two cannot be in one store."""
+    for path in files:
+        first, *rest = path.split("/")
+        if rest and first in TAKEN:
+            raise Refused(f"its folder {first} has the name of a file that is written anew; log the model without it")
+
+
+def check_files(found: Findings, folder: Path) -> None:
+    """Refuse an estimator or an example under a name, or with a content, that another client would take for something else.
+
+    A file that begins as a zip archive does is no pickle to whoever opens it as one.
+    """
+    if taken := TAKEN & {found.estimator, found.example}:
+        raise Refused(f"its estimator or its example is called {taken.pop()}, which is another file's name")
+    for path, ending in ((found.estimator, ".skops"), (found.example, ".json")):
+        if not path.endswith(ending):
+            raise Refused(f"its file {visible(path, 100)} has to end in {ending}, as what it is")
+    with (folder / found.estimator).open("rb") as file:
+        if file.read(len(ZIP)) != ZIP:
+            raise Refused(
+                f"its file {visible(found.estimator, 100)} is no skops file: it does not begin as a zip archive"
+            )
+
+
+def _examined(folder: Path, settings: Settings, version: str, confined: bool) -> Findings:
+    hidden = [settings.signing_key, settings.data_dir]
+    before = {path: examination.digest_of(folder / path) for path in files_in(folder)}
+    if confined:
+        _check_sandbox(folder, hidden, version)
+    try:
+        answer = sandbox.run(
+            "trainer.adoption.examination:examined",
+            folder,
+            sorted(settings.trusted_types),
+            hidden=hidden,
+            confined=confined,
+        )
+    except sandbox.Unconfined as error:  # a model's word by now
+        raise Refused("the check did not go on as it began") from error
+    checked = Findings.of(answer, list(before))
+    if any(before[path] != digest for path, digest in checked.sha256.items()):
+        raise Refused("what was checked is not what is here")
+    check_files(checked, folder)
+    return checked
+
+
+def _check_sandbox(folder: Path, hidden: list[Path], version: str) -> None:
+    """Raise TrainerError where there is no sandbox: asked of one in which nothing of the model's has been touched."""
+    try:
+        sandbox.run("trainer.adoption.sandbox:nothing", folder, hidden=hidden)
+    except sandbox.Unconfined as error:
+        raise TrainerError(
+            f"a model that is not signed is checked in a sandbox, which this system does not have ({error}); where you "
+            f"made the version yourself, `adopt {version} --unconfined` checks it without"
+        ) from error
+
+
+def _write(checked: Findings, folder: Path, model_id: str) -> list[str]:
+    """Make the folder what is to be signed; return the version's files that are left out of it."""
+    left_out = [path for path in files_in(folder) if path not in checked.sha256]
+    for path in left_out:
+        (folder / path).unlink()
+    content = {**examination.rewritten(checked), "model_id": model_id, "model_uuid": model_id}
+    (folder / MLMODEL).write_text(yaml.safe_dump(content, allow_unicode=True))
+    papers.write_json(folder / papers.GOLDEN, checked.golden)
+    environment.write(folder)
+    return [path for path in left_out if path not in TAKEN]
+
+
+def _check_signed(folder: Path, checked: Findings) -> None:
+    """Refuse where the signature is not over the very bytes that were checked, or over more than it should be."""
+    signed = entries((folder / SIGNATURE).read_bytes())
+    if signed.keys() != {*checked.sha256, *MADE, IDENTITY} or not checked.sha256.items() <= signed.items():
+        raise Refused("what is signed is not what was checked")
+
+
+def _upload(folder: Path, model_id: str) -> None:
+    """Put what was made in the place of what was there; the signature last, which makes it all count."""
+    with mlflow_errors():
+        for name in (*MADE, IDENTITY, SIGNATURE):
+            MlflowClient().log_model_artifact(model_id, str(folder / name))
+
+
+def _tell(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,118 @@
+"""Put a fitted model and all its papers into MLflow as one signed logged model (docs/model-contract.md)."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import joblib
+import mlflow
+import mlflow.sklearn
+from contract.trust import TRUSTED_TYPES
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types.schema import ColSpec, Schema
+
+from trainer.artifact import environment, onnx_export, papers
+from trainer.artifact.signing import sign
+from trainer.data import schema
+from trainer.data.table import Split, Table, Task
+from trainer.errors import TrainerError
+from trainer.tracking import run_logging
+
+INPUT_EXAMPLE_ROWS = 3
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model that MLflow holds with all its files."""
+
+    run_id: str
+    experiment_id: str
+    model_id: str
+    twin: dict[str, Any]
+    """what was measured of its ONNX twin, and whether it has one"""
+    sha256: str
+    """of what was learnt: the same data, options and seed give the same one"""
+
+
+def log_model(
+    estimator: Any,
+    table: Table,
+    rows: Split,
+    run: Run,
+    registered_name: str,
+    key: Path,
+    figures: dict[str, Any],
+) -> LoggedModel:
+    """Log the model with all that serving needs, signed for one registered model.
+
+    It is signed here, before it leaves, and not as it comes back from a server that others can write to. `figures` are
+    its algorithm and metrics, which are signed with it: those in MLflow can be changed by whoever reaches it.
+    """
+    logged = mlflow.initialize_logged_model(name=_artifact_name(table), source_run_id=run.info.run_id)
+    client = MlflowClient()
+    with TemporaryDirectory() as parent:
+        folder = Path(parent, "model")
+        origin = Model(artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id)
+        _save(estimator, table, folder, origin)
+        made = _write_papers(estimator, table, rows, folder)
+        data = {"file": table.path.name, "sha256": table.sha256, "rows": len(table.target)}
+        papers.write_json(folder / papers.FIGURES, {**figures, "run_id": run.info.run_id, "data": data})
+        sign(folder, registered_name, logged.model_id, key)
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return LoggedModel(run.info.run_id, run.info.experiment_id, logged.model_id, made.record, _sha256(estimator, made))
+
+
+def _artifact_name(table: Table) -> str:
+    kind = "classifier" if table.task is Task.CLASSIFICATION else "regressor"
+    return f"{''.join(letter if letter.isalnum() else '_' for letter in table.name)}_{kind}"
+
+
+def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
+    try:
+        mlflow.sklearn.save_model(
+            estimator,
+            str(folder),
+            mlflow_model=origin,
+            serialization_format="skops",
+            skops_trusted_types=list(TRUSTED_TYPES),
+            signature=ModelSignature(
+                inputs=Schema(run_logging.column_specs(table)),
+                outputs=Schema([ColSpec(run_logging.target_type(table))]),
+            ),
+            input_example=table.features.head(INPUT_EXAMPLE_ROWS),
+            # What MLflow would infer by loading the model once more in a process of its own.
+            pip_requirements=environment.pins(),
+            metadata={"class_names": table.class_names} if table.class_names else None,
+        )
+    except MlflowException as error:
+        if "trusted" not in error.message and "skops" not in error.message:
+            raise
+        raise TrainerError(
+            f"{type(estimator).__name__} cannot be served: it contains a type that is not trusted ({error.message})"
+        ) from error
+
+
+def _write_papers(estimator: Any, table: Table, rows: Split, folder: Path) -> onnx_export.Twin:
+    schema.write(schema.infer(table), folder)
+    papers.write_json(folder / papers.GOLDEN, papers.golden(estimator, table.columns, rows.train_features))
+    papers.write_json(folder / papers.PROFILE, papers.profile(table, rows))
+    papers.write_fitted_rows(rows, folder)
+    made = onnx_export.make(estimator, table.columns, rows.train_features, table.task)
+    if made.content is not None:
+        (folder / onnx_export.FILE_NAME).write_bytes(made.content)
+    papers.write_json(folder / onnx_export.RECORD, made.record)
+    return made
+
+
+def _sha256(estimator: Any, made: onnx_export.Twin) -> str:
+    """Return a digest of what was learnt; not of the skops file, which differs from dump to dump."""
+    if made.content is not None:
+        return hashlib.sha256(made.content).hexdigest()
+    return hashlib.sha256(joblib.hash(estimator, hash_name="sha1").encode()).hexdigest()

@@ -1,0 +1,277 @@
+"""The ONNX twin of a pipeline: an accelerator that each model earns by proof, never by trust.
+
+The pipeline is converted, and both answer the same rows: training rows, random rows in and beyond their range, and edge
+rows (the extremes of the input domain, missing values and every category where they are accepted, ties), the golden rows
+among them. The twin is kept only where its answers are the same by the rule of contract/golden.py: the one by which the
+service looks at it again. What was measured is recorded either way (docs/model-contract.md).
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from contract.golden import Answers, Difference, difference, scale_of
+from sklearn.pipeline import Pipeline
+
+from trainer.artifact import papers
+from trainer.data.table import LARGEST, SEED, Column, Kind, Task
+
+FILE_NAME = "model.onnx"
+RECORD = "twin.json"
+TOLERANCE = 1e-5
+MOST_ROWS = 2_000
+BEYOND = 5.0
+# Up to which size of a number the twin is proven: where the whole domain is not, as much of it as is. Larger ones are
+# the pipeline's.
+LIMITS = (LARGEST, 1e15, 1e6)
+# Doubles in plain matrix operations are exact, but fewer converters know them. Trees are another matter: scikit-learn's
+# compare in float32 whatever they are given, so only a float32 twin falls on the same side of every threshold.
+FORMS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("float64", frozenset({"LinearClassifier", "LinearRegressor", "Scaler", "Normalizer"})),
+    ("float32", frozenset()),
+)
+# How a missing text is written where no value can be missing.
+MISSING_TEXT = "nan"
+# So the word itself is written otherwise where values can be missing: as a category that nobody knows. Where it is a category
+# beside missing values, the proof finds out, and there is no twin.
+UNKNOWN_TEXT = "nan\ufffe"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A proven twin, or the reason why there is none."""
+
+    content: bytes | None
+    """the ONNX model, None where nothing was proven"""
+    record: dict[str, Any]
+    """kept, reason, input (float64 or float32), limit, tolerance, rows, scale, labels_differ, largest_difference"""
+
+
+@dataclass(frozen=True)
+class _Proof:
+    rows: int
+    difference: Difference
+    scale: float
+    fault: str | None
+
+
+def make(estimator: Any, columns: list[Column], features: pd.DataFrame, task: Task) -> Twin:
+    """Return the twin of a fitted pipeline, proven on rows made from the features that it was fitted on.
+
+    It never raises: an estimator that cannot be converted has no twin, and the record says why.
+    """
+    reasons = []
+    for form, avoided in FORMS[_first_form(estimator) :]:
+        try:
+            content = _converted(estimator, columns, form, avoided)
+            for limit in LIMITS:
+                proof = _prove(content, estimator, columns, features, task, form, limit)
+                if proof.fault is None:
+                    record = _record(True, f"proven on {proof.rows} rows", form, limit, proof)
+                    return Twin(content, record | {"classes": _classes(estimator)})
+            reasons.append(f"{form}: {proof.fault}")
+        except Exception as error:  # converters and runtimes fail in any way
+            reasons.append(f"{form}: {type(error).__name__}: {_first_line(str(error))}")
+    return Twin(None, {"kept": False, "reason": "; ".join(dict.fromkeys(reasons))})
+
+
+def _classes(estimator: Any) -> list[Any] | None:
+    """Return the labels in the order of the probabilities; None where there are no probabilities."""
+    return np.asarray(estimator.classes_).tolist() if hasattr(estimator, "predict_proba") else None
+
+
+def _first_form(estimator: Any) -> int:
+    last = _last(estimator)
+    return 1 if type(last).__module__.startswith(("sklearn.tree", "sklearn.ensemble")) else 0
+
+
+def _last(estimator: Any) -> Any:
+    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+
+
+def run(
+    content: bytes, columns: list[Column], features: pd.DataFrame, form: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return labels or values of shape (rows,), and probabilities of shape (rows, classes) where the model has them."""
+    return _ask(_session(content), columns, features, form)
+
+
+def _record(kept: bool, reason: str, form: str, limit: float, proof: _Proof) -> dict[str, Any]:
+    return {
+        "kept": kept,
+        "reason": reason,
+        "input": form,
+        "limit": limit,
+        "tolerance": TOLERANCE,
+        "rows": proof.rows,
+        "scale": proof.scale,
+        "labels_differ": proof.difference.labels,
+        "largest_difference": proof.difference.largest,
+    }
+
+
+def _first_line(text: str) -> str:
+    lines = text.strip().splitlines() or [""]
+    return lines[0][:200]
+
+
+# --- conversion ----------------------------------------------------------------------------------------------------
+
+
+def _converted(estimator: Any, columns: list[Column], form: str, avoided: frozenset[str]) -> bytes:
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+
+    logging.getLogger("skl2onnx").setLevel(logging.ERROR)
+    number = DoubleTensorType if form == "float64" else FloatTensorType
+    if _is_one_tensor(columns):
+        inputs = [("rows", number([None, len(columns)]))]
+    else:
+        kinds = [StringTensorType if column.kind is Kind.TEXT else number for column in columns]
+        inputs = [(column.name, kind([None, 1])) for column, kind in zip(columns, kinds, strict=True)]
+    last = _last(estimator)
+    options = {id(last): {"zipmap": False}} if hasattr(last, "predict_proba") else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = convert_sklearn(
+            estimator, name="twin", initial_types=inputs, options=options, black_op=set(avoided) or None
+        )
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _is_one_tensor(columns: list[Column]) -> bool:
+    return all(column.kind is not Kind.TEXT for column in columns)
+
+
+def _session(content: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _ask(
+    session: Any, columns: list[Column], features: pd.DataFrame, form: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    if _is_one_tensor(columns):
+        feed = {"rows": features.astype("float64").to_numpy().astype(form)}
+    else:
+        feed = {column.name: _tensor(column, features[column.name], form) for column in columns}
+    outputs = session.run(None, feed)
+    values = np.asarray(outputs[0])
+    values = values.ravel() if values.ndim > 1 and values.shape[1] == 1 else values
+    return values, np.asarray(outputs[1]) if len(outputs) > 1 else None
+
+
+def _tensor(column: Column, values: pd.Series, form: str) -> np.ndarray:
+    if column.kind is Kind.TEXT:
+        words = values.astype(object)
+        if column.missing:
+            words = words.where(words != MISSING_TEXT, UNKNOWN_TEXT)
+        return words.where(values.notna(), MISSING_TEXT).to_numpy().reshape(-1, 1)
+    return values.astype("float64").to_numpy().astype(form).reshape(-1, 1)
+
+
+# --- proof ---------------------------------------------------------------------------------------------------------
+
+
+def _prove(
+    content: bytes,
+    estimator: Any,
+    columns: list[Column],
+    features: pd.DataFrame,
+    task: Task,
+    form: str,
+    limit: float,
+) -> _Proof:
+    rows = proof_rows(columns, features, limit)
+    session = _session(content)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        truth = np.asarray(estimator.predict(rows)).ravel()
+        likely = estimator.predict_proba(rows) if hasattr(estimator, "predict_proba") else None
+    found, probabilities = _ask(session, columns, rows, form)
+    alone, _ = _ask(session, columns, rows.head(1), form)
+    scale = scale_of(truth) if task is Task.REGRESSION else 1.0
+    # Labels are equal or not, numbers too.
+    labels = truth if task is Task.REGRESSION else truth.astype(object)
+    apart = difference(Answers(found, probabilities), Answers(labels, likely), TOLERANCE, scale)
+    fault = apart.fault(TOLERANCE)
+    if found.shape != truth.shape or alone[0] != found[0]:
+        fault = "it answers one row otherwise than many"
+    elif found.dtype.kind != truth.dtype.kind and not {found.dtype.kind, truth.dtype.kind} <= set("OUT"):
+        fault = f"its labels are {found.dtype}, and not {truth.dtype}"
+    return _Proof(len(rows), apart, scale, fault)
+
+
+def proof_rows(columns: list[Column], features: pd.DataFrame, limit: float) -> pd.DataFrame:
+    """Return the rows that a twin is proven on, with numbers up to `limit` in size; the same ones each time."""
+    draws = np.random.default_rng(SEED)
+    seen = features.sample(min(MOST_ROWS, len(features)), random_state=SEED)
+    golden = papers.golden_rows(features)
+    inside = _random_rows(columns, features, draws, 1.0)
+    beyond = _random_rows(columns, features, draws, BEYOND)
+    edges = pd.DataFrame(list(_edge_rows(columns, seen, limit)), columns=seen.columns)
+    rows = pd.concat([frame.astype(object) for frame in (seen, golden, inside, beyond, edges)], ignore_index=True)
+    typed = {column.name: _as_trained(column, rows[column.name], limit) for column in columns}
+    return pd.DataFrame(typed)
+
+
+def _as_trained(column: Column, values: pd.Series, limit: float) -> pd.Series:
+    if column.kind is Kind.NUMBER:
+        return values.astype("float64").clip(-limit, limit)
+    if column.kind is Kind.TEXT:
+        return values.astype("str")
+    return values.where(values.notna(), None) if column.missing else values.astype(bool)
+
+
+def _random_rows(
+    columns: list[Column], features: pd.DataFrame, draws: np.random.Generator, reach: float
+) -> pd.DataFrame:
+    count = MOST_ROWS // 2
+    made = {}
+    for column in columns:
+        values = features[column.name]
+        if column.kind is Kind.NUMBER:
+            low, high = values.min(), values.max()
+            middle, half = (low + high) / 2, (high - low) / 2 * reach or reach
+            made[column.name] = pd.Series(middle + half * draws.uniform(-1, 1, count))
+        else:
+            made[column.name] = pd.Series(draws.choice(values.dropna().unique(), count))
+        if column.missing:
+            made[column.name] = made[column.name].astype(object).where(draws.random(count) > 0.1, None)
+    return pd.DataFrame(made)
+
+
+def _edge_rows(columns: list[Column], seen: pd.DataFrame, limit: float) -> Iterator[list[Any]]:
+    """Yield rows that stand out: extremes, missing values, every category, an unknown one, and the middle of two rows."""
+    base = seen.iloc[0].tolist()
+    for position, column in enumerate(columns):
+        if column.kind is Kind.NUMBER:
+            edges: list[Any] = [
+                0.0,
+                -0.0,
+                limit,
+                -limit,
+                float(seen[column.name].min()),
+                float(seen[column.name].max()),
+            ]
+        else:
+            edges = list(seen[column.name].dropna().unique())
+            edges += ["a category that nobody has seen", "", MISSING_TEXT] if column.kind is Kind.TEXT else []
+        for value in [*edges, *([None] if column.missing else [])]:
+            yield [*base[:position], value, *base[position + 1 :]]
+    numbers = [position for position, column in enumerate(columns) if column.kind is Kind.NUMBER]
+    for value in (0.0, limit, -limit):
+        yield [value if position in numbers else cell for position, cell in enumerate(base)]
+    for first, second in zip(
+        seen.head(100).to_numpy(dtype=object), seen.tail(100).to_numpy(dtype=object), strict=False
+    ):
+        yield [(first[i] + second[i]) / 2 if i in numbers else first[i] for i in range(len(columns))]

@@ -1,0 +1,39 @@
+"""Compare algorithms by cross-validation, without making a model."""
+
+from dataclasses import replace
+from typing import Any
+
+from trainer.console import output
+from trainer.console.terminal import Console
+from trainer.data.table import Task, read, split
+from trainer.experiment import Plan
+from trainer.fit import algorithms
+from trainer.fit.model_selection import Choice, choose
+from trainer.settings import Settings
+
+
+def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, Any]]:
+    """Print the leaderboard of the plan's algorithms, all of the task's where it names none, and return it."""
+    step = output.steps(console, 2)
+    step("read and check the data")
+    task = Task(plan.task) if plan.task else None
+    table = read(plan.path(settings.data_dir), plan.target, task, plan.drop, plan.keep)
+    output.notes(console, table.remarks)
+    if not (plan.algorithm or plan.estimator or plan.pipeline):
+        plan = replace(plan, algorithm=tuple(name for name, tasks in algorithms.NAMED.items() if table.task in tasks))
+    choice, rows = replace(Choice.of(plan, table.task), contested=True), split(table)
+    step(choice.words(rows).split(";")[0])
+    standings = choose(choice, table, rows, console)
+    console.print(output.leaderboard(standings, table.task))
+    return [
+        {
+            "place": place,
+            "algorithm": found.name,
+            "mean": found.mean,
+            "spread": found.spread,
+            "folds": found.scores,
+            "seconds": found.seconds,
+            "parameters": found.found.parameters if found.found else {},
+        }
+        for place, found in enumerate(standings, 1)
+    ]

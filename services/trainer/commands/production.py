@@ -1,0 +1,178 @@
+"""Put a version into Production by hand, go back to an earlier one, and show how it got there."""
+
+import json
+from dataclasses import asdict
+
+import click
+import mlflow
+from rich.table import Table as Grid
+
+from trainer.artifact import signing, version_checks, version_files
+from trainer.console import output
+from trainer.console.terminal import Console
+from trainer.errors import TrackingError, VersionError
+from trainer.settings import Settings
+from trainer.signals import Held
+from trainer.tracking import alias_moves, registry, rest
+from trainer.tracking.alias_history import Move, earlier
+from trainer.tracking.alias_moves import Records
+
+# How a command is told of on the version.
+WORDS = {"promote": "Promoted by hand", "rollback": "Rolled back to", "bootstrap": "Gone back to at a start"}
+# What is read of one reason, in a table; `--json` has the whole.
+MOST_REASON = 500
+
+
+def promote(settings: Settings, version: str, reason: str, console: Console) -> None:
+    """Put a version into Production; raise VersionError where it is there already or may not be served."""
+    _connect(settings)
+    if registry.production(settings.model_name) == version:
+        raise VersionError(f"version {version} of {settings.model_name} is in Production already")
+    _check(settings, version)
+    _move(settings, "promote", version, reason, console)
+
+
+def rollback(settings: Settings, reason: str, console: Console) -> None:
+    """Go back to the version before the one in Production, of those that may still be served."""
+    _connect(settings)
+    name = settings.model_name
+    for version in earlier(_history(name, console)):
+        try:
+            _check(settings, version)
+        except (VersionError, TrackingError) as error:
+            if isinstance(error, TrackingError):
+                _check_server(settings)  # where nothing answers, nothing is passed over
+            console.print(f"Version {version} is passed over: {error}", soft_wrap=True)
+            continue
+        _move(settings, "rollback", version, reason, console)
+        return
+    raise VersionError(f"{name} has no earlier version in Production to go back to; `history` shows what there was")
+
+
+def recover(settings: Settings, lost: str, console: Console) -> bool:
+    """Go back to the last version of the history that can be served, where the one in Production has lost what it needs.
+
+    Returns whether there is one, which may be the one in Production itself. Raises TrackingError where that cannot be told: what is hard to reach is not lost.
+    """
+    _connect(settings)
+    name, current = settings.model_name, registry.production(settings.model_name)
+    if current is not None and _why_not(settings, current) is None:
+        console.print(f"Version {current} of {name} can be served, whatever its tags say: it stays in Production.")
+        return True
+    for version in earlier(_history(name, console)):
+        if (fault := _why_not(settings, version)) is not None:
+            console.print(f"Version {version} is passed over: {fault}", soft_wrap=True)
+            continue
+        _move(settings, "bootstrap", version, f"version {current} has lost {lost}", console)
+        return True
+    return False
+
+
+def _why_not(settings: Settings, version: str) -> str | None:
+    """Say why a version cannot be served, None where it can: its files and its signature decide.
+
+    Its tags, which anybody can write, give words for it alone.
+    """
+    try:
+        _check(settings, version)
+    except VersionError as error:
+        try:
+            found = registry.model_version(settings.model_name, version)
+        except VersionError:
+            return str(error)
+        lost = registry.lost(found, signing.key_id(settings.signing_key))
+        return f"it has lost {lost}" if lost else str(error)
+    return None
+
+
+def show_history(settings: Settings, as_json: bool, console: Console) -> None:
+    """Print every move of the alias, the oldest first, and what is wrong with the version that it is at."""
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    name = settings.model_name
+    records = alias_moves.read(name)
+    found = alias_moves.history(records)
+    if as_json:
+        click.echo(json.dumps([asdict(made) for made in found]))
+    else:
+        console.print(_grid(name, found))
+    # On stderr, where it does not get into what machines read.
+    output.notes(Console(stderr=True), [*records.remarks, *_what_is_wrong(settings, records)])
+
+
+def _what_is_wrong(settings: Settings, records: Records) -> list[str]:
+    """Say what the version in Production has lost: nothing else tells it while the service has it in its cache."""
+    if records.now is None:
+        return []
+    try:
+        version = registry.model_version(settings.model_name, records.now)
+        lost = registry.lost(version, signing.key_id(settings.signing_key))
+    except (VersionError, TrackingError, OSError) as error:
+        return [f"whether version {records.now} has all it needs cannot be told: {error}"]
+    way_out = "`rollback` goes back to one that has not, `train` makes a new one"
+    return [f"version {records.now}, in Production, has lost {lost}; {way_out}"] if lost else []
+
+
+def _history(name: str, console: Console) -> list[Move]:
+    records = alias_moves.read(name)
+    output.notes(console, records.remarks)
+    return alias_moves.history(records)
+
+
+def show_models(settings: Settings, as_json: bool, console: Console) -> None:
+    """Print every registered model with its version in Production."""
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    found = registry.models()
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    grid = Grid(
+        "model", "versions", "Production", "figures", "trained on", title="Registered models", title_justify="left"
+    )
+    for model in found:
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in model["figures"].items())
+        data = (model["data_sha256"] or "-")[:12]
+        versions = "?" if model["versions"] is None else str(model["versions"])
+        grid.add_row(model["name"], versions, model["production"] or "-", figures or "-", data)
+    console.print(grid)
+
+
+def _connect(settings: Settings) -> None:
+    signing.check_key(settings.signing_key)
+    mlflow.set_tracking_uri(settings.tracking_uri)
+
+
+def _check_server(settings: Settings) -> None:
+    if rest.is_server(settings.tracking_uri):
+        rest.check_reachable(settings.tracking_uri)
+
+
+def _check(settings: Settings, version: str) -> None:
+    """Raise VersionError unless the version has its files, is signed, and predicts its own input example."""
+    found = registry.model_version(settings.model_name, version)
+    registry.check_whole(found)
+    with version_files.signed(found, settings.model_name, settings.signing_key) as folder:
+        version_checks.check_servable(folder, settings.trusted_types)
+
+
+def _move(settings: Settings, by: str, version: str, reason: str, console: Console) -> None:
+    name = settings.model_name
+    with Held():  # the move, its record and what the versions show of it belong together
+        made = alias_moves.move(name, by, version, reason)
+        registry.describe(name, version, "Production", f"{WORDS[by]}: {reason}.")
+        registry.show_stages(name)
+    console.print(
+        f"Version {version} of {name} is in Production; before it was {made.before or 'none'}.", soft_wrap=True
+    )
+
+
+def _grid(name: str, found: list[Move]) -> Grid:
+    grid = Grid("time (UTC)", "by", "from", "to", "reason", title=f"Production of {name}", title_justify="left")
+    for made in found:
+        grid.add_row(
+            (made.time or "?")[:19].replace("T", " "),
+            made.by,
+            made.before or "-",
+            made.version or "-",
+            made.reason[:MOST_REASON],
+        )
+    return grid

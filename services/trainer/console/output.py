@@ -1,0 +1,150 @@
+"""What a training says in the terminal: its steps, progress where it takes long, and the result as a table."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+from contract.display import visible
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table as Grid
+
+from trainer.console.terminal import Console
+from trainer.data.table import Task
+
+# A log is to show that it goes on, and no more.
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def steps(console: Console, total: int) -> Callable[[str], None]:
+    """Return a function that prints "[1/5] …", counting up."""
+    numbers = iter(range(1, total + 1))
+    return lambda text: console.print(f"[{next(numbers)}/{total}] {text}", highlight=False, soft_wrap=True)
+
+
+def notes(console: Console, texts: Iterable[str]) -> None:
+    """Print what a person should know, under the step that it belongs to."""
+    for text in texts:
+        console.print(f"      {text}", highlight=False, soft_wrap=True)
+
+
+class Progress:
+    """A bar in a terminal; a line now and then where there is none."""
+
+    def __init__(self, console: Console, name: str, total: int) -> None:
+        self._console, self._name, self._total, self._done = console, visible(name, 60), total, 0
+        self._told = time.monotonic()
+        columns = (
+            TextColumn("      {task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._bar = None
+        if console.is_terminal:
+            # What others print meanwhile is for the streams to make visible, not for rich to take for its own.
+            self._bar = Bar(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+            self._task = self._bar.add_task(self._name, total=self._total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def step(self) -> None:
+        """Count one more."""
+        self.show(self._done + 1, self._total, None)
+
+    def show(self, done: int, total: int, best: float | None) -> None:
+        """Show how far it is, and the best score so far."""
+        self._done = done
+        words = self._name if best is None else f"{self._name}, best {best:.4f}"
+        if self._bar:
+            self._bar.update(self._task, completed=done, description=words)
+        elif time.monotonic() - self._told > SECONDS_BETWEEN_LINES:
+            self._told = time.monotonic()
+            notes(self._console, [f"{words}: {done} of {total}"])
+
+
+def leaderboard(standings: list[Any], task: Task) -> Grid:
+    """Return the algorithms, the best on top."""
+    score = "accuracy" if task is Task.CLASSIFICATION else "R²"
+    grid = Grid(
+        "", "algorithm", f"{score}, mean of the folds", "spread", "seconds", title="Leaderboard", title_justify="left"
+    )
+    for place, found in enumerate(standings, 1):
+        name = found.name if found.found is None else f"{found.name} {_parameters(found.found.parameters)}"
+        grid.add_row(str(place), name, f"{found.mean:.4f}", f"± {found.spread:.4f}", f"{found.seconds:.1f}")
+    return grid
+
+
+def _parameters(parameters: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in parameters.items()
+    )
+
+
+def result(record: dict[str, Any], task: Task) -> Grid:
+    """Return the figures of one training and the decision."""
+    metrics = record["metrics"]
+    title = f"{record['model_name']}, version {record['version']}"
+    grid = Grid(title=title, title_justify="left", show_header=False)
+    if task is Task.CLASSIFICATION:
+        _classification(grid, metrics)
+    else:
+        _regression(grid, metrics)
+    grid.add_section()
+    words = "PROMOTED to Production" if record["promoted"] else "not promoted"
+    grid.add_row("promotion", f"{words}: {record['reason']}")
+    if record["attempts_on_this_data"] > 1:
+        grid.add_row("attempts", f"number {record['attempts_on_this_data']} on this data")
+    return grid
+
+
+def _classification(grid: Grid, metrics: dict[str, float]) -> None:
+    low, high = metrics["test_accuracy_ci_low"], metrics["test_accuracy_ci_high"]
+    grid.add_row("test accuracy", f"{metrics['test_accuracy']:.2%} (95 % interval: {low:.1%} to {high:.1%})")
+    grid.add_row("train accuracy", f"{metrics['train_accuracy']:.2%}")
+    grid.add_row("overfitting gap", f"{metrics['overfitting_gap']:.4f}")
+    for word in ("precision", "recall"):
+        grid.add_row(word, f"{metrics[f'test_{word}_micro']:.2%} micro, {metrics[f'test_{word}_macro']:.2%} macro")
+    grid.add_row("F1", f"{metrics['test_f1_macro']:.2%} macro")
+    if "test_roc_auc" in metrics:
+        grid.add_row("ROC AUC", f"{metrics['test_roc_auc']:.4f}")
+    if "test_log_loss" in metrics:
+        grid.add_row("log loss", f"{metrics['test_log_loss']:.4f}")
+
+
+def _regression(grid: Grid, metrics: dict[str, float]) -> None:
+    low, high = metrics["test_rmse_ci_low"], metrics["test_rmse_ci_high"]
+    grid.add_row("test R²", f"{metrics['test_r2']:.4f}")
+    grid.add_row("train R²", f"{metrics['train_r2']:.4f}")
+    grid.add_row("overfitting gap", f"{metrics['overfitting_gap']:.4f}")
+    grid.add_row("RMSE", f"{metrics['test_rmse']:.4g} (95 % interval: {low:.4g} to {high:.4g})")
+    grid.add_row("MAE", f"{metrics['test_mae']:.4g}")
+
+
+def links(console: Console, public_url: str | None, record: dict[str, Any], experiment_id: str) -> None:
+    """Print where the run and the version are in the MLflow UI; outside of a table a link stays whole."""
+    if public_url:
+        console.print(f"Run:     {public_url}/#/experiments/{experiment_id}/runs/{record['run_id']}", soft_wrap=True)
+        console.print(
+            f"Version: {public_url}/#/models/{record['model_name']}/versions/{record['version']}", soft_wrap=True
+        )
+
+
+def origin(record: dict[str, Any]) -> str:
+    """Say on one line where a version comes from."""
+    data = record["data"]
+    parts = [
+        f"Data: {data['file']}, {data['rows']} rows, SHA-256 {data['sha256'][:12]}",
+        f"attempt {record['attempts_on_this_data']} on it",
+        f"rule: {record['rule']}",
+    ]
+    if record["git_commit"]:
+        parts.append(f"commit {record['git_commit'][:12]}")
+    return "; ".join(parts) + ". The whole record: promotion.json on the source run."

@@ -1,0 +1,127 @@
+"""What one training is asked for: options of the command line, or the keys of a YAML file.
+
+The file's keys are the options' names with underscores, and four that have no place on a command line: `params` (of the
+estimator), `pipeline` (whole, step by step), `space` (what a search may try) and `floors`. An option that is given beside a
+file wins over the file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.data import builtin_datasets
+from trainer.errors import SettingsError
+from trainer.settings import Settings
+
+# What only a file can say.
+NESTED = ("params", "pipeline", "space", "floors")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train on what; an empty plan is the seed's: logistic regression on iris."""
+
+    data: str | None = None
+    dataset: str | None = None
+    target: str = builtin_datasets.TARGET
+    task: str | None = None
+    drop: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    model_name: str | None = None
+    algorithm: tuple[str, ...] = ()
+    estimator: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    pipeline: list[Any] | None = None
+    space: Mapping[str, Any] | None = None
+    search: int = 0
+    folds: int = 5
+    floors: Mapping[str, float] = field(default_factory=dict)
+    rule: str = "better"
+    margin: float = 0.0
+    promote: bool = True
+    force: bool = False
+    reason: str | None = None
+    new_ranges: bool = False
+    accept_leak: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError where options do not go together."""
+        if self.data and self.dataset:
+            raise SettingsError(f"--data {self.data} and --dataset {self.dataset} are two data sets; expected one")
+        if self.params and len(self.algorithm) > 1:
+            raise SettingsError("--param is for one algorithm, and there are several; expected one --algorithm")
+        if self.several and not self.model_name:
+            raise SettingsError("several algorithms contest for one model; name it with --model-name")
+        if self.force and not self.reason:
+            raise SettingsError("--force promotes whatever the figures are, so it needs --reason 'why'")
+        if self.force and not self.promote:
+            raise SettingsError("--force and --no-promote exclude each other; expected one")
+        if self.space and not self.search:
+            raise SettingsError("a space is searched, and --search N says in how many trials; it is not given")
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one algorithm."""
+        return len(self.algorithm) + (self.estimator is not None) + (self.pipeline is not None) > 1
+
+    def path(self, folder: Path) -> Path:
+        """Return the file to read, which lies in the data folder; a data set of scikit-learn's is written there."""
+        if self.data is None:
+            name = self.dataset or builtin_datasets.DEFAULT
+            path = builtin_datasets.path_of(folder, name)
+            if name != builtin_datasets.DEFAULT:
+                builtin_datasets.write(folder, name)
+            return path
+        given = Path(self.data)
+        inside = Path(*given.parts[1:]) if given.parts[:1] == ("data",) else given
+        path = folder / inside
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise SettingsError(
+                f"--data {self.data} is not in the data folder; copy it to data/ and name it from there"
+            )
+        return path
+
+    def registered_name(self, settings: Settings, data_set: str, algorithm: str) -> str:
+        """Return the registered model that a version is added to, <data set>_<algorithm> where nobody says."""
+        default = f"{data_set}_{algorithm}"
+        return self.model_name or (default if settings.model_name == Settings.model_name else settings.model_name)
+
+
+def read(path: Path, options: set[str]) -> dict[str, Any]:
+    """Return the keys of a YAML file; `options` are the command's. Raises SettingsError naming a key that is none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"--config {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--config {path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"--config {path} is {type(content).__name__}; expected keys such as `dataset: wine`")
+    known = sorted({*options, *NESTED})
+    for key in content:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise SettingsError(f"--config {path} has the unknown key {key!r}; {hint}")
+    for key in ("params", "space", "floors"):
+        if key in content and not isinstance(content[key], dict):
+            raise SettingsError(f"--config {path}: {key} is {content[key]!r}; expected a mapping of names to values")
+    return content
+
+
+def parameters(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Return NAME=VALUE options as a mapping; a value is read as YAML does: 2, 0.5, true, null, [1, 2], text."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise SettingsError(f"{text!r} is no parameter; expected NAME=VALUE, such as C=2")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"the value of {name} is {value!r}, which cannot be read: {error}") from error
+    return found

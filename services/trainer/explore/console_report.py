@@ -1,0 +1,202 @@
+"""Phase 1 of the workshop, look at the data first: a report in the terminal, pictures, and all of it as one HTML file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table as Grid
+
+from trainer.console.terminal import Console
+from trainer.data import leakage
+from trainer.data.table import Column, Kind, Table, Task
+from trainer.errors import DataError
+
+BARS = " ▁▂▃▄▅▆▇█"
+BINS = 12
+# A terminal has room for this much; the pictures and the HTML report show more.
+MOST_FEATURES_BY_CLASS = 12
+MOST_CLASSES_BY_FEATURE = 10
+MOST_COLUMNS = 40
+TOP_CATEGORIES = 5
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an exploration came to."""
+
+    files: list[Path]
+    hints: list[str]
+    summary: dict[str, Any]
+    """shape, columns, target and hints, as plain values"""
+
+
+def explore(table: Table, folder: Path, console: Console) -> Findings:
+    """Report on a table, and write its pictures and report.html into the folder."""
+    hints = leakage.hints(table)
+    rows, width = table.features.shape
+    named = 2 if table.class_names else 1
+    target = "the target and its name" if table.class_names else f"the target {table.target.name!r}"
+    console.print(f"Shape {(rows, width + named)}: {rows} rows; {width} features, {target}\n", highlight=False)
+    grids = [columns_grid(table), target_grid(table), *distribution_grids(table)]
+    for grid in grids:
+        console.print(grid)
+    _print_hints(console, [*table.remarks, *hints])
+    return Findings(_write(table, hints, folder, console), hints, _summary(table, hints))
+
+
+def _print_hints(console: Console, hints: list[str]) -> None:
+    if hints:
+        console.print("Hints", style="italic")
+    for hint in hints:
+        console.print(f"- {hint}", highlight=False, soft_wrap=True)
+
+
+def _summary(table: Table, hints: list[str]) -> dict[str, Any]:
+    return {
+        "file": table.path.name,
+        "sha256": table.sha256,
+        "shape": list(table.features.shape),
+        "task": str(table.task),
+        "target": str(table.target.name),
+        "columns": {column.name: _described(column, table.features[column.name]) for column in table.columns},
+        "classes": _counts(table) if table.task is Task.CLASSIFICATION else None,
+        "hints": [*table.remarks, *hints],
+    }
+
+
+def _described(column: Column, values: pd.Series) -> dict[str, Any]:
+    return {"type": str(column.kind), "missing": int(values.isna().sum()), "distinct": int(values.nunique())}
+
+
+def _counts(table: Table) -> dict[str, int]:
+    names = table.classes()
+    # In the order of the labels, which for class numbers is not that of their names.
+    order = dict(zip(table.target, names, strict=True))
+    counts = names.value_counts()
+    return {str(order[label]): int(counts[order[label]]) for label in sorted(order)}
+
+
+def columns_grid(table: Table) -> Grid:
+    """Return the columns with their types, missing and distinct values."""
+    grid = Grid("column", "type", "missing", "distinct", title="Columns", title_justify="left")
+    frame = table.features.assign(**{str(table.target.name): table.target})
+    if table.class_names:
+        frame = frame.assign(**{f"{table.target.name}_name": table.classes()})
+    for name, column in list(frame.items())[:MOST_COLUMNS]:
+        grid.add_row(str(name), str(column.dtype), str(column.isna().sum()), str(column.nunique()))
+    if len(frame.columns) > MOST_COLUMNS:
+        grid.add_row(f"… {len(frame.columns) - MOST_COLUMNS} more, see report.html")
+    return grid
+
+
+def target_grid(table: Table) -> Grid:
+    """Return the classes with their rows, or how a quantity is distributed."""
+    if table.task is Task.REGRESSION:
+        grid = Grid(
+            "mean",
+            "std",
+            "min",
+            "median",
+            "max",
+            "min → max",
+            title=f"Target {table.target.name}",
+            title_justify="left",
+        )
+        counts = np.histogram(table.target, BINS)[0]
+        grid.add_row(*_figures(table.target), _bars(counts))
+        return grid
+    grid = Grid("class", "rows", "share", title="Classes", title_justify="left")
+    counts_by_name = _counts(table)
+    for name, count in list(counts_by_name.items())[:MOST_COLUMNS]:
+        grid.add_row(name, str(count), f"{count / len(table.target):.1%}")
+    return grid
+
+
+def distribution_grids(table: Table) -> list[Grid]:
+    """Return the distribution of each feature, by class where there is room for it."""
+    numbers = [column for column in table.columns if column.kind is Kind.NUMBER]
+    others = [column for column in table.columns if column.kind is not Kind.NUMBER]
+    grids = []
+    if numbers:
+        by_class = (
+            table.task is Task.CLASSIFICATION
+            and len(numbers) <= MOST_FEATURES_BY_CLASS
+            and table.target.nunique() <= MOST_CLASSES_BY_FEATURE
+        )
+        grids.append(_numbers_by_class(table, numbers) if by_class else _numbers(table, numbers))
+    if others:
+        grids.append(_categories(table, others))
+    return grids
+
+
+def _numbers_by_class(table: Table, columns: list[Column]) -> Grid:
+    title = "Distribution of each feature in each class"
+    heads = ("feature", "class", "mean", "std", "min", "median", "max", "min → max of the feature")
+    grid = Grid(*heads, title=title, title_justify="left")
+    names = table.classes()
+    for column in columns:
+        values = table.features[column.name]
+        edges = np.linspace(values.min(), values.max(), BINS + 1)
+        for position, (class_name, part) in enumerate(values.groupby(names, sort=False)):
+            counts = np.histogram(part.dropna(), edges)[0]
+            grid.add_row(column.name if position == 0 else "", str(class_name), *_figures(part), _bars(counts))
+        grid.add_section()
+    return grid
+
+
+def _numbers(table: Table, columns: list[Column]) -> Grid:
+    heads = ["feature", "mean", "std", "min", "median", "max", "min → max"]
+    if table.task is Task.REGRESSION:
+        heads.append("correlation with the target")
+    grid = Grid(*heads, title="Distribution of each feature", title_justify="left")
+    for column in columns[:MOST_COLUMNS]:
+        values = table.features[column.name]
+        cells = [column.name, *_figures(values), _bars(np.histogram(values.dropna(), BINS)[0])]
+        if table.task is Task.REGRESSION:
+            cells.append(f"{values.corr(table.target):.2f}" if values.nunique() > 1 else "-")
+        grid.add_row(*cells)
+    if len(columns) > MOST_COLUMNS:
+        grid.add_row(f"… {len(columns) - MOST_COLUMNS} more, see report.html")
+    return grid
+
+
+def _categories(table: Table, columns: list[Column]) -> Grid:
+    grid = Grid("feature", "most frequent values", title="Categories", title_justify="left")
+    for column in columns[:MOST_COLUMNS]:
+        shares = table.features[column.name].value_counts(normalize=True).head(TOP_CATEGORIES)
+        grid.add_row(column.name, ", ".join(f"{value} {share:.1%}" for value, share in shares.items()))
+    return grid
+
+
+def _figures(values: pd.Series) -> list[str]:
+    found = [values.mean(), values.std(), values.min(), values.median(), values.max()]
+    return [f"{figure:.2f}" if abs(figure) < 1e6 else f"{figure:.3g}" for figure in found]
+
+
+def _bars(counts: np.ndarray) -> str:
+    """Draw counts as one character each; any count above zero is seen."""
+    heights = np.ceil(counts / max(counts.max(), 1) * (len(BARS) - 1)).astype(int)
+    return "".join(BARS[height] for height in heights)
+
+
+def _write(table: Table, hints: list[str], folder: Path, console: Console) -> list[Path]:
+    from trainer.explore.html_report import report
+    from trainer.plots.exploration import exploration_pictures
+
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in exploration_pictures(table):
+            picture.savefig(folder / name)
+            written.append(folder / name)
+            console.print(f"{folder / name} drawn", soft_wrap=True)
+        path = folder / "report.html"
+        path.write_text(report(table, [*table.remarks, *hints], written), encoding="utf-8")
+        console.print(f"{path} written: all of it in one file", soft_wrap=True)
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be written: {error.strerror}; give this user the right to write there"
+        ) from error
+    return [*written, path]

@@ -1,0 +1,175 @@
+"""What is trained: the algorithms that have a name here, and any other of scikit-learn by its import path."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from trainer.data.table import SEED, Kind, Table, Task
+from trainer.errors import SettingsError
+
+NAMED = {
+    "logistic_regression": {Task.CLASSIFICATION: "sklearn.linear_model.LogisticRegression"},
+    "linear_regression": {Task.REGRESSION: "sklearn.linear_model.LinearRegression"},
+    "random_forest": {
+        Task.CLASSIFICATION: "sklearn.ensemble.RandomForestClassifier",
+        Task.REGRESSION: "sklearn.ensemble.RandomForestRegressor",
+    },
+    "hist_gradient_boosting": {
+        Task.CLASSIFICATION: "sklearn.ensemble.HistGradientBoostingClassifier",
+        Task.REGRESSION: "sklearn.ensemble.HistGradientBoostingRegressor",
+    },
+}
+DEFAULTS = {Task.CLASSIFICATION: "logistic_regression", Task.REGRESSION: "linear_regression"}
+HYPERPARAMETERS: dict[str, dict[str, Any]] = {"logistic_regression": {"solver": "lbfgs", "max_iter": 1000, "C": 1.0}}
+# What an import path may begin with. Nothing is evaluated: a path names a class, and its parameters are plain values.
+PACKAGES = ("sklearn.",)
+# Trees compare, they do not measure: these do not care how large a column's numbers are.
+SCALE_FREE = ("sklearn.tree", "sklearn.ensemble", "sklearn.dummy", "sklearn.naive_bayes")
+# Columns whose spreads are further apart than this are brought to one scale.
+SPREAD = 10.0
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """An estimator with its hyper-parameters, not fitted, under the name that people give it."""
+
+    name: str
+    estimator: BaseEstimator
+    is_whole: bool = False
+    """whether it is a pipeline that somebody wrote, to which nothing is added that it could do itself"""
+
+    def with_parameters(self, parameters: Mapping[str, Any]) -> "Algorithm":
+        """Return the same algorithm with other hyper-parameters."""
+        from sklearn.base import clone
+
+        return Algorithm(self.name, clone(self.estimator).set_params(**parameters), self.is_whole)
+
+
+def named(name: str, task: Task, parameters: Mapping[str, Any]) -> Algorithm:
+    """Return an algorithm by its name; raise SettingsError where there is none for this task."""
+    if name not in NAMED:
+        raise SettingsError(f"--algorithm is {name!r}; expected one of {', '.join(NAMED)}{_nearest(name, NAMED)}")
+    if task not in NAMED[name]:
+        able = ", ".join(other for other, tasks in NAMED.items() if task in tasks)
+        raise SettingsError(
+            f"--algorithm {name} is for {next(iter(NAMED[name]))}, and this is {task}; there are {able}"
+        )
+    return Algorithm(name, _construct(NAMED[name][task], {**HYPERPARAMETERS.get(name, {}), **parameters}))
+
+
+def imported(path: str, parameters: Mapping[str, Any]) -> Algorithm:
+    """Return a scikit-learn estimator by its import path, such as sklearn.svm.SVC."""
+    estimator = _construct(path, parameters)
+    if not (hasattr(estimator, "fit") and hasattr(type(estimator), "predict")):
+        raise SettingsError(f"--estimator {path} does not predict; expected a classifier or a regressor")
+    return Algorithm(_snake_case(path), estimator)
+
+
+def written(steps: list[Any]) -> Algorithm:
+    """Return a whole pipeline: each step is an import path, or {import path: parameters}."""
+    if not isinstance(steps, list) or not steps:
+        raise SettingsError(f"pipeline is {steps!r}; expected a list of import paths or of {{path: parameters}}")
+    parts = [_value({step: {}} if isinstance(step, str) else step) for step in steps]
+    if wrong := next((step for step, part in zip(steps, parts, strict=True) if not hasattr(part, "fit")), None):
+        raise SettingsError(f"pipeline has the step {wrong!r}; expected an import path such as sklearn.svm.SVC")
+    if not hasattr(type(parts[-1]), "predict"):
+        raise SettingsError(f"the last step of pipeline, {type(parts[-1]).__name__}, does not predict")
+    return Algorithm(_snake_case(type(parts[-1]).__name__), make_pipeline(*parts), is_whole=True)
+
+
+def _construct(path: str, parameters: Mapping[str, Any]) -> BaseEstimator:
+    if not path.startswith(PACKAGES):
+        raise SettingsError(
+            f"{path} is not of {' or '.join(name.rstrip('.') for name in PACKAGES)}: only these may be named"
+        )
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise SettingsError(f"there is no {path}; expected an import path such as sklearn.svm.SVC") from None
+    if not (inspect.isclass(found) and issubclass(found, BaseEstimator)) or inspect.isabstract(found):
+        raise SettingsError(f"{path} is no estimator; expected the class of one, such as sklearn.svm.SVC")
+    known = inspect.signature(found).parameters
+    for parameter in parameters:
+        if parameter not in known:
+            raise SettingsError(
+                f"{path} has no parameter {parameter!r}; it has {', '.join(known)}{_nearest(parameter, known)}"
+            )
+    values = {key: _value(value) for key, value in parameters.items()}
+    if "random_state" in known and "random_state" not in values:
+        values["random_state"] = SEED
+    try:
+        return found(**values)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be made from {dict(parameters)}: {error}") from error
+
+
+def _value(value: Any) -> Any:
+    """Return a parameter's value; {import path: parameters} is an estimator of its own, inside of another."""
+    if isinstance(value, dict) and len(value) == 1 and str(next(iter(value))).startswith(PACKAGES):
+        path, parameters = next(iter(value.items()))
+        return _construct(path, parameters or {})
+    return value
+
+
+def _nearest(name: str, known: Any) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _snake_case(path: str) -> str:
+    name = path.rpartition(".")[2]
+    words = "".join(
+        f"_{letter.lower()}" if letter.isupper() and (i == 0 or not name[i - 1].isupper()) else letter.lower()
+        for i, letter in enumerate(name)
+    )
+    return words.strip("_")
+
+
+def with_preparation(algorithm: Algorithm, table: Table, features: Any) -> BaseEstimator:
+    """Return the estimator behind the preparation that the table's columns need, as one pipeline; nothing is fitted.
+
+    Missing numbers become the median, text becomes one column per category (a missing one is a category of its own, one
+    that was never seen is none), and columns of very different spread are brought to one scale where that matters.
+    `features` are the rows to be fitted on, which alone may decide. Where nothing is needed, it is the estimator itself.
+    """
+    estimator = algorithm.estimator
+    texts = [column.name for column in table.columns if column.kind is Kind.TEXT]
+    numbers = [column.name for column in table.columns if column.kind is not Kind.TEXT]
+    steps: list[Any] = []
+    if not algorithm.is_whole:
+        if any(column.missing for column in table.columns if column.kind is not Kind.TEXT) and not _takes_missing(
+            estimator
+        ):
+            steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
+        if not type(estimator).__module__.startswith(SCALE_FREE) and (texts or _is_uneven(features[numbers])):
+            steps.append(StandardScaler())
+    if texts:
+        encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        parts: list[Any] = [("categories", encoder, texts)]
+        if numbers:
+            parts.insert(0, ("numbers", make_pipeline(*steps) if steps else "passthrough", numbers))
+        steps = [ColumnTransformer(parts, verbose_feature_names_out=False)]
+    if not steps:
+        return estimator
+    last = estimator.steps if isinstance(estimator, Pipeline) else [("estimator", estimator)]
+    return Pipeline([*make_pipeline(*steps).steps, *last])
+
+
+def _takes_missing(estimator: BaseEstimator) -> bool:
+    return type(estimator).__name__.startswith("HistGradientBoosting")
+
+
+def _is_uneven(numbers: Any) -> bool:
+    spreads = numbers.astype("float64").std()
+    spreads = spreads[spreads > 0]
+    return bool(len(spreads) and spreads.max() > SPREAD * spreads.min())

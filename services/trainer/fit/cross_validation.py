@@ -1,0 +1,82 @@
+"""Choose among algorithms: each is cross-validated on the same folds of the rows that may be fitted on, and on no others."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from trainer.data.table import SEED, Split, Task
+from trainer.errors import DataError, TrainerError
+from trainer.fit.evaluation import score
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one algorithm did on the folds."""
+
+    name: str
+    estimator: BaseEstimator
+    """not fitted"""
+    scores: list[float]
+    """of each fold, accuracy or R²"""
+    seconds: float
+    """for all its fits and predictions"""
+    found: Any = None
+    """what a search for its hyper-parameters found (trainer.fit.hyperparameter_search.Found), None where there was none"""
+
+    @property
+    def mean(self) -> float:
+        """The mean over the folds."""
+        return float(np.mean(self.scores))
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation over the folds."""
+        return float(np.std(self.scores))
+
+
+def folds_of(rows: Split, task: Task, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (rows to fit on, rows to measure on) for each fold, as positions in the rows that may be fitted on."""
+    least = int(rows.train_target.value_counts().min()) if task is Task.CLASSIFICATION else len(rows.train_target)
+    if least < count:
+        what = "rows in its smallest class" if task is Task.CLASSIFICATION else "rows"
+        raise DataError(f"the part to fit on has {least} {what}, too few for {count} folds; --folds takes fewer")
+    kind = StratifiedKFold if task is Task.CLASSIFICATION else KFold
+    splitter = kind(n_splits=count, shuffle=True, random_state=SEED)
+    return list(splitter.split(rows.train_features, rows.train_target))
+
+
+def cross_validate(
+    name: str,
+    estimator: BaseEstimator,
+    rows: Split,
+    task: Task,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    step: Callable[[], None] = lambda: None,
+) -> Standing:
+    """Fit and measure an estimator on each fold; `step` is called after each. Raises TrainerError where a fit fails."""
+    scores, started = [], time.perf_counter()
+    for fitted, measured in folds:
+        model: Any = clone(estimator)
+        try:
+            model.fit(_take(rows.train_features, fitted), rows.train_target.iloc[fitted])
+            predicted = model.predict(_take(rows.train_features, measured))
+        except Exception as error:  # an estimator may fail in any way
+            raise TrainerError(f"{name} cannot be fitted: {type(error).__name__}: {error}") from error
+        scores.append(score(task, rows.train_target.iloc[measured], predicted))
+        step()
+    return Standing(name, estimator, scores, time.perf_counter() - started)
+
+
+def _take(features: pd.DataFrame, positions: np.ndarray) -> pd.DataFrame:
+    return features.iloc[positions]
+
+
+def ranked(standings: list[Standing]) -> list[Standing]:
+    """Return the leaderboard, the best mean first; of equals the one with the smaller spread, then the quicker."""
+    return sorted(standings, key=lambda found: (-found.mean, found.spread, found.seconds))

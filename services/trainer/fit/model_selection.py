@@ -1,0 +1,144 @@
+"""What is to be chosen from: one algorithm, several, or the hyper-parameters of each by a search."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
+
+from trainer.console.output import Progress
+from trainer.console.terminal import Console
+from trainer.data.table import SEED, Split, Table, Task
+from trainer.errors import SettingsError
+from trainer.experiment import Plan
+from trainer.fit import algorithms, cross_validation
+from trainer.fit.algorithms import Algorithm
+from trainer.fit.cross_validation import Standing
+from trainer.fit.evaluation import score
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Algorithms, and how to choose among them and their hyper-parameters."""
+
+    algorithms: list[Algorithm]
+    folds: int
+    trials: int
+    """of a search, for each algorithm; 0 searches nothing"""
+    space: dict[str, Any] | None
+    """what a search may try, None for the algorithm's own"""
+    contested: bool = False
+    """whether a single algorithm is cross-validated too"""
+
+    @classmethod
+    def of(cls, plan: Plan, task: Task) -> "Choice":
+        """Return what a plan leaves to choose; raise SettingsError for an algorithm that cannot be made."""
+        found = [algorithms.named(name, task, plan.params) for name in plan.algorithm]
+        if plan.estimator:
+            found.append(algorithms.imported(plan.estimator, {} if plan.algorithm else plan.params))
+        if plan.pipeline is not None:
+            found.append(algorithms.written(plan.pipeline))
+        if not found:
+            found.append(algorithms.named(algorithms.DEFAULTS[task], task, plan.params))
+        names = [algorithm.name for algorithm in found]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise SettingsError(f"the algorithm {twice} is there {names.count(twice)} times; expected each once")
+        return cls(found, plan.folds, plan.search, dict(plan.space) if plan.space else None)
+
+    @property
+    def name(self) -> str:
+        """The algorithm's name where there is one; several are named together by the person who asks for them."""
+        return "_or_".join(algorithm.name for algorithm in self.algorithms)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to choose."""
+        return self.contested or len(self.algorithms) > 1 or self.trials > 0
+
+    def words(self, rows: Split) -> str:
+        """Say what is about to happen."""
+        fitted, held = len(rows.train_features), len(rows.test_features)
+        if not self.is_open:
+            return f"fit on {fitted} rows, measure on the {held} held out"
+        names = ", ".join(algorithm.name for algorithm in self.algorithms)
+        searched = f", {self.trials} trials each" if self.trials else ""
+        return f"choose on {fitted} rows in {self.folds} folds: {names}{searched}; measure on the {held} held out"
+
+
+def prepared(algorithm: Algorithm, table: Table, rows: Split) -> BaseEstimator:
+    """Return an algorithm behind the preparation that the rows to be fitted on need."""
+    return algorithms.with_preparation(algorithm, table, rows.train_features)
+
+
+def choose(choice: Choice, table: Table, rows: Split, console: Console) -> list[Standing]:
+    """Return the leaderboard, the best first, by cross-validation on the rows that may be fitted on alone.
+
+    It is empty where there is nothing to choose.
+    """
+    if not choice.is_open:
+        return []
+    folds = cross_validation.folds_of(rows, table.task, choice.folds)
+    standings = []
+    for algorithm in choice.algorithms:
+        estimator, found = prepared(algorithm, table, rows), None
+        if choice.trials and (choice.space or _has_space(algorithm)):
+            found = _search(choice, algorithm, estimator, table.task, rows, folds, console)
+            estimator = with_parameters(estimator, found.parameters)
+        elif choice.trials and len(choice.algorithms) == 1:
+            raise SettingsError(
+                f"--search knows nothing to try for {algorithm.name}; a YAML file can say it (--config), under `space`"
+            )
+        with Progress(console, algorithm.name, len(folds)) as progress:
+            standing = cross_validation.cross_validate(
+                algorithm.name, estimator, rows, table.task, folds, progress.step
+            )
+        standings.append(Standing(standing.name, estimator, standing.scores, standing.seconds, found))
+    return cross_validation.ranked(standings)
+
+
+def with_parameters(estimator: BaseEstimator, parameters: dict[str, Any]) -> BaseEstimator:
+    """Return a copy, not fitted, of an estimator whose last step has other hyper-parameters."""
+    copy: BaseEstimator = clone(estimator)
+    last = copy.steps[-1][1] if isinstance(copy, Pipeline) else copy
+    last.set_params(**parameters)
+    return copy
+
+
+def _has_space(algorithm: Algorithm) -> bool:
+    from trainer.fit.hyperparameter_search import SPACES
+
+    return bool(SPACES.get(algorithm.name))
+
+
+def _search(
+    choice: Choice,
+    algorithm: Algorithm,
+    estimator: BaseEstimator,
+    task: Task,
+    rows: Split,
+    folds: list[Any],
+    console: Console,
+) -> Any:
+    from trainer.fit import hyperparameter_search
+
+    space = (
+        hyperparameter_search.space_from(choice.space) if choice.space else hyperparameter_search.SPACES[algorithm.name]
+    )
+    with Progress(console, f"{algorithm.name}, search", choice.trials) as progress:
+        return hyperparameter_search.search(
+            partial(with_parameters, estimator),
+            space,
+            rows.train_features,
+            rows.train_target,
+            folds,
+            partial(_score, task),
+            trials=choice.trials,
+            seed=SEED,
+            progress=progress.show,
+        )
+
+
+def _score(task: Task, estimator: Any, features: pd.DataFrame, target: pd.Series) -> float:
+    return score(task, target, estimator.predict(features))

@@ -1,0 +1,155 @@
+"""The contest for Production: a candidate against the incumbent, and again against whoever comes in between.
+
+MLflow has no compare-and-swap, so two trainers at once may both move the alias. Each first moves it, then leaves its record
+(trainer.tracking.alias_moves), then looks at the alias and at the records of others: of two that moved at once, the later one to leave
+its record sees the other, and contests again with it. The one that loses makes way.
+"""
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.entities.model_registry import ModelVersion
+
+from trainer.artifact import papers, signing, version_checks, version_files
+from trainer.data.table import Split, Table
+from trainer.errors import TrackingError, VersionError
+from trainer.promotion.policy import (
+    LEAST_ROWS,
+    Comparison,
+    Contender,
+    Decision,
+    Gate,
+    OtherSchema,
+    compared,
+    should_promote,
+)
+from trainer.tracking import alias_moves, registry
+
+# More trainers than this do not move the alias while one of them decides.
+MOST_ROUNDS = 20
+
+
+@dataclass
+class Contest:
+    """A candidate on its way to Production."""
+
+    name: str
+    candidate: Contender
+    estimator: Any
+    metrics: dict[str, float]
+    table: Table
+    rows: Split
+    gate: Gate
+    signing_key: Path
+    trusted: frozenset[str]
+    """types that an incumbent may contain beside TRUSTED_TYPES"""
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    """what was decided against whom, in order: for the promotion record"""
+    remarks: list[str] = field(default_factory=list)
+    """which records of moves could not be read, for a person"""
+    _known: set[str] = field(default_factory=set)
+    _contested: set[str | None] = field(default_factory=set)
+
+    def decide(self) -> Decision:
+        """Contest with the version that is in Production now; nothing is moved."""
+        found = alias_moves.read(self.name)
+        self._known, self.remarks = set(found.moves), found.remarks
+        return self._against(registry.in_production(self.name))
+
+    def carry_out(self, decision: Decision) -> Decision:
+        """Move the alias where the candidate has won, and contest again with any other that moved it meanwhile.
+
+        Returns the decision that holds in the end.
+        """
+        version = self.candidate.version
+        for _ in range(MOST_ROUNDS):
+            if not decision.promote:
+                break
+            if (current := registry.production(self.name)) in self._contested and current != version:
+                alias_moves.move(self.name, "train", version, decision.reason)
+            rival = self._newcomer()
+            if rival is None:
+                break
+            try:
+                met = registry.model_version(self.name, rival)
+            except VersionError:  # a record names it, and it is not there: nobody to contest with
+                self._contested.add(rival)
+                continue
+            decision = self._against(met)
+            if not decision.promote and registry.production(self.name) == version:
+                alias_moves.move(self.name, "train", rival, f"version {version} makes way: {decision.reason}")
+        return decision
+
+    def _newcomer(self) -> str | None:
+        """Return a version that came into Production since the first decision and was not contested with yet."""
+        others = self._contested | {self.candidate.version}
+        if (current := registry.production(self.name)) not in others:
+            return current
+        found = alias_moves.records(self.name)
+        return next(
+            (
+                record.version
+                for key, record in found.items()
+                if key not in self._known and record.version not in others
+            ),
+            None,
+        )
+
+    def _against(self, version: ModelVersion | None) -> Decision:
+        self._contested.add(None if version is None else str(version.version))
+        incumbent, comparison = None, None
+        if version is not None:
+            key_id = signing.key_id(self.signing_key)
+            incumbent = contender(version, self.gate.metric, key_id)
+            comparison = None if incumbent.lost else self._compare(version)
+        decision = should_promote(self.metrics, self.candidate, incumbent, comparison, self.gate)
+        self.rounds.append(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                "incumbent": None if incumbent is None else asdict(incumbent),
+                "comparison": _told(comparison),
+                "decision": asdict(decision),
+            }
+        )
+        return decision
+
+    def _compare(self, version: ModelVersion) -> Comparison | OtherSchema | str:
+        """Let candidate and incumbent predict the rows that neither was fitted on; else say why that cannot be."""
+        try:
+            with version_files.signed(version, self.name, self.signing_key) as folder:
+                if version_checks.interface_of(folder) != self.table.columns:
+                    return OtherSchema()
+                new = papers.unseen(folder, self.rows.test_features, self.rows.test_target)
+                if new is None:
+                    return f"which rows version {version.version} was fitted on is not known; recorded scores compared"
+                if new.sum() < LEAST_ROWS:
+                    return (
+                        f"only {new.sum()} held-out rows are new to version {version.version}; recorded scores compared"
+                    )
+                incumbent = version_checks.load(folder, self.trusted)
+            features, truth = self.rows.test_features[new], self.rows.test_target[new].to_numpy()
+            theirs = np.asarray(incumbent.predict(features)).ravel()
+        except (VersionError, TrackingError) as error:
+            return f"version {version.version} could not be tried: {error}; recorded scores compared"
+        except Exception as error:  # an estimator of another time may fail in any way
+            return (
+                f"version {version.version} does not predict: {type(error).__name__}: {error}; recorded scores compared"
+            )
+        ours = np.asarray(self.estimator.predict(features)).ravel()
+        return compared(self.table.task, truth, ours, theirs)
+
+
+def contender(version: ModelVersion, metric: str, key_id: str) -> Contender:
+    """Return what the rule looks at of a version; `key_id` names the key that this stack signs with."""
+    metrics, tags = registry.recorded(version)
+    score = metrics.get(f"test_{metric}")
+    return Contender(str(version.version), score, tags.get("data_sha256"), registry.lost(version, key_id))
+
+
+def _told(comparison: Comparison | OtherSchema | str | None) -> dict[str, Any] | str | None:
+    if isinstance(comparison, Comparison):
+        return asdict(comparison)
+    return "another schema" if isinstance(comparison, OtherSchema) else comparison

@@ -1,0 +1,72 @@
+"""The moves of the Production alias: each is recorded, and the records are read back as a history.
+
+A record is a tag of the registered model with a key of its own, so that two writers never lose each other's. The alias
+decides what is served; the records say how it got there (trainer.tracking.alias_history).
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from contract.display import visible
+from mlflow import MlflowClient
+
+from trainer.tracking import alias_history as histories
+from trainer.tracking import registry
+from trainer.tracking.alias_history import Move
+from trainer.tracking.rest import PRODUCTION
+from trainer.tracking.run_logging import mlflow_errors
+
+# Longer than any reason of ours; as JSON it stays below the 5000 that MLflow's database takes for a tag.
+MOST_REASON = 2000
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a registered model tells of its alias."""
+
+    moves: dict[str, Move]
+    """by their keys, the oldest first"""
+    remarks: list[str]
+    """which of the records were passed over, for a person"""
+    now: str | None
+    """the version that the alias is at, None where there is none"""
+
+
+def move(name: str, by: str, version: str, reason: str) -> Move:
+    """Move the alias to a version, and record it.
+
+    The alias goes first, because it is what counts: a trainer that is killed in between has made a move that the
+    history later shows as one by others.
+    """
+    looked = histories.stamp()
+    before, version = registry.production(name), str(version)  # on SQLite, MLflow has versions as numbers
+    registry.move_to_production(name, version)
+    made = Move(
+        histories.stamp(), by, before, version, visible(reason, keep="\n", most=MOST_REASON)[:MOST_REASON], looked
+    )
+    # The time comes first in the key, so that the keys sort as the records were made.
+    key = f"{histories.TAG}{datetime.fromisoformat(str(made.time)):%Y%m%dT%H%M%S.%f}.{uuid4().hex[:8]}"
+    with mlflow_errors():
+        MlflowClient().set_registered_model_tag(name, key, json.dumps(asdict(made), ensure_ascii=False))
+    return made
+
+
+def read(name: str) -> Records:
+    """Return the records of a registered model and where its alias is, of one moment."""
+    with mlflow_errors():
+        model = MlflowClient().get_registered_model(name)
+    found, remarks = histories.parsed(model.tags)
+    now = model.aliases.get(PRODUCTION)
+    return Records(found, remarks, None if now is None else str(now))
+
+
+def records(name: str) -> dict[str, Move]:
+    """Return the recorded moves of a registered model's alias by their keys, the oldest first."""
+    return read(name).moves
+
+
+def history(found: Records) -> list[Move]:
+    """Return all moves of a registered model's alias, the oldest first."""
+    return list(histories.with_those_by_others(found.moves.values(), found.now))

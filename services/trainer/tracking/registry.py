@@ -1,0 +1,205 @@
+"""The model registry: versions, the Production alias, and the workshop's stage words as a tag.
+
+The alias alone decides what is served. The tag `stage` only shows it (None, Staging, Production, Archived), and is
+put right whenever the trainer has looked, also after somebody moved the alias by hand.
+"""
+
+from math import isfinite, nan
+from typing import Any
+
+import mlflow
+from contract.display import quoted, visible
+from contract.signature import SIGNATURE
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from trainer.errors import VersionError
+from trainer.tracking.rest import ABSENT, PRODUCTION, SIGNED_BY, logged_model_id, what_is_lost
+from trainer.tracking.run_logging import mlflow_errors
+
+STAGE = "stage"
+# MLflow's database takes 5000 characters.
+MOST_DESCRIPTION = 4000
+# The figures that a list of models has room for.
+SHOWN = ("test_accuracy", "test_f1_macro", "test_r2", "test_rmse")
+
+
+def register(model_id: str, name: str, tags: dict[str, str]) -> ModelVersion:
+    """Add a version; the model's files are all there already, so no version is ever without them."""
+    with mlflow_errors():
+        return mlflow.register_model(f"models:/{model_id}", name, tags={STAGE: "None", **tags})
+
+
+def recorded(version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the metrics and tags of the run that a version came from, {} where there is none."""
+    with mlflow_errors():
+        return _figures(MlflowClient(), version)
+
+
+def lost(version: ModelVersion, key_id: str) -> str | None:
+    """Say what a version lacks so that nobody can serve it any more, None where it lacks nothing."""
+    with mlflow_errors():
+        return what_is_lost(_files(MlflowClient(), version), version.tags.get(SIGNED_BY), key_id)
+
+
+def check_files(version: ModelVersion) -> set[str] | None:
+    """Return what is in a version's folder, None where it cannot be listed; raise VersionError where nothing is left."""
+    with mlflow_errors():
+        files = _files(MlflowClient(), version)
+    if files is not None and not files:
+        raise VersionError("its files are gone from the artifact store")
+    return files
+
+
+def check_whole(version: ModelVersion) -> None:
+    """Raise VersionError where a version has lost its files, or the signature that it once had."""
+    files, signed_by = check_files(version), version.tags.get(SIGNED_BY)
+    if signed_by and files is not None and SIGNATURE not in files:
+        raise VersionError(
+            f"its signature is gone: it was signed with the key {quoted(signed_by)}, and its file {SIGNATURE} is not in "
+            f"the artifact store any more; bring it back, or `adopt {version.version}` checks and signs the version anew"
+        )
+
+
+def _files(client: MlflowClient, version: ModelVersion) -> set[str] | None:
+    """Return what is in the folder that a version points at, None where it does not point at a logged model."""
+    model_id = logged_model_id(version.source)
+    if model_id is None:
+        return None
+    try:
+        return {file.path for file in client.list_logged_model_artifacts(model_id)}
+    except MlflowException as error:
+        if error.error_code in ABSENT and _is_deleted(client, model_id):
+            return set()
+        raise
+
+
+def _is_deleted(client: MlflowClient, model_id: str) -> bool:
+    """Tell a logged model that is gone from a store that is not there: both are "not found" to who lists files."""
+    try:
+        client.get_logged_model(model_id)
+    except MlflowException as error:
+        return error.error_code in ABSENT
+    return False
+
+
+def _figures(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the metrics and tags of a version's run, none where there is no such run any more."""
+    try:
+        data = client.get_run(version.run_id).data if version.run_id else None
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        data = None
+    return ({}, {}) if data is None else (data.metrics, data.tags)
+
+
+def in_production(name: str) -> ModelVersion | None:
+    """Return the version in Production, None where none is."""
+    with mlflow_errors():
+        return _production(name)
+
+
+def production(name: str) -> str | None:
+    """Return the number of the version in Production, None where none is."""
+    version = in_production(name)
+    return None if version is None else str(version.version)
+
+
+def newest(name: str) -> ModelVersion | None:
+    """Return the version that was registered last and has its files, None where there is none."""
+    with mlflow_errors():
+        found = MlflowClient().search_model_versions(
+            f"name = '{name}'", max_results=1, order_by=["version_number DESC"]
+        )
+    return found[0] if found else None
+
+
+def models() -> list[dict[str, Any]]:
+    """Return, for each registered model, its number of versions, the one in Production, its figures and its data.
+
+    The number is None where MLflow has no way to ask for it.
+    """
+    found = []
+    with mlflow_errors():
+        client = MlflowClient()
+        for model in client.search_registered_models():
+            version = _production(model.name)
+            metrics, tags = ({}, {}) if version is None else _figures(client, version)
+            found.append(
+                {
+                    "name": model.name,
+                    "versions": _count(client, model.name),
+                    "production": None if version is None else str(version.version),
+                    "figures": {name: metrics[name] for name in SHOWN if isfinite(metrics.get(name, nan))},
+                    "data_sha256": tags.get("data_sha256"),
+                }
+            )
+    return found
+
+
+def _count(client: MlflowClient, name: str) -> int | None:
+    """Return how many versions a model has; None for a name with both kinds of quotation marks, which no filter takes."""
+    if "'" in name and '"' in name:
+        return None
+    mark = '"' if "'" in name else "'"
+    return len(client.search_model_versions(f"name = {mark}{name}{mark}"))
+
+
+def model_version(name: str, version: str) -> ModelVersion:
+    """Return a version; raise VersionError where there is none."""
+    with mlflow_errors():
+        try:
+            return MlflowClient().get_model_version(name, version)
+        except MlflowException as error:
+            if error.error_code in ABSENT:
+                raise VersionError(f"there is no version {version!r} of {name}: {error.message}") from error
+            raise
+
+
+def move_to_production(name: str, version: str) -> None:
+    """Point the alias at a version: from here on it is the one that is served."""
+    with mlflow_errors():
+        MlflowClient().set_registered_model_alias(name, PRODUCTION, version)
+
+
+def describe(name: str, version: str, stage: str, reason: str) -> None:
+    """Show a decision on the version: its stage and, in words, why."""
+    with mlflow_errors():
+        client = MlflowClient()
+        client.set_model_version_tag(name, version, STAGE, stage)
+        client.update_model_version(name, version, description=visible(reason, keep="\n", most=MOST_DESCRIPTION))
+
+
+def describe_interrupted(version: ModelVersion) -> str:
+    """Describe a version whose training was stopped before it could describe it; return how far it came, in words."""
+    current = _production(version.name)
+    if current is not None and current.version == version.version:
+        describe(version.name, version.version, PRODUCTION, "Promoted; its training was stopped before it said why.")
+        return "had been promoted to Production already; it stays there"
+    describe(version.name, version.version, "None", "Its training was stopped before the decision.")
+    return "was never decided on; it stays out of Production"
+
+
+def show_stages(name: str) -> None:
+    """Make the stage tags say what the alias says: the version behind it is in Production, no other is."""
+    with mlflow_errors():
+        client, current = MlflowClient(), _production(name)
+        for version in client.search_model_versions(f"name = '{name}'"):
+            is_current = current is not None and version.version == current.version
+            says_current = version.tags.get(STAGE) == PRODUCTION
+            if is_current and not says_current:
+                client.set_model_version_tag(name, version.version, STAGE, PRODUCTION)
+                client.update_model_version(name, version.version, "Put into Production by hand: the alias was moved.")
+            if says_current and not is_current:
+                client.set_model_version_tag(name, version.version, STAGE, "Archived")
+
+
+def _production(name: str) -> ModelVersion | None:
+    try:
+        return MlflowClient().get_model_version_by_alias(name, PRODUCTION)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise

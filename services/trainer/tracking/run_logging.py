@@ -1,0 +1,190 @@
+"""What a training run leaves in MLflow: parameters, metrics, data set, picture and model."""
+
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import mlflow.data
+import pandas as pd
+from contract.display import quoted
+from mlflow import MlflowClient
+from mlflow.entities import Experiment
+from mlflow.exceptions import MlflowException
+from mlflow.types.schema import ColSpec, DataType, Schema
+from requests import RequestException
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
+from trainer.errors import TrackingError
+from trainer.fit.cross_validation import Standing
+from trainer.tracking.rest import is_kept_by_server, is_server
+
+# The workshop's experiment; any other data set has one of its own.
+EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}
+MOST_PARAMETER_TEXT = 500
+
+
+def experiment_of(data_set: str) -> str:
+    """Return the name of the experiment that a data set's runs are logged to."""
+    return EXPERIMENTS.get(data_set, f"MLflow Stack - {data_set}")
+
+
+@contextmanager
+def mlflow_errors() -> Iterator[None]:
+    """Turn what MLflow raises into one TrackingError."""
+    try:
+        yield
+    except MlflowException as error:
+        # Where the server fails, and not the request, the client knows only that it gave up.
+        hint = "; its log says why (`docker compose logs mlflow`)" if "error responses" in error.message else ""
+        raise TrackingError(f"MLflow refuses: {error.message}{hint}") from error
+    except RequestException as error:  # artifacts are sent without MLflow's own wrapping
+        raise TrackingError(f"MLflow does not take or give the files: {error}") from error
+
+
+def connect(tracking_uri: str, experiment_name: str) -> str:
+    """Choose the server or file that everything is logged to, and the experiment, made where it is missing.
+
+    Returns the experiment's id.
+    """
+    if tracking_uri.startswith("sqlite:///"):
+        _check_file(Path(tracking_uri.removeprefix("sqlite:///")))
+    mlflow.set_tracking_uri(tracking_uri)
+    with mlflow_errors():
+        client = MlflowClient()
+        experiment = client.get_experiment_by_name(experiment_name)
+        if experiment is None:
+            client.create_experiment(experiment_name, artifact_location=_artifacts_beside(tracking_uri))
+        else:
+            _check_location(experiment, tracking_uri)
+            if experiment.lifecycle_stage == "deleted":
+                client.restore_experiment(experiment.experiment_id)
+        chosen = mlflow.set_experiment(experiment_name)
+    _check_location(chosen, tracking_uri)
+    return str(chosen.experiment_id)
+
+
+def _check_location(experiment: Experiment, tracking_uri: str) -> None:
+    """Raise TrackingError where a server's experiment has its files elsewhere: somebody made it so, to be written to."""
+    location = experiment.artifact_location
+    if is_server(tracking_uri) and not is_kept_by_server(location):
+        raise TrackingError(
+            f"the experiment {experiment.name!r} keeps its files at {quoted(location)}; expected mlflow-artifacts:/PATH, "
+            "on the server itself. Rename it, and the trainer makes one of its own"
+        )
+
+
+def _check_file(path: Path) -> None:
+    """Raise TrackingError where SQLite cannot open the file: MLflow finds that out by minutes of retries."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sqlite3.connect(path).close()
+    except (OSError, sqlite3.Error) as error:
+        raise TrackingError(
+            f"{path} cannot be opened or made ({error}); MLFLOW_TRACKING_URI says where the database is"
+        ) from error
+
+
+def _artifacts_beside(tracking_uri: str) -> str | None:
+    """A SQLite file keeps its artifacts in the folder beside it; a server knows its own place."""
+    if not tracking_uri.startswith("sqlite:///"):
+        return None
+    return (Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts").resolve().as_uri()
+
+
+def log_parameters(estimator: BaseEstimator, table: Table, rows: Split) -> None:
+    """Log what decides the result: the estimator's parameters, the split, the data and the library."""
+    found = {
+        **_parameters(estimator),
+        "test_size": TEST_SIZE,
+        "random_seed": SEED,
+        "stratified": table.task is Task.CLASSIFICATION,
+        "train_rows": len(rows.train_features),
+        "test_rows": len(rows.test_features),
+        "scikit_learn": version("scikit-learn"),
+    }
+    if isinstance(estimator, Pipeline):
+        found["preparation"] = ", ".join(type(step).__name__ for _, step in estimator.steps[:-1])
+    mlflow.log_params({name: str(value)[:MOST_PARAMETER_TEXT] for name, value in found.items()})
+
+
+def _parameters(estimator: BaseEstimator) -> dict[str, Any]:
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    given = {name: value for name, value in last.get_params().items() if value is not None}
+    return {"algorithm": type(last).__name__, **given}
+
+
+def log_dataset(table: Table) -> None:
+    """Log the data set with its schema, size and digest as the run's training input."""
+    frame = table.features.assign(**{str(table.target.name): table.target})
+    with warnings.catch_warnings():
+        # MLflow hints that integers cannot be missing (class numbers never are), and that a path is a path in two ways.
+        warnings.simplefilter("ignore", UserWarning)
+        dataset = mlflow.data.from_pandas(
+            frame, source=str(table.path), targets=str(table.target.name), name=table.path.stem
+        )
+        # MLflow would look at each cell for itself: 17 seconds for a million rows of 20 columns.
+        dataset.schema = Schema([*column_specs(table), ColSpec(target_type(table), str(table.target.name))])
+        mlflow.log_input(dataset, context="training")
+
+
+def column_specs(table: Table) -> list[ColSpec]:
+    """Return the features' names and types as MLflow has them, and whether a value may be missing."""
+    return [ColSpec(DataType[column.kind], column.name, required=not column.missing) for column in table.columns]
+
+
+def target_type(table: Table) -> DataType:
+    """Return the type of the target, and so of a prediction."""
+    if table.task is Task.REGRESSION:
+        return DataType.double
+    if pd.api.types.is_bool_dtype(table.target):
+        return DataType.boolean
+    return DataType.long if pd.api.types.is_integer_dtype(table.target) else DataType.string
+
+
+def log_pictures(pictures: dict[str, bytes]) -> None:
+    """Log each picture under its file name."""
+    with TemporaryDirectory() as folder, mlflow_errors():
+        for name, content in pictures.items():
+            Path(folder, name).write_bytes(content)
+        mlflow.log_artifacts(folder)
+
+
+def log_leaderboard(standings: list[Standing], task: Task) -> None:
+    """Log each algorithm as a child run with its folds, and all of them as one table and one picture."""
+    from trainer.plots.evaluation import leaderboard_picture
+
+    for place, standing in enumerate(standings, 1):
+        with mlflow.start_run(run_name=standing.name, nested=True):
+            mlflow.log_params(
+                {name: str(value)[:MOST_PARAMETER_TEXT] for name, value in _parameters(standing.estimator).items()}
+            )
+            mlflow.log_metrics({"cv_mean": standing.mean, "cv_std": standing.spread, "cv_place": float(place)})
+            for fold, value in enumerate(standing.scores):
+                mlflow.log_metric("cv_fold", value, step=fold)
+            if standing.found is not None:
+                log_search(standing.found)
+    board = [
+        {"place": place, "algorithm": found.name, "mean": found.mean, "spread": found.spread, "seconds": found.seconds}
+        for place, found in enumerate(standings, 1)
+    ]
+    mlflow.log_table({key: [row[key] for row in board] for key in board[0]}, "leaderboard.json")
+    mlflow.log_metrics({"cv_mean": standings[0].mean, "cv_std": standings[0].spread})
+    picture = leaderboard_picture([(found.name, found.scores) for found in standings], task)
+    mlflow.log_figure(picture, "leaderboard.png")
+
+
+def log_search(found: Any) -> None:
+    """Log what a search tried, and its pictures."""
+    from trainer.plots.search import history_picture, importance_picture
+
+    mlflow.log_text(found.trials.to_csv(index=False), "search_trials.csv")
+    mlflow.log_figure(history_picture(found.study), "search_history.png")
+    mlflow.log_figure(importance_picture(found.study), "search_importance.png")
