@@ -62,6 +62,7 @@ requests.answered("/invocations", "400", "1", 0.2)
 requests.failed("/invocations", "INVALID_PARAMETER_VALUE", "1")
 requests.predicted(3, "1")
 requests.predicted(4, "2")
+requests.pass_on()
 """)
     found = figures()
     assert found["inference_requests_total endpoint=/invocations status=200 version=1"] == 2
@@ -71,6 +72,34 @@ requests.predicted(4, "2")
     assert found["inference_rows_total version=2"] == 8
     assert found["inference_request_seconds_count endpoint=/invocations version=1"] == 4
     assert found["inference_request_seconds_bucket endpoint=/invocations le=0.0025 version=1"] == 2
+
+
+def test_what_was_counted_in_memory_is_passed_on_as_if_each_had_been_counted_by_itself(run, figures):
+    times = [0.0, 0.0005, 0.00051, 0.02, 0.025, 3.0, 10.0, 11.0]
+    run(f"""
+requests = metrics.RequestMetrics()
+for seconds in {times}:
+    requests.answered("kept", "200", "1", seconds)
+    metrics.LATENCY.labels("at once", "1").observe(seconds)
+requests.pass_on()
+requests.pass_on()
+""")
+    found = figures()
+    at_once = {name: value for name, value in found.items() if "endpoint=at once" in name}
+    assert len(at_once) == 16
+    assert at_once == {
+        name.replace("=kept", "=at once"): found[name] for name in found if "seconds" in name and "kept" in name
+    }
+
+
+def test_what_was_counted_is_passed_on_a_few_times_in_a_second(run, figures):
+    run("""
+requests = metrics.RequestMetrics()
+for number in range(30):
+    requests.predicted(1, "1")
+    requests.pass_on_when_due(100 + number / 100)
+""")
+    assert figures()["inference_rows_total version=1"] == 21
 
 
 def test_what_a_dead_worker_was_doing_counts_no_more(run, figures):

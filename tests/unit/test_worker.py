@@ -21,7 +21,6 @@ from inference.http.application import Service
 from inference.http.connection import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, MOST_PIPELINED, READ_BYTES, Clients
 from inference.http.gunicorn_worker import ServingWorker
 from inference.settings import Settings
-from inference.telemetry.metrics import IN_FLIGHT
 
 from tests.unit.serving import at_once, service_of
 from tests.unit.test_app import SERVED
@@ -95,10 +94,10 @@ def running(
     test: Callable[[Running], Coroutine[Any, Any, Any]], service: Service | None = None, limit: int = 100
 ) -> Any:
     """Run a test beside a server; all connections have to be closed after it, and nothing may be held or in flight."""
-    in_flight = IN_FLIGHT._value.get()
+    service = service or served()
 
     async def run() -> Any:
-        clients = Clients(service or served(), asyncio.get_running_loop(), limit)
+        clients = Clients(service, asyncio.get_running_loop(), limit)
         server = await clients.loop.create_server(clients.connection, "127.0.0.1", 0)
         world = Running(clients, server.sockets[0].getsockname()[1])
         async with asyncio.timeout(30):
@@ -106,7 +105,7 @@ def running(
             await world.is_quiet()
         server.close()
         assert clients.service.gate._bytes == 0
-        assert IN_FLIGHT._value.get() == in_flight
+        assert service._metrics.in_flight == 0
         return found
 
     return uvloop.run(run())
@@ -510,14 +509,15 @@ async def alive(client: Client, count: int) -> None:
 
 @pytest.mark.parametrize("sent", [b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", request("GET", "/health", b"")])
 def test_requests_that_come_all_at_once_are_taken_apart_a_few_at_a_time(sent):
-    before, in_flight = IN_FLIGHT._value.get(), []
+    service: Service = served()
+    in_flight: list[int] = []
 
     async def test(world: Running) -> None:
         client = await world.connect()
         await client.send(sent * 300)
         await alive(client, 300)
 
-    running(test, Watching(served(), lambda: in_flight.append(IN_FLIGHT._value.get() - before)))
+    running(test, Watching(service, lambda: in_flight.append(service._metrics.in_flight)))
     assert len(in_flight) == 300
     assert max(in_flight) <= MOST_PIPELINED
 

@@ -38,7 +38,7 @@ from inference.protocols import mlflow_scoring, open_inference, request_budget
 from inference.rollout.active_model import ModelKeeper
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
-from inference.telemetry.metrics import IN_FLIGHT, RequestMetrics
+from inference.telemetry.metrics import RequestMetrics
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -134,11 +134,15 @@ class Service:
     def begin(self, environ: Environ) -> None:
         """Note that a request's head has come; to be followed by one of `answer`, `answer_aside` and `forget`."""
         environ["inference.began"] = time.perf_counter()
-        IN_FLIGHT.inc()
+        self._metrics.in_flight += 1
 
     def forget(self) -> None:
         """Note that a request goes unanswered: its client has left."""
-        IN_FLIGHT.dec()
+        self._metrics.in_flight -= 1
+
+    def pass_on(self) -> None:
+        """Pass on what was counted; to be done now and then, and at the end."""
+        self._metrics.pass_on()
 
     def answer(self, environ: Environ) -> Answer:
         """Answer a request that has come whole, which is described as WSGI does.
@@ -150,14 +154,14 @@ class Service:
             predicts = environ["inference.endpoint"]
             return self._finished(environ, self._predict(environ) if predicts else self._through_flask(environ))
         except TakesLong:
-            IN_FLIGHT.inc()  # it is still in flight
+            self._metrics.in_flight += 1  # it is still in flight
             raise
         finally:
-            IN_FLIGHT.dec()
+            self._metrics.in_flight -= 1
 
     async def answer_aside(self, environ: Environ, is_large: bool) -> Answer:
         """Answer a prediction that is too large, or takes too long, to be made while others wait."""
-        environ["inference.rollout.background_call"] = True
+        environ["inference.aside"] = True
         try:
             self._receive(environ)
             try:
@@ -166,7 +170,7 @@ class Service:
                 answer = _sized(error_answer(error, environ["PATH_INFO"]))
             return self._finished(environ, answer)
         finally:
-            IN_FLIGHT.dec()
+            self._metrics.in_flight -= 1
 
     def _receive(self, environ: Environ) -> None:
         """Add to a request what is to be known of it: who answers it, under which id, and as what."""
@@ -275,6 +279,7 @@ class Service:
             self._check_address(environ)
         except Forbidden as error:
             return _sized(error_answer(error, environ["PATH_INFO"]))
+        self.pass_on()  # it may be the metrics that are asked for
         head: list[Any] = []
         content = self._flask(environ, lambda status, headers, exc_info=None: head.extend((status, headers)))
         body = b"".join(content)
@@ -299,7 +304,8 @@ class Service:
         return next(self._ids)
 
     def _note(self, environ: Environ, answer: Answer, served: Deployment | None) -> None:
-        seconds = time.perf_counter() - environ["inference.began"]
+        now = time.perf_counter()
+        seconds = now - environ["inference.began"]
         endpoint = environ["inference.endpoint"] or "other"
         version = served.version.version if served else "none"
         self._metrics.answered(endpoint, str(answer.status), version, seconds)
@@ -307,6 +313,7 @@ class Service:
             self._metrics.predicted(answer.rows, version)
         if answer.status >= 400:
             self._metrics.failed(endpoint, answer.error_code or str(answer.status), version)
+        self._metrics.pass_on_when_due(now)
         if (answer.status >= 400 or environ["PATH_INFO"] not in PROBES) and self._log.wants():
             fields = {
                 "request_id": environ["inference.request_id"],

@@ -50,6 +50,7 @@ class ServingWorker(Worker):
         servers = [await loop.create_server(clients.connection, sock=one.sock) for one in self.sockets]
         while self.alive and not told.is_set():
             self.notify()
+            self.wsgi.pass_on()
             clients.all.sweep(loop.time())
             await _first_of(told, HEARTBEAT_SECONDS)
         self.alive = False
@@ -72,6 +73,7 @@ class ServingWorker(Worker):
             if loop.time() - began > LAST_CALL_SECONDS:
                 clients.all.end_idle()
             await asyncio.sleep(0.02)
+        self.wsgi.pass_on()
 
     def notify(self) -> None:
         super().notify()
