@@ -139,7 +139,7 @@ def test_a_version_that_is_refused_changes_nothing_is_told_once_and_is_taken_up_
             assert (model["version"], "its signature does not hold" in model["problem"]) == ("1", True)
             assert service.predict() == CLASSES
             text = service.get("/metrics").text
-            assert 'inference_swaps_refused_total{version="2"} 1.0' in text
+            assert f'inference_swaps_refused_total{{model="{MODEL}",version="2"}} 1.0' in text
             assert "inference_stale 1.0" in text
             assert len([line for line in service.lines if "is refused" in line["message"]]) == 1
         finally:

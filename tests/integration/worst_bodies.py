@@ -97,7 +97,7 @@ def main(width: int) -> None:
     from inference.model.schema import Column
     from inference.model.version import ModelVersion
     from inference.protocols.mlflow_scoring import rows_of
-    from inference.protocols.open_inference import infer
+    from inference.protocols.open_inference import OpenInference
 
     class Zeros:
         classes = None
@@ -108,6 +108,13 @@ def main(width: int) -> None:
     columns = [f"c{j}" for j in range(width)]
     model = Description(tuple(Column(name, missing=True) for name in columns), True, "double", None, [], {})
     served = Deployment(Model(model, None, Zeros(), ""), ModelVersion("m", "1", "", 1, "", ""), {}, "")
+
+    def infer(body, head) -> None:
+        protocol = OpenInference()
+        question = protocol.decode(body, head, served)
+        prediction = served.model.answer(question.rows, question.labels, question.probabilities)
+        protocol.encode(prediction, question, served)
+
     for title, (path, headers, body) in requests_for(columns):
         if title not in LEFT_OUT:
             continue
@@ -117,7 +124,7 @@ def main(width: int) -> None:
             nonlocal status
             try:
                 if path == INFER:
-                    infer(served, body, {f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items()})
+                    infer(body, {f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items()})
                 else:
                     rows_of(body, headers["Content-Type"], model)
             except RequestError as error:

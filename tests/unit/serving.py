@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inference.http.admission import Gate
-from inference.http.application import Service
+from inference.http.application import Observer, Service
 from inference.ipc.channel import State
 from inference.model.deployment import Deployment
 from inference.model.engines.sklearn import Pipeline
@@ -12,6 +12,8 @@ from inference.model.manifest import Description
 from inference.model.model import Model
 from inference.model.schema import Column
 from inference.model.version import ModelVersion
+from inference.protocols.open_inference import OpenInference
+from inference.protocols.protocol import Encoded
 from inference.rollout.active_model import ModelKeeper
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
@@ -55,6 +57,14 @@ def keeper_of(served: Deployment | None, problem: str | None = None) -> ModelKee
     return keeper
 
 
+def inferred(served: Deployment, body: bytes, environ: dict[str, str]) -> Encoded:
+    """Return the answer of the Open Inference Protocol to a body; raise RequestError where it is refused."""
+    protocol = OpenInference()
+    question = protocol.decode(body, environ, served)
+    prediction = served.model.answer(question.rows, question.labels, question.probabilities)
+    return protocol.encode(prediction, question, served)
+
+
 async def at_once(function: Any, *arguments: Any) -> Any:
     """Do here and now what a worker does in a thread of its own."""
     return function(*arguments)
@@ -66,11 +76,12 @@ def service_of(
     settings: Settings | None = None,
     gate: Gate | None = None,
     log: RequestLog | None = None,
+    observers: tuple[Observer, ...] = (),
 ) -> Service:
     settings = settings or Settings()
     keeper = keeper_of(served, problem)
     gate = gate or Gate(settings.queue_seconds, settings.max_body_bytes, at_once)
-    return Service(settings, keeper, gate, log or RequestLog(0), create_app(settings, keeper))
+    return Service(settings, keeper, gate, log or RequestLog(0), create_app(settings, keeper), observers)
 
 
 def client_of(served: Deployment | None, problem: str | None = None, settings: Settings | None = None) -> Client:

@@ -15,7 +15,7 @@ from inference.model.schema import Column, Kind
 from inference.protocols import mlflow_scoring, open_inference, request_budget
 from inference.protocols.mlflow_scoring import rows_of
 
-from tests.unit.serving import answering, client_of, described, served_as
+from tests.unit.serving import answering, client_of, described, inferred, served_as
 
 JSON, CSV = "application/json", "text/csv"
 GAPS = described([Column(f"c{j}", missing=True) for j in range(100)])
@@ -79,7 +79,7 @@ def test_values_that_nobody_wrote_are_counted_before_rows_are_made_of_them(title
 def test_values_of_tensors_are_counted_too():
     served = served_as(answering(Classes(2), GAPS))
     with pytest.raises(TooLarge, match="3000 rows of 100 columns are 300000 values"):
-        open_inference.infer(served, tensors(column_tensor("c0", MANY)), {})
+        inferred(served, tensors(column_tensor("c0", MANY)), {})
 
 
 def test_texts_of_a_large_body_are_counted_by_themselves():
@@ -153,7 +153,7 @@ def test_more_names_than_a_table_may_have_are_refused_by_their_number(content_ty
 def test_more_tensors_than_a_table_may_have_columns_are_refused_by_their_number():
     served = served_as(answering(Classes(2), GAPS))
     with pytest.raises(TooLarge, match="'inputs' has 11001 names"):
-        open_inference.infer(served, tensors(*({"name": name} for name in NAMES)), {})
+        inferred(served, tensors(*({"name": name} for name in NAMES)), {})
 
 
 class Counting(str):
@@ -315,7 +315,7 @@ def test_an_answer_of_tensors_is_counted_by_all_that_is_asked_for(outputs):
     tensor = {"name": "rows", "shape": [500, 2], "datatype": "FP64", "data": [0] * 1000}
     body = tensors(tensor, outputs=[{"name": name} for name in outputs])
     with pytest.raises(TooLarge, match="the answer to 500 rows takes up to"):
-        open_inference.infer(served_of(estimator), body, {})
+        inferred(served_of(estimator), body, {})
     assert estimator.asked == 0
 
 
@@ -347,7 +347,7 @@ def test_an_output_is_asked_for_once(name):
     tensor = {"name": "rows", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}
     body = tensors(tensor, outputs=[{"name": "predict_proba"}, {"name": "predict"}, *[{"name": name}] * 8000])
     with pytest.raises(InvalidInput, match=rf"outputs\[2\] is '{name}' once more") as refused:
-        open_inference.infer(served_of(estimator), body, {})
+        inferred(served_of(estimator), body, {})
     assert refused.value.where == "outputs[2]"
     assert estimator.asked == 0
 
@@ -381,7 +381,7 @@ def test_what_is_huge_is_refused_in_few_words(wrong):
     tensor = {"name": "rows", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}
     for body in (tensors(tensor | wrong), tensors(tensor, tensor | {"name": LONG}, tensor | {"name": LONG})):
         with pytest.raises(InvalidInput) as refused:
-            open_inference.infer(served_of(Classes(2)), body, {})
+            inferred(served_of(Classes(2)), body, {})
         assert len(str(refused.value)) < 600
 
 
@@ -409,7 +409,7 @@ def test_what_is_huge_in_a_table_is_refused_in_few_words():
 def test_a_shape_of_the_largest_dimensions_is_refused_for_what_it_lacks():
     tensor = {"name": "rows", "shape": [2**63 - 1, 2**63 - 1], "datatype": "FP64", "data": [1, 2]}
     with pytest.raises(InvalidInput, match=rf"has 2 values; its shape .* has {(2**63 - 1) ** 2}"):
-        open_inference.infer(served_of(Classes(2)), tensors(tensor), {})
+        inferred(served_of(Classes(2)), tensors(tensor), {})
 
 
 def test_binary_texts_are_read_one_after_the_other_from_where_they_stand():
@@ -431,7 +431,7 @@ def test_binary_texts_are_read_one_after_the_other_from_where_they_stand():
 def test_a_refusal_does_not_keep_what_was_refused(path):
     body = json.dumps({"inputs": [{"name": "rows"}]}).encode()
     with pytest.raises(InvalidInput) as refused:
-        open_inference.infer(served_of(Classes(2)), body, {}) if path == "infer" else rows_of(body, JSON, IRIS)
+        inferred(served_of(Classes(2)), body, {}) if path == "infer" else rows_of(body, JSON, IRIS)
     frames = [frame.name for frame in refused.traceback]
-    assert frames[-1] in ("infer", "rows_of")
+    assert frames[-1] in ("decode", "rows_of")
     assert (refused.value.__cause__, refused.value.__context__) == (None, None)

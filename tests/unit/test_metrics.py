@@ -57,21 +57,23 @@ def test_the_requests_of_all_workers_are_counted_together_also_of_those_that_are
     for _ in range(2):
         run("""
 requests = metrics.RequestMetrics()
-requests.answered("/invocations", "200", "1", 0.002)
-requests.answered("/invocations", "400", "1", 0.2)
-requests.failed("/invocations", "INVALID_PARAMETER_VALUE", "1")
-requests.predicted(3, "1")
-requests.predicted(4, "2")
+requests.answered(("flowers", "1"), "/invocations", "200", 0.002)
+requests.answered(("flowers", "1"), "/invocations", "400", 0.2)
+requests.failed(("flowers", "1"), "/invocations", "INVALID_PARAMETER_VALUE")
+requests.predicted(("flowers", "1"), 3)
+requests.predicted(("flowers", "2"), 4)
 requests.pass_on()
 """)
     found = figures()
-    assert found["inference_requests_total endpoint=/invocations status=200 version=1"] == 2
-    assert found["inference_requests_total endpoint=/invocations status=400 version=1"] == 2
-    assert found["inference_errors_total endpoint=/invocations kind=INVALID_PARAMETER_VALUE version=1"] == 2
-    assert found["inference_rows_total version=1"] == 6
-    assert found["inference_rows_total version=2"] == 8
-    assert found["inference_request_seconds_count endpoint=/invocations version=1"] == 4
-    assert found["inference_request_seconds_bucket endpoint=/invocations le=0.0025 version=1"] == 2
+    assert found["inference_requests_total endpoint=/invocations model=flowers status=200 version=1"] == 2
+    assert found["inference_requests_total endpoint=/invocations model=flowers status=400 version=1"] == 2
+    assert (
+        found["inference_errors_total endpoint=/invocations kind=INVALID_PARAMETER_VALUE model=flowers version=1"] == 2
+    )
+    assert found["inference_rows_total model=flowers version=1"] == 6
+    assert found["inference_rows_total model=flowers version=2"] == 8
+    assert found["inference_request_seconds_count endpoint=/invocations model=flowers version=1"] == 4
+    assert found["inference_request_seconds_bucket endpoint=/invocations le=0.0025 model=flowers version=1"] == 2
 
 
 def test_what_was_counted_in_memory_is_passed_on_as_if_each_had_been_counted_by_itself(run, figures):
@@ -79,8 +81,8 @@ def test_what_was_counted_in_memory_is_passed_on_as_if_each_had_been_counted_by_
     run(f"""
 requests = metrics.RequestMetrics()
 for seconds in {times}:
-    requests.answered("kept", "200", "1", seconds)
-    metrics.LATENCY.labels("at once", "1").observe(seconds)
+    requests.answered(("flowers", "1"), "kept", "200", seconds)
+    metrics.LATENCY.labels("flowers", "1", "at once").observe(seconds)
 requests.pass_on()
 requests.pass_on()
 """)
@@ -96,10 +98,10 @@ def test_what_was_counted_is_passed_on_a_few_times_in_a_second(run, figures):
     run("""
 requests = metrics.RequestMetrics()
 for number in range(30):
-    requests.predicted(1, "1")
+    requests.predicted(("flowers", "1"), 1)
     requests.pass_on_when_due(100 + number / 100)
 """)
-    assert figures()["inference_rows_total version=1"] == 21
+    assert figures()["inference_rows_total model=flowers version=1"] == 21
 
 
 def test_what_a_dead_worker_was_doing_counts_no_more(run, figures):
@@ -127,10 +129,10 @@ follower.swapped(ONE); follower.report(ONE, None)
 follower.swapped(TWO); follower.report(TWO, None); follower.report(TWO, None)
 """)
     found = figures()
-    assert found["inference_model_info name=flowers version=1"] == 0
-    assert found["inference_model_info name=flowers version=2"] == 1
-    assert found["inference_swaps_total version=1"] == 1
-    assert found["inference_swaps_total version=2"] == 1
+    assert found["inference_model_info model=flowers version=1"] == 0
+    assert found["inference_model_info model=flowers version=2"] == 1
+    assert found["inference_swaps_total model=flowers version=1"] == 1
+    assert found["inference_swaps_total model=flowers version=2"] == 1
     assert found["inference_stale"] == 0
 
 
@@ -141,7 +143,7 @@ follower.looked(); follower.refused(TWO); follower.report(ONE, "version 2 is ref
 """)
     found = figures()
     assert found["inference_stale"] == 1
-    assert found["inference_swaps_refused_total version=2"] == 1
+    assert found["inference_swaps_refused_total model=flowers version=2"] == 1
     assert found["inference_registry_seen_timestamp_seconds"] > 1e9
     assert found["inference_problem_info problem=version 2 is refused"] == 1
 
@@ -207,7 +209,7 @@ sys.stdout.write(answer.text)
         ("other", "404"): 2,
         ("/health", "200"): 1,
     }
-    assert 'inference_rows_total{version="7"} 2.0' in text
+    assert 'inference_rows_total{model="iris_logistic_regression",version="7"} 2.0' in text
     assert "inference_requests_in_flight 1.0" in text
 
 

@@ -17,7 +17,7 @@ import uvloop
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from inference.http.admission import LARGE_BYTES, Gate
-from inference.http.application import Service
+from inference.http.application import Observation, Service
 from inference.http.connection import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, MOST_PIPELINED, READ_BYTES, Clients
 from inference.http.gunicorn_worker import ServingWorker
 from inference.settings import Settings
@@ -153,6 +153,26 @@ def test_requests_on_one_connection_are_answered_in_their_order():
     assert json.loads(third[2]) == {"status": "alive"}
     assert [headers["Connection"] for _, headers, _ in (first, second, third)] == ["keep-alive", "keep-alive", "close"]
     assert all("Date" in headers for _, headers, _ in (first, second, third))
+
+
+def test_observers_see_what_was_predicted_for_which_rows_and_break_nothing():
+    seen: list[Observation] = []
+
+    def fails(observation: Observation) -> None:
+        raise RuntimeError("no room")
+
+    service = service_of(SERVED, observers=(fails, seen.append))
+    sent = request(path="/predict_names") + request(body=b"no JSON") + request("GET", "/health", b"") + request()
+    statuses = [status for status, _, _ in answers_in(exchange(sent, service=service))]
+    assert statuses == [200, 400, 200, 200]
+    names, labels = seen
+    assert (names.deployment, len(names.rows)) == (SERVED, 1)
+    assert names.request_id != labels.request_id
+    assert names.prediction.labels is None
+    assert names.prediction.probabilities is not None
+    assert names.prediction.probabilities.shape == (1, 2)
+    assert (labels.prediction.labels is not None, labels.prediction.engine) == (True, "scikit-learn")
+    assert 0 < labels.seconds < 30
 
 
 def test_a_client_that_asks_to_close_is_answered_and_closed():

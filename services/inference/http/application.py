@@ -12,10 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from http import HTTPStatus
-from io import BytesIO
 from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 
 from inference.errors import (
@@ -33,8 +31,11 @@ from inference.errors import (
 from inference.http.admission import Gate
 from inference.http.allowed_hosts import AllowedHosts
 from inference.model.deployment import Deployment
+from inference.model.model import Prediction
 from inference.model.pacing import TakesLong
-from inference.protocols import mlflow_scoring, open_inference, request_budget
+from inference.model.rows import Rows
+from inference.protocols import mlflow, open_inference
+from inference.protocols.protocol import PredictionProtocol
 from inference.rollout.active_model import ModelKeeper
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
@@ -47,10 +48,6 @@ Headers = list[tuple[str, str]]
 NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 # What is asked all the time by machines: it is logged where the answer is an error.
 PROBES = {"/health", "/ping", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
-# Probabilities that are written as JSON at a time, where those of each row become a mapping.
-PIECE = 4096
-# Without one, as some programs send it; a web page cannot, and needs a permission to send one of the others.
-TENSOR_TYPES = {"application/json", "application/octet-stream", ""}
 INFER = "/v2/models/{name}/infer"
 _INFER_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
@@ -73,6 +70,22 @@ class Answer(NamedTuple):
     headers: Headers
     rows: int = 0
     error_code: str = ""
+    seen: tuple[Rows, Prediction] | None = None
+    """what was predicted for which rows, where somebody observes it"""
+
+
+class Observation(NamedTuple):
+    """A prediction that was answered, as observers see it."""
+
+    request_id: str
+    deployment: Deployment
+    rows: Rows
+    prediction: Prediction
+    seconds: float
+    """from the request's head to its answer"""
+
+
+Observer = Callable[[Observation], None]
 
 
 def error_answer(error: RequestError, path: str = "") -> Answer:
@@ -112,6 +125,7 @@ class Service:
         gate: Gate,
         request_log: RequestLog,
         flask: Callable[[Environ, Any], Iterable[bytes]],
+        observers: tuple[Observer, ...] = (),
     ) -> None:
         self.settings = settings
         self.gate = gate
@@ -120,9 +134,12 @@ class Service:
         self._metrics = RequestMetrics()
         worker = os.urandom(8).hex()
         self._ids = (f"{worker}-{number}" for number in itertools.count(1))
-        self._endpoints: dict[str, Callable[[Deployment, bytes, Environ], Answer]] = {
-            "/invocations": _invocations,
-            "/predict_names": _predict_names,
+        self._observers = observers
+        self._unserved = settings.model_name, "none"
+        self._protocols: dict[str, PredictionProtocol] = {
+            "/invocations": mlflow.Invocations(),
+            "/predict_names": mlflow.NamedPredictions(),
+            INFER: open_inference.OpenInference(),
         }
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
@@ -189,7 +206,7 @@ class Service:
 
     def _endpoint_of(self, path: str) -> str:
         """Return the name of the endpoint that predicts under this path, empty where none does."""
-        if path in self._endpoints:
+        if path in self._protocols and path != INFER:
             return path
         return INFER if path.endswith("/infer") and _INFER_PATH.fullmatch(path) else ""
 
@@ -256,21 +273,36 @@ class Service:
         if "inference.checked" not in environ:
             self._check(environ)
         self.gate.enter(environ.get("inference.waited", 0.0))
-        predict = self._endpoints.get(environ["inference.endpoint"], self._infer)
-        return predict(environ["inference.served"], environ["wsgi.input"].read(), environ)
+        deployment = self._route(environ)
+        protocol = self._protocols[environ["inference.endpoint"]]
+        question = protocol.decode(environ["wsgi.input"].read(), environ, deployment)
+        rows, model = question.rows, deployment.model
+        if len(rows) > 1:
+            model.check_turn(rows, environ)
+        prediction = model.answer(rows, question.labels, question.probabilities)
+        body, headers = protocol.encode(prediction, question, deployment)
+        return Answer(200, body, headers, len(rows), seen=(rows, prediction) if self._observers else None)
 
-    def _infer(self, served: Deployment, body: bytes, environ: Environ) -> Answer:
-        if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in TENSOR_TYPES:
-            raise UnsupportedMedia(
-                "tensors come as Content-Type: application/json, as application/octet-stream, or without one"
-            )
-        name, version = _INFER_PATH.fullmatch(environ["PATH_INFO"]).groups()  # type: ignore[union-attr]
-        check_named(served, _decoded(name), version and _decoded(version))
-        head, tail, rows = open_inference.infer(served, body, environ)
-        headers: Headers = [("Content-Type", "application/octet-stream" if tail else "application/json")]
-        if tail:
-            headers.append((open_inference.HEAD_LENGTH, str(len(head))))
-        return Answer(200, head + tail, headers, rows)
+    def _route(self, environ: Environ) -> Deployment:
+        """Return what a request asks; raise NotHere where that is not served."""
+        deployment: Deployment = environ["inference.served"]
+        if environ["inference.endpoint"] == INFER:
+            name, version = _INFER_PATH.fullmatch(environ["PATH_INFO"]).groups()  # type: ignore[union-attr]
+            check_named(deployment, _decoded(name), version and _decoded(version))
+        return deployment
+
+    def replied(self, environ: Environ, answer: Answer) -> None:
+        """Let observers see a prediction whose answer is on its way: nobody waits for them."""
+        if answer.seen is None:
+            return
+        rows, prediction = answer.seen
+        seconds = time.perf_counter() - environ["inference.began"]
+        request_id, deployment = environ["inference.request_id"], environ["inference.served"]
+        for observe in self._observers:
+            try:
+                observe(Observation(request_id, deployment, rows, prediction, seconds))
+            except Exception:  # it must not end the connection of somebody who has an answer
+                log.exception("a prediction could not be observed")
 
     # --- all else --------------------------------------------------------------------------------------------------
 
@@ -307,12 +339,12 @@ class Service:
         now = time.perf_counter()
         seconds = now - environ["inference.began"]
         endpoint = environ["inference.endpoint"] or "other"
-        version = served.version.version if served else "none"
-        self._metrics.answered(endpoint, str(answer.status), version, seconds)
+        labels = served.labels if served else self._unserved
+        self._metrics.answered(labels, endpoint, str(answer.status), seconds)
         if answer.rows:
-            self._metrics.predicted(answer.rows, version)
+            self._metrics.predicted(labels, answer.rows)
         if answer.status >= 400:
-            self._metrics.failed(endpoint, answer.error_code or str(answer.status), version)
+            self._metrics.failed(labels, endpoint, answer.error_code or str(answer.status))
         self._metrics.pass_on_when_due(now)
         if (answer.status >= 400 or environ["PATH_INFO"] not in PROBES) and self._log.wants():
             fields = {
@@ -323,7 +355,7 @@ class Service:
                 "milliseconds": round(seconds * 1000, 3),
                 "rows": answer.rows,
                 "model": served.version.name if served else None,
-                "version": version,
+                "version": labels[1],
                 "client": environ.get("REMOTE_ADDR"),
             }
             if answer.error_code:
@@ -344,9 +376,9 @@ class Service:
 
     def _unasked(self, error: RequestError) -> tuple[str, Headers, bytes]:
         served, answer = self._keeper.served, error_answer(error)
-        version = served.version.version if served else "none"
-        self._metrics.answered("other", str(answer.status), version, 0.0)
-        self._metrics.failed("other", answer.error_code, version)
+        labels = served.labels if served else self._unserved
+        self._metrics.answered(labels, "other", str(answer.status), 0.0)
+        self._metrics.failed(labels, "other", answer.error_code)
         about = self._about(served, next(self._ids), {})
         return (
             reason_of(answer.status),
@@ -366,40 +398,3 @@ def check_named(served: Deployment, name: str, version: str | None) -> None:
         raise NotHere(f"there is no model {name!r}; this service serves {served.version.name!r}")
     if version is not None and version != served.version.version:
         raise NotHere(f"version {version!r} of {name!r} is not served; version {served.version.version!r} is")
-
-
-def _invocations(served: Deployment, body: bytes, environ: Environ) -> Answer:
-    model = served.model
-    rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
-    if len(rows) > 1:
-        labels = model.classes
-        request_budget.check_answer(len(rows), len(labels or ()), request_budget.label_bytes(labels), len(body))
-        model.check_turn(rows, environ)
-    content = orjson.dumps({"predictions": plain(model.predict(rows))}, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Answer(200, content, [("Content-Type", "application/json")], len(rows))
-
-
-def _predict_names(served: Deployment, body: bytes, environ: Environ) -> Answer:
-    model = served.model
-    rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
-    names = model.class_names or []  # there are, where there are probabilities
-    if len(rows) > 1:
-        request_budget.check_answer(len(rows), len(names), request_budget.named_bytes(names), len(body))
-        model.check_turn(rows, environ)
-    probabilities = model.probabilities(rows)
-    best = orjson.dumps([names[position] for position in probabilities.argmax(axis=1)])
-    # What is written is not copied again: it may be most of what a request takes.
-    content = BytesIO()
-    content.write(b'{"predictions":' + best + b',"probabilities":[')
-    piece = max(1, PIECE // len(names))
-    for start in range(0, len(probabilities), piece):
-        shares = probabilities[start : start + piece].tolist()
-        written = orjson.dumps([dict(zip(names, row, strict=True)) for row in shares])
-        content.write(b"," + written[1:-1] if start else written[1:-1])
-    content.write(b"]}")
-    return Answer(200, content.getvalue(), [("Content-Type", "application/json")], len(rows))
-
-
-def plain(values: np.ndarray) -> np.ndarray | list[Any]:
-    """Return an array as what orjson writes: numbers as they are, texts as a list."""
-    return values if values.dtype.kind in "iufb" and values.flags.c_contiguous else values.tolist()

@@ -18,6 +18,11 @@ class Deployment:
     since: str
 
     @cached_property
+    def labels(self) -> tuple[str, str]:
+        """Which model and version it is, for metrics."""
+        return self.version.name, self.version.version
+
+    @cached_property
     def headers(self) -> list[tuple[str, str]]:
         """What every answer says about who gave it; names outside of ASCII are percent-encoded."""
         return [("X-Model-Name", quote(self.version.name, safe=" ()[]")), ("X-Model-Version", self.version.version)]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from contract.display import visible
@@ -20,6 +20,17 @@ from inference.model.version_files import VersionFiles
 
 if TYPE_CHECKING:  # importing it is what is to be avoided
     from inference.model.engines.sklearn import Pipeline
+
+
+class Prediction(NamedTuple):
+    """What a model answers to some rows."""
+
+    labels: np.ndarray | None
+    """one label or value per row, None where they are not wanted"""
+    probabilities: np.ndarray | None
+    """the probability of each class, shape (rows, classes); None where they are not wanted"""
+    engine: str
+    """what computed them: onnx or scikit-learn"""
 
 
 @dataclass(frozen=True)
@@ -56,20 +67,36 @@ class Model:
             return None
         return [str(label) if named is None else named[int(label)] for label in classes]
 
+    def answer(self, rows: Rows, labels: bool = True, probabilities: bool = False) -> Prediction:
+        """Return what is wanted of labels and probabilities.
+
+        Raises InvalidInput for rows that the estimator itself refuses, and where the model has no probabilities: they are
+        the wrong question to this model.
+        """
+        if probabilities and self.classes is None:
+            raise InvalidInput("the model has no class probabilities; POST /invocations has its predictions")
+        engine = "onnx" if self._is_for_twin(rows) else "scikit-learn"
+        return Prediction(
+            self._labels(rows, engine) if labels else None,
+            self._probabilities(rows, engine) if probabilities else None,
+            engine,
+        )
+
     def predict(self, rows: Rows) -> np.ndarray:
         """Return one prediction per row; raise InvalidInput for rows that the estimator itself refuses."""
-        if self._is_for_twin(rows):
+        return self._labels(rows, "onnx" if self._is_for_twin(rows) else "scikit-learn")
+
+    def probabilities(self, rows: Rows) -> np.ndarray:
+        """Return the probability of each class, shape (rows, classes); raise InvalidInput where the model has none."""
+        return self.answer(rows, labels=False, probabilities=True).probabilities  # type: ignore[return-value]
+
+    def _labels(self, rows: Rows, engine: str) -> np.ndarray:
+        if engine == "onnx":
             return _wide(self._in_time(self.twin.labels, rows, self.row_seconds[0]))  # type: ignore[union-attr]
         return self._in_time(self.pipeline.labels, rows, self.row_seconds[1])  # type: ignore[union-attr]
 
-    def probabilities(self, rows: Rows) -> np.ndarray:
-        """Return the probability of each class, shape (rows, classes).
-
-        Raises InvalidInput where the model has no probabilities: it is the wrong question to this model.
-        """
-        if self.classes is None:
-            raise InvalidInput("the model has no class probabilities; POST /invocations has its predictions")
-        if self._is_for_twin(rows) and len(self.twin.outputs) > 1:  # type: ignore[union-attr]
+    def _probabilities(self, rows: Rows, engine: str) -> np.ndarray:
+        if engine == "onnx" and len(self.twin.outputs) > 1:  # type: ignore[union-attr]
             return _wide(self._in_time(self.twin.probabilities, rows, self.row_seconds[0]))  # type: ignore[union-attr]
         return self._in_time(self.pipeline.probabilities, rows, self.row_seconds[1])  # type: ignore[union-attr]
 

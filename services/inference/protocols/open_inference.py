@@ -12,13 +12,14 @@ import numpy as np
 import orjson
 from contract.display import quoted
 
-from inference.errors import InvalidInput, RequestError
+from inference.errors import InvalidInput, RequestError, UnsupportedMedia
 from inference.model.deployment import Deployment
-from inference.model.model import Model
+from inference.model.model import Model, Prediction
 from inference.model.rows import Rows, from_cells, from_columns, name_of
 from inference.model.schema import Column
 from inference.protocols import request_budget
 from inference.protocols.mlflow_scoring import parsed
+from inference.protocols.protocol import Encoded, Question
 
 NAME, EXTENSIONS = "MLflow Stack inference", ["binary_tensor_data"]
 PREDICT, PROBABILITIES = "predict", "predict_proba"
@@ -36,6 +37,8 @@ DTYPES = {
     "FP32": "<f4",
     "FP64": "<f8",
 }
+# Without one, as some programs send it; a web page cannot, and needs a permission to send one of the others.
+TENSOR_TYPES = {"application/json", "application/octet-stream", ""}
 HEAD_LENGTH = "Inference-Header-Content-Length"
 OUTPUT_DATATYPES = {"b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64"}
 BINARY_SIZE = "binary_data_size"
@@ -80,37 +83,58 @@ def _output_datatype(model: Model) -> str:
     return known.get(model.description.output, "BYTES")
 
 
-def infer(served: Deployment, body: bytes, environ: dict[str, Any]) -> tuple[bytes, bytes, int]:
-    """Return the answer's JSON, its binary data, and the number of rows; raise InvalidInput that points at what is wrong."""
-    model = served.model
-    try:
-        request_id, wanted, rows = _read(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), model)
-    except RequestError as error:
-        raise error.alone() from None
-    if len(rows) > 1:
-        request_budget.check_answer(len(rows), len(model.classes or ()), _row_bytes(wanted, model), len(body))
-        model.check_turn(rows, environ)
-    outputs = [_output(name, model, rows, is_binary) for name, is_binary in wanted]
-    answer = {
-        "model_name": served.version.name,
-        "model_version": served.version.version,
-        "outputs": [output for output, _ in outputs],
-    }
-    if request_id is not None:
-        answer["id"] = request_id.encode("utf-8", "backslashreplace").decode()  # JSON can write what is no text
-    head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-    return head, b"".join([content for _, content in outputs if content]), len(rows)
+class OpenInference:
+    """POST /v2/models/{name}[/versions/{version}]/infer"""
+
+    def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
+        if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in TENSOR_TYPES:
+            raise UnsupportedMedia(
+                "tensors come as Content-Type: application/json, as application/octet-stream, or without one"
+            )
+        model = deployment.model
+        try:
+            form, rows = _read(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), model)
+        except RequestError as error:
+            raise error.alone() from None
+        if len(rows) > 1:
+            request_budget.check_answer(len(rows), len(model.classes or ()), _row_bytes(form.wanted, model), len(body))
+        names = [name for name, _ in form.wanted]
+        return Question(rows, PREDICT in names, PROBABILITIES in names, form)
+
+    def encode(self, prediction: Prediction, question: Question, deployment: Deployment) -> Encoded:
+        form: _Form = question.form
+        values = {PREDICT: prediction.labels, PROBABILITIES: prediction.probabilities}
+        outputs = [_output(name, values[name], len(question.rows), is_binary) for name, is_binary in form.wanted]
+        answer = {
+            "model_name": deployment.version.name,
+            "model_version": deployment.version.version,
+            "outputs": [output for output, _ in outputs],
+        }
+        if form.request_id is not None:  # JSON can write what is no text
+            answer["id"] = form.request_id.encode("utf-8", "backslashreplace").decode()
+        head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+        if tail := b"".join([content for _, content in outputs if content]):
+            return Encoded(head + tail, [("Content-Type", "application/octet-stream"), (HEAD_LENGTH, str(len(head)))])
+        return Encoded(head, [("Content-Type", "application/json")])
 
 
-def _read(body: bytes, head_length: str | None, model: Model) -> tuple[str | None, list[tuple[str, bool]], Rows]:
-    """Return a request's id where it has one, the outputs that it wants, and its rows."""
+class _Form(NamedTuple):
+    """How a request wants its answer."""
+
+    request_id: str | None
+    wanted: list[tuple[str, bool]]
+    """the names of the outputs, in their order, and whether each is to be binary"""
+
+
+def _read(body: bytes, head_length: str | None, model: Model) -> tuple[_Form, Rows]:
+    """Return how a request wants its answer, and its rows."""
     head, tail = _split(body, head_length)
     request = parsed(head)
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), list) or not request["inputs"]:
         raise InvalidInput("the body has no list 'inputs'; expected {'inputs': [{name, shape, datatype, data}, …]}")
     wanted = _wanted(request, model)
     rows = _rows(_tensors(request["inputs"], tail, model), model, len(body))
-    return request["id"] if isinstance(request.get("id"), str) else None, wanted, rows
+    return _Form(request["id"] if isinstance(request.get("id"), str) else None, wanted), rows
 
 
 def _row_bytes(wanted: list[tuple[str, bool]], model: Model) -> int:
@@ -288,11 +312,11 @@ def _by_column(tensors: dict[str, Tensor], columns: tuple[Column, ...], size: in
     return from_columns(cells, columns, lambda i, j: f"{tensors[columns[j].name].where}.data[{i}]", count)
 
 
-def _output(name: str, model: Model, rows: Rows, is_binary: bool) -> tuple[dict[str, Any], bytes]:
-    """Return an output tensor, and its values where they are to be binary."""
-    values = model.probabilities(rows) if name == PROBABILITIES else model.predict(rows)
+def _output(name: str, values: np.ndarray | None, count: int, is_binary: bool) -> tuple[dict[str, Any], bytes]:
+    """Return an output tensor for `count` rows, and its values where they are to be binary."""
+    assert values is not None  # noqa: S101 - they were asked for
     datatype = OUTPUT_DATATYPES.get(values.dtype.kind, "BYTES")
-    shape = [len(rows), int(values.size // len(rows))]
+    shape = [count, int(values.size // count)]
     tensor = {"name": name, "shape": shape, "datatype": datatype}
     flat = values.ravel()
     if not is_binary:

@@ -28,17 +28,20 @@ MOST_EXPOSITIONS = 20
 PASS_ON_SECONDS = 0.1
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
-REQUESTS = Counter("inference_requests", "Requests answered", ["endpoint", "status", "version"])
-ERRORS = Counter("inference_errors", "Requests answered with an error", ["endpoint", "kind", "version"])
+REQUESTS = Counter("inference_requests", "Requests answered", ["model", "version", "endpoint", "status"])
+ERRORS = Counter("inference_errors", "Requests answered with an error", ["model", "version", "endpoint", "kind"])
 LATENCY = Histogram(
-    "inference_request_seconds", "From a request's head to its answer", ["endpoint", "version"], buckets=SECONDS
+    "inference_request_seconds",
+    "From a request's head to its answer",
+    ["model", "version", "endpoint"],
+    buckets=SECONDS,
 )
-ROWS = Counter("inference_rows", "Rows predicted", ["version"])
+ROWS = Counter("inference_rows", "Rows predicted", ["model", "version"])
 IN_FLIGHT = Gauge("inference_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
 QUEUE = Gauge("inference_queue", "Large requests that wait for their turn", multiprocess_mode="livesum")
-MODEL = Gauge("inference_model_info", "1 for the version being served", ["name", "version"], multiprocess_mode="max")
-SWAPS = Counter("inference_swaps", "Changes of the served version", ["version"])
-REFUSED = Counter("inference_swaps_refused", "Versions that were not taken up", ["version"])
+MODEL = Gauge("inference_model_info", "1 for the version being served", ["model", "version"], multiprocess_mode="max")
+SWAPS = Counter("inference_swaps", "Changes of the served version", ["model", "version"])
+REFUSED = Counter("inference_swaps_refused", "Versions that were not taken up", ["model", "version"])
 PROBLEM = Gauge(
     "inference_problem_info",
     "1 for what is in the way of what the alias points at: which version was refused, and why",
@@ -77,6 +80,10 @@ class Exposition:
         return self._last
 
 
+Labels = tuple[str, str]
+"""which model and which version of it, as the labels of a metric"""
+
+
 class RequestMetrics:
     """The counters of one worker, kept in its own memory; `pass_on` adds them to the files that all processes share.
 
@@ -87,24 +94,24 @@ class RequestMetrics:
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self._tallies: dict[tuple[str, str, str], _Tally] = {}
-        self._errors: dict[tuple[str, str, str], int] = {}
-        self._rows: dict[str, int] = {}
+        self._tallies: dict[tuple[Labels, str, str], _Tally] = {}
+        self._errors: dict[tuple[Labels, str, str], int] = {}
+        self._rows: dict[Labels, int] = {}
         self._due = 0.0
 
-    def answered(self, endpoint: str, status: str, version: str, seconds: float) -> None:
-        key = endpoint, status, version
+    def answered(self, served: Labels, endpoint: str, status: str, seconds: float) -> None:
+        key = served, endpoint, status
         if (tally := self._tallies.get(key)) is None:
             tally = self._tallies[key] = _Tally()
         tally.count += 1
         tally.seconds += seconds
         tally.buckets[bisect_left(SECONDS, seconds)] += 1
 
-    def predicted(self, rows: int, version: str) -> None:
-        self._rows[version] = self._rows.get(version, 0) + rows
+    def predicted(self, served: Labels, rows: int) -> None:
+        self._rows[served] = self._rows.get(served, 0) + rows
 
-    def failed(self, endpoint: str, kind: str, version: str) -> None:
-        key = endpoint, kind, version
+    def failed(self, served: Labels, endpoint: str, kind: str) -> None:
+        key = served, endpoint, kind
         self._errors[key] = self._errors.get(key, 0) + 1
 
     def pass_on_when_due(self, now: float) -> None:
@@ -117,13 +124,13 @@ class RequestMetrics:
         tallies, self._tallies = self._tallies, {}
         errors, self._errors = self._errors, {}
         rows, self._rows = self._rows, {}
-        for (endpoint, status, version), tally in tallies.items():
-            REQUESTS.labels(endpoint, status, version).inc(tally.count)
-            tally.add_to(LATENCY.labels(endpoint, version))
-        for labels, count in errors.items():
-            ERRORS.labels(*labels).inc(count)
-        for version, count in rows.items():
-            ROWS.labels(version).inc(count)
+        for (served, endpoint, status), tally in tallies.items():
+            REQUESTS.labels(*served, endpoint, status).inc(tally.count)
+            tally.add_to(LATENCY.labels(*served, endpoint))
+        for (served, endpoint, kind), count in errors.items():
+            ERRORS.labels(*served, endpoint, kind).inc(count)
+        for served, count in rows.items():
+            ROWS.labels(*served).inc(count)
         IN_FLIGHT.set(self.in_flight)
 
 
@@ -156,10 +163,10 @@ class FollowerMetrics:
         LOOKED.set(time.time())
 
     def swapped(self, version: ModelVersion) -> None:
-        SWAPS.labels(version.version).inc()
+        SWAPS.labels(version.name, version.version).inc()
 
     def refused(self, version: ModelVersion) -> None:
-        REFUSED.labels(version.version).inc()
+        REFUSED.labels(version.name, version.version).inc()
 
     def report(self, served: ModelVersion | None, problem: str | None) -> None:
         STALE.set(float(served is not None and problem is not None))

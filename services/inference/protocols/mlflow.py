@@ -1,0 +1,69 @@
+"""MLflow's scoring protocol: POST /invocations, and POST /predict_names with the names of the classes.
+
+How a body is read: inference.protocols.mlflow_scoring.
+"""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import orjson
+
+from inference.model.deployment import Deployment
+from inference.model.model import Prediction
+from inference.protocols import mlflow_scoring, request_budget
+from inference.protocols.protocol import Encoded, Question
+
+# Probabilities that are written as JSON at a time, where those of each row become a mapping.
+PIECE = 4096
+_JSON = ("Content-Type", "application/json")
+
+
+class Invocations:
+    """{"predictions": [label, …]}"""
+
+    def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
+        model = deployment.model
+        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
+        if len(rows) > 1:
+            labels = model.classes
+            request_budget.check_answer(len(rows), len(labels or ()), request_budget.label_bytes(labels), len(body))
+        return Question(rows, labels=True, probabilities=False)
+
+    def encode(self, prediction: Prediction, question: Question, deployment: Deployment) -> Encoded:
+        labels = prediction.labels
+        assert labels is not None  # noqa: S101 - they were asked for
+        return Encoded(orjson.dumps({"predictions": _plain(labels)}, option=orjson.OPT_SERIALIZE_NUMPY), [_JSON])
+
+
+class NamedPredictions:
+    """{"predictions": [name, …], "probabilities": [{name: probability, …}, …]}"""
+
+    def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
+        model = deployment.model
+        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
+        if len(rows) > 1:
+            names = model.class_names or []
+            request_budget.check_answer(len(rows), len(names), request_budget.named_bytes(names), len(body))
+        return Question(rows, labels=False, probabilities=True)
+
+    def encode(self, prediction: Prediction, question: Question, deployment: Deployment) -> Encoded:
+        names, probabilities = deployment.model.class_names, prediction.probabilities
+        assert names is not None  # noqa: S101 - there are, where there are probabilities
+        assert probabilities is not None  # noqa: S101 - they were asked for
+        best = orjson.dumps([names[position] for position in probabilities.argmax(axis=1)])
+        # What is written is not copied again: it may be most of what a request takes.
+        content = BytesIO()
+        content.write(b'{"predictions":' + best + b',"probabilities":[')
+        piece = max(1, PIECE // len(names))
+        for start in range(0, len(probabilities), piece):
+            shares = probabilities[start : start + piece].tolist()
+            written = orjson.dumps([dict(zip(names, row, strict=True)) for row in shares])
+            content.write(b"," + written[1:-1] if start else written[1:-1])
+        content.write(b"]}")
+        return Encoded(content.getvalue(), [_JSON])
+
+
+def _plain(values: np.ndarray) -> np.ndarray | list[Any]:
+    """Return an array as what orjson writes: numbers as they are, texts as a list."""
+    return values if values.dtype.kind in "iufb" and values.flags.c_contiguous else values.tolist()

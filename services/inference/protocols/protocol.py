@@ -1,0 +1,34 @@
+"""What a protocol is to the service: from a request's bytes to rows, and from a prediction back to bytes."""
+
+from typing import Any, NamedTuple, Protocol
+
+from inference.model.deployment import Deployment
+from inference.model.model import Prediction
+from inference.model.rows import Rows
+
+
+class Question(NamedTuple):
+    """What a request asks of a model."""
+
+    rows: Rows
+    labels: bool
+    probabilities: bool
+    form: Any = None
+    """what the protocol itself has to remember of the request until it writes the answer"""
+
+
+class Encoded(NamedTuple):
+    """The body of an answer, and the headers that say what it is."""
+
+    body: bytes
+    headers: list[tuple[str, str]]
+
+
+class PredictionProtocol(Protocol):
+    """Reads requests and writes answers, and does nothing else: no model is asked here."""
+
+    def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
+        """Read a request, whose head is described as WSGI does; raise RequestError that points at what is wrong with it."""
+
+    def encode(self, prediction: Prediction, question: Question, deployment: Deployment) -> Encoded:
+        """Write the answer."""
