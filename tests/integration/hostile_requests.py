@@ -65,6 +65,8 @@ STRANGE: list[Callable[[random.Random], Any]] = [
     lambda r: [r.random()] * r.randint(1, 5000),
     lambda r: "9" * r.randint(4000, 6000),
 ]
+# Values in a request: what is repeated again and again has no end that a client has the memory for.
+MOST_PARTS = 300_000
 LINES = [
     b"\r\n",
     b"\n",
@@ -126,10 +128,17 @@ def request(path: str, body: bytes, content_type: str, more: bytes = b"", method
 
 def _as_json(chance: random.Random) -> Sent:
     path, content = chance.choice(GOOD)
+    hostile = _hostile(chance, content)
+    while _parts_of(hostile) > MOST_PARTS:
+        hostile = _hostile(chance, content)
+    return Sent(request(path, dumped(hostile), JSON), True)
+
+
+def _hostile(chance: random.Random, content: Any) -> Any:
     content = copy.deepcopy(content)
     for _ in range(chance.randint(1, 3)):
         content = _changed(chance, content)
-    return Sent(request(path, dumped(content), JSON), True)
+    return content
 
 
 def dumped(content: Any) -> bytes:
@@ -138,6 +147,18 @@ def dumped(content: Any) -> bytes:
         return json.dumps(content).encode("utf-8", "surrogatepass")
     except (ValueError, RecursionError):
         return b'{"instances": [[' + b"9" * 5000 + b"]]}"
+
+
+def _parts_of(value: Any) -> int:
+    """Return how many values there are in a value, itself included, and up to MOST_PARTS or a little more; a long one counts as many."""
+    count, left = 0, [value]
+    while left and count <= MOST_PARTS:
+        one = left.pop()
+        count += 1 + (
+            len(one) // 50 if isinstance(one, str) else one.bit_length() // 200 if isinstance(one, int) else 0
+        )
+        left.extend(one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+    return count
 
 
 def _changed(chance: random.Random, content: Any) -> Any:
