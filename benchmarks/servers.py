@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import load
+import onnxruntime
 import requests
 from served_models import ROOT, Trained, Workshop
 
 PEERS = ROOT / "benchmarks" / "peers"
 PEERS_ENVIRONMENT = ROOT / "build" / "peers"
+NATIVE_PROGRAM = ROOT / "build" / "native"
 START_SECONDS = 120
 
 
@@ -151,6 +153,13 @@ def _bentoml_command(port: int, model: Trained, folder: Path) -> list[str]:
     return [*command, "--host", "127.0.0.1", "--port", str(port)]
 
 
+def _native_command(port: int, model: Trained, folder: Path) -> list[str]:
+    (library,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
+    form = json.loads((model.files / "twin.json").read_text())["input"]
+    onnx = str(model.files / "model.onnx")
+    return [str(NATIVE_PROGRAM), str(port), onnx, str(library), form, str(len(model.columns))]
+
+
 TWIN, NO_TWIN, TWO_WORKERS = ours("onnx"), ours("scikit-learn"), ours("onnx", workers=2)
 GEVENT = empty_route("gevent")
 # Each of gunicorn's worker classes that takes a WSGI application.
@@ -161,6 +170,15 @@ FLOORS = [
     empty_route("gevent_pywsgi"),
     empty_route("tornado"),
 ]
+# What a compiled program answers with the same model on one core, by peers/native: the limit.
+NATIVE = Kind(
+    "native (Go, fasthttp, ONNX Runtime)",
+    _native_command,
+    lambda port, model: {},
+    "/ready",
+    lambda columns, rows: {"instances": rows},
+    lambda answer: answer["predictions"],
+)
 MLFLOW = Kind(
     "mlflow models serve",
     _mlflow_command,

@@ -2,10 +2,11 @@
 
 Writes benchmarks/serving.md and benchmarks/serving.png. All servers have one worker, unless said, and are loaded in turns; a ratio is
 to what was measured beside it in the same run. No Docker: SQLite, a folder, and wrk, on 127.0.0.1. The peers have an
-environment of their own, build/peers, which is made where it is not there.
+environment of their own, build/peers, which is made where it is not there; one of them, the limit, is compiled where there are
+go and gcc (peers/native).
 
 python benchmarks/serving.py [--quick] [--services FOLDER]
-    --quick     one round of two seconds, written into build/: whether it works, not how fast it is
+    --quick     one round of two seconds beside two of the peers, into build/, and each ratio beside the one that is committed
     --services  the folder in which the service lies, where it is not this repository's
 """
 
@@ -38,6 +39,8 @@ from servers import (
     GEVENT,
     MLFLOW,
     MLSERVER,
+    NATIVE,
+    NATIVE_PROGRAM,
     NO_TWIN,
     PEERS,
     PEERS_ENVIRONMENT,
@@ -114,13 +117,14 @@ def main() -> int:
         print("not on the PATH: wrk", file=sys.stderr)
         return 1
     make_peers_environment()
+    peers = [GEVENT, MLFLOW] if options.quick else [*FLOORS, *[NATIVE] * make_native_peer(), MLSERVER, BENTOML, MLFLOW]
     report, pace, busy = Report(), QUICK if options.quick else Pace(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         workshop = Workshop(Path(folder), options.services.resolve())
         say("training")
         iris, forest, mixed = workshop.iris(), workshop.forest(), workshop.mixed()
         starts(report, pace, workshop, iris)
-        on_iris(report, pace, workshop, iris)
+        on_iris(report, pace, workshop, iris, peers)
         one_row(report, pace, workshop, forest, "Random forest of 100 trees, 1 row", 25)
         one_row(report, pace, workshop, mixed, "One-hot and imputing, 1 row", 10)
         head = header(options.services.resolve(), pace, busy)
@@ -128,7 +132,21 @@ def main() -> int:
     results.write_text(report.as_text(head))
     draw(report.loads, results.with_suffix(".png"))
     print(f"written: {results}")
+    if options.quick:
+        print(beside_committed(report.goals))
     return 0
+
+
+def beside_committed(goals: list[Goal]) -> str:
+    """Return each ratio beside the one that is committed; where it is a quarter worse, it is marked."""
+    text = (ROOT / "benchmarks" / "serving.md").read_text()
+    committed = {what: float(figure) for what, figure in re.findall(r"^\| (.+?) \| at .+? \| ([\d.]+) \|", text, re.M)}
+    lines = []
+    for goal in goals:
+        if (before := committed.get(goal.what)) is not None:
+            worse = (goal.figure / before if goal.is_upper else before / goal.figure) - 1
+            lines.append(f"{goal.figure:8.2f} {before:8.2f} {'worse ' if worse > 0.25 else '      '}{goal.what}")
+    return "\n".join([f"{'now':>8} {'before':>8}", *lines])
 
 
 def arguments() -> argparse.Namespace:
@@ -143,6 +161,17 @@ def say(text: str) -> None:
 
 
 # --- the peers' environment, and what ran ---------------------------------------------------------------------------
+
+
+def make_native_peer() -> bool:
+    """Compile the native server; return whether that is possible here."""
+    if lacking := [name for name in ("go", "gcc") if shutil.which(name) is None]:
+        print(f"the native server is left out; not on the PATH: {', '.join(lacking)}", file=sys.stderr)
+        return False
+    say("the native server")
+    NATIVE_PROGRAM.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["go", "build", "-o", NATIVE_PROGRAM, "."], cwd=PEERS / "native", check=True)
+    return True
 
 
 def make_peers_environment() -> None:
@@ -250,15 +279,14 @@ def stock_goals(case: str, loads: dict[str, load.Load], least: float) -> list[Go
 
 
 def best_floor(loads: dict[str, load.Load]) -> load.Load:
-    return max((loads[kind.name] for kind in FLOORS), key=lambda found: found.rate)
+    return max((loads[kind.name] for kind in FLOORS if kind.name in loads), key=lambda found: found.rate)
 
 
 # --- iris -----------------------------------------------------------------------------------------------------------
 
 
-def on_iris(report: Report, pace: Pace, workshop: Workshop, iris: Trained) -> None:
-    kinds = [TWIN, NO_TWIN, *FLOORS, MLSERVER, BENTOML, MLFLOW]
-    with side_by_side(kinds, iris, workshop) as servers:
+def on_iris(report: Report, pace: Pace, workshop: Workshop, iris: Trained, peers: list[Kind]) -> None:
+    with side_by_side([TWIN, NO_TWIN, *peers], iris, workshop) as servers:
         one = one_flower(report, pace, servers)
         many_flowers(report, pace, servers)
     with running(TWIN, iris, workshop) as server:
