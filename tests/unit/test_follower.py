@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -942,6 +942,30 @@ def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving)
     serving.look(TWO)
     joining.join(30)
     assert greetings[0]["serve"]["version"]["version"] == "2"
+
+
+def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verified_or_fetched(serving):
+    """That may take minutes; the worker is then told of what is served by now."""
+    folder_of, verifying, goes_on = serving.cache.folder_of, threading.Event(), threading.Event()
+
+    def slow_folder_of(version: ModelVersion) -> Path:
+        if version == ONE:
+            verifying.set()
+            assert goes_on.wait(30)
+        return folder_of(version)
+
+    serving.cache.folder_of = slow_folder_of
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            greeting = threads.submit(greeting_of, serving.follower)
+            assert verifying.wait(30)
+            threads.submit(serving.look, TWO).result(10)
+            assert (serving.version, greeting.done()) == ("2", False)
+        finally:
+            goes_on.set()
+        offer, state = greeting.result(30)
+    assert offer == {"serve": serving.audience.serving}
+    assert state == {"state": serving.audience.states[-1]}
 
 
 def test_a_worker_that_joins_while_a_problem_is_told_misses_nothing(serving):

@@ -128,6 +128,8 @@ class RegistryFollower:
         self._has_begun = self._has_looked = self._has_served = False
         # Held while the workers change, and while one that joins is told what to serve: it misses no change between.
         self._changing = threading.Lock()
+        # Held while the copy is looked through for a worker that joins, so that it is fetched once where it is damaged.
+        self._greeting = threading.Lock()
 
     def follow(self, poll_seconds: float, pause: Callable[[float], object] = time.sleep) -> None:
         """Look again and again, for ever."""
@@ -144,19 +146,30 @@ class RegistryFollower:
 
         It loads nothing but what was verified: the offer has the digest of each file.
         """
+        with self._greeting:
+            while not self._has_greeted(deliver, self._served):
+                pass  # what is served has changed while its copy was looked through
+
+    def _has_greeted(self, deliver: Deliver, served: Offer | None) -> bool:
+        """Look through the copy of what is served, and tell of it; return False where that is not served any more."""
+        problem = None
+        try:
+            folder = str(self._cache.folder_of(served.version)) if served else ""
+        except (FetchFailed, ModelRefused) as error:
+            problem = f"a worker that has just started cannot serve: {error}"
         with self._changing:
-            is_known = self._has_looked or self._served is not None
-            greeting = [{"state" if is_known else "note": self._state.as_dict()}]
-            if self._served:
-                try:
-                    folder = self._cache.folder_of(self._served.version)
-                    self._served = replace(self._served, folder=str(folder))
-                    greeting = [{"serve": self._served.as_dict()}, *greeting]
-                except (FetchFailed, ModelRefused) as error:
-                    log.warning("a worker that has just started cannot serve: %s", error)
-                    state = replace(self._state, problem=f"a worker that has just started cannot serve: {error}")
-                    greeting = [{"state": state.as_dict()}]
-            deliver(greeting)
+            if self._served is not served:
+                return False
+            if problem:
+                log.warning("%s", problem)
+                deliver([{"state": replace(self._state, problem=problem).as_dict()}])
+            elif served:
+                if folder != served.folder:
+                    self._served = served = replace(served, folder=folder)
+                deliver([{"serve": served.as_dict()}, {"state": self._state.as_dict()}])
+            else:
+                deliver([{"state" if self._has_looked else "note": self._state.as_dict()}])
+        return True
 
     def look(self) -> None:
         """Serve the version behind the alias, if it is another one and it can be served."""
