@@ -58,7 +58,7 @@ def _serve(run_dir: Path) -> int:
     # then keeps the pieces: with six large requests at once a worker took a fifth more.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
     settings = Settings.from_env(os.environ)
-    from inference.ipc.channel import Workers
+    from inference.ipc.server import WorkerGroup
     from inference.rollout.wiring import follower_of, verifier_of
     from inference.telemetry.log import LOGGING
     from inference.verification.key import KeyWatch
@@ -66,7 +66,7 @@ def _serve(run_dir: Path) -> int:
     logging.config.dictConfig(LOGGING)
     verifier = verifier_of(settings)
     follower = follower_of(settings, verifier)
-    workers = Workers(settings.channel, follower.greet)
+    workers = WorkerGroup(settings.channel, follower.greet)
     follower.audience = workers
     gunicorn = subprocess.Popen([sys.executable, "-m", "gunicorn", "--config", "python:inference.server"])
     key = KeyWatch(settings.verifying_key, gunicorn.terminate)

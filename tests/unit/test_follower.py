@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
-from inference.ipc.channel import Offer
+from inference.ipc.messages import Drop, Load, Loaded, Note, Offer, Refused, Report, Serve, Serving, State, ToWorker
+from inference.ipc.server import Answer, NoAnswer
 from inference.model import manifest
 from inference.model.manifest import Description
 from inference.model.version import ModelVersion
@@ -107,37 +108,36 @@ class FakeAudience:
         self.deadly: set[str] = set()
         self.notes: list[str] = []
         self.heard: list[tuple[str, str]] = []
-        self.states: list[dict[str, Any]] = []
-        self.serving: dict[str, Any] | None = None
+        self.states: list[State] = []
+        self.serving: Offer | None = None
         self.dropped: list[int] = []
         self.reminded: list[str] = []
         self.behind = 0
 
-    def ask(self, kind: str, offered: Offer, seconds: float) -> list[dict[str, Any]]:
-        offer, id, number = offered.as_dict(), offered.id, offered.version.version
-        self.heard.append((kind, number))
-        answers: list[dict[str, Any]] = [
-            {"loaded": id} if kind == "load" else {"serving": id, "at": worker * 500_000}
-            for worker in range(self.workers)
-        ]
-        if kind == "load" and number in self.refused:
-            answers[-1] = {"refused": id, "to": "load", "reason": self.refused[number]}
-        if kind == "load" and number in self.deadly:
-            answers[-1] = {"refused": id, "to": "load", "reason": "a worker ended", "ended": True}
-        if kind == "serve":
-            self.serving = offer
+    def ask(self, question: Load | Serve, seconds: float) -> list[Answer]:
+        name, id, number = question.deployment, question.offer.id, question.offer.version.version
+        self.heard.append((question.phase, number))
+        if isinstance(question, Serve):
+            self.serving = question.offer
+            return [Serving(name, id, worker * 500_000) for worker in range(self.workers)]
+        answers: list[Answer] = [Loaded(name, id)] * self.workers
+        if number in self.refused:
+            answers[-1] = Refused(name, id, "load", self.refused[number])
+        if number in self.deadly:
+            answers[-1] = NoAnswer("a worker ended")
         return answers
 
-    def tell(self, message: dict[str, Any]) -> None:
-        if "drop" in message:
-            self.dropped.append(message["drop"])
-        elif "note" in message:
-            self.notes.append(message["note"]["problem"])
-        else:
-            self.states.append(message["state"])
+    def tell(self, message: ToWorker) -> None:
+        match message:
+            case Drop():
+                self.dropped.append(message.offer_id)
+            case Note():
+                self.notes.append(message.state.problem)
+            case Report():
+                self.states.append(message.state)
 
-    def remind(self, offered: Offer) -> int:
-        self.reminded.append(offered.version.version)
+    def remind(self, question: Serve) -> int:
+        self.reminded.append(question.offer.version.version)
         return self.behind
 
 
@@ -219,7 +219,15 @@ class Scene:
             self.announced.append((offer.version.version, workers, window_ms))
 
         made = RegistryFollower(
-            self.registry, self.cache, self._check, self.store, self.trials, self.metrics, announce, allow_schema_change
+            "flowers",
+            self.registry,
+            self.cache,
+            self._check,
+            self.store,
+            self.trials,
+            self.metrics,
+            announce,
+            allow_schema_change,
         )
         made.audience = self.audience
         return made
@@ -244,12 +252,12 @@ class Scene:
     @property
     def version(self) -> str | None:
         """What the workers answer with."""
-        return self.audience.serving and self.audience.serving["version"]["version"]
+        return self.audience.serving and self.audience.serving.version.version
 
     @property
     def problem(self) -> str | None:
         """What the workers were told last."""
-        return self.audience.states[-1]["problem"]
+        return self.audience.states[-1].problem
 
     def loads(self) -> list[str]:
         return [number for kind, number in self.audience.heard if kind == "load"]
@@ -296,9 +304,9 @@ def test_the_version_behind_the_alias_is_loaded_by_all_then_served_by_all_and_an
 
 def test_an_offer_says_where_the_files_are_what_was_measured_and_since_when_it_is_served(serving):
     offer = serving.audience.serving
-    assert Path(offer["folder"]) == serving.cache.folder_of(ONE)
-    assert offer["metrics"] == {"test_accuracy": 0.9, "number": 1.0}
-    assert offer["since"].endswith("+00:00")
+    assert Path(offer.folder) == serving.cache.folder_of(ONE)
+    assert offer.metrics == {"test_accuracy": 0.9, "number": 1.0}
+    assert offer.since.endswith("+00:00")
 
 
 def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(serving):
@@ -315,7 +323,7 @@ def test_while_the_alias_stays_nothing_is_asked_or_told_again(serving):
 
 def test_a_version_of_the_same_number_in_a_new_registry_is_another_version(serving):
     serving.look(ModelVersion("flowers", "1", "run-9", 99, "m-9", ""))
-    assert serving.audience.serving["version"]["run_id"] == "run-9"
+    assert serving.audience.serving.version.run_id == "run-9"
 
 
 def test_a_version_that_is_served_is_remembered_for_a_start_without_the_registry(serving):
@@ -327,14 +335,14 @@ def test_metrics_that_cannot_be_had_keep_no_version_from_being_served(scene, cap
     made.registry.figures = GONE
     made.look()
     assert made.version == "1"
-    assert made.audience.serving["metrics"] == {}
+    assert made.audience.serving.metrics == {}
     assert "the metrics of version 1 cannot be had" in caplog.text
 
 
 def test_a_version_without_a_run_has_no_metrics(scene):
     made = scene(ModelVersion("flowers", "1", "", 1, "m-1", ""))
     made.look()
-    assert made.audience.serving["metrics"] == {}
+    assert made.audience.serving.metrics == {}
 
 
 # --- what is said of the served version changes --------------------------------------------------------------------
@@ -347,8 +355,8 @@ def test_what_is_said_of_the_served_version_is_passed_on_without_loading_anythin
     heard = len(serving.audience.heard)
     serving.look(again)
     assert len(serving.audience.heard) == heard
-    told = serving.audience.states[-1]["version"]
-    assert (told["description"], told["tags"]) == (again.description, again.tags)
+    told = serving.audience.states[-1].version
+    assert (told.description, told.tags) == (again.description, again.tags)
     remembered, _ = serving.cache.last_served()
     assert (remembered.description, remembered.tags) == (again.description, again.tags)
     told_before = len(serving.audience.states)
@@ -359,13 +367,13 @@ def test_what_is_said_of_the_served_version_is_passed_on_without_loading_anythin
 def test_new_metrics_come_with_a_new_description(serving):
     serving.registry.figures = {"test_accuracy": 0.95}
     serving.look(described_as(ONE, "measured again"))
-    assert serving.audience.states[-1]["metrics"] == {"test_accuracy": 0.95, "number": 1.0}
+    assert serving.audience.states[-1].metrics == {"test_accuracy": 0.95, "number": 1.0}
 
 
 def test_metrics_that_cannot_be_had_again_are_kept(serving):
     serving.registry.figures = GONE
     serving.look(described_as(ONE, "the run is gone"))
-    assert serving.audience.states[-1]["metrics"] == {"test_accuracy": 0.9, "number": 1.0}
+    assert serving.audience.states[-1].metrics == {"test_accuracy": 0.9, "number": 1.0}
 
 
 def said_to_be_signed(version: ModelVersion, key: str) -> ModelVersion:
@@ -379,7 +387,7 @@ def test_a_version_that_is_only_said_to_be_signed_otherwise_is_loaded_by_nobody_
     for key in ("one", "two"):
         serving.look(said_to_be_signed(ONE, key))
         assert serving.problem is None
-        assert serving.audience.states[-1]["version"]["signed_by"] == key
+        assert serving.audience.states[-1].version.signed_by == key
         assert serving.cache.last_served()[0] == said_to_be_signed(ONE, key)
     assert serving.audience.heard == heard
     assert (len(serving.announced), serving.metrics.swaps) == (1, ["1"])
@@ -389,7 +397,7 @@ def test_a_version_that_is_said_to_be_signed_otherwise_and_has_other_files_is_lo
     serving.cache.files(said_to_be_signed(ONE, "a key")).describe(lambda content: content.update(more=1))
     serving.look(said_to_be_signed(ONE, "a key"))
     assert serving.loads() == ["1", "1"]
-    assert serving.audience.serving["version"]["signed_by"] == "a key"
+    assert serving.audience.serving.version.signed_by == "a key"
 
 
 # --- the registry has no answer ------------------------------------------------------------------------------------
@@ -534,7 +542,7 @@ def test_workers_that_have_to_change_later_are_sent_to_where_the_files_have_move
     serving.clock.now += SETTLE_SECONDS
     serving.look()
     folders: list[str] = []
-    serving.audience.remind = lambda offer: folders.append(offer.folder) or 0
+    serving.audience.remind = lambda question: folders.append(question.offer.folder) or 0
     serving.look()
     assert folders == [str(tmp_path / "moved")]
 
@@ -714,7 +722,7 @@ def test_with_the_registry_gone_at_the_start_the_last_version_is_served_from_the
     made.look()
     assert (made.version, made.problem) == ("1", str(GONE))
     assert made.cache.fetched == []
-    assert made.audience.serving["metrics"] == {"number": 0.0}
+    assert made.audience.serving.metrics == {"number": 0.0}
 
 
 def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_from_being_served(scene, monkeypatch):
@@ -764,7 +772,7 @@ def test_metrics_that_hang_keep_no_version_from_being_served(scene, monkeypatch,
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.2)
     made.look()
     never.set()
-    assert (made.version, made.audience.serving["metrics"]) == ("1", {})
+    assert (made.version, made.audience.serving.metrics) == ("1", {})
     assert "the metrics of version 1 cannot be had" in caplog.text
 
 
@@ -807,7 +815,7 @@ def test_what_was_served_last_is_served_before_anybody_is_asked(scene):
     made.registry.current = lambda: served.append(made.version) or current()
     made.look()
     assert served == ["1"]
-    assert made.audience.states[0]["problem"] == "the registry has not been asked yet"
+    assert made.audience.states[0].problem == "the registry has not been asked yet"
     assert (made.version, made.problem) == ("2", None)
     assert made.loads() == ["1", "2"]
 
@@ -886,8 +894,8 @@ def test_where_the_first_version_is_refused_the_last_one_is_served(scene):
 # --- workers that join ---------------------------------------------------------------------------------------------
 
 
-def greeting_of(follower: RegistryFollower) -> list[dict[str, Any]]:
-    delivered: list[list[dict[str, Any]]] = []
+def greeting_of(follower: RegistryFollower) -> list[ToWorker]:
+    delivered: list[list[ToWorker]] = []
     follower.greet(delivered.append)
     (greeting,) = delivered
     return greeting
@@ -896,52 +904,55 @@ def greeting_of(follower: RegistryFollower) -> list[dict[str, Any]]:
 def test_a_worker_that_joins_before_the_first_look_is_told_that_nothing_is_known_yet(scene):
     """By a note, and not by a state: that is what it waits for before it takes requests."""
     (greeting,) = greeting_of(scene(ONE).follower)
-    assert greeting["note"]["problem"] == "the registry has not been asked yet"
+    assert isinstance(greeting, Note)
+    assert greeting.state.problem == "the registry has not been asked yet"
 
 
 def test_a_worker_that_joins_later_is_told_what_to_serve_and_then_how_things_are(serving):
     serving.look(GONE)
     offer, state = greeting_of(serving.follower)
-    assert offer == {"serve": serving.audience.serving}
-    assert state == {"state": serving.audience.states[-1]}
+    assert offer == Serve("flowers", serving.audience.serving)
+    assert state == Report("flowers", serving.audience.states[-1])
 
 
 def test_a_worker_that_joins_while_there_is_no_model_is_told_why(scene):
     made = scene(NOTHING)
     made.look()
     (state,) = greeting_of(made.follower)
-    assert state["state"]["problem"] == str(NOTHING)
+    assert isinstance(state, Report)
+    assert state.state.problem == str(NOTHING)
 
 
 def test_a_worker_that_joins_gets_a_copy_that_is_whole(serving):
     serving.cache.forget(ONE)
     offer, _ = greeting_of(serving.follower)
     assert serving.cache.fetched == ["1", "1"]
-    assert offer["serve"]["version"]["version"] == "1"
+    assert offer.offer.version.version == "1"
 
 
 def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told_so(serving):
     serving.cache.forget(ONE)
     serving.cache.broken.add(ONE)
     (state,) = greeting_of(serving.follower)
-    assert "a worker that has just started cannot serve: " in state["state"]["problem"]
-    assert "no route to host" in state["state"]["problem"]
+    assert isinstance(state, Report)
+    assert "a worker that has just started cannot serve: " in state.state.problem
+    assert "no route to host" in state.state.problem
 
 
 def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving):
-    greetings: list[dict[str, Any]] = []
+    greetings: list[ToWorker] = []
     joining = threading.Thread(target=serving.follower.greet, args=(greetings.extend,))
     ask = serving.audience.ask
 
-    def asking(kind: str, offered: Offer, seconds: float) -> list[dict[str, Any]]:
-        if kind == "serve":
+    def asking(question: Load | Serve, seconds: float) -> list[Answer]:
+        if isinstance(question, Serve):
             joining.start()
-        return ask(kind, offered, seconds)
+        return ask(question, seconds)
 
     serving.audience.ask = asking
     serving.look(TWO)
     joining.join(30)
-    assert greetings[0]["serve"]["version"]["version"] == "2"
+    assert greetings[0].offer.version.version == "2"
 
 
 def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verified_or_fetched(serving):
@@ -964,8 +975,8 @@ def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verifie
         finally:
             goes_on.set()
         offer, state = greeting.result(30)
-    assert offer == {"serve": serving.audience.serving}
-    assert state == {"state": serving.audience.states[-1]}
+    assert offer == Serve("flowers", serving.audience.serving)
+    assert state == Report("flowers", serving.audience.states[-1])
 
 
 def test_a_worker_that_joins_while_a_problem_is_told_misses_nothing(serving):
@@ -985,8 +996,8 @@ def test_what_one_worker_has_refused_the_others_let_go_of(serving):
 def test_with_no_worker_to_load_it_a_version_is_not_taken_up(serving):
     serving.audience.workers = 0
     serving.look(TWO)
-    assert serving.audience.serving["version"]["version"] == "1"
-    assert "no worker is there" in serving.audience.states[-1]["problem"]
+    assert serving.audience.serving.version.version == "1"
+    assert "no worker is there" in serving.audience.states[-1].problem
 
 
 def test_workers_that_could_not_change_with_the_others_are_asked_again_now_and_then(serving):
@@ -1216,7 +1227,8 @@ def test_a_worker_that_joins_meanwhile_is_told_the_same(scene):
     made.cache.folder_of = lambda version: greetings.append(greeting_of(made.follower)) or folder_of(version)
     made.look()
     ((greeting,),) = greetings
-    assert greeting["note"]["problem"] == "version 1 of flowers is being fetched and checked"
+    assert isinstance(greeting, Note)
+    assert greeting.state.problem == "version 1 of flowers is being fetched and checked"
 
 
 def test_a_problem_is_short_whatever_is_in_it_and_has_nothing_that_a_terminal_obeys(serving):

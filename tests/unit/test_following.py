@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from inference.errors import FetchFailed
-from inference.ipc.channel import Offer
+from inference.ipc.messages import Load, Loaded, Offer, Report, Serve, Serving, State, ToWorker
+from inference.ipc.server import Answer
 from inference.model.trust import Trust
 from inference.model.version import ModelVersion
 from inference.rollout import wiring as module
@@ -67,21 +68,22 @@ class Workers:
     """Two workers that do what they are told."""
 
     def __init__(self) -> None:
-        self.offers: list[dict[str, Any]] = []
-        self.states: list[dict[str, Any]] = []
+        self.offers: list[Offer] = []
+        self.states: list[State] = []
 
-    def ask(self, what: str, offer: Offer, seconds: float) -> list[dict[str, Any]]:
-        if what == "load":
-            return [{"loaded": offer.id}, {"loaded": offer.id}]
-        self.offers.append(offer.as_dict())
-        return [{"serving": offer.id, "at": 1_000_000}, {"serving": offer.id, "at": 3_500_000}]
+    def ask(self, question: Load | Serve, seconds: float) -> list[Answer]:
+        name, id = question.deployment, question.offer.id
+        if isinstance(question, Load):
+            return [Loaded(name, id), Loaded(name, id)]
+        self.offers.append(question.offer)
+        return [Serving(name, id, 1_000_000), Serving(name, id, 3_500_000)]
 
-    def remind(self, offer: Offer) -> int:
+    def remind(self, question: Serve) -> int:
         return 0
 
-    def tell(self, message: dict[str, Any]) -> None:
-        if "state" in message:
-            self.states.append(message["state"])
+    def tell(self, message: ToWorker) -> None:
+        if isinstance(message, Report):
+            self.states.append(message.state)
 
 
 @pytest.fixture
@@ -145,10 +147,10 @@ def test_a_version_is_fetched_from_where_its_registry_says_and_offered(following
     follower, workers = following(settings)
     follower.look()
     (offer,) = workers.offers
-    assert Path(offer["folder"]).is_relative_to(settings.cache_dir)
-    assert (Path(offer["folder"]) / "MLmodel").is_file()
-    assert offer["metrics"] == {"test_accuracy": 0.9}
-    assert offer["version"]["description"] == "a decision"
+    assert Path(offer.folder).is_relative_to(settings.cache_dir)
+    assert (Path(offer.folder) / "MLmodel").is_file()
+    assert offer.metrics == {"test_accuracy": 0.9}
+    assert offer.version.description == "a decision"
 
 
 def test_the_line_names_the_version_and_both_addresses(following, settings, log):
@@ -188,7 +190,7 @@ def test_an_unsigned_version_is_refused_where_signatures_are_asked_for(following
     follower.look()
     assert workers.offers == []
     assert "version 7 of flowers is refused: it is not signed; `docker compose run trainer adopt 7`" in str(
-        workers.states[-1]["problem"]
+        workers.states[-1].problem
     )
 
 
@@ -197,17 +199,17 @@ def test_with_the_registry_gone_the_next_start_serves_the_last_version(following
     registry.file.unlink()
     follower, workers = following(settings)
     follower.look()
-    assert [offer["version"]["version"] for offer in workers.offers] == ["7"]
-    assert "mlflow.db cannot be read" in workers.states[-1]["problem"]
+    assert [offer.version.version for offer in workers.offers] == ["7"]
+    assert "mlflow.db cannot be read" in workers.states[-1].problem
 
 
 def test_an_offer_says_what_each_file_is(following, settings):
     follower, workers = following(settings)
     follower.look()
     (offer,) = workers.offers
-    content = (Path(offer["folder"]) / "MLmodel").read_bytes()
-    assert offer["files"]["MLmodel"] == hashlib.sha256(content).hexdigest()
-    assert set(offer["files"]) == {"MLmodel", "input_example.json"}
+    content = (Path(offer.folder) / "MLmodel").read_bytes()
+    assert offer.files["MLmodel"] == hashlib.sha256(content).hexdigest()
+    assert set(offer.files) == {"MLmodel", "input_example.json"}
 
 
 def test_tags_and_description_are_those_that_the_contract_names_and_cut(following, settings, registry):
@@ -220,9 +222,9 @@ def test_tags_and_description_are_those_that_the_contract_names_and_cut(followin
     registry.write("UPDATE model_versions SET description = ?", "z" * 1_000_000)
     follower, workers = following(settings)
     follower.look()
-    version = workers.offers[0]["version"]
-    assert version["tags"] == {"stage": "x" * 500 + "…", "rule": "\\x1b[2Jbetter"}
-    assert len(version["description"]) == 4001
+    version = workers.offers[0].version
+    assert version.tags == {"stage": "x" * 500 + "…", "rule": "\\x1b[2Jbetter"}
+    assert len(version.description) == 4001
 
 
 def loss_told(follower: RegistryFollower, workers: Workers) -> str | None:
@@ -235,7 +237,7 @@ def loss_told(follower: RegistryFollower, workers: Workers) -> str | None:
     if follower._losses._asked is not None:
         follower._losses._asked.exception(30)
         follower.look()
-    return workers.states[-1]["problem"]
+    return workers.states[-1].problem
 
 
 def test_files_that_are_gone_from_where_they_were_fetched_are_told(following, settings, tmp_path):
@@ -268,8 +270,8 @@ def test_a_version_that_ended_a_process_is_noted_in_the_cache_for_the_next_start
     follower._trials._note.close()  # as the end of the process does
     follower, workers = following(settings)
     follower.look()
-    assert [offer["version"]["version"] for offer in workers.offers] == ["7"]
-    assert "the service ended while version 8 of flowers was being tried" in workers.states[-1]["problem"]
+    assert [offer.version.version for offer in workers.offers] == ["7"]
+    assert "the service ended while version 8 of flowers was being tried" in workers.states[-1].problem
 
 
 def test_where_nothing_is_behind_the_alias_any_more_the_next_start_serves_the_last_version(
@@ -279,8 +281,8 @@ def test_where_nothing_is_behind_the_alias_any_more_the_next_start_serves_the_la
     registry.write("DELETE FROM registered_model_aliases")
     follower, workers = following(settings)
     follower.look()
-    assert [offer["version"]["version"] for offer in workers.offers] == ["7"]
-    assert "no version of 'flowers' has the alias 'Production' any more" in workers.states[-1]["problem"]
+    assert [offer.version.version for offer in workers.offers] == ["7"]
+    assert "no version of 'flowers' has the alias 'Production' any more" in workers.states[-1].problem
 
 
 def test_a_registry_that_hangs_is_not_waited_for_while_a_version_is_fetched(following, settings, registry, monkeypatch):
@@ -297,7 +299,7 @@ def test_a_registry_that_hangs_is_not_waited_for_while_a_version_is_fetched(foll
     follower, workers = following(settings)
     follower.look()
     never.set()
-    assert workers.states[-1]["problem"] == "models:/flowers/7 could not be found: MLflow does not answer within 0 s"
+    assert workers.states[-1].problem == "models:/flowers/7 could not be found: MLflow does not answer within 0 s"
 
 
 def test_a_registry_that_hangs_lets_go_of_nothing_that_is_on_its_way(monkeypatch):

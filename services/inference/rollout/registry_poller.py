@@ -16,12 +16,14 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from contract.display import visible
+from msgspec import structs, to_builtins
 
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
-from inference.ipc.channel import Deliver, Offer, State
+from inference.ipc.messages import Drop, Load, Note, Offer, Refused, Report, Serve, Serving, State, ToWorker
+from inference.ipc.server import Answer, Deliver, NoAnswer
 from inference.model import manifest
 from inference.model.manifest import Description
 from inference.model.version import ModelVersion
@@ -85,11 +87,11 @@ class Trials(Protocol):
 class Audience(Protocol):
     """Who serves what is found."""
 
-    def ask(self, what: str, offer: Offer, seconds: float) -> list[dict[str, Any]]: ...
+    def ask(self, question: Load | Serve, seconds: float) -> list[Answer]: ...
 
-    def remind(self, offer: Offer) -> int: ...
+    def remind(self, question: Serve) -> int: ...
 
-    def tell(self, message: dict[str, Any]) -> None: ...
+    def tell(self, message: ToWorker) -> None: ...
 
 
 class RegistryFollower:
@@ -97,6 +99,7 @@ class RegistryFollower:
 
     def __init__(
         self,
+        deployment: str,
         registry: Registry,
         cache: Cache,
         check: Callable[[Path, ModelVersion], tuple[VersionFiles, Description]],
@@ -106,6 +109,7 @@ class RegistryFollower:
         announce: Callable[[Offer, int, float], None],
         allow_schema_change: bool,
     ) -> None:
+        self._deployment = deployment
         self._registry, self._cache, self._check, self._metrics = registry, cache, check, metrics
         self._announce, self._allow_schema_change = announce, allow_schema_change
         self._store, self._trials, self._losses = store, trials, Losses(store.loss)
@@ -162,13 +166,13 @@ class RegistryFollower:
                 return False
             if problem:
                 log.warning("%s", problem)
-                deliver([{"state": replace(self._state, problem=problem).as_dict()}])
+                deliver([Report(self._deployment, structs.replace(self._state, problem=problem))])
             elif served:
                 if folder != served.folder:
-                    self._served = served = replace(served, folder=folder)
-                deliver([{"serve": served.as_dict()}, {"state": self._state.as_dict()}])
+                    self._served = served = structs.replace(served, folder=folder)
+                deliver([Serve(self._deployment, served), Report(self._deployment, self._state)])
             else:
-                deliver([{"state" if self._has_looked else "note": self._state.as_dict()}])
+                deliver([(Report if self._has_looked else Note)(self._deployment, self._state)])
         return True
 
     def look(self) -> None:
@@ -261,7 +265,7 @@ class RegistryFollower:
         """Let workers that could not change with the others try again, now and then."""
         if self._served and self.audience and time.monotonic() >= self._remind_due:
             with self._changing:
-                behind = self.audience.remind(self._served)
+                behind = self.audience.remind(Serve(self._deployment, self._served))
             self._remind_due = time.monotonic() + (FIRST_RETRY_SECONDS if behind else 0.0)
 
     def _describe(self, version: ModelVersion) -> None:
@@ -270,7 +274,7 @@ class RegistryFollower:
         if served is not None and (
             served.version.description != version.description or served.version.tags != version.tags
         ):
-            self._served = replace(served, version=version, metrics=self._metrics_of(version) or served.metrics)
+            self._served = structs.replace(served, version=version, metrics=self._metrics_of(version) or served.metrics)
             self._remember()
         elif self._settle_due is not None and time.monotonic() >= self._settle_due:
             self._remember()
@@ -320,7 +324,7 @@ class RegistryFollower:
         if served.files != dict(files.digests):
             return False
         with self._changing:
-            self._served = replace(served, version=version, folder=str(files.folder))
+            self._served = structs.replace(served, version=version, folder=str(files.folder))
         return True
 
     def _fail(self, version: ModelVersion, problem: str, is_deadly: bool = False) -> None:
@@ -360,18 +364,18 @@ class RegistryFollower:
         offer = Offer(self._offers, str(files.folder), version, metrics, since, dict(files.digests))
         audience = self.audience
         assert audience is not None, "somebody has to serve what is found"  # noqa: S101
-        answers = audience.ask("load", offer, LOAD_SECONDS)
-        if refusals := [answer for answer in answers if "refused" in answer]:
-            audience.tell({"drop": offer.id})
-            died = [answer for answer in refusals if answer.get("ended")]
-            raise ProcessEnded(died[0]["reason"]) if died else ModelRefused(refusals[0]["reason"])
+        answers = audience.ask(Load(self._deployment, offer), LOAD_SECONDS)
+        if refusals := [answer for answer in answers if isinstance(answer, Refused | NoAnswer)]:
+            audience.tell(Drop(self._deployment, offer.id))
+            died = [answer for answer in refusals if isinstance(answer, NoAnswer)]
+            raise ProcessEnded(died[0].reason) if died else ModelRefused(refusals[0].reason)
         if not answers:
             raise FetchFailed(f"no worker is there to load {version.uri}")
         with self._changing:
-            answers = audience.ask("serve", offer, SWAP_SECONDS)
+            answers = audience.ask(Serve(self._deployment, offer), SWAP_SECONDS)
             self._served, self._description, self._has_served = offer, description, True
         self._metrics.swapped(version)
-        times = [answer["at"] for answer in answers if "at" in answer]
+        times = [answer.at for answer in answers if isinstance(answer, Serving)]
         self._announce(offer, len(times), (max(times) - min(times)) / 1e6 if times else 0.0)
 
     def _metrics_of(self, version: ModelVersion) -> dict[str, float]:
@@ -404,7 +408,7 @@ class RegistryFollower:
         if self._settle_due is not None:  # its files have moved
             folder = str(self._cache.folder_of(served.version))
             with self._changing:
-                self._served = replace(served, folder=folder)
+                self._served = structs.replace(served, folder=folder)
         self._settle_due = self._unsettled = None
 
     def _serve_last(self) -> None:
@@ -431,7 +435,7 @@ class RegistryFollower:
         with self._changing:
             self._state = State(what)
             if self.audience:
-                self.audience.tell({"note": self._state.as_dict()})
+                self.audience.tell(Note(self._deployment, self._state))
 
     def _report(self, problem: str | None) -> None:
         """Tell the workers what is wrong, and log it when it changes, not at each look."""
@@ -445,8 +449,8 @@ class RegistryFollower:
         self._problem = problem
         state = State(problem, served.version, served.metrics) if served else State(problem)
         with self._changing:
-            if state.as_dict() != self._state.as_dict():  # versions are equal whatever is said of them
+            if to_builtins(state) != to_builtins(self._state):  # versions are equal whatever is said of them
                 self._state = state
                 if self.audience:
-                    self.audience.tell({"state": state.as_dict()})
+                    self.audience.tell(Report(self._deployment, state))
         self._metrics.report(served.version if served else None, problem)

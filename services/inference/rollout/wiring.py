@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
-from inference.ipc.channel import Offer
+from inference.ipc.messages import Offer
 from inference.model.trust import Trust
 from inference.model.version import ModelVersion
 from inference.rollout import download, registry
@@ -54,6 +54,7 @@ def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
     name, alias = settings.model_name, settings.model_alias
     cache = ModelCache(settings.cache_dir, settings.run_dir / "makeshift", name, alias, bring)
     return RegistryFollower(
+        deployment=name,
         registry=found,
         cache=cache,
         check=verifier.check,
