@@ -70,7 +70,8 @@ class Service:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.greet: Callable[[Deliver], None] = deliver_nothing
-        self.workers = WorkerGroup(path, lambda deliver: self.greet(deliver))
+        self.workers = WorkerGroup(path)
+        self.workers.welcome(lambda deliver: self.greet(deliver))
         self.joined: list[Worker] = []
 
     def join(self) -> Worker:

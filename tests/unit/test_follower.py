@@ -16,17 +16,17 @@ from inference.model import manifest
 from inference.model.manifest import Description
 from inference.model.version import ModelVersion
 from inference.model.version_files import VersionFiles
-from inference.rollout import backoff, loss_check
+from inference.rollout import background_call, backoff, loss_check, model_cache, two_phase
 from inference.rollout import registry_poller as following
-from inference.rollout.backoff import FIRST_RETRY_AFTER_DEATH_SECONDS
-from inference.rollout.registry_poller import (
+from inference.rollout.backoff import (
+    FIRST_RETRY_AFTER_DEATH_SECONDS,
     FIRST_RETRY_SECONDS,
-    GIVE_UP_SECONDS,
     LAST_RETRY_SECONDS,
     OUTLINE_PAUSE_SECONDS,
-    SETTLE_SECONDS,
-    RegistryFollower,
 )
+from inference.rollout.model_cache import SETTLE_SECONDS
+from inference.rollout.registry_poller import GIVE_UP_SECONDS, RegistryPoller, Sources
+from inference.rollout.two_phase import Rollout, Swap
 
 from tests.unit.version_files import COLUMNS, Files, set_inputs
 
@@ -201,7 +201,7 @@ class FakeMetrics:
 
 
 class Scene:
-    """A follower among fakes."""
+    """A poller among fakes."""
 
     def __init__(self, folder: Path, clock: "Clock", answer: ModelVersion | Exception, *held: ModelVersion) -> None:
         self.registry, self.cache = FakeRegistry(answer), FakeCache(folder, *held)
@@ -210,27 +210,21 @@ class Scene:
         self.store, self.trials = FakeStore(), FakeTrials()
         self.deadly: set[str] = set()
         self.announced: list[tuple[str, int, float]] = []
-        self.follower = self.new_follower()
+        self.poller = self.new_poller()
 
-    def new_follower(self, allow_schema_change: bool = False) -> RegistryFollower:
-        """Return a follower as the next start has it."""
+    def new_poller(self, allow_schema_change: bool = False) -> RegistryPoller:
+        """Return a poller as the next start has it."""
 
-        def announce(offer: Any, workers: int, window_ms: float) -> None:
-            self.announced.append((offer.version.version, workers, window_ms))
+        def announce(swap: Swap) -> None:
+            self.announced.append((swap.version.version, swap.workers, swap.window_ms))
 
-        made = RegistryFollower(
-            "flowers",
-            self.registry,
-            self.cache,
-            self._check,
-            self.store,
-            self.trials,
-            self.metrics,
-            announce,
-            allow_schema_change,
+        # So that what a test puts in the place of a fake's own is asked.
+        registry = SimpleNamespace(
+            current=lambda: self.registry.current(), metrics=lambda run_id: self.registry.metrics(run_id)
         )
-        made.audience = self.audience
-        return made
+        rollout = Rollout("flowers", self.audience, lambda version: self.cache.folder_of(version), allow_schema_change)
+        sources = Sources(registry, self.cache, self.store, self._check)
+        return RegistryPoller(sources, rollout, self.trials, self.metrics, announce)
 
     def _check(self, folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
         if version.version in self.deadly:
@@ -242,12 +236,12 @@ class Scene:
 
     def start_again(self) -> None:
         """End the service and start it, with what is on disk."""
-        self.audience.serving, self.follower = None, self.new_follower()
+        self.audience.serving, self.poller = None, self.new_poller()
 
     def look(self, answer: ModelVersion | Exception | None = None) -> None:
         if answer is not None:
             self.registry.answer = answer
-        self.follower.look()
+        self.poller.look()
 
     @property
     def version(self) -> str | None:
@@ -274,7 +268,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in (following, backoff, loss_check):
+    for module in (following, backoff, background_call, loss_check, model_cache, two_phase):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
@@ -496,7 +490,7 @@ def test_a_copy_that_was_damaged_in_the_cache_is_fetched_once_more(scene):
         return check(folder, version)
 
     made._check = checked
-    made.follower = made.new_follower()
+    made.poller = made.new_poller()
     made.look()
     assert (made.version, made.problem) == ("1", None)
     assert made.cache.fetched == ["1"]
@@ -607,7 +601,7 @@ def test_what_is_served_is_not_let_go_of_whatever_fails_after_it_was_taken_up(se
     def announce(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    serving.follower._announce = announce
+    serving.poller._announce = announce
     serving.look(TWO)
     assert serving.version == "2"
     assert TWO in serving.cache.held
@@ -701,14 +695,14 @@ def test_a_version_that_would_break_those_who_ask_is_refused_with_the_way_out(se
 
 def test_a_breaking_change_is_let_in_where_the_settings_say_so(serving):
     serving.cache.files(TWO).describe(OTHER_COLUMNS)
-    serving.follower = serving.new_follower(allow_schema_change=True)
+    serving.poller = serving.new_poller(allow_schema_change=True)
     serving.look(TWO)
     assert (serving.version, serving.problem) == ("2", None)
 
 
 def test_a_restart_lets_no_breaking_change_in_and_serves_the_last_version(serving):
     serving.cache.files(TWO).describe(OTHER_COLUMNS)
-    serving.follower, serving.audience.serving = serving.new_follower(), None
+    serving.poller, serving.audience.serving = serving.new_poller(), None
     serving.look(TWO)
     assert serving.version == "1"
     assert "ALLOW_SCHEMA_CHANGE=true" in serving.problem
@@ -738,7 +732,7 @@ def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_
         assert len(asked) == 1, "what hangs is not asked once more at each look"
     finally:
         answers.set()
-    made.follower._asked.result(30)
+    made.poller._alias._asked.result(30)
     monkeypatch.setattr(following, "LOOK_SECONDS", 30)
     made.look()
     assert made.problem is None
@@ -778,14 +772,14 @@ def test_metrics_that_hang_keep_no_version_from_being_served(scene, monkeypatch,
 
 def test_a_store_that_hangs_is_asked_anew_what_it_has_lost(serving):
     never = threading.Event()
-    serving.follower._losses._ask = lambda *_: never.wait(30) and None
+    serving.poller._losses._ask = lambda *_: never.wait(30) and None
     try:
         serving.clock.now += 2 * loss_check.EVERY_SECONDS
         serving.look()
-        serving.follower._losses._ask = lambda *_: "its files are gone"
+        serving.poller._losses._ask = lambda *_: "its files are gone"
         serving.clock.now += 2 * loss_check.EVERY_SECONDS
         serving.look()
-        if asked := serving.follower._losses._asked:
+        if asked := serving.poller._losses._asked:
             asked.result(30)
         serving.look()
         assert "its files are gone" in serving.problem
@@ -803,7 +797,7 @@ def test_a_copy_that_fails_in_a_way_that_nobody_foresaw_keeps_the_alias_from_not
         return check(folder, version)
 
     made._check = checked
-    made.follower = made.new_follower()
+    made.poller = made.new_poller()
     made.look()
     assert (made.version, made.problem) == ("1", None)
     assert "ZeroDivisionError" in caplog.text
@@ -894,23 +888,23 @@ def test_where_the_first_version_is_refused_the_last_one_is_served(scene):
 # --- workers that join ---------------------------------------------------------------------------------------------
 
 
-def greeting_of(follower: RegistryFollower) -> list[ToWorker]:
+def greeting_of(poller: RegistryPoller) -> list[ToWorker]:
     delivered: list[list[ToWorker]] = []
-    follower.greet(delivered.append)
+    poller.rollout.greet(delivered.append)
     (greeting,) = delivered
     return greeting
 
 
 def test_a_worker_that_joins_before_the_first_look_is_told_that_nothing_is_known_yet(scene):
     """By a note, and not by a state: that is what it waits for before it takes requests."""
-    (greeting,) = greeting_of(scene(ONE).follower)
+    (greeting,) = greeting_of(scene(ONE).poller)
     assert isinstance(greeting, Note)
     assert greeting.state.problem == "the registry has not been asked yet"
 
 
 def test_a_worker_that_joins_later_is_told_what_to_serve_and_then_how_things_are(serving):
     serving.look(GONE)
-    offer, state = greeting_of(serving.follower)
+    offer, state = greeting_of(serving.poller)
     assert offer == Serve("flowers", serving.audience.serving)
     assert state == Report("flowers", serving.audience.states[-1])
 
@@ -918,14 +912,14 @@ def test_a_worker_that_joins_later_is_told_what_to_serve_and_then_how_things_are
 def test_a_worker_that_joins_while_there_is_no_model_is_told_why(scene):
     made = scene(NOTHING)
     made.look()
-    (state,) = greeting_of(made.follower)
+    (state,) = greeting_of(made.poller)
     assert isinstance(state, Report)
     assert state.state.problem == str(NOTHING)
 
 
 def test_a_worker_that_joins_gets_a_copy_that_is_whole(serving):
     serving.cache.forget(ONE)
-    offer, _ = greeting_of(serving.follower)
+    offer, _ = greeting_of(serving.poller)
     assert serving.cache.fetched == ["1", "1"]
     assert offer.offer.version.version == "1"
 
@@ -933,7 +927,7 @@ def test_a_worker_that_joins_gets_a_copy_that_is_whole(serving):
 def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told_so(serving):
     serving.cache.forget(ONE)
     serving.cache.broken.add(ONE)
-    (state,) = greeting_of(serving.follower)
+    (state,) = greeting_of(serving.poller)
     assert isinstance(state, Report)
     assert "a worker that has just started cannot serve: " in state.state.problem
     assert "no route to host" in state.state.problem
@@ -941,7 +935,7 @@ def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told
 
 def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving):
     greetings: list[ToWorker] = []
-    joining = threading.Thread(target=serving.follower.greet, args=(greetings.extend,))
+    joining = threading.Thread(target=serving.poller.rollout.greet, args=(greetings.extend,))
     ask = serving.audience.ask
 
     def asking(question: Load | Serve, seconds: float) -> list[Answer]:
@@ -968,7 +962,7 @@ def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verifie
     serving.cache.folder_of = slow_folder_of
     with ThreadPoolExecutor(2) as threads:
         try:
-            greeting = threads.submit(greeting_of, serving.follower)
+            greeting = threads.submit(greeting_of, serving.poller)
             assert verifying.wait(30)
             threads.submit(serving.look, TWO).result(10)
             assert (serving.version, greeting.done()) == ("2", False)
@@ -982,7 +976,7 @@ def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verifie
 def test_a_worker_that_joins_while_a_problem_is_told_misses_nothing(serving):
     """The lock is what keeps a change between greeting and joining away: nothing is told while a worker is greeted."""
     held: list[bool] = []
-    serving.audience.tell = lambda message: held.append(serving.follower._changing.locked())
+    serving.audience.tell = lambda message: held.append(serving.poller.rollout._changing.locked())
     serving.look(GONE)
     assert held == [True]
 
@@ -1058,7 +1052,7 @@ def kill_while_trying(scene: Scene) -> None:
             raise Killed
         return Scene._check(scene, folder, version)
 
-    scene.follower._check = check
+    scene.poller._sources = replace(scene.poller._sources, check=check)
     end, scene.trials.end = scene.trials.end, lambda survived=True: None
     with pytest.raises(Killed):
         scene.look(TWO)
@@ -1073,7 +1067,7 @@ def test_a_version_that_ended_the_service_is_not_tried_in_a_loop_and_the_last_on
         serving.look()
         assert serving.version == "1"
         assert "the service ended while version 2 of flowers was being tried" in serving.problem
-        pauses.append(serving.follower._failure.pause)
+        pauses.append(serving.poller._backoff.failure.pause)
         serving.clock.now += pauses[-1]
     assert pauses == [5, 60, 120, 240], "once it may have been something else that ended the service"
     serving.look()
@@ -1108,7 +1102,7 @@ def test_a_store_that_says_nothing_at_the_start_is_no_sign_of_a_mended_version(s
 
 def test_a_service_that_ends_in_good_order_blames_no_version(serving):
     serving.trials.begin(TWO)
-    serving.follower.end()
+    serving.poller.end()
     serving.start_again()
     serving.look(TWO)
     assert (serving.version, serving.problem) == ("2", None)
@@ -1200,7 +1194,7 @@ def test_a_fault_in_looking_for_losses_ends_nothing(losing, caplog):
 def test_a_store_that_hangs_is_not_waited_for(serving):
     hangs = threading.Event()
     serving.store.loss = lambda version, files: hangs.wait(30) and None
-    serving.follower._losses._ask = serving.store.loss
+    serving.poller._losses._ask = serving.store.loss
     try:
         later(serving)
         later(serving)
@@ -1224,7 +1218,7 @@ def test_a_worker_that_joins_meanwhile_is_told_the_same(scene):
     made = scene(ONE)
     greetings = []
     folder_of = made.cache.folder_of
-    made.cache.folder_of = lambda version: greetings.append(greeting_of(made.follower)) or folder_of(version)
+    made.cache.folder_of = lambda version: greetings.append(greeting_of(made.poller)) or folder_of(version)
     made.look()
     ((greeting,),) = greetings
     assert isinstance(greeting, Note)
@@ -1256,7 +1250,7 @@ def test_following_looks_again_and_again_a_little_earlier_or_later_each_time(sce
             raise Enough
 
     with pytest.raises(Enough):
-        made.follower.follow(10.0, pause)
+        made.poller.follow(10.0, pause)
     assert made.version == "2"
     assert len(set(pauses)) > 1
     assert all(8.5 <= seconds <= 11.5 for seconds in pauses)

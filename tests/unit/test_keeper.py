@@ -224,13 +224,13 @@ def test_what_is_going_on_is_kept_without_an_end_to_the_waiting(worker):
     worker.speaker.said.put(None)
 
 
-def test_following_does_not_wait_for_ever_for_a_follower_that_says_nothing(worker):
+def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker):
     worker.keeper.follow(worker.speaker, lambda: None, 0.01)
     assert worker.version is None
     worker.speaker.said.put(None)
 
 
-def test_a_follower_that_is_gone_before_it_is_answered_is_an_end_as_well(worker):
+def test_a_poller_that_is_gone_before_it_is_answered_is_an_end_as_well(worker):
     worker.speaker.is_gone = True
     ended = threading.Event()
     worker.keeper.follow(worker.speaker, ended.set, 0)

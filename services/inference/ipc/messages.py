@@ -48,6 +48,10 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: dict[str, float] | None = None
 
 
+# What there is to say before anything is known.
+NOT_ASKED = "the registry has not been asked yet"
+
+
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=str.lower):
     """What is said about one deployment."""
 

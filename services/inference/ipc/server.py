@@ -36,10 +36,9 @@ def _key_of(question: Load | Serve) -> _Key:
 
 
 class WorkerGroup:
-    """The workers of this service; `greet` says what one that joins has to know."""
+    """The workers of this service."""
 
-    def __init__(self, path: Path, greet: Callable[[Deliver], None]) -> None:
-        self._greet = greet
+    def __init__(self, path: Path) -> None:
         # Of each worker: which offer of a deployment it serves.
         self._serving: dict[socket.socket, dict[str, int]] = {}
         # What has been answered to that which is being asked.
@@ -48,12 +47,16 @@ class WorkerGroup:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen(64)
-        threading.Thread(target=self._accept, name="workers", daemon=True).start()
 
-    def wait_for(self, count: int, seconds: float) -> None:
-        """Wait until so many workers are there, or for so long."""
+    def welcome(self, greet: Callable[[Deliver], None]) -> None:
+        """Let workers join from now on; `greet` tells each what it has to know."""
+        threading.Thread(target=self._accept, args=(greet,), name="workers", daemon=True).start()
+
+    def wait_for(self, count: int, seconds: float) -> int:
+        """Wait until so many workers are there, or for so long; return how many are."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._serving) >= count, seconds)
+            return len(self._serving)
 
     def tell(self, message: ToWorker) -> None:
         """Send a message to all workers."""
@@ -89,12 +92,12 @@ class WorkerGroup:
         with self._changed:
             return list(self._serving)
 
-    def _accept(self) -> None:
+    def _accept(self, greet: Callable[[Deliver], None]) -> None:
         while True:
             connection, _ = self._listener.accept()
-            threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._converse, args=(connection, greet), daemon=True).start()
 
-    def _converse(self, connection: socket.socket) -> None:
+    def _converse(self, connection: socket.socket, greet: Callable[[Deliver], None]) -> None:
         def deliver(greeting: list[ToWorker]) -> None:
             for message in greeting:
                 send(connection, message)
@@ -103,7 +106,7 @@ class WorkerGroup:
                 self._changed.notify_all()
 
         try:
-            self._greet(deliver)
+            greet(deliver)
             for message in received(connection, FOR_POLLER):
                 self._take(connection, message)
         except OSError:

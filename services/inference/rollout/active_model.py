@@ -12,6 +12,7 @@ from contract.display import visible
 
 from inference.errors import ModelRefused
 from inference.ipc.messages import (
+    NOT_ASKED,
     Drop,
     Load,
     Loaded,
@@ -51,7 +52,7 @@ class ModelKeeper:
 
     def __init__(self, load: Callable[[VersionFiles], Model]) -> None:
         self.served: Deployment | None = None
-        self.state = State("the registry has not been asked yet")
+        self.state = State(NOT_ASKED)
         self._load = load
         self._aside: tuple[int, Model] | None = None
         self._refusal: str | None = None

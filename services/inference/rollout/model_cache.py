@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import IO, Annotated, TypeVar
+from typing import IO, Annotated, Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -34,6 +34,7 @@ from contract.errors import Refused
 from inference.errors import FetchFailed
 from inference.model import version_files
 from inference.model.version import ModelVersion
+from inference.rollout.backoff import LAST_RETRY_SECONDS
 
 log = logging.getLogger("inference")
 
@@ -54,6 +55,8 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, e
 MOST_MAKESHIFT_BYTES = 256 * limits.MB
 # How long whoever changes the folder may keep the others waiting: one that holds the lock for ever must stop nobody.
 LOCK_SECONDS, LOCK_PAUSE_SECONDS = 5.0, 0.05
+# How often it is tried to bring what had no room into the cache.
+SETTLE_SECONDS = 60.0
 # How the name of a folder begins while its files are on their way.
 PARTIAL = "partial-"
 # What the name of a note has in it until it is written.
@@ -198,6 +201,67 @@ class ModelCache:
             with _partial(folder) as partial:
                 self._fetch(version, partial, most)
                 return _keep(folder, partial, version)
+
+
+class Notes(Protocol):
+    """What the cache keeps for a start without the registry."""
+
+    def folder_of(self, version: ModelVersion) -> Path: ...
+
+    def remember(self, version: ModelVersion, metrics: dict[str, float]) -> None: ...
+
+    def last_served(self) -> tuple[ModelVersion, dict[str, float]] | None: ...
+
+
+class LastKnownGood:
+    """The version that a start without the registry serves: noted as soon as there is room, used as often as makes sense."""
+
+    def __init__(self, cache: Notes) -> None:
+        self._cache = cache
+        # When it is worth another try: a copy that cannot be used is not tried at each look.
+        self._retry_due = float("-inf")
+        # When it is tried again to bring what is served into the cache; None where it is there.
+        self._settle_due: float | None = None
+        self._told: str | None = None
+
+    def found(self) -> tuple[ModelVersion, dict[str, float]] | None:
+        """Return it and its metrics; None where there is none, or where it is not time for it."""
+        return self._cache.last_served() if time.monotonic() >= self._retry_due else None
+
+    def put_off(self) -> None:
+        """Leave it alone for a while: it cannot be used as it is."""
+        self._retry_due = time.monotonic() + LAST_RETRY_SECONDS
+
+    def is_due(self) -> bool:
+        """Tell whether what is served should be noted once more, as there was no room for it."""
+        return self._settle_due is not None and time.monotonic() >= self._settle_due
+
+    def note(self, version: ModelVersion, metrics: dict[str, float]) -> Path | None:
+        """Note what is served; return the folder of its files where they had no room in the cache before, and have moved.
+
+        Where there is no room still, that is no error, for a full disk must not keep a rollback from being served. What a
+        start would serve in its place is said once.
+        """
+        try:
+            self._cache.remember(version, metrics)
+        except FetchFailed as error:
+            self._settle_due = time.monotonic() + SETTLE_SECONDS
+            self._tell(version, error)
+            return None
+        has_moved = self._settle_due is not None
+        folder = self._cache.folder_of(version) if has_moved else None
+        self._settle_due = self._told = None
+        return folder
+
+    def _tell(self, version: ModelVersion, error: FetchFailed) -> None:
+        if (told := f"{version.version}: {error}") == self._told:
+            return
+        last = self._cache.last_served()
+        others = f"version {last[0].version}" if last else "nothing"
+        log.warning(
+            "a start without the registry would serve %s, and not version %s: %s", others, version.version, error
+        )
+        self._told = told
 
 
 def _let_go(folder: Path, served: ModelVersion | None, most: int) -> None:
