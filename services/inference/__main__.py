@@ -50,7 +50,7 @@ def _check_port(settings: Settings) -> None:
 
 
 def _serve(run_dir: Path) -> int:
-    """Run gunicorn and the follower until gunicorn ends; return its exit code."""
+    """Run gunicorn and the poller until gunicorn ends; return its exit code."""
     # The workers, and the libraries that share files among them, find the folder by these.
     os.environ["INFERENCE_RUN_DIR"] = str(run_dir)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir)
@@ -58,16 +58,16 @@ def _serve(run_dir: Path) -> int:
     # then keeps the pieces: with six large requests at once a worker took a fifth more.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
     settings = Settings.from_env(os.environ)
-    from inference.ipc.channel import Workers
-    from inference.rollout.wiring import follower_of, verifier_of
+    from inference.ipc.server import WorkerGroup
+    from inference.rollout.wiring import poller_of, verifier_of
     from inference.telemetry.log import LOGGING
     from inference.verification.key import KeyWatch
 
     logging.config.dictConfig(LOGGING)
     verifier = verifier_of(settings)
-    follower = follower_of(settings, verifier)
-    workers = Workers(settings.channel, follower.greet)
-    follower.audience = workers
+    workers = WorkerGroup(settings.channel)
+    poller = poller_of(settings, verifier, workers)
+    workers.welcome(poller.rollout.greet)
     gunicorn = subprocess.Popen([sys.executable, "-m", "gunicorn", "--config", "python:inference.server"])
     key = KeyWatch(settings.verifying_key, gunicorn.terminate)
 
@@ -83,14 +83,14 @@ def _serve(run_dir: Path) -> int:
     def follow() -> None:
         workers.wait_for(settings.workers, WORKERS_SECONDS)
         workers.wait_for(1, threading.TIMEOUT_MAX)
-        follower.follow(settings.poll_seconds, key.pause)
+        poller.follow(settings.poll_seconds, key.pause)
 
     verifier.start()
-    threading.Thread(target=follow, name="follower", daemon=True).start()
+    threading.Thread(target=follow, name="poller", daemon=True).start()
     try:
         return gunicorn.wait()
     finally:
-        follower.end()
+        poller.end()
         verifier.end()
 
 

@@ -57,7 +57,7 @@ def app() -> Any:
     """Return the service of one worker, whose keeper has been told what to serve."""
     # Here and not above: gunicorn's own process reads this file as well, and needs none of it.
     from inference.http.application import Service
-    from inference.ipc.channel import Follower
+    from inference.ipc.client import ControlClient
     from inference.model.model import load
     from inference.web.flask_app import create_app
 
@@ -65,7 +65,7 @@ def app() -> Any:
     sys.setswitchinterval(0.0001)
     most_seconds = LARGE_PATIENCE * _settings.queue_seconds
     keeper = ModelKeeper(lambda files: load(files, _settings.trusted, most_seconds))
-    keeper.follow(Follower(_settings.channel), _end, FIRST_LOOK_SECONDS)
+    keeper.follow(ControlClient(_settings.channel), _end, FIRST_LOOK_SECONDS)
     gate = Gate(_settings.queue_seconds, _settings.max_body_bytes, _aside())
     service = Service(_settings, keeper, gate, RequestLog(_settings.log_rate), create_app(_settings, keeper))
     # What is there now stays, so that no search for garbage, of up to 20 ms, goes through it while requests wait.

@@ -24,7 +24,7 @@ HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicat
 MB = 1024 * 1024
 # What a worker may take at its worst, with bodies of up to 16 MB: docs/serving.md, "How much it can do".
 MOST_MB = 70 + 36 * 16
-# Sockets of a worker that are no client's: where it listens, the follower.
+# Sockets of a worker that are no client's: where it listens, the poller.
 OWN_SOCKETS = 2
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from inference.http.admission import Gate
 from inference.http.application import Observer, Service
-from inference.ipc.channel import State
+from inference.ipc.messages import State
 from inference.model.deployment import Deployment
 from inference.model.engines.sklearn import Pipeline
 from inference.model.manifest import Description

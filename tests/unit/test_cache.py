@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from math import inf, isnan, nan
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -245,7 +246,16 @@ def test_garbage_in_the_note_of_a_version_is_as_if_there_were_none(cache, folder
 
 
 @pytest.mark.parametrize(
-    "change", [{"name": 3}, {"created_ms": "soon"}, {"tags": {"stage": []}}, {"tags": 3}, {"description": ["x"]}]
+    "change",
+    [
+        {"name": 3},
+        {"created_ms": "soon"},
+        {"created_ms": True},
+        {"created_ms": 1.5},
+        {"tags": {"stage": []}},
+        {"tags": 3},
+        {"description": ["x"]},
+    ],
 )
 def test_a_note_whose_version_is_none_is_no_last_version(cache, folder, change):
     serve(cache, ONE)
@@ -254,6 +264,22 @@ def test_a_note_whose_version_is_none_is_no_last_version(cache, folder, change):
     content["version"] |= change
     note.write_text(json.dumps(content))
     assert cache.last_served() is None
+
+
+@pytest.mark.parametrize("metrics", [{"r2": "0.5"}, {"r2": None}, [0.5]])
+def test_a_note_whose_metrics_are_none_is_no_last_version(cache, folder, metrics):
+    serve(cache, ONE)
+    note = folder / "flowers" / "Production.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"metrics": metrics}))
+    assert cache.last_served() is None
+
+
+def test_a_metric_that_is_no_number_is_remembered_as_one(cache):
+    cache.folder_of(ONE)
+    cache.remember(ONE, {"r2": nan, "loss": inf})
+    _, metrics = cache.last_served()
+    assert isnan(metrics["r2"])
+    assert metrics["loss"] == inf
 
 
 # --- the version that was served last ------------------------------------------------------------------------------

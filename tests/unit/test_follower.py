@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,22 +10,23 @@ from typing import Any
 
 import pytest
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
-from inference.ipc.channel import Offer
+from inference.ipc.messages import Drop, Load, Loaded, Note, Offer, Refused, Report, Serve, Serving, State, ToWorker
+from inference.ipc.server import Answer, NoAnswer
 from inference.model import manifest
 from inference.model.manifest import Description
 from inference.model.version import ModelVersion
 from inference.model.version_files import VersionFiles
-from inference.rollout import backoff, loss_check
+from inference.rollout import background_call, backoff, loss_check, model_cache, two_phase
 from inference.rollout import registry_poller as following
-from inference.rollout.backoff import FIRST_RETRY_AFTER_DEATH_SECONDS
-from inference.rollout.registry_poller import (
+from inference.rollout.backoff import (
+    FIRST_RETRY_AFTER_DEATH_SECONDS,
     FIRST_RETRY_SECONDS,
-    GIVE_UP_SECONDS,
     LAST_RETRY_SECONDS,
     OUTLINE_PAUSE_SECONDS,
-    SETTLE_SECONDS,
-    RegistryFollower,
 )
+from inference.rollout.model_cache import SETTLE_SECONDS
+from inference.rollout.registry_poller import GIVE_UP_SECONDS, RegistryPoller, Sources
+from inference.rollout.two_phase import Rollout, Swap
 
 from tests.unit.version_files import COLUMNS, Files, set_inputs
 
@@ -107,37 +108,36 @@ class FakeAudience:
         self.deadly: set[str] = set()
         self.notes: list[str] = []
         self.heard: list[tuple[str, str]] = []
-        self.states: list[dict[str, Any]] = []
-        self.serving: dict[str, Any] | None = None
+        self.states: list[State] = []
+        self.serving: Offer | None = None
         self.dropped: list[int] = []
         self.reminded: list[str] = []
         self.behind = 0
 
-    def ask(self, kind: str, offered: Offer, seconds: float) -> list[dict[str, Any]]:
-        offer, id, number = offered.as_dict(), offered.id, offered.version.version
-        self.heard.append((kind, number))
-        answers: list[dict[str, Any]] = [
-            {"loaded": id} if kind == "load" else {"serving": id, "at": worker * 500_000}
-            for worker in range(self.workers)
-        ]
-        if kind == "load" and number in self.refused:
-            answers[-1] = {"refused": id, "to": "load", "reason": self.refused[number]}
-        if kind == "load" and number in self.deadly:
-            answers[-1] = {"refused": id, "to": "load", "reason": "a worker ended", "ended": True}
-        if kind == "serve":
-            self.serving = offer
+    def ask(self, question: Load | Serve, seconds: float) -> list[Answer]:
+        name, id, number = question.deployment, question.offer.id, question.offer.version.version
+        self.heard.append((question.phase, number))
+        if isinstance(question, Serve):
+            self.serving = question.offer
+            return [Serving(name, id, worker * 500_000) for worker in range(self.workers)]
+        answers: list[Answer] = [Loaded(name, id)] * self.workers
+        if number in self.refused:
+            answers[-1] = Refused(name, id, "load", self.refused[number])
+        if number in self.deadly:
+            answers[-1] = NoAnswer("a worker ended")
         return answers
 
-    def tell(self, message: dict[str, Any]) -> None:
-        if "drop" in message:
-            self.dropped.append(message["drop"])
-        elif "note" in message:
-            self.notes.append(message["note"]["problem"])
-        else:
-            self.states.append(message["state"])
+    def tell(self, message: ToWorker) -> None:
+        match message:
+            case Drop():
+                self.dropped.append(message.offer_id)
+            case Note():
+                self.notes.append(message.state.problem)
+            case Report():
+                self.states.append(message.state)
 
-    def remind(self, offered: Offer) -> int:
-        self.reminded.append(offered.version.version)
+    def remind(self, question: Serve) -> int:
+        self.reminded.append(question.offer.version.version)
         return self.behind
 
 
@@ -201,7 +201,7 @@ class FakeMetrics:
 
 
 class Scene:
-    """A follower among fakes."""
+    """A poller among fakes."""
 
     def __init__(self, folder: Path, clock: "Clock", answer: ModelVersion | Exception, *held: ModelVersion) -> None:
         self.registry, self.cache = FakeRegistry(answer), FakeCache(folder, *held)
@@ -210,19 +210,21 @@ class Scene:
         self.store, self.trials = FakeStore(), FakeTrials()
         self.deadly: set[str] = set()
         self.announced: list[tuple[str, int, float]] = []
-        self.follower = self.new_follower()
+        self.poller = self.new_poller()
 
-    def new_follower(self, allow_schema_change: bool = False) -> RegistryFollower:
-        """Return a follower as the next start has it."""
+    def new_poller(self, allow_schema_change: bool = False) -> RegistryPoller:
+        """Return a poller as the next start has it."""
 
-        def announce(offer: Any, workers: int, window_ms: float) -> None:
-            self.announced.append((offer.version.version, workers, window_ms))
+        def announce(swap: Swap) -> None:
+            self.announced.append((swap.version.version, swap.workers, swap.window_ms))
 
-        made = RegistryFollower(
-            self.registry, self.cache, self._check, self.store, self.trials, self.metrics, announce, allow_schema_change
+        # So that what a test puts in the place of a fake's own is asked.
+        registry = SimpleNamespace(
+            current=lambda: self.registry.current(), metrics=lambda run_id: self.registry.metrics(run_id)
         )
-        made.audience = self.audience
-        return made
+        rollout = Rollout("flowers", self.audience, lambda version: self.cache.folder_of(version), allow_schema_change)
+        sources = Sources(registry, self.cache, self.store, self._check)
+        return RegistryPoller(sources, rollout, self.trials, self.metrics, announce)
 
     def _check(self, folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
         if version.version in self.deadly:
@@ -234,22 +236,22 @@ class Scene:
 
     def start_again(self) -> None:
         """End the service and start it, with what is on disk."""
-        self.audience.serving, self.follower = None, self.new_follower()
+        self.audience.serving, self.poller = None, self.new_poller()
 
     def look(self, answer: ModelVersion | Exception | None = None) -> None:
         if answer is not None:
             self.registry.answer = answer
-        self.follower.look()
+        self.poller.look()
 
     @property
     def version(self) -> str | None:
         """What the workers answer with."""
-        return self.audience.serving and self.audience.serving["version"]["version"]
+        return self.audience.serving and self.audience.serving.version.version
 
     @property
     def problem(self) -> str | None:
         """What the workers were told last."""
-        return self.audience.states[-1]["problem"]
+        return self.audience.states[-1].problem
 
     def loads(self) -> list[str]:
         return [number for kind, number in self.audience.heard if kind == "load"]
@@ -266,7 +268,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in (following, backoff, loss_check):
+    for module in (following, backoff, background_call, loss_check, model_cache, two_phase):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
@@ -296,9 +298,9 @@ def test_the_version_behind_the_alias_is_loaded_by_all_then_served_by_all_and_an
 
 def test_an_offer_says_where_the_files_are_what_was_measured_and_since_when_it_is_served(serving):
     offer = serving.audience.serving
-    assert Path(offer["folder"]) == serving.cache.folder_of(ONE)
-    assert offer["metrics"] == {"test_accuracy": 0.9, "number": 1.0}
-    assert offer["since"].endswith("+00:00")
+    assert Path(offer.folder) == serving.cache.folder_of(ONE)
+    assert offer.metrics == {"test_accuracy": 0.9, "number": 1.0}
+    assert offer.since.endswith("+00:00")
 
 
 def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(serving):
@@ -315,7 +317,7 @@ def test_while_the_alias_stays_nothing_is_asked_or_told_again(serving):
 
 def test_a_version_of_the_same_number_in_a_new_registry_is_another_version(serving):
     serving.look(ModelVersion("flowers", "1", "run-9", 99, "m-9", ""))
-    assert serving.audience.serving["version"]["run_id"] == "run-9"
+    assert serving.audience.serving.version.run_id == "run-9"
 
 
 def test_a_version_that_is_served_is_remembered_for_a_start_without_the_registry(serving):
@@ -327,14 +329,14 @@ def test_metrics_that_cannot_be_had_keep_no_version_from_being_served(scene, cap
     made.registry.figures = GONE
     made.look()
     assert made.version == "1"
-    assert made.audience.serving["metrics"] == {}
+    assert made.audience.serving.metrics == {}
     assert "the metrics of version 1 cannot be had" in caplog.text
 
 
 def test_a_version_without_a_run_has_no_metrics(scene):
     made = scene(ModelVersion("flowers", "1", "", 1, "m-1", ""))
     made.look()
-    assert made.audience.serving["metrics"] == {}
+    assert made.audience.serving.metrics == {}
 
 
 # --- what is said of the served version changes --------------------------------------------------------------------
@@ -347,8 +349,8 @@ def test_what_is_said_of_the_served_version_is_passed_on_without_loading_anythin
     heard = len(serving.audience.heard)
     serving.look(again)
     assert len(serving.audience.heard) == heard
-    told = serving.audience.states[-1]["version"]
-    assert (told["description"], told["tags"]) == (again.description, again.tags)
+    told = serving.audience.states[-1].version
+    assert (told.description, told.tags) == (again.description, again.tags)
     remembered, _ = serving.cache.last_served()
     assert (remembered.description, remembered.tags) == (again.description, again.tags)
     told_before = len(serving.audience.states)
@@ -359,13 +361,13 @@ def test_what_is_said_of_the_served_version_is_passed_on_without_loading_anythin
 def test_new_metrics_come_with_a_new_description(serving):
     serving.registry.figures = {"test_accuracy": 0.95}
     serving.look(described_as(ONE, "measured again"))
-    assert serving.audience.states[-1]["metrics"] == {"test_accuracy": 0.95, "number": 1.0}
+    assert serving.audience.states[-1].metrics == {"test_accuracy": 0.95, "number": 1.0}
 
 
 def test_metrics_that_cannot_be_had_again_are_kept(serving):
     serving.registry.figures = GONE
     serving.look(described_as(ONE, "the run is gone"))
-    assert serving.audience.states[-1]["metrics"] == {"test_accuracy": 0.9, "number": 1.0}
+    assert serving.audience.states[-1].metrics == {"test_accuracy": 0.9, "number": 1.0}
 
 
 def said_to_be_signed(version: ModelVersion, key: str) -> ModelVersion:
@@ -379,7 +381,7 @@ def test_a_version_that_is_only_said_to_be_signed_otherwise_is_loaded_by_nobody_
     for key in ("one", "two"):
         serving.look(said_to_be_signed(ONE, key))
         assert serving.problem is None
-        assert serving.audience.states[-1]["version"]["signed_by"] == key
+        assert serving.audience.states[-1].version.signed_by == key
         assert serving.cache.last_served()[0] == said_to_be_signed(ONE, key)
     assert serving.audience.heard == heard
     assert (len(serving.announced), serving.metrics.swaps) == (1, ["1"])
@@ -389,7 +391,7 @@ def test_a_version_that_is_said_to_be_signed_otherwise_and_has_other_files_is_lo
     serving.cache.files(said_to_be_signed(ONE, "a key")).describe(lambda content: content.update(more=1))
     serving.look(said_to_be_signed(ONE, "a key"))
     assert serving.loads() == ["1", "1"]
-    assert serving.audience.serving["version"]["signed_by"] == "a key"
+    assert serving.audience.serving.version.signed_by == "a key"
 
 
 # --- the registry has no answer ------------------------------------------------------------------------------------
@@ -488,7 +490,7 @@ def test_a_copy_that_was_damaged_in_the_cache_is_fetched_once_more(scene):
         return check(folder, version)
 
     made._check = checked
-    made.follower = made.new_follower()
+    made.poller = made.new_poller()
     made.look()
     assert (made.version, made.problem) == ("1", None)
     assert made.cache.fetched == ["1"]
@@ -534,7 +536,7 @@ def test_workers_that_have_to_change_later_are_sent_to_where_the_files_have_move
     serving.clock.now += SETTLE_SECONDS
     serving.look()
     folders: list[str] = []
-    serving.audience.remind = lambda offer: folders.append(offer.folder) or 0
+    serving.audience.remind = lambda question: folders.append(question.offer.folder) or 0
     serving.look()
     assert folders == [str(tmp_path / "moved")]
 
@@ -599,7 +601,7 @@ def test_what_is_served_is_not_let_go_of_whatever_fails_after_it_was_taken_up(se
     def announce(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    serving.follower._announce = announce
+    serving.poller._announce = announce
     serving.look(TWO)
     assert serving.version == "2"
     assert TWO in serving.cache.held
@@ -693,14 +695,14 @@ def test_a_version_that_would_break_those_who_ask_is_refused_with_the_way_out(se
 
 def test_a_breaking_change_is_let_in_where_the_settings_say_so(serving):
     serving.cache.files(TWO).describe(OTHER_COLUMNS)
-    serving.follower = serving.new_follower(allow_schema_change=True)
+    serving.poller = serving.new_poller(allow_schema_change=True)
     serving.look(TWO)
     assert (serving.version, serving.problem) == ("2", None)
 
 
 def test_a_restart_lets_no_breaking_change_in_and_serves_the_last_version(serving):
     serving.cache.files(TWO).describe(OTHER_COLUMNS)
-    serving.follower, serving.audience.serving = serving.new_follower(), None
+    serving.poller, serving.audience.serving = serving.new_poller(), None
     serving.look(TWO)
     assert serving.version == "1"
     assert "ALLOW_SCHEMA_CHANGE=true" in serving.problem
@@ -714,7 +716,7 @@ def test_with_the_registry_gone_at_the_start_the_last_version_is_served_from_the
     made.look()
     assert (made.version, made.problem) == ("1", str(GONE))
     assert made.cache.fetched == []
-    assert made.audience.serving["metrics"] == {"number": 0.0}
+    assert made.audience.serving.metrics == {"number": 0.0}
 
 
 def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_from_being_served(scene, monkeypatch):
@@ -730,7 +732,7 @@ def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_
         assert len(asked) == 1, "what hangs is not asked once more at each look"
     finally:
         answers.set()
-    made.follower._asked.result(30)
+    made.poller._alias._asked.result(30)
     monkeypatch.setattr(following, "LOOK_SECONDS", 30)
     made.look()
     assert made.problem is None
@@ -764,20 +766,20 @@ def test_metrics_that_hang_keep_no_version_from_being_served(scene, monkeypatch,
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.2)
     made.look()
     never.set()
-    assert (made.version, made.audience.serving["metrics"]) == ("1", {})
+    assert (made.version, made.audience.serving.metrics) == ("1", {})
     assert "the metrics of version 1 cannot be had" in caplog.text
 
 
 def test_a_store_that_hangs_is_asked_anew_what_it_has_lost(serving):
     never = threading.Event()
-    serving.follower._losses._ask = lambda *_: never.wait(30) and None
+    serving.poller._losses._ask = lambda *_: never.wait(30) and None
     try:
         serving.clock.now += 2 * loss_check.EVERY_SECONDS
         serving.look()
-        serving.follower._losses._ask = lambda *_: "its files are gone"
+        serving.poller._losses._ask = lambda *_: "its files are gone"
         serving.clock.now += 2 * loss_check.EVERY_SECONDS
         serving.look()
-        if asked := serving.follower._losses._asked:
+        if asked := serving.poller._losses._asked:
             asked.result(30)
         serving.look()
         assert "its files are gone" in serving.problem
@@ -795,7 +797,7 @@ def test_a_copy_that_fails_in_a_way_that_nobody_foresaw_keeps_the_alias_from_not
         return check(folder, version)
 
     made._check = checked
-    made.follower = made.new_follower()
+    made.poller = made.new_poller()
     made.look()
     assert (made.version, made.problem) == ("1", None)
     assert "ZeroDivisionError" in caplog.text
@@ -807,7 +809,7 @@ def test_what_was_served_last_is_served_before_anybody_is_asked(scene):
     made.registry.current = lambda: served.append(made.version) or current()
     made.look()
     assert served == ["1"]
-    assert made.audience.states[0]["problem"] == "the registry has not been asked yet"
+    assert made.audience.states[0].problem == "the registry has not been asked yet"
     assert (made.version, made.problem) == ("2", None)
     assert made.loads() == ["1", "2"]
 
@@ -886,68 +888,95 @@ def test_where_the_first_version_is_refused_the_last_one_is_served(scene):
 # --- workers that join ---------------------------------------------------------------------------------------------
 
 
-def greeting_of(follower: RegistryFollower) -> list[dict[str, Any]]:
-    delivered: list[list[dict[str, Any]]] = []
-    follower.greet(delivered.append)
+def greeting_of(poller: RegistryPoller) -> list[ToWorker]:
+    delivered: list[list[ToWorker]] = []
+    poller.rollout.greet(delivered.append)
     (greeting,) = delivered
     return greeting
 
 
 def test_a_worker_that_joins_before_the_first_look_is_told_that_nothing_is_known_yet(scene):
     """By a note, and not by a state: that is what it waits for before it takes requests."""
-    (greeting,) = greeting_of(scene(ONE).follower)
-    assert greeting["note"]["problem"] == "the registry has not been asked yet"
+    (greeting,) = greeting_of(scene(ONE).poller)
+    assert isinstance(greeting, Note)
+    assert greeting.state.problem == "the registry has not been asked yet"
 
 
 def test_a_worker_that_joins_later_is_told_what_to_serve_and_then_how_things_are(serving):
     serving.look(GONE)
-    offer, state = greeting_of(serving.follower)
-    assert offer == {"serve": serving.audience.serving}
-    assert state == {"state": serving.audience.states[-1]}
+    offer, state = greeting_of(serving.poller)
+    assert offer == Serve("flowers", serving.audience.serving)
+    assert state == Report("flowers", serving.audience.states[-1])
 
 
 def test_a_worker_that_joins_while_there_is_no_model_is_told_why(scene):
     made = scene(NOTHING)
     made.look()
-    (state,) = greeting_of(made.follower)
-    assert state["state"]["problem"] == str(NOTHING)
+    (state,) = greeting_of(made.poller)
+    assert isinstance(state, Report)
+    assert state.state.problem == str(NOTHING)
 
 
 def test_a_worker_that_joins_gets_a_copy_that_is_whole(serving):
     serving.cache.forget(ONE)
-    offer, _ = greeting_of(serving.follower)
+    offer, _ = greeting_of(serving.poller)
     assert serving.cache.fetched == ["1", "1"]
-    assert offer["serve"]["version"]["version"] == "1"
+    assert offer.offer.version.version == "1"
 
 
 def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told_so(serving):
     serving.cache.forget(ONE)
     serving.cache.broken.add(ONE)
-    (state,) = greeting_of(serving.follower)
-    assert "a worker that has just started cannot serve: " in state["state"]["problem"]
-    assert "no route to host" in state["state"]["problem"]
+    (state,) = greeting_of(serving.poller)
+    assert isinstance(state, Report)
+    assert "a worker that has just started cannot serve: " in state.state.problem
+    assert "no route to host" in state.state.problem
 
 
 def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving):
-    greetings: list[dict[str, Any]] = []
-    joining = threading.Thread(target=serving.follower.greet, args=(greetings.extend,))
+    greetings: list[ToWorker] = []
+    joining = threading.Thread(target=serving.poller.rollout.greet, args=(greetings.extend,))
     ask = serving.audience.ask
 
-    def asking(kind: str, offered: Offer, seconds: float) -> list[dict[str, Any]]:
-        if kind == "serve":
+    def asking(question: Load | Serve, seconds: float) -> list[Answer]:
+        if isinstance(question, Serve):
             joining.start()
-        return ask(kind, offered, seconds)
+        return ask(question, seconds)
 
     serving.audience.ask = asking
     serving.look(TWO)
     joining.join(30)
-    assert greetings[0]["serve"]["version"]["version"] == "2"
+    assert greetings[0].offer.version.version == "2"
+
+
+def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verified_or_fetched(serving):
+    """That may take minutes; the worker is then told of what is served by now."""
+    folder_of, verifying, goes_on = serving.cache.folder_of, threading.Event(), threading.Event()
+
+    def slow_folder_of(version: ModelVersion) -> Path:
+        if version == ONE:
+            verifying.set()
+            assert goes_on.wait(30)
+        return folder_of(version)
+
+    serving.cache.folder_of = slow_folder_of
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            greeting = threads.submit(greeting_of, serving.poller)
+            assert verifying.wait(30)
+            threads.submit(serving.look, TWO).result(10)
+            assert (serving.version, greeting.done()) == ("2", False)
+        finally:
+            goes_on.set()
+        offer, state = greeting.result(30)
+    assert offer == Serve("flowers", serving.audience.serving)
+    assert state == Report("flowers", serving.audience.states[-1])
 
 
 def test_a_worker_that_joins_while_a_problem_is_told_misses_nothing(serving):
     """The lock is what keeps a change between greeting and joining away: nothing is told while a worker is greeted."""
     held: list[bool] = []
-    serving.audience.tell = lambda message: held.append(serving.follower._changing.locked())
+    serving.audience.tell = lambda message: held.append(serving.poller.rollout._changing.locked())
     serving.look(GONE)
     assert held == [True]
 
@@ -961,8 +990,8 @@ def test_what_one_worker_has_refused_the_others_let_go_of(serving):
 def test_with_no_worker_to_load_it_a_version_is_not_taken_up(serving):
     serving.audience.workers = 0
     serving.look(TWO)
-    assert serving.audience.serving["version"]["version"] == "1"
-    assert "no worker is there" in serving.audience.states[-1]["problem"]
+    assert serving.audience.serving.version.version == "1"
+    assert "no worker is there" in serving.audience.states[-1].problem
 
 
 def test_workers_that_could_not_change_with_the_others_are_asked_again_now_and_then(serving):
@@ -1023,7 +1052,7 @@ def kill_while_trying(scene: Scene) -> None:
             raise Killed
         return Scene._check(scene, folder, version)
 
-    scene.follower._check = check
+    scene.poller._sources = replace(scene.poller._sources, check=check)
     end, scene.trials.end = scene.trials.end, lambda survived=True: None
     with pytest.raises(Killed):
         scene.look(TWO)
@@ -1038,7 +1067,7 @@ def test_a_version_that_ended_the_service_is_not_tried_in_a_loop_and_the_last_on
         serving.look()
         assert serving.version == "1"
         assert "the service ended while version 2 of flowers was being tried" in serving.problem
-        pauses.append(serving.follower._failure.pause)
+        pauses.append(serving.poller._backoff.failure.pause)
         serving.clock.now += pauses[-1]
     assert pauses == [5, 60, 120, 240], "once it may have been something else that ended the service"
     serving.look()
@@ -1073,7 +1102,7 @@ def test_a_store_that_says_nothing_at_the_start_is_no_sign_of_a_mended_version(s
 
 def test_a_service_that_ends_in_good_order_blames_no_version(serving):
     serving.trials.begin(TWO)
-    serving.follower.end()
+    serving.poller.end()
     serving.start_again()
     serving.look(TWO)
     assert (serving.version, serving.problem) == ("2", None)
@@ -1165,7 +1194,7 @@ def test_a_fault_in_looking_for_losses_ends_nothing(losing, caplog):
 def test_a_store_that_hangs_is_not_waited_for(serving):
     hangs = threading.Event()
     serving.store.loss = lambda version, files: hangs.wait(30) and None
-    serving.follower._losses._ask = serving.store.loss
+    serving.poller._losses._ask = serving.store.loss
     try:
         later(serving)
         later(serving)
@@ -1189,10 +1218,11 @@ def test_a_worker_that_joins_meanwhile_is_told_the_same(scene):
     made = scene(ONE)
     greetings = []
     folder_of = made.cache.folder_of
-    made.cache.folder_of = lambda version: greetings.append(greeting_of(made.follower)) or folder_of(version)
+    made.cache.folder_of = lambda version: greetings.append(greeting_of(made.poller)) or folder_of(version)
     made.look()
     ((greeting,),) = greetings
-    assert greeting["note"]["problem"] == "version 1 of flowers is being fetched and checked"
+    assert isinstance(greeting, Note)
+    assert greeting.state.problem == "version 1 of flowers is being fetched and checked"
 
 
 def test_a_problem_is_short_whatever_is_in_it_and_has_nothing_that_a_terminal_obeys(serving):
@@ -1220,7 +1250,7 @@ def test_following_looks_again_and_again_a_little_earlier_or_later_each_time(sce
             raise Enough
 
     with pytest.raises(Enough):
-        made.follower.follow(10.0, pause)
+        made.poller.follow(10.0, pause)
     assert made.version == "2"
     assert len(set(pauses)) > 1
     assert all(8.5 <= seconds <= 11.5 for seconds in pauses)

@@ -1,4 +1,4 @@
-"""The follower as the settings make it, on a registry of SQLite tables: what it fetches, checks and announces."""
+"""The poller as the settings make it, on a registry of SQLite tables: what it fetches, checks and announces."""
 
 import hashlib
 import sqlite3
@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from inference.errors import FetchFailed
-from inference.ipc.channel import Offer
+from inference.ipc.messages import Load, Loaded, Offer, Report, Serve, Serving, State, ToWorker
+from inference.ipc.server import Answer
 from inference.model.trust import Trust
 from inference.model.version import ModelVersion
 from inference.rollout import wiring as module
-from inference.rollout.registry_poller import RegistryFollower
-from inference.rollout.wiring import follower_of, verifier_of
+from inference.rollout.registry_poller import RegistryPoller
+from inference.rollout.wiring import poller_of, verifier_of
 from inference.settings import Settings
 from inference.verification.client import Verifier
 
@@ -67,21 +68,22 @@ class Workers:
     """Two workers that do what they are told."""
 
     def __init__(self) -> None:
-        self.offers: list[dict[str, Any]] = []
-        self.states: list[dict[str, Any]] = []
+        self.offers: list[Offer] = []
+        self.states: list[State] = []
 
-    def ask(self, what: str, offer: Offer, seconds: float) -> list[dict[str, Any]]:
-        if what == "load":
-            return [{"loaded": offer.id}, {"loaded": offer.id}]
-        self.offers.append(offer.as_dict())
-        return [{"serving": offer.id, "at": 1_000_000}, {"serving": offer.id, "at": 3_500_000}]
+    def ask(self, question: Load | Serve, seconds: float) -> list[Answer]:
+        name, id = question.deployment, question.offer.id
+        if isinstance(question, Load):
+            return [Loaded(name, id), Loaded(name, id)]
+        self.offers.append(question.offer)
+        return [Serving(name, id, 1_000_000), Serving(name, id, 3_500_000)]
 
-    def remind(self, offer: Offer) -> int:
+    def remind(self, question: Serve) -> int:
         return 0
 
-    def tell(self, message: dict[str, Any]) -> None:
-        if "state" in message:
-            self.states.append(message["state"])
+    def tell(self, message: ToWorker) -> None:
+        if isinstance(message, Report):
+            self.states.append(message.state)
 
 
 @pytest.fixture
@@ -115,18 +117,17 @@ def lenient() -> Iterator[Verifier]:
 
 
 @pytest.fixture
-def following(lenient) -> Iterator[Callable[[Settings], tuple[RegistryFollower, Workers]]]:
-    """Return what starts a follower; the process that verifies for it ends with the test."""
+def following(lenient) -> Iterator[Callable[[Settings], tuple[RegistryPoller, Workers]]]:
+    """Return what starts a poller; the process that verifies for it ends with the test."""
     with ExitStack() as ends:
 
-        def start(settings: Settings) -> tuple[RegistryFollower, Workers]:
+        def start(settings: Settings) -> tuple[RegistryPoller, Workers]:
             verifier = lenient
             if settings.trust is Trust.SIGNED:
                 verifier = verifier_of(settings)
                 ends.callback(verifier.end)
-            follower, workers = follower_of(settings, verifier), Workers()
-            follower.audience = workers
-            return follower, workers
+            workers = Workers()
+            return poller_of(settings, verifier, workers), workers
 
         yield start
 
@@ -142,13 +143,13 @@ def lines(log) -> list[str]:
 
 
 def test_a_version_is_fetched_from_where_its_registry_says_and_offered(following, settings):
-    follower, workers = following(settings)
-    follower.look()
+    poller, workers = following(settings)
+    poller.look()
     (offer,) = workers.offers
-    assert Path(offer["folder"]).is_relative_to(settings.cache_dir)
-    assert (Path(offer["folder"]) / "MLmodel").is_file()
-    assert offer["metrics"] == {"test_accuracy": 0.9}
-    assert offer["version"]["description"] == "a decision"
+    assert Path(offer.folder).is_relative_to(settings.cache_dir)
+    assert (Path(offer.folder) / "MLmodel").is_file()
+    assert offer.metrics == {"test_accuracy": 0.9}
+    assert offer.version.description == "a decision"
 
 
 def test_the_line_names_the_version_and_both_addresses(following, settings, log):
@@ -175,39 +176,39 @@ def test_without_an_mlflow_ui_none_is_named(following, settings, log, tmp_path):
 
 
 def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(following, settings, registry, log):
-    follower, _ = following(settings)
+    poller, _ = following(settings)
     for version in (7, 7, 8, 7):
         registry.point(version)
-        follower.look()
+        poller.look()
     assert [line.split()[3] for line in lines(log)] == ["7", "8", "7"]
 
 
 def test_an_unsigned_version_is_refused_where_signatures_are_asked_for(following, settings, tmp_path):
     strict = Settings(tracking_uri=settings.tracking_uri, model_name="flowers", cache_dir=tmp_path / "cache")
-    follower, workers = following(strict)
-    follower.look()
+    poller, workers = following(strict)
+    poller.look()
     assert workers.offers == []
     assert "version 7 of flowers is refused: it is not signed; `docker compose run trainer adopt 7`" in str(
-        workers.states[-1]["problem"]
+        workers.states[-1].problem
     )
 
 
 def test_with_the_registry_gone_the_next_start_serves_the_last_version(following, settings, registry):
     following(settings)[0].look()
     registry.file.unlink()
-    follower, workers = following(settings)
-    follower.look()
-    assert [offer["version"]["version"] for offer in workers.offers] == ["7"]
-    assert "mlflow.db cannot be read" in workers.states[-1]["problem"]
+    poller, workers = following(settings)
+    poller.look()
+    assert [offer.version.version for offer in workers.offers] == ["7"]
+    assert "mlflow.db cannot be read" in workers.states[-1].problem
 
 
 def test_an_offer_says_what_each_file_is(following, settings):
-    follower, workers = following(settings)
-    follower.look()
+    poller, workers = following(settings)
+    poller.look()
     (offer,) = workers.offers
-    content = (Path(offer["folder"]) / "MLmodel").read_bytes()
-    assert offer["files"]["MLmodel"] == hashlib.sha256(content).hexdigest()
-    assert set(offer["files"]) == {"MLmodel", "input_example.json"}
+    content = (Path(offer.folder) / "MLmodel").read_bytes()
+    assert offer.files["MLmodel"] == hashlib.sha256(content).hexdigest()
+    assert set(offer.files) == {"MLmodel", "input_example.json"}
 
 
 def test_tags_and_description_are_those_that_the_contract_names_and_cut(following, settings, registry):
@@ -218,58 +219,58 @@ def test_tags_and_description_are_those_that_the_contract_names_and_cut(followin
     ]:
         registry.write("INSERT INTO model_version_tags VALUES ('flowers', 7, ?, ?)", name, text)
     registry.write("UPDATE model_versions SET description = ?", "z" * 1_000_000)
-    follower, workers = following(settings)
-    follower.look()
-    version = workers.offers[0]["version"]
-    assert version["tags"] == {"stage": "x" * 500 + "…", "rule": "\\x1b[2Jbetter"}
-    assert len(version["description"]) == 4001
+    poller, workers = following(settings)
+    poller.look()
+    version = workers.offers[0].version
+    assert version.tags == {"stage": "x" * 500 + "…", "rule": "\\x1b[2Jbetter"}
+    assert len(version.description) == 4001
 
 
-def loss_told(follower: RegistryFollower, workers: Workers) -> str | None:
+def loss_told(poller: RegistryPoller, workers: Workers) -> str | None:
     """Look for what is lost, and return what was told."""
     for _ in range(2):  # what was asked before is not about how things are now
-        if follower._losses._asked is not None:
-            follower._losses._asked.exception(30)
-        follower._losses._due = float("-inf")
-        follower.look()
-    if follower._losses._asked is not None:
-        follower._losses._asked.exception(30)
-        follower.look()
-    return workers.states[-1]["problem"]
+        if poller._losses._asked is not None:
+            poller._losses._asked.exception(30)
+        poller._losses._due = float("-inf")
+        poller.look()
+    if poller._losses._asked is not None:
+        poller._losses._asked.exception(30)
+        poller.look()
+    return workers.states[-1].problem
 
 
 def test_files_that_are_gone_from_where_they_were_fetched_are_told(following, settings, tmp_path):
-    follower, workers = following(settings)
-    assert loss_told(follower, workers) is None
+    poller, workers = following(settings)
+    assert loss_told(poller, workers) is None
     (tmp_path / "version-7").rename(tmp_path / "elsewhere")
-    assert loss_told(follower, workers) == (
+    assert loss_told(poller, workers) == (
         "version 7 is served from the cache alone: its files are gone from the artifact store"
     )
     (tmp_path / "elsewhere").rename(tmp_path / "version-7")
-    assert loss_told(follower, workers) is None
+    assert loss_told(poller, workers) is None
 
 
 def test_a_version_that_is_gone_from_the_registry_is_told_though_the_alias_is_elsewhere(following, settings, registry):
-    follower, workers = following(settings)
-    follower.look()
+    poller, workers = following(settings)
+    poller.look()
     registry.point(8)
     registry.write("UPDATE model_versions SET storage_location = '/nothing' WHERE version = 8")
     registry.write("DELETE FROM model_versions WHERE version = 7")
-    told = loss_told(follower, workers)
+    told = loss_told(poller, workers)
     assert "models:/flowers/8 could not be fetched" in told
     assert told.endswith("version 7 is served from the cache alone: it is gone from the registry")
 
 
 def test_a_version_that_ended_a_process_is_noted_in_the_cache_for_the_next_start(following, settings, registry):
-    follower, _ = following(settings)
-    follower.look()
+    poller, _ = following(settings)
+    poller.look()
     registry.point(8)
-    follower._trials.begin(ModelVersion("flowers", "8", "run-8", 8, "m-8", ""))
-    follower._trials._note.close()  # as the end of the process does
-    follower, workers = following(settings)
-    follower.look()
-    assert [offer["version"]["version"] for offer in workers.offers] == ["7"]
-    assert "the service ended while version 8 of flowers was being tried" in workers.states[-1]["problem"]
+    poller._trials.begin(ModelVersion("flowers", "8", "run-8", 8, "m-8", ""))
+    poller._trials._note.close()  # as the end of the process does
+    poller, workers = following(settings)
+    poller.look()
+    assert [offer.version.version for offer in workers.offers] == ["7"]
+    assert "the service ended while version 8 of flowers was being tried" in workers.states[-1].problem
 
 
 def test_where_nothing_is_behind_the_alias_any_more_the_next_start_serves_the_last_version(
@@ -277,10 +278,10 @@ def test_where_nothing_is_behind_the_alias_any_more_the_next_start_serves_the_la
 ):
     following(settings)[0].look()
     registry.write("DELETE FROM registered_model_aliases")
-    follower, workers = following(settings)
-    follower.look()
-    assert [offer["version"]["version"] for offer in workers.offers] == ["7"]
-    assert "no version of 'flowers' has the alias 'Production' any more" in workers.states[-1]["problem"]
+    poller, workers = following(settings)
+    poller.look()
+    assert [offer.version.version for offer in workers.offers] == ["7"]
+    assert "no version of 'flowers' has the alias 'Production' any more" in workers.states[-1].problem
 
 
 def test_a_registry_that_hangs_is_not_waited_for_while_a_version_is_fetched(following, settings, registry, monkeypatch):
@@ -294,10 +295,10 @@ def test_a_registry_that_hangs_is_not_waited_for_while_a_version_is_fetched(foll
 
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr("inference.rollout.registry.EmbeddedRegistry.location", location)
-    follower, workers = following(settings)
-    follower.look()
+    poller, workers = following(settings)
+    poller.look()
     never.set()
-    assert workers.states[-1]["problem"] == "models:/flowers/7 could not be found: MLflow does not answer within 0 s"
+    assert workers.states[-1].problem == "models:/flowers/7 could not be found: MLflow does not answer within 0 s"
 
 
 def test_a_registry_that_hangs_lets_go_of_nothing_that_is_on_its_way(monkeypatch):

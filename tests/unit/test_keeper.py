@@ -1,6 +1,7 @@
 """The model of one worker: loaded aside when it is told to, changed to when it is told to, and kept when anything fails."""
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from inference.errors import InferenceError, ModelRefused
-from inference.ipc.channel import Offer, State
+from inference.ipc.messages import Load, Loaded, Note, Offer, Report, Serve, Serving, State, ToPoller, ToWorker
 from inference.model.deployment import Deployment
 from inference.model.version import ModelVersion
 from inference.model.version_files import VersionFiles
@@ -47,22 +48,19 @@ class FakeSpeaker:
     answers: list[tuple[Any, ...]] = field(default_factory=list)
     is_gone: bool = False
 
-    def messages(self) -> Iterator[dict[str, Any]]:
+    def messages(self) -> Iterator[ToWorker]:
         return iter(self.said.get, None)
 
-    def _answer(self, *answer: Any) -> None:
+    def answer(self, message: ToPoller) -> None:
         if self.is_gone:
             raise BrokenPipeError("it is gone")
-        self.answers.append(answer)
-
-    def loaded(self, offer: Offer) -> None:
-        self._answer("loaded", offer.id)
-
-    def serving(self, offer: Offer) -> None:
-        self._answer("serving", offer.id)
-
-    def refused(self, what: str, offer: Offer, reason: str) -> None:
-        self._answer("refused", what, offer.id, reason)
+        match message:
+            case Loaded():
+                self.answers.append(("loaded", message.offer_id))
+            case Serving():
+                self.answers.append(("serving", message.offer_id))
+            case _:
+                self.answers.append(("refused", message.phase, message.offer_id, message.reason))
 
 
 class Worker:
@@ -73,7 +71,8 @@ class Worker:
         self.keeper = ModelKeeper(self.load)
 
     def hears(self, kind: str, content: Offer | State) -> None:
-        self.keeper.take({kind: content.as_dict()}, self.speaker)
+        message = {"load": Load, "serve": Serve, "state": Report, "note": Note}[kind]
+        self.keeper.take(message("flowers", content), self.speaker)
 
     @property
     def version(self) -> ModelVersion | None:
@@ -105,6 +104,14 @@ def test_a_version_is_loaded_aside_and_only_then_changed_to(worker):
     assert worker.keeper.served == Deployment("model 1", ONE, {"r2": 0.5}, "2026-01-02T03:04:05+00:00")
     assert worker.load.loaded == ["1"]
     assert worker.speaker.answers == [("loaded", 1), ("serving", 1)]
+
+
+def test_a_worker_says_when_it_changed_by_the_clock_that_all_processes_share(worker):
+    said: list[ToPoller] = []
+    worker.speaker.answer = said.append
+    before = time.monotonic_ns()
+    worker.hears("serve", offer(ONE))
+    assert before <= said[0].at <= time.monotonic_ns()
 
 
 def test_a_worker_that_is_told_to_serve_what_it_has_not_loaded_loads_it(worker):
@@ -184,8 +191,8 @@ def test_every_answer_says_which_version_gave_it_in_what_a_header_can_have():
 
 
 def test_following_returns_when_it_is_known_what_is_served(worker):
-    worker.speaker.said.put({"serve": offer(ONE).as_dict()})
-    worker.speaker.said.put({"state": State(None, ONE, {}).as_dict()})
+    worker.speaker.said.put(Serve("flowers", offer(ONE)))
+    worker.speaker.said.put(Report("flowers", State(None, ONE, {})))
     ended = threading.Event()
     worker.keeper.follow(worker.speaker, ended.set, SECONDS)
     assert worker.version == ONE
@@ -196,18 +203,18 @@ def test_following_returns_when_it_is_known_what_is_served(worker):
 
 def test_following_goes_on_after_it_has_returned(worker):
     answered = threading.Event()
-    worker.speaker.serving = lambda offer: answered.set()
+    worker.speaker.answer = lambda message: answered.set()
     worker.keeper.follow(worker.speaker, lambda: None, 0)
-    worker.speaker.said.put({"serve": offer(TWO).as_dict()})
+    worker.speaker.said.put(Serve("flowers", offer(TWO)))
     assert answered.wait(SECONDS)
     assert worker.version == TWO
     worker.speaker.said.put(None)
 
 
 def test_what_is_going_on_is_kept_without_an_end_to_the_waiting(worker):
-    worker.speaker.said.put({"note": State("version 1 is being fetched").as_dict()})
-    worker.speaker.said.put({"serve": offer(ONE).as_dict()})
-    worker.speaker.said.put({"state": State(None, ONE, {}).as_dict()})
+    worker.speaker.said.put(Note("flowers", State("version 1 is being fetched")))
+    worker.speaker.said.put(Serve("flowers", offer(ONE)))
+    worker.speaker.said.put(Report("flowers", State(None, ONE, {})))
     told: list[str] = []
     take = worker.keeper.take
     worker.keeper.take = lambda message, speaker: take(message, speaker) or told.append(worker.keeper.reason)
@@ -217,15 +224,15 @@ def test_what_is_going_on_is_kept_without_an_end_to_the_waiting(worker):
     worker.speaker.said.put(None)
 
 
-def test_following_does_not_wait_for_ever_for_a_follower_that_says_nothing(worker):
+def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker):
     worker.keeper.follow(worker.speaker, lambda: None, 0.01)
     assert worker.version is None
     worker.speaker.said.put(None)
 
 
-def test_a_follower_that_is_gone_before_it_is_answered_is_an_end_as_well(worker):
+def test_a_poller_that_is_gone_before_it_is_answered_is_an_end_as_well(worker):
     worker.speaker.is_gone = True
     ended = threading.Event()
     worker.keeper.follow(worker.speaker, ended.set, 0)
-    worker.speaker.said.put({"load": offer(ONE).as_dict()})
+    worker.speaker.said.put(Load("flowers", offer(ONE)))
     assert ended.wait(SECONDS)

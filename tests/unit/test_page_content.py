@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from inference.http.admission import Gate
 from inference.http.application import Service
-from inference.ipc.channel import State
+from inference.ipc.messages import State
 from inference.model.deployment import Deployment
 from inference.model.schema import Column, Kind
 from inference.model.trust import Trust

@@ -1,7 +1,6 @@
 """A version of a registered model, as the registry tells of it and as processes and files pass it on."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -24,16 +23,3 @@ class ModelVersion:
     @property
     def uri(self) -> str:
         return f"models:/{self.name}/{self.version}"
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def noted(cls, content: dict[str, Any]) -> "ModelVersion":
-        """Return what `as_dict` gave, from a file that others may write; raise ValueError or TypeError where it is none."""
-        found = cls(**content)
-        texts = [value for name, value in content.items() if name not in ("created_ms", "tags")]
-        texts += [text for pair in found.tags.items() for text in pair]
-        if type(found.created_ms) is not int or not all(isinstance(text, str) for text in texts):
-            raise ValueError("it is no version")
-        return found

@@ -2,15 +2,30 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from contract.display import visible
 
 from inference.errors import ModelRefused
-from inference.ipc.channel import Offer, State
+from inference.ipc.messages import (
+    NOT_ASKED,
+    Drop,
+    Load,
+    Loaded,
+    Note,
+    Offer,
+    Refused,
+    Report,
+    Serve,
+    Serving,
+    State,
+    ToPoller,
+    ToWorker,
+)
 from inference.model.deployment import Deployment
 from inference.model.model import Model
 from inference.model.version_files import VersionFiles
@@ -21,16 +36,12 @@ MOST_REASON = 1000
 log = logging.getLogger("inference")
 
 
-class Speaker(Protocol):
-    """Who tells the keeper what to do."""
+class Poller(Protocol):
+    """Who says what is to be served."""
 
-    def messages(self) -> Iterator[dict[str, Any]]: ...
+    def messages(self) -> Iterator[ToWorker]: ...
 
-    def loaded(self, offer: Offer) -> None: ...
-
-    def serving(self, offer: Offer) -> None: ...
-
-    def refused(self, what: str, offer: Offer, reason: str) -> None: ...
+    def answer(self, message: ToPoller) -> None: ...
 
 
 class ModelKeeper:
@@ -41,7 +52,7 @@ class ModelKeeper:
 
     def __init__(self, load: Callable[[VersionFiles], Model]) -> None:
         self.served: Deployment | None = None
-        self.state = State("the registry has not been asked yet")
+        self.state = State(NOT_ASKED)
         self._load = load
         self._aside: tuple[int, Model] | None = None
         self._refusal: str | None = None
@@ -51,55 +62,57 @@ class ModelKeeper:
         """Why nothing is served by this worker."""
         return self.state.problem or self._refusal or "the model is being loaded"
 
-    def follow(self, speaker: Speaker, at_end: Callable[[], None], wait_seconds: float) -> None:
-        """Do what the speaker says from now on; return when it has said what is served, or after `wait_seconds`."""
+    def follow(self, poller: Poller, at_end: Callable[[], None], wait_seconds: float) -> None:
+        """Do what the poller says from now on; return when it has said what is served, or after `wait_seconds`."""
         told = threading.Event()
 
         def listen() -> None:
             with suppress(OSError):  # it may be gone before it is answered
-                for message in speaker.messages():
-                    self.take(message, speaker)
-                    if "state" in message:
+                for message in poller.messages():
+                    self.take(message, poller)
+                    if isinstance(message, Report):
                         told.set()
             at_end()
 
         threading.Thread(target=listen, name="model-keeper", daemon=True).start()
         told.wait(wait_seconds)
 
-    def take(self, message: dict[str, Any], speaker: Speaker) -> None:
+    def take(self, message: ToWorker, poller: Poller) -> None:
         """Do what one message says."""
-        if "state" in message or "note" in message:
-            self.state = State.of(message.get("state") or message["note"])
-        elif "drop" in message:
-            self._aside = None
-        elif "load" in message:
-            self._obey("load", Offer.of(message["load"]), speaker)
-        elif "serve" in message:
-            self._obey("serve", Offer.of(message["serve"]), speaker)
+        match message:
+            case Report() | Note():
+                self.state = message.state
+            case Drop():
+                self._aside = None
+            case Load() | Serve():
+                poller.answer(self._answer_to(message))
 
-    def _obey(self, what: str, offer: Offer, speaker: Speaker) -> None:
-        act, done = {"load": (self._prepare, speaker.loaded), "serve": (self._serve, speaker.serving)}[what]
+    def _answer_to(self, question: Load | Serve) -> ToPoller:
         try:
-            act(offer)
+            return self._load_aside(question) if isinstance(question, Load) else self._serve(question)
         except ModelRefused as error:
-            self._refuse(what, offer, str(error), speaker)
+            return self._refusal_of(question, str(error))
         except Exception as error:  # whatever it is, it must neither end the thread nor what is being served
-            log.exception("loading version %s failed", offer.version.version)
-            self._refuse(what, offer, f"it cannot be loaded: {type(error).__name__}: {error}", speaker)
-        else:
-            done(offer)
+            log.exception("loading version %s failed", question.offer.version.version)
+            return self._refusal_of(question, f"it cannot be loaded: {type(error).__name__}: {error}")
 
-    def _refuse(self, what: str, offer: Offer, reason: str, speaker: Speaker) -> None:
+    def _refusal_of(self, question: Load | Serve, reason: str) -> Refused:
         reason = visible(reason, MOST_REASON)
-        self._refusal = f"version {offer.version.version} is refused: {reason}"
-        speaker.refused(what, offer, reason)
+        self._refusal = f"version {question.offer.version.version} is refused: {reason}"
+        return Refused(question.deployment, question.offer.id, question.phase, reason)
+
+    def _load_aside(self, question: Load) -> Loaded:
+        self._prepare(question.offer)
+        return Loaded(question.deployment, question.offer.id)
+
+    def _serve(self, question: Serve) -> Serving:
+        offer = question.offer
+        self.served = Deployment(self._prepare(offer), offer.version, offer.metrics, offer.since)
+        self._aside = None
+        return Serving(question.deployment, offer.id, time.monotonic_ns())
 
     def _prepare(self, offer: Offer) -> Model:
         if self._aside is None or self._aside[0] != offer.id:
             self._aside = None  # let go of it before the next one is there
             self._aside = offer.id, self._load(VersionFiles(Path(offer.folder), offer.files))
         return self._aside[1]
-
-    def _serve(self, offer: Offer) -> None:
-        self.served = Deployment(self._prepare(offer), offer.version, offer.metrics, offer.since)
-        self._aside = None

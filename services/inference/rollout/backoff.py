@@ -1,15 +1,20 @@
 """A version that could not be taken up, and when it is tried again."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from inference.model.version import ModelVersion
+from inference.rollout.background_call import LOOK_SECONDS, within
 
 # A version that was refused, or did not arrive, is tried again after these, longer each time.
 FIRST_RETRY_SECONDS = 5.0
 LAST_RETRY_SECONDS = 300.0
 # One that a process did not survive, likewise: each try may cost the connections of a worker, or a restart.
 FIRST_RETRY_AFTER_DEATH_SECONDS, LAST_RETRY_AFTER_DEATH_SECONDS = 60.0, 3600.0
+# How long nobody is asked for what a refused version's files look like, once there was no answer: it may be a store that
+# hangs, and the questions would pile up in front of it.
+OUTLINE_PAUSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -18,30 +23,78 @@ class Failure:
 
     version: ModelVersion
     problem: str
-    pause: float
-    due: float
-    outline: str | None = None
-    """what its files looked like from outside, where that is known: when it changes, they are worth another look"""
     is_deadly: bool = False
     """whether a process did not survive it"""
+    spares: bool = False
+    """whether to leave it alone spares something that is served"""
+    times: int = 1
+    """how many there have been in a row, where the one before it is not known"""
+    pause: float = 0.0
+    due: float = 0.0
+    outline: str | None = None
+    """what its files looked like from outside, where that is known: when it changes, they are worth another look"""
 
-    def is_about(self, version: ModelVersion) -> bool:
-        return self.version == version
+    def after(self, before: "Failure | None") -> "Failure":
+        """Return it with its pause: twice that of the one before it, where that is about the same version.
+
+        What is deadly is left alone for longer where that spares something: where nothing is served, there is nothing to be
+        spared.
+        """
+        is_long = self.is_deadly and self.spares
+        first = FIRST_RETRY_AFTER_DEATH_SECONDS if is_long else FIRST_RETRY_SECONDS
+        last = LAST_RETRY_AFTER_DEATH_SECONDS if is_long else LAST_RETRY_SECONDS
+        if before is None:
+            pause, outline = first * 2.0 ** (self.times - 1), None
+        else:
+            pause, outline = max(first, 2 * before.pause), before.outline
+        pause = min(pause, last)
+        return replace(self, pause=pause, due=time.monotonic() + pause, outline=outline)
 
 
-def failure_of(
-    version: ModelVersion, problem: str, before: Failure | None, is_deadly: bool, spares: bool, times: int = 1
-) -> Failure:
-    """Return a failure whose pause is twice that of the one before it, where that is about the same version.
+class Backoff:
+    """The last failure, until it is over; `outline` returns a text that changes with a version's files, and may hang."""
 
-    `times` is how many there have been, where the one before it is not known. What `is_deadly` is left alone for longer where
-    that `spares` something: where nothing is served, there is nothing to be spared.
-    """
-    first = FIRST_RETRY_AFTER_DEATH_SECONDS if is_deadly and spares else FIRST_RETRY_SECONDS
-    last = LAST_RETRY_AFTER_DEATH_SECONDS if is_deadly and spares else LAST_RETRY_SECONDS
-    if before is None or not before.is_about(version):
-        pause, outline = first * 2.0 ** (times - 1), None
-    else:
-        pause, outline = max(first, 2 * before.pause), before.outline
-    pause = min(pause, last)
-    return Failure(version, problem, pause, time.monotonic() + pause, outline, is_deadly)
+    def __init__(self, outline: Callable[[ModelVersion], str | None]) -> None:
+        self._outline = outline
+        self._outline_due = float("-inf")
+        self.failure: Failure | None = None
+
+    def of(self, version: ModelVersion) -> Failure | None:
+        """Return the last failure where it is about a version."""
+        return self.failure if self.failure and self.failure.version == version else None
+
+    def note(self, failure: Failure) -> None:
+        """Note a failure and when the version is tried again."""
+        self.failure = failure.after(self.of(failure.version))
+
+    def note_files(self) -> None:
+        """Note how the files of the version look that failed."""
+        if self.failure is not None:
+            self.failure = replace(self.failure, outline=self._outline_of(self.failure.version))
+
+    def clear(self) -> None:
+        """Note that there is nothing to be tried again."""
+        self.failure = None
+
+    def is_due(self, failure: Failure) -> bool:
+        """Tell whether it is time for another try, or whether the files look otherwise than when it failed."""
+        return time.monotonic() >= failure.due or self._has_changed(failure)
+
+    def _has_changed(self, failure: Failure) -> bool:
+        if time.monotonic() < self._outline_due:
+            return False
+        outline = self._outline_of(failure.version)
+        if outline is None or outline == failure.outline:
+            return False
+        # Noted before they are fetched, so that a change in the middle of it is one more change.
+        self.failure = replace(failure, outline=outline)
+        return failure.outline is not None or not failure.is_deadly
+
+    def _outline_of(self, version: ModelVersion) -> str | None:
+        try:
+            outline = within(LOOK_SECONDS, lambda: self._outline(version))
+        except TimeoutError:
+            outline = None
+        if outline is None:
+            self._outline_due = time.monotonic() + OUTLINE_PAUSE_SECONDS
+        return outline

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 
 from inference.errors import FetchFailed
-from inference.ipc.channel import Offer
+from inference.ipc.messages import Offer
 from inference.model.version import ModelVersion
 from inference.rollout.background_call import aside
 

@@ -23,9 +23,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import IO, Any
+from typing import IO, Annotated, Protocol, TypeVar
 from urllib.parse import quote
 
+import msgspec
 from contract import limits, signature
 from contract.documents import regular
 from contract.errors import Refused
@@ -33,8 +34,11 @@ from contract.errors import Refused
 from inference.errors import FetchFailed
 from inference.model import version_files
 from inference.model.version import ModelVersion
+from inference.rollout.backoff import LAST_RETRY_SECONDS
 
 log = logging.getLogger("inference")
+
+T = TypeVar("T")
 
 # The content being served, and the one before it for a rollback without a download.
 CONTENTS_KEPT = 2
@@ -42,7 +46,7 @@ CONTENTS_KEPT = 2
 NOTES_KEPT = 20
 MOST_NOTE_BYTES = 1024**2
 # What a note that is missing, or none, may raise.
-NO_NOTE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+NO_NOTE = (OSError, ValueError, RecursionError)
 # What a content that moves in leaves of the disk.
 ROOM_LEFT_BYTES = 1024**2
 # Where the cache fails so (the last: a file is in its place), contents go to the makeshift. Anything else about it is a fault, and somebody has to look at it.
@@ -51,10 +55,27 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, e
 MOST_MAKESHIFT_BYTES = 256 * limits.MB
 # How long whoever changes the folder may keep the others waiting: one that holds the lock for ever must stop nobody.
 LOCK_SECONDS, LOCK_PAUSE_SECONDS = 5.0, 0.05
+# How often it is tried to bring what had no room into the cache.
+SETTLE_SECONDS = 60.0
 # How the name of a folder begins while its files are on their way.
 PARTIAL = "partial-"
 # What the name of a note has in it until it is written.
 DRAFT = ".draft-"
+# How a content, and a note of a version, are called.
+DIGEST = r"\A[0-9a-f]{64}\Z"
+
+
+class _Content(msgspec.Struct):
+    """Which content a version has."""
+
+    digest: Annotated[str, msgspec.Meta(pattern=DIGEST)]
+
+
+class _LastServed(_Content):
+    """What is known about the version that an alias had last."""
+
+    version: ModelVersion
+    metrics: dict[str, float]
 
 
 class ModelCache:
@@ -118,7 +139,7 @@ class ModelCache:
             with _locked(durable):
                 try:
                     digest = self._settled(version)
-                    _write(self._last, {"version": version.as_dict(), "metrics": metrics, "digest": digest})
+                    _write(self._last, _LastServed(digest, version, metrics))
                 finally:
                     with suppress(OSError):
                         _let_go(durable, version, CONTENTS_KEPT)
@@ -130,12 +151,10 @@ class ModelCache:
     def last_served(self) -> tuple[ModelVersion, dict[str, float]] | None:
         """Return the version that was served last and its metrics; None where its note or its files are not there."""
         try:
-            note = read_note(self._last)
-            version = ModelVersion.noted(note["version"])
-            metrics = {str(name): float(value) for name, value in note["metrics"].items()}
+            last = read_note(self._last, _LastServed)
         except NO_NOTE:
             return None
-        return (version, metrics) if self._whole(self._folders[0], version) else None
+        return (last.version, last.metrics) if self._whole(self._folders[0], last.version) else None
 
     def _settled(self, version: ModelVersion) -> str:
         """Return the digest of a version's content in the cache, moved there where it had to stay elsewhere; raise OSError."""
@@ -184,6 +203,67 @@ class ModelCache:
                 return _keep(folder, partial, version)
 
 
+class Notes(Protocol):
+    """What the cache keeps for a start without the registry."""
+
+    def folder_of(self, version: ModelVersion) -> Path: ...
+
+    def remember(self, version: ModelVersion, metrics: dict[str, float]) -> None: ...
+
+    def last_served(self) -> tuple[ModelVersion, dict[str, float]] | None: ...
+
+
+class LastKnownGood:
+    """The version that a start without the registry serves: noted as soon as there is room, used as often as makes sense."""
+
+    def __init__(self, cache: Notes) -> None:
+        self._cache = cache
+        # When it is worth another try: a copy that cannot be used is not tried at each look.
+        self._retry_due = float("-inf")
+        # When it is tried again to bring what is served into the cache; None where it is there.
+        self._settle_due: float | None = None
+        self._told: str | None = None
+
+    def found(self) -> tuple[ModelVersion, dict[str, float]] | None:
+        """Return it and its metrics; None where there is none, or where it is not time for it."""
+        return self._cache.last_served() if time.monotonic() >= self._retry_due else None
+
+    def put_off(self) -> None:
+        """Leave it alone for a while: it cannot be used as it is."""
+        self._retry_due = time.monotonic() + LAST_RETRY_SECONDS
+
+    def is_due(self) -> bool:
+        """Tell whether what is served should be noted once more, as there was no room for it."""
+        return self._settle_due is not None and time.monotonic() >= self._settle_due
+
+    def note(self, version: ModelVersion, metrics: dict[str, float]) -> Path | None:
+        """Note what is served; return the folder of its files where they had no room in the cache before, and have moved.
+
+        Where there is no room still, that is no error, for a full disk must not keep a rollback from being served. What a
+        start would serve in its place is said once.
+        """
+        try:
+            self._cache.remember(version, metrics)
+        except FetchFailed as error:
+            self._settle_due = time.monotonic() + SETTLE_SECONDS
+            self._tell(version, error)
+            return None
+        has_moved = self._settle_due is not None
+        folder = self._cache.folder_of(version) if has_moved else None
+        self._settle_due = self._told = None
+        return folder
+
+    def _tell(self, version: ModelVersion, error: FetchFailed) -> None:
+        if (told := f"{version.version}: {error}") == self._told:
+            return
+        last = self._cache.last_served()
+        others = f"version {last[0].version}" if last else "nothing"
+        log.warning(
+            "a start without the registry would serve %s, and not version %s: %s", others, version.version, error
+        )
+        self._told = told
+
+
 def _let_go(folder: Path, served: ModelVersion | None, most: int) -> None:
     """Keep what is served, what an alias had last, and of all others the latest, so that there are `most`; raise OSError."""
     notes = {note: _digest_in(note) for note in (folder / "versions").glob("*.json")}
@@ -196,7 +276,7 @@ def _let_go(folder: Path, served: ModelVersion | None, most: int) -> None:
     kept |= {digest for note in folder.glob("*.json") if (digest := _digest_in(note))}
     _sweep(folder, kept)
     # An earlier release gave notes other names.
-    ours = [note for note, digest in notes.items() if digest in kept and _DIGEST.fullmatch(note.stem)]
+    ours = [note for note, digest in notes.items() if digest in kept and re.match(DIGEST, note.stem)]
     spared = {note_of_served, *sorted(ours, key=lambda note: note.stat().st_mtime_ns)[-NOTES_KEPT:]}
     drafts = [*folder.glob(f"*{DRAFT}*"), *(folder / "versions").glob(f"*{DRAFT}*")]
     for path in [*(note for note in notes if note not in spared), *drafts]:
@@ -237,7 +317,7 @@ def _keep(folder: Path, partial: Path, version: ModelVersion) -> Path:
         shutil.rmtree(content, ignore_errors=True)
         partial.replace(content)
     try:
-        _write(_note_of(folder, version), {"digest": digest})
+        _write(_note_of(folder, version), _Content(digest))
     except OSError:
         _sweep(folder, _noted_in(folder))  # nobody would ever find it
         raise
@@ -282,33 +362,34 @@ def _note_of(folder: Path, version: ModelVersion) -> Path:
     return folder / "versions" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"
 
 
-_DIGEST = re.compile("[0-9a-f]{64}")
-
-
 def _digest_in(note: Path) -> str | None:
     """Return which content a version has, None where its note is not there or damaged."""
     try:
-        digest = str(read_note(note)["digest"])
-        return digest if _DIGEST.fullmatch(digest) else None
+        return read_note(note, _Content).digest
     except NO_NOTE:
         return None
 
 
-def read_note(path: Path) -> Any:
-    """Return what a note says, which others may have written; raise one of NO_NOTE."""
+def read_note(path: Path, kind: type[T]) -> T:
+    """Return what a note says, which others may have written, and all of whose types are right; raise one of NO_NOTE."""
     with open(path, "rb", opener=regular) as note:
         content = note.read(MOST_NOTE_BYTES + 1)
     if len(content) > MOST_NOTE_BYTES:
         raise ValueError(f"{path} has more than {MOST_NOTE_BYTES} bytes")
-    return json.loads(content)
+    return msgspec.convert(json.loads(content), kind)
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def written(note: msgspec.Struct) -> str:
+    """Return a note as JSON that `read_note` reads; unlike msgspec's own, with the metrics that are NaN."""
+    return json.dumps(msgspec.to_builtins(note))
+
+
+def _write(path: Path, note: msgspec.Struct) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f"{DRAFT}{secrets.token_hex(8)}")  # a name that nobody can have taken
     try:
         with open(draft, "x", opener=regular) as file:
-            file.write(json.dumps(content))
+            file.write(written(note))
         draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)

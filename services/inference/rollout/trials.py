@@ -7,20 +7,25 @@ that was left behind.
 """
 
 import fcntl
-import json
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Annotated
 from urllib.parse import quote
 
+import msgspec
 from contract.documents import regular
 
 from inference.model.version import ModelVersion
-from inference.rollout.model_cache import NO_NOTE, read_note
+from inference.rollout.model_cache import NO_NOTE, read_note, written
 
 # Beyond that many, the pause is no longer.
 MOST_TIMES = 20
+
+
+class _Trial(msgspec.Struct):
+    version: ModelVersion
+    times: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Trials:
@@ -36,8 +41,8 @@ class Trials:
         """Return the version that was being tried when a service ended here, and how many times in a row it was."""
         with suppress(*NO_NOTE), open(self._path, opener=regular) as note:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = read_note(self._path)
-            self._left_behind = ModelVersion.noted(found["version"]), min(max(1, int(found["times"])), MOST_TIMES)
+            found = read_note(self._path, _Trial)
+            self._left_behind = found.version, min(found.times, MOST_TIMES)
         return self._left_behind
 
     def begin(self, version: ModelVersion) -> None:
@@ -50,7 +55,7 @@ class Trials:
             try:
                 fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 note.truncate(0)
-                note.write(json.dumps({"version": version.as_dict(), "times": times}))
+                note.write(written(_Trial(version, times)))
                 note.flush()
             except OSError:
                 note.close()

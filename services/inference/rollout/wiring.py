@@ -1,19 +1,19 @@
-"""The follower with all that it needs, from the settings."""
+"""The poller with all that it needs, from the settings."""
 
 import logging
 from collections.abc import Collection
 from pathlib import Path
 
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
-from inference.ipc.channel import Offer
 from inference.model.trust import Trust
 from inference.model.version import ModelVersion
 from inference.rollout import download, registry
-from inference.rollout.background_call import within
+from inference.rollout.background_call import LOOK_SECONDS, within
 from inference.rollout.model_cache import ModelCache
 from inference.rollout.registry import Registry
-from inference.rollout.registry_poller import LOOK_SECONDS, RegistryFollower
+from inference.rollout.registry_poller import RegistryPoller, Sources
 from inference.rollout.trials import Trials
+from inference.rollout.two_phase import Rollout, Swap, Workers
 from inference.settings import Settings
 from inference.telemetry.metrics import FollowerMetrics
 from inference.verification.client import Verifier
@@ -27,8 +27,8 @@ def verifier_of(settings: Settings) -> Verifier:
     return Verifier(settings.verifying_key if settings.trust is Trust.SIGNED else None)
 
 
-def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
-    """Return a follower of the alias that the settings name."""
+def poller_of(settings: Settings, verifier: Verifier, workers: Workers) -> RegistryPoller:
+    """Return what keeps the workers in step with the alias that the settings name."""
     found = registry.connect(settings.tracking_uri, settings.model_name, settings.model_alias)
     is_signed = settings.trust is Trust.SIGNED
 
@@ -39,8 +39,8 @@ def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
             version, location, settings.tracking_uri, folder, listed, lambda: is_behind_the_alias(found, version), most
         )
 
-    def announce(offer: Offer, workers: int, window_ms: float) -> None:
-        version = offer.version
+    def announce(swap: Swap) -> None:
+        version = swap.version
         ui = f" MLflow UI: {settings.mlflow_public_url}." if settings.mlflow_public_url else ""
         log.info(
             "Ready: %s version %s is served. Predictions, and a page to try them: %s.%s",
@@ -48,20 +48,19 @@ def follower_of(settings: Settings, verifier: Verifier) -> RegistryFollower:
             version.version,
             settings.public_url,
             ui,
-            extra={"fields": {"version": version.version, "workers": workers, "window_ms": round(window_ms, 3)}},
+            extra={
+                "fields": {"version": version.version, "workers": swap.workers, "window_ms": round(swap.window_ms, 3)}
+            },
         )
 
     name, alias = settings.model_name, settings.model_alias
     cache = ModelCache(settings.cache_dir, settings.run_dir / "makeshift", name, alias, bring)
-    return RegistryFollower(
-        registry=found,
-        cache=cache,
-        check=verifier.check,
-        store=Store(found, settings.tracking_uri, is_signed),
-        trials=Trials(settings.cache_dir, name, alias),
-        metrics=FollowerMetrics(),
-        announce=announce,
-        allow_schema_change=settings.allow_schema_change,
+    return RegistryPoller(
+        Sources(found, cache, Store(found, settings.tracking_uri, is_signed), verifier.check),
+        Rollout(name, workers, cache.folder_of, settings.allow_schema_change),
+        Trials(settings.cache_dir, name, alias),
+        FollowerMetrics(),
+        announce,
     )
 
 

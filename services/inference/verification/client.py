@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Verifier:
         """Return a version's files, verified, and what they say of its input and output; raise ModelRefused."""
         size = sum(path.lstat().st_size for path in folder.rglob("*"))
         answer = self._ask(
-            {"check": str(folder.absolute()), "version": version.as_dict()}, self._seconds + size / BYTES_PER_SECOND
+            {"check": str(folder.absolute()), "version": asdict(version)}, self._seconds + size / BYTES_PER_SECOND
         )
         return VersionFiles(folder, answer["files"]), Description.of_interface(answer["description"])
 

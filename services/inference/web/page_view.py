@@ -6,7 +6,7 @@ from typing import Any
 
 from contract.display import visible
 
-from inference.ipc.channel import State
+from inference.ipc.messages import State
 from inference.model.deployment import Deployment
 from inference.model.schema import Column, Kind
 from inference.model.trust import Trust
