@@ -98,10 +98,11 @@ class Workers:
         self._listener.listen(64)
         threading.Thread(target=self._accept, name="workers", daemon=True).start()
 
-    def wait_for(self, count: int, seconds: float) -> None:
-        """Wait until so many workers are there, or for so long."""
+    def wait_for(self, count: int, seconds: float) -> int:
+        """Wait until so many workers are there, or for so long; return how many are."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._connections) >= count, seconds)
+            return len(self._connections)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send a message to all workers."""
