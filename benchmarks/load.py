@@ -94,8 +94,10 @@ def lost(seconds: float) -> float:
 
 
 class SlowClients:
-    """Clients that each send a byte a second of a valid request: half of them from its first byte on, half from the
-    first byte of its body. One that the server hangs up on comes back."""
+    """Clients that each send a byte a second of a valid request, and come back where the server hangs up on them.
+
+    Half of them do so from its first byte on, half from the first byte of its body.
+    """
 
     def __init__(self, port: int, request: bytes, count: int) -> None:
         self.hung_up = 0

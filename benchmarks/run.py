@@ -83,7 +83,7 @@ def works(stack: Stack) -> None:
 
 
 def first_up(stack: Stack) -> str:
-    """The first `up` of a clean clone; honest only where nothing of the builds is in the engine's cache."""
+    """Measure the first `up` of a clean clone; honest only where nothing of the builds is in the engine's cache."""
     title = "## The first `docker compose up -d --wait` of a clean clone, builds included\n\n"
     cached = docker("system", "df", "--format", "{{.Type}}\t{{.Size}}").split("Build Cache\t")[1].split()[0]
     if not re.fullmatch(r"[\d.]+k?B", cached):

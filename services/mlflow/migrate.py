@@ -91,6 +91,7 @@ def revision_in_force(tables: set[str], noted: list[str], known: Collection[str]
 
 
 def main() -> None:
+    """Bring the database to the newest of MLflow's migrations, and say what was found."""
     url = environ["MLFLOW_BACKEND_STORE_URI"]
     migrations = migrations_of_mlflow()
     newest = newest_revision(migrations)

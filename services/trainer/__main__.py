@@ -19,6 +19,7 @@ from trainer.console.terminal import Console
 from trainer.data import builtin_datasets
 from trainer.errors import TrainerError, VersionError
 from trainer.plots.worker import Drawing
+from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.tracking import rest
 
@@ -166,7 +167,7 @@ def train(context: click.Context, as_json: bool, **options: Any) -> None:
     _check_server(context.obj)
     record = _train(context.obj, wanted, Console(stderr=as_json))
     if as_json:
-        click.echo(json.dumps(record, allow_nan=False))
+        click.echo(json.dumps(record.as_dict(), allow_nan=False))
 
 
 @trainer.command(
@@ -308,9 +309,9 @@ def bootstrap(settings: Settings) -> None:
             f"deleted. `rollback` or `promote {last}` puts one there, `train` makes a new one"
         )
     record = _train(settings, experiment.Plan(model_name=name), Console())
-    if not record["promoted"]:
+    if not record.promoted:
         # Else `up` would wait for predictions that nothing can give.
-        raise VersionError(f"nothing is in Production of {name}: {record['reason']}")
+        raise VersionError(f"nothing is in Production of {name}: {record.reason}")
 
 
 def _recover(settings: Settings, lost: str) -> bool:
@@ -330,7 +331,7 @@ def _prepare_mlflow() -> None:
         os.environ.setdefault(name, value)
 
 
-def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> dict[str, Any]:
+def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> PromotionRecord:
     # Imported where it is needed: MLflow and scikit-learn take seconds, and `bootstrap` mostly has nothing to do.
     _prepare_mlflow()
     with Drawing() as drawing:
@@ -340,6 +341,7 @@ def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> dic
 
 
 def main() -> None:
+    """Run a command; an error is one line, and its exit code says of which kind it is."""
     terminal.protect()
     for number in signals.SIGNALS:
         signal.signal(number, signals.interrupt)

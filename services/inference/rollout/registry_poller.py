@@ -53,6 +53,8 @@ log = logging.getLogger("inference")
 
 
 class Cache(Protocol):
+    """The versions' files on disk, and a note of the one that was served last."""
+
     def folder_of(self, version: ModelVersion) -> Path: ...
 
     def forget(self, version: ModelVersion) -> None: ...
@@ -95,7 +97,7 @@ class Audience(Protocol):
 class RegistryFollower:
     """Keeps what is served in step with the alias."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that it works with is handed in, so that a test can
         self,
         registry: Registry,
         cache: Cache,

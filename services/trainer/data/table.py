@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,10 @@ class Table:
     remarks: list[str]
     """what a person should know about how the file was read"""
 
+    def origin(self) -> dict[str, Any]:
+        """Return the file's name, its digest and its rows: what records of a training have of the data."""
+        return {"file": self.path.name, "sha256": self.sha256, "rows": len(self.target)}
+
     def classes(self) -> pd.Series:
         """Return each row's class by its name: shape (rows,), text."""
         if self.class_names is None:
@@ -106,11 +111,7 @@ def read(
     labels, class_names = _target(frame, target, task, path)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
     features, more = missing_words.taken_for_missing(features, is_typed=path.suffix != ".csv")
-    said |= more
-    remarks = [missing_words.remark(str(name), column, said[name]) for name, column in features.items() if name in said]
-    left_out = {name: why for name, column in features.items() if name not in keep and (why := _no_feature(column))}
-    remarks += [f"column {name!r} is left out: {why}" for name, why in left_out.items()]
-    features = features.drop(columns=list(left_out))
+    features, remarks = _worth_fitting_on(features, said | more, keep)
     if features.columns.empty:
         raise DataError(f"{path} has no feature column beside {target!r}" + "".join(f"; {text}" for text in remarks))
     typed = {str(name): _typed(column, path) for name, column in features.items()}
@@ -127,6 +128,18 @@ def read(
         class_names=class_names,
         remarks=remarks,
     )
+
+
+def _worth_fitting_on(
+    features: pd.DataFrame, words: dict[str, list[str]], keep: tuple[str, ...]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the features without those that look like an id, and what there is to say of both."""
+    remarks = [
+        missing_words.remark(str(name), column, words[name]) for name, column in features.items() if name in words
+    ]
+    left_out = {name: why for name, column in features.items() if name not in keep and (why := _no_feature(column))}
+    remarks += [f"column {name!r} is left out: {why}" for name, why in left_out.items()]
+    return features.drop(columns=list(left_out)), remarks
 
 
 def split(table: Table, seed: int = SEED) -> Split:

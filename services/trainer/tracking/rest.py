@@ -1,4 +1,4 @@
-"""Ask the tracking server without importing MLflow, which takes seconds: is it there, and who is in Production?"""
+"""Ask the tracking server without importing MLflow, which takes seconds: whether it is there, and who is in Production."""
 
 import json
 from collections.abc import Collection
