@@ -171,7 +171,7 @@ def heading(text: str) -> None:
     print(f"\n=== {text} ===\n", flush=True)
 
 
-def wait_until_ready(service: subprocess.Popen, url: str) -> bool:
+def wait_until_ready(service: "subprocess.Popen[bytes]", url: str) -> bool:
     """Wait until the service predicts; False where it ended or took too long."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and service.poll() is None:

@@ -21,7 +21,10 @@ FIRST_TABLES = {"experiments", "runs", "tags", "metrics", "params"}
 
 def migrations_of_mlflow() -> Path:
     """Return the folder of the migrations of the MLflow installed here."""
-    return Path(find_spec("mlflow").submodule_search_locations[0], "store", "db_migrations", "versions")
+    found = find_spec("mlflow")
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit("migrate: MLflow is not installed")
+    return Path(found.submodule_search_locations[0], "store", "db_migrations", "versions")
 
 
 def revisions(migrations: Path) -> dict[str, str | None]:

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ MLFLOW_DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+Callback = Callable[..., Any]
+Decorator = Callable[[Callback], Callback]
 
 EXIT_CODES = """\b
 Exit codes: 0 done (promoted or not); 2 an option or a setting is wrong; 3 the data is missing or unusable; 4 MLflow
@@ -127,8 +129,8 @@ GATE_OPTIONS = [
 ]
 
 
-def _options(*groups: list) -> Callable:
-    def add(command: Callable) -> Callable:
+def _options(*groups: Sequence[Decorator]) -> Decorator:
+    def add(command: Callback) -> Callback:
         for option in reversed([option for group in groups for option in group]):
             command = option(command)
         return command
@@ -156,7 +158,7 @@ Examples:
 @_options(DATA_OPTIONS, CHOICE_OPTIONS, GATE_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="The promotion record as JSON on stdout; all else on stderr.")
 @click.pass_context
-def train(context: click.Context, as_json: bool, **options: Any) -> None:
+def train(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """Train, track, register a new version, and promote it where the rule says so.
 
     A version is promoted when nothing is in Production, when what is there cannot be served any more, or when it does
@@ -178,7 +180,7 @@ Example:
 @_options(DATA_OPTIONS, CHOICE_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="The leaderboard as JSON on stdout; all else on stderr.")
 @click.pass_context
-def compare(context: click.Context, as_json: bool, **options: Any) -> None:
+def compare(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """Cross-validate algorithms on the same folds, and show the leaderboard; nothing is logged or registered.
 
     Without --algorithm, all that are for the task. The held-out rows of `train` are not looked at.
@@ -195,7 +197,7 @@ def compare(context: click.Context, as_json: bool, **options: Any) -> None:
 @trainer.command()
 @_options(DATA_OPTIONS)
 @click.pass_context
-def explore(context: click.Context, **options: Any) -> None:
+def explore(context: click.Context, /, **options: Any) -> None:
     """Report on a data set and draw it: data/iris_dataset.csv, or another one, into data/exploration/.
 
     Where MLflow answers, the report is logged there too, beside the data set's digest.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract.missing import MISSING_WORDS
 from sklearn.model_selection import train_test_split
 
 from trainer.data import csv_records, missing_words, reading
@@ -204,7 +205,7 @@ def _labels(column: pd.Series, path: Path) -> pd.Series:
         _refuse(~(numbers % 1 == 0), column, path, "a class, a whole number as in the other rows")
         return numbers.astype("int64")
     if missing_words.boolean(column):
-        _refuse(column.isin(missing_words.MISSING_WORDS), column, path, "true or false as in the other rows")
+        _refuse(column.isin(MISSING_WORDS), column, path, "true or false as in the other rows")
     labels = column.astype("str")
     for _, alike in labels.groupby(labels.str.strip().str.casefold()):
         if alike.nunique() > 1:
