@@ -54,8 +54,8 @@ benchtrainer: environment ## measure the trainer beside a plain script, into ben
 benchserving: environment ## measure the prediction service beside its peers, into benchmarks/serving.md (needs wrk)
 	@$(PY) benchmarks/serving.py
 
-lint: environment ## style and common mistakes
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+lint: environment ## style, common mistakes, and which room may import which
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && PYTHONPATH=services $(VENV)/bin/lint-imports
 
 types: environment ## static types
 	@$(VENV)/bin/mypy

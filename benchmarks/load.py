@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PACED = Path(__file__).resolve().parent / "paced.py"
 MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
@@ -54,16 +55,22 @@ def closed(url: str, body: str, connections: int, seconds: float, may_stall: boo
     failed = re.search(r"Socket errors: (.*)", text)
     if "Non-2xx" in text or (failed and not may_stall):
         raise AssertionError(f"{url}\n{text}")
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
+    rate = float(_found(r"Requests/sec:\s+([\d.]+)", text)[1])
     return Load(rate, _percentile(text, 50), _percentile(text, 99)) if rate else Load(0, float("inf"), float("inf"))
 
 
+def _found(pattern: str, text: str) -> re.Match[str]:
+    if (found := re.search(pattern, text, re.M)) is None:
+        raise AssertionError(f"nothing is as {pattern} in:\n{text}")
+    return found
+
+
 def _percentile(text: str, percent: int) -> float:
-    number, unit = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s|m)$", text, re.M).groups()
+    number, unit = _found(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s|m)$", text).groups()
     return float(number) * MILLISECONDS[unit]
 
 
-def paced(port: int, path: str, body: str, rate: float, connections: int, seconds: float) -> dict:
+def paced(port: int, path: str, body: str, rate: float, connections: int, seconds: float) -> dict[str, Any]:
     """Ask on a fixed schedule; return what paced.py says."""
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(body)
@@ -94,8 +101,10 @@ def lost(seconds: float) -> float:
 
 
 class SlowClients:
-    """Clients that each send a byte a second of a valid request: half of them from its first byte on, half from the
-    first byte of its body. One that the server hangs up on comes back."""
+    """Clients that each send a byte a second of a valid request, and come back where the server hangs up on them.
+
+    Half of them do so from its first byte on, half from the first byte of its body.
+    """
 
     def __init__(self, port: int, request: bytes, count: int) -> None:
         self.hung_up = 0
@@ -153,4 +162,4 @@ def pss_mb(pid: int) -> float:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0.0
-    return int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1)) / 1024
+    return int(_found(r"^Pss:\s+(\d+)", text)[1]) / 1024

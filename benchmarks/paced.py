@@ -49,8 +49,10 @@ def main(port: str, path: str, body_file: str, rate: str, seconds: str, connecti
 
 
 def take_priority() -> bool:
-    """Come before all others on the machine, so that a wait is the server's and not that of who measures it; tell whether
-    that is allowed."""
+    """Come before all others on the machine, and tell whether that is allowed.
+
+    So a wait is the server's, and not that of who measures it.
+    """
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except OSError:  # not root, or in a sandbox

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def works(stack: Stack) -> None:
 
 
 def first_up(stack: Stack) -> str:
-    """The first `up` of a clean clone; honest only where nothing of the builds is in the engine's cache."""
+    """Measure the first `up` of a clean clone; honest only where nothing of the builds is in the engine's cache."""
     title = "## The first `docker compose up -d --wait` of a clean clone, builds included\n\n"
     cached = docker("system", "df", "--format", "{{.Type}}\t{{.Size}}").split("Build Cache\t")[1].split()[0]
     if not re.fullmatch(r"[\d.]+k?B", cached):
@@ -98,12 +99,21 @@ def first_up(stack: Stack) -> str:
     return f"{title}{took:.0f} s until predictions work; the base images were there, the packages came from a mirror nearby.\n"
 
 
+def has_changes(stack: Stack, count: int) -> bool:
+    return len(stack.changes()) == count
+
+
+def up_and_works(stack: Stack) -> None:
+    stack.up()
+    works(stack)
+
+
 def cold_start(stack: Stack) -> str:
     ours, theirs = [], []
     for number in range(REPEATS):
         say(f"cold start {number + 1} of {REPEATS}")
         stack.down("--volumes")
-        took, fresh = watched(stack, lambda: (stack.up(), works(stack)))
+        took, fresh = watched(stack, lambda: up_and_works(stack))
         ours.append(took)
         with stock_server() as (_, started):
             theirs.append(started)
@@ -111,7 +121,7 @@ def cold_start(stack: Stack) -> str:
     say("a second up, and one after down")
     again = seconds(stack.up)
     stack.down()
-    kept, after_down = watched(stack, lambda: (stack.up(), works(stack)))
+    kept, after_down = watched(stack, lambda: up_and_works(stack))
     return (
         "## Cold start: fresh volumes, images built, until the first right prediction\n\n"
         "| what | seconds (median of 3) | ratio |\n|---|---|---|\n"
@@ -238,7 +248,7 @@ def pss_mb(pid: str) -> float:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:  # it has just ended
         return 0.0
-    return int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1)) / 1024
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
 
 
 # --- images --------------------------------------------------------------------------------------------------------
@@ -280,7 +290,7 @@ def stopping(stack: Stack) -> Iterator[tuple[str, float, str]]:
     say("stopping")
     stack.up()
     for service in ("inference", "mlflow", "minio", "postgres"):
-        took = seconds(lambda service=service: stack.compose("stop", service))
+        took = seconds(partial(stack.compose, "stop", service))
         state = stack.containers()[service]
         if state["State"]["ExitCode"] == 137:
             raise AssertionError(f"{service} was killed")
@@ -299,7 +309,7 @@ def recovering(stack: Stack) -> Iterator[tuple[str, float, str]]:
             state = stack.containers()[service]["State"]
             return state["Running"] and state["Pid"] not in (0, pid) and has_stores(stack)
 
-        took = seconds(lambda recovered=recovered: eventually("the stack has recovered", recovered, 120))
+        took = seconds(partial(eventually, "the stack has recovered", recovered, 120))
         works(stack)
         yield f"{service} killed, until MLflow answers from its stores again", took, "recovers with no hand"
 
@@ -374,7 +384,7 @@ def replicas(stack: Stack) -> str:
         say(f"move {number + 1} of {MOVES}")
         before, moved = len(stack.changes()), time.time()
         stack.set_alias(current if number % 2 else other)
-        eventually("all replicas have changed", lambda before=before: len(stack.changes()) == before + 3)
+        eventually("all replicas have changed", partial(has_changes, stack, before + 3))
         changes = stack.changes()[before:]
         wanted = (current if number % 2 else other, 2)
         if any((change["version"], change["workers"]) != wanted for change in changes):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPORT = Path(__file__).resolve().parent / "peers" / "export.py"
@@ -26,8 +27,8 @@ class Trained:
     name: str
     folder: Path
     columns: list[str]
-    rows: list[list]
-    predictions: list
+    rows: list[list[Any]]
+    predictions: list[Any]
 
     @property
     def files(self) -> Path:
@@ -38,7 +39,7 @@ class Trained:
     def estimator(self) -> Path:
         return self.folder / "model.joblib"
 
-    def question(self, size: int) -> tuple[list[list], list]:
+    def question(self, size: int) -> tuple[list[list[Any]], list[Any]]:
         """Return as many rows, the first one with a missing value where there are any, and their answers."""
         start = next((number for number, row in enumerate(self.rows) if None in row), 0)
         chosen = [(start + number) % len(self.rows) for number in range(size)]

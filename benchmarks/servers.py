@@ -34,9 +34,9 @@ class Kind:
     settings: Callable[[int, Trained], dict[str, str]]
     """what its environment has beside the workshop's"""
     ready: str
-    question: Callable[[list[str], list[list]], Any]
+    question: Callable[[list[str], list[list[Any]]], Any]
     """columns and rows as the JSON that it takes"""
-    answers: Callable[[Any], list]
+    answers: Callable[[Any], list[Any]]
     """the predictions in its answer"""
     path: str = "/invocations"
     is_empty: bool = False
@@ -61,7 +61,7 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def body(self, rows: list[list]) -> str:
+    def body(self, rows: list[list[Any]]) -> str:
         return json.dumps(self.kind.question(self.model.columns, rows))
 
     def check(self, size: int) -> None:
@@ -142,7 +142,7 @@ def _mlserver_command(port: int, model: Trained, folder: Path) -> list[str]:
     return [str(PEERS_ENVIRONMENT / "bin" / "mlserver"), "start", str(folder)]
 
 
-def _inference_request(columns: list[str], rows: list[list]) -> dict:
+def _inference_request(columns: list[str], rows: list[list[Any]]) -> dict[str, Any]:
     """Return the Open Inference Protocol's question, the numbers in one flat list, which is the faster form."""
     numbers = [number for row in rows for number in row]
     return {"inputs": [{"name": "rows", "shape": [len(rows), len(columns)], "datatype": "FP64", "data": numbers}]}
@@ -230,7 +230,7 @@ def running(kind: Kind, model: Trained, workshop: Workshop) -> Iterator[Server]:
         _end(process)
 
 
-def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
+def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         with contextlib.suppress(requests.RequestException):
@@ -241,7 +241,7 @@ def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
         time.sleep(0.02)
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end(process: "subprocess.Popen[bytes]") -> None:
     """End the process and those that it started, some of which lead sessions of their own."""
     births = {pid: _birth(pid) for pid in _descendants(process.pid)}
     process.terminate()

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import load
 import paced
@@ -189,7 +190,7 @@ def make_peers_environment() -> None:
 
 def version_in_peers(package: str) -> str:
     code = f"from importlib.metadata import version; print(version({package!r}))"
-    command = [PEERS_ENVIRONMENT / "bin" / "python", "-c", code]
+    command = [str(PEERS_ENVIRONMENT / "bin" / "python"), "-c", code]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -334,7 +335,7 @@ def half_rate(report: Report, pace: Pace, server: Server, floor: Server, top: lo
     """Ask at half the top rate, on a schedule that does not wait for the server; and an empty route at the same rate."""
     rate = top.rate / 2
     say(f"half the top rate: {rate:.0f} requests/s")
-    found: dict[str, list[dict]] = {server.kind.name: [], floor.kind.name: []}
+    found: dict[str, list[dict[str, Any]]] = {server.kind.name: [], floor.kind.name: []}
     for _ in range(pace.rounds):
         for each in (server, floor):
             body = each.body(each.model.question(1)[0])

@@ -103,8 +103,8 @@ def resident(pid: int) -> float:
 def both(file: str, environ: dict[str, str], repeats: int) -> tuple[float, float, float, float]:
     """Return the medians of seconds and MB, ours and the script's, taken in turns."""
     pairs = [(measured(ours(file), environ), measured(bare(file), environ)) for _ in range(repeats)]
-    median = [[statistics.median(pair[who][what] for pair in pairs) for what in (0, 1)] for who in (0, 1)]
-    return (*median[0], *median[1])
+    ours_seconds, ours_mb, bare_seconds, bare_mb = map(statistics.median, zip(*(a + b for a, b in pairs), strict=True))
+    return ours_seconds, ours_mb, bare_seconds, bare_mb
 
 
 def header() -> str:

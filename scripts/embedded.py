@@ -38,6 +38,7 @@ TRAINER = ("explore", "train", "compare", "models", "adopt", "promote", "rollbac
 
 
 def main(arguments: list[str]) -> int:
+    """Run a command, one of the stack's own or the trainer's; return its exit code."""
     own = {"demo": demo, "serve": serve, "ui": ui}
     command, *options = arguments or [""]
     if command not in (*own, *TRAINER) or (command in own and options):
@@ -111,14 +112,17 @@ def find_proxied(database: Path, folder: Path) -> None:
 
 
 def trainer(*arguments: str) -> int:
+    """Run a command of the trainer's; return its exit code."""
     return subprocess.run([sys.executable, "-m", "trainer", *arguments]).returncode
 
 
 def serve() -> int:
+    """Become the prediction service."""
     os.execv(sys.executable, [sys.executable, "-m", "inference"])
 
 
 def ui() -> int:
+    """Run the MLflow UI until it ends; return its exit code."""
     port = int(os.environ.get("MLFLOW_PORT", "5000"))
     if is_taken(port):
         print(f"Port {port} is taken by another program; choose one: MLFLOW_PORT=5001 make ui", file=sys.stderr)
@@ -134,6 +138,7 @@ def ui() -> int:
 
 
 def demo() -> int:
+    """Explore, train, serve and predict; return the first exit code that is not 0."""
     for title, command in (("1. Explore the data", "explore"), ("2. Train, track, register, promote", "train")):
         heading(title)
         if code := trainer(command):
@@ -162,10 +167,11 @@ def demo() -> int:
 
 
 def heading(text: str) -> None:
+    """Print a line above what belongs together."""
     print(f"\n=== {text} ===\n", flush=True)
 
 
-def wait_until_ready(service: subprocess.Popen, url: str) -> bool:
+def wait_until_ready(service: "subprocess.Popen[bytes]", url: str) -> bool:
     """Wait until the service predicts; False where it ended or took too long."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and service.poll() is None:
@@ -188,6 +194,7 @@ def free_port(wanted: int) -> int:
 
 
 def is_taken(port: int) -> bool:
+    """Tell whether a program listens on a port."""
     try:
         socket.create_server((HOST, port)).close()
     except OSError:

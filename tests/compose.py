@@ -151,7 +151,7 @@ class Stack:
                 lines.append(f"--- {service} ({state['Status']}, exit code {state['ExitCode']})\n{tail}")
         return "\n".join(lines)
 
-    def predict(self, instances: list = SAMPLES) -> list[int]:
+    def predict(self, instances: list[list[float]] = SAMPLES) -> list[int]:
         answer = requests.post(f"{self.url}/invocations", json={"instances": instances}, timeout=10)
         assert answer.status_code == 200, answer.text
         return answer.json()["predictions"]

@@ -26,6 +26,7 @@ WORKERS_SECONDS = 15
 
 
 def main() -> int:
+    """Serve until gunicorn ends; return its exit code, or end with a line that says which setting cannot be used."""
     try:
         settings = Settings.from_env(os.environ)
         memory_limit.check(memory_limit.Memory.of_container(), settings.workers)
@@ -49,14 +50,26 @@ def _check_port(settings: Settings) -> None:
         )
 
 
-def _serve(run_dir: Path) -> int:
-    """Run gunicorn and the poller until gunicorn ends; return its exit code."""
-    # The workers, and the libraries that share files among them, find the folder by these.
+def _prepare_environment(run_dir: Path) -> None:
+    """Set what the workers, and the libraries that share files among them, read when they start."""
     os.environ["INFERENCE_RUN_DIR"] = str(run_dir)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir)
     # What a large request took goes back to the system when it ends. glibc raises this by itself to what was freed last, and
     # then keeps the pieces: with six large requests at once a worker took a fifth more.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
+
+
+def _pass_signals_on(gunicorn: "subprocess.Popen[bytes]") -> None:
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        gunicorn.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, pass_on)
+
+
+def _serve(run_dir: Path) -> int:
+    """Run gunicorn and the poller until gunicorn ends; return its exit code."""
+    _prepare_environment(run_dir)
     settings = Settings.from_env(os.environ)
     from inference.ipc.server import WorkerGroup
     from inference.rollout.wiring import poller_of, verifier_of
@@ -70,13 +83,7 @@ def _serve(run_dir: Path) -> int:
     workers.welcome(poller.rollout.greet)
     gunicorn = subprocess.Popen([sys.executable, "-m", "gunicorn", "--config", "python:inference.server"])
     key = KeyWatch(settings.verifying_key, gunicorn.terminate)
-
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        gunicorn.send_signal(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, pass_on)
-
+    _pass_signals_on(gunicorn)
     # From here on: what is fetched and verified does not take the processor from those who answer.
     os.nice(NICENESS)
 

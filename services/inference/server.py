@@ -43,7 +43,7 @@ _memory = Watch(Memory.of_container())
 
 def child_exit(server: Any, worker: Any) -> None:
     """Let the gauges of a worker that is gone count no more; where the kernel ended it for memory, say so."""
-    multiprocess.mark_process_dead(worker.pid)
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
     if news := _memory.news():
         server.log.error(news)
 

@@ -21,7 +21,10 @@ FIRST_TABLES = {"experiments", "runs", "tags", "metrics", "params"}
 
 def migrations_of_mlflow() -> Path:
     """Return the folder of the migrations of the MLflow installed here."""
-    return Path(find_spec("mlflow").submodule_search_locations[0], "store", "db_migrations", "versions")
+    found = find_spec("mlflow")
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit("migrate: MLflow is not installed")
+    return Path(found.submodule_search_locations[0], "store", "db_migrations", "versions")
 
 
 def revisions(migrations: Path) -> dict[str, str | None]:
@@ -91,6 +94,7 @@ def revision_in_force(tables: set[str], noted: list[str], known: Collection[str]
 
 
 def main() -> None:
+    """Bring the database to the newest of MLflow's migrations, and say what was found."""
     url = environ["MLFLOW_BACKEND_STORE_URI"]
     migrations = migrations_of_mlflow()
     newest = newest_revision(migrations)

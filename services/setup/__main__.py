@@ -11,6 +11,7 @@ JOBS = {"secrets": "setup.secret_files", "database": "setup.database", "bucket":
 
 
 def main(arguments: list[str]) -> int:
+    """Run a job, and print each thing that it did; return the exit code."""
     if len(arguments) != 1 or arguments[0] not in JOBS:
         print(f"usage: python -m setup {'|'.join(JOBS)}", file=sys.stderr)
         return 2

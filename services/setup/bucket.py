@@ -74,7 +74,7 @@ def _policies_of(admin: MinioAdmin) -> list[str]:
 
 
 def _policy(bucket: str) -> dict[str, object]:
-    """What MLflow's S3 user may do, in the words of AWS IAM."""
+    """Return what MLflow's S3 user may do, in the words of AWS IAM."""
     return {
         "Version": "2012-10-17",
         "Statement": [

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from trainer.console.terminal import Console
 from trainer.data import builtin_datasets
 from trainer.errors import TrainerError, VersionError
 from trainer.plots.worker import Drawing
+from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.tracking import rest
 
@@ -36,6 +37,8 @@ MLFLOW_DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+Callback = Callable[..., Any]
+Decorator = Callable[[Callback], Callback]
 
 EXIT_CODES = """\b
 Exit codes: 0 done (promoted or not); 2 an option or a setting is wrong; 3 the data is missing or unusable; 4 MLflow
@@ -126,8 +129,8 @@ GATE_OPTIONS = [
 ]
 
 
-def _options(*groups: list) -> Callable:
-    def add(command: Callable) -> Callable:
+def _options(*groups: Sequence[Decorator]) -> Decorator:
+    def add(command: Callback) -> Callback:
         for option in reversed([option for group in groups for option in group]):
             command = option(command)
         return command
@@ -155,7 +158,7 @@ Examples:
 @_options(DATA_OPTIONS, CHOICE_OPTIONS, GATE_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="The promotion record as JSON on stdout; all else on stderr.")
 @click.pass_context
-def train(context: click.Context, as_json: bool, **options: Any) -> None:
+def train(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """Train, track, register a new version, and promote it where the rule says so.
 
     A version is promoted when nothing is in Production, when what is there cannot be served any more, or when it does
@@ -166,7 +169,7 @@ def train(context: click.Context, as_json: bool, **options: Any) -> None:
     _check_server(context.obj)
     record = _train(context.obj, wanted, Console(stderr=as_json))
     if as_json:
-        click.echo(json.dumps(record, allow_nan=False))
+        click.echo(json.dumps(record.as_dict(), allow_nan=False))
 
 
 @trainer.command(
@@ -177,7 +180,7 @@ Example:
 @_options(DATA_OPTIONS, CHOICE_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="The leaderboard as JSON on stdout; all else on stderr.")
 @click.pass_context
-def compare(context: click.Context, as_json: bool, **options: Any) -> None:
+def compare(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """Cross-validate algorithms on the same folds, and show the leaderboard; nothing is logged or registered.
 
     Without --algorithm, all that are for the task. The held-out rows of `train` are not looked at.
@@ -194,7 +197,7 @@ def compare(context: click.Context, as_json: bool, **options: Any) -> None:
 @trainer.command()
 @_options(DATA_OPTIONS)
 @click.pass_context
-def explore(context: click.Context, **options: Any) -> None:
+def explore(context: click.Context, /, **options: Any) -> None:
     """Report on a data set and draw it: data/iris_dataset.csv, or another one, into data/exploration/.
 
     Where MLflow answers, the report is logged there too, beside the data set's digest.
@@ -308,9 +311,9 @@ def bootstrap(settings: Settings) -> None:
             f"deleted. `rollback` or `promote {last}` puts one there, `train` makes a new one"
         )
     record = _train(settings, experiment.Plan(model_name=name), Console())
-    if not record["promoted"]:
+    if not record.promoted:
         # Else `up` would wait for predictions that nothing can give.
-        raise VersionError(f"nothing is in Production of {name}: {record['reason']}")
+        raise VersionError(f"nothing is in Production of {name}: {record.reason}")
 
 
 def _recover(settings: Settings, lost: str) -> bool:
@@ -330,7 +333,7 @@ def _prepare_mlflow() -> None:
         os.environ.setdefault(name, value)
 
 
-def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> dict[str, Any]:
+def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> PromotionRecord:
     # Imported where it is needed: MLflow and scikit-learn take seconds, and `bootstrap` mostly has nothing to do.
     _prepare_mlflow()
     with Drawing() as drawing:
@@ -340,6 +343,7 @@ def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> dic
 
 
 def main() -> None:
+    """Run a command; an error is one line, and its exit code says of which kind it is."""
     terminal.protect()
     for number in signals.SIGNALS:
         signal.signal(number, signals.interrupt)

@@ -480,6 +480,11 @@ def tensors(rows: list[list[float]]) -> Iterator[Case]:
     }
     for title, content in good.items():
         yield Case(f"tensor: {title}", written(content), good=True)
+    yield from _bad_tensors(names, rows)
+    yield from _tables_as_tensors(names, rows)
+
+
+def _bad_tensors(names: list[str], rows: list[list[float]]) -> Iterator[Case]:
     bad = {
         "one value less": [row[:-1] for row in rows],
         "one value more": [[*row, 1] for row in rows],
@@ -499,6 +504,9 @@ def tensors(rows: list[list[float]]) -> Iterator[Case]:
             yield Case(f"tensor: {key}, {title}", written({key: content}))
         for raw in NUMBERS:
             yield Case(f"{raw} in a tensor, {key}", written({key: [_replaced(rows[0], 0, RAW)]}, raw))
+
+
+def _tables_as_tensors(names: list[str], rows: list[list[float]]) -> Iterator[Case]:
     for raw in NUMBERS:
         data = [_replaced(rows[0], 0, RAW)]
         yield Case(f"{raw} in a tensor, dataframe_split", written({"dataframe_split": {"data": data}}, raw))

@@ -7,7 +7,9 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
+
+import numpy as np
 
 SIZE = 16 * 1024 * 1024
 # One less than there may be in a body (inference.protocols.request_budget).
@@ -87,9 +89,17 @@ def measured(read: Callable[[], object]) -> float:
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
+class Zeros:
+    """An estimator that answers nought."""
+
+    classes = None
+
+    def labels(self, rows: Sized) -> np.ndarray:
+        return np.zeros(len(rows))
+
+
 def main(width: int) -> None:
     """Print a line of JSON per request: its title, the status of what reading it comes to, and MB."""
-    import numpy as np
     from inference.errors import RequestError
     from inference.model.deployment import Deployment
     from inference.model.manifest import Description
@@ -98,12 +108,6 @@ def main(width: int) -> None:
     from inference.model.version import ModelVersion
     from inference.protocols.mlflow_scoring import rows_of
     from inference.protocols.open_inference import OpenInference
-
-    class Zeros:
-        classes = None
-
-        def labels(self, rows):
-            return np.zeros(len(rows))
 
     columns = [f"c{j}" for j in range(width)]
     model = Description(tuple(Column(name, missing=True) for name in columns), True, "double", None, [], {})

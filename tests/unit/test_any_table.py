@@ -15,10 +15,10 @@ from inference.model import model
 from inference.model.trust import Trust, Trusted
 from inference.model.version_files import VersionFiles
 from trainer.artifact import logged_model
-from trainer.commands.train import _fit
 from trainer.data.table import Task, read, split
 from trainer.errors import TrainerError
 from trainer.fit import algorithms
+from trainer.fit.model_selection import fit
 
 from tests.unit.serving import client_of, served_as
 
@@ -106,7 +106,7 @@ def test_a_table_becomes_a_version_that_the_service_answers_as_the_trainer_does_
                 name if table.task in algorithms.NAMED[name] else algorithms.DEFAULTS[table.task], table.task, {}
             )
             estimator = algorithms.with_preparation(algorithm, table, rows.train_features)
-            _fit(name, estimator, table, rows)
+            fit(name, estimator, table, rows)
         except TrainerError as refused:
             event(f"refused: {type(refused).__name__}")
             return

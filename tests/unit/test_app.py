@@ -419,7 +419,10 @@ def test_what_was_accepted_as_a_host_is_no_origin_and_the_other_way_round(first,
 
 
 def test_a_program_that_names_no_host_is_let_in():
-    AllowedHosts(frozenset({"localhost"})).check(None, None)
+    allowed = AllowedHosts(frozenset({"localhost"}))
+    allowed.check(None, None)
+    with pytest.raises(Forbidden):
+        allowed.check("", None)
 
 
 def test_any_name_is_answered_to_where_that_is_wanted():

@@ -147,8 +147,11 @@ def test_a_forgotten_version_is_fetched_again(cache, store):
     assert store.fetched == ["1", "1"]
 
 
-def test_to_forget_what_was_never_there_is_no_fault(cache):
+def test_to_forget_what_was_never_there_changes_nothing(cache, store):
+    cache.folder_of(TWO)
     cache.forget(ONE)
+    assert texts(cache.folder_of(TWO)) == store.files[TWO]
+    assert store.fetched == ["2"]
 
 
 def test_replicas_that_share_a_cache_fetch_a_version_once(new_cache, store):

@@ -222,6 +222,25 @@ def test_every_make_target_that_is_documented_exists(document):
     assert named or document.name not in ("README.md", "CONTRIBUTING.md") or document.parent != ROOT
 
 
+def _commands_of_ci() -> list[str]:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    return [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+
+
+def _commands_of_hooks() -> list[str]:
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    return [hook["entry"] for repository in repositories for hook in repository["hooks"]]
+
+
+@pytest.mark.parametrize(
+    ("commands", "targets"), [(_commands_of_ci, {"lint", "types", "test"}), (_commands_of_hooks, {"lint", "types"})]
+)
+def test_ci_and_the_hooks_run_the_targets_that_people_run_and_nothing_else(commands, targets):
+    words = [command.split() for command in commands()]
+    assert {make for make, *_ in words} == {"make"}
+    assert {target for _, *named in words for target in named} == targets
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
 def test_every_service_in_a_documented_command_is_in_the_compose_file(document):
     assert set(_services_named(document)) <= set(SERVICES)

@@ -22,8 +22,8 @@ SERVICES = str(Path(__file__).resolve().parents[2] / "services")
 
 @pytest.fixture(scope="module")
 def rows() -> Split:
-    X, y = load_iris(return_X_y=True, as_frame=True)
-    return Split(X[::2], X[1::2], y[::2], y[1::2])
+    features, target = load_iris(return_X_y=True, as_frame=True)
+    return Split(features[::2], features[1::2], target[::2], target[1::2])
 
 
 def begin(drawing: Drawing, estimator, rows: Split) -> None:
@@ -45,10 +45,10 @@ class Unwilling(ClassifierMixin, BaseEstimator):
 
     classes_ = np.arange(3)
 
-    def fit(self, X, y):
+    def fit(self, features, target):
         return self
 
-    def predict(self, X):
+    def predict(self, features):
         raise ValueError("not today")
 
 

@@ -144,6 +144,7 @@ def test_small_bodies_are_let_in_beside_as_many_large_ones_as_there_may_be():
     for _ in range(MOST_BODIES):
         gate.hold(LARGEST)
     gate.hold(LARGE_BYTES)
+    assert gate._bytes == MOST_BODIES * LARGEST + LARGE_BYTES
 
 
 def test_small_bodies_count_against_the_large_ones():

@@ -43,31 +43,33 @@ def test_nothing_has_to_be_set():
     assert settings.allow_schema_change is False
 
 
+EVERY_VARIABLE = {
+    "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+    "MODEL_NAME": "flowers",
+    "MODEL_ALIAS": "Staging",
+    "MODEL_POLL_SECONDS": "0.5",
+    "MODEL_CACHE_DIR": "/cache",
+    "MODEL_TRUST": "skops",
+    "MODEL_TRUSTED_TYPES": "my.Type, another.Type,",
+    "VERIFYING_KEY_FILE": "/run/secrets/key.pub",
+    "ALLOW_SCHEMA_CHANGE": "true",
+    "INFERENCE_HOST": "0.0.0.0",  # noqa: S104 - what the image listens on
+    "INFERENCE_LISTEN_PORT": "8080",
+    "INFERENCE_WORKERS": "3",
+    "INFERENCE_CONNECTIONS": "50",
+    "INFERENCE_QUEUE_SECONDS": "0.25",
+    "INFERENCE_BODY_SECONDS": "5",
+    "INFERENCE_LOG_RATE": "0",
+    "INFERENCE_ALLOWED_HOSTS": "Predictions.example, [::2],",
+    "INFERENCE_MAX_BODY_MB": "1",
+    "INFERENCE_PUBLIC_URL": "http://models.example:80/",
+    "MLFLOW_PUBLIC_URL": "http://models.example:5000/",
+    "INFERENCE_RUN_DIR": "/run/inference",
+}
+
+
 def test_every_variable_is_taken():
-    environ = {
-        "MLFLOW_TRACKING_URI": "http://mlflow:5000",
-        "MODEL_NAME": "flowers",
-        "MODEL_ALIAS": "Staging",
-        "MODEL_POLL_SECONDS": "0.5",
-        "MODEL_CACHE_DIR": "/cache",
-        "MODEL_TRUST": "skops",
-        "MODEL_TRUSTED_TYPES": "my.Type, another.Type,",
-        "VERIFYING_KEY_FILE": "/run/secrets/key.pub",
-        "ALLOW_SCHEMA_CHANGE": "true",
-        "INFERENCE_HOST": "0.0.0.0",  # noqa: S104 - what the image listens on
-        "INFERENCE_LISTEN_PORT": "8080",
-        "INFERENCE_WORKERS": "3",
-        "INFERENCE_CONNECTIONS": "50",
-        "INFERENCE_QUEUE_SECONDS": "0.25",
-        "INFERENCE_BODY_SECONDS": "5",
-        "INFERENCE_LOG_RATE": "0",
-        "INFERENCE_ALLOWED_HOSTS": "Predictions.example, [::2],",
-        "INFERENCE_MAX_BODY_MB": "1",
-        "INFERENCE_PUBLIC_URL": "http://models.example:80/",
-        "MLFLOW_PUBLIC_URL": "http://models.example:5000/",
-        "INFERENCE_RUN_DIR": "/run/inference",
-    }
-    settings = Settings.from_env(environ)
+    settings = Settings.from_env(EVERY_VARIABLE)
     assert settings == Settings(
         tracking_uri="http://mlflow:5000",
         model_name="flowers",

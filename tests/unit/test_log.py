@@ -163,5 +163,7 @@ def test_a_log_that_cannot_be_written_fails_no_request(clock):
     os.close(read)
     try:
         RequestLog(10, write).write({"status": 200})
+        with pytest.raises(BrokenPipeError):
+            os.write(write, b"nobody reads it")
     finally:
         os.close(write)

@@ -36,11 +36,14 @@ def test_a_limit_that_cannot_work_is_refused_with_the_least_that_does(container)
 
 
 def test_the_default_limit_is_enough_for_the_default_number_of_workers(container):
-    check(container(1536 * MIB), 2)
+    shown = container(1536 * MIB)
+    check(shown, 2)
+    assert shown.limit == 1536 * MIB
 
 
 def test_without_a_limit_nothing_is_refused(container, tmp_path):
-    check(Memory.of_container(tmp_path / "no container"), 64)
+    assert Memory.of_container(tmp_path / "no container") is None
+    check(None, 64)
     container(1)
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory/memory.limit_in_bytes").parent.mkdir(exist_ok=True)

@@ -30,7 +30,11 @@ def fitted(table, rows):
 
 
 def test_golden_rows_are_reproduced_by_the_model_that_gave_them(tmp_path, table, rows, fitted):
-    papers.write_json(tmp_path / papers.GOLDEN, papers.golden(fitted, table.columns, rows.train_features))
+    content = papers.golden(fitted, table.columns, rows.train_features)
+    assert (
+        len(content["instances"]) == len(content["predictions"]) == len(content["probabilities"]) == papers.GOLDEN_ROWS
+    )
+    papers.write_json(tmp_path / papers.GOLDEN, content)
     papers.check_golden(fitted, tmp_path, table.columns)
 
 

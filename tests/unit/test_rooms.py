@@ -1,7 +1,9 @@
-"""The rooms of the house: docs/architecture.md names each module once, under the folder that it lies in."""
+"""The rooms of the house: docs/architecture.md names each module once, under the folder that it lies in; what is long is told."""
 
+import ast
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 # What no row names: the services' tops, which the text around the tables tells of. (Nor does it a package's own file.)
 UNNAMED = {"__main__", "server"}
 HEADINGS = {"contract": "What both sides read", "trainer": "The trainer", "inference": "The prediction service"}
+
+MOST_LINES = 40  # of a function, its decorators left out
 
 
 def _told(service: str) -> list[str]:
@@ -37,3 +41,17 @@ def test_each_module_is_named_once_under_its_room(service):
 def test_no_room_is_so_full_that_nothing_is_found_in_it(service):
     rooms = Counter(path.rpartition("/")[0] for path in _there(service))
     assert max(rooms.values()) <= 12
+
+
+def _functions(folder: str) -> Iterator[tuple[str, int]]:
+    """Yield each function of a folder's files as FILE:LINE NAME, and its lines."""
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", lines
+
+
+@pytest.mark.parametrize("folder", ["services", "scripts", "tests", "benchmarks", "examples"])
+def test_a_function_fits_in_one_look(folder):
+    assert {name: lines for name, lines in _functions(folder) if lines > MOST_LINES} == {}

@@ -19,7 +19,7 @@ from inference.model.rows import Rows
 from inference.model.schema import LARGEST, TYPES, Column, Kind
 from inference.protocols import mlflow_scoring, request_budget
 from inference.protocols.mlflow_scoring import _matrix, from_payload, parsed, rows_of
-from pandas._libs.parsers import STR_NA_VALUES as pandas_words
+from pandas._libs.parsers import STR_NA_VALUES
 
 from tests.unit.serving import described
 
@@ -589,7 +589,7 @@ def test_an_empty_field_of_csv_is_missing_in_every_column():
 
 
 def test_the_words_for_a_missing_number_are_those_of_pandas():
-    assert pandas_words == MISSING_WORDS
+    assert STR_NA_VALUES == MISSING_WORDS
 
 
 def test_a_short_line_of_csv_lacks_its_last_values():

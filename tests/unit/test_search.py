@@ -1,5 +1,6 @@
 """Search: seeded, pruned, on several processes, and the same whatever their number."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,12 +12,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from trainer.data.table import Task
 from trainer.errors import SettingsError, TrainerError
-from trainer.fit.hyperparameter_search import search, space_from
+from trainer.fit.cross_validation import FoldedRows
+from trainer.fit.hyperparameter_search import Effort, Found, search, space_from
 from trainer.fit.model_selection import _score, with_parameters
 from trainer.plots.search import history_picture, importance_picture
 
 FEATURES, TARGET = load_iris(return_X_y=True, as_frame=True)
 FOLDS = list(StratifiedKFold(3, shuffle=True, random_state=0).split(FEATURES, TARGET))
+ROWS = FoldedRows(FEATURES, TARGET, FOLDS)
 SPACE = {"C": FloatDistribution(1e-4, 10, log=True), "fit_intercept": CategoricalDistribution([True, False])}
 SCORE = partial(_score, Task.CLASSIFICATION)
 
@@ -25,8 +28,12 @@ def build(parameters: dict) -> BaseEstimator:
     return with_parameters(LogisticRegression(max_iter=200), parameters)
 
 
-def found(trials: int = 12, processes: int = 1, **options):
-    return search(build, SPACE, FEATURES, TARGET, FOLDS, SCORE, trials=trials, seed=7, processes=processes, **options)
+def effort(trials: int) -> Effort:
+    return Effort(trials, seed=7, processes=1)
+
+
+def found(trials: int = 12, **options) -> Found:
+    return search(build, SPACE, ROWS, SCORE, replace(effort(trials), **options))
 
 
 def test_the_same_seed_gives_the_same_trials_whatever_the_number_of_processes():
@@ -49,18 +56,18 @@ def test_the_best_trial_is_the_one_with_the_best_mean_over_the_folds():
 def test_hopeless_trials_are_given_up_early():
     bad = [{"C": 1e-4, "fit_intercept": False}] * 4
     good = [{"C": 5.0, "fit_intercept": True}] * 8
-    result = found(12, fixed=[*good, *bad])
+    result = found(12, fixed=(*good, *bad))
     assert result.trials["state"].tolist() == ["COMPLETE"] * 8 + ["PRUNED"] * 4
 
 
 def test_parameters_that_are_given_are_tried_first_in_their_order():
     fixed = [{"C": value, "fit_intercept": True} for value in (1.0, 2.0, 3.0)]
-    assert found(4, fixed=fixed).trials["C"].tolist()[:3] == [1.0, 2.0, 3.0]
+    assert found(4, fixed=tuple(fixed)).trials["C"].tolist()[:3] == [1.0, 2.0, 3.0]
 
 
 def test_progress_is_told_after_each_trial():
     told = []
-    result = found(6, progress=lambda *seen: told.append(seen))
+    result = search(build, SPACE, ROWS, SCORE, effort(6), lambda *seen: told.append(seen))
     assert [(done, total) for done, total, _ in told] == [(number, 6) for number in range(1, 7)]
     assert told[-1][2] == result.value
 
@@ -72,7 +79,7 @@ def fails_for_some(parameters: dict) -> BaseEstimator:
 
 
 def test_a_trial_that_fails_is_told_and_the_search_goes_on():
-    result = search(fails_for_some, SPACE, FEATURES, TARGET, FOLDS, SCORE, trials=12, seed=7, processes=1)
+    result = search(fails_for_some, SPACE, ROWS, SCORE, effort(12))
     failed = result.trials[result.trials["state"] == "FAIL"]
     assert len(failed) > 0
     assert set(failed["reason"]) == {"ValueError: too large"}
@@ -87,7 +94,7 @@ def test_a_search_in_which_all_trials_fail_says_why():
     with pytest.raises(
         TrainerError, match="none of the 4 trials could be fitted; the first said: ValueError: never works"
     ):
-        search(fails, SPACE, FEATURES, TARGET, FOLDS, SCORE, trials=4, seed=7, processes=1)
+        search(fails, SPACE, ROWS, SCORE, effort(4))
 
 
 class Watching(LogisticRegression):
@@ -104,7 +111,7 @@ def watching(parameters: dict) -> BaseEstimator:
 
 def test_only_rows_of_the_folds_are_looked_at():
     folds = list(StratifiedKFold(3).split(FEATURES.head(100), TARGET.head(100)))
-    result = search(watching, SPACE, FEATURES, TARGET, folds, SCORE, trials=4, seed=7, processes=1)
+    result = search(watching, SPACE, FoldedRows(FEATURES, TARGET, folds), SCORE, effort(4))
     assert set(result.trials["state"]) == {"COMPLETE"}
 
 
@@ -137,7 +144,7 @@ def test_a_space_that_cannot_be_searched_is_refused_with_what_is_expected(value)
 
 def test_the_pictures_are_drawn_also_of_a_search_that_found_no_differences():
     result = found(8)
-    same = found(4, fixed=[{"C": 1.0, "fit_intercept": True}] * 4)
+    same = found(4, fixed=({"C": 1.0, "fit_intercept": True},) * 4)
     for study in (result.study, same.study):
         for picture in (history_picture(study), importance_picture(study)):
             picture.canvas.draw()

@@ -245,3 +245,4 @@ def test_a_draft_that_a_killed_run_left_behind_is_no_obstacle(volumes):
     (volumes.folder / "minio" / ".root-password.draft").write_text("half a sec")
     volumes.run()
     assert_consistent(volumes.files())
+    assert volumes.files()["minio/root-password"] != "half a sec"

@@ -79,9 +79,8 @@ def test_all_algorithms_are_measured_on_the_same_folds_and_ranked(numbers):
     again = cross_validation.cross_validate(
         board[0].name,
         board[0].estimator,
-        rows,
+        cross_validation.folded(rows, Task.CLASSIFICATION, 5),
         Task.CLASSIFICATION,
-        cross_validation.folds_of(rows, Task.CLASSIFICATION, 5),
     )
     assert again.scores == board[0].scores
 
@@ -90,7 +89,7 @@ def test_too_few_rows_for_the_folds_are_counted(numbers):
     rows = split(numbers)
     least = rows.train_target.value_counts().min()
     with pytest.raises(DataError, match=f"has {least} rows in its smallest class, too few for {least + 1} folds"):
-        cross_validation.folds_of(rows, Task.CLASSIFICATION, int(least) + 1)
+        cross_validation.folded(rows, Task.CLASSIFICATION, int(least) + 1)
 
 
 def test_an_estimator_that_cannot_be_fitted_is_named(numbers):

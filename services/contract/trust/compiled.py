@@ -61,6 +61,7 @@ def _words(value: Any, path: str, reason: str) -> str:
 
 
 def must(holds: Any, reason: str) -> None:
+    """Raise _Wrong with the reason unless it holds."""
     if not holds:
         raise _Wrong(reason)
 
@@ -71,7 +72,7 @@ def within(indices: np.ndarray, end: int, reason: str) -> None:
 
 
 def array(value: Any, ndim: int, kinds: str, reason: str) -> np.ndarray:
-    """It is an array of so many dimensions and of such numbers, and nothing that only behaves like one."""
+    """Return an array of so many dimensions and of such numbers, and nothing that only behaves like one."""
     holds = type(value) is np.ndarray and value.ndim == ndim and value.dtype.kind in kinds
     must(holds, f"{reason} is no array of {ndim} dimensions and of the kind {kinds}")
     return np.asarray(value)
@@ -96,7 +97,7 @@ def check_sparse(matrix: Any, path: str) -> None:
 
 
 def tree(value: Tree) -> None:
-    """The nodes of a decision tree: children come after their parents, which also means that each path ends."""
+    """Check the nodes of a decision tree: children come after their parents, which also means that each path ends."""
     nodes = value.__getstate__()["nodes"]
     left, right = nodes["left_child"], nodes["right_child"]
     inner = np.flatnonzero(left != LEAF)
@@ -122,11 +123,13 @@ def _depth(inner: np.ndarray, left: np.ndarray, right: np.ndarray, count: int) -
 
 
 def decision_tree(estimator: BaseDecisionTree) -> None:
+    """Check that its tree is one, and looks at the columns that it is given."""
     must(type(estimator.tree_) is Tree, "it has no tree")
     must(estimator.tree_.n_features == features(estimator), "its tree takes other features than it does")
 
 
 def forest(estimator: BaseForest) -> None:
+    """Check that all its members are trees of its columns."""
     expected = features(estimator)
     for member in estimator.estimators_:
         must(isinstance(member, BaseDecisionTree) and features(member) == expected, "a tree takes other features")
@@ -157,6 +160,7 @@ def _check_start(start: Any, width: int) -> None:
 
 
 def hist_gradient_boosting(estimator: BaseHistGradientBoosting) -> None:
+    """Check that it has trees alone, whose nodes ask for features that are there."""
     expected, mapper = features(estimator), estimator._bin_mapper
     must(not vars(estimator).get("_in_fit"), "it says that it is being fitted")
     categorical = array(mapper.is_categorical_, 1, "bu", "its list of categorical features")
@@ -196,7 +200,7 @@ def predictor(value: TreePredictor) -> None:
 
 
 def neighbors_tree(value: Any) -> None:
-    """A tree of nearest neighbours: node i has the children 2i + 1 and 2i + 2, a leaf a range of indices of rows."""
+    """Check a tree of nearest neighbours: node i has the children 2i + 1 and 2i + 2, a leaf a range of indices of rows."""
     data, indices, nodes, bounds, leaf_size, *_, metric, weights = value.__getstate__()
     rows, width = array(data, 2, "f", "its data").shape
     within(array(indices, 1, "i", "its list of rows"), rows, "it has a row that is not there")
@@ -214,7 +218,7 @@ def neighbors_tree(value: Any) -> None:
 
 
 def neighbors(estimator: NeighborsBase) -> None:
-    """What neighbours are sought among: as many rows as are said, each as wide as a row that is asked about."""
+    """Check what neighbours are sought among: as many rows as are said, each as wide as a row that is asked about."""
     fitted, found = estimator._fit_X, estimator._tree
     must(scipy.sparse.issparse(fitted) or type(fitted) is np.ndarray, "its rows are no matrix")
     must(fitted.ndim == 2 and fitted.shape[1] == features(estimator), "its rows are not as wide as it says")
@@ -244,16 +248,18 @@ def _check_labels(estimator: Any, rows: int) -> None:
 
 
 def kernel_density(estimator: KernelDensity) -> None:
+    """Check the tree that its neighbours are sought in."""
     must(type(estimator.tree_) in (KDTree, BallTree), "it has no tree")
 
 
 def kmeans(estimator: _BaseKMeans) -> None:
+    """Check that its centres are as wide as a row that is asked about."""
     centers = array(estimator.cluster_centers_, 2, "f", "its centres")
     must(centers.shape[0] >= 1 and centers.shape[1] == features(estimator), "its centres are not as wide as it says")
 
 
 def support_vectors(estimator: BaseLibSVM) -> None:
-    """What libsvm is handed: pointers, and the number of classes from which it counts how far each of them goes."""
+    """Check what libsvm is handed: pointers, and the number of classes from which it counts how far each of them goes."""
     vectors, counts = estimator.support_vectors_, array(estimator._n_support, 1, "i", "its numbers of vectors")
     classes, pairs = counts.size, counts.size * (counts.size - 1) // 2
     must(classes >= 2 and (counts >= 0).all() and "_impl" not in vars(estimator), "it has no two classes")

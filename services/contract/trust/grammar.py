@@ -109,7 +109,7 @@ class _Grammar:
         return name
 
     def array(self, node: Node) -> None:
-        """An array, or a number that is one item of it. A void or an object of some length is neither."""
+        """Check an array, or a number that is one item of it. A void or an object of some length is neither."""
         kind, name = node["type"], node["__class__"]
         if kind == "numpy":
             dtype, shape = self._arrays.header(self.file(node))
@@ -143,7 +143,7 @@ class _Grammar:
             raise Refused(f"its model has a tree of nodes {count} and values {shape} that says it has {told} nodes")
 
     def object(self, node: Node) -> None:
-        """An attribute of a name such as __array_interface__ would make NumPy read at an address that the file has."""
+        """Check the names of attributes: __array_interface__ would make NumPy read at an address that the file has."""
         if node.get("content") is None:
             return
         state = self.real(node["content"])

@@ -55,7 +55,7 @@ def _check_vocabulary(where: str, vocabulary: Any) -> None:
 
 
 def _check_arguments(where: str, attributes: dict[str, Any]) -> None:
-    """A function's arguments are plain values: NumPy's functions write into an array that they are given as `out`."""
+    """Refuse arguments that are no plain values: NumPy's functions write into an array that they are given as `out`."""
     for name in ("kw_args", "inv_kw_args"):
         arguments = attributes.get(name) or {}
         if any(not isinstance(value, str | int | float | bool | None) for value in arguments.values()):

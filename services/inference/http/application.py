@@ -225,8 +225,9 @@ class Service:
             )
 
     def incomplete(self, seen: int, size: int, reason: str, seconds: float) -> InvalidInput:
-        """Return what is said of a body that ends early, which had so many seconds: after `seen` of `size` bytes, -1 where that is
-        not known.
+        """Return what is said of a body that ends early, which had so many seconds.
+
+        It ended after `seen` of `size` bytes, -1 where that is not known.
         """
         if reason:
             return InvalidInput(f"the body could not be read to its end: {reason}")

@@ -22,7 +22,7 @@ HEARTBEAT_SECONDS = 1.0
 SEND_BYTES = 128 * 1024
 
 
-class ServingWorker(Worker):
+class ServingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     """Serves an inference.http.application.Service."""
 
     alive: bool

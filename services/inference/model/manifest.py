@@ -220,7 +220,7 @@ def _class_names(content: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def _examples(files: VersionFiles, content: dict[str, Any], columns: tuple[Column, ...]) -> list[list[Any]]:
-    """The first rows of the version's input example, none where it has no usable one."""
+    """Return the first rows of the version's input example, none where it has no usable one."""
     saved = content.get("saved_input_example_info")
     if not isinstance(saved, dict) or "artifact_path" not in saved:
         return []
@@ -234,7 +234,7 @@ def _examples(files: VersionFiles, content: dict[str, Any], columns: tuple[Colum
 
 
 def _has_probabilities(files: VersionFiles) -> bool | None:
-    """What the golden rows say; whether they can be used is found when they are tried."""
+    """Return what the golden rows say; whether they can be used is found when they are tried."""
     if GOLDEN not in files:
         return None
     try:

@@ -118,8 +118,9 @@ class Model:
 
     @property
     def _is_divisible(self) -> bool:
-        """Whether a part of some rows is the same to the model as all of them: a whole column of pandas has another type
-        where one of its whole numbers or booleans is missing.
+        """Whether a part of some rows is the same to the model as all of them.
+
+        A whole column of pandas has another type where one of its whole numbers or booleans is missing.
         """
         if self.pipeline is None or self.pipeline.takes_arrays:
             return True

@@ -34,8 +34,10 @@ ACCEPTED: dict[Kind, set[type]] = {
 
 @dataclass(frozen=True)
 class Rows:
-    """Checked rows, in the columns' order: as one matrix where no column is text and no whole number is too large for one, as
-    one array per column else."""
+    """Checked rows, in the columns' order.
+
+    They are one matrix where no column is text and no whole number is too large for one, and one array per column else.
+    """
 
     matrix: np.ndarray | None
     """shape (rows, columns), float64; a missing value is NaN, true is 1"""

@@ -55,6 +55,7 @@ class Tensor(NamedTuple):
 
 
 def server_metadata(version: str) -> dict[str, Any]:
+    """Return what the protocol tells of a server."""
     return {"name": NAME, "version": version, "extensions": EXTENSIONS}
 
 

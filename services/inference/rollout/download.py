@@ -79,7 +79,7 @@ class Source(Protocol):
         """Return a text that changes with the files, as far as can be told without fetching them."""
 
 
-def fetch(
+def fetch(  # noqa: PLR0913 - where from, where to, and three bounds on what is taken
     version: ModelVersion,
     location: str,
     tracking_uri: str,

@@ -18,7 +18,7 @@ if values.ValueClass is not values.MutexValue:  # where there is a folder for th
     # The library asks at each count which process it is in, and by itself it asks the kernel.
     _process = {"id": os.getpid()}
     os.register_at_fork(after_in_child=lambda: _process.update(id=os.getpid()))
-    values.ValueClass = values.MultiProcessValue(lambda: _process["id"])
+    values.ValueClass = values.MultiProcessValue(lambda: _process["id"])  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Of the texts that inference_problem_info has as labels.
@@ -57,7 +57,7 @@ LOOKED = Gauge("inference_registry_seen_timestamp_seconds", "When the registry a
 def exposition() -> bytes:
     """Return all metrics of all processes in Prometheus's text format."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 

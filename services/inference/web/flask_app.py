@@ -114,17 +114,17 @@ def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
 
     @app.get("/health")
     @app.get("/ping")
-    def health() -> dict:
+    def health() -> dict[str, Any]:
         return {"status": "alive"}
 
     @app.get("/ready")
-    def ready() -> tuple[dict, int]:
+    def ready() -> tuple[dict[str, Any], int]:
         if served_now() is None:
             return {"status": "not ready", "reasons": [keeper.reason]}, 503
         return {"status": "ready", "model": model_content(settings, served_now(), keeper)}, 200
 
     @app.get("/version")
-    def version() -> dict:
+    def version() -> dict[str, Any]:
         model = model_content(settings, served_now(), keeper)
         reasons = {"reasons": [keeper.reason]} if model is None else {}
         return {"model": model, **reasons, "python": platform.python_version(), **packages}
@@ -136,7 +136,7 @@ def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
         return Response(exposition(), content_type=CONTENT_TYPE)
 
 
-def model_content(settings: Settings, served: Deployment | None, keeper: ModelKeeper) -> dict | None:
+def model_content(settings: Settings, served: Deployment | None, keeper: ModelKeeper) -> dict[str, Any] | None:
     """Return what is said about the model in JSON, None where none is served."""
     if served is None:
         return None
@@ -163,15 +163,15 @@ def _add_descriptions(app: Flask, settings: Settings) -> None:
 
 def _add_open_inference(app: Flask) -> None:
     @app.get("/v2")
-    def v2_server() -> dict:
+    def v2_server() -> dict[str, Any]:
         return open_inference.server_metadata(VERSION)
 
     @app.get("/v2/health/live")
-    def v2_live() -> dict:
+    def v2_live() -> dict[str, Any]:
         return {"live": True}
 
     @app.get("/v2/health/ready")
-    def v2_ready() -> tuple[dict, int]:
+    def v2_ready() -> tuple[dict[str, Any], int]:
         is_ready = served_now() is not None
         return {"ready": is_ready}, 200 if is_ready else 503
 

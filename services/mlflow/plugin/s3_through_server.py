@@ -11,7 +11,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
 
-class S3ThroughServer(ArtifactRepository):
+class S3ThroughServer(ArtifactRepository):  # type: ignore[misc]  # MLflow is not looked into
     """MLflow's S3 repository, less the parts that send clients to the store directly."""
 
     def __init__(self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:
@@ -25,7 +25,8 @@ class S3ThroughServer(ArtifactRepository):
         self._s3.log_artifacts(local_dir, artifact_path)
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
-        return self._s3.list_artifacts(path)
+        found: list[FileInfo] = self._s3.list_artifacts(path)
+        return found
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         self._s3.delete_artifacts(artifact_path)

@@ -15,6 +15,7 @@ import joblib
 from contract import documents
 from contract.errors import Refused
 from contract.signature import files_in
+from contract.trust import TRUSTED_TYPES
 
 from trainer.adoption.findings import KEPT, Findings
 from trainer.artifact import papers, version_checks
@@ -74,7 +75,7 @@ def rewritten(found: Findings) -> dict[str, Any]:
                 "pickled_model": found.estimator,
                 "serialization_format": "skops",
                 "sklearn_version": found.sklearn_version,
-                "skops_trusted_types": sorted(version_checks.TRUSTED_TYPES),
+                "skops_trusted_types": sorted(TRUSTED_TYPES),
             },
         },
         "metadata": None if found.class_names is None else {"class_names": found.class_names},

@@ -21,6 +21,7 @@ from trainer.artifact.signing import sign
 from trainer.data import schema
 from trainer.data.table import Split, Table, Task
 from trainer.errors import TrainerError
+from trainer.fit.model_selection import Fitted
 from trainer.tracking import run_logging
 
 INPUT_EXAMPLE_ROWS = 3
@@ -39,20 +40,13 @@ class LoggedModel:
     """of what was learnt: the same data, options and seed give the same one"""
 
 
-def log_model(
-    estimator: Any,
-    table: Table,
-    rows: Split,
-    run: Run,
-    registered_name: str,
-    key: Path,
-    figures: dict[str, Any],
-) -> LoggedModel:
+def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, registered_name: str, key: Path) -> LoggedModel:
     """Log the model with all that serving needs, signed for one registered model.
 
-    It is signed here, before it leaves, and not as it comes back from a server that others can write to. `figures` are
-    its algorithm and metrics, which are signed with it: those in MLflow can be changed by whoever reaches it.
+    It is signed here, before it leaves, and not as it comes back from a server that others can write to. Its algorithm
+    and metrics are signed with it: those in MLflow can be changed by whoever reaches it.
     """
+    estimator = fitted.estimator
     logged = mlflow.initialize_logged_model(name=_artifact_name(table), source_run_id=run.info.run_id)
     client = MlflowClient()
     with TemporaryDirectory() as parent:
@@ -60,13 +54,21 @@ def log_model(
         origin = Model(artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id)
         _save(estimator, table, folder, origin)
         made = _write_papers(estimator, table, rows, folder)
-        data = {"file": table.path.name, "sha256": table.sha256, "rows": len(table.target)}
-        papers.write_json(folder / papers.FIGURES, {**figures, "run_id": run.info.run_id, "data": data})
+        papers.write_json(folder / papers.FIGURES, _figures(fitted, table, run))
         sign(folder, registered_name, logged.model_id, key)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return LoggedModel(run.info.run_id, run.info.experiment_id, logged.model_id, made.record, _sha256(estimator, made))
+
+
+def _figures(fitted: Fitted, table: Table, run: Run) -> dict[str, Any]:
+    return {
+        "algorithm": fitted.algorithm,
+        "metrics": fitted.evaluation.metrics,
+        "run_id": run.info.run_id,
+        "data": table.origin(),
+    }
 
 
 def _artifact_name(table: Table) -> str:

@@ -69,7 +69,7 @@ def make(estimator: Any, columns: list[Column], features: pd.DataFrame, task: Ta
         try:
             content = _converted(estimator, columns, form, avoided)
             for limit in LIMITS:
-                proof = _prove(content, estimator, columns, features, task, form, limit)
+                proof = _prove(content, estimator, columns, proof_rows(columns, features, limit), task, form)
                 if proof.fault is None:
                     record = _record(True, f"proven on {proof.rows} rows", form, limit, proof)
                     return Twin(content, record | {"classes": _classes(estimator)})
@@ -182,16 +182,7 @@ def _tensor(column: Column, values: pd.Series, form: str) -> np.ndarray:
 # --- proof ---------------------------------------------------------------------------------------------------------
 
 
-def _prove(
-    content: bytes,
-    estimator: Any,
-    columns: list[Column],
-    features: pd.DataFrame,
-    task: Task,
-    form: str,
-    limit: float,
-) -> _Proof:
-    rows = proof_rows(columns, features, limit)
+def _prove(content: bytes, estimator: Any, columns: list[Column], rows: pd.DataFrame, task: Task, form: str) -> _Proof:
     session = _session(content)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")

@@ -1,15 +1,29 @@
 """Where a model comes from: the commit of this code, a digest of what really ran, and the image that it ran in."""
 
 import hashlib
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 # In a checkout the repository is above services/; the image has the few files of .git that name the commit (Dockerfile).
 FOLDER = Path(__file__).resolve().parents[1]
 
 
-def provenance(image: str | None) -> dict[str, str | None]:
-    """Return the commit, the digest of the trainer's code, and the image's name; None for what is not known."""
-    return {"git_commit": git_commit(), "code_sha256": code_sha256(), "image": image}
+@dataclass(frozen=True)
+class Provenance:
+    """What made a model; None for what is not known."""
+
+    git_commit: str | None
+    code_sha256: str
+    image: str | None
+
+    def known(self) -> dict[str, str]:
+        """Return what is known, by its names."""
+        return {name: text for name, text in asdict(self).items() if text}
+
+
+def provenance(image: str | None) -> Provenance:
+    """Return the commit, the digest of the trainer's code, and the image's name."""
+    return Provenance(git_commit(), code_sha256(), image)
 
 
 def git_commit() -> str | None:

@@ -1,27 +1,28 @@
 """Phases 3 and 4 of the workshop: train, track, register, and decide on promotion."""
 
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from sklearn.base import BaseEstimator
 
-from trainer.artifact import logged_model, provenance, signing, version_checks, version_files
+from trainer.artifact import logged_model, signing, version_checks, version_files
+from trainer.artifact.logged_model import LoggedModel
+from trainer.artifact.provenance import Provenance, provenance
 from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.data import leakage, schema
 from trainer.data.table import Split, Table, Task, read, split
-from trainer.errors import DataError, TrainerError, VersionError
+from trainer.errors import DataError, VersionError
 from trainer.experiment import Plan
-from trainer.fit.evaluation import SCORES, Evaluation, evaluate
-from trainer.fit.model_selection import Choice, choose, prepared
+from trainer.fit.cross_validation import Standing
+from trainer.fit.evaluation import SCORES
+from trainer.fit.model_selection import Choice, Fitted, choose, fit, prepared
 from trainer.plots.worker import Drawing
 from trainer.promotion.champion_challenger import Contest
 from trainer.promotion.policy import Contender, Decision, Gate, Rule
+from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
 from trainer.tracking import registry, run_lifecycle, run_logging
@@ -29,23 +30,63 @@ from trainer.tracking.rest import SIGNED_BY
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """The estimator that was chosen, fitted on all rows that may be fitted on."""
+class Job:
+    """What is asked for, the data that it is about, and under which names the result is kept."""
 
-    algorithm: str
-    estimator: Any
-    evaluation: Evaluation
-    seconds: float
+    settings: Settings
+    plan: Plan
+    name: str
+    """of the registered model"""
+    experiment_id: str
+    table: Table
+    rows: Split
+    leaks: list[str]
+    choice: Choice
+    origin: Provenance
 
 
-def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) -> dict[str, Any]:
+def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) -> PromotionRecord:
     """Train as the plan says; add a version to the registry; promote it where the rule says so.
 
-    `drawing` makes the pictures. Returns what it came to, as the promotion record has it.
+    `drawing` makes the pictures.
     """
     signing.check_key(settings.signing_key)
     step = output.steps(console, 5)
     step("read and check the data")
+    job = _prepare(settings, plan, console)
+
+    step(job.choice.words(job.rows))
+    standings, fitted = _choose_and_fit(job, console)
+    drawing.begin(fitted.estimator, job.rows, fitted.evaluation, job.table.task, job.table.class_names, fitted.seconds)
+
+    step(f"log the run to {settings.tracking_uri}")
+    output.notes(console, run_lifecycle.close_abandoned_runs(job.experiment_id))
+    # Until the decision is carried out the run is RUNNING: whoever kills it in between leaves a trace to tidy up.
+    with Held() as signals, run_lifecycle.training_run() as run:
+        with signals.let_through():
+            tags = _log(job, fitted, standings)
+            model = logged_model.log_model(fitted, job.table, job.rows, run, job.name, settings.signing_key)
+            run_logging.log_pictures(drawing.pictures())
+
+            step(f"register it as a version of {job.name}")
+            tags |= {SIGNED_BY: signing.key_id(settings.signing_key), "algorithm": fitted.algorithm}
+            version = str(registry.register(model.model_id, job.name, tags).version)
+
+            step("decide on promotion")
+            contest = _contest(job, fitted, version)
+            decision = contest.decide()
+            output.notes(console, contest.remarks)
+            attempts = run_lifecycle.attempts(job.experiment_id, job.table.sha256, job.name)
+        decision = contest.carry_out(decision)
+        record = _record(job, fitted, model, contest, decision, attempts)
+        _show(record)
+
+    console.print(output.result(record, job.table.task))
+    output.links(console, settings.public_url, record, model.experiment_id)
+    return record
+
+
+def _prepare(settings: Settings, plan: Plan, console: Console) -> Job:
     path = plan.path(settings.data_dir)
     table = read(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep)
     choice = Choice.of(plan, table.task)
@@ -56,84 +97,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     rows = split(table)
     leaks = leakage.leaks(table, rows)
     output.notes(console, leaks)
-
-    step(choice.words(rows))
-    standings = choose(choice, table, rows, console)
-    if standings:
-        console.print(output.leaderboard(standings, table.task))
-        algorithm, estimator = standings[0].name, standings[0].estimator
-    else:
-        algorithm, estimator = choice.name, prepared(choice.algorithms[0], table, rows)
-    fitted = _fit(algorithm, estimator, table, rows)
-    drawing.begin(fitted.estimator, rows, fitted.evaluation, table.task, table.class_names, fitted.seconds)
-
-    step(f"log the run to {settings.tracking_uri}")
-    output.notes(console, run_lifecycle.close_abandoned_runs(experiment_id))
-    # Until the decision is carried out the run is RUNNING: whoever kills it in between leaves a trace to tidy up.
-    with Held() as signals, run_lifecycle.training_run() as run:
-        with signals.let_through():
-            origin = provenance.provenance(settings.image)
-            tags = {
-                "data_sha256": table.sha256,
-                "model_name": name,
-                **{key: text for key, text in origin.items() if text},
-            }
-            _log(fitted, standings, table, rows, tags)
-            figures = {"algorithm": fitted.algorithm, "metrics": fitted.evaluation.metrics}
-            model = logged_model.log_model(fitted.estimator, table, rows, run, name, settings.signing_key, figures)
-            run_logging.log_pictures(drawing.pictures())
-
-            step(f"register it as a version of {name}")
-            tags |= {SIGNED_BY: signing.key_id(settings.signing_key), "algorithm": fitted.algorithm}
-            version = registry.register(model.model_id, name, tags).version
-
-            step("decide on promotion")
-            metrics = fitted.evaluation.metrics
-            candidate = Contender(str(version), metrics[f"test_{SCORES[table.task]}"], table.sha256)
-            gate = _gate(plan, settings, table.task, leaks)
-            contest = Contest(
-                name,
-                candidate,
-                fitted.estimator,
-                metrics,
-                table,
-                rows,
-                gate,
-                settings.signing_key,
-                settings.trusted_types,
-            )
-            decision = contest.decide()
-            output.notes(console, contest.remarks)
-            attempts = run_lifecycle.attempts(experiment_id, table.sha256, name)
-        decision = contest.carry_out(decision)
-        record = {
-            "model_name": name,
-            "version": str(version),
-            "run_id": model.run_id,
-            "model_id": model.model_id,
-            "model_sha256": model.sha256,
-            "algorithm": fitted.algorithm,
-            "data": {"file": table.path.name, "sha256": table.sha256, "rows": len(table.target)},
-            "attempts_on_this_data": attempts,
-            "leaks": leaks,
-            "accept_leak": plan.accept_leak,
-            "metric": SCORES[table.task],
-            "floors": dict(gate.floors),
-            "rule": str(gate.rule),
-            "margin": gate.margin,
-            "rounds": contest.rounds,
-            "promoted": decision.promote,
-            "meets_floor": decision.meets_floor,
-            "reason": decision.reason,
-            "metrics": metrics,
-            "twin": model.twin,
-            **origin,
-        }
-        _show(record, decision)
-
-    console.print(output.result(record, table.task))
-    output.links(console, settings.public_url, record, model.experiment_id)
-    return record
+    return Job(settings, plan, name, experiment_id, table, rows, leaks, choice, provenance(settings.image))
 
 
 def _conform(table: Table, name: str, new_ranges: bool, key: Path) -> Table:
@@ -160,54 +124,104 @@ def _conform(table: Table, name: str, new_ranges: bool, key: Path) -> Table:
     return table
 
 
-def _fit(name: str, estimator: BaseEstimator, table: Table, rows: Split) -> Fitted:
-    started = time.perf_counter()
-    try:
-        estimator.fit(rows.train_features, rows.train_target)
-    except Exception as error:  # an estimator may fail in any way
-        raise TrainerError(f"{name} cannot be fitted on {table.path}: {type(error).__name__}: {error}") from error
-    seconds = time.perf_counter() - started
-    return Fitted(name, estimator, evaluate(estimator, rows, table.task, table.class_names), seconds)
+def _choose_and_fit(job: Job, console: Console) -> tuple[list[Standing], Fitted]:
+    """Return the leaderboard, empty where there is nothing to choose, and what is on top of it, fitted."""
+    standings = choose(job.choice, job.table, job.rows, console)
+    if standings:
+        console.print(output.leaderboard(standings, job.table.task))
+        return standings, fit(standings[0].name, standings[0].estimator, job.table, job.rows)
+    estimator = prepared(job.choice.algorithms[0], job.table, job.rows)
+    return [], fit(job.choice.name, estimator, job.table, job.rows)
 
 
-def _log(fitted: Fitted, standings: list[Any], table: Table, rows: Split, tags: dict[str, str]) -> None:
+def _log(job: Job, fitted: Fitted, standings: list[Standing]) -> dict[str, str]:
+    """Log all but the model and the pictures; return the run's tags."""
+    tags = {"data_sha256": job.table.sha256, "model_name": job.name, **job.origin.known()}
     with run_logging.mlflow_errors():
         mlflow.set_tags(tags)
-        if commit := tags.get("git_commit"):
+        if commit := job.origin.git_commit:
             mlflow.set_tag("mlflow.source.git.commit", commit)
-        run_logging.log_parameters(fitted.estimator, table, rows)
-        run_logging.log_dataset(table)
+        run_logging.log_parameters(fitted.estimator, job.table, job.rows)
+        run_logging.log_dataset(job.table)
         mlflow.log_metrics(fitted.evaluation.metrics)
         if standings:
-            run_logging.log_leaderboard(standings, table.task)
+            run_logging.log_leaderboard(standings, job.table.task)
+    return tags
 
 
-def _gate(plan: Plan, settings: Settings, task: Task, leaks: list[str]) -> Gate:
+def _contest(job: Job, fitted: Fitted, version: str) -> Contest:
+    metrics, settings = fitted.evaluation.metrics, job.settings
+    return Contest(
+        name=job.name,
+        candidate=Contender(version, metrics[f"test_{SCORES[job.table.task]}"], job.table.sha256),
+        estimator=fitted.estimator,
+        metrics=metrics,
+        table=job.table,
+        rows=job.rows,
+        gate=_gate(job),
+        signing_key=settings.signing_key,
+        trusted=settings.trusted_types,
+    )
+
+
+def _gate(job: Job) -> Gate:
+    plan, settings = job.plan, job.settings
     floors = (
         {"test_accuracy": settings.min_test_accuracy}
-        if task is Task.CLASSIFICATION
+        if job.table.task is Task.CLASSIFICATION
         else {"test_r2": settings.min_test_r2}
     )
     return Gate(
-        metric=SCORES[task],
+        metric=SCORES[job.table.task],
         floors={**floors, **plan.floors},
         rule=Rule(plan.rule),
         margin=plan.margin,
         promote=plan.promote,
         forced=plan.reason if plan.force else None,
-        leaks=() if plan.accept_leak else tuple(leaks),
+        leaks=() if plan.accept_leak else tuple(job.leaks),
     )
 
 
-def _show(record: dict[str, Any], decision: Decision) -> None:
+def _record(
+    job: Job, fitted: Fitted, model: LoggedModel, contest: Contest, decision: Decision, attempts: int
+) -> PromotionRecord:
+    gate = contest.gate
+    return PromotionRecord(
+        model_name=job.name,
+        version=contest.candidate.version,
+        run_id=model.run_id,
+        model_id=model.model_id,
+        model_sha256=model.sha256,
+        algorithm=fitted.algorithm,
+        data=job.table.origin(),
+        attempts_on_this_data=attempts,
+        leaks=job.leaks,
+        accept_leak=job.plan.accept_leak,
+        metric=gate.metric,
+        floors=dict(gate.floors),
+        rule=str(gate.rule),
+        margin=gate.margin,
+        rounds=contest.rounds,
+        promoted=decision.promote,
+        meets_floor=decision.meets_floor,
+        reason=decision.reason,
+        metrics=fitted.evaluation.metrics,
+        twin=model.twin,
+        git_commit=job.origin.git_commit,
+        code_sha256=job.origin.code_sha256,
+        image=job.origin.image,
+    )
+
+
+def _show(record: PromotionRecord) -> None:
     """Show what was decided: the record on the run, and in a few words on the version."""
-    name, version = record["model_name"], record["version"]
-    stage = "Production" if decision.promote else "Staging" if decision.meets_floor else "None"
-    words = "Promoted" if decision.promote else "Not promoted"
+    stage = "Production" if record.promoted else "Staging" if record.meets_floor else "None"
+    words = "Promoted" if record.promoted else "Not promoted"
     with run_logging.mlflow_errors():
         client = MlflowClient()
-        client.log_text(record["run_id"], json.dumps(record, indent=1, allow_nan=False) + "\n", "promotion.json")
+        content = json.dumps(record.as_dict(), indent=1, allow_nan=False) + "\n"
+        client.log_text(record.run_id, content, "promotion.json")
         for key in ("rule", "attempts_on_this_data"):
-            client.set_model_version_tag(name, version, key, str(record[key]))
-    registry.describe(name, version, stage, f"{words}: {decision.reason}.\n\n{output.origin(record)}")
-    registry.show_stages(name)
+            client.set_model_version_tag(record.model_name, record.version, key, str(getattr(record, key)))
+    registry.describe(record.model_name, record.version, stage, f"{words}: {record.reason}.\n\n{output.origin(record)}")
+    registry.show_stages(record.model_name)

@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 
 from trainer.console.terminal import Console
 from trainer.data.table import Task
+from trainer.promotion_record import PromotionRecord
 
 # A log is to show that it goes on, and no more.
 SECONDS_BETWEEN_LINES = 5.0
@@ -88,20 +89,20 @@ def _parameters(parameters: dict[str, Any]) -> str:
     )
 
 
-def result(record: dict[str, Any], task: Task) -> Grid:
+def result(record: PromotionRecord, task: Task) -> Grid:
     """Return the figures of one training and the decision."""
-    metrics = record["metrics"]
-    title = f"{record['model_name']}, version {record['version']}"
+    metrics = record.metrics
+    title = f"{record.model_name}, version {record.version}"
     grid = Grid(title=title, title_justify="left", show_header=False)
     if task is Task.CLASSIFICATION:
         _classification(grid, metrics)
     else:
         _regression(grid, metrics)
     grid.add_section()
-    words = "PROMOTED to Production" if record["promoted"] else "not promoted"
-    grid.add_row("promotion", f"{words}: {record['reason']}")
-    if record["attempts_on_this_data"] > 1:
-        grid.add_row("attempts", f"number {record['attempts_on_this_data']} on this data")
+    words = "PROMOTED to Production" if record.promoted else "not promoted"
+    grid.add_row("promotion", f"{words}: {record.reason}")
+    if record.attempts_on_this_data > 1:
+        grid.add_row("attempts", f"number {record.attempts_on_this_data} on this data")
     return grid
 
 
@@ -128,23 +129,21 @@ def _regression(grid: Grid, metrics: dict[str, float]) -> None:
     grid.add_row("MAE", f"{metrics['test_mae']:.4g}")
 
 
-def links(console: Console, public_url: str | None, record: dict[str, Any], experiment_id: str) -> None:
+def links(console: Console, public_url: str | None, record: PromotionRecord, experiment_id: str) -> None:
     """Print where the run and the version are in the MLflow UI; outside of a table a link stays whole."""
     if public_url:
-        console.print(f"Run:     {public_url}/#/experiments/{experiment_id}/runs/{record['run_id']}", soft_wrap=True)
-        console.print(
-            f"Version: {public_url}/#/models/{record['model_name']}/versions/{record['version']}", soft_wrap=True
-        )
+        console.print(f"Run:     {public_url}/#/experiments/{experiment_id}/runs/{record.run_id}", soft_wrap=True)
+        console.print(f"Version: {public_url}/#/models/{record.model_name}/versions/{record.version}", soft_wrap=True)
 
 
-def origin(record: dict[str, Any]) -> str:
+def origin(record: PromotionRecord) -> str:
     """Say on one line where a version comes from."""
-    data = record["data"]
+    data = record.data
     parts = [
         f"Data: {data['file']}, {data['rows']} rows, SHA-256 {data['sha256'][:12]}",
-        f"attempt {record['attempts_on_this_data']} on it",
-        f"rule: {record['rule']}",
+        f"attempt {record.attempts_on_this_data} on it",
+        f"rule: {record.rule}",
     ]
-    if record["git_commit"]:
-        parts.append(f"commit {record['git_commit'][:12]}")
+    if record.git_commit:
+        parts.append(f"commit {record.git_commit[:12]}")
     return "; ".join(parts) + ". The whole record: promotion.json on the source run."

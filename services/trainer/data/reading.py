@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from contract.missing import MISSING_WORDS
 
 from trainer.data import csv_records, missing_words
 from trainer.errors import DataError
@@ -76,7 +77,7 @@ def _read_csv(path: Path, text: Collection[str]) -> tuple[pd.DataFrame, dict[str
 
 def _all_rows(path: Path, names: list[str], found: dict[str, list[str]]) -> pd.DataFrame:
     """Return the whole table; of the columns in `found`, those that are text after all are taken out of it."""
-    missing = {name: list(missing_words.MISSING_WORDS) if name in found else [""] for name in names}
+    missing = {name: list(MISSING_WORDS) if name in found else [""] for name in names}
     frame: pd.DataFrame = pd.read_csv(path, low_memory=False, na_values=missing or [""], **CSV)
     if mistaken := [name for name in found if isinstance(frame[name].dtype, pd.StringDtype)]:
         again: pd.DataFrame = pd.read_csv(path, low_memory=False, usecols=mistaken, na_values=[""], **CSV)

@@ -4,9 +4,11 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract.missing import MISSING_WORDS
 from sklearn.model_selection import train_test_split
 
 from trainer.data import csv_records, missing_words, reading
@@ -69,6 +71,10 @@ class Table:
     remarks: list[str]
     """what a person should know about how the file was read"""
 
+    def origin(self) -> dict[str, Any]:
+        """Return the file's name, its digest and its rows: what records of a training have of the data."""
+        return {"file": self.path.name, "sha256": self.sha256, "rows": len(self.target)}
+
     def classes(self) -> pd.Series:
         """Return each row's class by its name: shape (rows,), text."""
         if self.class_names is None:
@@ -106,11 +112,7 @@ def read(
     labels, class_names = _target(frame, target, task, path)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
     features, more = missing_words.taken_for_missing(features, is_typed=path.suffix != ".csv")
-    said |= more
-    remarks = [missing_words.remark(str(name), column, said[name]) for name, column in features.items() if name in said]
-    left_out = {name: why for name, column in features.items() if name not in keep and (why := _no_feature(column))}
-    remarks += [f"column {name!r} is left out: {why}" for name, why in left_out.items()]
-    features = features.drop(columns=list(left_out))
+    features, remarks = _worth_fitting_on(features, said | more, keep)
     if features.columns.empty:
         raise DataError(f"{path} has no feature column beside {target!r}" + "".join(f"; {text}" for text in remarks))
     typed = {str(name): _typed(column, path) for name, column in features.items()}
@@ -127,6 +129,18 @@ def read(
         class_names=class_names,
         remarks=remarks,
     )
+
+
+def _worth_fitting_on(
+    features: pd.DataFrame, words: dict[str, list[str]], keep: tuple[str, ...]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the features without those that look like an id, and what there is to say of both."""
+    remarks = [
+        missing_words.remark(str(name), column, words[name]) for name, column in features.items() if name in words
+    ]
+    left_out = {name: why for name, column in features.items() if name not in keep and (why := _no_feature(column))}
+    remarks += [f"column {name!r} is left out: {why}" for name, why in left_out.items()]
+    return features.drop(columns=list(left_out)), remarks
 
 
 def split(table: Table, seed: int = SEED) -> Split:
@@ -191,7 +205,7 @@ def _labels(column: pd.Series, path: Path) -> pd.Series:
         _refuse(~(numbers % 1 == 0), column, path, "a class, a whole number as in the other rows")
         return numbers.astype("int64")
     if missing_words.boolean(column):
-        _refuse(column.isin(missing_words.MISSING_WORDS), column, path, "true or false as in the other rows")
+        _refuse(column.isin(MISSING_WORDS), column, path, "true or false as in the other rows")
     labels = column.astype("str")
     for _, alike in labels.groupby(labels.str.strip().str.casefold()):
         if alike.nunique() > 1:

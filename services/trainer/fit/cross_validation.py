@@ -40,41 +40,49 @@ class Standing:
         return float(np.std(self.scores))
 
 
-def folds_of(rows: Split, task: Task, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return (rows to fit on, rows to measure on) for each fold, as positions in the rows that may be fitted on."""
+@dataclass(frozen=True)
+class FoldedRows:
+    """The rows that may be fitted on, in folds."""
+
+    features: pd.DataFrame
+    """of shape (rows, columns)"""
+    target: pd.Series
+    """of shape (rows,)"""
+    folds: list[tuple[np.ndarray, np.ndarray]]
+    """(rows to fit on, rows to measure on) for each, as positions; no other rows are looked at"""
+
+
+def folded(rows: Split, task: Task, count: int) -> FoldedRows:
+    """Return the rows that may be fitted on in so many folds; raise DataError where they are too few for it."""
     least = int(rows.train_target.value_counts().min()) if task is Task.CLASSIFICATION else len(rows.train_target)
     if least < count:
         what = "rows in its smallest class" if task is Task.CLASSIFICATION else "rows"
         raise DataError(f"the part to fit on has {least} {what}, too few for {count} folds; --folds takes fewer")
     kind = StratifiedKFold if task is Task.CLASSIFICATION else KFold
     splitter = kind(n_splits=count, shuffle=True, random_state=SEED)
-    return list(splitter.split(rows.train_features, rows.train_target))
+    folds = list(splitter.split(rows.train_features, rows.train_target))
+    return FoldedRows(rows.train_features, rows.train_target, folds)
 
 
 def cross_validate(
     name: str,
     estimator: BaseEstimator,
-    rows: Split,
+    rows: FoldedRows,
     task: Task,
-    folds: list[tuple[np.ndarray, np.ndarray]],
     step: Callable[[], None] = lambda: None,
 ) -> Standing:
     """Fit and measure an estimator on each fold; `step` is called after each. Raises TrainerError where a fit fails."""
     scores, started = [], time.perf_counter()
-    for fitted, measured in folds:
+    for fitted, measured in rows.folds:
         model: Any = clone(estimator)
         try:
-            model.fit(_take(rows.train_features, fitted), rows.train_target.iloc[fitted])
-            predicted = model.predict(_take(rows.train_features, measured))
+            model.fit(rows.features.iloc[fitted], rows.target.iloc[fitted])
+            predicted = model.predict(rows.features.iloc[measured])
         except Exception as error:  # an estimator may fail in any way
             raise TrainerError(f"{name} cannot be fitted: {type(error).__name__}: {error}") from error
-        scores.append(score(task, rows.train_target.iloc[measured], predicted))
+        scores.append(score(task, rows.target.iloc[measured], predicted))
         step()
     return Standing(name, estimator, scores, time.perf_counter() - started)
-
-
-def _take(features: pd.DataFrame, positions: np.ndarray) -> pd.DataFrame:
-    return features.iloc[positions]
 
 
 def ranked(standings: list[Standing]) -> list[Standing]:

@@ -27,6 +27,7 @@ from optuna.trial import Trial, TrialState
 from sklearn.base import BaseEstimator
 
 from trainer.errors import SettingsError, TrainerError
+from trainer.fit.cross_validation import FoldedRows
 
 BATCH = 4
 # The first trials are run to their end: the pruner compares with them.
@@ -52,7 +53,18 @@ SPACES: dict[str, dict[str, BaseDistribution]] = {
 
 Build = Callable[[dict[str, Any]], BaseEstimator]
 Score = Callable[[BaseEstimator, pd.DataFrame, pd.Series], float]
-Folds = list[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is tried, and what first."""
+
+    trials: int
+    seed: int
+    processes: int | None = None
+    """None for one on each core"""
+    fixed: tuple[dict[str, Any], ...] = ()
+    """parameters that are tried before any others"""
 
 
 @dataclass(frozen=True)
@@ -97,37 +109,30 @@ def _distribution(name: str, value: Any) -> BaseDistribution:
 def search(
     build: Build,
     space: Mapping[str, BaseDistribution],
-    features: pd.DataFrame,
-    target: pd.Series,
-    folds: Folds,
+    rows: FoldedRows,
     score: Score,
-    *,
-    trials: int,
-    seed: int,
-    processes: int | None = None,
-    fixed: list[dict[str, Any]] | None = None,
+    effort: Effort,
     progress: Callable[[int, int, float | None], None] = lambda done, total, best: None,
 ) -> Found:
-    """Return the best parameters of `trials` trials; `build` makes an estimator of parameters, greater scores are better.
+    """Return the best parameters that were tried; `build` makes an estimator of parameters, greater scores are better.
 
-    `folds` are positions in `features` of shape (rows, columns) to fit on and to measure on; no other rows are looked at.
-    `fixed` parameters are tried first. Raises TrainerError where every trial fails.
+    Raises TrainerError where every trial fails.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _study(seed)
-    for parameters in fixed or []:
+    study = _study(effort.seed)
+    for parameters in effort.fixed:
         study.enqueue_trial(parameters)
-    work = partial(_fold_score, build, score, features, target, folds)
-    cores = processes or len(os.sched_getaffinity(0))
+    work = partial(_fold_score, build, score, rows)
+    cores = effort.processes or len(os.sched_getaffinity(0))
     # One thread in each process: more would only be in each other's way.
     with parallel_config(backend="loky", inner_max_num_threads=1), Parallel(n_jobs=cores) as pool:
         done = 0
-        while done < trials:
-            batch = [study.ask(dict(space)) for _ in range(min(BATCH, trials - done))]
-            _run_batch(study, batch, work, len(folds), pool)
+        while done < effort.trials:
+            batch = [study.ask(dict(space)) for _ in range(min(BATCH, effort.trials - done))]
+            _run_batch(study, batch, work, len(rows.folds), pool)
             for _ in batch:
                 done += 1
-                progress(done, trials, _best(study))
+                progress(done, effort.trials, _best(study))
     return _found(study)
 
 
@@ -167,22 +172,16 @@ def _run_batch(study: optuna.Study, batch: list[Trial], work: Callable[..., Any]
 
 
 def _fold_score(
-    build: Build,
-    score: Score,
-    features: pd.DataFrame,
-    target: pd.Series,
-    folds: Folds,
-    parameters: dict[str, Any],
-    fold: int,
+    build: Build, score: Score, rows: FoldedRows, parameters: dict[str, Any], fold: int
 ) -> tuple[float, str | None]:
     """Return the score on one fold, or why there is none; runs in another process."""
-    fitted, measured = folds[fold]
+    fitted, measured = rows.folds[fold]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model: Any = build(parameters)
-            model.fit(features.iloc[fitted], target.iloc[fitted])
-            return score(model, features.iloc[measured], target.iloc[measured]), None
+            model.fit(rows.features.iloc[fitted], rows.target.iloc[fitted])
+            return score(model, rows.features.iloc[measured], rows.target.iloc[measured]), None
     except Exception as error:  # an estimator may fail in any way, and the search goes on
         return 0.0, f"{type(error).__name__}: {error}"
 

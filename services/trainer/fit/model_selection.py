@@ -1,5 +1,6 @@
-"""What is to be chosen from: one algorithm, several, or the hyper-parameters of each by a search."""
+"""What is to be chosen from: one algorithm, several, or the hyper-parameters of each by a search; and the fit of what was."""
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,12 +12,12 @@ from sklearn.pipeline import Pipeline
 from trainer.console.output import Progress
 from trainer.console.terminal import Console
 from trainer.data.table import SEED, Split, Table, Task
-from trainer.errors import SettingsError
+from trainer.errors import SettingsError, TrainerError
 from trainer.experiment import Plan
 from trainer.fit import algorithms, cross_validation
 from trainer.fit.algorithms import Algorithm
-from trainer.fit.cross_validation import Standing
-from trainer.fit.evaluation import score
+from trainer.fit.cross_validation import FoldedRows, Standing
+from trainer.fit.evaluation import Evaluation, evaluate, score
 
 
 @dataclass(frozen=True)
@@ -79,23 +80,42 @@ def choose(choice: Choice, table: Table, rows: Split, console: Console) -> list[
     """
     if not choice.is_open:
         return []
-    folds = cross_validation.folds_of(rows, table.task, choice.folds)
+    folded = cross_validation.folded(rows, table.task, choice.folds)
     standings = []
     for algorithm in choice.algorithms:
         estimator, found = prepared(algorithm, table, rows), None
         if choice.trials and (choice.space or _has_space(algorithm)):
-            found = _search(choice, algorithm, estimator, table.task, rows, folds, console)
+            found = _search(choice, algorithm, estimator, table.task, folded, console)
             estimator = with_parameters(estimator, found.parameters)
         elif choice.trials and len(choice.algorithms) == 1:
             raise SettingsError(
                 f"--search knows nothing to try for {algorithm.name}; a YAML file can say it (--config), under `space`"
             )
-        with Progress(console, algorithm.name, len(folds)) as progress:
-            standing = cross_validation.cross_validate(
-                algorithm.name, estimator, rows, table.task, folds, progress.step
-            )
+        with Progress(console, algorithm.name, len(folded.folds)) as progress:
+            standing = cross_validation.cross_validate(algorithm.name, estimator, folded, table.task, progress.step)
         standings.append(Standing(standing.name, estimator, standing.scores, standing.seconds, found))
     return cross_validation.ranked(standings)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The estimator that was chosen, fitted on all rows that may be fitted on."""
+
+    algorithm: str
+    estimator: Any
+    evaluation: Evaluation
+    seconds: float
+
+
+def fit(name: str, estimator: BaseEstimator, table: Table, rows: Split) -> Fitted:
+    """Fit and measure an estimator; raise TrainerError where it cannot be fitted."""
+    started = time.perf_counter()
+    try:
+        estimator.fit(rows.train_features, rows.train_target)
+    except Exception as error:  # an estimator may fail in any way
+        raise TrainerError(f"{name} cannot be fitted on {table.path}: {type(error).__name__}: {error}") from error
+    seconds = time.perf_counter() - started
+    return Fitted(name, estimator, evaluate(estimator, rows, table.task, table.class_names), seconds)
 
 
 def with_parameters(estimator: BaseEstimator, parameters: dict[str, Any]) -> BaseEstimator:
@@ -117,8 +137,7 @@ def _search(
     algorithm: Algorithm,
     estimator: BaseEstimator,
     task: Task,
-    rows: Split,
-    folds: list[Any],
+    rows: FoldedRows,
     console: Console,
 ) -> Any:
     from trainer.fit import hyperparameter_search
@@ -130,13 +149,10 @@ def _search(
         return hyperparameter_search.search(
             partial(with_parameters, estimator),
             space,
-            rows.train_features,
-            rows.train_target,
-            folds,
+            rows,
             partial(_score, task),
-            trials=choice.trials,
-            seed=SEED,
-            progress=progress.show,
+            hyperparameter_search.Effort(choice.trials, SEED),
+            progress.show,
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
@@ -65,7 +66,7 @@ def _shortened(values: pd.Series, most: int = MOST_LABEL) -> pd.Series:
     return values.map(dict(zip(found, labels(found, most), strict=True)))
 
 
-def _grid(panels: int) -> tuple[Figure, list]:
+def _grid(panels: int) -> tuple[Figure, list[Any]]:
     columns = 2 if panels <= 6 else 4
     rows = -(-panels // columns)
     figure = Figure(figsize=(5.2 * columns if columns == 2 else 15, 3.4 * rows), dpi=DPI, layout="constrained")

@@ -86,6 +86,7 @@ class Drawing:
 
 
 def main() -> None:
+    """Draw what the standard input tells of; write the pictures to the standard output."""
     terminal.protect()
     # An estimator that is told to be verbose prints to the standard output.
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")

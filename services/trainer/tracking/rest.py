@@ -1,9 +1,10 @@
-"""Ask the tracking server without importing MLflow, which takes seconds: is it there, and who is in Production?"""
+"""Ask the tracking server without importing MLflow, which takes seconds: whether it is there, and who is in Production."""
 
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from http.client import HTTPException
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlparse
 from urllib.request import urlopen
@@ -115,7 +116,7 @@ def _files(tracking_uri: str, source: str) -> set[str] | None:
     return {file["path"] for file in answer.get("files", [])}
 
 
-def _found(tracking_uri: str, path: str, query: dict[str, object]) -> dict | None:
+def _found(tracking_uri: str, path: str, query: dict[str, object]) -> dict[str, Any] | None:
     """Return the answer to a question, None where MLflow says that there is no such thing; raise TrackingError."""
     status, answer = _get(tracking_uri, path, query)
     if status != 200 and answer.get("error_code") in ABSENT:
@@ -125,7 +126,7 @@ def _found(tracking_uri: str, path: str, query: dict[str, object]) -> dict | Non
     return answer
 
 
-def _get(tracking_uri: str, path: str, query: dict[str, object]) -> tuple[int, dict]:
+def _get(tracking_uri: str, path: str, query: dict[str, object]) -> tuple[int, dict[str, Any]]:
     url = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow/{path}?{urlencode(query)}"
     try:
         with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
@@ -144,7 +145,7 @@ def _get(tracking_uri: str, path: str, query: dict[str, object]) -> tuple[int, d
         ) from error
 
 
-def _parsed(content: bytes) -> dict:
+def _parsed(content: bytes) -> dict[str, Any]:
     """Return an answer's JSON object; raise ValueError where it is none, or has no end."""
     if len(content) > MOST_BYTES:
         raise ValueError(f"its answer has more than {MOST_BYTES // 2**20} MB")

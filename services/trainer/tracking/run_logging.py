@@ -93,7 +93,7 @@ def _check_file(path: Path) -> None:
 
 
 def _artifacts_beside(tracking_uri: str) -> str | None:
-    """A SQLite file keeps its artifacts in the folder beside it; a server knows its own place."""
+    """Return the folder beside a SQLite file, where its artifacts are kept; a server knows its own place."""
     if not tracking_uri.startswith("sqlite:///"):
         return None
     return (Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts").resolve().as_uri()

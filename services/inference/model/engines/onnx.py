@@ -68,6 +68,7 @@ class Twin:
 
 
 def is_kept(model: Description) -> bool:
+    """Tell whether the version says that its twin was proven."""
     return bool(model.twin.get("kept"))
 
 
