@@ -9,16 +9,20 @@ InferenceError
 ├── ModelRefused            a version cannot or may not be served: the one before it goes on
 │   └── ProcessEnded        the process that was to look at it, or to load it, did not survive that
 └── RequestError            the client's mistake or bad luck: becomes an HTTP answer
-    ├── InvalidInput        400
-    ├── Forbidden           403
-    ├── NotHere             404
-    ├── NotAllowed          405
-    ├── TooLarge            413
-    ├── UnsupportedMedia    415
-    └── Unavailable         503
-        ├── NotReady        there is no model yet
-        └── Overloaded      there is more to do than can be done in time
+    ├── InvalidInput            400
+    ├── Forbidden               403
+    ├── NotFound                404
+    ├── MethodNotAllowed        405
+    ├── RequestEntityTooLarge   413
+    ├── UnsupportedMediaType    415
+    └── ServiceUnavailable      503
+        ├── NotReady            there is no model yet
+        └── Overloaded          there is more to do than can be done in time
+
+Those of HTTP have Werkzeug's names and arguments, and not its classes: docs/decisions/hand-written.md says why.
 """
+
+from collections.abc import Iterable
 
 
 class InferenceError(Exception):
@@ -67,6 +71,10 @@ class RequestError(InferenceError):
         super().__init__(message)
         self.where = where
 
+    def headers(self) -> list[tuple[str, str]]:
+        """Return what the answer's head says of the error."""
+        return []
+
     def alone(self) -> "RequestError":
         """Return the error without where it comes from: in those frames, all of a large request would live on with it."""
         self.__cause__ = self.__context__ = None
@@ -87,39 +95,42 @@ class Forbidden(RequestError):
     error_code = "PERMISSION_DENIED"
 
 
-class NotHere(RequestError):
+class NotFound(RequestError):
     """There is nothing under this path."""
 
     status = 404
     error_code = "RESOURCE_DOES_NOT_EXIST"
 
 
-class NotAllowed(RequestError):
-    """The path has no such method; `allow` has those that it has."""
+class MethodNotAllowed(RequestError):
+    """The path has no such method; `valid_methods` are those that it has."""
 
     status = 405
     error_code = "METHOD_NOT_ALLOWED"
 
-    def __init__(self, message: str, allow: str) -> None:
+    def __init__(self, message: str, valid_methods: Iterable[str]) -> None:
         super().__init__(message)
-        self.allow = allow
+        self.valid_methods = valid_methods
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Allow", ", ".join(self.valid_methods))]
 
 
-class TooLarge(RequestError):
+class RequestEntityTooLarge(RequestError):
     """The body is larger than the limit."""
 
     status = 413
     error_code = "REQUEST_ENTITY_TOO_LARGE"
 
 
-class UnsupportedMedia(RequestError):
+class UnsupportedMediaType(RequestError):
     """The body is not declared as something that is read here."""
 
     status = 415
     error_code = "UNSUPPORTED_MEDIA_TYPE"
 
 
-class Unavailable(RequestError):
+class ServiceUnavailable(RequestError):
     """Not now; the same request may be answered later."""
 
     status = 503
@@ -127,12 +138,15 @@ class Unavailable(RequestError):
     retry_after = 5
     """seconds"""
 
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Retry-After", str(self.retry_after))]
 
-class NotReady(Unavailable):
+
+class NotReady(ServiceUnavailable):
     """There is no model to answer with yet."""
 
 
-class Overloaded(Unavailable):
+class Overloaded(ServiceUnavailable):
     """There is more to do than can be done in time."""
 
     error_code = "RESOURCE_EXHAUSTED"

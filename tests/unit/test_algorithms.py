@@ -1,10 +1,14 @@
 """What may be trained: algorithms by name, scikit-learn's by import path, pipelines step by step, and what is put before them."""
 
+from pathlib import Path
+
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
+from trainer.artifact import onnx_export
 from trainer.data import builtin_datasets
-from trainer.data.table import Task, read, split
+from trainer.data.table import Table, Task, read, split
 from trainer.errors import SettingsError
 from trainer.fit import algorithms
 
@@ -46,6 +50,28 @@ def test_a_mixed_table_is_prepared_inside_of_the_pipeline(tmp_path):
     assert estimator.score(rows.test_features, rows.test_target) > 0.6
     unknown = rows.test_features.head(1).assign(city="Atlantis")
     assert estimator.predict(unknown).tolist() in (["yes"], ["no"])
+
+
+def with_gaps(folder: Path) -> Table:
+    frame = people()[["age", "income", "stays"]]
+    frame.loc[::9, "age"] = None
+    return written(folder, frame)
+
+
+def test_missing_numbers_are_left_to_an_estimator_that_takes_them(tmp_path):
+    assert isinstance(prepared(with_gaps(tmp_path), "hist_gradient_boosting"), HistGradientBoostingClassifier)
+
+
+@pytest.mark.parametrize(
+    "path", ["ensemble.RandomForestClassifier", "ensemble.BaggingClassifier", "tree.DecisionTreeClassifier"]
+)
+def test_plain_trees_get_medians_for_missing_numbers_and_so_keep_their_twin(path, tmp_path):
+    table = with_gaps(tmp_path)
+    rows = split(table)
+    estimator = algorithms.with_preparation(algorithms.imported(f"sklearn.{path}", {}), table, rows.train_features)
+    estimator.fit(rows.train_features, rows.train_target)
+    made = onnx_export.make(estimator, table.columns, rows.train_features, table.task)
+    assert made.record["kept"], made.record["reason"]
 
 
 def test_an_estimator_is_made_of_its_import_path_and_plain_values():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inference.errors import Forbidden, NotAllowed, TooLarge, UnsupportedMedia
+from inference.errors import Forbidden, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 from inference.http.allowed_hosts import AllowedHosts
 from inference.model.schema import Column
 from inference.model.version import ModelVersion
@@ -259,10 +259,10 @@ def environ_of(**environ: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("environ", "error"),
     [
-        ({"CONTENT_LENGTH": "1025"}, TooLarge),
-        ({"CONTENT_LENGTH": "9" * 19}, TooLarge),
-        ({"HTTP_CONTENT_ENCODING": "gzip"}, UnsupportedMedia),
-        ({"REQUEST_METHOD": "PUT"}, NotAllowed),
+        ({"CONTENT_LENGTH": "1025"}, RequestEntityTooLarge),
+        ({"CONTENT_LENGTH": "9" * 19}, RequestEntityTooLarge),
+        ({"HTTP_CONTENT_ENCODING": "gzip"}, UnsupportedMediaType),
+        ({"REQUEST_METHOD": "PUT"}, MethodNotAllowed),
         ({"HTTP_HOST": "evil.example"}, Forbidden),
     ],
 )
@@ -281,7 +281,7 @@ def test_a_body_is_wanted_where_something_is_predicted_and_nowhere_else():
 def test_a_body_in_chunks_is_held_against_the_limit_as_well():
     service = service_of(SERVED, settings=SMALL)
     service.check_size(1024)
-    with pytest.raises(TooLarge, match="over the limit of 1024 bytes"):
+    with pytest.raises(RequestEntityTooLarge, match="over the limit of 1024 bytes"):
         service.check_size(1025)
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 import pytest
 from contract.display import quoted
-from inference.errors import InvalidInput, TooLarge
+from inference.errors import InvalidInput, RequestEntityTooLarge
 from inference.http import admission
 from inference.model.manifest import MOST_COLUMNS
 from inference.model.schema import Column, Kind
@@ -71,14 +71,14 @@ LEFT_OUT = {
 def test_values_that_nobody_wrote_are_counted_before_rows_are_made_of_them(title):
     content_type, body = LEFT_OUT[title]
     with pytest.raises(
-        TooLarge, match=r"300\d00 values; expected at most 262144 in a body of \d+ bytes: send fewer rows"
+        RequestEntityTooLarge, match=r"300\d00 values; expected at most 262144 in a body of \d+ bytes: send fewer rows"
     ):
         rows_of(body, content_type, GAPS)
 
 
 def test_values_of_tensors_are_counted_too():
     served = served_as(answering(Classes(2), GAPS))
-    with pytest.raises(TooLarge, match="3000 rows of 100 columns are 300000 values"):
+    with pytest.raises(RequestEntityTooLarge, match="3000 rows of 100 columns are 300000 values"):
         inferred(served, tensors(column_tensor("c0", MANY)), {})
 
 
@@ -87,7 +87,8 @@ def test_texts_of_a_large_body_are_counted_by_themselves():
     count = request_budget.LARGE_TEXTS // 99
     request_budget.check_cells(count, columns, request_budget.SMALL_BYTES + 1)
     with pytest.raises(
-        TooLarge, match=r"\d+ values in columns of text; expected at most 1048576 in a body of 262145 bytes"
+        RequestEntityTooLarge,
+        match=r"\d+ values in columns of text; expected at most 1048576 in a body of 262145 bytes",
     ):
         request_budget.check_cells(count + 1, columns, request_budget.SMALL_BYTES + 1)
     request_budget.check_cells(count + 1, GAPS.columns, request_budget.SMALL_BYTES + 1)
@@ -127,7 +128,9 @@ def test_the_rows_that_come_with_a_model_are_not_counted():
 
 def test_a_body_of_too_many_lists_and_records_is_told_how_many():
     body = b'{"instances": [' + b",".join([b"{}"] * request_budget.MOST_PARTS) + b"]}"
-    with pytest.raises(TooLarge, match=r"has 1000002 lists and records; expected at most 1000000: send fewer rows"):
+    with pytest.raises(
+        RequestEntityTooLarge, match=r"has 1000002 lists and records; expected at most 1000000: send fewer rows"
+    ):
         rows_of(body, JSON, GAPS)
 
 
@@ -146,13 +149,15 @@ NAMES = [f"n{j}" for j in range(request_budget.most_names(100) + 1)]
     ids=["CSV", "dataframe_split", "a list per column"],
 )
 def test_more_names_than_a_table_may_have_are_refused_by_their_number(content_type, body, where):
-    with pytest.raises(TooLarge, match=f"^{where} has 11001 names; expected at most 11000: leave out those"):
+    with pytest.raises(
+        RequestEntityTooLarge, match=f"^{where} has 11001 names; expected at most 11000: leave out those"
+    ):
         rows_of(body, content_type, GAPS)
 
 
 def test_more_tensors_than_a_table_may_have_columns_are_refused_by_their_number():
     served = served_as(answering(Classes(2), GAPS))
-    with pytest.raises(TooLarge, match="'inputs' has 11001 names"):
+    with pytest.raises(RequestEntityTooLarge, match="'inputs' has 11001 names"):
         inferred(served, tensors(*({"name": name} for name in NAMES)), {})
 
 
@@ -197,7 +202,9 @@ def test_a_record_of_json_ends_somewhere(text, look, monkeypatch):
     monkeypatch.setattr(request_budget, "MOST_RECORD_NAMES", 30)
     monkeypatch.setattr(request_budget, "LOOK", look)
     monkeypatch.setattr(request_budget, "SMALL_BYTES", 10)
-    with pytest.raises(TooLarge, match="a record of the body has more than 30 names; leave out those that are not"):
+    with pytest.raises(
+        RequestEntityTooLarge, match="a record of the body has more than 30 names; leave out those that are not"
+    ):
         mlflow_scoring.parsed(text.encode())
 
 
@@ -218,7 +225,7 @@ def test_the_widest_table_has_no_more_names_than_a_record_may_have():
 def test_a_record_of_csv_ends_somewhere(monkeypatch):
     monkeypatch.setattr(request_budget, "MOST_RECORD", 10_000)
     for text in (b"a,b,c,d\n" + b"1," * 6_000, b"a,b,c,d\n" + b'"\n",' * 3_000):
-        with pytest.raises(TooLarge, match="a row of the body has more than 10000 characters"):
+        with pytest.raises(RequestEntityTooLarge, match="a row of the body has more than 10000 characters"):
             rows_of(text, CSV, IRIS)
 
 
@@ -246,7 +253,7 @@ def test_no_more_of_a_row_of_csv_without_an_end_is_read_than_a_row_may_have(monk
     monkeypatch.setattr(mlflow_scoring, "CSV_PIECE", 1000)
     monkeypatch.setattr(io, "TextIOWrapper", Reads)
     monkeypatch.setattr(Reads, "longest", 0)
-    with pytest.raises(TooLarge, match="a row of the body has more than 200000 characters"):
+    with pytest.raises(RequestEntityTooLarge, match="a row of the body has more than 200000 characters"):
         rows_of(b"a,b,c,d\n" + b"1," * 200_000, CSV, IRIS)
     assert Reads.longest == 200_001
 
@@ -264,7 +271,7 @@ def test_the_names_in_the_first_line_of_csv_are_counted_before_any_is_told_apart
         mlflow_scoring, "_unique", lambda names: pytest.fail(f"{len(names)} names") if len(names) > 9 else names
     )
     with pytest.raises(
-        (TooLarge, InvalidInput), match=r"^the first line (has 20001 names; expected at most 10040|lacks)"
+        (RequestEntityTooLarge, InvalidInput), match=r"^the first line (has 20001 names; expected at most 10040|lacks)"
     ):
         rows_of(header + b"\n1,2,3,4\n", CSV, IRIS)
 
@@ -272,7 +279,7 @@ def test_the_names_in_the_first_line_of_csv_are_counted_before_any_is_told_apart
 def test_a_first_line_of_commas_is_refused_before_it_is_taken_apart(monkeypatch):
     monkeypatch.setattr(mlflow_scoring, "_csv_records", lambda _: pytest.fail("taken apart"))
     for end in (b"\n1\n", b"\r\n1\r\n", b"\r1\r", b""):
-        with pytest.raises(TooLarge, match="the first line has 20001 names"):
+        with pytest.raises(RequestEntityTooLarge, match="the first line has 20001 names"):
             rows_of(b"," * 20_000 + end, CSV, IRIS)
 
 
@@ -314,7 +321,7 @@ def test_an_answer_of_tensors_is_counted_by_all_that_is_asked_for(outputs):
     estimator = Classes(1000)
     tensor = {"name": "rows", "shape": [500, 2], "datatype": "FP64", "data": [0] * 1000}
     body = tensors(tensor, outputs=[{"name": name} for name in outputs])
-    with pytest.raises(TooLarge, match="the answer to 500 rows takes up to"):
+    with pytest.raises(RequestEntityTooLarge, match="the answer to 500 rows takes up to"):
         inferred(served_of(estimator), body, {})
     assert estimator.asked == 0
 

@@ -13,7 +13,7 @@ import pytest
 from contract.missing import MISSING_WORDS
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
-from inference.errors import InvalidInput, UnsupportedMedia
+from inference.errors import InvalidInput, UnsupportedMediaType
 from inference.model.manifest import Description
 from inference.model.rows import Rows
 from inference.model.schema import LARGEST, TYPES, Column, Kind
@@ -295,7 +295,7 @@ def test_a_body_that_is_no_json_is_refused(body, said):
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/json; charset=utf-16", "text/csv; sep=;"])
 def test_a_body_that_is_declared_as_something_else_is_refused(content_type):
-    with pytest.raises(UnsupportedMedia):
+    with pytest.raises(UnsupportedMediaType):
         rows_of(b'{"instances": [[1, 2]]}', content_type, NUMBERS)
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from inference.errors import InvalidInput
-from inference.model.engines import sklearn_fast_path
+from inference.model.engines import proof_rows, sklearn_fast_path
 from inference.model.engines.sklearn import Pipeline
 from inference.model.manifest import Description
-from inference.model.rows import Rows, from_cells
-from inference.model.schema import Column, Kind
+from inference.model.rows import Rows, from_cells, of_checked
+from inference.model.schema import LARGEST, Column, Kind
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -150,3 +150,76 @@ def test_a_shortcut_that_answers_otherwise_is_not_taken():
     possible = sklearn_fast_path.of(estimator, described(NUMBERS))
     assert possible is not None
     assert sklearn_fast_path.proven(possible, estimator, rows, frame) is None
+
+
+def test_a_shortcut_that_answers_otherwise_beyond_the_golden_rows_is_not_taken():
+    def by_name_where_large(table):
+        values = np.asarray(table)
+        return np.where((np.abs(values) > 4) & isinstance(table, pd.DataFrame), -values, values)
+
+    frame = pd.DataFrame(matrix(), columns=list("abc"))
+    estimator = make_pipeline(FunctionTransformer(by_name_where_large), LogisticRegression()).fit(frame, frame["a"] > 0)
+    rows = Rows(frame.to_numpy(), None)
+    possible = sklearn_fast_path.of(estimator, described(NUMBERS))
+    assert sklearn_fast_path.proven(possible, estimator, rows, frame) is possible
+    assert Pipeline(estimator, described(NUMBERS), takes_arrays=False).with_shortcut(rows).shortcut is None
+
+
+def test_a_shortcut_that_fails_where_the_estimator_refuses_is_not_taken():
+    class Picky(OneHotEncoder):
+        """Refuses what it does not know in one way on its own, and in another among a transformer's parts."""
+
+        def transform(self, table):
+            if not isinstance(table, pd.DataFrame) and "" in np.asarray(table):
+                raise LookupError("no such row")
+            return super().transform(table)
+
+    frame = mixed().dropna()
+    parts = make_column_transformer((StandardScaler(), ["a", "b"]), (Picky(handle_unknown="error"), ["c", "d"]))
+    estimator = make_pipeline(parts, LogisticRegression()).fit(frame, frame["b"] > 0)
+    rows = rows_of(frame.head(5))
+    assert sklearn_fast_path.proven(sklearn_fast_path.of(estimator, described(MIXED)), estimator, rows, frame.head(5))
+    assert Pipeline(estimator, described(MIXED), takes_arrays=False).with_shortcut(rows).shortcut is None
+
+
+EVERY_KIND = (
+    Column("a", missing=True),
+    Column("n", Kind.INTEGER, limit=2**63 - 1, datatype="INT64"),
+    Column("yes", Kind.BOOLEAN, datatype="BOOL"),
+    Column("t", Kind.TEXT, missing=True, datatype="BYTES"),
+)
+GOLDEN = of_checked([[0.5, 3, True, "x"], [None, 9, False, "y"], [1.5, 4, True, None]], EVERY_KIND)
+
+
+def tried() -> list[Rows]:
+    return list(proof_rows.like(GOLDEN, EVERY_KIND))
+
+
+def test_the_rows_that_a_shortcut_is_tried_on_have_extremes_gaps_and_what_nobody_has_seen():
+    number, whole, truth, text = (
+        np.concatenate(each) for each in zip(*(rows.by_column for rows in tried()), strict=True)
+    )
+    assert {0.0, LARGEST, -LARGEST, 0.5, 1.5} <= set(number)
+    assert np.isnan(number).any()
+    assert {0, 3, 9, 2**63 - 1} <= set(whole.tolist())
+    assert set(truth) == {0.0, 1.0}
+    assert {"x", "y", None, "", "nan", "a category that nobody has seen"} <= set(text)
+
+
+def test_the_rows_that_a_shortcut_is_tried_on_are_in_the_domain_and_the_same_each_time():
+    for rows, again in zip(tried(), tried(), strict=True):
+        cells = [
+            [
+                bool(value) if column.kind is Kind.BOOLEAN else value
+                for value, column in zip(row, EVERY_KIND, strict=True)
+            ]
+            for row in zip(*(values.tolist() for values in rows.by_column), strict=True)
+        ]
+        cells = [[None if value != value else value for value in row] for row in cells]
+        from_cells(cells, EVERY_KIND, lambda i, j: f"{i}, {j}")
+        assert all(np.array_equal(one, two) for one, two in zip(rows.by_column[1:], again.by_column[1:], strict=True))
+
+
+def test_a_table_of_very_many_columns_is_tried_on_few_rows():
+    columns = tuple(Column(str(i)) for i in range(5000))
+    assert max(len(rows) for rows in proof_rows.like(Rows(np.zeros((3, 5000)), None), columns)) == 4

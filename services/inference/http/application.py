@@ -19,14 +19,13 @@ import orjson
 from inference.errors import (
     Forbidden,
     InvalidInput,
-    NotAllowed,
-    NotHere,
+    MethodNotAllowed,
+    NotFound,
     NotReady,
     Overloaded,
+    RequestEntityTooLarge,
     RequestError,
-    TooLarge,
-    Unavailable,
-    UnsupportedMedia,
+    UnsupportedMediaType,
 )
 from inference.http.admission import Gate
 from inference.http.allowed_hosts import AllowedHosts
@@ -98,11 +97,7 @@ def error_answer(error: RequestError, path: str = "") -> Answer:
         content["error"] = str(error)
     if error.where is not None:
         content["where"] = error.where
-    headers: Headers = [("Content-Type", "application/json")]
-    if isinstance(error, Unavailable):
-        headers.append(("Retry-After", str(error.retry_after)))
-    if isinstance(error, NotAllowed):
-        headers.append(("Allow", error.allow))
+    headers: Headers = [("Content-Type", "application/json"), *error.headers()]
     # A message may quote what came in, half a surrogate pair too.
     readable = {name: text.encode("utf-8", "backslashreplace").decode() for name, text in content.items()}
     return Answer(error.status, orjson.dumps(readable) + b"\n", headers, error_code=error.error_code)
@@ -218,9 +213,9 @@ class Service:
         return True
 
     def check_size(self, size: int) -> None:
-        """Raise TooLarge where a body has too many bytes."""
+        """Raise RequestEntityTooLarge where a body has too many bytes."""
         if size > self.settings.max_body_bytes:
-            raise TooLarge(
+            raise RequestEntityTooLarge(
                 f"the body is over the limit of {self.settings.max_body_bytes} bytes; send fewer rows at a time"
             )
 
@@ -240,11 +235,11 @@ class Service:
         """Raise RequestError where a prediction is refused whatever its body is."""
         self._check_address(environ)
         if (method := environ["REQUEST_METHOD"]) != "POST":
-            raise NotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", "OPTIONS, POST")
+            raise MethodNotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", ("OPTIONS", "POST"))
         if self._keeper.served is None:
             raise NotReady(f"no model is served yet: {self._keeper.reason}")
         if (coding := environ.get("HTTP_CONTENT_ENCODING")) and coding.lower() != "identity":
-            raise UnsupportedMedia(f"the body is encoded as {coding}; send it as it is, without Content-Encoding")
+            raise UnsupportedMediaType(f"the body is encoded as {coding}; send it as it is, without Content-Encoding")
         self.check_size(int(environ.get("CONTENT_LENGTH") or 0))
         environ["inference.checked"] = True
 
@@ -394,8 +389,8 @@ def _decoded(part: str) -> str:
 
 
 def check_named(served: Deployment, name: str, version: str | None) -> None:
-    """Raise NotHere unless the served model has this name and, where one is asked for, this version."""
+    """Raise NotFound unless the served model has this name and, where one is asked for, this version."""
     if name != served.version.name:
-        raise NotHere(f"there is no model {name!r}; this service serves {served.version.name!r}")
+        raise NotFound(f"there is no model {name!r}; this service serves {served.version.name!r}")
     if version is not None and version != served.version.version:
-        raise NotHere(f"version {version!r} of {name!r} is not served; version {served.version.version!r} is")
+        raise NotFound(f"version {version!r} of {name!r} is not served; version {served.version.version!r} is")

@@ -20,7 +20,7 @@ from collections.abc import Coroutine
 from email.utils import formatdate
 from typing import Any
 
-from inference.errors import RequestError, Unavailable
+from inference.errors import RequestError, ServiceUnavailable
 from inference.http.admission import LARGE_BYTES, Line
 from inference.http.application import Answer, Headers, Service, reason_of
 from inference.http.connections import Connections
@@ -277,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._give_up(request, error)
         elif request.seen > DISCARDED_BYTES:
             raise NoRequest(f"more than {DISCARDED_BYTES} bytes of its body were thrown away")
-        elif request.seen > LARGE_BYTES and isinstance(request.environ.get("inference.refused"), Unavailable):
+        elif request.seen > LARGE_BYTES and isinstance(request.environ.get("inference.refused"), ServiceUnavailable):
             self._queue(request)
 
     def _keep(self, request: Request, piece: bytes) -> None:

@@ -20,7 +20,7 @@ _JSON = ("Content-Type", "application/json")
 
 
 class Invocations:
-    """{"predictions": [label, …]}"""
+    """POST /invocations: {"predictions": [label, …]}."""
 
     def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
         model = deployment.model
@@ -37,7 +37,7 @@ class Invocations:
 
 
 class NamedPredictions:
-    """{"predictions": [name, …], "probabilities": [{name: probability, …}, …]}"""
+    """POST /predict_names: {"predictions": [name, …], "probabilities": [{name: probability, …}, …]}."""
 
     def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
         model = deployment.model

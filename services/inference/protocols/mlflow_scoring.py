@@ -21,7 +21,7 @@ import simdjson
 from contract.display import quoted
 from contract.missing import MISSING_WORDS
 
-from inference.errors import InvalidInput, RequestError, TooLarge, UnsupportedMedia
+from inference.errors import InvalidInput, RequestEntityTooLarge, RequestError, UnsupportedMediaType
 from inference.model.manifest import Description
 from inference.model.rows import BLOCK, Place, Rows, Values, from_blocks, from_cells, from_columns, name_of
 from inference.model.schema import LARGEST, Column, Kind, count_of
@@ -45,7 +45,7 @@ _kept = threading.local()
 
 
 def rows_of(body: bytes, content_type: str, model: Description) -> Rows:
-    """Return the rows of a request; raise InvalidInput that points at what is wrong, UnsupportedMedia, or TooLarge."""
+    """Return the rows of a request; raise InvalidInput that points at what is wrong, UnsupportedMediaType, or RequestEntityTooLarge."""
     try:
         if content_type != JSON and _media_type(content_type) == CSV:
             return _from_csv(body, model)
@@ -60,12 +60,12 @@ def _media_type(content_type: str) -> str:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() != "charset" or value.strip().strip('"').lower() not in ("utf-8", "utf8"):
-            raise UnsupportedMedia(
+            raise UnsupportedMediaType(
                 f"the content type has the parameter {quoted(parameter)}; expected none but charset=utf-8"
             )
     if kind.lower() not in (JSON, CSV):
         what = f"as {kind:.100}" if kind else "as nothing"
-        raise UnsupportedMedia(f"the body is declared {what}; send it with Content-Type: {JSON}, or {CSV}")
+        raise UnsupportedMediaType(f"the body is declared {what}; send it with Content-Type: {JSON}, or {CSV}")
     return kind.lower()
 
 
@@ -150,7 +150,7 @@ def _parser() -> Any:
 
 
 def parsed(body: bytes) -> Any:
-    """Return the JSON value of a body; raise InvalidInput, or TooLarge where it would take too much memory."""
+    """Return the JSON value of a body; raise InvalidInput, or RequestEntityTooLarge where it would take too much memory."""
     request_budget.check_parts(body)
     try:
         return json.loads(body) if len(body) <= request_budget.SMALL_BYTES else _parsed_aside(body)
@@ -191,7 +191,7 @@ def _same(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_payload(payload: Any, model: Description, size: int = request_budget.OUR_OWN) -> Rows:
-    """Return the rows of a request's JSON value, which took `size` bytes; raise InvalidInput or TooLarge."""
+    """Return the rows of a request's JSON value, which took `size` bytes; raise InvalidInput or RequestEntityTooLarge."""
     example = f'expected {{"instances": [[{count_of(model.columns)}], …]}}'
     if not isinstance(payload, dict):
         raise InvalidInput(f"the body is {name_of(payload)}; {example}")
@@ -395,7 +395,7 @@ def _from_csv(body: bytes, model: Description) -> Rows:
 
 
 def _check_first_line(body: bytes, model: Description) -> None:
-    """Raise TooLarge where the first line plainly has too many names; those in quotes are counted once they are read."""
+    """Raise RequestEntityTooLarge where the first line plainly has too many names; those in quotes are counted once they are read."""
     width = len(model.columns)
     if len(body) <= request_budget.most_names(width):
         return
@@ -429,7 +429,7 @@ class _Lines:
             raise StopIteration
         self._size += len(line)
         if self._size > request_budget.MOST_RECORD:
-            raise TooLarge(
+            raise RequestEntityTooLarge(
                 f"a row of the body has more than {request_budget.MOST_RECORD} characters; leave out what is not the model's"
             )
         return line
@@ -490,7 +490,7 @@ def _numbers(lines: io.TextIOWrapper, order: list[int], most: int) -> Rows | Non
 def _csv_rows(
     body: bytes, header: list[str], records: Iterator[list[str]], order: list[int | None], model: Description
 ) -> Rows:
-    """Return the rows of any CSV; raise InvalidInput that points at what is wrong, or TooLarge."""
+    """Return the rows of any CSV; raise InvalidInput that points at what is wrong, or RequestEntityTooLarge."""
     width = len(model.columns)
     most = min(_most_lines(body), request_budget.most_cells(len(body)) // width)
 

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from contract.display import quoted
 
-from inference.errors import InvalidInput, RequestError, UnsupportedMedia
+from inference.errors import InvalidInput, RequestError, UnsupportedMediaType
 from inference.model.deployment import Deployment
 from inference.model.model import Model, Prediction
 from inference.model.rows import Rows, from_cells, from_columns, name_of
@@ -85,11 +85,11 @@ def _output_datatype(model: Model) -> str:
 
 
 class OpenInference:
-    """POST /v2/models/{name}[/versions/{version}]/infer"""
+    """POST /v2/models/{name}[/versions/{version}]/infer."""
 
     def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
         if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in TENSOR_TYPES:
-            raise UnsupportedMedia(
+            raise UnsupportedMediaType(
                 "tensors come as Content-Type: application/json, as application/octet-stream, or without one"
             )
         model = deployment.model

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from inference.errors import TooLarge
+from inference.errors import RequestEntityTooLarge
 from inference.model.schema import Column, Kind
 
 # Bodies up to this size are answered in the loop (gate.LARGE_BYTES).
@@ -55,9 +55,11 @@ def most_names(width: int) -> int:
 
 
 def check_names(count: int, width: int, where: str) -> None:
-    """Raise TooLarge where a request names too many columns."""
+    """Raise RequestEntityTooLarge where a request names too many columns."""
     if count > (most := most_names(width)):
-        raise TooLarge(f"{where} has {count} names; expected at most {most}: leave out those that are not the model's")
+        raise RequestEntityTooLarge(
+            f"{where} has {count} names; expected at most {most}: leave out those that are not the model's"
+        )
 
 
 def most_cells(size: int) -> int:
@@ -66,32 +68,32 @@ def most_cells(size: int) -> int:
 
 
 def check_cells(rows: int, columns: Sequence[Column], size: int) -> None:
-    """Raise TooLarge where a body of `size` bytes has more values, rows by columns, than it may have."""
+    """Raise RequestEntityTooLarge where a body of `size` bytes has more values, rows by columns, than it may have."""
     cells = rows * len(columns)
     if cells > (most := most_cells(size)):
-        raise TooLarge(
+        raise RequestEntityTooLarge(
             f"{rows} rows of {len(columns)} columns are {cells} values; expected at most {most} in a body of {size} bytes: "
             "send fewer rows at a time"
         )
     if cells > LARGE_TEXTS and size > SMALL_BYTES:
         texts = rows * sum(column.kind is Kind.TEXT for column in columns)
         if texts > (most := max(LARGE_TEXTS, size // BYTES_PER_TEXT)):
-            raise TooLarge(
+            raise RequestEntityTooLarge(
                 f"{rows} rows have {texts} values in columns of text; expected at most {most} in a body of {size} bytes: "
                 "send fewer rows at a time"
             )
 
 
 def check_parts(body: bytes) -> None:
-    """Raise TooLarge where JSON has too many lists and records to make Python's of them."""
+    """Raise RequestEntityTooLarge where JSON has too many lists and records to make Python's of them."""
     if len(body) > MOST_PARTS and (count := body.count(b"[") + body.count(b"{")) > MOST_PARTS:
-        raise TooLarge(
+        raise RequestEntityTooLarge(
             f"the body has {count} lists and records; expected at most {MOST_PARTS}: send fewer rows at a time"
         )
 
 
 def check_records(text: str) -> None:
-    """Raise TooLarge where JSON has a record of too many names, of which no other record ends in between."""
+    """Raise RequestEntityTooLarge where JSON has a record of too many names, of which no other record ends in between."""
     if text.count(":") <= MOST_RECORD_NAMES:
         return
     start = names = 0
@@ -105,24 +107,24 @@ def check_records(text: str) -> None:
             start, names = end, 0
         names += _TEXT.sub("", text[start : found.end()]).count(":")
         if names > MOST_RECORD_NAMES:
-            raise TooLarge(
+            raise RequestEntityTooLarge(
                 f"a record of the body has more than {MOST_RECORD_NAMES} names; leave out those that are not the model's"
             )
         start = found.end()
 
 
 def check_answer(rows: int, classes: int, row_bytes: int, size: int) -> None:
-    """Raise TooLarge where a model has too many scores to compute, or the answer to a body of `size` bytes is too large."""
+    """Raise RequestEntityTooLarge where a model has too many scores to compute, or the answer to a body of `size` bytes is too large."""
     if rows == 1:  # there is no smaller request
         return
     is_small = size <= SMALL_BYTES
     if rows * classes > (most := SMALL_SCORES if is_small else most_cells(size)):
-        raise TooLarge(
+        raise RequestEntityTooLarge(
             f"{rows} rows with {classes} classes each are {rows * classes} scores; expected at most {most} for a body of "
             f"{size} bytes: send fewer rows at a time"
         )
     if rows * row_bytes > (most := SMALL_ANSWER if is_small else LARGE_ANSWER):
-        raise TooLarge(
+        raise RequestEntityTooLarge(
             f"the answer to {rows} rows takes up to {rows * row_bytes} bytes; expected at most {most} for a body of {size} "
             "bytes: send fewer rows at a time"
         )

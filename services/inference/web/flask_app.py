@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 from flask import Flask, Response, render_template, request, send_from_directory
-from werkzeug.exceptions import HTTPException
+from werkzeug import exceptions
 
 from inference import VERSION
-from inference.errors import NotHere, NotReady, RequestError
+from inference.errors import MethodNotAllowed, NotFound, NotReady, RequestError
 from inference.http.application import check_named, error_answer, log
 from inference.model.deployment import Deployment
 from inference.protocols import open_inference
@@ -105,7 +105,7 @@ def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
     @app.get("/page/<name>")
     def page_file(name: str) -> Any:
         if name not in ("page.css", "page.js"):
-            raise NotHere(f"there is no {request.path}; GET / lists what there is")
+            raise NotFound(f"there is no {request.path}; GET / lists what there is")
         return send_from_directory(PAGE, name, max_age=60)
 
 
@@ -197,18 +197,23 @@ def _add_errors(app: Flask) -> None:
         request.environ["inference.error_code"] = answer.error_code
         return Response(answer.body, answer.status, answer.headers)
 
-    @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> Response:
-        if error.code == 404:
-            return request_error(NotHere(f"there is no {request.path}; GET / lists what there is"))
-        found = RequestError(error.description or error.name)
-        found.status, found.error_code = error.code or 500, error.name.upper().replace(" ", "_")
-        answer = request_error(found)
-        if "Allow" in (headers := dict(error.get_headers())):
-            answer.headers["Allow"] = headers["Allow"]
-        return answer
+    @app.errorhandler(exceptions.HTTPException)
+    def http_error(error: exceptions.HTTPException) -> Response:
+        return request_error(_as_request_error(error))
 
     @app.errorhandler(Exception)
     def fault(error: Exception) -> Response:
         log.exception("%s %s failed", request.method, request.path)
         return request_error(RequestError("the service failed to answer; its log has the details"))
+
+
+def _as_request_error(error: exceptions.HTTPException) -> RequestError:
+    """Return what Flask has to say as one of the errors of this service."""
+    if error.code == 404:
+        return NotFound(f"there is no {request.path}; GET / lists what there is")
+    said = error.description or error.name
+    if isinstance(error, exceptions.MethodNotAllowed):
+        return MethodNotAllowed(said, error.valid_methods or ())
+    found = RequestError(said)
+    found.status, found.error_code = error.code or 500, error.name.upper().replace(" ", "_")
+    return found

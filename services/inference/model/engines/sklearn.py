@@ -19,7 +19,7 @@ from contract.errors import Refused
 from contract.trust import load_skops
 
 from inference.errors import InvalidInput, ModelRefused
-from inference.model.engines import sklearn_fast_path
+from inference.model.engines import proof_rows, sklearn_fast_path
 from inference.model.engines.sklearn_fast_path import Shortcut
 from inference.model.manifest import Description, check_class_names
 from inference.model.rows import Rows
@@ -63,9 +63,17 @@ class Pipeline:
         return np.asarray(_asked(self.estimator.predict_proba, self.input(rows)))
 
     def with_shortcut(self, rows: Rows) -> "Pipeline":
-        """Return the pipeline with a shortcut, where there is one that is proven on these rows."""
+        """Return the pipeline with a shortcut, where there is one that is proven on these rows and on others like them."""
         found = sklearn_fast_path.of(self.estimator, self.model)
-        return replace(self, shortcut=sklearn_fast_path.proven(found, self.estimator, rows, self.input(rows)))
+        found = sklearn_fast_path.proven(found, self.estimator, rows, self.input(rows))
+        if found is None:
+            return self
+        quick = replace(self, shortcut=found)
+        try:
+            same = all(_answer_alike(quick, self, each) for each in proof_rows.like(rows, self.model.columns))
+        except Exception:  # a shortcut that fails where the estimator would have refused
+            return self
+        return quick if same else self
 
     def _by_shortcut(self, method: Callable[[Rows], np.ndarray], rows: Rows) -> np.ndarray | None:
         """Return the answer, None for rows that the estimator itself has to look at: those that the shortcut is not for."""
@@ -83,6 +91,26 @@ class Pipeline:
         cells = zip(self.model.columns, rows.by_column, strict=True)
         frame = pd.DataFrame({column.name: _series(column, values) for column, values in cells})
         return frame if self.model.is_named else frame.to_numpy()
+
+
+def _answer_alike(one: Pipeline, other: Pipeline, rows: Rows) -> bool:
+    """Tell whether two answer the same rows alike, bit for bit, or refuse them in the same words."""
+    asked = [(one.labels, other.labels)]
+    if other.classes is not None:
+        asked.append((one.probabilities, other.probabilities))
+    with np.errstate(all="ignore"):
+        return all(_equal(_outcome(first, rows), _outcome(second, rows)) for first, second in asked)
+
+
+def _outcome(method: Callable[[Rows], np.ndarray], rows: Rows) -> np.ndarray:
+    try:
+        return method(rows)
+    except InvalidInput as error:
+        return np.array(str(error))
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
 
 def _series(column: Column, values: np.ndarray) -> pd.Series:

@@ -3,7 +3,7 @@
 For one row, scikit-learn spends nine tenths of its time on checking, naming and handing round what it was given: a forest
 of a hundred trees dispatches a hundred jobs, a column transformer cuts a table of pandas into pieces. The fitted parts are
 called directly here, in the same order, on the same numbers. A shortcut is taken only where it gives, bit for bit, what
-the estimator gives for the rows that it is tried on, all together and each alone; else there is none.
+the estimator gives for the rows that it is tried on; else there is none.
 """
 
 from collections.abc import Callable
