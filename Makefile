@@ -3,10 +3,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train compare models adopt promote rollback history serve ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types lock clean
+.PHONY: help environment demo explore train compare models adopt promote rollback history serve ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 environment: ## make .venv from the hashed lock, where it is not there yet
 	@scripts/environment $(VENV)
@@ -59,6 +59,9 @@ lint: environment ## style, common mistakes, and which room may import which
 
 types: environment ## static types
 	@$(VENV)/bin/mypy
+
+configuration: environment ## make docs/configuration.md from .env.example and the services' settings
+	@$(PY) scripts/configuration.py
 
 lock: environment ## resolve the packages anew, newest versions that fit
 	@scripts/lock --upgrade

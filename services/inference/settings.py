@@ -29,13 +29,13 @@ class Settings:
     model_alias: str = "Production"
     """MODEL_ALIAS: the alias whose version is served; case counts."""
     trust: Trust = Trust.SIGNED
-    """MODEL_TRUST: what may be served: signed, skops or pickle (trust.py says what each lets in)."""
+    """MODEL_TRUST: what may be served: signed, skops or pickle (docs/your-own-model.md says what each lets in)."""
     verifying_key: Path = Path("embedded/keys/signing-key.pub")
     """VERIFYING_KEY_FILE: the public key that signatures are checked with."""
     trusted_types: frozenset[str] = frozenset()
-    """MODEL_TRUSTED_TYPES: types that a model may contain beside those that are trusted anyway."""
+    """MODEL_TRUSTED_TYPES: further types that a model may contain, besides those that are always trusted."""
     allow_schema_change: bool = False
-    """ALLOW_SCHEMA_CHANGE: whether a version may replace one whose input or output it does not keep to."""
+    """ALLOW_SCHEMA_CHANGE: whether a version may replace one with another schema or other class names."""
     poll_seconds: float = 1.0
     """MODEL_POLL_SECONDS: how often the alias is looked up, from 0.1 to 3600."""
     cache_dir: Path = Path("embedded/model-cache")
@@ -59,9 +59,9 @@ class Settings:
     allowed_hosts: frozenset[str] = OWN_NAMES
     """INFERENCE_ALLOWED_HOSTS: further names under which clients may address the service, beside its own; * is any."""
     public_url: str = "http://localhost:1235"
-    """INFERENCE_PUBLIC_URL: where clients find this service, for the line that says so."""
+    """INFERENCE_PUBLIC_URL: where clients find this service, for the log line at its start."""
     mlflow_public_url: str | None = None
-    """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; None where there is none."""
+    """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; without it, the page has no links to it."""
     run_dir: Path = Path(gettempdir())
     """INFERENCE_RUN_DIR: a folder that the workers of one start share; `python -m inference` makes it."""
 

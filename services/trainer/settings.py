@@ -15,21 +15,21 @@ class Settings:
     tracking_uri: str = "sqlite:///embedded/mlflow.db"
     """MLFLOW_TRACKING_URI: a tracking server, or a SQLite file for the way without Docker."""
     public_url: str | None = None
-    """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; None prints no links."""
+    """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; without it, no links are printed."""
     model_name: str = "iris_logistic_regression"
     """MODEL_NAME: the registered model that new versions are added to."""
     min_test_accuracy: float = 0.9
-    """MIN_TEST_ACCURACY: the floor below which no version is promoted, from 0 to 1."""
+    """MIN_TEST_ACCURACY: the test accuracy below which no version is promoted, from 0 to 1."""
     min_test_r2: float = 0
-    """MIN_TEST_R2: the floor below which no version of a regression is promoted, at most 1."""
+    """MIN_TEST_R2: the test R² below which no version of a regression is promoted, at most 1."""
     data_dir: Path = Path("data")
-    """DATA_DIR: the folder of the data sets; exploration/ in it takes the pictures."""
+    """DATA_DIR: the folder of the data sets; exploration/ in it takes the plots."""
     signing_key: Path = Path("embedded/keys/signing-key.pem")
     """SIGNING_KEY_FILE: the private key that models are signed with; the set-up makes it."""
     trusted_types: frozenset[str] = frozenset()
-    """MODEL_TRUSTED_TYPES: types that a model may contain beside those that are trusted anyway."""
+    """MODEL_TRUSTED_TYPES: further types that a model may contain, besides those that are always trusted."""
     image: str | None = None
-    """TRAINER_IMAGE: the image that it runs in, for the promotion record; None outside of one."""
+    """TRAINER_IMAGE: the image that it runs in, for the promotion record; without it, there is none."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":

@@ -1,4 +1,4 @@
-"""Things that really go wrong, made to happen: the README shows the very message that a person then sees.
+"""Things that really go wrong, made to happen: the documentation shows the very message that a person then sees.
 
 Not made to happen: port 5000 on macOS, SELinux and rootless Docker, which take other machines than this one.
 The message for a misspelt alias is seen in test_weather.py, lost volumes in test_life.py.
@@ -13,9 +13,9 @@ import requests
 from tests.compose import CLASSES, ROOT, Stack, docker, eventually, free_ports, load_on
 
 
-def readme() -> str:
-    """Return the README's part on trouble as plain words."""
-    text = (ROOT / "README.md").read_text().split("## When something goes wrong")[1]
+def documented() -> str:
+    """Return the page on trouble as plain words."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
     return " ".join(text.replace("`", "").split())
 
 
@@ -27,9 +27,9 @@ def fails(stack, *arguments: str) -> str:
 
 
 def assert_shown(seen: str, message: str) -> None:
-    """Check that a message is what was seen, and what the README shows."""
+    """Check that a message is what was seen, and what the documentation shows."""
     assert message in seen
-    assert message in readme()
+    assert message in documented()
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_base_image_that_no_registry_gives_is_named(stack, settings):
     seen = fails(stack, "build", "inference")
     message = "failed to resolve source metadata for"
     assert f"{message} 127.0.0.1:{port}/python:3.13-slim-trixie" in seen
-    assert f"{message} docker.io/library/python:3.13-slim-trixie" in readme()
+    assert f"{message} docker.io/library/python:3.13-slim-trixie" in documented()
 
 
 def test_an_engine_that_is_too_old_is_told(stack, monkeypatch):

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from runpy import run_path
 
 import inference.settings
 import pytest
@@ -16,16 +17,20 @@ from setup.secret_files import DERIVED, OWNERS, SECRETS
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILES = [ROOT / "compose.yaml", *sorted(ROOT.glob("compose.*.yaml"))]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")]
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+DOCUMENTS += PAGES
 LOCKS = [ROOT / "requirements.txt", *sorted(ROOT.glob("services/*/requirements.txt"))]
 SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 SETTINGS = {"trainer": trainer.settings.Settings, "inference": inference.settings.Settings}
 
 # What a container or the way without Docker decides, and no setting of the stack: see inference/settings.py.
 INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT", "INFERENCE_RUN_DIR"}}
-# What the README names beside the stack's settings: of the way without Docker, of Compose, of the tests and of MLflow.
-NAMED_IN_README = {"INFERENCE_LISTEN_PORT", "COMPOSE_FILE", "REQUIRE_STACK", "MLFLOW_TRACKING_URI"}
-# Options of docker compose that have a value, where the README uses them.
+# What the pages name beside settings and error codes: of Compose, of the tests, of Python, MLflow and the stores, …
+NAMED_BESIDE = {"COMPOSE_FILE", "REQUIRE_STACK", "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACTS_DESTINATION"}
+NAMED_BESIDE |= {"AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
+# … a name of many, a data type, a name in the code, and another project's prefix.
+NAMED_BESIDE |= {"NAME_FILE", "FP16", "TRUSTED_TYPES", "MLSERVER_"}
+# Options of docker compose that have a value, where the pages use them.
 OPTIONS_WITH_A_VALUE = {"--progress", "--profile", "--scale"}
 # The file that stands in for a secret that is not given as a file.
 NOT_GIVEN = "./services/setup/not-given"
@@ -101,6 +106,12 @@ def _trainer_commands_named(path: Path) -> Iterator[str]:
     for verb, words in _compose_commands(path):
         if verb == "run" and words[:1] == ["trainer"]:
             yield from words[1:2]
+
+
+def _settings_named(path: Path) -> set[str]:
+    text = path.read_text()
+    spans = re.findall(r"`([A-Z][A-Z0-9_]{3,})(?:=[^`]*)?`", text)
+    return {*spans, *re.findall(r"^    ([A-Z][A-Z0-9_]{3,})=", text, re.M)}
 
 
 def _names_read(service: str) -> set[str]:
@@ -182,11 +193,31 @@ def test_bootstrap_trains_with_the_settings_of_the_trainer():
     assert _environment("bootstrap") == _environment("trainer")
 
 
-def test_every_setting_that_the_readme_names_is_one():
-    spans = re.findall(r"`([A-Z][A-Z0-9_]{3,})(?:=[^`]*)?`", (ROOT / "README.md").read_text())
-    lines = re.findall(r"^    ([A-Z][A-Z0-9_]{3,})=", (ROOT / "README.md").read_text(), re.M)
-    assert {"MODEL_TRUST", "MIN_TEST_ACCURACY"} <= {*spans, *lines}
-    assert {*spans, *lines} - set(_env_example()) - NAMED_IN_README == set()
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
+def test_every_setting_that_is_documented_is_one(document):
+    code = (path.read_text() for path in (ROOT / "services/inference").rglob("*.py"))
+    error_codes = re.findall(r'"([A-Z_]{4,})"', "".join(code))
+    read = {name for service in SETTINGS for name in _names_read(service)}
+    assert _settings_named(document) - set(_env_example()) - read - set(error_codes) - NAMED_BESIDE == set()
+
+
+def test_the_pages_on_promotion_and_trust_name_the_settings_of_it():
+    assert {"MIN_TEST_ACCURACY", "MIN_TEST_R2"} <= _settings_named(ROOT / "docs/promotion.md")
+    assert "MODEL_TRUST" in _settings_named(ROOT / "docs/your-own-model.md")
+
+
+def test_the_page_of_settings_is_what_its_script_makes_of_them():
+    made = run_path(str(ROOT / "scripts/configuration.py"))["page"]()
+    assert (ROOT / "docs/configuration.md").read_text() == made, "run `make configuration`"
+
+
+def test_the_page_of_settings_has_each_variable_that_a_person_or_a_process_may_be_given():
+    text = (ROOT / "docs/configuration.md").read_text()
+    parts = re.split(r"^### (?=The trainer|The prediction service)", text, flags=re.M)
+    assert len(parts) == 3
+    wanted = (set(_env_example()), _names_read("trainer"), _names_read("inference"))
+    for part, names in zip(parts, wanted, strict=True):
+        assert set(re.findall(r"^\| `(\w+)` \|", part, re.M)) == names
 
 
 # --- who waits for whom --------------------------------------------------------------------------------------------
@@ -283,6 +314,26 @@ def test_the_table_of_services_in_the_readme_has_all_services_and_their_ports():
     for names, _, where, *_ in rows:
         ports = [re.sub(r"\$\{\w+:?-(.*?)\}", r"\1", port) for port in SERVICES[names.split(", ")[0]].get("ports", [])]
         assert re.findall(r"localhost:(\d+)", where) == [port.split(":")[1] for port in ports], names
+
+
+# --- how the pages lead a reader -----------------------------------------------------------------------------------
+
+
+def test_the_readme_has_at_most_200_lines():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+def test_the_index_of_the_documentation_has_every_page():
+    index = ROOT / "docs" / "README.md"
+    linked = re.findall(r"\]\(([\w/.-]+\.md)\)", index.read_text())
+    assert {index, *((index.parent / target).resolve() for target in linked)} >= set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_ids)
+def test_every_page_begins_with_its_title_and_a_sentence_on_what_it_is_for(page):
+    title, first, *_ = page.read_text().split("\n\n")
+    assert re.fullmatch(r"# .+", title)
+    assert re.match(r"[A-Z]", first), first
 
 
 # --- packages ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """gunicorn's worker: an event loop (uvloop) whose connections are answered by an inference.http.application.Service.
 
-gunicorn starts, watches and ends the workers. Why this one, with its figures: docs/serving.md. What happens on a connection:
-inference.http.connection.
+gunicorn starts, watches and ends the workers. Why this one: docs/decisions/worker-class.md. What happens on a connection: inference.http.connection.
 """
 
 import asyncio
