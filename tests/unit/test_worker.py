@@ -23,8 +23,7 @@ from inference.http.gunicorn_worker import ServingWorker
 from inference.settings import Settings
 from inference.telemetry.metrics import IN_FLIGHT
 
-from tests.unit.serving import at_once, service_of
-from tests.unit.test_app import SERVED
+from tests.unit.serving import SERVED, at_once, service_of
 
 BODY = b'{"instances": [[1, 2]]}'
 PREDICTED = {"predictions": [0]}
