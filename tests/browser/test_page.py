@@ -3,7 +3,6 @@
 import copy
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,11 +15,8 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, g, jsonify, render_template, request, send_from_directory
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from werkzeug.serving import make_server
-
-from tests.browser.test_ui import OFFLINE
-from tests.conftest import BROWSERS
 
 FOLDER = Path(__file__).parents[2] / "services" / "inference" / "web" / "page"
 POLICY = (
@@ -272,15 +268,6 @@ class Visit:
     def predict(self) -> None:
         self.page.get_by_role("button", name="Predict").click()
         expect(self.page.locator("#result")).to_be_visible()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = next(path for name in BROWSERS if (path := shutil.which(name)))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=OFFLINE)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

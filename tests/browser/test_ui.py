@@ -1,34 +1,20 @@
 """Headless Chromium opens the MLflow UI as a person does."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
-
-from tests.conftest import BROWSERS
+from playwright.sync_api import Page, expect
 
 RESULTS = Path(__file__).parent.parent / "results"
-OFFLINE = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
-def page():
+def page(browser):
     RESULTS.mkdir(exist_ok=True)
-    executable = next(path for name in BROWSERS if (path := shutil.which(name)))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=OFFLINE)
-        page = browser.new_page(viewport={"width": 1400, "height": 950})
-        page.set_default_timeout(30_000)
-        expect.set_options(timeout=30_000)
-        yield page
-        browser.close()
+    page = browser.new_page(viewport={"width": 1400, "height": 950})
+    page.set_default_timeout(30_000)
+    expect.set_options(timeout=30_000)
+    return page
 
 
 def _shot(page: Page, name: str) -> None:

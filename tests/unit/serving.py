@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from inference.http.admission import Gate
 from inference.http.application import Observer, Service
 from inference.ipc.messages import State
@@ -86,3 +87,20 @@ def service_of(
 
 def client_of(served: Deployment | None, problem: str | None = None, settings: Settings | None = None) -> Client:
     return Client(service_of(served, problem, settings))
+
+
+class FakeEstimator:
+    """Says class 0 for a row whose length is the smaller number, else class 1, and is 90 % sure."""
+
+    classes_ = np.array([0, 1])
+
+    def predict(self, frame):
+        return (frame["length"] > frame["width"]).astype(int).to_numpy()
+
+    def predict_proba(self, frame):
+        return np.array([[0.9, 0.1], [0.1, 0.9]])[self.predict(frame)]
+
+
+DESCRIPTION = described([Column("length"), Column("width")], class_names=["short", "long"], examples=[[1.0, 2.0]])
+MODEL = answering(FakeEstimator(), DESCRIPTION)
+SERVED = served_as(MODEL)

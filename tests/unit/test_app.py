@@ -6,17 +6,25 @@ import re
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from inference.errors import Forbidden, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 from inference.http.allowed_hosts import AllowedHosts
-from inference.model.schema import Column
 from inference.model.version import ModelVersion
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from werkzeug.test import Client, EnvironBuilder
 
-from tests.unit.serving import VERSION, answering, client_of, described, served_as, service_of
+from tests.unit.serving import (
+    DESCRIPTION,
+    MODEL,
+    SERVED,
+    VERSION,
+    FakeEstimator,
+    answering,
+    client_of,
+    served_as,
+    service_of,
+)
 
 COLUMNS = ["length", "width"]
 TENSORS = json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}]})
@@ -24,26 +32,11 @@ PREDICTING = ["/invocations", "/predict_names", "/v2/models/iris_logistic_regres
 NOTHING_THERE = "no version of 'iris_logistic_regression' has the alias 'Production' yet"
 
 
-class FakeEstimator:
-    """Says class 0 for a row whose length is the smaller number, else class 1, and is 90 % sure."""
-
-    classes_ = np.array([0, 1])
-
-    def predict(self, frame):
-        return (frame["length"] > frame["width"]).astype(int).to_numpy()
-
-    def predict_proba(self, frame):
-        return np.array([[0.9, 0.1], [0.1, 0.9]])[self.predict(frame)]
-
-
 class BrokenEstimator:
     def predict(self, frame):
         raise RuntimeError("the secret reason")
 
 
-DESCRIPTION = described([Column(name) for name in COLUMNS], class_names=["short", "long"], examples=[[1.0, 2.0]])
-MODEL = answering(FakeEstimator(), DESCRIPTION)
-SERVED = served_as(MODEL)
 SMALL = Settings(max_body_bytes=1024)
 
 

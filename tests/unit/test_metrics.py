@@ -182,8 +182,7 @@ def test_a_service_without_a_model_is_not_stale_but_not_ready(run, figures):
 
 def test_requests_are_counted_under_the_path_that_they_are_known_by_and_no_other(run):
     text = run("""
-from tests.unit.serving import client_of, VERSION
-from tests.unit.test_app import SERVED
+from tests.unit.serving import SERVED, VERSION, client_of
 
 client = client_of(SERVED)
 client.post("/invocations", json={"instances": [[1, 2], [2, 1]]})

@@ -22,8 +22,7 @@ from inference.http.connection import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS
 from inference.http.gunicorn_worker import ServingWorker
 from inference.settings import Settings
 
-from tests.unit.serving import at_once, service_of
-from tests.unit.test_app import SERVED
+from tests.unit.serving import SERVED, at_once, service_of
 
 BODY = b'{"instances": [[1, 2]]}'
 PREDICTED = {"predictions": [0]}
