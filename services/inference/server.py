@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
@@ -61,6 +62,8 @@ def app() -> Any:
     from inference.model.model import load
     from inference.web.flask_app import create_app
 
+    # What a library warns of may quote a model's file: it is a line of JSON as all else is.
+    logging.captureWarnings(True)
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)
     most_seconds = LARGE_PATIENCE * _settings.queue_seconds

@@ -108,6 +108,14 @@ def children(pid: int) -> list[int]:
     return []
 
 
+def command_line(pid: int) -> list[str]:
+    """Return a process's program and its arguments; nothing where it has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
 def descendants(pid: int) -> list[int]:
     return [found for child in children(pid) for found in (child, *descendants(child))]
 
@@ -140,8 +148,9 @@ class Service(Process):
         eventually(f"GET {path} is {status}", answered)
 
     def processes(self) -> list[int]:
-        """Return the ids of all its processes: the one that was started, gunicorn, and the workers."""
-        return [self._process.pid, *descendants(self._process.pid)]
+        """Return the ids of all its processes but the one that verifies, which ends when there is nothing to verify."""
+        family = [self._process.pid, *descendants(self._process.pid)]
+        return [pid for pid in family if "inference.verification.verifier" not in command_line(pid)]
 
     def workers(self) -> list[int]:
         """Return the ids of the processes that answer requests."""

@@ -109,6 +109,14 @@ def test_a_service_without_a_model_still_tells_of_itself(waiting, path):
     assert waiting.get(path).status_code == 200
 
 
+def test_an_example_with_a_whole_number_beyond_64_bits_is_described_all_the_same():
+    description = replace(SERVED.model.description, examples=[[10**30, 1.0]])
+    client = client_of(replace(SERVED, model=replace(SERVED.model, description=description)))
+    answer = client.get("/openapi.json")
+    assert answer.status_code == 200
+    assert str(10**30) in answer.text
+
+
 def test_a_service_without_a_model_is_alive_but_not_ready_and_says_why(waiting):
     assert waiting.get("/health").json == {"status": "alive"}
     assert waiting.get("/ping").json == {"status": "alive"}

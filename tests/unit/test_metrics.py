@@ -104,6 +104,30 @@ for number in range(30):
     assert figures()["inference_rows_total model=flowers version=1"] == 21
 
 
+def test_versions_without_number_do_not_fill_the_metrics(run, figures):
+    run("""
+requests, follower = metrics.RequestMetrics(), metrics.FollowerMetrics()
+for number in range(metrics.MOST_VERSIONS + 50):
+    version = ModelVersion("flowers", str(number), "run", 1, "m", "")
+    follower.swapped(version), follower.refused(version), follower.report(version, None)
+    labels = version.name, version.version
+    requests.answered(labels, "/invocations", "200", 0.1), requests.failed(labels, "/invocations", "X")
+    requests.predicted(labels, 1), requests.pass_on()
+""")
+    found = figures()
+    for name in (
+        "requests_total endpoint=/invocations",
+        "rows_total",
+        "swaps_total",
+        "swaps_refused_total",
+        "model_info",
+    ):
+        values = [value for key, value in found.items() if key.startswith(f"inference_{name} ")]
+        assert len(values) == 101, name
+    assert found["inference_rows_total model=flowers version=others"] == 50
+    assert found["inference_model_info model=flowers version=others"] == 1
+
+
 def test_what_a_dead_worker_was_doing_counts_no_more(run, figures):
     pid = run("metrics.IN_FLIGHT.inc(); metrics.QUEUE.inc(2); print(os.getpid())").strip()
     assert figures()["inference_requests_in_flight"] == 1

@@ -23,6 +23,8 @@ if values.ValueClass is not values.MutexValue:  # where there is a folder for th
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Of the texts that inference_problem_info has as labels.
 LONGEST_PROBLEM, MOST_PROBLEMS = 300, 50
+# Versions that have labels of their own, for each process from its start on; all later ones count as OTHERS.
+MOST_VERSIONS, OTHERS = 100, "others"
 # In one second.
 MOST_EXPOSITIONS = 20
 PASS_ON_SECONDS = 0.1
@@ -84,6 +86,22 @@ Labels = tuple[str, str]
 """which model and which version of it, as the labels of a metric"""
 
 
+class _KnownVersions:
+    """The versions that have labels of their own.
+
+    Each label is kept until the process ends, and takes time in each exposition; whoever moves the alias makes new ones.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[Labels] = set()
+
+    def labels(self, served: Labels) -> Labels:
+        if served not in self._known and len(self._known) >= MOST_VERSIONS:
+            return served[0], OTHERS
+        self._known.add(served)
+        return served
+
+
 class RequestMetrics:
     """The counters of one worker, kept in its own memory; `pass_on` adds them to the files that all processes share.
 
@@ -97,6 +115,7 @@ class RequestMetrics:
         self._tallies: dict[tuple[Labels, str, str], _Tally] = {}
         self._errors: dict[tuple[Labels, str, str], int] = {}
         self._rows: dict[Labels, int] = {}
+        self._versions = _KnownVersions()
         self._due = 0.0
 
     def answered(self, served: Labels, endpoint: str, status: str, seconds: float) -> None:
@@ -125,12 +144,13 @@ class RequestMetrics:
         errors, self._errors = self._errors, {}
         rows, self._rows = self._rows, {}
         for (served, endpoint, status), tally in tallies.items():
-            REQUESTS.labels(*served, endpoint, status).inc(tally.count)
-            tally.add_to(LATENCY.labels(*served, endpoint))
+            labels = self._versions.labels(served)
+            REQUESTS.labels(*labels, endpoint, status).inc(tally.count)
+            tally.add_to(LATENCY.labels(*labels, endpoint))
         for (served, endpoint, kind), count in errors.items():
-            ERRORS.labels(*served, endpoint, kind).inc(count)
+            ERRORS.labels(*self._versions.labels(served), endpoint, kind).inc(count)
         for served, count in rows.items():
-            ROWS.labels(*served).inc(count)
+            ROWS.labels(*self._versions.labels(served)).inc(count)
         IN_FLIGHT.set(self.in_flight)
 
 
@@ -154,7 +174,8 @@ class FollowerMetrics:
     """What the process that follows the registry has to tell."""
 
     def __init__(self) -> None:
-        self._served: ModelVersion | None = None
+        self._served: Labels | None = None
+        self._versions = _KnownVersions()
         self._problems: set[str] = set()
         self._problem: str | None = None
         self._said: str | None = None
@@ -163,10 +184,10 @@ class FollowerMetrics:
         LOOKED.set(time.time())
 
     def swapped(self, version: ModelVersion) -> None:
-        SWAPS.labels(version.name, version.version).inc()
+        SWAPS.labels(*self._versions.labels((version.name, version.version))).inc()
 
     def refused(self, version: ModelVersion) -> None:
-        REFUSED.labels(version.name, version.version).inc()
+        REFUSED.labels(*self._versions.labels((version.name, version.version))).inc()
 
     def report(self, served: ModelVersion | None, problem: str | None) -> None:
         STALE.set(float(served is not None and problem is not None))
@@ -177,13 +198,14 @@ class FollowerMetrics:
             if self._problem is not None:
                 PROBLEM.labels(self._problem).set(1)
             self._said = problem
-        if served == self._served:
+        labels = self._versions.labels((served.name, served.version)) if served else None
+        if labels == self._served:
             return
         if self._served:
-            MODEL.labels(self._served.name, self._served.version).set(0)
-        if served:
-            MODEL.labels(served.name, served.version).set(1)
-        self._served = served
+            MODEL.labels(*self._served).set(0)
+        if labels:
+            MODEL.labels(*labels).set(1)
+        self._served = labels
 
     def _told(self, problem: str) -> str:
         """Return a problem as a label: whatever others answer may be in it, and each label is kept for ever."""

@@ -4,6 +4,7 @@ Predictions are answered before Flask is asked (inference.http.application), fro
 served, in its environ.
 """
 
+import json
 import platform
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -158,7 +159,11 @@ def _add_descriptions(app: Flask, settings: Settings) -> None:
     @app.get("/openapi.json")
     def api() -> Response:
         content = openapi.document(settings.public_url, settings.model_name, served_now())
-        return Response(orjson.dumps(content), mimetype="application/json")
+        try:
+            body = orjson.dumps(content)
+        except orjson.JSONEncodeError:  # the example of a version may have a whole number of more than 64 bits
+            body = json.dumps(content).encode()
+        return Response(body, mimetype="application/json")
 
 
 def _add_open_inference(app: Flask) -> None:
