@@ -8,15 +8,12 @@ from typing import Any
 
 from contract import limits
 from contract.display import quoted, visible
+from contract.file_names import FIGURES, GOLDEN, TWIN_RECORD
 
 from inference.errors import ModelRefused
 from inference.model.schema import TENSOR_TYPES, TYPES, Column, Kind
 from inference.model.version_files import VersionFiles
 
-GOLDEN = "golden.json"
-TWIN = "model.onnx"
-TWIN_RECORD = "twin.json"
-FIGURES = "figures.json"
 # What twin.json says, and as what.
 TWIN_KEYS = {
     "kept": (bool,),

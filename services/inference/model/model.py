@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from contract.display import visible
+from contract.file_names import GOLDEN
 from contract.golden import Answers, difference
 
 from inference.errors import InvalidInput, ModelRefused
@@ -172,12 +173,12 @@ class _Golden:
 
 def _golden(files: VersionFiles, description: Description) -> _Golden | None:
     """Return a version's golden rows, or its input example in their place; None where it has neither."""
-    if manifest.GOLDEN not in files and not description.examples:
+    if GOLDEN not in files and not description.examples:
         return None
     try:
         answers: dict[str, Any] = {"instances": description.examples}
-        if manifest.GOLDEN in files:
-            answers = files.json(manifest.GOLDEN)
+        if GOLDEN in files:
+            answers = files.json(GOLDEN)
         lists = _lists(answers["instances"], len(description.columns))
         rows = from_cells(lists, description.columns, lambda i, j: f"instances[{i}][{j}]")
         truth = Answers.of(answers)

@@ -12,6 +12,7 @@ from typing import Any
 
 from contract import documents, limits, signature
 from contract.errors import Refused
+from contract.file_names import MLMODEL
 
 from inference.errors import ModelRefused
 
@@ -65,9 +66,9 @@ class VersionFiles:
 
     def mlmodel(self) -> dict[str, Any]:
         """Return what the MLmodel file says; raise ModelRefused where it is no readable mapping."""
-        if "MLmodel" not in self:
+        if MLMODEL not in self:
             raise ModelRefused("it has no readable MLmodel file: there is none")
-        content = self.read("MLmodel")
+        content = self.read(MLMODEL)
         with refusing():
             return documents.parsed_mlmodel(content)
 

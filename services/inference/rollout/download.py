@@ -24,13 +24,14 @@ from urllib.request import url2pathname
 
 from contract import limits, signature
 from contract.display import quoted
+from contract.file_names import SIGNATURE
 
 from inference.errors import FetchFailed, ModelRefused, VersionLost
 from inference.model.version import ModelVersion
 from inference.model.version_files import refusing
 from inference.rollout.bounded_http import UNREADABLE, content_of, pieces
 from inference.rollout.registry import one_line
-from inference.verification.signature import SIGNATURE, without_signature
+from inference.verification.signature import without_signature
 
 # For the files of a version together; and so much longer for each byte that was listed.
 FETCH_SECONDS, BYTES_PER_SECOND = 600, 1024**2

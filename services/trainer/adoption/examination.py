@@ -17,7 +17,7 @@ from contract.errors import Refused
 from contract.signature import files_in
 
 from trainer.adoption.findings import KEPT, Findings
-from trainer.artifact import papers, version_checks
+from trainer.artifact import golden_samples, version_checks
 
 
 def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
     description, files = documents.read_mlmodel(folder), files_in(folder)
     with joblib.parallel_config("threading"):  # a sandbox starts no processes
         estimator, columns, example = version_checks.tried(folder, frozenset(trusted))
-        golden = papers.golden(estimator, columns, example)
+        golden = golden_samples.golden(estimator, columns, example)
     version_checks.check_class_names(description, estimator)
     paths = {
         "estimator": version_checks.estimator_file(description, files),

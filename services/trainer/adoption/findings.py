@@ -13,9 +13,10 @@ from typing import Any
 
 from contract import limits
 from contract.errors import Refused
+from contract.file_names import MLMODEL
 from contract.signature import own_file
 
-from trainer.artifact import papers, version_checks
+from trainer.artifact import golden_samples, version_checks
 
 # What MLmodel may say beside what is written anew: words and switches, and no other one's code or environment.
 KEPT: dict[str, type] = {
@@ -75,7 +76,7 @@ class Findings:
 def _signature(found: Any) -> dict[str, str | None]:
     """Return a signature's texts, written anew from those of a version."""
     inputs, outputs = found["inputs"], found["outputs"]
-    if any(len(text) > limits.PARSED["MLmodel"] for text in (inputs, outputs) if text is not None):
+    if any(len(text) > limits.limit_of(MLMODEL) for text in (inputs, outputs) if text is not None):
         raise ValueError("its signature is too long")
     columns, given = version_checks.columns_of({"signature": {"inputs": inputs}}), json.loads(inputs)
     if len(columns) > MOST_COLUMNS:
@@ -120,9 +121,9 @@ def _golden(found: dict[str, Any]) -> dict[str, Any]:
     def answer(value: Any) -> Any:
         return row(value) if isinstance(value, list) else _cell(value)
 
-    rows = _list(found["instances"], row, papers.GOLDEN_ROWS)
+    rows = _list(found["instances"], row, golden_samples.GOLDEN_ROWS)
     golden: dict[str, Any] = {"instances": rows, "predictions": _list(found["predictions"], answer, len(rows))}
-    golden["tolerance"] = papers.TOLERANCE
+    golden["tolerance"] = golden_samples.TOLERANCE
     if "probabilities" in found:
         golden["probabilities"] = _list(found["probabilities"], row, len(rows))
     if not rows or any(len(answers) != len(rows) for name, answers in golden.items() if name != "tolerance"):

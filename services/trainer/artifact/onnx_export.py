@@ -17,11 +17,9 @@ import pandas as pd
 from contract.golden import Answers, Difference, difference, scale_of
 from sklearn.pipeline import Pipeline
 
-from trainer.artifact import papers
+from trainer.artifact import golden_samples
 from trainer.data.table import LARGEST, SEED, Column, Kind, Task
 
-FILE_NAME = "model.onnx"
-RECORD = "twin.json"
 TOLERANCE = 1e-5
 MOST_ROWS = 2_000
 BEYOND = 5.0
@@ -215,7 +213,7 @@ def proof_rows(columns: list[Column], features: pd.DataFrame, limit: float) -> p
     """Return the rows that a twin is proven on, with numbers up to `limit` in size; the same ones each time."""
     draws = np.random.default_rng(SEED)
     seen = features.sample(min(MOST_ROWS, len(features)), random_state=SEED)
-    golden = papers.golden_rows(features)
+    golden = golden_samples.golden_rows(features)
     inside = _random_rows(columns, features, draws, 1.0)
     beyond = _random_rows(columns, features, draws, BEYOND)
     edges = pd.DataFrame(list(_edge_rows(columns, seen, limit)), columns=seen.columns)

@@ -16,7 +16,7 @@ from contract.errors import Refused
 from contract.signature import files_in, own_file
 from contract.trust import TRUSTED_TYPES, load_skops
 
-from trainer.artifact import papers
+from trainer.artifact import golden_samples
 from trainer.data.table import Column, Kind
 
 # The column types of a signature that inference serves, and what they are here.
@@ -36,7 +36,7 @@ NO_INTERFACE = (
 def check_servable(folder: Path, trusted: frozenset[str]) -> None:
     """Load the model without running code from its files; let it predict its input example and its golden rows."""
     estimator, columns, _ = tried(folder, trusted)
-    papers.check_golden(estimator, folder, columns)
+    golden_samples.check_golden(estimator, folder, columns)
 
 
 def tried(folder: Path, trusted: frozenset[str]) -> tuple[Any, list[Column], pd.DataFrame]:
@@ -127,6 +127,6 @@ def _example(folder: Path, description: dict[str, Any], columns: list[Column]) -
     path = example_file(description, files_in(folder))
     example = documents.read_json(folder, path, limits.EXAMPLE_BYTES)
     try:
-        return papers.from_json(example["data"], columns)
+        return golden_samples.from_json(example["data"], columns)
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(NO_INTERFACE) from error

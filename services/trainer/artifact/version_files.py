@@ -20,6 +20,7 @@ import mlflow
 from contract import limits, signature
 from contract.display import quoted
 from contract.errors import Refused
+from contract.file_names import SIGNATURE
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -75,9 +76,9 @@ def signed(version: ModelVersion, model_name: str, key: Path) -> Iterator[Path]:
     with TemporaryDirectory() as parent, refusals():
         folder, place = Path(parent), _place(version)
         sizes = _sizes(place)
-        if signature.SIGNATURE not in sizes:
+        if SIGNATURE not in sizes:
             raise VersionError(NOT_SIGNED)
-        _fetch(place, sizes, [signature.SIGNATURE], folder)
+        _fetch(place, sizes, [SIGNATURE], folder)
         listed = signing.listed(folder, key)
         if missing := sorted(set(listed) - set(sizes)):
             raise VersionError(f"its signature does not hold: {', '.join(missing[:5])} is signed, and is not there")

@@ -9,7 +9,7 @@ from typing import Any
 
 import mlflow
 from contract.display import quoted, visible
-from contract.signature import SIGNATURE
+from contract.file_names import SIGNATURE
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException

@@ -8,7 +8,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlparse
 from urllib.request import urlopen
 
-from contract.signature import SIGNATURE
+from contract.file_names import SIGNATURE
 
 from trainer.errors import TrackingError
 from trainer.tracking import alias_history

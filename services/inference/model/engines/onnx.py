@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 from contract.display import visible
+from contract.file_names import TWIN
 
 from inference.errors import ModelRefused
-from inference.model.manifest import TWIN, Description, check_class_names
+from inference.model.manifest import Description, check_class_names
 from inference.model.rows import Rows
 from inference.model.schema import LARGEST, Column, Kind
 from inference.model.version_files import VersionFiles
