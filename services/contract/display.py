@@ -4,6 +4,7 @@ Whoever reaches MLflow's port writes names, tags, descriptions and files. What t
 """
 
 import unicodedata
+from collections.abc import Sequence
 from reprlib import Repr
 from typing import Any
 
@@ -40,6 +41,12 @@ class _Short(Repr):
 _SHORT = _Short()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict, _SHORT.maxset = 3, 8, 8, 8, 8
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as an error may list them: the first few, and how many there are where these are not all."""
+    shown = ", ".join(visible(name, 100) for name in names[:8])
+    return shown if len(names) <= 8 else f"{shown} … ({len(names)})"
 
 
 def quoted(value: Any) -> str:

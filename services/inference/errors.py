@@ -20,6 +20,11 @@ InferenceError
         └── Overloaded      there is more to do than can be done in time
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from contract.errors import Refused
+
 
 class InferenceError(Exception):
     """The base of all errors that this service raises itself."""
@@ -51,6 +56,15 @@ class VersionLost(FetchFailed):
 
 class ModelRefused(InferenceError):
     """A version's files are not what this service can serve, or trusts."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what the contract refuses of a version's files into a ModelRefused."""
+    try:
+        yield
+    except Refused as error:
+        raise ModelRefused(str(error)) from error
 
 
 class ProcessEnded(ModelRefused):

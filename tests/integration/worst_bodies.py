@@ -90,11 +90,11 @@ def measured(read: Callable[[], object]) -> float:
 def main(width: int) -> None:
     """Print a line of JSON per request: its title, the status of what reading it comes to, and MB."""
     import numpy as np
+    from contract.manifest import Description
+    from contract.schema import Column
     from inference.errors import RequestError
     from inference.model.deployment import Deployment
-    from inference.model.manifest import Description
     from inference.model.model import Model
-    from inference.model.schema import Column
     from inference.model.version import ModelVersion
     from inference.protocols.mlflow_scoring import rows_of
     from inference.protocols.open_inference import infer

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from contract.manifest import Description
+from contract.schema import Column
 from inference.http.admission import Gate
 from inference.http.application import Service
 from inference.ipc.channel import State
 from inference.model.deployment import Deployment
 from inference.model.engines.sklearn import Pipeline
-from inference.model.manifest import Description
 from inference.model.model import Model
-from inference.model.schema import Column
 from inference.model.version import ModelVersion
 from inference.rollout.active_model import ModelKeeper
 from inference.settings import Settings

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from contract.schema import Column
 from inference.errors import Forbidden, NotAllowed, TooLarge, UnsupportedMedia
 from inference.http.allowed_hosts import AllowedHosts
-from inference.model.schema import Column
 from inference.model.version import ModelVersion
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog

@@ -1,14 +1,18 @@
 """The papers of a version: golden rows, fitted rows, the profile."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from contract import documents
 from contract.errors import Refused
 from contract.file_names import FITTED_ROWS, GOLDEN
+from contract.manifest import Description
+from contract.version_files import VersionFiles
 from trainer.artifact import fitted_rows, golden_samples, reference_profile
-from trainer.data.table import Task, split
+from trainer.data.table import Table, Task, split
 from trainer.fit import algorithms
 
 from tests.unit.tables import people, written
@@ -31,9 +35,14 @@ def fitted(table, rows):
     return estimator.fit(rows.train_features, rows.train_target)
 
 
+def check(estimator: Any, folder: Path, table: Table) -> None:
+    description = Description(tuple(table.interface), True, "", None, [], {})
+    golden_samples.check(estimator, VersionFiles.of(folder), description)
+
+
 def test_golden_rows_are_reproduced_by_the_model_that_gave_them(tmp_path, table, rows, fitted):
-    documents.write_json(tmp_path / GOLDEN, golden_samples.golden(fitted, table.columns, rows.train_features))
-    golden_samples.check_golden(fitted, tmp_path, table.columns)
+    documents.write_json(tmp_path / GOLDEN, golden_samples.golden(fitted, rows.train_features))
+    check(fitted, tmp_path, table)
 
 
 @pytest.mark.parametrize(
@@ -44,10 +53,10 @@ def test_golden_rows_are_reproduced_by_the_model_that_gave_them(tmp_path, table,
     ],
 )
 def test_other_answers_than_the_golden_ones_are_found_out(tmp_path, table, rows, fitted, paper, value):
-    content = golden_samples.golden(fitted, table.columns, rows.train_features) | {paper: value}
+    content = golden_samples.golden(fitted, rows.train_features) | {paper: value}
     documents.write_json(tmp_path / GOLDEN, content)
     with pytest.raises(Refused, match="does not reproduce"):
-        golden_samples.check_golden(fitted, tmp_path, table.columns)
+        check(fitted, tmp_path, table)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +72,12 @@ def test_other_answers_than_the_golden_ones_are_found_out(tmp_path, table, rows,
 def test_golden_rows_that_are_none_cannot_be_tried(tmp_path, table, fitted, content):
     (tmp_path / GOLDEN).write_text(json.dumps(content))
     with pytest.raises(Refused, match="its golden rows cannot be tried"):
-        golden_samples.check_golden(fitted, tmp_path, table.columns)
+        check(fitted, tmp_path, table)
 
 
 def test_golden_rows_are_the_features_themselves_missing_values_included(table, rows, fitted):
-    content = json.loads(json.dumps(golden_samples.golden(fitted, table.columns, rows.train_features), allow_nan=False))
-    back = golden_samples.from_json(content["instances"], table.columns)
+    content = json.loads(json.dumps(golden_samples.golden(fitted, rows.train_features), allow_nan=False))
+    back = golden_samples.from_json(content["instances"], table.interface)
     assert any(None in row for row in content["instances"])
     assert back.dtypes.to_dict() == table.features.dtypes.to_dict()
     assert fitted.predict(back).tolist() == content["predictions"]

@@ -1,6 +1,8 @@
 """The rooms of the house: docs/architecture.md names each module once, under the folder that it lies in."""
 
+import ast
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -37,3 +39,18 @@ def test_each_module_is_named_once_under_its_room(service):
 def test_no_room_is_so_full_that_nothing_is_found_in_it(service):
     rooms = Counter(path.rpartition("/")[0] for path in _there(service))
     assert max(rooms.values()) <= 12
+
+
+def _imported(path: Path) -> set[str]:
+    """Return the packages that a module imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_the_contract_imports_numpy_and_yaml_at_most_where_it_neither_loads_nor_verifies():
+    folder = ROOT / "services" / "contract"
+    loads = {folder / "signature.py", *(folder / "trust").glob("*.py")}
+    found = {name for path in folder.rglob("*.py") if path not in loads for name in _imported(path)}
+    assert found - sys.stdlib_module_names <= {"contract", "numpy", "yaml"}

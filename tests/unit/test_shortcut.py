@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from contract.manifest import Description
+from contract.schema import Column, Kind
 from inference.errors import InvalidInput
 from inference.model.engines import sklearn_fast_path
 from inference.model.engines.sklearn import Pipeline
-from inference.model.manifest import Description
 from inference.model.rows import Rows, from_cells
-from inference.model.schema import Column, Kind
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,

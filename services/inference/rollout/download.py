@@ -26,9 +26,8 @@ from contract import limits, signature
 from contract.display import quoted
 from contract.file_names import SIGNATURE
 
-from inference.errors import FetchFailed, ModelRefused, VersionLost
+from inference.errors import FetchFailed, ModelRefused, VersionLost, refusing
 from inference.model.version import ModelVersion
-from inference.model.version_files import refusing
 from inference.rollout.bounded_http import UNREADABLE, content_of, pieces
 from inference.rollout.registry import one_line
 from inference.verification.signature import without_signature

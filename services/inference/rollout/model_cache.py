@@ -26,12 +26,11 @@ from tempfile import mkdtemp
 from typing import IO, Any
 from urllib.parse import quote
 
-from contract import limits, signature
+from contract import limits, signature, version_files
 from contract.documents import regular
 from contract.errors import Refused
 
 from inference.errors import FetchFailed
-from inference.model import version_files
 from inference.model.version import ModelVersion
 
 log = logging.getLogger("inference")

@@ -18,14 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from contract import manifest
 from contract.display import visible
+from contract.manifest import Description
+from contract.version_files import VersionFiles
 
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
 from inference.ipc.channel import Deliver, Offer, State
-from inference.model import manifest
-from inference.model.manifest import Description
 from inference.model.version import ModelVersion
-from inference.model.version_files import VersionFiles
 from inference.rollout.background_call import aside, within
 from inference.rollout.backoff import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Failure, failure_of
 from inference.rollout.loss_check import Losses

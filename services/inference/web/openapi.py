@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from contract.manifest import Description
+from contract.schema import LARGEST, Column, Kind
+
 from inference.model.deployment import Deployment
-from inference.model.manifest import Description
-from inference.model.schema import LARGEST, Column, Kind
 from inference.protocols.open_inference import DTYPES, PREDICT, model_metadata
 
 JSON = "application/json"

@@ -13,6 +13,7 @@ from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import GOLDEN, IDENTITY, MLMODEL, SIGNATURE
 from contract.signature import entries, files_in
+from contract.version_files import digest_of
 from mlflow import MlflowClient
 
 from trainer.adoption import examination, sandbox
@@ -100,7 +101,7 @@ def check_files(found: Findings, folder: Path) -> None:
 
 def _examined(folder: Path, settings: Settings, version: str, confined: bool) -> Findings:
     hidden = [settings.signing_key, settings.data_dir]
-    before = {path: examination.digest_of(folder / path) for path in files_in(folder)}
+    before = {path: digest_of(folder / path) for path in files_in(folder)}
     if confined:
         _check_sandbox(folder, hidden, version)
     try:

@@ -103,7 +103,7 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
 
 def _write_papers(estimator: Any, table: Table, rows: Split, folder: Path) -> onnx_export.Twin:
     schema.write(schema.infer(table), folder)
-    documents.write_json(folder / GOLDEN, golden_samples.golden(estimator, table.columns, rows.train_features))
+    documents.write_json(folder / GOLDEN, golden_samples.golden(estimator, rows.train_features))
     documents.write_json(folder / PROFILE, reference_profile.profile(table, rows))
     fitted_rows.write(rows, folder)
     made = onnx_export.make(estimator, table.columns, rows.train_features, table.task)

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from contract.golden import Answers, Difference, difference, scale_of
+from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT
 from sklearn.pipeline import Pipeline
 
 from trainer.artifact import golden_samples
-from trainer.data.table import LARGEST, SEED, Column, Kind, Task
+from trainer.data.table import SEED, Column, Kind, Task
 
 TOLERANCE = 1e-5
 MOST_ROWS = 2_000
@@ -32,11 +33,6 @@ FORMS: tuple[tuple[str, frozenset[str]], ...] = (
     ("float64", frozenset({"LinearClassifier", "LinearRegressor", "Scaler", "Normalizer"})),
     ("float32", frozenset()),
 )
-# How a missing text is written where no value can be missing.
-MISSING_TEXT = "nan"
-# So the word itself is written otherwise where values can be missing: as a category that nobody knows. Where it is a category
-# beside missing values, the proof finds out, and there is no twin.
-UNKNOWN_TEXT = "nan\ufffe"
 
 
 @dataclass(frozen=True)

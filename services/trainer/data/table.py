@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from contract import schema
+from contract.schema import LARGEST
 from sklearn.model_selection import train_test_split
 
 from trainer.data import csv_records, missing_words, reading
@@ -14,8 +16,6 @@ from trainer.errors import DataError
 
 TEST_SIZE = 0.2
 SEED = 42
-# What a float32 can hold: many estimators compute in it, and inference takes no more (docs/model-contract.md).
-LARGEST = 3.4028234663852886e38
 MOST_COLUMNS = 2000
 # A whole-number target with no more distinct values than this is taken for class numbers.
 MOST_NUMBERED_CLASSES = 20
@@ -68,6 +68,11 @@ class Table:
     """the name of class i, where the file names its class numbers; else a label is its own name"""
     remarks: list[str]
     """what a person should know about how the file was read"""
+
+    @property
+    def interface(self) -> list[schema.Column]:
+        """The columns as a version's signature has them."""
+        return [schema.column(column.name, column.kind, column.missing) for column in self.columns]
 
     def classes(self) -> pd.Series:
         """Return each row's class by its name: shape (rows,), text."""
