@@ -30,6 +30,12 @@ def visible(text: str, most: int | None = MOST, keep: str = "") -> str:
     )
 
 
+def first_line(message: Any, most: int = MOST) -> str:
+    """Return what another program said in several lines as the first of them that says something, made visible."""
+    lines = (line.strip() for line in str(message).splitlines())
+    return visible(next(filter(None, lines), ""), most)
+
+
 class _Short(Repr):
     def repr_int(self, x: int, level: int) -> str:
         try:

@@ -23,13 +23,13 @@ from urllib.parse import quote, urlparse
 from urllib.request import url2pathname
 
 from contract import limits, signature
-from contract.display import quoted
+from contract.display import first_line, quoted
 from contract.file_names import SIGNATURE
+from contract.tracking.bounded_http import UNREADABLE, content_of, pieces
+from contract.tracking.rest import is_server
 
 from inference.errors import FetchFailed, ModelRefused, VersionLost, refusing
 from inference.model.version import ModelVersion
-from inference.rollout.bounded_http import UNREADABLE, content_of, pieces
-from inference.rollout.registry import one_line
 from inference.verification.signature import without_signature
 
 # For the files of a version together; and so much longer for each byte that was listed.
@@ -108,7 +108,7 @@ def fetch(
     except UNREADABLE as error:
         if getattr(error, "errno", None) in NO_ROOM or os.strerror(errno.ENOSPC) in str(error):
             raise  # it is the folder that fails, and not the way here
-        reason = one_line(getattr(error, "reason", error))
+        reason = first_line(getattr(error, "reason", error))
         raise FetchFailed(f"{version.uri} could not be fetched: {reason}") from error
 
 
@@ -139,7 +139,7 @@ def loss(location: str, tracking_uri: str, files: Collection[str]) -> str | None
             raise FetchFailed(f"the artifact store answers {error.code}") from error
         missing = sorted(files)
     except (*UNREADABLE, ModelRefused) as error:
-        raise FetchFailed(f"the artifact store does not say what it has: {one_line(error)}") from error
+        raise FetchFailed(f"the artifact store does not say what it has: {first_line(error)}") from error
     return _lost(missing, len(files)) if missing else None
 
 
@@ -153,15 +153,15 @@ def _lost(missing: Collection[str], of: int) -> str:
 
 def _source(location: str, tracking_uri: str) -> Source | None:
     """Return where files are, None where MLflow's own client has to be asked; raise FetchFailed for what is not taken."""
-    is_server = tracking_uri.startswith(("http://", "https://"))
+    behind_server = is_server(tracking_uri)
     if location.startswith("mlflow-artifacts:"):
-        if is_server:
+        if behind_server:
             return Proxy(location, tracking_uri)
         raise FetchFailed(
             f"its files are behind the artifact proxy of an MLflow server, and MLFLOW_TRACKING_URI is {tracking_uri}, which "
             "is none; set it to the server's address"
         )
-    if is_server:
+    if behind_server:
         # Whoever reaches the server chooses it: a folder of this machine, a host, a bucket.
         raise FetchFailed(
             f"its files are at {quoted(location)}; of an MLflow server, only those behind its artifact proxy "
@@ -328,7 +328,7 @@ def fault_in(stderr: str) -> str:
     lines = stderr.strip().splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     said = lines[starts[-1] + 1 :] if starts else lines[-1:]
-    return one_line("\n".join(line for line in said if line[:1].strip())) or "no reason given"
+    return first_line("\n".join(line for line in said if line[:1].strip())) or "no reason given"
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import GOLDEN, IDENTITY, MLMODEL, SIGNATURE
 from contract.signature import entries, files_in
+from contract.tracking.rest import SIGNED_BY
 from contract.version_files import digest_of
 from mlflow import MlflowClient
 
@@ -23,7 +24,6 @@ from trainer.console.terminal import Console
 from trainer.errors import TrainerError, VersionError
 from trainer.settings import Settings
 from trainer.tracking import registry
-from trainer.tracking.rest import SIGNED_BY
 from trainer.tracking.run_logging import mlflow_errors
 
 # What is written anew, whatever the version had under these names.

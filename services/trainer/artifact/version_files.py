@@ -21,13 +21,14 @@ from contract import limits, signature
 from contract.display import quoted
 from contract.errors import Refused
 from contract.file_names import SIGNATURE
+from contract.tracking.rest import ABSENT, is_server, logged_model_id
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from trainer.artifact import signing
 from trainer.errors import TrackingError, VersionError, refusals
-from trainer.tracking.rest import ABSENT, is_kept_by_server, is_server, logged_model_id
+from trainer.tracking.rest import is_kept_by_server
 from trainer.tracking.run_logging import mlflow_errors
 
 # Of silence, while a file or a listing is on its way.

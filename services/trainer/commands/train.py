@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from contract.tracking.rest import SIGNED_BY
 from mlflow import MlflowClient
 from sklearn.base import BaseEstimator
 
@@ -25,7 +26,6 @@ from trainer.promotion.policy import Contender, Decision, Gate, Rule
 from trainer.settings import Settings
 from trainer.signals import Held
 from trainer.tracking import registry, run_lifecycle, run_logging
-from trainer.tracking.rest import SIGNED_BY
 
 
 @dataclass(frozen=True)
