@@ -17,6 +17,7 @@ from typing import Any
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["INFERENCE_RUN_DIR"] = tempfile.mkdtemp()
 
 import orjson
+from contract.version_files import VersionFiles
 from inference.http.admission import Gate
 from inference.http.application import Service
 from inference.http.request_parser import Request, RequestReader
@@ -24,7 +25,6 @@ from inference.model.deployment import Deployment
 from inference.model.model import load
 from inference.model.trust import Trust, Trusted
 from inference.model.version import ModelVersion
-from inference.model.version_files import VersionFiles
 from inference.protocols import mlflow_scoring
 from inference.rollout.active_model import ModelKeeper
 from inference.settings import Settings

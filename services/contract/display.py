@@ -4,6 +4,7 @@ Whoever reaches MLflow's port writes names, tags, descriptions and files. What t
 """
 
 import unicodedata
+from collections.abc import Sequence
 from reprlib import Repr
 from typing import Any
 
@@ -29,6 +30,12 @@ def visible(text: str, most: int | None = MOST, keep: str = "") -> str:
     )
 
 
+def first_line(message: Any, most: int = MOST) -> str:
+    """Return what another program said in several lines as the first of them that says something, made visible."""
+    lines = (line.strip() for line in str(message).splitlines())
+    return visible(next(filter(None, lines), ""), most)
+
+
 class _Short(Repr):
     def repr_int(self, x: int, level: int) -> str:
         try:
@@ -40,6 +47,12 @@ class _Short(Repr):
 _SHORT = _Short()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict, _SHORT.maxset = 3, 8, 8, 8, 8
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as an error may list them: the first few, and how many there are where these are not all."""
+    shown = ", ".join(visible(name, 100) for name in names[:8])
+    return shown if len(names) <= 8 else f"{shown} … ({len(names)})"
 
 
 def quoted(value: Any) -> str:

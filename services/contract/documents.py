@@ -1,4 +1,4 @@
-"""The text files of a version, read within limits: JSON, and YAML without aliases."""
+"""The text files of a version, written, and read within limits: JSON, and YAML without aliases."""
 
 import errno
 import json
@@ -11,6 +11,7 @@ import yaml
 
 from contract import limits
 from contract.errors import Refused
+from contract.file_names import MLMODEL
 
 # The one in C is ten times as fast.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -32,7 +33,8 @@ def read_bytes(folder: Path, name: str, most: int | None = None) -> bytes:
     most = limits.limit_of(name) if most is None else most
     try:
         with open(folder / name, "rb", opener=regular) as file:
-            content = file.read(most + 1)
+            # Room for all of what is asked for is taken at once.
+            content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:
         raise Refused(f"its file {name} cannot be read: {error.strerror}") from error
     if len(content) > most:
@@ -51,6 +53,11 @@ def parsed_json(content: bytes, name: str) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise Refused(f"its file {name} is not JSON: {type(error).__name__}: {error!s:.200}") from error
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file that people may want to read, too; raise ValueError for a number that JSON has no word for."""
+    path.write_text(json.dumps(content, allow_nan=False, indent=1) + "\n")
 
 
 def check_levels(value: Any, name: str) -> None:
@@ -95,7 +102,7 @@ def _check_events(content: bytes) -> None:
 def read_mlmodel(folder: Path) -> dict[str, Any]:
     """Return what a version's MLmodel file says; raise Refused where it is no readable mapping."""
     try:
-        text = read_bytes(folder, "MLmodel")
+        text = read_bytes(folder, MLMODEL)
     except Refused as error:
         raise Refused(f"it has no readable MLmodel file: {error}") from error
     return parsed_mlmodel(text)
@@ -104,7 +111,7 @@ def read_mlmodel(folder: Path) -> dict[str, Any]:
 def parsed_mlmodel(text: bytes) -> dict[str, Any]:
     """Return what the text of an MLmodel file says; raise Refused where it is no readable mapping."""
     try:
-        content = parsed_yaml(text, "MLmodel")
+        content = parsed_yaml(text, MLMODEL)
     except Refused as error:
         raise Refused(f"it has no readable MLmodel file: {error}") from error
     if not isinstance(content, dict):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
+from contract import file_names
 from contract.errors import Refused
 
 KB, MB, GB = 1024, 1024**2, 1024**3
@@ -19,14 +20,14 @@ MOST_PATH = 400
 MOST_NAME_BYTES = 255
 # File → its limit. All of them are text that is parsed; everything else is bounded by MOST_BYTES.
 PARSED = {
-    "model.sig": 1 * MB,
-    "MLmodel": 2 * MB,
-    "identity.json": 4 * KB,
-    "twin.json": 1 * MB,
-    "golden.json": 16 * MB,
-    "schema.yaml": 8 * MB,
-    "profile.json": 64 * MB,
-    "figures.json": 1 * MB,
+    file_names.SIGNATURE: 1 * MB,
+    file_names.MLMODEL: 2 * MB,
+    file_names.IDENTITY: 4 * KB,
+    file_names.TWIN_RECORD: 1 * MB,
+    file_names.GOLDEN: 16 * MB,
+    file_names.SCHEMA: 8 * MB,
+    file_names.PROFILE: 64 * MB,
+    file_names.FIGURES: 1 * MB,
 }
 # An input example, under whatever name the MLmodel gives it.
 EXAMPLE_BYTES = 16 * MB

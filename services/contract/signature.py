@@ -14,9 +14,7 @@ from typing import Any
 
 from contract import documents, limits
 from contract.errors import Refused
-
-SIGNATURE = "model.sig"
-IDENTITY = "identity.json"
+from contract.file_names import IDENTITY, SIGNATURE
 
 
 def sign(folder: Path, model_name: str, model_id: str, key: Path) -> None:

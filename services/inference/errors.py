@@ -22,7 +22,10 @@ InferenceError
 Those of HTTP have Werkzeug's names and arguments, and not its classes: docs/decisions/hand-written.md says why.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from contract.errors import Refused
 
 
 class InferenceError(Exception):
@@ -55,6 +58,15 @@ class VersionLost(FetchFailed):
 
 class ModelRefused(InferenceError):
     """A version's files are not what this service can serve, or trusts."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what the contract refuses of a version's files into a ModelRefused."""
+    try:
+        yield
+    except Refused as error:
+        raise ModelRefused(str(error)) from error
 
 
 class ProcessEnded(ModelRefused):

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TypeVar
 from urllib.parse import quote, urlsplit
+
+from contract.settings import Reader
 
 from inference.errors import SettingsError
 from inference.model.trust import Trust, Trusted
 
-N = TypeVar("N", int, float)
 # What this machine calls itself, and what the service is called in compose.yaml's network.
 OWN_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "inference"})
 # To listen on all addresses is no name.
@@ -82,70 +82,38 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the settings; raise SettingsError naming the variable, its value and what is expected."""
-        port = _number(environ, "INFERENCE_LISTEN_PORT", cls.port, 1, 65535, int)
-        host = _text(environ, "INFERENCE_HOST", cls.host)
-        public_url = _text(environ, "INFERENCE_PUBLIC_URL", f"http://localhost:{port}").rstrip("/")
+        read = Reader(environ, SettingsError)
+        port = read.number("INFERENCE_LISTEN_PORT", cls.port, 1, 65535)
+        host = read.text("INFERENCE_HOST", cls.host)
+        public_url = read.text("INFERENCE_PUBLIC_URL", f"http://localhost:{port}").rstrip("/")
         return cls(
-            tracking_uri=_text(environ, "MLFLOW_TRACKING_URI", cls.tracking_uri),
-            model_name=_text(environ, "MODEL_NAME", cls.model_name),
-            model_alias=_text(environ, "MODEL_ALIAS", cls.model_alias),
-            trust=_trust(environ),
-            verifying_key=Path(_text(environ, "VERIFYING_KEY_FILE", str(cls.verifying_key))),
-            trusted_types=_names(environ, "MODEL_TRUSTED_TYPES"),
-            allow_schema_change=_flag(environ, "ALLOW_SCHEMA_CHANGE"),
-            poll_seconds=_number(environ, "MODEL_POLL_SECONDS", cls.poll_seconds, 0.1, 3600, float),
-            cache_dir=Path(_text(environ, "MODEL_CACHE_DIR", str(cls.cache_dir))),
+            tracking_uri=read.text("MLFLOW_TRACKING_URI", cls.tracking_uri),
+            model_name=read.text("MODEL_NAME", cls.model_name),
+            model_alias=read.text("MODEL_ALIAS", cls.model_alias),
+            trust=Trust(read.choice("MODEL_TRUST", cls.trust, *Trust)),
+            verifying_key=Path(read.text("VERIFYING_KEY_FILE", str(cls.verifying_key))),
+            trusted_types=read.names("MODEL_TRUSTED_TYPES"),
+            allow_schema_change=read.choice("ALLOW_SCHEMA_CHANGE", "false", "true", "false") == "true",
+            poll_seconds=read.number("MODEL_POLL_SECONDS", cls.poll_seconds, 0.1, 3600),
+            cache_dir=Path(read.text("MODEL_CACHE_DIR", str(cls.cache_dir))),
             host=host,
             port=port,
-            workers=_number(environ, "INFERENCE_WORKERS", cls.workers, 1, 64, int),
-            connections=_number(environ, "INFERENCE_CONNECTIONS", cls.connections, 1, 100_000, int),
-            queue_seconds=_number(environ, "INFERENCE_QUEUE_SECONDS", cls.queue_seconds, 0.01, 60, float),
-            body_seconds=_number(environ, "INFERENCE_BODY_SECONDS", cls.body_seconds, 1, 3600, float),
-            log_rate=_number(environ, "INFERENCE_LOG_RATE", cls.log_rate, 0, 100_000, float),
-            max_body_bytes=_number(environ, "INFERENCE_MAX_BODY_MB", 16, 1, 1024, int) * 1024 * 1024,
-            allowed_hosts=_allowed_hosts(environ, host, public_url),
+            workers=read.number("INFERENCE_WORKERS", cls.workers, 1, 64),
+            connections=read.number("INFERENCE_CONNECTIONS", cls.connections, 1, 100_000),
+            queue_seconds=read.number("INFERENCE_QUEUE_SECONDS", cls.queue_seconds, 0.01, 60),
+            body_seconds=read.number("INFERENCE_BODY_SECONDS", cls.body_seconds, 1, 3600),
+            log_rate=read.number("INFERENCE_LOG_RATE", cls.log_rate, 0, 100_000),
+            max_body_bytes=read.number("INFERENCE_MAX_BODY_MB", 16, 1, 1024) * 1024 * 1024,
+            allowed_hosts=_allowed_hosts(read, host, public_url),
             public_url=public_url,
-            mlflow_public_url=_text(environ, "MLFLOW_PUBLIC_URL", "-").rstrip("/")
-            if "MLFLOW_PUBLIC_URL" in environ
-            else None,
-            run_dir=Path(_text(environ, "INFERENCE_RUN_DIR", str(cls.run_dir))),
+            mlflow_public_url=read.text("MLFLOW_PUBLIC_URL", "-").rstrip("/") if "MLFLOW_PUBLIC_URL" in read else None,
+            run_dir=Path(read.text("INFERENCE_RUN_DIR", str(cls.run_dir))),
         )
 
 
-def _text(environ: Mapping[str, str], name: str, default: str) -> str:
-    value = environ.get(name, default).strip()
-    if not value:
-        raise SettingsError(f"{name} is empty; leave it out to use {default!r}")
-    return value
-
-
-def _number(environ: Mapping[str, str], name: str, default: N, low: float, high: float, kind: type[N]) -> N:
-    text = _text(environ, name, str(default))
-    try:
-        value = kind(text)
-    except ValueError:
-        value = kind(-1)
-    if not low <= value <= high:
-        what = "a whole number" if kind is int else "a number"
-        raise SettingsError(f"{name} is {text!r}; expected {what} from {low} to {high}")
-    return value
-
-
-def _flag(environ: Mapping[str, str], name: str) -> bool:
-    text = _text(environ, name, "false")
-    if text not in ("true", "false"):
-        raise SettingsError(f"{name} is {text!r}; expected true or false")
-    return text == "true"
-
-
-def _names(environ: Mapping[str, str], name: str) -> frozenset[str]:
-    """Read names that are separated by commas; empty is none of them."""
-    return frozenset(part.strip() for part in environ.get(name, "").split(",") if part.strip())
-
-
-def _allowed_hosts(environ: Mapping[str, str], listening: str, public_url: str) -> frozenset[str]:
+def _allowed_hosts(read: Reader, listening: str, public_url: str) -> frozenset[str]:
     """Read the names, and add those that are always allowed: the service's own, where it listens, and where clients find it."""
-    given = {name.lower() for name in _names(environ, "INFERENCE_ALLOWED_HOSTS")}
+    given = {name.lower() for name in read.names("INFERENCE_ALLOWED_HOSTS")}
     for name in given:
         if name != "*" and not re.fullmatch(r"\[[0-9a-f:.]+\]|[^\[\]:/@*\s]+", name):
             raise SettingsError(
@@ -153,10 +121,3 @@ def _allowed_hosts(environ: Mapping[str, str], listening: str, public_url: str) 
             )
     own = {listening.lower(), urlsplit(public_url).hostname or ""} - EVERYWHERE
     return OWN_NAMES | given | {f"[{name}]" if ":" in name else name for name in own}
-
-
-def _trust(environ: Mapping[str, str]) -> Trust:
-    text = _text(environ, "MODEL_TRUST", Trust.SIGNED)
-    if text not in list(Trust):
-        raise SettingsError(f"MODEL_TRUST is {text!r}; expected {', '.join(Trust)}")
-    return Trust(text)

@@ -166,7 +166,7 @@ def train(context: click.Context, /, as_json: bool, **options: Any) -> None:
     (MIN_TEST_ACCURACY, MIN_TEST_R2).
     """
     wanted = _plan(context, options)
-    _check_server(context.obj)
+    rest.check_reachable(context.obj.tracking_uri)
     record = _train(context.obj, wanted, Console(stderr=as_json))
     if as_json:
         click.echo(json.dumps(record.as_dict(), allow_nan=False))
@@ -213,7 +213,7 @@ def explore(context: click.Context, /, **options: Any) -> None:
 @click.pass_obj
 def models(settings: Settings, as_json: bool) -> None:
     """Show every registered model: its versions, the one in Production, and its figures."""
-    _check_server(settings)
+    rest.check_reachable(settings.tracking_uri)
     _prepare_mlflow()
     from trainer.commands.production import show_models as run
 
@@ -236,7 +236,7 @@ def _named(settings: Settings, model_name: str | None) -> Settings:
 @click.pass_obj
 def adopt(settings: Settings, version: str, unconfined: bool, model_name: str | None) -> None:
     """Check a VERSION that was logged by hand, in a sandbox, and sign it, so that it may be served."""
-    _check_server(settings)
+    rest.check_reachable(settings.tracking_uri)
     _prepare_mlflow()
     from trainer.adoption.adopt import adopt as run
 
@@ -253,7 +253,7 @@ REASON = click.option("--reason", default="no reason given", help="Why, for the 
 @click.pass_obj
 def promote(settings: Settings, version: str, reason: str, model_name: str | None) -> None:
     """Put a VERSION into Production by hand, after checking its files, its signature and that it predicts."""
-    _check_server(settings)
+    rest.check_reachable(settings.tracking_uri)
     _prepare_mlflow()
     from trainer.commands.production import promote as run
 
@@ -266,7 +266,7 @@ def promote(settings: Settings, version: str, reason: str, model_name: str | Non
 @click.pass_obj
 def rollback(settings: Settings, reason: str, model_name: str | None) -> None:
     """Go back to the version that was in Production before, of those that may still be served."""
-    _check_server(settings)
+    rest.check_reachable(settings.tracking_uri)
     _prepare_mlflow()
     from trainer.commands.production import rollback as run
 
@@ -279,7 +279,7 @@ def rollback(settings: Settings, reason: str, model_name: str | None) -> None:
 @click.pass_obj
 def history(settings: Settings, as_json: bool, model_name: str | None) -> None:
     """Show every move of Production: when, by which command or by others, from which version to which, and why."""
-    _check_server(settings)
+    rest.check_reachable(settings.tracking_uri)
     _prepare_mlflow()
     from trainer.commands.production import show_history as run
 
@@ -321,11 +321,6 @@ def _recover(settings: Settings, lost: str) -> bool:
     from trainer.commands.production import recover
 
     return recover(settings, lost, Console())
-
-
-def _check_server(settings: Settings) -> None:
-    if rest.is_server(settings.tracking_uri):
-        rest.check_reachable(settings.tracking_uri)
 
 
 def _prepare_mlflow() -> None:

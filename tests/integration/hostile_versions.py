@@ -22,10 +22,10 @@ from typing import Any
 import yaml
 from contract import signature
 from contract.errors import Refused
+from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.model.model import load
 from inference.model.trust import Trust, Trusted
-from inference.model.version_files import VersionFiles
 
 NAME, ID = "fuzzed", "m-fuzzed"
 STRANGE: list[Any] = [

@@ -64,6 +64,11 @@ def answer_with(**changes: Any) -> bytes:
     return json.dumps({"model_version": version | changes}).encode()
 
 
+@pytest.mark.parametrize("source", ["runs:/abc/model", "models:/other/1", "s3://bucket/model", ""])
+def test_a_version_that_points_at_no_logged_model_has_no_id_of_one(stand_in, source):
+    assert registry(stand_in(200, answer_with(source=source))).current().model_id == ""
+
+
 def test_an_answer_that_somebody_has_made_huge_is_not_read(stand_in):
     """A client can write 5000 tags with one call."""
     tags = [{"key": f"tag {n}", "value": "x" * 500} for n in range(5000)]

@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterator, Sized
+from typing import Any
 
 import numpy as np
 
@@ -98,26 +99,29 @@ class Zeros:
         return np.zeros(len(rows))
 
 
+def infer(served: Any, body: bytes, head: dict[str, str]) -> None:
+    """Read a request of the Open Inference Protocol, and write the answer to it."""
+    from inference.protocols.open_inference import OpenInference
+
+    protocol = OpenInference()
+    question = protocol.decode(body, head, served)
+    prediction = served.model.answer(question.rows, question.labels, question.probabilities)
+    protocol.encode(prediction, question, served)
+
+
 def main(width: int) -> None:
     """Print a line of JSON per request: its title, the status of what reading it comes to, and MB."""
+    from contract.manifest import Description
+    from contract.schema import Column
     from inference.errors import RequestError
     from inference.model.deployment import Deployment
-    from inference.model.manifest import Description
     from inference.model.model import Model
-    from inference.model.schema import Column
     from inference.model.version import ModelVersion
     from inference.protocols.mlflow_scoring import rows_of
-    from inference.protocols.open_inference import OpenInference
 
     columns = [f"c{j}" for j in range(width)]
     model = Description(tuple(Column(name, missing=True) for name in columns), True, "double", None, [], {})
     served = Deployment(Model(model, None, Zeros(), ""), ModelVersion("m", "1", "", 1, "", ""), {}, "")
-
-    def infer(body, head) -> None:
-        protocol = OpenInference()
-        question = protocol.decode(body, head, served)
-        prediction = served.model.answer(question.rows, question.labels, question.probabilities)
-        protocol.encode(prediction, question, served)
 
     for title, (path, headers, body) in requests_for(columns):
         if title not in LEFT_OUT:
@@ -128,7 +132,7 @@ def main(width: int) -> None:
             nonlocal status
             try:
                 if path == INFER:
-                    infer(body, {f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items()})
+                    infer(served, body, {f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items()})
                 else:
                     rows_of(body, headers["Content-Type"], model)
             except RequestError as error:

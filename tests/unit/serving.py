@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from contract.manifest import Description
+from contract.schema import Column
 from inference.http.admission import Gate
 from inference.http.application import Observer, Service
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
 from inference.model.engines.sklearn import Pipeline
-from inference.model.manifest import Description
 from inference.model.model import Model
-from inference.model.schema import Column
 from inference.model.version import ModelVersion
 from inference.protocols.open_inference import OpenInference
 from inference.protocols.protocol import Encoded

@@ -9,9 +9,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from contract.schema import LARGEST, TYPES, Column, Kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inference.model.schema import LARGEST, TYPES, Column, Kind
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.impute import SimpleImputer

@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 import mlflow.models
 import numpy as np
 import pandas as pd
+from contract.version_files import VersionFiles
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as some
 from inference.model import model
 from inference.model.trust import Trust, Trusted
-from inference.model.version_files import VersionFiles
 from trainer.artifact import logged_model
 from trainer.data.table import Task, read, split
 from trainer.errors import TrainerError

@@ -8,10 +8,10 @@ from itertools import chain
 import numpy as np
 import pytest
 from contract.display import quoted
+from contract.manifest import MOST_COLUMNS
+from contract.schema import Column, Kind
 from inference.errors import InvalidInput, RequestEntityTooLarge
 from inference.http import admission
-from inference.model.manifest import MOST_COLUMNS
-from inference.model.schema import Column, Kind
 from inference.protocols import mlflow_scoring, open_inference, request_budget
 from inference.protocols.mlflow_scoring import rows_of
 

@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from inference.errors import ModelRefused
-from inference.model import manifest
-from inference.model.manifest import Description, breaking_change
-from inference.model.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
-from inference.model.version_files import VersionFiles
+from contract import manifest
+from contract.errors import Refused
+from contract.manifest import Description, breaking_change
+from contract.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
+from contract.version_files import VersionFiles
 
 from tests.unit.serving import described
 from tests.unit.version_files import COLUMNS, Files, set_inputs, set_outputs, tensor
@@ -24,7 +24,7 @@ def read(files: Files) -> Description:
 
 
 def refusal(files: Files) -> str:
-    with pytest.raises(ModelRefused) as refused:
+    with pytest.raises(Refused) as refused:
         read(files)
     return str(refused.value)
 
@@ -42,6 +42,7 @@ def test_a_version_is_read_with_all_that_it_says(files):
         examples=[[8.0, 1.0], [1.0, 2.0]],
         flavor={"pickled_model": "model.skops", "serialization_format": "skops"},
         twin={"kept": False, "reason": "the version has none"},
+        example="input_example.json",
     )
     assert found.first_example == [8.0, 1.0]
 
@@ -159,7 +160,7 @@ def test_the_record_of_a_twin_is_read_with_the_rest(files):
 
 
 def test_a_folder_without_a_description_is_refused(tmp_path):
-    with pytest.raises(ModelRefused, match="no readable MLmodel file"):
+    with pytest.raises(Refused, match="no readable MLmodel file"):
         manifest.read(VersionFiles.of(tmp_path))
 
 
@@ -180,7 +181,7 @@ def test_a_description_that_would_run_code_is_refused_unread(files, tmp_path):
 def test_another_flavor_is_refused_by_name_and_with_the_way_out(files):
     files.describe(lambda content: content.update(flavors={"pytorch": {}}))
     words = refusal(files)
-    assert words.startswith("its flavors are pytorch; this service serves sklearn")
+    assert words.startswith("its flavors are pytorch; expected sklearn")
     assert "mlflow.sklearn.log_model" in words
 
 
@@ -226,7 +227,7 @@ def test_a_version_without_named_columns_is_refused(files, change):
 @pytest.mark.parametrize("kind", ["datetime", "binary", None, ["double"]])
 def test_a_column_of_another_type_is_refused_with_it(files, kind):
     files.describe(set_inputs({"type": "double", "name": "length"}, {"type": kind, "name": "day"}))
-    assert f"its columns have the types {kind}; this service serves double, float" in refusal(files)
+    assert f"its columns have the types {kind}; expected double, float" in refusal(files)
 
 
 @pytest.mark.parametrize(
@@ -236,13 +237,13 @@ def test_a_tensor_that_is_no_matrix_of_numbers_is_refused_with_what_it_is(files,
     files.describe(set_inputs(tensor(dtype, shape)))
     words = refusal(files)
     assert f"its input is a tensor of {dtype} with the shape {shape}" in words
-    assert "this service serves (rows, columns) of float64" in words
+    assert "expected (rows, columns) of float64" in words
 
 
 @pytest.mark.parametrize("columns", [20_001, 10**7, 10**400])
 def test_a_tensor_of_more_columns_than_are_served_is_refused_without_making_them(files, columns):
     files.describe(set_inputs(tensor(shape=(-1, columns))))
-    assert "columns; this service serves at most 20000" in refusal(files)
+    assert "columns; expected at most 20000" in refusal(files)
 
 
 @pytest.mark.parametrize("class_names", ["short, long", {"0": "short"}, [0, 1], ["short", None]])
@@ -263,7 +264,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(files, tmp_path_factory)
     outside = tmp_path_factory.mktemp("outside") / "model.skops"
     outside.touch()
     (files.folder / "model.skops").symlink_to(outside)
-    with pytest.raises(ModelRefused, match=r"'model\.skops' is neither a file nor a folder"):
+    with pytest.raises(Refused, match=r"'model\.skops' is neither a file nor a folder"):
         VersionFiles.of(files.folder)
 
 
@@ -274,14 +275,14 @@ def test_a_file_that_is_there_without_being_listed_is_not_the_versions_own(files
     files.describe(lambda content: content["saved_input_example_info"].update(artifact_path=".git/example.json"))
     found = VersionFiles.of(files.folder)
     listed = {path: digest for path, digest in found.digests.items() if not path.startswith(".git")}
-    with pytest.raises(ModelRefused, match=r"its file '\.git/example\.json' is not one of its own"):
+    with pytest.raises(Refused, match=r"its file '\.git/example\.json' is not one of its own"):
         manifest.read(VersionFiles(files.folder, listed))
 
 
 def test_a_file_that_was_changed_after_it_was_verified_is_not_read(files):
     found = VersionFiles.of(files.folder)
     files.example([[0.0, 0.0]])
-    with pytest.raises(ModelRefused, match=r"its file input_example\.json was changed after it was verified"):
+    with pytest.raises(Refused, match=r"its file input_example\.json was changed after it was verified"):
         manifest.read(found)
 
 
@@ -309,7 +310,7 @@ def test_a_value_that_is_quoted_is_cut(files):
 )
 def test_a_paper_that_is_larger_than_it_may_be_is_refused_before_it_is_read(files, name, most):
     (files.folder / name).write_bytes(b" " * (most + 1))
-    with pytest.raises(ModelRefused, match=f"its file '{name}' has {most + 1} bytes; expected at most {most}"):
+    with pytest.raises(Refused, match=f"its file '{name}' has {most + 1} bytes; expected at most {most}"):
         VersionFiles.of(files.folder)
 
 

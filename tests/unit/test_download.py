@@ -7,7 +7,7 @@ from contextlib import suppress
 from urllib.error import HTTPError, URLError
 
 import pytest
-from inference.rollout.bounded_http import content_of
+from contract.tracking.bounded_http import content_of
 
 DRIPPING = {
     "a header": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),

@@ -3,18 +3,20 @@
 import datetime
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import sklearn
 import skops.io
 import yaml
 from contract.errors import Refused
+from contract.version_files import digest_of
 from sklearn.linear_model import LogisticRegression
 from trainer.adoption import examination
 from trainer.adoption.examination import examined
 from trainer.adoption.findings import Findings
 
-from tests.unit.version_files import COLUMNS, Files, set_inputs
+from tests.unit.version_files import COLUMNS, Files, set_inputs, tensor
 
 ROWS = [[8.0, 1.0], [1.0, 2.0], [7.0, 1.5], [0.5, 3.0]]
 
@@ -39,9 +41,7 @@ def mlmodel(files: Files) -> dict:
 def test_what_is_found_is_where_its_parts_are_their_digests_and_what_it_answers(files):
     found = json.loads(json.dumps(examined(files.folder)))
     assert (found["estimator"], found["example"]) == ("model.skops", "input_example.json")
-    assert found["sha256"] == {
-        name: examination.digest_of(files.folder / name) for name in ("model.skops", "input_example.json")
-    }
+    assert found["sha256"] == {name: digest_of(files.folder / name) for name in ("model.skops", "input_example.json")}
     assert found["golden"]["instances"] == [[8.0, 1.0], [1.0, 2.0]]
     assert found["golden"]["predictions"] == [1, 0]
     described = mlmodel(files)
@@ -77,8 +77,11 @@ def test_nothing_of_an_mlmodel_that_runs_or_installs_something_is_kept(files):
 FLAVORS = {
     "no mapping": (["sklearn"], r"its flavors are \['sklearn'\]; expected a mapping"),
     "much of it": ([["x" * 100 for _ in range(10)] for _ in range(100)], "its flavors are"),
-    "none": ({}, "it is no scikit-learn model"),
-    "a flavor that is no mapping": ({"sklearn": "skops"}, "it is no scikit-learn model"),
+    "none": ({}, "its flavors are none; expected sklearn"),
+    "a flavor that is no mapping": (
+        {"sklearn": "skops"},
+        "its flavors are {'sklearn': 'skops'}; expected a mapping of mappings",
+    ),
     "another format": ({"sklearn": {"serialization_format": "cloudpickle"}}, "stored as cloudpickle, which runs code"),
     "no format": ({"sklearn": {}}, "it is stored as None, which runs code"),
     "a format to be obeyed": (
@@ -110,10 +113,10 @@ def test_a_file_that_is_named_is_one_of_the_versions_own(files, path):
 
 COLUMNS_OF = {
     "no names": ([{"type": "double"}, {"type": "double"}], "no signature with named columns"),
-    "the same twice": ([{"name": "a", "type": "double"}] * 2, "or the same one twice"),
+    "the same twice": ([{"name": "a", "type": "double"}] * 2, "two of its columns have the same name"),
     "names that are numbers": (
         [{"name": 1, "type": "double"}, {"name": 2, "type": "double"}],
-        "names that are no text",
+        "no signature with named columns",
     ),
     "another type": ([{"name": "a", "type": "binary"}, {"name": "b", "type": "double"}], "have the types binary;"),
     "a type that is none": ([{"name": "a", "type": {"x": 1}}], "have the types {'x': 1};"),
@@ -145,18 +148,51 @@ def test_class_names_that_name_no_classes_are_told_in_bounded_words(files, names
 @pytest.mark.parametrize(
     ("example", "words"),
     [
-        ([[1.0, 2.0]], "no input example with them"),
-        ({"data": [[1.0]]}, "no input example with them"),
-        ({"data": [["a", "b"]]}, "no input example with them"),
-        ({"data": []}, "no input example with them"),
-        ({"data": [[None, 1.0]]}, "does not predict its own input example: ValueError"),
-        ({"data": [[float("inf"), 1.0]]}, "does not predict its own input example: ValueError"),
+        ([[1.0]], "its input example has no rows of 2 numbers"),
+        ({"data": [[1.0]]}, "its input example has no rows of 2 numbers"),
+        ({"data": [["a", "b"]]}, "its input example cannot be used: 'length' in row 0 is text; expected a number"),
+        ({"data": []}, "its input example has no rows of 2 numbers"),
+        ({"data": [[None, 1.0]]}, "its input example cannot be used: 'length' in row 0 is null; expected a number"),
+        ({"data": [[1.0, float("inf")]]}, "its input example cannot be used: 'width' in row 0 is not a finite number"),
     ],
 )
 def test_an_input_example_that_is_none_is_told(files, example, words):
     files.example(example)
     # The prediction service, which other tests import, tells scikit-learn in this process not to look.
     with sklearn.config_context(assume_finite=False), pytest.raises(Refused, match=words):
+        examined(files.folder)
+
+
+def test_a_model_that_refuses_its_own_input_example_is_told(files):
+    wider = LogisticRegression().fit(np.ones((4, 3)), [1, 0, 1, 0])
+    skops.io.dump(wider, files.folder / "model.skops")
+    with pytest.raises(Refused, match="it does not predict its own input example: ValueError"):
+        examined(files.folder)
+
+
+def test_a_version_that_was_logged_without_an_example_is_told_to_have_one(files):
+    files.describe(lambda content: content.pop("saved_input_example_info"))
+    with pytest.raises(Refused, match=r"it has no input example; log it with input_example=ROWS"):
+        examined(files.folder)
+
+
+def test_a_version_that_was_logged_with_an_array_is_examined_and_rewritten_as_one(files):
+    skops.io.dump(LogisticRegression().fit(np.array(ROWS), [1, 0, 1, 0]), files.folder / "model.skops")
+    files.example({"inputs": ROWS})
+    found = mlmodel(files.describe(set_inputs(tensor())))
+    assert json.loads(found["signature"]["inputs"]) == [tensor(shape=[-1, 2])]
+    assert found["saved_input_example_info"]["type"] == "ndarray"
+
+
+def test_whole_numbers_are_whole_when_an_estimator_is_tried(files):
+    """One that compares words tells 1 from 1.0: so it is asked as the prediction service asks it."""
+    described = [{"type": "long", "name": name} for name in COLUMNS]
+    files.example({"data": [[8, 1], [1, 2]]})
+    found = examined(files.describe(set_inputs(*described)).folder)
+    assert found["golden"]["instances"] == [[8, 1], [1, 2]]
+    assert {type(value) for row in found["golden"]["instances"] for value in row} == {int}
+    files.example({"data": [[8.5, 1]]})
+    with pytest.raises(Refused, match=r"'length' in row 0 is 8\.5; expected a whole number"):
         examined(files.folder)
 
 

@@ -9,13 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from contract import manifest
+from contract.manifest import Description
+from contract.version_files import VersionFiles
+from inference import errors
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
 from inference.ipc.messages import Drop, Load, Loaded, Note, Offer, Refused, Report, Serve, Serving, State, ToWorker
 from inference.ipc.server import Answer, NoAnswer
-from inference.model import manifest
-from inference.model.manifest import Description
 from inference.model.version import ModelVersion
-from inference.model.version_files import VersionFiles
 from inference.rollout import background_call, backoff, loss_check, model_cache, two_phase
 from inference.rollout import registry_poller as following
 from inference.rollout.backoff import (
@@ -231,8 +232,9 @@ class Scene:
             raise ProcessEnded("the process that verifies it ended over it")
         if version.version in self.unsigned:
             raise ModelRefused(self.unsigned[version.version])
-        files = VersionFiles.of(folder)
-        return files, manifest.read(files)
+        with errors.refusing():
+            files = VersionFiles.of(folder)
+            return files, manifest.read(files)
 
     def start_again(self) -> None:
         """End the service and start it, with what is on disk."""

@@ -8,11 +8,11 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from contract.version_files import VersionFiles
 from inference.errors import InferenceError, ModelRefused
 from inference.ipc.messages import Load, Loaded, Note, Offer, Report, Serve, Serving, State, ToPoller, ToWorker
 from inference.model.deployment import Deployment
 from inference.model.version import ModelVersion
-from inference.model.version_files import VersionFiles
 from inference.rollout.active_model import ModelKeeper
 
 ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "12")

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from contract.schema import LARGEST
+from contract.version_files import VersionFiles
 from inference.errors import InvalidInput, ModelRefused
 from inference.model import model
 from inference.model.rows import Rows
-from inference.model.schema import LARGEST
 from inference.model.trust import Trust, Trusted
-from inference.model.version_files import VersionFiles
 from inference.protocols.mlflow_scoring import from_payload
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier

@@ -5,8 +5,8 @@ import struct
 
 import numpy as np
 import pytest
+from contract.schema import LARGEST, TYPES, Column, Kind
 from inference.errors import InvalidInput
-from inference.model.schema import LARGEST, TYPES, Column, Kind
 from inference.protocols import open_inference
 from inference.protocols.open_inference import DTYPES, model_metadata, server_metadata
 

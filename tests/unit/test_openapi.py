@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from contract.schema import LARGEST, TYPES, Column, Kind
 from inference.model.deployment import Deployment
-from inference.model.schema import LARGEST, TYPES, Column, Kind
 from inference.web import openapi
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from contract.schema import Column, Kind
 from inference.errors import InvalidInput, Overloaded
 from inference.model.pacing import FEW_ROWS, LEAST_PART, MEASURED_ROWS, in_parts, row_seconds
 from inference.model.rows import Rows
-from inference.model.schema import Column, Kind
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 

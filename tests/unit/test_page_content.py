@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from contract.schema import Column, Kind
 from inference.http.admission import Gate
 from inference.http.application import Service
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
-from inference.model.schema import Column, Kind
 from inference.model.trust import Trust
 from inference.model.version import ModelVersion
 from inference.settings import Settings

@@ -1,12 +1,18 @@
 """The papers of a version: golden rows, fitted rows, the profile."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from contract import documents
 from contract.errors import Refused
-from trainer.artifact import papers
-from trainer.data.table import Task, split
+from contract.file_names import FITTED_ROWS, GOLDEN
+from contract.manifest import Description
+from contract.version_files import VersionFiles
+from trainer.artifact import fitted_rows, golden_samples, reference_profile
+from trainer.data.table import Table, Task, split
 from trainer.fit import algorithms
 
 from tests.unit.tables import people, written
@@ -29,24 +35,31 @@ def fitted(table, rows):
     return estimator.fit(rows.train_features, rows.train_target)
 
 
+def check(estimator: Any, folder: Path, table: Table) -> None:
+    description = Description(tuple(table.interface), True, "", None, [], {})
+    golden_samples.check(estimator, VersionFiles.of(folder), description)
+
+
 def test_golden_rows_are_reproduced_by_the_model_that_gave_them(tmp_path, table, rows, fitted):
-    content = papers.golden(fitted, table.columns, rows.train_features)
-    assert (
-        len(content["instances"]) == len(content["predictions"]) == len(content["probabilities"]) == papers.GOLDEN_ROWS
-    )
-    papers.write_json(tmp_path / papers.GOLDEN, content)
-    papers.check_golden(fitted, tmp_path, table.columns)
+    content = golden_samples.golden(fitted, rows.train_features)
+    count = golden_samples.GOLDEN_ROWS
+    assert len(content["instances"]) == len(content["predictions"]) == len(content["probabilities"]) == count
+    documents.write_json(tmp_path / GOLDEN, content)
+    check(fitted, tmp_path, table)
 
 
 @pytest.mark.parametrize(
     ("paper", "value"),
-    [("predictions", ["nobody"] * papers.GOLDEN_ROWS), ("probabilities", [[0.5, 0.5]] * papers.GOLDEN_ROWS)],
+    [
+        ("predictions", ["nobody"] * golden_samples.GOLDEN_ROWS),
+        ("probabilities", [[0.5, 0.5]] * golden_samples.GOLDEN_ROWS),
+    ],
 )
 def test_other_answers_than_the_golden_ones_are_found_out(tmp_path, table, rows, fitted, paper, value):
-    content = papers.golden(fitted, table.columns, rows.train_features) | {paper: value}
-    papers.write_json(tmp_path / papers.GOLDEN, content)
+    content = golden_samples.golden(fitted, rows.train_features) | {paper: value}
+    documents.write_json(tmp_path / GOLDEN, content)
     with pytest.raises(Refused, match="does not reproduce"):
-        papers.check_golden(fitted, tmp_path, table.columns)
+        check(fitted, tmp_path, table)
 
 
 @pytest.mark.parametrize(
@@ -60,51 +73,51 @@ def test_other_answers_than_the_golden_ones_are_found_out(tmp_path, table, rows,
     ],
 )
 def test_golden_rows_that_are_none_cannot_be_tried(tmp_path, table, fitted, content):
-    (tmp_path / papers.GOLDEN).write_text(json.dumps(content))
+    (tmp_path / GOLDEN).write_text(json.dumps(content))
     with pytest.raises(Refused, match="its golden rows cannot be tried"):
-        papers.check_golden(fitted, tmp_path, table.columns)
+        check(fitted, tmp_path, table)
 
 
 def test_golden_rows_are_the_features_themselves_missing_values_included(table, rows, fitted):
-    content = json.loads(json.dumps(papers.golden(fitted, table.columns, rows.train_features), allow_nan=False))
-    back = papers.from_json(content["instances"], table.columns)
+    content = json.loads(json.dumps(golden_samples.golden(fitted, rows.train_features), allow_nan=False))
+    back = golden_samples.from_json(content["instances"], table.interface)
     assert any(None in row for row in content["instances"])
     assert back.dtypes.to_dict() == table.features.dtypes.to_dict()
     assert fitted.predict(back).tolist() == content["predictions"]
 
 
 def test_the_rows_that_were_fitted_on_are_known_and_the_others_are_new(tmp_path, rows):
-    papers.write_fitted_rows(rows, tmp_path)
-    assert not papers.unseen(tmp_path, rows.train_features, rows.train_target).any()
-    assert papers.unseen(tmp_path, rows.test_features, rows.test_target).all()
+    fitted_rows.write(rows, tmp_path)
+    assert not fitted_rows.unseen(tmp_path, rows.train_features, rows.train_target).any()
+    assert fitted_rows.unseen(tmp_path, rows.test_features, rows.test_target).all()
 
 
 def test_the_same_features_with_another_target_are_another_row(tmp_path, rows):
-    papers.write_fitted_rows(rows, tmp_path)
+    fitted_rows.write(rows, tmp_path)
     other = rows.train_target.map({"yes": "no", "no": "yes"}).astype("str")
-    assert papers.unseen(tmp_path, rows.train_features, other).all()
+    assert fitted_rows.unseen(tmp_path, rows.train_features, other).all()
 
 
 def test_rows_are_told_apart_whatever_their_order_and_index(tmp_path, rows):
-    papers.write_fitted_rows(rows, tmp_path)
+    fitted_rows.write(rows, tmp_path)
     features = rows.train_features.sample(frac=1, random_state=0)
     target = rows.train_target.loc[features.index].reset_index(drop=True)
-    assert not papers.unseen(tmp_path, features.reset_index(drop=True), target).any()
+    assert not fitted_rows.unseen(tmp_path, features.reset_index(drop=True), target).any()
 
 
 def test_hashes_that_another_pandas_made_otherwise_are_known_to_be_of_no_use(tmp_path, rows):
-    papers.write_fitted_rows(rows, tmp_path)
-    hashes = np.load(tmp_path / papers.FITTED_ROWS)
-    np.save(tmp_path / papers.FITTED_ROWS, hashes + np.uint64(1))
-    assert papers.unseen(tmp_path, rows.test_features, rows.test_target) is None
+    fitted_rows.write(rows, tmp_path)
+    hashes = np.load(tmp_path / FITTED_ROWS)
+    np.save(tmp_path / FITTED_ROWS, hashes + np.uint64(1))
+    assert fitted_rows.unseen(tmp_path, rows.test_features, rows.test_target) is None
 
 
 def test_a_version_without_a_list_of_its_rows_has_none(tmp_path, rows):
-    assert papers.unseen(tmp_path, rows.test_features, rows.test_target) is None
+    assert fitted_rows.unseen(tmp_path, rows.test_features, rows.test_target) is None
 
 
 def test_the_profile_describes_the_rows_that_were_fitted_on(table, rows):
-    profile = json.loads(json.dumps(papers.profile(table, rows), allow_nan=False))
+    profile = json.loads(json.dumps(reference_profile.profile(table, rows), allow_nan=False))
     age = profile["columns"]["age"]
     assert age["mean"] == pytest.approx(rows.train_features["age"].mean())
     assert sum(age["histogram"]["counts"]) == len(rows.train_features)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,3 +56,18 @@ def _functions(folder: str) -> Iterator[tuple[str, int]]:
 @pytest.mark.parametrize("folder", ["services", "scripts", "tests", "benchmarks", "examples"])
 def test_a_function_fits_in_one_look(folder):
     assert {name: lines for name, lines in _functions(folder) if lines > MOST_LINES} == {}
+
+
+def _imported(path: Path) -> set[str]:
+    """Return the packages that a module imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_the_contract_imports_numpy_and_yaml_at_most_where_it_neither_loads_nor_verifies():
+    folder = ROOT / "services" / "contract"
+    loads = {folder / "signature.py", *(folder / "trust").glob("*.py")}
+    found = {name for path in folder.rglob("*.py") if path not in loads for name in _imported(path)}
+    assert found - sys.stdlib_module_names <= {"contract", "numpy", "yaml"}

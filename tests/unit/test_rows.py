@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
+from contract.schema import LARGEST, TYPES, Column, Kind, count_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from inference.errors import InvalidInput
 from inference.model import rows as rows_module
 from inference.model.rows import Rows, from_cells, from_columns, of_checked
-from inference.model.schema import LARGEST, TYPES, Column, Kind, count_of
 
 NUMBER, MISSING = Column("length"), Column("width", missing=True)
 LONG = Column("count", Kind.INTEGER, limit=TYPES["long"].limit, datatype="INT64")

@@ -10,13 +10,13 @@ from types import FunctionType
 
 import numpy as np
 import pytest
+from contract.manifest import Description
 from contract.missing import MISSING_WORDS
+from contract.schema import LARGEST, TYPES, Column, Kind
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from inference.errors import InvalidInput, UnsupportedMediaType
-from inference.model.manifest import Description
 from inference.model.rows import Rows
-from inference.model.schema import LARGEST, TYPES, Column, Kind
 from inference.protocols import mlflow_scoring, request_budget
 from inference.protocols.mlflow_scoring import _matrix, from_payload, parsed, rows_of
 from pandas._libs.parsers import STR_NA_VALUES

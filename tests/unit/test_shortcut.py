@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from contract.manifest import Description
+from contract.schema import LARGEST, Column, Kind
 from inference.errors import InvalidInput
 from inference.model.engines import proof_rows, sklearn_fast_path
 from inference.model.engines.sklearn import Pipeline
-from inference.model.manifest import Description
 from inference.model.rows import Rows, from_cells, of_checked
-from inference.model.schema import LARGEST, Column, Kind
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.model import model
 from inference.model.trust import Trust, Trusted
-from inference.model.version_files import VersionFiles
 from inference.protocols.mlflow_scoring import from_payload
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression

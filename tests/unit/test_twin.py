@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from contract.schema import Column as InferenceColumn
+from contract.schema import Kind as InferenceKind
 from inference.model.engines.onnx import Twin as InferenceTwin
-from inference.model.schema import Column as InferenceColumn
-from inference.model.schema import Kind as InferenceKind
 from trainer.artifact import onnx_export
 from trainer.data import builtin_datasets
 from trainer.data.table import LARGEST, Kind, Table, Task, read, split

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contract import signature
+from contract import manifest, signature
 from inference.errors import ModelRefused, ProcessEnded
-from inference.model import manifest
 from inference.model.version import ModelVersion
 from inference.verification.client import MB, Verifier
 from setup.signing_key import new_private_key, public_key_of

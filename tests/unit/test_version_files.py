@@ -10,9 +10,11 @@ from urllib.parse import parse_qs, unquote, urlparse
 
 import pytest
 from contract import limits
+from contract.tracking import artifacts
+from contract.tracking.artifacts import Folder, Proxy
 from setup.signing_key import key_id_of, new_private_key
 from trainer.artifact import signing, version_files
-from trainer.artifact.version_files import Place, place_of
+from trainer.artifact.version_files import place_of
 from trainer.errors import TrackingError, VersionError
 
 VERSION = SimpleNamespace(version="3", source="models:/m-3")
@@ -32,7 +34,7 @@ def key(tmp_path_factory):
 
 def test_behind_a_server_files_are_where_the_server_keeps_them():
     place = place_of("mlflow-artifacts:/1/models/m-3/artifacts", SERVER + "/")
-    assert place == Place(f"{SERVER}/api/2.0/mlflow-artifacts/artifacts", "1/models/m-3/artifacts")
+    assert place == Proxy(f"{SERVER}/api/2.0/mlflow-artifacts/artifacts", "1/models/m-3/artifacts")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +60,8 @@ def test_behind_a_server_no_path_of_this_machine_and_no_other_store_is_read(loca
 
 
 def test_with_a_database_files_are_in_a_folder():
-    assert place_of("file:///embedded/a%20b", "sqlite:///x.db") == Place(None, "/embedded/a b")
-    assert place_of("/embedded/x", "sqlite:///x.db") == Place(None, "/embedded/x")
+    assert place_of("file:///embedded/a%20b", "sqlite:///x.db") == Folder(Path("/embedded/a b"))
+    assert place_of("/embedded/x", "sqlite:///x.db") == Folder(Path("/embedded/x"))
 
 
 @pytest.mark.parametrize("location", ["mlflow-artifacts:/1/models", "s3://bucket/x", "file://host/x"])
@@ -128,7 +130,7 @@ class FakeProxy:
 @pytest.fixture
 def proxy(monkeypatch):
     fake = FakeProxy()
-    monkeypatch.setattr(version_files, "_place", lambda version: Place(fake.url, "root"))
+    monkeypatch.setattr(version_files, "_place", lambda version: Proxy(fake.url, "root"))
     monkeypatch.setattr(version_files, "PAUSES", (0, 0))
     yield fake
     fake.server.shutdown()
@@ -233,9 +235,9 @@ def test_a_list_of_files_that_is_none_is_the_servers_fault(proxy, content):
 
 def test_a_file_that_is_longer_or_shorter_than_it_was_listed_with_is_not_taken(proxy):
     proxy.files = {"MLmodel": b"12345"}
-    for size in (4, 6):
+    for size, said in ((4, "; expected at most 4"), (6, ", and was listed with 6")):
         proxy.list = listing({"path": "MLmodel", "file_size": size})
-        with pytest.raises(TrackingError, match=f"it has 5 bytes, and was listed with {size}"):
+        with pytest.raises(TrackingError, match=f"it has 5 bytes{said}"):
             version_files.unsigned(VERSION).__enter__()
 
 
@@ -250,7 +252,7 @@ def test_a_machine_without_room_is_told_and_is_not_the_servers_fault(signed, key
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(version_files, "_copy", full)
+    monkeypatch.setattr(artifacts, "copy", full)
     for fetched in (version_files.unsigned(VERSION), version_files.signed(VERSION, "flowers", key)):
         with pytest.raises(VersionError, match=r"this machine has no room for its file .*TMPDIR .*TRAINER_MEMORY"):
             fetched.__enter__()
@@ -273,7 +275,7 @@ def test_a_server_that_fails_for_a_moment_is_asked_again_and_one_that_goes_on_fa
 
 def test_a_link_in_a_folder_leads_nowhere(tmp_path, monkeypatch):
     (tmp_path / "MLmodel").symlink_to("/etc/passwd")
-    monkeypatch.setattr(version_files, "_place", lambda version: Place(None, str(tmp_path)))
+    monkeypatch.setattr(version_files, "_place", lambda version: Folder(tmp_path))
     with pytest.raises(VersionError, match="'MLmodel' is neither a file nor a folder"):
         version_files.unsigned(VERSION).__enter__()
 

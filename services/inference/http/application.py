@@ -280,7 +280,7 @@ class Service:
         return Answer(200, body, headers, len(rows), seen=(rows, prediction) if self._observers else None)
 
     def _route(self, environ: Environ) -> Deployment:
-        """Return what a request asks; raise NotHere where that is not served."""
+        """Return what a request asks; raise NotFound where that is not served."""
         deployment: Deployment = environ["inference.served"]
         if environ["inference.endpoint"] == INFER:
             name, version = _INFER_PATH.fullmatch(environ["PATH_INFO"]).groups()  # type: ignore[union-attr]

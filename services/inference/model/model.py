@@ -6,17 +6,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from contract import manifest
 from contract.display import visible
+from contract.errors import Refused
+from contract.file_names import GOLDEN
 from contract.golden import Answers, difference
+from contract.manifest import Description
+from contract.schema import Kind
+from contract.version_files import VersionFiles
 
-from inference.errors import InvalidInput, ModelRefused
-from inference.model import manifest, pacing
+from inference.errors import InvalidInput, ModelRefused, refusing
+from inference.model import pacing
 from inference.model.engines import onnx
-from inference.model.manifest import Description
 from inference.model.rows import Rows, from_cells
-from inference.model.schema import Kind
 from inference.model.trust import Trust, Trusted
-from inference.model.version_files import VersionFiles
 
 if TYPE_CHECKING:  # importing it is what is to be avoided
     from inference.model.engines.sklearn import Pipeline
@@ -135,6 +138,7 @@ def _wide(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64) if values.dtype == np.float32 else values
 
 
+@refusing()
 def load(files: VersionFiles, trusted: Trusted, most_seconds: float = math.inf) -> Model:
     """Load the files of a version (docs/model-contract.md) and try it; raise ModelRefused where it cannot be served.
 
@@ -196,18 +200,18 @@ class _Golden:
 
 def _golden(files: VersionFiles, description: Description) -> _Golden | None:
     """Return a version's golden rows, or its input example in their place; None where it has neither."""
-    if manifest.GOLDEN not in files and not description.examples:
+    if GOLDEN not in files and not description.examples:
         return None
     try:
         answers: dict[str, Any] = {"instances": description.examples}
-        if manifest.GOLDEN in files:
-            answers = files.json(manifest.GOLDEN)
+        if GOLDEN in files:
+            answers = files.json(GOLDEN)
         lists = _lists(answers["instances"], len(description.columns))
         rows = from_cells(lists, description.columns, lambda i, j: f"instances[{i}][{j}]")
         truth = Answers.of(answers)
         is_answered = truth.labels is not None or truth.probabilities is not None
         return _Golden(rows, truth, float(answers["tolerance"]) if is_answered else 0.0)
-    except (ModelRefused, ValueError, KeyError, TypeError, InvalidInput) as error:
+    except (Refused, ValueError, KeyError, TypeError, InvalidInput) as error:
         raise _untried(error) from error
 
 
@@ -237,7 +241,7 @@ def _check(model: Model, golden: _Golden) -> None:
             model.predict(golden.rows), None if truth.probabilities is None else model.probabilities(golden.rows)
         )
         fault = difference(found, truth, tolerance, scale).fault(tolerance)
-    except (ValueError, KeyError, TypeError, InvalidInput) as error:
+    except Exception as error:  # an estimator may fail in any way, and so may what its answers are compared with
         raise _untried(error) from error
     if fault is not None:
         raise ModelRefused(f"it does not reproduce its golden rows: {fault}")

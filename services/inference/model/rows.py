@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from contract.schema import LARGEST, Column, Kind, fault
 
 from inference.errors import InvalidInput
-from inference.model.schema import LARGEST, Column, Kind
 
 DTYPES = {Kind.NUMBER: "float64", Kind.INTEGER: "int64", Kind.BOOLEAN: "bool"}
 
@@ -129,7 +129,8 @@ def _check_each(rows: Iterable[Sequence[Any]], columns: Sequence[Column], place:
             value = row[j]
             if column.kind is Kind.NUMBER and type(value) is float and -LARGEST <= value <= LARGEST:
                 continue  # by far the most frequent
-            check(value, column, place, i, j)
+            if (said := fault(value, column)) is not None:
+                raise InvalidInput(f"{place(i, j)} {said}", place(i, j))
 
 
 def of_checked(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> Rows:
@@ -159,48 +160,6 @@ def _texts(cells: Sequence[Any]) -> np.ndarray:
     texts = np.empty(len(cells), dtype=object)
     texts[:] = cells
     return texts
-
-
-def check(value: Any, column: Column, place: Place, i: int, j: int) -> None:
-    """Raise InvalidInput unless the value is in its column's input domain."""
-    kind = type(value)  # the exact one: bool is a subclass of int
-    if value is None or value != value:
-        if column.missing:
-            return
-        if value is not None and column.kind is Kind.NUMBER:
-            raise InvalidInput(f"{place(i, j)} is not a finite number within ±3.4e38", place(i, j))
-    elif column.kind is Kind.NUMBER and (kind is float or kind is int):
-        if -LARGEST <= value <= LARGEST:
-            return
-        raise InvalidInput(f"{place(i, j)} is not a finite number within ±3.4e38", place(i, j))
-    elif column.kind is Kind.INTEGER and (kind is int or (kind is float and value.is_integer())):
-        if -column.limit - 1 <= value <= column.limit:
-            return
-        low, high = -int(column.limit) - 1, int(column.limit)
-        raise InvalidInput(f"{place(i, j)} is outside of {low} to {high}", place(i, j))
-    elif column.kind is Kind.INTEGER and kind is float:
-        raise _invalid(place(i, j), f"is {value}", column)
-    elif column.kind is Kind.BOOLEAN and kind is bool:
-        return
-    elif column.kind is Kind.TEXT and kind is str:
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # JSON can write it, and neither pandas nor ONNX can read it
-            raise InvalidInput(
-                f"{place(i, j)} is no Unicode text: half of a surrogate pair is in it", place(i, j)
-            ) from None
-        return
-    raise _invalid(place(i, j), f"is {name_of(value)}", column)
-
-
-def _invalid(where: str, what: str, column: Column) -> InvalidInput:
-    return InvalidInput(f"{where} {what}; expected {column.kind}{' or null' if column.missing else ''}", where)
-
-
-def name_of(value: Any) -> str:
-    """Name a JSON value as JSON does."""
-    names = {type(None): "null", bool: "a boolean", str: "text", list: "a list", dict: "a record"}
-    return names.get(type(value), "a number")
 
 
 # --- a block at a time ---------------------------------------------------------------------------------------------

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import simdjson
 from contract.display import quoted
+from contract.manifest import Description
 from contract.missing import MISSING_WORDS
+from contract.schema import LARGEST, Column, Kind, count_of, name_of
 
 from inference.errors import InvalidInput, RequestEntityTooLarge, RequestError, UnsupportedMediaType
-from inference.model.manifest import Description
-from inference.model.rows import BLOCK, Place, Rows, Values, from_blocks, from_cells, from_columns, name_of
-from inference.model.schema import LARGEST, Column, Kind, count_of
+from inference.model.rows import BLOCK, Place, Rows, Values, from_blocks, from_cells, from_columns
 from inference.protocols import request_budget
 
 FORMATS = ("instances", "inputs", "dataframe_split", "dataframe_records")

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 from contract.display import quoted
+from contract.schema import Column, name_of
 
 from inference.errors import InvalidInput, RequestError, UnsupportedMediaType
 from inference.model.deployment import Deployment
 from inference.model.model import Model, Prediction
-from inference.model.rows import Rows, from_cells, from_columns, name_of
-from inference.model.schema import Column
+from inference.model.rows import Rows, from_cells, from_columns
 from inference.protocols import request_budget
 from inference.protocols.mlflow_scoring import parsed
 from inference.protocols.protocol import Encoded, Question

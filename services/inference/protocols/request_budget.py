@@ -12,9 +12,9 @@ from numbers import Real
 from typing import Any
 
 import orjson
+from contract.schema import Column, Kind
 
 from inference.errors import RequestEntityTooLarge
-from inference.model.schema import Column, Kind
 
 # Bodies up to this size are answered in the loop (gate.LARGE_BYTES).
 SMALL_BYTES = 256 * 1024

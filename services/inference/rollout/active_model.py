@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from contract.display import visible
+from contract.version_files import VersionFiles
 
 from inference.errors import ModelRefused
 from inference.ipc.messages import (
@@ -28,7 +29,6 @@ from inference.ipc.messages import (
 )
 from inference.model.deployment import Deployment
 from inference.model.model import Model
-from inference.model.version_files import VersionFiles
 
 # Characters of why a version is refused: an error may quote what is in a file.
 MOST_REASON = 1000

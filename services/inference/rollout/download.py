@@ -1,49 +1,42 @@
 """Bring a version's files from where its registry says that they are into a folder.
 
-Files behind MLflow's artifact proxy come over plain HTTP, which takes a fraction of a second; importing MLflow's client
-takes several, so that is for what is kept elsewhere, and in a process of its own: `python -m inference.rollout.download URI FOLDER`.
-
-Whoever reaches MLflow's port decides what is there. So a listing comes first, and what is too much in it is not fetched; of a
-signed version, only what its signature lists is.
+What neither MLflow's artifact proxy nor a folder has is fetched by MLflow's client, whose import takes seconds, in a process of
+its own: `python -m inference.rollout.download URI FOLDER`. Of a signed version, only what its signature lists is fetched.
 """
 
 import errno
 import hashlib
-import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import quote, urlparse
+from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from contract import limits, signature
-from contract.display import quoted
+from contract.display import first_line, quoted
+from contract.errors import Refused
+from contract.file_names import SIGNATURE
+from contract.tracking import artifacts
+from contract.tracking.artifacts import Folder, Proxy, Source
+from contract.tracking.bounded_http import UNREADABLE
+from contract.tracking.rest import is_server
 
-from inference.errors import FetchFailed, ModelRefused, VersionLost
+from inference.errors import FetchFailed, VersionLost, refusing
 from inference.model.version import ModelVersion
-from inference.model.version_files import refusing
-from inference.rollout.bounded_http import UNREADABLE, content_of, pieces
-from inference.rollout.registry import one_line
-from inference.verification.signature import SIGNATURE, without_signature
+from inference.verification.signature import without_signature
 
-# For the files of a version together; and so much longer for each byte that was listed.
-FETCH_SECONDS, BYTES_PER_SECOND = 600, 1024**2
-# Of silence, while a file is on its way.
+# For a listing.
 TIMEOUT_SECONDS = 30
 # While files are only compared.
 OUTLINE_SECONDS = 3
-# Of one folder's listing, and of the folders that a version may have.
-MOST_LISTING_BYTES, MOST_FOLDERS = 1024**2, 100
 # How often it is asked whether a version that is on its way is still wanted.
 WANTED_SECONDS = 5.0
 AT_ONCE = 4
-PIECE_BYTES = 1024**2
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 GONE = "are gone from the artifact store"
 
@@ -52,10 +45,9 @@ Listed = Callable[[Path], Collection[str]]
 
 
 class Patience:
-    """How long files may be on their way: for so many seconds, and as long as they are wanted, which is asked now and then."""
+    """How long files may be on their way: as long as they are wanted, which is asked now and then."""
 
-    def __init__(self, seconds: float, is_wanted: Callable[[], bool]) -> None:
-        self.until = time.monotonic() + seconds
+    def __init__(self, is_wanted: Callable[[], bool]) -> None:
         self._is_wanted, self._due = is_wanted, time.monotonic() + WANTED_SECONDS
 
     def check(self) -> None:
@@ -66,19 +58,7 @@ class Patience:
                 raise OSError("the alias has moved meanwhile")
 
 
-class Source(Protocol):
-    """Where a version's files are."""
-
-    def sizes(self, seconds: float) -> dict[str, int | None]:
-        """Return path → bytes of each file, None where that is not said; raise one of UNREADABLE, or ModelRefused."""
-
-    def pieces(self, path: str, most: int, until: float) -> Iterator[bytes]:
-        """Yield a file's content of at most `most` bytes; raise one of UNREADABLE."""
-
-    def outline(self, seconds: float) -> str:
-        """Return a text that changes with the files, as far as can be told without fetching them."""
-
-
+@refusing()
 def fetch(  # noqa: PLR0913 - where from, where to, and three bounds on what is taken
     version: ModelVersion,
     location: str,
@@ -108,7 +88,7 @@ def fetch(  # noqa: PLR0913 - where from, where to, and three bounds on what is 
     except UNREADABLE as error:
         if getattr(error, "errno", None) in NO_ROOM or os.strerror(errno.ENOSPC) in str(error):
             raise  # it is the folder that fails, and not the way here
-        reason = one_line(getattr(error, "reason", error))
+        reason = first_line(getattr(error, "reason", error))
         raise FetchFailed(f"{version.uri} could not be fetched: {reason}") from error
 
 
@@ -120,9 +100,21 @@ def outline(location: str, tracking_uri: str) -> str | None:
     """
     try:
         source = _source(location, tracking_uri)
-        return source.outline(OUTLINE_SECONDS) if source else None
-    except (*UNREADABLE, ModelRefused, FetchFailed):
+        return _outline(source) if source else None
+    except (*UNREADABLE, Refused, FetchFailed):
         return None  # whatever is in the way is told when they are fetched
+
+
+def _outline(source: Source) -> str:
+    sizes = source.sizes(OUTLINE_SECONDS)
+    if isinstance(source, Folder):
+        found = [(path, (source.path / path).stat()) for path in sizes]
+        return str([(path, known.st_size, known.st_mtime_ns) for path, known in found])
+    content = b""
+    if SIGNATURE in sizes:
+        until = time.monotonic() + OUTLINE_SECONDS
+        content = b"".join(source.pieces(SIGNATURE, limits.limit_of(SIGNATURE), until))
+    return f"{sorted(sizes.items())} {hashlib.sha256(content).hexdigest()}"
 
 
 def loss(location: str, tracking_uri: str, files: Collection[str]) -> str | None:
@@ -138,8 +130,8 @@ def loss(location: str, tracking_uri: str, files: Collection[str]) -> str | None
         if error.code != 404:
             raise FetchFailed(f"the artifact store answers {error.code}") from error
         missing = sorted(files)
-    except (*UNREADABLE, ModelRefused) as error:
-        raise FetchFailed(f"the artifact store does not say what it has: {one_line(error)}") from error
+    except (*UNREADABLE, Refused) as error:
+        raise FetchFailed(f"the artifact store does not say what it has: {first_line(error)}") from error
     return _lost(missing, len(files)) if missing else None
 
 
@@ -153,15 +145,15 @@ def _lost(missing: Collection[str], of: int) -> str:
 
 def _source(location: str, tracking_uri: str) -> Source | None:
     """Return where files are, None where MLflow's own client has to be asked; raise FetchFailed for what is not taken."""
-    is_server = tracking_uri.startswith(("http://", "https://"))
+    behind_server = is_server(tracking_uri)
     if location.startswith("mlflow-artifacts:"):
-        if is_server:
-            return Proxy(location, tracking_uri)
+        if behind_server:
+            return Proxy.at(location, tracking_uri)
         raise FetchFailed(
             f"its files are behind the artifact proxy of an MLflow server, and MLFLOW_TRACKING_URI is {tracking_uri}, which "
             "is none; set it to the server's address"
         )
-    if is_server:
+    if behind_server:
         # Whoever reaches the server chooses it: a folder of this machine, a host, a bucket.
         raise FetchFailed(
             f"its files are at {quoted(location)}; of an MLflow server, only those behind its artifact proxy "
@@ -179,8 +171,7 @@ def _wanted(
 ) -> Mapping[str, int | None]:
     """Return path → size of the files to be fetched, of which a signature is in the folder already."""
     sizes = source.sizes(TIMEOUT_SECONDS)
-    with refusing():
-        limits.check_listing(sizes)
+    limits.check_listing(sizes)
     if not sizes:
         reason = f"its files {GONE}" if version.signed_by else f"there is no file at {location}"
         raise VersionLost(f"{version.uri} could not be fetched: {reason}")
@@ -188,7 +179,7 @@ def _wanted(
         return sizes
     if SIGNATURE not in sizes:
         raise without_signature(version)
-    _copy(source, SIGNATURE, sizes[SIGNATURE], folder, Patience(TIMEOUT_SECONDS, lambda: True))
+    artifacts.copy(source, SIGNATURE, sizes[SIGNATURE], folder, time.monotonic() + TIMEOUT_SECONDS)
     wanted = listed(folder / SIGNATURE)
     if missing := sorted(set(wanted) - set(sizes)):
         raise VersionLost(f"{version.uri} could not be fetched: {_lost(missing, len(wanted))}")
@@ -206,22 +197,16 @@ def _check_fits(version: ModelVersion, sizes: Mapping[str, int | None], most: in
 
 
 def _bring(source: Source, sizes: Mapping[str, int | None], folder: Path, is_wanted: Callable[[], bool]) -> None:
-    seconds = FETCH_SECONDS + sum(size or 0 for size in sizes.values()) / BYTES_PER_SECOND
-    patience = Patience(seconds, is_wanted)
+    until, patience = artifacts.until_of(sizes), Patience(is_wanted)
     with ThreadPoolExecutor(AT_ONCE) as copies:
-        list(copies.map(lambda path: _copy(source, path, sizes[path], folder, patience), sizes))
+        list(copies.map(lambda path: _copy(source, path, sizes[path], folder, until, patience), sizes))
 
 
-def _copy(source: Source, path: str, size: int | None, folder: Path, patience: Patience) -> None:
-    """Copy a file, and no more of it than was listed."""
-    if (target := folder / path).exists():
+def _copy(source: Source, path: str, size: int | None, folder: Path, until: float, patience: Patience) -> None:
+    if (folder / path).exists():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(target, "wb") as file:
-            for piece in source.pieces(path, limits.limit_of(path) if size is None else size, patience.until):
-                file.write(piece)
-                patience.check()
+        artifacts.copy(source, path, size, folder, until, patience.check)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except OSError as error:
@@ -236,89 +221,15 @@ def _remove_others(folder: Path, kept: Collection[str]) -> None:
             (folder / path).unlink()
 
 
-class Proxy:
-    """MLflow's artifact proxy."""
-
-    def __init__(self, location: str, tracking_uri: str) -> None:
-        self._where = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow-artifacts/artifacts"
-        self._root = urlparse(location).path.strip("/")
-
-    def sizes(self, seconds: float) -> dict[str, int | None]:
-        found: dict[str, int | None] = {}
-        folders, until = [PurePosixPath()], time.monotonic() + seconds
-        for folder in folders:
-            for file in self._listing(folder, max(0.1, until - time.monotonic())):
-                name = PurePosixPath(file["path"]).name  # the name alone, as it decides where we write
-                if name in ("", ".."):
-                    raise ValueError(f"{quoted(file['path'])} is no name of a file")
-                with refusing():
-                    limits.check_path(str(folder / name))
-                if file.get("is_dir"):
-                    folders.append(folder / name)
-                else:
-                    found[str(folder / name)] = _size_of(file)
-            if len(found) > limits.MOST_FILES or len(folders) > MOST_FOLDERS:
-                raise ModelRefused(f"it has more than {limits.MOST_FILES} files, or more than {MOST_FOLDERS} folders")
-        return found
-
-    def _listing(self, folder: PurePosixPath, seconds: float) -> list[dict[str, Any]]:
-        url = f"{self._where}?path={quote(str(PurePosixPath(self._root, folder)), safe='')}"
-        files: list[dict[str, Any]] = json.loads(content_of(url, MOST_LISTING_BYTES, seconds)).get("files", [])
-        return files
-
-    def pieces(self, path: str, most: int, until: float) -> Iterator[bytes]:
-        return pieces(self._url_of(path), most, TIMEOUT_SECONDS, until)
-
-    def outline(self, seconds: float) -> str:
-        sizes = self.sizes(seconds)
-        content = b""
-        if SIGNATURE in sizes:
-            content = content_of(self._url_of(SIGNATURE), limits.limit_of(SIGNATURE), seconds)
-        return f"{sorted(sizes.items())} {hashlib.sha256(content).hexdigest()}"
-
-    def _url_of(self, path: str) -> str:
-        return f"{self._where}/{quote(f'{self._root}/{path}')}"
-
-
-def _size_of(file: Mapping[str, Any]) -> int | None:
-    if (size := file.get("file_size")) is None:
-        return None
-    if int(size) < 0:
-        raise ValueError(f"{size} is no size of a file")
-    return int(size)
-
-
-class Folder:
-    """A folder of this machine, without links."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def sizes(self, seconds: float) -> dict[str, int | None]:
-        with refusing():
-            return {path: (self._folder / path).stat().st_size for path in signature.files_in(self._folder)}
-
-    def pieces(self, path: str, most: int, until: float) -> Iterator[bytes]:
-        left = most
-        with os.fdopen(os.open(self._folder / path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                left -= len(piece)
-                if left < 0:
-                    raise ValueError(f"it goes on after {most} bytes")
-                yield piece
-
-    def outline(self, seconds: float) -> str:
-        found = [(path, (self._folder / path).stat()) for path in self.sizes(seconds)]
-        return str([(path, known.st_size, known.st_mtime_ns) for path, known in found])
-
-
 def _through_mlflow(version: ModelVersion, tracking_uri: str, folder: Path) -> None:
     command = [sys.executable, "-m", "inference.rollout.download", version.uri, str(folder)]
     environ = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri}
     try:
-        subprocess.run(command, env=environ, check=True, capture_output=True, text=True, timeout=FETCH_SECONDS)
+        subprocess.run(
+            command, env=environ, check=True, capture_output=True, text=True, timeout=artifacts.FETCH_SECONDS
+        )
     except subprocess.TimeoutExpired as error:
-        raise OSError(f"it did not arrive within {FETCH_SECONDS} seconds") from error
+        raise OSError(f"it did not arrive within {artifacts.FETCH_SECONDS} seconds") from error
     except subprocess.CalledProcessError as error:
         raise OSError(fault_in(error.stderr)) from error
 
@@ -328,7 +239,7 @@ def fault_in(stderr: str) -> str:
     lines = stderr.strip().splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     said = lines[starts[-1] + 1 :] if starts else lines[-1:]
-    return one_line("\n".join(line for line in said if line[:1].strip())) or "no reason given"
+    return first_line("\n".join(line for line in said if line[:1].strip())) or "no reason given"
 
 
 if __name__ == "__main__":

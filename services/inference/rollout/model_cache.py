@@ -27,12 +27,11 @@ from typing import IO, Annotated, Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from contract import limits, signature
+from contract import limits, signature, version_files
 from contract.documents import regular
 from contract.errors import Refused
 
 from inference.errors import FetchFailed
-from inference.model import version_files
 from inference.model.version import ModelVersion
 from inference.rollout.backoff import LAST_RETRY_SECONDS
 

@@ -3,26 +3,19 @@
 Neither way imports MLflow, which costs seconds and 190 MB: a look is one request of some milliseconds, or one query.
 """
 
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.error import HTTPError
-from urllib.parse import urlencode
 
-from contract.display import quoted, visible
+from contract.display import first_line, quoted, visible
+from contract.tracking.rest import SIGNED_BY, Absent, Server, Unanswered, as_mlflow_has_it, is_server, logged_model_id
 
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
 from inference.model.version import ModelVersion
-from inference.rollout.bounded_http import UNREADABLE, content_of
 
 TIMEOUT_SECONDS = 3
-# How MLflow says that a registered model, or its alias, does not exist.
-ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
-# The tag that names the key a version was signed with.
-SIGNED_BY = "signed_by"
 # Whoever reaches MLflow's port writes tags and descriptions. Those that the contract names are passed on, as far as they
 # may be read by a person; of an answer that is larger than any of them, nothing is read.
 TAGS = (
@@ -56,7 +49,7 @@ class Registry(Protocol):
 
 def connect(tracking_uri: str, name: str, alias: str) -> Registry:
     """Return the registry at a tracking URI."""
-    if tracking_uri.startswith(("http://", "https://")):
+    if is_server(tracking_uri):
         return ServerRegistry(tracking_uri, name, alias)
     return EmbeddedRegistry(tracking_uri, name, alias)
 
@@ -66,16 +59,17 @@ class ServerRegistry:
 
     def __init__(self, tracking_uri: str, name: str, alias: str) -> None:
         self._where, self._name, self._alias = tracking_uri, name, alias
+        self._server = Server(tracking_uri, TIMEOUT_SECONDS, MOST_ANSWER_BYTES)
 
     def current(self) -> ModelVersion:
         try:
-            return self._version(
-                self._get("registered-models/alias", name=self._name, alias=self._alias)["model_version"]
-            )
-        except HTTPError as error:
-            raise self._refusal(error) from error
-        except UNREADABLE as error:
-            raise self._silence(error) from error
+            answer = self._server.get("registered-models/alias", name=self._name, alias=self._alias)
+            with as_mlflow_has_it():
+                return self._version(answer["model_version"])
+        except Absent as error:
+            raise _nothing_there(self._name, self._alias, first_line(error), self._aliases()) from error
+        except Unanswered as error:
+            raise self._unreachable(error) from error
 
     def _version(self, found: dict[str, Any]) -> ModelVersion:
         tags = _tags({tag["key"]: tag["value"] for tag in found.get("tags", [])})
@@ -92,54 +86,36 @@ class ServerRegistry:
 
     def location(self, version: ModelVersion) -> str:
         try:
-            answer = self._get("model-versions/get-download-uri", name=version.name, version=version.version)
-            return str(answer["artifact_uri"])
-        except HTTPError as error:
-            if isinstance(found := self._refusal(error), NoModel):
-                raise VersionLost("it is gone from the registry") from error
-            raise FetchFailed(f"{version.uri} could not be found: {found}") from error
-        except UNREADABLE as error:
-            raise FetchFailed(f"{version.uri} could not be found: {self._silence(error)}") from error
+            answer = self._server.get("model-versions/get-download-uri", name=version.name, version=version.version)
+            with as_mlflow_has_it():
+                return str(answer["artifact_uri"])
+        except Absent as error:
+            raise VersionLost("it is gone from the registry") from error
+        except Unanswered as error:
+            raise FetchFailed(f"{version.uri} could not be found: {self._unreachable(error)}") from error
 
     def metrics(self, run_id: str) -> dict[str, float]:
         try:
-            found = self._get("runs/get", run_id=run_id)["run"]["data"].get("metrics", [])
-            return _metrics({metric["key"]: metric["value"] for metric in found})
-        except UNREADABLE as error:
-            raise self._silence(error) from error
+            answer = self._server.get("runs/get", run_id=run_id)
+            with as_mlflow_has_it():
+                found = answer["run"]["data"].get("metrics", [])
+                return _metrics({metric["key"]: metric["value"] for metric in found})
+        except (Absent, Unanswered) as error:
+            raise self._unreachable(error) from error
 
-    def _get(self, path: str, **query: str) -> Any:
-        url = f"{self._where.rstrip('/')}/api/2.0/mlflow/{path}?{urlencode(query)}"
-        return json.loads(content_of(url, MOST_ANSWER_BYTES, TIMEOUT_SECONDS))
-
-    def _silence(self, error: Exception) -> RegistryUnreachable:
-        return RegistryUnreachable(
-            f"MLflow at {self._where} does not answer: {one_line(getattr(error, 'reason', error))}"
-        )
-
-    def _refusal(self, error: HTTPError) -> NoModel | RegistryUnreachable:
-        code, message = _refusal_in(error)
-        if code in ABSENT:
-            return _nothing_there(self._name, self._alias, message, self._aliases())
-        return RegistryUnreachable(f"MLflow at {self._where} refuses: {error.code} {message}")
+    def _unreachable(self, error: Absent | Unanswered) -> RegistryUnreachable:
+        status = getattr(error, "status", 404)
+        said = "does not answer:" if status is None else f"refuses: {status}"
+        return RegistryUnreachable(f"MLflow at {self._where} {said} {first_line(error)}")
 
     def _aliases(self) -> list[str]:
         """Return the aliases that the registered model has, none where they cannot be had: they only help to explain."""
         try:
-            found = self._get("registered-models/get", name=self._name)["registered_model"]
-            return [str(alias["alias"]) for alias in found.get("aliases", [])][:MOST_ALIASES]
-        except UNREADABLE:
+            answer = self._server.get("registered-models/get", name=self._name)
+            with as_mlflow_has_it():
+                return [str(alias["alias"]) for alias in answer["registered_model"].get("aliases", [])][:MOST_ALIASES]
+        except (Absent, Unanswered):
             return []
-
-
-def _refusal_in(error: HTTPError) -> tuple[str | None, str]:
-    """Return MLflow's error code, None where the answer is not MLflow's, and its words."""
-    text = error.read().decode(errors="replace")  # it is here, and no longer than it may be
-    try:
-        answer = json.loads(text)
-        return str(answer["error_code"]), one_line(answer["message"])
-    except UNREADABLE:
-        return None, one_line(text, 200) or "without saying why"
 
 
 class EmbeddedRegistry:
@@ -204,12 +180,6 @@ def _nothing_there(name: str, alias: str, message: str, others: Sequence[str] = 
     return NoModel(f"no version of {name!r} has the alias {alias!r}", f" (MLflow: {message.rstrip('.')}){hint}")
 
 
-def one_line(message: Any, most: int = 500) -> str:
-    """Return what another program said in several lines as the first of them that says something."""
-    lines = [line.strip() for line in str(message)[:MOST_ANSWER_BYTES].splitlines()]
-    return visible(next(filter(None, lines), ""), most)
-
-
 _TAG_QUERY = (
     f"SELECT key, substr(value, 1, {MOST_TAG + 1}) FROM model_version_tags "  # noqa: S608 - a number and question marks
     f"WHERE name = ? AND version = ? AND key IN ({', '.join('?' * len(TAGS))})"
@@ -225,4 +195,4 @@ def _metrics(found: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _model_id(source: Any) -> str:
-    return visible(str(source).removeprefix("models:/"), MOST_TAG)
+    return visible(logged_model_id(source) or "", MOST_TAG)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from contract.display import visible
+from contract.manifest import Description
+from contract.version_files import VersionFiles
 
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
 from inference.ipc.messages import NOT_ASKED
-from inference.model.manifest import Description
 from inference.model.version import ModelVersion
-from inference.model.version_files import VersionFiles
 from inference.rollout import model_cache
 from inference.rollout.background_call import LOOK_SECONDS, Repeated, within
 from inference.rollout.backoff import Backoff, Failure

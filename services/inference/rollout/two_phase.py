@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from contract import manifest
+from contract.manifest import Description
+from contract.version_files import VersionFiles
 from msgspec import structs, to_builtins
 
 from inference.errors import FetchFailed, ModelRefused, ProcessEnded
 from inference.ipc.messages import NOT_ASKED, Drop, Load, Note, Offer, Refused, Report, Serve, Serving, State, ToWorker
 from inference.ipc.server import Answer, Deliver, NoAnswer
-from inference.model import manifest
-from inference.model.manifest import Description
 from inference.model.version import ModelVersion
-from inference.model.version_files import VersionFiles
 from inference.rollout.backoff import FIRST_RETRY_SECONDS
 
 # Within which all workers have to load a version, and to change to it.

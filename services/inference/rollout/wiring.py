@@ -4,6 +4,8 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
+from contract.file_names import SIGNATURE
+
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
 from inference.model.trust import Trust
 from inference.model.version import ModelVersion
@@ -17,7 +19,6 @@ from inference.rollout.two_phase import Rollout, Swap, Workers
 from inference.settings import Settings
 from inference.telemetry.metrics import FollowerMetrics
 from inference.verification.client import Verifier
-from inference.verification.signature import SIGNATURE
 
 log = logging.getLogger("inference")
 

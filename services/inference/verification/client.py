@@ -12,10 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from contract.manifest import Description
+from contract.version_files import VersionFiles
+
 from inference.errors import ModelRefused, ProcessEnded
-from inference.model.manifest import Description
 from inference.model.version import ModelVersion
-from inference.model.version_files import VersionFiles
 
 MB = 1024**2
 # Beyond what its own programs take. A table of two thousand columns takes 5 MB of it.

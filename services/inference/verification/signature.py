@@ -4,11 +4,10 @@ from pathlib import Path
 
 from contract import signature
 from contract.errors import Refused
+from contract.file_names import SIGNATURE
 
 from inference.errors import ModelRefused
 from inference.model.version import ModelVersion
-
-SIGNATURE = signature.SIGNATURE
 
 
 def check_signature(folder: Path, version: ModelVersion, public_key: Path) -> dict[str, str]:

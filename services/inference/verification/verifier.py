@@ -19,13 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from contract import signature
+from contract import manifest, signature
 from contract.display import visible
+from contract.version_files import VersionFiles
 
-from inference.errors import ModelRefused
-from inference.model import manifest
+from inference.errors import ModelRefused, refusing
 from inference.model.version import ModelVersion
-from inference.model.version_files import VersionFiles, refusing
 from inference.verification.signature import check_signature
 
 # What is open beside pipes: a file and a folder at a time, for some threads.
@@ -82,11 +81,12 @@ def _listed(path: Path, public_key: Path | None) -> dict[str, str]:
 
 
 def _checked(folder: Path, version: ModelVersion, public_key: Path | None) -> dict[str, Any]:
-    if public_key is None:
-        files = VersionFiles.of(folder)
-    else:
-        files = VersionFiles(folder, check_signature(folder, version, public_key))
-    return {"files": dict(files.digests), "description": manifest.read(files).interface()}
+    with refusing():
+        if public_key is None:
+            files = VersionFiles.of(folder)
+        else:
+            files = VersionFiles(folder, check_signature(folder, version, public_key))
+        return {"files": dict(files.digests), "description": manifest.read(files).interface()}
 
 
 if __name__ == "__main__":

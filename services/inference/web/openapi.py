@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from contract.manifest import Description
+from contract.schema import LARGEST, Column, Kind
 
 from inference.model.deployment import Deployment
-from inference.model.manifest import Description
-from inference.model.schema import LARGEST, Column, Kind
 from inference.protocols.open_inference import DTYPES, PREDICT, model_metadata
 
 JSON = "application/json"

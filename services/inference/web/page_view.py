@@ -5,10 +5,10 @@ from math import isfinite
 from typing import Any
 
 from contract.display import visible
+from contract.schema import Column, Kind
 
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
-from inference.model.schema import Column, Kind
 from inference.model.trust import Trust
 from inference.settings import Settings
 

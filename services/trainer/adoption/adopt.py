@@ -11,22 +11,23 @@ import yaml
 from contract import documents
 from contract.display import visible
 from contract.errors import Refused
-from contract.signature import IDENTITY, SIGNATURE, entries, files_in
+from contract.file_names import GOLDEN, IDENTITY, MLMODEL, SIGNATURE
+from contract.signature import entries, files_in
+from contract.tracking.rest import SIGNED_BY
+from contract.version_files import digest_of
 from mlflow import MlflowClient
 
 from trainer.adoption import examination, sandbox
 from trainer.adoption.findings import Findings
-from trainer.artifact import environment, papers, signing, version_files
+from trainer.artifact import environment, signing, version_files
 from trainer.console.terminal import Console
 from trainer.errors import TrainerError, VersionError
 from trainer.settings import Settings
 from trainer.tracking import registry
-from trainer.tracking.rest import SIGNED_BY
 from trainer.tracking.run_logging import mlflow_errors
 
-MLMODEL = "MLmodel"
 # What is written anew, whatever the version had under these names.
-MADE = (MLMODEL, papers.GOLDEN, *environment.FILES)
+MADE = (MLMODEL, GOLDEN, *environment.FILES)
 # Names that a version's own files cannot have: MLflow writes the last one over whatever is there.
 TAKEN = {*MADE, IDENTITY, SIGNATURE, "registered_model_meta"}
 SHOWN = 10
@@ -100,7 +101,7 @@ def check_files(found: Findings, folder: Path) -> None:
 
 def _examined(folder: Path, settings: Settings, version: str, confined: bool) -> Findings:
     hidden = [settings.signing_key, settings.data_dir]
-    before = {path: examination.digest_of(folder / path) for path in files_in(folder)}
+    before = {path: digest_of(folder / path) for path in files_in(folder)}
     if confined:
         _check_sandbox(folder, hidden, version)
     try:
@@ -138,7 +139,7 @@ def _write(checked: Findings, folder: Path, model_id: str) -> list[str]:
         (folder / path).unlink()
     content = {**examination.rewritten(checked), "model_id": model_id, "model_uuid": model_id}
     (folder / MLMODEL).write_text(yaml.safe_dump(content, allow_unicode=True))
-    papers.write_json(folder / papers.GOLDEN, checked.golden)
+    documents.write_json(folder / GOLDEN, checked.golden)
     environment.write(folder)
     return [path for path in left_out if path not in TAKEN]
 

@@ -4,7 +4,6 @@ It is the only code that reads, loads and asks what nobody has signed. What it h
 trainer writes every text file that it signs; the estimator and the input example it signs as they are.
 """
 
-import hashlib
 import json
 import platform
 from collections.abc import Sequence
@@ -12,13 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from contract import documents
+from contract import manifest
+from contract.display import visible
 from contract.errors import Refused
-from contract.signature import files_in
+from contract.file_names import FIGURES, GOLDEN, TWIN, TWIN_RECORD
+from contract.manifest import Description
+from contract.schema import count_of
 from contract.trust import TRUSTED_TYPES
+from contract.version_files import VersionFiles
 
 from trainer.adoption.findings import KEPT, Findings
-from trainer.artifact import papers, version_checks
+from trainer.artifact import golden_samples, version_checks
+
+# What is not signed with the rest, as nobody can prove it: nothing in it counts for or against a version.
+UNPROVEN = (GOLDEN, TWIN, TWIN_RECORD, FIGURES)
 
 
 def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
@@ -26,23 +32,19 @@ def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
 
     `trusted` are types that it may contain beside TRUSTED_TYPES. Raises Refused for a version that cannot be served.
     """
-    description, files = documents.read_mlmodel(folder), files_in(folder)
+    files = VersionFiles.of(folder, without=UNPROVEN)
+    description, content = manifest.read(files), files.mlmodel()
     with joblib.parallel_config("threading"):  # a sandbox starts no processes
-        estimator, columns, example = version_checks.tried(folder, frozenset(trusted))
-        golden = papers.golden(estimator, columns, example)
-    version_checks.check_class_names(description, estimator)
-    paths = {
-        "estimator": version_checks.estimator_file(description, files),
-        "example": version_checks.example_file(description, files),
-    }
-    metadata, signature = description.get("metadata"), description["signature"]
+        estimator = version_checks.estimator_of(files, description, frozenset(trusted))
+        golden = _golden(estimator, files, description)
+    paths = {"estimator": manifest.estimator_file(files, description.flavor), "example": description.example}
     found = {
         **paths,
-        "sha256": {path: digest_of(folder / path) for path in paths.values()},
-        "kept": {name: value for name, kind in KEPT.items() if type(value := description.get(name)) is kind},
-        "sklearn_version": f"{description['flavors']['sklearn'].get('sklearn_version')!s:.20}",
-        "signature": {name: signature.get(name) for name in ("inputs", "outputs")},
-        "class_names": metadata.get("class_names") if isinstance(metadata, dict) else None,
+        "sha256": {path: files.digests[path] for path in paths.values() if path is not None},
+        "kept": {name: value for name, kind in KEPT.items() if type(value := content.get(name)) is kind},
+        "sklearn_version": f"{description.flavor.get('sklearn_version')!s:.20}",
+        "signature": {name: content["signature"].get(name) for name in ("inputs", "outputs")},
+        "class_names": description.class_names,
         "golden": golden,
     }
     try:
@@ -52,10 +54,21 @@ def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
     return found
 
 
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _golden(estimator: Any, files: VersionFiles, description: Description) -> dict[str, Any]:
+    """Return the rows of the input example with the estimator's answers."""
+    if description.example is None:
+        raise Refused("it has no input example; log it with input_example=ROWS")
+    rows = manifest.example_rows(files, description.example, description.columns)
+    if not rows:
+        raise Refused(f"its input example has no rows of {count_of(description.columns)}")
+    try:
+        features = golden_samples.from_json(rows, description.columns)
+    except ValueError as error:
+        raise Refused(f"its input example cannot be used: {visible(str(error))}") from error
+    try:
+        return golden_samples.golden(estimator, features, description.is_named)
+    except Exception as error:  # an estimator may fail in any way
+        raise Refused(f"it does not predict its own input example: {type(error).__name__}: {error!s:.500}") from error
 
 
 def rewritten(found: Findings) -> dict[str, Any]:
@@ -79,6 +92,13 @@ def rewritten(found: Findings) -> dict[str, Any]:
             },
         },
         "metadata": None if found.class_names is None else {"class_names": found.class_names},
-        "saved_input_example_info": {"artifact_path": found.example, "pandas_orient": "split", "type": "dataframe"},
+        "saved_input_example_info": {"artifact_path": found.example, **_orientation(found)},
         "signature": found.signature,
     }
+
+
+def _orientation(found: Findings) -> dict[str, str]:
+    """Return how MLflow reads the input example: as a table, or as an array."""
+    if found.is_named:
+        return {"pandas_orient": "split", "type": "dataframe"}
+    return {"format": "tf-serving", "type": "ndarray"}

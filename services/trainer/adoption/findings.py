@@ -13,9 +13,12 @@ from typing import Any
 
 from contract import limits
 from contract.errors import Refused
+from contract.file_names import MLMODEL
+from contract.manifest import columns_of
+from contract.schema import MOST_COLUMNS, TYPES
 from contract.signature import own_file
 
-from trainer.artifact import papers, version_checks
+from trainer.artifact import golden_samples
 
 # What MLmodel may say beside what is written anew: words and switches, and no other one's code or environment.
 KEPT: dict[str, type] = {
@@ -30,9 +33,8 @@ KEPT: dict[str, type] = {
 MOST_WORD = 500
 MOST_NUMBER = 2**63 - 1
 MOST_CLASSES = 10_000
-MOST_COLUMNS = 10_000
 # What MLflow has for a column that is no list and no object; what is answered may be more than what is taken.
-SCALARS = {*version_checks.KINDS, "binary", "datetime"}
+SCALARS = {*TYPES, "binary", "datetime"}
 TENSOR = re.compile(r"[a-z]{1,20}[0-9]{0,3}")
 
 
@@ -50,6 +52,8 @@ class Findings:
     sklearn_version: str
     signature: dict[str, str | None]
     """the inputs and the outputs, as JSON text"""
+    is_named: bool
+    """whether the columns have names; those of a tensor signature are known by their order alone"""
     class_names: list[str] | None
     golden: dict[str, Any]
 
@@ -65,6 +69,7 @@ class Findings:
                 {name: _kept(value, KEPT[name]) for name, value in answer["kept"].items()},
                 _word(answer["sklearn_version"], 20),
                 _signature(answer["signature"]),
+                columns_of(answer)[1],
                 _class_names(answer["class_names"]),
                 _golden(answer["golden"]),
             )
@@ -75,15 +80,14 @@ class Findings:
 def _signature(found: Any) -> dict[str, str | None]:
     """Return a signature's texts, written anew from those of a version."""
     inputs, outputs = found["inputs"], found["outputs"]
-    if any(len(text) > limits.PARSED["MLmodel"] for text in (inputs, outputs) if text is not None):
+    if any(len(text) > limits.limit_of(MLMODEL) for text in (inputs, outputs) if text is not None):
         raise ValueError("its signature is too long")
-    columns, given = version_checks.columns_of({"signature": {"inputs": inputs}}), json.loads(inputs)
-    if len(columns) > MOST_COLUMNS:
-        raise ValueError(f"it has {len(columns)} columns; expected at most {MOST_COLUMNS}")
-    plain = [
-        {"type": one["type"], "name": _word(column.name), "required": not column.missing}
-        for column, one in zip(columns, given, strict=True)
+    columns, is_named = columns_of({"signature": {"inputs": inputs}})
+    plain: list[dict[str, Any]] = [
+        {"type": column.type_name, "name": _word(column.name), "required": not column.missing} for column in columns
     ]
+    if not is_named:
+        plain = [{"type": "tensor", "tensor-spec": {"dtype": columns[0].dtype(), "shape": [-1, len(columns)]}}]
     return {"inputs": json.dumps(plain), "outputs": _outputs(outputs), "params": None}
 
 
@@ -120,9 +124,9 @@ def _golden(found: dict[str, Any]) -> dict[str, Any]:
     def answer(value: Any) -> Any:
         return row(value) if isinstance(value, list) else _cell(value)
 
-    rows = _list(found["instances"], row, papers.GOLDEN_ROWS)
+    rows = _list(found["instances"], row, golden_samples.GOLDEN_ROWS)
     golden: dict[str, Any] = {"instances": rows, "predictions": _list(found["predictions"], answer, len(rows))}
-    golden["tolerance"] = papers.TOLERANCE
+    golden["tolerance"] = golden_samples.TOLERANCE
     if "probabilities" in found:
         golden["probabilities"] = _list(found["probabilities"], row, len(rows))
     if not rows or any(len(answers) != len(rows) for name, answers in golden.items() if name != "tolerance"):

@@ -9,6 +9,8 @@ from typing import Any
 import joblib
 import mlflow
 import mlflow.sklearn
+from contract import documents
+from contract.file_names import FIGURES, GOLDEN, PROFILE, TWIN, TWIN_RECORD
 from contract.trust import TRUSTED_TYPES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
@@ -16,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 
-from trainer.artifact import environment, onnx_export, papers
+from trainer.artifact import environment, fitted_rows, golden_samples, onnx_export, reference_profile
 from trainer.artifact.signing import sign
 from trainer.data import schema
 from trainer.data.table import Split, Table, Task
@@ -54,7 +56,7 @@ def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, registered_na
         origin = Model(artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id)
         _save(estimator, table, folder, origin)
         made = _write_papers(estimator, table, rows, folder)
-        papers.write_json(folder / papers.FIGURES, _figures(fitted, table, run))
+        documents.write_json(folder / FIGURES, _figures(fitted, table, run))
         sign(folder, registered_name, logged.model_id, key)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
@@ -103,13 +105,13 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
 
 def _write_papers(estimator: Any, table: Table, rows: Split, folder: Path) -> onnx_export.Twin:
     schema.write(schema.infer(table), folder)
-    papers.write_json(folder / papers.GOLDEN, papers.golden(estimator, table.columns, rows.train_features))
-    papers.write_json(folder / papers.PROFILE, papers.profile(table, rows))
-    papers.write_fitted_rows(rows, folder)
+    documents.write_json(folder / GOLDEN, golden_samples.golden(estimator, rows.train_features))
+    documents.write_json(folder / PROFILE, reference_profile.profile(table, rows))
+    fitted_rows.write(rows, folder)
     made = onnx_export.make(estimator, table.columns, rows.train_features, table.task)
     if made.content is not None:
-        (folder / onnx_export.FILE_NAME).write_bytes(made.content)
-    papers.write_json(folder / onnx_export.RECORD, made.record)
+        (folder / TWIN).write_bytes(made.content)
+    documents.write_json(folder / TWIN_RECORD, made.record)
     return made
 
 

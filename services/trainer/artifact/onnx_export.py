@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from contract.golden import Answers, Difference, difference, scale_of
+from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT
 from sklearn.pipeline import Pipeline
 
-from trainer.artifact import papers
-from trainer.data.table import LARGEST, SEED, Column, Kind, Task
+from trainer.artifact import golden_samples
+from trainer.data.table import SEED, Column, Kind, Task
 
-FILE_NAME = "model.onnx"
-RECORD = "twin.json"
 TOLERANCE = 1e-5
 MOST_ROWS = 2_000
 BEYOND = 5.0
@@ -34,11 +33,6 @@ FORMS: tuple[tuple[str, frozenset[str]], ...] = (
     ("float64", frozenset({"LinearClassifier", "LinearRegressor", "Scaler", "Normalizer"})),
     ("float32", frozenset()),
 )
-# How a missing text is written where no value can be missing.
-MISSING_TEXT = "nan"
-# So the word itself is written otherwise where values can be missing: as a category that nobody knows. Where it is a category
-# beside missing values, the proof finds out, and there is no twin.
-UNKNOWN_TEXT = "nan\ufffe"
 
 
 @dataclass(frozen=True)
@@ -206,7 +200,7 @@ def proof_rows(columns: list[Column], features: pd.DataFrame, limit: float) -> p
     """Return the rows that a twin is proven on, with numbers up to `limit` in size; the same ones each time."""
     draws = np.random.default_rng(SEED)
     seen = features.sample(min(MOST_ROWS, len(features)), random_state=SEED)
-    golden = papers.golden_rows(features)
+    golden = golden_samples.golden_rows(features)
     inside = _random_rows(columns, features, draws, 1.0)
     beyond = _random_rows(columns, features, draws, BEYOND)
     edges = pd.DataFrame(list(_edge_rows(columns, seen, limit)), columns=seen.columns)

@@ -10,11 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from contract import signature
-from contract.signature import IDENTITY, SIGNATURE
+from contract.file_names import SIGNATURE
 
 from trainer.errors import SettingsError, refusals
-
-__all__ = ["IDENTITY", "SIGNATURE", "check_key", "key_id", "listed", "sign", "verify"]
 
 
 def sign(folder: Path, model_name: str, model_id: str, key: Path) -> None:

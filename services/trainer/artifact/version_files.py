@@ -4,39 +4,38 @@ Of a signed version only what its signature lists is fetched, and nothing is rea
 """
 
 import errno
-import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTPException
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
-from urllib.parse import quote, urlparse
-from urllib.request import url2pathname, urlopen
+from typing import TypeVar
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import mlflow
-from contract import limits, signature
+from contract import limits
 from contract.display import quoted
-from contract.errors import Refused
+from contract.file_names import SIGNATURE
+from contract.tracking import artifacts
+from contract.tracking.artifacts import Folder, Proxy, Source
+from contract.tracking.bounded_http import UNREADABLE
+from contract.tracking.rest import ABSENT, is_server, logged_model_id
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from trainer.artifact import signing
 from trainer.errors import TrackingError, VersionError, refusals
-from trainer.tracking.rest import ABSENT, is_kept_by_server, is_server, logged_model_id
+from trainer.tracking.rest import is_kept_by_server
 from trainer.tracking.run_logging import mlflow_errors
 
-# Of silence, while a file or a listing is on its way.
+T = TypeVar("T")
+# For a listing.
 TIMEOUT_SECONDS = 60
-# As long as a listing of MOST_FILES files with the longest names.
-MOST_LISTING_BYTES = limits.MB
 # Seconds until a server that failed is asked again.
 PAUSES = (1, 2)
-# What a server that answers in its own way, or not at all, leads to.
-UNEXPECTED = (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 # How this machine says so; no server's answer has these numbers.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_SIGNED = "it is not signed; `adopt` checks and signs a version"
@@ -75,9 +74,9 @@ def signed(version: ModelVersion, model_name: str, key: Path) -> Iterator[Path]:
     with TemporaryDirectory() as parent, refusals():
         folder, place = Path(parent), _place(version)
         sizes = _sizes(place)
-        if signature.SIGNATURE not in sizes:
+        if SIGNATURE not in sizes:
             raise VersionError(NOT_SIGNED)
-        _fetch(place, sizes, [signature.SIGNATURE], folder)
+        _fetch(place, sizes, [SIGNATURE], folder)
         listed = signing.listed(folder, key)
         if missing := sorted(set(listed) - set(sizes)):
             raise VersionError(f"its signature does not hold: {', '.join(missing[:5])} is signed, and is not there")
@@ -86,7 +85,7 @@ def signed(version: ModelVersion, model_name: str, key: Path) -> Iterator[Path]:
         yield folder
 
 
-def _place(version: ModelVersion) -> "Place":
+def _place(version: ModelVersion) -> Source:
     model_id = model_id_of(version)
     with mlflow_errors():
         try:
@@ -98,49 +97,7 @@ def _place(version: ModelVersion) -> "Place":
     return place_of(location, mlflow.get_tracking_uri())
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a version's files are."""
-
-    proxy: str | None
-    """the address of the server's artifact proxy; None where they are in a folder of this machine"""
-    root: str
-    """a path, behind the proxy or on this machine"""
-
-    def open(self, path: str) -> IO[bytes]:
-        """Open one of the files to read it."""
-        if self.proxy is None:
-            return Path(self.root, path).open("rb")
-        return _answer(f"{self.proxy}/{quote(f'{self.root}/{path}')}")
-
-    def sizes(self) -> dict[str, int | None]:
-        """Return path → bytes of each of the files."""
-        if self.proxy is None:
-            return {path: Path(self.root, path).stat().st_size for path in signature.files_in(Path(self.root))}
-        return dict(self._listed(self.proxy))
-
-    def _listed(self, proxy: str) -> Iterator[tuple[str, int | None]]:
-        folders, count = [""], 0
-        while folders:
-            folder = folders.pop()
-            with _answer(f"{proxy}?path={quote(f'{self.root}/{folder}'.rstrip('/'), safe='')}") as answer:
-                content = answer.read(MOST_LISTING_BYTES + 1)
-            if len(content) > MOST_LISTING_BYTES:
-                raise Refused(f"the list of its files has more than {MOST_LISTING_BYTES} bytes")
-            for file in json.loads(content).get("files", []):
-                path = f"{folder}{file['path'].rpartition('/')[2]}"  # the name alone decides where we write
-                limits.check_path(path)
-                count += 1
-                if count > limits.MOST_FILES:
-                    raise Refused(f"it has more than {limits.MOST_FILES} files")
-                if file.get("is_dir"):
-                    folders.append(f"{path}/")
-                else:
-                    size = file.get("file_size")
-                    yield path, None if size is None else int(size)
-
-
-def place_of(location: str, tracking_uri: str) -> Place:
+def place_of(location: str, tracking_uri: str) -> Source:
     """Return where an artifact location is; raise VersionError for one that is not read or written here.
 
     Whoever reaches MLflow chooses the location of an experiment, and so of its models. Behind a server it has to be one
@@ -152,22 +109,22 @@ def place_of(location: str, tracking_uri: str) -> Place:
             raise VersionError(
                 f"its files are at {quoted(location)}; expected mlflow-artifacts:/PATH, on the server itself"
             )
-        return Place(f"{tracking_uri.rstrip('/')}/api/2.0/mlflow-artifacts/artifacts", found.path.strip("/"))
+        return Proxy.at(location, tracking_uri)
     if found.scheme == "file" and not found.netloc:
-        return Place(None, url2pathname(found.path))
+        return Folder(Path(url2pathname(found.path)))
     if location.startswith("/"):
-        return Place(None, location)
+        return Folder(Path(location))
     raise VersionError(
         f"its files are at {quoted(location)}, which a database alone cannot give; "
         "start its tracking server and name it in MLFLOW_TRACKING_URI"
     )
 
 
-def _sizes(place: Place) -> dict[str, int | None]:
+def _sizes(place: Source) -> dict[str, int | None]:
     """Return path → bytes of each file at a place, all of them within the limits."""
     try:
-        sizes = place.sizes()
-    except UNEXPECTED as error:
+        sizes = _patiently(partial(place.sizes, TIMEOUT_SECONDS))
+    except UNREADABLE as error:
         raise TrackingError(f"MLflow does not list the files: {error!s:.300}") from error
     if not sizes:
         raise VersionError("its files are gone from the artifact store")
@@ -175,18 +132,13 @@ def _sizes(place: Place) -> dict[str, int | None]:
     return sizes
 
 
-def _fetch(place: Place, sizes: dict[str, int | None], paths: Iterable[str], folder: Path) -> None:
+def _fetch(place: Source, sizes: dict[str, int | None], paths: Iterable[str], folder: Path) -> None:
     """Copy files into a folder, none of them longer than it was listed with, or than it may be."""
-    left = limits.MOST_BYTES
+    until = artifacts.until_of(sizes)
     for path in paths:
-        target = folder / path
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with place.open(path) as source, target.open("wb") as file:
-                left -= _copy(source, file, path, min(left, limits.limit_of(path)))
-                if sizes[path] not in (None, file.tell()):
-                    raise ValueError(f"it has {file.tell()} bytes, and was listed with {sizes[path]}")
-        except UNEXPECTED as error:
+            _patiently(partial(artifacts.copy, place, path, sizes[path], folder, until))
+        except UNREADABLE as error:
             if getattr(error, "errno", None) in NO_ROOM:
                 raise VersionError(
                     f"this machine has no room for its file {path} in {folder.parent} ({error!s:.300}); TMPDIR names "
@@ -195,27 +147,18 @@ def _fetch(place: Place, sizes: dict[str, int | None], paths: Iterable[str], fol
             if getattr(error, "code", None) == 404:
                 raise VersionError(f"its file {path} is not there any more") from error
             raise TrackingError(f"MLflow does not give the file {path}: {error!s:.300}") from error
+        if sizes[path] is None:
+            sizes[path] = (folder / path).stat().st_size
+            limits.check_listing(sizes)
 
 
-def _copy(source: IO[bytes], file: IO[bytes], path: str, most: int) -> int:
-    """Copy a file of at most so many bytes, and return how many it has."""
-    count = 0
-    while chunk := source.read(limits.MB):
-        count += len(chunk)
-        if count > most:
-            raise Refused(f"its file {path} has more than {most} bytes")
-        file.write(chunk)
-    return count
-
-
-def _answer(url: str, pauses: tuple[float, ...] | None = None) -> IO[bytes]:
-    """Return a server's answer; one that is busy or away for a moment is asked again."""
+def _patiently(ask: Callable[[], T], pauses: tuple[float, ...] | None = None) -> T:
+    """Return what is answered; a server that is busy or away for a moment is asked again."""
     pauses = PAUSES if pauses is None else pauses
     try:
-        answer: IO[bytes] = urlopen(url, timeout=TIMEOUT_SECONDS)
-        return answer
+        return ask()
     except OSError as error:
-        if not pauses or getattr(error, "code", 500) < 500:
+        if not pauses or getattr(error, "code", 500) < 500 or getattr(error, "errno", None) in NO_ROOM:
             raise
     time.sleep(pauses[0])
-    return _answer(url, pauses[1:])
+    return _patiently(ask, pauses[1:])

@@ -27,8 +27,7 @@ def explore(settings: Settings, plan: Plan, console: Console) -> None:
         table, folder if table.name == builtin_datasets.DEFAULT else folder / table.name, console
     )
     try:
-        if rest.is_server(settings.tracking_uri):
-            rest.check_reachable(settings.tracking_uri)
+        rest.check_reachable(settings.tracking_uri)
         run_id, experiment_id = _log(settings.tracking_uri, table, findings)
     except TrackingError as error:  # the data can be looked at without a stack
         output.notes(console, [f"not logged to MLflow: {error}"])

@@ -41,7 +41,7 @@ def rollback(settings: Settings, reason: str, console: Console) -> None:
             _check(settings, version)
         except (VersionError, TrackingError) as error:
             if isinstance(error, TrackingError):
-                _check_server(settings)  # where nothing answers, nothing is passed over
+                rest.check_reachable(settings.tracking_uri)  # where nothing answers, nothing is passed over
             console.print(f"Version {version} is passed over: {error}", soft_wrap=True)
             continue
         _move(settings, "rollback", version, reason, console)
@@ -139,11 +139,6 @@ def show_models(settings: Settings, as_json: bool, console: Console) -> None:
 def _connect(settings: Settings) -> None:
     signing.check_key(settings.signing_key)
     mlflow.set_tracking_uri(settings.tracking_uri)
-
-
-def _check_server(settings: Settings) -> None:
-    if rest.is_server(settings.tracking_uri):
-        rest.check_reachable(settings.tracking_uri)
 
 
 def _check(settings: Settings, version: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+from contract.tracking.rest import SIGNED_BY
 from mlflow import MlflowClient
 
 from trainer.artifact import logged_model, signing, version_checks, version_files
@@ -26,7 +27,6 @@ from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
 from trainer.tracking import registry, run_lifecycle, run_logging
-from trainer.tracking.rest import SIGNED_BY
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
+from contract.file_names import SCHEMA
 from pandera.errors import SchemaErrors
 
 from trainer.data.table import Column, Kind, Table, Task
 from trainer.errors import DataError
 
-FILE_NAME = "schema.yaml"
 # A column's title says what it is: a Kind, or this. pandera's own type names for text follow the machine's packages.
 TARGET = "target"
 # A category has to be among few to be worth a word when another one turns up.
@@ -33,12 +33,12 @@ def infer(table: Table) -> pandera.DataFrameSchema:
 
 def write(schema: pandera.DataFrameSchema, folder: Path) -> None:
     """Write the schema into a model's folder."""
-    (folder / FILE_NAME).write_text(str(schema.to_yaml()))
+    (folder / SCHEMA).write_text(str(schema.to_yaml()))
 
 
 def read(folder: Path) -> pandera.DataFrameSchema | None:
     """Return the schema in a model's folder, None where it has none, like a version that was logged by hand."""
-    path = folder / FILE_NAME
+    path = folder / SCHEMA
     return pandera.DataFrameSchema.from_yaml(path) if path.exists() else None
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract import schema
 from contract.missing import MISSING_WORDS
+from contract.schema import LARGEST
 from sklearn.model_selection import train_test_split
 
 from trainer.data import csv_records, missing_words, reading
@@ -16,8 +18,6 @@ from trainer.errors import DataError
 
 TEST_SIZE = 0.2
 SEED = 42
-# What a float32 can hold: many estimators compute in it, and inference takes no more (docs/model-contract.md).
-LARGEST = 3.4028234663852886e38
 MOST_COLUMNS = 2000
 # A whole-number target with no more distinct values than this is taken for class numbers.
 MOST_NUMBERED_CLASSES = 20
@@ -74,6 +74,11 @@ class Table:
     def origin(self) -> dict[str, Any]:
         """Return the file's name, its digest and its rows: what records of a training have of the data."""
         return {"file": self.path.name, "sha256": self.sha256, "rows": len(self.target)}
+
+    @property
+    def interface(self) -> list[schema.Column]:
+        """The columns as a version's signature has them."""
+        return [schema.column(column.name, column.kind, column.missing) for column in self.columns]
 
     def classes(self) -> pd.Series:
         """Return each row's class by its name: shape (rows,), text."""

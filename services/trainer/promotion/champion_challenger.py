@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from contract.schema import breaking_change
 from mlflow.entities.model_registry import ModelVersion
 
-from trainer.artifact import papers, signing, version_checks, version_files
+from trainer.artifact import fitted_rows, signing, version_checks, version_files
 from trainer.data.table import Split, Table
 from trainer.errors import TrackingError, VersionError
 from trainer.promotion.policy import (
@@ -120,9 +121,9 @@ class Contest:
         """Let candidate and incumbent predict the rows that neither was fitted on; else say why that cannot be."""
         try:
             with version_files.signed(version, self.name, self.signing_key) as folder:
-                if version_checks.interface_of(folder) != self.table.columns:
+                if breaking_change(version_checks.interface_of(folder), self.table.interface):
                     return OtherSchema()
-                new = papers.unseen(folder, self.rows.test_features, self.rows.test_target)
+                new = fitted_rows.unseen(folder, self.rows.test_features, self.rows.test_target)
                 if new is None:
                     return f"which rows version {version.version} was fitted on is not known; recorded scores compared"
                 if new.sum() < LEAST_ROWS:

@@ -9,13 +9,14 @@ from typing import Any
 
 import mlflow
 from contract.display import quoted, visible
-from contract.signature import SIGNATURE
+from contract.file_names import SIGNATURE
+from contract.tracking.rest import ABSENT, SIGNED_BY, logged_model_id
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from trainer.errors import VersionError
-from trainer.tracking.rest import ABSENT, PRODUCTION, SIGNED_BY, logged_model_id, what_is_lost
+from trainer.tracking.rest import PRODUCTION, what_is_lost
 from trainer.tracking.run_logging import mlflow_errors
 
 STAGE = "stage"

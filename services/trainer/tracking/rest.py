@@ -1,15 +1,12 @@
 """Ask the tracking server without importing MLflow, which takes seconds: whether it is there, and who is in Production."""
 
-import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
-from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode, urlparse
-from urllib.request import urlopen
+from urllib.parse import quote, urlparse
 
-from contract.signature import SIGNATURE
+from contract.file_names import SIGNATURE
+from contract.tracking.rest import SIGNED_BY, Absent, Server, Unanswered, as_mlflow_has_it, is_server, logged_model_id
 
 from trainer.errors import TrackingError
 from trainer.tracking import alias_history
@@ -18,16 +15,6 @@ PRODUCTION = "Production"
 TIMEOUT_SECONDS = 10
 # Anybody can write tags, and a registered model's are all in one answer.
 MOST_BYTES = 64 * 2**20
-# The tag that names the key a version was signed with. Anybody can change it, so it is never trusted: it saves
-# verifying a signature where a wrong answer does no harm.
-SIGNED_BY = "signed_by"
-# How MLflow says that a registered model, or its alias, does not exist.
-ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
-
-
-def is_server(tracking_uri: str) -> bool:
-    """Tell a tracking server from a database file."""
-    return tracking_uri.startswith(("http://", "https://"))
 
 
 def is_kept_by_server(location: str) -> bool:
@@ -37,10 +24,10 @@ def is_kept_by_server(location: str) -> bool:
 
 
 def check_reachable(tracking_uri: str) -> None:
-    """Raise TrackingError unless the API answers; told within TIMEOUT_SECONDS, not after minutes of retries."""
-    status, answer = _get(tracking_uri, "experiments/search", {"max_results": 1})
-    if status != 200:
-        raise TrackingError(f"MLflow at {tracking_uri} refuses: {status} {answer.get('message', answer)}")
+    """Raise TrackingError where a server's API does not answer; told within TIMEOUT_SECONDS, not after minutes of retries."""
+    with _tracking_errors(tracking_uri):
+        if is_server(tracking_uri):
+            _server(tracking_uri).get("experiments/search", max_results=1)
 
 
 @dataclass(frozen=True)
@@ -70,89 +57,62 @@ def production(tracking_uri: str, model_name: str, key_id: str) -> Production | 
 
     Raises TrackingError where that cannot be told: what is hard to reach is not lost.
     """
-    found = _found(tracking_uri, "registered-models/alias", {"name": model_name, "alias": PRODUCTION})
-    if found is None:
-        return None
-    try:
-        version = found["model_version"]
+    with _tracking_errors(tracking_uri), as_mlflow_has_it():
+        try:
+            answer = _server(tracking_uri).get("registered-models/alias", name=model_name, alias=PRODUCTION)
+        except Absent:
+            return None
+        version = answer["model_version"]
         signed_by = next((tag["value"] for tag in version.get("tags", []) if tag["key"] == SIGNED_BY), None)
-        lost = what_is_lost(_files(tracking_uri, version["source"]), signed_by, key_id)
+        lost = what_is_lost(_files(_server(tracking_uri), version["source"]), signed_by, key_id)
         return Production(str(version["version"]), lost)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise TrackingError(f"MLflow at {tracking_uri} gives an answer that is none of MLflow's") from error
 
 
 def last_in_production(tracking_uri: str, model_name: str) -> str | None:
     """Return the version that the newest record of a move put into Production, None where there is no record."""
-    found = _found(tracking_uri, "registered-models/get", {"name": model_name}) or {}
-    try:
+    with _tracking_errors(tracking_uri), as_mlflow_has_it():
+        try:
+            found = _server(tracking_uri).get("registered-models/get", name=model_name)
+        except Absent:
+            return None
         tags = {tag["key"]: tag["value"] for tag in found.get("registered_model", {}).get("tags", [])}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise TrackingError(f"MLflow at {tracking_uri} gives an answer that is none of MLflow's") from error
     moves, _ = alias_history.parsed(tags)
     return list(moves.values())[-1].version if moves else None
 
 
-def logged_model_id(source: str) -> str | None:
-    """Return the id in models:/MODEL_ID, None for a source that names its files otherwise, such as runs:/RUN_ID/PATH."""
-    scheme, _, rest = source.partition(":/")
-    return rest if scheme == "models" and "/" not in rest else None
-
-
-def _files(tracking_uri: str, source: str) -> set[str] | None:
+def _files(server: Server, source: str) -> set[str] | None:
     """Return what is in the folder of the model that a version points at; None where that cannot be asked.
 
-    A folder that cannot be listed raises TrackingError; only a listing that is empty, or a model that was deleted, is a
+    A folder that cannot be listed raises Unanswered; only a listing that is empty, or a model that was deleted, is a
     loss.
     """
     model_id = logged_model_id(source)
     if model_id is None:
         return None
-    answer = _found(tracking_uri, f"logged-models/{quote(model_id)}/artifacts/directories", {})
-    if answer is None:
-        if _found(tracking_uri, f"logged-models/{quote(model_id)}", {}) is None:
-            return set()
-        raise TrackingError(f"MLflow at {tracking_uri} does not find the store that the model {model_id} is in")
-    return {file["path"] for file in answer.get("files", [])}
-
-
-def _found(tracking_uri: str, path: str, query: dict[str, object]) -> dict[str, Any] | None:
-    """Return the answer to a question, None where MLflow says that there is no such thing; raise TrackingError."""
-    status, answer = _get(tracking_uri, path, query)
-    if status != 200 and answer.get("error_code") in ABSENT:
-        return None
-    if status != 200:
-        raise TrackingError(f"MLflow at {tracking_uri} refuses: {status} {answer.get('message', answer)}")
-    return answer
-
-
-def _get(tracking_uri: str, path: str, query: dict[str, object]) -> tuple[int, dict[str, Any]]:
-    url = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow/{path}?{urlencode(query)}"
+    model = f"logged-models/{quote(model_id)}"
     try:
-        with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-            return answer.status, _parsed(answer.read(MOST_BYTES + 1))
-    except HTTPError as error:
-        text = error.read(MOST_BYTES)
+        return {file["path"] for file in server.get(f"{model}/artifacts/directories").get("files", [])}
+    except Absent as store:
         try:
-            return error.code, _parsed(text)
-        except ValueError:
-            return error.code, {"message": text.decode(errors="replace")[:500]}
-    except (URLError, HTTPException, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+            server.get(model)
+        except Absent:
+            return set()
+        raise Unanswered(f"it does not find the store that the model {model_id} is in: {store}", 404) from store
+
+
+def _server(tracking_uri: str) -> Server:
+    return Server(tracking_uri, TIMEOUT_SECONDS, MOST_BYTES)
+
+
+@contextmanager
+def _tracking_errors(tracking_uri: str) -> Iterator[None]:
+    """Turn what is no answer into a TrackingError."""
+    try:
+        yield
+    except (Absent, Unanswered) as error:
+        if (status := getattr(error, "status", 404)) is not None:
+            raise TrackingError(f"MLflow at {tracking_uri} refuses: {status} {error}") from error
         raise TrackingError(
-            f"MLflow at {tracking_uri} does not answer ({reason}); is it running (`docker compose up -d --wait`)? "
+            f"MLflow at {tracking_uri} does not answer ({error}); is it running (`docker compose up -d --wait`)? "
             "MLFLOW_TRACKING_URI says where to look"
         ) from error
-
-
-def _parsed(content: bytes) -> dict[str, Any]:
-    """Return an answer's JSON object; raise ValueError where it is none, or has no end."""
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"its answer has more than {MOST_BYTES // 2**20} MB")
-    try:
-        found = json.loads(content)
-    except RecursionError as error:
-        raise ValueError("its answer is nested too deep") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"its answer is {type(found).__name__}, no object")
-    return found

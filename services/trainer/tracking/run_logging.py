@@ -13,6 +13,7 @@ import mlflow
 import mlflow.data
 import pandas as pd
 from contract.display import quoted
+from contract.tracking.rest import is_server
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
@@ -24,7 +25,7 @@ from sklearn.pipeline import Pipeline
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
 from trainer.errors import TrackingError
 from trainer.fit.cross_validation import Standing
-from trainer.tracking.rest import is_kept_by_server, is_server
+from trainer.tracking.rest import is_kept_by_server
 
 # The workshop's experiment; any other data set has one of its own.
 EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}

@@ -5,17 +5,13 @@ from typing import Any
 
 import numpy as np
 from contract.display import visible
+from contract.file_names import TWIN
+from contract.manifest import Description, check_class_names
+from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT, Column, Kind
+from contract.version_files import VersionFiles
 
 from inference.errors import ModelRefused
-from inference.model.manifest import TWIN, Description, check_class_names
 from inference.model.rows import Rows
-from inference.model.schema import LARGEST, Column, Kind
-from inference.model.version_files import VersionFiles
-
-# How a missing text is written where no value can be missing.
-MISSING_TEXT = "nan"
-# So the word itself is written otherwise where it cannot be a category: as one that is unknown, which is what it is.
-UNKNOWN_TEXT = "nan\ufffe"
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
+from contract.schema import Column, Kind
 
 from inference.model.rows import Rows, of_checked
-from inference.model.schema import Column, Kind
 
 SEED = 42
 RANDOM_ROWS, MOST_EDGES = 32, 64

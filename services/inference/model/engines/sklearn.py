@@ -14,18 +14,16 @@ import numpy as np
 import pandas as pd
 import sklearn
 import skops.io
-from contract.display import visible
-from contract.errors import Refused
+from contract.manifest import Description, check_estimator, estimator_file
+from contract.schema import Column, Kind
 from contract.trust import load_skops
+from contract.version_files import VersionFiles
 
 from inference.errors import InvalidInput, ModelRefused
 from inference.model.engines import proof_rows, sklearn_fast_path
 from inference.model.engines.sklearn_fast_path import Shortcut
-from inference.model.manifest import Description, check_class_names
 from inference.model.rows import Rows
-from inference.model.schema import Column, Kind
 from inference.model.trust import Trust, Trusted
-from inference.model.version_files import VersionFiles
 
 log = logging.getLogger("inference")
 
@@ -118,12 +116,10 @@ def _series(column: Column, values: np.ndarray) -> pd.Series:
     if column.kind is Kind.TEXT:
         return pd.Series(values, dtype="str")
     if column.kind is Kind.NUMBER:
-        return pd.Series(values, dtype="float32" if column.datatype == "FP32" else "float64")
+        return pd.Series(values, dtype=column.dtype())
     missing = np.isnan(values)
-    if column.kind is Kind.INTEGER:
-        return pd.Series(values) if missing.any() else pd.Series(values.astype(column.datatype.lower()))
-    if not missing.any():
-        return pd.Series(values.astype(bool))
+    if column.kind is Kind.INTEGER or not missing.any():
+        return pd.Series(values.astype(column.dtype(bool(missing.any()))))
     return pd.Series([None if gap else bool(value) for gap, value in zip(missing, values, strict=True)], dtype=object)
 
 
@@ -139,26 +135,20 @@ def _asked(method: Callable[[Any], Any], rows: Any) -> Any:
 def load(files: VersionFiles, model: Description, trusted: Trusted) -> Pipeline:
     """Load the estimator; unless trust is PICKLE, without running code or building types that are not trusted."""
     estimator = _estimator(files, model.flavor, trusted)
-    check_class_names(model, getattr(estimator, "classes_", []))
+    check_estimator(model, estimator)
     return Pipeline(estimator, model, _takes_arrays(estimator, model))
 
 
 def _estimator(files: VersionFiles, flavor: dict[str, Any], trusted: Trusted) -> Any:
-    name, form = files.named(flavor.get("pickled_model")), flavor.get("serialization_format")
-    if trusted.trust is not Trust.PICKLE and form != "skops":
-        raise ModelRefused(
-            f"it is stored as {visible(str(form), 100)}, which runs code when it is loaded; log it with serialization_format='skops'"
-        )
+    if trusted.trust is not Trust.PICKLE:
+        return load_skops(files.read(estimator_file(files, flavor)), trusted.types)
+    name = files.named(flavor.get("pickled_model"))
     content = files.read(name)
     try:
-        if form != "skops":
-            log.warning("MODEL_TRUST is pickle: loading %s runs whatever code is in it", name)
-            return pickle.loads(content)  # noqa: S301 - what MODEL_TRUST=pickle asks for
-        if trusted.trust is Trust.PICKLE:
+        if flavor.get("serialization_format") == "skops":
             return skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
-        return load_skops(content, trusted.types)
-    except Refused as error:
-        raise ModelRefused(str(error)) from error
+        log.warning("MODEL_TRUST is pickle: loading %s runs whatever code is in it", name)
+        return pickle.loads(content)  # noqa: S301 - what MODEL_TRUST=pickle asks for
     except Exception as error:  # a damaged file can fail in any way
         raise ModelRefused(f"its file {name} cannot be loaded: {type(error).__name__}: {error}") from error
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from contract.manifest import Description
+from contract.schema import Kind
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.pipeline import Pipeline
 
-from inference.model.manifest import Description
 from inference.model.rows import Rows
-from inference.model.schema import Kind
 
 # Exactly these: one that is derived from them may do otherwise.
 CLASSIFIERS = (RandomForestClassifier, ExtraTreesClassifier)

@@ -1,22 +1,18 @@
 """What a version's files say about the model in them (docs/model-contract.md), read without loading the model."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from numbers import Integral
 from typing import Any
 
-from contract import limits
-from contract.display import quoted, visible
+from contract import limits, schema
+from contract.display import listed, quoted, visible
+from contract.errors import Refused
+from contract.file_names import FIGURES, GOLDEN, TWIN_RECORD
+from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
+from contract.version_files import VersionFiles
 
-from inference.errors import ModelRefused
-from inference.model.schema import TENSOR_TYPES, TYPES, Column, Kind
-from inference.model.version_files import VersionFiles
-
-GOLDEN = "golden.json"
-TWIN = "model.onnx"
-TWIN_RECORD = "twin.json"
-FIGURES = "figures.json"
 # What twin.json says, and as what.
 TWIN_KEYS = {
     "kept": (bool,),
@@ -28,7 +24,7 @@ TWIN_KEYS = {
     "scale": (int, float),
 }
 EXAMPLES = 3
-MOST_COLUMNS = 20_000
+NO_COLUMNS = "it has no signature with named columns; log it with one"
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,8 @@ class Description:
     """whether it has class probabilities, as its golden rows say; None where it has none"""
     figures: dict[str, Any] | None = None
     """figures.json: how well it did (metrics), and on which data; None where the version has none"""
+    example: str | None = None
+    """the path of its input example, None where it has none"""
 
     def interface(self) -> dict[str, Any]:
         """Return what those who ask the model rely on, as JSON has it; `of_interface` reads it."""
@@ -86,50 +84,53 @@ class Description:
 
 
 def read(files: VersionFiles) -> Description:
-    """Read MLmodel and the papers beside it; raise ModelRefused where this service cannot serve what they describe."""
+    """Read MLmodel and the files beside it; raise Refused where what they describe cannot be served."""
     content = files.mlmodel()
     flavor = _flavor(content)
-    columns, is_named = _columns(content)
+    columns, is_named = columns_of(content)
+    example = _example(files, content)
     return Description(
         columns=columns,
         is_named=is_named,
         output=_output(content),
         class_names=_class_names(content),
-        examples=_examples(files, content, columns),
+        examples=[] if example is None else example_rows(files, example, columns, EXAMPLES),
         flavor=flavor,
         twin=_twin(files),
         has_probabilities=_has_probabilities(files),
         figures=_figures(files),
+        example=example,
     )
 
 
+def check_estimator(model: Description, estimator: Any) -> None:
+    """Raise Refused where an estimator was fitted on other columns than the version has, or has classes without a name."""
+    fitted = getattr(estimator, "feature_names_in_", None)
+    names = [column.name for column in model.columns]
+    if model.is_named and fitted is not None and list(fitted) != names:
+        raise Refused(
+            f"its columns are {listed(names)}, and its estimator was fitted on {listed(list(map(str, fitted)))}"
+        )
+    check_class_names(model, getattr(estimator, "classes_", []))
+
+
 def check_class_names(model: Description, labels: Iterable[Any]) -> None:
-    """Raise ModelRefused where an engine has classes that the version's names do not name."""
+    """Raise Refused where an engine has classes that the version's names do not name."""
     if model.class_names is None:
         return
     for label in labels:
         if not isinstance(label, Integral) or not 0 <= int(label) < len(model.class_names):
-            raise ModelRefused(
-                f"its class_names do not name its class {quoted(label)}; expected one for each of 0, 1, …"
-            )
+            raise Refused(f"its class_names do not name its class {quoted(label)}; expected one for each of 0, 1, …")
 
 
 def breaking_change(served: Description, candidate: Description) -> str | None:
     """Say why a request that the served model takes may be refused or misread by the candidate; None where it is not."""
-    old, new = served.columns, candidate.columns
-    if [column.name for column in old] != [column.name for column in new]:
-        return f"its columns are {_names(new)}, and not {_names(old)}"
-    for before, after in zip(old, new, strict=True):
-        if before.kind is not after.kind and not (before.kind is Kind.INTEGER and after.kind is Kind.NUMBER):
-            return f"its column {after.name!r} takes {after.kind}, and not {before.kind}"
-        if after.kind is Kind.INTEGER and after.limit < before.limit:
-            return f"its column {after.name!r} takes whole numbers up to {after.limit}, and not up to {before.limit}"
-        if before.missing and not after.missing:
-            return f"its column {after.name!r} takes no missing values any more"
+    if change := schema.breaking_change(served.columns, candidate.columns):
+        return change
     if served.class_names is not None and candidate.class_names is None:
-        return f"its classes have no names, and the version being served has {_listed(served.class_names)}: log it with metadata={{'class_names': […]}}"
+        return f"its classes have no names, and the version being served has {listed(served.class_names)}: log it with metadata={{'class_names': […]}}"
     if served.class_names is not None and candidate.class_names != served.class_names:
-        return f"its classes are {_listed(candidate.class_names or ())}, and not {_listed(served.class_names)}"
+        return f"its classes are {listed(candidate.class_names or ())}, and not {listed(served.class_names)}"
     if served.output and candidate.output and served.output != candidate.output:
         return f"its predictions are of the type {candidate.output}, and not {served.output}"
     if served.has_probabilities and candidate.has_probabilities is False:
@@ -137,65 +138,63 @@ def breaking_change(served: Description, candidate: Description) -> str | None:
     return None
 
 
-def _names(columns: tuple[Column, ...]) -> str:
-    return _listed([quoted(column.name) for column in columns])
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(visible(name, 100) for name in names[:8])
-    return shown if len(names) <= 8 else f"{shown} … ({len(names)})"
+def estimator_file(files: VersionFiles, flavor: dict[str, Any]) -> str:
+    """Return the path of the estimator's file; raise Refused unless it is a skops file among the version's own."""
+    if (form := flavor.get("serialization_format")) != "skops":
+        word = form if isinstance(form, str) and form.isidentifier() and len(form) < 50 else quoted(form)
+        raise Refused(
+            f"it is stored as {word}, which runs code when it is loaded; log it with serialization_format='skops'"
+        )
+    return files.named(flavor.get("pickled_model"))
 
 
 def _flavor(content: dict[str, Any]) -> dict[str, Any]:
     flavors = content.get("flavors")
     if not isinstance(flavors, dict) or not isinstance(flavors.get("sklearn", {}), dict):
-        raise ModelRefused(f"its flavors are {quoted(flavors)}; expected a mapping of mappings")
+        raise Refused(f"its flavors are {quoted(flavors)}; expected a mapping of mappings")
     if "sklearn" not in flavors:
-        found = _listed([str(name) for name in flavors]) or "none"
-        raise ModelRefused(
-            f"its flavors are {found}; this service serves sklearn: log the scikit-learn estimator itself, with "
+        found = listed([str(name) for name in flavors]) or "none"
+        raise Refused(
+            f"its flavors are {found}; expected sklearn: log the scikit-learn estimator itself, with "
             "mlflow.sklearn.log_model"
         )
     return dict(flavors["sklearn"])
 
 
-def _columns(content: dict[str, Any]) -> tuple[tuple[Column, ...], bool]:
+def columns_of(content: dict[str, Any]) -> tuple[tuple[Column, ...], bool]:
+    """Return the columns of the signature in an MLmodel, and whether they have names; raise Refused."""
     try:
         inputs = json.loads(content["signature"]["inputs"])
         if len(inputs) == 1 and inputs[0]["type"] == "tensor" and not inputs[0].get("name"):
             return _tensor_columns(inputs[0]["tensor-spec"]), False
         found = [(column["name"], column["type"], column.get("required", True)) for column in inputs]
-        unknown = sorted({str(kind) for _, kind, _ in found} - TYPES.keys())
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ModelRefused("it has no signature with named columns; log it with one") from error
+        raise Refused(NO_COLUMNS) from error
     if not found or not all(isinstance(name, str) for name, _, _ in found):
-        raise ModelRefused("it has no signature with named columns; log it with one")
+        raise Refused(NO_COLUMNS)
     _check_number(len(found))
-    if unknown:
-        raise ModelRefused(f"its columns have the types {_listed(unknown)}; this service serves {', '.join(TYPES)}")
-    return tuple(_column(name, kind, not required) for name, kind, required in found), True
-
-
-def _column(name: str, type_name: str, missing: bool) -> Column:
-    found = TYPES[type_name]
-    return Column(name, found.kind, missing, found.limit, found.datatype)
+    if len({name for name, _, _ in found}) < len(found):
+        raise Refused("two of its columns have the same name")
+    if unknown := sorted({str(kind) for _, kind, _ in found} - TYPES.keys()):
+        raise Refused(f"its columns have the types {listed(unknown)}; expected {', '.join(TYPES)}")
+    return tuple(schema.column(name, kind, not required) for name, kind, required in found), True
 
 
 def _tensor_columns(spec: dict[str, Any]) -> tuple[Column, ...]:
     dtype, shape = spec["dtype"], spec["shape"]
     if dtype not in TENSOR_TYPES or len(shape) != 2 or shape[1] < 1:
         expected = f"(rows, columns) of {', '.join(TENSOR_TYPES)}"
-        raise ModelRefused(
-            f"its input is a tensor of {visible(str(dtype), 50)} with the shape {quoted(shape)}; this service serves {expected}"
+        raise Refused(
+            f"its input is a tensor of {visible(str(dtype), 50)} with the shape {quoted(shape)}; expected {expected}"
         )
     _check_number(shape[1])
-    return tuple(_column(str(position), TENSOR_TYPES[dtype], False) for position in range(shape[1]))
+    return tuple(schema.column(str(position), TENSOR_TYPES[dtype], False) for position in range(shape[1]))
 
 
 def _check_number(columns: int) -> None:
-    """Raise ModelRefused for more columns than are kept in mind: a tensor's number of them costs a file nothing."""
+    """Raise Refused for more columns than are kept in mind: a tensor's number of them costs a file nothing."""
     if columns > MOST_COLUMNS:
-        raise ModelRefused(f"it has {quoted(columns)} columns; this service serves at most {MOST_COLUMNS}")
+        raise Refused(f"it has {quoted(columns)} columns; expected at most {MOST_COLUMNS}")
 
 
 def _output(content: dict[str, Any]) -> str:
@@ -215,20 +214,25 @@ def _class_names(content: dict[str, Any]) -> tuple[str, ...] | None:
     if names is None:
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ModelRefused(f"its class_names are {quoted(names)}; expected a list of texts")
+        raise Refused(f"its class_names are {quoted(names)}; expected a list of texts")
     return tuple(names)
 
 
-def _examples(files: VersionFiles, content: dict[str, Any], columns: tuple[Column, ...]) -> list[list[Any]]:
-    """Return the first rows of the version's input example, none where it has no usable one."""
+def _example(files: VersionFiles, content: dict[str, Any]) -> str | None:
     saved = content.get("saved_input_example_info")
-    if not isinstance(saved, dict) or "artifact_path" not in saved:
-        return []
-    text = files.read(saved["artifact_path"], limits.EXAMPLE_BYTES)
+    return files.named(saved["artifact_path"]) if isinstance(saved, dict) and "artifact_path" in saved else None
+
+
+def example_rows(
+    files: VersionFiles, path: str, columns: tuple[Column, ...], most: int | None = None
+) -> list[list[Any]]:
+    """Return the first rows of an input example that are as wide as the columns, none where it has no usable one."""
+    text = files.read(path, limits.EXAMPLE_BYTES)
     try:
         found = json.loads(text)
-        rows = found["data"] if isinstance(found, dict) else found
-        return [list(row) for row in rows[:EXAMPLES] if len(row) == len(columns)]
+        # The one of a table has "data", that of an array "inputs".
+        rows: Any = found.get("data", found.get("inputs")) if isinstance(found, dict) else found
+        return [list(row) for row in rows[:most] if len(row) == len(columns)]
     except (KeyError, TypeError, ValueError, RecursionError):
         return []
 
@@ -239,7 +243,7 @@ def _has_probabilities(files: VersionFiles) -> bool | None:
         return None
     try:
         return "probabilities" in files.json(GOLDEN)
-    except (ModelRefused, TypeError):
+    except (Refused, TypeError):
         return None
 
 
@@ -248,13 +252,13 @@ def _twin(files: VersionFiles) -> dict[str, Any]:
         return {"kept": False, "reason": "the version has none"}
     try:
         record = files.json(TWIN_RECORD)
-    except ModelRefused as error:
-        raise ModelRefused(f"its ONNX twin cannot be loaded: {error}") from error
+    except Refused as error:
+        raise Refused(f"its ONNX twin cannot be loaded: {error}") from error
     if not isinstance(record, dict):
-        raise ModelRefused(f"its ONNX twin cannot be loaded: {TWIN_RECORD} is no mapping")
+        raise Refused(f"its ONNX twin cannot be loaded: {TWIN_RECORD} is no mapping")
     for key, kinds in TWIN_KEYS.items():
         if key in record and type(record[key]) not in kinds:
-            raise ModelRefused(f"its ONNX twin cannot be loaded: {key} in {TWIN_RECORD} is {quoted(record[key])}")
+            raise Refused(f"its ONNX twin cannot be loaded: {key} in {TWIN_RECORD} is {quoted(record[key])}")
     return record
 
 
@@ -265,7 +269,7 @@ def _figures(files: VersionFiles) -> dict[str, Any] | None:
     try:
         return {**found, "metrics": {name: _number(value) for name, value in found["metrics"].items()}}
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelRefused(f"its file {FIGURES} has no mapping 'metrics' of numbers") from error
+        raise Refused(f"its file {FIGURES} has no mapping 'metrics' of numbers") from error
 
 
 def _number(value: Any) -> float:

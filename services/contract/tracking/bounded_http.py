@@ -24,21 +24,25 @@ MOST_ERROR_BYTES = 1024**2
 UNREADABLE = (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
+class TooLong(ValueError):
+    """An answer has more bytes than it may have."""
+
+
 def pieces(url: str, most: int, silence: float, until: float) -> Iterator[bytes]:
     """Yield an answer as it comes, of `most` bytes at most, until that time (time.monotonic) at most.
 
-    `silence` is how many seconds may pass without a byte. Raises ValueError for an answer that is larger, HTTPError, with its
+    `silence` is how many seconds may pass without a byte. Raises TooLong for an answer that is larger, HTTPError, with its
     content, for one that is an error, and OSError for one that is late or ends before its Content-Length.
     """
     found = 0
     with _answer(url, silence, until) as answer:
         expected = answer.headers.get("Content-Length")
         if expected is not None and int(expected) > most:
-            raise ValueError(f"it has {int(expected)} bytes; expected at most {most}")
+            raise TooLong(f"it has {int(expected)} bytes; expected at most {most}")
         while piece := answer.read1(PIECE_BYTES):
             found += len(piece)
             if found > most:
-                raise ValueError(f"it goes on after {most} bytes")
+                raise TooLong(f"it goes on after {most} bytes")
             yield piece
     if expected is not None and found != int(expected):
         raise OSError(f"it ended after {found} of {int(expected)} bytes")

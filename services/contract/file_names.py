@@ -1,0 +1,12 @@
+"""What a version's files are called (docs/model-contract.md); the estimator and the input example are named in MLmodel."""
+
+MLMODEL = "MLmodel"
+SIGNATURE = "model.sig"
+IDENTITY = "identity.json"
+GOLDEN = "golden.json"
+TWIN = "model.onnx"
+TWIN_RECORD = "twin.json"
+SCHEMA = "schema.yaml"
+PROFILE = "profile.json"
+FIGURES = "figures.json"
+FITTED_ROWS = "fitted_rows.npy"

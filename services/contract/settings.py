@@ -1,0 +1,46 @@
+"""Read settings from the environment, once: a variable is left out or has a value, and is never empty by mistake."""
+
+import sys
+from collections.abc import Mapping
+from typing import TypeVar
+
+N = TypeVar("N", int, float)
+
+
+class Reader:
+    """Reads variables, and raises an error of the service's own that names the variable, its value and what is expected."""
+
+    def __init__(self, environ: Mapping[str, str], error: type[Exception]) -> None:
+        self._environ, self._error = environ, error
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._environ
+
+    def text(self, name: str, default: str) -> str:
+        """Return a variable's text, or the default where it is left out."""
+        value = self._environ.get(name, default).strip()
+        if name in self and not value:
+            raise self._error(f"{name} is empty; leave it out to use {default!r}")
+        return value
+
+    def number(self, name: str, default: N, low: float | None, high: float) -> N:
+        """Return a number of the default's type, from `low` (None: from anywhere) to `high`."""
+        kind, text = type(default), self.text(name, str(default))
+        least = -sys.float_info.max if low is None else low
+        try:
+            if least <= (value := kind(text)) <= high:
+                return value
+        except ValueError:
+            pass  # as one that is out of range
+        what, start = "a whole number" if kind is int else "a number", "" if low is None else f"from {low} "
+        raise self._error(f"{name} is {text!r}; expected {what} {start}{'up to' if low is None else 'to'} {high}")
+
+    def choice(self, name: str, default: str, *words: str) -> str:
+        """Return one of two words or more."""
+        if (text := self.text(name, default)) not in words:
+            raise self._error(f"{name} is {text!r}; expected {(' or ' if len(words) == 2 else ', ').join(words)}")
+        return text
+
+    def names(self, name: str) -> frozenset[str]:
+        """Return names that are separated by commas; empty is none of them."""
+        return frozenset(part.strip() for part in self._environ.get(name, "").split(",") if part.strip())
