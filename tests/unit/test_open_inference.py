@@ -215,6 +215,41 @@ def test_half_a_surrogate_pair_as_the_id_does_no_harm():
 # --- what is not ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "data",
+    [[[1, 3], [2, 4], [5, 6]], [[1, 2, 3], [4]], [[], [1, 2, 3, 4]], [[1], [2], [3], [4]], [[1, 2, 3, 4]]],
+)
+def test_data_that_is_nested_otherwise_than_its_shape_is_refused(data):
+    assert "the shape [2, 2]" in str(refusal(NUMBERS, tensor(data=data)))
+
+
+def test_data_that_is_nested_as_its_shape_is_the_same_as_flat_data():
+    assert infer(NUMBERS, tensor(data=[[1, 2], [3, 4]])) == infer(NUMBERS, tensor(data=[1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize(
+    ("datatype", "value"),
+    [
+        ("INT64", 5.1),
+        ("INT64", True),
+        ("INT8", 128),
+        ("INT64", 2**63),
+        ("UINT8", -1),
+        ("UINT8", "1"),
+        ("BOOL", 1),
+        ("BYTES", 1),
+        ("FP64", True),
+        ("FP32", "1"),
+        ("FP64", [1]),
+    ],
+)
+def test_a_value_that_is_none_of_its_datatype_is_refused_by_its_place(datatype, value):
+    good = {"BOOL": True, "BYTES": "red"}.get(datatype, 1)
+    fault = refusal(NUMBERS, tensor(datatype=datatype, data=[good, good, value, good]))
+    assert fault.where == "inputs[0].data[2]"
+    assert str(fault).endswith(f", as {datatype} is")
+
+
 @pytest.mark.parametrize("body", ["null", "[]", "{}", '{"inputs": []}', '{"inputs": {}}', '{"instances": [[1, 2]]}'])
 def test_a_body_without_tensors_is_refused(body):
     with pytest.raises(InvalidInput, match="the body has no list 'inputs'; expected"):

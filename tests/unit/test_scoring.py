@@ -546,6 +546,7 @@ CSV_TAKEN = {
     "carriage returns": "length,width\r\n1,2\r\n3,4\r\n",
     "other order, one more": "hue,width,length\nred,2,1\nblue,4,3\n",
     "empty lines": "\nlength,width\n\n1,2\n\n3,4\n\n",
+    "blank lines before": "\n  \n\nlength,width\n1,2\n3,4\n",
     "quotes and blanks": '"length",width\n"1", 2\n3 ," 4 "\n',
     "a byte order mark": "\ufefflength,width\n1,2\n3,4\n",
     "a column again": "length,width,width\n1,2,9\n3,4,9\n",
@@ -555,6 +556,12 @@ CSV_TAKEN = {
 @pytest.mark.parametrize("title", CSV_TAKEN)
 def test_csv_with_a_header_becomes_rows(title):
     assert read_csv(CSV_TAKEN[title]) == [[1.0, 2.0], [3.0, 4.0]]
+
+
+@pytest.mark.parametrize("before", ["", "\n", "\n\n", "  \n", "\r\n"])
+def test_names_that_are_numbers_are_no_row_wherever_they_begin(before):
+    years = described([Column(name) for name in ("2019", "2020", "2021")])
+    assert read_csv(f"{before}2021,2020,2019\n5,6,7\n", years) == [[7.0, 6.0, 5.0]]
 
 
 @pytest.mark.parametrize("content_type", ["text/csv", "TEXT/CSV", "text/csv; charset=utf-8", "text/csv;charset=UTF8"])

@@ -444,10 +444,15 @@ def _csv_records(body: bytes) -> tuple[list[str], Iterator[list[str]]]:
     """Return the names in the first line, and the records after it, one at a time: all at once they would fill the memory."""
     is_small = len(body) <= request_budget.MOST_RECORD
     lines = csv.reader(_csv_lines(body), strict=True) if is_small else _Lines(body).records()
-    records = (line for line in lines if len(line) > 1 or (line and _has_content(line[0])))
+    records = filter(_is_record, lines)
     if (header := next(records, None)) is None:
         raise InvalidInput("the body is empty; expected CSV with the names of the columns in its first line")
     return header, records
+
+
+def _is_record(line: list[str]) -> bool:
+    """Tell a record from a blank line, which is none."""
+    return len(line) > 1 or bool(line and _has_content(line[0]))
 
 
 def _csv_matrix(body: bytes, header: list[str], order: list[int | None], model: Description) -> Rows | None:
@@ -459,7 +464,7 @@ def _csv_matrix(body: bytes, header: list[str], order: list[int | None], model: 
         return None
     lines = _csv_lines(body)
     try:
-        next(csv.reader(lines, strict=True))  # the names, which may take more than one line
+        next(filter(_is_record, csv.reader(lines, strict=True)))  # the names, which may take more than one line
         return _numbers(lines, places, min(_most_lines(body), request_budget.most_cells(len(body)) // len(order)))
     except (ValueError, csv.Error):
         return None

@@ -6,6 +6,7 @@ JSON and the extension for binary data are spoken.
 """
 
 import struct
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -202,7 +203,8 @@ def _tensors(inputs: list[Any], tail: bytes, model: Model) -> dict[str, Tensor]:
             values = _binary(tail, position, size, datatype, where)
             position += size
         else:
-            values = _flat(tensor.get("data"), f"{where}.data")
+            values = _flat(tensor.get("data"), shape, f"{where}.data")
+            _check_datatype(values, datatype, f"{where}.data")
         count = shape[0] * shape[-1] if len(shape) == 2 else shape[0]
         if len(values) != count:
             raise InvalidInput(f"{where} has {len(values)} values; its shape {shape} has {count}", where)
@@ -231,13 +233,52 @@ def _datatype(tensor: dict[str, Any], where: str) -> str:
     return datatype
 
 
-def _flat(data: Any, where: str) -> list[Any]:
+def _flat(data: Any, shape: list[int], where: str) -> list[Any]:
     """Return the values of JSON data, which may be nested as its shape is, or flat."""
     if not isinstance(data, list):
         raise InvalidInput(f"{where} is {name_of(data)}; expected a list", where)
-    if data and all(isinstance(row, list) for row in data):
-        return [value for row in data for value in row]
-    return data
+    if not data or not all(isinstance(row, list) for row in data):
+        return data
+    if len(shape) != 2 or len(data) != shape[0]:
+        raise InvalidInput(
+            f"{where} has {len(data)} lists; expected it to be flat, or nested as the shape {shape}", where
+        )
+    for i, row in enumerate(data):
+        if len(row) != shape[1]:
+            raise InvalidInput(f"{where}[{i}] has {len(row)} values; the shape {shape} has {shape[1]}", f"{where}[{i}]")
+    return [value for row in data for value in row]
+
+
+# What JSON has of each datatype; null is a missing value, which the columns accept or refuse.
+_WHOLE, _NUMBERS = frozenset({int}), frozenset({int, float})
+_JSON_TYPES = {
+    "BOOL": frozenset({bool}),
+    "BYTES": frozenset({str}),
+    "FP16": _NUMBERS,
+    "FP32": _NUMBERS,
+    "FP64": _NUMBERS,
+}
+
+_EXPECTED = dict.fromkeys(("FP16", "FP32", "FP64"), "a number") | {"BOOL": "true or false", "BYTES": "text"}
+
+
+def _check_datatype(values: list[Any], datatype: str, where: str) -> None:
+    """Raise InvalidInput for the first value that is none of a datatype."""
+    known = _JSON_TYPES.get(datatype, _WHOLE) | {type(None)}
+    low, high = _range(datatype) if datatype not in _JSON_TYPES else (-inf, inf)
+    if set(map(type, values)) <= known and (high == inf or all(v is None or low <= v <= high for v in values)):
+        return
+    for i, value in enumerate(values):
+        if type(value) not in known or (value is not None and high != inf and not low <= value <= high):
+            said = quoted(value) if type(value) in _NUMBERS else name_of(value)
+            expected = _EXPECTED.get(datatype, f"a whole number from {low} to {high}")
+            raise InvalidInput(f"{where}[{i}] is {said}; expected {expected}, as {datatype} is", f"{where}[{i}]")
+
+
+def _range(datatype: str) -> tuple[int, int]:
+    """Return the least and the largest number of a whole datatype."""
+    info = np.iinfo(DTYPES[datatype])
+    return int(info.min), int(info.max)
 
 
 def _binary_size(size: Any, left: int, where: str) -> int:
