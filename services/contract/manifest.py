@@ -230,7 +230,7 @@ def example_rows(
     text = files.read(path, limits.EXAMPLE_BYTES)
     try:
         found = json.loads(text)
-        # The one of a table has "data", that of an array "inputs".
+        # The one of a table has "data"; that of an array is a list, and has "inputs" as earlier versions of MLflow wrote it.
         rows: Any = found.get("data", found.get("inputs")) if isinstance(found, dict) else found
         return [list(row) for row in rows[:most] if len(row) == len(columns)]
     except (KeyError, TypeError, ValueError, RecursionError):

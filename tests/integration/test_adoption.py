@@ -16,6 +16,7 @@ from contract.signature import entries
 from rich.console import Console
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeClassifier
@@ -27,7 +28,7 @@ from trainer.errors import DataError, TrainerError, VersionError
 from trainer.settings import Settings
 
 from tests.integration.places import DATA, MODEL, Place, keys
-from tests.unit.version_files import COLUMNS, Files, set_inputs
+from tests.unit.version_files import COLUMNS, Files, set_inputs, tensor
 
 SIGNED = {
     *("MLmodel", "model.skops", "input_example.json", "golden.json", "identity.json"),
@@ -63,9 +64,13 @@ class Registry:
     def version(self, version: str):
         return self.place.client.get_model_version(MODEL, version)
 
-    def adopt(self, version: str, confined: bool = True, data: Path = DATA) -> None:
+    def adopt(
+        self, version: str, confined: bool = True, data: Path = DATA, trusted: frozenset[str] = frozenset()
+    ) -> None:
         console = Console(file=io.StringIO(), width=1000)
-        settings = Settings(self.place.tracking_uri, signing_key=Path(keys()["SIGNING_KEY_FILE"]), data_dir=data)
+        settings = Settings(
+            self.place.tracking_uri, signing_key=Path(keys()["SIGNING_KEY_FILE"]), data_dir=data, trusted_types=trusted
+        )
         try:
             adopt(settings, version, console, confined)
         finally:
@@ -96,6 +101,27 @@ def files(tmp_path) -> Files:
     folder.mkdir()
     skops.io.dump(LogisticRegression().fit(ROWS, [1, 0, 1, 0]), folder / "model.skops")
     return Files(folder)
+
+
+def test_types_that_the_settings_name_are_trusted_when_a_version_is_adopted(registry, files):
+    path = files.folder / "model.skops"
+    skops.io.dump(GaussianProcessClassifier().fit(ROWS, [1, 0, 1, 0]), path)
+    version = registry.log(files.folder)
+    with pytest.raises(
+        VersionError, match=r"it contains types that are not trusted: .* MODEL_TRUSTED_TYPES names more"
+    ):
+        registry.adopt(version)
+    registry.adopt(version, trusted=frozenset(skops.io.get_untrusted_types(file=path)))
+    assert f"Version {version} of {MODEL} is checked and signed" in registry.said
+
+
+def test_a_model_that_was_logged_with_an_array_is_adopted(registry, files):
+    skops.io.dump(LogisticRegression().fit(ROWS.to_numpy(), [1, 0, 1, 0]), files.folder / "model.skops")
+    files.example(ROWS.to_numpy().tolist())
+    version = registry.log(files.describe(set_inputs(tensor())).folder)
+    registry.adopt(version)
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version}")
+    assert model.predict(model.input_example).tolist() == [1, 0, 1, 0]
 
 
 # --- what is signed -------------------------------------------------------------------------------------------------

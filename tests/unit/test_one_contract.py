@@ -111,6 +111,9 @@ SERVED: dict[str, Change] = {
         example({"data": [["a", "x"]]}),
     ),
     "an array": both(columns(tensor()), holding(LogisticRegression(), np.array(ROWS)), example({"inputs": ROWS})),
+    "an array as MLflow 3 writes it": both(
+        columns(tensor()), holding(LogisticRegression(), np.array(ROWS)), example(ROWS)
+    ),
     "an array without its rows": both(columns(tensor()), example({"inputs": []})),
     "an array of whole numbers": both(columns(tensor("int64")), example({"inputs": [[8, 1]]})),
     "trees, whose parts are trusted": holding(DecisionTreeClassifier()),

@@ -99,6 +99,4 @@ def rewritten(found: Findings) -> dict[str, Any]:
 
 def _orientation(found: Findings) -> dict[str, str]:
     """Return how MLflow reads the input example: as a table, or as an array."""
-    if found.is_named:
-        return {"pandas_orient": "split", "type": "dataframe"}
-    return {"format": "tf-serving", "type": "ndarray"}
+    return {"pandas_orient": "split", "type": "dataframe"} if found.is_named else {"type": "ndarray"}

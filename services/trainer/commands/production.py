@@ -142,7 +142,7 @@ def _connect(settings: Settings) -> None:
 
 
 def _check(settings: Settings, version: str) -> None:
-    """Raise VersionError unless the version has its files, is signed, and predicts its own input example."""
+    """Raise VersionError unless the version has its files, is signed, and answers as the service will ask it."""
     found = registry.model_version(settings.model_name, version)
     registry.check_whole(found)
     with version_files.signed(found, settings.model_name, settings.signing_key) as folder:
