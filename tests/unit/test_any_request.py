@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from inference.model.schema import LARGEST, TYPES, Column, Kind
 from sklearn.compose import ColumnTransformer
@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from tests.fuzzing import fuzz
 from tests.unit.serving import VERSION, answering, client_of, described, served_as
 
 pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
@@ -104,8 +105,7 @@ REQUESTS = st.fixed_dictionaries(
     {"inputs": st.lists(TENSORS, max_size=5)}, optional={"id": TEXTS | ANY_JSON, "outputs": OUTPUTS | ANY_JSON}
 )
 
-# Longer runs find more: this is what a test run can afford. The same cases each time, so that CI is no lottery.
-BOUNDED = settings(max_examples=400, deadline=None, derandomize=True)
+BOUNDED = fuzz(100)
 
 
 def post(path: str, body: bytes, model: str = "iris", content_type: str = "application/json", **headers: str):
