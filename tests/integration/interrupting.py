@@ -1,8 +1,10 @@
-"""Trains again and again, each time interrupted STRIDE steps later: `python interrupting.py SIGNAL STRIDE`.
+"""Trains again and again, each time interrupted a step later: `python interrupting.py SIGNAL[,SIGNAL] [EVERY]`.
 
 A step ends where an answer of MLflow's has come in and the trainer does not know it yet: that is where an interruption
-can lose the most. Each training is a process of its own with a model name of its own (`interrupted_SIGNAL_STEP`), forked
-off one that has imported everything. Prints one JSON object per training, and ends with the first that was not
+can lose the most. Of the uploads of a model's files, which follow each other, only the first and the last are steps, unless
+EVERY is given: between them nothing changes but how many files are there, and their order is the file system's.
+Several signals take turns. Each training is a process of its own with a model name of its own (`interrupted_SIGNAL_STEP`),
+forked off one that has imported everything. Prints one JSON object per training, and ends with the first that was not
 interrupted because it has fewer steps.
 """
 
@@ -33,31 +35,50 @@ trainer.tracking.run_lifecycle.GIVEN_UP_SECONDS = 0
 
 
 def main() -> None:
-    number, stride = signal.Signals[sys.argv[1]], int(sys.argv[2])
-    for step in itertools.count(1, stride):
+    numbers = [signal.Signals[name] for name in sys.argv[1].split(",")]
+    within = sys.argv[2:] == ["EVERY"]
+    _, uploads = in_a_child("not_interrupted", numbers[0], 0, 0)
+    for step in itertools.count(1):
+        number = numbers[step % len(numbers)]
         name = f"interrupted_{number.name}_{step}"
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            train(name, number, step)
-        _, status = os.waitpid(child, 0)
-        code = os.waitstatus_to_exitcode(status)
-        print(json.dumps({"name": name, "step": step, "code": code, "said": Path(f"{name}.log").read_text()}))
+        code, _ = in_a_child(name, number, step, 0 if within else uploads)
+        said = Path(f"{name}.log").read_text()
+        print(json.dumps({"name": name, "step": step, "signal": number.name, "code": code, "said": said}))
         if code == 0:
             return
 
 
-def train(name: str, number: signal.Signals, step: int) -> None:
-    """Be the trainer, and send oneself the signal when the main thread's answer number `step` has come in."""
+def in_a_child(name: str, number: signal.Signals, step: int, last_upload: int) -> tuple[int, int]:
+    """Train in a child; return its exit code, and how many of a model's files it has uploaded where it came to its end."""
+    sys.stdout.flush()
+    counted = os.memfd_create(name)
+    child = os.fork()
+    if child == 0:
+        train(name, number, step, last_upload, counted)
+    _, status = os.waitpid(child, 0)
+    uploads = int(os.pread(counted, 20, 0) or 0)
+    os.close(counted)
+    return os.waitstatus_to_exitcode(status), uploads
+
+
+def train(name: str, number: signal.Signals, step: int, last_upload: int, counted: int) -> None:
+    """Be the trainer, and send oneself the signal when the main thread's answer number `step` has come in.
+
+    Uploads of a model's files after the first and before number `last_upload` do not count. Writes how many there were.
+    """
     log = os.open(f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    send, answers = requests.Session.send, 0
+    send, answers, uploads = requests.Session.send, 0, 0
 
-    def send_and_interrupt(*arguments, **settings):
-        nonlocal answers
-        answer = send(*arguments, **settings)
+    def send_and_interrupt(session, request, **settings):
+        nonlocal answers, uploads
+        answer = send(session, request, **settings)
         if threading.current_thread() is threading.main_thread():
+            is_upload = request.method == "PUT" and "/models/" in request.url
+            uploads += is_upload
+            if is_upload and 1 < uploads < last_upload:
+                return answer
             answers += 1
             if answers == step:
                 os.kill(os.getpid(), number)
@@ -72,6 +93,7 @@ def train(name: str, number: signal.Signals, step: int) -> None:
     except SystemExit as stop:
         code = stop.code or 0
     sys.stdout.flush()
+    os.pwrite(counted, str(uploads).encode(), 0)
     os._exit(code)
 
 

@@ -5,17 +5,19 @@
 
 import contextlib
 import json
-import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException, HTTPResponse
 
 import pytest
 
+from tests.fuzzing import TIMES
 from tests.integration.hostile_requests import Sent, requests
 from tests.integration.places import CLASSES, Service
 
-COUNT = int(os.environ.get("FUZZ_REQUESTS", "4000"))
+pytestmark = pytest.mark.fuzz
+
+COUNT = 4000 * TIMES
 AT_ONCE = 4
 # After so many requests, one that is right must be answered right.
 EVERY = 100

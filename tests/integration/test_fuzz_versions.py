@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from contract import signature
 
+from tests.fuzzing import TIMES
 from tests.integration.hostile_versions import ID, NAME
 from tests.integration.places import MODEL, ROOT, keys
 
-COUNT = int(os.environ.get("FUZZ_VERSIONS", "300"))
+pytestmark = pytest.mark.fuzz
+
+COUNT = 400 * TIMES
 AT_ONCE = 2
 
 

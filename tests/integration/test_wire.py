@@ -6,9 +6,10 @@ import socket
 from urllib.parse import urlparse
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import searching
 from tests.integration.places import CLASSES, SAMPLES
 
 BODY = json.dumps({"instances": SAMPLES}).encode()
@@ -111,10 +112,11 @@ BROKEN = st.builds(
 )
 
 
+@pytest.mark.fuzz
 def test_any_broken_request_is_survived(service):
     """None is answered with a fault of the service; those that end before they are a request may go unanswered."""
 
-    @settings(max_examples=300, deadline=None, derandomize=True)
+    @searching(300)
     @given(BROKEN)
     def try_one(sent: bytes) -> None:
         received = exchange(service.url, sent)

@@ -5,12 +5,13 @@ of all kinds with missing values.
 """
 
 import json
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
 from contract.schema import LARGEST, TYPES, Column, Kind
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
@@ -18,16 +19,16 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from werkzeug.test import Client
 
+from tests.fuzzing import fuzz
 from tests.unit.serving import VERSION, answering, client_of, described, served_as
 
 pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 
 IRIS = load_iris(as_frame=True)
 COLUMNS = list(IRIS.data.columns)
-ESTIMATOR = LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target)
 NAMES = [str(name) for name in IRIS.target_names]
-MODEL = answering(ESTIMATOR, described([Column(name) for name in COLUMNS], class_names=NAMES), takes_arrays=True)
 
 MIXED = pd.DataFrame(
     {
@@ -49,12 +50,23 @@ PREPARATION = ColumnTransformer(
         ("texts", OneHotEncoder(handle_unknown="ignore"), ["colour"]),
     ]
 )
-MIXED_MODEL = answering(
-    make_pipeline(PREPARATION, LogisticRegression()).fit(MIXED, ["a", "a", "b", "b"]), described(MIXED_COLUMNS)
-)
-CLIENTS = {"iris": client_of(served_as(MODEL)), "mixed": client_of(served_as(MIXED_MODEL))}
 
-MODELS = st.sampled_from(list(CLIENTS))
+
+@cache
+def fitted() -> LogisticRegression:
+    return LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target)
+
+
+@cache
+def client(model: str) -> Client:
+    if model == "iris":
+        columns = described([Column(name) for name in COLUMNS], class_names=NAMES)
+        return client_of(served_as(answering(fitted(), columns, takes_arrays=True)))
+    mixed = make_pipeline(PREPARATION, LogisticRegression()).fit(MIXED, ["a", "a", "b", "b"])
+    return client_of(served_as(answering(mixed, described(MIXED_COLUMNS))))
+
+
+MODELS = st.sampled_from(["iris", "mixed"])
 SCORING = st.sampled_from(["/invocations", "/predict_names"])
 INFER = f"/v2/models/{VERSION.name}/infer"
 PATHS = SCORING | st.just(INFER)
@@ -104,12 +116,11 @@ REQUESTS = st.fixed_dictionaries(
     {"inputs": st.lists(TENSORS, max_size=5)}, optional={"id": TEXTS | ANY_JSON, "outputs": OUTPUTS | ANY_JSON}
 )
 
-# Longer runs find more: this is what a test run can afford. The same cases each time, so that CI is no lottery.
-BOUNDED = settings(max_examples=400, deadline=None, derandomize=True)
+BOUNDED = fuzz(100)
 
 
 def post(path: str, body: bytes, model: str = "iris", content_type: str = "application/json", **headers: str):
-    answer = CLIENTS[model].post(path, data=body, content_type=content_type, headers=headers)
+    answer = client(model).post(path, data=body, content_type=content_type, headers=headers)
     is_tensors_as_csv = path == INFER and content_type == "text/csv"
     assert answer.status_code in ((415,) if is_tensors_as_csv else (200, 400)), answer.text
     assert answer.is_json
@@ -159,7 +170,7 @@ def test_tensors_that_are_nearly_right_are_answered_or_refused(model, request, t
 def test_right_rows_get_the_models_own_answer(rows):
     frame = np.array([[row[name] for name in COLUMNS] if isinstance(row, dict) else row for row in rows], dtype=float)
     body = json.dumps({"instances": rows}).encode()
-    expected = ESTIMATOR.predict(frame).tolist()
+    expected = fitted().predict(frame).tolist()
     assert post("/invocations", body).json == {"predictions": expected}
     names = post("/predict_names", body).json
     assert names["predictions"] == [NAMES[label] for label in expected]

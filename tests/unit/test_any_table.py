@@ -1,7 +1,6 @@
 """Hypothesis makes tables: each becomes a version whose golden rows the service reproduces, or is refused in words."""
 
 import json
-import os
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,7 @@ import mlflow.models
 import numpy as np
 import pandas as pd
 from contract.version_files import VersionFiles
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import HealthCheck, event, example, given
 from hypothesis import strategies as some
 from inference.model import model
 from inference.model.trust import Trust, Trusted
@@ -20,6 +19,7 @@ from trainer.errors import TrainerError
 from trainer.fit import algorithms
 from trainer.fit.model_selection import fit
 
+from tests.fuzzing import fuzz
 from tests.unit.serving import client_of, served_as
 
 NAMES = some.text(
@@ -87,11 +87,7 @@ def seen_before() -> pd.DataFrame:
     )
 
 
-# The same tables each time, but where more of them are wanted: `make fuzz`.
-TABLES = int(os.environ.get("FUZZ_TABLES", "0"))
-
-
-@settings(max_examples=TABLES or 25, derandomize=not TABLES, deadline=None, suppress_health_check=list(HealthCheck))
+@fuzz(20, suppress_health_check=list(HealthCheck))
 @example(frame=seen_before(), name="linear_regression", is_parquet=False)
 @given(frame=tables(), name=some.sampled_from(sorted(algorithms.NAMED)), is_parquet=some.booleans())
 def test_a_table_becomes_a_version_that_the_service_answers_as_the_trainer_does_or_is_refused(frame, name, is_parquet):

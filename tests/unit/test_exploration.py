@@ -87,8 +87,8 @@ def test_a_row_that_is_there_twice_is_named(folder, report):
     assert "1 row is there twice (rows 102, 143)" in text
 
 
-@pytest.fixture
-def mixed(tmp_path):
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
     """A table of text, booleans and numbers with missing values, an HTML tag for a name, and a leak."""
     draws = np.random.default_rng(0)
     count = 80
@@ -104,12 +104,18 @@ def mixed(tmp_path):
         }
     )
     frame["copy"] = frame["gaps"] * 2
-    frame.to_csv(tmp_path / "mixed.csv", index=False)
-    return read(tmp_path / "mixed.csv", "y")
+    path = tmp_path_factory.mktemp("mixed") / "mixed.csv"
+    frame.to_csv(path, index=False)
+    return read(path, "y")
 
 
-def test_any_table_is_explored_with_its_missing_values_and_its_leak(mixed, tmp_path):
-    found = explore(mixed, tmp_path / "out", Console(quiet=True))
+@pytest.fixture(scope="module")
+def found(mixed, tmp_path_factory):
+    """What was found in it; the report lies beside the pictures."""
+    return explore(mixed, tmp_path_factory.mktemp("found"), Console(quiet=True))
+
+
+def test_any_table_is_explored_with_its_missing_values_and_its_leak(mixed, found):
     assert {path.name for path in found.files} == PICTURES | {"missing.png", "report.html"}
     assert any("feature 'answer_code' is the target" in hint for hint in found.hints)
     assert any("features 'gaps' and 'copy' say the same" in hint for hint in found.hints)
@@ -118,19 +124,19 @@ def test_any_table_is_explored_with_its_missing_values_and_its_leak(mixed, tmp_p
     json.dumps(found.summary, allow_nan=False)
 
 
-def test_the_report_is_one_file_that_loads_nothing_and_runs_nothing(mixed, tmp_path):
-    explore(mixed, tmp_path / "out", Console(quiet=True))
-    page = (tmp_path / "out" / "report.html").read_text()
+def test_the_report_is_one_file_that_loads_nothing_and_runs_nothing(found):
+    (path,) = [path for path in found.files if path.name == "report.html"]
+    page = path.read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'(?:src|href)="([^"]*)', page))
     assert len(re.findall("<img", page)) == 6
 
 
-@pytest.mark.parametrize("name", ["diabetes", "digits"])
-def test_quantities_and_many_features_are_explored_too(name, tmp_path):
-    builtin_datasets.write(tmp_path, name)
-    found = explore(read(builtin_datasets.path_of(tmp_path, name), "target"), tmp_path / "out", Console(quiet=True))
+def test_quantities_are_explored_too(tmp_path):
+    builtin_datasets.write(tmp_path, "diabetes")
+    path = builtin_datasets.path_of(tmp_path, "diabetes")
+    found = explore(read(path, "target"), tmp_path / "out", Console(quiet=True))
     assert {"target.png", "distributions.png", "correlations.png"} <= {path.name for path in found.files}
 
 

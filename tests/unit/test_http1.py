@@ -1,7 +1,7 @@
 """Requests out of bytes: what is read, in whatever pieces it comes, and what is refused."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from inference.http.request_parser import (
     MOST_FIELD,
@@ -13,6 +13,8 @@ from inference.http.request_parser import (
     Request,
     RequestReader,
 )
+
+from tests.fuzzing import fuzz
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -122,7 +124,7 @@ def outcome(sent: bytes, size: int) -> tuple[list[object], list[bytes], int, boo
     return [request.environ for request in told.heads], told.bodies, len(told.whole), is_all
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@fuzz(300)
 @given(st.sampled_from(SEEDS), st.integers(0, 200), st.integers(0, 9), st.binary(max_size=3) | st.sampled_from(PARTS))
 def test_broken_requests_are_the_same_in_whatever_pieces_they_come(seed, at, length, put):
     sent = seed[:at] + put + seed[at + length :]

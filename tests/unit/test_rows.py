@@ -6,11 +6,13 @@ import math
 import numpy as np
 import pytest
 from contract.schema import LARGEST, TYPES, Column, Kind, count_of
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as some
 from inference.errors import InvalidInput
 from inference.model import rows as rows_module
 from inference.model.rows import Rows, from_cells, from_columns, of_checked
+
+from tests.fuzzing import fuzz
 
 NUMBER, MISSING = Column("length"), Column("width", missing=True)
 LONG = Column("count", Kind.INTEGER, limit=TYPES["long"].limit, datatype="INT64")
@@ -193,7 +195,7 @@ def outcome(read, *arguments) -> tuple:
     return found.matrix is None, [(array.dtype, repr(array.tolist())) for array in found.by_column]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@fuzz(200)
 @given(tables())
 @example(([COUNT, NUMBER], [[1, 0.5], [2**60 + 1, 0.5], [3, 1.5], [None, 0.5], [2**60 + 3, 2.5]]))
 @example(([COUNT, LONG], [[1, 1], [None, 2], [2**60, 3]]))

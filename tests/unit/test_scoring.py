@@ -13,7 +13,7 @@ import pytest
 from contract.manifest import Description
 from contract.missing import MISSING_WORDS
 from contract.schema import LARGEST, TYPES, Column, Kind
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as some
 from inference.errors import InvalidInput, UnsupportedMediaType
 from inference.model.rows import Rows
@@ -21,6 +21,7 @@ from inference.protocols import mlflow_scoring, request_budget
 from inference.protocols.mlflow_scoring import _matrix, from_payload, parsed, rows_of
 from pandas._libs.parsers import STR_NA_VALUES
 
+from tests.fuzzing import fuzz
 from tests.unit.serving import described
 
 NUMBERS = described([Column("length"), Column("width")])
@@ -462,7 +463,7 @@ def outcome(body: bytes, read) -> tuple:
     return rows.matrix.shape, rows.matrix.tobytes()
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@fuzz(300)
 @given(bodies())
 @example(b'{"instances": [[1, 2]], "instances": [[3, 4]]}')
 @example(b'{"inputs": [[1, 2]], "instances": [[3, 4]]}')
@@ -484,7 +485,7 @@ def test_the_fast_path_gives_the_same_rows_and_the_same_refusals_as_the_slow_one
     assert outcome(body, fast) == outcome(body, slowly)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@fuzz(100)
 @given(some.lists(some.lists(some.floats(-LARGEST, LARGEST), min_size=2, max_size=2), min_size=1, max_size=20))
 def test_whatever_numbers_come_in_are_the_ones_that_the_model_gets(rows):
     matrix = rows_of(json.dumps({"instances": rows}).encode(), JSON, NUMBERS).matrix
@@ -673,7 +674,7 @@ def test_many_rows_of_csv_of_all_kinds_are_read_to_the_end():
     assert found[3].tolist() == [2**60 + i for i in range(5000)]
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@fuzz(100)
 @given(some.text() | some.text("length,width\n\r\"'1.5e;\0 \ufeff"))
 def test_any_text_is_read_as_csv_or_refused(text):
     for model in (NUMBERS, MIXED, GAPS):
