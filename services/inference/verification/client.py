@@ -78,8 +78,9 @@ class Verifier:
         """End the process; there are no questions after this."""
         self._is_over = True
         if (process := self._process) is not None:
-            process.kill()
-            process.wait()
+            process.kill()  # so that whoever asks it now has done
+            with self._one_at_a_time:
+                _ended(process)
 
     def _ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
         with self._one_at_a_time:
@@ -88,8 +89,7 @@ class Verifier:
             numbered = json.dumps({"id": self._questions, **question}).encode() + b"\n"
             answer = _answer_in(self._line_of(process, numbered, seconds), self._questions)
             if answer is None:
-                process.kill()
-                code, self._process = process.wait(), None
+                code, self._process = _ended(process), None
                 if self._is_over:
                     raise ModelRefused("the service is at its end")
                 raise ProcessEnded(
@@ -130,8 +130,7 @@ class Verifier:
         """End the process unless there was a question since this was decided."""
         with self._one_at_a_time:
             if self._rest is rest and self._process is not None:
-                self._process.kill()
-                self._process.wait()
+                _ended(self._process)
                 self._process = None
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -139,6 +138,8 @@ class Verifier:
         if self._process is None or self._process.poll() is not None:
             if self._is_over:
                 raise ModelRefused("the service is at its end")
+            if self._process is not None:
+                _ended(self._process)
             # Nothing of this process's environment: there may be passwords in it, and nothing there is needed.
             environ = {"PYTHONPATH": str(Path(__file__).parents[2]), "MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8"}
             command = [sys.executable, "-P", "-m", "inference.verification.verifier", str(self._memory)]
@@ -147,3 +148,11 @@ class Verifier:
                 command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/"
             )
         return self._process
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """End a process, close its pipes, and return its exit code."""
+    process.kill()
+    with suppress(BrokenPipeError), process:  # which waits for it, too
+        pass
+    return process.returncode
