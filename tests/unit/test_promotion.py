@@ -1,7 +1,10 @@
 """The rule by which a version becomes the one in Production."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from sklearn.metrics import r2_score
 from trainer.data.table import Task
 from trainer.promotion.policy import (
     Comparison,
@@ -21,9 +24,9 @@ FLOOR = 0.9
 def decide(
     accuracy: float | None,
     incumbent: Contender | None = None,
-    comparison: Comparison | str | None = None,
+    comparison: Comparison | OtherSchema | str | None = None,
     floor: float = FLOOR,
-    **gate,
+    **gate: Any,
 ) -> Decision:
     metrics = {} if accuracy is None else {"test_accuracy": accuracy}
     floors = {"test_accuracy": floor}
@@ -36,43 +39,53 @@ def incumbent(accuracy: float | None, data_sha256: str | None = "digest") -> Con
     return Contender("1", accuracy, data_sha256)
 
 
-def test_the_first_version_that_reaches_the_floor_is_promoted():
+def test_the_first_version_that_reaches_the_floor_is_promoted() -> None:
     decision = decide(0.95)
     assert (decision.promote, decision.meets_floor) == (True, True)
     assert decision.reason == "nothing was in Production, and its test accuracy 0.9500 reaches the floor"
 
 
-def test_the_floor_itself_is_enough():
+def test_the_floor_itself_is_enough() -> None:
     assert decide(FLOOR).promote
 
 
 @pytest.mark.parametrize("rival", [None, incumbent(0.1), incumbent(None)])
-def test_below_the_floor_nothing_is_promoted_whoever_is_in_production(rival):
+def test_below_the_floor_nothing_is_promoted_whoever_is_in_production(rival: Contender | None) -> None:
     decision = decide(0.8999, rival)
     assert (decision.promote, decision.meets_floor) == (False, False)
     assert decision.reason == "its test accuracy 0.8999 is below the floor of 0.9000"
 
 
-def test_a_floor_of_zero_keeps_nothing_out():
+def test_a_floor_of_zero_keeps_nothing_out() -> None:
     assert decide(0.0, floor=0.0).promote
 
 
-def test_a_version_without_the_metric_of_a_floor_is_not_promoted():
+def test_a_version_without_the_metric_of_a_floor_is_not_promoted() -> None:
     decision = decide(None)
     assert (decision.promote, decision.meets_floor) == (False, False)
     assert "no test accuracy" in decision.reason
 
 
-def test_errors_have_a_ceiling_for_a_floor():
-    assert below_floor({"test_rmse": 3.0}, {"test_rmse": 3.5}) is None
+def test_errors_have_a_ceiling_for_a_floor() -> None:
+    assert below_floor({"test_rmse": 3.5}, {"test_rmse": 3.5}) is None
     assert below_floor({"test_rmse": 4.0}, {"test_rmse": 3.5}) == "its test rmse 4.0000 is above the limit of 3.5000"
     assert below_floor({"test_rmse": float("nan")}, {"test_rmse": 3.5}) is not None
+
+
+def test_a_floor_is_named_as_people_write_its_metric() -> None:
+    assert below_floor({"test_r2": 0.1}, {"test_r2": 0.5}) == "its test R² 0.1000 is below the floor of 0.5000"
+    assert below_floor({}, {"test_r2": 0.5}) == "it has no test R², for which there is a floor"
+
+
+def test_a_candidate_without_a_score_is_not_promoted_where_there_is_no_floor_either() -> None:
+    decision = should_promote({}, Contender("2", None, "digest"), None, None, Gate("accuracy", {}))
+    assert decision == Decision(False, False, "its run has no test accuracy")
 
 
 # --- on rows that neither was fitted on ----------------------------------------------------------------------------
 
 
-def test_a_better_version_displaces_the_incumbent():
+def test_a_better_version_displaces_the_incumbent() -> None:
     decision = decide(0.96, incumbent(0.99), Comparison(30, 0.96, 0.95, 0.5))
     assert (decision.promote, decision.meets_floor) == (True, True)
     assert decision.reason == (
@@ -80,43 +93,61 @@ def test_a_better_version_displaces_the_incumbent():
     )
 
 
-def test_an_equal_version_does_not_displace_the_incumbent():
+def test_an_equal_version_does_not_displace_the_incumbent() -> None:
     decision = decide(0.95, incumbent(0.9), Comparison(30, 0.95, 0.95, 1.0))
     assert (decision.promote, decision.meets_floor) == (False, True)
-    assert decision.reason.endswith(": an equal model does not displace the incumbent")
+    assert decision.reason == (
+        "equal test accuracy 0.9500 against 0.9500 of version 1 in Production on 30 rows that neither was fitted on"
+        ": an equal model does not displace the incumbent"
+    )
 
 
-def test_a_worse_version_does_not_displace_the_incumbent():
+def test_a_worse_version_does_not_displace_the_incumbent() -> None:
     decision = decide(0.94, incumbent(0.9), Comparison(30, 0.94, 0.95, 1.0))
     assert (decision.promote, decision.meets_floor) == (False, True)
     assert decision.reason.startswith("lower test accuracy 0.9400 against 0.9500 of version 1 in Production")
 
 
-def test_a_margin_has_to_be_exceeded():
+def test_a_margin_has_to_be_exceeded() -> None:
     comparison = Comparison(30, 0.96, 0.95, 0.5)
     assert decide(0.96, incumbent(0.9), comparison, margin=0.005).promote
     decision = decide(0.96, incumbent(0.9), comparison, margin=0.02)
     assert not decision.promote
-    assert "with a margin of 0.02" in decision.reason
+    assert decision.reason == (
+        "higher test accuracy 0.9600 against 0.9500 of version 1 in Production on 30 rows that neither was fitted on"
+        ", with a margin of 0.02"
+    )
+    assert not decide(1.0, incumbent(0.75), Comparison(30, 1.0, 0.75, 0.5), margin=0.25).promote
 
 
-def test_not_worse_is_enough_where_that_is_the_rule():
-    rule = {"rule": Rule.NOT_WORSE}
+def test_not_worse_is_enough_where_that_is_the_rule() -> None:
+    rule: dict[str, Any] = {"rule": Rule.NOT_WORSE}
     assert decide(0.95, incumbent(0.95), Comparison(30, 0.95, 0.95, 1.0), **rule).promote
     assert not decide(0.94, incumbent(0.95), Comparison(30, 0.94, 0.95, 1.0), **rule).promote
     assert decide(0.94, incumbent(0.95), Comparison(30, 0.94, 0.95, 1.0), margin=0.02, **rule).promote
+    at_the_margin = decide(0.95, incumbent(1.0), Comparison(30, 0.75, 1.0, 1.0), margin=0.25, **rule)
+    assert (at_the_margin.promote, at_the_margin.meets_floor) == (True, True)
+    assert at_the_margin.reason.endswith(", with a margin of 0.25; the rule is not-worse")
 
 
-def test_a_paired_test_asks_whether_the_difference_may_be_chance():
-    rule = {"rule": Rule.PAIRED}
-    assert decide(0.99, incumbent(0.9), Comparison(300, 0.99, 0.95, 0.001), **rule).promote
+def test_a_paired_test_asks_whether_the_difference_may_be_chance() -> None:
+    rule: dict[str, Any] = {"rule": Rule.PAIRED}
+    wins = decide(0.99, incumbent(0.9), Comparison(300, 0.99, 0.95, 0.001), **rule)
+    assert (wins.promote, wins.meets_floor) == (True, True)
     decision = decide(0.99, incumbent(0.9), Comparison(300, 0.99, 0.98, 0.3), **rule)
     assert not decision.promote
     assert "paired test: p = 0.3" in decision.reason
-    assert not decide(0.99, incumbent(0.9), "its rows are not known", **rule).promote
+    assert not decide(0.99, incumbent(0.9), Comparison(300, 0.99, 0.95, 0.05), **rule).promote
+    assert not decide(1.0, incumbent(0.75), Comparison(300, 1.0, 0.75, 0.001), margin=0.25, **rule).promote
 
 
-def test_the_paired_test_of_classes_is_mcnemars():
+def test_a_paired_test_that_is_not_possible_promotes_nothing_and_says_why() -> None:
+    decision = decide(0.99, incumbent(0.9), "its rows are not known", rule=Rule.PAIRED)
+    words = "a paired test with version 1 in Production is not possible: its rows are not known"
+    assert decision == Decision(False, True, words)
+
+
+def test_the_paired_test_of_classes_is_mcnemars() -> None:
     truth = np.zeros(40, int)
     candidate, rival = truth.copy(), truth.copy()
     rival[:10] = 1  # ten rows that only the candidate gets right
@@ -124,32 +155,42 @@ def test_the_paired_test_of_classes_is_mcnemars():
     assert (found.rows, found.candidate, found.incumbent) == (40, 1.0, 0.75)
     assert found.p_value == pytest.approx(0.5**10)
     assert compared(Task.CLASSIFICATION, truth, candidate, candidate).p_value == 1.0
+    candidate[10:14] = 1  # four that only the rival gets right
+    assert compared(Task.CLASSIFICATION, truth, candidate, rival).p_value == pytest.approx(1471 / 2**14)
 
 
-def test_the_paired_test_of_quantities_sees_smaller_errors():
+def test_the_paired_test_of_quantities_sees_smaller_errors() -> None:
     truth = np.linspace(0, 10, 50)
     noise = np.random.default_rng(0).normal(size=50)
     found = compared(Task.REGRESSION, truth, truth + 0.1 * noise, truth + noise)
-    assert found.candidate > found.incumbent
+    assert found.candidate == pytest.approx(r2_score(truth, truth + 0.1 * noise))
+    assert found.incumbent == pytest.approx(r2_score(truth, truth + noise))
     assert found.p_value < 1e-6
+    assert compared(Task.REGRESSION, truth, truth + noise, truth + 0.1 * noise).p_value > 0.99
+    assert compared(Task.REGRESSION, truth, truth + noise, truth + noise).p_value == 1.0
 
 
 # --- where they cannot be tried on the same rows -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("accuracy", "wins"), [(0.94, False), (0.95, False), (0.96, True)])
-def test_recorded_scores_are_compared_and_the_reason_is_said(accuracy, wins):
+def test_recorded_scores_are_compared_and_the_reason_is_said(accuracy: float, wins: bool) -> None:
     decision = decide(accuracy, incumbent(0.95), "only 3 held-out rows are new to version 1; recorded scores compared")
     assert decision.promote is wins
     assert "(only 3 held-out rows are new to version 1; recorded scores compared)" in decision.reason
 
 
+def test_figures_of_the_same_data_are_compared_without_a_remark() -> None:
+    reason = "higher test accuracy 0.9600 against 0.9500 of version 1 in Production"
+    assert decide(0.96, incumbent(0.95)) == Decision(True, True, reason)
+
+
 @pytest.mark.parametrize("accuracy", [0.94, 0.95, 0.96])
-def test_figures_from_other_data_are_said_to_be_so(accuracy):
+def test_figures_from_other_data_are_said_to_be_so(accuracy: float) -> None:
     assert "of version 1 in Production, measured on other data" in decide(accuracy, incumbent(0.95, "other")).reason
 
 
-def test_an_incumbent_without_a_score_stays_until_a_person_promotes_another():
+def test_an_incumbent_without_a_score_stays_until_a_person_promotes_another() -> None:
     decision = decide(0.99, incumbent(None))
     assert (decision.promote, decision.meets_floor) == (False, True)
     assert "version 1 in Production has no test accuracy" in decision.reason
@@ -157,32 +198,37 @@ def test_an_incumbent_without_a_score_stays_until_a_person_promotes_another():
 
 
 @pytest.mark.parametrize("accuracy", [None, 0.95, 0.99])
-def test_an_incumbent_that_cannot_be_served_any_more_is_displaced_whatever_its_accuracy(accuracy):
+def test_an_incumbent_that_cannot_be_served_any_more_is_displaced_whatever_its_accuracy(accuracy: float | None) -> None:
     decision = decide(0.92, Contender("1", accuracy, "digest", lost="its files"))
     assert (decision.promote, decision.meets_floor) == (True, True)
-    assert "version 1 in Production has lost its files" in decision.reason
+    assert decision.reason == (
+        "version 1 in Production has lost its files, and the test accuracy 0.9200 reaches the floor"
+    )
 
 
 # --- by a person's will --------------------------------------------------------------------------------------------
 
 
-def test_without_promotion_production_stays_whatever_the_figures_are():
+def test_without_promotion_production_stays_whatever_the_figures_are() -> None:
     decision = decide(0.99, promote=False)
     assert (decision.promote, decision.meets_floor) == (False, True)
     assert decision.reason == "it was trained with --no-promote"
+    below = decide(0.5, promote=False)
+    assert below == Decision(False, False, "its test accuracy 0.5000 is below the floor of 0.9000")
 
 
-def test_a_forced_version_is_promoted_below_the_floor_and_the_reason_is_kept():
+def test_a_forced_version_is_promoted_below_the_floor_and_the_reason_is_kept() -> None:
     decision = decide(0.1, incumbent(0.99), Comparison(30, 0.1, 0.99, 1.0), forced="the old one is unlawful")
     assert (decision.promote, decision.meets_floor) == (True, False)
     assert decision.reason == "forced: the old one is unlawful"
 
 
 @pytest.mark.parametrize("gate", [{}, {"forced": "I want it"}, {"rule": Rule.NOT_WORSE}])
-def test_an_incumbent_with_another_schema_is_never_displaced_not_even_by_force(gate):
+def test_an_incumbent_with_another_schema_is_never_displaced_not_even_by_force(gate: dict[Any, Any]) -> None:
     decision = decide(0.99, incumbent(0.5), OtherSchema(), **gate)
     assert (decision.promote, decision.meets_floor) == (False, True)
-    assert "version 1 in Production has another schema; name a model of its own" in decision.reason
+    assert decision.reason == ("version 1 in Production has another schema; name a model of its own: --model-name NAME")
+    assert not decide(0.1, incumbent(0.5), OtherSchema(), **gate).meets_floor
 
 
 LEAK = "feature 'code' is the target, or tells it for all rows; leave it out: --drop 'code'"
@@ -190,12 +236,15 @@ LEAK = "feature 'code' is the target, or tells it for all rows; leave it out: --
 
 @pytest.mark.parametrize("rival", [None, incumbent(0.5)])
 @pytest.mark.parametrize("forced", [None, "because"])
-def test_a_candidate_with_a_leak_that_nobody_accepted_is_not_promoted_not_even_by_force(rival, forced):
+def test_a_candidate_with_a_leak_that_nobody_accepted_is_not_promoted_not_even_by_force(
+    rival: Contender | None, forced: str | None
+) -> None:
     decision = decide(1.0, rival, leaks=(LEAK,), forced=forced)
     assert (decision.promote, decision.meets_floor) == (False, True)
     assert decision.reason == f"{LEAK} (--accept-leak promotes it nevertheless)"
+    assert not decide(0.1, rival, leaks=(LEAK,), forced=forced).meets_floor
 
 
-def test_of_many_leaks_the_first_three_are_named():
+def test_of_many_leaks_the_first_three_are_named() -> None:
     assert "c; d" not in decide(1.0, leaks=("a", "b", "c", "d")).reason
     assert decide(1.0, leaks=("a", "b", "c", "d")).reason.startswith("a; b; c (")
