@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 from inference.errors import Overloaded
-from inference.http.admission import LARGE_BYTES, LEAST_HELD, MOST_BODIES, MOST_HELD, MOST_WAITING, Gate, Line
+from inference.http.admission import (
+    LARGE_BYTES,
+    LEAST_HELD,
+    MOST_BODIES,
+    MOST_HELD,
+    MOST_WAITING,
+    TURN_SECONDS,
+    Gate,
+    Line,
+)
 
 from tests.unit.serving import at_once
 
@@ -38,7 +47,8 @@ class One:
     """Somebody in line, whose turn takes so many seconds."""
 
     def __init__(self, world: World, seconds: float = 0.0) -> None:
-        self.world, self.seconds, self.waited = world, seconds, None
+        self.world, self.seconds = world, seconds
+        self.waited: float | None = None
         self.again: One | None = None
 
     def take_turn(self, waited: float) -> None:
@@ -48,11 +58,11 @@ class One:
             self.world.line.join(self.again)
 
 
-def gate_of(aside=at_once) -> Gate:
+def gate_of(aside: Any = at_once) -> Gate:
     return Gate(1.0, LARGEST, aside)
 
 
-def test_a_request_is_let_in_until_it_has_waited_too_long_for_its_turn():
+def test_a_request_is_let_in_until_it_has_waited_too_long_for_its_turn() -> None:
     gate = gate_of()
     gate.enter(1.0)
     with pytest.raises(Overloaded, match="within 1 s; try again") as refused:
@@ -60,16 +70,16 @@ def test_a_request_is_let_in_until_it_has_waited_too_long_for_its_turn():
     assert (refused.value.status, refused.value.retry_after) == (503, 1)
 
 
-def test_a_request_has_waited_as_long_as_those_before_it_took():
+def test_a_request_has_waited_as_long_as_those_before_it_took() -> None:
     world = World()
     first, second = One(world, 0.0015), One(world)
     for one in (first, second):
         world.line.join(one)
     world.round()
-    assert (first.waited, second.waited) == (0, pytest.approx(0.0015))
+    assert (first.waited, second.waited) == (0, pytest.approx(0.0015))  # type: ignore[comparison-overlap]
 
 
-def test_a_stop_of_the_worker_is_no_wait_of_those_who_come_after_it():
+def test_a_stop_of_the_worker_is_no_wait_of_those_who_come_after_it() -> None:
     """Whoever was in line when it stopped has waited as long; whoever is read afterwards has not."""
     world = World()
     before, after = One(world), One(world)
@@ -81,7 +91,7 @@ def test_a_stop_of_the_worker_is_no_wait_of_those_who_come_after_it():
     assert after.waited == 0
 
 
-def test_the_network_is_looked_at_again_before_many_are_answered():
+def test_the_network_is_looked_at_again_before_many_are_answered() -> None:
     world = World()
     all_of_them = [One(world, 0.001) for _ in range(10)]
     for one in all_of_them:
@@ -96,7 +106,7 @@ def test_the_network_is_looked_at_again_before_many_are_answered():
     assert all(one.waited is not None for one in all_of_them)
 
 
-def test_whoever_comes_again_stands_behind_all_others():
+def test_whoever_comes_again_stands_behind_all_others() -> None:
     world = World()
     eager, other = One(world), One(world)
     eager.again = One(world)
@@ -105,13 +115,13 @@ def test_whoever_comes_again_stands_behind_all_others():
     order: list[One] = []
     for one in (eager, eager.again, other):
         turn = one.take_turn
-        one.take_turn = lambda waited, one=one, turn=turn: (order.append(one), turn(waited))[1]
+        one.take_turn = lambda waited, one=one, turn=turn: (order.append(one), turn(waited))[1]  # type: ignore[misc]
     while world.soon:
         world.round()
     assert order == [eager, other, eager.again]
 
 
-def test_a_turn_that_fails_keeps_nobody_else_from_theirs():
+def test_a_turn_that_fails_keeps_nobody_else_from_theirs() -> None:
     world = World()
 
     class Failing(One):
@@ -129,17 +139,28 @@ def test_a_turn_that_fails_keeps_nobody_else_from_theirs():
     assert (other.waited, late.waited) == (0, 0)
 
 
-def test_large_bodies_are_held_up_to_a_bound_and_turned_away_beyond_it():
+def test_whoever_comes_when_the_time_of_a_turn_is_over_waits_for_the_next_one() -> None:
+    world = World()
+    first, second = One(world, TURN_SECONDS), One(world)
+    for one in (first, second):
+        world.line.join(one)
+    world.round()
+    assert (first.waited, second.waited) == (0, None)
+    world.round()
+    assert second.waited == pytest.approx(TURN_SECONDS)
+
+
+def test_large_bodies_are_held_up_to_a_bound_and_turned_away_beyond_it() -> None:
     gate = gate_of()
     for _ in range(MOST_BODIES):
         gate.hold(LARGEST)
-    with pytest.raises(Overloaded, match="too many large requests are on their way"):
+    with pytest.raises(Overloaded, match=r"^too many large requests are on their way; try again$"):
         gate.hold(LARGEST)
     gate.release(LARGEST)
     gate.hold(LARGEST)
 
 
-def test_small_bodies_are_let_in_beside_as_many_large_ones_as_there_may_be():
+def test_small_bodies_are_let_in_beside_as_many_large_ones_as_there_may_be() -> None:
     gate = gate_of()
     for _ in range(MOST_BODIES):
         gate.hold(LARGEST)
@@ -147,7 +168,7 @@ def test_small_bodies_are_let_in_beside_as_many_large_ones_as_there_may_be():
     assert gate._bytes == MOST_BODIES * LARGEST + LARGE_BYTES
 
 
-def test_small_bodies_count_against_the_large_ones():
+def test_small_bodies_count_against_the_large_ones() -> None:
     gate = gate_of()
     for _ in range(MOST_BODIES * LARGEST // LARGE_BYTES):
         gate.hold(LARGE_BYTES)
@@ -155,7 +176,7 @@ def test_small_bodies_count_against_the_large_ones():
         gate.hold(LARGE_BYTES + 1)
 
 
-def test_a_body_that_comes_piece_by_piece_becomes_a_large_one():
+def test_a_body_that_comes_piece_by_piece_becomes_a_large_one() -> None:
     gate = gate_of()
     for _ in range(MOST_BODIES):
         gate.hold(LARGEST)
@@ -164,17 +185,17 @@ def test_a_body_that_comes_piece_by_piece_becomes_a_large_one():
         gate.hold(1, LARGE_BYTES)
 
 
-def test_small_bodies_are_turned_away_too_where_there_are_twice_as_many_bytes_as_large_ones_may_have():
+def test_small_bodies_are_turned_away_too_where_there_are_twice_as_many_bytes_as_large_ones_may_have() -> None:
     gate = Gate(1.0, 64 * LARGE_BYTES, at_once)
     for _ in range(MOST_HELD * MOST_BODIES * 64):
         gate.hold(LARGE_BYTES)
-    with pytest.raises(Overloaded, match="too many requests are on their way; try again"):
+    with pytest.raises(Overloaded, match=r"^too many requests are on their way; try again$"):
         gate.hold(1)
     gate.release(LARGE_BYTES)
     gate.hold(LARGE_BYTES)
 
 
-def test_however_small_the_largest_body_is_small_ones_have_room():
+def test_however_small_the_largest_body_is_small_ones_have_room() -> None:
     gate = gate_of()
     gate.hold(LARGE_BYTES)
     gate.keep(LEAST_HELD - 2 * LARGE_BYTES)
@@ -183,17 +204,17 @@ def test_however_small_the_largest_body_is_small_ones_have_room():
         gate.hold(1)
 
 
-def test_nothing_is_predicted_while_too_many_answers_are_unread():
+def test_nothing_is_predicted_while_too_many_answers_are_unread() -> None:
     gate = gate_of()
     gate.keep(LEAST_HELD)
     gate.enter(0.0)
     gate.keep(1)
-    with pytest.raises(Overloaded, match="too many answers are not read yet; try again") as refused:
+    with pytest.raises(Overloaded, match=r"^too many answers are not read yet; try again$") as refused:
         gate.enter(0.0)
     assert (refused.value.status, refused.value.retry_after) == (503, 1)
 
 
-def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
+def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies() -> None:
     gate = gate_of()
     gate.keep(MOST_BODIES * LARGEST)
     with pytest.raises(Overloaded):
@@ -202,11 +223,11 @@ def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
     gate.hold(LARGE_BYTES + 1)
 
 
-def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_may_be():
+def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_may_be() -> None:
     async def test() -> None:
         stop = asyncio.Event()
 
-        async def aside(function):
+        async def aside(function: Any) -> Any:
             await stop.wait()
             return function()
 
@@ -220,7 +241,7 @@ def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_m
     asyncio.run(test())
 
 
-async def in_progress(gate: Gate, count: int, function=int) -> list[asyncio.Task]:
+async def in_progress(gate: Gate, count: int, function: Any = int) -> list[asyncio.Task[Any]]:
     """Begin so many large requests, one after the other."""
     tasks = [asyncio.create_task(gate.run_aside(function)) for _ in range(count)]
     for _ in range(3):
@@ -228,18 +249,18 @@ async def in_progress(gate: Gate, count: int, function=int) -> list[asyncio.Task
     return tasks
 
 
-def test_so_many_large_bodies_wait_and_the_next_one_is_turned_away():
+def test_so_many_large_bodies_wait_and_the_next_one_is_turned_away() -> None:
     async def test() -> None:
         stop = asyncio.Event()
 
-        async def aside(function):
+        async def aside(function: Any) -> Any:
             await stop.wait()
             return function()
 
         gate = gate_of(aside)
         tasks = await in_progress(gate, 1)
         tasks += await in_progress(gate, MOST_WAITING)
-        with pytest.raises(Overloaded, match="too many large requests are waiting; try again"):
+        with pytest.raises(Overloaded, match=r"^too many large requests are waiting; try again$"):
             await gate.run_aside(int)
         stop.set()
         assert await asyncio.gather(*tasks) == [0] * (1 + MOST_WAITING)
@@ -248,17 +269,19 @@ def test_so_many_large_bodies_wait_and_the_next_one_is_turned_away():
     asyncio.run(test())
 
 
-def test_a_large_body_whose_turn_does_not_come_in_time_is_turned_away():
+def test_a_large_body_whose_turn_does_not_come_in_time_is_turned_away() -> None:
     async def test() -> None:
         stop = asyncio.Event()
 
-        async def aside(function):
+        async def aside(function: Any) -> Any:
             await stop.wait()
             return function()
 
         gate = Gate(0.001, LARGEST, aside)
         (first,) = await in_progress(gate, 1)
-        with pytest.raises(Overloaded, match="send fewer rows at a time"):
+        with pytest.raises(
+            Overloaded, match=r"^large requests take too long; try again, or send fewer rows at a time$"
+        ):
             await gate.run_aside(int)
         stop.set()
         assert await first == 0
@@ -266,11 +289,11 @@ def test_a_large_body_whose_turn_does_not_come_in_time_is_turned_away():
     asyncio.run(test())
 
 
-def test_one_large_body_is_answered_at_a_time():
+def test_one_large_body_is_answered_at_a_time() -> None:
     async def test() -> int:
         inside, most = 0, 0
 
-        async def aside(function):
+        async def aside(function: Any) -> Any:
             nonlocal inside, most
             inside += 1
             most = max(most, inside)
@@ -285,7 +308,7 @@ def test_one_large_body_is_answered_at_a_time():
     assert asyncio.run(test()) == 1
 
 
-def test_a_large_body_that_fails_gives_its_place_back():
+def test_a_large_body_that_fails_gives_its_place_back() -> None:
     async def test() -> None:
         gate = gate_of()
         for _ in range(2 * MOST_WAITING):
