@@ -1,5 +1,7 @@
 """What a start does where nothing is in Production yet; how it trains is the trainer's own."""
 
+from types import SimpleNamespace
+
 import pytest
 import trainer.__main__ as command_line
 from trainer.errors import VersionError
@@ -22,10 +24,10 @@ def bootstrap(monkeypatch):
 
 
 def test_a_first_model_that_is_promoted_is_a_start(bootstrap):
-    assert bootstrap({"promoted": True}) is None
+    assert bootstrap(SimpleNamespace(promoted=True)) is None
 
 
 def test_a_start_whose_first_model_is_not_promoted_fails_and_says_why(bootstrap):
-    record = {"promoted": False, "reason": "its test accuracy 0.9667 is below the floor of 0.9900"}
+    record = SimpleNamespace(promoted=False, reason="its test accuracy 0.9667 is below the floor of 0.9900")
     with pytest.raises(VersionError, match=r"nothing is in Production of .*: its test accuracy .* is below the floor"):
         bootstrap(record)
