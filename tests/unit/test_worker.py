@@ -1,11 +1,13 @@
 """One worker's connections: real sockets and the real event loop, in this process, without gunicorn."""
 
 import asyncio
+import gc
 import io
 import json
 import os
 import random
 import socket
+import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from http.client import HTTPResponse
@@ -18,8 +20,17 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from inference.http.admission import LARGE_BYTES, Gate
 from inference.http.application import Observation, Service
-from inference.http.connection import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, MOST_PIPELINED, READ_BYTES, Clients
+from inference.http.connection import (
+    HEAD_SECONDS,
+    IDLE_SECONDS,
+    LINGER_SECONDS,
+    MOST_PIPELINED,
+    READ_BYTES,
+    Clients,
+    Connection,
+)
 from inference.http.gunicorn_worker import ServingWorker
+from inference.http.request_parser import RequestReader
 from inference.settings import Settings
 
 from tests.unit.serving import SERVED, at_once, service_of
@@ -437,6 +448,76 @@ def test_whatever_becomes_of_a_body_it_is_held_no_longer_than_its_request(kind, 
 
     received = running(test, served(Settings(max_body_bytes=4 * LARGE_BYTES)))
     assert leaves or answers_in(received)[0][0] in (200, 400, 405, 413)
+
+
+class Noting:
+    """A service whose requests' bodies can be asked after."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.bodies: list[weakref.ref[Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._service, name)
+
+    def answer(self, environ: Any) -> Any:
+        self.bodies.append(weakref.ref(environ["wsgi.input"]))
+        return self._service.answer(environ)
+
+    async def answer_aside(self, environ: Any, is_large: bool) -> Any:
+        self.bodies.append(weakref.ref(environ["wsgi.input"]))
+        return await self._service.answer_aside(environ, is_large)
+
+
+@pytest.fixture
+def no_garbage_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_garbage_collector")
+@pytest.mark.parametrize("body", [BODY, b" " * 2 * LARGE_BYTES], ids=["small", "large"])
+def test_the_body_of_a_request_is_kept_no_longer_than_until_its_answer(body):
+    service: Any = Noting(served())
+
+    async def test(world: Running) -> None:
+        client = await world.connect()
+        await client.send(request(body=body))
+        await client.reader.readuntil(b"}")
+        await eventually(lambda: [one() for one in service.bodies] == [None])
+        client.writer.close()
+
+    running(test, service)
+
+
+LEAVING = {
+    "nothing": b"",
+    "an answer": request(),
+    "a refusal": request("GET"),
+    "half a head": request()[:30],
+    "half a body": request()[:-5],
+    "half a large body": request(body=b" " * 2 * LARGE_BYTES)[:-5],
+    "half a body that is refused": request("PUT")[:-5],
+    "no HTTP": b"hello\r\n\r\n",
+    "many requests": request() * 40,
+}
+
+
+@pytest.mark.usefixtures("no_garbage_collector")
+@pytest.mark.parametrize("sent", LEAVING.values(), ids=LEAVING)
+def test_of_a_connection_that_is_over_nothing_is_left_for_the_garbage_collector(sent):
+    async def test(world: Running) -> list[Any]:
+        client = await world.connect()
+        await client.send(sent)
+        await eventually(lambda: len(world.clients.all))
+        client.writer.write_eof()
+        await client.received()
+        await world.is_quiet()
+        return [one for one in gc.get_objects() if isinstance(one, Connection | RequestReader)]
+
+    assert running(test) == []
 
 
 def test_large_bodies_that_come_in_chunks_are_bounded_together_with_the_others():

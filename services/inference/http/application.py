@@ -265,7 +265,7 @@ class Service:
             self._check_address(environ)
             return Answer(204, b"", [("Allow", "OPTIONS, POST")])
         if refused := environ.get("inference.refused"):
-            raise refused
+            return error_answer(refused, environ["PATH_INFO"])  # to raise it would tie the request to itself
         if "inference.checked" not in environ:
             self._check(environ)
         self.gate.enter(environ.get("inference.waited", 0.0))

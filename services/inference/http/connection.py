@@ -237,6 +237,8 @@ class Connection(asyncio.BufferedProtocol):
             self._service.gate.release(request.held)
             self._service.forget()
         self._requests.clear()
+        self._incoming, self._rest = None, b""
+        self._reader.close()
 
     # --- what the reader tells ---------------------------------------------------------------------------------------
 
@@ -296,7 +298,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _give_up(self, request: Request, error: RequestError) -> None:
         """Let go of a body: the answer is known."""
-        request.environ.setdefault("inference.refused", error)
+        request.environ.setdefault("inference.refused", error.alone())
         self._service.gate.release(request.held)
         request.is_kept, request.held, request.content = False, 0, b""
 
@@ -380,6 +382,7 @@ class Connection(asyncio.BufferedProtocol):
     def _fail(self, request: Request) -> None:
         """Close after a fault that the service itself has not made an answer of."""
         log.exception("%s %s failed", request.environ["REQUEST_METHOD"], request.environ["PATH_INFO"])
+        del request.environ["wsgi.input"]
         self._aside = request  # which is not to be given up a second time
         self._service.gate.release(request.held)
         self._transport.abort()
@@ -387,6 +390,7 @@ class Connection(asyncio.BufferedProtocol):
     def _send(self, request: Request, answer: Answer) -> None:
         self._aside = None
         self._service.gate.release(request.held)
+        del request.environ["wsgi.input"]  # the reader keeps the rest until the next head comes
         if self._is_lost:
             return
         self._requests.popleft()

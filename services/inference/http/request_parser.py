@@ -84,6 +84,11 @@ class RequestReader:
         self.is_in_head = False
         """whether some of a head has come, and not all"""
 
+    def close(self) -> None:
+        """Let go of all that it holds: with its parser and its receiver it would live on until a search for garbage."""
+        self._request = self._receiver = self._parser = None  # type: ignore[assignment]
+        self._environ = {}
+
     def feed(self, data: memoryview) -> None:
         """Tell the receiver what these bytes are; raise NoRequest where they are no HTTP, or too much of it."""
         size = len(data)
