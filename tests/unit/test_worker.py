@@ -32,6 +32,7 @@ from inference.http.connection import (
 from inference.http.gunicorn_worker import ServingWorker
 from inference.http.request_parser import RequestReader
 from inference.settings import Settings
+from inference.telemetry.log import RequestLog
 
 from tests.unit.serving import SERVED, at_once, service_of
 
@@ -237,6 +238,7 @@ def test_chunks_that_are_none_are_the_clients_mistake(chunks):
         b"GET / HTTP/9.9\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         b"POST /invocations HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /invocations HTTP/1.1\r\nContent-Length: " + b"0" * 5000 + b"\r\n\r\n",
         b"POST /invocations HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: magic\r\n\r\n",
         b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
@@ -467,6 +469,29 @@ class Noting:
     async def answer_aside(self, environ: Any, is_large: bool) -> Any:
         self.bodies.append(weakref.ref(environ["wsgi.input"]))
         return await self._service.answer_aside(environ, is_large)
+
+
+def test_a_fault_in_reading_is_an_answer_in_its_order_and_as_many_lines_in_the_log_as_requests_may_have(caplog):
+    class Faulty(Noting):
+        def wants_body(self, environ: Any) -> bool:
+            if environ["PATH_INFO"] == "/predict_names":
+                raise ZeroDivisionError("a fault")
+            return self._service.wants_body(environ)
+
+    service: Any = Faulty(service_of(SERVED, log=RequestLog(2, os.open(os.devnull, os.O_WRONLY))))
+
+    async def test(world: Running) -> list[bytes]:
+        found = []
+        for _ in range(9):
+            client = await world.connect()
+            await client.send(request() + request(path="/predict_names"))
+            found.append(await client.received())
+        return found
+
+    for received in running(test, service):
+        good, broken = answers_in(received)
+        assert (good[0], broken[0], broken[1]["Connection"]) == (200, 400, "close")
+    assert 0 < caplog.text.count("a fault") <= 2
 
 
 @pytest.fixture

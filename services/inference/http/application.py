@@ -370,6 +370,11 @@ class Service:
         error.error_code = "BAD_REQUEST"
         return self._unasked(error)
 
+    def note_fault(self, message: str) -> None:
+        """Log a fault with its traceback, as often as there may be a line for a request: whoever found it may repeat it."""
+        if self._log.wants():
+            log.exception(message)
+
     def _unasked(self, error: RequestError) -> tuple[str, Headers, bytes]:
         served, answer = self._keeper.served, error_answer(error)
         labels = served.labels if served else self._unserved

@@ -187,6 +187,9 @@ class Connection(asyncio.BufferedProtocol):
             self._reader.feed(piece)
         except NoRequest as error:
             self._end_reading(error)
+        except Exception:
+            self._service.note_fault("what came could not be read")
+            self._end_reading(NoRequest("the service failed to read it"))
 
     def _end_of_piece(self, data: bytes | bytearray, start: int, end: int) -> int:
         """Return how far to go before it is looked again how many requests there are."""
