@@ -171,6 +171,16 @@ def test_an_offer_of_another_protocol_is_passed_over_and_the_body_is_the_request
     assert len(told.whole) == 4
 
 
+def test_an_offer_may_have_the_longest_path_and_a_body():
+    told = read(b"POST /%s HTTP/1.1\r\n%sContent-Length: 5\r\n\r\nhello" % (b"x" * (MOST_URL - 1), OFFER))
+    assert told.bodies == [b"hello"]
+
+
+def test_what_is_broken_in_the_body_after_an_offer_is_no_request():
+    with pytest.raises(NoRequest):
+        read(HEAD + OFFER + b"Content-Length: %s5\r\n\r\nhello" % (b"0" * 5000))
+
+
 def test_a_thousand_offers_in_one_read_are_passed_over():
     sent = (b"GET / HTTP/1.1\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n") * 1000
     assert len(read(sent).whole) == 1000
@@ -194,6 +204,7 @@ def test_a_thousand_offers_in_one_read_are_passed_over():
         HEAD + b"Content-Length: 5, 5\r\n\r\n",
         HEAD + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\n",
         HEAD + b"Content-Length: 99999999999999999999999\r\n\r\n",
+        HEAD + b"Content-Length: " + b"0" * 4301 + b"\r\n\r\n",
         HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip\r\n\r\n",

@@ -1,11 +1,17 @@
 """One worker's connections: real sockets and the real event loop, in this process, without gunicorn."""
 
 import asyncio
+import gc
 import io
 import json
 import os
 import random
+import resource
+import signal
 import socket
+import struct
+import sys
+import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from http.client import HTTPResponse
@@ -18,9 +24,19 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from inference.http.admission import LARGE_BYTES, Gate
 from inference.http.application import Observation, Service
-from inference.http.connection import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, MOST_PIPELINED, READ_BYTES, Clients
-from inference.http.gunicorn_worker import ServingWorker
+from inference.http.connection import (
+    HEAD_SECONDS,
+    IDLE_SECONDS,
+    LINGER_SECONDS,
+    MOST_PIPELINED,
+    READ_BYTES,
+    Clients,
+    Connection,
+)
+from inference.http.gunicorn_worker import OTHER_FILES, ServingWorker, connections_with_files
+from inference.http.request_parser import RequestReader
 from inference.settings import Settings
+from inference.telemetry.log import RequestLog
 
 from tests.unit.serving import SERVED, at_once, service_of
 
@@ -226,6 +242,7 @@ def test_chunks_that_are_none_are_the_clients_mistake(chunks):
         b"GET / HTTP/9.9\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         b"POST /invocations HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /invocations HTTP/1.1\r\nContent-Length: " + b"0" * 5000 + b"\r\n\r\n",
         b"POST /invocations HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: magic\r\n\r\n",
         b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
@@ -437,6 +454,99 @@ def test_whatever_becomes_of_a_body_it_is_held_no_longer_than_its_request(kind, 
 
     received = running(test, served(Settings(max_body_bytes=4 * LARGE_BYTES)))
     assert leaves or answers_in(received)[0][0] in (200, 400, 405, 413)
+
+
+class Noting:
+    """A service whose requests' bodies can be asked after."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.bodies: list[weakref.ref[Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._service, name)
+
+    def answer(self, environ: Any) -> Any:
+        self.bodies.append(weakref.ref(environ["wsgi.input"]))
+        return self._service.answer(environ)
+
+    async def answer_aside(self, environ: Any, is_large: bool) -> Any:
+        self.bodies.append(weakref.ref(environ["wsgi.input"]))
+        return await self._service.answer_aside(environ, is_large)
+
+
+def test_a_fault_in_reading_is_an_answer_in_its_order_and_as_many_lines_in_the_log_as_requests_may_have(caplog):
+    class Faulty(Noting):
+        def wants_body(self, environ: Any) -> bool:
+            if environ["PATH_INFO"] == "/predict_names":
+                raise ZeroDivisionError("a fault")
+            return self._service.wants_body(environ)
+
+    service: Any = Faulty(service_of(SERVED, log=RequestLog(2, os.open(os.devnull, os.O_WRONLY))))
+
+    async def test(world: Running) -> list[bytes]:
+        found = []
+        for _ in range(9):
+            client = await world.connect()
+            await client.send(request() + request(path="/predict_names"))
+            found.append(await client.received())
+        return found
+
+    for received in running(test, service):
+        good, broken = answers_in(received)
+        assert (good[0], broken[0], broken[1]["Connection"]) == (200, 400, "close")
+    assert 0 < caplog.text.count("a fault") <= 2
+
+
+@pytest.fixture
+def no_garbage_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_garbage_collector")
+@pytest.mark.parametrize("body", [BODY, b" " * 2 * LARGE_BYTES], ids=["small", "large"])
+def test_the_body_of_a_request_is_kept_no_longer_than_until_its_answer(body):
+    service: Any = Noting(served())
+
+    async def test(world: Running) -> None:
+        client = await world.connect()
+        await client.send(request(body=body))
+        await client.reader.readuntil(b"}")
+        await eventually(lambda: [one() for one in service.bodies] == [None])
+        client.writer.close()
+
+    running(test, service)
+
+
+LEAVING = {
+    "nothing": b"",
+    "an answer": request(),
+    "a refusal": request("GET"),
+    "half a head": request()[:30],
+    "half a body": request()[:-5],
+    "half a large body": request(body=b" " * 2 * LARGE_BYTES)[:-5],
+    "half a body that is refused": request("PUT")[:-5],
+    "no HTTP": b"hello\r\n\r\n",
+    "many requests": request() * 40,
+}
+
+
+@pytest.mark.usefixtures("no_garbage_collector")
+@pytest.mark.parametrize("sent", LEAVING.values(), ids=LEAVING)
+def test_of_a_connection_that_is_over_nothing_is_left_for_the_garbage_collector(sent):
+    async def test(world: Running) -> list[Any]:
+        client = await world.connect()
+        await client.send(sent)
+        await eventually(lambda: len(world.clients.all))
+        client.writer.write_eof()
+        await client.received()
+        await world.is_quiet()
+        return [one for one in gc.get_objects() if isinstance(one, Connection | RequestReader)]
+
+    assert running(test) == []
 
 
 def test_large_bodies_that_come_in_chunks_are_bounded_together_with_the_others():
@@ -780,3 +890,49 @@ def test_a_worker_whose_parent_is_gone_ends(worker):
     worker.ppid = 0
     worker.notify()
     assert not worker.alive
+
+
+def backlog_of(listening: socket.socket) -> int:
+    """Return how many connections the kernel keeps until they are accepted: tcpi_sacked of TCP_INFO, where one listens."""
+    return int(struct.unpack_from("7I", listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 8)[5])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")
+def test_as_many_connections_wait_in_the_kernel_as_gunicorn_has_asked_for(worker):
+    async def test() -> int:
+        with socket.create_server(("127.0.0.1", 0), backlog=777) as listening:
+            worker.cfg.set("backlog", 777)
+            worker.wsgi, worker.sockets = served(), [SimpleNamespace(sock=listening)]
+            serving = asyncio.create_task(worker._serve())
+            client = Client(*await asyncio.open_connection(*listening.getsockname()))
+            await client.send(request("GET", "/health", b"", "Connection: close"))
+            assert (await client.received()).startswith(b"HTTP/1.1 200")
+            found = backlog_of(listening)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await serving
+            return found
+
+    assert uvloop.run(test()) == 777
+
+
+@pytest.fixture
+def few_files():
+    """Let this process open fewer files than it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_worker_may_open_the_files_that_its_connections_need(few_files):
+    assert connections_with_files(200) == 200
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (2 * 200 + OTHER_FILES, few_files)
+    assert connections_with_files(100) == 100
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 2 * 200 + OTHER_FILES, "it is not lowered"
+
+
+def test_where_it_may_not_there_are_fewer_connections_and_the_log_says_so(few_files, caplog):
+    wanted = few_files
+    assert connections_with_files(wanted) == (few_files - OTHER_FILES) // 2
+    assert f"a process may have {few_files} files open, which is enough for" in caplog.text
+    assert f"and not for {wanted}; lower INFERENCE_CONNECTIONS" in caplog.text

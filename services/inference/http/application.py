@@ -265,7 +265,7 @@ class Service:
             self._check_address(environ)
             return Answer(204, b"", [("Allow", "OPTIONS, POST")])
         if refused := environ.get("inference.refused"):
-            raise refused
+            return error_answer(refused, environ["PATH_INFO"])  # to raise it would tie the request to itself
         if "inference.checked" not in environ:
             self._check(environ)
         self.gate.enter(environ.get("inference.waited", 0.0))
@@ -360,15 +360,20 @@ class Service:
 
     # --- what is no request, or one too many -----------------------------------------------------------------------
 
-    def too_many_connections(self) -> tuple[str, Headers, bytes]:
+    def too_many_connections(self, limit: int) -> tuple[str, Headers, bytes]:
         """Return the answer to a connection beyond the limit, as status line, headers and body."""
-        return self._unasked(Overloaded(f"there are {self.settings.connections} connections already; try again"))
+        return self._unasked(Overloaded(f"there are {limit} connections already; try again"))
 
     def no_request(self, reason: str) -> tuple[str, Headers, bytes]:
         """Return the answer to what is no HTTP."""
         error = InvalidInput(f"this is no HTTP request to answer: {reason}")
         error.error_code = "BAD_REQUEST"
         return self._unasked(error)
+
+    def note_fault(self, message: str) -> None:
+        """Log a fault with its traceback, as often as there may be a line for a request: whoever found it may repeat it."""
+        if self._log.wants():
+            log.exception(message)
 
     def _unasked(self, error: RequestError) -> tuple[str, Headers, bytes]:
         served, answer = self._keeper.served, error_answer(error)

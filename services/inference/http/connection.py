@@ -151,7 +151,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._clients.all.admit(self, self._clients.loop.time()):
             self._note_state()
         else:
-            self._turn_away(self._service.too_many_connections())
+            self._turn_away(self._service.too_many_connections(self._clients.all.limit))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._clients.buffer
@@ -187,6 +187,9 @@ class Connection(asyncio.BufferedProtocol):
             self._reader.feed(piece)
         except NoRequest as error:
             self._end_reading(error)
+        except Exception:
+            self._service.note_fault("what came could not be read")
+            self._end_reading(NoRequest("the service failed to read it"))
 
     def _end_of_piece(self, data: bytes | bytearray, start: int, end: int) -> int:
         """Return how far to go before it is looked again how many requests there are."""
@@ -237,6 +240,8 @@ class Connection(asyncio.BufferedProtocol):
             self._service.gate.release(request.held)
             self._service.forget()
         self._requests.clear()
+        self._incoming, self._rest = None, b""
+        self._reader.close()
 
     # --- what the reader tells ---------------------------------------------------------------------------------------
 
@@ -296,7 +301,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _give_up(self, request: Request, error: RequestError) -> None:
         """Let go of a body: the answer is known."""
-        request.environ.setdefault("inference.refused", error)
+        request.environ.setdefault("inference.refused", error.alone())
         self._service.gate.release(request.held)
         request.is_kept, request.held, request.content = False, 0, b""
 
@@ -380,6 +385,7 @@ class Connection(asyncio.BufferedProtocol):
     def _fail(self, request: Request) -> None:
         """Close after a fault that the service itself has not made an answer of."""
         log.exception("%s %s failed", request.environ["REQUEST_METHOD"], request.environ["PATH_INFO"])
+        del request.environ["wsgi.input"]
         self._aside = request  # which is not to be given up a second time
         self._service.gate.release(request.held)
         self._transport.abort()
@@ -387,6 +393,7 @@ class Connection(asyncio.BufferedProtocol):
     def _send(self, request: Request, answer: Answer) -> None:
         self._aside = None
         self._service.gate.release(request.held)
+        del request.environ["wsgi.input"]  # the reader keeps the rest until the next head comes
         if self._is_lost:
             return
         self._requests.popleft()

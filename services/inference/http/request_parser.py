@@ -15,6 +15,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 # What the head of a request may have, in bytes and in number: gunicorn's own limits, and one for all of it together.
 MOST_URL, MOST_FIELD, MOST_FIELDS, MOST_HEAD = 4094, 8190, 100, 64 * 1024
+# Digits of a Content-Length: as many as 64 bits have. httptools takes any number of zeros in front, and Python does not.
+MOST_DIGITS = 20
 # What a body in chunks may have beside twice its content, in bytes: for their lines, extensions and trailers.
 MOST_FRAMING = 64 * 1024
 # Names of headers up to this length are remembered with what WSGI makes of them.
@@ -84,22 +86,31 @@ class RequestReader:
         self.is_in_head = False
         """whether some of a head has come, and not all"""
 
+    def close(self) -> None:
+        """Let go of all that it holds: with its parser and its receiver it would live on until a search for garbage."""
+        self._request = self._receiver = self._parser = None  # type: ignore[assignment]
+        self._environ = {}
+
     def feed(self, data: memoryview) -> None:
         """Tell the receiver what these bytes are; raise NoRequest where they are no HTTP, or too much of it."""
         size = len(data)
         self._is_at_end = False
         while data:
             try:
-                self._parser.feed_data(data)
-            except HttpParserUpgrade as offer:
-                data = data[offer.args[0] :]
-                self._pass_over_the_offer()
+                data = self._parse(data)
             except HttpParserError as error:
                 raise (error.__context__ or NoRequest(str(error))) from None  # what a callback raised is its context
-            else:
-                break
         self.is_in_head = self._request is None and not self._is_at_end
         self._count(size)
+
+    def _parse(self, data: memoryview) -> memoryview:
+        """Return what is left after an offer of another protocol."""
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as offer:
+            self._pass_over_the_offer()
+            return data[offer.args[0] :]
+        return data[:0]
 
     def _count(self, size: int) -> None:
         """Bound a head, and what a body in chunks has beside its content.
@@ -135,6 +146,8 @@ class RequestReader:
             self._bytes, self._is_counting = 0, False
 
     def on_url(self, url: bytes) -> None:
+        if self._request is not None:  # the offer was passed over
+            return
         self._url += url
         if len(self._url) > MOST_URL:
             raise NoRequest(f"its path is over the limit of {MOST_URL} bytes")
@@ -165,7 +178,9 @@ class RequestReader:
             raise NoRequest("this is no proxy")
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
         environ["PATH_INFO"], environ["QUERY_STRING"] = _path_of(self._url)
-        size = int(environ.get("CONTENT_LENGTH") or 0)
+        if len(length := environ.get("CONTENT_LENGTH", "0")) > MOST_DIGITS:
+            raise NoRequest(f"its Content-Length has more than {MOST_DIGITS} digits")
+        size = int(length)
         if coding := environ.get("HTTP_TRANSFER_ENCODING"):
             if coding.lower() != "chunked" or version == "1.0":
                 raise NoRequest(
