@@ -203,6 +203,25 @@ def references(levels: int) -> Change:
     return change
 
 
+def hidden(node: dict[str, Any], name: str, value: Any) -> None:
+    """Give a dictionary another value under one of its names, and have its node show the one that it had.
+
+    skops makes a defaultdict of `main`, and does not look at what is beside it.
+    """
+    shown = {**node["content"][name], "__id__": 10**7}
+    main = {**node, "__id__": 10**7 + 1}
+    main["content"] = {**node["content"], name: {**shown, "content": json.dumps(value), "__id__": 10**7 + 2}}
+    main["content"]["shown"] = shown
+    main["key_types"] = {**node["key_types"], "content": [*node["key_types"]["content"], typed(10**7 + 3, "str")]}
+    node.update(typed(10**7 + 4, "defaultdict", "collections"), __loader__="DefaultDictNode")
+    beside = {key: {"__id__": below["__id__"]} for key, below in main["content"].items()}
+    node["content"] = {"main": main, "default_factory": typed(10**7 + 5, "list"), **beside, name: {"__id__": 10**7}}
+
+
+def typed(number: int, name: str, module: str = "builtins") -> dict[str, Any]:
+    return {"__class__": name, "__module__": module, "__loader__": "TypeNode", "__id__": number}
+
+
 def listed(content: list[Any], number: int) -> dict[str, Any]:
     return {
         "__class__": "list",

@@ -442,6 +442,54 @@ def test_a_random_state_outside_of_its_buffer_is_refused():
     assert words == f"its model has a random state at {FAR} of a buffer of 624"
 
 
+def state_of(loader, *path):
+    """Return what finds a dictionary in the state of the first node of some kind."""
+
+    def found(schema):
+        (node, *_) = hostile.nodes(schema, loader)
+        for name in ("content", *path):
+            node = node[name]
+        return node
+
+    return found
+
+
+HIDDEN = [
+    (
+        hostile.dumped(SGDClassifier(random_state=np.random.RandomState(0))),
+        state_of("RandomStateNode", "content", "state"),
+        "pos",
+        10**6,
+    ),
+    (
+        hostile.histogram(lambda estimator: None),
+        state_of("RandomGeneratorNode", "bit_generator"),
+        "bit_generator",
+        "MT19937",
+    ),
+    (hostile.histogram(lambda estimator: None), state_of("RandomGeneratorNode", "seed_seq"), "pool_size", 10**9),
+    (TREE, state_of("TreeNode"), "node_count", 10**6),
+]
+
+
+@pytest.mark.parametrize(("content", "state", "name", "value"), HIDDEN, ids=[name for _, _, name, _ in HIDDEN])
+def test_a_number_that_is_shown_in_the_place_of_the_one_that_is_built_with_is_not_believed(content, state, name, value):
+    found = hostile.edited(content, lambda schema: hostile.hidden(state(schema), name, value))
+    assert refusal(found) == "its model has a DefaultDictNode where a dict belongs"
+
+
+def test_a_name_that_becomes_another_one_when_it_is_built_is_refused():
+    def renamed(schema):
+        """Say that 'pos' is a name of NumPy's, which leaves out what follows the text."""
+        state = state_of("RandomStateNode", "content", "state")(schema)
+        (kind, *_) = state["key_types"]["content"]
+        state["content"]["pos\0"] = {**state["content"]["pos"], "content": str(FAR), "__id__": 1}
+        state["key_types"]["content"].append({**kind, "__class__": "str_", "__module__": "numpy", "__id__": 2})
+
+    content = hostile.dumped(SGDClassifier(random_state=np.random.RandomState(0)))
+    assert refusal(hostile.edited(content, renamed)) == "its model has a dict of other names than its file says"
+
+
 def test_types_that_are_not_trusted_are_named_up_to_a_number():
     def strange(schema):
         schema["content"]["content"]["classes_"] = hostile.listed(
