@@ -6,6 +6,7 @@ Each model here ended the process, hung it, or opened a file, when it was loaded
 import json
 import warnings
 from functools import partial
+from itertools import count
 from zipfile import ZIP_DEFLATED
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 import scipy.sparse
 from contract.errors import Refused
 from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES, archive, grammar, load_skops
+from sklearn._loss.loss import HalfBinomialLoss
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
     ExtraTreesRegressor,
@@ -28,6 +31,7 @@ from sklearn.ensemble import (
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, RadiusNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -63,6 +67,13 @@ def attributes(**values):
         RandomForestClassifier(3),
         ExtraTreesRegressor(3, n_jobs=-1),
         GradientBoostingClassifier(n_estimators=3),
+        GradientBoostingClassifier(n_estimators=3, init="zero"),
+        OneVsRestClassifier(GradientBoostingClassifier(n_estimators=3, loss="exponential")),
+        *[
+            GradientBoostingRegressor(n_estimators=3, loss=loss)
+            for loss in ("squared_error", "absolute_error", "huber")
+        ],
+        GradientBoostingRegressor(n_estimators=3, loss="quantile"),
         GradientBoostingRegressor(n_estimators=3, init="zero"),
         HistGradientBoostingClassifier(max_iter=3),
         HistGradientBoostingRegressor(max_iter=3),
@@ -245,6 +256,12 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
             "another estimator (init), which is not served",
         ),
         (lambda: hostile.boosted(attributes(n_trees_per_iteration_=1)), "trees per iteration"),
+        (lambda: hostile.boosted(attributes(_loss=HalfBinomialLoss())), "its loss is not that of its trees"),
+        (lambda: hostile.boosted(lambda found: vars(found._loss).update(is_multiclass=False)), "its loss is not that"),
+        (lambda: hostile.boosted(lambda found: vars(found._loss).update(link=StandardScaler())), "another link"),
+        (lambda: hostile.boosted(lambda found: vars(found.init_).update(_strategy="uniform")), "something unusual"),
+        (lambda: hostile.boosted(lambda found: vars(found.init_).update(n_classes_=1)), "other classes"),
+        (lambda: hostile.boosted(attributes(init_=DummyRegressor().fit(X, Y))), "starts from another estimator"),
         (lambda: hostile.histogram(hostile.predictors("left", 2**31)), "a node has a child that is not there"),
         (lambda: hostile.histogram(hostile.predictors("right", 0)), "a child that does not come after it"),
         (lambda: hostile.histogram(hostile.predictors("feature_idx", FAR)), "asks for a feature that is not there"),
@@ -280,7 +297,7 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
             "does not hold together",
         ),
     ],
-    ids=range(34),
+    ids=count(),
 )
 def test_a_state_that_compiled_code_would_follow_out_of_its_arrays_is_refused(content, words):
     found = refusal(content())

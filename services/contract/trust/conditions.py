@@ -27,6 +27,18 @@ def array(value: Any, ndim: int, kinds: str, reason: str) -> np.ndarray:
     return np.asarray(value)
 
 
+def listed(value: Any, reason: str) -> list[Any]:
+    """Return a list, and nothing that only behaves like one: an array is added to a list number by number, not appended."""
+    must(type(value) is list, f"{reason} is no list")
+    return list(value)
+
+
+def whole(value: Any, reason: str) -> int:
+    """Return a whole number, and nothing that only equals one."""
+    must(isinstance(value, int | np.integer), f"{reason} is no whole number")
+    return int(value)
+
+
 def features(estimator: Any) -> int:
     """Return how many values a row has, which is what scikit-learn holds each row against; without it, against nothing."""
     found = vars(estimator).get("n_features_in_")

@@ -3,6 +3,17 @@
 from typing import Any
 
 import numpy as np
+from sklearn._loss.link import HalfLogitLink, IdentityLink, LogitLink, MultinomialLogit
+from sklearn._loss.loss import (
+    AbsoluteError,
+    ExponentialLoss,
+    HalfBinomialLoss,
+    HalfMultinomialLoss,
+    HalfSquaredError,
+    HuberLoss,
+    PinballLoss,
+)
+from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble._forest import BaseForest
@@ -13,10 +24,15 @@ from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 from sklearn.tree import BaseDecisionTree, DecisionTreeRegressor
 from sklearn.tree._tree import Tree
 
-from contract.trust.conditions import array, features, must, within
+from contract.trust.conditions import array, features, must, whole, within
 
 LEAF = -1
 BITSET = 8
+# Of gradient boosting: what makes a column of what it starts from, and what one for each class.
+LOSSES_OF_CLASSES = (HalfMultinomialLoss,)
+LOSSES_OF_TWO = (HalfBinomialLoss, ExponentialLoss)
+LOSSES_OF_VALUES = (HalfSquaredError, AbsoluteError, HuberLoss, PinballLoss)
+LINKS = (IdentityLink, LogitLink, HalfLogitLink, MultinomialLogit)
 
 
 def tree(value: Tree) -> None:
@@ -59,27 +75,41 @@ def forest(estimator: BaseForest) -> None:
 
 
 def gradient_boosting(estimator: BaseGradientBoosting) -> None:
-    """All trees add to one matrix of (rows, trees per iteration), which what it starts from has made."""
-    stages, width = array(estimator.estimators_, 2, "O", "its trees"), estimator.n_trees_per_iteration_
+    """All trees add to one matrix of (rows, trees per iteration), which its start and its loss have made."""
+    stages = array(estimator.estimators_, 2, "O", "its trees")
+    width = whole(estimator.n_trees_per_iteration_, "its number of trees per iteration")
     must(stages.shape[1] == width and stages.shape[0] >= 1, "it has not as many trees per iteration as it says")
     expected = features(estimator)
     for member in stages.ravel():
         must(type(member) is DecisionTreeRegressor and features(member) == expected, "a tree takes other features")
         must((member.tree_.n_outputs, member.tree_.max_n_classes) == (1, 1), "a tree has more than one value")
-    _check_start(estimator.init_, width)
+    start = estimator.init_
+    if not (isinstance(start, str) and start == "zero"):
+        _check_loss(estimator, width)
+        check = _check_prior if is_classifier(estimator) else _check_constant
+        check(start, width)
 
 
-def _check_start(start: Any, width: int) -> None:
-    if isinstance(start, str) and start == "zero":
-        return
-    if type(start) is DummyClassifier:
-        must(start.strategy == "prior" and start.n_outputs_ == 1, "it starts from something unusual")
-        must(array(start.class_prior_, 1, "f", "the prior").size == max(width, 2), "it starts from other classes")
-        return
+def _check_loss(estimator: BaseGradientBoosting, width: int) -> None:
+    """Its loss makes one column of what it starts from, or one for each class."""
+    loss = estimator._loss
+    kinds = (LOSSES_OF_CLASSES if width > 1 else LOSSES_OF_TWO) if is_classifier(estimator) else LOSSES_OF_VALUES
+    must(type(loss) in kinds and "is_multiclass" not in vars(loss), "its loss is not that of its trees")
+    must(type(loss.link) in LINKS, "its loss has another link")
+
+
+def _check_prior(start: Any, width: int) -> None:
+    must(type(start) is DummyClassifier, "it starts from another estimator (init), which is not served")
+    must(start._strategy == "prior" and whole(start.n_outputs_, "its start") == 1, "it starts from something unusual")
+    classes = max(width, 2)
+    must(array(start.class_prior_, 1, "f", "the prior").size == classes, "it starts from other classes")
+    must(whole(start.n_classes_, "its start") == classes, "it starts from other classes")
+
+
+def _check_constant(start: Any, width: int) -> None:
     must(type(start) is DummyRegressor, "it starts from another estimator (init), which is not served")
-    must(
-        width == 1 and start.n_outputs_ == 1 and np.shape(start.constant_) == (1, 1), "it starts from something unusual"
-    )
+    must(width == 1 and whole(start.n_outputs_, "its start") == 1, "it starts from something unusual")
+    must(array(start.constant_, 2, "iuf", "its constant").shape == (1, 1), "it starts from something unusual")
 
 
 def hist_gradient_boosting(estimator: BaseHistGradientBoosting) -> None:
