@@ -94,6 +94,8 @@ def attributes(**values):
         MLPClassifier(max_iter=2),
         SGDClassifier(random_state=np.random.RandomState(0)),
         make_pipeline(OneHotEncoder(min_frequency=2, handle_unknown="ignore", drop="first"), LinearRegression()),
+        make_pipeline(OneHotEncoder(max_categories=2, handle_unknown="infrequent_if_exist"), LinearRegression()),
+        make_pipeline(OneHotEncoder(drop=[0.0, 1.0, 2.0, 3.0], handle_unknown="ignore"), LinearRegression()),
         make_pipeline(OneHotEncoder(drop="if_binary", sparse_output=False), LinearRegression()),
         make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression()),
     ],
@@ -249,6 +251,10 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
     [
         (lambda: hostile.forest(lambda forest: vars(forest).pop("n_features_in_")), "how many features it takes"),
         (lambda: hostile.forest(attributes(n_features_in_=1)), "a tree takes other features"),
+        (
+            lambda: hostile.forest(lambda forest: vars(forest).update(estimators_=np.array(forest.estimators_))),
+            "no list",
+        ),
         (lambda: hostile.boosted(lambda found: vars(found.estimators_[0, 0]).update(tree_=None)), "NoneType"),
         (lambda: hostile.boosted(lambda found: vars(found.init_).update(class_prior_=np.ones(1))), "other classes"),
         (
@@ -305,21 +311,28 @@ def test_a_state_that_compiled_code_would_follow_out_of_its_arrays_is_refused(co
     assert "does not hold together" in found or "expected a whole number" in found or "not trusted" in found
 
 
+RARE = {"min_frequency": 16}
+
+
 @pytest.mark.parametrize(
     ("change", "options", "words"),
     [
-        (
-            attributes(_default_to_infrequent_mappings=[np.full(4, FAR), None]),
-            {"min_frequency": 2},
-            "a column that is not there",
-        ),
+        (attributes(_default_to_infrequent_mappings=[np.full(4, FAR), None]), RARE, "a column that is not there"),
+        (attributes(_default_to_infrequent_mappings=[None, None]), RARE, "rare categories without a map of them"),
+        (lambda found: found._infrequent_indices[0].fill(FAR), RARE, "a rare category is not there"),
+        (attributes(_infrequent_indices=np.zeros((2, 1), int)), RARE, "its list of rare categories is no list"),
         (attributes(_n_features_outs=[4, 10**6]), {}, "not as many columns as categories"),
+        (attributes(_n_features_outs=np.array([4, 3])), {}, "its numbers of columns is no list"),
+        (attributes(_n_features_outs=[4.0, 3]), {}, "a number of columns is no whole number"),
+        (attributes(categories_=np.zeros((2, 4))), {}, "its categories is no list"),
         (
             attributes(categories_=[np.array([3.0, 2, 1, 0]), np.array([5.0, 6, 7])]),
             {},
             "its categories are not in order",
         ),
         (attributes(_drop_idx_after_grouping=np.array([9, 0], dtype=object)), {}, "drops a category that is not there"),
+        (attributes(_drop_idx_after_grouping=np.array([0], dtype=object)), {}, "is not that of its columns"),
+        (attributes(_drop_idx_after_grouping=[0, 0]), {}, "its list of dropped categories is no array"),
     ],
 )
 def test_an_encoder_whose_categories_have_columns_elsewhere_is_refused(change, options, words):

@@ -25,7 +25,7 @@ from sklearn.tree._tree import Tree
 from contract.display import visible
 from contract.errors import Refused
 from contract.trust import neighbors, trees
-from contract.trust.conditions import DoesNotHold, array, features, must, within
+from contract.trust.conditions import DoesNotHold, array, features, listed, must, whole, within
 
 Check = Callable[[Any], None]
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "precomputed")
@@ -107,27 +107,48 @@ def _check_coefficients(estimator: BaseLibSVM, classes: int, count: int) -> None
 
 def one_hot(encoder: OneHotEncoder) -> None:
     """Categories stand for columns. A column that is not there is written to all the same, outside of the matrix."""
+    categories = listed(encoder.categories_, "its categories")
+    # scikit-learn adds this list to another one: an array would be added to each number of that.
+    columns = listed(encoder._n_features_outs, "its numbers of columns")
+    must(len(categories) == len(columns) == features(encoder), "it has not a list of categories per column")
+    counts = _counts_of_grouped(encoder, [_count_of(names) for names in categories])
+    dropped = encoder._drop_idx_after_grouping
+    if dropped is not None:
+        dropped = array(dropped, 1, "iO", "its list of dropped categories").tolist()
+        must(len(dropped) == len(counts), "its list of dropped categories is not that of its columns")
+        for index, count in zip(dropped, counts, strict=True):
+            there = index is None or 0 <= whole(index, "a dropped category") < count
+            must(there, "it drops a category that is not there")
+        counts = [count - (index is not None) for count, index in zip(counts, dropped, strict=True)]
     must(
-        len(encoder.categories_) == len(encoder._n_features_outs) == features(encoder),
-        "it has not a list of categories per column",
+        [whole(found, "a number of columns") for found in columns] == counts, "it has not as many columns as categories"
     )
-    dropped, rare = encoder._drop_idx_after_grouping, vars(encoder).get("_infrequent_enabled")
-    for i, categories in enumerate(encoder.categories_):
-        must(type(categories) is np.ndarray and categories.ndim == 1, "its categories are no list")
-        _check_sorted(categories)
-        count = len(categories)
-        if rare and encoder._default_to_infrequent_mappings[i] is not None:
-            mapping = array(encoder._default_to_infrequent_mappings[i], 1, "i", "its map of rare categories")
+
+
+def _count_of(categories: Any) -> int:
+    must(type(categories) is np.ndarray and categories.ndim == 1, "its categories are no list")
+    _check_sorted(categories)
+    return len(categories)
+
+
+def _counts_of_grouped(encoder: OneHotEncoder, counts: list[int]) -> list[int]:
+    """Return how many columns there are, where those of rare categories are one: which is also that of unknown ones."""
+    if not vars(encoder).get("_infrequent_enabled"):
+        return counts
+    mappings = listed(encoder._default_to_infrequent_mappings, "its maps of rare categories")
+    rare = listed(encoder._infrequent_indices, "its list of rare categories")
+    must(len(mappings) == len(rare) == len(counts), "its maps of rare categories are not those of its columns")
+    found = []
+    for count, mapping, indices in zip(counts, mappings, rare, strict=True):
+        must((mapping is None) == (indices is None), "it has rare categories without a map of them")
+        if mapping is not None:
+            mapping = array(mapping, 1, "i", "its map of rare categories")
             must(len(mapping) == count and count, "its map of rare categories is not that of its categories")
             within(mapping, count, "a rare category has a column that is not there")
+            within(array(indices, 1, "i", "its list of rare categories"), count, "a rare category is not there")
             count = int(mapping.max()) + 1
-        if dropped is not None and dropped[i] is not None:
-            must(
-                isinstance(dropped[i], int | np.integer) and 0 <= dropped[i] < count,
-                "it drops a category that is not there",
-            )
-            count -= 1
-        must(encoder._n_features_outs[i] == count, "it has not as many columns as categories")
+        found.append(count)
+    return found
 
 
 def _check_sorted(categories: np.ndarray) -> None:

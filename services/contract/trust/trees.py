@@ -24,7 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 from sklearn.tree import BaseDecisionTree, DecisionTreeRegressor
 from sklearn.tree._tree import Tree
 
-from contract.trust.conditions import array, features, must, whole, within
+from contract.trust.conditions import array, features, listed, must, whole, within
 
 LEAF = -1
 BITSET = 8
@@ -70,7 +70,7 @@ def decision_tree(estimator: BaseDecisionTree) -> None:
 def forest(estimator: BaseForest) -> None:
     """Check that all its members are trees of its columns."""
     expected = features(estimator)
-    for member in estimator.estimators_:
+    for member in listed(estimator.estimators_, "its list of trees"):
         must(isinstance(member, BaseDecisionTree) and features(member) == expected, "a tree takes other features")
 
 
@@ -118,8 +118,8 @@ def hist_gradient_boosting(estimator: BaseHistGradientBoosting) -> None:
     must(not vars(estimator).get("_in_fit"), "it says that it is being fitted")
     categorical = array(mapper.is_categorical_, 1, "bu", "its list of categorical features")
     must(categorical.size == expected, "its features are not those of its bins")
-    for iteration in estimator._predictors:
-        for predictor in iteration:
+    for iteration in listed(estimator._predictors, "its list of iterations"):
+        for predictor in listed(iteration, "its list of trees"):
             must(type(predictor) is TreePredictor, "it has something else than trees")
             used = predictor.nodes["feature_idx"][predictor.nodes["is_leaf"] == 0]
             within(used, expected, "a node asks for a feature that is not there")
