@@ -122,8 +122,17 @@ def predictors(column: str, value: int) -> Change:
 
 
 def categorical(estimator: Any) -> None:
+    estimator._bin_mapper.is_categorical_ = np.ones(4, np.uint8)
     predictors("is_categorical", 1)(estimator)
     predictors("bitset_idx", 2**31)(estimator)
+
+
+def uncategorical(estimator: Any) -> None:
+    """Ask for the category of a feature that is a number, of which the model knows none."""
+    predictors("is_categorical", 1)(estimator)
+    for iteration in estimator._predictors:
+        for predictor in iteration:
+            predictor.raw_left_cat_bitsets = predictor.binned_left_cat_bitsets = np.zeros((1, 8), np.uint32)
 
 
 def nearest(change: Change, **options: Any) -> bytes:

@@ -10,10 +10,11 @@ from itertools import count
 from zipfile import ZIP_DEFLATED
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from contract.errors import Refused
-from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES, archive, grammar, load_skops
+from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES, archive, grammar, load_skops, state
 from sklearn._loss.loss import HalfBinomialLoss
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -44,6 +45,8 @@ from tests.unit import hostile_models as hostile
 X, Y, FAR = hostile.X, hostile.Y, hostile.FAR
 SPARSE = "scipy.sparse._csr.csr_matrix"
 MORE = TRUSTED_TYPES | {SPARSE, "sklearn.neighbors._ball_tree.BallTree"}
+# What histogram boosting calls to look at its rows, which nobody trusts unless the settings name it.
+CHECKING = MORE | {"functools.partial", "sklearn.utils.validation.check_array"}
 PLAIN = hostile.dumped(LogisticRegression().fit(X, Y))
 TREE = hostile.dumped(DecisionTreeRegressor(random_state=0).fit(X, Y))
 
@@ -108,6 +111,22 @@ def test_a_model_that_scikit_learn_fitted_answers_as_before(estimator):
         fitted = estimator.fit(rows, Y)
         loaded = load_skops(hostile.dumped(fitted), MORE)
         assert np.array_equal(loaded.predict(rows), fitted.predict(rows))
+
+
+def of_categories():
+    table = pd.DataFrame({"word": pd.Categorical(["one", "two", "three", "one"] * 15), "number": X[:, 0]})
+    return HistGradientBoostingClassifier(max_iter=2, categorical_features="from_dtype").fit(table, Y)
+
+
+def test_boosting_of_categories_holds_together():
+    state.check(of_categories(), CHECKING)
+
+
+def test_boosting_of_categories_that_takes_fewer_columns_of_a_table_is_refused():
+    fitted = of_categories()
+    fitted._preprocessor._transformer_to_input_indices["numerical"] = []
+    with pytest.raises(Refused, match="its preprocessor takes others"):
+        state.check(fitted, CHECKING)
 
 
 @pytest.mark.parametrize("vectorizer", [CountVectorizer(), TfidfVectorizer(), HashingVectorizer(n_features=64)])
@@ -272,6 +291,9 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
         (lambda: hostile.histogram(hostile.predictors("right", 0)), "a child that does not come after it"),
         (lambda: hostile.histogram(hostile.predictors("feature_idx", FAR)), "asks for a feature that is not there"),
         (lambda: hostile.histogram(hostile.categorical), "raw_left_cat_bitsets are too few"),
+        (lambda: hostile.histogram(hostile.uncategorical), "the category of a feature that has none"),
+        (lambda: hostile.histogram(attributes(_bin_mapper=StandardScaler())), "something else than bins"),
+        (lambda: hostile.histogram(lambda found: found._predictors.__setitem__(0, np.array([]))), "no list"),
         (lambda: hostile.histogram(attributes(_in_fit=True)), "it says that it is being fitted"),
         (lambda: hostile.histogram(attributes(_preprocessor=StandardScaler())), "its preprocessor is not its own"),
         (lambda: hostile.kd_tree(lambda state: state[1].fill(FAR)), "it has a row that is not there"),

@@ -18,6 +18,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._gb import BaseGradientBoosting
+from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
@@ -113,28 +114,38 @@ def _check_constant(start: Any, width: int) -> None:
 
 
 def hist_gradient_boosting(estimator: BaseHistGradientBoosting) -> None:
-    """Check that it has trees alone, whose nodes ask for features that are there."""
+    """Check that it has trees alone, whose nodes ask for features that are there, and for categories where there are some."""
     expected, mapper = features(estimator), estimator._bin_mapper
     must(not vars(estimator).get("_in_fit"), "it says that it is being fitted")
+    must(type(mapper) is _BinMapper, "it has something else than bins")
     categorical = array(mapper.is_categorical_, 1, "bu", "its list of categorical features")
     must(categorical.size == expected, "its features are not those of its bins")
     for iteration in listed(estimator._predictors, "its list of iterations"):
         for predictor in listed(iteration, "its list of trees"):
             must(type(predictor) is TreePredictor, "it has something else than trees")
-            used = predictor.nodes["feature_idx"][predictor.nodes["is_leaf"] == 0]
-            within(used, expected, "a node asks for a feature that is not there")
+            inner = predictor.nodes[predictor.nodes["is_leaf"] == 0]
+            within(inner["feature_idx"], expected, "a node asks for a feature that is not there")
+            asked = inner["feature_idx"][inner["is_categorical"] != 0]
+            must(categorical[asked].all(), "a node asks for the category of a feature that has none")
     if estimator._preprocessor is not None:
         _check_preprocessor(estimator._preprocessor, expected)
 
 
 def _check_preprocessor(found: Any, expected: int) -> None:
     """Histogram boosting of categories puts their columns first: as many as there were before."""
-    must(type(found) is ColumnTransformer and found.n_features_in_ == expected, "its preprocessor is not its own")
-    (_, encoder, texts), (_, checker, numbers) = found.transformers_
+    must(type(found) is ColumnTransformer and features(found) == expected, "its preprocessor is not its own")
+    (first, encoder, texts), (second, checker, numbers), *rest = listed(found.transformers_, "its preprocessor")
+    must(all(step == "drop" for _, step, _ in rest), "its preprocessor is not its own")
     must(type(encoder) is OrdinalEncoder and type(checker) is FunctionTransformer, "its preprocessor is not its own")
     texts, numbers = array(texts, 1, "b", "its preprocessor"), array(numbers, 1, "b", "its preprocessor")
     must(texts.size == expected and (texts != numbers).all(), "its preprocessor leaves columns out")
-    must(len(encoder.categories_) == texts.sum(), "its preprocessor leaves columns out")
+    must(len(listed(encoder.categories_, "its categories")) == texts.sum(), "its preprocessor leaves columns out")
+    # Of a table it takes the columns by these, in the place of those above.
+    taken = found._transformer_to_input_indices
+    for name, columns in ((first, texts), (second, numbers)):
+        must(
+            listed(taken[name], "its preprocessor") == np.flatnonzero(columns).tolist(), "its preprocessor takes others"
+        )
 
 
 def predictor(value: TreePredictor) -> None:
