@@ -18,6 +18,7 @@ from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES, archive, grammar, load
 from sklearn._loss.loss import HalfBinomialLoss
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.covariance import EllipticEnvelope
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -93,7 +94,10 @@ def attributes(**values):
         KNeighborsClassifier(algorithm="ball_tree"),
         KNeighborsClassifier(algorithm="brute", metric="manhattan"),
         KNeighborsRegressor(),
+        KNeighborsRegressor(algorithm="brute", metric="mahalanobis", metric_params={"VI": np.eye(4)}),
         RadiusNeighborsClassifier(radius=5),
+        RadiusNeighborsClassifier(radius=5, algorithm="brute", weights="distance"),
+        EllipticEnvelope(support_fraction=1.0),
         MLPClassifier(max_iter=2),
         SGDClassifier(random_state=np.random.RandomState(0)),
         make_pipeline(OneHotEncoder(min_frequency=2, handle_unknown="ignore", drop="first"), LinearRegression()),
@@ -305,6 +309,29 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
         (lambda: hostile.nearest(attributes(_y=np.zeros(1, int)), algorithm="brute"), "not a label per row"),
         (lambda: hostile.nearest(attributes(n_samples_fit_=10**6), algorithm="brute"), "not as many rows as it says"),
         (lambda: hostile.nearest(attributes(n_features_in_=1), algorithm="brute"), "not as wide as it says"),
+        (lambda: hostile.kd_tree(lambda state: state.__setitem__(6, FAR)), "not as many nodes as it says"),
+        (lambda: hostile.nearest(attributes(classes_=[np.zeros(99), 1]), algorithm="brute"), "its classes are no list"),
+        (lambda: hostile.nearest(attributes(outputs_2d_=True), algorithm="brute"), "not as many labels per row"),
+        (lambda: hostile.nearest(attributes(metric="precomputed"), algorithm="brute"), "another one than it says"),
+        (
+            lambda: hostile.nearest(attributes(effective_metric_params_={"Y_norm_squared": np.zeros(1)})),
+            "it brings norms of rows along",
+        ),
+        (
+            lambda: hostile.nearest(attributes(effective_metric_params_={"VI": np.eye(1)})),
+            "its distance is of other rows",
+        ),
+        (
+            lambda: hostile.dumped(RadiusNeighborsClassifier(radius=5, algorithm="brute").fit(X, Y)),
+            "it does not look at how wide a row is; fit it with algorithm='kd_tree'",
+        ),
+        (
+            lambda: hostile.dumped(EllipticEnvelope(support_fraction=1.0).fit(X), attributes(precision_=np.eye(1))),
+            "its precision_ is of other rows",
+        ),
+        (hostile.bisected, "a centre is not as wide as it says"),
+        (hostile.birch, "its norms are not those of its centres"),
+        (hostile.machine_of_columns, "its vectors are not kept row by row"),
         (lambda: hostile.nearest(attributes(n_neighbors=61)), "asks for more neighbours than it has"),
         (lambda: hostile.machine(SVC, attributes(_n_support=np.zeros(9000, np.int32))), "not those of its classes"),
         (lambda: hostile.machine(SVR, attributes(_n_support=np.zeros(9000, np.int32))), "its coefficients"),

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from sklearn.cluster import Birch, BisectingKMeans
 from sklearn.cluster._kmeans import _BaseKMeans
+from sklearn.covariance import EmpiricalCovariance
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
@@ -72,6 +74,7 @@ def support_vectors(estimator: BaseLibSVM) -> None:
     must(classes >= 2 and (counts >= 0).all() and "_impl" not in vars(estimator), "it has no two classes")
     must(isinstance(estimator.kernel, str) and estimator.kernel in KERNELS, "its kernel is none of libsvm's own")
     support = array(estimator.support_, 1, "i", "its list of vectors")
+    _check_rows_of(vectors)
     precomputed = estimator.kernel == "precomputed"
     if precomputed:
         must(not estimator._sparse and estimator.shape_fit_[0] == features(estimator), "its kernel is of other rows")
@@ -92,6 +95,14 @@ def support_vectors(estimator: BaseLibSVM) -> None:
         must(array(getattr(estimator, name), 1, "f", name).size in (0, pairs), f"{name} is not that of its classes")
 
 
+def _check_rows_of(vectors: Any) -> None:
+    """Of a sparse matrix libsvm takes each row by where it starts, which other kinds tell of columns, or not at all."""
+    if scipy.sparse.issparse(vectors):
+        must(vectors.format == "csr", "its vectors are not kept row by row")
+    else:
+        must(type(vectors) is np.ndarray, "its vectors are no matrix")
+
+
 def _check_coefficients(estimator: BaseLibSVM, classes: int, count: int) -> None:
     found, sparse = estimator._dual_coef_, estimator._sparse
     must(
@@ -100,7 +111,10 @@ def _check_coefficients(estimator: BaseLibSVM, classes: int, count: int) -> None
     )
     must(found.shape == (classes - 1, count), "its coefficients are not those of its vectors")
     if scipy.sparse.issparse(found):
-        must(sparse and found.data.shape == (count * (classes - 1),), "its coefficients are not those of its vectors")
+        must(
+            sparse and found.format == "csr" and found.data.shape == (count * (classes - 1),),
+            "its coefficients are not those of its vectors",
+        )
     else:
         must(type(found) is np.ndarray and not sparse, "its coefficients are of another kind")
 
@@ -172,6 +186,9 @@ CHECKS: dict[type, tuple[str | None, Check]] = {
     BaseHistGradientBoosting: ("_predictors", trees.hist_gradient_boosting),
     NeighborsBase: ("_fit_X", neighbors.neighbors),
     KernelDensity: ("tree_", neighbors.kernel_density),
+    BisectingKMeans: ("_bisecting_tree", neighbors.bisecting_kmeans),
+    Birch: ("subcluster_centers_", neighbors.birch),
+    EmpiricalCovariance: ("location_", neighbors.covariance),
     _BaseKMeans: ("cluster_centers_", neighbors.kmeans),
     BaseLibSVM: ("support_vectors_", support_vectors),
     OneHotEncoder: ("categories_", one_hot),
