@@ -12,6 +12,7 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 import scipy.sparse
 import skops.io
+from sklearn.cluster import Birch, BisectingKMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -23,6 +24,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.tree._tree import Tree
 
@@ -30,6 +32,7 @@ X = np.random.default_rng(0).random((60, 4))
 Y = (X[:, 0] > 0.3).astype(int) + (X[:, 0] > 0.6)
 TEXTS = ["one two", "two three", "three four", "four one"] * 15
 FAR = 2**40
+CSR = {"__class__": "csr_matrix", "__module__": "scipy.sparse._csr"}
 
 Change = Callable[[Any], object]
 
@@ -122,8 +125,17 @@ def predictors(column: str, value: int) -> Change:
 
 
 def categorical(estimator: Any) -> None:
+    estimator._bin_mapper.is_categorical_ = np.ones(4, np.uint8)
     predictors("is_categorical", 1)(estimator)
     predictors("bitset_idx", 2**31)(estimator)
+
+
+def uncategorical(estimator: Any) -> None:
+    """Ask for the category of a feature that is a number, of which the model knows none."""
+    predictors("is_categorical", 1)(estimator)
+    for iteration in estimator._predictors:
+        for predictor in iteration:
+            predictor.raw_left_cat_bitsets = predictor.binned_left_cat_bitsets = np.zeros((1, 8), np.uint32)
 
 
 def nearest(change: Change, **options: Any) -> bytes:
@@ -141,6 +153,32 @@ def kd_tree(change: Callable[[list[Any]], object]) -> bytes:
 
 def machine(kind: type, change: Change, **options: Any) -> bytes:
     return dumped(kind(**options).fit(X, Y), change)
+
+
+def machine_of_columns() -> bytes:
+    """Vectors that are kept column by column, under the type of those that are kept row by row."""
+    estimator = SVC().fit(scipy.sparse.csr_matrix(X), Y)
+    estimator.support_vectors_ = scipy.sparse.csc_matrix(estimator.support_vectors_)
+    return edited(dumped(estimator), lambda schema: [node.update(CSR) for node in nodes(schema, "SparseMatrixNode")])
+
+
+def bisected() -> bytes:
+    """Clusters in a tree of objects that have centres, and are no clusters."""
+    estimator = BisectingKMeans(2, random_state=0).fit(X)
+    root, left, right = StandardScaler(), StandardScaler(), StandardScaler()
+    vars(root).update(left=left, right=right)
+    for label, side in enumerate((left, right)):
+        vars(side).update(left=None, label=label, center=np.zeros(1))
+    estimator._bisecting_tree = root
+    del estimator._kmeans_single  # a function, which nobody trusts and no prediction calls
+    return dumped(estimator)
+
+
+def birch() -> bytes:
+    estimator = Birch.__new__(Birch)
+    vars(estimator).update(subcluster_centers_=X, subcluster_labels_=Y, _subcluster_norms=np.zeros(1), n_features_in_=4)
+    content = dumped(StandardScaler(), lambda scaler: vars(scaler).update(vars(estimator)))
+    return edited(content, lambda schema: schema.update(__class__="Birch", __module__="sklearn.cluster._birch"))
 
 
 def encoder(change: Change, **options: Any) -> bytes:
@@ -201,6 +239,25 @@ def references(levels: int) -> Change:
         schema["content"]["content"]["classes_"] = found
 
     return change
+
+
+def hidden(node: dict[str, Any], name: str, value: Any) -> None:
+    """Give a dictionary another value under one of its names, and have its node show the one that it had.
+
+    skops makes a defaultdict of `main`, and does not look at what is beside it.
+    """
+    shown = {**node["content"][name], "__id__": 10**7}
+    main = {**node, "__id__": 10**7 + 1}
+    main["content"] = {**node["content"], name: {**shown, "content": json.dumps(value), "__id__": 10**7 + 2}}
+    main["content"]["shown"] = shown
+    main["key_types"] = {**node["key_types"], "content": [*node["key_types"]["content"], typed(10**7 + 3, "str")]}
+    node.update(typed(10**7 + 4, "defaultdict", "collections"), __loader__="DefaultDictNode")
+    beside = {key: {"__id__": below["__id__"]} for key, below in main["content"].items()}
+    node["content"] = {"main": main, "default_factory": typed(10**7 + 5, "list"), **beside, name: {"__id__": 10**7}}
+
+
+def typed(number: int, name: str, module: str = "builtins") -> dict[str, Any]:
+    return {"__class__": name, "__module__": module, "__loader__": "TypeNode", "__id__": number}
 
 
 def listed(content: list[Any], number: int) -> dict[str, Any]:

@@ -6,15 +6,20 @@ Each model here ended the process, hung it, or opened a file, when it was loaded
 import json
 import warnings
 from functools import partial
+from itertools import count
 from zipfile import ZIP_DEFLATED
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from contract.errors import Refused
-from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES, archive, grammar, load_skops
+from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES, archive, grammar, load_skops, state
+from sklearn._loss.loss import HalfBinomialLoss
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.covariance import EllipticEnvelope
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
     ExtraTreesRegressor,
@@ -28,6 +33,7 @@ from sklearn.ensemble import (
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, RadiusNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -40,6 +46,8 @@ from tests.unit import hostile_models as hostile
 X, Y, FAR = hostile.X, hostile.Y, hostile.FAR
 SPARSE = "scipy.sparse._csr.csr_matrix"
 MORE = TRUSTED_TYPES | {SPARSE, "sklearn.neighbors._ball_tree.BallTree"}
+# What histogram boosting calls to look at its rows, which nobody trusts unless the settings name it.
+CHECKING = MORE | {"functools.partial", "sklearn.utils.validation.check_array"}
 PLAIN = hostile.dumped(LogisticRegression().fit(X, Y))
 TREE = hostile.dumped(DecisionTreeRegressor(random_state=0).fit(X, Y))
 
@@ -63,6 +71,13 @@ def attributes(**values):
         RandomForestClassifier(3),
         ExtraTreesRegressor(3, n_jobs=-1),
         GradientBoostingClassifier(n_estimators=3),
+        GradientBoostingClassifier(n_estimators=3, init="zero"),
+        OneVsRestClassifier(GradientBoostingClassifier(n_estimators=3, loss="exponential")),
+        *[
+            GradientBoostingRegressor(n_estimators=3, loss=loss)
+            for loss in ("squared_error", "absolute_error", "huber")
+        ],
+        GradientBoostingRegressor(n_estimators=3, loss="quantile"),
         GradientBoostingRegressor(n_estimators=3, init="zero"),
         HistGradientBoostingClassifier(max_iter=3),
         HistGradientBoostingRegressor(max_iter=3),
@@ -79,10 +94,15 @@ def attributes(**values):
         KNeighborsClassifier(algorithm="ball_tree"),
         KNeighborsClassifier(algorithm="brute", metric="manhattan"),
         KNeighborsRegressor(),
+        KNeighborsRegressor(algorithm="brute", metric="mahalanobis", metric_params={"VI": np.eye(4)}),
         RadiusNeighborsClassifier(radius=5),
+        RadiusNeighborsClassifier(radius=5, algorithm="brute", weights="distance"),
+        EllipticEnvelope(support_fraction=1.0),
         MLPClassifier(max_iter=2),
         SGDClassifier(random_state=np.random.RandomState(0)),
         make_pipeline(OneHotEncoder(min_frequency=2, handle_unknown="ignore", drop="first"), LinearRegression()),
+        make_pipeline(OneHotEncoder(max_categories=2, handle_unknown="infrequent_if_exist"), LinearRegression()),
+        make_pipeline(OneHotEncoder(drop=[0.0, 1.0, 2.0, 3.0], handle_unknown="ignore"), LinearRegression()),
         make_pipeline(OneHotEncoder(drop="if_binary", sparse_output=False), LinearRegression()),
         make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression()),
     ],
@@ -95,6 +115,22 @@ def test_a_model_that_scikit_learn_fitted_answers_as_before(estimator):
         fitted = estimator.fit(rows, Y)
         loaded = load_skops(hostile.dumped(fitted), MORE)
         assert np.array_equal(loaded.predict(rows), fitted.predict(rows))
+
+
+def of_categories():
+    table = pd.DataFrame({"word": pd.Categorical(["one", "two", "three", "one"] * 15), "number": X[:, 0]})
+    return HistGradientBoostingClassifier(max_iter=2, categorical_features="from_dtype").fit(table, Y)
+
+
+def test_boosting_of_categories_holds_together():
+    state.check(of_categories(), CHECKING)
+
+
+def test_boosting_of_categories_that_takes_fewer_columns_of_a_table_is_refused():
+    fitted = of_categories()
+    fitted._preprocessor._transformer_to_input_indices["numerical"] = []
+    with pytest.raises(Refused, match="its preprocessor takes others"):
+        state.check(fitted, CHECKING)
 
 
 @pytest.mark.parametrize("vectorizer", [CountVectorizer(), TfidfVectorizer(), HashingVectorizer(n_features=64)])
@@ -238,6 +274,10 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
     [
         (lambda: hostile.forest(lambda forest: vars(forest).pop("n_features_in_")), "how many features it takes"),
         (lambda: hostile.forest(attributes(n_features_in_=1)), "a tree takes other features"),
+        (
+            lambda: hostile.forest(lambda forest: vars(forest).update(estimators_=np.array(forest.estimators_))),
+            "no list",
+        ),
         (lambda: hostile.boosted(lambda found: vars(found.estimators_[0, 0]).update(tree_=None)), "NoneType"),
         (lambda: hostile.boosted(lambda found: vars(found.init_).update(class_prior_=np.ones(1))), "other classes"),
         (
@@ -245,10 +285,19 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
             "another estimator (init), which is not served",
         ),
         (lambda: hostile.boosted(attributes(n_trees_per_iteration_=1)), "trees per iteration"),
+        (lambda: hostile.boosted(attributes(_loss=HalfBinomialLoss())), "its loss is not that of its trees"),
+        (lambda: hostile.boosted(lambda found: vars(found._loss).update(is_multiclass=False)), "its loss is not that"),
+        (lambda: hostile.boosted(lambda found: vars(found._loss).update(link=StandardScaler())), "another link"),
+        (lambda: hostile.boosted(lambda found: vars(found.init_).update(_strategy="uniform")), "something unusual"),
+        (lambda: hostile.boosted(lambda found: vars(found.init_).update(n_classes_=1)), "other classes"),
+        (lambda: hostile.boosted(attributes(init_=DummyRegressor().fit(X, Y))), "starts from another estimator"),
         (lambda: hostile.histogram(hostile.predictors("left", 2**31)), "a node has a child that is not there"),
         (lambda: hostile.histogram(hostile.predictors("right", 0)), "a child that does not come after it"),
         (lambda: hostile.histogram(hostile.predictors("feature_idx", FAR)), "asks for a feature that is not there"),
         (lambda: hostile.histogram(hostile.categorical), "raw_left_cat_bitsets are too few"),
+        (lambda: hostile.histogram(hostile.uncategorical), "the category of a feature that has none"),
+        (lambda: hostile.histogram(attributes(_bin_mapper=StandardScaler())), "something else than bins"),
+        (lambda: hostile.histogram(lambda found: found._predictors.__setitem__(0, np.array([]))), "no list"),
         (lambda: hostile.histogram(attributes(_in_fit=True)), "it says that it is being fitted"),
         (lambda: hostile.histogram(attributes(_preprocessor=StandardScaler())), "its preprocessor is not its own"),
         (lambda: hostile.kd_tree(lambda state: state[1].fill(FAR)), "it has a row that is not there"),
@@ -260,6 +309,29 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
         (lambda: hostile.nearest(attributes(_y=np.zeros(1, int)), algorithm="brute"), "not a label per row"),
         (lambda: hostile.nearest(attributes(n_samples_fit_=10**6), algorithm="brute"), "not as many rows as it says"),
         (lambda: hostile.nearest(attributes(n_features_in_=1), algorithm="brute"), "not as wide as it says"),
+        (lambda: hostile.kd_tree(lambda state: state.__setitem__(6, FAR)), "not as many nodes as it says"),
+        (lambda: hostile.nearest(attributes(classes_=[np.zeros(99), 1]), algorithm="brute"), "its classes are no list"),
+        (lambda: hostile.nearest(attributes(outputs_2d_=True), algorithm="brute"), "not as many labels per row"),
+        (lambda: hostile.nearest(attributes(metric="precomputed"), algorithm="brute"), "another one than it says"),
+        (
+            lambda: hostile.nearest(attributes(effective_metric_params_={"Y_norm_squared": np.zeros(1)})),
+            "it brings norms of rows along",
+        ),
+        (
+            lambda: hostile.nearest(attributes(effective_metric_params_={"VI": np.eye(1)})),
+            "its distance is of other rows",
+        ),
+        (
+            lambda: hostile.dumped(RadiusNeighborsClassifier(radius=5, algorithm="brute").fit(X, Y)),
+            "it does not look at how wide a row is; fit it with algorithm='kd_tree'",
+        ),
+        (
+            lambda: hostile.dumped(EllipticEnvelope(support_fraction=1.0).fit(X), attributes(precision_=np.eye(1))),
+            "its precision_ is of other rows",
+        ),
+        (hostile.bisected, "a centre is not as wide as it says"),
+        (hostile.birch, "its norms are not those of its centres"),
+        (hostile.machine_of_columns, "its vectors are not kept row by row"),
         (lambda: hostile.nearest(attributes(n_neighbors=61)), "asks for more neighbours than it has"),
         (lambda: hostile.machine(SVC, attributes(_n_support=np.zeros(9000, np.int32))), "not those of its classes"),
         (lambda: hostile.machine(SVR, attributes(_n_support=np.zeros(9000, np.int32))), "its coefficients"),
@@ -280,7 +352,7 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
             "does not hold together",
         ),
     ],
-    ids=range(34),
+    ids=count(),
 )
 def test_a_state_that_compiled_code_would_follow_out_of_its_arrays_is_refused(content, words):
     found = refusal(content())
@@ -288,21 +360,28 @@ def test_a_state_that_compiled_code_would_follow_out_of_its_arrays_is_refused(co
     assert "does not hold together" in found or "expected a whole number" in found or "not trusted" in found
 
 
+RARE = {"min_frequency": 16}
+
+
 @pytest.mark.parametrize(
     ("change", "options", "words"),
     [
-        (
-            attributes(_default_to_infrequent_mappings=[np.full(4, FAR), None]),
-            {"min_frequency": 2},
-            "a column that is not there",
-        ),
+        (attributes(_default_to_infrequent_mappings=[np.full(4, FAR), None]), RARE, "a column that is not there"),
+        (attributes(_default_to_infrequent_mappings=[None, None]), RARE, "rare categories without a map of them"),
+        (lambda found: found._infrequent_indices[0].fill(FAR), RARE, "a rare category is not there"),
+        (attributes(_infrequent_indices=np.zeros((2, 1), int)), RARE, "its list of rare categories is no list"),
         (attributes(_n_features_outs=[4, 10**6]), {}, "not as many columns as categories"),
+        (attributes(_n_features_outs=np.array([4, 3])), {}, "its numbers of columns is no list"),
+        (attributes(_n_features_outs=[4.0, 3]), {}, "a number of columns is no whole number"),
+        (attributes(categories_=np.zeros((2, 4))), {}, "its categories is no list"),
         (
             attributes(categories_=[np.array([3.0, 2, 1, 0]), np.array([5.0, 6, 7])]),
             {},
             "its categories are not in order",
         ),
         (attributes(_drop_idx_after_grouping=np.array([9, 0], dtype=object)), {}, "drops a category that is not there"),
+        (attributes(_drop_idx_after_grouping=np.array([0], dtype=object)), {}, "is not that of its columns"),
+        (attributes(_drop_idx_after_grouping=[0, 0]), {}, "its list of dropped categories is no array"),
     ],
 )
 def test_an_encoder_whose_categories_have_columns_elsewhere_is_refused(change, options, words):
@@ -440,6 +519,54 @@ def test_a_random_state_outside_of_its_buffer_is_refused():
     content = hostile.dumped(SGDClassifier(random_state=np.random.RandomState(0)))
     words = refusal(hostile.edited(content, set_json("RandomStateNode", 624, FAR)))
     assert words == f"its model has a random state at {FAR} of a buffer of 624"
+
+
+def state_of(loader, *path):
+    """Return what finds a dictionary in the state of the first node of some kind."""
+
+    def found(schema):
+        (node, *_) = hostile.nodes(schema, loader)
+        for name in ("content", *path):
+            node = node[name]
+        return node
+
+    return found
+
+
+HIDDEN = [
+    (
+        hostile.dumped(SGDClassifier(random_state=np.random.RandomState(0))),
+        state_of("RandomStateNode", "content", "state"),
+        "pos",
+        10**6,
+    ),
+    (
+        hostile.histogram(lambda estimator: None),
+        state_of("RandomGeneratorNode", "bit_generator"),
+        "bit_generator",
+        "MT19937",
+    ),
+    (hostile.histogram(lambda estimator: None), state_of("RandomGeneratorNode", "seed_seq"), "pool_size", 10**9),
+    (TREE, state_of("TreeNode"), "node_count", 10**6),
+]
+
+
+@pytest.mark.parametrize(("content", "state", "name", "value"), HIDDEN, ids=[name for _, _, name, _ in HIDDEN])
+def test_a_number_that_is_shown_in_the_place_of_the_one_that_is_built_with_is_not_believed(content, state, name, value):
+    found = hostile.edited(content, lambda schema: hostile.hidden(state(schema), name, value))
+    assert refusal(found) == "its model has a DefaultDictNode where a dict belongs"
+
+
+def test_a_name_that_becomes_another_one_when_it_is_built_is_refused():
+    def renamed(schema):
+        """Say that 'pos' is a name of NumPy's, which leaves out what follows the text."""
+        state = state_of("RandomStateNode", "content", "state")(schema)
+        (kind, *_) = state["key_types"]["content"]
+        state["content"]["pos\0"] = {**state["content"]["pos"], "content": str(FAR), "__id__": 1}
+        state["key_types"]["content"].append({**kind, "__class__": "str_", "__module__": "numpy", "__id__": 2})
+
+    content = hostile.dumped(SGDClassifier(random_state=np.random.RandomState(0)))
+    assert refusal(hostile.edited(content, renamed)) == "its model has a dict of other names than its file says"
 
 
 def test_types_that_are_not_trusted_are_named_up_to_a_number():

@@ -10,31 +10,27 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from sklearn.cluster import Birch, BisectingKMeans
 from sklearn.cluster._kmeans import _BaseKMeans
-from sklearn.compose import ColumnTransformer
-from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.covariance import EmpiricalCovariance
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
-from sklearn.neighbors import BallTree, KDTree, KernelDensity, KNeighborsClassifier, RadiusNeighborsClassifier
+from sklearn.neighbors import BallTree, KDTree, KernelDensity
 from sklearn.neighbors._base import NeighborsBase
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm._base import BaseLibSVM
-from sklearn.tree import BaseDecisionTree, DecisionTreeRegressor
+from sklearn.tree import BaseDecisionTree
 from sklearn.tree._tree import Tree
 
 from contract.display import visible
 from contract.errors import Refused
+from contract.trust import neighbors, trees
+from contract.trust.conditions import DoesNotHold, array, features, listed, must, whole, within
 
 Check = Callable[[Any], None]
-LEAF = -1
-BITSET = 8
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "precomputed")
-
-
-class _Wrong(Exception):
-    """What does not hold of a state."""
 
 
 def check(value: Any, path: str) -> None:
@@ -44,7 +40,7 @@ def check(value: Any, path: str) -> None:
         if needed is None or needed in vars(value):
             try:
                 checks(value)
-            except _Wrong as error:
+            except DoesNotHold as error:
                 raise Refused(_words(value, path, str(error))) from error
             except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
                 raise Refused(_words(value, path, f"{type(error).__name__}: {error}")) from error
@@ -60,31 +56,6 @@ def _words(value: Any, path: str, reason: str) -> str:
     return f"the state of its {type(value).__name__}{where} does not hold together: {visible(reason, 200)}"
 
 
-def must(holds: Any, reason: str) -> None:
-    """Raise _Wrong with the reason unless it holds."""
-    if not holds:
-        raise _Wrong(reason)
-
-
-def within(indices: np.ndarray, end: int, reason: str) -> None:
-    """Every index is from 0 to end - 1."""
-    must(indices.size == 0 or (indices.min() >= 0 and indices.max() < end), reason)
-
-
-def array(value: Any, ndim: int, kinds: str, reason: str) -> np.ndarray:
-    """Return an array of so many dimensions and of such numbers, and nothing that only behaves like one."""
-    holds = type(value) is np.ndarray and value.ndim == ndim and value.dtype.kind in kinds
-    must(holds, f"{reason} is no array of {ndim} dimensions and of the kind {kinds}")
-    return np.asarray(value)
-
-
-def features(estimator: Any) -> int:
-    """Return how many values a row has, which is what scikit-learn holds each row against; without it, against nothing."""
-    found = vars(estimator).get("n_features_in_")
-    must(isinstance(found, int | np.integer), "it does not say how many features it takes")
-    return int(found)
-
-
 def check_sparse(matrix: Any, path: str) -> None:
     """Raise Refused where the indices of a sparse matrix leave it."""
     try:
@@ -96,168 +67,6 @@ def check_sparse(matrix: Any, path: str) -> None:
         raise Refused(_words(matrix, path, str(error))) from error
 
 
-def tree(value: Tree) -> None:
-    """Check the nodes of a decision tree: children come after their parents, which also means that each path ends."""
-    nodes = value.__getstate__()["nodes"]
-    left, right = nodes["left_child"], nodes["right_child"]
-    inner = np.flatnonzero(left != LEAF)
-    left, right = left[inner], right[inner]
-    must((left > inner).all() and (right > inner).all(), "a node has a child that does not come after it")
-    within(left, value.node_count, "a node has a child that is not there")
-    within(right, value.node_count, "a node has a child that is not there")
-    within(nodes["feature"][inner], value.n_features, "a node asks for a feature that is not there")
-    must(value.max_n_classes >= 1, "it has no values")
-    must(_depth(inner, left, right, value.node_count) <= value.max_depth, "it is deeper than it says")
-
-
-def _depth(inner: np.ndarray, left: np.ndarray, right: np.ndarray, count: int) -> int:
-    """Return the length of the longest path from the root."""
-    children = np.zeros((count, 2), dtype=np.intp)
-    children[inner, 0], children[inner, 1] = left, right
-    level, depth = np.zeros(1, dtype=np.intp), -1
-    while level.size:
-        level = children[level].ravel()
-        level = level[level > 0]
-        depth += 1
-    return depth
-
-
-def decision_tree(estimator: BaseDecisionTree) -> None:
-    """Check that its tree is one, and looks at the columns that it is given."""
-    must(type(estimator.tree_) is Tree, "it has no tree")
-    must(estimator.tree_.n_features == features(estimator), "its tree takes other features than it does")
-
-
-def forest(estimator: BaseForest) -> None:
-    """Check that all its members are trees of its columns."""
-    expected = features(estimator)
-    for member in estimator.estimators_:
-        must(isinstance(member, BaseDecisionTree) and features(member) == expected, "a tree takes other features")
-
-
-def gradient_boosting(estimator: BaseGradientBoosting) -> None:
-    """All trees add to one matrix of (rows, trees per iteration), which what it starts from has made."""
-    stages, width = array(estimator.estimators_, 2, "O", "its trees"), estimator.n_trees_per_iteration_
-    must(stages.shape[1] == width and stages.shape[0] >= 1, "it has not as many trees per iteration as it says")
-    expected = features(estimator)
-    for member in stages.ravel():
-        must(type(member) is DecisionTreeRegressor and features(member) == expected, "a tree takes other features")
-        must((member.tree_.n_outputs, member.tree_.max_n_classes) == (1, 1), "a tree has more than one value")
-    _check_start(estimator.init_, width)
-
-
-def _check_start(start: Any, width: int) -> None:
-    if isinstance(start, str) and start == "zero":
-        return
-    if type(start) is DummyClassifier:
-        must(start.strategy == "prior" and start.n_outputs_ == 1, "it starts from something unusual")
-        must(array(start.class_prior_, 1, "f", "the prior").size == max(width, 2), "it starts from other classes")
-        return
-    must(type(start) is DummyRegressor, "it starts from another estimator (init), which is not served")
-    must(
-        width == 1 and start.n_outputs_ == 1 and np.shape(start.constant_) == (1, 1), "it starts from something unusual"
-    )
-
-
-def hist_gradient_boosting(estimator: BaseHistGradientBoosting) -> None:
-    """Check that it has trees alone, whose nodes ask for features that are there."""
-    expected, mapper = features(estimator), estimator._bin_mapper
-    must(not vars(estimator).get("_in_fit"), "it says that it is being fitted")
-    categorical = array(mapper.is_categorical_, 1, "bu", "its list of categorical features")
-    must(categorical.size == expected, "its features are not those of its bins")
-    for iteration in estimator._predictors:
-        for predictor in iteration:
-            must(type(predictor) is TreePredictor, "it has something else than trees")
-            used = predictor.nodes["feature_idx"][predictor.nodes["is_leaf"] == 0]
-            within(used, expected, "a node asks for a feature that is not there")
-    if estimator._preprocessor is not None:
-        _check_preprocessor(estimator._preprocessor, expected)
-
-
-def _check_preprocessor(found: Any, expected: int) -> None:
-    """Histogram boosting of categories puts their columns first: as many as there were before."""
-    must(type(found) is ColumnTransformer and found.n_features_in_ == expected, "its preprocessor is not its own")
-    (_, encoder, texts), (_, checker, numbers) = found.transformers_
-    must(type(encoder) is OrdinalEncoder and type(checker) is FunctionTransformer, "its preprocessor is not its own")
-    texts, numbers = array(texts, 1, "b", "its preprocessor"), array(numbers, 1, "b", "its preprocessor")
-    must(texts.size == expected and (texts != numbers).all(), "its preprocessor leaves columns out")
-    must(len(encoder.categories_) == texts.sum(), "its preprocessor leaves columns out")
-
-
-def predictor(value: TreePredictor) -> None:
-    """One tree of histogram boosting; that its features are there is for its estimator to say."""
-    nodes = value.nodes
-    must(type(nodes) is np.ndarray and nodes.ndim == 1 and nodes.size, "its nodes are no array")
-    inner = np.flatnonzero(nodes["is_leaf"] == 0)
-    for side in ("left", "right"):
-        children = nodes[side][inner].astype(np.int64)
-        must((children > inner).all(), "a node has a child that does not come after it")
-        within(children, nodes.size, "a node has a child that is not there")
-    for name in ("raw_left_cat_bitsets", "binned_left_cat_bitsets"):
-        bitsets = array(getattr(value, name), 2, "u", name)
-        must(bitsets.shape[1] == BITSET, f"{name} are no bitsets")
-        within(nodes["bitset_idx"][inner][nodes["is_categorical"][inner] != 0], len(bitsets), f"{name} are too few")
-
-
-def neighbors_tree(value: Any) -> None:
-    """Check a tree of nearest neighbours: node i has the children 2i + 1 and 2i + 2, a leaf a range of indices of rows."""
-    data, indices, nodes, bounds, leaf_size, *_, metric, weights = value.__getstate__()
-    rows, width = array(data, 2, "f", "its data").shape
-    within(array(indices, 1, "i", "its list of rows"), rows, "it has a row that is not there")
-    must(len(indices) == rows and rows and leaf_size >= 1, "it has no rows, or not as many as it says")
-    inner = np.flatnonzero(nodes["is_leaf"] == 0)
-    must(nodes.ndim == 1 and nodes.size and (2 * inner + 2 < nodes.size).all(), "a node has a child that is not there")
-    start, end = nodes["idx_start"], nodes["idx_end"]
-    must((start >= 0).all() and (start <= end).all() and (end <= rows).all(), "a node has rows that are not there")
-    must(
-        bounds.shape == (2 if type(value) is KDTree else 1, nodes.size, width), "its bounds are not those of its nodes"
-    )
-    must(metric is not None, "it has no distance")
-    metric._validate_data(data)
-    must(weights is None or np.shape(weights) == (rows,), "its weights are not those of its rows")
-
-
-def neighbors(estimator: NeighborsBase) -> None:
-    """Check what neighbours are sought among: as many rows as are said, each as wide as a row that is asked about."""
-    fitted, found = estimator._fit_X, estimator._tree
-    must(scipy.sparse.issparse(fitted) or type(fitted) is np.ndarray, "its rows are no matrix")
-    must(fitted.ndim == 2 and fitted.shape[1] == features(estimator), "its rows are not as wide as it says")
-    must(estimator.n_samples_fit_ == fitted.shape[0] >= 1, "it has not as many rows as it says")
-    if found is not None:
-        must(type(found) in (KDTree, BallTree), "it has something else than a tree")
-        must(found.__getstate__()[0].shape == fitted.shape, "its tree is of other rows")
-    if isinstance(estimator, KNeighborsClassifier | RadiusNeighborsClassifier):
-        _check_labels(estimator, fitted.shape[0])
-    if isinstance(estimator, KNeighborsClassifier):
-        count = estimator.n_neighbors
-        must(
-            isinstance(count, int | np.integer) and 1 <= count <= fitted.shape[0],
-            "it asks for more neighbours than it has",
-        )
-
-
-def _check_labels(estimator: Any, rows: int) -> None:
-    """Votes are counted at the place that each label names."""
-    labels, classes = estimator._y, estimator.classes_
-    must(type(labels) is np.ndarray and labels.dtype.kind == "i" and len(labels) == rows, "it has not a label per row")
-    columns = [labels] if labels.ndim == 1 else list(labels.T)
-    sizes = [len(classes)] if not isinstance(classes, list) else [len(names) for names in classes]
-    must(len(columns) == len(sizes), "it has not as many classes as labels")
-    for column, size in zip(columns, sizes, strict=True):
-        within(column, size, "it has a label that is not one of its classes")
-
-
-def kernel_density(estimator: KernelDensity) -> None:
-    """Check the tree that its neighbours are sought in."""
-    must(type(estimator.tree_) in (KDTree, BallTree), "it has no tree")
-
-
-def kmeans(estimator: _BaseKMeans) -> None:
-    """Check that its centres are as wide as a row that is asked about."""
-    centers = array(estimator.cluster_centers_, 2, "f", "its centres")
-    must(centers.shape[0] >= 1 and centers.shape[1] == features(estimator), "its centres are not as wide as it says")
-
-
 def support_vectors(estimator: BaseLibSVM) -> None:
     """Check what libsvm is handed: pointers, and the number of classes from which it counts how far each of them goes."""
     vectors, counts = estimator.support_vectors_, array(estimator._n_support, 1, "i", "its numbers of vectors")
@@ -265,6 +74,7 @@ def support_vectors(estimator: BaseLibSVM) -> None:
     must(classes >= 2 and (counts >= 0).all() and "_impl" not in vars(estimator), "it has no two classes")
     must(isinstance(estimator.kernel, str) and estimator.kernel in KERNELS, "its kernel is none of libsvm's own")
     support = array(estimator.support_, 1, "i", "its list of vectors")
+    _check_rows_of(vectors)
     precomputed = estimator.kernel == "precomputed"
     if precomputed:
         must(not estimator._sparse and estimator.shape_fit_[0] == features(estimator), "its kernel is of other rows")
@@ -285,6 +95,14 @@ def support_vectors(estimator: BaseLibSVM) -> None:
         must(array(getattr(estimator, name), 1, "f", name).size in (0, pairs), f"{name} is not that of its classes")
 
 
+def _check_rows_of(vectors: Any) -> None:
+    """Of a sparse matrix libsvm takes each row by where it starts, which other kinds tell of columns, or not at all."""
+    if scipy.sparse.issparse(vectors):
+        must(vectors.format == "csr", "its vectors are not kept row by row")
+    else:
+        must(type(vectors) is np.ndarray, "its vectors are no matrix")
+
+
 def _check_coefficients(estimator: BaseLibSVM, classes: int, count: int) -> None:
     found, sparse = estimator._dual_coef_, estimator._sparse
     must(
@@ -293,34 +111,58 @@ def _check_coefficients(estimator: BaseLibSVM, classes: int, count: int) -> None
     )
     must(found.shape == (classes - 1, count), "its coefficients are not those of its vectors")
     if scipy.sparse.issparse(found):
-        must(sparse and found.data.shape == (count * (classes - 1),), "its coefficients are not those of its vectors")
+        must(
+            sparse and found.format == "csr" and found.data.shape == (count * (classes - 1),),
+            "its coefficients are not those of its vectors",
+        )
     else:
         must(type(found) is np.ndarray and not sparse, "its coefficients are of another kind")
 
 
 def one_hot(encoder: OneHotEncoder) -> None:
     """Categories stand for columns. A column that is not there is written to all the same, outside of the matrix."""
+    categories = listed(encoder.categories_, "its categories")
+    # scikit-learn adds this list to another one: an array would be added to each number of that.
+    columns = listed(encoder._n_features_outs, "its numbers of columns")
+    must(len(categories) == len(columns) == features(encoder), "it has not a list of categories per column")
+    counts = _counts_of_grouped(encoder, [_count_of(names) for names in categories])
+    dropped = encoder._drop_idx_after_grouping
+    if dropped is not None:
+        dropped = array(dropped, 1, "iO", "its list of dropped categories").tolist()
+        must(len(dropped) == len(counts), "its list of dropped categories is not that of its columns")
+        for index, count in zip(dropped, counts, strict=True):
+            there = index is None or 0 <= whole(index, "a dropped category") < count
+            must(there, "it drops a category that is not there")
+        counts = [count - (index is not None) for count, index in zip(counts, dropped, strict=True)]
     must(
-        len(encoder.categories_) == len(encoder._n_features_outs) == features(encoder),
-        "it has not a list of categories per column",
+        [whole(found, "a number of columns") for found in columns] == counts, "it has not as many columns as categories"
     )
-    dropped, rare = encoder._drop_idx_after_grouping, vars(encoder).get("_infrequent_enabled")
-    for i, categories in enumerate(encoder.categories_):
-        must(type(categories) is np.ndarray and categories.ndim == 1, "its categories are no list")
-        _check_sorted(categories)
-        count = len(categories)
-        if rare and encoder._default_to_infrequent_mappings[i] is not None:
-            mapping = array(encoder._default_to_infrequent_mappings[i], 1, "i", "its map of rare categories")
+
+
+def _count_of(categories: Any) -> int:
+    must(type(categories) is np.ndarray and categories.ndim == 1, "its categories are no list")
+    _check_sorted(categories)
+    return len(categories)
+
+
+def _counts_of_grouped(encoder: OneHotEncoder, counts: list[int]) -> list[int]:
+    """Return how many columns there are, where those of rare categories are one: which is also that of unknown ones."""
+    if not vars(encoder).get("_infrequent_enabled"):
+        return counts
+    mappings = listed(encoder._default_to_infrequent_mappings, "its maps of rare categories")
+    rare = listed(encoder._infrequent_indices, "its list of rare categories")
+    must(len(mappings) == len(rare) == len(counts), "its maps of rare categories are not those of its columns")
+    found = []
+    for count, mapping, indices in zip(counts, mappings, rare, strict=True):
+        must((mapping is None) == (indices is None), "it has rare categories without a map of them")
+        if mapping is not None:
+            mapping = array(mapping, 1, "i", "its map of rare categories")
             must(len(mapping) == count and count, "its map of rare categories is not that of its categories")
             within(mapping, count, "a rare category has a column that is not there")
+            within(array(indices, 1, "i", "its list of rare categories"), count, "a rare category is not there")
             count = int(mapping.max()) + 1
-        if dropped is not None and dropped[i] is not None:
-            must(
-                isinstance(dropped[i], int | np.integer) and 0 <= dropped[i] < count,
-                "it drops a category that is not there",
-            )
-            count -= 1
-        must(encoder._n_features_outs[i] == count, "it has not as many columns as categories")
+        found.append(count)
+    return found
 
 
 def _check_sorted(categories: np.ndarray) -> None:
@@ -334,17 +176,20 @@ def _check_sorted(categories: np.ndarray) -> None:
 
 # Class → the attribute without which it is not fitted and answers nothing, and what has to hold of it.
 CHECKS: dict[type, tuple[str | None, Check]] = {
-    Tree: (None, tree),
-    TreePredictor: (None, predictor),
-    KDTree: (None, neighbors_tree),
-    BallTree: (None, neighbors_tree),
-    BaseDecisionTree: ("tree_", decision_tree),
-    BaseForest: ("estimators_", forest),
-    BaseGradientBoosting: ("estimators_", gradient_boosting),
-    BaseHistGradientBoosting: ("_predictors", hist_gradient_boosting),
-    NeighborsBase: ("_fit_X", neighbors),
-    KernelDensity: ("tree_", kernel_density),
-    _BaseKMeans: ("cluster_centers_", kmeans),
+    Tree: (None, trees.tree),
+    TreePredictor: (None, trees.predictor),
+    KDTree: (None, neighbors.neighbors_tree),
+    BallTree: (None, neighbors.neighbors_tree),
+    BaseDecisionTree: ("tree_", trees.decision_tree),
+    BaseForest: ("estimators_", trees.forest),
+    BaseGradientBoosting: ("estimators_", trees.gradient_boosting),
+    BaseHistGradientBoosting: ("_predictors", trees.hist_gradient_boosting),
+    NeighborsBase: ("_fit_X", neighbors.neighbors),
+    KernelDensity: ("tree_", neighbors.kernel_density),
+    BisectingKMeans: ("_bisecting_tree", neighbors.bisecting_kmeans),
+    Birch: ("subcluster_centers_", neighbors.birch),
+    EmpiricalCovariance: ("location_", neighbors.covariance),
+    _BaseKMeans: ("cluster_centers_", neighbors.kmeans),
     BaseLibSVM: ("support_vectors_", support_vectors),
     OneHotEncoder: ("categories_", one_hot),
 }

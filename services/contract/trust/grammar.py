@@ -86,17 +86,38 @@ class _Grammar:
     def real(self, node: Node) -> Node:
         return self._first[node["__id__"]]
 
-    def parts(self, node: Node, *path: str) -> Any:
-        """Return what is below a node that is a mapping, a list or a tuple, by the names in `path`."""
+    def mapping(self, node: Node) -> dict[str, Node]:
+        """Return what is below a node that skops makes a dict of, by the very names that the dict has; raise Refused.
+
+        Other kinds of node have mappings too, of which skops reads what it knows, and keys of other types become other keys.
+        """
         found = self.real(node)
-        for name in path:
-            found = self.real(found["content"][name])
-        return found["content"]
+        if found["__loader__"] != "DictNode":
+            raise Refused(f"its model has a {found['__loader__']} where a dict belongs")
+        kinds = [self.real(kind) for kind in self.sequence(found["key_types"], "ListNode")]
+        names = {f"{kind['__loader__']} {kind['__module__']}.{kind['__class__']}" for kind in kinds}
+        if len(kinds) < len(found["content"]) or names - {"TypeNode builtins.str"}:
+            raise Refused("its model has a dict of other names than its file says")
+        content: dict[str, Node] = found["content"]
+        return content
+
+    def sequence(self, node: Node, loader: str = "TupleNode") -> list[Node]:
+        """Return what is in a node that skops makes a tuple of, or what else `loader` makes; raise Refused."""
+        found = self.real(node)
+        if found["__loader__"] != loader:
+            raise Refused(f"its model has a {found['__loader__']} where a {loader} belongs")
+        return list(found["content"])
+
+    def plain(self, node: Node) -> Any:
+        """Return the number or text that a node is; raise Refused."""
+        found = self.real(node)
+        if found["__loader__"] != "JsonNode":
+            raise Refused(f"its model has a {found['__loader__']} where a number or a text belongs")
+        return json.loads(found["content"])
 
     def number(self, node: Node) -> int:
         """Return the whole number that a node is; raise Refused."""
-        found = self.real(node)
-        value = json.loads(found["content"]) if found["__loader__"] == "JsonNode" else None
+        value = self.plain(node)
         if type(value) is not int:
             raise Refused(f"its model has {value!r:.60} where a whole number belongs")
         return value
@@ -126,8 +147,8 @@ class _Grammar:
 
     def tree(self, node: Node) -> None:
         """Hold the arguments of scikit-learn's Tree against each other: it copies as many items as it is told."""
-        features, classes, outputs = self.parts(node["__reduce__"]["args"])
-        state = self.parts(node["content"])
+        features, classes, outputs = self.sequence(node["__reduce__"]["args"])
+        state = self.mapping(node["content"])
         (kind, width), (nodes, count), (values, shape) = map(self.shape, (classes, state["nodes"], state["values"]))
         told, depth = self.number(state["node_count"]), self.number(state["max_depth"])
         if (
@@ -161,13 +182,13 @@ class _Grammar:
             raise Refused("its model has a slice of something that is no whole number")
 
     def random_state(self, node: Node) -> None:
-        position = self.number(self.parts(node["content"], "state")["pos"])
+        position = self.number(self.mapping(self.mapping(node["content"])["state"])["pos"])
         if position not in range(625):
             raise Refused(f"its model has a random state at {position} of a buffer of 624")
 
     def generator(self, node: Node) -> None:
-        name = json.loads(self.parts(node["content"]["bit_generator"], "bit_generator"))
-        pool = self.number(self.parts(node["content"]["seed_seq"])["pool_size"])
+        name = self.plain(self.mapping(node["content"]["bit_generator"])["bit_generator"])
+        pool = self.number(self.mapping(node["content"]["seed_seq"])["pool_size"])
         if name not in GENERATORS or pool not in range(4, 65):
             raise Refused(f"its model has a random generator {name!r:.60} with a pool of {pool}")
 
