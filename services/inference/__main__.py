@@ -19,6 +19,7 @@ from inference import memory_limit
 from inference.errors import SettingsError
 from inference.settings import Settings
 
+log = logging.getLogger("inference")
 # How much this process gives way to those that answer.
 NICENESS = 10
 # How long the first look waits for the workers, so that they all try the first version together.
@@ -77,6 +78,7 @@ def _serve(run_dir: Path) -> int:
     from inference.verification.key import KeyWatch
 
     logging.config.dictConfig(LOGGING)
+    log.info("Settings", extra={"fields": {"settings": settings.told()}})
     verifier = verifier_of(settings)
     workers = WorkerGroup(settings.channel)
     poller = poller_of(settings, verifier, workers)

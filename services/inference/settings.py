@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from contract.settings import Reader
@@ -75,6 +76,11 @@ class Settings:
         """The model's name as a header has it."""
         return quote(self.model_name, safe=" ()[]")
 
+    def told(self) -> dict[str, Any]:
+        """The settings in force, for the log; of a URL not its login."""
+        found = {name: value for name, value in vars(self).items() if value is not None}
+        return {name: value if type(value) in (int, float, bool) else _shown(value) for name, value in found.items()}
+
     @property
     def trusted(self) -> Trusted:
         return Trusted(self.trust, self.trusted_types)
@@ -109,6 +115,11 @@ class Settings:
             mlflow_public_url=read.text("MLFLOW_PUBLIC_URL", "-").rstrip("/") if "MLFLOW_PUBLIC_URL" in read else None,
             run_dir=Path(read.text("INFERENCE_RUN_DIR", str(cls.run_dir))),
         )
+
+
+def _shown(value: Any) -> str:
+    text = ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
+    return re.sub(r"(?<=//)[^/@]*@", "", text)
 
 
 def _allowed_hosts(read: Reader, listening: str, public_url: str) -> frozenset[str]:

@@ -159,3 +159,13 @@ def test_a_word_that_is_none_of_those_that_there_are_is_named_with_them(name, ex
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({name: value})
     assert str(refused.value) == f"{name} is {value!r}; expected {expected}"
+
+
+def test_the_settings_in_force_are_told_without_a_login():
+    environ = {"MLFLOW_TRACKING_URI": "https://ada:secret@mlflow.example:5000/", "MODEL_TRUSTED_TYPES": "b.B, a.A"}
+    told = Settings.from_env(environ).told()
+    assert told["tracking_uri"] == "https://mlflow.example:5000/"
+    assert told["trusted_types"] == "a.A, b.B"
+    assert (told["workers"], told["trust"], told["allow_schema_change"]) == (2, "signed", False)
+    assert "mlflow_public_url" not in told
+    assert not any("secret" in str(value) for value in told.values())
