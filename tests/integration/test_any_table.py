@@ -1,7 +1,10 @@
 """`trainer train` on tables of one's own: what becomes a version is served, and what cannot be trained on leaves nothing."""
 
+import functools
 import hashlib
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,11 +36,13 @@ def train(place: Place, *options: str, code: int = 0, **settings: str) -> dict:
 
 
 def artifact(place: Place, record: dict, name: str) -> str:
-    uri = f"models:/{record['model_name']}/{record['version']}"
-    return place.notebook(f"""
-import json, mlflow
-print(json.dumps(open(mlflow.artifacts.download_artifacts("{uri}/{name}")).read()))
-""")
+    return (files(place, record) / name).read_text()
+
+
+def files(place: Place, record: dict) -> Path:
+    """Return the folder that a version's files lie in: beside SQLite they are on this machine."""
+    uri = place.client.get_model_version_download_uri(record["model_name"], record["version"])
+    return Path(uri.removeprefix("file://"))
 
 
 def versions(place: Place, name: str) -> int:
@@ -55,9 +60,21 @@ SERVED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("options", SERVED.values(), ids=SERVED.keys())
-def test_a_version_reproduces_its_golden_rows_through_the_service_and_through_plain_mlflow(place, options):
-    record = train(place, *options)
+@pytest.fixture(scope="module")
+def trained(place) -> Callable[[str], dict]:
+    """Return what trains a case of SERVED once, and returns its promotion record."""
+    return functools.cache(lambda case: train(place, *SERVED[case]))
+
+
+@pytest.fixture(scope="module")
+def iris(place) -> dict:
+    """The record of a first version of the iris flowers, of a model that no test moves."""
+    return train(place, "--model-name", "flowers")
+
+
+@pytest.mark.parametrize("case", SERVED)
+def test_a_version_reproduces_its_golden_rows_through_the_service(place, trained, case):
+    record = trained(case)
     assert record["promoted"], record["reason"]
     golden = json.loads(artifact(place, record, "golden.json"))
     with place.inference(MODEL_NAME=record["model_name"]) as service:
@@ -72,12 +89,16 @@ def test_a_version_reproduces_its_golden_rows_through_the_service_and_through_pl
         assert answer.json()["predictions"] == pytest.approx(golden["predictions"], rel=1e-5)
     else:
         assert answer.json()["predictions"] == golden["predictions"]
+
+
+def test_plain_mlflow_loads_every_version_and_predicts_its_example(place, trained):
+    names = [trained(case)["model_name"] for case in SERVED]
     plain = place.notebook(f"""
 import json, mlflow
-model = mlflow.pyfunc.load_model("models:/{record["model_name"]}@Production")
-print(json.dumps(list(map(str, model.predict(model.input_example).tolist()))))
+models = [mlflow.pyfunc.load_model(f"models:/{{name}}@Production") for name in {names}]
+print(json.dumps([list(map(str, model.predict(model.input_example).tolist())) for model in models]))
 """)
-    assert len(plain) == 3
+    assert [len(predicted) for predicted in plain] == [3] * len(SERVED)
 
 
 def test_the_promotion_record_tells_who_against_whom_on_what_with_which_figures(place):
@@ -105,26 +126,20 @@ print(json.dumps(mlflow.artifacts.load_text("runs:/{second["run_id"]}/promotion.
     assert "attempt 2 on it" in version.description
 
 
-def test_a_version_carries_all_its_papers(place):
-    record = train(place, "--model-name", "papers")
-    files = place.notebook("""
-import json, mlflow, os
-print(json.dumps(sorted(os.listdir(mlflow.artifacts.download_artifacts("models:/papers/1")))))
-""")
+def test_a_version_carries_all_its_papers(place, iris):
     assert {
         "MLmodel", "model.skops", "model.onnx", "twin.json", "golden.json", "schema.yaml", "profile.json",
         "fitted_rows.npy", "identity.json", "model.sig", "input_example.json", "requirements.txt",
-    } <= set(files)  # fmt: skip
-    assert record["twin"]["kept"]
-    assert record["twin"]["labels_differ"] == 0
+    } <= {path.name for path in files(place, iris).iterdir()}  # fmt: skip
+    assert iris["twin"]["kept"]
+    assert iris["twin"]["labels_differ"] == 0
 
 
-def test_another_table_cannot_displace_a_model_and_is_told_before_a_single_fit(place):
-    train(place, "--model-name", "guarded")
-    said = train(place, "--dataset", "wine", "--model-name", "guarded", code=3)["said"]
-    assert "does not fit guarded, whose versions have another schema: column 'sepal length (cm)' has vanished" in said
+def test_another_table_cannot_displace_a_model_and_is_told_before_a_single_fit(place, iris):
+    said = train(place, "--dataset", "wine", "--model-name", iris["model_name"], code=3)["said"]
+    assert "does not fit flowers, whose versions have another schema: column 'sepal length (cm)' has vanished" in said
     assert "--model-name NAME" in said
-    assert versions(place, "guarded") == 1
+    assert versions(place, "flowers") == 1
 
 
 def test_values_far_out_of_range_are_refused_until_they_are_accepted(place):
@@ -192,11 +207,17 @@ def test_explore_logs_its_report_beside_the_digest_of_the_data(place):
     assert {"exploration/report.html", "exploration/missing.png", "exploration/summary.json"} <= logged
 
 
-def test_models_lists_what_is_in_production(place):
-    train(place, "--model-name", "listed")
+def test_many_features_are_explored_too(place):
+    result = place.trainer("explore", "--dataset", "digits", DATA_DIR=str(place.folder / "data"))
+    assert result.returncode == 0, result.stderr
+    for picture in ("target.png", "distributions.png", "correlations.png"):
+        assert f"{picture} drawn" in result.stdout
+
+
+def test_models_lists_what_is_in_production(place, iris):
     found = {model["name"]: model for model in json.loads(place.trainer("models", "--json").stdout)}
-    assert found["listed"]["production"] == "1"
-    assert found["listed"]["figures"]["test_accuracy"] == pytest.approx(29 / 30)
+    assert found[iris["model_name"]]["production"] == "1"
+    assert found[iris["model_name"]]["figures"]["test_accuracy"] == pytest.approx(29 / 30)
 
 
 def test_the_same_experiment_from_a_file_is_the_same_model(place):
