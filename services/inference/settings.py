@@ -77,7 +77,7 @@ class Settings:
         return quote(self.model_name, safe=" ()[]")
 
     def told(self) -> dict[str, Any]:
-        """The settings in force, for the log; of a URL not its login."""
+        """Return the settings in force, for the log: of a URL not its login."""
         found = {name: value for name, value in vars(self).items() if value is not None}
         return {name: value if type(value) in (int, float, bool) else _shown(value) for name, value in found.items()}
 
