@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -91,6 +92,53 @@ def test_a_browser_gets_a_page_that_loads_nothing_from_elsewhere(client):
     assert not re.search(r"""(src|href)=["'](https?:)?//""", answer.text)
     for path in re.findall(r"""(?:src|href)=["'](/page/[^"']+)""", answer.text):
         assert client.get(path).status_code == 200
+
+
+def test_of_a_long_accept_the_beginning_counts(client):
+    padding = "a/b;q=0.5," * 6000
+    assert client.get("/", headers={"Accept": f"text/html,{padding}"}).mimetype == "text/html"
+    assert client.get("/", headers={"Accept": f"{padding}text/html"}).mimetype == "application/json"
+
+
+LONG = {
+    "Accept": "a/b;q=0.5,",
+    "Accept-Language": "de;q=0.5,",
+    "Cookie": "a=b;",
+    "Cache-Control": "a=b,",
+    "Content-Type": "a/b;a=b;",
+    "If-Match": '"a",',
+    "If-None-Match": '"a",',
+    "If-Range": '"a",',
+    "If-Modified-Since": "Wed, ",
+    "If-Unmodified-Since": "(",
+    "Range": "0-1,",
+    "X-Forwarded-For": "a,",
+}
+
+
+def calls(client: Client, path: str, headers: dict[str, str]) -> int:
+    """Return how many functions are called to answer."""
+    count = 0
+
+    def note(frame: Any, event: str, function: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    environ = EnvironBuilder(path, headers=headers).get_environ()
+    sys.setprofile(note)
+    try:
+        client.run_wsgi_app(environ)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("path", ["/", "/page/page.css", "/ready", "/openapi.json", "/nothing", "/v2/models/x"])
+def test_no_header_makes_an_answer_cost_more_than_its_bytes(client, path):
+    calls(client, path, {})
+    least = calls(client, path, {})
+    for name, piece in LONG.items():
+        assert calls(client, path, {name: piece * (60_000 // len(piece))}) < least + 1500, name
 
 
 def test_a_page_without_a_model_says_why(waiting):
