@@ -483,7 +483,7 @@ def test_any_name_is_answered_to_where_that_is_wanted():
 def test_a_connection_too_many_and_what_is_no_http_get_an_answer_like_all_others():
     service = service_of(SERVED)
     for answer, status, code in (
-        (service.too_many_connections(), "503 Service Unavailable", "RESOURCE_EXHAUSTED"),
+        (service.too_many_connections(9), "503 Service Unavailable", "RESOURCE_EXHAUSTED"),
         (service.no_request("Invalid HTTP Version: 'HTTP/9'"), "400 Bad Request", "BAD_REQUEST"),
     ):
         line, headers, body = answer

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import resource
 import socket
 import weakref
 from collections.abc import Callable, Coroutine
@@ -29,7 +30,7 @@ from inference.http.connection import (
     Clients,
     Connection,
 )
-from inference.http.gunicorn_worker import ServingWorker
+from inference.http.gunicorn_worker import OTHER_FILES, ServingWorker, connections_with_files
 from inference.http.request_parser import RequestReader
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
@@ -886,3 +887,26 @@ def test_a_worker_whose_parent_is_gone_ends(worker):
     worker.ppid = 0
     worker.notify()
     assert not worker.alive
+
+
+@pytest.fixture
+def few_files():
+    """Let this process open fewer files than it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_worker_may_open_the_files_that_its_connections_need(few_files):
+    assert connections_with_files(200) == 200
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (2 * 200 + OTHER_FILES, few_files)
+    assert connections_with_files(100) == 100
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 2 * 200 + OTHER_FILES, "it is not lowered"
+
+
+def test_where_it_may_not_there_are_fewer_connections_and_the_log_says_so(few_files, caplog):
+    wanted = few_files
+    assert connections_with_files(wanted) == (few_files - OTHER_FILES) // 2
+    assert f"a process may have {few_files} files open, which is enough for" in caplog.text
+    assert f"and not for {wanted}; lower INFERENCE_CONNECTIONS" in caplog.text

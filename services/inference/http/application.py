@@ -360,9 +360,9 @@ class Service:
 
     # --- what is no request, or one too many -----------------------------------------------------------------------
 
-    def too_many_connections(self) -> tuple[str, Headers, bytes]:
+    def too_many_connections(self, limit: int) -> tuple[str, Headers, bytes]:
         """Return the answer to a connection beyond the limit, as status line, headers and body."""
-        return self._unasked(Overloaded(f"there are {self.settings.connections} connections already; try again"))
+        return self._unasked(Overloaded(f"there are {limit} connections already; try again"))
 
     def no_request(self, reason: str) -> tuple[str, Headers, bytes]:
         """Return the answer to what is no HTTP."""

@@ -151,7 +151,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._clients.all.admit(self, self._clients.loop.time()):
             self._note_state()
         else:
-            self._turn_away(self._service.too_many_connections())
+            self._turn_away(self._service.too_many_connections(self._clients.all.limit))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._clients.buffer

@@ -37,7 +37,7 @@ class Connections:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._open: dict[Member, None] = {}
         self._silent: dict[Member, None] = {}
         self._turned_away: dict[Member, None] = {}
@@ -48,10 +48,10 @@ class Connections:
 
     def admit(self, one: Member, now: float) -> bool:
         """Let a new connection in, as long as there is room."""
-        if len(self._open) >= self._limit and (other := self._dispensable(now)) is not None:
+        if len(self._open) >= self.limit and (other := self._dispensable(now)) is not None:
             self.leave(other)
             other.give_way()
-        if len(self._open) >= self._limit:
+        if len(self._open) >= self.limit:
             return False
         self._open[one] = self._silent[one] = None
         return True
@@ -72,7 +72,7 @@ class Connections:
     def turn_away(self, one: Member) -> bool:
         """Keep one that was refused until it has read why, if there are not too many of those as well."""
         self.leave(one)
-        if len(self._turned_away) >= self._limit:
+        if len(self._turned_away) >= self.limit:
             return False
         self._turned_away[one] = None
         return True

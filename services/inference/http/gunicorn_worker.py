@@ -4,7 +4,9 @@ gunicorn starts, watches and ends the workers. Why this one: docs/decisions/work
 """
 
 import asyncio
+import logging
 import os
+import resource
 import signal
 import socket
 
@@ -19,6 +21,10 @@ HEARTBEAT_SECONDS = 1.0
 # What the kernel takes of an answer before its client reads it (it counts its own part as well, and allows twice as much). By
 # itself it takes megabytes for each connection, which are the container's memory too.
 SEND_BYTES = 128 * 1024
+# Files that a worker has open beside its connections: its libraries, its log, the metrics, pipes.
+OTHER_FILES = 100
+
+log = logging.getLogger("inference")
 
 
 class ServingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
@@ -43,7 +49,7 @@ class ServingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loop.add_signal_handler(signal.SIGTERM, told.set)
         for number in (signal.SIGINT, signal.SIGQUIT):  # Ctrl+C: without waiting for anybody
             loop.add_signal_handler(number, self._hurry, told)
-        clients = Clients(self.wsgi, loop, self.cfg.worker_connections)
+        clients = Clients(self.wsgi, loop, connections_with_files(self.cfg.worker_connections))
         for one in self.sockets:
             one.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)  # connections have it from there
         servers = [await loop.create_server(clients.connection, sock=one.sock) for one in self.sockets]
@@ -79,6 +85,26 @@ class ServingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         if self.ppid != os.getppid():
             self.log.warning("the process that started this worker is gone; it ends")
             self.alive = False
+
+
+def connections_with_files(connections: int) -> int:
+    """Let this process open the files that so many connections need; return how many there may be."""
+    # As many may be lingering that were turned away.
+    needed = 2 * connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= needed:
+        return connections
+    soft = min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == needed:
+        return connections
+    possible = max(1, (soft - OTHER_FILES) // 2)
+    log.warning(
+        "a process may have %d files open, which is enough for %d connections and not for %d; "
+        "lower INFERENCE_CONNECTIONS, or raise the limit (ulimit -n)",
+        *(soft, possible, connections),
+    )
+    return possible
 
 
 async def _first_of(event: asyncio.Event, seconds: float) -> None:
