@@ -7,7 +7,10 @@ import json
 import os
 import random
 import resource
+import signal
 import socket
+import struct
+import sys
 import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -887,6 +890,29 @@ def test_a_worker_whose_parent_is_gone_ends(worker):
     worker.ppid = 0
     worker.notify()
     assert not worker.alive
+
+
+def backlog_of(listening: socket.socket) -> int:
+    """Return how many connections the kernel keeps until they are accepted: tcpi_sacked of TCP_INFO, where one listens."""
+    return int(struct.unpack_from("7I", listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 8)[5])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")
+def test_as_many_connections_wait_in_the_kernel_as_gunicorn_has_asked_for(worker):
+    async def test() -> int:
+        with socket.create_server(("127.0.0.1", 0), backlog=777) as listening:
+            worker.cfg.set("backlog", 777)
+            worker.wsgi, worker.sockets = served(), [SimpleNamespace(sock=listening)]
+            serving = asyncio.create_task(worker._serve())
+            client = Client(*await asyncio.open_connection(*listening.getsockname()))
+            await client.send(request("GET", "/health", b"", "Connection: close"))
+            assert (await client.received()).startswith(b"HTTP/1.1 200")
+            found = backlog_of(listening)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await serving
+            return found
+
+    assert uvloop.run(test()) == 777
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ class ServingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         clients = Clients(self.wsgi, loop, connections_with_files(self.cfg.worker_connections))
         for one in self.sockets:
             one.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)  # connections have it from there
-        servers = [await loop.create_server(clients.connection, sock=one.sock) for one in self.sockets]
+        backlog = self.cfg.backlog  # the loop listens once more, with another one by itself
+        servers = [await loop.create_server(clients.connection, sock=one.sock, backlog=backlog) for one in self.sockets]
         while self.alive and not told.is_set():
             self.notify()
             self.wsgi.pass_on()
