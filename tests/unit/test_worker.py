@@ -715,11 +715,12 @@ def test_answers_are_counted_while_they_are_unread_however_small_each_is():
 def test_a_prediction_is_refused_while_too_many_answers_are_unread_and_all_else_is_answered():
     async def test(world: Running) -> bytes:
         gate = world.service.gate
-        gate.keep(gate._most_held + 1)
+        slow: Any = object()
+        gate.keep(slow, gate._most_held + 1)
         client = await world.connect()
         await client.send(request() + request("GET", "/health", b"", "Connection: close"))
         received = await client.received()
-        gate.release(gate._most_held + 1)
+        gate.let_go(slow)
         return received
 
     refused, healthy = answers_in(running(test))
@@ -834,6 +835,39 @@ def test_a_client_that_does_not_read_its_answer_is_given_up_and_what_is_kept_for
             await world.is_quiet()
 
     running(test)
+
+
+async def unread(world: Running, sent: bytes) -> socket.socket:
+    """Send a request and read nothing of its answer; return the client when it is counted."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    counted = world.service.gate._unread
+    latest = [*counted][-1:]
+    await world.clients.loop.sock_connect(client, ("127.0.0.1", world.port))
+    await world.clients.loop.sock_sendall(client, sent)
+    await eventually(lambda: [*counted][-1:] != latest)
+    return client
+
+
+@pytest.mark.parametrize("body", [BODY, b" " * 2 * LARGE_BYTES], ids=["small", "large"])
+def test_those_that_do_not_read_their_answers_make_room_for_those_who_ask_next(monkeypatch, body):
+    monkeypatch.setattr("inference.http.admission.LEAST_HELD", 0)
+    monkeypatch.setattr("inference.http.admission.UNREAD_SECONDS", 0.0)
+    large = request("POST", "/predict_names", json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode())
+    service = served(Settings(max_body_bytes=len(large), body_seconds=BODY_SECONDS))
+
+    async def test(world: Running) -> bytes:
+        slow = [await unread(world, large) for _ in range(3)]
+        assert len(service.gate._unread) < len(slow)
+        asking = await world.connect()
+        await asking.send(request("POST", "/invocations", body, "Connection: close"))
+        received = await asking.received()
+        for client in slow:
+            client.close()
+        return received
+
+    assert not running(test, service).startswith(b"HTTP/1.1 503")
 
 
 def test_one_that_was_turned_away_may_read_why_for_a_while_and_no_longer():

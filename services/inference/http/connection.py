@@ -107,7 +107,6 @@ class Connection(asyncio.BufferedProtocol):
         "_is_over",
         "_is_paused",
         "_is_unread",
-        "_kept",
         "_owes_go_on",
         "_reader",
         "_requests",
@@ -132,8 +131,6 @@ class Connection(asyncio.BufferedProtocol):
         """whose body is on its way"""
         self._aside: Request | None = None
         """who is being answered aside"""
-        self._kept = 0
-        """bytes of answers that the gate counts, as the client has not read them yet"""
         self._state, self.deadline, self.idle_since, self.owing_since = "", math.inf, math.inf, math.inf
         self._is_in_line = self._is_paused = self._is_unread = self._owes_go_on = False
         # The last request has come; nothing that comes is read any more; the client sends nothing more; it is gone.
@@ -219,20 +216,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._is_unread = True
-        self._kept = self._transport.get_write_buffer_size()
-        self._service.gate.keep(self._kept)
+        self._service.gate.keep(self, self._transport.get_write_buffer_size())
         self._pause()
         self._note_state()
 
     def resume_writing(self) -> None:
         self._is_unread = False
-        self._release_answer()
+        self._service.gate.let_go(self)
         self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = self._is_done = True
         self._clients.all.leave(self)
-        self._release_answer()
+        self._service.gate.let_go(self)
         unanswered = [one for one in self._requests if isinstance(one, Request) and one is not self._aside]
         if self._incoming and not self._incoming.is_queued:
             unanswered.append(self._incoming)
@@ -421,10 +417,6 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._transport.writelines([head, body])
 
-    def _release_answer(self) -> None:
-        self._service.gate.release(self._kept)
-        self._kept = 0
-
     def _go_on(self) -> None:
         """Go on to the next request."""
         self._join_line()
@@ -502,6 +494,10 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self.give_way()
+
+    def give_up_answer(self) -> None:
+        """Close at once; the client has not read its answer, and others need the room."""
+        self._transport.abort()
 
     def give_way(self) -> None:
         """Close at once; nothing is being answered."""
