@@ -149,6 +149,17 @@ def test_large_bodies_are_held_up_to_a_bound_and_turned_away_beyond_it():
     gate.hold(LARGEST)
 
 
+def test_a_large_body_that_is_announced_is_turned_away_where_there_is_no_room_and_counts_as_it_comes():
+    gate = gate_of()
+    for _ in range(2 * MOST_BODIES):
+        gate.expect(LARGEST)
+    gate.hold((MOST_BODIES - 1) * LARGEST)
+    gate.expect(LARGEST)
+    gate.hold(1)
+    with pytest.raises(Overloaded, match="too many large requests are on their way"):
+        gate.expect(LARGEST)
+
+
 def test_small_bodies_are_let_in_beside_as_many_large_ones_as_there_may_be():
     gate = gate_of()
     for _ in range(MOST_BODIES):

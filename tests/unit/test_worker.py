@@ -728,14 +728,33 @@ def test_a_prediction_is_refused_while_too_many_answers_are_unread_and_all_else_
     assert healthy[0] == 200
 
 
-def test_a_small_body_counts_as_it_comes_and_not_as_it_is_announced():
+@pytest.mark.parametrize("size", [LARGE_BYTES, 4 * LARGE_BYTES])
+def test_a_body_counts_as_it_comes_and_not_as_it_is_announced(size):
     async def test(world: Running) -> None:
         client = await world.connect()
-        await client.send(request(body=b" " * LARGE_BYTES)[: -LARGE_BYTES + 10])
+        await client.send(request(body=b" " * size)[: -size + 10])
         await eventually(lambda: world.service.gate._bytes == 10)
         client.writer.close()
 
     running(test)
+
+
+def test_large_bodies_that_are_announced_and_never_come_keep_no_other_out():
+    large = request(body=b" " * 2 * LARGE_BYTES)
+
+    async def test(world: Running) -> bytes:
+        silent = [await world.connect() for _ in range(9)]
+        for client in silent:
+            await client.send(large[: -2 * LARGE_BYTES])
+        await eventually(lambda: world.service._metrics.in_flight == len(silent))
+        asking = await world.connect()
+        await asking.send(large)
+        received = await asking.reader.readuntil(b"}")
+        for client in [*silent, asking]:
+            client.writer.close()
+        return received
+
+    assert b"503" not in running(test, served(Settings(max_body_bytes=2 * LARGE_BYTES)))[:30]
 
 
 def kept_for(sent: bytes, *seconds: float) -> tuple[bool, bytes]:

@@ -111,18 +111,24 @@ class Gate:
         if waited > self._queue_seconds:
             raise Overloaded(f"there is more to do than can be done within {self._queue_seconds:g} s; try again")
 
+    def expect(self, size: int) -> None:
+        """Raise Overloaded where there is no room for a body that is announced; it counts as it comes, as it may never come."""
+        self._let_in(size, size > LARGE_BYTES)
+
     def hold(self, size: int, held: int = 0) -> None:
-        """Count bytes of a body that have come, or are about to; raise Overloaded where there are too many of them.
+        """Count bytes of a body that have come; raise Overloaded where there are too many of them.
 
         `held` are those of the same body that are counted already.
         """
-        is_large = held + size > LARGE_BYTES
+        self._let_in(size, held + size > LARGE_BYTES)
+        self._bytes += size
+
+    def _let_in(self, size: int, is_large: bool) -> None:
         limit = self._most_bytes if is_large else self._most_held
         if self._bytes + size > limit:
             self._make_room(limit - size, self._now() - UNREAD_SECONDS)
             if self._bytes + size > limit:
                 raise Overloaded(f"too many {'large ' if is_large else ''}requests are on their way; try again")
-        self._bytes += size
 
     def keep(self, reader: Reader, size: int) -> None:
         """Count the bytes of an answer that its client has not read: there they are, whatever else there is.

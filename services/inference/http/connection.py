@@ -255,9 +255,8 @@ class Connection(asyncio.BufferedProtocol):
         environ = request.environ
         try:
             request.is_kept = self._service.wants_body(environ)
-            if request.is_kept and request.size > LARGE_BYTES:  # a small one counts as it comes
-                self._service.gate.hold(request.size)
-                request.held = request.size
+            if request.is_kept and request.size > LARGE_BYTES:
+                self._service.gate.expect(request.size)
         except RequestError as error:
             self._give_up(request, error)
         if environ.get("HTTP_EXPECT", "").lower() != "100-continue" or environ["SERVER_PROTOCOL"] == "HTTP/1.0":
@@ -282,11 +281,10 @@ class Connection(asyncio.BufferedProtocol):
             self._queue(request)
 
     def _keep(self, request: Request, piece: bytes) -> None:
-        if request.size <= LARGE_BYTES:
-            if request.size < 0:
-                self._service.check_size(request.seen)
-            self._service.gate.hold(len(piece), request.held)
-            request.held += len(piece)
+        if request.size < 0:
+            self._service.check_size(request.seen)
+        self._service.gate.hold(len(piece), request.held)
+        request.held += len(piece)
         if not request.content:
             request.content = piece
         elif isinstance(request.content, bytes):
