@@ -968,6 +968,25 @@ def test_as_many_connections_wait_in_the_kernel_as_gunicorn_has_asked_for(worker
     assert uvloop.run(test()) == 777
 
 
+def test_a_request_that_waits_in_the_kernel_when_the_worker_ends_is_answered(worker):
+    async def test() -> bytes:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            clients = Clients(served(), asyncio.get_running_loop(), 9)
+            worker.sockets = [SimpleNamespace(sock=listening)]
+            server = await clients.loop.create_server(clients.connection, sock=listening)
+            # The kernel takes both, and the loop has had no moment to look.
+            client = socket.create_connection(listening.getsockname())
+            client.sendall(request("GET", "/health", b"", "Connection: close"))
+            await worker._stop_listening([server], clients)
+            client.setblocking(False)
+            received = await clients.loop.sock_recv(client, 1 << 16)
+            client.close()
+            return bytes(received)
+
+    assert uvloop.run(test()).startswith(b"HTTP/1.1 200")
+
+
 @pytest.fixture
 def few_files():
     """Let this process open fewer files than it may."""
