@@ -1,6 +1,7 @@
 """Who is let in, and who is told to come again."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from inference.http.admission import (
     MOST_HELD,
     MOST_WAITING,
     TURN_SECONDS,
+    UNREAD_SECONDS,
     Gate,
     Line,
 )
@@ -58,8 +60,8 @@ class One:
             self.world.line.join(self.again)
 
 
-def gate_of(aside: Any = at_once) -> Gate:
-    return Gate(1.0, LARGEST, aside)
+def gate_of(aside=at_once, now=time.monotonic) -> Gate:
+    return Gate(1.0, LARGEST, aside, now)
 
 
 def test_a_request_is_let_in_until_it_has_waited_too_long_for_its_turn() -> None:
@@ -160,7 +162,18 @@ def test_large_bodies_are_held_up_to_a_bound_and_turned_away_beyond_it() -> None
     gate.hold(LARGEST)
 
 
-def test_small_bodies_are_let_in_beside_as_many_large_ones_as_there_may_be() -> None:
+def test_a_large_body_that_is_announced_is_turned_away_where_there_is_no_room_and_counts_as_it_comes():
+    gate = gate_of()
+    for _ in range(2 * MOST_BODIES):
+        gate.expect(LARGEST)
+    gate.hold((MOST_BODIES - 1) * LARGEST)
+    gate.expect(LARGEST)
+    gate.hold(1)
+    with pytest.raises(Overloaded, match="too many large requests are on their way"):
+        gate.expect(LARGEST)
+
+
+def test_small_bodies_are_let_in_beside_as_many_large_ones_as_there_may_be():
     gate = gate_of()
     for _ in range(MOST_BODIES):
         gate.hold(LARGEST)
@@ -198,32 +211,75 @@ def test_small_bodies_are_turned_away_too_where_there_are_twice_as_many_bytes_as
 def test_however_small_the_largest_body_is_small_ones_have_room() -> None:
     gate = gate_of()
     gate.hold(LARGE_BYTES)
-    gate.keep(LEAST_HELD - 2 * LARGE_BYTES)
+    gate.keep(Slow(), LEAST_HELD - 2 * LARGE_BYTES)
     gate.hold(LARGE_BYTES)
     with pytest.raises(Overloaded):
         gate.hold(1)
 
 
-def test_nothing_is_predicted_while_too_many_answers_are_unread() -> None:
-    gate = gate_of()
-    gate.keep(LEAST_HELD)
+class Slow:
+    """Somebody who does not read an answer."""
+
+    is_given_up = False
+
+    def give_up_answer(self) -> None:
+        self.is_given_up = True
+
+
+def test_nothing_is_predicted_while_too_much_is_held_and_no_answer_may_be_given_up():
+    gate, slow = gate_of(), Slow()
+    gate.keep(slow, LEAST_HELD)
     gate.enter(0.0)
-    gate.keep(1)
-    with pytest.raises(Overloaded, match=r"^too many answers are not read yet; try again$") as refused:
+    gate.let_go(slow)
+    gate.hold(1)
+    gate.keep(slow, LEAST_HELD)
+    with pytest.raises(Overloaded, match="too many answers are not read yet; try again") as refused:
         gate.enter(0.0)
     assert (refused.value.status, refused.value.retry_after) == (503, 1)
+    assert not slow.is_given_up, "it has its answer just now"
 
 
-def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies() -> None:
+def test_the_answers_that_are_unread_for_longest_are_given_up_where_there_are_too_many():
     gate = gate_of()
-    gate.keep(MOST_BODIES * LARGEST)
+    slow = [Slow() for _ in range(4)]
+    for one in slow[:3]:
+        gate.keep(one, LEAST_HELD // 3)
+    gate.let_go(slow[0])
+    gate.keep(slow[0], LEAST_HELD // 3)
+    assert not any(one.is_given_up for one in slow)
+    gate.keep(slow[3], LEAST_HELD // 2)
+    assert [one.is_given_up for one in slow] == [False, True, True, False]
+    gate.enter(0.0)
+    for one in slow:
+        gate.let_go(one)
+    assert gate._bytes == 0
+
+
+def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
+    gate, slow = gate_of(), Slow()
+    gate.keep(slow, MOST_BODIES * LARGEST)
     with pytest.raises(Overloaded):
         gate.hold(LARGE_BYTES + 1)
-    gate.release(MOST_BODIES * LARGEST)
+    gate.let_go(slow)
     gate.hold(LARGE_BYTES + 1)
 
 
-def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_may_be() -> None:
+def test_an_answer_that_is_unread_for_a_while_makes_room_for_a_large_body():
+    clock, first, second = Clock(), Slow(), Slow()
+    gate = gate_of(now=clock)
+    gate.keep(first, MOST_BODIES * LARGEST)
+    gate.keep(second, LARGEST)
+    clock.now += UNREAD_SECONDS - 0.1
+    with pytest.raises(Overloaded):
+        gate.hold(LARGEST)
+    assert not first.is_given_up
+    clock.now += 0.1
+    gate.hold(LARGEST)
+    assert (first.is_given_up, second.is_given_up) == (True, False)
+    assert gate._bytes == 2 * LARGEST
+
+
+def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_may_be():
     async def test() -> None:
         stop = asyncio.Event()
 

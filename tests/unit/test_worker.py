@@ -715,11 +715,12 @@ def test_answers_are_counted_while_they_are_unread_however_small_each_is():
 def test_a_prediction_is_refused_while_too_many_answers_are_unread_and_all_else_is_answered():
     async def test(world: Running) -> bytes:
         gate = world.service.gate
-        gate.keep(gate._most_held + 1)
+        slow: Any = object()
+        gate.keep(slow, gate._most_held + 1)
         client = await world.connect()
         await client.send(request() + request("GET", "/health", b"", "Connection: close"))
         received = await client.received()
-        gate.release(gate._most_held + 1)
+        gate.let_go(slow)
         return received
 
     refused, healthy = answers_in(running(test))
@@ -727,14 +728,33 @@ def test_a_prediction_is_refused_while_too_many_answers_are_unread_and_all_else_
     assert healthy[0] == 200
 
 
-def test_a_small_body_counts_as_it_comes_and_not_as_it_is_announced():
+@pytest.mark.parametrize("size", [LARGE_BYTES, 4 * LARGE_BYTES])
+def test_a_body_counts_as_it_comes_and_not_as_it_is_announced(size):
     async def test(world: Running) -> None:
         client = await world.connect()
-        await client.send(request(body=b" " * LARGE_BYTES)[: -LARGE_BYTES + 10])
+        await client.send(request(body=b" " * size)[: -size + 10])
         await eventually(lambda: world.service.gate._bytes == 10)
         client.writer.close()
 
     running(test)
+
+
+def test_large_bodies_that_are_announced_and_never_come_keep_no_other_out():
+    large = request(body=b" " * 2 * LARGE_BYTES)
+
+    async def test(world: Running) -> bytes:
+        silent = [await world.connect() for _ in range(9)]
+        for client in silent:
+            await client.send(large[: -2 * LARGE_BYTES])
+        await eventually(lambda: world.service._metrics.in_flight == len(silent))
+        asking = await world.connect()
+        await asking.send(large)
+        received = await asking.reader.readuntil(b"}")
+        for client in [*silent, asking]:
+            client.writer.close()
+        return received
+
+    assert b"503" not in running(test, served(Settings(max_body_bytes=2 * LARGE_BYTES)))[:30]
 
 
 def kept_for(sent: bytes, *seconds: float) -> tuple[bool, bytes]:
@@ -836,6 +856,39 @@ def test_a_client_that_does_not_read_its_answer_is_given_up_and_what_is_kept_for
     running(test)
 
 
+async def unread(world: Running, sent: bytes) -> socket.socket:
+    """Send a request and read nothing of its answer; return the client when it is counted."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    counted = world.service.gate._unread
+    latest = [*counted][-1:]
+    await world.clients.loop.sock_connect(client, ("127.0.0.1", world.port))
+    await world.clients.loop.sock_sendall(client, sent)
+    await eventually(lambda: [*counted][-1:] != latest)
+    return client
+
+
+@pytest.mark.parametrize("body", [BODY, b" " * 2 * LARGE_BYTES], ids=["small", "large"])
+def test_those_that_do_not_read_their_answers_make_room_for_those_who_ask_next(monkeypatch, body):
+    monkeypatch.setattr("inference.http.admission.LEAST_HELD", 0)
+    monkeypatch.setattr("inference.http.admission.UNREAD_SECONDS", 0.0)
+    large = request("POST", "/predict_names", json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode())
+    service = served(Settings(max_body_bytes=len(large), body_seconds=BODY_SECONDS))
+
+    async def test(world: Running) -> bytes:
+        slow = [await unread(world, large) for _ in range(3)]
+        assert len(service.gate._unread) < len(slow)
+        asking = await world.connect()
+        await asking.send(request("POST", "/invocations", body, "Connection: close"))
+        received = await asking.received()
+        for client in slow:
+            client.close()
+        return received
+
+    assert not running(test, service).startswith(b"HTTP/1.1 503")
+
+
 def test_one_that_was_turned_away_may_read_why_for_a_while_and_no_longer():
     async def test(world: Running) -> bytes:
         client = await world.connect()
@@ -913,6 +966,25 @@ def test_as_many_connections_wait_in_the_kernel_as_gunicorn_has_asked_for(worker
             return found
 
     assert uvloop.run(test()) == 777
+
+
+def test_a_request_that_waits_in_the_kernel_when_the_worker_ends_is_answered(worker):
+    async def test() -> bytes:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            clients = Clients(served(), asyncio.get_running_loop(), 9)
+            worker.sockets = [SimpleNamespace(sock=listening)]
+            server = await clients.loop.create_server(clients.connection, sock=listening)
+            # The kernel takes both, and the loop has had no moment to look.
+            client = socket.create_connection(listening.getsockname())
+            client.sendall(request("GET", "/health", b"", "Connection: close"))
+            await worker._stop_listening([server], clients)
+            client.setblocking(False)
+            received = await clients.loop.sock_recv(client, 1 << 16)
+            client.close()
+            return bytes(received)
+
+    assert uvloop.run(test()).startswith(b"HTTP/1.1 200")
 
 
 @pytest.fixture

@@ -23,8 +23,11 @@ MOST_WAITING = 4
 LARGE_PATIENCE = 10
 # Bytes of bodies that one worker holds, in units of the largest body, before another large one is turned away.
 MOST_BODIES = 4
-# Bytes of bodies and of unread answers, in units of those, before small requests are turned away too; and this at least.
+# Bytes of bodies and of unread answers, in units of those, before answers that are unread are given up, the oldest first, and
+# where there are none small requests are turned away too; and this at least.
 MOST_HELD, LEAST_HELD = 2, 64 * 1024 * 1024
+# How long an answer may be unread before it makes room for a body, where there is none.
+UNREAD_SECONDS = 5.0
 # How long requests are answered before the network is looked at again: so much later at most is noticed what has come.
 TURN_SECONDS = 0.002
 
@@ -73,6 +76,13 @@ class Line:
                 self._is_called = False
 
 
+class Reader(Protocol):
+    """Who has an answer to read."""
+
+    def give_up_answer(self) -> None:
+        """Close at once, with what is not read yet; nothing is counted of it any more."""
+
+
 class Aside(Protocol):
     """Runs a function so that other requests go on meanwhile."""
 
@@ -82,12 +92,16 @@ class Aside(Protocol):
 class Gate:
     """Lets requests in, or raises Overloaded."""
 
-    def __init__(self, queue_seconds: float, max_body_bytes: int, aside: Aside) -> None:
-        self._queue_seconds, self._aside = queue_seconds, aside
+    def __init__(
+        self, queue_seconds: float, max_body_bytes: int, aside: Aside, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._queue_seconds, self._aside, self._now = queue_seconds, aside, now
         self._lane = asyncio.Lock()
         self._most_bytes = MOST_BODIES * max_body_bytes
         self._most_held = max(MOST_HELD * self._most_bytes, LEAST_HELD)
         self._bytes = 0
+        self._unread: dict[Reader, tuple[int, float]] = {}
+        """bytes of the answer that each has not read, and since when, the oldest first"""
         self._waiting = 0
 
     def enter(self, waited: float) -> None:
@@ -97,21 +111,48 @@ class Gate:
         if waited > self._queue_seconds:
             raise Overloaded(f"there is more to do than can be done within {self._queue_seconds:g} s; try again")
 
+    def expect(self, size: int) -> None:
+        """Raise Overloaded where there is no room for a body that is announced; it counts as it comes, as it may never come."""
+        self._let_in(size, size > LARGE_BYTES)
+
     def hold(self, size: int, held: int = 0) -> None:
-        """Count bytes of a body that have come, or are about to; raise Overloaded where there are too many of them.
+        """Count bytes of a body that have come; raise Overloaded where there are too many of them.
 
         `held` are those of the same body that are counted already.
         """
-        if (after := self._bytes + size) > self._most_bytes:
-            if held + size > LARGE_BYTES:
-                raise Overloaded("too many large requests are on their way; try again")
-            if after > self._most_held:
-                raise Overloaded("too many requests are on their way; try again")
-        self._bytes = after
-
-    def keep(self, size: int) -> None:
-        """Count the bytes of an answer that its client has not read: there they are, whatever else there is."""
+        self._let_in(size, held + size > LARGE_BYTES)
         self._bytes += size
+
+    def _let_in(self, size: int, is_large: bool) -> None:
+        limit = self._most_bytes if is_large else self._most_held
+        if self._bytes + size > limit:
+            self._make_room(limit - size, self._now() - UNREAD_SECONDS)
+            if self._bytes + size > limit:
+                raise Overloaded(f"too many {'large ' if is_large else ''}requests are on their way; try again")
+
+    def keep(self, reader: Reader, size: int) -> None:
+        """Count the bytes of an answer that its client has not read: there they are, whatever else there is.
+
+        Where they are too many, those that have had theirs for longest are given up, so that others go on.
+        """
+        self._bytes += size
+        now = self._now()
+        self._make_room(self._most_held, now)
+        self._unread[reader] = size, now
+
+    def let_go(self, reader: Reader) -> None:
+        """Count an answer no more, if it was counted."""
+        if found := self._unread.pop(reader, None):
+            self._bytes -= found[0]
+
+    def _make_room(self, most: int, until: float) -> None:
+        """Give up the oldest answers that are unread since then, or before, until no more bytes than that are held."""
+        while self._bytes > most and self._unread:
+            oldest, (_, since) = next(iter(self._unread.items()))
+            if since > until:
+                return
+            self.let_go(oldest)
+            oldest.give_up_answer()
 
     def release(self, size: int) -> None:
         """Count bytes no more."""

@@ -107,7 +107,6 @@ class Connection(asyncio.BufferedProtocol):
         "_is_over",
         "_is_paused",
         "_is_unread",
-        "_kept",
         "_owes_go_on",
         "_reader",
         "_requests",
@@ -132,8 +131,6 @@ class Connection(asyncio.BufferedProtocol):
         """whose body is on its way"""
         self._aside: Request | None = None
         """who is being answered aside"""
-        self._kept = 0
-        """bytes of answers that the gate counts, as the client has not read them yet"""
         self._state, self.deadline, self.idle_since, self.owing_since = "", math.inf, math.inf, math.inf
         self._is_in_line = self._is_paused = self._is_unread = self._owes_go_on = False
         # The last request has come; nothing that comes is read any more; the client sends nothing more; it is gone.
@@ -219,20 +216,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._is_unread = True
-        self._kept = self._transport.get_write_buffer_size()
-        self._service.gate.keep(self._kept)
+        self._service.gate.keep(self, self._transport.get_write_buffer_size())
         self._pause()
         self._note_state()
 
     def resume_writing(self) -> None:
         self._is_unread = False
-        self._release_answer()
+        self._service.gate.let_go(self)
         self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = self._is_done = True
         self._clients.all.leave(self)
-        self._release_answer()
+        self._service.gate.let_go(self)
         unanswered = [one for one in self._requests if isinstance(one, Request) and one is not self._aside]
         if self._incoming and not self._incoming.is_queued:
             unanswered.append(self._incoming)
@@ -259,9 +255,8 @@ class Connection(asyncio.BufferedProtocol):
         environ = request.environ
         try:
             request.is_kept = self._service.wants_body(environ)
-            if request.is_kept and request.size > LARGE_BYTES:  # a small one counts as it comes
-                self._service.gate.hold(request.size)
-                request.held = request.size
+            if request.is_kept and request.size > LARGE_BYTES:
+                self._service.gate.expect(request.size)
         except RequestError as error:
             self._give_up(request, error)
         if environ.get("HTTP_EXPECT", "").lower() != "100-continue" or environ["SERVER_PROTOCOL"] == "HTTP/1.0":
@@ -286,11 +281,10 @@ class Connection(asyncio.BufferedProtocol):
             self._queue(request)
 
     def _keep(self, request: Request, piece: bytes) -> None:
-        if request.size <= LARGE_BYTES:
-            if request.size < 0:
-                self._service.check_size(request.seen)
-            self._service.gate.hold(len(piece), request.held)
-            request.held += len(piece)
+        if request.size < 0:
+            self._service.check_size(request.seen)
+        self._service.gate.hold(len(piece), request.held)
+        request.held += len(piece)
         if not request.content:
             request.content = piece
         elif isinstance(request.content, bytes):
@@ -421,10 +415,6 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._transport.writelines([head, body])
 
-    def _release_answer(self) -> None:
-        self._service.gate.release(self._kept)
-        self._kept = 0
-
     def _go_on(self) -> None:
         """Go on to the next request."""
         self._join_line()
@@ -502,6 +492,10 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self.give_way()
+
+    def give_up_answer(self) -> None:
+        """Close at once; the client has not read its answer, and others need the room."""
+        self._transport.abort()
 
     def give_way(self) -> None:
         """Close at once; nothing is being answered."""

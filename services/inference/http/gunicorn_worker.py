@@ -9,6 +9,8 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import suppress
 
 import uvloop
 from gunicorn.workers.base import Worker
@@ -60,13 +62,21 @@ class ServingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             clients.all.sweep(loop.time())
             await _first_of(told, HEARTBEAT_SECONDS)
         self.alive = False
-        for server in servers:
-            server.close()
+        await self._stop_listening(servers, clients)
         await self._end(clients)
 
     def _hurry(self, told: asyncio.Event) -> None:
         self._patience = 0.0
         told.set()
+
+    async def _stop_listening(self, servers: list[asyncio.Server], clients: Clients) -> None:
+        """Take no new connections but those that wait in the kernel: these would be reset."""
+        waiting = [each for one in self.sockets for each in _accepted(one.sock)]
+        for server in servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for each in waiting:
+            await loop.connect_accepted_socket(clients.connection, each)
 
     async def _end(self, clients: Clients) -> None:
         """Wait until what has begun is answered, as long as it may take."""
@@ -86,6 +96,13 @@ class ServingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         if self.ppid != os.getppid():
             self.log.warning("the process that started this worker is gone; it ends")
             self.alive = False
+
+
+def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
+    """Accept all connections that are there already."""
+    with suppress(OSError):  # there are no more, or no more files may be opened
+        while True:
+            yield listening.accept()[0]
 
 
 def connections_with_files(connections: int) -> int:

@@ -66,17 +66,21 @@ def create_app(settings: Settings, keeper: ModelKeeper) -> Flask:
     _add_descriptions(app, settings)
     _add_open_inference(app)
     _add_errors(app)
-    app.before_request(_cut_lists)
+    app.wsgi_app = _with_short_lists(app.wsgi_app)  # type: ignore[method-assign]
     app.after_request(_note_endpoint)
     return app
 
 
-def _cut_lists() -> None:
-    """Leave of each list what is whole within its first characters."""
-    environ = request.environ
-    for name in LISTS:
-        if len(value := environ.get(name, "")) > MOST_OF_LIST:
-            environ[name] = value[:MOST_OF_LIST].rpartition(",")[0]
+def _with_short_lists(app: Any) -> Any:
+    """Return an app that is handed, of each list, what is whole within its first characters."""
+
+    def cut(environ: dict[str, Any], start_response: Any) -> Any:
+        for name in LISTS:
+            if len(value := environ.get(name, "")) > MOST_OF_LIST:
+                environ[name] = value[:MOST_OF_LIST].rpartition(",")[0]
+        return app(environ, start_response)
+
+    return cut
 
 
 def _note_endpoint(response: Response) -> Response:
