@@ -52,6 +52,12 @@ def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
     return found
 
 
+def check_servable(folder: Path, trusted: Sequence[str] = ()) -> None:
+    """Have a signed version predict its input example and its golden rows; raise Refused where it does not."""
+    with joblib.parallel_config("threading"):  # a sandbox starts no processes
+        version_checks.check_servable(folder, frozenset(trusted))
+
+
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
