@@ -21,8 +21,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 from trainer.adoption.adopt import adopt
-from trainer.artifact import signing, version_files
-from trainer.commands import train
+from trainer.artifact import signing, version_checks, version_files
+from trainer.commands import production, train
 from trainer.data.table import read
 from trainer.errors import DataError, TrainerError, VersionError
 from trainer.settings import Settings
@@ -75,6 +75,10 @@ class Registry:
             adopt(settings, version, console, confined)
         finally:
             self.said = console.file.getvalue()
+
+    def promote(self, version: str) -> None:
+        settings = Settings(self.place.tracking_uri, signing_key=Path(keys()["SIGNING_KEY_FILE"]), data_dir=DATA)
+        production.promote(settings, version, "", Console(file=io.StringIO()))
 
     def assert_nothing_was_signed(self, version: str) -> None:
         assert not (self.files(version) / "model.sig").exists()
@@ -278,6 +282,30 @@ def test_a_version_with_a_folder_in_the_place_of_a_file_that_is_made_is_refused(
     with pytest.raises(VersionError, match=f"its folder {name} has the name of a file that is written anew"):
         registry.adopt(version)
     assert "signed_by" not in registry.version(version).tags
+
+
+def test_an_adopted_version_is_tried_before_production_where_it_reaches_no_key(registry, files, monkeypatch):
+    def beside_the_key(*_arguments):
+        raise AssertionError
+
+    version = registry.log(files.folder)
+    registry.adopt(version)
+    monkeypatch.setattr(version_checks, "tried", beside_the_key)
+    registry.promote(version)
+    assert str(registry.place.client.get_model_version_by_alias(MODEL, "Production").version) == version
+
+
+def test_an_adopted_version_that_does_not_answer_as_it_did_is_not_promoted(registry, files):
+    version, key = registry.log(files.folder), Path(keys()["SIGNING_KEY_FILE"])
+    registry.adopt(version)
+    folder = registry.files(version)
+    golden = json.loads((folder / "golden.json").read_text())
+    (folder / "golden.json").write_text(json.dumps({**golden, "predictions": [7 for _ in golden["predictions"]]}))
+    for name in set(signature.files_in(folder)) - SIGNED:
+        (folder / name).unlink()
+    signing.sign(folder, MODEL, registry.version(version).source.removeprefix("models:/"), key)
+    with pytest.raises(VersionError, match="it does not reproduce its golden rows"):
+        registry.promote(version)
 
 
 # --- where there is no sandbox --------------------------------------------------------------------------------------

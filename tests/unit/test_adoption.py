@@ -159,3 +159,17 @@ def test_a_models_word_that_there_is_no_sandbox_is_not_taken_for_the_systems(tmp
     with pytest.raises(Refused, match="the check did not go on as it began"):
         adopt._examined(tmp_path, Settings(), "3", confined=True)
     assert called == ["trainer.adoption.sandbox:nothing", "trainer.adoption.examination:examined"]
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+def test_an_adopted_version_is_tried_in_a_sandbox_where_there_is_one(tmp_path, monkeypatch, lacking):
+    called = {}
+
+    def run(function, *_arguments, confined=True, **_options):
+        called[function] = confined
+        if lacking and confined:
+            raise Unconfined("this kernel has no Landlock")
+
+    monkeypatch.setattr(adopt.sandbox, "run", run)
+    adopt.check_adopted(tmp_path, Settings())
+    assert called["trainer.adoption.examination:check_servable"] is not lacking

@@ -15,8 +15,8 @@ from inference.model.trust import Trust, Trusted
 from inference.protocols.mlflow_scoring import from_payload
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 from tests.unit.version_files import COLUMNS, Files
 
@@ -75,6 +75,23 @@ def refusal(files: Files, trusted: Trusted) -> str:
     with pytest.raises(ModelRefused) as refused:
         model.load(VersionFiles.of(files.folder), trusted)
     return str(refused.value)
+
+
+def children() -> set[str]:
+    """Return the processes that this one has started and that still are there."""
+    return {child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists a process's children")
+@pytest.mark.parametrize("trust", Trust)
+def test_a_model_that_asks_for_many_jobs_starts_no_processes(files, trust):
+    union = FeatureUnion([("one", StandardScaler()), ("other", MinMaxScaler())])
+    fitted = make_pipeline(union, LogisticRegression()).fit(FRAME, LABELS)
+    union.n_jobs = 2
+    skops.io.dump(fitted, files.folder / "model.skops")
+    before = children()
+    assert predictions(files, Trusted(trust)) == LABELS
+    assert children() <= before
 
 
 @pytest.mark.parametrize("trust", Trust)

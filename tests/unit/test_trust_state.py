@@ -96,7 +96,8 @@ def attributes(**values):
         KNeighborsRegressor(),
         KNeighborsRegressor(algorithm="brute", metric="mahalanobis", metric_params={"VI": np.eye(4)}),
         RadiusNeighborsClassifier(radius=5),
-        RadiusNeighborsClassifier(radius=5, algorithm="brute", weights="distance"),
+        RadiusNeighborsClassifier(radius=5, algorithm="brute"),
+        RadiusNeighborsClassifier(radius=5, algorithm="brute", p=1, weights="distance"),
         EllipticEnvelope(support_fraction=1.0),
         MLPClassifier(max_iter=2),
         SGDClassifier(random_state=np.random.RandomState(0)),
@@ -322,7 +323,7 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
             "its distance is of other rows",
         ),
         (
-            lambda: hostile.dumped(RadiusNeighborsClassifier(radius=5, algorithm="brute").fit(X, Y)),
+            lambda: hostile.dumped(RadiusNeighborsClassifier(radius=5, algorithm="brute", p=1).fit(X, Y)),
             "it does not look at how wide a row is; fit it with algorithm='kd_tree'",
         ),
         (

@@ -10,6 +10,7 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.metrics._pairwise_distances_reduction import RadiusNeighborsClassMode
 from sklearn.neighbors import BallTree, KDTree, KernelDensity, KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.neighbors._base import NeighborsBase
+from sklearn.neighbors._classification import _adjusted_metric
 
 from contract.trust.conditions import array, features, listed, must, whole, within
 
@@ -73,7 +74,11 @@ def _looks_at_widths(estimator: RadiusNeighborsClassifier) -> bool:
     if estimator._fit_method != "brute":
         return True
     fitted = estimator._fit_X
-    quick = scipy.sparse.issparse(fitted) or RadiusNeighborsClassMode.is_usable_for(fitted, fitted, estimator.metric)
+    given = dict(estimator.metric_params or {})
+    metric, _ = _adjusted_metric(metric=estimator.metric, metric_kwargs=given, p=estimator.p)
+    quick = RadiusNeighborsClassMode.is_usable_for(fitted, fitted, metric)
+    if scipy.sparse.issparse(fitted):  # a row may be dense
+        quick = metric in RadiusNeighborsClassMode.valid_metrics()
     return not quick or not isinstance(estimator.weights, str) or estimator.weights != "uniform"
 
 

@@ -5,6 +5,7 @@ example as they were checked, byte for byte, and text files that are written ane
 """
 
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import yaml
@@ -99,21 +100,23 @@ def check_files(found: Findings, folder: Path) -> None:
             )
 
 
+def check_adopted(folder: Path, settings: Settings) -> None:
+    """Have an adopted version tried once more, where it reaches no key; raise Refused where it cannot be served.
+
+    Where the system has no sandbox, a person has adopted it without one, and it is tried within limits alone.
+    """
+    confined = _lack_of_sandbox(folder, _hidden(settings)) is None
+    _asked("trainer.adoption.examination:check_servable", folder, settings, confined)
+
+
 def _examined(folder: Path, settings: Settings, version: str, confined: bool) -> Findings:
-    hidden = [settings.signing_key, settings.data_dir]
     before = {path: digest_of(folder / path) for path in files_in(folder)}
-    if confined:
-        _check_sandbox(folder, hidden, version)
-    try:
-        answer = sandbox.run(
-            "trainer.adoption.examination:examined",
-            folder,
-            sorted(settings.trusted_types),
-            hidden=hidden,
-            confined=confined,
-        )
-    except sandbox.Unconfined as error:  # a model's word by now
-        raise Refused("the check did not go on as it began") from error
+    if confined and (lack := _lack_of_sandbox(folder, _hidden(settings))) is not None:
+        raise TrainerError(
+            f"a model that is not signed is checked in a sandbox, which this system does not have ({lack}); where you "
+            f"made the version yourself, `adopt {version} --unconfined` checks it without"
+        ) from lack
+    answer = _asked("trainer.adoption.examination:examined", folder, settings, confined)
     checked = Findings.of(answer, list(before))
     if any(before[path] != digest for path, digest in checked.sha256.items()):
         raise Refused("what was checked is not what is here")
@@ -121,15 +124,26 @@ def _examined(folder: Path, settings: Settings, version: str, confined: bool) ->
     return checked
 
 
-def _check_sandbox(folder: Path, hidden: list[Path], version: str) -> None:
-    """Raise TrainerError where there is no sandbox: asked of one in which nothing of the model's has been touched."""
+def _hidden(settings: Settings) -> list[Path]:
+    return [settings.signing_key, settings.data_dir]
+
+
+def _asked(function: str, folder: Path, settings: Settings, confined: bool) -> Any:
+    """Return what a function makes of a version in a child; raise Refused for whatever a model may have it say."""
+    trusted = sorted(settings.trusted_types)
+    try:
+        return sandbox.run(function, folder, trusted, hidden=_hidden(settings), confined=confined)
+    except sandbox.Unconfined as error:  # a model's word by now
+        raise Refused("the check did not go on as it began") from error
+
+
+def _lack_of_sandbox(folder: Path, hidden: list[Path]) -> sandbox.Unconfined | None:
+    """Say why there is no sandbox, None where there is: asked of one in which nothing of the model's has been touched."""
     try:
         sandbox.run("trainer.adoption.sandbox:nothing", folder, hidden=hidden)
     except sandbox.Unconfined as error:
-        raise TrainerError(
-            f"a model that is not signed is checked in a sandbox, which this system does not have ({error}); where you "
-            f"made the version yourself, `adopt {version} --unconfined` checks it without"
-        ) from error
+        return error
+    return None
 
 
 def _write(checked: Findings, folder: Path, model_id: str) -> list[str]:

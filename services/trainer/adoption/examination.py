@@ -71,6 +71,12 @@ def _golden(estimator: Any, files: VersionFiles, description: Description) -> di
         raise Refused(f"it does not predict its own input example: {type(error).__name__}: {error!s:.500}") from error
 
 
+def check_servable(folder: Path, trusted: Sequence[str] = ()) -> None:
+    """Have a signed version predict its input example and its golden rows; raise Refused where it does not."""
+    with joblib.parallel_config("threading"):  # a sandbox starts no processes
+        version_checks.check_servable(folder, frozenset(trusted))
+
+
 def rewritten(found: Findings) -> dict[str, Any]:
     """Return the MLmodel of a version, written anew: nothing in it makes a client run or install what is not signed."""
     return {

@@ -7,7 +7,8 @@ import click
 import mlflow
 from rich.table import Table as Grid
 
-from trainer.artifact import signing, version_checks, version_files
+from trainer.adoption import adopt
+from trainer.artifact import papers, signing, version_checks, version_files
 from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.errors import TrackingError, VersionError
@@ -146,7 +147,11 @@ def _check(settings: Settings, version: str) -> None:
     found = registry.model_version(settings.model_name, version)
     registry.check_whole(found)
     with version_files.signed(found, settings.model_name, settings.signing_key) as folder:
-        version_checks.check_servable(folder, settings.trusted_types)
+        # Here is the key. What a training has made is its own; of these files adopt signs none (it signs .skops, .json and text).
+        if (folder / papers.FITTED_ROWS).is_file():
+            version_checks.check_servable(folder, settings.trusted_types)
+        else:
+            adopt.check_adopted(folder, settings)
 
 
 def _move(settings: Settings, by: str, version: str, reason: str, console: Console) -> None:

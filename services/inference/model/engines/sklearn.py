@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import sklearn
@@ -29,6 +30,8 @@ log = logging.getLogger("inference")
 
 # Rows that get here are finite (inference.model.rows), and in the columns' order.
 sklearn.set_config(assume_finite=True)
+# A model says how many jobs it has, and joblib's own way is a process for each. Here the workers are the jobs.
+joblib.register_parallel_backend("sequential", joblib.parallel.SequentialBackend, make_default=True)
 warnings.filterwarnings("ignore", message="X does not have valid feature names")
 
 
