@@ -224,7 +224,9 @@ def test_a_body_that_is_nested_too_deep_is_a_400(path):
     assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "nested too deep")
 
 
-@pytest.mark.parametrize("path", ["/predict", "/invocations/", "/v2/models/a/b/infer", "/page"])
+@pytest.mark.parametrize(
+    "path", ["/predict", "/invocations/", "/v2/models/a/b/infer", "/page", "/v2//models/x", "/page//page.css"]
+)
 def test_an_unknown_path_is_a_404_that_says_where_to_look(client, path):
     answer = client.get(path)
     assert_is_error(answer, 404, "RESOURCE_DOES_NOT_EXIST", f"there is no {path}", "GET / lists what there is")
