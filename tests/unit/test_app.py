@@ -457,6 +457,13 @@ def test_tensors_are_not_taken_from_what_any_page_may_send(client, content_type)
     assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "application/json", "application/octet-stream")
 
 
+@pytest.mark.parametrize("header", [{"Origin": "http://localhost:1235"}, {"Sec-Fetch-Site": "same-site"}])
+def test_tensors_without_a_type_are_not_taken_from_a_browser_which_sends_bytes_of_any_page_so(client, header):
+    answer = client.post(PREDICTING[2], data=TENSORS, headers=header)
+    assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "application/json", "from programs without one")
+    assert client.post(PREDICTING[2], data=TENSORS, headers=header, content_type="application/json").status_code == 200
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", None])
 def test_tensors_come_as_json_or_without_a_type(client, content_type):
     assert client.post(PREDICTING[2], data=TENSORS, content_type=content_type).status_code == 200
