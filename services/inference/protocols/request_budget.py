@@ -47,6 +47,8 @@ _TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _WHOLE_TEXTS = re.compile(rf'(?:[^"}}]++|{_TEXT.pattern}|(}}))*+', re.DOTALL)
 # Characters of one record of CSV. Where all of its fields have two, each takes thirty times as much.
 MOST_RECORD = 4 * 1024 * 1024
+# Fields of CSV that are there at a time, but for those of one record.
+BLOCK_FIELDS = 1024 * 1024
 
 
 def most_names(width: int) -> int:
