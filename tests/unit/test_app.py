@@ -272,7 +272,9 @@ def test_a_body_that_is_nested_too_deep_is_a_400(path):
     assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "nested too deep")
 
 
-@pytest.mark.parametrize("path", ["/predict", "/invocations/", "/v2/models/a/b/infer", "/page"])
+@pytest.mark.parametrize(
+    "path", ["/predict", "/invocations/", "/v2/models/a/b/infer", "/page", "/v2//models/x", "/page//page.css"]
+)
 def test_an_unknown_path_is_a_404_that_says_where_to_look(client, path):
     answer = client.get(path)
     assert_is_error(answer, 404, "RESOURCE_DOES_NOT_EXIST", f"there is no {path}", "GET / lists what there is")
@@ -501,6 +503,13 @@ def test_a_connection_too_many_and_what_is_no_http_get_an_answer_like_all_others
 def test_tensors_are_not_taken_from_what_any_page_may_send(client, content_type):
     answer = client.post(PREDICTING[2], data=TENSORS, content_type=content_type)
     assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "application/json", "application/octet-stream")
+
+
+@pytest.mark.parametrize("header", [{"Origin": "http://localhost:1235"}, {"Sec-Fetch-Site": "same-site"}])
+def test_tensors_without_a_type_are_not_taken_from_a_browser_which_sends_bytes_of_any_page_so(client, header):
+    answer = client.post(PREDICTING[2], data=TENSORS, headers=header)
+    assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "application/json", "from programs without one")
+    assert client.post(PREDICTING[2], data=TENSORS, headers=header, content_type="application/json").status_code == 200
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", None])

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import tracemalloc
 from itertools import chain
 
 import numpy as np
@@ -132,6 +133,26 @@ def test_a_body_of_too_many_lists_and_records_is_told_how_many():
         RequestEntityTooLarge, match=r"has 1000002 lists and records; expected at most 1000000: send fewer rows"
     ):
         rows_of(body, JSON, GAPS)
+
+
+def test_texts_beside_a_million_records_are_counted_with_them_and_names_are_not():
+    records = b",".join([b'{"a":0}'] * 900_000)
+    with pytest.raises(RequestEntityTooLarge, match="has 900001 records and 500000 texts; expected at most 3000000"):
+        request_budget.check_parts(b'{"params":[' + records + b',"x"' * 500_000 + b"]}")
+    request_budget.check_parts(b'{"params":[' + records + b"]}")
+    request_budget.check_parts(b'{"params":[0' + b',"x"' * 2_790_000 + b"]}")
+
+
+def test_wide_rows_of_csv_are_read_a_few_at_a_time_and_the_first_wrong_one_is_told():
+    body = b"c0,c1\n" + b"\n".join([b",".join([b"ab"] * 700_000)] * 4) + b"\n"
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInput, match="row 1 has 700000 fields; expected 2"):
+            rows_of(body, CSV, GAPS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * 700_000 * 60  # two rows, of which a field is 59 bytes; all four are 165 MB
 
 
 # --- names ---------------------------------------------------------------------------------------------------------

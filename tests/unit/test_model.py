@@ -1,6 +1,8 @@
 """Loading a version's files: which engine answers, as what, and why a version is refused. What may be loaded: test_trust.py."""
 
 import json
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from contract.schema import LARGEST
+from contract.schema import LARGEST, column
 from contract.version_files import VersionFiles
 from inference.errors import InvalidInput, ModelRefused
 from inference.model import model
+from inference.model.engines import onnx
+from inference.model.engines.sklearn import Pipeline
 from inference.model.rows import Rows
 from inference.model.trust import Trust, Trusted
 from inference.protocols.mlflow_scoring import from_payload
@@ -26,6 +30,7 @@ from trainer.artifact import onnx_export as making
 from trainer.data.table import Column as TrainersColumn
 from trainer.data.table import Kind, Task
 
+from tests.unit.serving import described
 from tests.unit.version_files import COLUMNS, Files, set_inputs, set_outputs, tensor
 
 ROWS = np.array([[1.0, 2.0], [1.5, 2.5], [8.0, 1.0], [9.0, 2.0]])
@@ -191,6 +196,71 @@ def test_numbers_booleans_and_text_missing_ones_too_are_predicted_as_the_trainer
     assert predictions(loaded, MIXED_ROWS[:1]) == ["short"]
     assert loaded.class_names == ["long", "short"]
     assert loaded.probabilities(rows_for(loaded, MIXED_ROWS)) == pytest.approx(estimator.predict_proba(frame))
+
+
+@pytest.fixture
+def encoded(files):
+    """A version of a model that makes three hundred numbers of a text, beside a boolean that may be missing."""
+    words = [f"c{i}" for i in range(300)]
+    frame = pd.DataFrame({"word": pd.Series(words, dtype="str"), "sweet": [True, False, None] * 100})
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    preparation = ColumnTransformer([("words", encoder, ["word"]), ("rest", SimpleImputer(), ["sweet"])])
+    estimator = make_pipeline(preparation, LogisticRegression()).fit(frame, [0, 1] * 150)
+    skops.io.dump(estimator, files.folder / "model.skops")
+    files.describe(
+        set_inputs({"type": "string", "name": "word"}, {"type": "boolean", "name": "sweet", "required": False})
+    )
+    golden(files, instances=[["c1", True], ["c2", None]], predictions=estimator.predict(frame[1:3]).tolist())
+    return files, estimator, frame
+
+
+def test_texts_that_become_hundreds_of_numbers_each_take_no_more_memory_for_that(encoded):
+    files, _, frame = encoded
+    loaded = load(files)
+    few = [[word, True if i % 2 else None] for i, word in enumerate(frame["word"])]
+    rows, expected = rows_for(loaded, few).repeated(60_000), loaded.predict(rows_for(loaded, few))
+    tracemalloc.start()
+    try:
+        found = loaded.predict(rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6  # all at once they are 145 MB, again in each copy
+    assert found.tolist() == np.resize(expected, 60_000).tolist()
+
+
+def test_rows_in_parts_have_the_types_of_all_of_them_also_where_a_part_has_no_gap():
+    columns = (column("whole", "long", True), column("truth", "boolean", True))
+    rows = Rows(np.array([[1.0, 1.0], [2.0, 0.0], [np.nan, np.nan]]), None)
+    pipeline = Pipeline(None, described(columns), takes_arrays=False)
+    whole = pipeline.input(rows)
+    part = pipeline.input(rows.part(0, 2))
+    pd.testing.assert_frame_equal(part, whole[:2])
+    assert [str(dtype) for dtype in part.dtypes] == ["float64", "object"]
+
+
+def test_a_twin_that_makes_hundreds_of_numbers_of_a_text_is_asked_for_few_rows_at_a_time(encoded):
+    files, estimator, frame = encoded
+    columns = [TrainersColumn("word", Kind.TEXT, False), TrainersColumn("sweet", Kind.BOOLEAN, True)]
+    made = making.make(estimator, columns, frame, Task.CLASSIFICATION)
+    assert made.content is not None, made.record
+    (files.folder / "model.onnx").write_bytes(made.content)
+    (files.folder / "twin.json").write_text(json.dumps(made.record))
+    asked = []
+
+    class Counting(onnx.Twin):
+        def labels(self, rows):
+            asked.append(len(rows))
+            return super().labels(rows)
+
+    loaded = load(files)
+    assert loaded.pipeline is None
+    loaded = replace(loaded, twin=Counting(**vars(loaded.twin)))
+    few = rows_for(loaded, [[word, None] for word in frame["word"]])
+    found = loaded.predict(few.repeated(18_000)).tolist()
+    assert max(asked) * 300 * 8 <= 32 * 2**20
+    assert sum(asked) == 18_000
+    assert found == loaded.predict(few).tolist() * 60
 
 
 def test_what_the_pipeline_itself_refuses_is_the_requests_fault(files):

@@ -11,8 +11,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
+from werkzeug.test import Client
 
-from tests.unit.serving import answering, client_of, described, served_as
+from tests.unit.serving import answering, client_of, described, served_as, service_of
 
 URL, NAME = "http://localhost:1235", "iris_logistic_regression"
 
@@ -91,6 +92,19 @@ def test_the_document_is_valid_without_a_model():
 
 def test_the_document_is_served(served):
     assert client_of(served).get("/openapi.json").json == document(served)
+
+
+def test_the_document_is_made_once_per_deployment(monkeypatch):
+    made = []
+    content = openapi.content
+    monkeypatch.setattr(openapi, "content", lambda url, name, served: made.append(served) or content(url, name, served))
+    first, second = (served_as(MODELS[name]) for name in ("a tensor", "one column"))
+    service = service_of(first)
+    client = Client(service)
+    assert [client.get("/openapi.json").json for _ in range(2)] == [document(first)] * 2
+    service._keeper.served = second
+    assert [client.get("/openapi.json").json for _ in range(2)] == [document(second)] * 2
+    assert made == [first, second]
 
 
 def test_no_two_operations_have_the_same_id(served):

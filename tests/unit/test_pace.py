@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from contract.schema import Column, Kind
 from inference.errors import InvalidInput, Overloaded
-from inference.model.pacing import FEW_ROWS, LEAST_PART, MEASURED_ROWS, in_parts, row_seconds
+from inference.model.pacing import FEW_ROWS, LEAST_PART, MEASURED_ROWS, in_parts, part_rows, row_seconds
 from inference.model.rows import Rows
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -53,7 +53,7 @@ def test_what_rows_take_that_a_model_refuses_is_not_known():
 
 def test_rows_are_answered_in_parts_as_they_are_all_at_once():
     rows, model = ROWS.repeated(10 * LEAST_PART + 7), Slow(0.0, 0.01)
-    assert (in_parts(model, rows, 0.01, 100.0, model.now) == rows.matrix.sum(axis=1)).all()
+    assert (in_parts(model, rows, part_rows(0.01, 2), 100.0, model.now) == rows.matrix.sum(axis=1)).all()
     assert max(model.asked) <= LEAST_PART
     assert sum(model.asked) == len(rows)
 
@@ -61,7 +61,7 @@ def test_rows_are_answered_in_parts_as_they_are_all_at_once():
 def test_rows_that_take_longer_than_they_may_are_refused_in_the_middle():
     rows, model = ROWS.repeated(100 * LEAST_PART), Slow(0.0, 0.01)
     with pytest.raises(Overloaded, match="these 6400 rows take longer than 1 s; send fewer rows at a time"):
-        in_parts(model, rows, 0.01, 1.0, model.now)
+        in_parts(model, rows, part_rows(0.01, 2), 1.0, model.now)
     assert len(model.asked) == 2
 
 

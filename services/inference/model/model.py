@@ -50,6 +50,8 @@ class Model:
     """what one more row takes the twin and the pipeline, 0 where that is not known"""
     most_seconds: float = math.inf
     """how long it may take to predict what one request asks for"""
+    row_values: float = 0.0
+    """how many values a row becomes before the last step of an estimator has it"""
 
     @property
     def engine(self) -> str:
@@ -115,19 +117,10 @@ class Model:
         return len(rows) * self.row_seconds[0 if self._is_for_twin(rows) else 1] > pacing.LONG_SECONDS
 
     def _in_time(self, ask: pacing.Ask, rows: Rows, seconds: float) -> np.ndarray:
-        if len(rows) * seconds <= pacing.PART_SECONDS or not self._is_divisible:
+        count = len(rows)
+        if count * seconds <= pacing.PART_SECONDS and count * self.row_values <= pacing.PART_VALUES:
             return ask(rows)
-        return pacing.in_parts(ask, rows, seconds, self.most_seconds)
-
-    @property
-    def _is_divisible(self) -> bool:
-        """Whether a part of some rows is the same to the model as all of them.
-
-        A whole column of pandas has another type where one of its whole numbers or booleans is missing.
-        """
-        if self.pipeline is None or self.pipeline.takes_arrays:
-            return True
-        return not any(c.missing and c.kind in (Kind.INTEGER, Kind.BOOLEAN) for c in self.description.columns)
+        return pacing.in_parts(ask, rows, pacing.part_rows(seconds, self.row_values), self.most_seconds)
 
     def _is_for_twin(self, rows: Rows) -> bool:
         return self.twin is not None and (self.pipeline is None or self.twin.is_proven_on(rows))
@@ -147,6 +140,7 @@ def load(files: VersionFiles, trusted: Trusted, most_seconds: float = math.inf) 
     description = manifest.read(files)
     model = _with_engine(files, description, trusted)
     golden = _golden(files, description)
+    model = replace(model, row_values=_row_values(model, golden), most_seconds=most_seconds)
     if golden is None:
         return model
     for each in _engines(model):
@@ -155,7 +149,7 @@ def load(files: VersionFiles, trusted: Trusted, most_seconds: float = math.inf) 
         model = replace(model, pipeline=model.pipeline.with_shortcut(golden.rows))
     paces = [_row_seconds(each, golden.rows) for each in _engines(model)]
     by_twin = paces[0] if model.twin else 0.0
-    return replace(model, row_seconds=(by_twin, paces[-1] if model.pipeline else 0.0), most_seconds=most_seconds)
+    return replace(model, row_seconds=(by_twin, paces[-1] if model.pipeline else 0.0))
 
 
 def _with_engine(files: VersionFiles, description: Description, trusted: Trusted) -> Model:
@@ -181,6 +175,14 @@ def _engines(model: Model) -> Iterator[Model]:
     yield model
     if model.twin and model.pipeline:
         yield replace(model, twin=None)
+
+
+def _row_values(model: Model, golden: "_Golden | None") -> float:
+    """Return how many values a row becomes; what a twin makes of a text is not known."""
+    if model.pipeline and golden and (found := model.pipeline.row_values(golden.rows)):
+        return found
+    columns = model.description.columns
+    return len(columns) + pacing.VALUES_PER_TEXT * sum(column.kind is Kind.TEXT for column in columns)
 
 
 def _row_seconds(model: Model, rows: Rows) -> float:

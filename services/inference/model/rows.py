@@ -43,6 +43,8 @@ class Rows:
     """shape (rows, columns), float64; a missing value is NaN, true is 1"""
     arrays: list[np.ndarray] | None
     """per column shape (rows,): float64 as above, int64 for whole numbers, or object with texts and None"""
+    whole: "Rows | None" = None
+    """what these are a part of, None where they are all"""
 
     def __len__(self) -> int:
         return len(self.matrix if self.matrix is not None else self.arrays[0])  # type: ignore[index]
@@ -50,8 +52,8 @@ class Rows:
     def part(self, start: int, stop: int) -> "Rows":
         """Return some of the rows."""
         if self.matrix is not None:
-            return Rows(self.matrix[start:stop], None)
-        return Rows(None, [array[start:stop] for array in self.by_column])
+            return Rows(self.matrix[start:stop], None, self)
+        return Rows(None, [array[start:stop] for array in self.by_column], self)
 
     def repeated(self, count: int) -> "Rows":
         """Return so many rows, these again and again."""
@@ -63,6 +65,18 @@ class Rows:
     def by_column(self) -> list[np.ndarray]:
         """One array of shape (rows,) per column."""
         return list(self.matrix.T) if self.matrix is not None else self.arrays  # type: ignore[return-value]
+
+    def has_gaps(self, j: int) -> bool:
+        """Tell whether a number of column `j` is missing in any of the rows, or of those that these are a part of."""
+        return _has_gaps(self.by_column[j]) if self.whole is None else self.whole._gaps[j]
+
+    @cached_property
+    def _gaps(self) -> list[bool]:
+        return [_has_gaps(values) for values in self.by_column]
+
+
+def _has_gaps(values: np.ndarray) -> bool:
+    return values.dtype != object and bool(np.isnan(values).any())
 
 
 Place = Callable[[int, int], str]

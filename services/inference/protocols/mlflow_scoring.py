@@ -501,7 +501,7 @@ def _csv_rows(
 
     def blocks() -> Iterator[tuple[int, list[Values]]]:
         start = 0
-        while block := list(islice(records, BLOCK)):
+        while block := list(_some(records)):
             request_budget.check_cells(start + len(block), model.columns, len(body))
             if (cells := _csv_block(block, len(header), order, model)) is not None:
                 yield len(block), cells
@@ -512,6 +512,15 @@ def _csv_rows(
             raise InvalidInput("the body has no rows after the names of the columns")
 
     return from_blocks(blocks(), model.columns, lambda i, j: f"row {i + 1}, {model.columns[j].name!r}", most)
+
+
+def _some(records: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Yield the records of one block: a few thousand, fewer where they are wide, which is not known before they are read."""
+    fields = 0
+    for record in islice(records, BLOCK):
+        yield record
+        if (fields := fields + len(record)) >= request_budget.BLOCK_FIELDS:
+            return
 
 
 def _csv_block(block: list[list[str]], width: int, order: list[int | None], model: Description) -> list[Values] | None:

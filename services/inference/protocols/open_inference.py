@@ -38,8 +38,10 @@ DTYPES = {
     "FP32": "<f4",
     "FP64": "<f8",
 }
-# Without one, as some programs send it; a web page cannot, and needs a permission to send one of the others.
-TENSOR_TYPES = {"application/json", "application/octet-stream", ""}
+# A web page needs a permission to send one of these to another origin. Some programs, such as tritonclient, send none; a page can
+# send none either, unasked (the bytes of an ArrayBuffer or a Blob), but its browser says that it does.
+TENSOR_TYPES = {"application/json", "application/octet-stream"}
+OF_A_BROWSER = ("HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE")
 HEAD_LENGTH = "Inference-Header-Content-Length"
 OUTPUT_DATATYPES = {"b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64"}
 BINARY_SIZE = "binary_data_size"
@@ -89,10 +91,7 @@ class OpenInference:
     """POST /v2/models/{name}[/versions/{version}]/infer."""
 
     def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
-        if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in TENSOR_TYPES:
-            raise UnsupportedMediaType(
-                "tensors come as Content-Type: application/json, as application/octet-stream, or without one"
-            )
+        _check_type(environ)
         model = deployment.model
         try:
             form, rows = _read(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), model)
@@ -118,6 +117,17 @@ class OpenInference:
         if tail := b"".join([content for _, content in outputs if content]):
             return Encoded(head + tail, [("Content-Type", "application/octet-stream"), (HEAD_LENGTH, str(len(head)))])
         return Encoded(head, [("Content-Type", "application/json")])
+
+
+def _check_type(environ: dict[str, Any]) -> None:
+    """Raise UnsupportedMediaType for what a page of another origin may send without a permission."""
+    kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if kind in TENSOR_TYPES:
+        return
+    if kind or any(header in environ for header in OF_A_BROWSER):
+        raise UnsupportedMediaType(
+            "tensors come as Content-Type: application/json, as application/octet-stream, or from programs without one"
+        )
 
 
 class _Form(NamedTuple):

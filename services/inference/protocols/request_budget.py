@@ -39,6 +39,8 @@ LARGE_ANSWER = 64 * 1024 * 1024
 NUMBER_BYTES = 25
 # Lists and records of JSON that become Python's, each of which takes up to 250 bytes; a body of numbers alone does not.
 MOST_PARTS = 1_000_000
+# Records count three times, and texts beside them once, as they take up to 84 bytes; names are made once, however often they come.
+MOST_OBJECTS, RECORD_OBJECTS = 3_000_000, 3
 # Names of one record of JSON, more than those of the widest table: each takes a microsecond, in which nobody else has a turn.
 MOST_RECORD_NAMES = 250_000
 # Characters of JSON that are looked at at a time for where its texts and its records end.
@@ -47,6 +49,8 @@ _TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _WHOLE_TEXTS = re.compile(rf'(?:[^"}}]++|{_TEXT.pattern}|(}}))*+', re.DOTALL)
 # Characters of one record of CSV. Where all of its fields have two, each takes thirty times as much.
 MOST_RECORD = 4 * 1024 * 1024
+# Fields of CSV that are there at a time, but for those of one record.
+BLOCK_FIELDS = 1024 * 1024
 
 
 def most_names(width: int) -> int:
@@ -85,10 +89,19 @@ def check_cells(rows: int, columns: Sequence[Column], size: int) -> None:
 
 
 def check_parts(body: bytes) -> None:
-    """Raise RequestEntityTooLarge where JSON has too many lists and records to make Python's of them."""
-    if len(body) > MOST_PARTS and (count := body.count(b"[") + body.count(b"{")) > MOST_PARTS:
+    """Raise RequestEntityTooLarge where JSON has too many lists, records and texts to make Python's of them."""
+    if len(body) <= MOST_PARTS:
+        return
+    records = body.count(b"{")
+    if (count := body.count(b"[") + records) > MOST_PARTS:
         raise RequestEntityTooLarge(
             f"the body has {count} lists and records; expected at most {MOST_PARTS}: send fewer rows at a time"
+        )
+    texts = max(0, body.count(b'"') // 2 - body.count(b'":'))
+    if RECORD_OBJECTS * records + texts > MOST_OBJECTS:
+        raise RequestEntityTooLarge(
+            f"the body has {records} records and {texts} texts; expected at most {MOST_OBJECTS}, of which a record counts as "
+            f"{RECORD_OBJECTS}: send fewer rows at a time"
         )
 
 

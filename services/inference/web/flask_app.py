@@ -4,13 +4,13 @@ Predictions are answered before Flask is asked (inference.http.application), fro
 served, in its environ.
 """
 
-import json
 import platform
+import weakref
+from collections.abc import Callable
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-import orjson
 from flask import Flask, Response, render_template, request, send_from_directory
 from werkzeug import exceptions
 
@@ -59,6 +59,7 @@ POLICY = (
 def create_app(settings: Settings, keeper: ModelKeeper) -> Flask:
     """Return what is looked at; `keeper` has the model."""
     app = Flask(__name__, static_folder=None, template_folder=str(PAGE))
+    app.url_map.merge_slashes = False  # a path with two of them is no other's, and is not redirected to one in HTML
     # Answers keep the order that is written here: a person reads them.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     _add_page(app, settings, keeper)
@@ -181,14 +182,23 @@ def model_content(settings: Settings, served: Deployment | None, keeper: ModelKe
 
 
 def _add_descriptions(app: Flask, settings: Settings) -> None:
+    made_for: Callable[[], Deployment | None] = lambda: None  # noqa: E731
+    made = b""
+
+    def document() -> bytes:
+        """Return the description, made once per deployment, which it does not keep: of a wide table it takes long, and is long."""
+        nonlocal made_for, made
+        served = served_now()
+        if served is None:
+            return openapi.content(settings.public_url, settings.model_name, None)
+        if made_for() is not served:
+            made = openapi.content(settings.public_url, settings.model_name, served)
+            made_for = weakref.ref(served)
+        return made
+
     @app.get("/openapi.json")
     def api() -> Response:
-        content = openapi.document(settings.public_url, settings.model_name, served_now())
-        try:
-            body = orjson.dumps(content)
-        except orjson.JSONEncodeError:  # the example of a version may have a whole number of more than 64 bits
-            body = json.dumps(content).encode()
-        return Response(body, mimetype="application/json")
+        return Response(document(), mimetype="application/json")
 
 
 def _add_open_inference(app: Flask) -> None:

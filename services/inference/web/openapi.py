@@ -1,9 +1,11 @@
 """The service's description in OpenAPI 3.1: openapi.yaml, and in it what depends on the model being served."""
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import orjson
 import yaml
 from contract.manifest import Description
 from contract.schema import LARGEST, Column, Kind
@@ -34,6 +36,15 @@ def document(url: str, name: str, served: Deployment | None) -> dict[str, Any]:
     found: dict[str, Any] = _filled(_template(), values)
     found["components"]["schemas"] |= _model_schemas(served)
     return found
+
+
+def content(url: str, name: str, served: Deployment | None) -> bytes:
+    """Return the document as JSON."""
+    found = document(url, name, served)
+    try:
+        return orjson.dumps(found)
+    except orjson.JSONEncodeError:  # the example of a version may have a whole number of more than 64 bits
+        return json.dumps(found).encode()
 
 
 @cache

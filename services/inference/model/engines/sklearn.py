@@ -89,9 +89,23 @@ class Pipeline:
         """Return rows as the estimator takes them."""
         if self.takes_arrays and rows.matrix is not None:
             return rows.matrix
-        cells = zip(self.model.columns, rows.by_column, strict=True)
-        frame = pd.DataFrame({column.name: _series(column, values) for column, values in cells})
+        frame = pd.DataFrame({column.name: _series(column, rows, j) for j, column in enumerate(self.model.columns)})
         return frame if self.model.is_named else frame.to_numpy()
+
+    def row_values(self, rows: Rows) -> float | None:
+        """Return how many values a row becomes at most on its way to the last step; None where that is not known."""
+        steps = [step for _, step in getattr(self.estimator, "steps", [])[:-1] if step not in (None, "passthrough")]
+        if not steps and self.model.takes_text:
+            return None  # what is within such an estimator makes numbers of texts
+        try:
+            found: Any = self.input(rows)
+            most = found.size
+            for step in steps:
+                found = step.transform(found)
+                most = max(most, found.size)  # of a sparse matrix, what is stored
+        except Exception:  # a step may have no such method, or return anything
+            return None
+        return float(most / len(rows))
 
 
 def _answer_alike(one: Pipeline, other: Pipeline, rows: Rows) -> bool:
@@ -114,16 +128,21 @@ def _equal(one: np.ndarray, other: np.ndarray) -> bool:
     return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
 
-def _series(column: Column, values: np.ndarray) -> pd.Series:
-    """Return a column as the trainer had it; a boolean one with missing values is one of objects."""
+def _series(column: Column, rows: Rows, j: int) -> pd.Series:
+    """Return column `j` of rows as the trainer had it; a boolean one with missing values is one of objects.
+
+    A part of some rows has the types of all of them, whether or not the gap is in it.
+    """
+    values = rows.by_column[j]
     if column.kind is Kind.TEXT:
         return pd.Series(values, dtype="str")
     if column.kind is Kind.NUMBER:
         return pd.Series(values, dtype=column.dtype())
-    missing = np.isnan(values)
-    if column.kind is Kind.INTEGER or not missing.any():
-        return pd.Series(values.astype(column.dtype(bool(missing.any()))))
-    return pd.Series([None if gap else bool(value) for gap, value in zip(missing, values, strict=True)], dtype=object)
+    dtype = column.dtype(has_gaps := rows.has_gaps(j))
+    if column.kind is Kind.INTEGER or not has_gaps:
+        return pd.Series(values.astype(dtype))
+    gaps = np.isnan(values)
+    return pd.Series([None if gap else bool(value) for gap, value in zip(gaps, values, strict=True)], dtype=object)
 
 
 def _asked(method: Callable[[Any], Any], rows: Any) -> Any:
