@@ -5,10 +5,11 @@ from dataclasses import asdict
 
 import click
 import mlflow
+from contract.file_names import FITTED_ROWS
 from rich.table import Table as Grid
 
 from trainer.adoption import adopt
-from trainer.artifact import papers, signing, version_checks, version_files
+from trainer.artifact import signing, version_checks, version_files
 from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.errors import TrackingError, VersionError
@@ -148,7 +149,7 @@ def _check(settings: Settings, version: str) -> None:
     registry.check_whole(found)
     with version_files.signed(found, settings.model_name, settings.signing_key) as folder:
         # Here is the key. What a training has made is its own; of these files adopt signs none (it signs .skops, .json and text).
-        if (folder / papers.FITTED_ROWS).is_file():
+        if (folder / FITTED_ROWS).is_file():
             version_checks.check_servable(folder, settings.trusted_types)
         else:
             adopt.check_adopted(folder, settings)
