@@ -16,6 +16,16 @@ from contract import documents, limits
 from contract.errors import Refused
 from contract.file_names import IDENTITY, SIGNATURE
 
+# Of an error of the library's, which may quote all that it was given.
+MOST_WORDS = 1000
+# What model.sig is made of: one signature over one list. Only that is handed to the library, which makes objects of whatever
+# it is given: of 1 MB of empty log entries 1.7 GB.
+ENVELOPE = {
+    "mediaType": str,
+    "verificationMaterial": {"publicKey": {"hint": str}, "tlogEntries": []},
+    "dsseEnvelope": {"payload": str, "payloadType": str, "signatures": [{"sig": str, "keyid": str}]},
+}
+
 
 def sign(folder: Path, model_name: str, model_id: str, key: Path) -> None:
     """Write identity.json and model.sig into a folder: all files in it are signed, and nothing of them is run.
@@ -36,7 +46,10 @@ def listed(signature: Path, public_key: Path) -> dict[str, str]:
 
     So nothing has to be fetched, or be there, to know what the holder of the key has signed.
     """
-    found = entries(documents.read_bytes(signature.parent, signature.name, limits.PARSED[SIGNATURE]))
+    content = documents.read_bytes(signature.parent, signature.name, limits.PARSED[SIGNATURE])
+    found = entries(content)
+    if not _is_made_of(ENVELOPE, json.loads(content)):
+        raise Refused("its signature cannot be read: it has more in it than one signature over one list of files")
     # The library's own check of the signature over the list alone; its public one wants all files as well.
     from model_signing import verifying
     from model_signing._signing.sign_sigstore_pb import Signature
@@ -68,6 +81,15 @@ def entries(signature: bytes) -> dict[str, str]:
     if IDENTITY not in found or SIGNATURE in found:
         raise Refused(f"its signature does not list {IDENTITY}, or lists itself")
     return found
+
+
+def _is_made_of(shape: Any, value: Any) -> bool:
+    """Tell whether a JSON value has no other keys, no longer lists and no other types than a shape."""
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and all(key in shape and _is_made_of(shape[key], value[key]) for key in value)
+    if isinstance(shape, list):
+        return isinstance(value, list) and len(value) <= len(shape) and all(map(_is_made_of, shape, value))
+    return isinstance(value, shape)
 
 
 def verify(folder: Path, model_name: str, model_id: str, public_key: Path) -> dict[str, str]:
@@ -106,7 +128,7 @@ def _verify(folder: Path, public_key: Path) -> None:
 
 
 def _last_line(error: Exception) -> str:
-    return f"{(str(error).strip().splitlines() or [type(error).__name__])[-1]:.300}"
+    return f"{(str(error)[-MOST_WORDS:].strip().splitlines() or [type(error).__name__])[-1]:.300}"
 
 
 def _every_file() -> Any:

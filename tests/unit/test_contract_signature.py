@@ -8,6 +8,7 @@ import pytest
 from contract import documents, limits, signature
 from contract.errors import Refused
 from model_signing import hashing, signing
+from model_signing._signing.sign_sigstore_pb import Signature
 from setup.signing_key import new_private_key, public_key_of
 
 
@@ -260,6 +261,30 @@ def test_a_list_that_was_made_without_a_key_is_no_list(signed, keys):
     (signed / "model.sig").write_bytes(listing([entry("identity.json"), entry("big")]))
     assert set(signature.entries((signed / "model.sig").read_bytes())) == {"identity.json", "big"}
     with pytest.raises(Refused, match="its signature does not hold"):
+        signature.listed(signed / "model.sig", keys[1])
+
+
+MORE = {
+    "log entries": lambda content: content["verificationMaterial"].update(tlogEntries=[{}] * 1000),
+    "certificates": lambda content: content["verificationMaterial"].update(x509CertificateChain={"certificates": [{}]}),
+    "two signatures": lambda content: content["dsseEnvelope"].update(
+        signatures=content["dsseEnvelope"]["signatures"] * 2
+    ),
+    "another signature": lambda content: content.update(messageSignature={"messageDigest": {}}),
+    "a signature of lists": lambda content: content["dsseEnvelope"].update(signatures=[{"sig": [[]]}]),
+    "a list for a key": lambda content: content["verificationMaterial"].update(publicKey=[]),
+}
+
+
+@pytest.mark.parametrize("change", MORE.values(), ids=MORE)
+def test_a_signature_with_more_in_it_than_one_over_one_list_is_refused_before_the_library_reads_it(
+    signed, keys, monkeypatch, change
+):
+    content = json.loads((signed / "model.sig").read_text())
+    change(content)
+    (signed / "model.sig").write_text(json.dumps(content))
+    monkeypatch.setattr(Signature, "read", lambda path: pytest.fail("the library reads it"))
+    with pytest.raises(Refused, match="it has more in it than one signature over one list of files"):
         signature.listed(signed / "model.sig", keys[1])
 
 
