@@ -1,7 +1,17 @@
 """The promotion record: what a training came to, as `promotion.json` on its run has it (docs/model-contract.md)."""
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
+
+
+def finite(value: Any) -> Any:
+    """Return a JSON value with null in the place of each number that JSON does not have: NaN and the infinite ones."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 @dataclass(frozen=True)
@@ -39,4 +49,5 @@ class PromotionRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        return asdict(self)
+        found: dict[str, Any] = finite(asdict(self))
+        return found

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -213,6 +214,17 @@ def test_records_that_cannot_be_read_stop_neither_history_nor_rollback_nor_a_tra
     assert "passed over: the tag move.20991231" in console.file.getvalue()
     trained = place.trainer("train", "--no-promote")
     assert "passed over: the tag move.20991231" in ran(trained)
+
+
+def test_a_metric_of_the_incumbent_that_is_no_number_stops_neither_a_training_nor_a_list_of_models(place):
+    run_id = place.client.get_model_version(MODEL, "1").run_id
+    for name, value in (("test_accuracy", math.nan), ("test_f1_macro", math.inf)):
+        place.client.log_metric(run_id, name, value)
+    record = json.loads(ran(place.trainer("train", "--json")))
+    assert record["rounds"][0]["incumbent"]["score"] is None
+    assert place.client.get_run(record["run_id"]).info.status == "FINISHED"
+    (listed,) = json.loads(ran(place.trainer("models", "--json")))
+    assert listed["figures"] == {}
 
 
 def test_a_reason_of_any_length_is_recorded(place, settings, console):

@@ -1,5 +1,6 @@
 """The rule by which a version becomes the one in Production."""
 
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -195,6 +196,16 @@ def test_an_incumbent_without_a_score_stays_until_a_person_promotes_another() ->
     assert (decision.promote, decision.meets_floor) == (False, True)
     assert "version 1 in Production has no test accuracy" in decision.reason
     assert "`promote 2` replaces it" in decision.reason
+
+
+@pytest.mark.parametrize("score", [nan, inf, -inf])
+def test_a_score_that_is_no_finite_number_is_none_for_whoever_has_it(score):
+    assert decide(0.99, incumbent(score)) == decide(0.99, incumbent(None))
+    assert not decide(score, incumbent(0.5)).promote
+    measured = decide(0.99, incumbent(0.5), Comparison(30, 0.99, score, 0.5))
+    assert measured.promote
+    assert "against 0.5000 of version 1 in Production (on 30 rows" in measured.reason
+    assert "has no finite score" in decide(0.99, incumbent(0.5), Comparison(30, score, 0.9, nan)).reason
 
 
 @pytest.mark.parametrize("accuracy", [None, 0.95, 0.99])

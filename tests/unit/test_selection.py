@@ -1,5 +1,8 @@
 """Choosing among algorithms: on the same folds, and never on the rows that are held out."""
 
+from io import BytesIO
+from math import inf, nan
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +14,7 @@ from trainer.fit import cross_validation
 from trainer.fit.algorithms import Algorithm, named
 from trainer.fit.evaluation import evaluate
 from trainer.fit.model_selection import Choice, choose
+from trainer.plots.evaluation import leaderboard_picture
 
 from tests.unit.tables import people, written
 
@@ -83,6 +87,16 @@ def test_all_algorithms_are_measured_on_the_same_folds_and_ranked(numbers):
         Task.CLASSIFICATION,
     )
     assert again.scores == board[0].scores
+
+
+@pytest.mark.parametrize("score", [nan, inf, -inf])
+def test_an_algorithm_without_a_finite_score_comes_last_and_is_drawn(score):
+    board = [
+        cross_validation.Standing(name, LogisticRegression(), scores, 1.0)
+        for name, scores in (("none", [0.9, score]), ("poor", [0.1, 0.2]), ("good", [0.8, 0.9]))
+    ]
+    assert [found.name for found in cross_validation.ranked(board)] == ["good", "poor", "none"]
+    leaderboard_picture([(found.name, found.scores) for found in board], Task.REGRESSION).savefig(BytesIO())
 
 
 def test_too_few_rows_for_the_folds_are_counted(numbers):

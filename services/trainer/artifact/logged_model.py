@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -67,7 +68,7 @@ def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, registered_na
 def _figures(fitted: Fitted, table: Table, run: Run) -> dict[str, Any]:
     return {
         "algorithm": fitted.algorithm,
-        "metrics": fitted.evaluation.metrics,
+        "metrics": {name: value for name, value in fitted.evaluation.metrics.items() if isfinite(value)},
         "run_id": run.info.run_id,
         "data": table.origin(),
     }

@@ -9,6 +9,7 @@ from trainer.data.table import Task, read, split
 from trainer.experiment import Plan
 from trainer.fit import algorithms
 from trainer.fit.model_selection import Choice, choose
+from trainer.promotion_record import finite
 from trainer.settings import Settings
 
 
@@ -29,9 +30,9 @@ def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, 
         {
             "place": place,
             "algorithm": found.name,
-            "mean": found.mean,
-            "spread": found.spread,
-            "folds": found.scores,
+            "mean": finite(found.mean),
+            "spread": finite(found.spread),
+            "folds": finite(found.scores),
             "seconds": found.seconds,
             "parameters": found.found.parameters if found.found else {},
         }

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -86,5 +87,12 @@ def cross_validate(
 
 
 def ranked(standings: list[Standing]) -> list[Standing]:
-    """Return the leaderboard, the best mean first; of equals the one with the smaller spread, then the quicker."""
-    return sorted(standings, key=lambda found: (-found.mean, found.spread, found.seconds))
+    """Return the leaderboard, the best mean first; of equals the one with the smaller spread, then the quicker.
+
+    A mean that is NaN or infinite is none, and comes last.
+    """
+
+    def key(found: Standing) -> tuple[float, ...]:
+        return (-found.mean, found.spread, found.seconds) if isfinite(found.mean) else (inf, inf, found.seconds)
+
+    return sorted(standings, key=key)

@@ -132,15 +132,14 @@ class Contest:
                     )
                 incumbent = version_checks.load(folder, self.trusted)
             features, truth = self.rows.test_features[new], self.rows.test_target[new].to_numpy()
-            theirs = np.asarray(incumbent.predict(features)).ravel()
+            ours = np.asarray(self.estimator.predict(features)).ravel()
+            return compared(self.table.task, truth, ours, np.asarray(incumbent.predict(features)).ravel())
         except (VersionError, TrackingError) as error:
             return f"version {version.version} could not be tried: {error}; recorded scores compared"
-        except Exception as error:  # an estimator of another time may fail in any way
+        except Exception as error:  # an estimator of another time may fail in any way, and answer what has no score
             return (
                 f"version {version.version} does not predict: {type(error).__name__}: {error}; recorded scores compared"
             )
-        ours = np.asarray(self.estimator.predict(features)).ravel()
-        return compared(self.table.task, truth, ours, theirs)
 
 
 def contender(version: ModelVersion, metric: str, key_id: str) -> Contender:

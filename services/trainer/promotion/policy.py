@@ -9,6 +9,8 @@ something. Where too few such rows remain, the scores that were recorded when ea
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isfinite
+from typing import TypeGuard
 
 import numpy as np
 
@@ -38,7 +40,8 @@ class Contender:
 
     version: str
     score: float | None
-    """accuracy or R² as recorded on its run, None where its run does not say, such as for one logged by hand"""
+    """accuracy or R² as recorded on its run, None where its run does not say, such as for one logged by hand; one that is
+    NaN or infinite counts as none"""
     data_sha256: str | None
     lost: str | None = None
     """what it lacks so that nobody can serve it any more, None where it lacks nothing"""
@@ -142,7 +145,7 @@ def should_promote(
         return Decision(False, fault is None, fault or "it was trained with --no-promote")
     if fault:
         return Decision(False, False, fault)
-    if candidate.score is None:
+    if not _is_score(candidate.score):
         return Decision(False, False, f"its run has no test {gate.metric}")
     own = f"test {gate.metric} {candidate.score:.4f}"
     if incumbent is None:
@@ -150,18 +153,28 @@ def should_promote(
     rival = f"version {incumbent.version} in Production"
     if incumbent.lost:
         return Decision(True, True, f"{rival} has lost {incumbent.lost}, and the {own} reaches the floor")
-    if isinstance(comparison, Comparison):
+    if isinstance(comparison, Comparison) and _is_score(comparison.candidate) and _is_score(comparison.incumbent):
         return _judged(comparison.candidate, comparison.incumbent, comparison, rival, gate)
-    why = comparison if isinstance(comparison, str) else None
-    return _by_recorded_scores(candidate, incumbent, why, rival, gate)
+    return _by_recorded_scores(candidate, incumbent, comparison, rival, gate)
+
+
+def _is_score(value: float | None) -> TypeGuard[float]:
+    return value is not None and isfinite(value)
 
 
 def _by_recorded_scores(
-    candidate: Contender, incumbent: Contender, why: str | None, rival: str, gate: Gate
+    candidate: Contender,
+    incumbent: Contender,
+    comparison: Comparison | OtherSchema | str | None,
+    rival: str,
+    gate: Gate,
 ) -> Decision:
+    why = comparison if isinstance(comparison, str) else None
+    if isinstance(comparison, Comparison):
+        why = f"on {comparison.rows} rows that neither was fitted on one of the two has no finite score"
     if gate.rule is Rule.PAIRED:
         return Decision(False, True, f"a paired test with {rival} is not possible: {why}")
-    if incumbent.score is None or candidate.score is None:
+    if not _is_score(incumbent.score) or not _is_score(candidate.score):
         return Decision(
             False, True, f"{rival} has no test {gate.metric} to compare with; `promote {candidate.version}` replaces it"
         )

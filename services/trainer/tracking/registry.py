@@ -4,7 +4,7 @@ The alias alone decides what is served. The tag `stage` only shows it (None, Sta
 put right whenever the trainer has looked, also after somebody moved the alias by hand.
 """
 
-from math import isfinite, nan
+import sys
 from typing import Any
 
 import mlflow
@@ -86,14 +86,20 @@ def _is_deleted(client: MlflowClient, model_id: str) -> bool:
 
 
 def _figures(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the metrics and tags of a version's run, none where there is no such run any more."""
+    """Return the metrics and tags of a version's run, none where there is no such run any more.
+
+    Anybody can write metrics; one that is NaN or infinite says nothing, and is none. MLflow's database has the largest
+    float in the place of an infinite one.
+    """
     try:
         data = client.get_run(version.run_id).data if version.run_id else None
     except MlflowException as error:
         if error.error_code not in ABSENT:
             raise
         data = None
-    return ({}, {}) if data is None else (data.metrics, data.tags)
+    if data is None:
+        return {}, {}
+    return {name: value for name, value in data.metrics.items() if abs(value) < sys.float_info.max}, data.tags
 
 
 def in_production(name: str) -> ModelVersion | None:
@@ -133,7 +139,7 @@ def models() -> list[dict[str, Any]]:
                     "name": model.name,
                     "versions": _count(client, model.name),
                     "production": None if version is None else str(version.version),
-                    "figures": {name: metrics[name] for name in SHOWN if isfinite(metrics.get(name, nan))},
+                    "figures": {name: metrics[name] for name in SHOWN if name in metrics},
                     "data_sha256": tags.get("data_sha256"),
                 }
             )
