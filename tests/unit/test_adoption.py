@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from contract import limits
 from contract.errors import Refused
 from trainer.adoption import adopt, examination
 from trainer.adoption.adopt import MADE, TAKEN, check_files, check_names
@@ -115,7 +116,7 @@ def found(**change: object) -> Findings:
     return Findings.of(ANSWER | names | {"sha256": dict.fromkeys(names.values(), "00")}, [*names.values()])
 
 
-@pytest.mark.parametrize("name", ["golden.json", "conda.yaml", "registered_model_meta", "MLmodel"])
+@pytest.mark.parametrize("name", sorted({"conda.yaml", "registered_model_meta", *limits.PARSED}))
 def test_an_estimator_or_an_example_under_the_name_of_another_file_is_refused(folder, name):
     for part in ("estimator", "example"):
         with pytest.raises(Refused, match=f"is called {name}, which is another file's name"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import mlflow
 import yaml
-from contract import documents
+from contract import documents, limits
 from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import GOLDEN, IDENTITY, MLMODEL, SIGNATURE
@@ -31,6 +31,8 @@ from trainer.tracking.run_logging import mlflow_errors
 MADE = (MLMODEL, GOLDEN, *environment.FILES)
 # Names that a version's own files cannot have: MLflow writes the last one over whatever is there.
 TAKEN = {*MADE, IDENTITY, SIGNATURE, "registered_model_meta"}
+# Names that neither may have: what is parsed under them would be the model's word, signed as if the trainer had written it.
+PAPERS = {*TAKEN, *limits.PARSED}
 SHOWN = 10
 ZIP = b"PK\x03\x04"
 
@@ -88,7 +90,7 @@ def check_files(found: Findings, folder: Path) -> None:
 
     A file that begins as a zip archive does is no pickle to whoever opens it as one.
     """
-    if taken := TAKEN & {found.estimator, found.example}:
+    if taken := PAPERS & {found.estimator, found.example}:
         raise Refused(f"its estimator or its example is called {taken.pop()}, which is another file's name")
     for path, ending in ((found.estimator, ".skops"), (found.example, ".json")):
         if not path.endswith(ending):
