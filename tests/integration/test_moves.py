@@ -14,7 +14,7 @@ from trainer.commands import production
 from trainer.console.terminal import Console
 from trainer.errors import VersionError
 from trainer.settings import Settings
-from trainer.tracking import alias_moves
+from trainer.tracking import alias_moves, registry
 
 from tests.integration.places import MODEL, Place, in_one_line, keys
 
@@ -214,6 +214,20 @@ def test_records_that_cannot_be_read_stop_neither_history_nor_rollback_nor_a_tra
     assert "passed over: the tag move.20991231" in console.file.getvalue()
     trained = place.trainer("train", "--no-promote")
     assert "passed over: the tag move.20991231" in ran(trained)
+
+
+def test_all_models_are_listed_up_to_an_end_that_is_said(place, settings, console, capsys, monkeypatch):
+    for number in range(100):
+        place.client.create_registered_model(f"!{number:03d}")
+    production.show_models(settings, True, console)
+    listed = capsys.readouterr()
+    assert [model["name"] for model in json.loads(listed.out)][-1] == MODEL
+    assert listed.err == ""
+    monkeypatch.setattr(registry, "MOST_MODELS", 100)
+    production.show_models(settings, True, console)
+    listed = capsys.readouterr()
+    assert MODEL not in {model["name"] for model in json.loads(listed.out)}
+    assert "there are more: these are the first 100 by name" in listed.err
 
 
 def test_a_metric_of_the_incumbent_that_is_no_number_stops_neither_a_training_nor_a_list_of_models(place):

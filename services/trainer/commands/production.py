@@ -123,7 +123,9 @@ def _history(name: str, console: Console) -> list[Move]:
 def show_models(settings: Settings, as_json: bool, console: Console) -> None:
     """Print every registered model with its version in Production."""
     mlflow.set_tracking_uri(settings.tracking_uri)
-    found = registry.models()
+    found, are_all = registry.models()
+    if not are_all:  # on stderr, as the remarks of `history`
+        output.notes(Console(stderr=True), [f"there are more: these are the first {len(found)} by name"])
     if as_json:
         click.echo(json.dumps(found))
         return

@@ -5,6 +5,8 @@ put right whenever the trainer has looked, also after somebody moved the alias b
 """
 
 import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import mlflow
@@ -14,6 +16,7 @@ from contract.tracking.rest import ABSENT, SIGNED_BY, logged_model_id
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 
 from trainer.errors import VersionError
 from trainer.tracking.rest import PRODUCTION, what_is_lost
@@ -22,6 +25,8 @@ from trainer.tracking.run_logging import mlflow_errors
 STAGE = "stage"
 # MLflow's database takes 5000 characters.
 MOST_DESCRIPTION = 4000
+# As many as a list of models has; each costs three questions.
+MOST_MODELS = 1000
 # The figures that a list of models has room for.
 SHOWN = ("test_accuracy", "test_f1_macro", "test_r2", "test_rmse")
 
@@ -123,27 +128,38 @@ def newest(name: str) -> ModelVersion | None:
     return found[0] if found else None
 
 
-def models() -> list[dict[str, Any]]:
-    """Return, for each registered model, its number of versions, the one in Production, its figures and its data.
+def models() -> tuple[list[dict[str, Any]], bool]:
+    """Return the registered models, the first MOST_MODELS by name, and whether these are all.
 
-    The number is None where MLflow has no way to ask for it.
+    Each has its number of versions, the one in Production, its figures and its data. The number is None where MLflow has no
+    way to ask for it.
     """
-    found = []
     with mlflow_errors():
         client = MlflowClient()
-        for model in client.search_registered_models():
-            version = _production(model.name)
-            metrics, tags = ({}, {}) if version is None else _figures(client, version)
-            found.append(
-                {
-                    "name": model.name,
-                    "versions": _count(client, model.name),
-                    "production": None if version is None else str(version.version),
-                    "figures": {name: metrics[name] for name in SHOWN if name in metrics},
-                    "data_sha256": tags.get("data_sha256"),
-                }
-            )
-    return found
+        names = [model.name for model in islice(_every(client.search_registered_models), MOST_MODELS + 1)]
+        return [_shown(client, name) for name in names[:MOST_MODELS]], len(names) <= MOST_MODELS
+
+
+def _shown(client: MlflowClient, name: str) -> dict[str, Any]:
+    version = _production(name)
+    metrics, tags = ({}, {}) if version is None else _figures(client, version)
+    return {
+        "name": name,
+        "versions": _count(client, name),
+        "production": None if version is None else str(version.version),
+        "figures": {figure: metrics[figure] for figure in SHOWN if figure in metrics},
+        "data_sha256": tags.get("data_sha256"),
+    }
+
+
+def _every(search: Callable[..., PagedList[Any]], **query: str) -> Iterator[Any]:
+    """Yield what a search finds, page by page: one answer has the first 100 models, or 10,000 versions, and no more."""
+    token = None
+    while True:
+        page = search(**query, page_token=token)
+        yield from page
+        if not (token := page.token):
+            return
 
 
 def _count(client: MlflowClient, name: str) -> int | None:
@@ -151,7 +167,7 @@ def _count(client: MlflowClient, name: str) -> int | None:
     if "'" in name and '"' in name:
         return None
     mark = '"' if "'" in name else "'"
-    return len(client.search_model_versions(f"name = {mark}{name}{mark}"))
+    return sum(1 for _ in _every(client.search_model_versions, filter_string=f"name = {mark}{name}{mark}"))
 
 
 def model_version(name: str, version: str) -> ModelVersion:
@@ -193,7 +209,7 @@ def show_stages(name: str) -> None:
     """Make the stage tags say what the alias says: the version behind it is in Production, no other is."""
     with mlflow_errors():
         client, current = MlflowClient(), _production(name)
-        for version in client.search_model_versions(f"name = '{name}'"):
+        for version in _every(client.search_model_versions, filter_string=f"name = '{name}'"):
             is_current = current is not None and version.version == current.version
             says_current = version.tags.get(STAGE) == PRODUCTION
             if is_current and not says_current:
