@@ -16,6 +16,8 @@ from contract import documents, limits
 from contract.errors import Refused
 from contract.file_names import IDENTITY, SIGNATURE
 
+# Files and folders that are looked at: a location may be any folder of a machine.
+MOST_ENTRIES = 10 * limits.MOST_FILES
 # Of an error of the library's, which may quote all that it was given.
 MOST_WORDS = 1000
 # What model.sig is made of: one signature over one list. Only that is handed to the library, which makes objects of whatever
@@ -140,14 +142,14 @@ def _every_file() -> Any:
 def files_in(folder: Path) -> list[str]:
     """Return the path of each file below a folder, sorted; raise Refused where there is anything but files and folders."""
     found = []
-    for path in sorted(folder.rglob("*")):
+    for count, path in enumerate(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise Refused(f"{path.relative_to(folder).as_posix()!r:.100} is neither a file nor a folder")
         if path.is_file():
-            found.append(path.relative_to(folder).as_posix())
-        if len(found) > limits.MOST_FILES + 1:
+            found.append(path.relative_to(folder))
+        if len(found) > limits.MOST_FILES + 1 or count > MOST_ENTRIES:
             raise Refused(f"it has more than {limits.MOST_FILES} files")
-    return found
+    return [path.as_posix() for path in sorted(found)]
 
 
 def own_file(name: Any, files: Iterable[str]) -> str:

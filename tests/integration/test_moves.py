@@ -241,6 +241,24 @@ def test_a_metric_of_the_incumbent_that_is_no_number_stops_neither_a_training_no
     assert listed["figures"] == {}
 
 
+def test_versions_in_another_store_stop_neither_history_nor_rollback_nor_a_training(place, settings, console, capsys):
+    for number, location in enumerate(("s3://bucket/x", "gs://bucket/x", "ftp://127.0.0.1:9/x")):
+        experiment = place.client.create_experiment(f"elsewhere {number}", artifact_location=location)
+        model = place.client.create_logged_model(experiment)
+        version = str(place.client.create_model_version(MODEL, f"models:/{model.model_id}").version)
+        alias_moves.move(MODEL, "promote", version, "x")
+    production.show_history(settings, False, console)
+    said = f"version {version}, in Production, has lost its files (its files are at 'ftp://127.0.0.1:9/x"
+    assert said in capsys.readouterr().err
+    production.rollback(settings, "y", console)
+    assert place.registry()["alias"] == "1"
+    assert console.file.getvalue().count("is passed over: its files are at ") == 2
+    place.move_alias(version)
+    trained = json.loads(ran(place.trainer("train", "--json")))
+    assert trained["promoted"]
+    assert "has lost its files (its files are at 'ftp:" in trained["reason"]
+
+
 def test_a_reason_of_any_length_is_recorded(place, settings, console):
     production.promote(settings, "2", '"\\\n\u202e\U0001f600' * 5000, console)
     found = alias_moves.read(MODEL)

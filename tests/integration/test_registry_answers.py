@@ -11,6 +11,7 @@ import pytest
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
 from inference.model.version import ModelVersion
 from inference.rollout.registry import connect
+from trainer.tracking import rest
 
 from tests.integration.places import MODEL, Place, free_port
 
@@ -227,7 +228,13 @@ def test_a_trainer_whose_server_refuses_ends_with_its_words(stand_in, tmp_path, 
     assert said in line
 
 
-FOUND = json.dumps({"model_version": {"version": "3", "source": "models:/m-1"}}).encode()
+def found(location: str) -> bytes:
+    """Return what a registry answers of a version and of the logged model that it points at."""
+    model = {"info": {"model_id": "m-1", "artifact_uri": location}}
+    return json.dumps({"model_version": {"version": "3", "source": "models:/m-1"}, "model": model}).encode()
+
+
+FOUND = found("mlflow-artifacts:/1/models/m-1/artifacts")
 
 
 @pytest.mark.parametrize(
@@ -249,6 +256,12 @@ def test_bootstrap_trains_nothing_while_the_files_in_production_are_only_hard_to
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"trainer: MLflow at {url} ")
+
+
+def test_a_version_whose_files_are_in_another_store_is_lost_before_that_is_asked(stand_in):
+    for location in ("s3://bucket/x", "file:///x", "mlflow-artifacts:/a/../b"):
+        production = rest.production(stand_in(200, found(location), directories=(500, b"{}")), MODEL, "ours")
+        assert production == rest.Production("3", "its files")
 
 
 def test_bootstrap_trains_nothing_over_an_alias_that_was_taken_away(stand_in, tmp_path):

@@ -15,9 +15,14 @@ from contract.tracking.artifacts import Folder, Proxy
 from setup.signing_key import key_id_of, new_private_key
 from trainer.artifact import signing, version_files
 from trainer.artifact.version_files import place_of
+from trainer.commands import train
 from trainer.errors import TrackingError, VersionError
+from trainer.promotion.champion_challenger import contender
+from trainer.tracking import registry
 
-VERSION = SimpleNamespace(version="3", source="models:/m-3")
+from tests.unit.tables import people, written
+
+VERSION = SimpleNamespace(version="3", source="models:/m-3", tags={}, run_id=None)
 SERVER = "http://mlflow:5000"
 
 
@@ -51,6 +56,11 @@ def test_behind_a_server_files_are_where_the_server_keeps_them():
             "",
         ),
         *("mlflow-artifacts://evil.example/x", "mlflow-artifacts:/", "mlflow-artifacts:", "\x1b[2J", "dbfs:/x"),
+        *(
+            f"mlflow-artifacts:{path}"
+            for path in ("/a/../b", "/./a", "/a//b", "/a/%2e%2e/b", "/%00", "///%2fetc", "/a\\b")
+        ),
+        *(f"mlflow-artifacts:{path}" for path in ("/a?b", "/a#b", "/a\nb", "//[x")),
     ],
 )
 def test_behind_a_server_no_path_of_this_machine_and_no_other_store_is_read(location):
@@ -64,7 +74,7 @@ def test_with_a_database_files_are_in_a_folder():
     assert place_of("/embedded/x", "sqlite:///x.db") == Folder(Path("/embedded/x"))
 
 
-@pytest.mark.parametrize("location", ["mlflow-artifacts:/1/models", "s3://bucket/x", "file://host/x"])
+@pytest.mark.parametrize("location", ["mlflow-artifacts:/1/models", "s3://bucket/x", "file://host/x", "file://[x"])
 def test_what_a_database_alone_cannot_give_is_told_with_the_way_out(location):
     with pytest.raises(VersionError, match="start its tracking server and name it in MLFLOW_TRACKING_URI"):
         place_of(location, "sqlite:///x.db")
@@ -178,7 +188,7 @@ def test_what_was_changed_after_it_was_signed_is_not_handed_out(signed, key, fil
     ("name", "model_id"), [("trees", "m-3"), ("flowers", "m-4")], ids=["another model", "another version"]
 )
 def test_signed_files_of_another_version_are_not_handed_out(signed, key, name, model_id):
-    version = SimpleNamespace(version="3", source=f"models:/{model_id}")
+    version = SimpleNamespace(version="3", source=f"models:/{model_id}", tags={})
     with pytest.raises(VersionError, match="it is signed as"), version_files.signed(version, name, key):
         pytest.fail("it was handed out")
 
@@ -246,6 +256,50 @@ def test_a_file_whose_length_is_not_known_is_read_up_to_its_limit(proxy):
     proxy.list = listing({"path": "identity.json"})
     with pytest.raises(VersionError, match=r"its file identity\.json has more than 4096 bytes"):
         version_files.unsigned(VERSION).__enter__()
+
+
+LOST = {
+    "all": ({}, "its files"),
+    "its signature": ({"MLmodel": b""}, "its signature"),
+    "nothing": ({"MLmodel": b"", "model.sig": b""}, None),
+    "a sane size": (
+        {"identity.json": b" " * 5000},
+        "its files (its file 'identity.json' has 5000 bytes; expected at most 4096)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "lost"), LOST.values(), ids=LOST)
+def test_what_a_version_has_lost_is_told_by_its_listing_alone(proxy, files, lost):
+    proxy.files = files
+    version = SimpleNamespace(version="3", source="models:/m-3", tags={"signed_by": "ours"})
+    assert version_files.lost(version, "ours") == lost
+    assert proxy.given == []
+
+
+def test_a_version_that_is_nowhere_to_be_listed_has_lost_its_key_alone():
+    version = SimpleNamespace(version="3", source="runs:/1/model", tags={"signed_by": "another"})
+    assert version_files.lost(version, "ours") == "the key that it is signed with"
+
+
+def test_a_signature_that_is_gone_is_not_called_one_that_never_was(proxy, key):
+    proxy.files = {"MLmodel": b""}
+    version = SimpleNamespace(version="3", source="models:/m-3", tags={"signed_by": "ours"})
+    with pytest.raises(
+        VersionError, match=r"its signature is gone: it was signed with the key 'ours'.*`adopt 3` checks"
+    ):
+        version_files.signed(version, "flowers", key).__enter__()
+
+
+def test_files_that_a_server_does_not_list_are_not_lost_and_stop_no_training(proxy, key, tmp_path, monkeypatch):
+    proxy.list = b"["
+    monkeypatch.setattr(registry, "in_production", lambda name: VERSION)
+    monkeypatch.setattr(registry, "recorded", lambda version: ({}, {}))
+    table = train._conform(written(tmp_path, people()), "flowers", False, key)
+    assert (
+        "version 3 of flowers could not be read, so its schema is not known: MLflow does not list" in table.remarks[-1]
+    )
+    assert contender(VERSION, "accuracy", "ours").lost is None
 
 
 def test_a_machine_without_room_is_told_and_is_not_the_servers_fault(signed, key, monkeypatch):

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
-from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import mlflow
@@ -21,14 +20,14 @@ from contract.file_names import SIGNATURE
 from contract.tracking import artifacts
 from contract.tracking.artifacts import Folder, Proxy, Source
 from contract.tracking.bounded_http import UNREADABLE
-from contract.tracking.rest import ABSENT, is_server, logged_model_id
+from contract.tracking.rest import ABSENT, SIGNED_BY, is_server, logged_model_id
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from trainer.artifact import signing
 from trainer.errors import TrackingError, VersionError, refusals
-from trainer.tracking.rest import is_kept_by_server
+from trainer.tracking.rest import is_kept_by_server, parsed_location, what_is_lost
 from trainer.tracking.run_logging import mlflow_errors
 
 T = TypeVar("T")
@@ -38,7 +37,6 @@ TIMEOUT_SECONDS = 60
 PAUSES = (1, 2)
 # How this machine says so; no server's answer has these numbers.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NOT_SIGNED = "it is not signed; `adopt` checks and signs a version"
 
 
 def model_id_of(version: ModelVersion) -> str:
@@ -75,7 +73,7 @@ def signed(version: ModelVersion, model_name: str, key: Path) -> Iterator[Path]:
         folder, place = Path(parent), _place(version)
         sizes = _sizes(place)
         if SIGNATURE not in sizes:
-            raise VersionError(NOT_SIGNED)
+            raise VersionError(_not_signed(version))
         _fetch(place, sizes, [SIGNATURE], folder)
         listed = signing.listed(folder, key)
         if missing := sorted(set(listed) - set(sizes)):
@@ -83,6 +81,32 @@ def signed(version: ModelVersion, model_name: str, key: Path) -> Iterator[Path]:
         _fetch(place, sizes, listed, folder)
         signing.verify(folder, model_name, model_id_of(version), key)
         yield folder
+
+
+def _not_signed(version: ModelVersion) -> str:
+    """Say that a version has no signature, or that it has lost the one that it once had."""
+    if (signed_by := version.tags.get(SIGNED_BY)) is None:
+        return "it is not signed; `adopt` checks and signs a version"
+    return (
+        f"its signature is gone: it was signed with the key {quoted(signed_by)}, and its file {SIGNATURE} is not in "
+        f"the artifact store any more; bring it back, or `adopt {version.version}` checks and signs the version anew"
+    )
+
+
+def lost(version: ModelVersion, key_id: str) -> str | None:
+    """Say what a version lacks so that nobody can serve it any more, None where it lacks nothing.
+
+    Files that are gone, or where nothing of a version is read, are lost. `key_id` names the key that this stack signs with.
+    Raises TrackingError where it cannot be told.
+    """
+    files = None
+    if logged_model_id(version.source) is not None:
+        try:
+            with refusals():
+                files = set(_listing(_place(version)))
+        except VersionError as error:
+            return f"its files ({error})"
+    return what_is_lost(files, version.tags.get(SIGNED_BY), key_id)
 
 
 def _place(version: ModelVersion) -> Source:
@@ -103,7 +127,7 @@ def place_of(location: str, tracking_uri: str) -> Source:
     Whoever reaches MLflow chooses the location of an experiment, and so of its models. Behind a server it has to be one
     that the server itself keeps: a path would be one of this machine's, another scheme somebody else's store.
     """
-    found = urlparse(location)
+    found = parsed_location(location)
     if is_server(tracking_uri):
         if not is_kept_by_server(location):
             raise VersionError(
@@ -121,13 +145,17 @@ def place_of(location: str, tracking_uri: str) -> Source:
 
 
 def _sizes(place: Source) -> dict[str, int | None]:
-    """Return path → bytes of each file at a place, all of them within the limits."""
+    """Return path → bytes of each file at a place, all of them within the limits; raise VersionError where there is none."""
+    if not (sizes := _listing(place)):
+        raise VersionError("its files are gone from the artifact store")
+    return sizes
+
+
+def _listing(place: Source) -> dict[str, int | None]:
     try:
         sizes = _patiently(partial(place.sizes, TIMEOUT_SECONDS))
     except UNREADABLE as error:
         raise TrackingError(f"MLflow does not list the files: {error!s:.300}") from error
-    if not sizes:
-        raise VersionError("its files are gone from the artifact store")
     limits.check_listing(sizes)
     return sizes
 

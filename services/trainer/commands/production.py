@@ -82,7 +82,7 @@ def _why_not(settings: Settings, version: str) -> str | None:
             found = registry.model_version(settings.model_name, version)
         except VersionError:
             return str(error)
-        lost = registry.lost(found, signing.key_id(settings.signing_key))
+        lost = version_files.lost(found, signing.key_id(settings.signing_key))
         return f"it has lost {lost}" if lost else str(error)
     return None
 
@@ -107,7 +107,7 @@ def _what_is_wrong(settings: Settings, records: Records) -> list[str]:
         return []
     try:
         version = registry.model_version(settings.model_name, records.now)
-        lost = registry.lost(version, signing.key_id(settings.signing_key))
+        lost = version_files.lost(version, signing.key_id(settings.signing_key))
     except (VersionError, TrackingError, OSError) as error:
         return [f"whether version {records.now} has all it needs cannot be told: {error}"]
     way_out = "`rollback` goes back to one that has not, `train` makes a new one"
@@ -148,7 +148,6 @@ def _connect(settings: Settings) -> None:
 def _check(settings: Settings, version: str) -> None:
     """Raise VersionError unless the version has its files, is signed, and answers as the service will ask it."""
     found = registry.model_version(settings.model_name, version)
-    registry.check_whole(found)
     with version_files.signed(found, settings.model_name, settings.signing_key) as folder:
         # Here is the key. What a training has made is its own; of these files adopt signs none (it signs .skops, .json and text).
         if (folder / FITTED_ROWS).is_file():

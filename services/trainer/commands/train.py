@@ -15,7 +15,7 @@ from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.data import leakage, schema
 from trainer.data.table import Split, Table, Task, read, split
-from trainer.errors import DataError, VersionError
+from trainer.errors import DataError, TrackingError, VersionError
 from trainer.experiment import Plan
 from trainer.fit.cross_validation import Standing
 from trainer.fit.evaluation import SCORES
@@ -26,7 +26,7 @@ from trainer.promotion.policy import Contender, Decision, Gate, Rule
 from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
-from trainer.tracking import registry, run_lifecycle, run_logging
+from trainer.tracking import registry, rest, run_lifecycle, run_logging
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ def _conform(table: Table, name: str, new_ranges: bool, key: Path) -> Table:
     try:
         with version_files.signed(version, name, key) as folder:
             columns, known = version_checks.interface_of(folder), schema.read(folder)
-    except VersionError as error:
+    except (VersionError, TrackingError) as error:
+        if isinstance(error, TrackingError):
+            rest.check_reachable(mlflow.get_tracking_uri())  # where nothing answers, nothing is trained
         # What nobody has signed says nothing, and a version without its files has no interface left to keep.
         table.remarks.append(
             f"version {version.version} of {name} could not be read, so its schema is not known: {error}"

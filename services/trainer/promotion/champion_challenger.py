@@ -146,7 +146,11 @@ def contender(version: ModelVersion, metric: str, key_id: str) -> Contender:
     """Return what the rule looks at of a version; `key_id` names the key that this stack signs with."""
     metrics, tags = registry.recorded(version)
     score = metrics.get(f"test_{metric}")
-    return Contender(str(version.version), score, tags.get("data_sha256"), registry.lost(version, key_id))
+    try:
+        lost = version_files.lost(version, key_id)
+    except TrackingError:  # what is hard to reach is not lost, and why it cannot be tried the comparison says
+        lost = None
+    return Contender(str(version.version), score, tags.get("data_sha256"), lost)
 
 
 def _told(comparison: Comparison | OtherSchema | str | None) -> dict[str, Any] | str | None:

@@ -10,16 +10,15 @@ from itertools import islice
 from typing import Any
 
 import mlflow
-from contract.display import quoted, visible
-from contract.file_names import SIGNATURE
-from contract.tracking.rest import ABSENT, SIGNED_BY, logged_model_id
+from contract.display import visible
+from contract.tracking.rest import ABSENT
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 
 from trainer.errors import VersionError
-from trainer.tracking.rest import PRODUCTION, what_is_lost
+from trainer.tracking.rest import PRODUCTION
 from trainer.tracking.run_logging import mlflow_errors
 
 STAGE = "stage"
@@ -41,53 +40,6 @@ def recorded(version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
     """Return the metrics and tags of the run that a version came from, {} where there is none."""
     with mlflow_errors():
         return _figures(MlflowClient(), version)
-
-
-def lost(version: ModelVersion, key_id: str) -> str | None:
-    """Say what a version lacks so that nobody can serve it any more, None where it lacks nothing."""
-    with mlflow_errors():
-        return what_is_lost(_files(MlflowClient(), version), version.tags.get(SIGNED_BY), key_id)
-
-
-def check_files(version: ModelVersion) -> set[str] | None:
-    """Return what is in a version's folder, None where it cannot be listed; raise VersionError where nothing is left."""
-    with mlflow_errors():
-        files = _files(MlflowClient(), version)
-    if files is not None and not files:
-        raise VersionError("its files are gone from the artifact store")
-    return files
-
-
-def check_whole(version: ModelVersion) -> None:
-    """Raise VersionError where a version has lost its files, or the signature that it once had."""
-    files, signed_by = check_files(version), version.tags.get(SIGNED_BY)
-    if signed_by and files is not None and SIGNATURE not in files:
-        raise VersionError(
-            f"its signature is gone: it was signed with the key {quoted(signed_by)}, and its file {SIGNATURE} is not in "
-            f"the artifact store any more; bring it back, or `adopt {version.version}` checks and signs the version anew"
-        )
-
-
-def _files(client: MlflowClient, version: ModelVersion) -> set[str] | None:
-    """Return what is in the folder that a version points at, None where it does not point at a logged model."""
-    model_id = logged_model_id(version.source)
-    if model_id is None:
-        return None
-    try:
-        return {file.path for file in client.list_logged_model_artifacts(model_id)}
-    except MlflowException as error:
-        if error.error_code in ABSENT and _is_deleted(client, model_id):
-            return set()
-        raise
-
-
-def _is_deleted(client: MlflowClient, model_id: str) -> bool:
-    """Tell a logged model that is gone from a store that is not there: both are "not found" to who lists files."""
-    try:
-        client.get_logged_model(model_id)
-    except MlflowException as error:
-        return error.error_code in ABSENT
-    return False
 
 
 def _figures(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import quote, urlparse
+from urllib.parse import ParseResult, quote, urlparse
 
 from contract.file_names import SIGNATURE
 from contract.tracking.rest import SIGNED_BY, Absent, Server, Unanswered, as_mlflow_has_it, is_server, logged_model_id
@@ -18,9 +18,20 @@ MOST_BYTES = 64 * 2**20
 
 
 def is_kept_by_server(location: str) -> bool:
-    """Tell an artifact location behind the server's own proxy from a path of this machine, or somebody else's store."""
-    found = urlparse(location)
-    return found.scheme == "mlflow-artifacts" and not found.netloc and bool(found.path.strip("/"))
+    """Tell a path behind the server's own proxy, written in one way only, from one of this machine or somebody else's store."""
+    found = parsed_location(location)
+    path = found.path.strip("/")
+    is_plain = location.isprintable() and not set(location) & set("%?#\\")
+    is_below = not {"", ".", ".."} & set(path.split("/"))
+    return found.scheme == "mlflow-artifacts" and not found.netloc and is_plain and is_below
+
+
+def parsed_location(location: str) -> ParseResult:
+    """Return the parts of an artifact location; those of an empty one where it is none at all."""
+    try:
+        return urlparse(location)
+    except ValueError:
+        return urlparse("")
 
 
 def check_reachable(tracking_uri: str) -> None:
@@ -83,20 +94,22 @@ def last_in_production(tracking_uri: str, model_name: str) -> str | None:
 def _files(server: Server, source: str) -> set[str] | None:
     """Return what is in the folder of the model that a version points at; None where that cannot be asked.
 
-    A folder that cannot be listed raises Unanswered; only a listing that is empty, or a model that was deleted, is a
-    loss.
+    A folder that cannot be listed raises Unanswered; only a listing that is empty, a model that was deleted, or one whose
+    files are in a place that nothing here reads, is a loss.
     """
     model_id = logged_model_id(source)
     if model_id is None:
         return None
     model = f"logged-models/{quote(model_id)}"
     try:
+        location = server.get(model)["model"]["info"]["artifact_uri"]
+    except Absent:
+        return set()
+    if not is_kept_by_server(location):
+        return set()
+    try:
         return {file["path"] for file in server.get(f"{model}/artifacts/directories").get("files", [])}
     except Absent as store:
-        try:
-            server.get(model)
-        except Absent:
-            return set()
         raise Unanswered(f"it does not find the store that the model {model_id} is in: {store}", 404) from store
 
 
