@@ -290,7 +290,7 @@ def test_an_adopted_version_is_tried_before_production_where_it_reaches_no_key(r
 
     version = registry.log(files.folder)
     registry.adopt(version)
-    monkeypatch.setattr(version_checks, "tried", beside_the_key)
+    monkeypatch.setattr(version_checks, "check_servable", beside_the_key)
     registry.promote(version)
     assert str(registry.place.client.get_model_version_by_alias(MODEL, "Production").version) == version
 
