@@ -71,11 +71,6 @@ def check_levels(value: Any, name: str) -> None:
     raise Refused(f"its file {name} is nested deeper than {MOST_LEVELS} levels")
 
 
-def read_yaml(folder: Path, name: str) -> Any:
-    """Return a YAML file's value; raise Refused."""
-    return parsed_yaml(read_bytes(folder, name), name)
-
-
 def parsed_yaml(content: bytes, name: str) -> Any:
     """Return the value of YAML text; raise Refused where it is none, has aliases, or is nested too deep."""
     try:

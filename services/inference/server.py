@@ -42,6 +42,11 @@ wsgi_app = "inference.server:app()"
 _memory = Watch(Memory.of_container())
 
 
+def post_fork(server: Any, worker: Any) -> None:
+    """Log what a library warns of in a worker: it may quote a model's file, and is a line of JSON as all else is."""
+    logging.captureWarnings(True)
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Let the gauges of a worker that is gone count no more; where the kernel ended it for memory, say so."""
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
@@ -62,8 +67,6 @@ def app() -> Any:
     from inference.model.model import load
     from inference.web.flask_app import create_app
 
-    # What a library warns of may quote a model's file: it is a line of JSON as all else is.
-    logging.captureWarnings(True)
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)
     most_seconds = LARGE_PATIENCE * _settings.queue_seconds

@@ -30,16 +30,17 @@ def test_a_record_is_a_line_of_json_with_its_time_in_utc():
     }
 
 
-def test_what_a_library_warns_of_is_a_line_of_json_too():
+def test_what_a_library_warns_of_is_a_line_of_json_too(tmp_path):
     """A version says which scikit-learn made it, and scikit-learn warns with these words."""
     code = r"""
 import logging.config, warnings
-from inference.telemetry.log import LOGGING
-logging.config.dictConfig(LOGGING)
-logging.captureWarnings(True)
+from inference import server
+logging.config.dictConfig(server.logconfig_dict)
+server.post_fork(None, None)
 warnings.warn("made by 1.0\x1b[2J\n{}")
 """
-    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "services")}
+    services = str(Path(__file__).parents[2] / "services")
+    environ = os.environ | {"PYTHONPATH": services, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert result.stderr == ""
     (line,) = result.stdout.splitlines()
