@@ -93,7 +93,7 @@ class Server:
 
 
 def ours(engine: str, workers: int = 1) -> Kind:
-    """Return our service: with the ONNX twin, or, as one that trusts more has no twin, with scikit-learn."""
+    """Return our service: with the ONNX engine, or, as one that trusts more has no ONNX engine, with scikit-learn."""
     trust = {"onnx": "signed", "scikit-learn": "pickle"}[engine]
     return Kind(
         f"inference, {engine}" + (f", {workers} workers" if workers > 1 else ""),
@@ -155,12 +155,12 @@ def _bentoml_command(port: int, model: Trained, folder: Path) -> list[str]:
 
 def _native_command(port: int, model: Trained, folder: Path) -> list[str]:
     (library,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
-    form = json.loads((model.files / "twin.json").read_text())["input"]
+    form = json.loads((model.files / "onnx_engine.json").read_text())["input"]
     onnx = str(model.files / "model.onnx")
     return [str(NATIVE_PROGRAM), str(port), onnx, str(library), form, str(len(model.columns))]
 
 
-TWIN, NO_TWIN, TWO_WORKERS = ours("onnx"), ours("scikit-learn"), ours("onnx", workers=2)
+ONNX, NO_ONNX, TWO_WORKERS = ours("onnx"), ours("scikit-learn"), ours("onnx", workers=2)
 GEVENT = empty_route("gevent")
 # Each of gunicorn's worker classes that takes a WSGI application.
 FLOORS = [

@@ -42,10 +42,10 @@ from servers import (
     MLSERVER,
     NATIVE,
     NATIVE_PROGRAM,
-    NO_TWIN,
+    NO_ONNX,
+    ONNX,
     PEERS,
     PEERS_ENVIRONMENT,
-    TWIN,
     TWO_WORKERS,
     Kind,
     Server,
@@ -207,7 +207,7 @@ def header(services: Path, pace: Pace, busy: float) -> str:
         f"{datetime.date.today()}, {commit(services)}, {os.cpu_count()} cores, {processor()}, load {busy:.1f} before, Python "
         f"{platform.python_version()}; {', '.join(f'{name} {version(name)}' for name in own)}; the peers' environment: "
         f"{', '.join(f'{name} {version_in_peers(name)}' for name in beside)}; wrk {wrk_version()}.\n"
-        "`inference, scikit-learn` is the same version without its ONNX twin (MODEL_TRUST=pickle). "
+        "`inference, scikit-learn` is the same version without its ONNX engine (MODEL_TRUST=pickle). "
         f"Made by `make benchserving`. One worker each, unless said, in turns, medians of {pace.rounds} rounds of {pace.seconds:.0f} "
         "seconds after a warm-up; each server's answers were held against scikit-learn's before. `mlflow models serve` gets "
         "`dataframe_split`, because it refuses plain lists for columns with names; MLServer gets the Open Inference "
@@ -275,11 +275,11 @@ def load_table(title: str, loads: dict[str, load.Load]) -> str:
 
 
 def stock_goals(case: str, loads: dict[str, load.Load], least: float) -> list[Goal]:
-    """Return the goals that count against `mlflow models serve`: with the twin, and without it."""
+    """Return the goals that count against `mlflow models serve`: with the ONNX engine, and without it."""
     stock = loads[MLFLOW.name].rate
     return [
-        Goal(f"{case}: rate, to `mlflow models serve`", loads[TWIN.name].rate / stock, least),
-        Goal(f"{case}, without the twin: rate, to `mlflow models serve`", loads[NO_TWIN.name].rate / stock, 3),
+        Goal(f"{case}: rate, to `mlflow models serve`", loads[ONNX.name].rate / stock, least),
+        Goal(f"{case}, without the ONNX engine: rate, to `mlflow models serve`", loads[NO_ONNX.name].rate / stock, 3),
     ]
 
 
@@ -291,10 +291,10 @@ def best_floor(loads: dict[str, load.Load]) -> load.Load:
 
 
 def on_iris(report: Report, pace: Pace, workshop: Workshop, iris: Trained, peers: list[Kind]) -> None:
-    with side_by_side([TWIN, NO_TWIN, *peers], iris, workshop) as servers:
+    with side_by_side([ONNX, NO_ONNX, *peers], iris, workshop) as servers:
         one = one_flower(report, pace, servers)
         many_flowers(report, pace, servers)
-    with running(TWIN, iris, workshop) as server:
+    with running(ONNX, iris, workshop) as server:
         microseconds(report, pace, server, workshop)
         with running(GEVENT, iris, workshop) as floor:
             half_rate(report, pace, server, floor, one)
@@ -306,9 +306,9 @@ def on_iris(report: Report, pace: Pace, workshop: Workshop, iris: Trained, peers
 
 
 def one_flower(report: Report, pace: Pace, servers: list[Server]) -> load.Load:
-    """Return what our service with the twin reached."""
+    """Return what our service with the ONNX engine reached."""
     loads = report.loads["iris, 1 row"] = in_turns(servers, 1, CONNECTIONS, pace)
-    mine, floor = loads[TWIN.name], best_floor(loads)
+    mine, floor = loads[ONNX.name], best_floor(loads)
     report.add(
         load_table(f"Iris, 1 row, {CONNECTIONS} connections", loads),
         *stock_goals("Iris, 1 row", loads, 20),
@@ -325,12 +325,12 @@ def many_flowers(report: Report, pace: Pace, servers: list[Server]) -> None:
     report.add(
         load_table(f"{case} in one request, {CONNECTIONS_MANY_ROWS} connections", loads),
         *stock_goals(case, loads, 30),
-        Goal(f"{case}: rate, to the best empty route", loads[TWIN.name].rate / best_floor(loads).rate, 2),
+        Goal(f"{case}: rate, to the best empty route", loads[ONNX.name].rate / best_floor(loads).rate, 2),
     )
 
 
 def one_row(report: Report, pace: Pace, workshop: Workshop, model: Trained, case: str, least: float) -> None:
-    with side_by_side([TWIN, NO_TWIN, MLFLOW], model, workshop) as servers:
+    with side_by_side([ONNX, NO_ONNX, MLFLOW], model, workshop) as servers:
         loads = in_turns(servers, 1, CONNECTIONS, pace)
     report.add(load_table(f"{case}, {CONNECTIONS} connections", loads), *stock_goals(case, loads, least))
 
@@ -471,8 +471,8 @@ def beside_slow_clients(report: Report, pace: Pace, server: Server) -> None:
 
 def starts(report: Report, pace: Pace, workshop: Workshop, iris: Trained) -> None:
     """Start each server with no other beside it, which would share its memory, and load it a little."""
-    kinds = [TWIN, NO_TWIN, MLFLOW]
-    with running(TWIN, iris, workshop):
+    kinds = [ONNX, NO_ONNX, MLFLOW]
+    with running(ONNX, iris, workshop):
         say("the cache is filled")
     found: dict[str, list[tuple[float, float, float]]] = {kind.name: [] for kind in kinds}
     for number in range(pace.rounds):
@@ -491,9 +491,9 @@ def starts(report: Report, pace: Pace, workshop: Workshop, iris: Trained) -> Non
         "## Start and memory (iris)\n\nFrom the command to the first 200 of `GET /ready`, or `GET /ping` of MLflow's, with "
         "the files on disk; the memory (PSS) after a second of load, with no other server beside it.\n\n"
         f"| server | start, s | worker, MB | all its processes, MB |\n|---|---|---|---|\n{rows}\n",
-        Goal("Start, to `mlflow models serve`", figures[TWIN.name][0] / start, 1 / 5, is_upper=True),
-        Goal("Memory of the worker, to `mlflow models serve`", figures[TWIN.name][1] / worker, 1 / 3, is_upper=True),
-        Goal("Memory of the worker, without the twin", figures[NO_TWIN.name][1] / worker, 1, is_upper=True),
+        Goal("Start, to `mlflow models serve`", figures[ONNX.name][0] / start, 1 / 5, is_upper=True),
+        Goal("Memory of the worker, to `mlflow models serve`", figures[ONNX.name][1] / worker, 1 / 3, is_upper=True),
+        Goal("Memory of the worker, without the ONNX engine", figures[NO_ONNX.name][1] / worker, 1, is_upper=True),
     )
 
 
@@ -506,7 +506,7 @@ def draw(loads: dict[str, dict[str, load.Load]], path: Path) -> None:
     figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
     for axes, (case, found) in zip(figure.subplots(1, 2, sharey=True), loads.items(), strict=True):
         names = list(found)[::-1]
-        colours = ["tab:blue" if name in (TWIN.name, NO_TWIN.name) else "lightgrey" for name in names]
+        colours = ["tab:blue" if name in (ONNX.name, NO_ONNX.name) else "lightgrey" for name in names]
         bars = axes.barh(names, [found[name].rate for name in names], color=colours)
         axes.bar_label(bars, fmt="%.0f", padding=2)
         axes.set(title=case, xlabel="requests/s")

@@ -18,7 +18,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["INFERENCE_RUN_DIR"] = tempf
 
 import orjson
 from contract.version_files import VersionFiles
-from inference.http.admission import Gate
+from inference.http.admission import AdmissionControl
 from inference.http.application import Service
 from inference.http.request_parser import Request, RequestReader
 from inference.model.deployment import Deployment
@@ -26,7 +26,7 @@ from inference.model.model import load
 from inference.model.trust import Trust, Trusted
 from inference.model.version import ModelVersion
 from inference.protocols import mlflow_scoring
-from inference.rollout.active_model import ModelKeeper
+from inference.rollout.active_model import ActiveModel
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 
@@ -56,10 +56,10 @@ class Body:
 def main(cache: str) -> None:
     (contents,) = {path.parent for path in Path(cache).rglob("MLmodel")}
     model = load(VersionFiles.of(contents), Trusted(Trust.SIGNED))
-    keeper = ModelKeeper(lambda _: model)
-    keeper.served = Deployment(model, ModelVersion("iris_logistic_regression", "1", "", 1, "", ""), {}, "")
-    gate = Gate(3600, 1 << 24, asyncio.to_thread)  # type: ignore[arg-type]  # nothing runs aside here
-    service = Service(Settings(), keeper, gate, RequestLog(10, os.open(os.devnull, os.O_WRONLY)), lambda *_: [])
+    active = ActiveModel(lambda _: model)
+    active.served = Deployment(model, ModelVersion("iris_logistic_regression", "1", "", 1, "", ""), {}, "")
+    admission = AdmissionControl(3600, 1 << 24, asyncio.to_thread)  # type: ignore[arg-type]  # nothing runs aside here
+    service = Service(Settings(), active, admission, RequestLog(10, os.open(os.devnull, os.O_WRONLY)), lambda *_: [])
     print(json.dumps(steps(service, model)))
 
 

@@ -1,8 +1,8 @@
-"""What counts as the same answer, for golden rows and for the proof of an ONNX twin: one rule for all who compare.
+"""What counts as the same answer, for golden samples and for the proof of an ONNX engine: one rule for all who compare.
 
 Labels are equal wherever the model itself is clear: where its two best classes are further apart than the tolerance.
 Probabilities are within the tolerance. Values, a regression's, are within it in relation to what is predicted, and where
-that is small to a scale: how far the predictions of ordinary rows spread. A twin that computes in float32 is exact to its
+that is small to a scale: how far the predictions of ordinary rows spread. An ONNX engine that computes in float32 is exact to its
 scale, and not to a value near zero that is the difference of two large ones.
 """
 
@@ -17,13 +17,13 @@ class Answers:
     """What a model answers to some rows."""
 
     labels: np.ndarray | None
-    """labels or values, one per row; None where a version's golden rows have none"""
+    """labels or values, one per row; None where a version's golden samples have none"""
     probabilities: np.ndarray | None
     """shape (rows, classes), None where there are none"""
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> "Answers":
-        """Return the answers in golden.json; raise ValueError where they are no table."""
+        """Return the answers in golden_samples.json; raise ValueError where they are no table."""
         return cls(
             *(np.asarray(content[name]) if name in content else None for name in ("predictions", "probabilities"))
         )
@@ -48,7 +48,7 @@ class Difference:
 
 
 def difference(found: Answers, truth: Answers, tolerance: float, scale: float = 1.0) -> Difference:
-    """Compare what a model answers with what is true of it: by its golden rows, or by the pipeline that it was made from."""
+    """Compare what a model answers with what is true of it: by its golden samples, or by the pipeline that it was made from."""
     if truth.probabilities is not None:
         likely, largest = truth.probabilities, _largest(found.probabilities, truth.probabilities, 1.0)
         clear = _clear(likely, tolerance)

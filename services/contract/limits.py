@@ -23,7 +23,7 @@ PARSED = {
     file_names.SIGNATURE: 1 * MB,
     file_names.MLMODEL: 2 * MB,
     file_names.IDENTITY: 4 * KB,
-    file_names.TWIN_RECORD: 1 * MB,
+    file_names.ONNX_RECORD: 1 * MB,
     file_names.GOLDEN: 16 * MB,
     file_names.SCHEMA: 8 * MB,
     file_names.PROFILE: 64 * MB,

@@ -9,12 +9,12 @@ from typing import Any
 from contract import limits, schema
 from contract.display import listed, quoted, visible
 from contract.errors import Refused
-from contract.file_names import FIGURES, GOLDEN, TWIN_RECORD
+from contract.file_names import FIGURES, GOLDEN, ONNX_RECORD
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
 from contract.version_files import VersionFiles
 
-# What twin.json says, and as what.
-TWIN_KEYS = {
+# What onnx_engine.json says, and as what.
+ONNX_KEYS = {
     "kept": (bool,),
     "reason": (str,),
     "input": (str,),
@@ -43,10 +43,10 @@ class Description:
     """rows that the model takes, for people to try: up to three"""
     flavor: dict[str, Any]
     """MLmodel's flavors.sklearn: the estimator's file and its format"""
-    twin: dict[str, Any] = field(default_factory=dict)
-    """twin.json: whether there is a proven ONNX twin, and what was measured"""
+    onnx_engine: dict[str, Any] = field(default_factory=dict)
+    """onnx_engine.json: whether there is a proven ONNX engine, and what was measured"""
     has_probabilities: bool | None = None
-    """whether it has class probabilities, as its golden rows say; None where it has none"""
+    """whether it has class probabilities, as its golden samples say; None where it has none"""
     figures: dict[str, Any] | None = None
     """figures.json: how well it did (metrics), and on which data; None where the version has none"""
     example: str | None = None
@@ -96,7 +96,7 @@ def read(files: VersionFiles) -> Description:
         class_names=_class_names(content),
         examples=[] if example is None else example_rows(files, example, columns, EXAMPLES),
         flavor=flavor,
-        twin=_twin(files),
+        onnx_engine=_onnx_engine(files),
         has_probabilities=_has_probabilities(files),
         figures=_figures(files),
         example=example,
@@ -238,7 +238,7 @@ def example_rows(
 
 
 def _has_probabilities(files: VersionFiles) -> bool | None:
-    """Return what the golden rows say; whether they can be used is found when they are tried."""
+    """Return what the golden samples say; whether they can be used is found when they are tried."""
     if GOLDEN not in files:
         return None
     try:
@@ -247,18 +247,18 @@ def _has_probabilities(files: VersionFiles) -> bool | None:
         return None
 
 
-def _twin(files: VersionFiles) -> dict[str, Any]:
-    if TWIN_RECORD not in files:
+def _onnx_engine(files: VersionFiles) -> dict[str, Any]:
+    if ONNX_RECORD not in files:
         return {"kept": False, "reason": "the version has none"}
     try:
-        record = files.json(TWIN_RECORD)
+        record = files.json(ONNX_RECORD)
     except Refused as error:
-        raise Refused(f"its ONNX twin cannot be loaded: {error}") from error
+        raise Refused(f"its ONNX engine cannot be loaded: {error}") from error
     if not isinstance(record, dict):
-        raise Refused(f"its ONNX twin cannot be loaded: {TWIN_RECORD} is no mapping")
-    for key, kinds in TWIN_KEYS.items():
+        raise Refused(f"its ONNX engine cannot be loaded: {ONNX_RECORD} is no mapping")
+    for key, kinds in ONNX_KEYS.items():
         if key in record and type(record[key]) not in kinds:
-            raise Refused(f"its ONNX twin cannot be loaded: {key} in {TWIN_RECORD} is {quoted(record[key])}")
+            raise Refused(f"its ONNX engine cannot be loaded: {key} in {ONNX_RECORD} is {quoted(record[key])}")
     return record
 
 

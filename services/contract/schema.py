@@ -10,8 +10,8 @@ from contract.display import listed, quoted
 # What a float32 can hold: many estimators compute in it and refuse more, and none can answer sensibly beyond it.
 LARGEST = 3.4028234663852886e38
 MOST_COLUMNS = 20_000
-# How a missing text is written for an ONNX twin. So the word itself is written otherwise where values can be missing: as a
-# category that nobody knows. Where it is a category beside missing values, the proof finds out, and there is no twin.
+# How a missing text is written for an ONNX engine. So the word itself is written otherwise where values can be missing: as a
+# category that nobody knows. Where it is a category beside missing values, the proof finds out, and there is no ONNX engine.
 MISSING_TEXT, UNKNOWN_TEXT = "nan", "nan\ufffe"
 
 

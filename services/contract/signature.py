@@ -153,7 +153,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 def own_file(name: Any, files: Iterable[str]) -> str:
-    """Return the path of a file that a version's papers name; raise Refused unless it is one of the version's own."""
+    """Return the path of a file that a version's metadata files name; raise Refused unless it is one of the version's own."""
     if not isinstance(name, str) or name not in files:
         raise Refused(f"its file {name!r:.100} is not one of its own")
     return name

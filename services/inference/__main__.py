@@ -82,7 +82,7 @@ def _serve(run_dir: Path) -> int:
     verifier = verifier_of(settings)
     workers = WorkerGroup(settings.channel)
     poller = poller_of(settings, verifier, workers)
-    workers.welcome(poller.rollout.greet)
+    workers.accept_workers(poller.rollout.catch_up)
     gunicorn = subprocess.Popen([sys.executable, "-m", "gunicorn", "--config", "python:inference.server"])
     key = KeyWatch(settings.verifying_key, gunicorn.terminate)
     _pass_signals_on(gunicorn)

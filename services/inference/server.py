@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from prometheus_client import multiprocess
 
-from inference.http.admission import LARGE_PATIENCE, Gate
+from inference.http.admission import LARGE_PATIENCE, AdmissionControl
 from inference.memory_limit import Memory, Watch
-from inference.rollout.active_model import ModelKeeper
+from inference.rollout.active_model import ActiveModel
 from inference.settings import Settings
 from inference.telemetry.log import LOGGING, RequestLog
 
@@ -60,7 +60,7 @@ FIRST_LOOK_SECONDS = 20
 
 
 def app() -> Any:
-    """Return the service of one worker, whose keeper has been told what to serve."""
+    """Return the service of one worker, whose active model has been told what to serve."""
     # Here and not above: gunicorn's own process reads this file as well, and needs none of it.
     from inference.http.application import Service
     from inference.ipc.client import ControlClient
@@ -70,10 +70,10 @@ def app() -> Any:
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)
     most_seconds = LARGE_PATIENCE * _settings.queue_seconds
-    keeper = ModelKeeper(lambda files: load(files, _settings.trusted, most_seconds))
-    keeper.follow(ControlClient(_settings.channel), _end, FIRST_LOOK_SECONDS)
-    gate = Gate(_settings.queue_seconds, _settings.max_body_bytes, _aside())
-    service = Service(_settings, keeper, gate, RequestLog(_settings.log_rate), create_app(_settings, keeper))
+    active = ActiveModel(lambda files: load(files, _settings.trusted, most_seconds))
+    active.follow(ControlClient(_settings.channel), _end, FIRST_LOOK_SECONDS)
+    admission = AdmissionControl(_settings.queue_seconds, _settings.max_body_bytes, _aside())
+    service = Service(_settings, active, admission, RequestLog(_settings.log_rate), create_app(_settings, active))
     # What is there now stays, so that no search for garbage, of up to 20 ms, goes through it while requests wait.
     gc.collect()
     gc.freeze()

@@ -68,8 +68,8 @@ class Settings:
 
     @property
     def channel(self) -> Path:
-        """The socket over which the follower talks with the workers."""
-        return self.run_dir / "follower.sock"
+        """The socket over which the registry poller talks with the workers."""
+        return self.run_dir / "poller.sock"
 
     @property
     def quoted_name(self) -> str:

@@ -1,7 +1,7 @@
 """Random secrets, written once, each into the volume of every container that needs it.
 
 A secret that somebody gives as a file is taken. One that is there already is kept. One that is left in one volume only
-(the others were deleted) is copied from there; one that is left nowhere is made anew, and the jobs that follow put it
+(the others were deleted) is copied from there; one that is left nowhere is generated again, and the jobs that follow put it
 into force.
 """
 

@@ -98,7 +98,7 @@ CHOICE_OPTIONS = [
         metavar="NAME",
         multiple=True,
         help="logistic_regression (the default), linear_regression (for quantities), random_forest or "
-        "hist_gradient_boosting; several contest on the same folds.",
+        "hist_gradient_boosting; several compete on the same folds.",
     ),
     click.option("--estimator", metavar="PATH", help="Any other estimator of scikit-learn's, such as sklearn.svm.SVC."),
     click.option("--param", metavar="NAME=VALUE", multiple=True, help="One of its parameters, such as C=2."),
@@ -118,7 +118,7 @@ GATE_OPTIONS = [
         type=click.Choice(["better", "not-worse", "paired"]),
         default="better",
         show_default=True,
-        help="When the candidate wins against the version in Production.",
+        help="When the challenger wins against the version in Production.",
     ),
     click.option("--margin", type=click.FloatRange(0), default=0.0, show_default=True, help="By how much."),
     click.option("--promote/--no-promote", default=True, help="Whether Production may move at all."),
@@ -153,7 +153,7 @@ Examples:
   trainer train --dataset wine --algorithm logistic_regression --algorithm random_forest --model-name wine
   trainer train --dataset breast_cancer --search 30
   trainer train --estimator sklearn.svm.SVC --param C=2 --model-name iris_svc
-  trainer train --config experiments/wine_contest.yaml"""
+  trainer train --config experiments/wine_leaderboard.yaml"""
 )
 @_options(DATA_OPTIONS, CHOICE_OPTIONS, GATE_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="The promotion record as JSON on stdout; all else on stderr.")
@@ -162,7 +162,7 @@ def train(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """Train, track, register a new version, and promote it where the rule says so.
 
     A version is promoted when nothing is in Production, when what is there cannot be served any more, or when it does
-    better than the incumbent on rows that neither was fitted on; and in any case only from the floor on
+    better than the champion on rows that neither was fitted on; and in any case only from the threshold on
     (MIN_TEST_ACCURACY, MIN_TEST_R2).
     """
     wanted = _plan(context, options)
@@ -235,7 +235,7 @@ def _named(settings: Settings, model_name: str | None) -> Settings:
 @MODEL_NAME
 @click.pass_obj
 def adopt(settings: Settings, version: str, unconfined: bool, model_name: str | None) -> None:
-    """Check a VERSION that was logged by hand, in a sandbox, and sign it, so that it may be served."""
+    """Check a VERSION that was logged by hand, in a sandbox, and sign it, so that it can be served."""
     rest.check_reachable(settings.tracking_uri)
     _prepare_mlflow()
     from trainer.adoption.adopt import adopt as run

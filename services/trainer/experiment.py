@@ -1,7 +1,7 @@
 """What one training is asked for: options of the command line, or the keys of a YAML file.
 
 The file's keys are the options' names with underscores, and four that have no place on a command line: `params` (of the
-estimator), `pipeline` (whole, step by step), `space` (what a search may try) and `floors`. An option that is given beside a
+estimator), `pipeline` (whole, step by step), `space` (what a search may try) and `thresholds`. An option that is given beside a
 file wins over the file.
 """
 
@@ -18,7 +18,7 @@ from trainer.errors import SettingsError
 from trainer.settings import Settings
 
 # What only a file can say.
-NESTED = ("params", "pipeline", "space", "floors")
+NESTED = ("params", "pipeline", "space", "thresholds")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Plan:
     space: Mapping[str, Any] | None = None
     search: int = 0
     folds: int = 5
-    floors: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     rule: str = "better"
     margin: float = 0.0
     promote: bool = True
@@ -55,7 +55,7 @@ class Plan:
         if self.params and len(self.algorithm) > 1:
             raise SettingsError("--param is for one algorithm, and there are several; expected one --algorithm")
         if self.several and not self.model_name:
-            raise SettingsError("several algorithms contest for one model; name it with --model-name")
+            raise SettingsError("several algorithms compete for one model; name it with --model-name")
         if self.force and not self.reason:
             raise SettingsError("--force promotes whatever the figures are, so it needs --reason 'why'")
         if self.force and not self.promote:
@@ -107,7 +107,7 @@ def read(path: Path, options: set[str]) -> dict[str, Any]:
             near = get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
             raise SettingsError(f"--config {path} has the unknown key {key!r}; {hint}")
-    for key in ("params", "space", "floors"):
+    for key in ("params", "space", "thresholds"):
         if key in content and not isinstance(content[key], dict):
             raise SettingsError(f"--config {path}: {key} is {content[key]!r}; expected a mapping of names to values")
     return content

@@ -16,7 +16,7 @@ def finite(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class PromotionRecord:
-    """A candidate, whom it met, what was decided by which rule, and where all of it comes from."""
+    """A challenger, whom it met, what was decided by which rule, and where all of it comes from."""
 
     model_name: str
     version: str
@@ -32,17 +32,17 @@ class PromotionRecord:
     accept_leak: bool
     metric: str
     """the one that is compared: accuracy or r2"""
-    floors: dict[str, float]
+    thresholds: dict[str, float]
     rule: str
     margin: float
     rounds: list[dict[str, Any]]
     """what was decided against whom, in order"""
     promoted: bool
-    meets_floor: bool
+    meets_threshold: bool
     reason: str
     metrics: dict[str, float]
-    twin: dict[str, Any]
-    """what was measured of its ONNX twin, and whether it has one"""
+    onnx_engine: dict[str, Any]
+    """what was measured of its ONNX engine, and whether it has one"""
     git_commit: str | None
     code_sha256: str
     image: str | None

@@ -155,7 +155,7 @@ STALE = copy.deepcopy(IRIS)
 STALE["model"] |= {
     "stale": True,
     "problem": "version 4 is refused: it is not signed; `docker compose run trainer adopt 4` checks and signs a version",
-    "engine": {"name": "scikit-learn", "reason": "there is no proven twin: a category is answered otherwise"},
+    "engine": {"name": "scikit-learn", "reason": "there is no proven ONNX engine: a category is answered otherwise"},
 }
 
 EMPTY = _context(

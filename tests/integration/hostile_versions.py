@@ -95,16 +95,16 @@ class Versions:
         return content
 
     def _text(self, folder: Path) -> str:
-        papers = [
+        metadata = [
             path
             for path in sorted(folder.iterdir())
             if (path.suffix in (".json", ".yaml") or path.name == "MLmodel")
             and path.is_file()
             and not path.is_symlink()
         ]
-        if not papers:  # an earlier change has left none
+        if not metadata:  # an earlier change has left none
             return self._bytes(folder)
-        path = self._chance.choice(papers)
+        path = self._chance.choice(metadata)
         is_json = path.suffix == ".json"
         try:
             content = json.loads(path.read_text()) if is_json else yaml.safe_load(path.read_text())
@@ -161,7 +161,9 @@ class Versions:
         if act == "delete":
             path.unlink()
         elif act == "rename":
-            path.rename(path.with_name(self._chance.choice(["x", ".hidden", "MLmodel", "model.onnx", "golden.json"])))
+            path.rename(
+                path.with_name(self._chance.choice(["x", ".hidden", "MLmodel", "model.onnx", "golden_samples.json"]))
+            )
         elif act == "add":
             added = folder / self._chance.choice(
                 [".git/config", ".gitignore", "extra", "data/x.onnx", "registered_model_meta"]

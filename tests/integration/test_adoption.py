@@ -31,7 +31,7 @@ from tests.integration.places import DATA, MODEL, Place, keys
 from tests.unit.version_files import COLUMNS, Files, set_inputs, tensor
 
 SIGNED = {
-    *("MLmodel", "model.skops", "input_example.json", "golden.json", "identity.json"),
+    *("MLmodel", "model.skops", "input_example.json", "golden_samples.json", "identity.json"),
     *("requirements.txt", "python_env.yaml", "conda.yaml"),
 }
 ROWS = pd.DataFrame([[8.0, 1.0], [1.0, 2.0], [7.0, 1.5], [0.5, 3.0]], columns=COLUMNS)
@@ -133,7 +133,7 @@ def test_a_model_that_was_logged_with_an_array_is_adopted(registry, files):
 # A stranger's, each of which the service, the next training, or an MLflow client would believe.
 FOREIGN = {
     "model.onnx": b"another model",
-    "twin.json": b'{"kept": true, "reason": "proven on 9999 rows", "classes": [0, 1], "input": "float64"}',
+    "onnx_engine.json": b'{"kept": true, "reason": "proven on 9999 rows", "classes": [0, 1], "input": "float64"}',
     "schema.yaml": b"schema_type: dataframe",
     "profile.json": b"{}",
     "fitted_rows.npy": b"\x93NUMPY",
@@ -142,7 +142,7 @@ FOREIGN = {
     ".git/model.skops": b"another model",
 }
 REPLACED = {
-    "golden.json": b'{"instances": [[0, 0]], "predictions": [7], "tolerance": 9}',
+    "golden_samples.json": b'{"instances": [[0, 0]], "predictions": [7], "tolerance": 9}',
     "requirements.txt": b"evil==1.0\n",
     "conda.yaml": b"dependencies: [evil]",
     "python_env.yaml": b"dependencies: [evil]",
@@ -176,14 +176,14 @@ def test_what_was_checked_or_made_is_signed_and_nothing_else(registry, adopted):
         assert set(signature.files_in(folder)) == SIGNED | {"model.sig"}
         for name in SIGNED:
             assert b"evil" not in (folder / name).read_bytes(), name
-        golden = json.loads((folder / "golden.json").read_text())
+        golden = json.loads((folder / "golden_samples.json").read_text())
     assert (golden["instances"], golden["predictions"]) == ([[8.0, 1.0], [1.0, 2.0]], [1, 0])
     assert registry.version(version).tags["signed_by"]
 
 
 def test_what_is_left_out_is_named(adopted):
     version, said = adopted
-    assert f"Version {version} of {MODEL} is checked and signed; it may be served." in said
+    assert f"Version {version} of {MODEL} is checked and signed; it can be served now." in said
     (left_out,) = [line for line in said.splitlines() if line.startswith("Not signed")]
     assert left_out.removeprefix("Not signed, so not read by anything here: ").removesuffix(".").split(", ") == sorted(
         FOREIGN
@@ -193,7 +193,7 @@ def test_what_is_left_out_is_named(adopted):
 def test_what_was_left_out_may_change_and_what_was_signed_may_not(registry, adopted, tmp_path):
     version, _ = adopted
     key = Path(keys()["SIGNING_KEY_FILE"])
-    (registry.files(version) / "twin.json").write_text("changed")
+    (registry.files(version) / "onnx_engine.json").write_text("changed")
     with version_files.signed(registry.version(version), MODEL, key):
         pass
     for name in sorted(SIGNED):
@@ -250,7 +250,7 @@ def test_a_model_that_reads_a_file_does_not_get_at_the_key(registry, files):
         registry.adopt(version)
     assert refused.value.exit_code == 5
     registry.assert_nothing_was_signed(version)
-    assert not (registry.files(version) / "golden.json").exists()
+    assert not (registry.files(version) / "golden_samples.json").exists()
 
 
 def test_a_model_that_ends_the_process_is_refused(registry, files):
@@ -274,7 +274,7 @@ def test_files_that_are_signed_for_another_model_are_not_taken_away_from_it(regi
         registry.adopt(version)
 
 
-@pytest.mark.parametrize("name", ["golden.json", "identity.json", "model.sig"])
+@pytest.mark.parametrize("name", ["golden_samples.json", "identity.json", "model.sig"])
 def test_a_version_with_a_folder_in_the_place_of_a_file_that_is_made_is_refused(registry, files, name):
     (files.folder / name).mkdir()
     (files.folder / name / "x").write_text("x")
@@ -299,12 +299,14 @@ def test_an_adopted_version_that_does_not_answer_as_it_did_is_not_promoted(regis
     version, key = registry.log(files.folder), Path(keys()["SIGNING_KEY_FILE"])
     registry.adopt(version)
     folder = registry.files(version)
-    golden = json.loads((folder / "golden.json").read_text())
-    (folder / "golden.json").write_text(json.dumps({**golden, "predictions": [7 for _ in golden["predictions"]]}))
+    golden = json.loads((folder / "golden_samples.json").read_text())
+    (folder / "golden_samples.json").write_text(
+        json.dumps({**golden, "predictions": [7 for _ in golden["predictions"]]})
+    )
     for name in set(signature.files_in(folder)) - SIGNED:
         (folder / name).unlink()
     signing.sign(folder, MODEL, registry.version(version).source.removeprefix("models:/"), key)
-    with pytest.raises(VersionError, match="it does not reproduce its golden rows"):
+    with pytest.raises(VersionError, match="it does not reproduce its golden samples"):
         registry.promote(version)
 
 

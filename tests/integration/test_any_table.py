@@ -73,10 +73,10 @@ def iris(place) -> dict:
 
 
 @pytest.mark.parametrize("case", SERVED)
-def test_a_version_reproduces_its_golden_rows_through_the_service(place, trained, case):
+def test_a_version_reproduces_its_golden_samples_through_the_service(place, trained, case):
     record = trained(case)
     assert record["promoted"], record["reason"]
-    golden = json.loads(artifact(place, record, "golden.json"))
+    golden = json.loads(artifact(place, record, "golden_samples.json"))
     with place.inference(MODEL_NAME=record["model_name"]) as service:
         service.serves(record["version"])
         answer = service.post("/invocations", {"instances": golden["instances"]})
@@ -114,9 +114,9 @@ print(json.dumps(mlflow.artifacts.load_text("runs:/{second["run_id"]}/promotion.
     )
     assert kept == second
     assert second["attempts_on_this_data"] == 2
-    assert second["rounds"][0]["incumbent"]["version"] == "1"
+    assert second["rounds"][0]["champion"]["version"] == "1"
     comparison = second["rounds"][0]["comparison"]
-    assert comparison["candidate"] == comparison["incumbent"]
+    assert comparison["challenger"] == comparison["champion"]
     assert comparison["rows"] == 114
     assert second["data"]["sha256"] == first["data"]["sha256"]
     assert len(second["git_commit"] or "") == 40
@@ -126,13 +126,13 @@ print(json.dumps(mlflow.artifacts.load_text("runs:/{second["run_id"]}/promotion.
     assert "attempt 2 on it" in version.description
 
 
-def test_a_version_carries_all_its_papers(place, iris):
+def test_a_version_carries_all_its_metadata_files(place, iris):
     assert {
-        "MLmodel", "model.skops", "model.onnx", "twin.json", "golden.json", "schema.yaml", "profile.json",
+        "MLmodel", "model.skops", "model.onnx", "onnx_engine.json", "golden_samples.json", "schema.yaml", "profile.json",
         "fitted_rows.npy", "identity.json", "model.sig", "input_example.json", "requirements.txt",
     } <= {path.name for path in files(place, iris).iterdir()}  # fmt: skip
-    assert iris["twin"]["kept"]
-    assert iris["twin"]["labels_differ"] == 0
+    assert iris["onnx_engine"]["kept"]
+    assert iris["onnx_engine"]["labels_differ"] == 0
 
 
 def test_another_table_cannot_displace_a_model_and_is_told_before_a_single_fit(place, iris):
@@ -152,10 +152,10 @@ def test_values_far_out_of_range_are_refused_until_they_are_accepted(place):
     assert train(place, *options, "--new-ranges")["version"] == "2"
 
 
-def test_several_algorithms_contest_on_the_same_folds_as_child_runs(place):
+def test_several_algorithms_compete_on_the_same_folds_as_child_runs(place):
     names = ("logistic_regression", "random_forest")
     options = [word for name in names for word in ("--algorithm", name)]
-    record = train(place, "--dataset", "wine", *options, "--model-name", "contested", "--folds", "3")
+    record = train(place, "--dataset", "wine", *options, "--model-name", "ranked", "--folds", "3")
     client = place.client
     run = client.get_run(record["run_id"])
     children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{record['run_id']}'")
@@ -238,7 +238,7 @@ def test_the_same_experiment_from_a_file_is_the_same_model(place):
     )
     assert filed["metrics"] == typed["metrics"]
     assert filed["model_sha256"] == typed["model_sha256"]
-    assert artifact(place, filed, "golden.json") == artifact(place, typed, "golden.json")
+    assert artifact(place, filed, "golden_samples.json") == artifact(place, typed, "golden_samples.json")
     over = train(place, "--config", "mine.yaml", "--param", "n_estimators=3", "--model-name", "over")
     assert over["model_sha256"] != filed["model_sha256"]
 
@@ -264,13 +264,13 @@ def test_what_cannot_be_trained_is_refused_in_one_line_with_its_exit_code(place,
     assert versions(place, "refused") == 0
 
 
-def test_a_table_whose_rows_cannot_be_told_apart_is_trained_and_kept_out_by_the_floor(place):
+def test_a_table_whose_rows_cannot_be_told_apart_is_trained_and_kept_out_by_the_threshold(place):
     draws = np.random.default_rng(1)
     frame = pd.DataFrame({"x": draws.normal(size=200), "y": draws.choice(["a", "b"], 200)})
     frame.to_csv(place.folder / "data" / "noise.csv", index=False)
-    record = train(place, "--data", "noise.csv", "--target", "y", "--config", str(_floor(place)))
-    assert (record["promoted"], record["meets_floor"]) == (False, False)
-    assert "is below the floor of 0.9500" in record["reason"]
+    record = train(place, "--data", "noise.csv", "--target", "y", "--config", str(_threshold(place)))
+    assert (record["promoted"], record["meets_threshold"]) == (False, False)
+    assert "is below the threshold of 0.9500" in record["reason"]
     assert place.client.get_model_version("noise_logistic_regression", "1").tags["stage"] == "None"
 
 
@@ -285,7 +285,7 @@ def test_a_leak_is_said_written_down_and_not_promoted_until_it_is_accepted_and_n
     record = train(place, *options)
     (leak,) = record["leaks"]
     assert leak.startswith("feature 'zone' is the target, or tells it for all rows")
-    assert (record["promoted"], record["meets_floor"]) == (False, True)
+    assert (record["promoted"], record["meets_threshold"]) == (False, True)
     assert record["reason"] == f"{leak} (--accept-leak promotes it nevertheless)"
     (place.work / "leak.yaml").write_text("accept_leak: true\n")
     accepted = train(place, *options, "--config", "leak.yaml")
@@ -309,7 +309,7 @@ def test_a_leak_is_said_written_down_and_not_promoted_until_it_is_accepted_and_n
         assert answer["outputs"][0]["data"] == ["yes", "no"]
 
 
-def _floor(place: Place):
-    path = place.work / "floor.yaml"
-    path.write_text("floors: {test_balanced_accuracy: 0.95}\n")
+def _threshold(place: Place):
+    path = place.work / "threshold.yaml"
+    path.write_text("thresholds: {test_balanced_accuracy: 0.95}\n")
     return path

@@ -1,4 +1,4 @@
-"""Several trainers at once: MLflow has no compare-and-swap, and yet the version in Production has won its contest."""
+"""Several trainers at once: MLflow has no compare-and-swap, and yet the version in Production has won its comparison."""
 
 import json
 
@@ -8,7 +8,7 @@ from tests.integration.places import DATA, Place, running_server
 
 # From hopeless to good, so that whoever moves the alias last is not by chance the best.
 STRENGTHS = (0.001, 0.003, 0.01, 0.1, 10.0)
-NAME = "contested_at_once"
+NAME = "challenged_at_once"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_each_training_leaves_a_version_and_a_whole_record(records):
         assert place.client.get_model_version(NAME, record["version"]).description
 
 
-def test_the_version_in_production_has_won_its_contest(records):
+def test_the_version_in_production_has_won_its_comparison(records):
     place, found = records
     winner = next(record for record in found if record["version"] == in_production(place))
     assert winner["promoted"]
@@ -61,6 +61,6 @@ def test_the_stages_and_the_history_say_the_same_as_the_alias(records):
     assert {made["by"] for made in moves} == {"train"}
 
 
-def test_the_data_of_the_contests_is_the_committed_one(records):
+def test_the_data_of_the_comparisons_is_the_committed_one(records):
     _, found = records
     assert {record["data"]["file"] for record in found} == {DATA.joinpath("iris_dataset.csv").name}

@@ -32,7 +32,7 @@ def good(first, tmp_path_factory) -> list[Path]:
     iris, wine = (tmp_path_factory.mktemp(name) / "version" for name in ("iris", "wine"))
     for name, folder in ((MODEL, iris), ("wine_random_forest", wine)):
         shutil.copytree(place.client.get_model_version_download_uri(name, "1").removeprefix("file://"), folder)
-    for onnx in ("model.onnx", "twin.json"):
+    for onnx in ("model.onnx", "onnx_engine.json"):
         (wine / onnx).unlink()
     for folder in (iris, wine):
         signature.sign(folder, NAME, ID, Path(keys()["SIGNING_KEY_FILE"]))

@@ -85,7 +85,7 @@ print(0)
 """)
     signature = yaml.safe_load((folder / "MLmodel").read_text())["signature"]
     columns = [Column(c["name"], c["type"], c.get("required", True)) for c in json.loads(signature["inputs"])]
-    golden = json.loads((folder / "golden.json").read_text())["instances"]
+    golden = json.loads((folder / "golden_samples.json").read_text())["instances"]
     rows = [row for row in golden if None not in row]
     return Logged(title, name, str(version), "signed", str(folder), columns, [rows[0], rows[len(rows) // 2], rows[-1]])
 
@@ -310,7 +310,7 @@ def test_a_value_means_the_same_in_each_json_format(exchanges, title):
             assert (other.ours.status, other.ours.predictions) == (first.ours.status, first.ours.predictions), other
 
 
-def test_models_of_the_trainers_are_answered_by_their_onnx_twins(exchanges, serving):
+def test_models_of_the_trainers_are_answered_by_their_onnx_engines(exchanges, serving):
     for title in SIGNED:
         assert exchanges(title)
     assert {title: serving.engines[title] for title in SIGNED} == dict.fromkeys(SIGNED, "onnx")

@@ -112,12 +112,12 @@ def mapped_files(pid: int) -> set[str]:
 
 def break_files(place: Place, version: str) -> None:
     """Change a signed file of a version in the store, as whoever reaches the server can."""
-    for path in stored(place, version).rglob("twin.json"):
+    for path in stored(place, version).rglob("onnx_engine.json"):
         path.write_text(path.read_text() + "\n")
 
 
 def mend_files(place: Place, version: str) -> None:
-    for path in stored(place, version).rglob("twin.json"):
+    for path in stored(place, version).rglob("onnx_engine.json"):
         path.write_text(path.read_text().removesuffix("\n"))
 
 
@@ -228,7 +228,7 @@ def test_with_neither_its_alias_nor_its_files_the_last_version_goes_on_after_a_s
         server.move_alias("1")
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.skops", "MLmodel", "golden.json"])
+@pytest.mark.parametrize("name", ["model.onnx", "model.skops", "MLmodel", "golden_samples.json"])
 @pytest.mark.parametrize("damage", ["truncated", "changed", "deleted"])
 def test_a_damaged_file_in_the_cache_is_fetched_again(server, cached, name, damage):
     cache, settings = cached

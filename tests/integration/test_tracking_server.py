@@ -143,7 +143,7 @@ def test_a_service_serves_what_the_server_has_in_production(seen_from_the_server
 def test_a_version_that_was_logged_by_hand_is_adopted_and_promoted_over_http(adopted):
     adoption, promotion = adopted
     assert adoption.returncode == 0, adoption.stderr
-    assert "Version 1 of by_hand is checked and signed; it may be served." in in_one_line(adoption.stdout)
+    assert "Version 1 of by_hand is checked and signed; it can be served now." in in_one_line(adoption.stdout)
     assert promotion.returncode == 0, promotion.stderr
     assert "Version 1 of by_hand is in Production" in in_one_line(promotion.stdout)
 

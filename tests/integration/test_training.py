@@ -93,16 +93,16 @@ def test_a_training_that_works_warns_of_nothing(training, request):
 def test_an_equal_version_does_not_displace_the_one_in_production(second):
     report = in_one_line(second.result.stdout)
     assert "not promoted: equal test accuracy 0.9667 against 0.9667 of version 1 in Production" in report
-    assert "an equal model does not displace the incumbent" in report
+    assert "an equal model does not displace the champion" in report
     assert second.registry["alias"] == "1"
     assert second.registry["stages"] == {"1": "Production", "2": "Staging"}
     assert second.registry["descriptions"]["2"].startswith("Not promoted: equal test accuracy")
 
 
-def test_a_version_below_the_floor_is_kept_but_gets_no_stage(permuted):
+def test_a_version_below_the_threshold_is_kept_but_gets_no_stage(permuted):
     report = in_one_line(permuted.result.stdout)
     assert "not promoted: its test accuracy" in report
-    assert "is below the floor of 0.9000" in report
+    assert "is below the threshold of 0.9000" in report
     assert permuted.registry["alias"] == "1"
     assert permuted.registry["stages"] == {"1": "Production", "2": "Staging", "3": "None"}
 

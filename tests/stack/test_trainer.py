@@ -125,7 +125,7 @@ def test_the_same_training_learns_the_same_in_the_container_and_outside(stack):
 
 
 def test_the_committed_experiment_trains_another_table_in_the_container(stack):
-    result = stack.compose("run", "--rm", "trainer", "train", "--json", "--config", "experiments/wine_contest.yaml")
+    result = stack.compose("run", "--rm", "trainer", "train", "--json", "--config", "experiments/wine_leaderboard.yaml")
     record = json.loads(result.stdout.splitlines()[-1])
     assert (record["model_name"], record["version"], record["promoted"]) == ("wine", "1", True)
     assert record["image"] == f"{stack.name}/trainer"

@@ -98,16 +98,16 @@ def test_a_changed_file_is_refused_until_it_is_mended_and_one_that_is_not_signed
     stack.compose("run", "--rm", "trainer")
     version = max(stack.versions(), key=int)
     url = _artifacts(stack, version)
-    content = requests.get(f"{url}/twin.json", timeout=10).content
-    assert requests.put(f"{url}/twin.json", data=content + b"\n", timeout=10).ok
+    content = requests.get(f"{url}/onnx_engine.json", timeout=10).content
+    assert requests.put(f"{url}/onnx_engine.json", data=content + b"\n", timeout=10).ok
     for name in ("extra.py", ".git/model.skops"):
         assert requests.put(f"{url}/{name}", data=b"print()", timeout=10).ok
-    _refused(stack, version, "signature does not hold", "twin.json")
+    _refused(stack, version, "signature does not hold", "onnx_engine.json")
     # Mended where it lies, it is taken up, without a move of the alias.
-    assert requests.put(f"{url}/twin.json", data=content, timeout=10).ok
+    assert requests.put(f"{url}/onnx_engine.json", data=content, timeout=10).ok
     eventually("the mended version is served", lambda: _settled(stack, version))
     fetched = stack.compose("exec", "-T", "inference", "find", "/cache").stdout
-    assert "twin.json" in fetched
+    assert "onnx_engine.json" in fetched
     assert "extra.py" not in fetched
     assert ".git" not in fetched
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from contract.manifest import Description
 from contract.schema import Column
-from inference.http.admission import Gate
+from inference.http.admission import AdmissionControl
 from inference.http.application import Observer, Service
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
@@ -15,7 +15,7 @@ from inference.model.model import Model
 from inference.model.version import ModelVersion
 from inference.protocols.open_inference import OpenInference
 from inference.protocols.protocol import Encoded
-from inference.rollout.active_model import ModelKeeper
+from inference.rollout.active_model import ActiveModel
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from inference.web.flask_app import create_app
@@ -31,31 +31,31 @@ def described(
     output: str = "long",
     class_names: Sequence[str] | None = None,
     examples: Sequence[list[Any]] = (),
-    twin: dict[str, Any] | None = None,
+    onnx_engine: dict[str, Any] | None = None,
 ) -> Description:
     """Return what a version with these columns says about itself."""
     names = None if class_names is None else tuple(class_names)
-    return Description(tuple(columns), is_named, output, names, list(examples), {}, twin or {})
+    return Description(tuple(columns), is_named, output, names, list(examples), {}, onnx_engine or {})
 
 
 def answering(estimator: Any, description: Description, takes_arrays: bool = False) -> Model:
     """Return a model that is an estimator, fitted or fake."""
-    return Model(description, None, Pipeline(estimator, description, takes_arrays), "no twin: it is a test's")
+    return Model(description, None, Pipeline(estimator, description, takes_arrays), "no ONNX engine: it is a test's")
 
 
 def served_as(model: Model, version: ModelVersion = VERSION, **metrics: float) -> Deployment:
     return Deployment(model, version, metrics, SINCE)
 
 
-def keeper_of(served: Deployment | None, problem: str | None = None) -> ModelKeeper:
-    """Return a keeper that has its model already, and never loads one."""
+def active_of(served: Deployment | None, problem: str | None = None) -> ActiveModel:
+    """Return an active model that has its model already, and never loads one."""
 
     def load(folder: Any) -> Model:
         raise AssertionError(f"nobody asked for {folder}")
 
-    keeper = ModelKeeper(load)
-    keeper.served, keeper.state = served, State(problem, served and served.version)
-    return keeper
+    active = ActiveModel(load)
+    active.served, active.state = served, State(problem, served and served.version)
+    return active
 
 
 def inferred(served: Deployment, body: bytes, environ: dict[str, str]) -> Encoded:
@@ -75,14 +75,14 @@ def service_of(
     served: Deployment | None,
     problem: str | None = None,
     settings: Settings | None = None,
-    gate: Gate | None = None,
+    admission: AdmissionControl | None = None,
     log: RequestLog | None = None,
     observers: tuple[Observer, ...] = (),
 ) -> Service:
     settings = settings or Settings()
-    keeper = keeper_of(served, problem)
-    gate = gate or Gate(settings.queue_seconds, settings.max_body_bytes, at_once)
-    return Service(settings, keeper, gate, log or RequestLog(0), create_app(settings, keeper), observers)
+    active = active_of(served, problem)
+    admission = admission or AdmissionControl(settings.queue_seconds, settings.max_body_bytes, at_once)
+    return Service(settings, active, admission, log or RequestLog(0), create_app(settings, active), observers)
 
 
 def client_of(served: Deployment | None, problem: str | None = None, settings: Settings | None = None) -> Client:

@@ -44,8 +44,8 @@ def tensor(**spec: object) -> list:
 
 
 OTHER = {
-    "no golden rows": [{"golden": one} for one in ("text", 3, None, {}, GOLDEN | {"instances": []})],
-    "other golden rows": [
+    "no golden samples": [{"golden": one} for one in ("text", 3, None, {}, GOLDEN | {"instances": []})],
+    "other golden samples": [
         *({"golden": GOLDEN | {"instances": one}} for one in ([[1.0]] * 17, [1.0, 2.0], [[{}], [1]], [[[1]], [1]])),
         *({"golden": GOLDEN | {"predictions": one}} for one in ([0], [0, float("nan")], [0, deep(3)], [0, 10**30])),
         *({"golden": GOLDEN | {"probabilities": one}} for one in ([[0.5]], "x", [[0.5], {"a": 1}])),

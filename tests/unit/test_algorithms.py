@@ -65,7 +65,7 @@ def test_missing_numbers_are_left_to_an_estimator_that_takes_them(tmp_path):
 @pytest.mark.parametrize(
     "path", ["ensemble.RandomForestClassifier", "ensemble.BaggingClassifier", "tree.DecisionTreeClassifier"]
 )
-def test_plain_trees_get_medians_for_missing_numbers_and_so_keep_their_twin(path, tmp_path):
+def test_plain_trees_get_medians_for_missing_numbers_and_so_keep_their_onnx_engine(path, tmp_path):
     table = with_gaps(tmp_path)
     rows = split(table)
     estimator = algorithms.with_preparation(algorithms.imported(f"sklearn.{path}", {}), table, rows.train_features)

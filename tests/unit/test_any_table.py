@@ -1,4 +1,4 @@
-"""Hypothesis makes tables: each becomes a version whose golden rows the service reproduces, or is refused in words."""
+"""Hypothesis makes tables: each becomes a version whose golden samples the service reproduces, or is refused in words."""
 
 import json
 import warnings
@@ -62,7 +62,7 @@ def tables(draw) -> pd.DataFrame:
 
 
 def seen_before() -> pd.DataFrame:
-    """Return a table whose twin computes in float32, and predicts a value near zero as the difference of large ones."""
+    """Return a table whose ONNX engine computes in float32, and predicts a value near zero as the difference of large ones."""
     is_new = "N0N11NNNNNNN0110N1N1NNNN10N0N0"
     visits = [1, 0, 0, 0, 0, 1, -3, 1, 0, 0, 1, 3, 1, -3, 3, 0, 1, 0, 1, 0, 2, 0, 1, 0, -2, 1, 1, 0, 0, 1]
     target = {
@@ -109,10 +109,10 @@ def test_a_table_becomes_a_version_that_the_service_answers_as_the_trainer_does_
         event(f"trained: {table.task}")
         folder = Path(parent, "model")
         logged_model._save(estimator, table, folder, mlflow.models.Model())
-        logged_model._write_papers(estimator, table, rows, folder)
-        # Whether the signature holds is found out before: here it is taken for granted, so that the twin is used too.
+        logged_model._write_metadata(estimator, table, rows, folder)
+        # Whether the signature holds is found out before: here it is taken for granted, so that the ONNX engine is used too.
         loaded = model.load(VersionFiles.of(folder), Trusted(Trust.SIGNED))
-        golden = json.loads((folder / "golden.json").read_text())
+        golden = json.loads((folder / "golden_samples.json").read_text())
         answer = client_of(served_as(loaded)).post("/invocations", json={"instances": golden["instances"]})
         assert answer.status_code == 200, answer.text
         expected = golden["predictions"]

@@ -189,7 +189,7 @@ def test_the_version_says_what_is_served_since_when_and_by_what(client):
         "run_id": "run-of-7",
         "columns": COLUMNS,
         "since": "2026-01-02T03:04:05+00:00",
-        "engine": {"name": "scikit-learn", "reason": "no twin: it is a test's"},
+        "engine": {"name": "scikit-learn", "reason": "no ONNX engine: it is a test's"},
         "stale": False,
         "problem": None,
     }

@@ -28,6 +28,8 @@ def test_a_first_model_that_is_promoted_is_a_start(bootstrap):
 
 
 def test_a_start_whose_first_model_is_not_promoted_fails_and_says_why(bootstrap):
-    record = SimpleNamespace(promoted=False, reason="its test accuracy 0.9667 is below the floor of 0.9900")
-    with pytest.raises(VersionError, match=r"nothing is in Production of .*: its test accuracy .* is below the floor"):
+    record = SimpleNamespace(promoted=False, reason="its test accuracy 0.9667 is below the threshold of 0.9900")
+    with pytest.raises(
+        VersionError, match=r"nothing is in Production of .*: its test accuracy .* is below the threshold"
+    ):
         bootstrap(record)

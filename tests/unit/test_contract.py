@@ -41,7 +41,7 @@ def test_a_version_is_read_with_all_that_it_says(files):
         class_names=("short", "long"),
         examples=[[8.0, 1.0], [1.0, 2.0]],
         flavor={"pickled_model": "model.skops", "serialization_format": "skops"},
-        twin={"kept": False, "reason": "the version has none"},
+        onnx_engine={"kept": False, "reason": "the version has none"},
         example="input_example.json",
     )
     assert found.first_example == [8.0, 1.0]
@@ -145,15 +145,15 @@ def test_a_version_without_an_example_is_tried_with_nothing_in_particular(files,
 @pytest.mark.parametrize(
     "record", [{"limit": "os.system"}, {"limit": True}, {"classes": "abc"}, {"input": []}, {"kept": 1}, {"reason": {}}]
 )
-def test_a_record_of_a_twin_with_a_value_of_another_type_is_refused_by_its_name(files, record):
-    (files.folder / "twin.json").write_text(json.dumps({"kept": True, "limit": 1e6} | record))
+def test_a_record_of_an_onnx_engine_with_a_value_of_another_type_is_refused_by_its_name(files, record):
+    (files.folder / "onnx_engine.json").write_text(json.dumps({"kept": True, "limit": 1e6} | record))
     (name,) = record
-    assert f"its ONNX twin cannot be loaded: {name} in twin.json is " in refusal(files)
+    assert f"its ONNX engine cannot be loaded: {name} in onnx_engine.json is " in refusal(files)
 
 
-def test_the_record_of_a_twin_is_read_with_the_rest(files):
-    (files.folder / "twin.json").write_text('{"kept": true, "limit": 1e6}')
-    assert read(files).twin == {"kept": True, "limit": 1e6}
+def test_the_record_of_an_onnx_engine_is_read_with_the_rest(files):
+    (files.folder / "onnx_engine.json").write_text('{"kept": true, "limit": 1e6}')
+    assert read(files).onnx_engine == {"kept": True, "limit": 1e6}
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_a_value_that_is_quoted_is_cut(files):
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("MLmodel", 2 * 1024**2), ("twin.json", 1024**2), ("figures.json", 1024**2)]
+    ("name", "most"), [("MLmodel", 2 * 1024**2), ("onnx_engine.json", 1024**2), ("figures.json", 1024**2)]
 )
 def test_a_paper_that_is_larger_than_it_may_be_is_refused_before_it_is_read(files, name, most):
     (files.folder / name).write_bytes(b" " * (most + 1))
@@ -339,7 +339,7 @@ def test_figures_that_are_none_are_refused(files, content):
 
 
 def test_what_those_who_ask_rely_on_passes_through_json(files):
-    (files.folder / "golden.json").write_text('{"probabilities": []}')
+    (files.folder / "golden_samples.json").write_text('{"probabilities": []}')
     found = read(files)
     again = Description.of_interface(json.loads(json.dumps(found.interface())))
     assert (again.columns, again.class_names, again.output) == (found.columns, found.class_names, found.output)
@@ -347,9 +347,9 @@ def test_what_those_who_ask_rely_on_passes_through_json(files):
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", "3", "null"])
-def test_a_record_of_a_twin_that_cannot_be_read_is_refused(files, record):
-    (files.folder / "twin.json").write_text(record)
-    assert "its ONNX twin cannot be loaded: " in refusal(files)
+def test_a_record_of_an_onnx_engine_that_cannot_be_read_is_refused(files, record):
+    (files.folder / "onnx_engine.json").write_text(record)
+    assert "its ONNX engine cannot be loaded: " in refusal(files)
 
 
 # --- which version may follow --------------------------------------------------------------------------------------
@@ -431,9 +431,9 @@ def test_a_version_that_has_no_probabilities_any_more_is_a_breaking_change(befor
         (None, None),
     ],
 )
-def test_whether_there_are_probabilities_is_told_by_the_golden_rows(files, golden, expected):
+def test_whether_there_are_probabilities_is_told_by_the_golden_samples(files, golden, expected):
     if golden is not None:
-        (files.folder / "golden.json").write_text(golden)
+        (files.folder / "golden_samples.json").write_text(golden)
     assert read(files).has_probabilities is expected
 
 

@@ -1,4 +1,4 @@
-"""What counts as the same answer: for golden rows on both sides, and for the proof of an ONNX twin."""
+"""What counts as the same answer: for golden samples on both sides, and for the proof of an ONNX engine."""
 
 import math
 

@@ -189,7 +189,9 @@ def test_what_is_too_much_is_refused_by_its_listing(sizes, words):
 
 
 def test_what_a_version_of_two_thousand_columns_has_is_within_the_limits():
-    limits.check_listing({"MLmodel": 300_000, "golden.json": limits.MB, "model.skops": limits.GB, "unknown": None})
+    limits.check_listing(
+        {"MLmodel": 300_000, "golden_samples.json": limits.MB, "model.skops": limits.GB, "unknown": None}
+    )
 
 
 def test_names_that_begin_alike_and_are_as_long_as_a_folder_takes_are_allowed():
@@ -238,9 +240,9 @@ def test_a_missing_mlmodel_is_told(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{", "[" * 100_000, "\x00"])
 def test_json_that_is_none_is_refused(tmp_path, content):
-    (tmp_path / "twin.json").write_text(content)
-    with pytest.raises(Refused, match=r"twin\.json is not JSON"):
-        documents.read_json(tmp_path, "twin.json")
+    (tmp_path / "onnx_engine.json").write_text(content)
+    with pytest.raises(Refused, match=r"onnx_engine\.json is not JSON"):
+        documents.read_json(tmp_path, "onnx_engine.json")
 
 
 def test_json_that_is_too_long_is_not_read(tmp_path):

@@ -13,7 +13,7 @@ from trainer.fit import algorithms
 from trainer.fit.evaluation import Evaluation, evaluate
 from trainer.plots.evaluation import curves_picture, leaderboard_picture, png
 from trainer.plots.style import MOST_LABEL, confusion_picture, labels
-from trainer.promotion.policy import below_floor
+from trainer.promotion.policy import below_threshold
 
 IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
 
@@ -89,12 +89,14 @@ def test_labels_that_say_nothing_give_figures_that_say_so(evaluation_of_permuted
     assert evaluation_of_permuted_labels.confusion.sum() == 30
 
 
-def test_labels_that_say_nothing_give_a_model_that_the_floor_keeps_out(evaluation_of_permuted_labels):
-    assert "below the floor of 0.9000" in below_floor(evaluation_of_permuted_labels.metrics, {"test_accuracy": 0.9})
+def test_labels_that_say_nothing_give_a_model_that_the_threshold_keeps_out(evaluation_of_permuted_labels):
+    assert "below the threshold of 0.9000" in below_threshold(
+        evaluation_of_permuted_labels.metrics, {"test_accuracy": 0.9}
+    )
 
 
-def test_the_iris_model_reaches_the_floor(evaluation):
-    assert below_floor(evaluation.metrics, {"test_accuracy": 0.9}) is None
+def test_the_iris_model_reaches_the_threshold(evaluation):
+    assert below_threshold(evaluation.metrics, {"test_accuracy": 0.9}) is None
 
 
 def test_the_figures_of_each_class_are_named_after_it(evaluation):

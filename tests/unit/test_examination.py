@@ -1,4 +1,4 @@
-"""What is found out about a version that nobody has signed: what its papers may say, and what is made of them."""
+"""What is found out about a version that nobody has signed: what its metadata files may say, and what is made of them."""
 
 import datetime
 import json
@@ -208,8 +208,10 @@ def test_a_damaged_model_is_told(files):
         examined(files.folder)
 
 
-def test_golden_rows_that_came_with_it_do_not_count(files):
-    (files.folder / "golden.json").write_text(json.dumps({"instances": [[0, 0]], "predictions": [7], "tolerance": 9}))
+def test_golden_samples_that_came_with_it_do_not_count(files):
+    (files.folder / "golden_samples.json").write_text(
+        json.dumps({"instances": [[0, 0]], "predictions": [7], "tolerance": 9})
+    )
     assert examined(files.folder)["golden"]["predictions"] == [1, 0]
 
 

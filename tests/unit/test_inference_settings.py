@@ -93,7 +93,7 @@ def test_every_variable_is_taken():
         mlflow_public_url="http://models.example:5000",
         run_dir=Path("/run/inference"),
     )
-    assert settings.channel == Path("/run/inference/follower.sock")
+    assert settings.channel == Path("/run/inference/poller.sock")
     assert settings.trusted == Trusted(Trust.SKOPS, frozenset({"my.Type", "another.Type"}))
 
 

@@ -106,10 +106,10 @@ for number in range(30):
 
 def test_versions_without_number_do_not_fill_the_metrics(run, figures):
     run("""
-requests, follower = metrics.RequestMetrics(), metrics.FollowerMetrics()
+requests, poller = metrics.RequestMetrics(), metrics.PollerMetrics()
 for number in range(metrics.MOST_VERSIONS + 50):
     version = ModelVersion("flowers", str(number), "run", 1, "m", "")
-    follower.swapped(version), follower.refused(version), follower.report(version, None)
+    poller.swapped(version), poller.refused(version), poller.report(version, None)
     labels = version.name, version.version
     requests.answered(labels, "/invocations", "200", 0.1), requests.failed(labels, "/invocations", "X")
     requests.predicted(labels, 1), requests.pass_on()
@@ -148,9 +148,9 @@ server.child_exit(None, SimpleNamespace(pid={pid}))
 
 def test_the_version_that_is_served_is_the_one_that_is_one(run, figures):
     run("""
-follower = metrics.FollowerMetrics()
-follower.swapped(ONE); follower.report(ONE, None)
-follower.swapped(TWO); follower.report(TWO, None); follower.report(TWO, None)
+poller = metrics.PollerMetrics()
+poller.swapped(ONE); poller.report(ONE, None)
+poller.swapped(TWO); poller.report(TWO, None); poller.report(TWO, None)
 """)
     found = figures()
     assert found["inference_model_info model=flowers version=1"] == 0
@@ -162,8 +162,8 @@ follower.swapped(TWO); follower.report(TWO, None); follower.report(TWO, None)
 
 def test_a_service_is_stale_while_it_serves_with_a_problem(run, figures):
     run("""
-follower = metrics.FollowerMetrics()
-follower.looked(); follower.refused(TWO); follower.report(ONE, "version 2 is refused")
+poller = metrics.PollerMetrics()
+poller.looked(); poller.refused(TWO); poller.report(ONE, "version 2 is refused")
 """)
     found = figures()
     assert found["inference_stale"] == 1
@@ -174,24 +174,24 @@ follower.looked(); follower.refused(TWO); follower.report(ONE, "version 2 is ref
 
 def test_a_problem_is_told_while_it_lasts(run, figures):
     run("""
-follower = metrics.FollowerMetrics()
+poller = metrics.PollerMetrics()
 for problem in ("version 2 is refused", "MLflow does not answer", "MLflow does not answer"):
-    follower.report(ONE, problem)
+    poller.report(ONE, problem)
 """)
     assert figures()["inference_problem_info problem=MLflow does not answer"] == 1
     assert figures()["inference_problem_info problem=version 2 is refused"] == 0
     run("""
-follower = metrics.FollowerMetrics()
-follower.report(ONE, "version 2 is refused"); follower.report(ONE, None)
+poller = metrics.PollerMetrics()
+poller.report(ONE, "version 2 is refused"); poller.report(ONE, None)
 """)
     assert figures()["inference_problem_info problem=version 2 is refused"] == 0
 
 
 def test_texts_that_differ_each_time_do_not_fill_the_metrics(run, figures):
     run("""
-follower = metrics.FollowerMetrics()
+poller = metrics.PollerMetrics()
 for number in range(200):
-    follower.report(ONE, f"{number} " + "x" * 1000)
+    poller.report(ONE, f"{number} " + "x" * 1000)
 """)
     told = {name: value for name, value in figures().items() if name.startswith("inference_problem_info")}
     assert len(told) == 51
@@ -200,7 +200,7 @@ for number in range(200):
 
 
 def test_a_service_without_a_model_is_not_stale_but_not_ready(run, figures):
-    run('metrics.FollowerMetrics().report(None, "nothing is there")')
+    run('metrics.PollerMetrics().report(None, "nothing is there")')
     assert figures()["inference_stale"] == 0
 
 

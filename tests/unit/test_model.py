@@ -80,7 +80,7 @@ def test_a_loaded_model_predicts_as_the_one_that_was_stored(files):
     assert loaded.probabilities(rows_for(loaded)) == pytest.approx(expected)
     assert loaded.classes == [0, 1]
     assert loaded.class_names == ["short", "long"]
-    assert (loaded.engine, loaded.reason) == ("scikit-learn", "no twin: the version has none")
+    assert (loaded.engine, loaded.reason) == ("scikit-learn", "no ONNX engine: the version has none")
 
 
 def test_an_estimator_that_goes_by_the_order_of_its_columns_gets_arrays(files):
@@ -239,23 +239,23 @@ def test_rows_in_parts_have_the_types_of_all_of_them_also_where_a_part_has_no_ga
     assert [str(dtype) for dtype in part.dtypes] == ["float64", "object"]
 
 
-def test_a_twin_that_makes_hundreds_of_numbers_of_a_text_is_asked_for_few_rows_at_a_time(encoded):
+def test_an_onnx_engine_that_makes_hundreds_of_numbers_of_a_text_is_asked_for_few_rows_at_a_time(encoded):
     files, estimator, frame = encoded
     columns = [TrainersColumn("word", Kind.TEXT, False), TrainersColumn("sweet", Kind.BOOLEAN, True)]
     made = making.make(estimator, columns, frame, Task.CLASSIFICATION)
     assert made.content is not None, made.record
     (files.folder / "model.onnx").write_bytes(made.content)
-    (files.folder / "twin.json").write_text(json.dumps(made.record))
+    (files.folder / "onnx_engine.json").write_text(json.dumps(made.record))
     asked = []
 
-    class Counting(onnx.Twin):
+    class Counting(onnx.OnnxEngine):
         def labels(self, rows):
             asked.append(len(rows))
             return super().labels(rows)
 
     loaded = load(files)
     assert loaded.pipeline is None
-    loaded = replace(loaded, twin=Counting(**vars(loaded.twin)))
+    loaded = replace(loaded, onnx_engine=Counting(**vars(loaded.onnx_engine)))
     few = rows_for(loaded, [[word, None] for word in frame["word"]])
     found = loaded.predict(few.repeated(18_000)).tolist()
     assert max(asked) * 300 * 8 <= 32 * 2**20
@@ -289,41 +289,41 @@ def test_a_missing_file_is_refused_by_name(files):
     assert "its file 'model.skops' is not one of its own" in refusal(files)
 
 
-# --- golden rows ---------------------------------------------------------------------------------------------------
+# --- golden samples ---------------------------------------------------------------------------------------------------
 
 
 def golden(files: Files, **changes: Any) -> None:
     content = {"instances": ROWS.tolist(), "predictions": LABELS.tolist(), "tolerance": 1e-6} | changes
-    (files.folder / "golden.json").write_text(json.dumps(content))
+    (files.folder / "golden_samples.json").write_text(json.dumps(content))
 
 
-def test_a_version_that_reproduces_its_golden_rows_is_served(files):
+def test_a_version_that_reproduces_its_golden_samples_is_served(files):
     golden(files, probabilities=LogisticRegression().fit(FRAME, LABELS).predict_proba(FRAME).tolist())
     assert predictions(load(files)) == LABELS.tolist()
 
 
 def test_a_version_that_answers_otherwise_than_when_it_was_trained_is_refused(files):
     golden(files, predictions=(1 - LABELS).tolist())
-    assert "does not reproduce its golden rows" in refusal(files)
+    assert "does not reproduce its golden samples" in refusal(files)
 
 
 def test_a_version_whose_probabilities_are_others_than_when_it_was_trained_is_refused(files):
     golden(files, probabilities=[[0.5, 0.5]] * len(ROWS))
-    assert "does not reproduce its golden rows" in refusal(files)
+    assert "does not reproduce its golden samples" in refusal(files)
 
 
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"instances": []}', '{"instances": [["a", 1]], "predictions": [1], "tolerance": 0}'],
 )
-def test_golden_rows_that_cannot_be_tried_are_refused(files, content):
-    (files.folder / "golden.json").write_text(content)
-    assert "its golden rows cannot be tried" in refusal(files)
+def test_golden_samples_that_cannot_be_tried_are_refused(files, content):
+    (files.folder / "golden_samples.json").write_text(content)
+    assert "its golden samples cannot be tried" in refusal(files)
 
 
-def test_a_version_without_golden_rows_has_to_answer_its_own_example(files):
+def test_a_version_without_golden_samples_has_to_answer_its_own_example(files):
     files.example([["text", 1.0]])
-    assert "its golden rows cannot be tried: InvalidInput: instances[0][0] is text" in refusal(files)
+    assert "its golden samples cannot be tried: InvalidInput: instances[0][0] is text" in refusal(files)
 
 
 def test_a_version_with_neither_is_served_untried(files):
@@ -332,30 +332,30 @@ def test_a_version_with_neither_is_served_untried(files):
     assert predictions(load(files)) == LABELS.tolist()
 
 
-# --- the twin ------------------------------------------------------------------------------------------------------
+# --- the ONNX engine ------------------------------------------------------------------------------------------------------
 
 
-def give_twin(files: Files, estimator: Any, task: Task = Task.CLASSIFICATION, **record: Any) -> None:
-    """Write the ONNX twin of a fitted estimator, and what is recorded of it."""
+def give_onnx_engine(files: Files, estimator: Any, task: Task = Task.CLASSIFICATION, **record: Any) -> None:
+    """Write the ONNX engine of a fitted estimator, and what is recorded of it."""
     columns = [TrainersColumn(name, Kind.NUMBER, False) for name in COLUMNS]
     made = making.make(estimator, columns, FRAME, task)
     assert made.content is not None, made.record
     (files.folder / "model.onnx").write_bytes(made.content)
-    (files.folder / "twin.json").write_text(json.dumps(made.record | record))
+    (files.folder / "onnx_engine.json").write_text(json.dumps(made.record | record))
 
 
 @pytest.fixture
-def twinned(files):
-    """A version with a twin that covers all that the model takes, as the trainer makes it."""
+def with_onnx_engine(files):
+    """A version with an ONNX engine that covers all that the model takes, as the trainer makes it."""
     estimator = LogisticRegression().fit(FRAME, LABELS)
-    give_twin(files, estimator)
+    give_onnx_engine(files, estimator)
     golden(files, probabilities=estimator.predict_proba(FRAME).tolist())
     return files
 
 
-def test_a_twin_that_covers_all_answers_alone_and_nothing_else_is_loaded(twinned):
-    (twinned.folder / "model.skops").unlink()
-    loaded = load(twinned)
+def test_an_onnx_engine_that_covers_all_answers_alone_and_nothing_else_is_loaded(with_onnx_engine):
+    (with_onnx_engine.folder / "model.skops").unlink()
+    loaded = load(with_onnx_engine)
     assert loaded.pipeline is None
     assert loaded.engine == "onnx"
     assert loaded.reason.startswith("proven on ")
@@ -365,10 +365,10 @@ def test_a_twin_that_covers_all_answers_alone_and_nothing_else_is_loaded(twinned
     assert loaded.class_names == ["short", "long"]
 
 
-def test_the_twin_of_a_regression_has_no_probabilities(files):
+def test_the_onnx_engine_of_a_regression_has_no_probabilities(files):
     files.describe(lambda content: content.pop("metadata"))
     estimator = LinearRegression().fit(FRAME, [1.0, 2.0, 3.0, 4.0])
-    give_twin(files, estimator, Task.REGRESSION, limit=LARGEST)
+    give_onnx_engine(files, estimator, Task.REGRESSION, limit=LARGEST)
     (files.folder / "model.skops").unlink()
     loaded = load(files)
     assert (loaded.engine, loaded.classes, loaded.class_names) == ("onnx", None, None)
@@ -377,10 +377,10 @@ def test_the_twin_of_a_regression_has_no_probabilities(files):
         loaded.probabilities(rows_for(loaded))
 
 
-def test_beyond_what_it_was_proven_on_the_pipeline_answers_in_a_twins_place(files):
+def test_beyond_what_it_was_proven_on_the_pipeline_answers_in_a_onnx_engines_place(files):
     always_long = DummyClassifier(strategy="constant", constant=1).fit(FRAME, LABELS)
     dump(files, always_long)
-    give_twin(files, LogisticRegression().fit(FRAME, LABELS), limit=100.0)
+    give_onnx_engine(files, LogisticRegression().fit(FRAME, LABELS), limit=100.0)
     loaded = load(files)
     assert loaded.engine == "onnx"
     assert predictions(loaded, [[1.0, 2.0]]) == [0]
@@ -388,54 +388,54 @@ def test_beyond_what_it_was_proven_on_the_pipeline_answers_in_a_twins_place(file
     assert loaded.probabilities(rows_for(loaded, [[1.0, 200.0]])).tolist() == [[0.0, 1.0]]
 
 
-def test_beside_a_twin_that_does_not_name_its_classes_the_pipeline_is_loaded_for_them(twinned):
-    record = json.loads((twinned.folder / "twin.json").read_text())
+def test_beside_an_onnx_engine_that_does_not_name_its_classes_the_pipeline_is_loaded_for_them(with_onnx_engine):
+    record = json.loads((with_onnx_engine.folder / "onnx_engine.json").read_text())
     del record["classes"]
-    (twinned.folder / "twin.json").write_text(json.dumps(record))
-    loaded = load(twinned)
+    (with_onnx_engine.folder / "onnx_engine.json").write_text(json.dumps(record))
+    loaded = load(with_onnx_engine)
     assert loaded.engine == "onnx"
     assert loaded.pipeline is not None
     assert loaded.class_names == ["short", "long"]
 
 
 @pytest.mark.parametrize("trust", [Trust.SKOPS, Trust.PICKLE])
-def test_a_twin_that_nobody_signed_is_not_used(twinned, trust):
-    loaded = load(twinned, trust)
-    assert (loaded.engine, loaded.twin) == ("scikit-learn", None)
+def test_an_onnx_engine_that_nobody_signed_is_not_used(with_onnx_engine, trust):
+    loaded = load(with_onnx_engine, trust)
+    assert (loaded.engine, loaded.onnx_engine) == ("scikit-learn", None)
     assert f"MODEL_TRUST is {trust}" in loaded.reason
 
 
-def test_a_twin_that_was_not_kept_is_not_used_and_the_reason_is_told(twinned):
-    (twinned.folder / "twin.json").write_text('{"kept": false, "reason": "labels differ"}')
-    loaded = load(twinned)
-    assert (loaded.engine, loaded.reason) == ("scikit-learn", "no twin: labels differ")
+def test_an_onnx_engine_that_was_not_kept_is_not_used_and_the_reason_is_told(with_onnx_engine):
+    (with_onnx_engine.folder / "onnx_engine.json").write_text('{"kept": false, "reason": "labels differ"}')
+    loaded = load(with_onnx_engine)
+    assert (loaded.engine, loaded.reason) == ("scikit-learn", "no ONNX engine: labels differ")
 
 
 @pytest.mark.parametrize("content", [b"", b"not ONNX", None])
-def test_a_damaged_twin_is_refused(twinned, content):
-    path: Path = twinned.folder / "model.onnx"
+def test_a_damaged_onnx_engine_is_refused(with_onnx_engine, content):
+    path: Path = with_onnx_engine.folder / "model.onnx"
     path.write_bytes(content) if content is not None else path.unlink()
-    assert "its ONNX twin cannot be loaded: " in refusal(twinned)
+    assert "its ONNX engine cannot be loaded: " in refusal(with_onnx_engine)
 
 
 @pytest.mark.parametrize("record", ['{"kept": true}', '{"kept": true, "input": "float64"}'])
-def test_a_twin_whose_record_lacks_what_is_needed_is_refused(twinned, record):
-    (twinned.folder / "twin.json").write_text(record)
-    assert "its ONNX twin cannot be loaded: " in refusal(twinned)
+def test_an_onnx_engine_whose_record_lacks_what_is_needed_is_refused(with_onnx_engine, record):
+    (with_onnx_engine.folder / "onnx_engine.json").write_text(record)
+    assert "its ONNX engine cannot be loaded: " in refusal(with_onnx_engine)
 
 
-def test_a_twin_that_answers_otherwise_than_when_the_model_was_trained_is_refused(twinned):
-    give_twin(twinned, LogisticRegression().fit(FRAME, 1 - LABELS))
-    assert "does not reproduce its golden rows" in refusal(twinned)
+def test_an_onnx_engine_that_answers_otherwise_than_when_the_model_was_trained_is_refused(with_onnx_engine):
+    give_onnx_engine(with_onnx_engine, LogisticRegression().fit(FRAME, 1 - LABELS))
+    assert "does not reproduce its golden samples" in refusal(with_onnx_engine)
 
 
-def test_the_pipeline_beside_a_twin_has_to_reproduce_the_golden_rows_as_well(twinned):
-    dump(twinned, LogisticRegression(), 1 - LABELS)
-    assert predictions(load(twinned)) == LABELS.tolist()
-    give_twin(twinned, LogisticRegression().fit(FRAME, LABELS), limit=100.0)
-    assert "does not reproduce its golden rows" in refusal(twinned)
+def test_the_pipeline_beside_an_onnx_engine_has_to_reproduce_the_golden_samples_as_well(with_onnx_engine):
+    dump(with_onnx_engine, LogisticRegression(), 1 - LABELS)
+    assert predictions(load(with_onnx_engine)) == LABELS.tolist()
+    give_onnx_engine(with_onnx_engine, LogisticRegression().fit(FRAME, LABELS), limit=100.0)
+    assert "does not reproduce its golden samples" in refusal(with_onnx_engine)
 
 
-def test_class_names_that_do_not_name_the_classes_of_a_twin_are_refused(twinned):
-    twinned.describe(lambda content: content.update(metadata={"class_names": ["short"]}))
-    assert "its class_names do not name its class 1" in refusal(twinned)
+def test_class_names_that_do_not_name_the_classes_of_an_onnx_engine_are_refused(with_onnx_engine):
+    with_onnx_engine.describe(lambda content: content.update(metadata={"class_names": ["short"]}))
+    assert "its class_names do not name its class 1" in refusal(with_onnx_engine)

@@ -88,9 +88,9 @@ WORDS = pd.DataFrame({"length": ["a", "b", "a", "b"], "width": ["x", "x", "y", "
 
 SERVED: dict[str, Change] = {
     "as the trainer leaves it": both(),
-    "with golden rows": golden(probabilities=[[0.0, 1.0], [1.0, 0.0]], tolerance=1.0),
-    "golden rows without answers": written(GOLDEN, {"instances": ROWS}),
-    "golden rows within their tolerance": golden(
+    "with golden samples": golden(probabilities=[[0.0, 1.0], [1.0, 0.0]], tolerance=1.0),
+    "golden samples without answers": written(GOLDEN, {"instances": ROWS}),
+    "golden samples within their tolerance": golden(
         predictions=LABELS[:2], probabilities=[[0.1, 0.9]] * 2, tolerance=0.99
     ),
     "without class names": dropped("metadata"),
@@ -123,7 +123,7 @@ SERVED: dict[str, Change] = {
     "an example that is no JSON": lambda files: (files.folder / "input_example.json").write_text("{"),
     "an example of other rows": example({"data": [[1.0], [8.0, 1.0]]}),
     "a file that nobody names": written("notes.txt", "more"),
-    "no twin, and why": written("twin.json", {"kept": False, "reason": "labels differ"}),
+    "no ONNX engine, and why": written("onnx_engine.json", {"kept": False, "reason": "labels differ"}),
 }
 REFUSED: dict[str, Change] = {
     "nothing": lambda files: shutil.rmtree(files.folder) or files.folder.mkdir(),
@@ -171,14 +171,14 @@ REFUSED: dict[str, Change] = {
     "an estimator of other columns": columns(
         {"type": "double", "name": "length"}, {"type": "double", "name": "height"}
     ),
-    "golden rows that are no JSON": written(GOLDEN, "{"),
-    "golden rows that are a list": written(GOLDEN, []),
-    "golden rows without a tolerance": written(GOLDEN, {"instances": ROWS[:1], "predictions": [1]}),
-    "no golden rows": golden(instances=[]),
-    "golden rows that are too short": golden(instances=[[1.0], [2.0]]),
-    "golden rows out of their domain": golden(instances=[[8.0, "a"], [1.0, 2.0]]),
+    "golden samples that are no JSON": written(GOLDEN, "{"),
+    "golden samples that are a list": written(GOLDEN, []),
+    "golden samples without a tolerance": written(GOLDEN, {"instances": ROWS[:1], "predictions": [1]}),
+    "no golden samples": golden(instances=[]),
+    "golden samples that are too short": golden(instances=[[1.0], [2.0]]),
+    "golden samples out of their domain": golden(instances=[[8.0, "a"], [1.0, 2.0]]),
     "other labels than the golden ones": golden(predictions=[0, 1]),
-    "fewer answers than golden rows": golden(predictions=[1]),
+    "fewer answers than golden samples": golden(predictions=[1]),
     "other probabilities than the golden ones": golden(probabilities=[[0.5, 0.5]] * 2),
     "golden probabilities of another shape": golden(probabilities=[1.0, 0.0]),
     "a damaged estimator": lambda files: (files.folder / "model.skops").write_bytes(b"PK\x03\x04"),
@@ -193,10 +193,10 @@ REFUSED: dict[str, Change] = {
         *({"type": "double", "name": name} for name in reversed(COLUMNS))
     ),
     "figures that are none": written("figures.json", {"metrics": {"test_accuracy": "high"}}),
-    "a record of a twin that is none": written("twin.json", []),
+    "a record of an ONNX engine that is none": written("onnx_engine.json", []),
 }
-# What adopting does not look at, as it signs none of it; and the example, which it makes golden rows of.
-UNPROVEN = ("golden", "figures", "twin", "without its rows", "no example", "example that is no JSON")
+# What adopting does not look at, as it signs none of it; and the example, which it makes golden samples of.
+UNPROVEN = ("golden", "figures", "ONNX engine", "without its rows", "no example", "example that is no JSON")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from contract.schema import Column, Kind
-from inference.http.admission import Gate
+from inference.http.admission import AdmissionControl
 from inference.http.application import Service
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
@@ -19,7 +19,7 @@ from inference.telemetry.log import RequestLog
 from inference.web import flask_app as looking
 from werkzeug.test import Client
 
-from tests.unit.serving import VERSION, answering, at_once, described, keeper_of, served_as, service_of
+from tests.unit.serving import VERSION, active_of, answering, at_once, described, served_as, service_of
 
 FIGURES = {
     "metrics": {"test_accuracy": 0.9667, "test_accuracy_ci_low": 0.9, "test_accuracy_ci_high": 0.99},
@@ -120,21 +120,21 @@ def test_a_page_is_made_anew_when_there_is_something_new_to_say_and_not_at_each_
     monkeypatch.setattr(
         looking, "render_template", lambda *names, **values: made.append("") or render(*names, **values)
     )
-    keeper = keeper_of(served())
+    active = active_of(served())
     settings = Settings()
-    gate = Gate(settings.queue_seconds, settings.max_body_bytes, at_once)
-    client = Client(Service(settings, keeper, gate, RequestLog(0), looking.create_app(settings, keeper)))
+    admission = AdmissionControl(settings.queue_seconds, settings.max_body_bytes, at_once)
+    client = Client(Service(settings, active, admission, RequestLog(0), looking.create_app(settings, active)))
 
     def text() -> str:
         return str(client.get("/", headers={"Accept": "text/html"}).text)
 
     first = text()
     assert (text(), len(made)) == (first, 1)
-    keeper.state = State("MLflow is gone", keeper.state.version)
+    active.state = State("MLflow is gone", active.state.version)
     assert ("MLflow is gone" in text(), len(made)) == (True, 2)
-    keeper.served = replace(served(), version=ModelVersion("iris", "8", "", 1, "", ""))
+    active.served = replace(served(), version=ModelVersion("iris", "8", "", 1, "", ""))
     assert ("Version 8" in text(), len(made)) == (True, 3)
-    keeper.served = None
+    active.served = None
     assert ("No model is served yet" in text(), len(made)) == (True, 4)
 
 

@@ -11,161 +11,163 @@ from trainer.promotion.policy import (
     Comparison,
     Contender,
     Decision,
-    Gate,
     OtherSchema,
+    QualityGate,
     Rule,
-    below_floor,
+    below_threshold,
     compared,
     should_promote,
 )
 
-FLOOR = 0.9
+THRESHOLD = 0.9
 
 
 def decide(
     accuracy: float | None,
-    incumbent: Contender | None = None,
+    champion: Contender | None = None,
     comparison: Comparison | OtherSchema | str | None = None,
-    floor: float = FLOOR,
+    threshold: float = THRESHOLD,
     **gate: Any,
 ) -> Decision:
     metrics = {} if accuracy is None else {"test_accuracy": accuracy}
-    floors = {"test_accuracy": floor}
+    thresholds = {"test_accuracy": threshold}
     return should_promote(
-        metrics, Contender("2", accuracy, "digest"), incumbent, comparison, Gate("accuracy", floors, **gate)
+        metrics, Contender("2", accuracy, "digest"), champion, comparison, QualityGate("accuracy", thresholds, **gate)
     )
 
 
-def incumbent(accuracy: float | None, data_sha256: str | None = "digest") -> Contender:
+def champion(accuracy: float | None, data_sha256: str | None = "digest") -> Contender:
     return Contender("1", accuracy, data_sha256)
 
 
-def test_the_first_version_that_reaches_the_floor_is_promoted() -> None:
+def test_the_first_version_that_reaches_the_threshold_is_promoted() -> None:
     decision = decide(0.95)
-    assert (decision.promote, decision.meets_floor) == (True, True)
-    assert decision.reason == "nothing was in Production, and its test accuracy 0.9500 reaches the floor"
+    assert (decision.promote, decision.meets_threshold) == (True, True)
+    assert decision.reason == "nothing was in Production, and its test accuracy 0.9500 reaches the threshold"
 
 
-def test_the_floor_itself_is_enough() -> None:
-    assert decide(FLOOR).promote
+def test_the_threshold_itself_is_enough() -> None:
+    assert decide(THRESHOLD).promote
 
 
-@pytest.mark.parametrize("rival", [None, incumbent(0.1), incumbent(None)])
-def test_below_the_floor_nothing_is_promoted_whoever_is_in_production(rival: Contender | None) -> None:
+@pytest.mark.parametrize("rival", [None, champion(0.1), champion(None)])
+def test_below_the_threshold_nothing_is_promoted_whoever_is_in_production(rival: Contender | None) -> None:
     decision = decide(0.8999, rival)
-    assert (decision.promote, decision.meets_floor) == (False, False)
-    assert decision.reason == "its test accuracy 0.8999 is below the floor of 0.9000"
+    assert (decision.promote, decision.meets_threshold) == (False, False)
+    assert decision.reason == "its test accuracy 0.8999 is below the threshold of 0.9000"
 
 
-def test_a_floor_of_zero_keeps_nothing_out() -> None:
-    assert decide(0.0, floor=0.0).promote
+def test_a_threshold_of_zero_keeps_nothing_out() -> None:
+    assert decide(0.0, threshold=0.0).promote
 
 
-def test_a_version_without_the_metric_of_a_floor_is_not_promoted() -> None:
+def test_a_version_without_the_metric_of_a_threshold_is_not_promoted() -> None:
     decision = decide(None)
-    assert (decision.promote, decision.meets_floor) == (False, False)
+    assert (decision.promote, decision.meets_threshold) == (False, False)
     assert "no test accuracy" in decision.reason
 
 
-def test_errors_have_a_ceiling_for_a_floor() -> None:
-    assert below_floor({"test_rmse": 3.5}, {"test_rmse": 3.5}) is None
-    assert below_floor({"test_rmse": 4.0}, {"test_rmse": 3.5}) == "its test rmse 4.0000 is above the limit of 3.5000"
-    assert below_floor({"test_rmse": float("nan")}, {"test_rmse": 3.5}) is not None
+def test_errors_have_a_ceiling_for_a_threshold() -> None:
+    assert below_threshold({"test_rmse": 3.5}, {"test_rmse": 3.5}) is None
+    assert (
+        below_threshold({"test_rmse": 4.0}, {"test_rmse": 3.5}) == "its test rmse 4.0000 is above the limit of 3.5000"
+    )
+    assert below_threshold({"test_rmse": float("nan")}, {"test_rmse": 3.5}) is not None
 
 
-def test_a_floor_is_named_as_people_write_its_metric() -> None:
-    assert below_floor({"test_r2": 0.1}, {"test_r2": 0.5}) == "its test R² 0.1000 is below the floor of 0.5000"
-    assert below_floor({}, {"test_r2": 0.5}) == "it has no test R², for which there is a floor"
+def test_a_threshold_is_named_as_people_write_its_metric() -> None:
+    assert below_threshold({"test_r2": 0.1}, {"test_r2": 0.5}) == "its test R² 0.1000 is below the threshold of 0.5000"
+    assert below_threshold({}, {"test_r2": 0.5}) == "it has no test R², for which there is a threshold"
 
 
-def test_a_candidate_without_a_score_is_not_promoted_where_there_is_no_floor_either() -> None:
-    decision = should_promote({}, Contender("2", None, "digest"), None, None, Gate("accuracy", {}))
+def test_a_challenger_without_a_score_is_not_promoted_where_there_is_no_threshold_either() -> None:
+    decision = should_promote({}, Contender("2", None, "digest"), None, None, QualityGate("accuracy", {}))
     assert decision == Decision(False, False, "its run has no test accuracy")
 
 
 # --- on rows that neither was fitted on ----------------------------------------------------------------------------
 
 
-def test_a_better_version_displaces_the_incumbent() -> None:
-    decision = decide(0.96, incumbent(0.99), Comparison(30, 0.96, 0.95, 0.5))
-    assert (decision.promote, decision.meets_floor) == (True, True)
+def test_a_better_version_displaces_the_champion() -> None:
+    decision = decide(0.96, champion(0.99), Comparison(30, 0.96, 0.95, 0.5))
+    assert (decision.promote, decision.meets_threshold) == (True, True)
     assert decision.reason == (
         "higher test accuracy 0.9600 against 0.9500 of version 1 in Production on 30 rows that neither was fitted on"
     )
 
 
-def test_an_equal_version_does_not_displace_the_incumbent() -> None:
-    decision = decide(0.95, incumbent(0.9), Comparison(30, 0.95, 0.95, 1.0))
-    assert (decision.promote, decision.meets_floor) == (False, True)
+def test_an_equal_version_does_not_displace_the_champion() -> None:
+    decision = decide(0.95, champion(0.9), Comparison(30, 0.95, 0.95, 1.0))
+    assert (decision.promote, decision.meets_threshold) == (False, True)
     assert decision.reason == (
         "equal test accuracy 0.9500 against 0.9500 of version 1 in Production on 30 rows that neither was fitted on"
-        ": an equal model does not displace the incumbent"
+        ": an equal model does not displace the champion"
     )
 
 
-def test_a_worse_version_does_not_displace_the_incumbent() -> None:
-    decision = decide(0.94, incumbent(0.9), Comparison(30, 0.94, 0.95, 1.0))
-    assert (decision.promote, decision.meets_floor) == (False, True)
+def test_a_worse_version_does_not_displace_the_champion() -> None:
+    decision = decide(0.94, champion(0.9), Comparison(30, 0.94, 0.95, 1.0))
+    assert (decision.promote, decision.meets_threshold) == (False, True)
     assert decision.reason.startswith("lower test accuracy 0.9400 against 0.9500 of version 1 in Production")
 
 
 def test_a_margin_has_to_be_exceeded() -> None:
     comparison = Comparison(30, 0.96, 0.95, 0.5)
-    assert decide(0.96, incumbent(0.9), comparison, margin=0.005).promote
-    decision = decide(0.96, incumbent(0.9), comparison, margin=0.02)
+    assert decide(0.96, champion(0.9), comparison, margin=0.005).promote
+    decision = decide(0.96, champion(0.9), comparison, margin=0.02)
     assert not decision.promote
     assert decision.reason == (
         "higher test accuracy 0.9600 against 0.9500 of version 1 in Production on 30 rows that neither was fitted on"
         ", with a margin of 0.02"
     )
-    assert not decide(1.0, incumbent(0.75), Comparison(30, 1.0, 0.75, 0.5), margin=0.25).promote
+    assert not decide(1.0, champion(0.75), Comparison(30, 1.0, 0.75, 0.5), margin=0.25).promote
 
 
 def test_not_worse_is_enough_where_that_is_the_rule() -> None:
     rule: dict[str, Any] = {"rule": Rule.NOT_WORSE}
-    assert decide(0.95, incumbent(0.95), Comparison(30, 0.95, 0.95, 1.0), **rule).promote
-    assert not decide(0.94, incumbent(0.95), Comparison(30, 0.94, 0.95, 1.0), **rule).promote
-    assert decide(0.94, incumbent(0.95), Comparison(30, 0.94, 0.95, 1.0), margin=0.02, **rule).promote
-    at_the_margin = decide(0.95, incumbent(1.0), Comparison(30, 0.75, 1.0, 1.0), margin=0.25, **rule)
-    assert (at_the_margin.promote, at_the_margin.meets_floor) == (True, True)
+    assert decide(0.95, champion(0.95), Comparison(30, 0.95, 0.95, 1.0), **rule).promote
+    assert not decide(0.94, champion(0.95), Comparison(30, 0.94, 0.95, 1.0), **rule).promote
+    assert decide(0.94, champion(0.95), Comparison(30, 0.94, 0.95, 1.0), margin=0.02, **rule).promote
+    at_the_margin = decide(0.95, champion(1.0), Comparison(30, 0.75, 1.0, 1.0), margin=0.25, **rule)
+    assert (at_the_margin.promote, at_the_margin.meets_threshold) == (True, True)
     assert at_the_margin.reason.endswith(", with a margin of 0.25; the rule is not-worse")
 
 
 def test_a_paired_test_asks_whether_the_difference_may_be_chance() -> None:
     rule: dict[str, Any] = {"rule": Rule.PAIRED}
-    wins = decide(0.99, incumbent(0.9), Comparison(300, 0.99, 0.95, 0.001), **rule)
-    assert (wins.promote, wins.meets_floor) == (True, True)
-    decision = decide(0.99, incumbent(0.9), Comparison(300, 0.99, 0.98, 0.3), **rule)
+    wins = decide(0.99, champion(0.9), Comparison(300, 0.99, 0.95, 0.001), **rule)
+    assert (wins.promote, wins.meets_threshold) == (True, True)
+    decision = decide(0.99, champion(0.9), Comparison(300, 0.99, 0.98, 0.3), **rule)
     assert not decision.promote
     assert "paired test: p = 0.3" in decision.reason
-    assert not decide(0.99, incumbent(0.9), Comparison(300, 0.99, 0.95, 0.05), **rule).promote
-    assert not decide(1.0, incumbent(0.75), Comparison(300, 1.0, 0.75, 0.001), margin=0.25, **rule).promote
+    assert not decide(0.99, champion(0.9), Comparison(300, 0.99, 0.95, 0.05), **rule).promote
+    assert not decide(1.0, champion(0.75), Comparison(300, 1.0, 0.75, 0.001), margin=0.25, **rule).promote
 
 
 def test_a_paired_test_that_is_not_possible_promotes_nothing_and_says_why() -> None:
-    decision = decide(0.99, incumbent(0.9), "its rows are not known", rule=Rule.PAIRED)
+    decision = decide(0.99, champion(0.9), "its rows are not known", rule=Rule.PAIRED)
     words = "a paired test with version 1 in Production is not possible: its rows are not known"
     assert decision == Decision(False, True, words)
 
 
 def test_the_paired_test_of_classes_is_mcnemars() -> None:
     truth = np.zeros(40, int)
-    candidate, rival = truth.copy(), truth.copy()
-    rival[:10] = 1  # ten rows that only the candidate gets right
-    found = compared(Task.CLASSIFICATION, truth, candidate, rival)
-    assert (found.rows, found.candidate, found.incumbent) == (40, 1.0, 0.75)
+    challenger, rival = truth.copy(), truth.copy()
+    rival[:10] = 1  # ten rows that only the challenger gets right
+    found = compared(Task.CLASSIFICATION, truth, challenger, rival)
+    assert (found.rows, found.challenger, found.champion) == (40, 1.0, 0.75)
     assert found.p_value == pytest.approx(0.5**10)
-    assert compared(Task.CLASSIFICATION, truth, candidate, candidate).p_value == 1.0
-    candidate[10:14] = 1  # four that only the rival gets right
-    assert compared(Task.CLASSIFICATION, truth, candidate, rival).p_value == pytest.approx(1471 / 2**14)
+    assert compared(Task.CLASSIFICATION, truth, challenger, challenger).p_value == 1.0
+    challenger[10:14] = 1  # four that only the rival gets right
+    assert compared(Task.CLASSIFICATION, truth, challenger, rival).p_value == pytest.approx(1471 / 2**14)
 
 
 def test_the_paired_test_of_quantities_sees_smaller_errors() -> None:
     truth = np.linspace(0, 10, 50)
     noise = np.random.default_rng(0).normal(size=50)
     found = compared(Task.REGRESSION, truth, truth + 0.1 * noise, truth + noise)
-    assert found.candidate == pytest.approx(r2_score(truth, truth + 0.1 * noise))
-    assert found.incumbent == pytest.approx(r2_score(truth, truth + noise))
+    assert found.challenger == pytest.approx(r2_score(truth, truth + 0.1 * noise))
+    assert found.champion == pytest.approx(r2_score(truth, truth + noise))
     assert found.p_value < 1e-6
     assert compared(Task.REGRESSION, truth, truth + noise, truth + 0.1 * noise).p_value > 0.99
     assert compared(Task.REGRESSION, truth, truth + noise, truth + noise).p_value == 1.0
@@ -176,44 +178,44 @@ def test_the_paired_test_of_quantities_sees_smaller_errors() -> None:
 
 @pytest.mark.parametrize(("accuracy", "wins"), [(0.94, False), (0.95, False), (0.96, True)])
 def test_recorded_scores_are_compared_and_the_reason_is_said(accuracy: float, wins: bool) -> None:
-    decision = decide(accuracy, incumbent(0.95), "only 3 held-out rows are new to version 1; recorded scores compared")
+    decision = decide(accuracy, champion(0.95), "only 3 held-out rows are new to version 1; recorded scores compared")
     assert decision.promote is wins
     assert "(only 3 held-out rows are new to version 1; recorded scores compared)" in decision.reason
 
 
 def test_figures_of_the_same_data_are_compared_without_a_remark() -> None:
     reason = "higher test accuracy 0.9600 against 0.9500 of version 1 in Production"
-    assert decide(0.96, incumbent(0.95)) == Decision(True, True, reason)
+    assert decide(0.96, champion(0.95)) == Decision(True, True, reason)
 
 
 @pytest.mark.parametrize("accuracy", [0.94, 0.95, 0.96])
 def test_figures_from_other_data_are_said_to_be_so(accuracy: float) -> None:
-    assert "of version 1 in Production, measured on other data" in decide(accuracy, incumbent(0.95, "other")).reason
+    assert "of version 1 in Production, measured on other data" in decide(accuracy, champion(0.95, "other")).reason
 
 
-def test_an_incumbent_without_a_score_stays_until_a_person_promotes_another() -> None:
-    decision = decide(0.99, incumbent(None))
-    assert (decision.promote, decision.meets_floor) == (False, True)
+def test_a_champion_without_a_score_stays_until_a_person_promotes_another() -> None:
+    decision = decide(0.99, champion(None))
+    assert (decision.promote, decision.meets_threshold) == (False, True)
     assert "version 1 in Production has no test accuracy" in decision.reason
     assert "`promote 2` replaces it" in decision.reason
 
 
 @pytest.mark.parametrize("score", [nan, inf, -inf])
 def test_a_score_that_is_no_finite_number_is_none_for_whoever_has_it(score):
-    assert decide(0.99, incumbent(score)) == decide(0.99, incumbent(None))
-    assert not decide(score, incumbent(0.5)).promote
-    measured = decide(0.99, incumbent(0.5), Comparison(30, 0.99, score, 0.5))
+    assert decide(0.99, champion(score)) == decide(0.99, champion(None))
+    assert not decide(score, champion(0.5)).promote
+    measured = decide(0.99, champion(0.5), Comparison(30, 0.99, score, 0.5))
     assert measured.promote
     assert "against 0.5000 of version 1 in Production (on 30 rows" in measured.reason
-    assert "has no finite score" in decide(0.99, incumbent(0.5), Comparison(30, score, 0.9, nan)).reason
+    assert "has no finite score" in decide(0.99, champion(0.5), Comparison(30, score, 0.9, nan)).reason
 
 
 @pytest.mark.parametrize("accuracy", [None, 0.95, 0.99])
-def test_an_incumbent_that_cannot_be_served_any_more_is_displaced_whatever_its_accuracy(accuracy: float | None) -> None:
+def test_a_champion_that_cannot_be_served_any_more_is_displaced_whatever_its_accuracy(accuracy: float | None) -> None:
     decision = decide(0.92, Contender("1", accuracy, "digest", lost="its files"))
-    assert (decision.promote, decision.meets_floor) == (True, True)
+    assert (decision.promote, decision.meets_threshold) == (True, True)
     assert decision.reason == (
-        "version 1 in Production has lost its files, and the test accuracy 0.9200 reaches the floor"
+        "version 1 in Production has lost its files, and the test accuracy 0.9200 reaches the threshold"
     )
 
 
@@ -222,38 +224,38 @@ def test_an_incumbent_that_cannot_be_served_any_more_is_displaced_whatever_its_a
 
 def test_without_promotion_production_stays_whatever_the_figures_are() -> None:
     decision = decide(0.99, promote=False)
-    assert (decision.promote, decision.meets_floor) == (False, True)
+    assert (decision.promote, decision.meets_threshold) == (False, True)
     assert decision.reason == "it was trained with --no-promote"
     below = decide(0.5, promote=False)
-    assert below == Decision(False, False, "its test accuracy 0.5000 is below the floor of 0.9000")
+    assert below == Decision(False, False, "its test accuracy 0.5000 is below the threshold of 0.9000")
 
 
-def test_a_forced_version_is_promoted_below_the_floor_and_the_reason_is_kept() -> None:
-    decision = decide(0.1, incumbent(0.99), Comparison(30, 0.1, 0.99, 1.0), forced="the old one is unlawful")
-    assert (decision.promote, decision.meets_floor) == (True, False)
+def test_a_forced_version_is_promoted_below_the_threshold_and_the_reason_is_kept() -> None:
+    decision = decide(0.1, champion(0.99), Comparison(30, 0.1, 0.99, 1.0), forced="the old one is unlawful")
+    assert (decision.promote, decision.meets_threshold) == (True, False)
     assert decision.reason == "forced: the old one is unlawful"
 
 
 @pytest.mark.parametrize("gate", [{}, {"forced": "I want it"}, {"rule": Rule.NOT_WORSE}])
-def test_an_incumbent_with_another_schema_is_never_displaced_not_even_by_force(gate: dict[Any, Any]) -> None:
-    decision = decide(0.99, incumbent(0.5), OtherSchema(), **gate)
-    assert (decision.promote, decision.meets_floor) == (False, True)
+def test_a_champion_with_another_schema_is_never_displaced_not_even_by_force(gate: dict[Any, Any]) -> None:
+    decision = decide(0.99, champion(0.5), OtherSchema(), **gate)
+    assert (decision.promote, decision.meets_threshold) == (False, True)
     assert decision.reason == ("version 1 in Production has another schema; name a model of its own: --model-name NAME")
-    assert not decide(0.1, incumbent(0.5), OtherSchema(), **gate).meets_floor
+    assert not decide(0.1, champion(0.5), OtherSchema(), **gate).meets_threshold
 
 
 LEAK = "feature 'code' is the target, or tells it for all rows; leave it out: --drop 'code'"
 
 
-@pytest.mark.parametrize("rival", [None, incumbent(0.5)])
+@pytest.mark.parametrize("rival", [None, champion(0.5)])
 @pytest.mark.parametrize("forced", [None, "because"])
-def test_a_candidate_with_a_leak_that_nobody_accepted_is_not_promoted_not_even_by_force(
+def test_a_challenger_with_a_leak_that_nobody_accepted_is_not_promoted_not_even_by_force(
     rival: Contender | None, forced: str | None
 ) -> None:
     decision = decide(1.0, rival, leaks=(LEAK,), forced=forced)
-    assert (decision.promote, decision.meets_floor) == (False, True)
+    assert (decision.promote, decision.meets_threshold) == (False, True)
     assert decision.reason == f"{LEAK} (--accept-leak promotes it nevertheless)"
-    assert not decide(0.1, rival, leaks=(LEAK,), forced=forced).meets_floor
+    assert not decide(0.1, rival, leaks=(LEAK,), forced=forced).meets_threshold
 
 
 def test_of_many_leaks_the_first_three_are_named() -> None:

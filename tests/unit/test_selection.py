@@ -39,7 +39,7 @@ def numbers(tmp_path):
 
 
 def choice(*algorithms: Algorithm) -> Choice:
-    return Choice(list(algorithms), folds=5, trials=0, space=None, contested=True)
+    return Choice(list(algorithms), folds=5, trials=0, space=None, ranked=True)
 
 
 def test_choosing_never_sees_a_row_that_is_held_out(numbers):

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 from trainer.errors import VersionError
-from trainer.promotion import champion_challenger as contests
-from trainer.promotion.champion_challenger import Contest
-from trainer.promotion.policy import Contender, Gate
+from trainer.promotion import champion_challenger as champion_challenger
+from trainer.promotion.champion_challenger import Challenge
+from trainer.promotion.policy import Contender, QualityGate
 from trainer.tracking import run_lifecycle
 from trainer.tracking.alias_history import Move
 from trainer.tracking.alias_moves import Records
@@ -113,7 +113,7 @@ def test_a_run_that_shows_that_it_lives_or_ends_meanwhile_is_not_closed(monkeypa
 
 
 class Registry:
-    """A registered model without versions but the candidate's, and records that appear once it has moved the alias."""
+    """A registered model without versions but the challenger's, and records that appear once it has moved the alias."""
 
     def __init__(self, later: dict[str, Move]) -> None:
         self.alias: str | None = None
@@ -138,11 +138,11 @@ class Registry:
         self.alias = version
 
 
-def test_a_record_of_a_version_that_is_not_there_is_nobody_to_contest_with(monkeypatch):
+def test_a_record_of_a_version_that_is_not_there_is_nobody_to_compare_with(monkeypatch):
     registry = Registry({f"move.{number}": Move(None, "train", None, number, "") for number in ("98", "99")})
     for name in ("registry", "alias_moves"):
-        monkeypatch.setattr(contests, name, registry)
-    candidate, gate = Contender("1", 0.9, "digest"), Gate("accuracy", {})
-    contest = Contest("m", candidate, None, {}, None, None, gate, None, frozenset())  # type: ignore[arg-type]
-    assert contest.carry_out(contest.decide()).promote
+        monkeypatch.setattr(champion_challenger, name, registry)
+    challenger, gate = Contender("1", 0.9, "digest"), QualityGate("accuracy", {})
+    challenge = Challenge("m", challenger, None, {}, None, None, gate, None, frozenset())  # type: ignore[arg-type]
+    assert challenge.carry_out(challenge.decide()).promote
     assert registry.alias == "1"

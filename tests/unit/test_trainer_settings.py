@@ -42,12 +42,12 @@ def test_no_more_types_need_be_trusted(value):
 
 
 @pytest.mark.parametrize("value", ["0", "1", " 0.9 "])
-def test_the_floor_may_be_any_fraction(value):
+def test_the_threshold_may_be_any_fraction(value):
     assert Settings.from_env({"MIN_TEST_ACCURACY": value}).min_test_accuracy == float(value)
 
 
 @pytest.mark.parametrize("value", ["1.1", "-0.1", "90%", "high", "nan", "inf"])
-def test_a_floor_that_is_no_fraction_is_named_with_what_is_expected(value):
+def test_a_threshold_that_is_no_fraction_is_named_with_what_is_expected(value):
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({"MIN_TEST_ACCURACY": value})
     assert str(refused.value) == f"MIN_TEST_ACCURACY is {value!r}; expected a number from 0 to 1"

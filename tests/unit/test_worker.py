@@ -22,7 +22,7 @@ import pytest
 import uvloop
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from inference.http.admission import LARGE_BYTES, Gate
+from inference.http.admission import LARGE_BYTES, AdmissionControl
 from inference.http.application import Observation, Service
 from inference.http.connection import (
     HEAD_SECONDS,
@@ -102,7 +102,9 @@ async def eventually(condition: Callable[[], Any]) -> None:
 
 def served(settings: Settings | None = None, run: Any = at_once, version: Any = SERVED) -> Service:
     settings = settings or Settings(connections=2, body_seconds=BODY_SECONDS)
-    return service_of(version, settings=settings, gate=Gate(settings.queue_seconds, settings.max_body_bytes, run))
+    return service_of(
+        version, settings=settings, admission=AdmissionControl(settings.queue_seconds, settings.max_body_bytes, run)
+    )
 
 
 def running(
@@ -119,7 +121,7 @@ def running(
             found = await test(world)
             await world.is_quiet()
         server.close()
-        assert clients.service.gate._bytes == 0
+        assert clients.service.admission._bytes == 0
         assert service._metrics.in_flight == 0
         return found
 
@@ -412,9 +414,9 @@ def test_a_client_that_leaves_while_it_is_answered_aside_is_counted_until_that_h
         connection._transport.abort()
         await world.is_quiet()
         client.writer.close()
-        assert world.service.gate._bytes == len(large)
+        assert world.service.admission._bytes == len(large)
         asides[0].set_result(None)
-        await eventually(lambda: world.service.gate._bytes == 0)
+        await eventually(lambda: world.service.admission._bytes == 0)
 
     running(test, served(run=waits))
 
@@ -551,8 +553,8 @@ def test_of_a_connection_that_is_over_nothing_is_left_for_the_garbage_collector(
 
 def test_large_bodies_that_come_in_chunks_are_bounded_together_with_the_others():
     async def test(world: Running) -> bytes:
-        gate, most = world.service.gate, world.service.gate._most_bytes
-        gate.hold(most)
+        admission, most = world.service.admission, world.service.admission._most_bytes
+        admission.hold(most)
         client = await world.connect()
         await client.send(
             request(
@@ -561,7 +563,7 @@ def test_large_bodies_that_come_in_chunks_are_bounded_together_with_the_others()
         )
         received = await client.reader.readuntil(b"try again")
         client.writer.close()
-        gate.release(most)
+        admission.release(most)
         return received
 
     received = running(test)
@@ -706,7 +708,7 @@ def test_answers_are_counted_while_they_are_unread_however_small_each_is():
             await world.clients.loop.sock_sendall(client, request("GET", "/openapi.json", b"") * 300)
             (connection,) = await has(world)
             await eventually(lambda: connection._state == "unread")
-            assert world.service.gate._bytes == connection._transport.get_write_buffer_size() > 0
+            assert world.service.admission._bytes == connection._transport.get_write_buffer_size() > 0
             connection._transport.abort()
 
     running(test)
@@ -714,13 +716,13 @@ def test_answers_are_counted_while_they_are_unread_however_small_each_is():
 
 def test_a_prediction_is_refused_while_too_many_answers_are_unread_and_all_else_is_answered():
     async def test(world: Running) -> bytes:
-        gate = world.service.gate
+        admission = world.service.admission
         slow: Any = object()
-        gate.keep(slow, gate._most_held + 1)
+        admission.keep(slow, admission._most_held + 1)
         client = await world.connect()
         await client.send(request() + request("GET", "/health", b"", "Connection: close"))
         received = await client.received()
-        gate.let_go(slow)
+        admission.let_go(slow)
         return received
 
     refused, healthy = answers_in(running(test))
@@ -733,7 +735,7 @@ def test_a_body_counts_as_it_comes_and_not_as_it_is_announced(size):
     async def test(world: Running) -> None:
         client = await world.connect()
         await client.send(request(body=b" " * size)[: -size + 10])
-        await eventually(lambda: world.service.gate._bytes == 10)
+        await eventually(lambda: world.service.admission._bytes == 10)
         client.writer.close()
 
     running(test)
@@ -847,7 +849,7 @@ def test_a_client_that_does_not_read_its_answer_is_given_up_and_what_is_kept_for
             await world.clients.loop.sock_sendall(client, request("POST", "/predict_names", large))
             (connection,) = await has(world)
             await eventually(lambda: connection._state == "unread")
-            assert world.service.gate._bytes > LARGE_BYTES
+            assert world.service.admission._bytes > LARGE_BYTES
             world.pass_time(BODY_SECONDS - 1)
             assert len(world.clients.all) == 1
             world.pass_time(2)
@@ -861,7 +863,7 @@ async def unread(world: Running, sent: bytes) -> socket.socket:
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.setblocking(False)
-    counted = world.service.gate._unread
+    counted = world.service.admission._unread
     latest = [*counted][-1:]
     await world.clients.loop.sock_connect(client, ("127.0.0.1", world.port))
     await world.clients.loop.sock_sendall(client, sent)
@@ -878,7 +880,7 @@ def test_those_that_do_not_read_their_answers_make_room_for_those_who_ask_next(m
 
     async def test(world: Running) -> bytes:
         slow = [await unread(world, large) for _ in range(3)]
-        assert len(service.gate._unread) < len(slow)
+        assert len(service.admission._unread) < len(slow)
         asking = await world.connect()
         await asking.send(request("POST", "/invocations", body, "Connection: close"))
         received = await asking.received()

@@ -11,7 +11,7 @@ COLUMNS = ["length", "width"]
 
 
 class Files:
-    """A folder with the papers of a version of two columns; its estimator is put there by who needs one."""
+    """A folder with the metadata files of a version of two columns; its estimator is put there by who needs one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

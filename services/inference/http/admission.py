@@ -89,7 +89,7 @@ class Aside(Protocol):
     def __call__(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
 
 
-class Gate:
+class AdmissionControl:
     """Lets requests in, or raises Overloaded."""
 
     def __init__(

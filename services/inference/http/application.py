@@ -27,7 +27,7 @@ from inference.errors import (
     RequestError,
     UnsupportedMediaType,
 )
-from inference.http.admission import Gate
+from inference.http.admission import AdmissionControl
 from inference.http.allowed_hosts import AllowedHosts
 from inference.model.deployment import Deployment
 from inference.model.model import Prediction
@@ -35,7 +35,7 @@ from inference.model.pacing import TakesLong
 from inference.model.rows import Rows
 from inference.protocols import mlflow, open_inference
 from inference.protocols.protocol import PredictionProtocol
-from inference.rollout.active_model import ModelKeeper
+from inference.rollout.active_model import ActiveModel
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from inference.telemetry.metrics import RequestMetrics
@@ -111,20 +111,20 @@ def _sized(answer: Answer) -> Answer:
 
 
 class Service:
-    """Answers requests with what the keeper has."""
+    """Answers requests with what the active model has."""
 
     def __init__(
         self,
         settings: Settings,
-        keeper: ModelKeeper,
-        gate: Gate,
+        active: ActiveModel,
+        admission: AdmissionControl,
         request_log: RequestLog,
         flask: Callable[[Environ, Any], Iterable[bytes]],
         observers: tuple[Observer, ...] = (),
     ) -> None:
         self.settings = settings
-        self.gate = gate
-        self._keeper, self._log, self._flask = keeper, request_log, flask
+        self.admission = admission
+        self._active, self._log, self._flask = active, request_log, flask
         self._hosts = AllowedHosts(settings.allowed_hosts)
         self._metrics = RequestMetrics()
         worker = os.urandom(8).hex()
@@ -177,7 +177,7 @@ class Service:
         try:
             self._receive(environ)
             try:
-                answer = await self.gate.run_aside(self._predict, environ, is_large=is_large)
+                answer = await self.admission.run_aside(self._predict, environ, is_large=is_large)
             except Overloaded as error:
                 answer = _sized(error_answer(error, environ["PATH_INFO"]))
             return self._finished(environ, answer)
@@ -186,7 +186,7 @@ class Service:
 
     def _receive(self, environ: Environ) -> None:
         """Add to a request what is to be known of it: who answers it, under which id, and as what."""
-        environ["inference.served"] = self._keeper.served
+        environ["inference.served"] = self._active.served
         environ["inference.request_id"] = self._request_id(environ)
         environ["inference.endpoint"] = self._endpoint_of(environ["PATH_INFO"])
 
@@ -236,8 +236,8 @@ class Service:
         self._check_address(environ)
         if (method := environ["REQUEST_METHOD"]) != "POST":
             raise MethodNotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", ("OPTIONS", "POST"))
-        if self._keeper.served is None:
-            raise NotReady(f"no model is served yet: {self._keeper.reason}")
+        if self._active.served is None:
+            raise NotReady(f"no model is served yet: {self._active.reason}")
         if (coding := environ.get("HTTP_CONTENT_ENCODING")) and coding.lower() != "identity":
             raise UnsupportedMediaType(f"the body is encoded as {coding}; send it as it is, without Content-Encoding")
         self.check_size(int(environ.get("CONTENT_LENGTH") or 0))
@@ -268,7 +268,7 @@ class Service:
             return error_answer(refused, environ["PATH_INFO"])  # to raise it would tie the request to itself
         if "inference.checked" not in environ:
             self._check(environ)
-        self.gate.enter(environ.get("inference.waited", 0.0))
+        self.admission.enter(environ.get("inference.waited", 0.0))
         deployment = self._route(environ)
         protocol = self._protocols[environ["inference.endpoint"]]
         question = protocol.decode(environ["wsgi.input"].read(), environ, deployment)
@@ -376,7 +376,7 @@ class Service:
             log.exception(message)
 
     def _unasked(self, error: RequestError) -> tuple[str, Headers, bytes]:
-        served, answer = self._keeper.served, error_answer(error)
+        served, answer = self._active.served, error_answer(error)
         labels = served.labels if served else self._unserved
         self._metrics.answered(labels, "other", str(answer.status), 0.0)
         self._metrics.failed(labels, "other", answer.error_code)

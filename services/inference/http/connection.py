@@ -216,24 +216,24 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._is_unread = True
-        self._service.gate.keep(self, self._transport.get_write_buffer_size())
+        self._service.admission.keep(self, self._transport.get_write_buffer_size())
         self._pause()
         self._note_state()
 
     def resume_writing(self) -> None:
         self._is_unread = False
-        self._service.gate.let_go(self)
+        self._service.admission.let_go(self)
         self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = self._is_done = True
         self._clients.all.leave(self)
-        self._service.gate.let_go(self)
+        self._service.admission.let_go(self)
         unanswered = [one for one in self._requests if isinstance(one, Request) and one is not self._aside]
         if self._incoming and not self._incoming.is_queued:
             unanswered.append(self._incoming)
         for request in unanswered:
-            self._service.gate.release(request.held)
+            self._service.admission.release(request.held)
             self._service.forget()
         self._requests.clear()
         self._incoming, self._rest = None, b""
@@ -256,7 +256,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             request.is_kept = self._service.wants_body(environ)
             if request.is_kept and request.size > LARGE_BYTES:
-                self._service.gate.expect(request.size)
+                self._service.admission.expect(request.size)
         except RequestError as error:
             self._give_up(request, error)
         if environ.get("HTTP_EXPECT", "").lower() != "100-continue" or environ["SERVER_PROTOCOL"] == "HTTP/1.0":
@@ -283,7 +283,7 @@ class Connection(asyncio.BufferedProtocol):
     def _keep(self, request: Request, piece: bytes) -> None:
         if request.size < 0:
             self._service.check_size(request.seen)
-        self._service.gate.hold(len(piece), request.held)
+        self._service.admission.hold(len(piece), request.held)
         request.held += len(piece)
         if not request.content:
             request.content = piece
@@ -296,7 +296,7 @@ class Connection(asyncio.BufferedProtocol):
     def _give_up(self, request: Request, error: RequestError) -> None:
         """Let go of a body: the answer is known."""
         request.environ.setdefault("inference.refused", error.alone())
-        self._service.gate.release(request.held)
+        self._service.admission.release(request.held)
         request.is_kept, request.held, request.content = False, 0, b""
 
     def request_came(self, request: Request) -> None:
@@ -381,12 +381,12 @@ class Connection(asyncio.BufferedProtocol):
         log.exception("%s %s failed", request.environ["REQUEST_METHOD"], request.environ["PATH_INFO"])
         del request.environ["wsgi.input"]
         self._aside = request  # which is not to be given up a second time
-        self._service.gate.release(request.held)
+        self._service.admission.release(request.held)
         self._transport.abort()
 
     def _send(self, request: Request, answer: Answer) -> None:
         self._aside = None
-        self._service.gate.release(request.held)
+        self._service.admission.release(request.held)
         del request.environ["wsgi.input"]  # the reader keeps the rest until the next head comes
         if self._is_lost:
             return

@@ -58,7 +58,7 @@ class Request:
         self.content: bytes | bytearray = b""
         """what was kept of its body"""
         self.held = 0
-        """bytes of its body that the gate counts"""
+        """bytes of its body that admission control counts"""
         self.is_kept = self.is_whole = self.is_queued = False
 
 

@@ -25,7 +25,7 @@ _LENGTH = struct.Struct("!I")
 Phase = Literal["load", "serve"]
 
 
-class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DeploymentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A version that workers are asked to load or to serve."""
 
     id: int
@@ -62,21 +62,21 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=str.l
 class Load(Message, frozen=True):
     """Load this version aside; answered by Loaded or Refused."""
 
-    offer: Offer
+    spec: DeploymentSpec
     phase: ClassVar[Phase] = "load"
 
 
 class Serve(Message, frozen=True):
     """Answer requests with this version from now on; answered by Serving or Refused."""
 
-    offer: Offer
+    spec: DeploymentSpec
     phase: ClassVar[Phase] = "serve"
 
 
 class Drop(Message, frozen=True):
     """Let go of what was loaded aside."""
 
-    offer_id: int
+    spec_id: int
 
 
 class Report(Message, frozen=True):
@@ -94,14 +94,14 @@ class Note(Message, frozen=True):
 class Loaded(Message, frozen=True):
     """The version is loaded aside."""
 
-    offer_id: int
+    spec_id: int
     phase: ClassVar[Phase] = "load"
 
 
 class Serving(Message, frozen=True):
     """Requests are answered with the version."""
 
-    offer_id: int
+    spec_id: int
     at: int
     """since when, in nanoseconds of the clock that all processes share"""
     phase: ClassVar[Phase] = "serve"
@@ -110,7 +110,7 @@ class Serving(Message, frozen=True):
 class Refused(Message, frozen=True):
     """The version cannot be loaded, or served."""
 
-    offer_id: int
+    spec_id: int
     phase: Phase
     reason: str
 

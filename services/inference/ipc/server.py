@@ -32,14 +32,14 @@ _Key = tuple[str, Phase, int]
 
 
 def _key_of(question: Load | Serve) -> _Key:
-    return question.deployment, question.phase, question.offer.id
+    return question.deployment, question.phase, question.spec.id
 
 
 class WorkerGroup:
     """The workers of this service."""
 
     def __init__(self, path: Path) -> None:
-        # Of each worker: which offer of a deployment it serves.
+        # Of each worker: which spec of a deployment it serves.
         self._serving: dict[socket.socket, dict[str, int]] = {}
         # What has been answered to that which is being asked.
         self._answers: dict[_Key, dict[socket.socket, Answer]] = {}
@@ -48,9 +48,9 @@ class WorkerGroup:
         self._listener.bind(str(path))
         self._listener.listen(64)
 
-    def welcome(self, greet: Callable[[Deliver], None]) -> None:
-        """Let workers join from now on; `greet` tells each what it has to know."""
-        threading.Thread(target=self._accept, args=(greet,), name="workers", daemon=True).start()
+    def accept_workers(self, catch_up: Callable[[Deliver], None]) -> None:
+        """Let workers join from now on; `catch_up` tells each what it has to know."""
+        threading.Thread(target=self._accept, args=(catch_up,), name="workers", daemon=True).start()
 
     def wait_for(self, count: int, seconds: float) -> int:
         """Wait until so many workers are there, or for so long; return how many are."""
@@ -82,7 +82,7 @@ class WorkerGroup:
 
     def remind(self, question: Serve) -> int:
         """Ask those workers to serve a version that do not, and return how many they are."""
-        name, id = question.deployment, question.offer.id
+        name, id = question.deployment, question.spec.id
         with self._changed:
             behind = [one for one, serving in self._serving.items() if serving.get(name) != id]
         _send_each(behind, question)
@@ -92,25 +92,25 @@ class WorkerGroup:
         with self._changed:
             return list(self._serving)
 
-    def _accept(self, greet: Callable[[Deliver], None]) -> None:
+    def _accept(self, catch_up: Callable[[Deliver], None]) -> None:
         while True:
             connection, _ = self._listener.accept()
-            threading.Thread(target=self._converse, args=(connection, greet), daemon=True).start()
+            threading.Thread(target=self._converse, args=(connection, catch_up), daemon=True).start()
 
-    def _converse(self, connection: socket.socket, greet: Callable[[Deliver], None]) -> None:
-        def deliver(greeting: list[ToWorker]) -> None:
-            for message in greeting:
+    def _converse(self, connection: socket.socket, catch_up: Callable[[Deliver], None]) -> None:
+        def deliver(messages: list[ToWorker]) -> None:
+            for message in messages:
                 send(connection, message)
             with self._changed:
                 self._serving[connection] = {}
                 self._changed.notify_all()
 
         try:
-            greet(deliver)
+            catch_up(deliver)
             for message in received(connection, FOR_POLLER):
                 self._take(connection, message)
         except OSError:
-            log.info("a worker left before it was greeted")
+            log.info("a worker left before it was told what to serve")
         finally:
             with self._changed:
                 self._serving.pop(connection, None)
@@ -120,8 +120,8 @@ class WorkerGroup:
     def _take(self, connection: socket.socket, answer: ToPoller) -> None:
         with self._changed:
             if isinstance(answer, Serving):
-                self._serving[connection][answer.deployment] = answer.offer_id
-            if (answers := self._answers.get((answer.deployment, answer.phase, answer.offer_id))) is not None:
+                self._serving[connection][answer.deployment] = answer.spec_id
+            if (answers := self._answers.get((answer.deployment, answer.phase, answer.spec_id))) is not None:
                 answers[connection] = answer
             self._changed.notify_all()
 

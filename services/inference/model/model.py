@@ -38,16 +38,16 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """What answers for a version: its ONNX twin, its scikit-learn pipeline, or the one with the other beside it."""
+    """What answers for a version: its ONNX engine, its scikit-learn pipeline, or the one with the other beside it."""
 
     description: Description
-    twin: onnx.Twin | None
+    onnx_engine: onnx.OnnxEngine | None
     pipeline: "Pipeline | None"
-    """None where the twin answers all that the model takes"""
+    """None where the ONNX engine answers all that the model takes"""
     reason: str
     """why it is this one that answers"""
     row_seconds: tuple[float, float] = (0.0, 0.0)
-    """what one more row takes the twin and the pipeline, 0 where that is not known"""
+    """what one more row takes the ONNX engine and the pipeline, 0 where that is not known"""
     most_seconds: float = math.inf
     """how long it may take to predict what one request asks for"""
     row_values: float = 0.0
@@ -55,13 +55,13 @@ class Model:
 
     @property
     def engine(self) -> str:
-        return "onnx" if self.twin else "scikit-learn"
+        return "onnx" if self.onnx_engine else "scikit-learn"
 
     @property
     def classes(self) -> list[Any] | None:
         """The labels in the order of the probabilities, None where the model has no probabilities."""
-        if self.twin and self.twin.classes is not None:
-            return self.twin.classes
+        if self.onnx_engine and self.onnx_engine.classes is not None:
+            return self.onnx_engine.classes
         return self.pipeline.classes if self.pipeline else None
 
     @property
@@ -80,7 +80,7 @@ class Model:
         """
         if probabilities and self.classes is None:
             raise InvalidInput("the model has no class probabilities; POST /invocations has its predictions")
-        engine = "onnx" if self._is_for_twin(rows) else "scikit-learn"
+        engine = "onnx" if self._is_for_onnx_engine(rows) else "scikit-learn"
         return Prediction(
             self._labels(rows, engine) if labels else None,
             self._probabilities(rows, engine) if probabilities else None,
@@ -89,7 +89,7 @@ class Model:
 
     def predict(self, rows: Rows) -> np.ndarray:
         """Return one prediction per row; raise InvalidInput for rows that the estimator itself refuses."""
-        return self._labels(rows, "onnx" if self._is_for_twin(rows) else "scikit-learn")
+        return self._labels(rows, "onnx" if self._is_for_onnx_engine(rows) else "scikit-learn")
 
     def probabilities(self, rows: Rows) -> np.ndarray:
         """Return the probability of each class, shape (rows, classes); raise InvalidInput where the model has none."""
@@ -97,12 +97,12 @@ class Model:
 
     def _labels(self, rows: Rows, engine: str) -> np.ndarray:
         if engine == "onnx":
-            return _wide(self._in_time(self.twin.labels, rows, self.row_seconds[0]))  # type: ignore[union-attr]
+            return _wide(self._in_time(self.onnx_engine.labels, rows, self.row_seconds[0]))  # type: ignore[union-attr]
         return self._in_time(self.pipeline.labels, rows, self.row_seconds[1])  # type: ignore[union-attr]
 
     def _probabilities(self, rows: Rows, engine: str) -> np.ndarray:
-        if engine == "onnx" and len(self.twin.outputs) > 1:  # type: ignore[union-attr]
-            return _wide(self._in_time(self.twin.probabilities, rows, self.row_seconds[0]))  # type: ignore[union-attr]
+        if engine == "onnx" and len(self.onnx_engine.outputs) > 1:  # type: ignore[union-attr]
+            return _wide(self._in_time(self.onnx_engine.probabilities, rows, self.row_seconds[0]))  # type: ignore[union-attr]
         return self._in_time(self.pipeline.probabilities, rows, self.row_seconds[1])  # type: ignore[union-attr]
 
     def check_turn(self, rows: Rows, environ: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ class Model:
         """Tell whether these rows take longer than others are to wait for them."""
         if len(rows) * max(self.row_seconds) <= pacing.LONG_SECONDS:
             return False
-        return len(rows) * self.row_seconds[0 if self._is_for_twin(rows) else 1] > pacing.LONG_SECONDS
+        return len(rows) * self.row_seconds[0 if self._is_for_onnx_engine(rows) else 1] > pacing.LONG_SECONDS
 
     def _in_time(self, ask: pacing.Ask, rows: Rows, seconds: float) -> np.ndarray:
         count = len(rows)
@@ -122,8 +122,8 @@ class Model:
             return ask(rows)
         return pacing.in_parts(ask, rows, pacing.part_rows(seconds, self.row_values), self.most_seconds)
 
-    def _is_for_twin(self, rows: Rows) -> bool:
-        return self.twin is not None and (self.pipeline is None or self.twin.is_proven_on(rows))
+    def _is_for_onnx_engine(self, rows: Rows) -> bool:
+        return self.onnx_engine is not None and (self.pipeline is None or self.onnx_engine.is_proven_on(rows))
 
 
 def _wide(values: np.ndarray) -> np.ndarray:
@@ -146,20 +146,20 @@ def load(files: VersionFiles, trusted: Trusted, most_seconds: float = math.inf) 
     for each in _engines(model):
         _check(each, golden)
     if model.pipeline is not None:
-        model = replace(model, pipeline=model.pipeline.with_shortcut(golden.rows))
+        model = replace(model, pipeline=model.pipeline.with_fast_path(golden.rows))
     paces = [_row_seconds(each, golden.rows) for each in _engines(model)]
-    by_twin = paces[0] if model.twin else 0.0
-    return replace(model, row_seconds=(by_twin, paces[-1] if model.pipeline else 0.0))
+    by_onnx_engine = paces[0] if model.onnx_engine else 0.0
+    return replace(model, row_seconds=(by_onnx_engine, paces[-1] if model.pipeline else 0.0))
 
 
 def _with_engine(files: VersionFiles, description: Description, trusted: Trusted) -> Model:
     if trusted.trust is not Trust.SIGNED:
         # The proof is as good as the signature that covers it.
-        reason = f"a twin is used where its version's signature was checked, and MODEL_TRUST is {trusted.trust}"
+        reason = f"an ONNX engine is used where its version's signature was checked, and MODEL_TRUST is {trusted.trust}"
         return Model(description, None, _pipeline(files, description, trusted), reason)
-    reason = visible(str(description.twin.get("reason", "")))
+    reason = visible(str(description.onnx_engine.get("reason", "")))
     if not onnx.is_kept(description):
-        return Model(description, None, _pipeline(files, description, trusted), f"no twin: {reason}")
+        return Model(description, None, _pipeline(files, description, trusted), f"no ONNX engine: {reason}")
     beside = None if onnx.stands_alone(description) else _pipeline(files, description, trusted)
     return Model(description, onnx.load(files, description), beside, reason)
 
@@ -173,12 +173,12 @@ def _pipeline(files: VersionFiles, description: Description, trusted: Trusted) -
 def _engines(model: Model) -> Iterator[Model]:
     """Yield the model as each of its engines alone answers for it."""
     yield model
-    if model.twin and model.pipeline:
-        yield replace(model, twin=None)
+    if model.onnx_engine and model.pipeline:
+        yield replace(model, onnx_engine=None)
 
 
 def _row_values(model: Model, golden: "_Golden | None") -> float:
-    """Return how many values a row becomes; what a twin makes of a text is not known."""
+    """Return how many values a row becomes; what an ONNX engine makes of a text is not known."""
     if model.pipeline and golden and (found := model.pipeline.row_values(golden.rows)):
         return found
     columns = model.description.columns
@@ -201,7 +201,7 @@ class _Golden:
 
 
 def _golden(files: VersionFiles, description: Description) -> _Golden | None:
-    """Return a version's golden rows, or its input example in their place; None where it has neither."""
+    """Return a version's golden samples, or its input example in their place; None where it has neither."""
     if GOLDEN not in files and not description.examples:
         return None
     try:
@@ -226,17 +226,17 @@ def _lists(instances: Any, width: int) -> list[list[Any]]:
 
 
 def _untried(error: Exception) -> ModelRefused:
-    return ModelRefused(f"its golden rows cannot be tried: {type(error).__name__}: {visible(str(error))}")
+    return ModelRefused(f"its golden samples cannot be tried: {type(error).__name__}: {visible(str(error))}")
 
 
 def _check(model: Model, golden: _Golden) -> None:
-    """Raise ModelRefused unless the model answers its golden rows, and as it did when it was trained.
+    """Raise ModelRefused unless the model answers its golden samples, and as it did when it was trained.
 
-    A twin is as close to the pipeline as it was proven to be, and no closer.
+    An ONNX engine is as close to the pipeline as it was proven to be, and no closer.
     """
-    truth, record = golden.answers, model.description.twin
+    truth, record = golden.answers, model.description.onnx_engine
     tolerance, scale = golden.tolerance, 1.0
-    if model.twin:
+    if model.onnx_engine:
         tolerance, scale = record.get("tolerance", tolerance), record.get("scale", scale)
     try:
         found = Answers(
@@ -246,4 +246,4 @@ def _check(model: Model, golden: _Golden) -> None:
     except Exception as error:  # an estimator may fail in any way, and so may what its answers are compared with
         raise _untried(error) from error
     if fault is not None:
-        raise ModelRefused(f"it does not reproduce its golden rows: {fault}")
+        raise ModelRefused(f"it does not reproduce its golden samples: {fault}")

@@ -16,9 +16,9 @@ from contract.schema import Column, Kind
 
 from inference.errors import RequestEntityTooLarge
 
-# Bodies up to this size are answered in the loop (gate.LARGE_BYTES).
+# Bodies up to this size are answered in the loop (admission.LARGE_BYTES).
 SMALL_BYTES = 256 * 1024
-# What comes with the model, such as its golden rows, is signed for, and not counted.
+# What comes with the model, such as its golden samples, is signed for, and not counted.
 OUR_OWN = 2**40
 
 # Values, rows × columns. What is written out in a small body is never more than this, with a byte for each; a large one

@@ -14,11 +14,11 @@ from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.ipc.messages import (
     NOT_ASKED,
+    DeploymentSpec,
     Drop,
     Load,
     Loaded,
     Note,
-    Offer,
     Refused,
     Report,
     Serve,
@@ -44,7 +44,7 @@ class Poller(Protocol):
     def answer(self, message: ToPoller) -> None: ...
 
 
-class ModelKeeper:
+class ActiveModel:
     """Holds the model of one worker. `served` is replaced whole, so each request sees one version.
 
     It listens and loads in a thread of its own, beside the one that answers requests.
@@ -74,7 +74,7 @@ class ModelKeeper:
                         told.set()
             at_end()
 
-        threading.Thread(target=listen, name="model-keeper", daemon=True).start()
+        threading.Thread(target=listen, name="active-model", daemon=True).start()
         told.wait(wait_seconds)
 
     def take(self, message: ToWorker, poller: Poller) -> None:
@@ -93,26 +93,26 @@ class ModelKeeper:
         except ModelRefused as error:
             return self._refusal_of(question, str(error))
         except Exception as error:  # whatever it is, it must neither end the thread nor what is being served
-            log.exception("loading version %s failed", question.offer.version.version)
+            log.exception("loading version %s failed", question.spec.version.version)
             return self._refusal_of(question, f"it cannot be loaded: {type(error).__name__}: {error}")
 
     def _refusal_of(self, question: Load | Serve, reason: str) -> Refused:
         reason = visible(reason, MOST_REASON)
-        self._refusal = f"version {question.offer.version.version} is refused: {reason}"
-        return Refused(question.deployment, question.offer.id, question.phase, reason)
+        self._refusal = f"version {question.spec.version.version} is refused: {reason}"
+        return Refused(question.deployment, question.spec.id, question.phase, reason)
 
     def _load_aside(self, question: Load) -> Loaded:
-        self._prepare(question.offer)
-        return Loaded(question.deployment, question.offer.id)
+        self._prepare(question.spec)
+        return Loaded(question.deployment, question.spec.id)
 
     def _serve(self, question: Serve) -> Serving:
-        offer = question.offer
-        self.served = Deployment(self._prepare(offer), offer.version, offer.metrics, offer.since)
+        spec = question.spec
+        self.served = Deployment(self._prepare(spec), spec.version, spec.metrics, spec.since)
         self._aside = None
-        return Serving(question.deployment, offer.id, time.monotonic_ns())
+        return Serving(question.deployment, spec.id, time.monotonic_ns())
 
-    def _prepare(self, offer: Offer) -> Model:
-        if self._aside is None or self._aside[0] != offer.id:
+    def _prepare(self, spec: DeploymentSpec) -> Model:
+        if self._aside is None or self._aside[0] != spec.id:
             self._aside = None  # let go of it before the next one is there
-            self._aside = offer.id, self._load(VersionFiles(Path(offer.folder), offer.files))
+            self._aside = spec.id, self._load(VersionFiles(Path(spec.folder), spec.files))
         return self._aside[1]

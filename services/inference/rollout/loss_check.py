@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 
 from inference.errors import FetchFailed
-from inference.ipc.messages import Offer
+from inference.ipc.messages import DeploymentSpec
 from inference.model.version import ModelVersion
 from inference.rollout.background_call import aside
 
@@ -27,7 +27,7 @@ class Losses:
         self._asked: Future[str | None] | None = None
         self._due = float("-inf")
 
-    def look(self, served: Offer | None) -> str | None:
+    def look(self, served: DeploymentSpec | None) -> str | None:
         """Return what is known by now; nobody waits for a store that hangs."""
         if served is None:
             return None

@@ -2,7 +2,7 @@
 
 One process of the service talks to the registry. At its start it lets what was served last be served first, from the cache.
 A version that it finds behind the alias is fetched into the cache; a process of its own verifies its signature and manifest
-and reads its papers; then all workers change to it, or none (two_phase.py). Where anything fails, what is served goes on, and
+and reads its metadata files; then all workers change to it, or none (two_phase.py). Where anything fails, what is served goes on, and
 the reason is told once; what a process did not survive is left alone for longer.
 """
 
@@ -28,7 +28,7 @@ from inference.rollout.loss_check import Losses
 from inference.rollout.model_cache import LastKnownGood
 from inference.rollout.registry import Registry
 from inference.rollout.two_phase import Candidate, Rollout, Swap
-from inference.telemetry.metrics import FollowerMetrics
+from inference.telemetry.metrics import PollerMetrics
 
 # After which a question that hangs is given up and asked anew: MLflow may have recovered, and its connection may not.
 GIVE_UP_SECONDS = 3 * LOOK_SECONDS
@@ -78,7 +78,7 @@ class Sources:
         """Return a version, fetched and verified; raise FetchFailed or ModelRefused."""
         return Candidate(version, *self.check(self.cache.folder_of(version), version))
 
-    def candidate_anew(self, version: ModelVersion) -> Candidate:
+    def fresh_candidate(self, version: ModelVersion) -> Candidate:
         """Return the same; where the copy in the cache turns out to be unusable, fetch it once more."""
         folder = self.cache.folder_of(version)
         try:
@@ -106,7 +106,7 @@ class RegistryPoller:
         sources: Sources,
         rollout: Rollout,
         trials: Trials,
-        metrics: FollowerMetrics,
+        metrics: PollerMetrics,
         announce: Callable[[Swap], None],
     ) -> None:
         self.rollout = rollout
@@ -153,7 +153,7 @@ class RegistryPoller:
         if served and served.version == version:
             self._stay_with(version)
         elif failure is None:
-            self._take_up(version, self._sources.candidate_anew)
+            self._take_up(version, self._sources.fresh_candidate)
         elif self._backoff.is_due(failure):
             self._forget(version)  # it is to be tried as it is now, not as it was fetched
             self._take_up(version, self._sources.candidate)

@@ -18,7 +18,19 @@ from contract.version_files import VersionFiles
 from msgspec import structs, to_builtins
 
 from inference.errors import FetchFailed, ModelRefused, ProcessEnded
-from inference.ipc.messages import NOT_ASKED, Drop, Load, Note, Offer, Refused, Report, Serve, Serving, State, ToWorker
+from inference.ipc.messages import (
+    NOT_ASKED,
+    DeploymentSpec,
+    Drop,
+    Load,
+    Note,
+    Refused,
+    Report,
+    Serve,
+    Serving,
+    State,
+    ToWorker,
+)
 from inference.ipc.server import Answer, Deliver, NoAnswer
 from inference.model.version import ModelVersion
 from inference.rollout.backoff import FIRST_RETRY_SECONDS
@@ -71,11 +83,11 @@ class Rollout:
         """`folder_of` returns a folder with a version's files, whole; it may take minutes, and raises FetchFailed."""
         self._deployment, self._workers, self._folder_of = deployment, workers, folder_of
         self._allow_schema_change = allow_schema_change
-        self.served: Offer | None = None
+        self.served: DeploymentSpec | None = None
         self._expected: Description | None = None
         self._state = State(NOT_ASKED)
         self._is_reported = False
-        self._offers = 0
+        self._specs = 0
         self._remind_due = float("-inf")
         # Held while the workers change, and while one that joins is told what to serve: it misses no change between.
         self._changing = threading.Lock()
@@ -93,14 +105,14 @@ class Rollout:
         FetchFailed where there is none.
         """
         self._check_compatible(candidate.description)
-        self._offers += 1
+        self._specs += 1
         since = datetime.now(UTC).isoformat(timespec="seconds")
         folder, files = str(candidate.files.folder), dict(candidate.files.digests)
-        offer = Offer(self._offers, folder, candidate.version, metrics, since, files)
-        self._load(offer)
+        spec = DeploymentSpec(self._specs, folder, candidate.version, metrics, since, files)
+        self._load(spec)
         with self._changing:
-            answers = self._workers.ask(Serve(self._deployment, offer), SWAP_SECONDS)
-            self.served, self._expected = offer, candidate.description
+            answers = self._workers.ask(Serve(self._deployment, spec), SWAP_SECONDS)
+            self.served, self._expected = spec, candidate.description
         return _swap_of(candidate.version, answers)
 
     def _check_compatible(self, description: Description) -> None:
@@ -111,13 +123,13 @@ class Rollout:
                 f"{change}; that would break requests that are right today, and ALLOW_SCHEMA_CHANGE=true lets it in"
             )
 
-    def _load(self, offer: Offer) -> None:
-        answers = self._workers.ask(Load(self._deployment, offer), LOAD_SECONDS)
+    def _load(self, spec: DeploymentSpec) -> None:
+        answers = self._workers.ask(Load(self._deployment, spec), LOAD_SECONDS)
         if error := _refusal_in(answers):
-            self._workers.tell(Drop(self._deployment, offer.id))
+            self._workers.tell(Drop(self._deployment, spec.id))
             raise error
         if not answers:
-            raise FetchFailed(f"no worker is there to load {offer.version.uri}")
+            raise FetchFailed(f"no worker is there to load {spec.version.uri}")
 
     def goes_on_as(self, candidate: Candidate) -> bool:
         """Tell whether a version is the one that is served, with the same files, and is only said to be signed otherwise.
@@ -133,7 +145,7 @@ class Rollout:
         return True
 
     def update(self, **changes: Any) -> None:
-        """Change what is known of the version that is served: fields of its offer."""
+        """Change what is known of the version that is served: fields of its spec."""
         with self._changing:
             if self.served is not None:
                 self.served = structs.replace(self.served, **changes)
@@ -164,16 +176,16 @@ class Rollout:
                 self._state = state
                 self._workers.tell(Report(self._deployment, state))
 
-    def greet(self, deliver: Deliver) -> None:
+    def catch_up(self, deliver: Deliver) -> None:
         """Tell a worker that joins what to serve, from a copy that is whole, and what there is to say.
 
-        It loads nothing but what was verified: the offer has the digest of each file.
+        It loads nothing but what was verified: the spec has the digest of each file.
         """
         with self._greeting:
-            while not self._has_greeted(deliver, self.served):
+            while not self._has_caught_up(deliver, self.served):
                 pass  # what is served has changed while its copy was looked through
 
-    def _has_greeted(self, deliver: Deliver, served: Offer | None) -> bool:
+    def _has_caught_up(self, deliver: Deliver, served: DeploymentSpec | None) -> bool:
         """Look through the copy of what is served, and tell of it; return False where that is not served any more."""
         problem = None
         try:

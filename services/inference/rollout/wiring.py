@@ -17,7 +17,7 @@ from inference.rollout.registry_poller import RegistryPoller, Sources
 from inference.rollout.trials import Trials
 from inference.rollout.two_phase import Rollout, Swap, Workers
 from inference.settings import Settings
-from inference.telemetry.metrics import FollowerMetrics
+from inference.telemetry.metrics import PollerMetrics
 from inference.verification.client import Verifier
 
 log = logging.getLogger("inference")
@@ -60,7 +60,7 @@ def poller_of(settings: Settings, verifier: Verifier, workers: Workers) -> Regis
         Sources(found, cache, Store(found, settings.tracking_uri, is_signed), verifier.check),
         Rollout(name, workers, cache.folder_of, settings.allow_schema_change),
         Trials(settings.cache_dir, name, alias),
-        FollowerMetrics(),
+        PollerMetrics(),
         announce,
     )
 

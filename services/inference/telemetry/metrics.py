@@ -64,7 +64,7 @@ def exposition() -> bytes:
 
 
 class Exposition:
-    """All metrics for whoever asks: made anew a few times in a second, and those of this second beyond that.
+    """All metrics for whoever asks: rebuilt a few times in a second, and those of this second beyond that.
 
     It takes as long as some fifteen predictions to make them.
     """
@@ -170,7 +170,7 @@ class _Tally:
                 bucket.inc(count)
 
 
-class FollowerMetrics:
+class PollerMetrics:
     """What the process that follows the registry has to tell."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ from inference.model.version import ModelVersion
 MB = 1024**2
 # Beyond what its own programs take. A table of two thousand columns takes 5 MB of it.
 MEMORY_BYTES = 256 * MB
-# For a version's papers, and for its files, which are read twice.
+# For a version's metadata files, and for its files, which are read twice.
 SECONDS, BYTES_PER_SECOND = 30.0, 20 * MB
 # After which without a question its memory, as much as a worker's, is given back; the next question waits half a second more.
 IDLE_SECONDS = 600.0

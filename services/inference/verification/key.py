@@ -22,7 +22,7 @@ class KeyWatch:
     def pause(self, seconds: float) -> None:
         """Sleep, and look at the key."""
         time.sleep(seconds)
-        # At a first start the key comes after the service; one that is lost is made anew by the next set-up.
+        # At a first start the key comes after the service; one that is lost is generated again by the next set-up.
         if (found := self._read()) and found != self._known:
             known, self._known = self._known, found
             if known:

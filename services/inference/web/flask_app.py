@@ -19,7 +19,7 @@ from inference.errors import MethodNotAllowed, NotFound, NotReady, RequestError
 from inference.http.application import check_named, error_answer, log
 from inference.model.deployment import Deployment
 from inference.protocols import open_inference
-from inference.rollout.active_model import ModelKeeper
+from inference.rollout.active_model import ActiveModel
 from inference.settings import Settings
 from inference.telemetry.metrics import CONTENT_TYPE, Exposition
 from inference.web import openapi
@@ -56,14 +56,14 @@ POLICY = (
 )
 
 
-def create_app(settings: Settings, keeper: ModelKeeper) -> Flask:
-    """Return what is looked at; `keeper` has the model."""
+def create_app(settings: Settings, active: ActiveModel) -> Flask:
+    """Return what is looked at; `active` has the model."""
     app = Flask(__name__, static_folder=None, template_folder=str(PAGE))
     app.url_map.merge_slashes = False  # a path with two of them is no other's, and is not redirected to one in HTML
     # Answers keep the order that is written here: a person reads them.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    _add_page(app, settings, keeper)
-    _add_health(app, settings, keeper)
+    _add_page(app, settings, active)
+    _add_health(app, settings, active)
     _add_descriptions(app, settings)
     _add_open_inference(app)
     _add_errors(app)
@@ -101,12 +101,12 @@ def _served() -> Deployment:
     return served
 
 
-def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
+def _add_page(app: Flask, settings: Settings, active: ActiveModel) -> None:
     last: list[Any] = [None, None, None]
 
     def rendered(served: Deployment | None) -> str:
-        """Return the page, made anew where there is something new to say: it may be long, and who asks for it may ask often."""
-        said = keeper.state, keeper.reason
+        """Return the page, rebuilt where there is something new to say: it may be long, and who asks for it may ask often."""
+        said = active.state, active.reason
         if last[0] is not served or last[1] != said:
             page = page_content(settings, served, *said, ENDPOINTS)
             last[:] = served, said, render_template("index.html", page=page)
@@ -119,7 +119,7 @@ def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
             response.headers["Content-Security-Policy"] = POLICY
             response.headers["Referrer-Policy"] = "no-referrer"
         else:
-            model = model_content(settings, served_now(), keeper)
+            model = model_content(settings, served_now(), active)
             response = app.json.response(service=open_inference.NAME, model=model, endpoints=ENDPOINTS)
         response.headers["Vary"] = "Accept"
         response.headers["Cache-Control"] = "no-store"
@@ -136,7 +136,7 @@ def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
         return send_from_directory(PAGE, name, max_age=60)
 
 
-def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
+def _add_health(app: Flask, settings: Settings, active: ActiveModel) -> None:
     packages = {name: installed_version(name) for name in ("scikit-learn", "onnxruntime", "flask", "gunicorn")}
 
     @app.get("/health")
@@ -147,13 +147,13 @@ def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
     @app.get("/ready")
     def ready() -> tuple[dict[str, Any], int]:
         if served_now() is None:
-            return {"status": "not ready", "reasons": [keeper.reason]}, 503
-        return {"status": "ready", "model": model_content(settings, served_now(), keeper)}, 200
+            return {"status": "not ready", "reasons": [active.reason]}, 503
+        return {"status": "ready", "model": model_content(settings, served_now(), active)}, 200
 
     @app.get("/version")
     def version() -> dict[str, Any]:
-        model = model_content(settings, served_now(), keeper)
-        reasons = {"reasons": [keeper.reason]} if model is None else {}
+        model = model_content(settings, served_now(), active)
+        reasons = {"reasons": [active.reason]} if model is None else {}
         return {"model": model, **reasons, "python": platform.python_version(), **packages}
 
     exposition = Exposition()
@@ -163,7 +163,7 @@ def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
         return Response(exposition(), content_type=CONTENT_TYPE)
 
 
-def model_content(settings: Settings, served: Deployment | None, keeper: ModelKeeper) -> dict[str, Any] | None:
+def model_content(settings: Settings, served: Deployment | None, active: ActiveModel) -> dict[str, Any] | None:
     """Return what is said about the model in JSON, None where none is served."""
     if served is None:
         return None
@@ -176,8 +176,8 @@ def model_content(settings: Settings, served: Deployment | None, keeper: ModelKe
         "since": served.since,
         "engine": {"name": served.model.engine, "reason": served.model.reason},
         # Stale: what the alias points at now is not known, or cannot be served.
-        "stale": keeper.state.problem is not None,
-        "problem": keeper.state.problem,
+        "stale": active.state.problem is not None,
+        "problem": active.state.problem,
     }
 
 

@@ -32,7 +32,7 @@ MADE = (MLMODEL, GOLDEN, *environment.FILES)
 # Names that a version's own files cannot have: MLflow writes the last one over whatever is there.
 TAKEN = {*MADE, IDENTITY, SIGNATURE, "registered_model_meta"}
 # Names that neither may have: what is parsed under them would be the model's word, signed as if the trainer had written it.
-PAPERS = {*TAKEN, *limits.PARSED}
+METADATA = {*TAKEN, *limits.PARSED}
 SHOWN = 10
 ZIP = b"PK\x03\x04"
 
@@ -56,7 +56,7 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
         _upload(folder, model_id)
     with mlflow_errors():
         MlflowClient().set_model_version_tag(name, version, SIGNED_BY, signing.key_id(settings.signing_key))
-    _tell(console, f"Version {version} of {name} is checked and signed; it may be served.")
+    _tell(console, f"Version {version} of {name} is checked and signed; it can be served now.")
     if left_out:
         shown = ", ".join(visible(path, 100) for path in left_out[:SHOWN])
         more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
@@ -90,7 +90,7 @@ def check_files(found: Findings, folder: Path) -> None:
 
     A file that begins as a zip archive does is no pickle to whoever opens it as one.
     """
-    if taken := PAPERS & {found.estimator, found.example}:
+    if taken := METADATA & {found.estimator, found.example}:
         raise Refused(f"its estimator or its example is called {taken.pop()}, which is another file's name")
     for path, ending in ((found.estimator, ".skops"), (found.example, ".json")):
         if not path.endswith(ending):

@@ -14,7 +14,7 @@ import joblib
 from contract import manifest
 from contract.display import visible
 from contract.errors import Refused
-from contract.file_names import FIGURES, GOLDEN, TWIN, TWIN_RECORD
+from contract.file_names import FIGURES, GOLDEN, ONNX_MODEL, ONNX_RECORD
 from contract.manifest import Description
 from contract.schema import count_of
 from contract.trust import TRUSTED_TYPES
@@ -24,7 +24,7 @@ from trainer.adoption.findings import KEPT, Findings
 from trainer.artifact import golden_samples, version_checks
 
 # What is not signed with the rest, as nobody can prove it: nothing in it counts for or against a version.
-UNPROVEN = (GOLDEN, TWIN, TWIN_RECORD, FIGURES)
+UNPROVEN = (GOLDEN, ONNX_MODEL, ONNX_RECORD, FIGURES)
 
 
 def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _golden(estimator: Any, files: VersionFiles, description: Description) -> di
 
 
 def check_servable(folder: Path, trusted: Sequence[str] = ()) -> None:
-    """Have a signed version predict its input example and its golden rows; raise Refused where it does not."""
+    """Have a signed version predict its input example and its golden samples; raise Refused where it does not."""
     with joblib.parallel_config("threading"):  # a sandbox starts no processes
         version_checks.check_servable(folder, frozenset(trusted))
 

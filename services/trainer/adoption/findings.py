@@ -116,7 +116,7 @@ def _class_names(found: Any) -> list[str] | None:
 
 
 def _golden(found: dict[str, Any]) -> dict[str, Any]:
-    """Return golden rows: as many answers as there are rows, all of them plain values."""
+    """Return golden samples: as many answers as there are rows, all of them plain values."""
 
     def row(values: Any) -> list[Any]:
         return _list(values, _cell, MOST_COLUMNS)
@@ -130,7 +130,7 @@ def _golden(found: dict[str, Any]) -> dict[str, Any]:
     if "probabilities" in found:
         golden["probabilities"] = _list(found["probabilities"], row, len(rows))
     if not rows or any(len(answers) != len(rows) for name, answers in golden.items() if name != "tolerance"):
-        raise ValueError("its golden rows have not one answer each")
+        raise ValueError("its golden samples have not one answer each")
     return golden
 
 

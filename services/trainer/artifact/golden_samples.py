@@ -59,9 +59,9 @@ def check(estimator: Any, files: VersionFiles, description: Description) -> None
         rows = from_json(content["instances"], description.columns)
         said = _fault(estimator, content, rows if description.is_named else rows.to_numpy())
     except Exception as error:  # an estimator may fail in any way, and so may what its answers are compared with
-        raise Refused(f"its golden rows cannot be tried: {type(error).__name__}: {error!s:.500}") from error
+        raise Refused(f"its golden samples cannot be tried: {type(error).__name__}: {error!s:.500}") from error
     if said is not None:
-        raise Refused(f"it does not reproduce its golden rows: {said}")
+        raise Refused(f"it does not reproduce its golden samples: {said}")
 
 
 def _fault(estimator: Any, golden: dict[str, Any], rows: Any) -> str | None:

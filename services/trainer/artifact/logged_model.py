@@ -1,4 +1,4 @@
-"""Put a fitted model and all its papers into MLflow as one signed logged model (docs/model-contract.md)."""
+"""Put a fitted model and all its metadata files into MLflow as one signed logged model (docs/model-contract.md)."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import joblib
 import mlflow
 import mlflow.sklearn
 from contract import documents
-from contract.file_names import FIGURES, GOLDEN, PROFILE, TWIN, TWIN_RECORD
+from contract.file_names import FIGURES, GOLDEN, ONNX_MODEL, ONNX_RECORD, PROFILE
 from contract.trust import TRUSTED_TYPES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
@@ -37,8 +37,8 @@ class LoggedModel:
     run_id: str
     experiment_id: str
     model_id: str
-    twin: dict[str, Any]
-    """what was measured of its ONNX twin, and whether it has one"""
+    onnx_engine: dict[str, Any]
+    """what was measured of its ONNX engine, and whether it has one"""
     sha256: str
     """of what was learnt: the same data, options and seed give the same one"""
 
@@ -56,7 +56,7 @@ def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, registered_na
         folder = Path(parent, "model")
         origin = Model(artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id)
         _save(estimator, table, folder, origin)
-        made = _write_papers(estimator, table, rows, folder)
+        made = _write_metadata(estimator, table, rows, folder)
         documents.write_json(folder / FIGURES, _figures(fitted, table, run))
         sign(folder, registered_name, logged.model_id, key)
         client.log_model_artifacts(logged.model_id, str(folder))
@@ -104,19 +104,19 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
         ) from error
 
 
-def _write_papers(estimator: Any, table: Table, rows: Split, folder: Path) -> onnx_export.Twin:
+def _write_metadata(estimator: Any, table: Table, rows: Split, folder: Path) -> onnx_export.OnnxExport:
     schema.write(schema.infer(table), folder)
     documents.write_json(folder / GOLDEN, golden_samples.golden(estimator, rows.train_features))
     documents.write_json(folder / PROFILE, reference_profile.profile(table, rows))
     fitted_rows.write(rows, folder)
     made = onnx_export.make(estimator, table.columns, rows.train_features, table.task)
     if made.content is not None:
-        (folder / TWIN).write_bytes(made.content)
-    documents.write_json(folder / TWIN_RECORD, made.record)
+        (folder / ONNX_MODEL).write_bytes(made.content)
+    documents.write_json(folder / ONNX_RECORD, made.record)
     return made
 
 
-def _sha256(estimator: Any, made: onnx_export.Twin) -> str:
+def _sha256(estimator: Any, made: onnx_export.OnnxExport) -> str:
     """Return a digest of what was learnt; not of the skops file, which differs from dump to dump."""
     if made.content is not None:
         return hashlib.sha256(made.content).hexdigest()

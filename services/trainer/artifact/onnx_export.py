@@ -1,8 +1,8 @@
-"""The ONNX twin of a pipeline: an accelerator that each model earns by proof, never by trust.
+"""The ONNX engine of a pipeline: an accelerator that each model earns by proof, never by trust.
 
 The pipeline is converted, and both answer the same rows: training rows, random rows in and beyond their range, and edge
-rows (the extremes of the input domain, missing values and every category where they are accepted, ties), the golden rows
-among them. The twin is kept only where its answers are the same by the rule of contract/golden.py: the one by which the
+rows (the extremes of the input domain, missing values and every category where they are accepted, ties), the golden samples
+among them. The ONNX engine is kept only where its answers are the same by the rule of contract/golden.py: the one by which the
 service looks at it again. What was measured is recorded either way (docs/model-contract.md).
 """
 
@@ -24,11 +24,11 @@ from trainer.data.table import SEED, Column, Kind, Task
 TOLERANCE = 1e-5
 MOST_ROWS = 2_000
 BEYOND = 5.0
-# Up to which size of a number the twin is proven: where the whole domain is not, as much of it as is. Larger ones are
+# Up to which size of a number the ONNX engine is proven: where the whole domain is not, as much of it as is. Larger ones are
 # the pipeline's.
 LIMITS = (LARGEST, 1e15, 1e6)
 # Doubles in plain matrix operations are exact, but fewer converters know them. Trees are another matter: scikit-learn's
-# compare in float32 whatever they are given, so only a float32 twin falls on the same side of every threshold.
+# compare in float32 whatever they are given, so only a float32 ONNX engine falls on the same side of every threshold.
 FORMS: tuple[tuple[str, frozenset[str]], ...] = (
     ("float64", frozenset({"LinearClassifier", "LinearRegressor", "Scaler", "Normalizer"})),
     ("float32", frozenset()),
@@ -36,8 +36,8 @@ FORMS: tuple[tuple[str, frozenset[str]], ...] = (
 
 
 @dataclass(frozen=True)
-class Twin:
-    """A proven twin, or the reason why there is none."""
+class OnnxExport:
+    """A proven ONNX engine, or the reason why there is none."""
 
     content: bytes | None
     """the ONNX model, None where nothing was proven"""
@@ -53,10 +53,10 @@ class _Proof:
     fault: str | None
 
 
-def make(estimator: Any, columns: list[Column], features: pd.DataFrame, task: Task) -> Twin:
-    """Return the twin of a fitted pipeline, proven on rows made from the features that it was fitted on.
+def make(estimator: Any, columns: list[Column], features: pd.DataFrame, task: Task) -> OnnxExport:
+    """Return the ONNX engine of a fitted pipeline, proven on rows made from the features that it was fitted on.
 
-    It never raises: an estimator that cannot be converted has no twin, and the record says why.
+    It never raises: an estimator that cannot be converted has no ONNX engine, and the record says why.
     """
     reasons = []
     for form, avoided in FORMS[_first_form(estimator) :]:
@@ -66,11 +66,11 @@ def make(estimator: Any, columns: list[Column], features: pd.DataFrame, task: Ta
                 proof = _prove(content, estimator, columns, proof_rows(columns, features, limit), task, form)
                 if proof.fault is None:
                     record = _record(True, f"proven on {proof.rows} rows", form, limit, proof)
-                    return Twin(content, record | {"classes": _classes(estimator)})
+                    return OnnxExport(content, record | {"classes": _classes(estimator)})
             reasons.append(f"{form}: {proof.fault}")
         except Exception as error:  # converters and runtimes fail in any way
             reasons.append(f"{form}: {type(error).__name__}: {_first_line(str(error))}")
-    return Twin(None, {"kept": False, "reason": "; ".join(dict.fromkeys(reasons))})
+    return OnnxExport(None, {"kept": False, "reason": "; ".join(dict.fromkeys(reasons))})
 
 
 def _classes(estimator: Any) -> list[Any] | None:
@@ -132,7 +132,7 @@ def _converted(estimator: Any, columns: list[Column], form: str, avoided: frozen
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = convert_sklearn(
-            estimator, name="twin", initial_types=inputs, options=options, black_op=set(avoided) or None
+            estimator, name="onnx_engine", initial_types=inputs, options=options, black_op=set(avoided) or None
         )
     content: bytes = model.SerializeToString()
     return content
@@ -197,7 +197,7 @@ def _prove(content: bytes, estimator: Any, columns: list[Column], rows: pd.DataF
 
 
 def proof_rows(columns: list[Column], features: pd.DataFrame, limit: float) -> pd.DataFrame:
-    """Return the rows that a twin is proven on, with numbers up to `limit` in size; the same ones each time."""
+    """Return the rows that an ONNX engine is proven on, with numbers up to `limit` in size; the same ones each time."""
     draws = np.random.default_rng(SEED)
     seen = features.sample(min(MOST_ROWS, len(features)), random_state=SEED)
     golden = golden_samples.golden_rows(features)

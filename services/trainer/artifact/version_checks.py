@@ -17,7 +17,7 @@ from trainer.artifact import golden_samples
 
 
 def check_servable(folder: Path, trusted: frozenset[str]) -> None:
-    """Load the model without running code from its files, and let it answer its golden rows or its input example.
+    """Load the model without running code from its files, and let it answer its golden samples or its input example.
 
     `trusted` are types that it may contain beside TRUSTED_TYPES: the setting MODEL_TRUSTED_TYPES.
     """

@@ -22,7 +22,7 @@ def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, 
     output.notes(console, table.remarks)
     if not (plan.algorithm or plan.estimator or plan.pipeline):
         plan = replace(plan, algorithm=tuple(name for name, tasks in algorithms.NAMED.items() if table.task in tasks))
-    choice, rows = replace(Choice.of(plan, table.task), contested=True), split(table)
+    choice, rows = replace(Choice.of(plan, table.task), ranked=True), split(table)
     step(choice.words(rows).split(";")[0])
     standings = choose(choice, table, rows, console)
     console.print(output.leaderboard(standings, table.task))

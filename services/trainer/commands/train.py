@@ -21,8 +21,8 @@ from trainer.fit.cross_validation import Standing
 from trainer.fit.evaluation import SCORES
 from trainer.fit.model_selection import Choice, Fitted, choose, fit, prepared
 from trainer.plots.worker import Drawing
-from trainer.promotion.champion_challenger import Contest
-from trainer.promotion.policy import Contender, Decision, Gate, Rule
+from trainer.promotion.champion_challenger import Challenge
+from trainer.promotion.policy import Contender, Decision, QualityGate, Rule
 from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
@@ -73,12 +73,12 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             version = str(registry.register(model.model_id, job.name, tags).version)
 
             step("decide on promotion")
-            contest = _contest(job, fitted, version)
-            decision = contest.decide()
-            output.notes(console, contest.remarks)
+            challenge = _challenge(job, fitted, version)
+            decision = challenge.decide()
+            output.notes(console, challenge.remarks)
             attempts = run_lifecycle.attempts(job.experiment_id, job.table.sha256, job.name)
-        decision = contest.carry_out(decision)
-        record = _record(job, fitted, model, contest, decision, attempts)
+        decision = challenge.carry_out(decision)
+        record = _record(job, fitted, model, challenge, decision, attempts)
         _show(record)
 
     console.print(output.result(record, job.table.task))
@@ -151,11 +151,11 @@ def _log(job: Job, fitted: Fitted, standings: list[Standing]) -> dict[str, str]:
     return tags
 
 
-def _contest(job: Job, fitted: Fitted, version: str) -> Contest:
+def _challenge(job: Job, fitted: Fitted, version: str) -> Challenge:
     metrics, settings = fitted.evaluation.metrics, job.settings
-    return Contest(
+    return Challenge(
         name=job.name,
-        candidate=Contender(version, metrics[f"test_{SCORES[job.table.task]}"], job.table.sha256),
+        challenger=Contender(version, metrics[f"test_{SCORES[job.table.task]}"], job.table.sha256),
         estimator=fitted.estimator,
         metrics=metrics,
         table=job.table,
@@ -166,16 +166,16 @@ def _contest(job: Job, fitted: Fitted, version: str) -> Contest:
     )
 
 
-def _gate(job: Job) -> Gate:
+def _gate(job: Job) -> QualityGate:
     plan, settings = job.plan, job.settings
-    floors = (
+    thresholds = (
         {"test_accuracy": settings.min_test_accuracy}
         if job.table.task is Task.CLASSIFICATION
         else {"test_r2": settings.min_test_r2}
     )
-    return Gate(
+    return QualityGate(
         metric=SCORES[job.table.task],
-        floors={**floors, **plan.floors},
+        thresholds={**thresholds, **plan.thresholds},
         rule=Rule(plan.rule),
         margin=plan.margin,
         promote=plan.promote,
@@ -185,12 +185,12 @@ def _gate(job: Job) -> Gate:
 
 
 def _record(
-    job: Job, fitted: Fitted, model: LoggedModel, contest: Contest, decision: Decision, attempts: int
+    job: Job, fitted: Fitted, model: LoggedModel, challenge: Challenge, decision: Decision, attempts: int
 ) -> PromotionRecord:
-    gate = contest.gate
+    gate = challenge.gate
     return PromotionRecord(
         model_name=job.name,
-        version=contest.candidate.version,
+        version=challenge.challenger.version,
         run_id=model.run_id,
         model_id=model.model_id,
         model_sha256=model.sha256,
@@ -200,15 +200,15 @@ def _record(
         leaks=job.leaks,
         accept_leak=job.plan.accept_leak,
         metric=gate.metric,
-        floors=dict(gate.floors),
+        thresholds=dict(gate.thresholds),
         rule=str(gate.rule),
         margin=gate.margin,
-        rounds=contest.rounds,
+        rounds=challenge.rounds,
         promoted=decision.promote,
-        meets_floor=decision.meets_floor,
+        meets_threshold=decision.meets_threshold,
         reason=decision.reason,
         metrics=fitted.evaluation.metrics,
-        twin=model.twin,
+        onnx_engine=model.onnx_engine,
         git_commit=job.origin.git_commit,
         code_sha256=job.origin.code_sha256,
         image=job.origin.image,
@@ -217,7 +217,7 @@ def _record(
 
 def _show(record: PromotionRecord) -> None:
     """Show what was decided: the record on the run, and in a few words on the version."""
-    stage = "Production" if record.promoted else "Staging" if record.meets_floor else "None"
+    stage = "Production" if record.promoted else "Staging" if record.meets_threshold else "None"
     words = "Promoted" if record.promoted else "Not promoted"
     with run_logging.mlflow_errors():
         client = MlflowClient()

@@ -38,7 +38,7 @@ PACKAGES = ("sklearn.",)
 # Trees compare, they do not measure: these do not care how large a column's numbers are.
 SCALE_FREE = ("sklearn.tree", "sklearn.ensemble", "sklearn.dummy", "sklearn.naive_bayes")
 # They take missing values as well, but skl2onnx writes down for none of their splits which way those go: a forest that was
-# fitted on them has no ONNX twin, and predicts several times slower.
+# fitted on them has no ONNX engine, and predicts several times slower.
 PLAIN_TREES = (BaseDecisionTree, BaseEnsemble)
 # Columns whose spreads are further apart than this are brought to one scale.
 SPREAD = 10.0

@@ -39,7 +39,7 @@ class Evaluation:
 
 
 def score(task: Task, truth: Any, predicted: Any) -> float:
-    """Return accuracy or R², what candidates are compared by."""
+    """Return accuracy or R², what models are compared by."""
     if task is Task.CLASSIFICATION:
         return float(measures.accuracy_score(truth, predicted))
     return float(measures.r2_score(truth, predicted))

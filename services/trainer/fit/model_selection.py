@@ -30,7 +30,7 @@ class Choice:
     """of a search, for each algorithm; 0 searches nothing"""
     space: dict[str, Any] | None
     """what a search may try, None for the algorithm's own"""
-    contested: bool = False
+    ranked: bool = False
     """whether a single algorithm is cross-validated too"""
 
     @classmethod
@@ -56,7 +56,7 @@ class Choice:
     @property
     def is_open(self) -> bool:
         """Whether there is anything to choose."""
-        return self.contested or len(self.algorithms) > 1 or self.trials > 0
+        return self.ranked or len(self.algorithms) > 1 or self.trials > 0
 
     def words(self, rows: Split) -> str:
         """Say what is about to happen."""

@@ -1,8 +1,8 @@
-"""The contest for Production: a candidate against the incumbent, and again against whoever comes in between.
+"""The challenge for Production: a challenger against the champion, and again against whoever comes in between.
 
 MLflow has no compare-and-swap, so two trainers at once may both move the alias. Each first moves it, then leaves its record
 (trainer.tracking.alias_moves), then looks at the alias and at the records of others: of two that moved at once, the later one to leave
-its record sees the other, and contests again with it. The one that loses makes way.
+its record sees the other, and is compared again with it. The one that loses makes way.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -22,8 +22,8 @@ from trainer.promotion.policy import (
     Comparison,
     Contender,
     Decision,
-    Gate,
     OtherSchema,
+    QualityGate,
     compared,
     should_promote,
 )
@@ -34,50 +34,50 @@ MOST_ROUNDS = 20
 
 
 @dataclass
-class Contest:
-    """A candidate on its way to Production."""
+class Challenge:
+    """A challenger on its way to Production."""
 
     name: str
-    candidate: Contender
+    challenger: Contender
     estimator: Any
     metrics: dict[str, float]
     table: Table
     rows: Split
-    gate: Gate
+    gate: QualityGate
     signing_key: Path
     trusted: frozenset[str]
-    """types that an incumbent may contain beside TRUSTED_TYPES"""
+    """types that a champion may contain beside TRUSTED_TYPES"""
     rounds: list[dict[str, Any]] = field(default_factory=list)
     """what was decided against whom, in order: for the promotion record"""
     remarks: list[str] = field(default_factory=list)
     """which records of moves could not be read, for a person"""
     _known: set[str] = field(default_factory=set)
-    _contested: set[str | None] = field(default_factory=set)
+    _met: set[str | None] = field(default_factory=set)
 
     def decide(self) -> Decision:
-        """Contest with the version that is in Production now; nothing is moved."""
+        """Compare with the version that is in Production now; nothing is moved."""
         found = alias_moves.read(self.name)
         self._known, self.remarks = set(found.moves), found.remarks
         return self._against(registry.in_production(self.name))
 
     def carry_out(self, decision: Decision) -> Decision:
-        """Move the alias where the candidate has won, and contest again with any other that moved it meanwhile.
+        """Move the alias where the challenger has won, and compare again with any other that moved it meanwhile.
 
         Returns the decision that holds in the end.
         """
-        version = self.candidate.version
+        version = self.challenger.version
         for _ in range(MOST_ROUNDS):
             if not decision.promote:
                 break
-            if (current := registry.production(self.name)) in self._contested and current != version:
+            if (current := registry.production(self.name)) in self._met and current != version:
                 alias_moves.move(self.name, "train", version, decision.reason)
             rival = self._newcomer()
             if rival is None:
                 break
             try:
                 met = registry.model_version(self.name, rival)
-            except VersionError:  # a record names it, and it is not there: nobody to contest with
-                self._contested.add(rival)
+            except VersionError:  # a record names it, and it is not there: nobody to compare with
+                self._met.add(rival)
                 continue
             decision = self._against(met)
             if not decision.promote and registry.production(self.name) == version:
@@ -85,8 +85,8 @@ class Contest:
         return decision
 
     def _newcomer(self) -> str | None:
-        """Return a version that came into Production since the first decision and was not contested with yet."""
-        others = self._contested | {self.candidate.version}
+        """Return a version that came into Production since the first decision and was not met yet."""
+        others = self._met | {self.challenger.version}
         if (current := registry.production(self.name)) not in others:
             return current
         found = alias_moves.records(self.name)
@@ -100,17 +100,17 @@ class Contest:
         )
 
     def _against(self, version: ModelVersion | None) -> Decision:
-        self._contested.add(None if version is None else str(version.version))
-        incumbent, comparison = None, None
+        self._met.add(None if version is None else str(version.version))
+        champion, comparison = None, None
         if version is not None:
             key_id = signing.key_id(self.signing_key)
-            incumbent = contender(version, self.gate.metric, key_id)
-            comparison = None if incumbent.lost else self._compare(version)
-        decision = should_promote(self.metrics, self.candidate, incumbent, comparison, self.gate)
+            champion = contender(version, self.gate.metric, key_id)
+            comparison = None if champion.lost else self._compare(version)
+        decision = should_promote(self.metrics, self.challenger, champion, comparison, self.gate)
         self.rounds.append(
             {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "incumbent": None if incumbent is None else asdict(incumbent),
+                "champion": None if champion is None else asdict(champion),
                 "comparison": _told(comparison),
                 "decision": asdict(decision),
             }
@@ -118,7 +118,7 @@ class Contest:
         return decision
 
     def _compare(self, version: ModelVersion) -> Comparison | OtherSchema | str:
-        """Let candidate and incumbent predict the rows that neither was fitted on; else say why that cannot be."""
+        """Let challenger and champion predict the rows that neither was fitted on; else say why that cannot be."""
         try:
             with version_files.signed(version, self.name, self.signing_key) as folder:
                 if breaking_change(version_checks.interface_of(folder), self.table.interface):
@@ -130,10 +130,10 @@ class Contest:
                     return (
                         f"only {new.sum()} held-out rows are new to version {version.version}; recorded scores compared"
                     )
-                incumbent = version_checks.load(folder, self.trusted)
+                champion = version_checks.load(folder, self.trusted)
             features, truth = self.rows.test_features[new], self.rows.test_target[new].to_numpy()
             ours = np.asarray(self.estimator.predict(features)).ravel()
-            return compared(self.table.task, truth, ours, np.asarray(incumbent.predict(features)).ravel())
+            return compared(self.table.task, truth, ours, np.asarray(champion.predict(features)).ravel())
         except (VersionError, TrackingError) as error:
             return f"version {version.version} could not be tried: {error}; recorded scores compared"
         except Exception as error:  # an estimator of another time may fail in any way, and answer what has no score

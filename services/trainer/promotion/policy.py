@@ -1,8 +1,8 @@
 """The rule by which a version becomes the one in Production.
 
-A candidate that reaches the floor is promoted when there is no incumbent, when the incumbent cannot be served any more, or
-when it wins the contest: both predict the held-out rows that neither was fitted on, and their scores (accuracy or R²)
-are compared by the rule. By the default rule an equal candidate does not displace an incumbent: a change must be worth
+A challenger that reaches the threshold is promoted when there is no champion, when the champion cannot be served any more, or
+when it wins the comparison: both predict the held-out rows that neither was fitted on, and their scores (accuracy or R²)
+are compared by the rule. By the default rule an equal challenger does not displace a champion: a change must be worth
 something. Where too few such rows remain, the scores that were recorded when each was trained are compared instead.
 """
 
@@ -16,20 +16,20 @@ import numpy as np
 
 from trainer.data.table import Task
 
-# With fewer rows than this a contest on unseen rows would be a game of dice.
+# With fewer rows than this a comparison on unseen rows would be a game of dice.
 LEAST_ROWS = 20
 SIGNIFICANCE = 0.05
-# Metrics whose floor is a ceiling.
+# Metrics whose threshold is an upper limit.
 LESS_IS_BETTER = ("test_log_loss", "test_rmse", "test_mae", "overfitting_gap")
 
 
 class Rule(StrEnum):
-    """When a candidate wins its contest."""
+    """When a challenger wins its comparison."""
 
     BETTER = "better"
-    """its score is higher than the incumbent's by more than the margin"""
+    """its score is higher than the champion's by more than the margin"""
     NOT_WORSE = "not-worse"
-    """its score is not lower than the incumbent's by more than the margin"""
+    """its score is not lower than the champion's by more than the margin"""
     PAIRED = "paired"
     """better, and a paired test on the same rows gives p < 0.05: McNemar's for classes, Wilcoxon's for quantities"""
 
@@ -49,33 +49,33 @@ class Contender:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate and incumbent, measured on the same rows."""
+    """Challenger and champion, measured on the same rows."""
 
     rows: int
-    candidate: float
-    incumbent: float
+    challenger: float
+    champion: float
     p_value: float
 
 
 @dataclass(frozen=True)
 class OtherSchema:
-    """Why there is no comparison: candidate and incumbent do not answer the same requests."""
+    """Why there is no comparison: challenger and champion do not answer the same requests."""
 
 
 @dataclass(frozen=True)
-class Gate:
-    """What a candidate has to pass."""
+class QualityGate:
+    """What a challenger has to pass."""
 
     metric: str
     """what the scores are, in words: accuracy or R²"""
-    floors: Mapping[str, float]
+    thresholds: Mapping[str, float]
     """the least value of each metric, the greatest for those in LESS_IS_BETTER"""
     rule: Rule = Rule.BETTER
     margin: float = 0.0
     promote: bool = True
-    """False leaves Production alone, whatever the contest would say"""
+    """False leaves Production alone, whatever the comparison would say"""
     forced: str | None = None
-    """why a candidate is promoted whatever its figures are, None where the rule decides"""
+    """why a challenger is promoted whatever its figures are, None where the rule decides"""
     leaks: tuple[str, ...] = ()
     """what makes its figures worthless, and was not accepted: a sentence each"""
 
@@ -85,55 +85,55 @@ class Decision:
     """What the rule says, and why, in words for a person."""
 
     promote: bool
-    meets_floor: bool
+    meets_threshold: bool
     reason: str
 
 
-def compared(task: Task, truth: np.ndarray, candidate: np.ndarray, incumbent: np.ndarray) -> Comparison:
+def compared(task: Task, truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> Comparison:
     """Score both predictions of the same rows, and test whether the difference may be chance; all of shape (rows,)."""
     from scipy import stats
 
     from trainer.fit.evaluation import score
 
     if task is Task.CLASSIFICATION:
-        right, wrong = (candidate == truth) & (incumbent != truth), (candidate != truth) & (incumbent == truth)
+        right, wrong = (challenger == truth) & (champion != truth), (challenger != truth) & (champion == truth)
         differ = int(right.sum() + wrong.sum())
         p_value = stats.binomtest(int(right.sum()), differ, alternative="greater").pvalue if differ else 1.0
     else:
-        gains = np.abs(incumbent - truth) - np.abs(candidate - truth)
+        gains = np.abs(champion - truth) - np.abs(challenger - truth)
         p_value = stats.wilcoxon(gains, alternative="greater").pvalue if np.any(gains) else 1.0
-    return Comparison(len(truth), score(task, truth, candidate), score(task, truth, incumbent), float(p_value))
+    return Comparison(len(truth), score(task, truth, challenger), score(task, truth, champion), float(p_value))
 
 
-def below_floor(metrics: Mapping[str, float], floors: Mapping[str, float]) -> str | None:
-    """Say which metric misses its floor, None where all reach theirs."""
-    for name, least in floors.items():
+def below_threshold(metrics: Mapping[str, float], thresholds: Mapping[str, float]) -> str | None:
+    """Say which metric misses its threshold, None where all reach theirs."""
+    for name, least in thresholds.items():
         if name not in metrics:
-            return f"it has no {_words(name)}, for which there is a floor"
+            return f"it has no {_words(name)}, for which there is a threshold"
         value = metrics[name]
         if name in LESS_IS_BETTER and not value <= least:
             return f"its {_words(name)} {value:.4f} is above the limit of {least:.4f}"
         if name not in LESS_IS_BETTER and not value >= least:
-            return f"its {_words(name)} {value:.4f} is below the floor of {least:.4f}"
+            return f"its {_words(name)} {value:.4f} is below the threshold of {least:.4f}"
     return None
 
 
 def should_promote(
     metrics: Mapping[str, float],
-    candidate: Contender,
-    incumbent: Contender | None,
+    challenger: Contender,
+    champion: Contender | None,
     comparison: Comparison | OtherSchema | str | None,
-    gate: Gate,
+    gate: QualityGate,
 ) -> Decision:
-    """Decide whether the candidate takes the incumbent's place.
+    """Decide whether the challenger takes the champion's place.
 
-    `metrics` are the candidate's; `comparison` is both on the same rows, or the words why there is none.
+    `metrics` are the challenger's; `comparison` is both on the same rows, or the words why there is none.
     """
-    fault = below_floor(metrics, gate.floors)
-    if isinstance(comparison, OtherSchema) and incumbent is not None:
+    fault = below_threshold(metrics, gate.thresholds)
+    if isinstance(comparison, OtherSchema) and champion is not None:
         # Whoever asks the served model would be refused from one moment to the next: not even by force.
         words = (
-            f"version {incumbent.version} in Production has another schema; name a model of its own: --model-name NAME"
+            f"version {champion.version} in Production has another schema; name a model of its own: --model-name NAME"
         )
         return Decision(False, fault is None, words)
     if gate.leaks:
@@ -145,17 +145,17 @@ def should_promote(
         return Decision(False, fault is None, fault or "it was trained with --no-promote")
     if fault:
         return Decision(False, False, fault)
-    if not _is_score(candidate.score):
+    if not _is_score(challenger.score):
         return Decision(False, False, f"its run has no test {gate.metric}")
-    own = f"test {gate.metric} {candidate.score:.4f}"
-    if incumbent is None:
-        return Decision(True, True, f"nothing was in Production, and its {own} reaches the floor")
-    rival = f"version {incumbent.version} in Production"
-    if incumbent.lost:
-        return Decision(True, True, f"{rival} has lost {incumbent.lost}, and the {own} reaches the floor")
-    if isinstance(comparison, Comparison) and _is_score(comparison.candidate) and _is_score(comparison.incumbent):
-        return _judged(comparison.candidate, comparison.incumbent, comparison, rival, gate)
-    return _by_recorded_scores(candidate, incumbent, comparison, rival, gate)
+    own = f"test {gate.metric} {challenger.score:.4f}"
+    if champion is None:
+        return Decision(True, True, f"nothing was in Production, and its {own} reaches the threshold")
+    rival = f"version {champion.version} in Production"
+    if champion.lost:
+        return Decision(True, True, f"{rival} has lost {champion.lost}, and the {own} reaches the threshold")
+    if isinstance(comparison, Comparison) and _is_score(comparison.challenger) and _is_score(comparison.champion):
+        return _judged(comparison.challenger, comparison.champion, comparison, rival, gate)
+    return _by_recorded_scores(challenger, champion, comparison, rival, gate)
 
 
 def _is_score(value: float | None) -> TypeGuard[float]:
@@ -163,33 +163,35 @@ def _is_score(value: float | None) -> TypeGuard[float]:
 
 
 def _by_recorded_scores(
-    candidate: Contender,
-    incumbent: Contender,
+    challenger: Contender,
+    champion: Contender,
     comparison: Comparison | OtherSchema | str | None,
     rival: str,
-    gate: Gate,
+    gate: QualityGate,
 ) -> Decision:
     why = comparison if isinstance(comparison, str) else None
     if isinstance(comparison, Comparison):
         why = f"on {comparison.rows} rows that neither was fitted on one of the two has no finite score"
     if gate.rule is Rule.PAIRED:
         return Decision(False, True, f"a paired test with {rival} is not possible: {why}")
-    if not _is_score(incumbent.score) or not _is_score(candidate.score):
+    if not _is_score(champion.score) or not _is_score(challenger.score):
         return Decision(
-            False, True, f"{rival} has no test {gate.metric} to compare with; `promote {candidate.version}` replaces it"
+            False,
+            True,
+            f"{rival} has no test {gate.metric} to compare with; `promote {challenger.version}` replaces it",
         )
-    elsewhere = "" if candidate.data_sha256 == incumbent.data_sha256 else ", measured on other data"
-    return _judged(candidate.score, incumbent.score, None, f"{rival}{elsewhere}", gate, f" ({why})" if why else "")
+    elsewhere = "" if challenger.data_sha256 == champion.data_sha256 else ", measured on other data"
+    return _judged(challenger.score, champion.score, None, f"{rival}{elsewhere}", gate, f" ({why})" if why else "")
 
 
 def _judged(
-    candidate: float, incumbent: float, comparison: Comparison | None, rival: str, gate: Gate, note: str = ""
+    challenger: float, champion: float, comparison: Comparison | None, rival: str, gate: QualityGate, note: str = ""
 ) -> Decision:
     where = "" if comparison is None else f" on {comparison.rows} rows that neither was fitted on"
-    figures = f"test {gate.metric} {candidate:.4f} against {incumbent:.4f} of {rival}{where}{note}"
+    figures = f"test {gate.metric} {challenger:.4f} against {champion:.4f} of {rival}{where}{note}"
     if gate.margin:
         figures += f", with a margin of {gate.margin:g}"
-    difference = candidate - incumbent
+    difference = challenger - champion
     word = "higher" if difference > 0 else "equal" if difference == 0 else "lower"
     if gate.rule is Rule.NOT_WORSE:
         return Decision(difference >= -gate.margin, True, f"{word} {figures}; the rule is {gate.rule}")
@@ -198,7 +200,7 @@ def _judged(
         return Decision(wins, True, f"{word} {figures}; paired test: p = {comparison.p_value:.3g}")
     if difference > gate.margin:
         return Decision(True, True, f"{word} {figures}")
-    tail = ": an equal model does not displace the incumbent" if difference == 0 else ""
+    tail = ": an equal model does not displace the champion" if difference == 0 else ""
     return Decision(False, True, f"{word} {figures}{tail}")
 
 

@@ -1,11 +1,11 @@
-"""The ONNX twin of a model: the same answers as the pipeline, proven by the trainer, without scikit-learn's overhead."""
+"""The ONNX engine of a model: the same answers as the pipeline, proven by the trainer, without scikit-learn's overhead."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from contract.display import visible
-from contract.file_names import TWIN
+from contract.file_names import ONNX_MODEL
 from contract.manifest import Description, check_class_names
 from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT, Column, Kind
 from contract.version_files import VersionFiles
@@ -15,7 +15,7 @@ from inference.model.rows import Rows
 
 
 @dataclass(frozen=True)
-class Twin:
+class OnnxEngine:
     """An ONNX session, and what rows it may be asked."""
 
     session: Any
@@ -64,17 +64,17 @@ class Twin:
 
 
 def is_kept(model: Description) -> bool:
-    """Tell whether the version says that its twin was proven."""
-    return bool(model.twin.get("kept"))
+    """Tell whether the version says that its ONNX engine was proven."""
+    return bool(model.onnx_engine.get("kept"))
 
 
 def stands_alone(model: Description) -> bool:
-    """Tell whether a twin answers all that its model takes, so that the pipeline need not be loaded beside it."""
-    return float(model.twin.get("limit", 0)) >= LARGEST and "classes" in model.twin
+    """Tell whether an ONNX engine answers all that its model takes, so that the pipeline need not be loaded beside it."""
+    return float(model.onnx_engine.get("limit", 0)) >= LARGEST and "classes" in model.onnx_engine
 
 
-def load(files: VersionFiles, model: Description) -> Twin:
-    """Return the twin among a version's files; raise ModelRefused where it is damaged."""
+def load(files: VersionFiles, model: Description) -> OnnxEngine:
+    """Return the ONNX engine among a version's files; raise ModelRefused where it is damaged."""
     import onnxruntime
 
     try:
@@ -82,11 +82,13 @@ def load(files: VersionFiles, model: Description) -> Twin:
         options.intra_op_num_threads = 1  # requests are what runs side by side
         options.enable_cpu_mem_arena = False  # it keeps what the largest request took, and makes none quicker
         options.log_severity_level = 4
-        session = onnxruntime.InferenceSession(files.read(TWIN), options, providers=["CPUExecutionProvider"])
-        record = model.twin
+        session = onnxruntime.InferenceSession(files.read(ONNX_MODEL), options, providers=["CPUExecutionProvider"])
+        record = model.onnx_engine
         outputs = [output.name for output in session.get_outputs()]
-        found = Twin(session, model, record["input"], float(record["limit"]), outputs, record.get("classes"))
+        found = OnnxEngine(session, model, record["input"], float(record["limit"]), outputs, record.get("classes"))
     except Exception as error:  # a damaged file can fail in any way inside the runtime
-        raise ModelRefused(f"its ONNX twin cannot be loaded: {type(error).__name__}: {visible(str(error))}") from error
+        raise ModelRefused(
+            f"its ONNX engine cannot be loaded: {type(error).__name__}: {visible(str(error))}"
+        ) from error
     check_class_names(model, found.classes or [])
     return found

@@ -1,6 +1,6 @@
-"""Rows that a fast path is tried on: of the kinds that the trainer proves an ONNX twin on (docs/model-contract.md).
+"""Rows that a fast path is tried on: of the kinds that the trainer proves an ONNX engine on (docs/model-contract.md).
 
-What the model was fitted on is not here: its golden rows stand for it.
+What the model was fitted on is not here: its golden samples stand for it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ Values = list[Any]
 def like(golden: Rows, columns: Sequence[Column]) -> Iterator[Rows]:
     """Yield rows kind by kind, the same ones each time.
 
-    They are random ones in the range of the golden rows and in five times that, rows that stand out, the middle of two, and
+    They are random ones in the range of the golden samples and in five times that, rows that stand out, the middle of two, and
     some with gaps where the columns accept them.
     """
     most = max(1, MOST_VALUES // len(columns))
@@ -54,7 +54,7 @@ def like(golden: Rows, columns: Sequence[Column]) -> Iterator[Rows]:
 
 
 def _unseen(column: Column) -> Values:
-    """Return what stands for the values of a column that is missing in all golden rows."""
+    """Return what stands for the values of a column that is missing in all golden samples."""
     return [""] if column.kind is Kind.TEXT else [0.0, 1.0]
 
 

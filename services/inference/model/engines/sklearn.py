@@ -1,4 +1,4 @@
-"""The scikit-learn estimator of a version: what answers where no ONNX twin does.
+"""The scikit-learn estimator of a version: what answers where no ONNX engine does.
 
 Importing this costs seconds and 100 MB, so it is done for the models that need it.
 """
@@ -22,7 +22,7 @@ from contract.version_files import VersionFiles
 
 from inference.errors import InvalidInput, ModelRefused
 from inference.model.engines import proof_rows, sklearn_fast_path
-from inference.model.engines.sklearn_fast_path import Shortcut
+from inference.model.engines.sklearn_fast_path import FastPath
 from inference.model.rows import Rows
 from inference.model.trust import Trust, Trusted
 
@@ -43,7 +43,7 @@ class Pipeline:
     model: Description
     takes_arrays: bool
     """whether it takes the columns by their order alone, which is five times as fast as by their names"""
-    shortcut: Shortcut | None = None
+    fast_path: FastPath | None = None
     """the same answers in less time, None where that is not proven"""
 
     @property
@@ -53,31 +53,31 @@ class Pipeline:
 
     def labels(self, rows: Rows) -> np.ndarray:
         """Return labels or values of shape (rows,); raise InvalidInput for rows that the estimator itself refuses."""
-        if self.shortcut is not None and (found := self._by_shortcut(self.shortcut.labels, rows)) is not None:
+        if self.fast_path is not None and (found := self._by_fast_path(self.fast_path.labels, rows)) is not None:
             return found
         return np.asarray(_asked(self.estimator.predict, self.input(rows)))
 
     def probabilities(self, rows: Rows) -> np.ndarray:
         """Return the probabilities of shape (rows, classes); raise InvalidInput likewise."""
-        if self.shortcut is not None and (found := self._by_shortcut(self.shortcut.probabilities, rows)) is not None:
+        if self.fast_path is not None and (found := self._by_fast_path(self.fast_path.probabilities, rows)) is not None:
             return found
         return np.asarray(_asked(self.estimator.predict_proba, self.input(rows)))
 
-    def with_shortcut(self, rows: Rows) -> "Pipeline":
-        """Return the pipeline with a shortcut, where there is one that is proven on these rows and on others like them."""
+    def with_fast_path(self, rows: Rows) -> "Pipeline":
+        """Return the pipeline with a fast path, where there is one that is proven on these rows and on others like them."""
         found = sklearn_fast_path.of(self.estimator, self.model)
         found = sklearn_fast_path.proven(found, self.estimator, rows, self.input(rows))
         if found is None:
             return self
-        quick = replace(self, shortcut=found)
+        quick = replace(self, fast_path=found)
         try:
             same = all(_answer_alike(quick, self, each) for each in proof_rows.like(rows, self.model.columns))
-        except Exception:  # a shortcut that fails where the estimator would have refused
+        except Exception:  # a fast path that fails where the estimator would have refused
             return self
         return quick if same else self
 
-    def _by_shortcut(self, method: Callable[[Rows], np.ndarray], rows: Rows) -> np.ndarray | None:
-        """Return the answer, None for rows that the estimator itself has to look at: those that the shortcut is not for."""
+    def _by_fast_path(self, method: Callable[[Rows], np.ndarray], rows: Rows) -> np.ndarray | None:
+        """Return the answer, None for rows that the estimator itself has to look at: those that the fast path is not for."""
         if not (self.model.takes_text if rows.matrix is None else not np.isnan(rows.matrix).any()):
             return None
         try:

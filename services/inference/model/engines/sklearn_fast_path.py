@@ -2,7 +2,7 @@
 
 For one row, scikit-learn spends nine tenths of its time on checking, naming and handing round what it was given: a forest
 of a hundred trees dispatches a hundred jobs, a column transformer cuts a table of pandas into pieces. The fitted parts are
-called directly here, in the same order, on the same numbers. A shortcut is taken only where it gives, bit for bit, what
+called directly here, in the same order, on the same numbers. A fast path is taken only where it gives, bit for bit, what
 the estimator gives for the rows that it is tried on; else there is none.
 """
 
@@ -27,7 +27,7 @@ Transform = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Shortcut:
+class FastPath:
     """An estimator taken apart."""
 
     prepare: Callable[[Rows], Any]
@@ -66,8 +66,8 @@ class Forest:
         return self._mean(matrix)
 
 
-def of(estimator: Any, model: Description) -> Shortcut | None:
-    """Return the shortcut of an estimator whose parts are known here, None for all others."""
+def of(estimator: Any, model: Description) -> FastPath | None:
+    """Return the fast path of an estimator whose parts are known here, None for all others."""
     steps = [step for _, step in estimator.steps] if type(estimator) is Pipeline else [estimator]
     *before, last = steps
     if any(step in (None, "passthrough") for step in steps):
@@ -86,7 +86,7 @@ def of(estimator: Any, model: Description) -> Shortcut | None:
             found = transform(found)
         return found
 
-    return Shortcut(prepare, forest or last)
+    return FastPath(prepare, forest or last)
 
 
 def _forest(estimator: Any) -> Forest | None:
@@ -138,17 +138,17 @@ def _cells(positions: list[int], model: Description) -> Callable[[Rows], np.ndar
     )
 
 
-def proven(shortcut: Shortcut | None, estimator: Any, rows: Rows, whole: Any) -> Shortcut | None:
-    """Return a shortcut that answers the rows as the estimator answers `whole`, the same rows as it takes them; else None."""
-    if shortcut is None:
+def proven(fast_path: FastPath | None, estimator: Any, rows: Rows, whole: Any) -> FastPath | None:
+    """Return a fast path that answers the rows as the estimator answers `whole`, the same rows as it takes them; else None."""
+    if fast_path is None:
         return None
     try:
-        same = _same(shortcut.labels, estimator.predict, rows, whole)
+        same = _same(fast_path.labels, estimator.predict, rows, whole)
         if same and hasattr(estimator, "predict_proba"):
-            same = _same(shortcut.probabilities, estimator.predict_proba, rows, whole)
+            same = _same(fast_path.probabilities, estimator.predict_proba, rows, whole)
     except Exception:  # whatever it misses, the estimator itself answers
         return None
-    return shortcut if same else None
+    return fast_path if same else None
 
 
 def _same(short: Callable[[Rows], np.ndarray], long: Callable[[Any], Any], rows: Rows, whole: Any) -> bool:

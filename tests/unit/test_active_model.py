@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from contract.version_files import VersionFiles
 from inference.errors import InferenceError, ModelRefused
-from inference.ipc.messages import Load, Loaded, Note, Offer, Report, Serve, Serving, State, ToPoller, ToWorker
+from inference.ipc.messages import DeploymentSpec, Load, Loaded, Note, Report, Serve, Serving, State, ToPoller, ToWorker
 from inference.model.deployment import Deployment
 from inference.model.version import ModelVersion
-from inference.rollout.active_model import ModelKeeper
+from inference.rollout.active_model import ActiveModel
 
 ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "12")
 SECONDS = 30
 DIGESTS = {"MLmodel": "a digest"}
 
 
-def offer(version: ModelVersion, id: int = 0) -> Offer:
+def spec(version: ModelVersion, id: int = 0) -> DeploymentSpec:
     since = "2026-01-02T03:04:05+00:00"
-    return Offer(id or int(version.version), f"/cache/{version.version}", version, {"r2": 0.5}, since, DIGESTS)
+    return DeploymentSpec(id or int(version.version), f"/cache/{version.version}", version, {"r2": 0.5}, since, DIGESTS)
 
 
 class FakeLoader:
@@ -56,27 +56,27 @@ class FakeSpeaker:
             raise BrokenPipeError("it is gone")
         match message:
             case Loaded():
-                self.answers.append(("loaded", message.offer_id))
+                self.answers.append(("loaded", message.spec_id))
             case Serving():
-                self.answers.append(("serving", message.offer_id))
+                self.answers.append(("serving", message.spec_id))
             case _:
-                self.answers.append(("refused", message.phase, message.offer_id, message.reason))
+                self.answers.append(("refused", message.phase, message.spec_id, message.reason))
 
 
 class Worker:
-    """A keeper among fakes."""
+    """An active model among fakes."""
 
     def __init__(self) -> None:
         self.load, self.speaker = FakeLoader(), FakeSpeaker()
-        self.keeper = ModelKeeper(self.load)
+        self.active = ActiveModel(self.load)
 
-    def hears(self, kind: str, content: Offer | State) -> None:
+    def hears(self, kind: str, content: DeploymentSpec | State) -> None:
         message = {"load": Load, "serve": Serve, "state": Report, "note": Note}[kind]
-        self.keeper.take(message("flowers", content), self.speaker)
+        self.active.take(message("flowers", content), self.speaker)
 
     @property
     def version(self) -> ModelVersion | None:
-        return self.keeper.served and self.keeper.served.version
+        return self.active.served and self.active.served.version
 
 
 @pytest.fixture
@@ -87,21 +87,21 @@ def worker():
 @pytest.fixture
 def serving(worker):
     """A worker that serves version 1."""
-    worker.hears("load", offer(ONE))
-    worker.hears("serve", offer(ONE))
+    worker.hears("load", spec(ONE))
+    worker.hears("serve", spec(ONE))
     return worker
 
 
 def test_before_it_is_told_anything_nothing_is_served_and_that_is_said(worker):
-    assert worker.keeper.served is None
-    assert worker.keeper.state.problem == "the registry has not been asked yet"
+    assert worker.active.served is None
+    assert worker.active.state.problem == "the registry has not been asked yet"
 
 
 def test_a_version_is_loaded_aside_and_only_then_changed_to(worker):
-    worker.hears("load", offer(ONE))
+    worker.hears("load", spec(ONE))
     assert worker.version is None
-    worker.hears("serve", offer(ONE))
-    assert worker.keeper.served == Deployment("model 1", ONE, {"r2": 0.5}, "2026-01-02T03:04:05+00:00")
+    worker.hears("serve", spec(ONE))
+    assert worker.active.served == Deployment("model 1", ONE, {"r2": 0.5}, "2026-01-02T03:04:05+00:00")
     assert worker.load.loaded == ["1"]
     assert worker.speaker.answers == [("loaded", 1), ("serving", 1)]
 
@@ -110,41 +110,41 @@ def test_a_worker_says_when_it_changed_by_the_clock_that_all_processes_share(wor
     said: list[ToPoller] = []
     worker.speaker.answer = said.append
     before = time.monotonic_ns()
-    worker.hears("serve", offer(ONE))
+    worker.hears("serve", spec(ONE))
     assert before <= said[0].at <= time.monotonic_ns()
 
 
 def test_a_worker_that_is_told_to_serve_what_it_has_not_loaded_loads_it(worker):
-    worker.hears("serve", offer(ONE))
+    worker.hears("serve", spec(ONE))
     assert worker.version == ONE
     assert worker.speaker.answers == [("serving", 1)]
 
 
 def test_while_the_next_version_is_loaded_the_one_before_it_is_served(serving):
-    serving.hears("load", offer(TWO))
+    serving.hears("load", spec(TWO))
     assert serving.version == ONE
-    serving.hears("serve", offer(TWO))
+    serving.hears("serve", spec(TWO))
     assert serving.version == TWO
 
 
 def test_a_version_that_was_loaded_and_never_served_gives_way_to_the_next_one(serving):
-    serving.hears("load", offer(TWO))
-    serving.hears("load", offer(ONE, id=3))
-    serving.hears("serve", offer(TWO, id=4))
+    serving.hears("load", spec(TWO))
+    serving.hears("load", spec(ONE, id=3))
+    serving.hears("serve", spec(TWO, id=4))
     assert serving.load.loaded == ["1", "2", "1", "2"]
 
 
 @pytest.mark.parametrize("kind", ["load", "serve"])
 def test_a_version_that_is_refused_is_not_served_and_the_reason_is_told(serving, kind):
     serving.load.refused["2"] = ModelRefused("it has no signature")
-    serving.hears(kind, offer(TWO))
+    serving.hears(kind, spec(TWO))
     assert serving.version == ONE
     assert serving.speaker.answers[-1] == ("refused", kind, 2, "it has no signature")
 
 
 def test_a_fault_that_nobody_foresaw_is_a_refusal_whose_details_are_in_the_log(serving, caplog):
     serving.load.refused["2"] = ZeroDivisionError("a bug")
-    serving.hears("load", offer(TWO))
+    serving.hears("load", spec(TWO))
     assert serving.version == ONE
     assert serving.speaker.answers[-1] == ("refused", "load", 2, "it cannot be loaded: ZeroDivisionError: a bug")
     assert "loading version 2 failed" in caplog.text
@@ -154,31 +154,31 @@ def test_a_fault_that_nobody_foresaw_is_a_refusal_whose_details_are_in_the_log(s
 @pytest.mark.parametrize("error", [ModelRefused("no"), InferenceError("no"), MemoryError()])
 def test_after_a_refusal_the_next_version_is_taken_up(serving, error):
     serving.load.refused["2"] = error
-    serving.hears("load", offer(TWO))
+    serving.hears("load", spec(TWO))
     serving.load.refused.clear()
-    serving.hears("load", offer(TWO, id=3))
-    serving.hears("serve", offer(TWO, id=3))
+    serving.hears("load", spec(TWO, id=3))
+    serving.hears("serve", spec(TWO, id=3))
     assert serving.version == TWO
 
 
 def test_what_there_is_to_say_is_kept(worker):
     worker.hears("state", State("MLflow is gone", ONE, {"r2": 0.5}))
-    assert worker.keeper.state == State("MLflow is gone", ONE, {"r2": 0.5})
+    assert worker.active.state == State("MLflow is gone", ONE, {"r2": 0.5})
 
 
 def test_a_worker_that_has_no_model_says_why_whoever_knows_it(worker):
     worker.hears("state", State(None))
-    assert worker.keeper.reason == "the model is being loaded"
+    assert worker.active.reason == "the model is being loaded"
     worker.load.refused["1"] = ModelRefused("its file MLmodel was changed after it was verified")
-    worker.hears("serve", offer(ONE))
-    assert worker.keeper.reason == "version 1 is refused: its file MLmodel was changed after it was verified"
+    worker.hears("serve", spec(ONE))
+    assert worker.active.reason == "version 1 is refused: its file MLmodel was changed after it was verified"
     worker.hears("state", State("MLflow is gone"))
-    assert worker.keeper.reason == "MLflow is gone"
+    assert worker.active.reason == "MLflow is gone"
 
 
 def test_a_reason_is_short_whatever_is_in_it(worker):
     worker.load.refused["1"] = ModelRefused("x" * 1_000_000)
-    worker.hears("load", offer(ONE))
+    worker.hears("load", spec(ONE))
     assert len(worker.speaker.answers[-1][3]) < 1100
 
 
@@ -191,10 +191,10 @@ def test_every_answer_says_which_version_gave_it_in_what_a_header_can_have():
 
 
 def test_following_returns_when_it_is_known_what_is_served(worker):
-    worker.speaker.said.put(Serve("flowers", offer(ONE)))
+    worker.speaker.said.put(Serve("flowers", spec(ONE)))
     worker.speaker.said.put(Report("flowers", State(None, ONE, {})))
     ended = threading.Event()
-    worker.keeper.follow(worker.speaker, ended.set, SECONDS)
+    worker.active.follow(worker.speaker, ended.set, SECONDS)
     assert worker.version == ONE
     assert not ended.is_set()
     worker.speaker.said.put(None)
@@ -204,8 +204,8 @@ def test_following_returns_when_it_is_known_what_is_served(worker):
 def test_following_goes_on_after_it_has_returned(worker):
     answered = threading.Event()
     worker.speaker.answer = lambda message: answered.set()
-    worker.keeper.follow(worker.speaker, lambda: None, 0)
-    worker.speaker.said.put(Serve("flowers", offer(TWO)))
+    worker.active.follow(worker.speaker, lambda: None, 0)
+    worker.speaker.said.put(Serve("flowers", spec(TWO)))
     assert answered.wait(SECONDS)
     assert worker.version == TWO
     worker.speaker.said.put(None)
@@ -213,19 +213,19 @@ def test_following_goes_on_after_it_has_returned(worker):
 
 def test_what_is_going_on_is_kept_without_an_end_to_the_waiting(worker):
     worker.speaker.said.put(Note("flowers", State("version 1 is being fetched")))
-    worker.speaker.said.put(Serve("flowers", offer(ONE)))
+    worker.speaker.said.put(Serve("flowers", spec(ONE)))
     worker.speaker.said.put(Report("flowers", State(None, ONE, {})))
     told: list[str] = []
-    take = worker.keeper.take
-    worker.keeper.take = lambda message, speaker: take(message, speaker) or told.append(worker.keeper.reason)
-    worker.keeper.follow(worker.speaker, lambda: None, SECONDS)
+    take = worker.active.take
+    worker.active.take = lambda message, speaker: take(message, speaker) or told.append(worker.active.reason)
+    worker.active.follow(worker.speaker, lambda: None, SECONDS)
     assert told[0] == "version 1 is being fetched"
     assert worker.version == ONE
     worker.speaker.said.put(None)
 
 
 def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker):
-    worker.keeper.follow(worker.speaker, lambda: None, 0.01)
+    worker.active.follow(worker.speaker, lambda: None, 0.01)
     assert worker.version is None
     worker.speaker.said.put(None)
 
@@ -233,6 +233,6 @@ def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker)
 def test_a_poller_that_is_gone_before_it_is_answered_is_an_end_as_well(worker):
     worker.speaker.is_gone = True
     ended = threading.Event()
-    worker.keeper.follow(worker.speaker, ended.set, 0)
-    worker.speaker.said.put(Load("flowers", offer(ONE)))
+    worker.active.follow(worker.speaker, ended.set, 0)
+    worker.speaker.said.put(Load("flowers", spec(ONE)))
     assert ended.wait(SECONDS)

@@ -14,7 +14,19 @@ from contract.manifest import Description
 from contract.version_files import VersionFiles
 from inference import errors
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable
-from inference.ipc.messages import Drop, Load, Loaded, Note, Offer, Refused, Report, Serve, Serving, State, ToWorker
+from inference.ipc.messages import (
+    DeploymentSpec,
+    Drop,
+    Load,
+    Loaded,
+    Note,
+    Refused,
+    Report,
+    Serve,
+    Serving,
+    State,
+    ToWorker,
+)
 from inference.ipc.server import Answer, NoAnswer
 from inference.model.version import ModelVersion
 from inference.rollout import background_call, backoff, loss_check, model_cache, two_phase
@@ -110,16 +122,16 @@ class FakeAudience:
         self.notes: list[str] = []
         self.heard: list[tuple[str, str]] = []
         self.states: list[State] = []
-        self.serving: Offer | None = None
+        self.serving: DeploymentSpec | None = None
         self.dropped: list[int] = []
         self.reminded: list[str] = []
         self.behind = 0
 
     def ask(self, question: Load | Serve, seconds: float) -> list[Answer]:
-        name, id, number = question.deployment, question.offer.id, question.offer.version.version
+        name, id, number = question.deployment, question.spec.id, question.spec.version.version
         self.heard.append((question.phase, number))
         if isinstance(question, Serve):
-            self.serving = question.offer
+            self.serving = question.spec
             return [Serving(name, id, worker * 500_000) for worker in range(self.workers)]
         answers: list[Answer] = [Loaded(name, id)] * self.workers
         if number in self.refused:
@@ -131,14 +143,14 @@ class FakeAudience:
     def tell(self, message: ToWorker) -> None:
         match message:
             case Drop():
-                self.dropped.append(message.offer_id)
+                self.dropped.append(message.spec_id)
             case Note():
                 self.notes.append(message.state.problem)
             case Report():
                 self.states.append(message.state)
 
     def remind(self, question: Serve) -> int:
-        self.reminded.append(question.offer.version.version)
+        self.reminded.append(question.spec.version.version)
         return self.behind
 
 
@@ -298,11 +310,11 @@ def test_the_version_behind_the_alias_is_loaded_by_all_then_served_by_all_and_an
     assert (serving.metrics.swaps, serving.metrics.served, serving.metrics.problem) == (["1"], ONE, None)
 
 
-def test_an_offer_says_where_the_files_are_what_was_measured_and_since_when_it_is_served(serving):
-    offer = serving.audience.serving
-    assert Path(offer.folder) == serving.cache.folder_of(ONE)
-    assert offer.metrics == {"test_accuracy": 0.9, "number": 1.0}
-    assert offer.since.endswith("+00:00")
+def test_a_spec_says_where_the_files_are_what_was_measured_and_since_when_it_is_served(serving):
+    spec = serving.audience.serving
+    assert Path(spec.folder) == serving.cache.folder_of(ONE)
+    assert spec.metrics == {"test_accuracy": 0.9, "number": 1.0}
+    assert spec.since.endswith("+00:00")
 
 
 def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(serving):
@@ -458,11 +470,11 @@ def test_serving_goes_on_when_a_signature_does_not_hold_and_no_worker_hears_of_t
 
 
 def test_where_one_worker_refuses_a_version_none_serves_it(serving):
-    serving.audience.refused["2"] = "it does not reproduce its golden rows"
+    serving.audience.refused["2"] = "it does not reproduce its golden samples"
     serving.look(TWO)
     assert serving.audience.heard[2:] == [("load", "2")]
     assert serving.version == "1"
-    assert serving.problem == "version 2 of flowers is refused: it does not reproduce its golden rows"
+    assert serving.problem == "version 2 of flowers is refused: it does not reproduce its golden samples"
     assert [number for number, *_ in serving.announced] == ["1"]
 
 
@@ -538,7 +550,7 @@ def test_workers_that_have_to_change_later_are_sent_to_where_the_files_have_move
     serving.clock.now += SETTLE_SECONDS
     serving.look()
     folders: list[str] = []
-    serving.audience.remind = lambda question: folders.append(question.offer.folder) or 0
+    serving.audience.remind = lambda question: folders.append(question.spec.folder) or 0
     serving.look()
     assert folders == [str(tmp_path / "moved")]
 
@@ -892,22 +904,22 @@ def test_where_the_first_version_is_refused_the_last_one_is_served(scene):
 
 def greeting_of(poller: RegistryPoller) -> list[ToWorker]:
     delivered: list[list[ToWorker]] = []
-    poller.rollout.greet(delivered.append)
-    (greeting,) = delivered
-    return greeting
+    poller.rollout.catch_up(delivered.append)
+    (messages,) = delivered
+    return messages
 
 
 def test_a_worker_that_joins_before_the_first_look_is_told_that_nothing_is_known_yet(scene):
     """By a note, and not by a state: that is what it waits for before it takes requests."""
-    (greeting,) = greeting_of(scene(ONE).poller)
-    assert isinstance(greeting, Note)
-    assert greeting.state.problem == "the registry has not been asked yet"
+    (messages,) = greeting_of(scene(ONE).poller)
+    assert isinstance(messages, Note)
+    assert messages.state.problem == "the registry has not been asked yet"
 
 
 def test_a_worker_that_joins_later_is_told_what_to_serve_and_then_how_things_are(serving):
     serving.look(GONE)
-    offer, state = greeting_of(serving.poller)
-    assert offer == Serve("flowers", serving.audience.serving)
+    spec, state = greeting_of(serving.poller)
+    assert spec == Serve("flowers", serving.audience.serving)
     assert state == Report("flowers", serving.audience.states[-1])
 
 
@@ -921,9 +933,9 @@ def test_a_worker_that_joins_while_there_is_no_model_is_told_why(scene):
 
 def test_a_worker_that_joins_gets_a_copy_that_is_whole(serving):
     serving.cache.forget(ONE)
-    offer, _ = greeting_of(serving.poller)
+    spec, _ = greeting_of(serving.poller)
     assert serving.cache.fetched == ["1", "1"]
-    assert offer.offer.version.version == "1"
+    assert spec.spec.version.version == "1"
 
 
 def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told_so(serving):
@@ -937,7 +949,7 @@ def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told
 
 def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving):
     greetings: list[ToWorker] = []
-    joining = threading.Thread(target=serving.poller.rollout.greet, args=(greetings.extend,))
+    joining = threading.Thread(target=serving.poller.rollout.catch_up, args=(greetings.extend,))
     ask = serving.audience.ask
 
     def asking(question: Load | Serve, seconds: float) -> list[Answer]:
@@ -948,7 +960,7 @@ def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving)
     serving.audience.ask = asking
     serving.look(TWO)
     joining.join(30)
-    assert greetings[0].offer.version.version == "2"
+    assert greetings[0].spec.version.version == "2"
 
 
 def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verified_or_fetched(serving):
@@ -964,14 +976,14 @@ def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verifie
     serving.cache.folder_of = slow_folder_of
     with ThreadPoolExecutor(2) as threads:
         try:
-            greeting = threads.submit(greeting_of, serving.poller)
+            messages = threads.submit(greeting_of, serving.poller)
             assert verifying.wait(30)
             threads.submit(serving.look, TWO).result(10)
-            assert (serving.version, greeting.done()) == ("2", False)
+            assert (serving.version, messages.done()) == ("2", False)
         finally:
             goes_on.set()
-        offer, state = greeting.result(30)
-    assert offer == Serve("flowers", serving.audience.serving)
+        spec, state = messages.result(30)
+    assert spec == Serve("flowers", serving.audience.serving)
     assert state == Report("flowers", serving.audience.states[-1])
 
 
@@ -984,7 +996,7 @@ def test_a_worker_that_joins_while_a_problem_is_told_misses_nothing(serving):
 
 
 def test_what_one_worker_has_refused_the_others_let_go_of(serving):
-    serving.audience.refused["2"] = "it does not reproduce its golden rows"
+    serving.audience.refused["2"] = "it does not reproduce its golden samples"
     serving.look(TWO)
     assert len(serving.audience.dropped) == 1
 
@@ -1222,9 +1234,9 @@ def test_a_worker_that_joins_meanwhile_is_told_the_same(scene):
     folder_of = made.cache.folder_of
     made.cache.folder_of = lambda version: greetings.append(greeting_of(made.poller)) or folder_of(version)
     made.look()
-    ((greeting,),) = greetings
-    assert isinstance(greeting, Note)
-    assert greeting.state.problem == "version 1 of flowers is being fetched and checked"
+    ((messages,),) = greetings
+    assert isinstance(messages, Note)
+    assert messages.state.problem == "version 1 of flowers is being fetched and checked"
 
 
 def test_a_problem_is_short_whatever_is_in_it_and_has_nothing_that_a_terminal_obeys(serving):

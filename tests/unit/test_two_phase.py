@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from inference.errors import FetchFailed
-from inference.ipc.messages import Load, Loaded, Offer, Report, Serve, Serving, State, ToWorker
+from inference.ipc.messages import DeploymentSpec, Load, Loaded, Report, Serve, Serving, State, ToWorker
 from inference.ipc.server import Answer
 from inference.model.trust import Trust
 from inference.model.version import ModelVersion
@@ -68,14 +68,14 @@ class Workers:
     """Two workers that do what they are told."""
 
     def __init__(self) -> None:
-        self.offers: list[Offer] = []
+        self.specs: list[DeploymentSpec] = []
         self.states: list[State] = []
 
     def ask(self, question: Load | Serve, seconds: float) -> list[Answer]:
-        name, id = question.deployment, question.offer.id
+        name, id = question.deployment, question.spec.id
         if isinstance(question, Load):
             return [Loaded(name, id), Loaded(name, id)]
-        self.offers.append(question.offer)
+        self.specs.append(question.spec)
         return [Serving(name, id, 1_000_000), Serving(name, id, 3_500_000)]
 
     def remind(self, question: Serve) -> int:
@@ -145,11 +145,11 @@ def lines(log) -> list[str]:
 def test_a_version_is_fetched_from_where_its_registry_says_and_offered(following, settings):
     poller, workers = following(settings)
     poller.look()
-    (offer,) = workers.offers
-    assert Path(offer.folder).is_relative_to(settings.cache_dir)
-    assert (Path(offer.folder) / "MLmodel").is_file()
-    assert offer.metrics == {"test_accuracy": 0.9}
-    assert offer.version.description == "a decision"
+    (spec,) = workers.specs
+    assert Path(spec.folder).is_relative_to(settings.cache_dir)
+    assert (Path(spec.folder) / "MLmodel").is_file()
+    assert spec.metrics == {"test_accuracy": 0.9}
+    assert spec.version.description == "a decision"
 
 
 def test_the_line_names_the_version_and_both_addresses(following, settings, log):
@@ -187,7 +187,7 @@ def test_an_unsigned_version_is_refused_where_signatures_are_asked_for(following
     strict = Settings(tracking_uri=settings.tracking_uri, model_name="flowers", cache_dir=tmp_path / "cache")
     poller, workers = following(strict)
     poller.look()
-    assert workers.offers == []
+    assert workers.specs == []
     assert "version 7 of flowers is refused: it is not signed; `docker compose run trainer adopt 7`" in str(
         workers.states[-1].problem
     )
@@ -198,17 +198,17 @@ def test_with_the_registry_gone_the_next_start_serves_the_last_version(following
     registry.file.unlink()
     poller, workers = following(settings)
     poller.look()
-    assert [offer.version.version for offer in workers.offers] == ["7"]
+    assert [spec.version.version for spec in workers.specs] == ["7"]
     assert "mlflow.db cannot be read" in workers.states[-1].problem
 
 
-def test_an_offer_says_what_each_file_is(following, settings):
+def test_a_spec_says_what_each_file_is(following, settings):
     poller, workers = following(settings)
     poller.look()
-    (offer,) = workers.offers
-    content = (Path(offer.folder) / "MLmodel").read_bytes()
-    assert offer.files["MLmodel"] == hashlib.sha256(content).hexdigest()
-    assert set(offer.files) == {"MLmodel", "input_example.json"}
+    (spec,) = workers.specs
+    content = (Path(spec.folder) / "MLmodel").read_bytes()
+    assert spec.files["MLmodel"] == hashlib.sha256(content).hexdigest()
+    assert set(spec.files) == {"MLmodel", "input_example.json"}
 
 
 def test_tags_and_description_are_those_that_the_contract_names_and_cut(following, settings, registry):
@@ -221,7 +221,7 @@ def test_tags_and_description_are_those_that_the_contract_names_and_cut(followin
     registry.write("UPDATE model_versions SET description = ?", "z" * 1_000_000)
     poller, workers = following(settings)
     poller.look()
-    version = workers.offers[0].version
+    version = workers.specs[0].version
     assert version.tags == {"stage": "x" * 500 + "…", "rule": "\\x1b[2Jbetter"}
     assert len(version.description) == 4001
 
@@ -269,7 +269,7 @@ def test_a_version_that_ended_a_process_is_noted_in_the_cache_for_the_next_start
     poller._trials._note.close()  # as the end of the process does
     poller, workers = following(settings)
     poller.look()
-    assert [offer.version.version for offer in workers.offers] == ["7"]
+    assert [spec.version.version for spec in workers.specs] == ["7"]
     assert "the service ended while version 8 of flowers was being tried" in workers.states[-1].problem
 
 
@@ -280,7 +280,7 @@ def test_where_nothing_is_behind_the_alias_any_more_the_next_start_serves_the_la
     registry.write("DELETE FROM registered_model_aliases")
     poller, workers = following(settings)
     poller.look()
-    assert [offer.version.version for offer in workers.offers] == ["7"]
+    assert [spec.version.version for spec in workers.specs] == ["7"]
     assert "no version of 'flowers' has the alias 'Production' any more" in workers.states[-1].problem
 
 

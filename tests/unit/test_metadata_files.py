@@ -1,4 +1,4 @@
-"""The papers of a version: golden rows, fitted rows, the profile."""
+"""The metadata files of a version: golden samples, fitted rows, the profile."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def check(estimator: Any, folder: Path, table: Table) -> None:
     golden_samples.check(estimator, VersionFiles.of(folder), description)
 
 
-def test_golden_rows_are_reproduced_by_the_model_that_gave_them(tmp_path, table, rows, fitted):
+def test_golden_samples_are_reproduced_by_the_model_that_gave_them(tmp_path, table, rows, fitted):
     content = golden_samples.golden(fitted, rows.train_features)
     count = golden_samples.GOLDEN_ROWS
     assert len(content["instances"]) == len(content["predictions"]) == len(content["probabilities"]) == count
@@ -72,13 +72,13 @@ def test_other_answers_than_the_golden_ones_are_found_out(tmp_path, table, rows,
         {"instances": [], "tolerance": 1},
     ],
 )
-def test_golden_rows_that_are_none_cannot_be_tried(tmp_path, table, fitted, content):
+def test_golden_samples_that_are_none_cannot_be_tried(tmp_path, table, fitted, content):
     (tmp_path / GOLDEN).write_text(json.dumps(content))
-    with pytest.raises(Refused, match="its golden rows cannot be tried"):
+    with pytest.raises(Refused, match="its golden samples cannot be tried"):
         check(fitted, tmp_path, table)
 
 
-def test_golden_rows_are_the_features_themselves_missing_values_included(table, rows, fitted):
+def test_golden_samples_are_the_features_themselves_missing_values_included(table, rows, fitted):
     content = json.loads(json.dumps(golden_samples.golden(fitted, rows.train_features), allow_nan=False))
     back = golden_samples.from_json(content["instances"], table.interface)
     assert any(None in row for row in content["instances"])

@@ -16,11 +16,11 @@ from inference.ipc.client import ControlClient
 from inference.ipc.messages import (
     FOR_POLLER,
     FOR_WORKERS,
+    DeploymentSpec,
     Drop,
     Load,
     Loaded,
     Note,
-    Offer,
     Refused,
     Report,
     Serve,
@@ -34,7 +34,9 @@ from inference.ipc.server import Deliver, NoAnswer, WorkerGroup
 from inference.model.version import ModelVersion
 
 VERSION = ModelVersion("flowers", "7", "run-7", 7, "m-7", "", "what it is", {"stage": "Production"})
-OFFER = Offer(5, "/cache/7", VERSION, {"test_accuracy": 0.9}, "2026-01-02T03:04:05+00:00", {"MLmodel": "a digest"})
+OFFER = DeploymentSpec(
+    5, "/cache/7", VERSION, {"test_accuracy": 0.9}, "2026-01-02T03:04:05+00:00", {"MLmodel": "a digest"}
+)
 # How long a test waits for what it expects: so long only where that does not come.
 SECONDS = 30
 NOTHING: list[ToWorker] = []
@@ -70,9 +72,9 @@ class Service:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.greet: Callable[[Deliver], None] = deliver_nothing
+        self.catch_up: Callable[[Deliver], None] = deliver_nothing
         self.workers = WorkerGroup(path)
-        self.workers.welcome(lambda deliver: self.greet(deliver))
+        self.workers.accept_workers(lambda deliver: self.catch_up(deliver))
         self.joined: list[Worker] = []
 
     def join(self) -> Worker:
@@ -124,8 +126,8 @@ def test_all_that_is_said_of_a_version_arrives(wire):
     for message in (SERVE, Report("flowers", State(None, VERSION, {"r2": 0.5}))):
         send(wire[0], message)
     serve, report = itertools.islice(received(wire[1], FOR_WORKERS), 2)
-    assert serve.offer.files == {"MLmodel": "a digest"}
-    for found in (serve.offer.version, report.state.version):
+    assert serve.spec.files == {"MLmodel": "a digest"}
+    for found in (serve.spec.version, report.state.version):
         assert (found.tags, found.description) == (VERSION.tags, VERSION.description)
 
 
@@ -139,9 +141,9 @@ def test_a_metric_that_is_no_number_arrives_as_one(wire):
 UNREADABLE = {
     "no message": b"\xc1",
     "of an unknown kind": msgspec.msgpack.encode({"type": "sing", "deployment": "flowers"}),
-    "with more in it": msgspec.msgpack.encode({"type": "drop", "deployment": "flowers", "offer_id": 5, "more": 1}),
-    "with a number as text": msgspec.msgpack.encode({"type": "drop", "deployment": "flowers", "offer_id": "5"}),
-    "about no deployment": msgspec.msgpack.encode({"type": "drop", "offer_id": 5}),
+    "with more in it": msgspec.msgpack.encode({"type": "drop", "deployment": "flowers", "spec_id": 5, "more": 1}),
+    "with a number as text": msgspec.msgpack.encode({"type": "drop", "deployment": "flowers", "spec_id": "5"}),
+    "about no deployment": msgspec.msgpack.encode({"type": "drop", "spec_id": 5}),
     "with what is no text": b"\x82\xa4type\xa4drop\xaadeployment\xa1\xff",
     "empty": b"",
 }
@@ -190,31 +192,31 @@ def test_what_is_told_reaches_all_workers_in_the_order_it_was_told(service):
 
 
 def test_a_worker_that_joins_hears_its_greeting_first(service):
-    service.greet = lambda deliver: deliver([SERVE, news(2)])
+    service.catch_up = lambda deliver: deliver([SERVE, news(2)])
     worker = service.join()
     service.workers.tell(news(3))
     assert [worker.hears() for _ in range(3)] == [SERVE, news(2), news(3)]
 
 
-def test_what_is_told_while_a_worker_is_greeted_does_not_come_before_its_greeting(service):
-    greeting, told = threading.Event(), threading.Event()
+def test_what_is_told_while_a_worker_is_caught_up_does_not_come_before_its_greeting(service):
+    messages, told = threading.Event(), threading.Event()
 
-    def greet(deliver: Deliver) -> None:
-        greeting.set()
+    def catch_up(deliver: Deliver) -> None:
+        messages.set()
         assert told.wait(SECONDS)
-        deliver([news("greeting")])
+        deliver([news("messages")])
 
     first = service.join()
-    service.greet = greet
+    service.catch_up = catch_up
     second = Worker(service._path)
     service.joined.append(second)
-    assert greeting.wait(SECONDS)
+    assert messages.wait(SECONDS)
     service.workers.tell(news("news"))
     told.set()
     service.workers.wait_for(2, SECONDS)
     service.workers.tell(news("more"))
     assert [first.hears(), first.hears()] == [news("news"), news("more")]
-    assert [second.hears(), second.hears()] == [news("greeting"), news("more")]
+    assert [second.hears(), second.hears()] == [news("messages"), news("more")]
 
 
 def test_all_workers_are_asked_and_all_answers_come_back(service, background):
@@ -239,7 +241,7 @@ def test_a_worker_says_when_it_changed(service, background):
     assert answer == Serving("flowers", 5, 1)
 
 
-def test_answers_to_another_offer_are_not_taken_for_those_to_this_one(service, background):
+def test_answers_to_another_spec_are_not_taken_for_those_to_this_one(service, background):
     worker = service.join()
     worker.client.answer(Loaded("flowers", 4))
     answers = background.submit(service.workers.ask, LOAD, SECONDS)
@@ -290,7 +292,7 @@ def test_a_late_answer_to_load_is_none_to_serve(service, background):
     assert isinstance(answers.result(SECONDS)[0], Serving)
 
 
-def test_those_who_do_not_serve_an_offer_are_reminded_of_it_and_nobody_else(service, background):
+def test_those_who_do_not_serve_a_spec_are_reminded_of_it_and_nobody_else(service, background):
     one, two = service.join(), service.join()
     answers = background.submit(service.workers.ask, SERVE, SECONDS)
     one.hears()
@@ -338,20 +340,20 @@ def test_one_worker_that_is_gone_keeps_no_news_from_the_others(service, backgrou
     assert [stays.hears() for _ in range(5)] == [news(number) for number in range(5)]
 
 
-def test_a_worker_that_leaves_before_it_is_greeted_does_no_harm(service):
-    greeting, left = threading.Event(), threading.Event()
+def test_a_worker_that_leaves_before_it_is_caught_up_does_no_harm(service):
+    messages, left = threading.Event(), threading.Event()
 
-    def greet(deliver: Deliver) -> None:
-        greeting.set()
+    def catch_up(deliver: Deliver) -> None:
+        messages.set()
         assert left.wait(SECONDS)
         deliver([news("x" * 1_000_000)])
 
-    service.greet = greet
+    service.catch_up = catch_up
     gone = Worker(service._path)
-    assert greeting.wait(SECONDS)
+    assert messages.wait(SECONDS)
     gone.leave()
     left.set()
-    service.greet = deliver_nothing
+    service.catch_up = deliver_nothing
     worker = service.join()
     service.workers.tell(news(1))
     assert worker.hears() == news(1)

@@ -1,4 +1,4 @@
-"""The ONNX twin: kept only where it is proven to answer as the pipeline does."""
+"""The ONNX engine: kept only where it is proven to answer as the pipeline does."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from contract.schema import Column as InferenceColumn
 from contract.schema import Kind as InferenceKind
-from inference.model.engines.onnx import Twin as InferenceTwin
+from inference.model.engines.onnx import OnnxEngine
 from trainer.artifact import onnx_export
 from trainer.data import builtin_datasets
 from trainer.data.table import LARGEST, Kind, Table, Task, read, split
@@ -35,13 +35,13 @@ def fitted(table: Table, algorithm: algorithms.Algorithm):
     return estimator.fit(rows.train_features, rows.train_target), rows
 
 
-def twin_of(table: Table, algorithm: algorithms.Algorithm) -> onnx_export.Twin:
+def onnx_engine_of(table: Table, algorithm: algorithms.Algorithm) -> onnx_export.OnnxExport:
     estimator, rows = fitted(table, algorithm)
     return onnx_export.make(estimator, table.columns, rows.train_features, table.task)
 
 
 @pytest.mark.parametrize("name", ["logistic_regression", "random_forest"])
-def test_a_twin_is_proven_on_thousands_of_rows_and_answers_the_held_out_ones_too(iris, name):
+def test_an_onnx_engine_is_proven_on_thousands_of_rows_and_answers_the_held_out_ones_too(iris, name):
     estimator, rows = fitted(iris, algorithms.named(name, Task.CLASSIFICATION, {}))
     made = onnx_export.make(estimator, iris.columns, rows.train_features, iris.task)
     assert made.record["kept"]
@@ -52,7 +52,7 @@ def test_a_twin_is_proven_on_thousands_of_rows_and_answers_the_held_out_ones_too
     assert np.abs(probabilities - estimator.predict_proba(rows.test_features)).max() <= made.record["tolerance"]
 
 
-def test_numbers_booleans_text_and_missing_values_have_a_twin(mixed):
+def test_numbers_booleans_text_and_missing_values_have_an_onnx_engine(mixed):
     estimator, rows = fitted(mixed, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
     made = onnx_export.make(estimator, mixed.columns, rows.train_features, mixed.task)
     assert made.record["kept"], made.record
@@ -71,7 +71,7 @@ def test_the_word_nan_is_a_category_that_nobody_knows_and_no_missing_value(mixed
     assert np.abs(found - estimator.predict_proba(asked)).max() <= made.record["tolerance"]
     # As the prediction service asks it.
     columns = tuple(InferenceColumn(c.name, InferenceKind[c.kind.name], c.missing) for c in mixed.columns)
-    session = InferenceTwin(
+    session = OnnxEngine(
         onnx_export._session(made.content), described(columns), made.record["input"], LARGEST, [], None
     )
     fed = session._tensor(next(c for c in columns if c.name == text), np.array(["nan", None, "a"], dtype=object))
@@ -79,16 +79,16 @@ def test_the_word_nan_is_a_category_that_nobody_knows_and_no_missing_value(mixed
 
 
 @pytest.mark.parametrize("name", ["linear_regression", "random_forest"])
-def test_a_regression_has_a_twin(tmp_path, name):
+def test_a_regression_has_an_onnx_engine(tmp_path, name):
     builtin_datasets.write(tmp_path, "diabetes")
     table = read(builtin_datasets.path_of(tmp_path, "diabetes"), "target")
-    made = twin_of(table, algorithms.named(name, Task.REGRESSION, {}))
+    made = onnx_engine_of(table, algorithms.named(name, Task.REGRESSION, {}))
     assert made.record["kept"], made.record
     assert made.record["largest_difference"] <= made.record["tolerance"]
 
 
-def test_what_cannot_be_converted_has_no_twin_and_a_reason(iris):
-    made = twin_of(iris, algorithms.named("hist_gradient_boosting", Task.CLASSIFICATION, {}))
+def test_what_cannot_be_converted_has_no_onnx_engine_and_a_reason(iris):
+    made = onnx_engine_of(iris, algorithms.named("hist_gradient_boosting", Task.CLASSIFICATION, {}))
     assert made.content is None
     assert made.record["kept"] is False
     assert "TreeEnsemble" in made.record["reason"]
@@ -99,7 +99,7 @@ def test_a_conversion_that_answers_otherwise_is_found_out(iris, monkeypatch):
     # A converter that takes less care: it forgets half of what the model has learnt.
     other, _ = fitted(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {"C": 0.01}))
     monkeypatch.setattr(onnx_export, "_converted", lambda estimator, *rest: convert(other, *rest))
-    made = twin_of(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
+    made = onnx_engine_of(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
     assert made.content is None
     assert "labels differ" in made.record["reason"]
 
@@ -108,7 +108,7 @@ def test_probabilities_that_are_off_by_little_are_found_out(iris, monkeypatch):
     convert = onnx_export._converted
     other, _ = fitted(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {"C": 1.001}))
     monkeypatch.setattr(onnx_export, "_converted", lambda estimator, *rest: convert(other, *rest))
-    made = twin_of(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
+    made = onnx_engine_of(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
     assert made.content is None
     assert "differ" in made.record["reason"]
 
@@ -125,4 +125,4 @@ def test_the_rows_of_the_proof_have_the_edges_of_the_domain(mixed):
 
 def test_the_same_fit_gives_the_same_bytes(iris):
     algorithm = algorithms.named("logistic_regression", Task.CLASSIFICATION, {})
-    assert twin_of(iris, algorithm).content == twin_of(iris, algorithm).content
+    assert onnx_engine_of(iris, algorithm).content == onnx_engine_of(iris, algorithm).content

@@ -14,7 +14,7 @@ from inference.http.admission import (
     MOST_WAITING,
     TURN_SECONDS,
     UNREAD_SECONDS,
-    Gate,
+    AdmissionControl,
     Line,
 )
 
@@ -60,15 +60,15 @@ class One:
             self.world.line.join(self.again)
 
 
-def gate_of(aside=at_once, now=time.monotonic) -> Gate:
-    return Gate(1.0, LARGEST, aside, now)
+def admission_of(aside=at_once, now=time.monotonic) -> AdmissionControl:
+    return AdmissionControl(1.0, LARGEST, aside, now)
 
 
 def test_a_request_is_let_in_until_it_has_waited_too_long_for_its_turn() -> None:
-    gate = gate_of()
-    gate.enter(1.0)
+    admission = admission_of()
+    admission.enter(1.0)
     with pytest.raises(Overloaded, match="within 1 s; try again") as refused:
-        gate.enter(1.1)
+        admission.enter(1.1)
     assert (refused.value.status, refused.value.retry_after) == (503, 1)
 
 
@@ -153,68 +153,68 @@ def test_whoever_comes_when_the_time_of_a_turn_is_over_waits_for_the_next_one() 
 
 
 def test_large_bodies_are_held_up_to_a_bound_and_turned_away_beyond_it() -> None:
-    gate = gate_of()
+    admission = admission_of()
     for _ in range(MOST_BODIES):
-        gate.hold(LARGEST)
+        admission.hold(LARGEST)
     with pytest.raises(Overloaded, match=r"^too many large requests are on their way; try again$"):
-        gate.hold(LARGEST)
-    gate.release(LARGEST)
-    gate.hold(LARGEST)
+        admission.hold(LARGEST)
+    admission.release(LARGEST)
+    admission.hold(LARGEST)
 
 
 def test_a_large_body_that_is_announced_is_turned_away_where_there_is_no_room_and_counts_as_it_comes():
-    gate = gate_of()
+    admission = admission_of()
     for _ in range(2 * MOST_BODIES):
-        gate.expect(LARGEST)
-    gate.hold((MOST_BODIES - 1) * LARGEST)
-    gate.expect(LARGEST)
-    gate.hold(1)
+        admission.expect(LARGEST)
+    admission.hold((MOST_BODIES - 1) * LARGEST)
+    admission.expect(LARGEST)
+    admission.hold(1)
     with pytest.raises(Overloaded, match="too many large requests are on their way"):
-        gate.expect(LARGEST)
+        admission.expect(LARGEST)
 
 
 def test_small_bodies_are_let_in_beside_as_many_large_ones_as_there_may_be():
-    gate = gate_of()
+    admission = admission_of()
     for _ in range(MOST_BODIES):
-        gate.hold(LARGEST)
-    gate.hold(LARGE_BYTES)
-    assert gate._bytes == MOST_BODIES * LARGEST + LARGE_BYTES
+        admission.hold(LARGEST)
+    admission.hold(LARGE_BYTES)
+    assert admission._bytes == MOST_BODIES * LARGEST + LARGE_BYTES
 
 
 def test_small_bodies_count_against_the_large_ones() -> None:
-    gate = gate_of()
+    admission = admission_of()
     for _ in range(MOST_BODIES * LARGEST // LARGE_BYTES):
-        gate.hold(LARGE_BYTES)
+        admission.hold(LARGE_BYTES)
     with pytest.raises(Overloaded):
-        gate.hold(LARGE_BYTES + 1)
+        admission.hold(LARGE_BYTES + 1)
 
 
 def test_a_body_that_comes_piece_by_piece_becomes_a_large_one() -> None:
-    gate = gate_of()
+    admission = admission_of()
     for _ in range(MOST_BODIES):
-        gate.hold(LARGEST)
-    gate.hold(LARGE_BYTES)
+        admission.hold(LARGEST)
+    admission.hold(LARGE_BYTES)
     with pytest.raises(Overloaded):
-        gate.hold(1, LARGE_BYTES)
+        admission.hold(1, LARGE_BYTES)
 
 
 def test_small_bodies_are_turned_away_too_where_there_are_twice_as_many_bytes_as_large_ones_may_have() -> None:
-    gate = Gate(1.0, 64 * LARGE_BYTES, at_once)
+    admission = AdmissionControl(1.0, 64 * LARGE_BYTES, at_once)
     for _ in range(MOST_HELD * MOST_BODIES * 64):
-        gate.hold(LARGE_BYTES)
+        admission.hold(LARGE_BYTES)
     with pytest.raises(Overloaded, match=r"^too many requests are on their way; try again$"):
-        gate.hold(1)
-    gate.release(LARGE_BYTES)
-    gate.hold(LARGE_BYTES)
+        admission.hold(1)
+    admission.release(LARGE_BYTES)
+    admission.hold(LARGE_BYTES)
 
 
 def test_however_small_the_largest_body_is_small_ones_have_room() -> None:
-    gate = gate_of()
-    gate.hold(LARGE_BYTES)
-    gate.keep(Slow(), LEAST_HELD - 2 * LARGE_BYTES)
-    gate.hold(LARGE_BYTES)
+    admission = admission_of()
+    admission.hold(LARGE_BYTES)
+    admission.keep(Slow(), LEAST_HELD - 2 * LARGE_BYTES)
+    admission.hold(LARGE_BYTES)
     with pytest.raises(Overloaded):
-        gate.hold(1)
+        admission.hold(1)
 
 
 class Slow:
@@ -227,56 +227,56 @@ class Slow:
 
 
 def test_nothing_is_predicted_while_too_much_is_held_and_no_answer_may_be_given_up():
-    gate, slow = gate_of(), Slow()
-    gate.keep(slow, LEAST_HELD)
-    gate.enter(0.0)
-    gate.let_go(slow)
-    gate.hold(1)
-    gate.keep(slow, LEAST_HELD)
+    admission, slow = admission_of(), Slow()
+    admission.keep(slow, LEAST_HELD)
+    admission.enter(0.0)
+    admission.let_go(slow)
+    admission.hold(1)
+    admission.keep(slow, LEAST_HELD)
     with pytest.raises(Overloaded, match="too many answers are not read yet; try again") as refused:
-        gate.enter(0.0)
+        admission.enter(0.0)
     assert (refused.value.status, refused.value.retry_after) == (503, 1)
     assert not slow.is_given_up, "it has its answer just now"
 
 
 def test_the_answers_that_are_unread_for_longest_are_given_up_where_there_are_too_many():
-    gate = gate_of()
+    admission = admission_of()
     slow = [Slow() for _ in range(4)]
     for one in slow[:3]:
-        gate.keep(one, LEAST_HELD // 3)
-    gate.let_go(slow[0])
-    gate.keep(slow[0], LEAST_HELD // 3)
+        admission.keep(one, LEAST_HELD // 3)
+    admission.let_go(slow[0])
+    admission.keep(slow[0], LEAST_HELD // 3)
     assert not any(one.is_given_up for one in slow)
-    gate.keep(slow[3], LEAST_HELD // 2)
+    admission.keep(slow[3], LEAST_HELD // 2)
     assert [one.is_given_up for one in slow] == [False, True, True, False]
-    gate.enter(0.0)
+    admission.enter(0.0)
     for one in slow:
-        gate.let_go(one)
-    assert gate._bytes == 0
+        admission.let_go(one)
+    assert admission._bytes == 0
 
 
 def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
-    gate, slow = gate_of(), Slow()
-    gate.keep(slow, MOST_BODIES * LARGEST)
+    admission, slow = admission_of(), Slow()
+    admission.keep(slow, MOST_BODIES * LARGEST)
     with pytest.raises(Overloaded):
-        gate.hold(LARGE_BYTES + 1)
-    gate.let_go(slow)
-    gate.hold(LARGE_BYTES + 1)
+        admission.hold(LARGE_BYTES + 1)
+    admission.let_go(slow)
+    admission.hold(LARGE_BYTES + 1)
 
 
 def test_an_answer_that_is_unread_for_a_while_makes_room_for_a_large_body():
     clock, first, second = Clock(), Slow(), Slow()
-    gate = gate_of(now=clock)
-    gate.keep(first, MOST_BODIES * LARGEST)
-    gate.keep(second, LARGEST)
+    admission = admission_of(now=clock)
+    admission.keep(first, MOST_BODIES * LARGEST)
+    admission.keep(second, LARGEST)
     clock.now += UNREAD_SECONDS - 0.1
     with pytest.raises(Overloaded):
-        gate.hold(LARGEST)
+        admission.hold(LARGEST)
     assert not first.is_given_up
     clock.now += 0.1
-    gate.hold(LARGEST)
+    admission.hold(LARGEST)
     assert (first.is_given_up, second.is_given_up) == (True, False)
-    assert gate._bytes == 2 * LARGEST
+    assert admission._bytes == 2 * LARGEST
 
 
 def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_may_be():
@@ -287,9 +287,9 @@ def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_m
             await stop.wait()
             return function()
 
-        gate = gate_of(aside)
-        tasks = await in_progress(gate, 1 + MOST_WAITING)
-        tasks += [asyncio.create_task(gate.run_aside(int, is_large=False)) for _ in range(3 * MOST_WAITING)]
+        admission = admission_of(aside)
+        tasks = await in_progress(admission, 1 + MOST_WAITING)
+        tasks += [asyncio.create_task(admission.run_aside(int, is_large=False)) for _ in range(3 * MOST_WAITING)]
         await asyncio.sleep(0)
         stop.set()
         assert await asyncio.gather(*tasks) == [0] * (1 + 4 * MOST_WAITING)
@@ -297,9 +297,9 @@ def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_m
     asyncio.run(test())
 
 
-async def in_progress(gate: Gate, count: int, function: Any = int) -> list[asyncio.Task[Any]]:
+async def in_progress(admission: AdmissionControl, count: int, function: Any = int) -> list[asyncio.Task[Any]]:
     """Begin so many large requests, one after the other."""
-    tasks = [asyncio.create_task(gate.run_aside(function)) for _ in range(count)]
+    tasks = [asyncio.create_task(admission.run_aside(function)) for _ in range(count)]
     for _ in range(3):
         await asyncio.sleep(0)
     return tasks
@@ -313,14 +313,14 @@ def test_so_many_large_bodies_wait_and_the_next_one_is_turned_away() -> None:
             await stop.wait()
             return function()
 
-        gate = gate_of(aside)
-        tasks = await in_progress(gate, 1)
-        tasks += await in_progress(gate, MOST_WAITING)
+        admission = admission_of(aside)
+        tasks = await in_progress(admission, 1)
+        tasks += await in_progress(admission, MOST_WAITING)
         with pytest.raises(Overloaded, match=r"^too many large requests are waiting; try again$"):
-            await gate.run_aside(int)
+            await admission.run_aside(int)
         stop.set()
         assert await asyncio.gather(*tasks) == [0] * (1 + MOST_WAITING)
-        assert await gate.run_aside(int) == 0, "nobody waits any more"
+        assert await admission.run_aside(int) == 0, "nobody waits any more"
 
     asyncio.run(test())
 
@@ -333,12 +333,12 @@ def test_a_large_body_whose_turn_does_not_come_in_time_is_turned_away() -> None:
             await stop.wait()
             return function()
 
-        gate = Gate(0.001, LARGEST, aside)
-        (first,) = await in_progress(gate, 1)
+        admission = AdmissionControl(0.001, LARGEST, aside)
+        (first,) = await in_progress(admission, 1)
         with pytest.raises(
             Overloaded, match=r"^large requests take too long; try again, or send fewer rows at a time$"
         ):
-            await gate.run_aside(int)
+            await admission.run_aside(int)
         stop.set()
         assert await first == 0
 
@@ -357,8 +357,8 @@ def test_one_large_body_is_answered_at_a_time() -> None:
             inside -= 1
             return function()
 
-        gate = gate_of(aside)
-        await asyncio.gather(*(gate.run_aside(int) for _ in range(MOST_WAITING)))
+        admission = admission_of(aside)
+        await asyncio.gather(*(admission.run_aside(int) for _ in range(MOST_WAITING)))
         return most
 
     assert asyncio.run(test()) == 1
@@ -366,9 +366,9 @@ def test_one_large_body_is_answered_at_a_time() -> None:
 
 def test_a_large_body_that_fails_gives_its_place_back() -> None:
     async def test() -> None:
-        gate = gate_of()
+        admission = admission_of()
         for _ in range(2 * MOST_WAITING):
             with pytest.raises(ZeroDivisionError):
-                await gate.run_aside(divmod, 1, 0)
+                await admission.run_aside(divmod, 1, 0)
 
     asyncio.run(test())

@@ -48,12 +48,12 @@ def test_a_training_that_promotes_is_the_first_entry_and_one_that_does_not_is_no
 
 
 def test_a_version_is_promoted_and_rolled_back_and_the_history_tells_why(place):
-    said = ran(place.trainer("promote", "2", "--reason", "the labels were mended"))
+    said = ran(place.trainer("promote", "2", "--reason", "the labels were corrected"))
     assert f"Version 2 of {MODEL} is in Production; before it was 1." in said
     registry = place.registry()
     assert registry["alias"] == "2"
     assert registry["stages"] == {"1": "Archived", "2": "Production"}
-    assert registry["descriptions"]["2"] == "Promoted by hand: the labels were mended."
+    assert registry["descriptions"]["2"] == "Promoted by hand: the labels were corrected."
 
     assert "Version 1 of" in ran(place.trainer("rollback", "--reason", "customers complain"))
     registry = place.registry()
@@ -63,7 +63,7 @@ def test_a_version_is_promoted_and_rolled_back_and_the_history_tells_why(place):
 
     assert history(place) == [("train", None, "1"), ("promote", "1", "2"), ("rollback", "2", "1")]
     shown = ran(place.trainer("history"))
-    for words in (f"Production of {MODEL}", "customers complain", "the labels were mended"):
+    for words in (f"Production of {MODEL}", "customers complain", "the labels were corrected"):
         assert words in shown
     assert "has no earlier version in Production to go back to" in failed(place.trainer("rollback"))
 
@@ -230,12 +230,12 @@ def test_all_models_are_listed_up_to_an_end_that_is_said(place, settings, consol
     assert "there are more: these are the first 100 by name" in listed.err
 
 
-def test_a_metric_of_the_incumbent_that_is_no_number_stops_neither_a_training_nor_a_list_of_models(place):
+def test_a_metric_of_the_champion_that_is_no_number_stops_neither_a_training_nor_a_list_of_models(place):
     run_id = place.client.get_model_version(MODEL, "1").run_id
     for name, value in (("test_accuracy", math.nan), ("test_f1_macro", math.inf)):
         place.client.log_metric(run_id, name, value)
     record = json.loads(ran(place.trainer("train", "--json")))
-    assert record["rounds"][0]["incumbent"]["score"] is None
+    assert record["rounds"][0]["champion"]["score"] is None
     assert place.client.get_run(record["run_id"]).info.status == "FINISHED"
     (listed,) = json.loads(ran(place.trainer("models", "--json")))
     assert listed["figures"] == {}

@@ -1,4 +1,4 @@
-"""A shortcut through an estimator's own parts gives, bit for bit, what the estimator gives, or there is none."""
+"""A fast path through an estimator's own parts gives, bit for bit, what the estimator gives, or there is none."""
 
 import numpy as np
 import pandas as pd
@@ -76,14 +76,14 @@ def prepared(handle_unknown: str = "ignore"):
     ],
     ids=lambda estimator: str(estimator)[:60],
 )
-def test_a_shortcut_on_numbers_gives_what_the_estimator_gives(estimator):
+def test_a_fast_path_on_numbers_gives_what_the_estimator_gives(estimator):
     numbers = matrix()
     target = np.where(numbers[:, 0] > 0, "yes", "no")
     if "Regressor" in str(estimator):
         target = numbers @ [1.0, 2.0, 3.0]
     pipeline = Pipeline(estimator.fit(numbers, target), described(NUMBERS), takes_arrays=True)
-    found = pipeline.with_shortcut(Rows(numbers, None))
-    assert found.shortcut is not None
+    found = pipeline.with_fast_path(Rows(numbers, None))
+    assert found.fast_path is not None
     other = np.random.default_rng(1).normal(size=(500, 3)) * 3
     for piece in (other, other[:1]):
         assert np.array_equal(found.labels(Rows(piece, None)), estimator.predict(piece))
@@ -92,11 +92,11 @@ def test_a_shortcut_on_numbers_gives_what_the_estimator_gives(estimator):
 
 
 @pytest.mark.parametrize("last", [LogisticRegression(), RandomForestClassifier(10, random_state=0)])
-def test_a_shortcut_through_text_and_gaps_gives_what_the_estimator_gives(last):
+def test_a_fast_path_through_text_and_gaps_gives_what_the_estimator_gives(last):
     frame = mixed()
     estimator = make_pipeline(prepared(), last).fit(frame, frame["b"] > 0)
-    found = Pipeline(estimator, described(MIXED), takes_arrays=False).with_shortcut(rows_of(frame))
-    assert found.shortcut is not None
+    found = Pipeline(estimator, described(MIXED), takes_arrays=False).with_fast_path(rows_of(frame))
+    assert found.fast_path is not None
     other = mixed(200).iloc[60:]
     assert np.array_equal(found.labels(rows_of(other)), estimator.predict(other))
     assert np.array_equal(found.probabilities(rows_of(other)), estimator.predict_proba(other))
@@ -105,8 +105,8 @@ def test_a_shortcut_through_text_and_gaps_gives_what_the_estimator_gives(last):
 def test_what_the_estimator_refuses_is_refused_with_its_words_all_the_same():
     frame = mixed()
     estimator = make_pipeline(prepared("error"), LogisticRegression()).fit(frame, frame["b"] > 0)
-    found = Pipeline(estimator, described(MIXED), takes_arrays=False).with_shortcut(rows_of(frame))
-    assert found.shortcut is not None
+    found = Pipeline(estimator, described(MIXED), takes_arrays=False).with_fast_path(rows_of(frame))
+    assert found.fast_path is not None
     strange = frame.head(1).assign(d=pd.Series(["never seen"], dtype="str"))
     with pytest.raises(InvalidInput, match="unknown categories"):
         found.labels(rows_of(strange))
@@ -115,7 +115,7 @@ def test_what_the_estimator_refuses_is_refused_with_its_words_all_the_same():
 def test_a_forest_looks_at_missing_numbers_itself():
     numbers = matrix()
     estimator = RandomForestClassifier(5, random_state=0).fit(numbers, numbers[:, 0] > 0)
-    found = Pipeline(estimator, described(NUMBERS), takes_arrays=True).with_shortcut(Rows(numbers, None))
+    found = Pipeline(estimator, described(NUMBERS), takes_arrays=True).with_fast_path(Rows(numbers, None))
     gap = Rows(np.array([[np.nan, 0.0, 0.0]]), None)
     assert np.array_equal(found.labels(gap), estimator.predict(gap.matrix))
 
@@ -134,12 +134,12 @@ def test_an_estimator_of_other_parts_answers_for_itself(estimator):
     frame = pd.DataFrame(matrix(), columns=list("abc"))
     estimator.fit(frame, frame["a"] > 0)
     pipeline = Pipeline(estimator, described(NUMBERS), takes_arrays=False)
-    found = pipeline.with_shortcut(Rows(frame.to_numpy(), None))
+    found = pipeline.with_fast_path(Rows(frame.to_numpy(), None))
     assert np.array_equal(found.labels(Rows(frame.to_numpy(), None)), estimator.predict(frame))
 
 
-def test_a_shortcut_that_answers_otherwise_is_not_taken():
-    """A step that looks at the names of columns, which a shortcut does not give it."""
+def test_a_fast_path_that_answers_otherwise_is_not_taken():
+    """A step that looks at the names of columns, which a fast path does not give it."""
 
     def by_name(table):
         return table.to_numpy() * (2 if isinstance(table, pd.DataFrame) else 1)
@@ -152,7 +152,7 @@ def test_a_shortcut_that_answers_otherwise_is_not_taken():
     assert sklearn_fast_path.proven(possible, estimator, rows, frame) is None
 
 
-def test_a_shortcut_that_answers_otherwise_beyond_the_golden_rows_is_not_taken():
+def test_a_fast_path_that_answers_otherwise_beyond_the_golden_samples_is_not_taken():
     def by_name_where_large(table):
         values = np.asarray(table)
         return np.where((np.abs(values) > 4) & isinstance(table, pd.DataFrame), -values, values)
@@ -162,10 +162,10 @@ def test_a_shortcut_that_answers_otherwise_beyond_the_golden_rows_is_not_taken()
     rows = Rows(frame.to_numpy(), None)
     possible = sklearn_fast_path.of(estimator, described(NUMBERS))
     assert sklearn_fast_path.proven(possible, estimator, rows, frame) is possible
-    assert Pipeline(estimator, described(NUMBERS), takes_arrays=False).with_shortcut(rows).shortcut is None
+    assert Pipeline(estimator, described(NUMBERS), takes_arrays=False).with_fast_path(rows).fast_path is None
 
 
-def test_a_shortcut_that_fails_where_the_estimator_refuses_is_not_taken():
+def test_a_fast_path_that_fails_where_the_estimator_refuses_is_not_taken():
     class Picky(OneHotEncoder):
         """Refuses what it does not know in one way on its own, and in another among a transformer's parts."""
 
@@ -179,7 +179,7 @@ def test_a_shortcut_that_fails_where_the_estimator_refuses_is_not_taken():
     estimator = make_pipeline(parts, LogisticRegression()).fit(frame, frame["b"] > 0)
     rows = rows_of(frame.head(5))
     assert sklearn_fast_path.proven(sklearn_fast_path.of(estimator, described(MIXED)), estimator, rows, frame.head(5))
-    assert Pipeline(estimator, described(MIXED), takes_arrays=False).with_shortcut(rows).shortcut is None
+    assert Pipeline(estimator, described(MIXED), takes_arrays=False).with_fast_path(rows).fast_path is None
 
 
 EVERY_KIND = (
@@ -195,7 +195,7 @@ def tried() -> list[Rows]:
     return list(proof_rows.like(GOLDEN, EVERY_KIND))
 
 
-def test_the_rows_that_a_shortcut_is_tried_on_have_extremes_gaps_and_what_nobody_has_seen():
+def test_the_rows_that_a_fast_path_is_tried_on_have_extremes_gaps_and_what_nobody_has_seen():
     number, whole, truth, text = (
         np.concatenate(each) for each in zip(*(rows.by_column for rows in tried()), strict=True)
     )
@@ -206,7 +206,7 @@ def test_the_rows_that_a_shortcut_is_tried_on_have_extremes_gaps_and_what_nobody
     assert {"x", "y", None, "", "nan", "a category that nobody has seen"} <= set(text)
 
 
-def test_the_rows_that_a_shortcut_is_tried_on_are_in_the_domain_and_the_same_each_time():
+def test_the_rows_that_a_fast_path_is_tried_on_are_in_the_domain_and_the_same_each_time():
     for rows, again in zip(tried(), tried(), strict=True):
         cells = [
             [
