@@ -138,10 +138,10 @@ class Versions:
             with zipfile.ZipFile(path) as archive:
                 entries = {info.filename: archive.read(info) for info in archive.infolist()}
             name = self._chance.choice(sorted(entries))
-        except (zipfile.BadZipFile, OSError, zlib.error, IndexError):  # an earlier change has left no archive
-            return self._bytes(folder)
+            schema = json.loads(entries["schema.json"])
+        except (zipfile.BadZipFile, OSError, zlib.error, LookupError, ValueError, NotImplementedError, RuntimeError):
+            return self._bytes(folder)  # an earlier change has left no archive, or none of an estimator
         if name == "schema.json" and self._chance.random() < 0.9:
-            schema = json.loads(entries[name])
             for _ in range(self._chance.randint(1, 3)):
                 schema = self._replaced(schema)
             entries[name] = json.dumps(schema).encode()
