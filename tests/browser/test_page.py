@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, g, jsonify, render_template, request, send_from_directory
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
 FOLDER = Path(__file__).parents[2] / "services" / "inference" / "web" / "page"
@@ -73,7 +73,13 @@ ENDPOINTS = {
 
 
 def _context(model: dict[str, Any] | None, columns: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    defaults = {"examples": [], "class_names": None, "has_probabilities": False, "endpoints": ENDPOINTS, "reasons": []}
+    defaults: dict[Any, Any] = {
+        "examples": [],
+        "class_names": None,
+        "has_probabilities": False,
+        "endpoints": ENDPOINTS,
+        "reasons": [],
+    }
     return {"model": model, "columns": columns, **defaults, **more}
 
 
@@ -271,7 +277,7 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser) -> Iterator[Callable[..., Visit]]:
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
     """Open the page of a context at a width, with whatever else Playwright can be told about a browser."""
     with ExitStack() as stack:
 
@@ -286,7 +292,7 @@ def visit(browser) -> Iterator[Callable[..., Visit]]:
             page.on("request", lambda request: visit.requests.append(request.url))
             page.on("console", lambda line: visit.complaints.append(line.text) if line.type == "error" else None)
             page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-            page.on("dialog", lambda dialog: visit.complaints.append(f"dialog {dialog.message}") or dialog.dismiss())
+            page.on("dialog", lambda dialog: visit.complaints.append(f"dialog {dialog.message}") or dialog.dismiss())  # type: ignore[call-overload]
             page.clock.install()
             page.clock.resume()
             if prepare:
@@ -300,7 +306,7 @@ def visit(browser) -> Iterator[Callable[..., Visit]]:
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_example_fills_the_form_and_predicts(visit):
+def test_an_example_fills_the_form_and_predicts(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     iris.page.get_by_role("button", name="virginica").click()
     expect(iris.page.locator("#prediction")).to_have_text("virginica")
@@ -313,7 +319,7 @@ def test_an_example_fills_the_form_and_predicts(visit):
     assert iris.calls == [("/predict_names", {"instances": [SAMPLES[2]]})]
 
 
-def test_the_probabilities_are_in_words_and_in_bars_as_long_as_they_are(visit):
+def test_the_probabilities_are_in_words_and_in_bars_as_long_as_they_are(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     iris.page.get_by_role("button", name="setosa").click()
     expect(iris.page.locator("#bars .share")).to_have_text(["90.1%", "9.0%", "0.9%"])
@@ -329,7 +335,7 @@ def test_the_probabilities_are_in_words_and_in_bars_as_long_as_they_are(visit):
     }""")
 
 
-def test_the_answer_says_which_version_gave_it_in_what_time_and_to_which_request(visit):
+def test_the_answer_says_which_version_gave_it_in_what_time_and_to_which_request(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     iris.predict()
     by = iris.page.locator("#by")
@@ -338,13 +344,13 @@ def test_the_answer_says_which_version_gave_it_in_what_time_and_to_which_request
     expect(by).to_contain_text("0f8fad5b-d9cb-469f-a165-70867728950e")
 
 
-def test_the_answer_is_announced_in_one_sentence(visit):
+def test_the_answer_is_announced_in_one_sentence(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     iris.predict()
     expect(iris.page.get_by_role("status").filter(has_text="setosa. 90.1% probable. Version 3")).to_have_count(1)
 
 
-def test_another_version_that_answers_is_told(visit):
+def test_another_version_that_answers_is_told(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     iris.predict()
     expect(iris.page.locator("#moved")).to_be_hidden()
@@ -353,7 +359,7 @@ def test_another_version_that_answers_is_told(visit):
     expect(iris.page.locator("#moved")).to_contain_text("Version 4 is served now.")
 
 
-def test_a_quantity_is_shown_short_and_exactly(visit):
+def test_a_quantity_is_shown_short_and_exactly(visit: Callable[..., Visit]) -> None:
     houses = visit(HOUSES)
     houses.predict()
     expect(houses.page.locator("#prediction")).to_have_text("289.623")
@@ -361,7 +367,7 @@ def test_a_quantity_is_shown_short_and_exactly(visit):
     expect(houses.page.locator("#probabilities")).to_be_hidden()
 
 
-def test_a_class_without_probabilities_is_shown_by_its_name(visit):
+def test_a_class_without_probabilities_is_shown_by_its_name(visit: Callable[..., Visit]) -> None:
     context = {**IRIS, "has_probabilities": False}
     iris = visit(context)
     iris.page.route("**/invocations", lambda route: route.fulfill(json={"predictions": [1]}))
@@ -370,7 +376,7 @@ def test_a_class_without_probabilities_is_shown_by_its_name(visit):
     expect(iris.page.locator("#confidence")).to_have_text("class 1")
 
 
-def test_text_booleans_and_missing_values_are_sent_as_what_they_are(visit):
+def test_text_booleans_and_missing_values_are_sent_as_what_they_are(visit: Callable[..., Visit]) -> None:
     houses = visit(HOUSES)
     houses.predict()
     houses.page.get_by_label("year built").fill("")
@@ -386,7 +392,7 @@ def test_text_booleans_and_missing_values_are_sent_as_what_they_are(visit):
     assert second == [96.5, None, False, True, "", "null"]
 
 
-def test_the_keyboard_alone_reaches_a_prediction_and_sees_where_it_is(visit):
+def test_the_keyboard_alone_reaches_a_prediction_and_sees_where_it_is(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     focused = "() => [document.activeElement.id, getComputedStyle(document.activeElement).outlineStyle]"
     for _ in range(20):
@@ -409,7 +415,7 @@ def test_the_keyboard_alone_reaches_a_prediction_and_sees_where_it_is(visit):
     assert len(iris.calls) == 2
 
 
-def test_of_two_questions_the_later_one_is_answered_whichever_answer_comes_first(visit):
+def test_of_two_questions_the_later_one_is_answered_whichever_answer_comes_first(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     earlier, later = iris.service.hold(SAMPLES[0]), iris.service.hold(SAMPLES[2])
     for name in ("setosa", "virginica"):
@@ -425,7 +431,7 @@ def test_of_two_questions_the_later_one_is_answered_whichever_answer_comes_first
     expect(iris.page.locator("#prediction")).to_have_text("virginica")
 
 
-def test_without_an_example_the_form_starts_empty_and_says_what_it_needs(visit):
+def test_without_an_example_the_form_starts_empty_and_says_what_it_needs(visit: Callable[..., Visit]) -> None:
     iris = visit({**IRIS, "examples": []})
     expect(iris.page.get_by_text("Enter values and press Predict.")).to_be_visible()
     expect(iris.page.get_by_text("Try an example")).to_have_count(0)
@@ -438,7 +444,9 @@ def test_without_an_example_the_form_starts_empty_and_says_what_it_needs(visit):
 # --- what can go wrong ------------------------------------------------------------------------------------------------
 
 
-def test_an_error_of_the_service_stands_beside_the_field_that_it_names_and_is_announced(visit):
+def test_an_error_of_the_service_stands_beside_the_field_that_it_names_and_is_announced(
+    visit: Callable[..., Visit],
+) -> None:
     iris = visit(IRIS)
     wrong = iris.page.get_by_label("petal length (cm)")
     wrong.fill("1e39")
@@ -456,7 +464,7 @@ def test_an_error_of_the_service_stands_beside_the_field_that_it_names_and_is_an
     expect(iris.page.get_by_role("alert")).to_be_empty()
 
 
-def test_an_empty_number_is_asked_for_at_its_field_before_the_service_is(visit):
+def test_an_empty_number_is_asked_for_at_its_field_before_the_service_is(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     empty = iris.page.get_by_label("sepal width (cm)")
     empty.fill("")
@@ -467,7 +475,7 @@ def test_an_empty_number_is_asked_for_at_its_field_before_the_service_is(visit):
     assert iris.calls == []
 
 
-def test_an_error_without_a_place_or_without_json_is_shown_all_the_same(visit):
+def test_an_error_without_a_place_or_without_json_is_shown_all_the_same(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     iris.page.route("**/predict_names", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     iris.page.get_by_role("button", name="Predict").click()
@@ -477,14 +485,14 @@ def test_an_error_without_a_place_or_without_json_is_shown_all_the_same(visit):
     expect(iris.page.get_by_role("alert")).to_contain_text("The service did not answer")
 
 
-def test_a_stale_model_is_told_with_what_hinders_the_newer_one(visit):
+def test_a_stale_model_is_told_with_what_hinders_the_newer_one(visit: Callable[..., Visit]) -> None:
     stale = visit(STALE)
     notice = stale.page.get_by_role("status").filter(has_text="There may be a newer version.")
     expect(notice).to_contain_text("version 4 is refused: it is not signed")
     stale.predict()
 
 
-def test_without_a_model_the_reasons_are_shown_and_no_form(visit):
+def test_without_a_model_the_reasons_are_shown_and_no_form(visit: Callable[..., Visit]) -> None:
     empty = visit(EMPTY)
     expect(empty.page.get_by_role("heading", level=1)).to_have_text("No model is served yet")
     expect(empty.page.get_by_text(EMPTY["reasons"][0])).to_be_visible()
@@ -492,7 +500,7 @@ def test_without_a_model_the_reasons_are_shown_and_no_form(visit):
     expect(empty.page.get_by_role("link", name="/ready")).to_be_visible()
 
 
-def test_without_a_model_the_page_opens_by_itself_once_there_is_one(visit):
+def test_without_a_model_the_page_opens_by_itself_once_there_is_one(visit: Callable[..., Visit]) -> None:
     empty = visit(EMPTY)
     expect(empty.page.locator("#looking")).to_be_visible()
     empty.service.page |= {key: value for key, value in IRIS.items() if key != "url"}
@@ -500,7 +508,7 @@ def test_without_a_model_the_page_opens_by_itself_once_there_is_one(visit):
     expect(empty.page.get_by_role("heading", level=1)).to_have_text("iris_logistic_regression")
 
 
-def test_what_can_be_looked_at_is_linked_and_nothing_else_is(visit):
+def test_what_can_be_looked_at_is_linked_and_nothing_else_is(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     found = iris.page.locator("a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     assert set(found) == {
@@ -514,7 +522,7 @@ def test_what_can_be_looked_at_is_linked_and_nothing_else_is(visit):
 
 
 @pytest.mark.parametrize("context", [IRIS, HOUSES], ids=["iris", "houses"])
-def test_the_curl_text_is_the_call_that_the_form_makes(visit, context):
+def test_the_curl_text_is_the_call_that_the_form_makes(visit: Callable[..., Visit], context: Any) -> None:
     a_page = visit(context)
     a_page.page.locator("#value-0").fill("-12.5")
     a_page.predict()
@@ -528,7 +536,7 @@ def test_the_curl_text_is_the_call_that_the_form_makes(visit, context):
 
 
 @pytest.mark.parametrize("context", [IRIS, HOUSES], ids=["iris", "houses"])
-def test_the_python_text_makes_the_call_that_the_form_makes(visit, context):
+def test_the_python_text_makes_the_call_that_the_form_makes(visit: Callable[..., Visit], context: Any) -> None:
     a_page = visit(context)
     a_page.predict()
     text = a_page.page.locator("#python").inner_text()
@@ -538,14 +546,14 @@ def test_the_python_text_makes_the_call_that_the_form_makes(visit, context):
     assert a_page.calls[1] == a_page.calls[0]
 
 
-def test_the_call_is_copied_to_the_clipboard(visit):
+def test_the_call_is_copied_to_the_clipboard(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS, permissions=["clipboard-read", "clipboard-write"])
     iris.page.get_by_role("button", name="Copy the call as curl").click()
     expect(iris.page.locator("#curl-copied")).to_have_text("Copied")
     assert iris.page.evaluate("() => navigator.clipboard.readText()") == iris.page.locator("#curl").inner_text()
 
 
-def test_where_there_is_no_clipboard_the_call_is_selected(visit):
+def test_where_there_is_no_clipboard_the_call_is_selected(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS, prepare="Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     iris.page.get_by_role("button", name="Copy the call as Python").click()
     expect(iris.page.locator("#python-copied")).to_have_text("Selected: press Ctrl+C")
@@ -555,7 +563,7 @@ def test_where_there_is_no_clipboard_the_call_is_selected(visit):
 # --- many columns, many classes ---------------------------------------------------------------------------------------
 
 
-def test_of_many_columns_a_few_are_shown_any_is_found_and_all_are_sent(visit):
+def test_of_many_columns_a_few_are_shown_any_is_found_and_all_are_sent(visit: Callable[..., Visit]) -> None:
     wide = visit(WIDE)
     shown = wide.page.locator(".field:visible")
     expect(shown).to_have_count(24)
@@ -572,7 +580,7 @@ def test_of_many_columns_a_few_are_shown_any_is_found_and_all_are_sent(visit):
     assert row[480] == 7
 
 
-def test_a_field_that_is_not_shown_is_shown_when_it_is_wrong(visit):
+def test_a_field_that_is_not_shown_is_shown_when_it_is_wrong(visit: Callable[..., Visit]) -> None:
     wide = visit(WIDE)
     hidden = wide.page.locator("#value-485")
     expect(hidden).to_be_hidden()
@@ -584,7 +592,7 @@ def test_a_field_that_is_not_shown_is_shown_when_it_is_wrong(visit):
     expect(hidden).to_be_focused()
 
 
-def test_of_many_classes_the_ten_likeliest_come_first(visit):
+def test_of_many_classes_the_ten_likeliest_come_first(visit: Callable[..., Visit]) -> None:
     wide = visit(WIDE)
     wide.predict()
     bars = wide.page.locator("#bars li:visible .name")
@@ -597,7 +605,7 @@ def test_of_many_classes_the_ten_likeliest_come_first(visit):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_nothing_is_blocked_fails_or_comes_from_elsewhere(visit, name):
+def test_nothing_is_blocked_fails_or_comes_from_elsewhere(visit: Callable[..., Visit], name: Any) -> None:
     a_page = visit(
         PAGES[name],
         prepare="addEventListener('securitypolicyviolation', e => console.error(`blocked: ${e.violatedDirective}`))",
@@ -610,7 +618,7 @@ def test_nothing_is_blocked_fails_or_comes_from_elsewhere(visit, name):
     assert [url for url in a_page.requests if not url.startswith(a_page.service.page["url"] + "/")] == []
 
 
-def test_names_with_html_are_shown_as_text(visit):
+def test_names_with_html_are_shown_as_text(visit: Callable[..., Visit]) -> None:
     hostile = visit(HOSTILE)
     expect(hostile.page.get_by_role("heading", level=1)).to_have_text(f"model {NAUGHTY}")
     expect(hostile.page.get_by_label(NAUGHTY, exact=True)).to_have_value("1")
@@ -625,7 +633,7 @@ def test_names_with_html_are_shown_as_text(visit):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_at_375_pixels_nothing_is_scrolled_sideways(visit, name):
+def test_at_375_pixels_nothing_is_scrolled_sideways(visit: Callable[..., Visit], name: Any) -> None:
     a_page = visit(PAGES[name], width=375)
     if name != "empty":
         a_page.predict()
@@ -639,7 +647,7 @@ def test_at_375_pixels_nothing_is_scrolled_sideways(visit, name):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_control_has_a_name_and_no_level_of_headings_is_left_out(visit, name):
+def test_every_control_has_a_name_and_no_level_of_headings_is_left_out(visit: Callable[..., Visit], name: Any) -> None:
     a_page = visit(PAGES[name])
     if name != "empty":
         a_page.predict()
@@ -678,7 +686,7 @@ CONTRASTS = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["stale", "wide", "empty"])
-def test_all_text_has_the_contrast_of_wcag_aa(visit, name, scheme):
+def test_all_text_has_the_contrast_of_wcag_aa(visit: Callable[..., Visit], name: str, scheme: str) -> None:
     a_page = visit(PAGES[name], color_scheme=scheme, reduced_motion="reduce")
     if name != "empty":
         a_page.predict()
@@ -691,7 +699,7 @@ def test_all_text_has_the_contrast_of_wcag_aa(visit, name, scheme):
     assert (a_page.page.evaluate(red) < 128) == (scheme == "dark")
 
 
-def test_nothing_moves_for_whoever_wants_less_motion(visit):
+def test_nothing_moves_for_whoever_wants_less_motion(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS, reduced_motion="reduce")
     iris.predict()
     moving = """() => [...document.querySelectorAll("body *")]

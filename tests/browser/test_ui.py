@@ -1,15 +1,18 @@
 """Headless Chromium opens the MLflow UI as a person does."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
+
+from tests.compose import Stack
 
 RESULTS = Path(__file__).parent.parent / "results"
 
 
 @pytest.fixture(scope="module")
-def page(browser):
+def page(browser: Browser) -> Any:
     RESULTS.mkdir(exist_ok=True)
     page = browser.new_page(viewport={"width": 1400, "height": 950})
     page.set_default_timeout(30_000)
@@ -21,7 +24,7 @@ def _shot(page: Page, name: str) -> None:
     page.screenshot(path=RESULTS / f"{name}.png")
 
 
-def test_the_experiment_and_its_run_are_seen(stack, page):
+def test_the_experiment_and_its_run_are_seen(stack: Stack, page: Any) -> None:
     version = stack.versions()["1"]
     run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
     page.goto(f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs")
@@ -30,7 +33,7 @@ def test_the_experiment_and_its_run_are_seen(stack, page):
     _shot(page, "experiment")
 
 
-def test_the_run_shows_its_metrics(stack, page):
+def test_the_run_shows_its_metrics(stack: Stack, page: Any) -> None:
     version = stack.versions()["1"]
     run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
     page.goto(f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}")
@@ -39,7 +42,7 @@ def test_the_run_shows_its_metrics(stack, page):
     _shot(page, "run")
 
 
-def test_the_confusion_matrix_is_seen_as_a_picture(stack, page):
+def test_the_confusion_matrix_is_seen_as_a_picture(stack: Stack, page: Any) -> None:
     version = stack.versions()["1"]
     run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
     page.goto(
@@ -50,7 +53,7 @@ def test_the_confusion_matrix_is_seen_as_a_picture(stack, page):
     _shot(page, "confusion_matrix")
 
 
-def test_the_registered_model_shows_its_alias(stack, page):
+def test_the_registered_model_shows_its_alias(stack: Stack, page: Any) -> None:
     page.goto(f"{stack.mlflow_url}/#/models/iris_logistic_regression")
     expect(page.get_by_text("Production").first).to_be_visible()
     _shot(page, "registered_model")
@@ -61,7 +64,7 @@ def test_the_registered_model_shows_its_alias(stack, page):
     _shot(page, "model_version")
 
 
-def test_the_page_of_the_prediction_service_tells_of_its_model_and_predicts(stack, page):
+def test_the_page_of_the_prediction_service_tells_of_its_model_and_predicts(stack: Stack, page: Any) -> None:
     version = stack.served_version()
     page.goto(stack.url)
     expect(page.get_by_role("heading", name="iris_logistic_regression")).to_be_visible()

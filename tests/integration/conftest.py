@@ -36,12 +36,12 @@ def train() -> Callable[..., Training]:
 
 
 @pytest.fixture(scope="session")
-def first(tmp_path_factory, train) -> Training:
+def first(tmp_path_factory: pytest.TempPathFactory, train: Callable[..., Training]) -> Training:
     """The first training into an empty registry."""
     return train(Place(tmp_path_factory.mktemp("embedded")))
 
 
 @pytest.fixture(scope="session")
-def second(first, train) -> Training:
+def second(first: Training, train: Callable[..., Training]) -> Training:
     """The same training again: two versions that are equal, the first one in Production."""
     return train(first.place)

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import requests
@@ -71,7 +72,7 @@ def train(name: str, number: signal.Signals, step: int, last_upload: int, counte
     os.dup2(log, 2)
     send, answers, uploads = requests.Session.send, 0, 0
 
-    def send_and_interrupt(session, request, **settings):
+    def send_and_interrupt(session: Any, request: Any, **settings: Any) -> Any:
         nonlocal answers, uploads
         answer = send(session, request, **settings)
         if threading.current_thread() is threading.main_thread():
@@ -84,14 +85,14 @@ def train(name: str, number: signal.Signals, step: int, last_upload: int, counte
                 os.kill(os.getpid(), number)
         return answer
 
-    requests.Session.send = send_and_interrupt
+    requests.Session.send = send_and_interrupt  # type: ignore[assignment]
     os.environ["MODEL_NAME"] = name
     sys.argv = ["trainer", "train"]
     code = 0
     try:
         command_line.main()
     except SystemExit as stop:
-        code = stop.code or 0
+        code = stop.code or 0  # type: ignore[assignment]
     sys.stdout.flush()
     os.pwrite(counted, str(uploads).encode(), 0)
     os._exit(code)

@@ -381,7 +381,7 @@ def splits(model: Logged) -> Iterator[Case]:
 def record_lists(model: Logged) -> Iterator[Case]:
     """What dataframe_records may look like."""
     whole = records(model.names, model.rows)
-    bad = {
+    bad: dict[Any, Any] = {
         "an empty record": [{}],
         "a record": whole[0],
         "columns": by_column(model.names, model.rows),
@@ -406,7 +406,7 @@ def _without_last(record: dict[str, Any]) -> dict[str, Any]:
 def _either(model: Logged) -> dict[str, Any]:
     """What is odd in `instances` and in `inputs` alike."""
     whole = records(model.names, model.rows)
-    found = {
+    found: dict[Any, Any] = {
         "an empty list": [],
         "an empty record": {},
         "a list with an empty record": [{}],
@@ -510,7 +510,7 @@ def _tables_as_tensors(names: list[str], rows: list[list[float]]) -> Iterator[Ca
     for raw in NUMBERS:
         data = [_replaced(rows[0], 0, RAW)]
         yield Case(f"{raw} in a tensor, dataframe_split", written({"dataframe_split": {"data": data}}, raw))
-    for title, data in {"one value less": [row[:-1] for row in rows], "nothing": [], "null": None}.items():
+    for title, data in {"one value less": [row[:-1] for row in rows], "nothing": [], "null": None}.items():  # type: ignore[assignment]
         yield Case(f"tensor: dataframe_split, {title}", written({"dataframe_split": {"data": data}}))
     yield Case("tensor: dataframe_records, nothing", written({"dataframe_records": []}))
     yield Case(

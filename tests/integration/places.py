@@ -221,7 +221,7 @@ class Place:
         )
 
     def trainer(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-m", "trainer", *arguments, **settings)
+        return self.run(sys.executable, "-m", "trainer", *arguments, **settings)  # type: ignore[arg-type]
 
     def start_trainer(self, *arguments: str, **settings: str) -> Process:
         command = [sys.executable, "-m", "trainer", *arguments]

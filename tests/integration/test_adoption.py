@@ -3,8 +3,10 @@
 import io
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -13,7 +15,6 @@ import pytest
 import skops.io
 from contract import signature
 from contract.signature import entries
-from rich.console import Console
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.gaussian_process import GaussianProcessClassifier
@@ -23,6 +24,7 @@ from sklearn.tree import DecisionTreeClassifier
 from trainer.adoption.adopt import adopt
 from trainer.artifact import signing, version_checks, version_files
 from trainer.commands import production, train
+from trainer.console.terminal import Console
 from trainer.data.table import read
 from trainer.errors import DataError, TrainerError, VersionError
 from trainer.settings import Settings
@@ -61,7 +63,7 @@ class Registry:
         """Return where a version's files are."""
         return self.store(self.version(version).source.removeprefix("models:/"))
 
-    def version(self, version: str):
+    def version(self, version: str) -> Any:
         return self.place.client.get_model_version(MODEL, version)
 
     def adopt(
@@ -74,7 +76,7 @@ class Registry:
         try:
             adopt(settings, version, console, confined)
         finally:
-            self.said = console.file.getvalue()
+            self.said = console.file.getvalue()  # type: ignore[attr-defined]
 
     def promote(self, version: str) -> None:
         settings = Settings(self.place.tracking_uri, signing_key=Path(keys()["SIGNING_KEY_FILE"]), data_dir=DATA)
@@ -87,7 +89,7 @@ class Registry:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory):
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """An empty registry of a database and a folder; what this process asks MLflow is put right again afterwards."""
     place = Place(tmp_path_factory.mktemp("strangers"))
     before = mlflow.get_tracking_uri()
@@ -99,7 +101,7 @@ def registry(tmp_path_factory):
 
 
 @pytest.fixture
-def files(tmp_path) -> Files:
+def files(tmp_path: Path) -> Files:
     """An honest version of two columns, for a test to change before it is logged."""
     folder = tmp_path / "version"
     folder.mkdir()
@@ -107,7 +109,7 @@ def files(tmp_path) -> Files:
     return Files(folder)
 
 
-def test_types_that_the_settings_name_are_trusted_when_a_version_is_adopted(registry, files):
+def test_types_that_the_settings_name_are_trusted_when_a_version_is_adopted(registry: Any, files: Files) -> None:
     path = files.folder / "model.skops"
     skops.io.dump(GaussianProcessClassifier().fit(ROWS, [1, 0, 1, 0]), path)
     version = registry.log(files.folder)
@@ -119,7 +121,7 @@ def test_types_that_the_settings_name_are_trusted_when_a_version_is_adopted(regi
     assert f"Version {version} of {MODEL} is checked and signed" in registry.said
 
 
-def test_a_model_that_was_logged_with_an_array_is_adopted(registry, files):
+def test_a_model_that_was_logged_with_an_array_is_adopted(registry: Any, files: Files) -> None:
     skops.io.dump(LogisticRegression().fit(ROWS.to_numpy(), [1, 0, 1, 0]), files.folder / "model.skops")
     files.example(ROWS.to_numpy().tolist())
     version = registry.log(files.describe(set_inputs(tensor())).folder)
@@ -150,13 +152,13 @@ REPLACED = {
 
 
 @pytest.fixture(scope="module")
-def adopted(registry, tmp_path_factory):
+def adopted(registry: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A version with all that is not to be believed, adopted; and the words that were said of it."""
     folder = tmp_path_factory.mktemp("adopted")
     skops.io.dump(LogisticRegression().fit(ROWS, [1, 0, 1, 0]), folder / "model.skops")
     files = Files(folder)
 
-    def run_code(content):
+    def run_code(content: Any) -> None:
         content["flavors"]["python_function"] = {"loader_module": "evil", "code": "code"}
         content["flavors"]["sklearn"]["code"] = "code"
 
@@ -169,7 +171,7 @@ def adopted(registry, tmp_path_factory):
     return version, registry.said
 
 
-def test_what_was_checked_or_made_is_signed_and_nothing_else(registry, adopted):
+def test_what_was_checked_or_made_is_signed_and_nothing_else(registry: Any, adopted: Any) -> None:
     version, _ = adopted
     assert set(entries((registry.files(version) / "model.sig").read_bytes())) == SIGNED
     with version_files.signed(registry.version(version), MODEL, Path(keys()["SIGNING_KEY_FILE"])) as folder:
@@ -181,7 +183,7 @@ def test_what_was_checked_or_made_is_signed_and_nothing_else(registry, adopted):
     assert registry.version(version).tags["signed_by"]
 
 
-def test_what_is_left_out_is_named(adopted):
+def test_what_is_left_out_is_named(adopted: Any) -> None:
     version, said = adopted
     assert f"Version {version} of {MODEL} is checked and signed; it can be served now." in said
     (left_out,) = [line for line in said.splitlines() if line.startswith("Not signed")]
@@ -190,7 +192,7 @@ def test_what_is_left_out_is_named(adopted):
     )
 
 
-def test_what_was_left_out_may_change_and_what_was_signed_may_not(registry, adopted, tmp_path):
+def test_what_was_left_out_may_change_and_what_was_signed_may_not(registry: Any, adopted: Any, tmp_path: Path) -> None:
     version, _ = adopted
     key = Path(keys()["SIGNING_KEY_FILE"])
     (registry.files(version) / "onnx_engine.json").write_text("changed")
@@ -205,7 +207,7 @@ def test_what_was_left_out_may_change_and_what_was_signed_may_not(registry, adop
         path.write_bytes(kept)
 
 
-def test_plain_mlflow_loads_an_adopted_version(registry, adopted):
+def test_plain_mlflow_loads_an_adopted_version(registry: Any, adopted: Any) -> None:
     version, _ = adopted
     model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version}")
     assert model.predict(model.input_example).tolist() == [1, 0]
@@ -214,7 +216,7 @@ def test_plain_mlflow_loads_an_adopted_version(registry, adopted):
     assert {line.split("==")[0] for line in pins} == {"mlflow-skinny", "scikit-learn", "skops", "pandas"}
 
 
-def test_it_can_be_adopted_once_more_as_for_a_new_key(registry, adopted):
+def test_it_can_be_adopted_once_more_as_for_a_new_key(registry: Any, adopted: Any) -> None:
     version, _ = adopted
     (registry.files(version) / "model.sig").write_text("signed with a key that was lost")
     registry.adopt(version)
@@ -238,7 +240,7 @@ def reading_files() -> Pipeline:
     return model
 
 
-def test_a_model_that_reads_a_file_does_not_get_at_the_key(registry, files):
+def test_a_model_that_reads_a_file_does_not_get_at_the_key(registry: Any, files: Files) -> None:
     key = Path(keys()["SIGNING_KEY_FILE"])
     model = reading_files()
     assert model.predict(pd.DataFrame({"path": [str(key)]})).shape == (1,)  # here, where nothing holds it
@@ -253,7 +255,7 @@ def test_a_model_that_reads_a_file_does_not_get_at_the_key(registry, files):
     assert not (registry.files(version) / "golden_samples.json").exists()
 
 
-def test_a_model_that_ends_the_process_is_refused(registry, files):
+def test_a_model_that_ends_the_process_is_refused(registry: Any, files: Files) -> None:
     tree = DecisionTreeClassifier().fit(ROWS, [1, 0, 1, 0])
     state = tree.tree_.__getstate__()
     state["nodes"] = np.array(state["nodes"])
@@ -267,7 +269,7 @@ def test_a_model_that_ends_the_process_is_refused(registry, files):
     registry.assert_nothing_was_signed(version)
 
 
-def test_files_that_are_signed_for_another_model_are_not_taken_away_from_it(registry, files):
+def test_files_that_are_signed_for_another_model_are_not_taken_away_from_it(registry: Any, files: Files) -> None:
     (files.folder / "identity.json").write_text(json.dumps({"model_name": "\x1b[2Jtrees", "model_id": "m-1"}))
     version = registry.log(files.folder)
     with pytest.raises(VersionError, match=r"its files are signed for \\x1b\[2Jtrees; log the model once more"):
@@ -275,7 +277,9 @@ def test_files_that_are_signed_for_another_model_are_not_taken_away_from_it(regi
 
 
 @pytest.mark.parametrize("name", ["golden_samples.json", "identity.json", "model.sig"])
-def test_a_version_with_a_folder_in_the_place_of_a_file_that_is_made_is_refused(registry, files, name):
+def test_a_version_with_a_folder_in_the_place_of_a_file_that_is_made_is_refused(
+    registry: Any, files: Files, name: str
+) -> None:
     (files.folder / name).mkdir()
     (files.folder / name / "x").write_text("x")
     version = registry.log(files.folder)
@@ -284,8 +288,10 @@ def test_a_version_with_a_folder_in_the_place_of_a_file_that_is_made_is_refused(
     assert "signed_by" not in registry.version(version).tags
 
 
-def test_an_adopted_version_is_tried_before_production_where_it_reaches_no_key(registry, files, monkeypatch):
-    def beside_the_key(*_arguments):
+def test_an_adopted_version_is_tried_before_production_where_it_reaches_no_key(
+    registry: Any, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def beside_the_key(*_arguments: Any) -> None:
         raise AssertionError
 
     version = registry.log(files.folder)
@@ -295,7 +301,7 @@ def test_an_adopted_version_is_tried_before_production_where_it_reaches_no_key(r
     assert str(registry.place.client.get_model_version_by_alias(MODEL, "Production").version) == version
 
 
-def test_an_adopted_version_that_does_not_answer_as_it_did_is_not_promoted(registry, files):
+def test_an_adopted_version_that_does_not_answer_as_it_did_is_not_promoted(registry: Any, files: Files) -> None:
     version, key = registry.log(files.folder), Path(keys()["SIGNING_KEY_FILE"])
     registry.adopt(version)
     folder = registry.files(version)
@@ -313,7 +319,9 @@ def test_an_adopted_version_that_does_not_answer_as_it_did_is_not_promoted(regis
 # --- where there is no sandbox --------------------------------------------------------------------------------------
 
 
-def test_where_the_check_cannot_be_confined_nothing_is_signed_unless_it_is_asked_for(registry, files):
+def test_where_the_check_cannot_be_confined_nothing_is_signed_unless_it_is_asked_for(
+    registry: Any, files: Files
+) -> None:
     version = registry.log(files.folder)
     open_to_all = Path(pd.__file__).parent  # among the packages, which a check has to read
     with pytest.raises(
@@ -331,18 +339,18 @@ def test_where_the_check_cannot_be_confined_nothing_is_signed_unless_it_is_asked
 
 
 @pytest.fixture
-def flowers(registry):
+def flowers(registry: Any) -> Iterator[Any]:
     """A registered model of which nothing is known, and the iris table to be held against it."""
     registry.place.client.create_registered_model("flowers")
     yield read(DATA / "iris_dataset.csv", "target", None, (), ())
     registry.place.client.delete_registered_model("flowers")
 
 
-def conform(table):
+def conform(table: Any) -> Any:
     return train._conform(table, "flowers", False, Path(keys()["SIGNING_KEY_FILE"]))
 
 
-def test_what_nobody_has_signed_is_not_read_by_the_next_training(registry, files, flowers):
+def test_what_nobody_has_signed_is_not_read_by_the_next_training(registry: Any, files: Files, flowers: Any) -> None:
     (files.folder / "schema.yaml").write_text("schema_type: dataframe\ncolumns: {other: {title: double}}\n")
     version = registry.log(files.folder, "flowers")
     known = conform(flowers)
@@ -353,7 +361,7 @@ def test_what_nobody_has_signed_is_not_read_by_the_next_training(registry, files
     )
 
 
-def test_a_signed_version_of_other_columns_refuses_the_next_training(registry, files, flowers):
+def test_a_signed_version_of_other_columns_refuses_the_next_training(registry: Any, files: Files, flowers: Any) -> None:
     version = registry.log(files.folder, "flowers")
     model_id = registry.place.client.get_model_version("flowers", version).source.removeprefix("models:/")
     signing.sign(registry.store(model_id), "flowers", model_id, Path(keys()["SIGNING_KEY_FILE"]))

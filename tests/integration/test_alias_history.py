@@ -4,8 +4,10 @@ import io
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -16,21 +18,22 @@ from trainer.errors import VersionError
 from trainer.settings import Settings
 from trainer.tracking import alias_moves, registry
 
+from tests.integration.conftest import Training
 from tests.integration.places import MODEL, Place, in_one_line, keys
 
 
 @pytest.fixture
-def place(second, tmp_path) -> Place:
+def place(second: Training, tmp_path: Path) -> Place:
     """Two equal versions, the first one in Production; artifacts of its own, for a test to damage."""
     return second.place.copy(tmp_path / "place")
 
 
-def ran(result) -> str:
+def ran(result: Any) -> str:
     assert result.returncode == 0, result.stderr
     return in_one_line(result.stdout)
 
 
-def failed(result) -> str:
+def failed(result: Any) -> str:
     assert result.returncode == 5  # a version that is not there, or not fit
     (line,) = result.stderr.splitlines()
     assert line.startswith("trainer: ")
@@ -43,11 +46,11 @@ def history(place: Place) -> list[tuple[str, str | None, str | None]]:
     return [(made["by"], made["before"], made["version"]) for made in json.loads(result.stdout)]
 
 
-def test_a_training_that_promotes_is_the_first_entry_and_one_that_does_not_is_none(place):
+def test_a_training_that_promotes_is_the_first_entry_and_one_that_does_not_is_none(place: Place) -> None:
     assert history(place) == [("train", None, "1")]
 
 
-def test_a_version_is_promoted_and_rolled_back_and_the_history_tells_why(place):
+def test_a_version_is_promoted_and_rolled_back_and_the_history_tells_why(place: Place) -> None:
     said = ran(place.trainer("promote", "2", "--reason", "the labels were corrected"))
     assert f"Version 2 of {MODEL} is in Production; before it was 1." in said
     registry = place.registry()
@@ -68,7 +71,7 @@ def test_a_version_is_promoted_and_rolled_back_and_the_history_tells_why(place):
     assert "has no earlier version in Production to go back to" in failed(place.trainer("rollback"))
 
 
-def test_a_move_by_others_is_shown_as_theirs(place):
+def test_a_move_by_others_is_shown_as_theirs(place: Place) -> None:
     place.move_alias("2")
     assert history(place) == [("train", None, "1"), ("others", "1", "2")]
     assert "others" in ran(place.trainer("history"))
@@ -76,13 +79,15 @@ def test_a_move_by_others_is_shown_as_theirs(place):
     assert history(place)[-1] == ("rollback", "2", "1")
 
 
-def test_a_version_that_is_not_there_or_in_production_already_is_refused(place):
+def test_a_version_that_is_not_there_or_in_production_already_is_refused(place: Place) -> None:
     assert f"there is no version '9' of {MODEL}" in failed(place.trainer("promote", "9"))
     assert f"version 1 of {MODEL} is in Production already" in failed(place.trainer("promote", "1"))
     assert place.registry()["alias"] == "1"
 
 
-def test_a_version_that_was_changed_after_it_was_signed_is_refused_and_passed_over(place, tmp_path):
+def test_a_version_that_was_changed_after_it_was_signed_is_refused_and_passed_over(
+    place: Place, tmp_path: Path
+) -> None:
     ran(place.trainer("promote", "2"))
     run_id = place.client.get_model_version(MODEL, "1").source.removeprefix("models:/")
     location = place.client.get_logged_model(run_id).artifact_location.removeprefix("file://")
@@ -100,7 +105,7 @@ def test_a_version_that_was_changed_after_it_was_signed_is_refused_and_passed_ov
     assert place.registry()["alias"] == "2"
 
 
-def test_an_unsigned_version_is_not_promoted_but_told_how_to_be(place):
+def test_an_unsigned_version_is_not_promoted_but_told_how_to_be(place: Place) -> None:
     code = f"""
 import json, mlflow
 from sklearn.datasets import load_iris
@@ -119,7 +124,7 @@ print(json.dumps(info.registered_model_version))
 
 
 @pytest.fixture
-def settings(place):
+def settings(place: Place) -> Iterator[Settings]:
     """The settings of that place, for commands that run in this process."""
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(place.tracking_uri)  # which the registry in a file goes by
@@ -146,7 +151,9 @@ def signed_version(place: Place, *files: str) -> str:
     return str(place.client.create_model_version(MODEL, f"models:/{model.model_id}", tags=tags).version)
 
 
-def test_a_version_whose_files_or_signature_are_gone_is_called_lost_and_not_unsigned(place, settings, console):
+def test_a_version_whose_files_or_signature_are_gone_is_called_lost_and_not_unsigned(
+    place: Place, settings: Any, console: Console
+) -> None:
     with pytest.raises(VersionError, match="its files are gone from the artifact store"):
         production.promote(settings, signed_version(place), "", console)
     with pytest.raises(VersionError, match=r"its signature is gone: it was signed with the key .*model\.sig is not in"):
@@ -154,14 +161,18 @@ def test_a_version_whose_files_or_signature_are_gone_is_called_lost_and_not_unsi
     assert place.registry()["alias"] == "1"
 
 
-def test_history_tells_that_the_version_in_production_has_lost_its_files(place, settings, console, capsys):
+def test_history_tells_that_the_version_in_production_has_lost_its_files(
+    place: Place, settings: Any, console: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
     version = signed_version(place)
     place.move_alias(version)
     production.show_history(settings, False, console)
     assert f"version {version}, in Production, has lost its files; `rollback` goes back" in capsys.readouterr().err
 
 
-def test_recovering_goes_back_to_the_last_version_that_is_whole_and_says_so(place, settings, console):
+def test_recovering_goes_back_to_the_last_version_that_is_whole_and_says_so(
+    place: Place, settings: Any, console: Console
+) -> None:
     production.promote(settings, "2", "better labels", console)
     for version in (signed_version(place, "MLmodel"), signed_version(place)):
         place.move_alias(version)
@@ -172,21 +183,25 @@ def test_recovering_goes_back_to_the_last_version_that_is_whole_and_says_so(plac
     assert (made.by, made.before, made.version, made.reason) == ("bootstrap", "4", "2", "version 4 has lost its files")
 
 
-def test_recovering_moves_nothing_where_no_version_is_whole(place, settings, console, tmp_path):
+def test_recovering_moves_nothing_where_no_version_is_whole(
+    place: Place, settings: Any, console: Console, tmp_path: Path
+) -> None:
     key = tmp_path / "another-key.pem"
     key.write_text(new_private_key())
     key.with_suffix(".id").write_text(key_id_of(key.read_text()))
     place.move_alias(signed_version(place))
     assert not production.recover(replace(settings, signing_key=key), "its files", console)
-    assert "Version 1 is passed over: it has lost the key that it is signed with" in console.file.getvalue()
+    assert "Version 1 is passed over: it has lost the key that it is signed with" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_tag_that_names_another_key_takes_no_version_out_of_production_or_its_history(place, settings, console):
+def test_a_tag_that_names_another_key_takes_no_version_out_of_production_or_its_history(
+    place: Place, settings: Any, console: Console
+) -> None:
     place.client.set_model_version_tag(MODEL, "1", "signed_by", "another key")
     before = alias_moves.read(MODEL)
     assert production.recover(settings, "the key that it is signed with", console)
     assert alias_moves.read(MODEL) == before
-    assert "Version 1 of" in console.file.getvalue()
+    assert "Version 1 of" in console.file.getvalue()  # type: ignore[attr-defined]
     place.move_alias(signed_version(place))
     assert production.recover(settings, "its files", console)
     assert place.registry()["alias"] == "1"
@@ -200,7 +215,9 @@ BAD_RECORDS = {
 }
 
 
-def test_records_that_cannot_be_read_stop_neither_history_nor_rollback_nor_a_training(place, settings, console):
+def test_records_that_cannot_be_read_stop_neither_history_nor_rollback_nor_a_training(
+    place: Place, settings: Any, console: Console
+) -> None:
     production.promote(settings, "2", "x [/nope]\x1b[2J", console)
     for key, text in BAD_RECORDS.items():
         place.client.set_registered_model_tag(MODEL, key, text)
@@ -211,12 +228,14 @@ def test_records_that_cannot_be_read_stop_neither_history_nor_rollback_nor_a_tra
     assert (result.stdout + result.stderr).replace("\n", "").isprintable()
     production.rollback(settings, "y", console)
     assert place.registry()["alias"] == "1"
-    assert "passed over: the tag move.20991231" in console.file.getvalue()
+    assert "passed over: the tag move.20991231" in console.file.getvalue()  # type: ignore[attr-defined]
     trained = place.trainer("train", "--no-promote")
     assert "passed over: the tag move.20991231" in ran(trained)
 
 
-def test_all_models_are_listed_up_to_an_end_that_is_said(place, settings, console, capsys, monkeypatch):
+def test_all_models_are_listed_up_to_an_end_that_is_said(
+    place: Place, settings: Any, console: Console, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(100):
         place.client.create_registered_model(f"!{number:03d}")
     production.show_models(settings, True, console)
@@ -230,7 +249,7 @@ def test_all_models_are_listed_up_to_an_end_that_is_said(place, settings, consol
     assert "there are more: these are the first 100 by name" in listed.err
 
 
-def test_a_metric_of_the_champion_that_is_no_number_stops_neither_a_training_nor_a_list_of_models(place):
+def test_a_metric_of_the_champion_that_is_no_number_stops_neither_a_training_nor_a_list_of_models(place: Place) -> None:
     run_id = place.client.get_model_version(MODEL, "1").run_id
     for name, value in (("test_accuracy", math.nan), ("test_f1_macro", math.inf)):
         place.client.log_metric(run_id, name, value)
@@ -241,7 +260,9 @@ def test_a_metric_of_the_champion_that_is_no_number_stops_neither_a_training_nor
     assert listed["figures"] == {}
 
 
-def test_versions_in_another_store_stop_neither_history_nor_rollback_nor_a_training(place, settings, console, capsys):
+def test_versions_in_another_store_stop_neither_history_nor_rollback_nor_a_training(
+    place: Place, settings: Any, console: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number, location in enumerate(("s3://bucket/x", "gs://bucket/x", "ftp://127.0.0.1:9/x")):
         experiment = place.client.create_experiment(f"elsewhere {number}", artifact_location=location)
         model = place.client.create_logged_model(experiment)
@@ -252,14 +273,14 @@ def test_versions_in_another_store_stop_neither_history_nor_rollback_nor_a_train
     assert said in capsys.readouterr().err
     production.rollback(settings, "y", console)
     assert place.registry()["alias"] == "1"
-    assert console.file.getvalue().count("is passed over: its files are at ") == 2
+    assert console.file.getvalue().count("is passed over: its files are at ") == 2  # type: ignore[attr-defined]
     place.move_alias(version)
     trained = json.loads(ran(place.trainer("train", "--json")))
     assert trained["promoted"]
     assert "has lost its files (its files are at 'ftp:" in trained["reason"]
 
 
-def test_a_reason_of_any_length_is_recorded(place, settings, console):
+def test_a_reason_of_any_length_is_recorded(place: Place, settings: Any, console: Console) -> None:
     production.promote(settings, "2", '"\\\n\u202e\U0001f600' * 5000, console)
     found = alias_moves.read(MODEL)
     assert not found.remarks
@@ -267,12 +288,14 @@ def test_a_reason_of_any_length_is_recorded(place, settings, console):
     assert all(len(text) <= 5000 for text in place.client.get_registered_model(MODEL).tags.values())
 
 
-def test_a_models_name_of_any_kind_stops_no_list_of_models(place, settings, console, capsys):
+def test_a_models_name_of_any_kind_stops_no_list_of_models(
+    place: Place, settings: Any, console: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ["it's [red]", "both ' and \"", "\x1b[2Jcleared"]
     for name in names:
         place.client.create_registered_model(name)
     production.show_models(settings, False, console)
-    shown = console.file.getvalue()
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert shown.replace("\n", "").isprintable()
     assert all(text in shown for text in (MODEL, "it's [red]", r"\x1b[2Jcleared"))
     production.show_models(settings, True, console)

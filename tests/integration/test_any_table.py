@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from tests.unit.tables import people
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     place = Place(tmp_path_factory.mktemp("any"))
     data = place.folder / "data"
     data.mkdir()
@@ -26,7 +27,7 @@ def place(tmp_path_factory):
     return place
 
 
-def train(place: Place, *options: str, code: int = 0, **settings: str) -> dict:
+def train(place: Place, *options: str, code: int = 0, **settings: str) -> dict[str, Any]:
     """Train, and return the promotion record; where another exit code is expected, what was said."""
     result = place.trainer(
         "train", "--json", *options, DATA_DIR=str(place.folder / "data"), MIN_TEST_ACCURACY="0.5", **settings
@@ -35,11 +36,11 @@ def train(place: Place, *options: str, code: int = 0, **settings: str) -> dict:
     return json.loads(result.stdout) if code == 0 else {"said": result.stderr}
 
 
-def artifact(place: Place, record: dict, name: str) -> str:
+def artifact(place: Place, record: dict[str, Any], name: str) -> str:
     return (files(place, record) / name).read_text()
 
 
-def files(place: Place, record: dict) -> Path:
+def files(place: Place, record: dict[str, Any]) -> Path:
     """Return the folder that a version's files lie in: beside SQLite they are on this machine."""
     uri = place.client.get_model_version_download_uri(record["model_name"], record["version"])
     return Path(uri.removeprefix("file://"))
@@ -61,19 +62,21 @@ SERVED = {
 
 
 @pytest.fixture(scope="module")
-def trained(place) -> Callable[[str], dict]:
+def trained(place: Any) -> Callable[[str], dict[str, Any]]:
     """Return what trains a case of SERVED once, and returns its promotion record."""
     return functools.cache(lambda case: train(place, *SERVED[case]))
 
 
 @pytest.fixture(scope="module")
-def iris(place) -> dict:
+def iris(place: Any) -> dict[str, Any]:
     """The record of a first version of the iris flowers, of a model that no test moves."""
     return train(place, "--model-name", "flowers")
 
 
 @pytest.mark.parametrize("case", SERVED)
-def test_a_version_reproduces_its_golden_samples_through_the_service(place, trained, case):
+def test_a_version_reproduces_its_golden_samples_through_the_service(
+    place: Any, trained: Callable[[str], dict[str, Any]], case: Any
+) -> None:
     record = trained(case)
     assert record["promoted"], record["reason"]
     golden = json.loads(artifact(place, record, "golden_samples.json"))
@@ -91,7 +94,9 @@ def test_a_version_reproduces_its_golden_samples_through_the_service(place, trai
         assert answer.json()["predictions"] == golden["predictions"]
 
 
-def test_plain_mlflow_loads_every_version_and_predicts_its_example(place, trained):
+def test_plain_mlflow_loads_every_version_and_predicts_its_example(
+    place: Any, trained: Callable[[str], dict[str, Any]]
+) -> None:
     names = [trained(case)["model_name"] for case in SERVED]
     plain = place.notebook(f"""
 import json, mlflow
@@ -101,7 +106,7 @@ print(json.dumps([list(map(str, model.predict(model.input_example).tolist())) fo
     assert [len(predicted) for predicted in plain] == [3] * len(SERVED)
 
 
-def test_the_promotion_record_tells_who_against_whom_on_what_with_which_figures(place):
+def test_the_promotion_record_tells_who_against_whom_on_what_with_which_figures(place: Any) -> None:
     options = ("--dataset", "breast_cancer")
     first, second = train(place, *options), train(place, *options)
     assert (first["promoted"], second["promoted"]) == (True, False)
@@ -126,7 +131,7 @@ print(json.dumps(mlflow.artifacts.load_text("runs:/{second["run_id"]}/promotion.
     assert "attempt 2 on it" in version.description
 
 
-def test_a_version_carries_all_its_metadata_files(place, iris):
+def test_a_version_carries_all_its_metadata_files(place: Any, iris: dict[str, Any]) -> None:
     assert {
         "MLmodel", "model.skops", "model.onnx", "onnx_engine.json", "golden_samples.json", "schema.yaml", "profile.json",
         "fitted_rows.npy", "identity.json", "model.sig", "input_example.json", "requirements.txt",
@@ -135,14 +140,16 @@ def test_a_version_carries_all_its_metadata_files(place, iris):
     assert iris["onnx_engine"]["labels_differ"] == 0
 
 
-def test_another_table_cannot_displace_a_model_and_is_told_before_a_single_fit(place, iris):
+def test_another_table_cannot_displace_a_model_and_is_told_before_a_single_fit(
+    place: Any, iris: dict[str, Any]
+) -> None:
     said = train(place, "--dataset", "wine", "--model-name", iris["model_name"], code=3)["said"]
     assert "does not fit flowers, whose versions have another schema: column 'sepal length (cm)' has vanished" in said
     assert "--model-name NAME" in said
     assert versions(place, "flowers") == 1
 
 
-def test_values_far_out_of_range_are_refused_until_they_are_accepted(place):
+def test_values_far_out_of_range_are_refused_until_they_are_accepted(place: Any) -> None:
     frame = people()
     frame.assign(age=frame["age"] * 1000).to_csv(place.folder / "data" / "days.csv", index=False)
     train(place, "--data", "people.csv", "--target", "stays", "--model-name", "ages")
@@ -152,7 +159,7 @@ def test_values_far_out_of_range_are_refused_until_they_are_accepted(place):
     assert train(place, *options, "--new-ranges")["version"] == "2"
 
 
-def test_several_algorithms_compete_on_the_same_folds_as_child_runs(place):
+def test_several_algorithms_compete_on_the_same_folds_as_child_runs(place: Any) -> None:
     names = ("logistic_regression", "random_forest")
     options = [word for name in names for word in ("--algorithm", name)]
     record = train(place, "--dataset", "wine", *options, "--model-name", "ranked", "--folds", "3")
@@ -167,7 +174,7 @@ def test_several_algorithms_compete_on_the_same_folds_as_child_runs(place):
     assert {"leaderboard.json", "leaderboard.png", "curves.png", "importance.png", "learning_curve.png"} <= artifacts
 
 
-def test_a_search_keeps_its_trials_and_pictures(place):
+def test_a_search_keeps_its_trials_and_pictures(place: Any) -> None:
     record = train(place, "--search", "6", "--model-name", "searched")
     run = place.client.get_run(record["run_id"])
     (child,) = place.client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{record['run_id']}'")
@@ -175,7 +182,7 @@ def test_a_search_keeps_its_trials_and_pictures(place):
     assert artifacts == {"search_trials.csv", "search_history.png", "search_importance.png"}
 
 
-def test_compare_makes_no_version(place):
+def test_compare_makes_no_version(place: Any) -> None:
     result = place.trainer("compare", "--json", DATA_DIR=str(place.folder / "data"))
     assert result.returncode == 0, result.stderr
     board = json.loads(result.stdout)
@@ -184,7 +191,7 @@ def test_compare_makes_no_version(place):
     assert "compared" not in {model.name for model in place.client.search_registered_models()}
 
 
-def test_without_promotion_production_stays_and_by_force_it_moves_with_the_reason_kept(place):
+def test_without_promotion_production_stays_and_by_force_it_moves_with_the_reason_kept(place: Any) -> None:
     train(place, "--model-name", "willed")
     assert train(place, "--model-name", "willed", "--no-promote")["reason"] == "it was trained with --no-promote"
     forced = train(place, "--model-name", "willed", "--force", "--reason", "the old one is unlawful")
@@ -194,7 +201,7 @@ def test_without_promotion_production_stays_and_by_force_it_moves_with_the_reaso
     assert moves[-1]["reason"] == "forced: the old one is unlawful"
 
 
-def test_explore_logs_its_report_beside_the_digest_of_the_data(place):
+def test_explore_logs_its_report_beside_the_digest_of_the_data(place: Any) -> None:
     options = ("--data", "people.csv", "--target", "stays")
     result = place.trainer("explore", *options, DATA_DIR=str(place.folder / "data"))
     assert result.returncode == 0, result.stderr
@@ -207,20 +214,20 @@ def test_explore_logs_its_report_beside_the_digest_of_the_data(place):
     assert {"exploration/report.html", "exploration/missing.png", "exploration/summary.json"} <= logged
 
 
-def test_many_features_are_explored_too(place):
+def test_many_features_are_explored_too(place: Any) -> None:
     result = place.trainer("explore", "--dataset", "digits", DATA_DIR=str(place.folder / "data"))
     assert result.returncode == 0, result.stderr
     for picture in ("target.png", "distributions.png", "correlations.png"):
         assert f"{picture} drawn" in result.stdout
 
 
-def test_models_lists_what_is_in_production(place, iris):
+def test_models_lists_what_is_in_production(place: Any, iris: dict[str, Any]) -> None:
     found = {model["name"]: model for model in json.loads(place.trainer("models", "--json").stdout)}
     assert found[iris["model_name"]]["production"] == "1"
     assert found[iris["model_name"]]["figures"]["test_accuracy"] == pytest.approx(29 / 30)
 
 
-def test_the_same_experiment_from_a_file_is_the_same_model(place):
+def test_the_same_experiment_from_a_file_is_the_same_model(place: Any) -> None:
     (place.work / "mine.yaml").write_text(
         "dataset: wine\nalgorithm: random_forest\nparams: {n_estimators: 20}\nmodel_name: filed\n"
     )
@@ -256,7 +263,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("options", "code", "said"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_trained_is_refused_in_one_line_with_its_exit_code(place, options, code, said):
+def test_what_cannot_be_trained_is_refused_in_one_line_with_its_exit_code(
+    place: Any, options: Any, code: Any, said: Any
+) -> None:
     result = place.trainer("train", *options, "--model-name", "refused", DATA_DIR=str(place.folder / "data"))
     assert result.returncode == code, result.stdout + result.stderr
     assert said in result.stderr.splitlines()[-1]
@@ -264,7 +273,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line_with_its_exit_code(place,
     assert versions(place, "refused") == 0
 
 
-def test_a_table_whose_rows_cannot_be_told_apart_is_trained_and_kept_out_by_the_threshold(place):
+def test_a_table_whose_rows_cannot_be_told_apart_is_trained_and_kept_out_by_the_threshold(place: Any) -> None:
     draws = np.random.default_rng(1)
     frame = pd.DataFrame({"x": draws.normal(size=200), "y": draws.choice(["a", "b"], 200)})
     frame.to_csv(place.folder / "data" / "noise.csv", index=False)
@@ -274,7 +283,7 @@ def test_a_table_whose_rows_cannot_be_told_apart_is_trained_and_kept_out_by_the_
     assert place.client.get_model_version("noise_logistic_regression", "1").tags["stage"] == "None"
 
 
-def test_a_leak_is_said_written_down_and_not_promoted_until_it_is_accepted_and_na_is_a_word_there(place):
+def test_a_leak_is_said_written_down_and_not_promoted_until_it_is_accepted_and_na_is_a_word_there(place: Any) -> None:
     draws = np.random.default_rng(1)
     zone = draws.choice(["NA", "EU", "APAC"], 400)
     frame = pd.DataFrame(
@@ -309,7 +318,7 @@ def test_a_leak_is_said_written_down_and_not_promoted_until_it_is_accepted_and_n
         assert answer["outputs"][0]["data"] == ["yes", "no"]
 
 
-def _threshold(place: Place):
+def _threshold(place: Place) -> Any:
     path = place.work / "threshold.yaml"
     path.write_text("thresholds: {test_balanced_accuracy: 0.95}\n")
     return path

@@ -1,6 +1,8 @@
 """Several trainers at once: MLflow has no compare-and-swap, and yet the version in Production has won its comparison."""
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ NAME = "challenged_at_once"
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
+def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Five trainings that start together on one real MLflow server; their records, and the place."""
     with running_server(tmp_path_factory.mktemp("at_once")) as (place, _):
         first = place.trainer("train", "--model-name", "warmed_up")
@@ -32,7 +34,7 @@ def in_production(place: Place) -> str:
     return str(place.client.get_model_version_by_alias(NAME, "Production").version)
 
 
-def test_each_training_leaves_a_version_and_a_whole_record(records):
+def test_each_training_leaves_a_version_and_a_whole_record(records: Any) -> None:
     place, found = records
     assert sorted(record["version"] for record in found) == ["1", "2", "3", "4", "5"]
     for record in found:
@@ -41,7 +43,7 @@ def test_each_training_leaves_a_version_and_a_whole_record(records):
         assert place.client.get_model_version(NAME, record["version"]).description
 
 
-def test_the_version_in_production_has_won_its_comparison(records):
+def test_the_version_in_production_has_won_its_comparison(records: Any) -> None:
     place, found = records
     winner = next(record for record in found if record["version"] == in_production(place))
     assert winner["promoted"]
@@ -49,7 +51,7 @@ def test_the_version_in_production_has_won_its_comparison(records):
     assert winner["metrics"]["test_accuracy"] == best
 
 
-def test_the_stages_and_the_history_say_the_same_as_the_alias(records):
+def test_the_stages_and_the_history_say_the_same_as_the_alias(records: Any) -> None:
     place, _ = records
     stages = {
         str(version.version): version.tags["stage"]
@@ -61,6 +63,6 @@ def test_the_stages_and_the_history_say_the_same_as_the_alias(records):
     assert {made["by"] for made in moves} == {"train"}
 
 
-def test_the_data_of_the_comparisons_is_the_committed_one(records):
+def test_the_data_of_the_comparisons_is_the_committed_one(records: Any) -> None:
     _, found = records
     assert {record["data"]["file"] for record in found} == {DATA.joinpath("iris_dataset.csv").name}

@@ -4,6 +4,8 @@ import contextlib
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,18 +13,18 @@ from tests.integration.places import MODEL, ROOT, Place, Process, Service, free_
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("demo") / "place")
 
 
 @pytest.fixture(scope="module")
-def port():
+def port() -> Iterator[Any]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
-def demo(place, port):
+def demo(place: Any, port: Any) -> Iterator[Any]:
     """The demo, run to its end; its process group, its exit code and its output."""
     # Relative to the repository, as the defaults are.
     cache = os.path.relpath(place.folder / "cache", ROOT)
@@ -38,13 +40,13 @@ def demo(place, port):
         process.kill_what_is_left()
 
 
-def test_the_demo_ends_well(demo):
+def test_the_demo_ends_well(demo: Any) -> None:
     _, exit_code, log, _ = demo
     assert exit_code == 0, log
     assert "Traceback" not in log
 
 
-def test_the_demo_shows_the_data_the_figures_and_the_predictions(demo):
+def test_the_demo_shows_the_data_the_figures_and_the_predictions(demo: Any) -> None:
     log = in_one_line(demo[2])
     assert "Shape (150, 6)" in log
     assert "test accuracy 96.67%" in log
@@ -55,22 +57,22 @@ def test_the_demo_shows_the_data_the_figures_and_the_predictions(demo):
     assert "All as expected." in log
 
 
-def test_the_demo_says_that_it_gives_way_on_a_port_that_is_taken(demo, port):
+def test_the_demo_says_that_it_gives_way_on_a_port_that_is_taken(demo: Any, port: Any) -> None:
     assert f"Port {port} is taken by another program, so the demo serves on " in demo[2]
 
 
-def test_the_demo_leaves_its_data_pictures_and_registry(demo, place):
+def test_the_demo_leaves_its_data_pictures_and_registry(demo: Any, place: Any) -> None:
     assert (place.folder / "data" / "iris_dataset.csv").exists()
     assert len(list((place.folder / "data" / "exploration").glob("*.png"))) == 5
     assert place.registry()["alias"] == "1"
 
 
-def test_nothing_that_the_demo_started_is_left_running(demo):
+def test_nothing_that_the_demo_started_is_left_running(demo: Any) -> None:
     assert not demo[3]
 
 
 @contextlib.contextmanager
-def embedded(place: Place, command: str, port: int):
+def embedded(place: Place, command: str, port: int) -> Iterator[Any]:
     """Start one of the script's services; what is left of it is killed."""
     environ = place.environ(MLFLOW_PORT=str(port), INFERENCE_LISTEN_PORT=str(port))
     script = [sys.executable, str(ROOT / "scripts" / "embedded.py"), command]
@@ -81,7 +83,7 @@ def embedded(place: Place, command: str, port: int):
         service.kill_what_is_left()
 
 
-def test_a_model_that_a_notebook_logged_through_the_ui_is_adopted_and_served_without_it(demo, place):
+def test_a_model_that_a_notebook_logged_through_the_ui_is_adopted_and_served_without_it(demo: Any, place: Any) -> None:
     with embedded(place, "ui", free_port()) as ui:
         ui.answers("/health")
         version = place.notebook(f"""

@@ -6,12 +6,15 @@
 import contextlib
 import json
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException, HTTPResponse
+from typing import Any
 
 import pytest
 
 from tests.fuzzing import TIMES
+from tests.integration.conftest import Training
 from tests.integration.hostile_requests import Sent, requests
 from tests.integration.places import CLASSES, Service
 
@@ -28,7 +31,7 @@ BUSY = 503
 
 
 @pytest.fixture(scope="module")
-def service(first, tmp_path_factory):
+def service(first: Training, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     place = first.place.copy(tmp_path_factory.mktemp("fuzz") / "place")
     with place.inference(INFERENCE_BODY_SECONDS="5", INFERENCE_LOG_RATE="0") as service:
         service.answers("/ready")
@@ -75,12 +78,13 @@ class Client:
             self._socket = None
 
 
-def test_no_request_is_answered_with_a_fault_of_the_service_or_ends_a_process_of_it(service):
+def test_no_request_is_answered_with_a_fault_of_the_service_or_ends_a_process_of_it(service: Any) -> None:
     before = service.processes()
     share = COUNT // AT_ONCE
 
     def send(seed: int) -> dict[int | None, int]:
-        client, seen = Client(service), {}
+        client = Client(service)
+        seen: dict[Any, Any] = {}
         for number, sent in enumerate(requests(seed, share)):
             status = client.status_of(sent)
             assert status is None or status < 500 or status == BUSY, f"{status} to {sent.content[:500]!r}"

@@ -14,6 +14,7 @@ import pytest
 from contract import signature
 
 from tests.fuzzing import TIMES
+from tests.integration.conftest import Training
 from tests.integration.hostile_versions import ID, NAME
 from tests.integration.places import MODEL, ROOT, keys
 
@@ -24,7 +25,7 @@ AT_ONCE = 2
 
 
 @pytest.fixture(scope="module")
-def good(first, tmp_path_factory) -> list[Path]:
+def good(first: Training, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The files of two trained versions: one that its ONNX model answers, and a forest that scikit-learn does."""
     place = first.place.copy(tmp_path_factory.mktemp("versions") / "place")
     trained = place.trainer("train", "--dataset", "wine", "--algorithm", "random_forest", "--param", "n_estimators=5")
@@ -39,7 +40,7 @@ def good(first, tmp_path_factory) -> list[Path]:
     return [iris, wine]
 
 
-def test_no_changed_version_is_taken_for_a_signed_one_or_ends_what_loads_it(good):
+def test_no_changed_version_is_taken_for_a_signed_one_or_ends_what_loads_it(good: list[Path]) -> None:
     command = [sys.executable, "-m", "tests.integration.hostile_versions", str(Path(keys()["SIGNING_KEY_FILE"]).parent)]
     environ = os.environ | {"PYTHONPATH": f"{ROOT / 'services'}:{ROOT}"}
     running = [

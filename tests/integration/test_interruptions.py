@@ -5,7 +5,9 @@ With a real `mlflow server`: a step is one answer of its API (tests/integration/
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -22,24 +24,24 @@ EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130, "SIGKILL": -9}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with running_server(tmp_path_factory.mktemp("interrupted")) as (place, _):
         yield place
 
 
 # Ctrl-C goes the way of SIGTERM (trainer/signals.py), so in a test run they take turns, and each step is stopped by one.
 @pytest.fixture(scope="module", params=["SIGTERM,SIGINT"] if IS_SHORT else ["SIGTERM", "SIGINT"])
-def stopped(place, request):
+def stopped(place: Any, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     return trainings(place, request.param)
 
 
 @pytest.fixture(scope="module")
-def killed(place):
+def killed(place: Any) -> Any:
     """Trainings that were killed, and then one that was not."""
     return trainings(place, "SIGKILL"), place.trainer("train", MODEL_NAME="after_the_killed")
 
 
-def trainings(place: Place, signals: str) -> list[dict]:
+def trainings(place: Place, signals: str) -> list[dict[str, Any]]:
     every = [] if IS_SHORT else ["EVERY"]
     result = place.run(sys.executable, INTERRUPTING, signals, *every, timeout=SECONDS)
     assert result.returncode == 0, result.stderr
@@ -54,7 +56,7 @@ def trainings(place: Place, signals: str) -> list[dict]:
     return interrupted
 
 
-def versions(place: Place, name: str) -> list:
+def versions(place: Place, name: str) -> list[Any]:
     return list(place.client.search_model_versions(f"name = '{name}'"))
 
 
@@ -88,7 +90,7 @@ def assert_nothing_half_done(place: Place, name: str) -> bool:
     return current is not None
 
 
-def test_a_stopped_trainer_leaves_no_run_open_and_no_version_undecided(place, stopped):
+def test_a_stopped_trainer_leaves_no_run_open_and_no_version_undecided(place: Any, stopped: Any) -> None:
     assert open_runs(place) == []
     promoted = [assert_nothing_half_done(place, training["name"]) for training in stopped]
     # Once promoted, always promoted: from some step on the decision has been carried out, whole.
@@ -97,12 +99,12 @@ def test_a_stopped_trainer_leaves_no_run_open_and_no_version_undecided(place, st
     assert promoted[-1] is True
 
 
-def test_a_stopped_trainer_says_so_in_its_last_line(stopped):
+def test_a_stopped_trainer_says_so_in_its_last_line(stopped: Any) -> None:
     for training in stopped:
         assert training["said"].splitlines()[-1].startswith("trainer: stopped by SIG"), training
 
 
-def test_what_a_killed_trainer_leaves_the_next_one_tidies_and_tells(place, killed):
+def test_what_a_killed_trainer_leaves_the_next_one_tidies_and_tells(place: Any, killed: Any) -> None:
     trainings, after = killed
     assert after.returncode == 0, after.stderr
     told = "".join([training["said"] for training in trainings] + [after.stdout])
@@ -115,5 +117,5 @@ def test_what_a_killed_trainer_leaves_the_next_one_tidies_and_tells(place, kille
         assert_nothing_half_done(place, training["name"])
 
 
-def test_no_model_stays_unfinished(place, stopped, killed):
+def test_no_model_stays_unfinished(place: Any, stopped: Any, killed: Any) -> None:
     assert statuses_of_models(place) == {"READY", "FAILED"}

@@ -47,7 +47,7 @@ TITLES = [*MODELS, *SIGNED]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     place = Place(tmp_path_factory.mktemp("parity"))
     data = place.folder / "data"
     data.mkdir()
@@ -57,7 +57,7 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def logged(place) -> dict[str, Logged]:
+def logged(place: Any) -> dict[str, Logged]:
     """Log all models, by hand and by the trainer; return them by their titles."""
     result = place.run(sys.executable, str(PEERS), "log", BY_HAND, PYTHONPATH="")
     assert result.returncode == 0, result.stderr
@@ -156,7 +156,7 @@ def ask(url: str, case: Case) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def mlflows(place, logged) -> Iterator[Service]:
+def mlflows(place: Any, logged: dict[str, Logged]) -> Iterator[Service]:
     """MLflow's application for all models, each below the path of its number."""
     port = free_port()
     command = [sys.executable, str(PEERS), "serve", str(port), *(model.uri for model in logged.values())]
@@ -223,14 +223,14 @@ class Serving:
 
 
 @pytest.fixture(scope="module")
-def serving(place) -> Iterator[Serving]:
+def serving(place: Any) -> Iterator[Serving]:
     serving = Serving(place)
     yield serving
     serving.stop()
 
 
 @pytest.fixture(scope="module")
-def exchanges(logged, mlflows, serving) -> Callable[[str], list[Exchange]]:
+def exchanges(logged: dict[str, Logged], mlflows: Service, serving: Serving) -> Callable[[str], list[Exchange]]:
     """Return a function that sends all cases of a model to both sides, once."""
     numbers = {title: number for number, title in enumerate(logged)}
 
@@ -271,14 +271,18 @@ def _literal(pattern: str) -> str:
 
 
 @pytest.mark.parametrize("title", TITLES)
-def test_what_mlflow_answers_is_answered_with_the_same_predictions_and_what_it_refuses_is_refused(exchanges, title):
+def test_what_mlflow_answers_is_answered_with_the_same_predictions_and_what_it_refuses_is_refused(
+    exchanges: Callable[[str], list[Exchange]], title: Any
+) -> None:
     found = exchanges(title)
     wrong = [exchange for exchange in found if not is_as_it_should_be(exchange)]
     assert not wrong, f"{len(wrong)} of {len(found)}\n" + "\n".join(map(str, wrong))
 
 
 @pytest.mark.parametrize("title", TITLES)
-def test_no_request_makes_the_service_fail_and_a_refusal_says_why_in_one_shape(exchanges, title):
+def test_no_request_makes_the_service_fail_and_a_refusal_says_why_in_one_shape(
+    exchanges: Callable[[str], list[Exchange]], title: Any
+) -> None:
     for exchange in exchanges(title):
         if exchange.ours.status != 200:
             assert exchange.ours.outcome == REFUSED, exchange
@@ -286,12 +290,12 @@ def test_no_request_makes_the_service_fail_and_a_refusal_says_why_in_one_shape(e
 
 
 @pytest.mark.parametrize("known", DIFFERENCES, ids=lambda known: known.what)
-def test_a_difference_in_the_list_is_one(exchanges, known):
+def test_a_difference_in_the_list_is_one(exchanges: Callable[[str], list[Exchange]], known: Any) -> None:
     assert any(known in explained(exchange) for title in TITLES for exchange in exchanges(title))
 
 
 @pytest.mark.parametrize("title", [title for title in TITLES if title != "numpy array"])
-def test_plain_lists_are_answered_as_records_are(exchanges, title):
+def test_plain_lists_are_answered_as_records_are(exchanges: Callable[[str], list[Exchange]], title: Any) -> None:
     found = {exchange.case.title: exchange for exchange in exchanges(title)}
     records = found["instances: rows"]
     for lists in (found["instances: lists"], found["inputs: lists"]):
@@ -299,7 +303,7 @@ def test_plain_lists_are_answered_as_records_are(exchanges, title):
 
 
 @pytest.mark.parametrize("title", TITLES)
-def test_a_value_means_the_same_in_each_json_format(exchanges, title):
+def test_a_value_means_the_same_in_each_json_format(exchanges: Callable[[str], list[Exchange]], title: Any) -> None:
     meant: dict[str, list[Exchange]] = {}
     for exchange in exchanges(title):
         value, _, form = exchange.case.title.rpartition(", ")
@@ -310,15 +314,17 @@ def test_a_value_means_the_same_in_each_json_format(exchanges, title):
             assert (other.ours.status, other.ours.predictions) == (first.ours.status, first.ours.predictions), other
 
 
-def test_models_of_the_trainers_are_answered_by_their_onnx_engines(exchanges, serving):
+def test_models_of_the_trainers_are_answered_by_their_onnx_engines(
+    exchanges: Callable[[str], list[Exchange]], serving: Serving
+) -> None:
     for title in SIGNED:
         assert exchanges(title)
     assert {title: serving.engines[title] for title in SIGNED} == dict.fromkeys(SIGNED, "onnx")
 
 
 def test_a_version_of_the_trainers_is_loaded_and_served_by_mlflow_with_the_answers_of_this_service(
-    place, logged, mlflows, exchanges
-):
+    place: Any, logged: dict[str, Logged], mlflows: Service, exchanges: Callable[[str], list[Exchange]]
+) -> None:
     model = logged["signed iris"]
     loaded = place.notebook(f"""
 import json, mlflow, pandas
@@ -338,7 +344,7 @@ print(json.dumps(mlflow.pyfunc.load_model({model.uri!r}).predict(rows).tolist())
                 assert answer.predictions == exchange.ours.predictions == loaded
 
 
-def test_the_documentation_lists_every_difference_with_its_reason():
+def test_the_documentation_lists_every_difference_with_its_reason() -> None:
     page = (ROOT / "docs" / "serving.md").read_text()
     for known in DIFFERENCES:
         assert f"| {known.what} | {known.mlflow} | {known.ours} | {known.why} |" in page

@@ -8,14 +8,17 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from tests.integration import worst_bodies
+from tests.integration.conftest import Training
 from tests.integration.places import CLASSES, ROOT, SAMPLES, Service, eventually
 
 JSON = {"Content-Type": "application/json"}
@@ -29,12 +32,12 @@ OWN_SOCKETS = 2
 
 
 @pytest.fixture(scope="module")
-def place(first, tmp_path_factory):
+def place(first: Training, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return first.place.copy(tmp_path_factory.mktemp("pressure") / "place")
 
 
 @pytest.fixture(scope="module")
-def service(place):
+def service(place: Any) -> Iterator[Any]:
     """One worker, so that all that is asked meets in it."""
     with place.inference(INFERENCE_WORKERS="1", INFERENCE_BODY_SECONDS="2") as service:
         service.answers("/ready")
@@ -64,7 +67,7 @@ def is_content(service: Service) -> bool:
     return service.predict() == CLASSES
 
 
-def test_three_hundred_clients_that_send_a_byte_at_a_time_keep_nobody_else_from_being_answered(service):
+def test_three_hundred_clients_that_send_a_byte_at_a_time_keep_nobody_else_from_being_answered(service: Any) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(service)) for _ in range(300)]
         for i, client in enumerate(clients):
@@ -75,7 +78,7 @@ def test_three_hundred_clients_that_send_a_byte_at_a_time_keep_nobody_else_from_
             assert all(is_content(service) for _ in range(20))
 
 
-def test_a_body_that_does_not_arrive_in_time_is_given_up_with_the_words(service):
+def test_a_body_that_does_not_arrive_in_time_is_given_up_with_the_words(service: Any) -> None:
     with connect(service) as client:
         client.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
         received = read_all(client)
@@ -83,7 +86,7 @@ def test_a_body_that_does_not_arrive_in_time_is_given_up_with_the_words(service)
     assert b"the body ends after 1 of the 100 bytes" in received
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_request_is_forgotten(service):
+def test_a_client_that_leaves_in_the_middle_of_a_request_is_forgotten(service: Any) -> None:
     for sent in (
         b"POST /invo",
         HEAD,
@@ -99,7 +102,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_request_is_forgotten(service):
     assert "Traceback" not in service.log
 
 
-def test_a_body_of_a_hundred_megabytes_is_refused_and_takes_no_memory(service):
+def test_a_body_of_a_hundred_megabytes_is_refused_and_takes_no_memory(service: Any) -> None:
     before = peak_mb(service)
     with connect(service) as client:
         client.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % (100 * MB))
@@ -112,7 +115,7 @@ def test_a_body_of_a_hundred_megabytes_is_refused_and_takes_no_memory(service):
     assert is_content(service)
 
 
-def test_chunks_without_an_end_are_refused_at_the_limit(service):
+def test_chunks_without_an_end_are_refused_at_the_limit(service: Any) -> None:
     with connect(service) as client:
         client.sendall(HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
         piece = b"100000\r\n" + b" " * MB + b"\r\n"
@@ -129,7 +132,7 @@ def test_chunks_without_an_end_are_refused_at_the_limit(service):
     [b"5;" + b"a" * (8 * MB), b"1\r\n \r\n" * MB, b"0\r\n" + b"X: y\r\n" * MB, b"0" * (8 * MB)],
     ids=["an extension", "tiny chunks", "trailers", "a size"],
 )
-def test_chunks_that_are_mostly_framing_are_refused_and_keep_nobody_waiting(service, endless):
+def test_chunks_that_are_mostly_framing_are_refused_and_keep_nobody_waiting(service: Any, endless: Any) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(service)) for _ in range(6)]
 
@@ -148,7 +151,7 @@ def test_chunks_that_are_mostly_framing_are_refused_and_keep_nobody_waiting(serv
     assert received <= {b"HTTP/1.1 400", b""}
 
 
-def test_a_gzip_bomb_is_refused_unopened(service):
+def test_a_gzip_bomb_is_refused_unopened(service: Any) -> None:
     bomb = gzip.compress(b" " * (50 * MB))
     answer = requests.post(f"{service.url}/invocations", bomb, headers=JSON | {"Content-Encoding": "gzip"}, timeout=30)
     assert (answer.status_code, answer.json()["error_code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
@@ -168,14 +171,16 @@ def test_a_gzip_bomb_is_refused_unopened(service):
     ],
     ids=["brackets", "lists", "records", "empty lists", "empty records", "one number", "one text"],
 )
-def test_json_that_is_made_to_hurt_is_refused(service, body):
+def test_json_that_is_made_to_hurt_is_refused(service: Any, body: Any) -> None:
     answer = requests.post(f"{service.url}/invocations", body, headers=JSON, timeout=120)
     assert answer.status_code in (400, 413), answer.text[:200]
     assert len(answer.text) < 2000
     assert is_content(service)
 
 
-def test_many_large_requests_at_once_are_answered_or_told_to_come_again_and_others_are_answered_meanwhile(service):
+def test_many_large_requests_at_once_are_answered_or_told_to_come_again_and_others_are_answered_meanwhile(
+    service: Any,
+) -> None:
     rows = (SAMPLES * 250_000)[:500_000]
     body = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": rows}}).encode()
     assert 10 * MB < len(body) < 16 * MB
@@ -198,7 +203,7 @@ def test_many_large_requests_at_once_are_answered_or_told_to_come_again_and_othe
     assert is_content(service)
 
 
-def test_the_worst_of_each_format_six_at_once_takes_no_more_memory_than_the_documentation_says(place):
+def test_the_worst_of_each_format_six_at_once_takes_no_more_memory_than_the_documentation_says(place: Any) -> None:
     with place.inference(INFERENCE_WORKERS="1") as service:
         service.answers("/ready")
 
@@ -216,7 +221,7 @@ def test_the_worst_of_each_format_six_at_once_takes_no_more_memory_than_the_docu
         assert is_content(service)
 
 
-def test_what_a_row_takes_for_a_hundred_columns_that_are_left_out_is_bounded_too(place):
+def test_what_a_row_takes_for_a_hundred_columns_that_are_left_out_is_bounded_too(place: Any) -> None:
     script = ROOT / "tests" / "integration" / "worst_bodies.py"
     result = place.run(sys.executable, str(script), "100")
     assert result.returncode == 0, result.stderr
@@ -229,7 +234,7 @@ def test_what_a_row_takes_for_a_hundred_columns_that_are_left_out_is_bounded_too
 COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 
 
-def test_a_client_that_does_not_read_its_answer_is_given_up_and_the_memory_with_it(service):
+def test_a_client_that_does_not_read_its_answer_is_given_up_and_the_memory_with_it(service: Any) -> None:
     body = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": SAMPLES * 30_000}}).encode()
     head = HEAD.replace(b"/invocations", b"/predict_names") + b"Content-Length: %d\r\n\r\n" % len(body)
     with ExitStack() as stack:
@@ -243,7 +248,7 @@ def test_a_client_that_does_not_read_its_answer_is_given_up_and_the_memory_with_
     assert peak_mb(service) < MOST_MB
 
 
-def test_large_answers_to_small_requests_that_nobody_reads_are_bounded_together(service):
+def test_large_answers_to_small_requests_that_nobody_reads_are_bounded_together(service: Any) -> None:
     rows = 50_000
     tensor = {"name": "x", "shape": [rows, 4], "datatype": "UINT8", "parameters": {"binary_data_size": 4 * rows}}
     head = json.dumps({"inputs": [tensor], "outputs": [{"name": "predict_proba"}]}).encode()
@@ -271,7 +276,7 @@ def open_connections(service: Service) -> int:
     return sum(link.startswith("socket:") for link in links) - OWN_SOCKETS
 
 
-def test_a_large_body_that_is_refused_leaves_one_line_in_the_log_and_no_traceback(service):
+def test_a_large_body_that_is_refused_leaves_one_line_in_the_log_and_no_traceback(service: Any) -> None:
     body = json.dumps({"instances": [*SAMPLES * 20_000, [1]]}).encode()
     assert len(body) > 256 * 1024
     answer = requests.post(f"{service.url}/invocations", body, headers=JSON, timeout=60)
@@ -279,7 +284,7 @@ def test_a_large_body_that_is_refused_leaves_one_line_in_the_log_and_no_tracebac
     assert "Traceback" not in service.log
 
 
-def test_a_million_rows_are_answered(place):
+def test_a_million_rows_are_answered(place: Any) -> None:
     with place.inference(INFERENCE_WORKERS="1", INFERENCE_MAX_BODY_MB="64") as service:
         service.answers("/ready")
         body = b'{"instances": [' + b",".join([b"[5.1,3.5,1.4,0.2]"] * 1_000_000) + b"]}"
@@ -290,14 +295,14 @@ def test_a_million_rows_are_answered(place):
 
 
 @pytest.fixture(scope="module")
-def crowded(place):
+def crowded(place: Any) -> Iterator[Any]:
     """A service that holds four connections."""
     with place.inference(INFERENCE_WORKERS="1", INFERENCE_CONNECTIONS="4") as service:
         service.answers("/ready")
         yield service
 
 
-def test_a_connection_beyond_the_limit_is_told_to_come_again_and_let_in_when_there_is_room(crowded):
+def test_a_connection_beyond_the_limit_is_told_to_come_again_and_let_in_when_there_is_room(crowded: Any) -> None:
     with ExitStack() as stack:
         held = [stack.enter_context(connect(crowded)) for _ in range(4)]
         for client in held:
@@ -313,7 +318,7 @@ def test_a_connection_beyond_the_limit_is_told_to_come_again_and_let_in_when_the
     eventually("there is room again", lambda: crowded.post("/invocations", {"instances": SAMPLES}).ok)
 
 
-def test_connections_that_send_half_a_head_keep_nobody_from_being_answered(crowded):
+def test_connections_that_send_half_a_head_keep_nobody_from_being_answered(crowded: Any) -> None:
     with ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(connect(crowded)).sendall(b"GET /health HTTP/1.1\r\nHost: loc")
@@ -322,7 +327,9 @@ def test_connections_that_send_half_a_head_keep_nobody_from_being_answered(crowd
         assert is_content(crowded)
 
 
-def test_what_waits_too_long_for_its_turn_is_told_to_come_again_and_all_is_well_when_the_load_has_gone(place):
+def test_what_waits_too_long_for_its_turn_is_told_to_come_again_and_all_is_well_when_the_load_has_gone(
+    place: Any,
+) -> None:
     body = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": SAMPLES * 2_500}}).encode()
     assert len(body) < 256 * 1024, "not large: all are answered in turn"
     whole = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
@@ -341,7 +348,7 @@ def test_what_waits_too_long_for_its_turn_is_told_to_come_again_and_all_is_well_
         assert all(is_content(service) for _ in range(50))
 
 
-def test_a_worker_that_was_stopped_refuses_nobody_who_has_not_waited_that_long(service):
+def test_a_worker_that_was_stopped_refuses_nobody_who_has_not_waited_that_long(service: Any) -> None:
     (worker,) = service.workers()
     whole = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
     stop, answers = threading.Event(), []
@@ -386,7 +393,7 @@ def statuses(client: socket.socket, count: int) -> list[bytes]:
     return found
 
 
-def test_what_is_in_flight_is_finished_when_the_service_is_told_to_end(place):
+def test_what_is_in_flight_is_finished_when_the_service_is_told_to_end(place: Any) -> None:
     with place.inference(INFERENCE_WORKERS="1") as service, ExitStack() as stack:
         service.answers("/ready")
         idle, busy = (stack.enter_context(connect(service)) for _ in range(2))
@@ -416,7 +423,7 @@ def takes_connections(service: Service) -> bool:
     return True
 
 
-def test_a_worker_that_is_killed_loses_no_more_than_what_it_had_in_flight(place):
+def test_a_worker_that_is_killed_loses_no_more_than_what_it_had_in_flight(place: Any) -> None:
     with place.inference(INFERENCE_WORKERS="2") as service:
         service.answers("/ready")
         stop, outcomes = threading.Event(), []
@@ -444,7 +451,7 @@ def test_a_worker_that_is_killed_loses_no_more_than_what_it_had_in_flight(place)
     assert outcomes.count(0) <= 4
 
 
-def test_a_service_that_was_started_is_gone_with_the_process_that_was_started(place):
+def test_a_service_that_was_started_is_gone_with_the_process_that_was_started(place: Any) -> None:
     with place.inference() as service:
         service.answers("/ready")
         everybody = service.processes()

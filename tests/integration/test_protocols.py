@@ -4,7 +4,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from tests.fuzzing import IS_SHORT, TIMES
+from tests.integration.conftest import Training
 from tests.integration.places import CLASSES, MODEL, NAMES, ROOT, SAMPLES
 
 COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
@@ -28,19 +31,19 @@ CASES = 500 * TIMES
 
 
 @pytest.fixture(scope="module")
-def place(first, tmp_path_factory):
+def place(first: Training, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return first.place.copy(tmp_path_factory.mktemp("protocols") / "place")
 
 
 @pytest.fixture(scope="module")
-def service(place):
+def service(place: Any) -> Iterator[Any]:
     with place.inference(INFERENCE_LOG_RATE="100000") as service:
         service.answers("/ready")
         yield service
 
 
 @pytest.fixture
-def client(service):
+def client(service: Any) -> Iterator[Any]:
     client = InferenceServerClient(service.url.removeprefix("http://"))
     yield client
     client.close()
@@ -52,7 +55,7 @@ def tensor(name: str, values: np.ndarray, datatype: str = "FP64", binary: bool =
     return found
 
 
-def test_the_server_and_the_model_are_alive_and_ready(client):
+def test_the_server_and_the_model_are_alive_and_ready(client: Any) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL)
@@ -61,7 +64,7 @@ def test_the_server_and_the_model_are_alive_and_ready(client):
     assert not client.is_model_ready("another")
 
 
-def test_the_metadata_has_the_datatypes_of_the_signature(client):
+def test_the_metadata_has_the_datatypes_of_the_signature(client: Any) -> None:
     assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
     found = client.get_model_metadata(MODEL)
     assert (found["name"], found["versions"]) == (MODEL, ["1"])
@@ -73,7 +76,7 @@ def test_the_metadata_has_the_datatypes_of_the_signature(client):
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_a_tensor_per_column_is_predicted(client, binary):
+def test_a_tensor_per_column_is_predicted(client: Any, binary: bool) -> None:
     inputs = [tensor(name, np.array(SAMPLES)[:, i : i + 1], binary=binary) for i, name in enumerate(COLUMNS)]
     answer = client.infer(MODEL, inputs, request_id="mine")
     assert answer.as_numpy("predict").ravel().tolist() == CLASSES
@@ -82,7 +85,7 @@ def test_a_tensor_per_column_is_predicted(client, binary):
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_one_tensor_of_all_columns_is_predicted_with_its_probabilities(client, service, binary):
+def test_one_tensor_of_all_columns_is_predicted_with_its_probabilities(client: Any, service: Any, binary: bool) -> None:
     outputs = [InferRequestedOutput(name, binary_data=False) for name in ("predict", "predict_proba")]
     answer = client.infer(MODEL, [tensor("rows", np.array(SAMPLES), binary=binary)], "1", outputs=outputs)
     assert answer.as_numpy("predict").ravel().tolist() == CLASSES
@@ -91,7 +94,7 @@ def test_one_tensor_of_all_columns_is_predicted_with_its_probabilities(client, s
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_outputs_come_in_the_form_that_is_asked_for(client, binary):
+def test_outputs_come_in_the_form_that_is_asked_for(client: Any, binary: bool) -> None:
     outputs = [InferRequestedOutput(name, binary_data=binary) for name in ("predict", "predict_proba")]
     answer = client.infer(MODEL, [tensor("rows", np.array(SAMPLES))], outputs=outputs)
     assert answer.as_numpy("predict").ravel().tolist() == CLASSES
@@ -109,14 +112,16 @@ def test_outputs_come_in_the_form_that_is_asked_for(client, binary):
     ],
     ids=["too few columns", "a column alone", "not a number", "text"],
 )
-def test_a_tensor_that_is_not_what_the_model_takes_is_refused_with_its_place(client, inputs, words):
+def test_a_tensor_that_is_not_what_the_model_takes_is_refused_with_its_place(
+    client: Any, inputs: Any, words: Any
+) -> None:
     with pytest.raises(InferenceServerException) as refusal:
         client.infer(MODEL, inputs)
     assert refusal.value.status() == "400"
     assert words in str(refusal.value)
 
 
-def test_an_independent_client_reads_the_words_of_an_error(client):
+def test_an_independent_client_reads_the_words_of_an_error(client: Any) -> None:
     with pytest.raises(InferenceServerException) as refusal:
         client.infer(MODEL, [tensor("rows", np.zeros((1, 3)))])
     assert "lacks 'sepal length (cm)'" in refusal.value.message()
@@ -125,7 +130,7 @@ def test_an_independent_client_reads_the_words_of_an_error(client):
     assert refusal.value.message() == f"there is no model 'another'; this service serves {MODEL!r}"
 
 
-def test_another_model_or_version_is_not_found(client):
+def test_another_model_or_version_is_not_found(client: Any) -> None:
     rows = [tensor("rows", np.array(SAMPLES))]
     for name, version in (("another", ""), (MODEL, "7")):
         with pytest.raises(InferenceServerException) as refusal:
@@ -136,13 +141,13 @@ def test_another_model_or_version_is_not_found(client):
 @pytest.mark.parametrize(
     "path", ["/", "/health", "/ready", "/version", "/openapi.json", "/v2", "/nothing", "/invocations"]
 )
-def test_every_answer_names_model_version_and_request(service, path):
+def test_every_answer_names_model_version_and_request(service: Any, path: str) -> None:
     answer = requests.get(service.url + path, headers={"X-Request-ID": "abc-1"}, timeout=30)
     assert (answer.headers["X-Model-Name"], answer.headers["X-Model-Version"]) == (MODEL, "1")
     assert answer.headers["X-Request-ID"] == "abc-1"
 
 
-def test_a_trace_is_kept_and_names_the_request_in_the_log(service):
+def test_a_trace_is_kept_and_names_the_request_in_the_log(service: Any) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     answer = requests.get(service.url + "/version", headers={"traceparent": trace}, timeout=30)
     assert answer.headers["traceparent"] == trace
@@ -151,12 +156,12 @@ def test_a_trace_is_kept_and_names_the_request_in_the_log(service):
 
 
 @pytest.mark.parametrize("given", ["with space", "x" * 129, "é"])
-def test_a_request_id_that_is_none_gets_another_one(service, given):
+def test_a_request_id_that_is_none_gets_another_one(service: Any, given: Any) -> None:
     answer = requests.get(service.url + "/health", headers={"X-Request-ID": given.encode()}, timeout=30)
     assert answer.headers["X-Request-ID"] not in (given, "")
 
 
-def test_a_browser_gets_a_page_and_a_client_json(service):
+def test_a_browser_gets_a_page_and_a_client_json(service: Any) -> None:
     page = requests.get(service.url, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, timeout=30)
     assert page.headers["Content-Type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
@@ -167,7 +172,7 @@ def test_a_browser_gets_a_page_and_a_client_json(service):
     assert service.get("/").json()["model"]["version"] == "1"
 
 
-def test_the_description_is_valid_and_its_example_is_predicted(service):
+def test_the_description_is_valid_and_its_example_is_predicted(service: Any) -> None:
     document = service.get("/openapi.json").json()
     validate(document)
     content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]
@@ -179,13 +184,13 @@ def test_the_description_is_valid_and_its_example_is_predicted(service):
 
 
 @pytest.mark.fuzz
-def test_the_description_is_true_in_all_cases_that_are_made_of_it(service, tmp_path):
+def test_the_description_is_true_in_all_cases_that_are_made_of_it(service: Any, tmp_path: Path) -> None:
     """Schemathesis makes requests of the description, right ones and wrong ones, and holds the answers against it."""
     command = [Path(sys.executable).with_name("schemathesis"), "run", f"{service.url}/openapi.json"]
     command += ["--url", service.url, "--checks", CHECKS, "--max-examples", str(EXAMPLES), "--no-color"]
     command += ["--generation-database", "none", "--suppress-health-check", "all"]
     command += ["--seed", "1"] if IS_SHORT else []
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)  # type: ignore[arg-type]
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
     found = re.search(r"([\d,]+) generated", result.stdout)
     assert found, result.stdout[-2000:]
@@ -201,14 +206,16 @@ def examples() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("command", "expected"), examples())
-def test_the_examples_of_the_documentation_give_what_stands_below_them(service, command, expected):
+def test_the_examples_of_the_documentation_give_what_stands_below_them(
+    service: Any, command: Any, expected: Any
+) -> None:
     command = command.replace("http://localhost:1235", service.url).replace("curl ", "curl --silent ")
     answer = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30).stdout.strip()
     # An ellipsis stands for whatever there is.
     assert re.fullmatch(".*".join(map(re.escape, expected.split("…"))), answer), answer
 
 
-def test_the_log_has_a_line_per_request_up_to_the_rate(place):
+def test_the_log_has_a_line_per_request_up_to_the_rate(place: Any) -> None:
     with place.inference(INFERENCE_WORKERS="1", INFERENCE_LOG_RATE="1") as service:
         service.answers("/ready")
         for _ in range(30):

@@ -3,8 +3,10 @@
 import json
 import sqlite3
 import threading
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from inference.model.version import ModelVersion
 from inference.rollout.registry import connect
 from trainer.tracking import rest
 
+from tests.integration.conftest import Training
 from tests.integration.places import MODEL, Place, free_port
 
 ABSENT = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": f"Registered Model with name={MODEL} not found"}
@@ -20,7 +23,7 @@ FAULT = {"error_code": "INTERNAL_ERROR", "message": "the database is away"}
 
 
 @pytest.fixture
-def stand_in():
+def stand_in() -> Iterator[Any]:
     """Return a function that starts a server with one answer to everything, but for some paths, and returns its URL."""
     servers = []
 
@@ -48,11 +51,11 @@ def stand_in():
         server.server_close()
 
 
-def registry(url: str):
+def registry(url: str) -> Any:
     return connect(url, MODEL, "Production")
 
 
-def test_the_version_behind_the_alias_is_understood(stand_in):
+def test_the_version_behind_the_alias_is_understood(stand_in: Any) -> None:
     version = {"name": MODEL, "version": "3", "run_id": "abc", "creation_timestamp": 1700000000000}
     version |= {"source": "models:/m-1", "tags": [{"key": "signed_by", "value": "k"}]}
     url = stand_in(200, json.dumps({"model_version": version}).encode())
@@ -66,18 +69,18 @@ def answer_with(**changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize("source", ["runs:/abc/model", "models:/other/1", "s3://bucket/model", ""])
-def test_a_version_that_points_at_no_logged_model_has_no_id_of_one(stand_in, source):
+def test_a_version_that_points_at_no_logged_model_has_no_id_of_one(stand_in: Any, source: str) -> None:
     assert registry(stand_in(200, answer_with(source=source))).current().model_id == ""
 
 
-def test_an_answer_that_somebody_has_made_huge_is_not_read(stand_in):
+def test_an_answer_that_somebody_has_made_huge_is_not_read(stand_in: Any) -> None:
     """A client can write 5000 tags with one call."""
     tags = [{"key": f"tag {n}", "value": "x" * 500} for n in range(5000)]
     with pytest.raises(RegistryUnreachable, match=r"does not answer: it has \d+ bytes; expected at most 1048576"):
         registry(stand_in(200, answer_with(tags=tags))).current()
 
 
-def test_of_tags_and_description_what_the_contract_names_is_passed_on_and_cut(stand_in):
+def test_of_tags_and_description_what_the_contract_names_is_passed_on_and_cut(stand_in: Any) -> None:
     tags = [{"key": f"tag {n}", "value": "x" * 5000} for n in range(50)]
     tags += [{"key": "stage", "value": "y" * 5000}, {"key": "rule", "value": "\x1b[2J\u202ebetter\n"}]
     found = registry(stand_in(200, answer_with(tags=tags, description="z" * 5000 + "\x07"))).current()
@@ -96,12 +99,12 @@ def test_of_tags_and_description_what_the_contract_names_is_passed_on_and_cut(st
     ],
     ids=["nested", "tags of numbers", "a number for tags", "no time", "a list for a time"],
 )
-def test_an_answer_that_is_none_says_nothing_of_the_model(stand_in, body):
+def test_an_answer_that_is_none_says_nothing_of_the_model(stand_in: Any, body: Any) -> None:
     with pytest.raises(RegistryUnreachable, match="does not answer"):
         registry(stand_in(200, body)).current()
 
 
-def test_an_error_of_many_lines_is_told_in_one(stand_in):
+def test_an_error_of_many_lines_is_told_in_one(stand_in: Any) -> None:
     message = (
         "\n\nWhen a URI was supplied, it must be another.\nPerhaps you forgot to:\n1. Start\n2. Set the tracking URI"
     )
@@ -116,20 +119,22 @@ VERSION = ModelVersion(MODEL, "3", "abc", 1, "m-1", "")
 @pytest.mark.parametrize(
     ("status", "content", "error"), [(404, ABSENT, VersionLost), (500, FAULT, FetchFailed), (403, {}, FetchFailed)]
 )
-def test_a_version_is_lost_where_the_registry_says_so_and_nowhere_else(stand_in, status, content, error):
+def test_a_version_is_lost_where_the_registry_says_so_and_nowhere_else(
+    stand_in: Any, status: Any, content: Any, error: Any
+) -> None:
     with pytest.raises(FetchFailed) as failed:
         registry(stand_in(status, json.dumps(content).encode())).location(VERSION)
     assert type(failed.value) is error
 
 
-def test_a_run_with_metrics_without_end_has_those_that_come_first(stand_in):
+def test_a_run_with_metrics_without_end_has_those_that_come_first(stand_in: Any) -> None:
     metrics = [{"key": f"metric {n}", "value": n} for n in range(5000)]
     url = stand_in(200, json.dumps({"run": {"data": {"metrics": metrics}}}).encode())
     assert len(registry(url).metrics("abc")) == 1000
 
 
 @pytest.mark.parametrize("error_code", ["RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"])
-def test_mlflow_saying_that_there_is_none_is_no_model(stand_in, error_code):
+def test_mlflow_saying_that_there_is_none_is_no_model(stand_in: Any, error_code: str) -> None:
     url = stand_in(404, json.dumps({**ABSENT, "error_code": error_code}).encode())
     with pytest.raises(NoModel, match=f"no version of '{MODEL}' has the alias 'Production' yet"):
         registry(url).current()
@@ -148,24 +153,24 @@ def test_mlflow_saying_that_there_is_none_is_no_model(stand_in, error_code):
         (200, b"[]"),
     ],
 )
-def test_any_other_answer_says_nothing_of_the_model(stand_in, status, body):
+def test_any_other_answer_says_nothing_of_the_model(stand_in: Any, status: Any, body: Any) -> None:
     url = stand_in(status, body)
     with pytest.raises(RegistryUnreachable, match=f"MLflow at {url} "):
         registry(url).current()
 
 
-def test_no_answer_says_nothing_of_the_model():
+def test_no_answer_says_nothing_of_the_model() -> None:
     with pytest.raises(RegistryUnreachable, match="does not answer"):
         registry(f"http://127.0.0.1:{free_port()}").current()
 
 
-def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path):
+def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
     with pytest.raises(RegistryUnreachable, match=r"mlflow\.db cannot be read"):
         registry(f"sqlite:///{tmp_path}/mlflow.db").current()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_database_that_a_trainer_is_just_making_is_left_alone(tmp_path):
+def test_a_database_that_a_trainer_is_just_making_is_left_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         database.execute("CREATE TABLE experiments (experiment_id INTEGER)")
         with pytest.raises(RegistryUnreachable, match=r"mlflow\.db cannot be read"):
@@ -173,13 +178,13 @@ def test_a_database_that_a_trainer_is_just_making_is_left_alone(tmp_path):
         assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("experiments",)]
 
 
-def test_a_file_that_is_no_database_says_nothing_of_the_model(tmp_path):
+def test_a_file_that_is_no_database_says_nothing_of_the_model(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"not a database " * 1000)
     with pytest.raises(RegistryUnreachable, match=r"mlflow\.db cannot be read"):
         registry(f"sqlite:///{tmp_path}/mlflow.db").current()
 
 
-def test_the_version_behind_the_alias_is_found_in_a_database(first):
+def test_the_version_behind_the_alias_is_found_in_a_database(first: Training) -> None:
     version = first.place.client.get_model_version(MODEL, "1")
     assert registry(first.place.tracking_uri).current() == ModelVersion(
         MODEL,
@@ -191,18 +196,20 @@ def test_the_version_behind_the_alias_is_found_in_a_database(first):
     )
 
 
-def test_a_version_that_is_gone_from_a_database_is_lost(first):
+def test_a_version_that_is_gone_from_a_database_is_lost(first: Training) -> None:
     with pytest.raises(VersionLost, match="it is gone from the registry"):
         registry(first.place.tracking_uri).location(ModelVersion(MODEL, "99", "abc", 1, "m-1", ""))
 
 
-def test_a_database_without_the_alias_has_no_model(first):
+def test_a_database_without_the_alias_has_no_model(first: Training) -> None:
     with pytest.raises(NoModel, match="has the alias 'Staging' yet"):
         connect(first.place.tracking_uri, MODEL, "Staging").current()
 
 
 @pytest.mark.parametrize("source", ["runs:/abc/model", "models:/other/1", "s3://bucket/model"])
-def test_a_version_in_production_that_was_made_by_hand_leaves_bootstrap_nothing_to_do(stand_in, tmp_path, source):
+def test_a_version_in_production_that_was_made_by_hand_leaves_bootstrap_nothing_to_do(
+    stand_in: Any, tmp_path: Path, source: str
+) -> None:
     url = stand_in(200, json.dumps({"model_version": {"version": "3", "source": source}}).encode())
     result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
     assert result.returncode == 0, result.stderr
@@ -219,7 +226,9 @@ def test_a_version_in_production_that_was_made_by_hand_leaves_bootstrap_nothing_
         (200, b"<html>Welcome to the hotel's network</html>", "does not answer"),
     ],
 )
-def test_a_trainer_whose_server_refuses_ends_with_its_words(stand_in, tmp_path, command, status, body, said):
+def test_a_trainer_whose_server_refuses_ends_with_its_words(
+    stand_in: Any, tmp_path: Path, command: str, status: Any, body: Any, said: Any
+) -> None:
     url = stand_in(status, body)
     result = Place(tmp_path / "place").trainer(command, MLFLOW_TRACKING_URI=url)
     assert result.returncode == 4  # MLflow refuses
@@ -248,8 +257,8 @@ FOUND = found("mlflow-artifacts:/1/models/m-1/artifacts")
     ],
 )
 def test_bootstrap_trains_nothing_while_the_files_in_production_are_only_hard_to_reach(
-    stand_in, tmp_path, status, body
-):
+    stand_in: Any, tmp_path: Path, status: Any, body: Any
+) -> None:
     url = stand_in(200, FOUND, directories=(status, body))
     result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
     assert result.returncode == 4, result.stdout
@@ -258,13 +267,13 @@ def test_bootstrap_trains_nothing_while_the_files_in_production_are_only_hard_to
     assert line.startswith(f"trainer: MLflow at {url} ")
 
 
-def test_a_version_whose_files_are_in_another_store_is_lost_before_that_is_asked(stand_in):
+def test_a_version_whose_files_are_in_another_store_is_lost_before_that_is_asked(stand_in: Any) -> None:
     for location in ("s3://bucket/x", "file:///x", "mlflow-artifacts:/a/../b"):
         production = rest.production(stand_in(200, found(location), directories=(500, b"{}")), MODEL, "ours")
         assert production == rest.Production("3", "its files")
 
 
-def test_bootstrap_trains_nothing_over_an_alias_that_was_taken_away(stand_in, tmp_path):
+def test_bootstrap_trains_nothing_over_an_alias_that_was_taken_away(stand_in: Any, tmp_path: Path) -> None:
     made = {"time": "2026-01-02T03:04:05+00:00", "by": "train", "before": None, "version": "16", "reason": "better"}
     tags = [{"key": "move.20260102T030405.000000.0", "value": json.dumps(made)}, {"key": "move.9", "value": "not json"}]
     registered = json.dumps({"registered_model": {"name": MODEL, "tags": tags}}).encode()
@@ -275,7 +284,7 @@ def test_bootstrap_trains_nothing_over_an_alias_that_was_taken_away(stand_in, tm
     assert "`rollback` or `promote 16` puts one there" in result.stderr
 
 
-def test_what_a_server_says_is_shown_and_not_obeyed(stand_in, tmp_path):
+def test_what_a_server_says_is_shown_and_not_obeyed(stand_in: Any, tmp_path: Path) -> None:
     url = stand_in(500, json.dumps({"message": "\x1b[2J\x1b[1;32mall is well\nline two"}).encode())
     result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
     assert result.returncode == 4

@@ -4,13 +4,17 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
 
+from tests.integration.conftest import Training
 from tests.integration.places import CLASSES, NAMES, ROOT, SAMPLES, Place, eventually, free_port
 
 EXAMPLE = ROOT / "examples" / "predict_test.py"
@@ -18,20 +22,20 @@ COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal 
 
 
 @pytest.fixture(scope="module")
-def place(second, tmp_path_factory):
+def place(second: Training, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A registry with two versions, the first one in Production."""
     return second.place.copy(tmp_path_factory.mktemp("serving") / "place")
 
 
 @pytest.fixture(scope="module")
-def service(place):
+def service(place: Any) -> Iterator[Any]:
     with place.inference() as service:
         service.answers("/ready")
         yield service
 
 
 @pytest.fixture
-def in_production(place, service):
+def in_production(place: Any, service: Any) -> Iterator[Any]:
     """Return a function that moves the alias and waits until it is followed; afterwards version 1 is served again."""
 
     def move(version: str) -> None:
@@ -42,13 +46,13 @@ def in_production(place, service):
     move("1")
 
 
-def test_the_samples_are_predicted_from_lists_and_from_records_alike(service):
+def test_the_samples_are_predicted_from_lists_and_from_records_alike(service: Any) -> None:
     records = [dict(zip(COLUMNS, sample, strict=True)) for sample in SAMPLES]
     assert service.post("/invocations", {"instances": SAMPLES}).json() == {"predictions": CLASSES}
     assert service.post("/invocations", {"instances": records}).json() == {"predictions": CLASSES}
 
 
-def test_names_come_with_probabilities_that_sum_to_1(service):
+def test_names_come_with_probabilities_that_sum_to_1(service: Any) -> None:
     said = service.post("/predict_names", {"instances": SAMPLES}).json()
     assert said["predictions"] == NAMES
     for name, shares in zip(NAMES, said["probabilities"], strict=True):
@@ -57,7 +61,7 @@ def test_names_come_with_probabilities_that_sum_to_1(service):
         assert max(shares, key=shares.get) == name
 
 
-def test_the_version_says_what_is_served(service, place):
+def test_the_version_says_what_is_served(service: Any, place: Any) -> None:
     model = service.get("/version").json()["model"]
     assert (model["name"], model["version"], model["alias"]) == ("iris_logistic_regression", "1", "Production")
     assert model["run_id"] == place.client.get_model_version("iris_logistic_regression", "1").run_id
@@ -65,7 +69,7 @@ def test_the_version_says_what_is_served(service, place):
     assert (model["stale"], model["problem"]) == (False, None)
 
 
-def test_concurrent_requests_are_all_answered_right(service):
+def test_concurrent_requests_are_all_answered_right(service: Any) -> None:
     bodies = [{"instances": [SAMPLES[i % 3]]} for i in range(200)]
     with ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(lambda body: service.post("/invocations", body), bodies))
@@ -83,13 +87,13 @@ def test_concurrent_requests_are_all_answered_right(service):
         (415, lambda url: requests.post(url + "/invocations", data="5.1,3.5,1.4,0.2", timeout=30)),
     ],
 )
-def test_a_wrong_request_is_answered_in_json_with_what_is_wrong(service, status, request_of):
+def test_a_wrong_request_is_answered_in_json_with_what_is_wrong(service: Any, status: Any, request_of: Any) -> None:
     answer = request_of(service.url)
     assert answer.status_code == status
     assert set(answer.json()) >= {"error_code", "message"}
 
 
-def test_the_example_client_is_content(service):
+def test_the_example_client_is_content(service: Any) -> None:
     result = subprocess.run([sys.executable, EXAMPLE, service.url], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     assert "All as expected." in result.stdout
@@ -97,7 +101,7 @@ def test_the_example_client_is_content(service):
         assert name in result.stdout
 
 
-def test_the_example_client_fails_where_nobody_serves():
+def test_the_example_client_fails_where_nobody_serves() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     result = subprocess.run([sys.executable, EXAMPLE, url], capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
@@ -105,17 +109,17 @@ def test_the_example_client_fails_where_nobody_serves():
     assert "Traceback" not in result.stderr
 
 
-def ready_lines(service) -> list[dict]:
+def ready_lines(service: Any) -> list[dict[str, Any]]:
     return [line for line in service.lines if line["message"].startswith("Ready: ")]
 
 
-def test_the_ready_line_says_which_version_and_where_to_try_it(service):
+def test_the_ready_line_says_which_version_and_where_to_try_it(service: Any) -> None:
     line = ready_lines(service)[0]
     assert line["version"] == "1"
     assert service.url.rsplit(":", 1)[1] in line["message"]
 
 
-def test_a_moved_alias_is_followed_and_so_is_the_rollback(service, in_production):
+def test_a_moved_alias_is_followed_and_so_is_the_rollback(service: Any, in_production: Any) -> None:
     in_production("2")
     assert service.predict() == CLASSES
     assert service.get("/ready").json()["model"]["stale"] is False
@@ -123,7 +127,7 @@ def test_a_moved_alias_is_followed_and_so_is_the_rollback(service, in_production
     assert service.predict() == CLASSES
 
 
-def test_each_version_that_is_taken_up_is_announced_once_for_all_workers(service, in_production):
+def test_each_version_that_is_taken_up_is_announced_once_for_all_workers(service: Any, in_production: Any) -> None:
     in_production("2")
     in_production("1")
     announced = [line["version"] for line in ready_lines(service)]
@@ -131,7 +135,7 @@ def test_each_version_that_is_taken_up_is_announced_once_for_all_workers(service
     assert all(one != other for one, other in pairwise(announced))
 
 
-def test_no_request_fails_while_the_version_changes(service, in_production):
+def test_no_request_fails_while_the_version_changes(service: Any, in_production: Any) -> None:
     answers, stop = [], threading.Event()
 
     def ask() -> None:
@@ -149,7 +153,9 @@ def test_no_request_fails_while_the_version_changes(service, in_production):
     assert all(answer.json()["predictions"] == CLASSES for answer in answers)
 
 
-def test_a_service_without_a_registry_waits_and_serves_after_the_first_training(tmp_path, train):
+def test_a_service_without_a_registry_waits_and_serves_after_the_first_training(
+    tmp_path: Path, train: Callable[..., Training]
+) -> None:
     place = Place(tmp_path / "place")
     with place.inference() as service:
         service.answers("/health")
@@ -164,7 +170,7 @@ def test_a_service_without_a_registry_waits_and_serves_after_the_first_training(
         assert "Traceback" not in service.log
 
 
-def test_a_port_that_is_taken_ends_the_start_with_the_way_out(place):
+def test_a_port_that_is_taken_ends_the_start_with_the_way_out(place: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         result = place.run(sys.executable, "-m", "inference", INFERENCE_LISTEN_PORT=str(port))
@@ -177,7 +183,7 @@ def test_a_port_that_is_taken_ends_the_start_with_the_way_out(place):
 @pytest.mark.parametrize(
     ("name", "value"), [("INFERENCE_LISTEN_PORT", "http"), ("MODEL_POLL_SECONDS", "0"), ("MODEL_ALIAS", "")]
 )
-def test_a_setting_that_cannot_be_used_ends_the_start_in_one_line(place, name, value):
+def test_a_setting_that_cannot_be_used_ends_the_start_in_one_line(place: Any, name: str, value: str) -> None:
     result = place.run(sys.executable, "-m", "inference", **{name: value})
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
@@ -185,7 +191,7 @@ def test_a_setting_that_cannot_be_used_ends_the_start_in_one_line(place, name, v
 
 
 @pytest.fixture(scope="module")
-def without_the_database(second, tmp_path_factory):
+def without_the_database(second: Training, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A service whose database goes away, and which is stopped and started again without it."""
     place = second.place.copy(tmp_path_factory.mktemp("without") / "place")
     seen = SimpleNamespace(place=place)
@@ -204,19 +210,19 @@ def without_the_database(second, tmp_path_factory):
     return seen
 
 
-def test_serving_goes_on_when_the_database_goes_away(without_the_database):
+def test_serving_goes_on_when_the_database_goes_away(without_the_database: Any) -> None:
     assert without_the_database.predictions == CLASSES
     assert "Traceback" not in without_the_database.log
 
 
-def test_a_stopped_service_ends_well_and_leaves_no_process(without_the_database):
+def test_a_stopped_service_ends_well_and_leaves_no_process(without_the_database: Any) -> None:
     assert without_the_database.exit_code == 0
     assert not without_the_database.has_left_processes
 
 
 def test_without_the_database_a_restarted_service_serves_from_its_cache_and_says_that_it_may_be_stale(
-    without_the_database,
-):
+    without_the_database: Any,
+) -> None:
     assert without_the_database.predictions_of_the_next == CLASSES
     model, database = without_the_database.model_of_the_next, without_the_database.place.database
     assert (model["version"], model["stale"]) == ("1", True)

@@ -6,11 +6,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.integration.conftest import Training
 from tests.integration.places import (
     CLASSES,
     MODEL,
@@ -26,7 +29,7 @@ CLIENTS = 4
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, train):
+def server(tmp_path_factory: pytest.TempPathFactory, train: Callable[..., Training]) -> Iterator[Any]:
     """A place on a real tracking server, with two versions that answer differently, the first one in Production."""
     with running_server(tmp_path_factory.mktemp("swaps")) as (place, _):
         train(place)
@@ -59,7 +62,7 @@ class Client(threading.Thread):
             self.fault = error
 
 
-def test_twenty_swaps_under_load_fail_no_request_and_have_one_clean_edge_on_each_connection(server):
+def test_twenty_swaps_under_load_fail_no_request_and_have_one_clean_edge_on_each_connection(server: Any) -> None:
     with server.inference(MODEL_POLL_SECONDS="1") as service:
         service.answers("/ready")
         clients = [Client(service.url) for _ in range(CLIENTS)]
@@ -71,7 +74,8 @@ def test_twenty_swaps_under_load_fail_no_request_and_have_one_clean_edge_on_each
             moves.append((time.monotonic(), version))
             server.move_alias(version)
             eventually(
-                "all clients see it", lambda v=version: all(c.answers and c.answers[-1][2] == v for c in clients)
+                "all clients see it",
+                lambda v=version: all(c.answers and c.answers[-1][2] == v for c in clients),  # type: ignore[misc]
             )
         for client in clients:
             client.stop.set()
@@ -87,7 +91,7 @@ def test_twenty_swaps_under_load_fail_no_request_and_have_one_clean_edge_on_each
         assert [version for _, version in edges] == ["1", *(version for _, version in moves)]
 
 
-def test_a_new_version_reaches_every_worker_though_its_files_are_not_there_yet(tmp_path, server):
+def test_a_new_version_reaches_every_worker_though_its_files_are_not_there_yet(tmp_path: Path, server: Any) -> None:
     """How long it takes is measured by benchmarks/serving.py."""
     with server.inference(MODEL_POLL_SECONDS="1", MODEL_CACHE_DIR=str(tmp_path / "cache")) as service:
         service.answers("/ready")
@@ -97,7 +101,7 @@ def test_a_new_version_reaches_every_worker_though_its_files_are_not_there_yet(t
         service.serves("1")
 
 
-def test_the_processes_that_serve_do_not_import_mlflow_nor_scikit_learn(server):
+def test_the_processes_that_serve_do_not_import_mlflow_nor_scikit_learn(server: Any) -> None:
     with server.inference(INFERENCE_WORKERS="2") as service:
         service.answers("/ready")
         assert service.predict() == CLASSES
@@ -128,8 +132,8 @@ def stored(place: Place, version: str) -> Path:
 
 
 def test_a_version_that_is_refused_changes_nothing_is_told_once_and_is_taken_up_when_its_files_are_mended(
-    tmp_path, server
-):
+    tmp_path: Path, server: Any
+) -> None:
     break_files(server, "2")
     with server.inference(MODEL_CACHE_DIR=str(tmp_path / "cache")) as service:
         service.answers("/ready")
@@ -149,7 +153,7 @@ def test_a_version_that_is_refused_changes_nothing_is_told_once_and_is_taken_up_
         service.serves("1")
 
 
-def test_a_signature_that_is_too_large_ends_nothing_and_is_not_fetched(tmp_path, server):
+def test_a_signature_that_is_too_large_ends_nothing_and_is_not_fetched(tmp_path: Path, server: Any) -> None:
     (signature,) = stored(server, "2").rglob("model.sig")
     content = signature.read_bytes()
     os.truncate(signature, 300 * 1024**2)
@@ -167,12 +171,12 @@ def test_a_signature_that_is_too_large_ends_nothing_and_is_not_fetched(tmp_path,
         server.move_alias("1")
 
 
-def stale(service) -> dict | None:
+def stale(service: Any) -> dict[str, Any] | None:
     model = service.get("/version").json()["model"]
     return model if model["stale"] else None
 
 
-def test_a_worker_that_is_killed_is_replaced_and_serves_the_same_version(server):
+def test_a_worker_that_is_killed_is_replaced_and_serves_the_same_version(server: Any) -> None:
     with server.inference(INFERENCE_WORKERS="2") as service:
         service.answers("/ready")
         before = set(service.workers())
@@ -184,13 +188,13 @@ def test_a_worker_that_is_killed_is_replaced_and_serves_the_same_version(server)
         eventually("the gauges count the living alone", lambda: in_flight(service) == 1)
 
 
-def in_flight(service) -> float:
+def in_flight(service: Any) -> float:
     (line,) = [line for line in service.get("/metrics").text.splitlines() if line.startswith("inference_requests_in_")]
     return float(line.split()[-1])
 
 
 @pytest.fixture
-def cached(tmp_path, server):
+def cached(tmp_path: Path, server: Any) -> Any:
     """A cache that a service has filled, and which settings use it without a registry."""
     cache = tmp_path / "cache"
     with server.inference(MODEL_CACHE_DIR=str(cache)) as service:
@@ -198,7 +202,7 @@ def cached(tmp_path, server):
     return cache, {"MODEL_CACHE_DIR": str(cache), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "INFERENCE_WORKERS": "1"}
 
 
-def test_with_everything_behind_it_gone_a_service_starts_from_its_cache(server, cached):
+def test_with_everything_behind_it_gone_a_service_starts_from_its_cache(server: Any, cached: Any) -> None:
     _, settings = cached
     with server.inference(**settings) as service:
         service.answers("/ready")
@@ -207,8 +211,8 @@ def test_with_everything_behind_it_gone_a_service_starts_from_its_cache(server, 
 
 
 def test_with_neither_its_alias_nor_its_files_the_last_version_goes_on_after_a_start_and_both_are_told(
-    tmp_path, server, cached
-):
+    tmp_path: Path, server: Any, cached: Any
+) -> None:
     cache, _ = cached
     files = stored(server, "1")
     files.rename(tmp_path / "gone")
@@ -230,7 +234,7 @@ def test_with_neither_its_alias_nor_its_files_the_last_version_goes_on_after_a_s
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.skops", "MLmodel", "golden_samples.json"])
 @pytest.mark.parametrize("damage", ["truncated", "changed", "deleted"])
-def test_a_damaged_file_in_the_cache_is_fetched_again(server, cached, name, damage):
+def test_a_damaged_file_in_the_cache_is_fetched_again(server: Any, cached: Any, name: str, damage: str) -> None:
     cache, settings = cached
     (path,) = cache.rglob(name)
     content = path.read_bytes()
@@ -244,7 +248,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server, cached, name, dama
     assert mended.read_bytes() == content
 
 
-def test_a_damaged_cache_with_no_registry_to_fetch_from_is_not_served(server, cached):
+def test_a_damaged_cache_with_no_registry_to_fetch_from_is_not_served(server: Any, cached: Any) -> None:
     cache, settings = cached
     (path,) = cache.rglob("model.onnx")
     path.write_bytes(path.read_bytes()[:-1])
@@ -253,7 +257,7 @@ def test_a_damaged_cache_with_no_registry_to_fetch_from_is_not_served(server, ca
         assert service.post("/invocations", {"instances": SAMPLES}).status_code == 503
 
 
-def test_a_cache_that_cannot_be_written_is_survived(tmp_path, server):
+def test_a_cache_that_cannot_be_written_is_survived(tmp_path: Path, server: Any) -> None:
     cache = tmp_path / "cache"
     cache.write_text("a file where the folder should be")
     with server.inference(MODEL_CACHE_DIR=str(cache)) as service:
@@ -278,7 +282,7 @@ print(json.dumps(logged.registered_model_version))
 """
 
 
-def test_another_schema_is_refused_until_it_is_allowed(tmp_path, server):
+def test_another_schema_is_refused_until_it_is_allowed(tmp_path: Path, server: Any) -> None:
     settings = {"MODEL_CACHE_DIR": str(tmp_path / "cache"), "MODEL_TRUST": "skops"}
     code = OTHER_SCHEMA.format(data=Path(server.environ()["DATA_DIR"]) / "iris_dataset.csv", name=MODEL)
     with server.inference(**settings) as service:

@@ -3,6 +3,9 @@
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -27,33 +30,33 @@ finally:
 
 
 @pytest.fixture(scope="module")
-def place_and_server(tmp_path_factory):
+def place_and_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with running_server(tmp_path_factory.mktemp("server")) as place_and_server:
         yield place_and_server
 
 
 @pytest.fixture(scope="module")
-def place(place_and_server):
+def place(place_and_server: Any) -> Any:
     return place_and_server[0]
 
 
 @pytest.fixture(scope="module")
-def server(place_and_server):
+def server(place_and_server: Any) -> Any:
     return place_and_server[1]
 
 
 @pytest.fixture(scope="module")
-def first_bootstrap(place):
+def first_bootstrap(place: Any) -> Any:
     return place.trainer("bootstrap")
 
 
 @pytest.fixture(scope="module")
-def second_bootstrap(place, first_bootstrap):
+def second_bootstrap(place: Any, first_bootstrap: Any) -> Any:
     return place.run(sys.executable, "-c", BOOTSTRAP)
 
 
 @pytest.fixture(scope="module")
-def bootstrap_after_a_loss(place, second_bootstrap):
+def bootstrap_after_a_loss(place: Any, second_bootstrap: Any) -> Any:
     """A bootstrap where others have put a version into Production whose files are gone; what is there before is whole."""
     experiment = place.client.create_experiment("elsewhere")
     model = place.client.create_logged_model(experiment)
@@ -64,7 +67,7 @@ def bootstrap_after_a_loss(place, second_bootstrap):
 
 
 @pytest.fixture(scope="module")
-def seen_from_the_server(place, bootstrap_after_a_loss):
+def seen_from_the_server(place: Any, bootstrap_after_a_loss: Any) -> Any:
     """What a service on the tracking server answers while that runs."""
     with place.inference() as service:
         service.serves("1")
@@ -72,7 +75,7 @@ def seen_from_the_server(place, bootstrap_after_a_loss):
 
 
 @pytest.fixture(scope="module")
-def adopted(place, second_bootstrap, tmp_path_factory):
+def adopted(place: Any, second_bootstrap: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A version that was logged by hand, in a folder of its own and under a name that an address has to quote."""
     folder = tmp_path_factory.mktemp("by hand")
     (folder / "an estimator").mkdir()
@@ -94,7 +97,7 @@ def adopted(place, second_bootstrap, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bootstrap_without_files(place, seen_from_the_server, adopted):
+def bootstrap_without_files(place: Any, seen_from_the_server: Any, adopted: Any) -> Any:
     """A bootstrap after the artifact store has lost all that it had."""
     shutil.rmtree(place.folder / "artifacts")
     result = place.trainer("bootstrap")
@@ -102,7 +105,7 @@ def bootstrap_without_files(place, seen_from_the_server, adopted):
 
 
 @pytest.fixture(scope="module")
-def seen_without_the_server(place, server, bootstrap_without_files):
+def seen_without_the_server(place: Any, server: Any, bootstrap_without_files: Any) -> Any:
     """What a service answers that was started after the server was gone, and served version 3 before."""
     with place.inference() as service:
         service.serves("3")
@@ -112,19 +115,21 @@ def seen_without_the_server(place, server, bootstrap_without_files):
         return service.predict(), service.get("/version").json()["model"]
 
 
-def test_where_nothing_is_in_production_bootstrap_trains(first_bootstrap):
+def test_where_nothing_is_in_production_bootstrap_trains(first_bootstrap: Any) -> None:
     assert first_bootstrap.returncode == 0, first_bootstrap.stderr
     assert "PROMOTED to Production" in in_one_line(first_bootstrap.stdout)
 
 
-def test_where_a_model_is_in_production_bootstrap_has_nothing_to_do(second_bootstrap):
+def test_where_a_model_is_in_production_bootstrap_has_nothing_to_do(second_bootstrap: Any) -> None:
     assert second_bootstrap.returncode == 0, second_bootstrap.stderr
     said, has_imported_mlflow = second_bootstrap.stdout.splitlines()
     assert said == f"version 1 of {MODEL} is in Production: nothing to do"
     assert has_imported_mlflow == "False"
 
 
-def test_where_the_version_in_production_is_lost_bootstrap_goes_back_to_the_last_that_is_whole(bootstrap_after_a_loss):
+def test_where_the_version_in_production_is_lost_bootstrap_goes_back_to_the_last_that_is_whole(
+    bootstrap_after_a_loss: Any,
+) -> None:
     result, alias, history = bootstrap_after_a_loss
     assert result.returncode == 0, result.stderr
     assert f"version 2 of {MODEL}, in Production, has lost its files" in result.stdout
@@ -134,13 +139,13 @@ def test_where_the_version_in_production_is_lost_bootstrap_goes_back_to_the_last
     assert made == [("train", None, "1"), ("others", "1", "2"), ("bootstrap", "2", "1")]
 
 
-def test_a_service_serves_what_the_server_has_in_production(seen_from_the_server):
+def test_a_service_serves_what_the_server_has_in_production(seen_from_the_server: Any) -> None:
     predictions, model = seen_from_the_server
     assert predictions == CLASSES
     assert (model["version"], model["stale"], model["problem"]) == ("1", False, None)
 
 
-def test_a_version_that_was_logged_by_hand_is_adopted_and_promoted_over_http(adopted):
+def test_a_version_that_was_logged_by_hand_is_adopted_and_promoted_over_http(adopted: Any) -> None:
     adoption, promotion = adopted
     assert adoption.returncode == 0, adoption.stderr
     assert "Version 1 of by_hand is checked and signed; it can be served now." in in_one_line(adoption.stdout)
@@ -150,8 +155,8 @@ def test_a_version_that_was_logged_by_hand_is_adopted_and_promoted_over_http(ado
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["", "deleted"])
 def test_an_experiment_whose_files_are_not_on_the_server_is_refused_before_anything_is_written(
-    place, first_bootstrap, tmp_path, deleted
-):
+    place: Any, first_bootstrap: Any, tmp_path: Path, deleted: bool
+) -> None:
     name = f"strangers {deleted}"
     experiment = place.client.create_experiment(name, artifact_location=f"file://{tmp_path}/data")
     if deleted:
@@ -162,7 +167,9 @@ def test_an_experiment_whose_files_are_not_on_the_server_is_refused_before_anyth
     assert not (tmp_path / "data").exists()
 
 
-def test_where_the_files_of_the_model_in_production_are_lost_bootstrap_trains_anew(bootstrap_without_files):
+def test_where_the_files_of_the_model_in_production_are_lost_bootstrap_trains_anew(
+    bootstrap_without_files: Any,
+) -> None:
     result, registry = bootstrap_without_files
     assert result.returncode == 0, result.stderr
     assert "version 1 of iris_logistic_regression, in Production, has lost its files" in result.stdout
@@ -172,8 +179,8 @@ def test_where_the_files_of_the_model_in_production_are_lost_bootstrap_trains_an
 
 
 def test_without_the_server_a_restarted_service_serves_the_last_version_and_says_that_it_may_be_stale(
-    place, seen_without_the_server
-):
+    place: Any, seen_without_the_server: Any
+) -> None:
     predictions, model = seen_without_the_server
     assert predictions == CLASSES
     assert (model["version"], model["stale"]) == ("3", True)

@@ -2,16 +2,19 @@
 
 import contextlib
 import sqlite3
+from pathlib import Path
+from typing import Any
 
 import pytest
 from trainer.errors import TrackingError
 from trainer.tracking.run_logging import connect
 
+from tests.integration.conftest import Training
 from tests.integration.places import ROOT, Place, eventually, free_port
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path: Path) -> Place:
     return Place(tmp_path / "place")
 
 
@@ -19,7 +22,7 @@ def place(tmp_path):
 SETTING, DATA, MLFLOW = 2, 3, 4
 
 
-def assert_fails(code: int, result, *said: str) -> None:
+def assert_fails(code: int, result: Any, *said: str) -> None:
     assert result.returncode == code
     (line,) = result.stderr.splitlines()
     assert line.startswith("trainer: ")
@@ -29,12 +32,12 @@ def assert_fails(code: int, result, *said: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "explore", "bootstrap"])
-def test_an_unusable_setting_is_named(place, command):
+def test_an_unusable_setting_is_named(place: Any, command: str) -> None:
     assert_fails(SETTING, place.trainer(command, MODEL_NAME=""), "MODEL_NAME is empty")
 
 
 @pytest.mark.parametrize("command", ["train", "bootstrap"])
-def test_a_server_that_does_not_answer_is_named(place, command):
+def test_a_server_that_does_not_answer_is_named(place: Any, command: str) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert_fails(MLFLOW, place.trainer(command, MLFLOW_TRACKING_URI=url), url, "does not answer", "MLFLOW_TRACKING_URI")
 
@@ -69,7 +72,9 @@ BAD_DATA = {
 
 
 @pytest.mark.parametrize(("content", "said"), BAD_DATA.values(), ids=BAD_DATA)
-def test_bad_data_is_named_and_leaves_mlflow_as_it_was(second, tmp_path, content, said):
+def test_bad_data_is_named_and_leaves_mlflow_as_it_was(
+    second: Training, tmp_path: Path, content: Any, said: Any
+) -> None:
     place = second.place.copy(tmp_path / "place")
     before, runs = place.registry(), statuses(place)
     data = tmp_path / "data"
@@ -81,24 +86,24 @@ def test_bad_data_is_named_and_leaves_mlflow_as_it_was(second, tmp_path, content
     assert statuses(place) == runs
 
 
-def test_a_folder_of_the_database_that_cannot_be_made_is_named(place, tmp_path):
+def test_a_folder_of_the_database_that_cannot_be_made_is_named(place: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = place.trainer("train", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/file/mlflow.db")
     assert_fails(MLFLOW, result, f"{tmp_path}/file/mlflow.db cannot be opened", "MLFLOW_TRACKING_URI")
 
 
-def test_what_mlflow_does_not_take_is_told_in_its_words(place):
+def test_what_mlflow_does_not_take_is_told_in_its_words(place: Any) -> None:
     assert_fails(
         MLFLOW, place.trainer("train", MLFLOW_TRACKING_URI="nonsense://x"), "MLflow refuses: ", "'nonsense://x'"
     )
 
 
-def test_a_database_that_cannot_be_opened_is_refused_without_a_long_series_of_tries(tmp_path):
+def test_a_database_that_cannot_be_opened_is_refused_without_a_long_series_of_tries(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=f"{tmp_path} cannot be opened"):
         connect(f"sqlite:///{tmp_path}", "any experiment")
 
 
-def test_other_data_in_the_place_of_iris_is_not_overwritten_by_explore(place, tmp_path):
+def test_other_data_in_the_place_of_iris_is_not_overwritten_by_explore(place: Any, tmp_path: Path) -> None:
     (tmp_path / "iris_dataset.csv").write_text("my own data\n")
     assert_fails(DATA, place.trainer("explore", DATA_DIR=str(tmp_path)), "is not the iris data set as published")
     assert (tmp_path / "iris_dataset.csv").read_text() == "my own data\n"
@@ -111,7 +116,9 @@ def statuses(place: Place) -> dict[str, str]:
         return dict(database.execute(query).fetchall())
 
 
-def test_a_trainer_that_is_stopped_in_the_middle_of_its_run_leaves_no_run_as_running(second, tmp_path):
+def test_a_trainer_that_is_stopped_in_the_middle_of_its_run_leaves_no_run_as_running(
+    second: Training, tmp_path: Path
+) -> None:
     place = second.place.copy(tmp_path / "place")
     before = place.registry()
     trainer = place.start_trainer("train")

@@ -1,14 +1,17 @@
 """`python -m trainer train` on SQLite: what it leaves in MLflow, and which version it puts into Production."""
 
 import json
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import pytest
 from contract.signature import entries
 
+from tests.integration.conftest import Training
 from tests.integration.places import CLASSES, MODEL, SAMPLES, in_one_line, write_permuted_iris
 
 EXPERIMENT = "MLflow Workshop - Iris Classification"
@@ -16,14 +19,14 @@ FEATURES = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal
 
 
 @pytest.fixture(scope="module")
-def run(first):
+def run(first: Training) -> Any:
     """The run behind version 1, as MLflow has it."""
     client = first.place.client
     return client.get_run(client.get_model_version(MODEL, "1").run_id)
 
 
 @pytest.fixture(scope="module")
-def notebook(first):
+def notebook(first: Training) -> Any:
     """What plain mlflow makes of the version in Production."""
     return first.place.notebook(f"""
 import json, mlflow, pandas
@@ -44,7 +47,7 @@ print(json.dumps({{
 
 
 @pytest.fixture(scope="module")
-def permuted(second, train, tmp_path_factory):
+def permuted(second: Training, train: Callable[..., Training], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A third training, on labels that say nothing of the flowers."""
     folder = tmp_path_factory.mktemp("permuted")
     write_permuted_iris(folder / "data")
@@ -52,14 +55,14 @@ def permuted(second, train, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def after_a_rollback_by_hand(permuted, train):
+def after_a_rollback_by_hand(permuted: Any, train: Callable[..., Training]) -> Any:
     """A fourth training, after somebody moved the alias to version 2 in the UI."""
     permuted.place.move_alias("2")
     return train(permuted.place)
 
 
 @pytest.fixture(scope="module")
-def after_a_bad_choice_by_hand(after_a_rollback_by_hand, train):
+def after_a_bad_choice_by_hand(after_a_rollback_by_hand: Any, train: Callable[..., Training]) -> Any:
     """A sixth version, after somebody made the fifth out of the run with the permuted labels, and put it there."""
     place = after_a_rollback_by_hand.place
     run_id = place.client.get_model_version(MODEL, "3").run_id
@@ -68,14 +71,14 @@ def after_a_bad_choice_by_hand(after_a_rollback_by_hand, train):
     return train(place)
 
 
-def test_the_first_version_goes_into_production(first):
+def test_the_first_version_goes_into_production(first: Training) -> None:
     assert first.registry["alias"] == "1"
     assert first.registry["stages"] == {"1": "Production"}
     assert "PROMOTED to Production: nothing was in Production" in in_one_line(first.result.stdout)
     assert first.registry["descriptions"]["1"].startswith("Promoted: nothing was in Production")
 
 
-def test_the_figures_are_printed(first):
+def test_the_figures_are_printed(first: Training) -> None:
     report = in_one_line(first.result.stdout)
     assert "test accuracy 96.67%" in report
     assert "train accuracy 97.50%" in report
@@ -85,12 +88,12 @@ def test_the_figures_are_printed(first):
 
 
 @pytest.mark.parametrize("training", ["first", "second"])
-def test_a_training_that_works_warns_of_nothing(training, request):
+def test_a_training_that_works_warns_of_nothing(training: str, request: pytest.FixtureRequest) -> None:
     result = request.getfixturevalue(training).result
     assert "warning" not in (result.stdout + result.stderr).lower()
 
 
-def test_an_equal_version_does_not_displace_the_one_in_production(second):
+def test_an_equal_version_does_not_displace_the_one_in_production(second: Training) -> None:
     report = in_one_line(second.result.stdout)
     assert "not promoted: equal test accuracy 0.9667 against 0.9667 of version 1 in Production" in report
     assert "an equal model does not displace the champion" in report
@@ -99,7 +102,7 @@ def test_an_equal_version_does_not_displace_the_one_in_production(second):
     assert second.registry["descriptions"]["2"].startswith("Not promoted: equal test accuracy")
 
 
-def test_a_version_below_the_threshold_is_kept_but_gets_no_stage(permuted):
+def test_a_version_below_the_threshold_is_kept_but_gets_no_stage(permuted: Any) -> None:
     report = in_one_line(permuted.result.stdout)
     assert "not promoted: its test accuracy" in report
     assert "is below the threshold of 0.9000" in report
@@ -107,14 +110,14 @@ def test_a_version_below_the_threshold_is_kept_but_gets_no_stage(permuted):
     assert permuted.registry["stages"] == {"1": "Production", "2": "Staging", "3": "None"}
 
 
-def test_the_figures_follow_the_data(permuted, run):
+def test_the_figures_follow_the_data(permuted: Any, run: Any) -> None:
     client = permuted.place.client
     other = client.get_run(client.get_model_version(MODEL, "3").run_id)
     assert other.data.metrics["test_accuracy"] < 0.6 < run.data.metrics["test_accuracy"]
     assert other.data.tags["data_sha256"] != run.data.tags["data_sha256"]
 
 
-def test_the_stages_follow_an_alias_that_was_moved_by_hand(after_a_rollback_by_hand):
+def test_the_stages_follow_an_alias_that_was_moved_by_hand(after_a_rollback_by_hand: Any) -> None:
     assert after_a_rollback_by_hand.registry["alias"] == "2"
     assert after_a_rollback_by_hand.registry["stages"] == {
         "1": "Archived",
@@ -124,7 +127,9 @@ def test_the_stages_follow_an_alias_that_was_moved_by_hand(after_a_rollback_by_h
     }
 
 
-def test_a_better_version_displaces_the_one_in_production_also_where_that_was_made_by_hand(after_a_bad_choice_by_hand):
+def test_a_better_version_displaces_the_one_in_production_also_where_that_was_made_by_hand(
+    after_a_bad_choice_by_hand: Any,
+) -> None:
     report = in_one_line(after_a_bad_choice_by_hand.result.stdout)
     assert "PROMOTED to Production: higher test accuracy 0.9667 against 0." in report
     assert "of version 5 in Production, measured on other data" in report
@@ -134,17 +139,17 @@ def test_a_better_version_displaces_the_one_in_production_also_where_that_was_ma
     assert registry["stages"]["2"] == "Archived"
 
 
-def test_the_run_is_finished_in_the_experiment_of_the_workshop(first, run):
+def test_the_run_is_finished_in_the_experiment_of_the_workshop(first: Training, run: Any) -> None:
     assert run.info.status == "FINISHED"
     assert first.place.client.get_experiment(run.info.experiment_id).name == EXPERIMENT
 
 
-def _location(place) -> str:
+def _location(place: Any) -> str:
     model_id = place.client.get_model_version(MODEL, "1").source.removeprefix("models:/")
     return place.client.get_logged_model(model_id).artifact_location
 
 
-def test_the_figures_are_signed_with_the_model(first, run):
+def test_the_figures_are_signed_with_the_model(first: Training, run: Any) -> None:
     location = _location(first.place)
     folder = Path(url2pathname(urlparse(location).path))
     assert "figures.json" in entries((folder / "model.sig").read_bytes())
@@ -156,7 +161,7 @@ def test_the_figures_are_signed_with_the_model(first, run):
     }
 
 
-def test_the_run_has_what_decides_the_result(run):
+def test_the_run_has_what_decides_the_result(run: Any) -> None:
     expected = {
         "algorithm": "LogisticRegression",
         "solver": "lbfgs",
@@ -172,7 +177,7 @@ def test_the_run_has_what_decides_the_result(run):
     assert expected.items() <= run.data.params.items()
 
 
-def test_the_run_has_the_metrics(run):
+def test_the_run_has_the_metrics(run: Any) -> None:
     figures = {name: round(figure, 4) for name, figure in run.data.metrics.items()}
     assert (
         figures.items()
@@ -189,7 +194,7 @@ def test_the_run_has_the_metrics(run):
     )
 
 
-def test_the_run_names_the_data_set_by_its_digest(run):
+def test_the_run_names_the_data_set_by_its_digest(run: Any) -> None:
     (used,) = run.inputs.dataset_inputs
     assert used.dataset.name == "iris_dataset"
     assert used.dataset.digest
@@ -200,36 +205,36 @@ def test_the_run_names_the_data_set_by_its_digest(run):
     assert len(run.data.tags["data_sha256"]) == 64
 
 
-def test_the_run_has_the_confusion_matrix_as_a_picture(first, run, tmp_path):
+def test_the_run_has_the_confusion_matrix_as_a_picture(first: Training, run: Any, tmp_path: Path) -> None:
     picture = first.place.client.download_artifacts(run.info.run_id, "confusion_matrix.png", str(tmp_path))
     with open(picture, "rb") as file:
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
-def test_the_artifacts_lie_beside_the_database(first, run):
+def test_the_artifacts_lie_beside_the_database(first: Training, run: Any) -> None:
     folder = url2pathname(urlparse(run.info.artifact_uri).path)
     assert folder.startswith(str(first.place.folder / "artifacts"))
     assert list(first.place.work.iterdir()) == []
 
 
-def test_plain_mlflow_loads_the_version_and_predicts_the_samples(notebook):
+def test_plain_mlflow_loads_the_version_and_predicts_the_samples(notebook: Any) -> None:
     assert notebook["predictions"] == CLASSES
 
 
-def test_the_model_states_four_columns_of_doubles_in_and_a_class_number_out(notebook):
+def test_the_model_states_four_columns_of_doubles_in_and_a_class_number_out(notebook: Any) -> None:
     assert [(column["name"], column["type"]) for column in notebook["inputs"]] == [
         (name, "double") for name in FEATURES
     ]
     assert [column["type"] for column in notebook["outputs"]] == ["long"]
 
 
-def test_the_model_carries_an_example_and_the_class_names(notebook):
+def test_the_model_carries_an_example_and_the_class_names(notebook: Any) -> None:
     assert notebook["example"]["columns"] == FEATURES
     assert notebook["example"]["data"][0] == SAMPLES[0]
     assert notebook["metadata"]["class_names"] == ["setosa", "versicolor", "virginica"]
 
 
-def test_the_model_pins_the_packages_that_loading_it_needs(notebook):
+def test_the_model_pins_the_packages_that_loading_it_needs(notebook: Any) -> None:
     names = ("scikit-learn", "skops", "pandas")
     assert {f"{name}=={version(name)}" for name in names} <= set(notebook["requirements"])
     assert any(line.split("==")[0] in ("mlflow", "mlflow-skinny") for line in notebook["requirements"])

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import socket
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlparse
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzzing import searching
+from tests.integration.conftest import Training
 from tests.integration.places import CLASSES, SAMPLES
 
 BODY = json.dumps({"instances": SAMPLES}).encode()
@@ -17,7 +20,7 @@ HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicat
 
 
 @pytest.fixture(scope="module")
-def service(first):
+def service(first: Training) -> Iterator[Any]:
     with first.place.inference() as service:
         service.answers("/ready")
         yield service
@@ -82,17 +85,17 @@ def assert_refused(received: bytes) -> None:
     ],
     ids=lambda sent: repr(sent.replace(HEAD, b"")[:40]),
 )
-def test_a_broken_request_is_refused_in_json(service, sent):
+def test_a_broken_request_is_refused_in_json(service: Any, sent: Any) -> None:
     assert_refused(exchange(service.url, sent))
     assert service.predict() == CLASSES
 
 
-def test_a_whole_request_is_answered_though_the_client_has_stopped_sending(service):
+def test_a_whole_request_is_answered_though_the_client_has_stopped_sending(service: Any) -> None:
     sent = HEAD + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(BODY) + BODY
     assert exchange(service.url, sent).startswith(b"HTTP/1.1 200")
 
 
-def test_a_client_that_leaves_in_the_middle_disturbs_nobody(service):
+def test_a_client_that_leaves_in_the_middle_disturbs_nobody(service: Any) -> None:
     for sent in (b"", b"POST", HEAD, HEAD + b"Content-Length: 99\r\n\r\n{"):
         address = urlparse(service.url)
         with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
@@ -113,7 +116,7 @@ BROKEN = st.builds(
 
 
 @pytest.mark.fuzz
-def test_any_broken_request_is_survived(service):
+def test_any_broken_request_is_survived(service: Any) -> None:
     """None is answered with a fault of the service; those that end before they are a request may go unanswered."""
 
     @searching(300)

@@ -121,14 +121,14 @@ def main(width: int) -> None:
 
     columns = [f"c{j}" for j in range(width)]
     model = Description(tuple(Column(name, missing=True) for name in columns), True, "double", None, [], {})
-    served = Deployment(Model(model, None, Zeros(), ""), ModelVersion("m", "1", "", 1, "", ""), {}, "")
+    served = Deployment(Model(model, None, Zeros(), ""), ModelVersion("m", "1", "", 1, "", ""), {}, "")  # type: ignore[arg-type]
 
     for title, (path, headers, body) in requests_for(columns):
         if title not in LEFT_OUT:
             continue
         status = 200
 
-        def read(path=path, headers=headers, body=body) -> None:
+        def read(path: Any = path, headers: Any = headers, body: Any = body) -> None:
             nonlocal status
             try:
                 if path == INFER:

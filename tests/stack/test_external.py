@@ -1,5 +1,8 @@
 """A Postgres and an S3 from elsewhere take the place of the stack's own, which are then not started."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from tests.compose import CLASSES, Stack, docker
@@ -8,7 +11,7 @@ PASSWORD = "external-password"
 
 
 @pytest.fixture(scope="module")
-def stores(stack):
+def stores(stack: Stack) -> Iterator[Any]:
     """A second Postgres and a second MinIO, in no network of the project; published to containers of this host."""
     gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
     names = (f"{stack.name}-external-postgres", f"{stack.name}-external-s3")
@@ -22,7 +25,7 @@ def stores(stack):
 
 
 @pytest.fixture(scope="module")
-def external(stores, stack, tmp_path_factory):
+def external(stores: Any, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     _, (postgres, s3) = stores
     other = Stack(
         tmp_path_factory.mktemp("external"),
@@ -47,31 +50,31 @@ def external(stores, stack, tmp_path_factory):
         other.remove()
 
 
-def test_the_whole_way_works_on_external_stores(external):
+def test_the_whole_way_works_on_external_stores(external: Any) -> None:
     assert external.predict() == CLASSES
     external.compose("run", "--rm", "trainer")
     assert sorted(external.versions()) == ["1", "2"]
 
 
-def test_the_stacks_own_stores_are_not_started(external):
+def test_the_stacks_own_stores_are_not_started(external: Any) -> None:
     assert not {"postgres", "minio"} & set(external.containers())
 
 
-def test_runs_and_files_are_in_the_external_stores(external, stores):
+def test_runs_and_files_are_in_the_external_stores(external: Any, stores: Any) -> None:
     names, _ = stores
     runs = docker("exec", names[0], "psql", "-U", "postgres", "-Atc", "SELECT count(*) FROM runs", "factory")
     assert int(runs) >= 1
     assert "1" in docker("exec", names[1], "ls", "/data/my-models").split()
 
 
-def test_the_credentials_are_not_shown(external):
+def test_the_credentials_are_not_shown(external: Any) -> None:
     shown = external.compose("config").stdout + external.logs()
     for container in external.containers().values():
         shown += str(container)
     assert PASSWORD not in shown
 
 
-def test_a_wrong_address_is_told_in_one_line(external):
+def test_a_wrong_address_is_told_in_one_line(external: Any) -> None:
     uri = external.folder / "secrets" / "uri"
     right = uri.read_text()
     uri.write_text("mysql://somewhere/else\n")

@@ -5,14 +5,14 @@ import re
 import pytest
 import requests
 
-from tests.compose import CLASSES, LONG_RUNNING, ROOT, SAMPLES
+from tests.compose import CLASSES, LONG_RUNNING, ROOT, SAMPLES, Stack
 
 
-def test_up_wait_returns_when_predictions_work(stack):
+def test_up_wait_returns_when_predictions_work(stack: Stack) -> None:
     assert stack.predict() == CLASSES
 
 
-def test_every_long_running_service_is_healthy_and_every_job_has_succeeded(stack):
+def test_every_long_running_service_is_healthy_and_every_job_has_succeeded(stack: Stack) -> None:
     containers = stack.containers()
     states = {
         name: (c["State"]["Status"], c["State"].get("Health", {}).get("Status")) for name, c in containers.items()
@@ -23,14 +23,14 @@ def test_every_long_running_service_is_healthy_and_every_job_has_succeeded(stack
     assert {name: containers[name]["State"]["ExitCode"] for name in jobs} == dict.fromkeys(jobs, 0)
 
 
-def test_the_last_line_says_where_to_go(stack):
+def test_the_last_line_says_where_to_go(stack: Stack) -> None:
     last = [line["message"] for line in stack.lines("inference") if line["message"] != "request"][-1]
     assert last.startswith("Ready: iris_logistic_regression version 1 is served.")
     assert stack.mlflow_url in last
     assert stack.url in last
 
 
-def test_nothing_is_said_after_the_line_that_says_where_to_go_but_by_the_job_that_made_the_model(stack):
+def test_nothing_is_said_after_the_line_that_says_where_to_go_but_by_the_job_that_made_the_model(stack: Stack) -> None:
     services = [service for service in stack.containers() if service != "bootstrap"]
     lines = stack.compose("logs", "--no-color", "--timestamps", *services).stdout.strip().splitlines()
     lines = [line for line in lines if '"message":"request"' not in line]  # what these tests ask
@@ -39,7 +39,7 @@ def test_nothing_is_said_after_the_line_that_says_where_to_go_but_by_the_job_tha
     assert max(stamp.search(line).group() for line in lines if stamp.search(line)) == stamp.search(ready).group()
 
 
-def test_production_is_version_1_with_the_figures_of_the_workshop(stack):
+def test_production_is_version_1_with_the_figures_of_the_workshop(stack: Stack) -> None:
     version = stack.versions()["1"]
     assert stack.alias() == "1"
     assert version["tags"]["stage"] == "Production"
@@ -53,13 +53,13 @@ def test_production_is_version_1_with_the_figures_of_the_workshop(stack):
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready", "/version"])
-def test_information_is_json(stack, path):
+def test_information_is_json(stack: Stack, path: str) -> None:
     answer = requests.get(stack.url + path, timeout=10)
     assert answer.status_code == 200
     assert answer.json()
 
 
-def test_the_example_client_is_content(stack):
+def test_the_example_client_is_content(stack: Stack) -> None:
     command = ["python3", ROOT / "examples" / "predict_test.py", stack.url]
     result = stack.notebook(
         f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, {str(command[1])!r}, {stack.url!r}]).returncode)"
@@ -69,7 +69,7 @@ def test_the_example_client_is_content(stack):
         assert name in result.stdout
 
 
-def test_probabilities_are_named_and_sum_to_one(stack):
+def test_probabilities_are_named_and_sum_to_one(stack: Stack) -> None:
     answer = requests.post(f"{stack.url}/predict_names", json={"instances": SAMPLES}, timeout=10).json()
     assert answer["predictions"] == ["setosa", "versicolor", "virginica"]
     for shares in answer["probabilities"]:
@@ -77,7 +77,7 @@ def test_probabilities_are_named_and_sum_to_one(stack):
         assert abs(sum(shares.values()) - 1) < 1e-9
 
 
-def test_everything_published_is_published_to_this_machine_alone(stack):
+def test_everything_published_is_published_to_this_machine_alone(stack: Stack) -> None:
     published = {
         (name, port): {binding["HostIp"] for binding in bindings}
         for name, container in stack.containers().items()
@@ -88,7 +88,7 @@ def test_everything_published_is_published_to_this_machine_alone(stack):
     assert set().union(*published.values()) == {"127.0.0.1"}
 
 
-def test_trainer_and_inference_share_no_network_with_the_stores(stack):
+def test_trainer_and_inference_share_no_network_with_the_stores(stack: Stack) -> None:
     networks = {name: set(c["NetworkSettings"]["Networks"]) for name, c in stack.containers().items()}
     stores = networks["postgres"] | networks["minio"]
     assert not (networks["inference"] | networks["bootstrap"]) & stores
@@ -96,19 +96,19 @@ def test_trainer_and_inference_share_no_network_with_the_stores(stack):
     assert networks["mlflow"] & networks["minio"]
 
 
-def test_the_prediction_service_starts_without_waiting_for_any_other(stack):
+def test_the_prediction_service_starts_without_waiting_for_any_other(stack: Stack) -> None:
     started = {name: container["State"]["StartedAt"] for name, container in stack.containers().items()}
     assert started["inference"] < started["mlflow"]
     assert started["inference"] < started["bootstrap"]
 
 
-def test_postgres_checks_its_pages_and_mlflow_is_no_superuser(stack):
+def test_postgres_checks_its_pages_and_mlflow_is_no_superuser(stack: Stack) -> None:
     query = "SHOW data_checksums; SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = 'mlflow'"
     result = stack.compose("exec", "-T", "postgres", "psql", "-U", "postgres", "-At", "-c", query)
     assert result.stdout.split() == ["on", "f|f|f"]
 
 
-def test_the_console_login_that_the_readme_names_works(stack):
+def test_the_console_login_that_the_readme_names_works(stack: Stack) -> None:
     password = stack.compose("exec", "-T", "minio", "cat", "/run/secrets/root-password").stdout
     login = requests.post(
         f"{stack.console_url}/api/v1/login", json={"accessKey": "admin", "secretKey": password}, timeout=10
@@ -120,7 +120,7 @@ def test_the_console_login_that_the_readme_names_works(stack):
     assert wrong.status_code == 401
 
 
-def test_mlflows_s3_user_is_bound_to_its_versioned_bucket(stack):
+def test_mlflows_s3_user_is_bound_to_its_versioned_bucket(stack: Stack) -> None:
     code = """
 import boto3, botocore, os
 s3 = boto3.client("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"])
@@ -137,13 +137,13 @@ for denied in (s3.list_buckets, lambda: s3.create_bucket(Bucket="another")):
     assert others == ["['mlflow']", "AccessDenied"]
 
 
-def test_containers_run_as_their_own_unprivileged_users(stack):
+def test_containers_run_as_their_own_unprivileged_users(stack: Stack) -> None:
     for service in LONG_RUNNING:
         uid = stack.compose("exec", "-T", service, "id", "-u").stdout.strip()
         assert uid != "0", service
 
 
-def test_images_carry_only_what_runs(stack):
+def test_images_carry_only_what_runs(stack: Stack) -> None:
     probe = "import importlib.util as u; print([n for n in ('trainer', 'matplotlib', 'pip', 'uv', 'psycopg2', 'boto3') if u.find_spec(n)])"
     assert stack.compose("exec", "-T", "inference", "python", "-c", probe).stdout.strip() == "[]"
     for service in ("inference", "mlflow", "minio"):

@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
 
-from tests.compose import LONG_RUNNING, docker
+from tests.compose import LONG_RUNNING, Stack, docker
 
 SECRET_FILES = {
     "postgres": {"superuser-password"},
@@ -17,7 +19,7 @@ SECRET_FILES = {
 CAPABILITIES_BACK = {"secrets": {"CHOWN", "DAC_OVERRIDE"}, "bootstrap": {"SETUID", "SETGID", "SETPCAP", "KILL"}}
 
 
-def _secret_values(stack) -> dict[str, str]:
+def _secret_values(stack: Any) -> dict[str, str]:
     """Return every generated secret: VOLUME/FILE → value."""
     skip = "postgres-data/*|postgres-socket/*|*.pub|*.id|*/backend-store-uri"
     show = f'cd /volumes && for f in */*; do case $f in {skip}) ;; *) echo "== $f"; cat $f; echo;; esac; done'
@@ -34,7 +36,7 @@ def _secret_values(stack) -> dict[str, str]:
     return values
 
 
-def test_every_container_is_confined(stack):
+def test_every_container_is_confined(stack: Stack) -> None:
     for name, container in stack.containers().items():
         host = container["HostConfig"]
         assert host["ReadonlyRootfs"], name
@@ -47,7 +49,7 @@ def test_every_container_is_confined(stack):
         assert host["LogConfig"]["Config"]["max-size"], name
 
 
-def test_long_running_containers_have_limits_and_come_back(stack):
+def test_long_running_containers_have_limits_and_come_back(stack: Stack) -> None:
     for name in LONG_RUNNING:
         container = stack.containers()[name]
         assert container["HostConfig"]["Memory"] > 0, name
@@ -55,7 +57,7 @@ def test_long_running_containers_have_limits_and_come_back(stack):
         assert container["Config"]["StopTimeout"] >= 10, name
 
 
-def test_no_image_that_is_built_here_has_a_program_with_another_users_rights(stack):
+def test_no_image_that_is_built_here_has_a_program_with_another_users_rights(stack: Stack) -> None:
     images = docker("image", "ls", "--format", "{{.Repository}}", f"{stack.name}/*").split()
     assert {image.removeprefix(f"{stack.name}/") for image in images} == {
         "inference", "minio", "mlflow", "setup", "trainer",
@@ -66,7 +68,7 @@ def test_no_image_that_is_built_here_has_a_program_with_another_users_rights(sta
 
 
 @pytest.mark.parametrize("service", LONG_RUNNING)
-def test_a_stopped_service_ends_by_itself_within_its_grace_period(stack, service):
+def test_a_stopped_service_ends_by_itself_within_its_grace_period(stack: Stack, service: Any) -> None:
     stack.compose("stop", service)
     state = stack.containers()[service]["State"]
     stack.up()
@@ -74,7 +76,7 @@ def test_a_stopped_service_ends_by_itself_within_its_grace_period(stack, service
     assert not state["OOMKilled"]
 
 
-def test_no_secret_is_seen_where_it_does_not_belong(stack):
+def test_no_secret_is_seen_where_it_does_not_belong(stack: Stack) -> None:
     values = _secret_values(stack)
     images = docker("image", "ls", "--quiet", f"{stack.name}/*").split()
     assert images
@@ -96,14 +98,14 @@ def test_no_secret_is_seen_where_it_does_not_belong(stack):
 
 
 @pytest.mark.parametrize("service", LONG_RUNNING)
-def test_a_container_has_its_own_secrets_only_and_nobody_else_there_may_read_them(stack, service):
+def test_a_container_has_its_own_secrets_only_and_nobody_else_there_may_read_them(stack: Stack, service: Any) -> None:
     listing = stack.compose("exec", "-T", service, "sh", "-c", "cd /run/secrets && stat -c '%n %a' *").stdout
     files = dict(line.split() for line in listing.splitlines())
     assert set(files) == SECRET_FILES[service]
     assert set(files.values()) == {"400"}
 
 
-def test_a_secret_given_as_a_value_stops_the_set_up_with_the_way_to_do_it(stack):
+def test_a_secret_given_as_a_value_stops_the_set_up_with_the_way_to_do_it(stack: Stack) -> None:
     password = "this-must-not-be-shown"
     stack.write_env(MINIO_ROOT_PASSWORD=password)
     try:
@@ -117,7 +119,7 @@ def test_a_secret_given_as_a_value_stops_the_set_up_with_the_way_to_do_it(stack)
     assert password not in result.stdout + result.stderr + inspected
 
 
-def test_a_secret_given_as_a_file_is_the_one_in_force(stack):
+def test_a_secret_given_as_a_file_is_the_one_in_force(stack: Stack) -> None:
     (stack.folder / "secrets").mkdir(exist_ok=True)
     (stack.folder / "secrets" / "password").write_text("a-password-of-my-own\n")
     stack.down()
@@ -146,7 +148,7 @@ print(*[reach(*target.rsplit(":", 1)) for target in sys.argv[1:]])
 """
 
 
-def _addresses(stack) -> dict[str, list[str]]:
+def _addresses(stack: Any) -> dict[str, list[str]]:
     found = stack.containers()
     return {
         name: [n["IPAddress"] for n in found[name]["NetworkSettings"]["Networks"].values()] for name in LONG_RUNNING
@@ -154,7 +156,7 @@ def _addresses(stack) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def outside(stack):
+def outside(stack: Stack) -> Iterator[Any]:
     """An address outside of the stack that an ordinary container reaches: a listener in another network."""
     name = f"{stack.name}-outside"
     docker("run", "--detach", "--name", name, "--entrypoint", "python", _ordinary(stack), "-m", "http.server", "8000")
@@ -162,12 +164,12 @@ def outside(stack):
     docker("rm", "--force", "--volumes", name)
 
 
-def _ordinary(stack) -> str:
+def _ordinary(stack: Any) -> str:
     """An image with Python in it, to run without any of the stack's confinement."""
     return f"{stack.name}/setup"
 
 
-def _probe(stack, service: str, *targets: str) -> list[str]:
+def _probe(stack: Any, service: str, *targets: str) -> list[str]:
     if service == "trainer":
         result = stack.compose("run", "--rm", "--no-deps", "--entrypoint", "python", "trainer", "-c", PROBE, *targets)
     else:
@@ -176,7 +178,7 @@ def _probe(stack, service: str, *targets: str) -> list[str]:
 
 
 @pytest.mark.parametrize("service", ["trainer", "inference"])
-def test_clients_reach_mlflow_and_neither_the_stores_nor_the_outside(stack, outside, service):
+def test_clients_reach_mlflow_and_neither_the_stores_nor_the_outside(stack: Stack, outside: Any, service: str) -> None:
     address = _addresses(stack)
     forbidden = ["postgres:5432", "minio:9000", f"{outside}:8000"]
     forbidden += [f"{ip}:5432" for ip in address["postgres"]] + [f"{ip}:9000" for ip in address["minio"]]
@@ -185,12 +187,12 @@ def test_clients_reach_mlflow_and_neither_the_stores_nor_the_outside(stack, outs
     assert "reached" not in answers[1:], dict(zip(forbidden, answers[1:], strict=True))
 
 
-def test_mlflow_reaches_its_two_stores_and_not_the_outside(stack, outside):
+def test_mlflow_reaches_its_two_stores_and_not_the_outside(stack: Stack, outside: Any) -> None:
     assert _probe(stack, "mlflow", "postgres:5432", "minio:9000") == ["reached", "reached"]
     assert _probe(stack, "mlflow", f"{outside}:8000") != ["reached"]
 
 
-def test_the_same_probe_from_an_ordinary_container_reaches_what_it_should(stack, outside):
+def test_the_same_probe_from_an_ordinary_container_reaches_what_it_should(stack: Stack, outside: Any) -> None:
     """The positive control: the probe sees what can be seen, so that it means something when it sees nothing."""
 
     def from_network(network: str, *targets: str) -> list[str]:
@@ -202,7 +204,7 @@ def test_the_same_probe_from_an_ordinary_container_reaches_what_it_should(stack,
     assert from_network(f"{stack.name}_storage", "minio:9000") == ["reached"]
 
 
-def test_mlflow_lets_in_the_pages_of_this_machine_and_refuses_changes_by_all_others(stack):
+def test_mlflow_lets_in_the_pages_of_this_machine_and_refuses_changes_by_all_others(stack: Stack) -> None:
     """What docs/architecture.md says of it, under What is not protected."""
 
     def status(origin: str) -> int:

@@ -81,7 +81,7 @@ def _proves_that_nothing_was_lost(load: Load, at_least: int, capsys: pytest.Capt
 # --- as it stands --------------------------------------------------------------------------------------------------
 
 
-def test_the_proxy_alone_publishes_a_port(scaled):
+def test_the_proxy_alone_publishes_a_port(scaled: Stack) -> None:
     replicas = _replicas(scaled)
     assert len(replicas) == 3
     for replica in replicas.values():
@@ -90,7 +90,7 @@ def test_the_proxy_alone_publishes_a_port(scaled):
     assert published == {"1235/tcp": [{"HostIp": "127.0.0.1", "HostPort": scaled.settings["INFERENCE_PORT"]}]}
 
 
-def test_the_proxy_is_confined_as_the_others_are(scaled):
+def test_the_proxy_is_confined_as_the_others_are(scaled: Stack) -> None:
     host = scaled.containers()["proxy"]["HostConfig"]
     assert host["ReadonlyRootfs"]
     assert host["Init"]
@@ -103,7 +103,7 @@ def test_the_proxy_is_confined_as_the_others_are(scaled):
     assert scaled.compose("exec", "-T", "proxy", "id", "-u").stdout.strip() not in ("", "0")
 
 
-def test_the_proxy_reaches_the_replicas_and_not_mlflow(scaled):
+def test_the_proxy_reaches_the_replicas_and_not_mlflow(scaled: Stack) -> None:
     def reached(container: dict[str, Any], port: int) -> bool:
         addresses = [network["IPAddress"] for network in container["NetworkSettings"]["Networks"].values()]
         probes = [
@@ -115,7 +115,7 @@ def test_the_proxy_reaches_the_replicas_and_not_mlflow(scaled):
     assert not reached(scaled.containers()["mlflow"], 5000)
 
 
-def test_predictions_come_from_all_three(scaled):
+def test_predictions_come_from_all_three(scaled: Stack) -> None:
     _all_are_reached(scaled)
     before = {row["svname"]: int(row["hrsp_2xx"]) for row in _servers(scaled)}
     for _ in range(30):
@@ -126,7 +126,7 @@ def test_predictions_come_from_all_three(scaled):
 
 
 @pytest.mark.parametrize(("megabytes", "status"), [(1, 200), (15.9, 200), (17, 413)])
-def test_a_large_request_passes_up_to_the_limit_of_the_service(scaled, megabytes, status):
+def test_a_large_request_passes_up_to_the_limit_of_the_service(scaled: Stack, megabytes: float, status: int) -> None:
     body = BODY[:-1] + " " * int(megabytes * MEGABYTE) + "}"
     answer = requests.post(f"{scaled.url}/invocations", body, headers={"Content-Type": "application/json"}, timeout=60)
     assert answer.status_code == status
@@ -134,7 +134,7 @@ def test_a_large_request_passes_up_to_the_limit_of_the_service(scaled, megabytes
 
 
 @pytest.mark.parametrize(("clients", "promised"), [(300, 1000), (40, MEGABYTE)], ids=["small", "large"])
-def test_slow_clients_do_not_keep_others_waiting(scaled, clients, promised):
+def test_slow_clients_do_not_keep_others_waiting(scaled: Stack, clients: Any, promised: Any) -> None:
     head = (
         f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {promised}\r\n\r\n"
     )
@@ -148,7 +148,9 @@ def test_slow_clients_do_not_keep_others_waiting(scaled, clients, promised):
         assert time.monotonic() - started < 10
 
 
-def test_a_moved_alias_reaches_every_worker_of_every_replica_and_no_request_fails(scaled, capsys):
+def test_a_moved_alias_reaches_every_worker_of_every_replica_and_no_request_fails(
+    scaled: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
     _all_are_reached(scaled)
     current = scaled.alias()
     scaled.compose("run", "--rm", "trainer", "train", "--no-promote")
@@ -158,7 +160,7 @@ def test_a_moved_alias_reaches_every_worker_of_every_replica_and_no_request_fail
         for version in (other, current, other, current):
             before = len(scaled.changes())
             scaled.set_alias(version)
-            eventually("three replicas have changed", lambda before=before: len(scaled.changes()) >= before + 3)
+            eventually("three replicas have changed", lambda before=before: len(scaled.changes()) >= before + 3)  # type: ignore[misc]
             changes = scaled.changes()[before:]
             assert [(change["version"], change["workers"]) for change in changes] == [(version, 2)] * 3
             # Each on a connection of its own, of which the proxy spreads them over all replicas and their workers.
@@ -170,7 +172,9 @@ def test_a_moved_alias_reaches_every_worker_of_every_replica_and_no_request_fail
 # --- coming and going ----------------------------------------------------------------------------------------------
 
 
-def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings(scaled, capsys):
+def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings(
+    scaled: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
     _all_are_reached(scaled)
     before, again = _replicas(scaled), _sent_again(scaled)
     code = scaled.folder / "services" / "inference" / "__init__.py"
@@ -199,7 +203,7 @@ def _roll(stack: Stack) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["scripts/roll"], cwd=stack.folder, env=environ, capture_output=True, text=True, timeout=600)
 
 
-def test_a_killed_replica_loses_no_request(scaled, capsys):
+def test_a_killed_replica_loses_no_request(scaled: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     _all_are_reached(scaled)
     again = _sent_again(scaled)
     with load_on(scaled, pause=0) as load:
@@ -213,7 +217,9 @@ def test_a_killed_replica_loses_no_request(scaled, capsys):
 
 
 @pytest.mark.parametrize("end", ["dies", "hangs"])
-def test_requests_that_a_replica_had_when_it_stopped_answering_are_answered_by_another(scaled, capsys, end):
+def test_requests_that_a_replica_had_when_it_stopped_answering_are_answered_by_another(
+    scaled: Stack, capsys: pytest.CaptureFixture[str], end: str
+) -> None:
     _all_are_reached(scaled)
     again, replica = _sent_again(scaled), next(iter(_replicas(scaled)))
     with load_on(scaled) as load:
@@ -233,7 +239,7 @@ def test_requests_that_a_replica_had_when_it_stopped_answering_are_answered_by_a
     _all_are_reached(scaled)
 
 
-def test_fewer_replicas_and_more_again_lose_no_request(scaled, capsys):
+def test_fewer_replicas_and_more_again_lose_no_request(scaled: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     _all_are_reached(scaled)
     again = _sent_again(scaled)
     with load_on(scaled) as load:
@@ -244,7 +250,7 @@ def test_fewer_replicas_and_more_again_lose_no_request(scaled, capsys):
     _proves_that_nothing_was_lost(load, at_least=500, capsys=capsys, again=_sent_again(scaled) - again)
 
 
-def test_a_new_replica_that_does_not_become_ready_changes_nothing(scaled):
+def test_a_new_replica_that_does_not_become_ready_changes_nothing(scaled: Stack) -> None:
     before = _replicas(scaled)
     scaled.write_env(MODEL_TRUST="sgined")
     try:
@@ -258,7 +264,7 @@ def test_a_new_replica_that_does_not_become_ready_changes_nothing(scaled):
     assert scaled.predict() == CLASSES
 
 
-def test_without_any_replica_the_proxy_says_so_and_it_serves_when_they_are_back(scaled):
+def test_without_any_replica_the_proxy_says_so_and_it_serves_when_they_are_back(scaled: Stack) -> None:
     scaled.compose("up", "--detach", "--scale", "inference=0")
     answer = requests.post(f"{scaled.url}/invocations", BODY, headers={"Content-Type": "application/json"}, timeout=60)
     assert answer.status_code == 503
@@ -270,7 +276,7 @@ def test_without_any_replica_the_proxy_says_so_and_it_serves_when_they_are_back(
     _all_are_reached(scaled)
 
 
-def test_what_replicas_without_a_model_say_reaches_the_client(scaled):
+def test_what_replicas_without_a_model_say_reaches_the_client(scaled: Stack) -> None:
     alias, version = {"name": "iris_logistic_regression", "alias": "Production"}, scaled.alias()
     assert requests.delete(f"{scaled.mlflow_url}/api/2.0/mlflow/registered-models/alias", json=alias, timeout=10).ok
     try:
@@ -293,7 +299,7 @@ def test_what_replicas_without_a_model_say_reaches_the_client(scaled):
     _all_are_reached(scaled)
 
 
-def test_the_proxy_ends_by_itself_within_its_grace_period(scaled):
+def test_the_proxy_ends_by_itself_within_its_grace_period(scaled: Stack) -> None:
     scaled.compose("stop", "proxy")
     state = scaled.containers()["proxy"]["State"]
     scaled.up()

@@ -2,10 +2,10 @@
 
 import requests
 
-from tests.compose import free_ports
+from tests.compose import Stack, free_ports
 
 
-def test_allowed_hosts_and_links_follow_the_settings(stack):
+def test_allowed_hosts_and_links_follow_the_settings(stack: Stack) -> None:
     (port,) = free_ports(1)
     old = stack.settings["MLFLOW_PORT"]
     stack.write_env(PUBLIC_HOST="factory.test", MLFLOW_PORT=str(port))

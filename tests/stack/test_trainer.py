@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -12,12 +14,12 @@ from tests.compose import CLASSES, Stack, eventually
 
 
 @pytest.fixture(scope="module")
-def trained(stack):
+def trained(stack: Stack) -> Any:
     """A second training on the same data, run as a person runs it, without --rm."""
     return stack.compose("run", "trainer")
 
 
-def test_the_same_model_again_is_a_new_version_that_does_not_displace_its_equal(stack, trained):
+def test_the_same_model_again_is_a_new_version_that_does_not_displace_its_equal(stack: Stack, trained: Any) -> None:
     assert "not promoted: equal test accuracy 0.9667 against 0.9667 of version 1 in Production" in " ".join(
         trained.stdout.replace("│", " ").split()
     )
@@ -27,29 +29,29 @@ def test_the_same_model_again_is_a_new_version_that_does_not_displace_its_equal(
     assert stack.alias() == "1"
 
 
-def test_the_summary_links_to_the_run_and_the_version(stack, trained):
+def test_the_summary_links_to_the_run_and_the_version(stack: Stack, trained: Any) -> None:
     version = stack.versions()["2"]
     assert f"{stack.mlflow_url}/#/models/iris_logistic_regression/versions/2" in trained.stdout
     run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
     assert f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}" in trained.stdout
 
 
-def test_the_log_of_a_training_has_no_warnings(trained):
+def test_the_log_of_a_training_has_no_warnings(trained: Any) -> None:
     words = (trained.stdout + trained.stderr).lower()
     assert "warning" not in words
     assert "traceback" not in words
 
 
-def test_a_moved_alias_is_taken_up_without_a_restart_and_rolled_back_likewise(stack, trained):
+def test_a_moved_alias_is_taken_up_without_a_restart_and_rolled_back_likewise(stack: Stack, trained: Any) -> None:
     started = stack.containers()["inference"]["State"]["StartedAt"]
     for version in ("2", "1"):
         stack.set_alias(version)
-        eventually(f"version {version} is served", lambda v=version: stack.served_version() == v)
+        eventually(f"version {version} is served", lambda v=version: stack.served_version() == v)  # type: ignore[misc]
         assert stack.predict() == CLASSES
     assert stack.containers()["inference"]["State"]["StartedAt"] == started
 
 
-def test_explore_reports_and_writes_as_the_owner_of_the_data_folder(stack):
+def test_explore_reports_and_writes_as_the_owner_of_the_data_folder(stack: Stack) -> None:
     data = stack.folder / "data"
     (data / "iris_dataset.csv").unlink()
     owner = 54321 if os.geteuid() == 0 else os.geteuid()
@@ -64,7 +66,7 @@ def test_explore_reports_and_writes_as_the_owner_of_the_data_folder(stack):
     assert "there already, byte for byte" in again
 
 
-def test_a_notebook_on_the_host_logs_and_reads_back_without_credentials(stack):
+def test_a_notebook_on_the_host_logs_and_reads_back_without_credentials(stack: Stack) -> None:
     code = """
 import tempfile, os, mlflow, numpy as np
 from sklearn.linear_model import LinearRegression
@@ -90,7 +92,7 @@ print("predicts", round(mlflow.pyfunc.load_model(model.model_uri).predict(np.arr
     assert result.stdout.strip().endswith("predicts 5.0")
 
 
-def test_the_mlflow_server_refuses_a_name_that_is_not_its_own(stack):
+def test_the_mlflow_server_refuses_a_name_that_is_not_its_own(stack: Stack) -> None:
     answer = requests.get(
         f"{stack.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1",
         headers={"Host": "evil.example"},
@@ -99,7 +101,7 @@ def test_the_mlflow_server_refuses_a_name_that_is_not_its_own(stack):
     assert answer.status_code == 403
 
 
-def test_a_version_is_promoted_by_hand_and_rolled_back_and_the_history_tells_it(stack, trained):
+def test_a_version_is_promoted_by_hand_and_rolled_back_and_the_history_tells_it(stack: Stack, trained: Any) -> None:
     eventually("version 1 is served", lambda: stack.served_version() == "1")
     stack.compose("run", "--rm", "trainer", "promote", "2", "--reason", "to see it served")
     eventually("version 2 is served", lambda: stack.served_version() == "2")
@@ -111,7 +113,7 @@ def test_a_version_is_promoted_by_hand_and_rolled_back_and_the_history_tells_it(
     assert moves[-2:] == [("promote", "1", "2"), ("rollback", "2", "1")]
 
 
-def test_the_same_training_learns_the_same_in_the_container_and_outside(stack):
+def test_the_same_training_learns_the_same_in_the_container_and_outside(stack: Stack) -> None:
     # Which of its kernels OpenBLAS takes may be set for this machine, and each of them rounds in its own way.
     kernel = [f"--env={name}" for name in os.environ if name.startswith("OPENBLAS_")]
     inside = stack.compose("run", "--rm", *kernel, "trainer", "train", "--json", "--no-promote").stdout
@@ -124,7 +126,7 @@ def test_the_same_training_learns_the_same_in_the_container_and_outside(stack):
     assert one["data"]["sha256"] == other["data"]["sha256"]
 
 
-def test_the_committed_experiment_trains_another_table_in_the_container(stack):
+def test_the_committed_experiment_trains_another_table_in_the_container(stack: Stack) -> None:
     result = stack.compose("run", "--rm", "trainer", "train", "--json", "--config", "experiments/wine_leaderboard.yaml")
     record = json.loads(result.stdout.splitlines()[-1])
     assert (record["model_name"], record["version"], record["promoted"]) == ("wine", "1", True)
@@ -134,7 +136,7 @@ def test_the_committed_experiment_trains_another_table_in_the_container(stack):
     assert {model["name"]: model["production"] for model in models}["wine"] == "1"
 
 
-def test_without_the_stack_explore_works_and_a_training_says_how_to_start_it(stack, tmp_path):
+def test_without_the_stack_explore_works_and_a_training_says_how_to_start_it(stack: Stack, tmp_path: Path) -> None:
     alone = Stack(tmp_path, f"{stack.name}-alone")
     try:
         explored = alone.compose("run", "--rm", "trainer", "explore")
@@ -150,7 +152,9 @@ def test_without_the_stack_explore_works_and_a_training_says_how_to_start_it(sta
         alone.remove()
 
 
-def test_a_table_beyond_the_containers_memory_is_told_before_it_is_killed(stack, monkeypatch):
+def test_a_table_beyond_the_containers_memory_is_told_before_it_is_killed(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRAINER_MEMORY", "768m")
     path = stack.folder / "data" / "huge.csv"
     path.write_text("a,b,target\n" + "1.234567890,2.345678901,0\n3.456789012,4.567890123,1\n" * 6_000_000)

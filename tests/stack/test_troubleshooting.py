@@ -6,6 +6,8 @@ The message for a misspelt alias is seen in test_weather.py, lost volumes in tes
 
 import os
 import socket
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -19,7 +21,7 @@ def documented() -> str:
     return " ".join(text.replace("`", "").split())
 
 
-def fails(stack, *arguments: str) -> str:
+def fails(stack: Any, *arguments: str) -> str:
     """Run docker compose, which must fail; return what it says."""
     result = stack.compose(*arguments, check=False)
     assert result.returncode != 0
@@ -33,7 +35,7 @@ def assert_shown(seen: str, message: str) -> None:
 
 
 @pytest.fixture
-def settings(stack):
+def settings(stack: Stack) -> Iterator[Any]:
     """Return a function that changes settings in .env; afterwards the old ones are in force."""
     before = dict(stack.settings)
     yield stack.write_env
@@ -42,7 +44,7 @@ def settings(stack):
     stack.up()
 
 
-def test_a_port_that_another_program_has_is_named(stack, settings):
+def test_a_port_that_another_program_has_is_named(stack: Stack, settings: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings(MLFLOW_PORT=str(port))
@@ -50,14 +52,14 @@ def test_a_port_that_another_program_has_is_named(stack, settings):
     assert_shown(seen.replace(str(port), "5000"), "127.0.0.1:5000: bind: address already in use")
 
 
-def test_a_port_that_another_container_has_is_named(stack, settings):
+def test_a_port_that_another_container_has_is_named(stack: Stack, settings: Any) -> None:
     port = stack.settings["INFERENCE_PORT"]
     settings(MLFLOW_PORT=port)
     seen = fails(stack, "up", "--detach", "--wait", "--no-deps", "mlflow")
     assert_shown(seen.replace(port, "5000"), "Bind for 127.0.0.1:5000 failed: port is already allocated")
 
 
-def test_a_data_file_that_the_folders_owner_may_not_read_is_named(stack):
+def test_a_data_file_that_the_folders_owner_may_not_read_is_named(stack: Stack) -> None:
     """What SELinux does, by other means."""
     data = stack.folder / "data"
     owner = data.stat().st_uid
@@ -71,7 +73,7 @@ def test_a_data_file_that_the_folders_owner_may_not_read_is_named(stack):
     assert_shown(seen, "/data/iris_dataset.csv cannot be read: Permission denied")
 
 
-def test_a_base_image_that_no_registry_gives_is_named(stack, settings):
+def test_a_base_image_that_no_registry_gives_is_named(stack: Stack, settings: Any) -> None:
     (port,) = free_ports(1)
     settings(PYTHON_IMAGE=f"127.0.0.1:{port}/python:3.13-slim-trixie")
     seen = fails(stack, "build", "inference")
@@ -80,7 +82,7 @@ def test_a_base_image_that_no_registry_gives_is_named(stack, settings):
     assert f"{message} docker.io/library/python:3.13-slim-trixie" in documented()
 
 
-def test_an_engine_that_is_too_old_is_told(stack, monkeypatch):
+def test_an_engine_that_is_too_old_is_told(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_API_VERSION", "1.43")
     seen = fails(stack, "up", "--detach", "--force-recreate", "--no-deps", "mlflow")
     monkeypatch.delenv("DOCKER_API_VERSION")
@@ -88,7 +90,7 @@ def test_an_engine_that_is_too_old_is_told(stack, monkeypatch):
     stack.up()
 
 
-def test_a_name_that_mlflow_does_not_know_is_refused_until_it_is_set(stack, settings):
+def test_a_name_that_mlflow_does_not_know_is_refused_until_it_is_set(stack: Stack, settings: Any) -> None:
     def ask() -> requests.Response:
         return requests.get(stack.mlflow_url + "/", headers={"Host": "factory.test"}, timeout=10)
 
@@ -100,7 +102,9 @@ def test_a_name_that_mlflow_does_not_know_is_refused_until_it_is_set(stack, sett
     assert ask().status_code == 200
 
 
-def test_a_setting_that_cannot_be_used_is_told_by_a_container_that_keeps_restarting(stack, settings):
+def test_a_setting_that_cannot_be_used_is_told_by_a_container_that_keeps_restarting(
+    stack: Stack, settings: Any
+) -> None:
     settings(INFERENCE_WORKERS="many")
     stack.compose("up", "--detach", "inference")
     eventually("it restarts", lambda: stack.containers()["inference"]["RestartCount"] > 1)
@@ -108,13 +112,15 @@ def test_a_setting_that_cannot_be_used_is_told_by_a_container_that_keeps_restart
     assert_shown(seen, "inference: INFERENCE_WORKERS is 'many'; expected a whole number from 1 to 64")
 
 
-def test_a_memory_limit_that_cannot_work_is_refused_with_the_least_that_does(stack, monkeypatch):
+def test_a_memory_limit_that_cannot_work_is_refused_with_the_least_that_does(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("INFERENCE_MEMORY", "120m")
     seen = fails(stack, "run", "--rm", "--no-deps", "inference")
     assert_shown(seen, "inference: INFERENCE_MEMORY is 120m; INFERENCE_WORKERS=2 takes at least 250m")
 
 
-def test_a_first_model_that_cannot_be_made_is_told_by_up_while_predictions_go_on(stack, settings):
+def test_a_first_model_that_cannot_be_made_is_told_by_up_while_predictions_go_on(stack: Stack, settings: Any) -> None:
     settings(MIN_TEST_ACCURACY="97")
     with load_on(stack) as load:
         seen = fails(stack, "up", "--detach", "--wait")
@@ -123,7 +129,7 @@ def test_a_first_model_that_cannot_be_made_is_told_by_up_while_predictions_go_on
 
 
 @pytest.fixture(scope="module")
-def small(stack, tmp_path_factory):
+def small(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A stack of its own, whose MinIO has a disk of 96 MB."""
     small = Stack(tmp_path_factory.mktemp("small"), f"{stack.name}-small")
     labels = {"com.docker.compose.project": small.name, "com.docker.compose.volume": "minio-data"}
@@ -137,7 +143,7 @@ def small(stack, tmp_path_factory):
         small.remove()
 
 
-def test_a_full_disk_stops_training_but_not_predictions(small):
+def test_a_full_disk_stops_training_but_not_predictions(small: Any) -> None:
     """A tmpfs stands in for the disk. It is kept by the container that has it mounted."""
     fill = "cat /dev/zero > /data/filler 2>/dev/null; df /data"
     full = small.compose("exec", "-T", "minio", "bash", "-c", fill).stdout

@@ -1,11 +1,13 @@
 """A served model is signed: what is not, or was changed or copied, is refused, and what is served stays."""
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
 
-from tests.compose import CLASSES, eventually
+from tests.compose import CLASSES, Stack, eventually
 
 NAME = "iris_logistic_regression"
 
@@ -23,39 +25,39 @@ print("version", mlflow.register_model(logged.model_uri, "iris_logistic_regressi
 """
 
 
-def _log_by_hand(stack, form="skops", code=LOG_BY_HAND) -> str:
+def _log_by_hand(stack: Any, form: str = "skops", code: Any = LOG_BY_HAND) -> str:
     result = stack.notebook(code.replace("sys.argv[1]", repr(form)))
     assert result.returncode == 0, result.stderr
     return result.stdout.split("version")[-1].strip()
 
 
-def _model_id(stack, version: str) -> str:
+def _model_id(stack: Any, version: str) -> str:
     return stack.versions()[version]["source"].removeprefix("models:/")
 
 
-def _artifacts(stack, version: str) -> str:
+def _artifacts(stack: Any, version: str) -> str:
     root = stack.api(f"logged-models/{_model_id(stack, version)}")["model"]["info"]["artifact_uri"]
     return f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{root.removeprefix('mlflow-artifacts:/')}"
 
 
-def _problem(stack):
+def _problem(stack: Any) -> Any:
     answer = requests.get(f"{stack.url}/ready", timeout=10)
     assert answer.status_code == 200
     return answer.json()["model"]["problem"]
 
 
-def _settled(stack, version: str) -> bool:
+def _settled(stack: Any, version: str) -> bool:
     """Tell whether every worker serves the version and has no problem: all that answer a dozen requests in a row."""
     models = [requests.get(f"{stack.url}/ready", timeout=10).json().get("model") for _ in range(12)]
     return all(model and (model["version"], model["problem"]) == (version, None) for model in models)
 
 
 @pytest.fixture
-def serving(stack):
+def serving(stack: Stack) -> Iterator[str]:
     """A version that is served before the test, and again after it."""
     if "trained" not in vars(stack):
         stack.compose("run", "--rm", "trainer")
-        stack.trained = max(stack.versions(), key=int)
+        stack.trained = max(stack.versions(), key=int)  # type: ignore[attr-defined]
     stack.set_alias("1")
     eventually("version 1 is served", lambda: _settled(stack, "1"))
     yield "1"
@@ -63,7 +65,7 @@ def serving(stack):
     eventually("version 1 is served again", lambda: _settled(stack, "1"))
 
 
-def _refused(stack, version: str, *words: str) -> None:
+def _refused(stack: Any, version: str, *words: str) -> None:
     """Move the alias to a version and see it refused, in words, on /ready and in the log, while serving goes on."""
     stack.set_alias(version)
     problem = eventually(
@@ -76,7 +78,7 @@ def _refused(stack, version: str, *words: str) -> None:
     assert json.dumps(problem, ensure_ascii=False)[1:-1] in stack.logs("inference")
 
 
-def test_a_version_logged_by_hand_is_refused_until_it_is_adopted(stack, serving):
+def test_a_version_logged_by_hand_is_refused_until_it_is_adopted(stack: Stack, serving: Any) -> None:
     version = _log_by_hand(stack)
     _refused(stack, version, "it is not signed", f"docker compose run trainer adopt {version}")
     adopted = stack.compose("run", "--rm", "trainer", "adopt", version)
@@ -86,15 +88,17 @@ def test_a_version_logged_by_hand_is_refused_until_it_is_adopted(stack, serving)
     assert requests.post(f"{stack.url}/predict_names", json={"instances": [[5.1, 3.5, 1.4, 0.2]]}, timeout=10).ok
 
 
-def test_one_changed_byte_is_refused(stack, serving):
-    url = f"{_artifacts(stack, stack.trained)}/model.skops"
+def test_one_changed_byte_is_refused(stack: Stack, serving: Any) -> None:
+    url = f"{_artifacts(stack, stack.trained)}/model.skops"  # type: ignore[attr-defined]
     content = bytearray(requests.get(url, timeout=10).content)
     content[len(content) // 2] ^= 1
     assert requests.put(url, data=bytes(content), timeout=10).ok
-    _refused(stack, stack.trained, "signature does not hold", "model.skops")
+    _refused(stack, stack.trained, "signature does not hold", "model.skops")  # type: ignore[attr-defined]
 
 
-def test_a_changed_file_is_refused_until_it_is_mended_and_one_that_is_not_signed_is_not_fetched(stack, serving):
+def test_a_changed_file_is_refused_until_it_is_mended_and_one_that_is_not_signed_is_not_fetched(
+    stack: Stack, serving: Any
+) -> None:
     stack.compose("run", "--rm", "trainer")
     version = max(stack.versions(), key=int)
     url = _artifacts(stack, version)
@@ -112,7 +116,7 @@ def test_a_changed_file_is_refused_until_it_is_mended_and_one_that_is_not_signed
     assert ".git" not in fetched
 
 
-def test_signed_files_copied_under_another_model_are_refused(stack, serving):
+def test_signed_files_copied_under_another_model_are_refused(stack: Stack, serving: Any) -> None:
     version = _log_by_hand(stack)
     source, target = _artifacts(stack, "1"), _artifacts(stack, version)
     files = stack.api(f"logged-models/{_model_id(stack, '1')}/artifacts/directories")["files"]
@@ -123,7 +127,7 @@ def test_signed_files_copied_under_another_model_are_refused(stack, serving):
     _refused(stack, version, "it is signed as", _model_id(stack, "1"))
 
 
-def test_what_cannot_be_adopted_is_told(stack, serving):
+def test_what_cannot_be_adopted_is_told(stack: Stack, serving: Any) -> None:
     pickled = _log_by_hand(stack, "cloudpickle")
     result = stack.compose("run", "--rm", "trainer", "adopt", pickled, check=False)
     assert result.returncode == 5
@@ -133,7 +137,7 @@ def test_what_cannot_be_adopted_is_told(stack, serving):
     assert "there is no version '999'" in absent.stderr
 
 
-def test_a_pickle_that_would_run_a_command_does_not_run_it(stack, serving):
+def test_a_pickle_that_would_run_a_command_does_not_run_it(stack: Stack, serving: Any) -> None:
     code = """
 import os, mlflow, pandas as pd
 from sklearn.linear_model import LogisticRegression
@@ -174,7 +178,7 @@ print("version", mlflow.register_model(f"models:/{model.model_id}", "iris_logist
         stack.up()
 
 
-def test_trust_in_skops_serves_unsigned_versions_but_no_unknown_types(stack, serving):
+def test_trust_in_skops_serves_unsigned_versions_but_no_unknown_types(stack: Stack, serving: Any) -> None:
     plain = _log_by_hand(stack)
     odd = (
         LOG_BY_HAND.replace(

@@ -2,14 +2,15 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import requests
 
-from tests.compose import CLASSES, LONG_RUNNING, docker, eventually
+from tests.compose import CLASSES, LONG_RUNNING, Stack, docker, eventually
 
 
-def _statuses(stack) -> set[str]:
+def _statuses(stack: Any) -> set[str]:
     runs = requests.post(
         f"{stack.mlflow_url}/api/2.0/mlflow/runs/search",
         json={"experiment_ids": [_experiment(stack)], "max_results": 1000},
@@ -18,13 +19,13 @@ def _statuses(stack) -> set[str]:
     return {run["info"]["status"] for run in runs}
 
 
-def _experiment(stack) -> str:
+def _experiment(stack: Any) -> str:
     name = "MLflow Workshop - Iris Classification"
     return stack.api("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"]
 
 
 @pytest.mark.parametrize("service", ["postgres", "minio", "mlflow", "inference"])
-def test_a_killed_service_comes_back_and_everything_works_again(stack, service):
+def test_a_killed_service_comes_back_and_everything_works_again(stack: Stack, service: str) -> None:
     stack.up()
     # From inside, as a crash is: the engine restarts what dies by itself, not what somebody stops.
     stack.compose("exec", "-T", service, "sh", "-c", "kill -9 -1", check=False)
@@ -36,7 +37,7 @@ def test_a_killed_service_comes_back_and_everything_works_again(stack, service):
     assert stack.compose("run", "--rm", "trainer").returncode == 0
 
 
-def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_stale(stack):
+def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_stale(stack: Stack) -> None:
     served = stack.served_version()
     stack.compose("stop", "mlflow", "minio")
     try:
@@ -44,7 +45,7 @@ def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_s
         eventually("predictions work", lambda: stack.predict() == CLASSES)
         assert {stack.containers()[name]["State"]["Status"] for name in ("mlflow", "minio")} == {"exited"}
 
-        def model() -> dict:
+        def model() -> dict[str, Any]:
             return requests.get(f"{stack.url}/ready", timeout=10).json()["model"]
 
         # It serves first and asks afterwards.
@@ -58,7 +59,7 @@ def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_s
 
 
 @pytest.mark.parametrize("damage", ["truncate -s 100 model.skops", "rm MLmodel", "sh -c 'echo x > MLmodel'"])
-def test_a_damaged_cache_is_fetched_again(stack, damage):
+def test_a_damaged_cache_is_fetched_again(stack: Stack, damage: str) -> None:
     inside = f"for folder in /cache/iris_logistic_regression/contents/*; do cd $folder && {damage} || exit 1; done"
     stack.compose("exec", "-T", "inference", "sh", "-c", inside)
     stack.compose("restart", "inference")
@@ -71,7 +72,9 @@ def test_a_damaged_cache_is_fetched_again(stack, damage):
     [("small-cache:/cache", "No space left on device"), ("model-cache:/cache:ro", "Read-only file system")],
     ids=["full", "read-only"],
 )
-def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(stack, mount, reason):
+def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(
+    stack: Stack, mount: str, reason: str
+) -> None:
     current = stack.alias()
     stack.compose("run", "--rm", "trainer", "train", "--no-promote")
     other = max(stack.versions(), key=int)
@@ -97,7 +100,7 @@ def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(
     eventually("the version of before is served", lambda: stack.served_version() == current)
 
 
-def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_first_promotion(stack):
+def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_first_promotion(stack: Stack) -> None:
     alias = {"name": "iris_logistic_regression", "alias": "Production"}
     version = stack.alias()
     assert requests.delete(f"{stack.mlflow_url}/api/2.0/mlflow/registered-models/alias", json=alias, timeout=10).ok
@@ -133,7 +136,7 @@ def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_firs
     )
 
 
-def test_a_process_that_the_kernel_ended_for_memory_is_told_with_the_setting(stack):
+def test_a_process_that_the_kernel_ended_for_memory_is_told_with_the_setting(stack: Stack) -> None:
     # It takes more than the container may have, and is the largest there, so it is the one that is ended.
     greedy = stack.compose("exec", "-T", "inference", "python", "-c", "b'x' * (8 << 30)", check=False)
     assert greedy.returncode == 137
@@ -145,7 +148,7 @@ def test_a_process_that_the_kernel_ended_for_memory_is_told_with_the_setting(sta
     eventually("predictions work", lambda: stack.predict() == CLASSES)
 
 
-def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_run(stack):
+def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_run(stack: Stack) -> None:
     versions, alias = set(stack.versions()), stack.alias()
     stack.compose("stop", "minio")
     try:
@@ -161,7 +164,7 @@ def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_ru
     assert "RUNNING" not in _statuses(stack)
 
 
-def test_mlflow_out_of_reach_is_told_in_one_line(stack):
+def test_mlflow_out_of_reach_is_told_in_one_line(stack: Stack) -> None:
     stack.compose("stop", "mlflow")
     try:
         result = stack.compose("run", "--rm", "trainer", check=False)
@@ -176,7 +179,7 @@ def test_mlflow_out_of_reach_is_told_in_one_line(stack):
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_a_trainer_that_is_stopped_or_killed_leaves_nothing_half_done(stack, how):
+def test_a_trainer_that_is_stopped_or_killed_leaves_nothing_half_done(stack: Stack, how: str) -> None:
     alias, before, name = stack.alias(), set(stack.versions()), f"{stack.name}-interrupted"
     assert "RUNNING" not in _statuses(stack)
     # As on most machines: the folder, and so the trainer, belongs to another user than the container's init process.
@@ -211,7 +214,9 @@ def test_a_trainer_that_is_stopped_or_killed_leaves_nothing_half_done(stack, how
         ("MODEL_NAME", "", "trainer"),
     ],
 )
-def test_a_bad_setting_stops_that_container_at_boot_in_one_line(stack, setting, value, service):
+def test_a_bad_setting_stops_that_container_at_boot_in_one_line(
+    stack: Stack, setting: str, value: str, service: str
+) -> None:
     before = dict(stack.settings)
     stack.write_env(**{setting: value})
     try:
@@ -227,7 +232,7 @@ def test_a_bad_setting_stops_that_container_at_boot_in_one_line(stack, setting, 
     assert "Traceback" not in result.stderr
 
 
-def test_all_is_well_at_the_end(stack):
+def test_all_is_well_at_the_end(stack: Stack) -> None:
     stack.up()
     states = {n: c["State"]["Health"]["Status"] for n, c in stack.containers().items() if n in LONG_RUNNING}
     assert set(states.values()) == {"healthy"}

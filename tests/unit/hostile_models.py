@@ -177,7 +177,7 @@ def bisected() -> bytes:
 def birch() -> bytes:
     estimator = Birch.__new__(Birch)
     vars(estimator).update(subcluster_centers_=X, subcluster_labels_=Y, _subcluster_norms=np.zeros(1), n_features_in_=4)
-    content = dumped(StandardScaler(), lambda scaler: vars(scaler).update(vars(estimator)))
+    content = dumped(StandardScaler(), lambda scaler: vars(scaler).update(vars(estimator)))  # type: ignore[attr-defined]
     return edited(content, lambda schema: schema.update(__class__="Birch", __module__="sklearn.cluster._birch"))
 
 

@@ -54,7 +54,7 @@ def active_of(served: Deployment | None, problem: str | None = None) -> ActiveMo
         raise AssertionError(f"nobody asked for {folder}")
 
     active = ActiveModel(load)
-    active.served, active.state = served, State(problem, served and served.version)
+    active.served, active.state = served, State(problem, served and served.version)  # type: ignore[arg-type]
     return active
 
 
@@ -94,10 +94,10 @@ class FakeEstimator:
 
     classes_ = np.array([0, 1])
 
-    def predict(self, frame):
+    def predict(self, frame: Any) -> Any:
         return (frame["length"] > frame["width"]).astype(int).to_numpy()
 
-    def predict_proba(self, frame):
+    def predict_proba(self, frame: Any) -> Any:
         return np.array([[0.9, 0.1], [0.1, 0.9]])[self.predict(frame)]
 
 

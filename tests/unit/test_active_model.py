@@ -44,7 +44,7 @@ class FakeLoader:
 class FakeSpeaker:
     """Says what a test puts into it, until None, and keeps the answers."""
 
-    said: SimpleQueue = field(default_factory=SimpleQueue)
+    said: SimpleQueue[Any] = field(default_factory=SimpleQueue)
     answers: list[tuple[Any, ...]] = field(default_factory=list)
     is_gone: bool = False
 
@@ -68,7 +68,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.load, self.speaker = FakeLoader(), FakeSpeaker()
-        self.active = ActiveModel(self.load)
+        self.active = ActiveModel(self.load)  # type: ignore[arg-type]
 
     def hears(self, kind: str, content: DeploymentSpec | State) -> None:
         message = {"load": Load, "serve": Serve, "state": Report, "note": Note}[kind]
@@ -76,37 +76,37 @@ class Worker:
 
     @property
     def version(self) -> ModelVersion | None:
-        return self.active.served and self.active.served.version
+        return self.active.served and self.active.served.version  # type: ignore[return-value]
 
 
 @pytest.fixture
-def worker():
+def worker() -> Worker:
     return Worker()
 
 
 @pytest.fixture
-def serving(worker):
+def serving(worker: Any) -> Any:
     """A worker that serves version 1."""
     worker.hears("load", spec(ONE))
     worker.hears("serve", spec(ONE))
     return worker
 
 
-def test_before_it_is_told_anything_nothing_is_served_and_that_is_said(worker):
+def test_before_it_is_told_anything_nothing_is_served_and_that_is_said(worker: Any) -> None:
     assert worker.active.served is None
     assert worker.active.state.problem == "the registry has not been asked yet"
 
 
-def test_a_version_is_loaded_aside_and_only_then_changed_to(worker):
+def test_a_version_is_loaded_aside_and_only_then_changed_to(worker: Any) -> None:
     worker.hears("load", spec(ONE))
     assert worker.version is None
     worker.hears("serve", spec(ONE))
-    assert worker.active.served == Deployment("model 1", ONE, {"r2": 0.5}, "2026-01-02T03:04:05+00:00")
+    assert worker.active.served == Deployment("model 1", ONE, {"r2": 0.5}, "2026-01-02T03:04:05+00:00")  # type: ignore[arg-type]
     assert worker.load.loaded == ["1"]
     assert worker.speaker.answers == [("loaded", 1), ("serving", 1)]
 
 
-def test_a_worker_says_when_it_changed_by_the_clock_that_all_processes_share(worker):
+def test_a_worker_says_when_it_changed_by_the_clock_that_all_processes_share(worker: Any) -> None:
     said: list[ToPoller] = []
     worker.speaker.answer = said.append
     before = time.monotonic_ns()
@@ -114,20 +114,20 @@ def test_a_worker_says_when_it_changed_by_the_clock_that_all_processes_share(wor
     assert before <= said[0].at <= time.monotonic_ns()
 
 
-def test_a_worker_that_is_told_to_serve_what_it_has_not_loaded_loads_it(worker):
+def test_a_worker_that_is_told_to_serve_what_it_has_not_loaded_loads_it(worker: Any) -> None:
     worker.hears("serve", spec(ONE))
     assert worker.version == ONE
     assert worker.speaker.answers == [("serving", 1)]
 
 
-def test_while_the_next_version_is_loaded_the_one_before_it_is_served(serving):
+def test_while_the_next_version_is_loaded_the_one_before_it_is_served(serving: Any) -> None:
     serving.hears("load", spec(TWO))
     assert serving.version == ONE
     serving.hears("serve", spec(TWO))
     assert serving.version == TWO
 
 
-def test_a_version_that_was_loaded_and_never_served_gives_way_to_the_next_one(serving):
+def test_a_version_that_was_loaded_and_never_served_gives_way_to_the_next_one(serving: Any) -> None:
     serving.hears("load", spec(TWO))
     serving.hears("load", spec(ONE, id=3))
     serving.hears("serve", spec(TWO, id=4))
@@ -135,14 +135,16 @@ def test_a_version_that_was_loaded_and_never_served_gives_way_to_the_next_one(se
 
 
 @pytest.mark.parametrize("kind", ["load", "serve"])
-def test_a_version_that_is_refused_is_not_served_and_the_reason_is_told(serving, kind):
+def test_a_version_that_is_refused_is_not_served_and_the_reason_is_told(serving: Any, kind: str) -> None:
     serving.load.refused["2"] = ModelRefused("it has no signature")
     serving.hears(kind, spec(TWO))
     assert serving.version == ONE
     assert serving.speaker.answers[-1] == ("refused", kind, 2, "it has no signature")
 
 
-def test_a_fault_that_nobody_foresaw_is_a_refusal_whose_details_are_in_the_log(serving, caplog):
+def test_a_fault_that_nobody_foresaw_is_a_refusal_whose_details_are_in_the_log(
+    serving: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     serving.load.refused["2"] = ZeroDivisionError("a bug")
     serving.hears("load", spec(TWO))
     assert serving.version == ONE
@@ -152,7 +154,7 @@ def test_a_fault_that_nobody_foresaw_is_a_refusal_whose_details_are_in_the_log(s
 
 
 @pytest.mark.parametrize("error", [ModelRefused("no"), InferenceError("no"), MemoryError()])
-def test_after_a_refusal_the_next_version_is_taken_up(serving, error):
+def test_after_a_refusal_the_next_version_is_taken_up(serving: Any, error: Any) -> None:
     serving.load.refused["2"] = error
     serving.hears("load", spec(TWO))
     serving.load.refused.clear()
@@ -161,12 +163,12 @@ def test_after_a_refusal_the_next_version_is_taken_up(serving, error):
     assert serving.version == TWO
 
 
-def test_what_there_is_to_say_is_kept(worker):
+def test_what_there_is_to_say_is_kept(worker: Any) -> None:
     worker.hears("state", State("MLflow is gone", ONE, {"r2": 0.5}))
     assert worker.active.state == State("MLflow is gone", ONE, {"r2": 0.5})
 
 
-def test_a_worker_that_has_no_model_says_why_whoever_knows_it(worker):
+def test_a_worker_that_has_no_model_says_why_whoever_knows_it(worker: Any) -> None:
     worker.hears("state", State(None))
     assert worker.active.reason == "the model is being loaded"
     worker.load.refused["1"] = ModelRefused("its file MLmodel was changed after it was verified")
@@ -176,21 +178,21 @@ def test_a_worker_that_has_no_model_says_why_whoever_knows_it(worker):
     assert worker.active.reason == "MLflow is gone"
 
 
-def test_a_reason_is_short_whatever_is_in_it(worker):
+def test_a_reason_is_short_whatever_is_in_it(worker: Any) -> None:
     worker.load.refused["1"] = ModelRefused("x" * 1_000_000)
     worker.hears("load", spec(ONE))
     assert len(worker.speaker.answers[-1][3]) < 1100
 
 
-def test_every_answer_says_which_version_gave_it_in_what_a_header_can_have():
-    served = Deployment("a model", ModelVersion("grün (1)\n", "7", "", 1, "", ""), {}, "")
+def test_every_answer_says_which_version_gave_it_in_what_a_header_can_have() -> None:
+    served = Deployment("a model", ModelVersion("grün (1)\n", "7", "", 1, "", ""), {}, "")  # type: ignore[arg-type]
     assert served.headers == [("X-Model-Name", "gr%C3%BCn (1)%0A"), ("X-Model-Version", "7")]
 
 
 # --- in a thread of its own ----------------------------------------------------------------------------------------
 
 
-def test_following_returns_when_it_is_known_what_is_served(worker):
+def test_following_returns_when_it_is_known_what_is_served(worker: Any) -> None:
     worker.speaker.said.put(Serve("flowers", spec(ONE)))
     worker.speaker.said.put(Report("flowers", State(None, ONE, {})))
     ended = threading.Event()
@@ -201,7 +203,7 @@ def test_following_returns_when_it_is_known_what_is_served(worker):
     assert ended.wait(SECONDS)
 
 
-def test_following_goes_on_after_it_has_returned(worker):
+def test_following_goes_on_after_it_has_returned(worker: Any) -> None:
     answered = threading.Event()
     worker.speaker.answer = lambda message: answered.set()
     worker.active.follow(worker.speaker, lambda: None, 0)
@@ -211,7 +213,7 @@ def test_following_goes_on_after_it_has_returned(worker):
     worker.speaker.said.put(None)
 
 
-def test_what_is_going_on_is_kept_without_an_end_to_the_waiting(worker):
+def test_what_is_going_on_is_kept_without_an_end_to_the_waiting(worker: Any) -> None:
     worker.speaker.said.put(Note("flowers", State("version 1 is being fetched")))
     worker.speaker.said.put(Serve("flowers", spec(ONE)))
     worker.speaker.said.put(Report("flowers", State(None, ONE, {})))
@@ -224,13 +226,13 @@ def test_what_is_going_on_is_kept_without_an_end_to_the_waiting(worker):
     worker.speaker.said.put(None)
 
 
-def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker):
+def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker: Any) -> None:
     worker.active.follow(worker.speaker, lambda: None, 0.01)
     assert worker.version is None
     worker.speaker.said.put(None)
 
 
-def test_a_poller_that_is_gone_before_it_is_answered_is_an_end_as_well(worker):
+def test_a_poller_that_is_gone_before_it_is_answered_is_an_end_as_well(worker: Any) -> None:
     worker.speaker.is_gone = True
     ended = threading.Event()
     worker.active.follow(worker.speaker, ended.set, 0)

@@ -60,7 +60,7 @@ class One:
             self.world.line.join(self.again)
 
 
-def admission_of(aside=at_once, now=time.monotonic) -> AdmissionControl:
+def admission_of(aside: Any = at_once, now: Any = time.monotonic) -> AdmissionControl:
     return AdmissionControl(1.0, LARGEST, aside, now)
 
 
@@ -162,7 +162,7 @@ def test_large_bodies_are_held_up_to_a_bound_and_turned_away_beyond_it() -> None
     admission.hold(LARGEST)
 
 
-def test_a_large_body_that_is_announced_is_turned_away_where_there_is_no_room_and_counts_as_it_comes():
+def test_a_large_body_that_is_announced_is_turned_away_where_there_is_no_room_and_counts_as_it_comes() -> None:
     admission = admission_of()
     for _ in range(2 * MOST_BODIES):
         admission.expect(LARGEST)
@@ -173,7 +173,7 @@ def test_a_large_body_that_is_announced_is_turned_away_where_there_is_no_room_an
         admission.expect(LARGEST)
 
 
-def test_small_bodies_are_let_in_beside_as_many_large_ones_as_there_may_be():
+def test_small_bodies_are_let_in_beside_as_many_large_ones_as_there_may_be() -> None:
     admission = admission_of()
     for _ in range(MOST_BODIES):
         admission.hold(LARGEST)
@@ -226,7 +226,7 @@ class Slow:
         self.is_given_up = True
 
 
-def test_nothing_is_predicted_while_too_much_is_held_and_no_answer_may_be_given_up():
+def test_nothing_is_predicted_while_too_much_is_held_and_no_answer_may_be_given_up() -> None:
     admission, slow = admission_of(), Slow()
     admission.keep(slow, LEAST_HELD)
     admission.enter(0.0)
@@ -239,7 +239,7 @@ def test_nothing_is_predicted_while_too_much_is_held_and_no_answer_may_be_given_
     assert not slow.is_given_up, "it has its answer just now"
 
 
-def test_the_answers_that_are_unread_for_longest_are_given_up_where_there_are_too_many():
+def test_the_answers_that_are_unread_for_longest_are_given_up_where_there_are_too_many() -> None:
     admission = admission_of()
     slow = [Slow() for _ in range(4)]
     for one in slow[:3]:
@@ -255,7 +255,7 @@ def test_the_answers_that_are_unread_for_longest_are_given_up_where_there_are_to
     assert admission._bytes == 0
 
 
-def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
+def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies() -> None:
     admission, slow = admission_of(), Slow()
     admission.keep(slow, MOST_BODIES * LARGEST)
     with pytest.raises(Overloaded):
@@ -264,7 +264,7 @@ def test_an_answer_that_is_not_read_yet_leaves_less_room_for_large_bodies():
     admission.hold(LARGE_BYTES + 1)
 
 
-def test_an_answer_that_is_unread_for_a_while_makes_room_for_a_large_body():
+def test_an_answer_that_is_unread_for_a_while_makes_room_for_a_large_body() -> None:
     clock, first, second = Clock(), Slow(), Slow()
     admission = admission_of(now=clock)
     admission.keep(first, MOST_BODIES * LARGEST)
@@ -279,7 +279,7 @@ def test_an_answer_that_is_unread_for_a_while_makes_room_for_a_large_body():
     assert admission._bytes == 2 * LARGEST
 
 
-def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_may_be():
+def test_small_ones_that_take_long_may_wait_beside_as_many_large_ones_as_there_may_be() -> None:
     async def test() -> None:
         stop = asyncio.Event()
 

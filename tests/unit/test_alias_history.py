@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 from trainer.tracking.alias_history import MOST_RECORDS, OTHERS, Move, earlier, parsed, with_those_by_others
@@ -32,17 +33,17 @@ def shown(records: list[Move], now: str | None) -> list[tuple[str, str | None, s
 FIRST, SECOND = recorded("train", None, "1"), recorded("train", "1", "2")
 
 
-def test_recorded_moves_that_follow_each_other_are_the_whole_history():
+def test_recorded_moves_that_follow_each_other_are_the_whole_history() -> None:
     assert shown([FIRST, SECOND], "2") == [("train", None, "1"), ("train", "1", "2")]
 
 
-def test_an_alias_that_is_not_where_the_last_record_put_it_was_moved_by_others():
+def test_an_alias_that_is_not_where_the_last_record_put_it_was_moved_by_others() -> None:
     assert shown([FIRST, SECOND], "1")[-1] == (OTHERS, "2", "1")
     assert shown([FIRST], None)[-1] == (OTHERS, "1", None)
     assert shown([], "4") == [(OTHERS, None, "4")]
 
 
-def test_a_record_that_starts_elsewhere_than_the_last_one_ended_shows_a_move_by_others_between():
+def test_a_record_that_starts_elsewhere_than_the_last_one_ended_shows_a_move_by_others_between() -> None:
     assert shown([FIRST, recorded("train", "3", "4")], "4") == [
         ("train", None, "1"),
         (OTHERS, "1", "3"),
@@ -50,11 +51,11 @@ def test_a_record_that_starts_elsewhere_than_the_last_one_ended_shows_a_move_by_
     ]
 
 
-def test_a_model_that_never_was_in_production_has_no_history():
+def test_a_model_that_never_was_in_production_has_no_history() -> None:
     assert shown([], None) == []
 
 
-def test_two_that_both_looked_before_either_moved_blame_nobody_else():
+def test_two_that_both_looked_before_either_moved_blame_nobody_else() -> None:
     records = [
         spanning(None, "9", 0, 1),
         spanning("9", "11", 10, 13),
@@ -115,7 +116,7 @@ def ran(order: list[int], *versions: tuple[str, ...]) -> Alias:
     [(("2",), ("3",)), (("2",), ("2",)), (("2",), ("1",)), (("2", "4"), ("3",)), (("2", "1"), ("3",))],
     ids=str,
 )
-def test_whatever_the_order_of_their_steps_two_commands_blame_nobody_else(versions):
+def test_whatever_the_order_of_their_steps_two_commands_blame_nobody_else(versions: tuple[Any, ...]) -> None:
     for order in interleavings(tuple(4 * len(own) for own in versions)):
         alias = ran(order, *versions)
         found = list(with_those_by_others(alias.records, alias.version))
@@ -124,7 +125,7 @@ def test_whatever_the_order_of_their_steps_two_commands_blame_nobody_else(versio
         assert sorted(map(str, found)) == sorted(map(str, alias.records))
 
 
-def test_nor_do_three_at_once():
+def test_nor_do_three_at_once() -> None:
     for order in interleavings((3, 3, 3)):  # looking and reading in one step
         alias = Alias()
         list(alias.mover("1"))
@@ -139,7 +140,7 @@ def test_nor_do_three_at_once():
         assert found[-1].version == alias.version
 
 
-def test_a_move_by_others_amid_a_race_is_still_shown():
+def test_a_move_by_others_amid_a_race_is_still_shown() -> None:
     """To a version that no command put there: whoever finds it has found the work of others, once."""
     for order in interleavings((4, 4)):
         for place in range(len(order) + 1):
@@ -156,7 +157,7 @@ def test_a_move_by_others_amid_a_race_is_still_shown():
             assert [made.version for made in blamed] == ["9"] * was_seen, (order, place)
 
 
-def test_a_move_by_others_back_to_an_earlier_version_is_shown_where_no_race_explains_it():
+def test_a_move_by_others_back_to_an_earlier_version_is_shown_where_no_race_explains_it() -> None:
     alias = Alias()
     for version in ("1", "2"):
         list(alias.mover(version))
@@ -165,7 +166,7 @@ def test_a_move_by_others_back_to_an_earlier_version_is_shown_where_no_race_expl
     assert shown(alias.records, alias.version)[2:] == [(OTHERS, "2", "1"), ("train", "1", "3")]
 
 
-def test_a_second_move_by_others_to_the_same_version_is_shown_too():
+def test_a_second_move_by_others_to_the_same_version_is_shown_too() -> None:
     alias = Alias()
     for version in ("1", "2"):
         list(alias.mover(version))
@@ -190,7 +191,9 @@ def test_a_second_move_by_others_to_the_same_version_is_shown_too():
     ],
     ids=str,
 )
-def test_the_way_back_goes_further_with_each_rollback_and_never_to_and_fro(moves, expected):
+def test_the_way_back_goes_further_with_each_rollback_and_never_to_and_fro(
+    moves: list[Any], expected: list[Any]
+) -> None:
     assert earlier([Move(None, by, None, version, "") for by, version in moves]) == expected
 
 
@@ -221,7 +224,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize(("text", "said"), UNREADABLE.items(), ids=[text[:30] for text in UNREADABLE])
-def test_a_record_that_cannot_be_read_is_passed_over_with_a_remark(text, said):
+def test_a_record_that_cannot_be_read_is_passed_over_with_a_remark(text: str, said: str) -> None:
     found, (remark,) = parsed({"move.1": tag(), "move.2": text, "other": "x"})
     assert list(found) == ["move.1"]
     assert "move.2" in remark
@@ -230,7 +233,7 @@ def test_a_record_that_cannot_be_read_is_passed_over_with_a_remark(text, said):
     assert remark.isprintable()
 
 
-def test_the_remark_names_few_of_many_and_makes_their_keys_visible():
+def test_the_remark_names_few_of_many_and_makes_their_keys_visible() -> None:
     found, (remark,) = parsed({f"move.{number}\x1b[2J{'y' * 200}": "?" for number in range(900)})
     assert not found
     assert r"move.0\x1b[2J" in remark
@@ -238,13 +241,13 @@ def test_the_remark_names_few_of_many_and_makes_their_keys_visible():
     assert len(remark) < 500
 
 
-def test_of_very_many_records_the_newest_are_read():
+def test_of_very_many_records_the_newest_are_read() -> None:
     found, (remark,) = parsed({f"move.{number:05}": tag() for number in range(5000)})
     assert list(found) == [f"move.{number:05}" for number in range(5000 - MOST_RECORDS, 5000)]
     assert f"of 5000 records of moves the newest {MOST_RECORDS}" in remark
 
 
-def test_records_of_earlier_and_of_later_versions_of_this_stack_are_read():
+def test_records_of_earlier_and_of_later_versions_of_this_stack_are_read() -> None:
     old = {key: value for key, value in asdict(FIRST).items() if key != "looked"}
     found, remarks = parsed({"move.1": json.dumps(old), "move.2": tag(machine="a later field")})
     assert (len(found), remarks) == (2, [])

@@ -6,6 +6,7 @@ of all kinds with missing values.
 
 import json
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,7 @@ REQUESTS = st.fixed_dictionaries(
 BOUNDED = fuzz(100)
 
 
-def post(path: str, body: bytes, model: str = "iris", content_type: str = "application/json", **headers: str):
+def post(path: str, body: bytes, model: str = "iris", content_type: str = "application/json", **headers: str) -> Any:
     answer = client(model).post(path, data=body, content_type=content_type, headers=headers)
     is_tensors_as_csv = path == INFER and content_type == "text/csv"
     assert answer.status_code in ((415,) if is_tensors_as_csv else (200, 400)), answer.text
@@ -127,7 +128,7 @@ def post(path: str, body: bytes, model: str = "iris", content_type: str = "appli
     return answer
 
 
-def assert_refusal_or_answer(answer) -> None:
+def assert_refusal_or_answer(answer: Any) -> None:
     if answer.status_code != 200:
         assert {"error_code", "message"} <= set(answer.json) <= {"error_code", "message", "where", "error"}
         assert "Traceback" not in answer.text
@@ -138,19 +139,19 @@ def assert_refusal_or_answer(answer) -> None:
 
 @BOUNDED
 @given(MODELS, PATHS, st.binary(), st.sampled_from(["application/json", "text/csv"]))
-def test_any_bytes_are_answered_or_refused(model, path, body, content_type):
+def test_any_bytes_are_answered_or_refused(model: Any, path: Any, body: Any, content_type: Any) -> None:
     assert_refusal_or_answer(post(path, body, model, content_type))
 
 
 @BOUNDED
 @given(MODELS, PATHS, ANY_JSON)
-def test_any_json_is_answered_or_refused(model, path, body):
+def test_any_json_is_answered_or_refused(model: Any, path: Any, body: Any) -> None:
     assert post(path, json.dumps(body).encode(), model).status_code == 400
 
 
 @BOUNDED
 @given(MODELS, SCORING, FORMATS)
-def test_what_is_nearly_right_is_answered_or_refused_with_the_place(model, path, body):
+def test_what_is_nearly_right_is_answered_or_refused_with_the_place(model: Any, path: Any, body: Any) -> None:
     answer = post(path, json.dumps(body).encode(), model)
     assert_refusal_or_answer(answer)
     if "where" in (answer.json or {}):
@@ -159,7 +160,9 @@ def test_what_is_nearly_right_is_answered_or_refused_with_the_place(model, path,
 
 @BOUNDED
 @given(MODELS, REQUESTS, st.binary(max_size=20), st.booleans())
-def test_tensors_that_are_nearly_right_are_answered_or_refused(model, request, tail, is_binary):
+def test_tensors_that_are_nearly_right_are_answered_or_refused(
+    model: Any, request: pytest.FixtureRequest, tail: Any, is_binary: Any
+) -> None:
     head = json.dumps(request).encode()
     headers = {"Inference-Header-Content-Length": str(len(head))} if is_binary else {}
     assert_refusal_or_answer(post(INFER, head + tail if is_binary else head, model, **headers))
@@ -167,7 +170,7 @@ def test_tensors_that_are_nearly_right_are_answered_or_refused(model, request, t
 
 @BOUNDED
 @given(st.lists(GOOD_ROWS, min_size=1, max_size=8).filter(lambda rows: len({type(row) for row in rows}) == 1))
-def test_right_rows_get_the_models_own_answer(rows):
+def test_right_rows_get_the_models_own_answer(rows: Any) -> None:
     frame = np.array([[row[name] for name in COLUMNS] if isinstance(row, dict) else row for row in rows], dtype=float)
     body = json.dumps({"instances": rows}).encode()
     expected = fitted().predict(frame).tolist()
@@ -180,7 +183,7 @@ def test_right_rows_get_the_models_own_answer(rows):
 
 @BOUNDED
 @given(st.lists(st.lists(GOOD, min_size=4, max_size=4), min_size=1, max_size=5))
-def test_the_same_rows_get_the_same_answer_in_every_format(rows):
+def test_the_same_rows_get_the_same_answer_in_every_format(rows: Any) -> None:
     records = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
     expected = post("/invocations", json.dumps({"instances": rows}).encode()).json
     for body in (
@@ -204,7 +207,7 @@ def test_the_same_rows_get_the_same_answer_in_every_format(rows):
     ANY_JSON.filter(lambda value: not isinstance(value, int | float)),
     st.data(),
 )
-def test_the_place_of_a_single_wrong_value_is_the_one_that_is_named(rows, wrong, data):
+def test_the_place_of_a_single_wrong_value_is_the_one_that_is_named(rows: Any, wrong: Any, data: Any) -> None:
     row = data.draw(st.lists(GOOD, min_size=4, max_size=4))
     column = data.draw(st.integers(0, 3))
     row[column] = wrong

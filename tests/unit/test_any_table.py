@@ -4,6 +4,7 @@ import json
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow.models
 import numpy as np
@@ -49,7 +50,7 @@ TARGETS = {
 
 
 @some.composite
-def tables(draw) -> pd.DataFrame:
+def tables(draw: Any) -> pd.DataFrame:
     rows = draw(some.integers(12, 40))
     kinds = draw(some.lists(some.sampled_from(sorted(CELLS)), min_size=1, max_size=4))
     names = draw(some.lists(NAMES, min_size=len(kinds), max_size=len(kinds), unique=True))
@@ -90,7 +91,9 @@ def seen_before() -> pd.DataFrame:
 @fuzz(20, suppress_health_check=list(HealthCheck))
 @example(frame=seen_before(), name="linear_regression", is_parquet=False)
 @given(frame=tables(), name=some.sampled_from(sorted(algorithms.NAMED)), is_parquet=some.booleans())
-def test_a_table_becomes_a_version_that_the_service_answers_as_the_trainer_does_or_is_refused(frame, name, is_parquet):
+def test_a_table_becomes_a_version_that_the_service_answers_as_the_trainer_does_or_is_refused(
+    frame: Any, name: Any, is_parquet: Any
+) -> None:
     with TemporaryDirectory() as parent, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(parent, "table.parquet" if is_parquet else "table.csv")

@@ -34,7 +34,7 @@ NOTHING_THERE = "no version of 'iris_logistic_regression' has the alias 'Product
 
 
 class BrokenEstimator:
-    def predict(self, frame):
+    def predict(self, frame: Any) -> None:
         raise RuntimeError("the secret reason")
 
 
@@ -42,17 +42,17 @@ SMALL = Settings(max_body_bytes=1024)
 
 
 @pytest.fixture
-def client():
+def client() -> Client:
     return client_of(SERVED, settings=SMALL)
 
 
 @pytest.fixture
-def waiting():
+def waiting() -> Client:
     """A client of a service that has no model yet."""
     return client_of(None, NOTHING_THERE)
 
 
-def assert_is_error(answer, status: int, error_code: str, *said: str) -> None:
+def assert_is_error(answer: Any, status: int, error_code: str, *said: str) -> None:
     assert answer.status_code == status
     assert answer.is_json
     assert answer.json["error_code"] == error_code
@@ -64,7 +64,7 @@ def assert_is_error(answer, status: int, error_code: str, *said: str) -> None:
 # --- what it tells of itself ---------------------------------------------------------------------------------------
 
 
-def test_the_front_page_lists_every_endpoint_that_answers(client):
+def test_the_front_page_lists_every_endpoint_that_answers(client: Client) -> None:
     endpoints = client.get("/").json["endpoints"]
     assert len(endpoints) == 9
     for endpoint in endpoints:
@@ -75,16 +75,16 @@ def test_the_front_page_lists_every_endpoint_that_answers(client):
             body = {"instances": [[1, 2]]}
             if "NAME" in path:
                 path = path.replace("NAME", VERSION.name)
-                body = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}]}
+                body = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}]}  # type: ignore[list-item]
             answer = client.open(path, method=method, json=body if method == "POST" else None)
             assert answer.status_code == 200, (path, answer.text)
 
 
-def test_the_front_page_names_the_model(client):
+def test_the_front_page_names_the_model(client: Client) -> None:
     assert client.get("/").json["model"]["version"] == "7"
 
 
-def test_a_browser_gets_a_page_that_loads_nothing_from_elsewhere(client):
+def test_a_browser_gets_a_page_that_loads_nothing_from_elsewhere(client: Client) -> None:
     answer = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
@@ -94,7 +94,7 @@ def test_a_browser_gets_a_page_that_loads_nothing_from_elsewhere(client):
         assert client.get(path).status_code == 200
 
 
-def test_of_a_long_accept_the_beginning_counts(client):
+def test_of_a_long_accept_the_beginning_counts(client: Client) -> None:
     padding = "a/b;q=0.5," * 6000
     assert client.get("/", headers={"Accept": f"text/html,{padding}"}).mimetype == "text/html"
     assert client.get("/", headers={"Accept": f"{padding}text/html"}).mimetype == "application/json"
@@ -124,7 +124,7 @@ def calls(client: Client, path: str, headers: dict[str, str]) -> int:
         nonlocal count
         count += event in ("call", "c_call")
 
-    environ = EnvironBuilder(path, headers=headers).get_environ()
+    environ = EnvironBuilder(path, headers=headers).get_environ()  # type: ignore[arg-type]
     sys.setprofile(note)
     try:
         client.run_wsgi_app(environ)
@@ -134,30 +134,30 @@ def calls(client: Client, path: str, headers: dict[str, str]) -> int:
 
 
 @pytest.mark.parametrize("path", ["/", "/page/page.css", "/ready", "/openapi.json", "/nothing", "/v2/models/x"])
-def test_no_header_makes_an_answer_cost_more_than_its_bytes(client, path):
+def test_no_header_makes_an_answer_cost_more_than_its_bytes(client: Client, path: str) -> None:
     calls(client, path, {})
     least = calls(client, path, {})
     for name, piece in LONG.items():
         assert calls(client, path, {name: piece * (60_000 // len(piece))}) < least + 1500, name
 
 
-def test_a_page_without_a_model_says_why(waiting):
+def test_a_page_without_a_model_says_why(waiting: Client) -> None:
     answer = waiting.get("/", headers={"Accept": "text/html"})
     assert answer.status_code == 200
     assert "has the alias" in answer.text
 
 
-def test_no_file_but_the_pages_own_is_handed_out(client):
+def test_no_file_but_the_pages_own_is_handed_out(client: Client) -> None:
     for name in ("index.html", "..%2Fapp.py", "nothing.js"):
         assert client.get(f"/page/{name}").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ping", "/version", "/openapi.json", "/v2", "/v2/health/live"])
-def test_a_service_without_a_model_still_tells_of_itself(waiting, path):
+def test_a_service_without_a_model_still_tells_of_itself(waiting: Client, path: str) -> None:
     assert waiting.get(path).status_code == 200
 
 
-def test_an_example_with_a_whole_number_beyond_64_bits_is_described_all_the_same():
+def test_an_example_with_a_whole_number_beyond_64_bits_is_described_all_the_same() -> None:
     description = replace(SERVED.model.description, examples=[[10**30, 1.0]])
     client = client_of(replace(SERVED, model=replace(SERVED.model, description=description)))
     answer = client.get("/openapi.json")
@@ -165,7 +165,7 @@ def test_an_example_with_a_whole_number_beyond_64_bits_is_described_all_the_same
     assert str(10**30) in answer.text
 
 
-def test_a_service_without_a_model_is_alive_but_not_ready_and_says_why(waiting):
+def test_a_service_without_a_model_is_alive_but_not_ready_and_says_why(waiting: Client) -> None:
     assert waiting.get("/health").json == {"status": "alive"}
     assert waiting.get("/ping").json == {"status": "alive"}
     answer = waiting.get("/ready")
@@ -173,14 +173,14 @@ def test_a_service_without_a_model_is_alive_but_not_ready_and_says_why(waiting):
     assert answer.json == {"status": "not ready", "reasons": [NOTHING_THERE]}
 
 
-def test_a_service_with_a_model_is_ready(client):
+def test_a_service_with_a_model_is_ready(client: Client) -> None:
     answer = client.get("/ready")
     assert answer.status_code == 200
     assert answer.json["status"] == "ready"
     assert answer.json["model"]["version"] == "7"
 
 
-def test_the_version_says_what_is_served_since_when_and_by_what(client):
+def test_the_version_says_what_is_served_since_when_and_by_what(client: Client) -> None:
     said = client.get("/version").json
     assert said["model"] == {
         "name": "iris_logistic_regression",
@@ -197,7 +197,7 @@ def test_the_version_says_what_is_served_since_when_and_by_what(client):
     assert said["scikit-learn"]
 
 
-def test_a_model_that_may_be_out_of_date_is_served_and_marked_as_stale():
+def test_a_model_that_may_be_out_of_date_is_served_and_marked_as_stale() -> None:
     client = client_of(SERVED, "MLflow at http://mlflow:5000 does not answer")
     answer = client.get("/ready")
     assert answer.status_code == 200
@@ -210,24 +210,24 @@ def test_a_model_that_may_be_out_of_date_is_served_and_marked_as_stale():
 
 
 @pytest.mark.parametrize("path", PREDICTING)
-def test_a_prediction_without_a_model_is_to_be_tried_again(waiting, path):
+def test_a_prediction_without_a_model_is_to_be_tried_again(waiting: Client, path: str) -> None:
     answer = waiting.post(path, json={"instances": [[1, 2]]})
     assert_is_error(answer, 503, "TEMPORARILY_UNAVAILABLE", "no model is served yet", "has the alias 'Production' yet")
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_lists_are_predicted_in_their_order(client):
+def test_lists_are_predicted_in_their_order(client: Client) -> None:
     answer = client.post("/invocations", json={"instances": [[1, 2], [2, 1], [1, 2]]})
     assert answer.status_code == 200
     assert answer.json == {"predictions": [0, 1, 0]}
 
 
-def test_records_are_predicted_like_the_lists_that_they_stand_for(client):
+def test_records_are_predicted_like_the_lists_that_they_stand_for(client: Client) -> None:
     records = [{"width": 2, "length": 1}, {"length": 2, "width": 1}]
     assert client.post("/invocations", json={"instances": records}).json == {"predictions": [0, 1]}
 
 
-def test_predicted_names_come_with_the_probability_of_each_class(client):
+def test_predicted_names_come_with_the_probability_of_each_class(client: Client) -> None:
     answer = client.post("/predict_names", json={"instances": [[1, 2], [2, 1]]})
     assert answer.status_code == 200
     assert answer.json == {
@@ -236,7 +236,7 @@ def test_predicted_names_come_with_the_probability_of_each_class(client):
     }
 
 
-def test_a_model_without_class_names_answers_with_its_labels():
+def test_a_model_without_class_names_answers_with_its_labels() -> None:
     client = client_of(served_as(answering(FakeEstimator(), replace(DESCRIPTION, class_names=None))))
     answer = client.post("/predict_names", json={"instances": [[2, 1]]})
     assert answer.json == {"predictions": ["1"], "probabilities": [{"0": 0.1, "1": 0.9}]}
@@ -246,13 +246,13 @@ def test_a_model_without_class_names_answers_with_its_labels():
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/predict_names"])
-def test_a_row_that_the_model_cannot_take_is_a_400_that_points_at_it(client, path):
+def test_a_row_that_the_model_cannot_take_is_a_400_that_points_at_it(client: Client, path: str) -> None:
     answer = client.post(path, json={"instances": [[1, 2], [1, "2"]]})
     assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "instances[1][1] is text")
     assert answer.json["where"] == "instances[1][1]"
 
 
-def test_a_fault_of_the_whole_body_points_nowhere(client):
+def test_a_fault_of_the_whole_body_points_nowhere(client: Client) -> None:
     answer = client.post("/invocations", json={})
     assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "the body has none of 'instances'")
     assert "where" not in answer.json
@@ -261,13 +261,13 @@ def test_a_fault_of_the_whole_body_points_nowhere(client):
 @pytest.mark.parametrize(
     "body", [b"", b"{", b'{"instances": [[1, 2]]', b"\xff\xfe", b"1 2", b"not JSON"], ids=lambda body: repr(body)
 )
-def test_a_body_that_is_no_json_is_a_400_that_says_so(client, body):
+def test_a_body_that_is_no_json_is_a_400_that_says_so(client: Client, body: bytes) -> None:
     answer = client.post("/invocations", data=body, content_type="application/json")
     assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "the body is not JSON")
 
 
 @pytest.mark.parametrize("path", PREDICTING)
-def test_a_body_that_is_nested_too_deep_is_a_400(path):
+def test_a_body_that_is_nested_too_deep_is_a_400(path: str) -> None:
     answer = client_of(SERVED).post(path, data=b"[" * 200_000, content_type="application/json")
     assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", "nested too deep")
 
@@ -275,7 +275,7 @@ def test_a_body_that_is_nested_too_deep_is_a_400(path):
 @pytest.mark.parametrize(
     "path", ["/predict", "/invocations/", "/v2/models/a/b/infer", "/page", "/v2//models/x", "/page//page.css"]
 )
-def test_an_unknown_path_is_a_404_that_says_where_to_look(client, path):
+def test_an_unknown_path_is_a_404_that_says_where_to_look(client: Client, path: str) -> None:
     answer = client.get(path)
     assert_is_error(answer, 404, "RESOURCE_DOES_NOT_EXIST", f"there is no {path}", "GET / lists what there is")
 
@@ -284,20 +284,22 @@ def test_an_unknown_path_is_a_404_that_says_where_to_look(client, path):
     ("method", "path", "allowed"),
     [("GET", path, "POST") for path in PREDICTING] + [("POST", "/ready", "GET"), ("DELETE", "/", "GET")],
 )
-def test_the_wrong_method_is_a_405_that_names_the_right_one(client, method, path, allowed):
+def test_the_wrong_method_is_a_405_that_names_the_right_one(
+    client: Client, method: str, path: str, allowed: str
+) -> None:
     answer = client.open(path, method=method)
     assert_is_error(answer, 405, "METHOD_NOT_ALLOWED")
     assert allowed in answer.headers["Allow"]
 
 
 @pytest.mark.parametrize("path", [*PREDICTING, "/ready"])
-def test_what_a_path_takes_can_be_asked(client, path):
+def test_what_a_path_takes_can_be_asked(client: Client, path: str) -> None:
     answer = client.open(path, method="OPTIONS")
     assert answer.status_code in (200, 204)
     assert "OPTIONS" in answer.headers["Allow"]
 
 
-def test_a_body_over_the_limit_is_a_413_that_names_the_limit(client):
+def test_a_body_over_the_limit_is_a_413_that_names_the_limit(client: Client) -> None:
     answer = client.post("/invocations", json={"instances": [[1, 2]] * 1000})
     assert_is_error(answer, 413, "REQUEST_ENTITY_TOO_LARGE", "over the limit of 1024 bytes", "send fewer rows")
 
@@ -317,26 +319,28 @@ def environ_of(**environ: Any) -> dict[str, Any]:
         ({"HTTP_HOST": "evil.example"}, Forbidden),
     ],
 )
-def test_a_body_that_is_refused_whatever_it_is_is_known_before_it_comes(environ, error):
+def test_a_body_that_is_refused_whatever_it_is_is_known_before_it_comes(
+    environ: dict[str, str], error: type[Any]
+) -> None:
     with pytest.raises(error):
         service_of(SERVED, settings=SMALL).wants_body(environ_of(**environ))
 
 
-def test_a_body_is_wanted_where_something_is_predicted_and_nowhere_else():
+def test_a_body_is_wanted_where_something_is_predicted_and_nowhere_else() -> None:
     service = service_of(SERVED)
     assert service.wants_body(environ_of())
     assert not service.wants_body(environ_of(PATH_INFO="/health"))
     assert not service.wants_body(environ_of(REQUEST_METHOD="OPTIONS"))
 
 
-def test_a_body_in_chunks_is_held_against_the_limit_as_well():
+def test_a_body_in_chunks_is_held_against_the_limit_as_well() -> None:
     service = service_of(SERVED, settings=SMALL)
     service.check_size(1024)
     with pytest.raises(RequestEntityTooLarge, match="over the limit of 1024 bytes"):
         service.check_size(1025)
 
 
-def test_what_a_body_lacks_is_told():
+def test_what_a_body_lacks_is_told() -> None:
     service = service_of(SERVED, settings=Settings(body_seconds=30))
     late = ", or took longer than 30 s"
     for said, (seen, size, reason) in {
@@ -348,29 +352,31 @@ def test_what_a_body_lacks_is_told():
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", None])
-def test_a_body_that_is_not_declared_as_something_that_is_read_is_a_415_that_says_how(client, content_type):
+def test_a_body_that_is_not_declared_as_something_that_is_read_is_a_415_that_says_how(
+    client: Client, content_type: str | None
+) -> None:
     answer = client.post("/invocations", data=b'{"instances": [[1, 2]]}', content_type=content_type)
     assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "send it with Content-Type: application/json, or text/csv")
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=latin-1", "text/csv; header=absent"])
-def test_a_content_type_with_a_parameter_that_would_be_overlooked_is_a_415(client, content_type):
+def test_a_content_type_with_a_parameter_that_would_be_overlooked_is_a_415(client: Client, content_type: str) -> None:
     answer = client.post("/invocations", data=b'{"instances": [[1, 2]]}', content_type=content_type)
     assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "expected none but charset=utf-8")
 
 
 @pytest.mark.parametrize("content_type", ["APPLICATION/JSON", 'application/json; charset="UTF-8"'])
-def test_a_content_type_may_be_written_as_http_allows(client, content_type):
+def test_a_content_type_may_be_written_as_http_allows(client: Client, content_type: str) -> None:
     answer = client.post("/invocations", data=b'{"instances": [[1, 2]]}', content_type=content_type)
     assert answer.json == {"predictions": [0]}
 
 
-def test_a_compressed_body_is_a_415_that_says_how(client):
+def test_a_compressed_body_is_a_415_that_says_how(client: Client) -> None:
     answer = client.post("/invocations", json={"instances": [[1, 2]]}, headers={"Content-Encoding": "gzip"})
     assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "encoded as gzip", "without Content-Encoding")
 
 
-def test_a_fault_of_the_service_is_a_500_that_keeps_the_details_to_the_log(caplog):
+def test_a_fault_of_the_service_is_a_500_that_keeps_the_details_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     client = client_of(served_as(answering(BrokenEstimator(), DESCRIPTION)))
     answer = client.post("/invocations", json={"instances": [[1, 2]]})
     assert_is_error(answer, 500, "INTERNAL_ERROR", "its log has the details")
@@ -379,7 +385,7 @@ def test_a_fault_of_the_service_is_a_500_that_keeps_the_details_to_the_log(caplo
     assert "POST /invocations failed" in caplog.text
 
 
-def test_half_a_surrogate_pair_in_a_body_comes_back_readable(client):
+def test_half_a_surrogate_pair_in_a_body_comes_back_readable(client: Client) -> None:
     answer = client.post("/invocations", data=b'{"inputs": {"\\ud800": 1}}', content_type="application/json")
     assert answer.status_code == 400
     answer = client.post(
@@ -394,14 +400,14 @@ def test_half_a_surrogate_pair_in_a_body_comes_back_readable(client):
 # --- who is let in -------------------------------------------------------------------------------------------------
 
 
-def test_a_request_that_has_waited_too_long_for_its_turn_is_to_come_again_soon(client):
+def test_a_request_that_has_waited_too_long_for_its_turn_is_to_come_again_soon(client: Client) -> None:
     waited = {"inference.waited": 1.1}
     answer = client.post("/invocations", json={"instances": [[1, 2]]}, environ_base=waited)
     assert_is_error(answer, 503, "RESOURCE_EXHAUSTED", "more to do than can be done within 1 s")
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_one_that_is_overrun_still_says_that_it_is_alive(client):
+def test_one_that_is_overrun_still_says_that_it_is_alive(client: Client) -> None:
     assert client.get("/health", environ_base={"inference.waited": 1e9}).status_code == 200
 
 
@@ -409,7 +415,7 @@ def test_one_that_is_overrun_still_says_that_it_is_alive(client):
     "host", ["localhost", "localhost:8080", "LOCALHOST", "127.0.0.1:1", "[::1]:1235", "inference:1235"]
 )
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/invocations")])
-def test_the_service_answers_to_its_names_with_any_port(client, host, method, path):
+def test_the_service_answers_to_its_names_with_any_port(client: Client, host: str, method: str, path: str) -> None:
     body = {"instances": [[1, 2]]} if method == "POST" else None
     assert client.open(path, method=method, headers={"Host": host}, json=body).status_code == 200
 
@@ -426,7 +432,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("host", FOREIGN)
 @pytest.mark.parametrize("path", ["/", "/health", "/version", "/metrics", "/v2", "/nothing", *PREDICTING])
-def test_a_page_of_others_whose_name_leads_here_gets_nothing(client, host, path):
+def test_a_page_of_others_whose_name_leads_here_gets_nothing(client: Client, host: str, path: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         answer = client.open(path, method=method, environ_overrides={"HTTP_HOST": host})
         assert_is_error(answer, 403, "PERMISSION_DENIED", "INFERENCE_ALLOWED_HOSTS adds one")
@@ -448,12 +454,12 @@ FOREIGN_ORIGINS = [
 
 @pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
 @pytest.mark.parametrize("path", [*PREDICTING, "/health"])
-def test_a_page_of_others_cannot_send_anything(client, origin, path):
+def test_a_page_of_others_cannot_send_anything(client: Client, origin: str, path: str) -> None:
     answer = client.post(path, json={"instances": [[1, 2]]}, headers={"Origin": origin})
     assert_is_error(answer, 403, "PERMISSION_DENIED", "Origin is ")
 
 
-def test_the_services_own_page_can(client):
+def test_the_services_own_page_can(client: Client) -> None:
     for origin in ("http://localhost:1235", "http://127.0.0.1", "http://[::1]:1", "https://localhost"):
         answer = client.post("/invocations", json={"instances": [[1, 2]]}, headers={"Origin": origin})
         assert answer.json == {"predictions": [0]}
@@ -462,27 +468,29 @@ def test_the_services_own_page_can(client):
 @pytest.mark.parametrize(
     ("first", "then"), [(("localhost", None), (None, "localhost")), ((None, "http://a"), ("http://a", None))]
 )
-def test_what_was_accepted_as_a_host_is_no_origin_and_the_other_way_round(first, then):
+def test_what_was_accepted_as_a_host_is_no_origin_and_the_other_way_round(
+    first: tuple[Any, ...], then: tuple[Any, ...]
+) -> None:
     allowed = AllowedHosts(frozenset({"localhost", "a"}))
     allowed.check(*first)
     with pytest.raises(Forbidden):
         allowed.check(*then)
 
 
-def test_a_program_that_names_no_host_is_let_in():
+def test_a_program_that_names_no_host_is_let_in() -> None:
     allowed = AllowedHosts(frozenset({"localhost"}))
     allowed.check(None, None)
     with pytest.raises(Forbidden):
         allowed.check("", None)
 
 
-def test_any_name_is_answered_to_where_that_is_wanted():
+def test_any_name_is_answered_to_where_that_is_wanted() -> None:
     client = client_of(SERVED, settings=Settings(allowed_hosts=frozenset("*")))
     answer = client.get("/version", headers={"Host": "evil.example", "Origin": "null"})
     assert answer.status_code == 200
 
 
-def test_a_connection_too_many_and_what_is_no_http_get_an_answer_like_all_others():
+def test_a_connection_too_many_and_what_is_no_http_get_an_answer_like_all_others() -> None:
     service = service_of(SERVED)
     for answer, status, code in (
         (service.too_many_connections(9), "503 Service Unavailable", "RESOURCE_EXHAUSTED"),
@@ -500,20 +508,22 @@ def test_a_connection_too_many_and_what_is_no_http_get_an_answer_like_all_others
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "text/plain; charset=utf-8", "application/x-www-form-urlencoded"]
 )
-def test_tensors_are_not_taken_from_what_any_page_may_send(client, content_type):
+def test_tensors_are_not_taken_from_what_any_page_may_send(client: Client, content_type: str) -> None:
     answer = client.post(PREDICTING[2], data=TENSORS, content_type=content_type)
     assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "application/json", "application/octet-stream")
 
 
 @pytest.mark.parametrize("header", [{"Origin": "http://localhost:1235"}, {"Sec-Fetch-Site": "same-site"}])
-def test_tensors_without_a_type_are_not_taken_from_a_browser_which_sends_bytes_of_any_page_so(client, header):
+def test_tensors_without_a_type_are_not_taken_from_a_browser_which_sends_bytes_of_any_page_so(
+    client: Client, header: dict[str, str]
+) -> None:
     answer = client.post(PREDICTING[2], data=TENSORS, headers=header)
     assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "application/json", "from programs without one")
     assert client.post(PREDICTING[2], data=TENSORS, headers=header, content_type="application/json").status_code == 200
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", None])
-def test_tensors_come_as_json_or_without_a_type(client, content_type):
+def test_tensors_come_as_json_or_without_a_type(client: Client, content_type: str | None) -> None:
     assert client.post(PREDICTING[2], data=TENSORS, content_type=content_type).status_code == 200
 
 
@@ -529,13 +539,15 @@ def test_tensors_come_as_json_or_without_a_type(client, content_type):
         ("GET", "/v2/nothing", 404),
     ],
 )
-def test_an_error_of_the_open_inference_protocol_says_so_under_its_name(client, method, path, status):
+def test_an_error_of_the_open_inference_protocol_says_so_under_its_name(
+    client: Client, method: str, path: str, status: int
+) -> None:
     answer = client.open(path, method=method, data=b"{}")
     assert answer.status_code == status
     assert answer.json["error"] == answer.json["message"]
 
 
-def test_an_error_elsewhere_has_one_text(client):
+def test_an_error_elsewhere_has_one_text(client: Client) -> None:
     assert "error" not in client.get("/nothing").json
 
 
@@ -545,7 +557,7 @@ EVERY = [("GET", "/health"), ("POST", "/invocations"), ("GET", "/invocations"), 
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY)
-def test_every_answer_says_which_version_gave_it(client, method, path):
+def test_every_answer_says_which_version_gave_it(client: Client, method: str, path: str) -> None:
     answer = client.open(path, method=method)
     assert answer.headers["X-Model-Name"] == "iris_logistic_regression"
     assert answer.headers["X-Model-Version"] == "7"
@@ -554,42 +566,42 @@ def test_every_answer_says_which_version_gave_it(client, method, path):
 @pytest.mark.parametrize(
     ("method", "path"), [*EVERY, ("GET", "/"), ("OPTIONS", "/invocations"), ("GET", "/page/page.js")]
 )
-def test_no_answer_is_taken_for_something_else_than_it_says(client, method, path):
+def test_no_answer_is_taken_for_something_else_than_it_says(client: Client, method: str, path: str) -> None:
     assert client.open(path, method=method).headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY)
-def test_every_answer_of_a_service_without_a_model_says_so(waiting, method, path):
+def test_every_answer_of_a_service_without_a_model_says_so(waiting: Client, method: str, path: str) -> None:
     answer = waiting.open(path, method=method)
     assert answer.headers["X-Model-Version"] == "none"
 
 
-def test_a_name_that_no_header_can_have_is_percent_encoded():
+def test_a_name_that_no_header_can_have_is_percent_encoded() -> None:
     version = ModelVersion("grün\n", "1", "", 1, "m-1", "")
     answer = client_of(served_as(MODEL, version)).get("/health")
     assert answer.headers["X-Model-Name"] == "gr%C3%BCn%0A"
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY)
-def test_a_request_keeps_the_id_that_it_came_with(client, method, path):
+def test_a_request_keeps_the_id_that_it_came_with(client: Client, method: str, path: str) -> None:
     answer = client.open(path, method=method, headers={"X-Request-ID": "my-request/1"})
     assert answer.headers["X-Request-ID"] == "my-request/1"
 
 
-def test_a_request_without_an_id_gets_one_of_its_own(client):
+def test_a_request_without_an_id_gets_one_of_its_own(client: Client) -> None:
     ids = {client.get("/health").headers["X-Request-ID"] for _ in range(3)}
     assert len(ids) == 3
     assert all(ids)
 
 
 @pytest.mark.parametrize("given", ["", "two words", "x" * 129, "grün"])
-def test_an_id_that_is_none_is_replaced(client, given):
+def test_an_id_that_is_none_is_replaced(client: Client, given: str) -> None:
     found = client.get("/health", headers={"X-Request-ID": given}).headers["X-Request-ID"]
     assert found
     assert found != given
 
 
-def test_a_trace_is_passed_on_and_is_the_id_where_there_is_no_other(client):
+def test_a_trace_is_passed_on_and_is_the_id_where_there_is_no_other(client: Client) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     answer = client.get("/health", headers={"traceparent": trace})
     assert answer.headers["traceparent"] == trace
@@ -598,7 +610,7 @@ def test_a_trace_is_passed_on_and_is_the_id_where_there_is_no_other(client):
     assert "traceparent" not in answer.headers
 
 
-def test_a_request_is_a_line_in_the_log_with_all_that_is_known_about_it():
+def test_a_request_is_a_line_in_the_log_with_all_that_is_known_about_it() -> None:
     read, write = os.pipe()
     client = Client(service_of(SERVED, log=RequestLog(100, write)))
     client.post("/invocations", json={"instances": [[1, 2]] * 3}, headers={"X-Request-ID": "a"})
@@ -625,7 +637,7 @@ def test_a_request_is_a_line_in_the_log_with_all_that_is_known_about_it():
     assert (unknown["path"], unknown["error_code"]) == ("/grün", "RESOURCE_DOES_NOT_EXIST")
 
 
-def test_what_a_terminal_would_obey_is_visible_in_the_log():
+def test_what_a_terminal_would_obey_is_visible_in_the_log() -> None:
     read, write = os.pipe()
     client = Client(service_of(SERVED, log=RequestLog(100, write)))
     client.get("/\x9b2J\x1b[1m\u202e")
@@ -636,7 +648,7 @@ def test_what_a_terminal_would_obey_is_visible_in_the_log():
     assert "\x9b" not in line.decode()
 
 
-def test_an_answer_without_a_body_has_no_length(client):
+def test_an_answer_without_a_body_has_no_length(client: Client) -> None:
     answer = client.open("/invocations", method="OPTIONS")
     assert answer.status_code == 204
     assert "Content-Length" not in answer.headers

@@ -5,12 +5,12 @@ import json
 import struct
 import tracemalloc
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
 from contract.display import quoted
-from contract.manifest import MOST_COLUMNS
-from contract.schema import Column, Kind
+from contract.schema import MOST_COLUMNS, Column, Kind
 from inference.errors import InvalidInput, RequestEntityTooLarge
 from inference.http import admission
 from inference.protocols import mlflow_scoring, open_inference, request_budget
@@ -32,28 +32,28 @@ class Classes:
         self.classes_ = [label.format(i) for i in range(count)]
         self.asked = 0
 
-    def predict(self, frame):
+    def predict(self, frame: Any) -> Any:
         self.asked += 1
         return np.array([self.classes_[0]] * len(frame), dtype=object)
 
-    def predict_proba(self, frame):
+    def predict_proba(self, frame: Any) -> Any:
         self.asked += 1
         return np.full((len(frame), len(self.classes_)), 0.5)
 
 
-def served_of(estimator, *columns: Column):
+def served_of(estimator: Any, *columns: Column) -> Any:
     return served_as(answering(estimator, described(columns or [Column("a"), Column("b")], output="string")))
 
 
-def split(columns: list, data: list) -> bytes:
+def split(columns: list[Any], data: list[Any]) -> bytes:
     return json.dumps({"dataframe_split": {"columns": columns, "data": data}}).encode()
 
 
-def tensors(*inputs: dict, **more) -> bytes:
+def tensors(*inputs: dict[str, Any], **more: Any) -> bytes:
     return json.dumps({"inputs": list(inputs), **more}).encode()
 
 
-def column_tensor(name: str, count: int) -> dict:
+def column_tensor(name: str, count: int) -> dict[str, Any]:
     return {"name": name, "shape": [count], "datatype": "FP64", "data": [1] * count}
 
 
@@ -69,7 +69,7 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize("title", LEFT_OUT)
-def test_values_that_nobody_wrote_are_counted_before_rows_are_made_of_them(title):
+def test_values_that_nobody_wrote_are_counted_before_rows_are_made_of_them(title: str) -> None:
     content_type, body = LEFT_OUT[title]
     with pytest.raises(
         RequestEntityTooLarge, match=r"300\d00 values; expected at most 262144 in a body of \d+ bytes: send fewer rows"
@@ -77,13 +77,13 @@ def test_values_that_nobody_wrote_are_counted_before_rows_are_made_of_them(title
         rows_of(body, content_type, GAPS)
 
 
-def test_values_of_tensors_are_counted_too():
+def test_values_of_tensors_are_counted_too() -> None:
     served = served_as(answering(Classes(2), GAPS))
     with pytest.raises(RequestEntityTooLarge, match="3000 rows of 100 columns are 300000 values"):
         inferred(served, tensors(column_tensor("c0", MANY)), {})
 
 
-def test_texts_of_a_large_body_are_counted_by_themselves():
+def test_texts_of_a_large_body_are_counted_by_themselves() -> None:
     columns = [*(Column(f"t{j}", Kind.TEXT) for j in range(99)), Column("n")]
     count = request_budget.LARGE_TEXTS // 99
     request_budget.check_cells(count, columns, request_budget.SMALL_BYTES + 1)
@@ -95,7 +95,7 @@ def test_texts_of_a_large_body_are_counted_by_themselves():
     request_budget.check_cells(count + 1, GAPS.columns, request_budget.SMALL_BYTES + 1)
 
 
-def test_a_table_with_gaps_is_answered_in_every_format_up_to_the_limit():
+def test_a_table_with_gaps_is_answered_in_every_format_up_to_the_limit() -> None:
     count = request_budget.SMALL_CELLS // 100
     for content_type, body in (
         (JSON, json.dumps({"dataframe_records": [{"c0": 1}] * count}).encode()),
@@ -109,7 +109,7 @@ def test_a_table_with_gaps_is_answered_in_every_format_up_to_the_limit():
         assert np.isnan(matrix[:, 1:]).all()
 
 
-def test_whatever_a_body_writes_out_is_within_what_it_may_ask_for():
+def test_whatever_a_body_writes_out_is_within_what_it_may_ask_for() -> None:
     for size in (1000, request_budget.SMALL_BYTES, request_budget.SMALL_BYTES + 1, 16 * 1024**2, 1024**3):
         assert request_budget.most_cells(size) >= size // 2
     assert request_budget.most_cells(request_budget.SMALL_BYTES) == request_budget.SMALL_BYTES
@@ -119,15 +119,15 @@ def test_whatever_a_body_writes_out_is_within_what_it_may_ask_for():
     )
 
 
-def test_a_small_body_is_what_the_gate_answers_in_the_loop():
+def test_a_small_body_is_what_the_gate_answers_in_the_loop() -> None:
     assert request_budget.SMALL_BYTES == admission.LARGE_BYTES
 
 
-def test_the_rows_that_come_with_a_model_are_not_counted():
+def test_the_rows_that_come_with_a_model_are_not_counted() -> None:
     assert len(mlflow_scoring.from_payload({"instances": [{"c0": 1}] * MANY}, GAPS)) == MANY
 
 
-def test_a_body_of_too_many_lists_and_records_is_told_how_many():
+def test_a_body_of_too_many_lists_and_records_is_told_how_many() -> None:
     body = b'{"instances": [' + b",".join([b"{}"] * request_budget.MOST_PARTS) + b"]}"
     with pytest.raises(
         RequestEntityTooLarge, match=r"has 1000002 lists and records; expected at most 1000000: send fewer rows"
@@ -135,7 +135,7 @@ def test_a_body_of_too_many_lists_and_records_is_told_how_many():
         rows_of(body, JSON, GAPS)
 
 
-def test_texts_beside_a_million_records_are_counted_with_them_and_names_are_not():
+def test_texts_beside_a_million_records_are_counted_with_them_and_names_are_not() -> None:
     records = b",".join([b'{"a":0}'] * 900_000)
     with pytest.raises(RequestEntityTooLarge, match="has 900001 records and 500000 texts; expected at most 3000000"):
         request_budget.check_parts(b'{"params":[' + records + b',"x"' * 500_000 + b"]}")
@@ -143,7 +143,7 @@ def test_texts_beside_a_million_records_are_counted_with_them_and_names_are_not(
     request_budget.check_parts(b'{"params":[0' + b',"x"' * 2_790_000 + b"]}")
 
 
-def test_wide_rows_of_csv_are_read_a_few_at_a_time_and_the_first_wrong_one_is_told():
+def test_wide_rows_of_csv_are_read_a_few_at_a_time_and_the_first_wrong_one_is_told() -> None:
     body = b"c0,c1\n" + b"\n".join([b",".join([b"ab"] * 700_000)] * 4) + b"\n"
     tracemalloc.start()
     try:
@@ -169,14 +169,16 @@ NAMES = [f"n{j}" for j in range(request_budget.most_names(100) + 1)]
     ],
     ids=["CSV", "dataframe_split", "a list per column"],
 )
-def test_more_names_than_a_table_may_have_are_refused_by_their_number(content_type, body, where):
+def test_more_names_than_a_table_may_have_are_refused_by_their_number(
+    content_type: str, body: bytes, where: str
+) -> None:
     with pytest.raises(
         RequestEntityTooLarge, match=f"^{where} has 11001 names; expected at most 11000: leave out those"
     ):
         rows_of(body, content_type, GAPS)
 
 
-def test_more_tensors_than_a_table_may_have_columns_are_refused_by_their_number():
+def test_more_tensors_than_a_table_may_have_columns_are_refused_by_their_number() -> None:
     served = served_as(answering(Classes(2), GAPS))
     with pytest.raises(RequestEntityTooLarge, match="'inputs' has 11001 names"):
         inferred(served, tensors(*({"name": name} for name in NAMES)), {})
@@ -193,20 +195,20 @@ class Counting(str):
         return str.__eq__(self, other)
 
 
-def test_names_are_looked_up_and_not_searched_for():
+def test_names_are_looked_up_and_not_searched_for() -> None:
     names = [Counting(f"c{j}") for j in range(5000)]
     model = described([Column(f"c{j}", missing=True) for j in range(5000)])
     assert mlflow_scoring._order(names, "here", model) == list(range(5000))
     assert Counting.compared < 50_000
 
 
-def test_names_that_no_column_can_have_are_overlooked():
+def test_names_that_no_column_can_have_are_overlooked() -> None:
     assert rows_of(
         split([["a"], {}, None, 1, "a", "b", "c", "d"], [[0, 0, 0, 0, 1, 2, 3, 4]]), JSON, IRIS
     ).matrix.tolist() == [[1, 2, 3, 4]]
 
 
-def test_a_tensor_model_takes_no_more_keys_of_a_record_than_it_has_columns():
+def test_a_tensor_model_takes_no_more_keys_of_a_record_than_it_has_columns() -> None:
     model = described([Column("0"), Column("1")], is_named=False)
     body = json.dumps({"dataframe_records": [dict.fromkeys(map(str, range(1000)), 1), *[{}] * 1000]}).encode()
     with pytest.raises(InvalidInput, match=r"dataframe_records\[0\] has 1000 values; expected 2"):
@@ -219,7 +221,7 @@ FEW = '{"a": 1, "b": {"c:": ":\\"}:", "d": [":", ":"]}}'
 
 @pytest.mark.parametrize("look", [1, 7, 60])
 @pytest.mark.parametrize("text", [WIDE, f"[{FEW}, {WIDE}]", WIDE.replace('""', '"}"'), WIDE.replace('""', r'"\"}{"')])
-def test_a_record_of_json_ends_somewhere(text, look, monkeypatch):
+def test_a_record_of_json_ends_somewhere(text: str, look: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_budget, "MOST_RECORD_NAMES", 30)
     monkeypatch.setattr(request_budget, "LOOK", look)
     monkeypatch.setattr(request_budget, "SMALL_BYTES", 10)
@@ -233,17 +235,19 @@ def test_a_record_of_json_ends_somewhere(text, look, monkeypatch):
 @pytest.mark.parametrize(
     "text", [f"[{', '.join([FEW] * 30)}]", '["' + ":" * 100 + '"]', '{"a": "' + ":" * 40 + "}", ":" * 30]
 )
-def test_names_of_many_records_and_colons_in_texts_are_not_those_of_one_record(text, look, monkeypatch):
+def test_names_of_many_records_and_colons_in_texts_are_not_those_of_one_record(
+    text: str, look: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(request_budget, "MOST_RECORD_NAMES", 30)
     monkeypatch.setattr(request_budget, "LOOK", look)
     request_budget.check_records(text)
 
 
-def test_the_widest_table_has_no_more_names_than_a_record_may_have():
+def test_the_widest_table_has_no_more_names_than_a_record_may_have() -> None:
     assert request_budget.most_names(MOST_COLUMNS) < request_budget.MOST_RECORD_NAMES
 
 
-def test_a_record_of_csv_ends_somewhere(monkeypatch):
+def test_a_record_of_csv_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_budget, "MOST_RECORD", 10_000)
     for text in (b"a,b,c,d\n" + b"1," * 6_000, b"a,b,c,d\n" + b'"\n",' * 3_000):
         with pytest.raises(RequestEntityTooLarge, match="a row of the body has more than 10000 characters"):
@@ -255,13 +259,13 @@ class Reads(io.TextIOWrapper):
 
     longest = 0
 
-    def read(self, size=-1):
+    def read(self, size: Any = -1) -> Any:
         return self.noted(super().read(size))
 
-    def readline(self, size=-1):
+    def readline(self, size: Any = -1) -> Any:
         return self.noted(super().readline(size))
 
-    def __next__(self):
+    def __next__(self) -> Any:
         return self.noted(super().__next__())
 
     def noted(self, text: str) -> str:
@@ -269,7 +273,7 @@ class Reads(io.TextIOWrapper):
         return text
 
 
-def test_no_more_of_a_row_of_csv_without_an_end_is_read_than_a_row_may_have(monkeypatch):
+def test_no_more_of_a_row_of_csv_without_an_end_is_read_than_a_row_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_budget, "MOST_RECORD", 200_000)
     monkeypatch.setattr(mlflow_scoring, "CSV_PIECE", 1000)
     monkeypatch.setattr(io, "TextIOWrapper", Reads)
@@ -279,7 +283,7 @@ def test_no_more_of_a_row_of_csv_without_an_end_is_read_than_a_row_may_have(monk
     assert Reads.longest == 200_001
 
 
-def test_a_row_of_numbers_may_be_longer_than_what_is_read_at_once(monkeypatch):
+def test_a_row_of_numbers_may_be_longer_than_what_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow_scoring, "CSV_PIECE", 8)
     monkeypatch.setattr(mlflow_scoring, "_csv_rows", None)  # which reads all that is not numbers alone
     row = b",".join([b"-1.2345678901234567e-300"] * 4) + b"\n"
@@ -287,7 +291,9 @@ def test_a_row_of_numbers_may_be_longer_than_what_is_read_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("header", [b"," * 20_000, b'"",' * 20_000, b",\r" + b"," * 20_000])
-def test_the_names_in_the_first_line_of_csv_are_counted_before_any_is_told_apart(header, monkeypatch):
+def test_the_names_in_the_first_line_of_csv_are_counted_before_any_is_told_apart(
+    header: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         mlflow_scoring, "_unique", lambda names: pytest.fail(f"{len(names)} names") if len(names) > 9 else names
     )
@@ -297,7 +303,7 @@ def test_the_names_in_the_first_line_of_csv_are_counted_before_any_is_told_apart
         rows_of(header + b"\n1,2,3,4\n", CSV, IRIS)
 
 
-def test_a_first_line_of_commas_is_refused_before_it_is_taken_apart(monkeypatch):
+def test_a_first_line_of_commas_is_refused_before_it_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow_scoring, "_csv_records", lambda _: pytest.fail("taken apart"))
     for end in (b"\n1\n", b"\r\n1\r\n", b"\r1\r", b""):
         with pytest.raises(RequestEntityTooLarge, match="the first line has 20001 names"):
@@ -307,7 +313,7 @@ def test_a_first_line_of_commas_is_refused_before_it_is_taken_apart(monkeypatch)
 # --- answers -------------------------------------------------------------------------------------------------------
 
 
-def rows(count: int, **more) -> bytes:
+def rows(count: int, **more: Any) -> bytes:
     return json.dumps({"instances": [[0, 0]] * count, **more}).encode()
 
 
@@ -326,7 +332,9 @@ def rows(count: int, **more) -> bytes:
         ),
     ],
 )
-def test_an_answer_that_would_be_too_large_is_refused_before_the_model_is_asked(path, classes, label, count, said):
+def test_an_answer_that_would_be_too_large_is_refused_before_the_model_is_asked(
+    path: str, classes: int, label: str, count: int, said: str
+) -> None:
     estimator = Classes(classes, label)
     answer = client_of(served_of(estimator)).post(path, data=rows(count), content_type=JSON)
     assert (answer.status_code, answer.json["error_code"]) == (413, "REQUEST_ENTITY_TOO_LARGE")
@@ -338,7 +346,7 @@ def test_an_answer_that_would_be_too_large_is_refused_before_the_model_is_asked(
 
 
 @pytest.mark.parametrize("outputs", [["predict_proba"], ["predict", "predict_proba"]])
-def test_an_answer_of_tensors_is_counted_by_all_that_is_asked_for(outputs):
+def test_an_answer_of_tensors_is_counted_by_all_that_is_asked_for(outputs: list[str]) -> None:
     estimator = Classes(1000)
     tensor = {"name": "rows", "shape": [500, 2], "datatype": "FP64", "data": [0] * 1000}
     body = tensors(tensor, outputs=[{"name": name} for name in outputs])
@@ -347,16 +355,16 @@ def test_an_answer_of_tensors_is_counted_by_all_that_is_asked_for(outputs):
     assert estimator.asked == 0
 
 
-def test_one_row_is_answered_whatever_it_takes():
+def test_one_row_is_answered_whatever_it_takes() -> None:
     estimator = Classes(10, "{}" + "long" * 200_000)
     answer = client_of(served_of(estimator)).post("/predict_names", data=rows(1), content_type=JSON)
     assert answer.status_code == 200
     assert len(answer.data) > request_budget.SMALL_ANSWER
 
 
-def test_the_names_of_an_answer_of_many_pieces_stand_at_the_right_rows():
+def test_the_names_of_an_answer_of_many_pieces_stand_at_the_right_rows() -> None:
     class Turns(Classes):
-        def predict_proba(self, frame):
+        def predict_proba(self, frame: Any) -> Any:
             return np.eye(len(self.classes_))[np.asarray(frame)[:, 0].astype(int) % len(self.classes_)]
 
     estimator = Turns(3)
@@ -370,7 +378,7 @@ def test_the_names_of_an_answer_of_many_pieces_stand_at_the_right_rows():
 
 
 @pytest.mark.parametrize("name", ["predict", "predict_proba"])
-def test_an_output_is_asked_for_once(name):
+def test_an_output_is_asked_for_once(name: str) -> None:
     estimator = Classes(2)
     tensor = {"name": "rows", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}
     body = tensors(tensor, outputs=[{"name": "predict_proba"}, {"name": "predict"}, *[{"name": name}] * 8000])
@@ -405,7 +413,7 @@ DEEP = json.loads("[" * 300 + "]" * 300)
     ],
     ids=lambda wrong: next(iter(wrong)),
 )
-def test_what_is_huge_is_refused_in_few_words(wrong):
+def test_what_is_huge_is_refused_in_few_words(wrong: dict[Any, Any]) -> None:
     tensor = {"name": "rows", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}
     for body in (tensors(tensor | wrong), tensors(tensor, tensor | {"name": LONG}, tensor | {"name": LONG})):
         with pytest.raises(InvalidInput) as refused:
@@ -413,12 +421,12 @@ def test_what_is_huge_is_refused_in_few_words(wrong):
         assert len(str(refused.value)) < 600
 
 
-def test_a_number_too_long_for_python_to_write_is_quoted_by_its_size():
+def test_a_number_too_long_for_python_to_write_is_quoted_by_its_size() -> None:
     assert quoted(HUGE * HUGE) == f"<a whole number of {(HUGE * HUGE).bit_length()} bits>"
     assert quoted([HUGE * HUGE, 1]).endswith("bits>, 1]")
 
 
-def test_what_is_huge_in_a_table_is_refused_in_few_words():
+def test_what_is_huge_in_a_table_is_refused_in_few_words() -> None:
     for content in (
         {"data": [[1]], LONG: 1, **{f"key {i}": i for i in range(1000)}},
         {"columns": [LONG, HUGE], "data": [[1]]},
@@ -434,13 +442,13 @@ def test_what_is_huge_in_a_table_is_refused_in_few_words():
     assert len(str(refused.value)) < 500
 
 
-def test_a_shape_of_the_largest_dimensions_is_refused_for_what_it_lacks():
+def test_a_shape_of_the_largest_dimensions_is_refused_for_what_it_lacks() -> None:
     tensor = {"name": "rows", "shape": [2**63 - 1, 2**63 - 1], "datatype": "FP64", "data": [1, 2]}
     with pytest.raises(InvalidInput, match=rf"has 2 values; its shape .* has {(2**63 - 1) ** 2}"):
         inferred(served_of(Classes(2)), tensors(tensor), {})
 
 
-def test_binary_texts_are_read_one_after_the_other_from_where_they_stand():
+def test_binary_texts_are_read_one_after_the_other_from_where_they_stand() -> None:
     words = ["", "ü", "NA", "a" * 70_000] * 8
     content = b"".join(struct.pack("<I", len(word.encode())) + word.encode() for word in words)
     head = tensors(
@@ -456,7 +464,7 @@ def test_binary_texts_are_read_one_after_the_other_from_where_they_stand():
 
 
 @pytest.mark.parametrize("path", ["/invocations", "infer"])
-def test_a_refusal_does_not_keep_what_was_refused(path):
+def test_a_refusal_does_not_keep_what_was_refused(path: str) -> None:
     body = json.dumps({"inputs": [{"name": "rows"}]}).encode()
     with pytest.raises(InvalidInput) as refused:
         inferred(served_of(Classes(2)), body, {}) if path == "infer" else rows_of(body, JSON, IRIS)

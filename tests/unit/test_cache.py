@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import inf, isnan, nan
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from inference.errors import FetchFailed
@@ -52,17 +53,17 @@ class Store:
 
 
 @pytest.fixture
-def store():
+def store() -> Store:
     return Store()
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
 @pytest.fixture
-def new_cache(tmp_path, folder, store):
+def new_cache(tmp_path: Path, folder: Path, store: Store) -> Callable[..., Any]:
     """Return what makes a cache, as another start or another replica has it."""
 
     def made(alias: str = "Production", folder: Path = folder) -> ModelCache:
@@ -72,7 +73,7 @@ def new_cache(tmp_path, folder, store):
 
 
 @pytest.fixture
-def cache(new_cache):
+def cache(new_cache: Callable[..., Any]) -> ModelCache:
     return new_cache()
 
 
@@ -90,16 +91,18 @@ def texts(folder: Path) -> dict[str, str]:
 # --- fetching ------------------------------------------------------------------------------------------------------
 
 
-def test_a_version_is_fetched_whole(cache, store):
+def test_a_version_is_fetched_whole(cache: ModelCache, store: Store) -> None:
     assert texts(cache.folder_of(ONE)) == store.files[ONE]
 
 
-def test_a_version_that_is_there_is_not_fetched_again(cache, new_cache, store):
+def test_a_version_that_is_there_is_not_fetched_again(
+    cache: ModelCache, new_cache: Callable[..., Any], store: Store
+) -> None:
     assert cache.folder_of(ONE) == cache.folder_of(ONE) == new_cache().folder_of(ONE)
     assert store.fetched == ["1"]
 
 
-def test_versions_with_the_same_files_share_them(cache, store):
+def test_versions_with_the_same_files_share_them(cache: ModelCache, store: Store) -> None:
     store.files[TWO] = store.files[ONE]
     assert cache.folder_of(ONE) == cache.folder_of(TWO)
 
@@ -112,19 +115,21 @@ def test_versions_with_the_same_files_share_them(cache, store):
     ],
     ids=["of a new registry", "signed again"],
 )
-def test_a_version_of_the_same_number_that_is_another_one_is_fetched_anew(cache, store, other):
+def test_a_version_of_the_same_number_that_is_another_one_is_fetched_anew(
+    cache: ModelCache, store: Store, other: ModelVersion
+) -> None:
     store.files[other] = {"MLmodel": "another"}
     cache.folder_of(ONE)
     assert texts(cache.folder_of(other)) == {"MLmodel": "another"}
 
 
-def test_a_fetch_that_breaks_off_is_told_in_its_own_words(cache, store):
+def test_a_fetch_that_breaks_off_is_told_in_its_own_words(cache: ModelCache, store: Store) -> None:
     store.broken.add(ONE)
     with pytest.raises(FetchFailed, match="models:/flowers/1 could not be fetched: connection reset by peer"):
         cache.folder_of(ONE)
 
 
-def test_half_a_version_does_not_count_as_fetched(cache, store):
+def test_half_a_version_does_not_count_as_fetched(cache: ModelCache, store: Store) -> None:
     store.broken.add(ONE)
     with pytest.raises(FetchFailed):
         cache.folder_of(ONE)
@@ -132,7 +137,7 @@ def test_half_a_version_does_not_count_as_fetched(cache, store):
     assert texts(cache.folder_of(ONE)) == store.files[ONE]
 
 
-def test_what_killed_fetches_left_behind_is_cleared_away(cache, folder):
+def test_what_killed_fetches_left_behind_is_cleared_away(cache: ModelCache, folder: Path) -> None:
     cache.folder_of(ONE)
     leftover = folder / "flowers" / "contents" / "partial-of-a-fetch-that-was-killed"
     leftover.mkdir()
@@ -140,21 +145,21 @@ def test_what_killed_fetches_left_behind_is_cleared_away(cache, folder):
     assert not leftover.exists()
 
 
-def test_a_forgotten_version_is_fetched_again(cache, store):
+def test_a_forgotten_version_is_fetched_again(cache: ModelCache, store: Store) -> None:
     cache.folder_of(ONE)
     cache.forget(ONE)
     cache.folder_of(ONE)
     assert store.fetched == ["1", "1"]
 
 
-def test_to_forget_what_was_never_there_changes_nothing(cache, store):
+def test_to_forget_what_was_never_there_changes_nothing(cache: ModelCache, store: Store) -> None:
     cache.folder_of(TWO)
     cache.forget(ONE)
     assert texts(cache.folder_of(TWO)) == store.files[TWO]
     assert store.fetched == ["2"]
 
 
-def test_replicas_that_share_a_cache_fetch_a_version_once(new_cache, store):
+def test_replicas_that_share_a_cache_fetch_a_version_once(new_cache: Callable[..., Any], store: Store) -> None:
     both = threading.Barrier(2, timeout=30)
 
     def start(_: int) -> Path:
@@ -196,14 +201,16 @@ def vanish(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, change, add, remove, rename, vanish])
-def test_a_copy_that_is_not_as_it_came_is_fetched_again(cache, new_cache, store, damage):
+def test_a_copy_that_is_not_as_it_came_is_fetched_again(
+    cache: ModelCache, new_cache: Callable[..., Any], store: Store, damage: Callable[..., Any]
+) -> None:
     damage(serve(cache, ONE))
     assert new_cache().last_served() is None
     assert texts(new_cache().folder_of(ONE)) == store.files[ONE]
     assert store.fetched == ["1", "1"]
 
 
-def test_damage_in_the_cache_is_told(cache, caplog):
+def test_damage_in_the_cache_is_told(cache: ModelCache, caplog: pytest.LogCaptureFixture) -> None:
     cut(cache.folder_of(ONE))
     cache.folder_of(ONE)
     assert "the copy of version 1 in the cache is damaged; it is fetched again" in caplog.text
@@ -226,7 +233,9 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage[:20]))
-def test_garbage_in_the_note_of_the_last_version_is_no_last_version(cache, folder, garbage):
+def test_garbage_in_the_note_of_the_last_version_is_no_last_version(
+    cache: ModelCache, folder: Path, garbage: bytes
+) -> None:
     serve(cache, ONE)
     note = folder / "flowers" / "Production.json"
     assert json.loads(note.read_text())["version"]["version"] == "1"
@@ -237,7 +246,9 @@ def test_garbage_in_the_note_of_the_last_version_is_no_last_version(cache, folde
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage[:20]))
-def test_garbage_in_the_note_of_a_version_is_as_if_there_were_none(cache, folder, store, garbage):
+def test_garbage_in_the_note_of_a_version_is_as_if_there_were_none(
+    cache: ModelCache, folder: Path, store: Store, garbage: bytes
+) -> None:
     serve(cache, ONE)
     (note,) = (folder / "flowers" / "versions").iterdir()
     note.write_bytes(garbage)
@@ -260,7 +271,9 @@ def test_garbage_in_the_note_of_a_version_is_as_if_there_were_none(cache, folder
         {"description": ["x"]},
     ],
 )
-def test_a_note_whose_version_is_none_is_no_last_version(cache, folder, change):
+def test_a_note_whose_version_is_none_is_no_last_version(
+    cache: ModelCache, folder: Path, change: dict[Any, Any]
+) -> None:
     serve(cache, ONE)
     note = folder / "flowers" / "Production.json"
     content = json.loads(note.read_text())
@@ -270,17 +283,19 @@ def test_a_note_whose_version_is_none_is_no_last_version(cache, folder, change):
 
 
 @pytest.mark.parametrize("metrics", [{"r2": "0.5"}, {"r2": None}, [0.5]])
-def test_a_note_whose_metrics_are_none_is_no_last_version(cache, folder, metrics):
+def test_a_note_whose_metrics_are_none_is_no_last_version(
+    cache: ModelCache, folder: Path, metrics: dict[Any, Any] | list[float]
+) -> None:
     serve(cache, ONE)
     note = folder / "flowers" / "Production.json"
     note.write_text(json.dumps(json.loads(note.read_text()) | {"metrics": metrics}))
     assert cache.last_served() is None
 
 
-def test_a_metric_that_is_no_number_is_remembered_as_one(cache):
+def test_a_metric_that_is_no_number_is_remembered_as_one(cache: ModelCache) -> None:
     cache.folder_of(ONE)
     cache.remember(ONE, {"r2": nan, "loss": inf})
-    _, metrics = cache.last_served()
+    _, metrics = cache.last_served()  # type: ignore[misc]
     assert isnan(metrics["r2"])
     assert metrics["loss"] == inf
 
@@ -288,7 +303,9 @@ def test_a_metric_that_is_no_number_is_remembered_as_one(cache):
 # --- the version that was served last ------------------------------------------------------------------------------
 
 
-def test_the_version_served_last_is_there_at_the_next_start(cache, new_cache, store):
+def test_the_version_served_last_is_there_at_the_next_start(
+    cache: ModelCache, new_cache: Callable[..., Any], store: Store
+) -> None:
     serve(cache, ONE)
     serve(cache, TWO)
     assert new_cache().last_served() == (TWO, METRICS)
@@ -296,30 +313,30 @@ def test_the_version_served_last_is_there_at_the_next_start(cache, new_cache, st
     assert store.fetched == ["1", "2"]
 
 
-def test_what_is_known_of_the_last_version_comes_with_it(cache, new_cache):
+def test_what_is_known_of_the_last_version_comes_with_it(cache: ModelCache, new_cache: Callable[..., Any]) -> None:
     version = ModelVersion("flowers", "1", "run-1", 1001, "m-1", "", "what it is", {"stage": "Production"})
     serve(cache, version)
     found, _ = new_cache().last_served()
     assert (found.description, found.tags) == ("what it is", {"stage": "Production"})
 
 
-def test_each_alias_has_a_last_version_of_its_own(cache, new_cache):
+def test_each_alias_has_a_last_version_of_its_own(cache: ModelCache, new_cache: Callable[..., Any]) -> None:
     serve(cache, ONE)
     assert new_cache("Staging").last_served() is None
     serve(new_cache("Staging"), TWO)
     assert cache.last_served() == (ONE, METRICS)
 
 
-def test_a_version_that_was_fetched_but_never_served_is_not_the_last_one(cache):
+def test_a_version_that_was_fetched_but_never_served_is_not_the_last_one(cache: ModelCache) -> None:
     cache.folder_of(ONE)
     assert cache.last_served() is None
 
 
-def test_an_empty_cache_has_no_last_version(cache):
+def test_an_empty_cache_has_no_last_version(cache: ModelCache) -> None:
     assert cache.last_served() is None
 
 
-def test_a_last_version_without_its_files_is_none(cache):
+def test_a_last_version_without_its_files_is_none(cache: ModelCache) -> None:
     serve(cache, ONE)
     cache.forget(ONE)
     assert cache.last_served() is None
@@ -328,27 +345,27 @@ def test_a_last_version_without_its_files_is_none(cache):
 # --- what is kept --------------------------------------------------------------------------------------------------
 
 
-def test_the_served_version_and_the_one_before_it_are_kept(cache, store):
+def test_the_served_version_and_the_one_before_it_are_kept(cache: ModelCache, store: Store) -> None:
     kept = [serve(cache, version) for version in (ONE, TWO, THREE)]
     assert [folder.is_dir() for folder in kept] == [False, True, True]
     serve(cache, TWO)
     assert len(store.fetched) == 3
 
 
-def test_after_a_rollback_the_version_that_was_rolled_back_is_kept(cache):
+def test_after_a_rollback_the_version_that_was_rolled_back_is_kept(cache: ModelCache) -> None:
     one, two = serve(cache, ONE), serve(cache, TWO)
     serve(cache, ONE)
     three = serve(cache, THREE)
     assert [folder.is_dir() for folder in (one, two, three)] == [True, False, True]
 
 
-def test_no_note_is_kept_of_files_that_are_gone(cache, folder):
+def test_no_note_is_kept_of_files_that_are_gone(cache: ModelCache, folder: Path) -> None:
     for version in (ONE, TWO, THREE):
         serve(cache, version)
     assert len(list((folder / "flowers" / "versions").iterdir())) == 2
 
 
-def test_half_a_version_takes_no_place_among_those_that_are_kept(cache, folder):
+def test_half_a_version_takes_no_place_among_those_that_are_kept(cache: ModelCache, folder: Path) -> None:
     one = serve(cache, ONE)
     (folder / "flowers" / "contents" / "partial-of-a-fetch-that-was-killed").mkdir()
     two = serve(cache, TWO)
@@ -361,7 +378,9 @@ def test_half_a_version_takes_no_place_among_those_that_are_kept(cache, folder):
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM])
-def test_a_place_that_takes_nothing_is_made_up_for_and_told(cache, store, tmp_path, caplog, error):
+def test_a_place_that_takes_nothing_is_made_up_for_and_told(
+    cache: ModelCache, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, error: int
+) -> None:
     store.errors = iter([OSError(error, os.strerror(error))])
     kept = cache.folder_of(ONE)
     assert kept.is_relative_to(tmp_path / "makeshift")
@@ -372,40 +391,44 @@ def test_a_place_that_takes_nothing_is_made_up_for_and_told(cache, store, tmp_pa
     assert store.fetched == ["1", "1"]
 
 
-def test_what_is_made_up_for_is_bounded(cache, store):
+def test_what_is_made_up_for_is_bounded(cache: ModelCache, store: Store) -> None:
     store.errors = full()
     cache.folder_of(ONE)
     assert store.most == [None, MOST_MAKESHIFT_BYTES]
 
 
-def test_a_file_in_place_of_the_cache_is_made_up_for(new_cache, store, tmp_path):
+def test_a_file_in_place_of_the_cache_is_made_up_for(
+    new_cache: Callable[..., Any], store: Store, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     kept = new_cache(folder=tmp_path / "file").folder_of(ONE)
     assert kept.is_relative_to(tmp_path / "makeshift")
     assert store.most == [MOST_MAKESHIFT_BYTES]
 
 
-def test_any_other_fault_of_the_cache_is_told_and_not_made_up_for(cache, store):
+def test_any_other_fault_of_the_cache_is_told_and_not_made_up_for(cache: ModelCache, store: Store) -> None:
     store.errors = iter([OSError(errno.EIO, os.strerror(errno.EIO))])
     with pytest.raises(FetchFailed, match=r"the model cache .*flowers cannot be used: Input/output error"):
         cache.folder_of(ONE)
     assert store.fetched == ["1"]
 
 
-def test_a_version_that_finds_no_room_in_the_cache_is_kept_elsewhere(cache, store, tmp_path):
+def test_a_version_that_finds_no_room_in_the_cache_is_kept_elsewhere(
+    cache: ModelCache, store: Store, tmp_path: Path
+) -> None:
     store.errors = iter([OSError(errno.ENOSPC, "No space left on device")])
     kept = cache.folder_of(ONE)
     assert kept.is_relative_to(tmp_path / "makeshift")
     assert texts(kept) == store.files[ONE]
 
 
-def test_with_no_room_anywhere_the_version_and_the_reason_are_named(cache, store):
+def test_with_no_room_anywhere_the_version_and_the_reason_are_named(cache: ModelCache, store: Store) -> None:
     store.errors = (OSError(errno.ENOSPC, "No space left on device") for _ in range(2))
     with pytest.raises(FetchFailed, match="there is no room for models:/flowers/1: No space left on device"):
         cache.folder_of(ONE)
 
 
-def test_what_cannot_be_remembered_is_told_with_the_place(new_cache, tmp_path):
+def test_what_cannot_be_remembered_is_told_with_the_place(new_cache: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     cache = new_cache(folder=tmp_path / "file")
     with pytest.raises(FetchFailed, match=r"the model cache .*file/flowers cannot be used: Not a directory"):
@@ -418,7 +441,7 @@ def made_up_for(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("room")
-def test_a_makeshift_keeps_what_is_served_and_nothing_else(cache, store, tmp_path):
+def test_a_makeshift_keeps_what_is_served_and_nothing_else(cache: ModelCache, store: Store, tmp_path: Path) -> None:
     for version in (ONE, TWO, THREE):
         store.errors = full()
         kept = cache.folder_of(version)
@@ -428,7 +451,9 @@ def test_a_makeshift_keeps_what_is_served_and_nothing_else(cache, store, tmp_pat
 
 
 @pytest.mark.usefixtures("room")
-def test_what_was_never_served_does_not_add_up_in_the_makeshift(cache, store, tmp_path):
+def test_what_was_never_served_does_not_add_up_in_the_makeshift(
+    cache: ModelCache, store: Store, tmp_path: Path
+) -> None:
     serve(cache, ONE)
     for version in (TWO, THREE):
         store.errors = full()
@@ -437,7 +462,9 @@ def test_what_was_never_served_does_not_add_up_in_the_makeshift(cache, store, tm
 
 
 @pytest.mark.usefixtures("room")
-def test_a_makeshift_is_empty_when_the_version_in_the_cache_is_served_again(cache, store, tmp_path):
+def test_a_makeshift_is_empty_when_the_version_in_the_cache_is_served_again(
+    cache: ModelCache, store: Store, tmp_path: Path
+) -> None:
     serve(cache, ONE)
     store.errors = full()
     cache.folder_of(TWO)
@@ -455,15 +482,17 @@ def full(seconds: int = 1) -> Iterator[OSError]:
 
 
 @pytest.fixture
-def room(monkeypatch):
+def room(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What is left of the disk of the cache, for a test to set."""
     left = SimpleNamespace(free=0)
-    monkeypatch.setattr(caching.shutil, "disk_usage", lambda _: left)
+    monkeypatch.setattr(caching.shutil, "disk_usage", lambda _: left)  # type: ignore[attr-defined]
     return left
 
 
 @pytest.mark.usefixtures("room")
-def test_the_note_of_the_last_version_is_not_replaced_by_one_whose_files_are_not_in_the_cache(cache, new_cache, store):
+def test_the_note_of_the_last_version_is_not_replaced_by_one_whose_files_are_not_in_the_cache(
+    cache: ModelCache, new_cache: Callable[..., Any], store: Store
+) -> None:
     serve(cache, ONE)
     store.errors = full()
     cache.folder_of(TWO)
@@ -473,7 +502,9 @@ def test_the_note_of_the_last_version_is_not_replaced_by_one_whose_files_are_not
     assert texts(new_cache().folder_of(ONE)) == store.files[ONE]
 
 
-def test_files_that_had_no_room_move_in_when_there_is_room_again(cache, new_cache, store, room, folder, tmp_path):
+def test_files_that_had_no_room_move_in_when_there_is_room_again(
+    cache: ModelCache, new_cache: Callable[..., Any], store: Store, room: SimpleNamespace, folder: Path, tmp_path: Path
+) -> None:
     serve(cache, ONE)
     store.errors = full()
     cache.folder_of(TWO)
@@ -487,7 +518,9 @@ def test_files_that_had_no_room_move_in_when_there_is_room_again(cache, new_cach
 
 
 @pytest.mark.usefixtures("room")
-def test_the_last_version_is_kept_whatever_is_served_without_room_for_it(cache, new_cache, store):
+def test_the_last_version_is_kept_whatever_is_served_without_room_for_it(
+    cache: ModelCache, new_cache: Callable[..., Any], store: Store
+) -> None:
     serve(cache, ONE)
     for version in (TWO, THREE):
         store.errors = full()
@@ -498,14 +531,14 @@ def test_the_last_version_is_kept_whatever_is_served_without_room_for_it(cache, 
     assert new_cache().last_served() == (ONE, METRICS)
 
 
-def test_what_another_alias_served_last_is_kept(cache, new_cache):
+def test_what_another_alias_served_last_is_kept(cache: ModelCache, new_cache: Callable[..., Any]) -> None:
     one = serve(new_cache("Staging"), ONE)
     for version in (TWO, THREE, TWO):
         serve(cache, version)
     assert one.is_dir()
 
 
-def test_a_version_that_was_never_served_leaves_nothing_when_it_is_forgotten(cache, folder):
+def test_a_version_that_was_never_served_leaves_nothing_when_it_is_forgotten(cache: ModelCache, folder: Path) -> None:
     serve(cache, ONE)
     two = cache.folder_of(TWO)
     cache.forget(TWO)
@@ -513,7 +546,7 @@ def test_a_version_that_was_never_served_leaves_nothing_when_it_is_forgotten(cac
     assert cache.last_served() == (ONE, METRICS)
 
 
-def test_files_that_another_version_has_as_well_are_kept_when_one_is_forgotten(cache, store):
+def test_files_that_another_version_has_as_well_are_kept_when_one_is_forgotten(cache: ModelCache, store: Store) -> None:
     store.files[TWO] = store.files[ONE]
     one = serve(cache, ONE)
     cache.folder_of(TWO)
@@ -521,7 +554,7 @@ def test_files_that_another_version_has_as_well_are_kept_when_one_is_forgotten(c
     assert one.is_dir()
 
 
-def test_a_content_with_a_link_in_it_is_damaged(cache, store, tmp_path):
+def test_a_content_with_a_link_in_it_is_damaged(cache: ModelCache, store: Store, tmp_path: Path) -> None:
     content = serve(cache, ONE)
     (tmp_path / "elsewhere").write_text((content / "MLmodel").read_text())
     (content / "MLmodel").unlink()
@@ -530,7 +563,7 @@ def test_a_content_with_a_link_in_it_is_damaged(cache, store, tmp_path):
     assert store.fetched == ["1", "1"]
 
 
-def test_a_version_that_is_forgotten_leaves_nothing_though_its_note_is_gone(cache, folder):
+def test_a_version_that_is_forgotten_leaves_nothing_though_its_note_is_gone(cache: ModelCache, folder: Path) -> None:
     serve(cache, ONE)
     two = cache.folder_of(TWO)
     for note in (folder / "flowers" / "versions").iterdir():
@@ -543,7 +576,9 @@ def test_a_version_that_is_forgotten_leaves_nothing_though_its_note_is_gone(cach
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "ü" * 500, "../../../etc", "\0", "a/b"])
-def test_a_version_may_be_said_to_be_signed_with_anything(cache, folder, store, name):
+def test_a_version_may_be_said_to_be_signed_with_anything(
+    cache: ModelCache, folder: Path, store: Store, name: str
+) -> None:
     """The tag is anybody's who reaches MLflow's port, and part of what a version is known by."""
     version = replace(ONE, signed_by=name)
     store.files[version] = store.files[ONE]
@@ -553,7 +588,9 @@ def test_a_version_may_be_said_to_be_signed_with_anything(cache, folder, store, 
     assert store.fetched == ["1"]
 
 
-def test_a_content_whose_note_cannot_be_written_does_not_stay(cache, folder, monkeypatch):
+def test_a_content_whose_note_cannot_be_written_does_not_stay(
+    cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def write(path: Path, content: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -563,7 +600,7 @@ def test_a_content_whose_note_cannot_be_written_does_not_stay(cache, folder, mon
     assert list((folder / "flowers" / "contents").iterdir()) == []
 
 
-def test_notes_of_an_earlier_release_and_drafts_are_cleared_away(cache, folder):
+def test_notes_of_an_earlier_release_and_drafts_are_cleared_away(cache: ModelCache, folder: Path) -> None:
     content = serve(cache, ONE)
     versions = folder / "flowers" / "versions"
     (versions / "1-1001-.json").write_text(json.dumps({"digest": content.name}))
@@ -574,7 +611,9 @@ def test_notes_of_an_earlier_release_and_drafts_are_cleared_away(cache, folder):
     assert not list(folder.rglob("*draft*"))
 
 
-def test_a_version_that_is_said_to_be_signed_otherwise_again_and_again_leaves_few_notes(cache, folder, store):
+def test_a_version_that_is_said_to_be_signed_otherwise_again_and_again_leaves_few_notes(
+    cache: ModelCache, folder: Path, store: Store
+) -> None:
     for key in range(NOTES_KEPT + 5):
         version = replace(ONE, signed_by=f"key {key}")
         store.files[version] = store.files[ONE]
@@ -597,7 +636,9 @@ def link(path: Path) -> None:
 
 
 @pytest.mark.parametrize("instead", [pipe, link])
-def test_what_is_no_file_in_place_of_a_note_is_no_note_and_nobody_waits_for_it(cache, folder, store, instead):
+def test_what_is_no_file_in_place_of_a_note_is_no_note_and_nobody_waits_for_it(
+    cache: ModelCache, folder: Path, store: Store, instead: Callable[..., Any]
+) -> None:
     serve(cache, ONE)
     instead(folder / "flowers" / "Production.json")
     assert cache.last_served() is None
@@ -608,7 +649,9 @@ def test_what_is_no_file_in_place_of_a_note_is_no_note_and_nobody_waits_for_it(c
 
 
 @pytest.mark.parametrize("instead", [pipe, link])
-def test_what_is_no_file_in_place_of_the_lock_is_told_and_nothing_is_written_through_it(cache, folder, instead):
+def test_what_is_no_file_in_place_of_the_lock_is_told_and_nothing_is_written_through_it(
+    cache: ModelCache, folder: Path, instead: Callable[..., Any]
+) -> None:
     serve(cache, ONE)
     lock = folder / "flowers" / ".lock"
     lock.write_text("somebody's")
@@ -618,7 +661,9 @@ def test_what_is_no_file_in_place_of_the_lock_is_told_and_nothing_is_written_thr
     assert instead is pipe or lock.read_text() == "somebody's"
 
 
-def test_a_lock_that_is_held_for_ever_is_told_and_not_made_up_for(cache, folder, store, monkeypatch):
+def test_a_lock_that_is_held_for_ever_is_told_and_not_made_up_for(
+    cache: ModelCache, folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     serve(cache, ONE)
     monkeypatch.setattr(caching, "LOCK_SECONDS", 0.0)
     with open(folder / "flowers" / ".lock") as lock:
@@ -634,7 +679,7 @@ def test_a_lock_that_is_held_for_ever_is_told_and_not_made_up_for(cache, folder,
 # --- what a content is known by ------------------------------------------------------------------------------------
 
 
-def test_a_digest_tells_names_contents_and_places_apart(tmp_path):
+def test_a_digest_tells_names_contents_and_places_apart(tmp_path: Path) -> None:
     digests = set()
     for number, files in enumerate(
         [{}, {"a": ""}, {"b": ""}, {"a": "x"}, {"a/b": "x"}, {"a": "x", "b": ""}, {"a": "", "b": "x"}]
@@ -648,6 +693,6 @@ def test_a_digest_tells_names_contents_and_places_apart(tmp_path):
     assert len(digests) == 7
 
 
-def test_what_is_not_there_has_no_digest(tmp_path):
+def test_what_is_not_there_has_no_digest(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         digest_of(tmp_path / "nothing")

@@ -32,7 +32,7 @@ def at_work(connections: Connections, *members: Member) -> None:
         one.idle_since = math.inf
 
 
-def test_the_oldest_that_has_sent_no_head_makes_room_for_a_new_one():
+def test_the_oldest_that_has_sent_no_head_makes_room_for_a_new_one() -> None:
     first, _, third = members = [Member() for _ in range(3)]
     connections = crowd(*members)
     at_work(connections, first)
@@ -43,13 +43,13 @@ def test_the_oldest_that_has_sent_no_head_makes_room_for_a_new_one():
     assert len(connections) == 3
 
 
-def test_one_whose_first_request_may_be_on_its_way_keeps_its_place():
+def test_one_whose_first_request_may_be_on_its_way_keeps_its_place() -> None:
     connections = crowd(*(Member() for _ in range(3)))
     assert not connections.admit(Member(), SILENT_SECONDS - 0.1)
     assert connections.admit(Member(), SILENT_SECONDS)
 
 
-def test_those_that_have_something_to_do_keep_their_place_and_a_new_one_is_told_so():
+def test_those_that_have_something_to_do_keep_their_place_and_a_new_one_is_told_so() -> None:
     members = [Member() for _ in range(3)]
     connections = crowd(*members)
     at_work(connections, *members)
@@ -60,7 +60,7 @@ def test_those_that_have_something_to_do_keep_their_place_and_a_new_one_is_told_
     assert connections.admit(Member(), LATER)
 
 
-def test_the_one_that_has_been_idle_for_longest_makes_room_where_all_have_asked_something():
+def test_the_one_that_has_been_idle_for_longest_makes_room_where_all_have_asked_something() -> None:
     members = [Member() for _ in range(3)]
     connections = crowd(*members)
     at_work(connections, *members)
@@ -78,7 +78,7 @@ def test_the_one_that_has_been_idle_for_longest_makes_room_where_all_have_asked_
     assert not members[2].ended
 
 
-def test_one_that_sends_nothing_of_its_body_for_a_while_makes_room():
+def test_one_that_sends_nothing_of_its_body_for_a_while_makes_room() -> None:
     members = [Member() for _ in range(3)]
     connections = crowd(*members)
     at_work(connections, *members)
@@ -87,11 +87,11 @@ def test_one_that_sends_nothing_of_its_body_for_a_while_makes_room():
     members[1].owing_since = 49.0
     assert connections.admit(Member(), 50)
     assert [one.ended for one in members] == ["gave way", "", ""], "of the second something has come since"
-    at_work(connections, *connections._open)
+    at_work(connections, *connections._open)  # type: ignore[arg-type]
     assert not connections.admit(Member(), 50)
 
 
-def test_one_that_was_turned_away_may_linger_if_there_are_not_too_many_of_them():
+def test_one_that_was_turned_away_may_linger_if_there_are_not_too_many_of_them() -> None:
     connections = crowd(*(Member() for _ in range(3)))
     lingering = [Member(deadline=5.0) for _ in range(3)]
     assert all(connections.turn_away(one) for one in lingering)
@@ -104,13 +104,13 @@ def test_one_that_was_turned_away_may_linger_if_there_are_not_too_many_of_them()
 
 
 @pytest.mark.parametrize(("now", "ended"), [(9.9, ""), (10.1, "late")])
-def test_what_has_not_ended_by_its_deadline_is_ended(now, ended):
+def test_what_has_not_ended_by_its_deadline_is_ended(now: float, ended: str) -> None:
     one, other = Member(deadline=10.0), Member(deadline=20.0)
     crowd(one, other).sweep(now)
     assert (one.ended, other.ended) == (ended, "")
 
 
-def test_those_that_have_nothing_to_do_are_closed_where_the_service_ends():
+def test_those_that_have_nothing_to_do_are_closed_where_the_service_ends() -> None:
     _, idle, busy, sending = members = [Member() for _ in range(4)]
     connections = crowd(*members, limit=4)
     at_work(connections, idle, busy, sending)

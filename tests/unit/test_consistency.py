@@ -3,10 +3,11 @@
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from runpy import run_path
+from typing import Any
 
 import inference.settings
 import pytest
@@ -141,15 +142,15 @@ def _ids(lock: Path) -> str:
 # --- settings ------------------------------------------------------------------------------------------------------
 
 
-def test_every_variable_of_the_compose_files_has_one_default():
+def test_every_variable_of_the_compose_files_has_one_default() -> None:
     assert {name: found for name, found in _compose_defaults().items() if len(found) > 1} == {}
 
 
-def test_env_example_lists_exactly_the_settings_of_the_compose_files_with_their_defaults():
+def test_env_example_lists_exactly_the_settings_of_the_compose_files_with_their_defaults() -> None:
     assert _env_example() == {name: next(iter(found)) for name, found in _compose_defaults().items()}
 
 
-def test_every_setting_in_env_example_has_a_line_that_says_why():
+def test_every_setting_in_env_example_has_a_line_that_says_why() -> None:
     setting = re.compile(r"# [A-Z][A-Z0-9_]*=")
     for before, line in pairwise((ROOT / ".env.example").read_text().splitlines()):
         if setting.match(line):
@@ -157,7 +158,7 @@ def test_every_setting_in_env_example_has_a_line_that_says_why():
             assert not setting.match(before), line
 
 
-def test_a_secret_can_be_given_as_a_file_and_its_value_is_only_looked_for():
+def test_a_secret_can_be_given_as_a_file_and_its_value_is_only_looked_for() -> None:
     presence = {name for name, operator, _ in _interpolations(ROOT / "compose.yaml") if operator == ":+"}
     assert presence == {secret.setting for secret in SECRETS} | {"BACKEND_STORE_URI"}
     assert {f"{name}_FILE" for name in presence} <= set(_env_example())
@@ -165,53 +166,53 @@ def test_a_secret_can_be_given_as_a_file_and_its_value_is_only_looked_for():
 
 
 @pytest.mark.parametrize("service", SETTINGS)
-def test_the_docstrings_of_the_settings_name_what_is_read(service):
+def test_the_docstrings_of_the_settings_name_what_is_read(service: str) -> None:
     source = (ROOT / "services" / service / "settings.py").read_text()
     assert set(re.findall(r'^    """([A-Z][A-Z0-9_]+):', source, re.M)) == _names_read(service)
 
 
 @pytest.mark.parametrize("service", SETTINGS)
-def test_a_container_is_given_exactly_what_its_settings_read(service):
+def test_a_container_is_given_exactly_what_its_settings_read(service: str) -> None:
     assert _names_read(service) - INTERNAL[service] == set(_environment(service))
 
 
 @pytest.mark.parametrize("service", SETTINGS)
-def test_the_defaults_of_the_code_are_those_of_the_compose_file(service):
-    read = SETTINGS[service].from_env
+def test_the_defaults_of_the_code_are_those_of_the_compose_file(service: str) -> None:
+    read = SETTINGS[service].from_env  # type: ignore[attr-defined]
     for name, value in _environment(service).items():
         if found := re.fullmatch(rf"\$\{{{name}:?-(.*)\}}", value):
             assert read({name: found.group(1)}) == read({}), name
 
 
 @pytest.mark.parametrize("service", SETTINGS)
-def test_an_empty_setting_reaches_the_service_that_refuses_it(service):
+def test_an_empty_setting_reaches_the_service_that_refuses_it(service: str) -> None:
     hidden = [name for name, value in _environment(service).items() if value.startswith(f"${{{name}:-")]
     assert hidden == []
 
 
-def test_bootstrap_trains_with_the_settings_of_the_trainer():
+def test_bootstrap_trains_with_the_settings_of_the_trainer() -> None:
     assert _environment("bootstrap") == _environment("trainer")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
-def test_every_setting_that_is_documented_is_one(document):
+def test_every_setting_that_is_documented_is_one(document: Any) -> None:
     code = (path.read_text() for path in (ROOT / "services/inference").rglob("*.py"))
     error_codes = re.findall(r'"([A-Z_]{4,})"', "".join(code))
     read = {name for service in SETTINGS for name in _names_read(service)}
     assert _settings_named(document) - set(_env_example()) - read - set(error_codes) - NAMED_BESIDE == set()
 
 
-def test_the_pages_on_promotion_and_trust_name_the_settings_of_it():
+def test_the_pages_on_promotion_and_trust_name_the_settings_of_it() -> None:
     assert {"MIN_TEST_ACCURACY", "MIN_TEST_R2"} <= _settings_named(ROOT / "docs/promotion.md")
     assert "MODEL_TRUST" in _settings_named(ROOT / "docs/your-own-model.md")
 
 
-def test_the_page_of_settings_is_what_its_script_makes_of_them():
+def test_the_page_of_settings_is_what_its_script_makes_of_them() -> None:
     made = run_path(str(ROOT / "scripts/configuration.py"))["page"]()
     assert (ROOT / "docs/configuration.md").read_text() == made, "run `make configuration`"
 
 
-def test_the_page_of_settings_has_each_variable_that_a_person_or_a_process_may_be_given():
+def test_the_page_of_settings_has_each_variable_that_a_person_or_a_process_may_be_given() -> None:
     text = (ROOT / "docs/configuration.md").read_text()
     parts = re.split(r"^### (?=The trainer|The prediction service)", text, flags=re.M)
     assert len(parts) == 3
@@ -224,14 +225,14 @@ def test_the_page_of_settings_has_each_variable_that_a_person_or_a_process_may_b
 
 
 @pytest.mark.parametrize("path", COMPOSE_FILES, ids=_ids)
-def test_what_answers_predictions_depends_on_nothing_that_compose_could_replace_or_wait_for(path):
+def test_what_answers_predictions_depends_on_nothing_that_compose_could_replace_or_wait_for(path: Path) -> None:
     content = path.read_text().replace("!reset", "")  # Compose's own tag
     for name, service in yaml.safe_load(content)["services"].items():
         assert name not in ("inference", "proxy") or "depends_on" not in service
         assert not {"inference", "proxy"} & set(service.get("depends_on", {}))
 
 
-def test_every_job_is_waited_for_so_that_up_tells_whether_it_has_succeeded():
+def test_every_job_is_waited_for_so_that_up_tells_whether_it_has_succeeded() -> None:
     jobs = {name for name, service in SERVICES.items() if service.get("restart") == "no" and "profiles" not in service}
     jobs -= {name for name, service in SERVICES.items() if service.get("scale") == 0}
     waits = [wait for service in SERVICES.values() for wait in service.get("depends_on", {}).items()]
@@ -246,7 +247,7 @@ def test_every_job_is_waited_for_so_that_up_tells_whether_it_has_succeeded():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
-def test_every_make_target_that_is_documented_exists(document):
+def test_every_make_target_that_is_documented_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     named = {word for words in _commands(document, "make") for word in words if "=" not in word}
     assert named <= targets
@@ -266,23 +267,25 @@ def _commands_of_hooks() -> list[str]:
 @pytest.mark.parametrize(
     ("commands", "targets"), [(_commands_of_ci, {"lint", "types", "test"}), (_commands_of_hooks, {"lint", "types"})]
 )
-def test_ci_and_the_hooks_run_the_targets_that_people_run_and_nothing_else(commands, targets):
+def test_ci_and_the_hooks_run_the_targets_that_people_run_and_nothing_else(
+    commands: Callable[..., Any], targets: set[str]
+) -> None:
     words = [command.split() for command in commands()]
     assert {make for make, *_ in words} == {"make"}
     assert {target for _, *named in words for target in named} == targets
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
-def test_every_service_in_a_documented_command_is_in_the_compose_file(document):
+def test_every_service_in_a_documented_command_is_in_the_compose_file(document: Path) -> None:
     assert set(_services_named(document)) <= set(SERVICES)
 
 
-def test_the_readme_shows_how_to_look_into_services():
+def test_the_readme_shows_how_to_look_into_services() -> None:
     assert {"trainer", "inference", "postgres", "minio", "mlflow"} <= set(_services_named(ROOT / "README.md"))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
-def test_every_documented_command_of_the_trainer_exists(document):
+def test_every_documented_command_of_the_trainer_exists(document: Path) -> None:
     tree = ast.parse((ROOT / "services/trainer/__main__.py").read_text())
     commands = {
         node.name
@@ -295,7 +298,7 @@ def test_every_documented_command_of_the_trainer_exists(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
-def test_every_relative_link_leads_somewhere(document):
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
     # Code has brackets and parentheses of its own.
     text = re.sub(r"^```.*?^```|^    .*?$|`[^`]*`", "", document.read_text(), flags=re.M | re.S)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -307,7 +310,7 @@ def test_every_relative_link_leads_somewhere(document):
         assert not anchor or anchor in _headings(path), target
 
 
-def test_the_table_of_services_in_the_readme_has_all_services_and_their_ports():
+def test_the_table_of_services_in_the_readme_has_all_services_and_their_ports() -> None:
     table = (ROOT / "README.md").read_text().split("## The services")[1].split("\n\n")[1]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     assert sorted(name for row in rows for name in row[0].split(", ")) == sorted(SERVICES)
@@ -319,18 +322,18 @@ def test_the_table_of_services_in_the_readme_has_all_services_and_their_ports():
 # --- how the pages lead a reader -----------------------------------------------------------------------------------
 
 
-def test_the_readme_has_at_most_200_lines():
+def test_the_readme_has_at_most_200_lines() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
-def test_the_index_of_the_documentation_has_every_page():
+def test_the_index_of_the_documentation_has_every_page() -> None:
     index = ROOT / "docs" / "README.md"
     linked = re.findall(r"\]\(([\w/.-]+\.md)\)", index.read_text())
     assert {index, *((index.parent / target).resolve() for target in linked)} >= set(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_ids)
-def test_every_page_begins_with_its_title_and_a_sentence_on_what_it_is_for(page):
+def test_every_page_begins_with_its_title_and_a_sentence_on_what_it_is_for(page: Any) -> None:
     title, first, *_ = page.read_text().split("\n\n")
     assert re.fullmatch(r"# .+", title)
     assert re.match(r"[A-Z]", first), first
@@ -340,17 +343,17 @@ def test_every_page_begins_with_its_title_and_a_sentence_on_what_it_is_for(page)
 
 
 @pytest.mark.parametrize("lock", LOCKS[1:], ids=_ids)
-def test_an_image_has_the_versions_of_the_one_resolution(lock):
+def test_an_image_has_the_versions_of_the_one_resolution(lock: Path) -> None:
     assert _pins(lock)
     assert _pins(lock) <= _pins(ROOT / "requirements.txt")
 
 
 @pytest.mark.parametrize("lock", [*LOCKS, ROOT / "services/minio/go.sum", ROOT / "services/minio/go.mod"], ids=_ids)
-def test_a_lock_has_no_download_addresses(lock):
+def test_a_lock_has_no_download_addresses(lock: Path) -> None:
     assert [line for line in lock.read_text().splitlines() if "://" in line] == []
 
 
-def test_no_committed_file_says_where_packages_are_downloaded():
+def test_no_committed_file_says_where_packages_are_downloaded() -> None:
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     address = re.compile(r"(PIP_INDEX_URL|GOPROXY|index[-_]url|find-links)[\"']?(\s*[:=]\s*|\s+)\S*://", re.I)
     for name in filter(None, files.split("\0")):
@@ -362,7 +365,7 @@ def test_no_committed_file_says_where_packages_are_downloaded():
 # --- who may read what ---------------------------------------------------------------------------------------------
 
 
-def test_each_image_runs_as_the_user_that_its_secrets_belong_to():
+def test_each_image_runs_as_the_user_that_its_secrets_belong_to() -> None:
     images = {"minio": ["minio"], "mlflow": ["mlflow"], "inference": ["inference"], "setup": ["database", "bucket"]}
     for image, volumes in images.items():
         dockerfile = (ROOT / "services" / image / "Dockerfile").read_text()
@@ -372,18 +375,18 @@ def test_each_image_runs_as_the_user_that_its_secrets_belong_to():
         assert {user, *folders} == {f"{OWNERS[volume].uid}:{OWNERS[volume].gid}" for volume in volumes}, image
 
 
-def test_postgres_runs_as_the_user_that_its_volumes_belong_to():
+def test_postgres_runs_as_the_user_that_its_volumes_belong_to() -> None:
     for volume in ("postgres", "postgres-data", "postgres-socket"):
         assert SERVICES["postgres"]["user"] == f"{OWNERS[volume].uid}:{OWNERS[volume].gid}"
 
 
-def test_the_trainer_is_in_the_group_that_reads_its_key_and_no_other_user_reads_it():
+def test_the_trainer_is_in_the_group_that_reads_its_key_and_no_other_user_reads_it() -> None:
     (groups,) = re.findall(r"--groups (\d+)", (ROOT / "services/trainer/entrypoint.sh").read_text())
     assert (int(groups), 0o440) == (OWNERS["trainer"].gid, OWNERS["trainer"].mode)
     assert {owner.mode for volume, owner in OWNERS.items() if volume != "trainer"} == {0o400}
 
 
-def test_the_secrets_job_has_a_volume_for_each_owner_and_each_consumer_mounts_its_own():
+def test_the_secrets_job_has_a_volume_for_each_owner_and_each_consumer_mounts_its_own() -> None:
     mounted = dict(
         volume.split(":")[:2] for volume in SERVICES["secrets"]["volumes"] if re.match(r"[\w-]+:/volumes/", volume)
     )
@@ -395,7 +398,7 @@ def test_the_secrets_job_has_a_volume_for_each_owner_and_each_consumer_mounts_it
                 assert volume.split(":")[0] == f"{owner}-secrets", name
 
 
-def test_the_table_of_secrets_in_the_architecture_is_what_the_job_writes():
+def test_the_table_of_secrets_in_the_architecture_is_what_the_job_writes() -> None:
     table = re.findall(
         r"^\| `([\w-]+)-secrets` \| (.+?) \| (\S+) \| (0\d+) \|$",
         (ROOT / "docs/architecture.md").read_text(),
@@ -409,5 +412,5 @@ def test_the_table_of_secrets_in_the_architecture_is_what_the_job_writes():
         assert int(mode, 8) == OWNERS[volume].mode, volume
 
 
-def test_the_service_says_the_version_of_the_project():
+def test_the_service_says_the_version_of_the_project() -> None:
     assert f'version = "{inference.VERSION}"' in (ROOT / "pyproject.toml").read_text()

@@ -1,7 +1,10 @@
 """What a version's files say, read without loading the model, and which versions may follow one another."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from contract import manifest
@@ -15,7 +18,7 @@ from tests.unit.version_files import COLUMNS, Files, set_inputs, set_outputs, te
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
@@ -32,7 +35,7 @@ def refusal(files: Files) -> str:
 # --- what is read --------------------------------------------------------------------------------------------------
 
 
-def test_a_version_is_read_with_all_that_it_says(files):
+def test_a_version_is_read_with_all_that_it_says(files: Files) -> None:
     found = read(files)
     assert found == Description(
         columns=(Column("length"), Column("width")),
@@ -58,17 +61,17 @@ def test_a_version_is_read_with_all_that_it_says(files):
         ("string", Column("x", Kind.TEXT, limit=LARGEST, datatype="BYTES")),
     ],
 )
-def test_each_type_of_a_signature_has_its_domain(files, kind, expected):
+def test_each_type_of_a_signature_has_its_domain(files: Files, kind: str, expected: Column) -> None:
     assert read(files.describe(set_inputs({"type": kind, "name": "x"}))).columns == (expected,)
 
 
-def test_a_column_that_is_not_required_may_be_missing(files):
+def test_a_column_that_is_not_required_may_be_missing(files: Files) -> None:
     files.describe(set_inputs({"type": "double", "name": "a", "required": False}, {"type": "double", "name": "b"}))
     assert [column.missing for column in read(files).columns] == [True, False]
 
 
 @pytest.mark.parametrize("dtype", TENSOR_TYPES)
-def test_a_matrix_of_numbers_or_booleans_has_columns_without_names(files, dtype):
+def test_a_matrix_of_numbers_or_booleans_has_columns_without_names(files: Files, dtype: str) -> None:
     found = read(files.describe(set_inputs(tensor(dtype))))
     assert not found.is_named
     assert [column.name for column in found.columns] == ["0", "1"]
@@ -92,12 +95,14 @@ def test_a_matrix_of_numbers_or_booleans_has_columns_without_names(files, dtype)
         ([None], ""),
     ],
 )
-def test_what_a_prediction_is_comes_from_the_signature_as_far_as_it_says_so(files, outputs, expected):
+def test_what_a_prediction_is_comes_from_the_signature_as_far_as_it_says_so(
+    files: Files, outputs: list[Any] | str | None, expected: str
+) -> None:
     assert read(files.describe(set_outputs(outputs))).output == expected
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"class_names": None}, "text", ["class_names"]])
-def test_a_version_without_class_names_has_none(files, metadata):
+def test_a_version_without_class_names_has_none(files: Files, metadata: Any) -> None:
     assert read(files.describe(lambda content: content.update(metadata=metadata))).class_names is None
 
 
@@ -109,12 +114,14 @@ def test_a_version_without_class_names_has_none(files, metadata):
         {"columns": COLUMNS, "data": [[8.0, 1.0, 3.0], [8.0, 1.0]]},
     ],
 )
-def test_the_rows_of_the_input_example_that_fit_are_the_examples(files, example):
+def test_the_rows_of_the_input_example_that_fit_are_the_examples(
+    files: Files, example: dict[str, list[list[float]] | list[str]] | list[list[float]]
+) -> None:
     files.example(example)
     assert read(files).examples == [[8.0, 1.0]]
 
 
-def test_three_examples_are_enough(files):
+def test_three_examples_are_enough(files: Files) -> None:
     files.example({"data": [[n, n] for n in range(9)]})
     assert read(files).examples == [[0, 0], [1, 1], [2, 2]]
 
@@ -122,7 +129,7 @@ def test_three_examples_are_enough(files):
 @pytest.mark.parametrize(
     "example", [None, 3, "text", {}, {"data": None}, {"data": 3}, {"data": [1, 2]}, {"inputs": []}]
 )
-def test_an_example_that_has_no_rows_is_none(files, example):
+def test_an_example_that_has_no_rows_is_none(files: Files, example: Any) -> None:
     files.example(example)
     assert read(files).examples == []
 
@@ -135,7 +142,9 @@ def test_an_example_that_has_no_rows_is_none(files, example):
     ],
     ids=["no example", "null"],
 )
-def test_a_version_without_an_example_is_tried_with_nothing_in_particular(files, change):
+def test_a_version_without_an_example_is_tried_with_nothing_in_particular(
+    files: Files, change: Callable[..., Any]
+) -> None:
     files.describe(change)
     kinds = ("double", "long", "boolean", "string")
     files.describe(set_inputs(*({"type": kind, "name": kind} for kind in kinds)))
@@ -145,13 +154,15 @@ def test_a_version_without_an_example_is_tried_with_nothing_in_particular(files,
 @pytest.mark.parametrize(
     "record", [{"limit": "os.system"}, {"limit": True}, {"classes": "abc"}, {"input": []}, {"kept": 1}, {"reason": {}}]
 )
-def test_a_record_of_an_onnx_engine_with_a_value_of_another_type_is_refused_by_its_name(files, record):
+def test_a_record_of_an_onnx_engine_with_a_value_of_another_type_is_refused_by_its_name(
+    files: Files, record: dict[Any, Any]
+) -> None:
     (files.folder / "onnx_engine.json").write_text(json.dumps({"kept": True, "limit": 1e6} | record))
     (name,) = record
     assert f"its ONNX engine cannot be loaded: {name} in onnx_engine.json is " in refusal(files)
 
 
-def test_the_record_of_an_onnx_engine_is_read_with_the_rest(files):
+def test_the_record_of_an_onnx_engine_is_read_with_the_rest(files: Files) -> None:
     (files.folder / "onnx_engine.json").write_text('{"kept": true, "limit": 1e6}')
     assert read(files).onnx_engine == {"kept": True, "limit": 1e6}
 
@@ -159,7 +170,7 @@ def test_the_record_of_an_onnx_engine_is_read_with_the_rest(files):
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 
-def test_a_folder_without_a_description_is_refused(tmp_path):
+def test_a_folder_without_a_description_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no readable MLmodel file"):
         manifest.read(VersionFiles.of(tmp_path))
 
@@ -167,18 +178,18 @@ def test_a_folder_without_a_description_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"- a list", b"text", b"{", b"\xff\xfe\x00"], ids=lambda content: repr(content)
 )
-def test_a_description_that_says_nothing_is_refused(files, content):
+def test_a_description_that_says_nothing_is_refused(files: Files, content: bytes) -> None:
     (files.folder / "MLmodel").write_bytes(content)
     assert "MLmodel file" in refusal(files)
 
 
-def test_a_description_that_would_run_code_is_refused_unread(files, tmp_path):
+def test_a_description_that_would_run_code_is_refused_unread(files: Files, tmp_path: Path) -> None:
     (files.folder / "MLmodel").write_text(f"flavors: !!python/object/apply:pathlib.Path.touch ['{tmp_path}/touched']")
     assert "MLmodel file" in refusal(files)
     assert not (tmp_path / "touched").exists()
 
 
-def test_another_flavor_is_refused_by_name_and_with_the_way_out(files):
+def test_another_flavor_is_refused_by_name_and_with_the_way_out(files: Files) -> None:
     files.describe(lambda content: content.update(flavors={"pytorch": {}}))
     words = refusal(files)
     assert words.startswith("its flavors are pytorch; expected sklearn")
@@ -186,7 +197,7 @@ def test_another_flavor_is_refused_by_name_and_with_the_way_out(files):
 
 
 @pytest.mark.parametrize("flavors", [None, [], "sklearn", {"sklearn": None}, {"sklearn": "model.skops"}])
-def test_flavors_that_are_no_mapping_are_refused(files, flavors):
+def test_flavors_that_are_no_mapping_are_refused(files: Files, flavors: Any) -> None:
     files.describe(lambda content: content.update(flavors=flavors))
     assert "its flavors are" in refusal(files)
 
@@ -220,12 +231,12 @@ def test_flavors_that_are_no_mapping_are_refused(files, flavors):
         "no columns",
     ],
 )
-def test_a_version_without_named_columns_is_refused(files, change):
+def test_a_version_without_named_columns_is_refused(files: Files, change: Callable[..., Any]) -> None:
     assert refusal(files.describe(change)) == "it has no signature with named columns; log it with one"
 
 
 @pytest.mark.parametrize("kind", ["datetime", "binary", None, ["double"]])
-def test_a_column_of_another_type_is_refused_with_it(files, kind):
+def test_a_column_of_another_type_is_refused_with_it(files: Files, kind: list[str] | str | None) -> None:
     files.describe(set_inputs({"type": "double", "name": "length"}, {"type": kind, "name": "day"}))
     assert f"its columns have the types {kind}; expected double, float" in refusal(files)
 
@@ -233,7 +244,9 @@ def test_a_column_of_another_type_is_refused_with_it(files, kind):
 @pytest.mark.parametrize(
     ("dtype", "shape"), [("float64", [-1]), ("float64", [-1, 2, 3]), ("float64", [-1, -1]), ("str", [-1, 2])]
 )
-def test_a_tensor_that_is_no_matrix_of_numbers_is_refused_with_what_it_is(files, dtype, shape):
+def test_a_tensor_that_is_no_matrix_of_numbers_is_refused_with_what_it_is(
+    files: Files, dtype: str, shape: list[int]
+) -> None:
     files.describe(set_inputs(tensor(dtype, shape)))
     words = refusal(files)
     assert f"its input is a tensor of {dtype} with the shape {shape}" in words
@@ -241,13 +254,15 @@ def test_a_tensor_that_is_no_matrix_of_numbers_is_refused_with_what_it_is(files,
 
 
 @pytest.mark.parametrize("columns", [20_001, 10**7, 10**400])
-def test_a_tensor_of_more_columns_than_are_served_is_refused_without_making_them(files, columns):
+def test_a_tensor_of_more_columns_than_are_served_is_refused_without_making_them(files: Files, columns: int) -> None:
     files.describe(set_inputs(tensor(shape=(-1, columns))))
     assert "columns; expected at most 20000" in refusal(files)
 
 
 @pytest.mark.parametrize("class_names", ["short, long", {"0": "short"}, [0, 1], ["short", None]])
-def test_class_names_that_are_no_list_of_texts_are_refused(files, class_names):
+def test_class_names_that_are_no_list_of_texts_are_refused(
+    files: Files, class_names: dict[str, str] | list[Any] | str
+) -> None:
     files.describe(lambda content: content.update(metadata={"class_names": class_names}))
     assert refusal(files) == f"its class_names are {class_names!r}; expected a list of texts"
 
@@ -255,12 +270,12 @@ def test_class_names_that_are_no_list_of_texts_are_refused(files, class_names):
 @pytest.mark.parametrize(
     "name", ["../input.json", "/etc/hostname", "folder/../../input.json", "not-there.json", "./MLmodel"]
 )
-def test_an_example_that_is_not_the_versions_own_is_refused(files, name):
+def test_an_example_that_is_not_the_versions_own_is_refused(files: Files, name: str) -> None:
     files.describe(lambda content: content["saved_input_example_info"].update(artifact_path=name))
     assert f"its file '{name}' is not one of its own" in refusal(files)
 
 
-def test_a_link_that_leads_out_of_the_folder_is_refused(files, tmp_path_factory):
+def test_a_link_that_leads_out_of_the_folder_is_refused(files: Files, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("outside") / "model.skops"
     outside.touch()
     (files.folder / "model.skops").symlink_to(outside)
@@ -268,7 +283,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(files, tmp_path_factory)
         VersionFiles.of(files.folder)
 
 
-def test_a_file_that_is_there_without_being_listed_is_not_the_versions_own(files):
+def test_a_file_that_is_there_without_being_listed_is_not_the_versions_own(files: Files) -> None:
     """What is not signed is not read, whatever names it: an example in .git/ is none."""
     (files.folder / ".git").mkdir()
     (files.folder / ".git" / "example.json").write_text("[[1.0, 2.0]]")
@@ -279,7 +294,7 @@ def test_a_file_that_is_there_without_being_listed_is_not_the_versions_own(files
         manifest.read(VersionFiles(files.folder, listed))
 
 
-def test_a_file_that_was_changed_after_it_was_verified_is_not_read(files):
+def test_a_file_that_was_changed_after_it_was_verified_is_not_read(files: Files) -> None:
     found = VersionFiles.of(files.folder)
     files.example([[0.0, 0.0]])
     with pytest.raises(Refused, match=r"its file input_example\.json was changed after it was verified"):
@@ -293,12 +308,12 @@ def bomb(key: str) -> str:
 
 
 @pytest.mark.parametrize("key", ["flavors", "metadata", "signature"])
-def test_a_small_file_that_would_be_a_large_value_is_refused(files, key):
+def test_a_small_file_that_would_be_a_large_value_is_refused(files: Files, key: str) -> None:
     (files.folder / "MLmodel").write_text(bomb(key))
     assert "it has aliases, which are not read here" in refusal(files)
 
 
-def test_a_value_that_is_quoted_is_cut(files):
+def test_a_value_that_is_quoted_is_cut(files: Files) -> None:
     files.describe(lambda content: content.update(metadata={"class_names": [["x" * 100_000], *range(1000)]}))
     words = refusal(files)
     assert words.startswith("its class_names are [['xxx")
@@ -308,7 +323,7 @@ def test_a_value_that_is_quoted_is_cut(files):
 @pytest.mark.parametrize(
     ("name", "most"), [("MLmodel", 2 * 1024**2), ("onnx_engine.json", 1024**2), ("figures.json", 1024**2)]
 )
-def test_a_paper_that_is_larger_than_it_may_be_is_refused_before_it_is_read(files, name, most):
+def test_a_paper_that_is_larger_than_it_may_be_is_refused_before_it_is_read(files: Files, name: str, most: int) -> None:
     (files.folder / name).write_bytes(b" " * (most + 1))
     with pytest.raises(Refused, match=f"its file '{name}' has {most + 1} bytes; expected at most {most}"):
         VersionFiles.of(files.folder)
@@ -317,7 +332,7 @@ def test_a_paper_that_is_larger_than_it_may_be_is_refused_before_it_is_read(file
 FIGURES = {"metrics": {"test_accuracy": 0.9667}, "data": {"file": "iris.csv", "rows": 150}}
 
 
-def test_the_figures_of_a_version_are_read_with_the_rest(files):
+def test_the_figures_of_a_version_are_read_with_the_rest(files: Files) -> None:
     (files.folder / "figures.json").write_text(json.dumps(FIGURES))
     assert read(files).figures == FIGURES
 
@@ -333,12 +348,12 @@ def test_the_figures_of_a_version_are_read_with_the_rest(files):
         f'{{"metrics": {{"x": {"9" * 400}}}}}',
     ],
 )
-def test_figures_that_are_none_are_refused(files, content):
+def test_figures_that_are_none_are_refused(files: Files, content: str) -> None:
     (files.folder / "figures.json").write_text(content)
     assert "its file figures.json" in refusal(files)
 
 
-def test_what_those_who_ask_rely_on_passes_through_json(files):
+def test_what_those_who_ask_rely_on_passes_through_json(files: Files) -> None:
     (files.folder / "golden_samples.json").write_text('{"probabilities": []}')
     found = read(files)
     again = Description.of_interface(json.loads(json.dumps(found.interface())))
@@ -347,7 +362,7 @@ def test_what_those_who_ask_rely_on_passes_through_json(files):
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", "3", "null"])
-def test_a_record_of_an_onnx_engine_that_cannot_be_read_is_refused(files, record):
+def test_a_record_of_an_onnx_engine_that_cannot_be_read_is_refused(files: Files, record: str) -> None:
     (files.folder / "onnx_engine.json").write_text(record)
     assert "its ONNX engine cannot be loaded: " in refusal(files)
 
@@ -371,7 +386,9 @@ SHORT = Column("a", Kind.INTEGER, limit=2**31 - 1, datatype="INT32")
     ],
     ids=["the same", "missing now", "any number", "larger numbers", "float", "output unsaid", "output said"],
 )
-def test_a_version_that_takes_all_that_the_one_before_took_breaks_nothing(before, after):
+def test_a_version_that_takes_all_that_the_one_before_took_breaks_nothing(
+    before: Description, after: Description
+) -> None:
     assert breaking_change(before, after) is None
 
 
@@ -388,11 +405,11 @@ def test_a_version_that_takes_all_that_the_one_before_took_breaks_nothing(before
         ([WHOLE], [SHORT], "its column 'a' takes whole numbers up to 2147483647, and not up to 9223372036854775807"),
     ],
 )
-def test_a_version_that_takes_less_is_a_breaking_change(before, after, said):
+def test_a_version_that_takes_less_is_a_breaking_change(before: list[Column], after: list[Column], said: str) -> None:
     assert breaking_change(described(before), described(after)) == said
 
 
-def test_a_version_whose_predictions_are_something_else_is_a_breaking_change():
+def test_a_version_whose_predictions_are_something_else_is_a_breaking_change() -> None:
     before, after = described([NUMBER], output="long"), described([NUMBER], output="string")
     assert breaking_change(before, after) == "its predictions are of the type string, and not long"
 
@@ -407,7 +424,9 @@ def test_a_version_whose_predictions_are_something_else_is_a_breaking_change():
         ),
     ],
 )
-def test_a_version_whose_classes_have_other_names_is_a_breaking_change(names, said):
+def test_a_version_whose_classes_have_other_names_is_a_breaking_change(
+    names: tuple[str, str] | None, said: str
+) -> None:
     before, after = (described([NUMBER], class_names=found) for found in (("a", "b"), names))
     assert breaking_change(before, after) == said
 
@@ -416,7 +435,9 @@ def test_a_version_whose_classes_have_other_names_is_a_breaking_change(names, sa
     ("before", "after", "breaks"),
     [(True, False, True), (True, None, False), (None, False, False), (False, True, False), (True, True, False)],
 )
-def test_a_version_that_has_no_probabilities_any_more_is_a_breaking_change(before, after, breaks):
+def test_a_version_that_has_no_probabilities_any_more_is_a_breaking_change(
+    before: bool | None, after: bool | None, breaks: bool
+) -> None:
     served, candidate = (replace(described([NUMBER]), has_probabilities=found) for found in (before, after))
     said = "it has no class probabilities, and the version being served has them"
     assert breaking_change(served, candidate) == (said if breaks else None)
@@ -431,13 +452,15 @@ def test_a_version_that_has_no_probabilities_any_more_is_a_breaking_change(befor
         (None, None),
     ],
 )
-def test_whether_there_are_probabilities_is_told_by_the_golden_samples(files, golden, expected):
+def test_whether_there_are_probabilities_is_told_by_the_golden_samples(
+    files: Files, golden: str | None, expected: bool | None
+) -> None:
     if golden is not None:
         (files.folder / "golden_samples.json").write_text(golden)
     assert read(files).has_probabilities is expected
 
 
-def test_of_many_columns_the_first_are_named():
+def test_of_many_columns_the_first_are_named() -> None:
     many = described([Column(str(i)) for i in range(500)])
     words = breaking_change(described([NUMBER]), many)
     assert words == "its columns are '0', '1', '2', '3', '4', '5', '6', '7' … (500), and not 'a'"

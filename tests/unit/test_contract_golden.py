@@ -1,6 +1,7 @@
 """What counts as the same answer: for golden samples on both sides, and for the proof of an ONNX engine."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ def fault(found: Answers, truth: Answers, scale: float = 1.0) -> str | None:
     return difference(found, truth, TOLERANCE, scale).fault(TOLERANCE)
 
 
-def labels(*values) -> Answers:
+def labels(*values: Any) -> Answers:
     return Answers(np.array(values), None)
 
 
-def likely(values, rows) -> Answers:
+def likely(values: Any, rows: Any) -> Answers:
     return Answers(np.array(values), np.array(rows))
 
 
@@ -36,7 +37,7 @@ def likely(values, rows) -> Answers:
         (Answers(None, np.array([[0.7, 0.3]])), likely(["a"], [[0.7, 0.3]])),
     ],
 )
-def test_same_answers_have_no_fault(truth, found):
+def test_same_answers_have_no_fault(truth: Answers, found: Answers) -> None:
     assert fault(found, truth) is None
 
 
@@ -56,29 +57,29 @@ def test_same_answers_have_no_fault(truth, found):
         (likely(["a"], [[0.7, 0.3]]), likely(["a"], [[0.7, 0.2, 0.1]]), "an answer differs by inf"),
     ],
 )
-def test_other_answers_are_told(truth, found, words):
+def test_other_answers_are_told(truth: Answers, found: Answers, words: str) -> None:
     assert words in fault(found, truth)
 
 
-def test_a_tie_of_the_model_itself_may_fall_to_either_side():
+def test_a_tie_of_the_model_itself_may_fall_to_either_side() -> None:
     truth = likely(["a", "a"], [[0.500001, 0.499999], [0.7, 0.3]])
     assert fault(likely(["b", "a"], truth.probabilities), truth) is None
     assert fault(likely(["b", "b"], truth.probabilities), truth) == "labels differ in 1 rows"
 
 
-def test_a_value_near_zero_is_measured_by_how_far_values_spread():
+def test_a_value_near_zero_is_measured_by_how_far_values_spread() -> None:
     truth, found = labels(0.0, 1e-6, 40.0), labels(0.0002, 1e-6, 40.0)
     assert "an answer differs by 0.0002" in fault(found, truth)
     assert fault(found, truth, scale=30.0) is None
 
 
-def test_the_scale_is_the_median_distance_from_the_median_and_never_zero():
+def test_the_scale_is_the_median_distance_from_the_median_and_never_zero() -> None:
     assert scale_of(np.array([1.0, 2.0, 3.0, 4.0, 1e9])) == 1.0
     assert scale_of(np.array([0.0, 10.0, 20.0])) == 10.0
     assert scale_of(np.array([5.0, 5.0])) == 1.0
 
 
 @pytest.mark.parametrize("content", [{"predictions": [[1], [1, 2]]}, {"probabilities": [[1], [1, 2]]}])
-def test_answers_that_are_no_table_are_an_error(content):
+def test_answers_that_are_no_table_are_an_error(content: dict[str, list[list[int]]]) -> None:
     with pytest.raises(ValueError, match="inhomogeneous"):
         Answers.of(content)

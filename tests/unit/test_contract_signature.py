@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 from contract import documents, limits, signature
@@ -13,7 +15,7 @@ from setup.signing_key import new_private_key, public_key_of
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory):
+def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("keys")
     private, public = folder / "signing-key.pem", folder / "signing-key.pub"
     private.write_text(new_private_key())
@@ -22,7 +24,7 @@ def keys(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     (folder / ".git").mkdir(parents=True)
     (folder / ".git" / "model.skops").write_bytes(b"an estimator")
@@ -32,26 +34,28 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def signed(folder, keys):
+def signed(folder: Path, keys: tuple[Path, Path]) -> Path:
     signature.sign(folder, "flowers", "m-3", keys[0])
     return folder
 
 
-def verify(folder, keys):
+def verify(folder: Any, keys: Any) -> Any:
     return signature.verify(folder, "flowers", "m-3", keys[1])
 
 
 # --- the manifest is the only list ----------------------------------------------------------------------------------
 
 
-def test_all_files_are_listed_whatever_they_are_called(signed, keys):
+def test_all_files_are_listed_whatever_they_are_called(signed: Path, keys: tuple[Path, Path]) -> None:
     files = {".git/model.skops", ".gitattributes", "MLmodel", "identity.json"}
     assert set(verify(signed, keys)) == files
     assert set(signature.entries((signed / "model.sig").read_bytes())) == files
 
 
 @pytest.mark.parametrize("file", [".git/model.skops", ".gitattributes", "MLmodel", "identity.json"])
-def test_a_changed_file_breaks_the_signature_whatever_it_is_called(signed, keys, file):
+def test_a_changed_file_breaks_the_signature_whatever_it_is_called(
+    signed: Path, keys: tuple[Path, Path], file: str
+) -> None:
     (signed / file).write_bytes(b"another one")
     with pytest.raises(Refused, match="signature does not hold"):
         verify(signed, keys)
@@ -60,20 +64,24 @@ def test_a_changed_file_breaks_the_signature_whatever_it_is_called(signed, keys,
 @pytest.mark.parametrize(
     "file", [".gitignore", ".git/config", ".github/x", "registered_model_meta", "extra.py", ".hidden"]
 )
-def test_a_file_that_is_not_listed_breaks_the_signature_whatever_it_is_called(signed, keys, file):
+def test_a_file_that_is_not_listed_breaks_the_signature_whatever_it_is_called(
+    signed: Path, keys: tuple[Path, Path], file: str
+) -> None:
     (signed / file).parent.mkdir(exist_ok=True)
     (signed / file).write_text("")
     with pytest.raises(Refused, match=f"differ: {file}"):
         verify(signed, keys)
 
 
-def test_a_listed_file_that_is_missing_breaks_the_signature(signed, keys):
+def test_a_listed_file_that_is_missing_breaks_the_signature(signed: Path, keys: tuple[Path, Path]) -> None:
     (signed / ".git" / "model.skops").unlink()
     with pytest.raises(Refused, match=r"differ: \.git/model\.skops"):
         verify(signed, keys)
 
 
-def test_what_the_public_tool_signed_without_its_git_files_is_not_taken_for_whole(folder, keys):
+def test_what_the_public_tool_signed_without_its_git_files_is_not_taken_for_whole(
+    folder: Path, keys: tuple[Path, Path]
+) -> None:
     (folder / "identity.json").write_text(json.dumps({"model_name": "flowers", "model_id": "m-3"}))
     files = hashing.Config().set_ignored_paths(paths=["model.sig"])
     config = signing.Config().use_elliptic_key_signer(private_key=keys[0]).set_hashing_config(files)
@@ -83,18 +91,20 @@ def test_what_the_public_tool_signed_without_its_git_files_is_not_taken_for_whol
 
 
 @pytest.mark.parametrize("identity", [("flowers", "m-2"), ("trees", "m-3")])
-def test_files_that_are_signed_as_another_version_are_refused(folder, keys, identity):
+def test_files_that_are_signed_as_another_version_are_refused(
+    folder: Path, keys: tuple[Path, Path], identity: tuple[str, str]
+) -> None:
     signature.sign(folder, *identity, keys[0])
     with pytest.raises(Refused, match="it is signed as"):
         verify(folder, keys)
 
 
-def test_what_is_signed_anew_does_not_list_the_old_signature(signed, keys):
+def test_what_is_signed_anew_does_not_list_the_old_signature(signed: Path, keys: tuple[Path, Path]) -> None:
     signature.sign(signed, "flowers", "m-3", keys[0])
     assert "model.sig" not in verify(signed, keys)
 
 
-def test_a_link_is_no_file_of_a_version(signed, keys, tmp_path):
+def test_a_link_is_no_file_of_a_version(signed: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (signed / "link").symlink_to(tmp_path / "secret")
     with pytest.raises(Refused, match="'link' is neither a file nor a folder"):
@@ -103,14 +113,14 @@ def test_a_link_is_no_file_of_a_version(signed, keys, tmp_path):
         signature.sign(signed, "flowers", "m-3", keys[0])
 
 
-def test_a_pipe_is_no_file_of_a_version(signed, keys):
+def test_a_pipe_is_no_file_of_a_version(signed: Path, keys: tuple[Path, Path]) -> None:
     os.mkfifo(signed / "pipe")
     with pytest.raises(Refused, match="'pipe' is neither a file nor a folder"):
         verify(signed, keys)
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "nothing", None, ["MLmodel"], "./MLmodel", ""])
-def test_a_path_that_a_paper_names_is_one_of_the_listed_files(name):
+def test_a_path_that_a_paper_names_is_one_of_the_listed_files(name: list[str] | str | None) -> None:
     assert signature.own_file("MLmodel", ["MLmodel"]) == "MLmodel"
     with pytest.raises(Refused, match="is not one of its own"):
         signature.own_file(name, ["MLmodel"])
@@ -119,16 +129,16 @@ def test_a_path_that_a_paper_names_is_one_of_the_listed_files(name):
 # --- a signature that is read before it is verified -----------------------------------------------------------------
 
 
-def listing(resources) -> bytes:
+def listing(resources: Any) -> bytes:
     payload = base64.b64encode(json.dumps({"predicate": {"resources": resources}}).encode()).decode()
     return json.dumps({"dsseEnvelope": {"payload": payload}}).encode()
 
 
-def entry(name, digest="00"):
+def entry(name: Any, digest: str = "00") -> dict[str, Any]:
     return {"name": name, "digest": digest}
 
 
-def test_the_files_of_a_signature_are_told_without_verifying_it():
+def test_the_files_of_a_signature_are_told_without_verifying_it() -> None:
     assert signature.entries(listing([entry("identity.json"), entry("a/b", "11")])) == {
         "identity.json": "00",
         "a/b": "11",
@@ -139,7 +149,7 @@ def test_the_files_of_a_signature_are_told_without_verifying_it():
     "path",
     ["../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a/", "", "a\\b", "a\nb", "a\x1bb", "\u202ea", "x" * 401],
 )
-def test_a_listed_path_stays_below_the_folder_and_is_written_in_one_way_only(path):
+def test_a_listed_path_stays_below_the_folder_and_is_written_in_one_way_only(path: str) -> None:
     with pytest.raises(Refused, match="is no path of a version's file"):
         signature.entries(listing([entry("identity.json"), entry(path)]))
 
@@ -154,14 +164,14 @@ def test_a_listed_path_stays_below_the_folder_and_is_written_in_one_way_only(pat
         (b" " * (limits.MB + 1), "more than 1048576 bytes"),
         (listing(None), "cannot be read"),
         (listing([entry("identity.json"), entry(["a"])]), "cannot be read"),
-        (listing([entry("identity.json"), entry("a", {"of": "a"})]), "cannot be read"),
+        (listing([entry("identity.json"), entry("a", {"of": "a"})]), "cannot be read"),  # type: ignore[arg-type]
         (listing([entry("identity.json"), entry("a"), entry("a")]), "listed twice"),
         (listing([entry("a")]), r"does not list identity\.json"),
         (listing([entry("identity.json"), entry("model.sig")]), "or lists itself"),
         (listing([entry("identity.json"), *(entry(f"f{i}") for i in range(500))]), "it has 501 files"),
     ],
 )
-def test_a_signature_that_is_none_is_refused_in_bounded_words(content, words):
+def test_a_signature_that_is_none_is_refused_in_bounded_words(content: bytes, words: str) -> None:
     with pytest.raises(Refused, match=words) as refused:
         signature.entries(content)
     assert len(str(refused.value)) < 500
@@ -183,22 +193,24 @@ def test_a_signature_that_is_none_is_refused_in_bounded_words(content, words):
         ({"a/" + "é" * 128: 1}, "has a name of more than 255 bytes"),
     ],
 )
-def test_what_is_too_much_is_refused_by_its_listing(sizes, words):
+def test_what_is_too_much_is_refused_by_its_listing(sizes: dict[Any, Any], words: str) -> None:
     with pytest.raises(Refused, match=words):
         limits.check_listing(sizes)
 
 
-def test_what_a_version_of_two_thousand_columns_has_is_within_the_limits():
+def test_what_a_version_of_two_thousand_columns_has_is_within_the_limits() -> None:
     limits.check_listing(
         {"MLmodel": 300_000, "golden_samples.json": limits.MB, "model.skops": limits.GB, "unknown": None}
     )
 
 
-def test_names_that_begin_alike_and_are_as_long_as_a_folder_takes_are_allowed():
+def test_names_that_begin_alike_and_are_as_long_as_a_folder_takes_are_allowed() -> None:
     limits.check_listing({"a": 1, "ab/a": 1, "ab/b/c": 1, "é" * 127: 1})
 
 
-def test_a_folder_that_is_too_large_is_not_signed(folder, keys, monkeypatch):
+def test_a_folder_that_is_too_large_is_not_signed(
+    folder: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "MOST_FILES", 3)
     with pytest.raises(Refused, match="it has 4 files; expected at most 3"):
         signature.sign(folder, "flowers", "m-3", keys[0])
@@ -226,32 +238,32 @@ ALIASES = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("\ud800".encode("utf-16-le", "surrogatepass").decode("latin-1"), "MLmodel"),
     ],
 )
-def test_an_mlmodel_that_is_none_is_refused_in_bounded_words(tmp_path, content, words):
+def test_an_mlmodel_that_is_none_is_refused_in_bounded_words(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "MLmodel").write_text(content)
     with pytest.raises(Refused, match=words) as refused:
         documents.read_mlmodel(tmp_path)
     assert len(str(refused.value)) < 500
 
 
-def test_a_missing_mlmodel_is_told(tmp_path):
+def test_a_missing_mlmodel_is_told(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no readable MLmodel file: its file MLmodel cannot be read: No such file"):
         documents.read_mlmodel(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[" * 100_000, "\x00"])
-def test_json_that_is_none_is_refused(tmp_path, content):
+def test_json_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "onnx_engine.json").write_text(content)
     with pytest.raises(Refused, match=r"onnx_engine\.json is not JSON"):
         documents.read_json(tmp_path, "onnx_engine.json")
 
 
-def test_json_that_is_too_long_is_not_read(tmp_path):
+def test_json_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "identity.json").write_text(" " * 5000)
     with pytest.raises(Refused, match=r"identity\.json has more than 4096 bytes"):
         documents.read_json(tmp_path, "identity.json")
 
 
-def test_a_list_that_somebody_else_has_signed_is_no_list(signed, keys, tmp_path):
+def test_a_list_that_somebody_else_has_signed_is_no_list(signed: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     other = tmp_path / "other.pub"
     other.write_text(public_key_of(new_private_key()))
     assert set(signature.listed(signed / "model.sig", keys[1])) == set(signature.files_in(signed)) - {"model.sig"}
@@ -259,7 +271,7 @@ def test_a_list_that_somebody_else_has_signed_is_no_list(signed, keys, tmp_path)
         signature.listed(signed / "model.sig", other)
 
 
-def test_a_list_that_was_made_without_a_key_is_no_list(signed, keys):
+def test_a_list_that_was_made_without_a_key_is_no_list(signed: Path, keys: tuple[Path, Path]) -> None:
     (signed / "model.sig").write_bytes(listing([entry("identity.json"), entry("big")]))
     assert set(signature.entries((signed / "model.sig").read_bytes())) == {"identity.json", "big"}
     with pytest.raises(Refused, match="its signature does not hold"):
@@ -280,8 +292,8 @@ MORE = {
 
 @pytest.mark.parametrize("change", MORE.values(), ids=MORE)
 def test_a_signature_with_more_in_it_than_one_over_one_list_is_refused_before_the_library_reads_it(
-    signed, keys, monkeypatch, change
-):
+    signed: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
     content = json.loads((signed / "model.sig").read_text())
     change(content)
     (signed / "model.sig").write_text(json.dumps(content))
@@ -290,7 +302,9 @@ def test_a_signature_with_more_in_it_than_one_over_one_list_is_refused_before_th
         signature.listed(signed / "model.sig", keys[1])
 
 
-def test_a_warning_of_the_library_is_not_printed_among_answers(signed, keys, capsys):
+def test_a_warning_of_the_library_is_not_printed_among_answers(
+    signed: Path, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     content = json.loads((signed / "model.sig").read_text())
     content["verificationMaterial"]["publicKey"]["hint"] = ""
     (signed / "model.sig").write_text(json.dumps(content))

@@ -48,29 +48,29 @@ def server() -> Iterator[Callable[..., str]]:
 
 
 @pytest.mark.parametrize("what", DRIPPING)
-def test_whatever_drips_is_cut_when_the_time_is_over(server, what):
+def test_whatever_drips_is_cut_when_the_time_is_over(server: Callable[..., str], what: str) -> None:
     with pytest.raises(OSError, match=r"^it did not arrive in time$"):
         content_of(server(*DRIPPING[what]), 1024**2, 0.2)
 
 
-def test_an_error_comes_with_its_content(server):
+def test_an_error_comes_with_its_content(server: Callable[..., str]) -> None:
     with pytest.raises(HTTPError) as failed:
         content_of(server(b"HTTP/1.1 500 Oh\r\nContent-Length: 5\r\n\r\nwords"), 10, 30)
     assert (failed.value.code, failed.value.read()) == (500, b"words")
 
 
-def test_an_error_whose_content_breaks_off_is_still_that_error(server):
+def test_an_error_whose_content_breaks_off_is_still_that_error(server: Callable[..., str]) -> None:
     with pytest.raises(HTTPError) as failed:
         content_of(server(b"HTTP/1.1 500 Oh\r\nContent-Length: 50\r\n\r\nwords"), 10, 30)
     assert failed.value.code == 500
 
 
-def test_an_answer_from_elsewhere_is_followed(server):
+def test_an_answer_from_elsewhere_is_followed(server: Callable[..., str]) -> None:
     there = server(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwords")
     here = server(f"HTTP/1.1 302 Found\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n".encode())
     assert content_of(here, 10, 30) == b"words"
 
 
-def test_an_answer_sends_nobody_to_what_is_not_http(server):
+def test_an_answer_sends_nobody_to_what_is_not_http(server: Callable[..., str]) -> None:
     with pytest.raises(URLError, match="unknown url type: ftp"):
         content_of(server(b"HTTP/1.1 302 Found\r\nLocation: ftp://127.0.0.1/\r\nContent-Length: 0\r\n\r\n"), 10, 30)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,12 +27,12 @@ def rows() -> Split:
     return Split(features[::2], features[1::2], target[::2], target[1::2])
 
 
-def begin(drawing: Drawing, estimator, rows: Split) -> None:
+def begin(drawing: Drawing, estimator: Any, rows: Split) -> None:
     found = evaluate(RandomForestClassifier(5).fit(rows.train_features, rows.train_target), rows, Task.CLASSIFICATION)
     drawing.begin(estimator, rows, found, Task.CLASSIFICATION, None, 0.1)
 
 
-def test_an_estimator_that_prints_while_it_is_fitted_does_not_spoil_its_pictures(rows):
+def test_an_estimator_that_prints_while_it_is_fitted_does_not_spoil_its_pictures(rows: Split) -> None:
     forest = RandomForestClassifier(5, verbose=2).fit(rows.train_features, rows.train_target)
     with Drawing() as drawing:
         begin(drawing, forest, rows)
@@ -45,14 +46,16 @@ class Unwilling(ClassifierMixin, BaseEstimator):
 
     classes_ = np.arange(3)
 
-    def fit(self, features, target):
+    def fit(self, features: Any, target: Any) -> Any:
         return self
 
-    def predict(self, features):
+    def predict(self, features: Any) -> None:
         raise ValueError("not today")
 
 
-def test_an_estimator_that_fails_is_told_and_its_words_are_in_the_log(rows, capfd, monkeypatch):
+def test_an_estimator_that_fails_is_told_and_its_words_are_in_the_log(
+    rows: Split, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The process that draws finds the class by this module's name.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr(Unwilling, "__module__", "test_drawing")
@@ -64,14 +67,14 @@ def test_an_estimator_that_fails_is_told_and_its_words_are_in_the_log(rows, capf
     assert "ValueError: not today" in capfd.readouterr().err
 
 
-def test_it_ends_with_a_training_that_fails_before_anything_is_drawn():
+def test_it_ends_with_a_training_that_fails_before_anything_is_drawn() -> None:
     with Drawing() as drawing:
         process = drawing._process
     assert process.returncode is not None
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_it_ends_when_the_trainer_is_killed(how):
+def test_it_ends_when_the_trainer_is_killed(how: Any) -> None:
     code = "import signal; from trainer.plots.worker import Drawing\nwith Drawing() as d: print(d._process.pid, flush=True); signal.pause()"
     environ = os.environ | {"PYTHONPATH": SERVICES}
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environ) as trainer:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from trainer.promotion.policy import below_threshold
 IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
 
 
-def fit(rows: Split, name: str = "logistic_regression", task: Task = Task.CLASSIFICATION):
+def fit(rows: Split, name: str = "logistic_regression", task: Task = Task.CLASSIFICATION) -> Any:
     return algorithms.named(name, task, {}).estimator.fit(rows.train_features, rows.train_target)
 
 
@@ -33,21 +34,21 @@ def permuted(table: Table) -> Table:
 
 
 @pytest.fixture(scope="module")
-def table():
+def table() -> Table:
     return read(IRIS, "target")
 
 
 @pytest.fixture(scope="module")
-def evaluation(table):
+def evaluation(table: Table) -> Evaluation:
     return trained_on(split(table))
 
 
 @pytest.fixture(scope="module")
-def evaluation_of_permuted_labels(table):
+def evaluation_of_permuted_labels(table: Table) -> Evaluation:
     return trained_on(split(permuted(table)))
 
 
-def test_the_iris_data_gives_the_figures_of_the_workshop(evaluation):
+def test_the_iris_data_gives_the_figures_of_the_workshop(evaluation: Evaluation) -> None:
     figures = {name: round(figure, 4) for name, figure in evaluation.metrics.items()}
     assert (
         figures.items()
@@ -64,15 +65,15 @@ def test_the_iris_data_gives_the_figures_of_the_workshop(evaluation):
     )
 
 
-def test_one_versicolor_is_taken_for_a_virginica_and_nothing_else_is_wrong(evaluation):
+def test_one_versicolor_is_taken_for_a_virginica_and_nothing_else_is_wrong(evaluation: Evaluation) -> None:
     assert evaluation.confusion.tolist() == [[10, 0, 0], [0, 9, 1], [0, 0, 10]]
 
 
-def test_training_again_gives_the_same_figures(table, evaluation):
+def test_training_again_gives_the_same_figures(table: Table, evaluation: Evaluation) -> None:
     assert trained_on(split(table)).metrics == evaluation.metrics
 
 
-def test_the_accuracies_are_those_of_counting(table, evaluation):
+def test_the_accuracies_are_those_of_counting(table: Table, evaluation: Evaluation) -> None:
     rows = split(table)
     estimator = fit(rows)
     hits = int((estimator.predict(rows.test_features) == rows.test_target).sum())
@@ -82,30 +83,32 @@ def test_the_accuracies_are_those_of_counting(table, evaluation):
     assert evaluation.metrics["train_accuracy"] == hits / 120
 
 
-def test_labels_that_say_nothing_give_figures_that_say_so(evaluation_of_permuted_labels):
+def test_labels_that_say_nothing_give_figures_that_say_so(evaluation_of_permuted_labels: Evaluation) -> None:
     metrics = evaluation_of_permuted_labels.metrics
     assert metrics["test_accuracy"] < 0.6
     assert metrics["test_f1_macro"] < 0.6
     assert evaluation_of_permuted_labels.confusion.sum() == 30
 
 
-def test_labels_that_say_nothing_give_a_model_that_the_threshold_keeps_out(evaluation_of_permuted_labels):
+def test_labels_that_say_nothing_give_a_model_that_the_threshold_keeps_out(
+    evaluation_of_permuted_labels: Evaluation,
+) -> None:
     assert "below the threshold of 0.9000" in below_threshold(
         evaluation_of_permuted_labels.metrics, {"test_accuracy": 0.9}
     )
 
 
-def test_the_iris_model_reaches_the_threshold(evaluation):
+def test_the_iris_model_reaches_the_threshold(evaluation: Evaluation) -> None:
     assert below_threshold(evaluation.metrics, {"test_accuracy": 0.9}) is None
 
 
-def test_the_figures_of_each_class_are_named_after_it(evaluation):
+def test_the_figures_of_each_class_are_named_after_it(evaluation: Evaluation) -> None:
     assert evaluation.metrics["test_recall_of_setosa"] == 1
     assert evaluation.metrics["test_recall_of_versicolor"] == 0.9
     assert evaluation.metrics["test_precision_of_virginica"] == pytest.approx(10 / 11)
 
 
-def test_the_interval_of_the_accuracy_is_that_of_drawing_rows_with_replacement(evaluation):
+def test_the_interval_of_the_accuracy_is_that_of_drawing_rows_with_replacement(evaluation: Evaluation) -> None:
     hits = (evaluation.truth == evaluation.predicted).astype(float)
     draws = np.random.default_rng(0).choice(hits, (5000, len(hits))).mean(axis=1)
     low, high = np.percentile(draws, [2.5, 97.5])
@@ -113,7 +116,7 @@ def test_the_interval_of_the_accuracy_is_that_of_drawing_rows_with_replacement(e
     assert evaluation.metrics["test_accuracy_ci_high"] == pytest.approx(high, abs=0.035)
 
 
-def test_figures_of_probabilities_are_scikit_learns(evaluation):
+def test_figures_of_probabilities_are_scikit_learns(evaluation: Evaluation) -> None:
     expected = measures.roc_auc_score(evaluation.truth, evaluation.probabilities, multi_class="ovr")
     assert evaluation.metrics["test_roc_auc"] == pytest.approx(expected)
     assert evaluation.metrics["test_log_loss"] == pytest.approx(
@@ -121,7 +124,7 @@ def test_figures_of_probabilities_are_scikit_learns(evaluation):
     )
 
 
-def test_a_regression_is_measured_in_its_own_unit(tmp_path):
+def test_a_regression_is_measured_in_its_own_unit(tmp_path: Path) -> None:
     builtin_datasets.write(tmp_path, "diabetes")
     rows = split(read(builtin_datasets.path_of(tmp_path, "diabetes"), "target"))
     estimator = fit(rows, "linear_regression", Task.REGRESSION)
@@ -133,7 +136,7 @@ def test_a_regression_is_measured_in_its_own_unit(tmp_path):
     assert figures["test_rmse_ci_low"] < figures["test_rmse"] < figures["test_rmse_ci_high"]
 
 
-def test_an_estimator_without_probabilities_has_no_figures_of_them(table):
+def test_an_estimator_without_probabilities_has_no_figures_of_them(table: Table) -> None:
     rows = split(table)
     estimator = algorithms.imported("sklearn.svm.LinearSVC", {}).estimator.fit(rows.train_features, rows.train_target)
     assert "test_log_loss" not in evaluate(estimator, rows, Task.CLASSIFICATION).metrics
@@ -142,7 +145,7 @@ def test_an_estimator_without_probabilities_has_no_figures_of_them(table):
 HOSTILE = ["$\\frac{$", "\x1b[2J", "a class " * 5000 + "1", "a class " * 5000 + "2"]
 
 
-def test_what_classes_and_columns_are_called_is_text_in_a_picture_and_neither_formula_nor_endless():
+def test_what_classes_and_columns_are_called_is_text_in_a_picture_and_neither_formula_nor_endless() -> None:
     rows = np.random.default_rng(0)
     truth = np.arange(40) % 4
     likely = rows.dirichlet(np.ones(4), 40)
@@ -154,7 +157,7 @@ def test_what_classes_and_columns_are_called_is_text_in_a_picture_and_neither_fo
     assert all(png(figure).startswith(b"\x89PNG") for figure in figures)
 
 
-def test_different_names_stay_different_however_much_they_are_shortened():
+def test_different_names_stay_different_however_much_they_are_shortened() -> None:
     shown = labels([*HOSTILE, *("a class " * 5 + str(number) for number in range(300))])
     assert len(set(shown)) == len(shown) == 304
     assert shown[:2] == ["$\\frac{$", r"\x1b[2J"]

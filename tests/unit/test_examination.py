@@ -2,6 +2,8 @@
 
 import datetime
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,18 +29,18 @@ def estimator() -> LogisticRegression:
 
 
 @pytest.fixture
-def files(tmp_path, estimator) -> Files:
+def files(tmp_path: Path, estimator: LogisticRegression) -> Files:
     skops.io.dump(estimator, tmp_path / "model.skops")
     return Files(tmp_path)
 
 
-def mlmodel(files: Files) -> dict:
+def mlmodel(files: Files) -> dict[str, Any]:
     """Return the MLmodel that is signed in the place of a version's own."""
     answer = json.loads(json.dumps(examined(files.folder)))
     return examination.rewritten(Findings.of(answer, ["model.skops", "input_example.json"]))
 
 
-def test_what_is_found_is_where_its_parts_are_their_digests_and_what_it_answers(files):
+def test_what_is_found_is_where_its_parts_are_their_digests_and_what_it_answers(files: Files) -> None:
     found = json.loads(json.dumps(examined(files.folder)))
     assert (found["estimator"], found["example"]) == ("model.skops", "input_example.json")
     assert found["sha256"] == {name: digest_of(files.folder / name) for name in ("model.skops", "input_example.json")}
@@ -49,8 +51,8 @@ def test_what_is_found_is_where_its_parts_are_their_digests_and_what_it_answers(
     assert described["metadata"] == {"class_names": ["short", "long"]}
 
 
-def test_nothing_of_an_mlmodel_that_runs_or_installs_something_is_kept(files):
-    def hostile(content):
+def test_nothing_of_an_mlmodel_that_runs_or_installs_something_is_kept(files: Files) -> None:
+    def hostile(content: Any) -> None:
         content["flavors"]["python_function"] = {"loader_module": "evil", "code": "code", "env": "https://evil.example"}
         content["flavors"]["sklearn"] |= {
             "code": "code",
@@ -93,7 +95,9 @@ FLAVORS = {
 
 
 @pytest.mark.parametrize(("flavors", "words"), FLAVORS.values(), ids=FLAVORS)
-def test_flavors_that_cannot_be_served_are_told_in_bounded_words(files, flavors, words):
+def test_flavors_that_cannot_be_served_are_told_in_bounded_words(
+    files: Files, flavors: dict[Any, Any] | list[Any], words: str
+) -> None:
     with pytest.raises(Refused, match=words) as refused:
         examined(files.describe(lambda content: content.update(flavors=flavors)).folder)
     assert len(str(refused.value)) < 500
@@ -101,7 +105,7 @@ def test_flavors_that_cannot_be_served_are_told_in_bounded_words(files, flavors,
 
 
 @pytest.mark.parametrize("path", ["../signing-key.pem", "/etc/passwd", "nothing.skops", ["model.skops"], ""])
-def test_a_file_that_is_named_is_one_of_the_versions_own(files, path):
+def test_a_file_that_is_named_is_one_of_the_versions_own(files: Files, path: list[str] | str) -> None:
     files.describe(lambda content: content["flavors"]["sklearn"].update(pickled_model=path))
     with pytest.raises(Refused, match="is not one of its own"):
         examined(files.folder)
@@ -125,7 +129,7 @@ COLUMNS_OF = {
 
 
 @pytest.mark.parametrize(("columns", "words"), COLUMNS_OF.values(), ids=COLUMNS_OF)
-def test_columns_that_cannot_be_served_are_told(files, columns, words):
+def test_columns_that_cannot_be_served_are_told(files: Files, columns: list[Any], words: str) -> None:
     with pytest.raises(Refused, match=words):
         examined(files.describe(set_inputs(*columns)).folder)
 
@@ -139,7 +143,9 @@ def test_columns_that_cannot_be_served_are_told(files, columns, words):
         ([1, 2], r"its class_names are \[1, 2\]"),
     ],
 )
-def test_class_names_that_name_no_classes_are_told_in_bounded_words(files, names, words):
+def test_class_names_that_name_no_classes_are_told_in_bounded_words(
+    files: Files, names: list[Any] | str, words: str
+) -> None:
     with pytest.raises(Refused, match=words) as refused:
         examined(files.describe(lambda content: content["metadata"].update(class_names=names)).folder)
     assert len(str(refused.value)) < 500
@@ -156,27 +162,30 @@ def test_class_names_that_name_no_classes_are_told_in_bounded_words(files, names
         ({"data": [[1.0, float("inf")]]}, "its input example cannot be used: 'width' in row 0 is not a finite number"),
     ],
 )
-def test_an_input_example_that_is_none_is_told(files, example, words):
+def test_an_input_example_that_is_none_is_told(
+    files: Files, example: dict[Any, Any] | list[list[float]], words: str
+) -> None:
     files.example(example)
     # The prediction service, which other tests import, tells scikit-learn in this process not to look.
     with sklearn.config_context(assume_finite=False), pytest.raises(Refused, match=words):
         examined(files.folder)
 
 
-def test_a_model_that_refuses_its_own_input_example_is_told(files):
+@pytest.mark.filterwarnings("ignore:X has feature names")
+def test_a_model_that_refuses_its_own_input_example_is_told(files: Files) -> None:
     wider = LogisticRegression().fit(np.ones((4, 3)), [1, 0, 1, 0])
     skops.io.dump(wider, files.folder / "model.skops")
     with pytest.raises(Refused, match="it does not predict its own input example: ValueError"):
         examined(files.folder)
 
 
-def test_a_version_that_was_logged_without_an_example_is_told_to_have_one(files):
+def test_a_version_that_was_logged_without_an_example_is_told_to_have_one(files: Files) -> None:
     files.describe(lambda content: content.pop("saved_input_example_info"))
     with pytest.raises(Refused, match=r"it has no input example; log it with input_example=ROWS"):
         examined(files.folder)
 
 
-def test_a_version_that_was_logged_with_an_array_is_examined_and_rewritten_as_one(files):
+def test_a_version_that_was_logged_with_an_array_is_examined_and_rewritten_as_one(files: Files) -> None:
     skops.io.dump(LogisticRegression().fit(np.array(ROWS), [1, 0, 1, 0]), files.folder / "model.skops")
     files.example({"inputs": ROWS})
     found = mlmodel(files.describe(set_inputs(tensor())))
@@ -184,7 +193,7 @@ def test_a_version_that_was_logged_with_an_array_is_examined_and_rewritten_as_on
     assert found["saved_input_example_info"]["type"] == "ndarray"
 
 
-def test_whole_numbers_are_whole_when_an_estimator_is_tried(files):
+def test_whole_numbers_are_whole_when_an_estimator_is_tried(files: Files) -> None:
     """One that compares words tells 1 from 1.0: so it is asked as the prediction service asks it."""
     described = [{"type": "long", "name": name} for name in COLUMNS]
     files.example({"data": [[8, 1], [1, 2]]})
@@ -196,26 +205,26 @@ def test_whole_numbers_are_whole_when_an_estimator_is_tried(files):
         examined(files.folder)
 
 
-def test_an_input_example_that_is_too_large_is_not_read(files, monkeypatch):
+def test_an_input_example_that_is_too_large_is_not_read(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("contract.limits.EXAMPLE_BYTES", 10)
     with pytest.raises(Refused, match=r"its file input_example\.json has more than 10 bytes"):
         examined(files.folder)
 
 
-def test_a_damaged_model_is_told(files):
+def test_a_damaged_model_is_told(files: Files) -> None:
     (files.folder / "model.skops").write_bytes(b"PK\x03\x04")
     with pytest.raises(Refused, match=r"its file model\.skops cannot be loaded"):
         examined(files.folder)
 
 
-def test_golden_samples_that_came_with_it_do_not_count(files):
+def test_golden_samples_that_came_with_it_do_not_count(files: Files) -> None:
     (files.folder / "golden_samples.json").write_text(
         json.dumps({"instances": [[0, 0]], "predictions": [7], "tolerance": 9})
     )
     assert examined(files.folder)["golden"]["predictions"] == [1, 0]
 
 
-def test_a_small_file_that_is_a_large_value_is_refused_in_bounded_words(files):
+def test_a_small_file_that_is_a_large_value_is_refused_in_bounded_words(files: Files) -> None:
     lists = "".join(f"- &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9))
     path = files.folder / "MLmodel"
     path.write_text("bomb:\n- &a0 [x,x,x,x,x,x,x,x,x,x]\n" + lists + path.read_text().replace("- short", "- *a8"))

@@ -4,6 +4,7 @@ import json
 import re
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from trainer.console.terminal import Console
 from trainer.data import builtin_datasets
-from trainer.data.table import read
+from trainer.data.table import Table, read
 from trainer.errors import DataError
 from trainer.explore.console_report import explore
 
@@ -22,12 +23,12 @@ CLASSES = ("setosa", "versicolor", "virginica")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="module")
-def report(folder):
+def report(folder: Path) -> list[list[str]]:
     """The report's lines, each a list of its cells."""
     console = Console(width=160, record=True, file=StringIO())
     explore(read(DATA / "iris_dataset.csv", "target"), folder / "exploration", console)
@@ -38,11 +39,11 @@ def rows_of(report: list[list[str]], name: str) -> list[list[str]]:
     return [cells[2:-1] for cells in report if len(cells) > 2 and cells[1] == name]
 
 
-def test_the_report_says_how_large_the_table_is(report):
+def test_the_report_says_how_large_the_table_is(report: list[list[str]]) -> None:
     assert any("Shape (150, 6): 150 rows; 4 features" in cell for cells in report for cell in cells)
 
 
-def test_no_column_of_the_iris_data_has_a_missing_value(report):
+def test_no_column_of_the_iris_data_has_a_missing_value(report: list[list[str]]) -> None:
     for name in (*FEATURES, "target", "target_name"):
         kind, missing, distinct = rows_of(report, name)[0]
         assert kind
@@ -51,11 +52,11 @@ def test_no_column_of_the_iris_data_has_a_missing_value(report):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_each_class_has_a_third_of_the_rows(report, name):
+def test_each_class_has_a_third_of_the_rows(report: list[list[str]], name: str) -> None:
     assert ["50", "33.3%"] in rows_of(report, name)
 
 
-def test_the_distribution_of_each_feature_is_told_for_each_class(report):
+def test_the_distribution_of_each_feature_is_told_for_each_class(report: list[list[str]]) -> None:
     start = next(i for i, cells in enumerate(report) if "Distribution of each feature in each class" in cells[0])
     rows = [cells[1:-1] for cells in report[start:] if len(cells) == 10 and cells[2] in CLASSES]
     assert [cells[0] for cells in rows[::3]] == list(FEATURES)
@@ -64,31 +65,31 @@ def test_the_distribution_of_each_feature_is_told_for_each_class(report):
     assert all(set(cells[7]) <= set(" ▁▂▃▄▅▆▇█") and "█" in cells[7] for cells in rows)
 
 
-def test_the_pictures_are_drawn_and_put_into_one_report(folder, report):
+def test_the_pictures_are_drawn_and_put_into_one_report(folder: Path, report: list[list[str]]) -> None:
     assert {path.name for path in (folder / "exploration").iterdir()} == PICTURES | {"report.html"}
 
 
 @pytest.mark.parametrize("name", sorted(PICTURES))
-def test_each_picture_shows_something(folder, report, name):
+def test_each_picture_shows_something(folder: Path, report: list[list[str]], name: str) -> None:
     pixels = matplotlib.image.imread(folder / "exploration" / name)
     height, width = pixels.shape[:2]
     assert min(height, width) > 400
     assert 0.02 < (pixels[..., :3].min(axis=2) < 0.9).mean() < 0.9
 
 
-def test_a_data_folder_that_cannot_be_written_is_named(tmp_path):
+def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "exploration").write_text("a file in the place of the folder")
     with pytest.raises(DataError, match="exploration cannot be written: "):
         explore(read(DATA / "iris_dataset.csv", "target"), tmp_path / "exploration", Console(quiet=True))
 
 
-def test_a_row_that_is_there_twice_is_named(folder, report):
+def test_a_row_that_is_there_twice_is_named(folder: Path, report: list[list[str]]) -> None:
     text = " ".join(cell for cells in report for cell in cells)
     assert "1 row is there twice (rows 102, 143)" in text
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Table:
     """A table of text, booleans and numbers with missing values, an HTML tag for a name, and a leak."""
     draws = np.random.default_rng(0)
     count = 80
@@ -110,12 +111,12 @@ def mixed(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(mixed, tmp_path_factory):
+def found(mixed: Table, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What was found in it; the report lies beside the pictures."""
     return explore(mixed, tmp_path_factory.mktemp("found"), Console(quiet=True))
 
 
-def test_any_table_is_explored_with_its_missing_values_and_its_leak(mixed, found):
+def test_any_table_is_explored_with_its_missing_values_and_its_leak(mixed: Table, found: Any) -> None:
     assert {path.name for path in found.files} == PICTURES | {"missing.png", "report.html"}
     assert any("feature 'answer_code' is the target" in hint for hint in found.hints)
     assert any("features 'gaps' and 'copy' say the same" in hint for hint in found.hints)
@@ -124,7 +125,7 @@ def test_any_table_is_explored_with_its_missing_values_and_its_leak(mixed, found
     json.dumps(found.summary, allow_nan=False)
 
 
-def test_the_report_is_one_file_that_loads_nothing_and_runs_nothing(found):
+def test_the_report_is_one_file_that_loads_nothing_and_runs_nothing(found: Any) -> None:
     (path,) = [path for path in found.files if path.name == "report.html"]
     page = path.read_text()
     assert "<script" not in page
@@ -133,14 +134,14 @@ def test_the_report_is_one_file_that_loads_nothing_and_runs_nothing(found):
     assert len(re.findall("<img", page)) == 6
 
 
-def test_quantities_are_explored_too(tmp_path):
+def test_quantities_are_explored_too(tmp_path: Path) -> None:
     builtin_datasets.write(tmp_path, "diabetes")
     path = builtin_datasets.path_of(tmp_path, "diabetes")
     found = explore(read(path, "target"), tmp_path / "out", Console(quiet=True))
     assert {"target.png", "distributions.png", "correlations.png"} <= {path.name for path in found.files}
 
 
-def test_a_table_without_numbers_is_explored(tmp_path):
+def test_a_table_without_numbers_is_explored(tmp_path: Path) -> None:
     rows = {"city": ["Bern", "Oslo"] * 20, "sky": ["blue", "grey", "blue", "blue"] * 10, "y": ["a", "b", "b", "a"] * 10}
     pd.DataFrame(rows).to_csv(tmp_path / "words.csv", index=False)
     found = explore(read(tmp_path / "words.csv", "y"), tmp_path / "out", Console(quiet=True))
@@ -148,7 +149,7 @@ def test_a_table_without_numbers_is_explored(tmp_path):
 
 
 @pytest.fixture
-def hostile(tmp_path):
+def hostile(tmp_path: Path) -> Table:
     """Names and values that a terminal, a formula, a page or a picture could take for more than text."""
     draws = np.random.default_rng(0)
     count = 60
@@ -165,12 +166,12 @@ def hostile(tmp_path):
     return read(tmp_path / "hostile.csv", "$y$", keep=("x" * 900,))
 
 
-def test_names_and_values_of_any_kind_are_shown_and_neither_obeyed_nor_fatal(hostile, tmp_path):
+def test_names_and_values_of_any_kind_are_shown_and_neither_obeyed_nor_fatal(hostile: Table, tmp_path: Path) -> None:
     console = Console(width=160, file=StringIO())
     found = explore(hostile, tmp_path / "out", console)
     assert {path.name for path in found.files} == PICTURES | {"missing.png", "report.html"}
     page = (tmp_path / "out" / "report.html").read_text()
-    for shown in (console.file.getvalue(), page):
+    for shown in (console.file.getvalue(), page):  # type: ignore[attr-defined]
         assert shown.replace("\n", "").isprintable()
         assert r"\x1b[2J[/red]" in shown
     assert max(map(len, re.sub(r'src="[^"]*"', "", page).splitlines())) < 5000

@@ -1,5 +1,7 @@
 """A fast path through an estimator's own parts gives, bit for bit, what the estimator gives, or there is none."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,7 +56,7 @@ def rows_of(frame: pd.DataFrame) -> Rows:
     return from_cells(cells, MIXED, lambda i, j: f"{i}, {j}")
 
 
-def prepared(handle_unknown: str = "ignore"):
+def prepared(handle_unknown: str = "ignore") -> Any:
     return make_column_transformer(
         (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), ["a", "b"]),
         (
@@ -76,7 +78,7 @@ def prepared(handle_unknown: str = "ignore"):
     ],
     ids=lambda estimator: str(estimator)[:60],
 )
-def test_a_fast_path_on_numbers_gives_what_the_estimator_gives(estimator):
+def test_a_fast_path_on_numbers_gives_what_the_estimator_gives(estimator: Any) -> None:
     numbers = matrix()
     target = np.where(numbers[:, 0] > 0, "yes", "no")
     if "Regressor" in str(estimator):
@@ -92,7 +94,9 @@ def test_a_fast_path_on_numbers_gives_what_the_estimator_gives(estimator):
 
 
 @pytest.mark.parametrize("last", [LogisticRegression(), RandomForestClassifier(10, random_state=0)])
-def test_a_fast_path_through_text_and_gaps_gives_what_the_estimator_gives(last):
+def test_a_fast_path_through_text_and_gaps_gives_what_the_estimator_gives(
+    last: LogisticRegression | RandomForestClassifier,
+) -> None:
     frame = mixed()
     estimator = make_pipeline(prepared(), last).fit(frame, frame["b"] > 0)
     found = Pipeline(estimator, described(MIXED), takes_arrays=False).with_fast_path(rows_of(frame))
@@ -102,7 +106,7 @@ def test_a_fast_path_through_text_and_gaps_gives_what_the_estimator_gives(last):
     assert np.array_equal(found.probabilities(rows_of(other)), estimator.predict_proba(other))
 
 
-def test_what_the_estimator_refuses_is_refused_with_its_words_all_the_same():
+def test_what_the_estimator_refuses_is_refused_with_its_words_all_the_same() -> None:
     frame = mixed()
     estimator = make_pipeline(prepared("error"), LogisticRegression()).fit(frame, frame["b"] > 0)
     found = Pipeline(estimator, described(MIXED), takes_arrays=False).with_fast_path(rows_of(frame))
@@ -112,7 +116,7 @@ def test_what_the_estimator_refuses_is_refused_with_its_words_all_the_same():
         found.labels(rows_of(strange))
 
 
-def test_a_forest_looks_at_missing_numbers_itself():
+def test_a_forest_looks_at_missing_numbers_itself() -> None:
     numbers = matrix()
     estimator = RandomForestClassifier(5, random_state=0).fit(numbers, numbers[:, 0] > 0)
     found = Pipeline(estimator, described(NUMBERS), takes_arrays=True).with_fast_path(Rows(numbers, None))
@@ -130,7 +134,9 @@ def test_a_forest_looks_at_missing_numbers_itself():
     ],
     ids=["alone", "another ensemble", "a step that is none", "columns that pass through"],
 )
-def test_an_estimator_of_other_parts_answers_for_itself(estimator):
+def test_an_estimator_of_other_parts_answers_for_itself(
+    estimator: GradientBoostingClassifier | LogisticRegression | Pipeline,
+) -> None:
     frame = pd.DataFrame(matrix(), columns=list("abc"))
     estimator.fit(frame, frame["a"] > 0)
     pipeline = Pipeline(estimator, described(NUMBERS), takes_arrays=False)
@@ -138,10 +144,10 @@ def test_an_estimator_of_other_parts_answers_for_itself(estimator):
     assert np.array_equal(found.labels(Rows(frame.to_numpy(), None)), estimator.predict(frame))
 
 
-def test_a_fast_path_that_answers_otherwise_is_not_taken():
+def test_a_fast_path_that_answers_otherwise_is_not_taken() -> None:
     """A step that looks at the names of columns, which a fast path does not give it."""
 
-    def by_name(table):
+    def by_name(table: Any) -> Any:
         return table.to_numpy() * (2 if isinstance(table, pd.DataFrame) else 1)
 
     frame = pd.DataFrame(matrix(), columns=list("abc"))
@@ -152,8 +158,8 @@ def test_a_fast_path_that_answers_otherwise_is_not_taken():
     assert sklearn_fast_path.proven(possible, estimator, rows, frame) is None
 
 
-def test_a_fast_path_that_answers_otherwise_beyond_the_golden_samples_is_not_taken():
-    def by_name_where_large(table):
+def test_a_fast_path_that_answers_otherwise_beyond_the_golden_samples_is_not_taken() -> None:
+    def by_name_where_large(table: Any) -> Any:
         values = np.asarray(table)
         return np.where((np.abs(values) > 4) & isinstance(table, pd.DataFrame), -values, values)
 
@@ -165,11 +171,11 @@ def test_a_fast_path_that_answers_otherwise_beyond_the_golden_samples_is_not_tak
     assert Pipeline(estimator, described(NUMBERS), takes_arrays=False).with_fast_path(rows).fast_path is None
 
 
-def test_a_fast_path_that_fails_where_the_estimator_refuses_is_not_taken():
+def test_a_fast_path_that_fails_where_the_estimator_refuses_is_not_taken() -> None:
     class Picky(OneHotEncoder):
         """Refuses what it does not know in one way on its own, and in another among a transformer's parts."""
 
-        def transform(self, table):
+        def transform(self, table: Any) -> Any:
             if not isinstance(table, pd.DataFrame) and "" in np.asarray(table):
                 raise LookupError("no such row")
             return super().transform(table)
@@ -195,7 +201,7 @@ def tried() -> list[Rows]:
     return list(proof_rows.like(GOLDEN, EVERY_KIND))
 
 
-def test_the_rows_that_a_fast_path_is_tried_on_have_extremes_gaps_and_what_nobody_has_seen():
+def test_the_rows_that_a_fast_path_is_tried_on_have_extremes_gaps_and_what_nobody_has_seen() -> None:
     number, whole, truth, text = (
         np.concatenate(each) for each in zip(*(rows.by_column for rows in tried()), strict=True)
     )
@@ -206,7 +212,7 @@ def test_the_rows_that_a_fast_path_is_tried_on_have_extremes_gaps_and_what_nobod
     assert {"x", "y", None, "", "nan", "a category that nobody has seen"} <= set(text)
 
 
-def test_the_rows_that_a_fast_path_is_tried_on_are_in_the_domain_and_the_same_each_time():
+def test_the_rows_that_a_fast_path_is_tried_on_are_in_the_domain_and_the_same_each_time() -> None:
     for rows, again in zip(tried(), tried(), strict=True):
         cells = [
             [
@@ -220,6 +226,6 @@ def test_the_rows_that_a_fast_path_is_tried_on_are_in_the_domain_and_the_same_ea
         assert all(np.array_equal(one, two) for one, two in zip(rows.by_column[1:], again.by_column[1:], strict=True))
 
 
-def test_a_table_of_very_many_columns_is_tried_on_few_rows():
+def test_a_table_of_very_many_columns_is_tried_on_few_rows() -> None:
     columns = tuple(Column(str(i)) for i in range(5000))
     assert max(len(rows) for rows in proof_rows.like(Rows(np.zeros((3, 5000)), None), columns)) == 4

@@ -4,11 +4,12 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 import pytest
@@ -30,7 +31,7 @@ class Proxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, str] = {}
-        self.listed: list[dict] | None = None
+        self.listed: list[dict[str, Any]] | None = None
         self.asked: list[str] = []
         self.sizes: dict[str, int | None] = {}
 
@@ -38,7 +39,7 @@ class Proxy(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def listing(self, folder: str) -> list[dict]:
+    def listing(self, folder: str) -> list[dict[str, Any]]:
         """Return what is directly in a folder, as MLflow does."""
         if self.listed is not None:
             return self.listed
@@ -92,7 +93,7 @@ def proxy() -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "partial"
     folder.mkdir()
     return folder
@@ -113,40 +114,40 @@ def put(proxy: Proxy, root: str = "1/models/m-3/artifacts") -> None:
 # --- MLflow's artifact proxy ---------------------------------------------------------------------------------------
 
 
-def test_all_files_behind_the_proxy_arrive_in_their_folders(proxy, folder):
+def test_all_files_behind_the_proxy_arrive_in_their_folders(proxy: Proxy, folder: Path) -> None:
     put(proxy)
     fetch(VERSION, LOCATION, proxy.url, folder)
     assert contents(folder) == FILES
 
 
-def test_a_slash_at_the_end_of_the_tracking_uri_is_no_matter(proxy, folder):
+def test_a_slash_at_the_end_of_the_tracking_uri_is_no_matter(proxy: Proxy, folder: Path) -> None:
     put(proxy)
     fetch(VERSION, LOCATION, f"{proxy.url}/", folder)
     assert contents(folder) == FILES
 
 
 @pytest.mark.parametrize("root", ["my folder/m 3", "äpfel/ü", "a+b&c=d/50%"])
-def test_a_location_may_have_blanks_umlauts_and_signs_in_it(proxy, folder, root):
+def test_a_location_may_have_blanks_umlauts_and_signs_in_it(proxy: Proxy, folder: Path, root: str) -> None:
     put(proxy, root)
     fetch(VERSION, f"mlflow-artifacts:/{root}", proxy.url, folder)
     assert contents(folder) == FILES
 
 
-def test_a_location_may_name_the_host_of_the_proxy(proxy, folder):
+def test_a_location_may_name_the_host_of_the_proxy(proxy: Proxy, folder: Path) -> None:
     put(proxy)
     fetch(VERSION, "mlflow-artifacts://mlflow:5000/1/models/m-3/artifacts", proxy.url, folder)
     assert contents(folder) == FILES
 
 
 @pytest.mark.parametrize("fault", ["cut short", "cut short in chunks", "refused"])
-def test_a_file_that_does_not_arrive_whole_is_a_failure(proxy, folder, fault):
+def test_a_file_that_does_not_arrive_whole_is_a_failure(proxy: Proxy, folder: Path, fault: str) -> None:
     put(proxy)
     proxy.faults["model.skops"] = fault
     with pytest.raises(FetchFailed, match=r"^models:/flowers/3 could not be fetched: "):
         fetch(VERSION, LOCATION, proxy.url, folder)
 
 
-def test_a_file_that_is_cut_short_is_named_with_what_came_of_it(proxy, folder):
+def test_a_file_that_is_cut_short_is_named_with_what_came_of_it(proxy: Proxy, folder: Path) -> None:
     put(proxy)
     proxy.faults["model.skops"] = "cut short"
     with pytest.raises(FetchFailed, match=r"model\.skops: it ended after 99999 of 100000 bytes"):
@@ -154,33 +155,35 @@ def test_a_file_that_is_cut_short_is_named_with_what_came_of_it(proxy, folder):
 
 
 @pytest.mark.parametrize("name", ["..", "a/..", "../..", "", "/"])
-def test_a_name_that_would_lead_out_of_the_folder_is_refused(proxy, folder, name):
+def test_a_name_that_would_lead_out_of_the_folder_is_refused(proxy: Proxy, folder: Path, name: str) -> None:
     proxy.listed = [{"path": name, "is_dir": False}]
     with pytest.raises(ModelRefused, match="is no path of a version's file"):
         fetch(VERSION, LOCATION, proxy.url, folder)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "deep/passwd"])
-def test_of_a_path_the_name_alone_decides_where_a_file_is_written(proxy, folder, name, tmp_path):
+def test_of_a_path_the_name_alone_decides_where_a_file_is_written(
+    proxy: Proxy, folder: Path, name: str, tmp_path: Path
+) -> None:
     proxy.listed = [{"path": name, "is_dir": False}]
     proxy.files["1/models/m-3/artifacts/passwd"] = b"harmless"
     fetch(VERSION, LOCATION, proxy.url, folder)
     assert contents(tmp_path) == {"partial/passwd": b"harmless"}
 
 
-def test_a_version_without_files_is_a_failure_that_names_the_place(proxy, folder):
+def test_a_version_without_files_is_a_failure_that_names_the_place(proxy: Proxy, folder: Path) -> None:
     with pytest.raises(FetchFailed, match=f"there is no file at {LOCATION}"):
         fetch(VERSION, LOCATION, proxy.url, folder)
 
 
 @pytest.mark.parametrize("listing", [[{"is_dir": False}], [3], 3, [{"path": "a", "file_size": -1}]])
-def test_a_listing_that_is_none_is_a_failure(proxy, folder, listing):
-    proxy.listed = listing
+def test_a_listing_that_is_none_is_a_failure(proxy: Proxy, folder: Path, listing: int | list[Any]) -> None:
+    proxy.listed = listing  # type: ignore[assignment]
     with pytest.raises(FetchFailed, match="could not be fetched"):
         fetch(VERSION, LOCATION, proxy.url, folder)
 
 
-def test_a_proxy_that_is_gone_is_a_failure(proxy, folder):
+def test_a_proxy_that_is_gone_is_a_failure(proxy: Proxy, folder: Path) -> None:
     proxy.shutdown()
     proxy.server_close()
     with pytest.raises(FetchFailed, match=r"could not be fetched: .*refused"):
@@ -207,7 +210,9 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-def test_where_there_is_no_room_it_is_the_folder_that_fails_and_not_the_way(proxy, folder, monkeypatch, error):
+def test_where_there_is_no_room_it_is_the_folder_that_fails_and_not_the_way(
+    proxy: Proxy, folder: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
     put(proxy)
     monkeypatch.setattr(artifacts, "open", FullDisk(error), raising=False)
     with pytest.raises(OSError, match=os.strerror(error)) as failed:
@@ -220,7 +225,7 @@ def test_where_there_is_no_room_it_is_the_folder_that_fails_and_not_the_way(prox
 
 @pytest.mark.parametrize("name", ["plain", "with a blank", "ümläut", "50% off", "what?", "number #1"])
 @pytest.mark.parametrize("scheme", ["", "file:"])
-def test_a_folder_is_copied(tmp_path, folder, name, scheme):
+def test_a_folder_is_copied(tmp_path: Path, folder: Path, name: str, scheme: str) -> None:
     source = tmp_path / name
     for file, content in FILES.items():
         (source / file).parent.mkdir(parents=True, exist_ok=True)
@@ -229,12 +234,14 @@ def test_a_folder_is_copied(tmp_path, folder, name, scheme):
     assert contents(folder) == FILES
 
 
-def test_a_folder_that_is_not_there_is_a_failure(tmp_path, folder):
+def test_a_folder_that_is_not_there_is_a_failure(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(FetchFailed, match=r"models:/flowers/3 could not be fetched: .*nothing"):
         fetch(VERSION, str(tmp_path / "nothing"), "sqlite:///mlflow.db", folder)
 
 
-def test_a_copy_that_finds_no_room_is_told_apart_from_one_that_fails(tmp_path, folder, monkeypatch):
+def test_a_copy_that_finds_no_room_is_told_apart_from_one_that_fails(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "MLmodel").write_text("flavors")
     monkeypatch.setattr(artifacts, "open", FullDisk(errno.ENOSPC), raising=False)
@@ -243,7 +250,7 @@ def test_a_copy_that_finds_no_room_is_told_apart_from_one_that_fails(tmp_path, f
 
 
 @pytest.mark.parametrize("where", ["a file", "a folder"])
-def test_a_folder_with_a_link_in_it_is_refused(tmp_path, folder, where):
+def test_a_folder_with_a_link_in_it_is_refused(tmp_path: Path, folder: Path, where: str) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (tmp_path / "secret").mkdir()
@@ -271,30 +278,34 @@ def refusal(proxy: Proxy, folder: Path) -> str:
         ("model.skops", 5 * 1024**3, "its file 'model.skops' has 5368709120 bytes"),
     ],
 )
-def test_a_file_that_is_listed_as_larger_than_it_may_be_is_not_fetched(proxy, folder, name, size, said):
+def test_a_file_that_is_listed_as_larger_than_it_may_be_is_not_fetched(
+    proxy: Proxy, folder: Path, name: str, size: int, said: str
+) -> None:
     proxy.listed = [{"path": name, "is_dir": False, "file_size": size}]
     assert said in refusal(proxy, folder)
     assert proxy.asked == [API]
 
 
-def test_files_that_are_too_large_together_are_not_fetched(proxy, folder):
+def test_files_that_are_too_large_together_are_not_fetched(proxy: Proxy, folder: Path) -> None:
     proxy.listed = [{"path": f"{n}.bin", "is_dir": False, "file_size": 2 * 1024**3} for n in range(3)]
     assert "its files have 6.0 GB; expected at most 4" in refusal(proxy, folder)
 
 
-def test_more_files_than_a_version_may_have_are_not_fetched(proxy, folder):
+def test_more_files_than_a_version_may_have_are_not_fetched(proxy: Proxy, folder: Path) -> None:
     proxy.listed = [{"path": f"{n}", "is_dir": False, "file_size": 0} for n in range(501)]
     assert "it has more than 500 files" in refusal(proxy, folder)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\x1b[2Jb", "a\u202eb", "x" * 401])
-def test_a_name_that_is_no_path_of_a_file_is_refused(proxy, folder, name):
+def test_a_name_that_is_no_path_of_a_file_is_refused(proxy: Proxy, folder: Path, name: str) -> None:
     proxy.listed = [{"path": name, "is_dir": False, "file_size": 0}]
     assert "is no path of a version's file" in refusal(proxy, folder)
 
 
 @pytest.mark.parametrize("size", [101 * 1024**2, None], ids=["too large", "of unknown size"])
-def test_what_has_little_room_is_not_fetched_where_it_may_be_larger(proxy, folder, size):
+def test_what_has_little_room_is_not_fetched_where_it_may_be_larger(
+    proxy: Proxy, folder: Path, size: int | None
+) -> None:
     proxy.listed = [{"path": "model.skops", "is_dir": False, "file_size": size}]
     with pytest.raises(
         FetchFailed, match=r"there is no room for models:/flowers/3: .* at most 100 MB are kept elsewhere"
@@ -303,29 +314,29 @@ def test_what_has_little_room_is_not_fetched_where_it_may_be_larger(proxy, folde
     assert proxy.asked == [API]
 
 
-def test_what_fits_into_little_room_is_fetched(proxy, folder):
+def test_what_fits_into_little_room_is_fetched(proxy: Proxy, folder: Path) -> None:
     put(proxy)
     fetch(VERSION, LOCATION, proxy.url, folder, most=sum(map(len, FILES.values())))
     assert contents(folder) == FILES
 
 
-def test_what_only_mlflow_can_fetch_is_not_fetched_where_there_is_little_room(folder):
+def test_what_only_mlflow_can_fetch_is_not_fetched_where_there_is_little_room(folder: Path) -> None:
     with pytest.raises(FetchFailed, match="there is no room for models:/flowers/3"):
         fetch(VERSION, "s3://bucket/1/models/m-3/artifacts", "sqlite:///mlflow.db", folder, most=100 * 1024**2)
 
 
-def test_folders_without_end_are_left_when_it_is_too_much(proxy, folder):
+def test_folders_without_end_are_left_when_it_is_too_much(proxy: Proxy, folder: Path) -> None:
     proxy.listed = [{"path": "deeper", "is_dir": True}]
     assert refusal(proxy, folder)
     assert len(proxy.asked) < 102
 
 
-def test_a_listing_that_is_too_long_is_not_read(proxy, folder):
+def test_a_listing_that_is_too_long_is_not_read(proxy: Proxy, folder: Path) -> None:
     proxy.listed = [{"path": "x" * 100, "is_dir": False}] * 20_000
     assert refusal(proxy, folder) == "the list of its files has more than 1048576 bytes"
 
 
-def test_a_stream_that_goes_on_beyond_what_was_listed_is_cut(proxy, folder):
+def test_a_stream_that_goes_on_beyond_what_was_listed_is_cut(proxy: Proxy, folder: Path) -> None:
     put(proxy)
     proxy.faults["model.skops"] = "goes on"
     with pytest.raises(FetchFailed, match=r"model\.skops: it goes on after 100000 bytes"):
@@ -333,13 +344,15 @@ def test_a_stream_that_goes_on_beyond_what_was_listed_is_cut(proxy, folder):
     assert (folder / "data" / "model.skops").stat().st_size <= 100_000
 
 
-def test_a_stream_of_a_size_that_nobody_said_is_cut_where_its_limit_is(proxy, folder):
+def test_a_stream_of_a_size_that_nobody_said_is_cut_where_its_limit_is(proxy: Proxy, folder: Path) -> None:
     put(proxy)
     proxy.sizes["MLmodel"], proxy.faults["MLmodel"] = None, "goes on"
     assert refusal(proxy, folder) == "its file MLmodel has more than 2097152 bytes"
 
 
-def test_a_stream_that_drips_is_cut_when_its_time_is_over(proxy, folder, monkeypatch):
+def test_a_stream_that_drips_is_cut_when_its_time_is_over(
+    proxy: Proxy, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(proxy)
     proxy.sizes["model.skops"], proxy.faults["model.skops"] = 4 * 1024**3, "goes on"
     proxy.files = {name: content for name, content in proxy.files.items() if name.endswith("skops")}
@@ -348,7 +361,9 @@ def test_a_stream_that_drips_is_cut_when_its_time_is_over(proxy, folder, monkeyp
         fetch(VERSION, LOCATION, proxy.url, folder)
 
 
-def test_what_is_on_its_way_is_let_go_of_when_the_alias_has_moved(proxy, folder, monkeypatch):
+def test_what_is_on_its_way_is_let_go_of_when_the_alias_has_moved(
+    proxy: Proxy, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else who points it at a stream without end would keep the next version away for as long as that may take."""
     put(proxy)
     proxy.sizes["model.skops"], proxy.faults["model.skops"] = 3 * 1024**3, "goes on"
@@ -375,14 +390,14 @@ def put_signed(proxy: Proxy) -> None:
     proxy.files = {f"{ROOT}/{name}": content for name, content in files.items()}
 
 
-def test_of_a_signed_version_only_what_is_signed_is_fetched(proxy, folder):
+def test_of_a_signed_version_only_what_is_signed_is_fetched(proxy: Proxy, folder: Path) -> None:
     put_signed(proxy)
     fetch(VERSION, LOCATION, proxy.url, folder, listing)
     assert set(contents(folder)) == {*SIGNED_FILES, "model.sig"}
     assert not [path for path in proxy.asked if any(path.endswith(f"/{name}") for name in BESIDE)]
 
 
-def test_of_a_signed_version_in_a_folder_only_what_is_signed_is_copied(tmp_path, folder):
+def test_of_a_signed_version_in_a_folder_only_what_is_signed_is_copied(tmp_path: Path, folder: Path) -> None:
     for name, content in {**SIGNED_FILES, **BESIDE, "model.sig": " ".join(SIGNED_FILES).encode()}.items():
         (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "source" / name).write_bytes(content)
@@ -390,7 +405,7 @@ def test_of_a_signed_version_in_a_folder_only_what_is_signed_is_copied(tmp_path,
     assert set(contents(folder)) == {*SIGNED_FILES, "model.sig"}
 
 
-def test_nothing_is_fetched_of_what_a_signature_lists_that_is_refused(proxy, folder):
+def test_nothing_is_fetched_of_what_a_signature_lists_that_is_refused(proxy: Proxy, folder: Path) -> None:
     put_signed(proxy)
 
     def refused(path: Path) -> list[str]:
@@ -411,7 +426,9 @@ KNOWN_AS_SIGNED = replace(VERSION, signed_by="0123456789abcdef")
         (KNOWN_AS_SIGNED, "it has lost model.sig: the registry says that it is signed with the key 0123456789abcdef"),
     ],
 )
-def test_a_version_without_a_signature_is_not_fetched_and_one_that_had_one_has_lost_it(proxy, folder, version, said):
+def test_a_version_without_a_signature_is_not_fetched_and_one_that_had_one_has_lost_it(
+    proxy: Proxy, folder: Path, version: ModelVersion, said: str
+) -> None:
     put(proxy)
     with pytest.raises(ModelRefused) as refused:
         fetch(version, LOCATION, proxy.url, folder, listing)
@@ -420,7 +437,7 @@ def test_a_version_without_a_signature_is_not_fetched_and_one_that_had_one_has_l
     assert set(proxy.asked) == {API}
 
 
-def test_a_version_that_was_signed_and_has_no_files_has_lost_them(proxy, folder):
+def test_a_version_that_was_signed_and_has_no_files_has_lost_them(proxy: Proxy, folder: Path) -> None:
     with pytest.raises(FetchFailed, match="its files are gone from the artifact store"):
         fetch(KNOWN_AS_SIGNED, LOCATION, proxy.url, folder, listing)
 
@@ -432,7 +449,7 @@ def test_a_version_that_was_signed_and_has_no_files_has_lost_them(proxy, folder)
         (list(SIGNED_FILES), "its files are gone from the artifact store"),
     ],
 )
-def test_files_that_are_signed_and_not_there_are_lost(proxy, folder, gone, said):
+def test_files_that_are_signed_and_not_there_are_lost(proxy: Proxy, folder: Path, gone: list[str], said: str) -> None:
     put_signed(proxy)
     for name in gone:
         del proxy.files[f"{ROOT}/{name}"]
@@ -444,13 +461,13 @@ def test_files_that_are_signed_and_not_there_are_lost(proxy, folder, gone, said)
 
 
 @pytest.mark.parametrize("location", ["file:///etc", "/etc", "s3://bucket/x", "http://inner/x", "dbfs:/x", ""])
-def test_of_a_server_only_what_is_behind_its_proxy_is_fetched(proxy, folder, location):
+def test_of_a_server_only_what_is_behind_its_proxy_is_fetched(proxy: Proxy, folder: Path, location: str) -> None:
     with pytest.raises(FetchFailed, match=r"only those behind its artifact proxy \(mlflow-artifacts:\) are fetched"):
         fetch(VERSION, location, proxy.url, folder)
     assert (contents(folder), proxy.asked, outline(location, proxy.url)) == ({}, [], None)
 
 
-def test_without_a_server_what_is_behind_its_proxy_is_refused_at_once_with_the_way_out(folder):
+def test_without_a_server_what_is_behind_its_proxy_is_refused_at_once_with_the_way_out(folder: Path) -> None:
     with pytest.raises(
         FetchFailed, match=r"MLFLOW_TRACKING_URI is sqlite:///mlflow\.db, which is none; set it to the ser"
     ):
@@ -476,7 +493,7 @@ BUCKET = "s3://bucket/1/models/m-3/artifacts"
 
 
 @pytest.fixture
-def _made_up_mlflow(tmp_path, monkeypatch):
+def _made_up_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "packages" / "mlflow"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -485,13 +502,13 @@ def _made_up_mlflow(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("_made_up_mlflow")
-def test_what_is_kept_elsewhere_comes_by_mlflows_own_client(folder):
+def test_what_is_kept_elsewhere_comes_by_mlflows_own_client(folder: Path) -> None:
     fetch(VERSION, BUCKET, "sqlite:///mlflow.db", folder)
     assert contents(folder) == {"MLmodel": b"models:/flowers/3 from sqlite:///mlflow.db"}
 
 
 @pytest.mark.usefixtures("_made_up_mlflow")
-def test_a_client_that_fails_is_told_in_its_own_words(folder, monkeypatch):
+def test_a_client_that_fails_is_told_in_its_own_words(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKEN", "OSError: connection reset by peer")
     with pytest.raises(FetchFailed) as failed:
         fetch(VERSION, BUCKET, "sqlite:///mlflow.db", folder)
@@ -499,21 +516,23 @@ def test_a_client_that_fails_is_told_in_its_own_words(folder, monkeypatch):
 
 
 @pytest.mark.usefixtures("_made_up_mlflow")
-def test_a_client_that_finds_no_room_is_told_apart_from_one_that_fails(folder, monkeypatch):
+def test_a_client_that_finds_no_room_is_told_apart_from_one_that_fails(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BROKEN", "OSError: [Errno 28] No space left on device: 'model.skops'")
     with pytest.raises(OSError, match="No space left on device"):
         fetch(VERSION, BUCKET, "sqlite:///mlflow.db", folder)
 
 
 @pytest.mark.usefixtures("_made_up_mlflow")
-def test_of_what_the_client_brought_only_what_is_signed_is_kept(folder, monkeypatch):
+def test_of_what_the_client_brought_only_what_is_signed_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MORE", "model.sig registered_model_meta .git/model.skops")
     fetch(VERSION, BUCKET, "sqlite:///mlflow.db", folder, lambda path: ["MLmodel"])
     assert set(contents(folder)) == {"MLmodel", "model.sig"}
 
 
 @pytest.mark.usefixtures("_made_up_mlflow")
-def test_what_the_client_brought_is_held_against_the_limits(folder, monkeypatch):
+def test_what_the_client_brought_is_held_against_the_limits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MORE", " ".join(f"file-{n}" for n in range(501)))
     with pytest.raises(ModelRefused, match="more than 500 files"):
         fetch(VERSION, BUCKET, "sqlite:///mlflow.db", folder)
@@ -542,7 +561,7 @@ Perhaps you forgot to:
         ("Traceback (most recent call last):\n", "no reason given"),
     ],
 )
-def test_an_error_of_many_lines_becomes_the_one_that_says_what_it_is(stderr, said):
+def test_an_error_of_many_lines_becomes_the_one_that_says_what_it_is(stderr: str, said: str) -> None:
     assert fault_in(stderr).startswith(said)
     assert len(fault_in(stderr).splitlines()) == 1
 
@@ -556,7 +575,9 @@ def outline_behind(proxy: Proxy) -> str | None:
     return outline(LOCATION, proxy.url)
 
 
-def test_the_outline_of_files_that_stay_as_they_are_is_the_same_and_fetches_none_but_the_signature(proxy):
+def test_the_outline_of_files_that_stay_as_they_are_is_the_same_and_fetches_none_but_the_signature(
+    proxy: Proxy,
+) -> None:
     put(proxy)
     proxy.files[SIGNED] = b"signed"
     assert outline_behind(proxy) == outline_behind(proxy)
@@ -574,7 +595,7 @@ def test_the_outline_of_files_that_stay_as_they_are_is_the_same_and_fetches_none
     ],
     ids=["one more", "one less", "another size", "signed otherwise", "signed no more"],
 )
-def test_the_outline_changes_with_the_files(proxy, change):
+def test_the_outline_changes_with_the_files(proxy: Proxy, change: Callable[..., Any]) -> None:
     put(proxy)
     proxy.files[SIGNED] = b"signed"
     before = outline_behind(proxy)
@@ -584,7 +605,7 @@ def test_the_outline_changes_with_the_files(proxy, change):
 
 
 @pytest.mark.parametrize("prefix", ["", "file://"])
-def test_the_outline_of_a_folder_changes_when_one_of_its_files_is_written_again(tmp_path, prefix):
+def test_the_outline_of_a_folder_changes_when_one_of_its_files_is_written_again(tmp_path: Path, prefix: str) -> None:
     file = tmp_path / "data" / "model.skops"
     file.parent.mkdir()
     file.write_bytes(b"one")
@@ -596,7 +617,7 @@ def test_the_outline_of_a_folder_changes_when_one_of_its_files_is_written_again(
     assert outline(location, "sqlite:///mlflow.db") != before
 
 
-def test_what_cannot_be_told_has_no_outline(proxy):
+def test_what_cannot_be_told_has_no_outline(proxy: Proxy) -> None:
     put(proxy)
     proxy.listed = [{"is_dir": False}]
     assert outline_behind(proxy) is None
@@ -618,7 +639,7 @@ def test_what_cannot_be_told_has_no_outline(proxy):
         (["model.sig", *SIGNED_FILES], "its files are gone from the artifact store"),
     ],
 )
-def test_what_is_gone_of_a_version_is_found_by_a_listing_alone(proxy, gone, said):
+def test_what_is_gone_of_a_version_is_found_by_a_listing_alone(proxy: Proxy, gone: list[Any], said: str | None) -> None:
     put_signed(proxy)
     for name in gone:
         del proxy.files[f"{ROOT}/{name}"]
@@ -626,7 +647,7 @@ def test_what_is_gone_of_a_version_is_found_by_a_listing_alone(proxy, gone, said
     assert set(proxy.asked) == {API}
 
 
-def test_a_folder_that_is_gone_is_a_loss(tmp_path):
+def test_a_folder_that_is_gone_is_a_loss(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").touch()
     assert loss(str(tmp_path), "sqlite:///mlflow.db", ["MLmodel"]) is None
     assert loss(str(tmp_path / "gone"), "sqlite:///mlflow.db", ["MLmodel"]) == (
@@ -634,7 +655,7 @@ def test_a_folder_that_is_gone_is_a_loss(tmp_path):
     )
 
 
-def test_a_store_that_does_not_say_what_it_has_has_lost_nothing(proxy):
+def test_a_store_that_does_not_say_what_it_has_has_lost_nothing(proxy: Proxy) -> None:
     proxy.listed = [{"is_dir": False}]
     with pytest.raises(FetchFailed, match="does not say what it has"):
         loss(LOCATION, proxy.url, ["MLmodel"])

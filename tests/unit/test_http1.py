@@ -1,5 +1,7 @@
 """Requests out of bytes: what is read, in whatever pieces it comes, and what is refused."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +56,7 @@ def in_reads(sent: bytes) -> list[bytes]:
     return [sent[start : start + READ] for start in range(0, len(sent), READ)]
 
 
-def test_a_head_is_described_as_wsgi_does():
+def test_a_head_is_described_as_wsgi_does() -> None:
     told = read(
         b"POST /a%20b/%C3%BC?x=1&y=%20#f HTTP/1.1\r\nHost: localhost:1235\r\nContent-Type: text/csv\r\n"
         b"Content-Length: 2\r\nX-Request-ID:  abc \r\nAccept: a\r\nAccept: b\r\nX_Request_ID: forged\r\n\r\n{}"
@@ -78,14 +80,14 @@ def test_a_head_is_described_as_wsgi_does():
     assert (told.bodies, len(told.whole)) == ([b"{}"], 1)
 
 
-def test_a_path_may_come_as_a_whole_address():
+def test_a_path_may_come_as_a_whole_address() -> None:
     assert read(b"GET http://elsewhere/nothing?a=b HTTP/1.1\r\n\r\n").heads[0].environ["PATH_INFO"] == "/nothing"
     for address in (b"http://elsewhere", b"http://elsewhere?a=b", b"http://[::1/", b"http://"):
         assert read(b"GET %s HTTP/1.1\r\n\r\n" % address).heads[0].environ["PATH_INFO"] == "/"
     assert read(b"OPTIONS * HTTP/1.1\r\n\r\n").heads[0].environ["PATH_INFO"] == "*"
 
 
-def test_requests_are_the_same_in_whatever_pieces_they_come():
+def test_requests_are_the_same_in_whatever_pieces_they_come() -> None:
     sent = (
         HEAD
         + b"Content-Length: 5\r\n\r\nhello"
@@ -126,12 +128,12 @@ def outcome(sent: bytes, size: int) -> tuple[list[object], list[bytes], int, boo
 
 @fuzz(300)
 @given(st.sampled_from(SEEDS), st.integers(0, 200), st.integers(0, 9), st.binary(max_size=3) | st.sampled_from(PARTS))
-def test_broken_requests_are_the_same_in_whatever_pieces_they_come(seed, at, length, put):
+def test_broken_requests_are_the_same_in_whatever_pieces_they_come(seed: Any, at: Any, length: Any, put: Any) -> None:
     sent = seed[:at] + put + seed[at + length :]
     assert outcome(sent, 3) == outcome(sent, READ)
 
 
-def test_whether_a_head_is_on_its_way_is_known():
+def test_whether_a_head_is_on_its_way_is_known() -> None:
     told = Told()
     reader = RequestReader(told, "")
     for piece, is_in_head in (
@@ -155,7 +157,7 @@ def test_whether_a_head_is_on_its_way_is_known():
         (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", False),
     ],
 )
-def test_whether_the_client_goes_on_is_known(head, closes):
+def test_whether_the_client_goes_on_is_known(head: bytes, closes: bool) -> None:
     assert read(head).heads[0].closes is closes
 
 
@@ -163,7 +165,7 @@ OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings:
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_an_offer_of_another_protocol_is_passed_over_and_the_body_is_the_requests(size):
+def test_an_offer_of_another_protocol_is_passed_over_and_the_body_is_the_requests(size: int) -> None:
     bodies = (b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", b"\r\n")
     sent = b"".join(HEAD + OFFER + body for body in bodies) + HEAD + b"Content-Length: 2\r\n\r\nhi"
     told = read(*(sent[i : i + size] for i in range(0, len(sent), size)))
@@ -171,17 +173,17 @@ def test_an_offer_of_another_protocol_is_passed_over_and_the_body_is_the_request
     assert len(told.whole) == 4
 
 
-def test_an_offer_may_have_the_longest_path_and_a_body():
+def test_an_offer_may_have_the_longest_path_and_a_body() -> None:
     told = read(b"POST /%s HTTP/1.1\r\n%sContent-Length: 5\r\n\r\nhello" % (b"x" * (MOST_URL - 1), OFFER))
     assert told.bodies == [b"hello"]
 
 
-def test_what_is_broken_in_the_body_after_an_offer_is_no_request():
+def test_what_is_broken_in_the_body_after_an_offer_is_no_request() -> None:
     with pytest.raises(NoRequest):
         read(HEAD + OFFER + b"Content-Length: %s5\r\n\r\nhello" % (b"0" * 5000))
 
 
-def test_a_thousand_offers_in_one_read_are_passed_over():
+def test_a_thousand_offers_in_one_read_are_passed_over() -> None:
     sent = (b"GET / HTTP/1.1\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n") * 1000
     assert len(read(sent).whole) == 1000
 
@@ -234,7 +236,7 @@ def test_a_thousand_offers_in_one_read_are_passed_over():
     ],
     ids=lambda sent: repr(sent.replace(HEAD, b""))[:60],
 )
-def test_what_two_servers_could_read_in_two_ways_is_no_request(sent):
+def test_what_two_servers_could_read_in_two_ways_is_no_request(sent: bytes) -> None:
     with pytest.raises(NoRequest):
         read(sent)
 
@@ -256,7 +258,7 @@ def test_what_two_servers_could_read_in_two_ways_is_no_request(sent):
     ids=["path", "header", "name", "headers", "empty lines", "extension", "size", "trailer", "trailers", "tiny chunks"],
 )
 @pytest.mark.parametrize("size", [1000, READ])
-def test_what_has_no_end_is_given_up_within_some_reads(endless, size):
+def test_what_has_no_end_is_given_up_within_some_reads(endless: bytes, size: int) -> None:
     reader, taken = RequestReader(Told(), ""), []
 
     def feed() -> None:
@@ -278,19 +280,19 @@ def test_what_has_no_end_is_given_up_within_some_reads(endless, size):
     ],
     ids=["path", "header", "headers"],
 )
-def test_a_head_over_a_limit_is_refused_and_one_at_it_is_not(head):
+def test_a_head_over_a_limit_is_refused_and_one_at_it_is_not(head: bytes) -> None:
     with pytest.raises(NoRequest, match=r"over the limit of|more than"):
         read(head)
     assert read(head.replace(b"xx", b"x", 1).replace(b"yy", b"y", 1).replace(b"X-0: y\r\n", b"")).whole
 
 
-def test_a_body_in_chunks_of_some_bytes_is_read():
+def test_a_body_in_chunks_of_some_bytes_is_read() -> None:
     """Some programs send a line of CSV at a time."""
     told = read(*in_reads(CHUNKED + b"c\r\n5.1,3.5,1.4\n\r\n" * 30_000 + b"0\r\n\r\n"))
     assert told.bodies == [b"5.1,3.5,1.4\n" * 30_000]
 
 
-def test_a_name_is_not_remembered_whatever_its_length():
+def test_a_name_is_not_remembered_whatever_its_length() -> None:
     from inference.http.request_parser import LONGEST_KNOWN, _known_key_of
 
     _known_key_of.cache_clear()

@@ -30,7 +30,7 @@ NUMBERS = {
 }
 
 
-def test_nothing_has_to_be_set():
+def test_nothing_has_to_be_set() -> None:
     settings = Settings.from_env({})
     assert settings == Settings()
     assert settings.tracking_uri == "sqlite:///embedded/mlflow.db"
@@ -68,7 +68,7 @@ EVERY_VARIABLE = {
 }
 
 
-def test_every_variable_is_taken():
+def test_every_variable_is_taken() -> None:
     settings = Settings.from_env(EVERY_VARIABLE)
     assert settings == Settings(
         tracking_uri="http://mlflow:5000",
@@ -97,47 +97,47 @@ def test_every_variable_is_taken():
     assert settings.trusted == Trusted(Trust.SKOPS, frozenset({"my.Type", "another.Type"}))
 
 
-def test_the_public_url_follows_the_port():
+def test_the_public_url_follows_the_port() -> None:
     assert Settings.from_env({"INFERENCE_LISTEN_PORT": "8080"}).public_url == "http://localhost:8080"
 
 
 @pytest.mark.parametrize("value", ["", "  ", ","])
-def test_no_types_are_trusted_beside_the_others_where_none_are_named(value):
+def test_no_types_are_trusted_beside_the_others_where_none_are_named(value: str) -> None:
     assert Settings.from_env({"MODEL_TRUSTED_TYPES": value}).trusted_types == frozenset()
 
 
-def test_a_name_that_no_header_can_have_is_percent_encoded():
+def test_a_name_that_no_header_can_have_is_percent_encoded() -> None:
     assert Settings(model_name="grün (1)\n").quoted_name == "gr%C3%BCn (1)%0A"
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *URLS, *NUMBERS])
 @pytest.mark.parametrize("value", ["", "  "])
-def test_an_empty_variable_is_named_with_the_way_out(name, value):
+def test_an_empty_variable_is_named_with_the_way_out(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is empty; leave it out"):
         Settings.from_env({name: value})
 
 
 @pytest.mark.parametrize(("name", "expected"), NUMBERS.items())
 @pytest.mark.parametrize("value", ["many", "-1", "1e9", "nan", "inf", "1,5"])
-def test_a_number_out_of_range_is_named_with_what_is_expected(name, expected, value):
+def test_a_number_out_of_range_is_named_with_what_is_expected(name: str, expected: str, value: str) -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({name: value})
     assert str(refused.value) == f"{name} is {value!r}; expected {expected}"
 
 
 @pytest.mark.parametrize("name", sorted(set(NUMBERS) - {"INFERENCE_LOG_RATE"}))
-def test_none_of_what_there_has_to_be_is_out_of_range(name):
+def test_none_of_what_there_has_to_be_is_out_of_range(name: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is '0'; expected "):
         Settings.from_env({name: "0"})
 
 
 @pytest.mark.parametrize("name", [name for name, expected in NUMBERS.items() if "whole" in expected])
-def test_half_a_worker_or_port_is_refused(name):
+def test_half_a_worker_or_port_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="expected a whole number"):
         Settings.from_env({name: "1.5"})
 
 
-def test_the_service_answers_to_the_address_where_it_listens_but_not_to_that_of_everywhere():
+def test_the_service_answers_to_the_address_where_it_listens_but_not_to_that_of_everywhere() -> None:
     for host, name in {"192.0.2.7": "192.0.2.7", "fd00::1": "[fd00::1]", "Models.example": "models.example"}.items():
         assert Settings.from_env({"INFERENCE_HOST": host}).allowed_hosts == OWN_NAMES | {name}
     for host in ("0.0.0.0", "::"):  # noqa: S104
@@ -145,7 +145,7 @@ def test_the_service_answers_to_the_address_where_it_listens_but_not_to_that_of_
 
 
 @pytest.mark.parametrize("value", ["http://models.example", "models.example:80", "*.example", "a b"])
-def test_a_host_that_is_no_name_is_named_with_what_is_expected(value):
+def test_a_host_that_is_no_name_is_named_with_what_is_expected(value: str) -> None:
     with pytest.raises(SettingsError, match=r"INFERENCE_ALLOWED_HOSTS has .*; expected names without scheme and port"):
         Settings.from_env({"INFERENCE_ALLOWED_HOSTS": f"good.example,{value}"})
 
@@ -155,13 +155,13 @@ def test_a_host_that_is_no_name_is_named_with_what_is_expected(value):
     [("MODEL_TRUST", "signed, skops, pickle"), ("ALLOW_SCHEMA_CHANGE", "true or false")],
 )
 @pytest.mark.parametrize("value", ["yes", "SIGNED", "True", "1"])
-def test_a_word_that_is_none_of_those_that_there_are_is_named_with_them(name, expected, value):
+def test_a_word_that_is_none_of_those_that_there_are_is_named_with_them(name: str, expected: str, value: str) -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({name: value})
     assert str(refused.value) == f"{name} is {value!r}; expected {expected}"
 
 
-def test_the_settings_in_force_are_told_without_a_login():
+def test_the_settings_in_force_are_told_without_a_login() -> None:
     environ = {"MLFLOW_TRACKING_URI": "https://ada:secret@mlflow.example:5000/", "MODEL_TRUSTED_TYPES": "b.B, a.A"}
     told = Settings.from_env(environ).told()
     assert told["tracking_uri"] == "https://mlflow.example:5000/"

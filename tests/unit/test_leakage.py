@@ -1,5 +1,7 @@
 """What makes a score worthless, found in the rows that are fitted on and held out."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,14 +15,14 @@ CLASSES = pd.Series(DRAWS.choice(["yes", "no"], ROWS))
 QUANTITY = pd.Series(DRAWS.normal(size=ROWS))
 
 
-def leaks_of(tmp_path, frame: pd.DataFrame) -> list[str]:
+def leaks_of(tmp_path: Path, frame: pd.DataFrame) -> list[str]:
     frame.to_csv(tmp_path / "table.csv", index=False)
     table = read(tmp_path / "table.csv", "y")
     return leakage.leaks(table, split(table))
 
 
 @pytest.mark.parametrize("name", builtin_datasets.NAMES)
-def test_the_data_sets_that_come_with_scikit_learn_have_no_leak(tmp_path, name):
+def test_the_data_sets_that_come_with_scikit_learn_have_no_leak(tmp_path: Path, name: str) -> None:
     builtin_datasets.write(tmp_path, name)
     table = read(builtin_datasets.path_of(tmp_path, name), "target")
     assert leakage.leaks(table, split(table)) == []
@@ -37,34 +39,36 @@ def test_the_data_sets_that_come_with_scikit_learn_have_no_leak(tmp_path, name):
     ],
     ids=["text", "numbers", "booleans", "several values for a class", "a quantity in another unit"],
 )
-def test_a_feature_that_tells_the_target_is_a_leak_that_explore_names_in_the_same_words(tmp_path, leak, target):
+def test_a_feature_that_tells_the_target_is_a_leak_that_explore_names_in_the_same_words(
+    tmp_path: Path, leak: pd.Series, target: pd.Series
+) -> None:
     frame = NOISE.assign(code=leak, y=target)
     (found,) = leaks_of(tmp_path, frame)
     assert found.startswith("feature 'code' is the target, or tells it for all rows; ")
     assert found in leakage.hints(read(tmp_path / "table.csv", "y"))
 
 
-def test_a_feature_that_tells_the_target_of_most_rows_is_none(tmp_path):
+def test_a_feature_that_tells_the_target_of_most_rows_is_none(tmp_path: Path) -> None:
     wrong = CLASSES.where(DRAWS.random(ROWS) > 0.05, "no")
     assert leaks_of(tmp_path, NOISE.assign(code=wrong, y=CLASSES)) == []
 
 
-def test_rows_that_are_there_several_times_are_a_leak_where_they_are_held_out_and_fitted_on(tmp_path):
+def test_rows_that_are_there_several_times_are_a_leak_where_they_are_held_out_and_fitted_on(tmp_path: Path) -> None:
     (found,) = leaks_of(tmp_path, pd.concat([NOISE.assign(y=CLASSES)] * 5))
     assert found.startswith("200 of 200 held-out rows are copies of rows that are fitted on")
 
 
-def test_a_few_rows_that_are_there_twice_are_none(tmp_path):
+def test_a_few_rows_that_are_there_twice_are_none(tmp_path: Path) -> None:
     frame = NOISE.assign(y=CLASSES)
     assert leaks_of(tmp_path, pd.concat([frame, frame.head(4)])) == []
 
 
-def test_equal_rows_of_a_table_of_few_categories_are_no_copies(tmp_path):
+def test_equal_rows_of_a_table_of_few_categories_are_no_copies(tmp_path: Path) -> None:
     frame = pd.DataFrame({name: DRAWS.integers(0, 3, 1000) for name in "abc"})
     assert leaks_of(tmp_path, frame.assign(y=np.where(frame["a"] + frame["b"] > 2, "p", "q"))) == []
 
 
-def test_rows_there_twice_are_named_by_where_they_stand_in_a_file_that_was_filtered(tmp_path):
+def test_rows_there_twice_are_named_by_where_they_stand_in_a_file_that_was_filtered(tmp_path: Path) -> None:
     frame = pd.concat([NOISE.assign(y=CLASSES), NOISE.assign(y=CLASSES).iloc[[6]]])
     frame.iloc[3:].to_parquet(tmp_path / "table.parquet")
     assert "1 row is there twice (rows 4, 198)" in leakage.hints(read(tmp_path / "table.parquet", "y"))[0]

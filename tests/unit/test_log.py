@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from inference.telemetry import log as logs
@@ -20,7 +21,7 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
     return made
 
 
-def test_a_record_is_a_line_of_json_with_its_time_in_utc():
+def test_a_record_is_a_line_of_json_with_its_time_in_utc() -> None:
     line = JsonFormatter().format(record("version %s is\nserved", 7, created=1767323045.6789))
     assert "\n" not in line
     assert json.loads(line) == {
@@ -30,7 +31,7 @@ def test_a_record_is_a_line_of_json_with_its_time_in_utc():
     }
 
 
-def test_what_a_library_warns_of_is_a_line_of_json_too(tmp_path):
+def test_what_a_library_warns_of_is_a_line_of_json_too(tmp_path: Path) -> None:
     """A version says which scikit-learn made it, and scikit-learn warns with these words."""
     code = r"""
 import logging.config, warnings
@@ -48,11 +49,11 @@ warnings.warn("made by 1.0\x1b[2J\n{}")
     assert "\x1b" not in line
 
 
-def test_more_fields_stand_beside_the_message():
+def test_more_fields_stand_beside_the_message() -> None:
     assert json.loads(JsonFormatter().format(record("Ready", fields={"version": "7"})))["version"] == "7"
 
 
-def test_what_a_terminal_would_obey_is_visible_wherever_it_stands():
+def test_what_a_terminal_would_obey_is_visible_wherever_it_stands() -> None:
     csi = "\x9b2J"
     try:
         raise ZeroDivisionError(csi)
@@ -65,7 +66,7 @@ def test_what_a_terminal_would_obey_is_visible_wherever_it_stands():
     assert line["name"] == r"\u202egrün"
 
 
-def test_a_traceback_is_part_of_its_line():
+def test_a_traceback_is_part_of_its_line() -> None:
     try:
         raise ZeroDivisionError("a bug")
     except ZeroDivisionError:
@@ -74,7 +75,9 @@ def test_a_traceback_is_part_of_its_line():
     assert "ZeroDivisionError: a bug" in json.loads(line)["exception"]
 
 
-def test_the_service_says_what_happens_and_its_server_only_what_is_wrong(monkeypatch, capsys):
+def test_the_service_says_what_happens_and_its_server_only_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", root.level)
@@ -103,7 +106,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=clock.monotonic, time=clock.time))
     return clock
@@ -115,7 +118,7 @@ class Pipe:
     def __init__(self) -> None:
         self._read, self.write = os.pipe()
 
-    def lines(self) -> list[dict]:
+    def lines(self) -> list[dict[str, Any]]:
         os.close(self.write)
         with os.fdopen(self._read) as stream:
             return [json.loads(line) for line in stream]
@@ -125,7 +128,7 @@ def wanted(log: RequestLog, requests: int) -> int:
     return sum(log.wants() for _ in range(requests))
 
 
-def test_a_request_is_a_line(clock):
+def test_a_request_is_a_line(clock: Clock) -> None:
     pipe = Pipe()
     RequestLog(10, pipe.write).write({"path": "/grün", "status": 200})
     assert pipe.lines() == [
@@ -133,20 +136,20 @@ def test_a_request_is_a_line(clock):
     ]
 
 
-def test_so_many_requests_a_second_get_a_line(clock):
+def test_so_many_requests_a_second_get_a_line(clock: Clock) -> None:
     log = RequestLog(10)
     assert wanted(log, 1000) == 10
     clock.now += 0.5
     assert wanted(log, 1000) == 5
 
 
-def test_no_more_than_a_seconds_worth_is_saved_up_for_a_burst(clock):
+def test_no_more_than_a_seconds_worth_is_saved_up_for_a_burst(clock: Clock) -> None:
     log = RequestLog(10)
     clock.now += 3600
     assert wanted(log, 1000) == 10
 
 
-def test_less_than_one_a_second_can_be_asked_for(clock):
+def test_less_than_one_a_second_can_be_asked_for(clock: Clock) -> None:
     log = RequestLog(0.5)
     clock.now += 3600
     assert wanted(log, 1000) == 1
@@ -156,13 +159,13 @@ def test_less_than_one_a_second_can_be_asked_for(clock):
     assert wanted(log, 1000) == 1
 
 
-def test_none_can_be_asked_for(clock):
+def test_none_can_be_asked_for(clock: Clock) -> None:
     log = RequestLog(0)
     clock.now += 3600
     assert wanted(log, 1000) == 0
 
 
-def test_those_that_got_no_line_are_counted_in_the_next_one(clock):
+def test_those_that_got_no_line_are_counted_in_the_next_one(clock: Clock) -> None:
     pipe = Pipe()
     log = RequestLog(1, pipe.write)
     for _ in range(3):
@@ -178,7 +181,7 @@ def test_those_that_got_no_line_are_counted_in_the_next_one(clock):
     assert [line.get("requests_not_logged") for line in pipe.lines()] == [None, 2, 1]
 
 
-def test_a_log_that_cannot_be_written_fails_no_request(clock):
+def test_a_log_that_cannot_be_written_fails_no_request(clock: Clock) -> None:
     read, write = os.pipe()
     os.close(read)
     try:

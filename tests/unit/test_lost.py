@@ -1,5 +1,7 @@
 """What a version has lost, so that nobody can serve it any more; told by names and a tag, without reading a file."""
 
+from typing import Any
+
 import pytest
 from trainer.tracking.rest import what_is_lost
 
@@ -19,5 +21,7 @@ WHOLE = {"MLmodel", "model.skops", "model.sig", "identity.json"}
         (None, "another", "the key that it is signed with"),
     ],
 )
-def test_a_version_has_lost_what_it_once_had_and_not_what_it_never_had(files, signed_by, lost):
+def test_a_version_has_lost_what_it_once_had_and_not_what_it_never_had(
+    files: set[Any] | set[str] | None, signed_by: str | None, lost: str | None
+) -> None:
     assert what_is_lost(files, signed_by, "ours") == lost

@@ -1,6 +1,8 @@
 """The container's memory: limits that cannot work, and processes that the kernel ended."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inference.errors import SettingsError
@@ -13,7 +15,7 @@ FILES = {
 
 
 @pytest.fixture(params=FILES, ids="cgroup v{}".format)
-def container(request, tmp_path: Path):
+def container(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
     """Return a function that writes what the kernel shows of a container: its limit, and how many processes it ended."""
     limit, events, content = FILES[request.param]
 
@@ -26,7 +28,7 @@ def container(request, tmp_path: Path):
     return shows
 
 
-def test_a_limit_that_cannot_work_is_refused_with_the_least_that_does(container):
+def test_a_limit_that_cannot_work_is_refused_with_the_least_that_does(container: Callable[..., Any]) -> None:
     least = SERVICE_MIB + 4 * WORKER_MIB
     with pytest.raises(SettingsError, match=f"^INFERENCE_MEMORY is 120m; INFERENCE_WORKERS=4 takes at least {least}m$"):
         check(container(120 * MIB), 4)
@@ -35,13 +37,13 @@ def test_a_limit_that_cannot_work_is_refused_with_the_least_that_does(container)
     check(container(least * MIB), 4)
 
 
-def test_the_default_limit_is_enough_for_the_default_number_of_workers(container):
+def test_the_default_limit_is_enough_for_the_default_number_of_workers(container: Callable[..., Any]) -> None:
     shown = container(1536 * MIB)
     check(shown, 2)
     assert shown.limit == 1536 * MIB
 
 
-def test_without_a_limit_nothing_is_refused(container, tmp_path):
+def test_without_a_limit_nothing_is_refused(container: Callable[..., Any], tmp_path: Path) -> None:
     assert Memory.of_container(tmp_path / "no container") is None
     check(None, 64)
     container(1)
@@ -51,7 +53,7 @@ def test_without_a_limit_nothing_is_refused(container, tmp_path):
     check(Memory.of_container(tmp_path), 64)
 
 
-def test_a_process_that_the_kernel_ended_is_told_once_with_the_setting(container):
+def test_a_process_that_the_kernel_ended_is_told_once_with_the_setting(container: Callable[..., Any]) -> None:
     watch = Watch(container(300 * MIB, killed=2))
     assert watch.news() is None
     container(300 * MIB, killed=3)
@@ -61,7 +63,7 @@ def test_a_process_that_the_kernel_ended_is_told_once_with_the_setting(container
     assert watch.news() is None
 
 
-def test_a_count_that_cannot_be_read_is_no_news(container, tmp_path):
+def test_a_count_that_cannot_be_read_is_no_news(container: Callable[..., Any], tmp_path: Path) -> None:
     watch = Watch(container(300 * MIB))
     for file in (tmp_path / "memory.events", tmp_path / "memory/memory.oom_control"):
         file.unlink(missing_ok=True)

@@ -12,24 +12,24 @@ from contract.file_names import FITTED_ROWS, GOLDEN
 from contract.manifest import Description
 from contract.version_files import VersionFiles
 from trainer.artifact import fitted_rows, golden_samples, reference_profile
-from trainer.data.table import Table, Task, split
+from trainer.data.table import Split, Table, Task, split
 from trainer.fit import algorithms
 
 from tests.unit.tables import people, written
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
+def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     return written(tmp_path_factory.mktemp("people"), people())
 
 
 @pytest.fixture(scope="module")
-def rows(table):
+def rows(table: Table) -> Split:
     return split(table)
 
 
 @pytest.fixture(scope="module")
-def fitted(table, rows):
+def fitted(table: Table, rows: Split) -> Any:
     algorithm = algorithms.named("logistic_regression", Task.CLASSIFICATION, {})
     estimator = algorithms.with_preparation(algorithm, table, rows.train_features)
     return estimator.fit(rows.train_features, rows.train_target)
@@ -40,7 +40,9 @@ def check(estimator: Any, folder: Path, table: Table) -> None:
     golden_samples.check(estimator, VersionFiles.of(folder), description)
 
 
-def test_golden_samples_are_reproduced_by_the_model_that_gave_them(tmp_path, table, rows, fitted):
+def test_golden_samples_are_reproduced_by_the_model_that_gave_them(
+    tmp_path: Path, table: Table, rows: Split, fitted: Any
+) -> None:
     content = golden_samples.golden(fitted, rows.train_features)
     count = golden_samples.GOLDEN_ROWS
     assert len(content["instances"]) == len(content["predictions"]) == len(content["probabilities"]) == count
@@ -55,7 +57,9 @@ def test_golden_samples_are_reproduced_by_the_model_that_gave_them(tmp_path, tab
         ("probabilities", [[0.5, 0.5]] * golden_samples.GOLDEN_ROWS),
     ],
 )
-def test_other_answers_than_the_golden_ones_are_found_out(tmp_path, table, rows, fitted, paper, value):
+def test_other_answers_than_the_golden_ones_are_found_out(
+    tmp_path: Path, table: Table, rows: Split, fitted: Any, paper: str, value: list[Any]
+) -> None:
     content = golden_samples.golden(fitted, rows.train_features) | {paper: value}
     documents.write_json(tmp_path / GOLDEN, content)
     with pytest.raises(Refused, match="does not reproduce"):
@@ -72,13 +76,17 @@ def test_other_answers_than_the_golden_ones_are_found_out(tmp_path, table, rows,
         {"instances": [], "tolerance": 1},
     ],
 )
-def test_golden_samples_that_are_none_cannot_be_tried(tmp_path, table, fitted, content):
+def test_golden_samples_that_are_none_cannot_be_tried(
+    tmp_path: Path, table: Table, fitted: Any, content: dict[Any, Any] | list[Any]
+) -> None:
     (tmp_path / GOLDEN).write_text(json.dumps(content))
     with pytest.raises(Refused, match="its golden samples cannot be tried"):
         check(fitted, tmp_path, table)
 
 
-def test_golden_samples_are_the_features_themselves_missing_values_included(table, rows, fitted):
+def test_golden_samples_are_the_features_themselves_missing_values_included(
+    table: Table, rows: Split, fitted: Any
+) -> None:
     content = json.loads(json.dumps(golden_samples.golden(fitted, rows.train_features), allow_nan=False))
     back = golden_samples.from_json(content["instances"], table.interface)
     assert any(None in row for row in content["instances"])
@@ -86,37 +94,37 @@ def test_golden_samples_are_the_features_themselves_missing_values_included(tabl
     assert fitted.predict(back).tolist() == content["predictions"]
 
 
-def test_the_rows_that_were_fitted_on_are_known_and_the_others_are_new(tmp_path, rows):
+def test_the_rows_that_were_fitted_on_are_known_and_the_others_are_new(tmp_path: Path, rows: Split) -> None:
     fitted_rows.write(rows, tmp_path)
     assert not fitted_rows.unseen(tmp_path, rows.train_features, rows.train_target).any()
     assert fitted_rows.unseen(tmp_path, rows.test_features, rows.test_target).all()
 
 
-def test_the_same_features_with_another_target_are_another_row(tmp_path, rows):
+def test_the_same_features_with_another_target_are_another_row(tmp_path: Path, rows: Split) -> None:
     fitted_rows.write(rows, tmp_path)
     other = rows.train_target.map({"yes": "no", "no": "yes"}).astype("str")
     assert fitted_rows.unseen(tmp_path, rows.train_features, other).all()
 
 
-def test_rows_are_told_apart_whatever_their_order_and_index(tmp_path, rows):
+def test_rows_are_told_apart_whatever_their_order_and_index(tmp_path: Path, rows: Split) -> None:
     fitted_rows.write(rows, tmp_path)
     features = rows.train_features.sample(frac=1, random_state=0)
     target = rows.train_target.loc[features.index].reset_index(drop=True)
     assert not fitted_rows.unseen(tmp_path, features.reset_index(drop=True), target).any()
 
 
-def test_hashes_that_another_pandas_made_otherwise_are_known_to_be_of_no_use(tmp_path, rows):
+def test_hashes_that_another_pandas_made_otherwise_are_known_to_be_of_no_use(tmp_path: Path, rows: Split) -> None:
     fitted_rows.write(rows, tmp_path)
     hashes = np.load(tmp_path / FITTED_ROWS)
     np.save(tmp_path / FITTED_ROWS, hashes + np.uint64(1))
     assert fitted_rows.unseen(tmp_path, rows.test_features, rows.test_target) is None
 
 
-def test_a_version_without_a_list_of_its_rows_has_none(tmp_path, rows):
+def test_a_version_without_a_list_of_its_rows_has_none(tmp_path: Path, rows: Split) -> None:
     assert fitted_rows.unseen(tmp_path, rows.test_features, rows.test_target) is None
 
 
-def test_the_profile_describes_the_rows_that_were_fitted_on(table, rows):
+def test_the_profile_describes_the_rows_that_were_fitted_on(table: Table, rows: Split) -> None:
     profile = json.loads(json.dumps(reference_profile.profile(table, rows), allow_nan=False))
     age = profile["columns"]["age"]
     assert age["mean"] == pytest.approx(rows.train_features["age"].mean())

@@ -6,7 +6,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,7 +24,7 @@ ONE, TWO = (ModelVersion("flowers", number, "run", 1, "m", "") for number in "12
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path) -> Callable[..., Any]:
     """Return what runs lines in a process whose figures are this service's, and returns what it says."""
 
     def ran(lines: str) -> str:
@@ -37,7 +39,7 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def figures(run):
+def figures(run: Callable[..., Any]) -> Callable[..., Any]:
     """Return what reads the figures as another process tells them: name and labels → value."""
 
     def read() -> dict[str, float]:
@@ -53,7 +55,9 @@ def figures(run):
     return read
 
 
-def test_the_requests_of_all_workers_are_counted_together_also_of_those_that_are_gone(run, figures):
+def test_the_requests_of_all_workers_are_counted_together_also_of_those_that_are_gone(
+    run: Callable[..., Any], figures: Callable[..., Any]
+) -> None:
     for _ in range(2):
         run("""
 requests = metrics.RequestMetrics()
@@ -76,7 +80,9 @@ requests.pass_on()
     assert found["inference_request_seconds_bucket endpoint=/invocations le=0.0025 model=flowers version=1"] == 2
 
 
-def test_what_was_counted_in_memory_is_passed_on_as_if_each_had_been_counted_by_itself(run, figures):
+def test_what_was_counted_in_memory_is_passed_on_as_if_each_had_been_counted_by_itself(
+    run: Callable[..., Any], figures: Callable[..., Any]
+) -> None:
     times = [0.0, 0.0005, 0.00051, 0.02, 0.025, 3.0, 10.0, 11.0]
     run(f"""
 requests = metrics.RequestMetrics()
@@ -94,7 +100,9 @@ requests.pass_on()
     }
 
 
-def test_what_was_counted_is_passed_on_a_few_times_in_a_second(run, figures):
+def test_what_was_counted_is_passed_on_a_few_times_in_a_second(
+    run: Callable[..., Any], figures: Callable[..., Any]
+) -> None:
     run("""
 requests = metrics.RequestMetrics()
 for number in range(30):
@@ -104,7 +112,7 @@ for number in range(30):
     assert figures()["inference_rows_total model=flowers version=1"] == 21
 
 
-def test_versions_without_number_do_not_fill_the_metrics(run, figures):
+def test_versions_without_number_do_not_fill_the_metrics(run: Callable[..., Any], figures: Callable[..., Any]) -> None:
     run("""
 requests, poller = metrics.RequestMetrics(), metrics.PollerMetrics()
 for number in range(metrics.MOST_VERSIONS + 50):
@@ -128,7 +136,7 @@ for number in range(metrics.MOST_VERSIONS + 50):
     assert found["inference_model_info model=flowers version=others"] == 1
 
 
-def test_what_a_dead_worker_was_doing_counts_no_more(run, figures):
+def test_what_a_dead_worker_was_doing_counts_no_more(run: Callable[..., Any], figures: Callable[..., Any]) -> None:
     pid = run("metrics.IN_FLIGHT.inc(); metrics.QUEUE.inc(2); print(os.getpid())").strip()
     assert figures()["inference_requests_in_flight"] == 1
     run(f"from prometheus_client import multiprocess; multiprocess.mark_process_dead({pid})")
@@ -136,7 +144,7 @@ def test_what_a_dead_worker_was_doing_counts_no_more(run, figures):
     assert figures().get("inference_queue", 0) == 0
 
 
-def test_the_server_takes_note_of_a_worker_that_is_dead(run, figures):
+def test_the_server_takes_note_of_a_worker_that_is_dead(run: Callable[..., Any], figures: Callable[..., Any]) -> None:
     pid = run("metrics.IN_FLIGHT.inc(); print(os.getpid())").strip()
     run(f"""
 from types import SimpleNamespace
@@ -146,7 +154,9 @@ server.child_exit(None, SimpleNamespace(pid={pid}))
     assert figures().get("inference_requests_in_flight", 0) == 0
 
 
-def test_the_version_that_is_served_is_the_one_that_is_one(run, figures):
+def test_the_version_that_is_served_is_the_one_that_is_one(
+    run: Callable[..., Any], figures: Callable[..., Any]
+) -> None:
     run("""
 poller = metrics.PollerMetrics()
 poller.swapped(ONE); poller.report(ONE, None)
@@ -160,7 +170,9 @@ poller.swapped(TWO); poller.report(TWO, None); poller.report(TWO, None)
     assert found["inference_stale"] == 0
 
 
-def test_a_service_is_stale_while_it_serves_with_a_problem(run, figures):
+def test_a_service_is_stale_while_it_serves_with_a_problem(
+    run: Callable[..., Any], figures: Callable[..., Any]
+) -> None:
     run("""
 poller = metrics.PollerMetrics()
 poller.looked(); poller.refused(TWO); poller.report(ONE, "version 2 is refused")
@@ -172,7 +184,7 @@ poller.looked(); poller.refused(TWO); poller.report(ONE, "version 2 is refused")
     assert found["inference_problem_info problem=version 2 is refused"] == 1
 
 
-def test_a_problem_is_told_while_it_lasts(run, figures):
+def test_a_problem_is_told_while_it_lasts(run: Callable[..., Any], figures: Callable[..., Any]) -> None:
     run("""
 poller = metrics.PollerMetrics()
 for problem in ("version 2 is refused", "MLflow does not answer", "MLflow does not answer"):
@@ -187,7 +199,9 @@ poller.report(ONE, "version 2 is refused"); poller.report(ONE, None)
     assert figures()["inference_problem_info problem=version 2 is refused"] == 0
 
 
-def test_texts_that_differ_each_time_do_not_fill_the_metrics(run, figures):
+def test_texts_that_differ_each_time_do_not_fill_the_metrics(
+    run: Callable[..., Any], figures: Callable[..., Any]
+) -> None:
     run("""
 poller = metrics.PollerMetrics()
 for number in range(200):
@@ -199,12 +213,14 @@ for number in range(200):
     assert [name for name, value in told.items() if value] == ["inference_problem_info problem=another one: see /ready"]
 
 
-def test_a_service_without_a_model_is_not_stale_but_not_ready(run, figures):
+def test_a_service_without_a_model_is_not_stale_but_not_ready(
+    run: Callable[..., Any], figures: Callable[..., Any]
+) -> None:
     run('metrics.PollerMetrics().report(None, "nothing is there")')
     assert figures()["inference_stale"] == 0
 
 
-def test_requests_are_counted_under_the_path_that_they_are_known_by_and_no_other(run):
+def test_requests_are_counted_under_the_path_that_they_are_known_by_and_no_other(run: Callable[..., Any]) -> None:
     text = run("""
 from tests.unit.serving import SERVED, VERSION, client_of
 
@@ -236,7 +252,9 @@ sys.stdout.write(answer.text)
     assert "inference_requests_in_flight 1.0" in text
 
 
-def test_figures_are_made_anew_a_few_times_in_a_second_however_often_they_are_asked_for(run):
+def test_figures_are_made_anew_a_few_times_in_a_second_however_often_they_are_asked_for(
+    run: Callable[..., Any],
+) -> None:
     lines = """
 time, made = [7.0], []
 exposition = metrics.Exposition(lambda: made.append(1) or b"%d" % len(made), lambda: time[0])

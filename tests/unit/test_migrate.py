@@ -2,6 +2,8 @@
 
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -10,9 +12,9 @@ FILE = Path(__file__).parents[2] / "services" / "mlflow" / "migrate.py"
 
 
 @pytest.fixture(scope="module")
-def migrate():
+def migrate() -> ModuleType:
     spec = spec_from_file_location("migrate", FILE)
-    module = module_from_spec(spec)
+    module = module_from_spec(spec)  # type: ignore[arg-type]
     spec.loader.exec_module(module)
     return module
 
@@ -24,19 +26,19 @@ def write(folder: Path, revision: str, parent: str | None) -> None:
     )
 
 
-def test_the_newest_revision_of_the_installed_mlflow_is_the_one_that_alembic_finds(migrate):
+def test_the_newest_revision_of_the_installed_mlflow_is_the_one_that_alembic_finds(migrate: ModuleType) -> None:
     migrations = Path(find_spec("mlflow").submodule_search_locations[0], "store", "db_migrations")
     newest = ScriptDirectory(str(migrations)).get_current_head()
     assert migrate.newest_revision(migrations / "versions") == newest
 
 
-def test_the_newest_revision_is_the_one_that_no_other_builds_on(migrate, tmp_path):
+def test_the_newest_revision_is_the_one_that_no_other_builds_on(migrate: ModuleType, tmp_path: Path) -> None:
     for revision, parent in (("aaa", None), ("ccc", "bbb"), ("bbb", "aaa")):
         write(tmp_path, revision, parent)
     assert migrate.newest_revision(tmp_path) == "ccc"
 
 
-def test_two_newest_revisions_are_named_and_end_the_job(migrate, tmp_path):
+def test_two_newest_revisions_are_named_and_end_the_job(migrate: ModuleType, tmp_path: Path) -> None:
     for revision, parent in (("aaa", None), ("bbb", "aaa"), ("ccc", "aaa")):
         write(tmp_path, revision, parent)
     with pytest.raises(SystemExit) as ended:
@@ -44,7 +46,7 @@ def test_two_newest_revisions_are_named_and_end_the_job(migrate, tmp_path):
     assert str(ended.value) == f"migrate: {tmp_path} has 2 newest migrations (['bbb', 'ccc']), not one"
 
 
-def test_a_folder_without_migrations_ends_the_job(migrate, tmp_path):
+def test_a_folder_without_migrations_ends_the_job(migrate: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="has 0 newest migrations"):
         migrate.newest_revision(tmp_path)
 
@@ -65,8 +67,8 @@ TABLES = {"alembic_version", "experiments", "runs", "tags", "metrics", "params",
     ids=["as new", "older", "empty", "a first migration that failed", "a first migration that was killed"],
 )
 def test_a_database_that_this_mlflow_can_bring_to_its_newest_revision_is_told_by_its_own(
-    migrate, tables, noted, revision
-):
+    migrate: ModuleType, tables: set[Any] | set[str], noted: list[Any], revision: str | None
+) -> None:
     assert migrate.revision_in_force(tables, noted, KNOWN) == revision
 
 
@@ -84,15 +86,15 @@ def test_a_database_that_this_mlflow_can_bring_to_its_newest_revision_is_told_by
     ],
 )
 def test_a_database_that_is_newer_broken_or_of_another_program_ends_the_job_with_the_way_out(
-    migrate, tables, noted, said
-):
+    migrate: ModuleType, tables: set[str], noted: list[Any], said: str
+) -> None:
     with pytest.raises(SystemExit) as ended:
         migrate.revision_in_force(tables, noted, KNOWN)
     assert str(ended.value).startswith("migrate: the database is ")
     assert said in str(ended.value)
 
 
-def test_a_newer_database_is_left_as_it_is(migrate, monkeypatch):
+def test_a_newer_database_is_left_as_it_is(migrate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "postgresql://nobody")
     monkeypatch.setattr(migrate, "read", lambda url: (TABLES, ["fff"]))
     monkeypatch.setattr(migrate.subprocess, "run", lambda *_, **__: pytest.fail("it was migrated"))

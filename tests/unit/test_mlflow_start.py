@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ SCRIPT = Path(__file__).parents[2] / "services/mlflow/start.sh"
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path: Path) -> Callable[..., Any]:
     """Return a function that starts a command as the container does; an `mlflow` stands in that says what it was given."""
     scratch = tmp_path / "scratch"
     (scratch / "folder").mkdir(parents=True)
@@ -35,19 +37,21 @@ def start(tmp_path):
     return run
 
 
-def test_uploads_that_a_killed_server_left_behind_are_swept_at_the_start(start):
+def test_uploads_that_a_killed_server_left_behind_are_swept_at_the_start(start: Callable[..., Any]) -> None:
     said, left = start("mlflow", "server")
     assert said == "server postgresql://here\n"
     assert left == []
 
 
-def test_a_command_beside_a_server_that_works_sweeps_nothing(start):
+def test_a_command_beside_a_server_that_works_sweeps_nothing(start: Callable[..., Any]) -> None:
     said, left = start("mlflow", "gc")
     assert said == "gc postgresql://here\n"
     assert left == [".hidden", "folder", "part", "upload"]
 
 
-def test_a_folder_that_cannot_be_tidied_up_does_not_keep_the_server_from_starting(start, tmp_path):
+def test_a_folder_that_cannot_be_tidied_up_does_not_keep_the_server_from_starting(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
     said, _ = start("mlflow", "server", TMPDIR=str(tmp_path / "missing"))
     assert "could not be tidied up" in said
     assert "server postgresql://here\n" in said

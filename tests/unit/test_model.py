@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature na
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path) -> Files:
     files = Files(tmp_path)
     dump(files, LogisticRegression())
     return files
@@ -60,7 +60,7 @@ def rows_for(loaded: model.Model, rows: Any = ROWS) -> Rows:
     return from_payload({"instances": instances}, loaded.description)
 
 
-def predictions(loaded: model.Model, rows: Any = ROWS) -> list:
+def predictions(loaded: model.Model, rows: Any = ROWS) -> list[Any]:
     return loaded.predict(rows_for(loaded, rows)).tolist()
 
 
@@ -73,7 +73,7 @@ def refusal(files: Files) -> str:
 # --- the pipeline --------------------------------------------------------------------------------------------------
 
 
-def test_a_loaded_model_predicts_as_the_one_that_was_stored(files):
+def test_a_loaded_model_predicts_as_the_one_that_was_stored(files: Files) -> None:
     loaded = load(files)
     assert predictions(loaded) == LABELS.tolist()
     expected = LogisticRegression().fit(FRAME, LABELS).predict_proba(FRAME)
@@ -83,11 +83,11 @@ def test_a_loaded_model_predicts_as_the_one_that_was_stored(files):
     assert (loaded.engine, loaded.reason) == ("scikit-learn", "no ONNX engine: the version has none")
 
 
-def test_an_estimator_that_goes_by_the_order_of_its_columns_gets_arrays(files):
+def test_an_estimator_that_goes_by_the_order_of_its_columns_gets_arrays(files: Files) -> None:
     assert load(files).pipeline.takes_arrays
 
 
-def test_an_estimator_that_looks_its_columns_up_by_name_gets_them_named(files):
+def test_an_estimator_that_looks_its_columns_up_by_name_gets_them_named(files: Files) -> None:
     by_name = ColumnTransformer([("width", StandardScaler(), ["width"])], remainder="passthrough")
     dump(files, make_pipeline(by_name, LogisticRegression()))
     loaded = load(files, Trust.PICKLE)
@@ -95,35 +95,35 @@ def test_an_estimator_that_looks_its_columns_up_by_name_gets_them_named(files):
     assert predictions(loaded) == LABELS.tolist()
 
 
-def test_a_model_that_was_logged_with_a_tensor_gets_an_array(files):
+def test_a_model_that_was_logged_with_a_tensor_gets_an_array(files: Files) -> None:
     estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(ROWS, LABELS)
     skops.io.dump(estimator, files.folder / "model.skops")
     files.describe(set_inputs(tensor()))
     assert predictions(load(files)) == LABELS.tolist()
 
 
-def test_a_pipeline_is_served_like_a_single_estimator(files):
+def test_a_pipeline_is_served_like_a_single_estimator(files: Files) -> None:
     dump(files, make_pipeline(StandardScaler(), LogisticRegression()))
     assert predictions(load(files)) == LABELS.tolist()
 
 
-def test_a_version_without_class_names_answers_with_its_labels(files):
+def test_a_version_without_class_names_answers_with_its_labels(files: Files) -> None:
     files.describe(lambda content: content.pop("metadata"))
     assert load(files).class_names == ["0", "1"]
 
 
 @pytest.mark.parametrize("class_names", [["short"], []])
-def test_class_names_that_do_not_name_the_classes_are_refused(files, class_names):
+def test_class_names_that_do_not_name_the_classes_are_refused(files: Files, class_names: list[Any]) -> None:
     files.describe(lambda content: content.update(metadata={"class_names": class_names}))
     assert "its class_names do not name its class" in refusal(files)
 
 
-def test_class_names_for_labels_that_are_no_numbers_are_refused(files):
+def test_class_names_for_labels_that_are_no_numbers_are_refused(files: Files) -> None:
     dump(files, LogisticRegression(), ["a", "a", "b", "b"])
     assert "its class_names do not name its class" in refusal(files)
 
 
-def test_a_model_without_probabilities_answers_that_question_as_the_clients_mistake(files):
+def test_a_model_without_probabilities_answers_that_question_as_the_clients_mistake(files: Files) -> None:
     dump(files, LinearSVC())
     loaded = load(files)
     assert predictions(loaded) == LABELS.tolist()
@@ -132,7 +132,7 @@ def test_a_model_without_probabilities_answers_that_question_as_the_clients_mist
         loaded.probabilities(rows_for(loaded))
 
 
-def test_a_regression_answers_with_numbers(files):
+def test_a_regression_answers_with_numbers(files: Files) -> None:
     files.describe(lambda content: content.pop("metadata"))
     files.describe(set_outputs([{"type": "double"}]))
     estimator = dump(files, LinearRegression(), [1.0, 2.0, 3.0, 4.0])
@@ -140,7 +140,7 @@ def test_a_regression_answers_with_numbers(files):
 
 
 @pytest.mark.parametrize("kind", ["double", "float", "long", "integer"])
-def test_columns_of_every_kind_of_number_are_served(files, kind):
+def test_columns_of_every_kind_of_number_are_served(files: Files, kind: str) -> None:
     files.describe(set_inputs({"type": kind, "name": "length"}, {"type": kind, "name": "width"}))
     loaded = load(files)
     assert predictions(loaded, [[1, 2], [9, 2]]) == [0, 1]
@@ -168,7 +168,7 @@ MIXED_ROWS = [
 
 
 @pytest.fixture
-def mixed(files):
+def mixed(files: Files) -> tuple[Files, Pipeline]:
     """A version of a model that takes numbers, booleans and text, any of them missing, and answers with text."""
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     preparation = ColumnTransformer(
@@ -182,7 +182,9 @@ def mixed(files):
     return files, estimator
 
 
-def test_numbers_booleans_and_text_missing_ones_too_are_predicted_as_the_trainers_frame_is(mixed):
+def test_numbers_booleans_and_text_missing_ones_too_are_predicted_as_the_trainers_frame_is(
+    mixed: tuple[Files, Pipeline],
+) -> None:
     files, estimator = mixed
     loaded = load(files)
     frame = pd.DataFrame(
@@ -192,14 +194,14 @@ def test_numbers_booleans_and_text_missing_ones_too_are_predicted_as_the_trainer
             "colour": pd.Series(["red", None, "red", "green", "never seen"], dtype="str"),
         }
     )
-    assert predictions(loaded, MIXED_ROWS) == estimator.predict(frame).tolist()
+    assert predictions(loaded, MIXED_ROWS) == estimator.predict(frame).tolist()  # type: ignore[attr-defined]
     assert predictions(loaded, MIXED_ROWS[:1]) == ["short"]
     assert loaded.class_names == ["long", "short"]
-    assert loaded.probabilities(rows_for(loaded, MIXED_ROWS)) == pytest.approx(estimator.predict_proba(frame))
+    assert loaded.probabilities(rows_for(loaded, MIXED_ROWS)) == pytest.approx(estimator.predict_proba(frame))  # type: ignore[attr-defined]
 
 
 @pytest.fixture
-def encoded(files):
+def encoded(files: Files) -> Any:
     """A version of a model that makes three hundred numbers of a text, beside a boolean that may be missing."""
     words = [f"c{i}" for i in range(300)]
     frame = pd.DataFrame({"word": pd.Series(words, dtype="str"), "sweet": [True, False, None] * 100})
@@ -214,7 +216,7 @@ def encoded(files):
     return files, estimator, frame
 
 
-def test_texts_that_become_hundreds_of_numbers_each_take_no_more_memory_for_that(encoded):
+def test_texts_that_become_hundreds_of_numbers_each_take_no_more_memory_for_that(encoded: Any) -> None:
     files, _, frame = encoded
     loaded = load(files)
     few = [[word, True if i % 2 else None] for i, word in enumerate(frame["word"])]
@@ -229,17 +231,17 @@ def test_texts_that_become_hundreds_of_numbers_each_take_no_more_memory_for_that
     assert found.tolist() == np.resize(expected, 60_000).tolist()
 
 
-def test_rows_in_parts_have_the_types_of_all_of_them_also_where_a_part_has_no_gap():
+def test_rows_in_parts_have_the_types_of_all_of_them_also_where_a_part_has_no_gap() -> None:
     columns = (column("whole", "long", True), column("truth", "boolean", True))
     rows = Rows(np.array([[1.0, 1.0], [2.0, 0.0], [np.nan, np.nan]]), None)
     pipeline = Pipeline(None, described(columns), takes_arrays=False)
     whole = pipeline.input(rows)
     part = pipeline.input(rows.part(0, 2))
-    pd.testing.assert_frame_equal(part, whole[:2])
+    pd.testing.assert_frame_equal(part, whole[:2])  # type: ignore[arg-type]
     assert [str(dtype) for dtype in part.dtypes] == ["float64", "object"]
 
 
-def test_an_onnx_engine_that_makes_hundreds_of_numbers_of_a_text_is_asked_for_few_rows_at_a_time(encoded):
+def test_an_onnx_engine_that_makes_hundreds_of_numbers_of_a_text_is_asked_for_few_rows_at_a_time(encoded: Any) -> None:
     files, estimator, frame = encoded
     columns = [TrainersColumn("word", Kind.TEXT, False), TrainersColumn("sweet", Kind.BOOLEAN, True)]
     made = making.make(estimator, columns, frame, Task.CLASSIFICATION)
@@ -249,7 +251,7 @@ def test_an_onnx_engine_that_makes_hundreds_of_numbers_of_a_text_is_asked_for_fe
     asked = []
 
     class Counting(onnx.OnnxEngine):
-        def labels(self, rows):
+        def labels(self, rows: Any) -> Any:
             asked.append(len(rows))
             return super().labels(rows)
 
@@ -263,7 +265,7 @@ def test_an_onnx_engine_that_makes_hundreds_of_numbers_of_a_text_is_asked_for_fe
     assert found == loaded.predict(few).tolist() * 60
 
 
-def test_what_the_pipeline_itself_refuses_is_the_requests_fault(files):
+def test_what_the_pipeline_itself_refuses_is_the_requests_fault(files: Files) -> None:
     estimator = make_pipeline(OneHotEncoder(handle_unknown="error"), LogisticRegression())
     skops.io.dump(estimator.fit(pd.DataFrame({"colour": ["red", "green"]}), [0, 1]), files.folder / "model.skops")
     files.describe(set_inputs({"type": "string", "name": "colour"}))
@@ -273,18 +275,18 @@ def test_what_the_pipeline_itself_refuses_is_the_requests_fault(files):
 
 
 @pytest.mark.parametrize("name", ["../model.skops", "/etc/hostname", "folder/../../model.skops"])
-def test_a_file_that_is_not_the_versions_own_is_refused(files, name):
+def test_a_file_that_is_not_the_versions_own_is_refused(files: Files, name: str) -> None:
     files.describe(lambda content: content["flavors"]["sklearn"].update(pickled_model=name))
     assert f"its file '{name}' is not one of its own" in refusal(files)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"not a zip file"])
-def test_a_damaged_file_is_refused_by_name(files, content):
+def test_a_damaged_file_is_refused_by_name(files: Files, content: bytes) -> None:
     (files.folder / "model.skops").write_bytes(content)
     assert "its file model.skops cannot be loaded: " in refusal(files)
 
 
-def test_a_missing_file_is_refused_by_name(files):
+def test_a_missing_file_is_refused_by_name(files: Files) -> None:
     (files.folder / "model.skops").unlink()
     assert "its file 'model.skops' is not one of its own" in refusal(files)
 
@@ -297,17 +299,17 @@ def golden(files: Files, **changes: Any) -> None:
     (files.folder / "golden_samples.json").write_text(json.dumps(content))
 
 
-def test_a_version_that_reproduces_its_golden_samples_is_served(files):
+def test_a_version_that_reproduces_its_golden_samples_is_served(files: Files) -> None:
     golden(files, probabilities=LogisticRegression().fit(FRAME, LABELS).predict_proba(FRAME).tolist())
     assert predictions(load(files)) == LABELS.tolist()
 
 
-def test_a_version_that_answers_otherwise_than_when_it_was_trained_is_refused(files):
+def test_a_version_that_answers_otherwise_than_when_it_was_trained_is_refused(files: Files) -> None:
     golden(files, predictions=(1 - LABELS).tolist())
     assert "does not reproduce its golden samples" in refusal(files)
 
 
-def test_a_version_whose_probabilities_are_others_than_when_it_was_trained_is_refused(files):
+def test_a_version_whose_probabilities_are_others_than_when_it_was_trained_is_refused(files: Files) -> None:
     golden(files, probabilities=[[0.5, 0.5]] * len(ROWS))
     assert "does not reproduce its golden samples" in refusal(files)
 
@@ -316,17 +318,17 @@ def test_a_version_whose_probabilities_are_others_than_when_it_was_trained_is_re
     "content",
     ["", "[]", "{}", '{"instances": []}', '{"instances": [["a", 1]], "predictions": [1], "tolerance": 0}'],
 )
-def test_golden_samples_that_cannot_be_tried_are_refused(files, content):
+def test_golden_samples_that_cannot_be_tried_are_refused(files: Files, content: str) -> None:
     (files.folder / "golden_samples.json").write_text(content)
     assert "its golden samples cannot be tried" in refusal(files)
 
 
-def test_a_version_without_golden_samples_has_to_answer_its_own_example(files):
+def test_a_version_without_golden_samples_has_to_answer_its_own_example(files: Files) -> None:
     files.example([["text", 1.0]])
     assert "its golden samples cannot be tried: InvalidInput: instances[0][0] is text" in refusal(files)
 
 
-def test_a_version_with_neither_is_served_untried(files):
+def test_a_version_with_neither_is_served_untried(files: Files) -> None:
     (files.folder / "input_example.json").unlink()
     files.describe(lambda content: content.pop("saved_input_example_info"))
     assert predictions(load(files)) == LABELS.tolist()
@@ -345,7 +347,7 @@ def give_onnx_engine(files: Files, estimator: Any, task: Task = Task.CLASSIFICAT
 
 
 @pytest.fixture
-def with_onnx_engine(files):
+def with_onnx_engine(files: Files) -> Files:
     """A version with an ONNX engine that covers all that the model takes, as the trainer makes it."""
     estimator = LogisticRegression().fit(FRAME, LABELS)
     give_onnx_engine(files, estimator)
@@ -353,7 +355,7 @@ def with_onnx_engine(files):
     return files
 
 
-def test_an_onnx_engine_that_covers_all_answers_alone_and_nothing_else_is_loaded(with_onnx_engine):
+def test_an_onnx_engine_that_covers_all_answers_alone_and_nothing_else_is_loaded(with_onnx_engine: Files) -> None:
     (with_onnx_engine.folder / "model.skops").unlink()
     loaded = load(with_onnx_engine)
     assert loaded.pipeline is None
@@ -365,7 +367,7 @@ def test_an_onnx_engine_that_covers_all_answers_alone_and_nothing_else_is_loaded
     assert loaded.class_names == ["short", "long"]
 
 
-def test_the_onnx_engine_of_a_regression_has_no_probabilities(files):
+def test_the_onnx_engine_of_a_regression_has_no_probabilities(files: Files) -> None:
     files.describe(lambda content: content.pop("metadata"))
     estimator = LinearRegression().fit(FRAME, [1.0, 2.0, 3.0, 4.0])
     give_onnx_engine(files, estimator, Task.REGRESSION, limit=LARGEST)
@@ -377,7 +379,7 @@ def test_the_onnx_engine_of_a_regression_has_no_probabilities(files):
         loaded.probabilities(rows_for(loaded))
 
 
-def test_beyond_what_it_was_proven_on_the_pipeline_answers_in_a_onnx_engines_place(files):
+def test_beyond_what_it_was_proven_on_the_pipeline_answers_in_a_onnx_engines_place(files: Files) -> None:
     always_long = DummyClassifier(strategy="constant", constant=1).fit(FRAME, LABELS)
     dump(files, always_long)
     give_onnx_engine(files, LogisticRegression().fit(FRAME, LABELS), limit=100.0)
@@ -388,7 +390,9 @@ def test_beyond_what_it_was_proven_on_the_pipeline_answers_in_a_onnx_engines_pla
     assert loaded.probabilities(rows_for(loaded, [[1.0, 200.0]])).tolist() == [[0.0, 1.0]]
 
 
-def test_beside_an_onnx_engine_that_does_not_name_its_classes_the_pipeline_is_loaded_for_them(with_onnx_engine):
+def test_beside_an_onnx_engine_that_does_not_name_its_classes_the_pipeline_is_loaded_for_them(
+    with_onnx_engine: Files,
+) -> None:
     record = json.loads((with_onnx_engine.folder / "onnx_engine.json").read_text())
     del record["classes"]
     (with_onnx_engine.folder / "onnx_engine.json").write_text(json.dumps(record))
@@ -399,43 +403,47 @@ def test_beside_an_onnx_engine_that_does_not_name_its_classes_the_pipeline_is_lo
 
 
 @pytest.mark.parametrize("trust", [Trust.SKOPS, Trust.PICKLE])
-def test_an_onnx_engine_that_nobody_signed_is_not_used(with_onnx_engine, trust):
+def test_an_onnx_engine_that_nobody_signed_is_not_used(with_onnx_engine: Files, trust: Trust) -> None:
     loaded = load(with_onnx_engine, trust)
     assert (loaded.engine, loaded.onnx_engine) == ("scikit-learn", None)
     assert f"MODEL_TRUST is {trust}" in loaded.reason
 
 
-def test_an_onnx_engine_that_was_not_kept_is_not_used_and_the_reason_is_told(with_onnx_engine):
+def test_an_onnx_engine_that_was_not_kept_is_not_used_and_the_reason_is_told(with_onnx_engine: Files) -> None:
     (with_onnx_engine.folder / "onnx_engine.json").write_text('{"kept": false, "reason": "labels differ"}')
     loaded = load(with_onnx_engine)
     assert (loaded.engine, loaded.reason) == ("scikit-learn", "no ONNX engine: labels differ")
 
 
 @pytest.mark.parametrize("content", [b"", b"not ONNX", None])
-def test_a_damaged_onnx_engine_is_refused(with_onnx_engine, content):
+def test_a_damaged_onnx_engine_is_refused(with_onnx_engine: Files, content: bytes | None) -> None:
     path: Path = with_onnx_engine.folder / "model.onnx"
     path.write_bytes(content) if content is not None else path.unlink()
     assert "its ONNX engine cannot be loaded: " in refusal(with_onnx_engine)
 
 
 @pytest.mark.parametrize("record", ['{"kept": true}', '{"kept": true, "input": "float64"}'])
-def test_an_onnx_engine_whose_record_lacks_what_is_needed_is_refused(with_onnx_engine, record):
+def test_an_onnx_engine_whose_record_lacks_what_is_needed_is_refused(with_onnx_engine: Files, record: str) -> None:
     (with_onnx_engine.folder / "onnx_engine.json").write_text(record)
     assert "its ONNX engine cannot be loaded: " in refusal(with_onnx_engine)
 
 
-def test_an_onnx_engine_that_answers_otherwise_than_when_the_model_was_trained_is_refused(with_onnx_engine):
+def test_an_onnx_engine_that_answers_otherwise_than_when_the_model_was_trained_is_refused(
+    with_onnx_engine: Files,
+) -> None:
     give_onnx_engine(with_onnx_engine, LogisticRegression().fit(FRAME, 1 - LABELS))
     assert "does not reproduce its golden samples" in refusal(with_onnx_engine)
 
 
-def test_the_pipeline_beside_an_onnx_engine_has_to_reproduce_the_golden_samples_as_well(with_onnx_engine):
+def test_the_pipeline_beside_an_onnx_engine_has_to_reproduce_the_golden_samples_as_well(
+    with_onnx_engine: Files,
+) -> None:
     dump(with_onnx_engine, LogisticRegression(), 1 - LABELS)
     assert predictions(load(with_onnx_engine)) == LABELS.tolist()
     give_onnx_engine(with_onnx_engine, LogisticRegression().fit(FRAME, LABELS), limit=100.0)
     assert "does not reproduce its golden samples" in refusal(with_onnx_engine)
 
 
-def test_class_names_that_do_not_name_the_classes_of_an_onnx_engine_are_refused(with_onnx_engine):
+def test_class_names_that_do_not_name_the_classes_of_an_onnx_engine_are_refused(with_onnx_engine: Files) -> None:
     with_onnx_engine.describe(lambda content: content.update(metadata={"class_names": ["short"]}))
     assert "its class_names do not name its class 1" in refusal(with_onnx_engine)

@@ -223,13 +223,13 @@ def by_service(folder: Path) -> str | None:
 
 
 @pytest.mark.parametrize("change", SERVED.values(), ids=SERVED)
-def test_what_the_trainer_lets_pass_is_served(files, change):
+def test_what_the_trainer_lets_pass_is_served(files: Files, change: Any) -> None:
     change(files)
     assert (by_trainer(files.folder), by_service(files.folder)) == (None, None)
 
 
 @pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
-def test_what_is_not_served_the_trainer_refuses_in_the_same_words(files, change):
+def test_what_is_not_served_the_trainer_refuses_in_the_same_words(files: Files, change: Any) -> None:
     change(files)
     reasons = by_trainer(files.folder), by_service(files.folder)
     assert None not in reasons
@@ -245,7 +245,9 @@ def test_what_is_not_served_the_trainer_refuses_in_the_same_words(files, change)
         if not any(word in name for word in UNPROVEN)
     ],
 )
-def test_what_is_served_can_be_adopted_and_what_is_adopted_is_served(files, change, is_served, tmp_path_factory):
+def test_what_is_served_can_be_adopted_and_what_is_adopted_is_served(
+    files: Files, change: Any, is_served: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     change(files)
     try:
         answer = json.loads(json.dumps(examination.examined(files.folder)))

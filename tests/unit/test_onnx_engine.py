@@ -1,16 +1,18 @@
 """The ONNX engine: kept only where it is proven to answer as the pipeline does."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT
 from contract.schema import Column as InferenceColumn
 from contract.schema import Kind as InferenceKind
 from inference.model.engines.onnx import OnnxEngine
 from trainer.artifact import onnx_export
 from trainer.data import builtin_datasets
-from trainer.data.table import LARGEST, Kind, Table, Task, read, split
+from trainer.data.table import Kind, Table, Task, read, split
 from trainer.fit import algorithms
 
 from tests.unit.serving import described
@@ -20,16 +22,16 @@ IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
 
 
 @pytest.fixture(scope="module")
-def iris():
+def iris() -> Table:
     return read(IRIS, "target")
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Table:
     return written(tmp_path_factory.mktemp("people"), people())
 
 
-def fitted(table: Table, algorithm: algorithms.Algorithm):
+def fitted(table: Table, algorithm: algorithms.Algorithm) -> Any:
     rows = split(table)
     estimator = algorithms.with_preparation(algorithm, table, rows.train_features)
     return estimator.fit(rows.train_features, rows.train_target), rows
@@ -41,45 +43,52 @@ def onnx_engine_of(table: Table, algorithm: algorithms.Algorithm) -> onnx_export
 
 
 @pytest.mark.parametrize("name", ["logistic_regression", "random_forest"])
-def test_an_onnx_engine_is_proven_on_thousands_of_rows_and_answers_the_held_out_ones_too(iris, name):
+def test_an_onnx_engine_is_proven_on_thousands_of_rows_and_answers_the_held_out_ones_too(
+    iris: Table, name: str
+) -> None:
     estimator, rows = fitted(iris, algorithms.named(name, Task.CLASSIFICATION, {}))
     made = onnx_export.make(estimator, iris.columns, rows.train_features, iris.task)
     assert made.record["kept"]
     assert made.record["rows"] > 2000
     assert (made.record["labels_differ"], made.record["limit"]) == (0, LARGEST)
-    labels, probabilities = onnx_export.run(made.content, iris.columns, rows.test_features, made.record["input"])
+    labels, probabilities = onnx_export.run(made.content, iris.columns, rows.test_features, made.record["input"])  # type: ignore[arg-type]
     assert labels.tolist() == estimator.predict(rows.test_features).tolist()
     assert np.abs(probabilities - estimator.predict_proba(rows.test_features)).max() <= made.record["tolerance"]
 
 
-def test_numbers_booleans_text_and_missing_values_have_an_onnx_engine(mixed):
+def test_numbers_booleans_text_and_missing_values_have_an_onnx_engine(mixed: Table) -> None:
     estimator, rows = fitted(mixed, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
     made = onnx_export.make(estimator, mixed.columns, rows.train_features, mixed.task)
     assert made.record["kept"], made.record
-    labels, _ = onnx_export.run(made.content, mixed.columns, rows.test_features, made.record["input"])
+    labels, _ = onnx_export.run(made.content, mixed.columns, rows.test_features, made.record["input"])  # type: ignore[arg-type]
     assert labels.tolist() == estimator.predict(rows.test_features).tolist()
 
 
-def test_the_word_nan_is_a_category_that_nobody_knows_and_no_missing_value(mixed):
+def test_the_word_nan_is_a_category_that_nobody_knows_and_no_missing_value(mixed: Table) -> None:
     estimator, rows = fitted(mixed, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
     made = onnx_export.make(estimator, mixed.columns, rows.train_features, mixed.task)
     (text,) = [column.name for column in mixed.columns if column.kind is Kind.TEXT and column.missing][:1]
     asked = pd.concat([rows.test_features.head(2)] * 2, ignore_index=True)
     asked[text] = pd.Series(["nan", None, "another word", "nan"], dtype="str")
     assert asked[text].isna().tolist() == [False, True, False, False]
-    _, found = onnx_export.run(made.content, mixed.columns, asked, made.record["input"])
+    _, found = onnx_export.run(made.content, mixed.columns, asked, made.record["input"])  # type: ignore[arg-type]
     assert np.abs(found - estimator.predict_proba(asked)).max() <= made.record["tolerance"]
     # As the prediction service asks it.
     columns = tuple(InferenceColumn(c.name, InferenceKind[c.kind.name], c.missing) for c in mixed.columns)
     session = OnnxEngine(
-        onnx_export._session(made.content), described(columns), made.record["input"], LARGEST, [], None
+        onnx_export._session(made.content),  # type: ignore[arg-type]
+        described(columns),
+        made.record["input"],
+        LARGEST,
+        [],
+        None,  # type: ignore[arg-type, unused-ignore]
     )
     fed = session._tensor(next(c for c in columns if c.name == text), np.array(["nan", None, "a"], dtype=object))
-    assert fed.ravel().tolist() == [onnx_export.UNKNOWN_TEXT, onnx_export.MISSING_TEXT, "a"]
+    assert fed.ravel().tolist() == [UNKNOWN_TEXT, MISSING_TEXT, "a"]
 
 
 @pytest.mark.parametrize("name", ["linear_regression", "random_forest"])
-def test_a_regression_has_an_onnx_engine(tmp_path, name):
+def test_a_regression_has_an_onnx_engine(tmp_path: Path, name: str) -> None:
     builtin_datasets.write(tmp_path, "diabetes")
     table = read(builtin_datasets.path_of(tmp_path, "diabetes"), "target")
     made = onnx_engine_of(table, algorithms.named(name, Task.REGRESSION, {}))
@@ -87,14 +96,14 @@ def test_a_regression_has_an_onnx_engine(tmp_path, name):
     assert made.record["largest_difference"] <= made.record["tolerance"]
 
 
-def test_what_cannot_be_converted_has_no_onnx_engine_and_a_reason(iris):
+def test_what_cannot_be_converted_has_no_onnx_engine_and_a_reason(iris: Table) -> None:
     made = onnx_engine_of(iris, algorithms.named("hist_gradient_boosting", Task.CLASSIFICATION, {}))
     assert made.content is None
     assert made.record["kept"] is False
     assert "TreeEnsemble" in made.record["reason"]
 
 
-def test_a_conversion_that_answers_otherwise_is_found_out(iris, monkeypatch):
+def test_a_conversion_that_answers_otherwise_is_found_out(iris: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     convert = onnx_export._converted
     # A converter that takes less care: it forgets half of what the model has learnt.
     other, _ = fitted(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {"C": 0.01}))
@@ -104,7 +113,7 @@ def test_a_conversion_that_answers_otherwise_is_found_out(iris, monkeypatch):
     assert "labels differ" in made.record["reason"]
 
 
-def test_probabilities_that_are_off_by_little_are_found_out(iris, monkeypatch):
+def test_probabilities_that_are_off_by_little_are_found_out(iris: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     convert = onnx_export._converted
     other, _ = fitted(iris, algorithms.named("logistic_regression", Task.CLASSIFICATION, {"C": 1.001}))
     monkeypatch.setattr(onnx_export, "_converted", lambda estimator, *rest: convert(other, *rest))
@@ -113,7 +122,7 @@ def test_probabilities_that_are_off_by_little_are_found_out(iris, monkeypatch):
     assert "differ" in made.record["reason"]
 
 
-def test_the_rows_of_the_proof_have_the_edges_of_the_domain(mixed):
+def test_the_rows_of_the_proof_have_the_edges_of_the_domain(mixed: Table) -> None:
     rows = onnx_export.proof_rows(mixed.columns, mixed.features, LARGEST)
     assert rows["age"].abs().max() == LARGEST
     assert (rows["age"] == 0).any()
@@ -123,6 +132,6 @@ def test_the_rows_of_the_proof_have_the_edges_of_the_domain(mixed):
     assert rows.dtypes.to_dict() == mixed.features.dtypes.to_dict()
 
 
-def test_the_same_fit_gives_the_same_bytes(iris):
+def test_the_same_fit_gives_the_same_bytes(iris: Table) -> None:
     algorithm = algorithms.named("logistic_regression", Task.CLASSIFICATION, {})
     assert onnx_engine_of(iris, algorithm).content == onnx_engine_of(iris, algorithm).content

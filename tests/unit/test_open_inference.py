@@ -2,11 +2,13 @@
 
 import json
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
 from contract.schema import LARGEST, TYPES, Column, Kind
 from inference.errors import InvalidInput
+from inference.model.deployment import Deployment
 from inference.protocols import open_inference
 from inference.protocols.open_inference import DTYPES, model_metadata, server_metadata
 
@@ -25,27 +27,27 @@ class Echo:
     classes_ = np.array([0, 1])
 
     def __init__(self) -> None:
-        self.asked: list = []
+        self.asked: list[Any] = []
 
-    def predict(self, frame):
+    def predict(self, frame: Any) -> Any:
         self.asked = [[None if value != value else value for value in row] for row in np.asarray(frame).tolist()]
         return np.arange(len(frame))
 
-    def predict_proba(self, frame):
+    def predict_proba(self, frame: Any) -> Any:
         return np.array([[0.75, 0.25]] * len(frame))
 
 
 class Regression:
-    def predict(self, frame):
+    def predict(self, frame: Any) -> Any:
         return np.full(len(frame), 0.5, dtype="float32")
 
 
 class Texts:
-    def predict(self, frame):
+    def predict(self, frame: Any) -> Any:
         return np.array(["red"] * len(frame), dtype=object)
 
 
-def served_of(*columns: Column, estimator=None, **described_as):
+def served_of(*columns: Column, estimator: Any = None, **described_as: Any) -> Any:
     return served_as(answering(estimator or Echo(), described(columns, **described_as)))
 
 
@@ -54,28 +56,30 @@ MIXED = served_of(LENGTH, SWEET, COLOUR, COUNT)
 TENSOR = served_of(Column("0"), Column("1"), is_named=False)
 
 
-def tensor(name: str = "rows", shape=(2, 2), datatype: str = "FP64", data=(1, 2, 3, 4), **more) -> dict:
+def tensor(
+    name: str = "rows", shape: Any = (2, 2), datatype: str = "FP64", data: Any = (1, 2, 3, 4), **more: Any
+) -> dict[str, Any]:
     return {"name": name, "shape": list(shape), "datatype": datatype, "data": list(data), **more}
 
 
-def binary(name: str, shape, datatype: str, content: bytes) -> dict:
+def binary(name: str, shape: Any, datatype: str, content: bytes) -> dict[str, Any]:
     parameters = {"binary_data_size": len(content)}
     return {"name": name, "shape": list(shape), "datatype": datatype, "parameters": parameters}
 
 
-def infer(served, *tensors: dict, tail: bytes | None = None, **more) -> dict:
+def infer(served: Any, *tensors: dict[str, Any], tail: bytes | None = None, **more: Any) -> dict[str, Any]:
     head = json.dumps({"inputs": list(tensors), **more}).encode()
     environ = {} if tail is None else {"HTTP_INFERENCE_HEADER_CONTENT_LENGTH": str(len(head))}
     content, headers = inferred(served, head + (tail or b""), environ)
-    answer: dict = json.loads(content[: int(dict(headers).get(open_inference.HEAD_LENGTH, len(content)))])
+    answer: dict[str, Any] = json.loads(content[: int(dict(headers).get(open_inference.HEAD_LENGTH, len(content)))])
     return answer
 
 
-def asked(served) -> list:
+def asked(served: Any) -> list[Any]:
     return served.model.pipeline.estimator.asked
 
 
-def refusal(served, *tensors: dict, tail: bytes | None = None, **more) -> InvalidInput:
+def refusal(served: Any, *tensors: dict[str, Any], tail: bytes | None = None, **more: Any) -> InvalidInput:
     with pytest.raises(InvalidInput) as refused:
         infer(served, *tensors, tail=tail, **more)
     return refused.value
@@ -84,7 +88,7 @@ def refusal(served, *tensors: dict, tail: bytes | None = None, **more) -> Invali
 # --- what is taken -------------------------------------------------------------------------------------------------
 
 
-def test_an_answer_names_the_model_and_has_a_tensor_of_predictions():
+def test_an_answer_names_the_model_and_has_a_tensor_of_predictions() -> None:
     assert infer(NUMBERS, tensor(), id="mine") == {
         "model_name": "iris_logistic_regression",
         "model_version": "7",
@@ -95,18 +99,18 @@ def test_an_answer_names_the_model_and_has_a_tensor_of_predictions():
 
 @pytest.mark.parametrize("served", [NUMBERS, TENSOR], ids=["columns", "a tensor"])
 @pytest.mark.parametrize("data", [[1, 2, 3, 4], [[1, 2], [3, 4]]], ids=["flat", "nested"])
-def test_one_tensor_has_all_rows_in_the_order_of_the_columns(served, data):
+def test_one_tensor_has_all_rows_in_the_order_of_the_columns(served: Deployment, data: list[Any]) -> None:
     infer(served, tensor(data=data))
     assert asked(served) == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
-def test_a_tensor_per_column_goes_by_its_name(shape):
+def test_a_tensor_per_column_goes_by_its_name(shape: list[int]) -> None:
     infer(NUMBERS, tensor("width", shape, data=[2, 4]), tensor("length", shape, data=[1, 3]))
     assert asked(NUMBERS) == [[1, 2], [3, 4]]
 
 
-def test_columns_of_all_kinds_are_taken_and_one_that_may_be_missing_left_out():
+def test_columns_of_all_kinds_are_taken_and_one_that_may_be_missing_left_out() -> None:
     columns = [
         tensor("length", [2], "FP32", [1.5, 2]),
         tensor("sweet", [2], "BOOL", [True, False]),
@@ -118,13 +122,13 @@ def test_columns_of_all_kinds_are_taken_and_one_that_may_be_missing_left_out():
     assert [row[2] for row in asked(MIXED)] == ["red", None]
 
 
-def test_a_tensor_of_no_column_is_overlooked():
+def test_a_tensor_of_no_column_is_overlooked() -> None:
     infer(NUMBERS, tensor("length", [1], data=[1]), tensor("width", [1], data=[2]), tensor("hue", [3], data=[7, 8, 9]))
     assert asked(NUMBERS) == [[1, 2]]
 
 
 @pytest.mark.parametrize("datatype", sorted(set(DTYPES) - {"BOOL"}))
-def test_numbers_of_every_datatype_can_come_in_binary(datatype):
+def test_numbers_of_every_datatype_can_come_in_binary(datatype: str) -> None:
     content = np.array([1, 2, 3, 4], DTYPES[datatype]).tobytes()
     infer(NUMBERS, binary("rows", [2, 2], datatype, content), tail=content)
     assert asked(NUMBERS) == [[1, 2], [3, 4]]
@@ -134,10 +138,10 @@ def test_numbers_of_every_datatype_can_come_in_binary(datatype):
 @pytest.mark.parametrize(
     "column", [LENGTH, Column("a", missing=True), COUNT, AGE, SWEET, COLOUR], ids=lambda column: column.kind.name
 )
-def test_many_binary_values_are_read_as_few_are_and_refused_with_the_same_words(column, datatype):
+def test_many_binary_values_are_read_as_few_are_and_refused_with_the_same_words(column: Column, datatype: str) -> None:
     dtype = np.dtype(DTYPES[datatype])
     odd = ODD["f"] if dtype.kind == "f" else ODD["b"] if dtype.kind == "b" else _edges(dtype)
-    for value in odd:
+    for value in odd:  # type: ignore[attr-defined]
         with np.errstate(over="ignore"):  # what does not fit into 16 or 32 bits is infinite there
             few, many = (outcome_of(np.array([1] * count + [value], dtype=dtype), column) for count in (1, 100))
         assert many == tuple(part.replace("data[1]", "data[100]") if isinstance(part, str) else part for part in few)
@@ -156,7 +160,7 @@ def _edges(dtype: np.dtype) -> list[int]:
     return [low, high, 0, *(number for number in near if low <= number <= high)]
 
 
-def outcome_of(values: np.ndarray, column: Column) -> tuple:
+def outcome_of(values: np.ndarray, column: Column) -> tuple[Any, ...]:
     """Return what becomes of a column of values: the last one with its type, or the words and the place."""
     content = values.tobytes()
     given = binary(column.name, [len(values)], str(next(k for k, d in DTYPES.items() if d == values.dtype)), content)
@@ -169,7 +173,7 @@ def outcome_of(values: np.ndarray, column: Column) -> tuple:
     return rows.matrix is None, rows.by_column[0].dtype, repr(rows.by_column[0].tolist()[-1])
 
 
-def test_binary_tensors_stand_one_after_the_other_and_beside_those_in_json():
+def test_binary_tensors_stand_one_after_the_other_and_beside_those_in_json() -> None:
     length = struct.pack("<2d", 1.5, 2.5)
     sweet = b"\x01\x00"
     colour = b"".join(struct.pack("<I", len(word)) + word for word in ("grün".encode(), b""))
@@ -185,12 +189,12 @@ def test_binary_tensors_stand_one_after_the_other_and_beside_those_in_json():
 
 
 @pytest.mark.parametrize("outputs", [None, []])
-def test_without_outputs_the_predictions_are_what_is_wanted(outputs):
+def test_without_outputs_the_predictions_are_what_is_wanted(outputs: list[Any] | None) -> None:
     (output,) = infer(NUMBERS, tensor(), outputs=outputs)["outputs"]
     assert output["name"] == "predict"
 
 
-def test_the_probabilities_can_be_wanted_too():
+def test_the_probabilities_can_be_wanted_too() -> None:
     outputs = [{"name": "predict_proba"}, {"name": "predict"}]
     proba, labels = infer(NUMBERS, tensor(), outputs=outputs)["outputs"]
     assert proba == {"name": "predict_proba", "shape": [2, 2], "datatype": "FP64", "data": [0.75, 0.25, 0.75, 0.25]}
@@ -201,14 +205,16 @@ def test_the_probabilities_can_be_wanted_too():
     ("estimator", "output", "datatype", "data"),
     [(Regression(), "double", "FP64", [0.5, 0.5]), (Texts(), "string", "BYTES", ["red", "red"])],
 )
-def test_predictions_have_the_datatype_that_the_metadata_says(estimator, output, datatype, data):
+def test_predictions_have_the_datatype_that_the_metadata_says(
+    estimator: Regression | Texts, output: str, datatype: str, data: list[Any]
+) -> None:
     served = served_of(LENGTH, WIDTH, estimator=estimator, output=output)
     (found,) = infer(served, tensor())["outputs"]
     assert (found["datatype"], found["data"]) == (datatype, data)
     assert model_metadata(served)["outputs"][0]["datatype"] == datatype
 
 
-def test_half_a_surrogate_pair_as_the_id_does_no_harm():
+def test_half_a_surrogate_pair_as_the_id_does_no_harm() -> None:
     assert infer(NUMBERS, tensor(), id="\ud800")["id"] == r"\ud800"
 
 
@@ -219,11 +225,11 @@ def test_half_a_surrogate_pair_as_the_id_does_no_harm():
     "data",
     [[[1, 3], [2, 4], [5, 6]], [[1, 2, 3], [4]], [[], [1, 2, 3, 4]], [[1], [2], [3], [4]], [[1, 2, 3, 4]]],
 )
-def test_data_that_is_nested_otherwise_than_its_shape_is_refused(data):
+def test_data_that_is_nested_otherwise_than_its_shape_is_refused(data: list[Any]) -> None:
     assert "the shape [2, 2]" in str(refusal(NUMBERS, tensor(data=data)))
 
 
-def test_data_that_is_nested_as_its_shape_is_the_same_as_flat_data():
+def test_data_that_is_nested_as_its_shape_is_the_same_as_flat_data() -> None:
     assert infer(NUMBERS, tensor(data=[[1, 2], [3, 4]])) == infer(NUMBERS, tensor(data=[1, 2, 3, 4]))
 
 
@@ -243,7 +249,7 @@ def test_data_that_is_nested_as_its_shape_is_the_same_as_flat_data():
         ("FP64", [1]),
     ],
 )
-def test_a_value_that_is_none_of_its_datatype_is_refused_by_its_place(datatype, value):
+def test_a_value_that_is_none_of_its_datatype_is_refused_by_its_place(datatype: Any, value: Any) -> None:
     good = {"BOOL": True, "BYTES": "red"}.get(datatype, 1)
     fault = refusal(NUMBERS, tensor(datatype=datatype, data=[good, good, value, good]))
     assert fault.where == "inputs[0].data[2]"
@@ -251,7 +257,7 @@ def test_a_value_that_is_none_of_its_datatype_is_refused_by_its_place(datatype, 
 
 
 @pytest.mark.parametrize("body", ["null", "[]", "{}", '{"inputs": []}', '{"inputs": {}}', '{"instances": [[1, 2]]}'])
-def test_a_body_without_tensors_is_refused(body):
+def test_a_body_without_tensors_is_refused(body: str) -> None:
     with pytest.raises(InvalidInput, match="the body has no list 'inputs'; expected"):
         inferred(NUMBERS, body.encode(), {})
 
@@ -282,14 +288,16 @@ def test_a_body_without_tensors_is_refused(body):
         ({"parameters": {"binary_data_size": 8}}, "inputs[0]", "binary_data_size is 8; 0 bytes are left"),
     ],
 )
-def test_a_tensor_that_is_none_is_refused_with_the_place_of_the_fault(wrong, where, said):
+def test_a_tensor_that_is_none_is_refused_with_the_place_of_the_fault(
+    wrong: dict[Any, Any], where: str, said: str
+) -> None:
     refused = refusal(NUMBERS, tensor() | wrong)
     assert refused.where == where
     assert said in str(refused)
 
 
 @pytest.mark.parametrize("inputs", [["text"], [None], [[1]]])
-def test_what_is_no_record_is_no_tensor(inputs):
+def test_what_is_no_record_is_no_tensor(inputs: list[Any]) -> None:
     assert "inputs[0] has no name" in str(refusal(NUMBERS, *inputs))
 
 
@@ -315,13 +323,13 @@ def test_what_is_no_record_is_no_tensor(inputs):
         ),
     ],
 )
-def test_tensors_that_do_not_fit_together_are_refused_with_the_place(tensors, where, said):
+def test_tensors_that_do_not_fit_together_are_refused_with_the_place(tensors: list[Any], where: str, said: str) -> None:
     refused = refusal(NUMBERS, *tensors)
     assert refused.where == where
     assert said in str(refused)
 
 
-def test_tensors_of_none_of_the_columns_are_refused_even_if_all_may_be_missing():
+def test_tensors_of_none_of_the_columns_are_refused_even_if_all_may_be_missing() -> None:
     served = served_of(Column("a", missing=True), Column("b", missing=True))
     assert "'inputs' has none of 'a', 'b'" in str(refusal(served, tensor("hue", [1], data=[1])))
 
@@ -329,7 +337,7 @@ def test_tensors_of_none_of_the_columns_are_refused_even_if_all_may_be_missing()
 @pytest.mark.parametrize(
     "tensors", [[tensor(shape=[1, 4])], [tensor("a", [2], data=[1, 2]), tensor("b", [1], data=[1])]]
 )
-def test_a_model_of_a_tensor_takes_one_tensor_of_its_shape(tensors):
+def test_a_model_of_a_tensor_takes_one_tensor_of_its_shape(tensors: list[dict[str, list[int] | str]]) -> None:
     assert "expected one of the shape [rows, 2]" in str(refusal(TENSOR, *tensors))
 
 
@@ -342,20 +350,20 @@ def test_a_model_of_a_tensor_takes_one_tensor_of_its_shape(tensors):
         ([{"name": ["predict"]}], "outputs[0]", "names none of"),
     ],
 )
-def test_outputs_that_there_are_not_are_refused(wanted, where, said):
+def test_outputs_that_there_are_not_are_refused(wanted: list[Any] | str, where: str, said: str) -> None:
     refused = refusal(NUMBERS, tensor(), outputs=wanted)
     assert refused.where == where
     assert said in str(refused)
 
 
-def test_a_model_without_probabilities_has_none_to_want():
+def test_a_model_without_probabilities_has_none_to_want() -> None:
     served = served_of(LENGTH, WIDTH, estimator=Regression(), output="double")
     assert str(refusal(served, tensor(), outputs=[{"name": "predict_proba"}])) == "outputs[0] names none of predict"
     assert len(model_metadata(served)["outputs"]) == 1
 
 
 @pytest.mark.parametrize("length", ["", "-1", "many", "\u00b2", "99999", "9" * 5000, "1.5"])
-def test_a_length_of_the_json_that_is_none_is_refused(length):
+def test_a_length_of_the_json_that_is_none_is_refused(length: str) -> None:
     body = json.dumps({"inputs": [tensor()]}).encode()
     with pytest.raises(InvalidInput, match=f"the body has {len(body)} bytes"):
         inferred(NUMBERS, body, {"HTTP_INFERENCE_HEADER_CONTENT_LENGTH": length})
@@ -386,14 +394,16 @@ EIGHT = struct.pack("<d", 1)
         (binary("rows", [1, 1], "BYTES", b"\1\0\0\0\xff"), b"\1\0\0\0\xff", "has a text that is not UTF-8"),
     ],
 )
-def test_binary_data_that_is_not_what_it_is_said_to_be_is_refused(given, tail, said):
+def test_binary_data_that_is_not_what_it_is_said_to_be_is_refused(
+    given: dict[Any, Any], tail: bytes, said: str
+) -> None:
     assert said in str(refusal(NUMBERS, given, tail=tail))
 
 
 # --- what is said of the service and the model ---------------------------------------------------------------------
 
 
-def test_the_server_says_who_it_is_and_that_it_takes_binary_tensors():
+def test_the_server_says_who_it_is_and_that_it_takes_binary_tensors() -> None:
     assert server_metadata("3") == {
         "name": "MLflow Stack inference",
         "version": "3",
@@ -401,7 +411,7 @@ def test_the_server_says_who_it_is_and_that_it_takes_binary_tensors():
     }
 
 
-def test_the_metadata_has_a_tensor_per_column_and_per_output():
+def test_the_metadata_has_a_tensor_per_column_and_per_output() -> None:
     served = served_of(LENGTH, COLOUR, COUNT, SWEET, output="string", class_names=["a", "b"])
     assert model_metadata(served) == {
         "name": "iris_logistic_regression",
@@ -420,7 +430,7 @@ def test_the_metadata_has_a_tensor_per_column_and_per_output():
     }
 
 
-def test_the_metadata_of_a_tensor_model_has_one_input():
+def test_the_metadata_of_a_tensor_model_has_one_input() -> None:
     assert model_metadata(TENSOR)["inputs"] == [{"name": "inputs", "datatype": "FP64", "shape": [-1, 2]}]
 
 
@@ -430,7 +440,7 @@ MODEL = f"/v2/models/{VERSION.name}"
 
 
 @pytest.mark.parametrize("path", [MODEL, f"{MODEL}/versions/7"])
-def test_the_served_model_and_version_answer_under_their_names(path):
+def test_the_served_model_and_version_answer_under_their_names(path: str) -> None:
     client = client_of(NUMBERS)
     assert client.get(path).json == model_metadata(NUMBERS)
     assert client.get(f"{path}/ready").json == {"name": VERSION.name, "ready": True}
@@ -441,7 +451,7 @@ def test_the_served_model_and_version_answer_under_their_names(path):
     ("path", "said"),
     [("/v2/models/trees", "there is no model 'trees'"), (f"{MODEL}/versions/6", "version '6' of ")],
 )
-def test_another_model_or_version_is_not_there(path, said):
+def test_another_model_or_version_is_not_there(path: str, said: str) -> None:
     client = client_of(NUMBERS)
     for answer in (client.get(path), client.get(f"{path}/ready"), client.post(f"{path}/infer", json={})):
         assert answer.status_code == 404
@@ -449,7 +459,7 @@ def test_another_model_or_version_is_not_there(path, said):
         assert said in answer.json["message"]
 
 
-def test_the_protocol_says_whether_predictions_work():
+def test_the_protocol_says_whether_predictions_work() -> None:
     assert client_of(NUMBERS).get("/v2/health/ready").json == {"ready": True}
     answer = client_of(None, "nothing is there").get("/v2/health/ready")
     assert (answer.status_code, answer.json) == (503, {"ready": False})
@@ -457,7 +467,7 @@ def test_the_protocol_says_whether_predictions_work():
     assert client_of(None).get("/v2/health/live").json == {"live": True}
 
 
-def test_binary_tensors_come_over_http_with_the_length_of_the_json_in_a_header():
+def test_binary_tensors_come_over_http_with_the_length_of_the_json_in_a_header() -> None:
     content = np.array([1, 2, 3, 4], "<f8").tobytes()
     head = json.dumps({"inputs": [binary("rows", [2, 2], "FP64", content)]}).encode()
     answer = client_of(NUMBERS).post(

@@ -1,6 +1,7 @@
 """The description of the API: valid whatever the model, and true of what the service takes and answers."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,25 +22,25 @@ URL, NAME = "http://localhost:1235", "iris_logistic_regression"
 class Classifier:
     classes_ = np.array([0, 1])
 
-    def predict(self, frame):
+    def predict(self, frame: Any) -> Any:
         return np.zeros(len(frame), dtype=int)
 
-    def predict_proba(self, frame):
+    def predict_proba(self, frame: Any) -> Any:
         return np.array([[0.75, 0.25]] * len(frame))
 
 
 class Regression:
-    def predict(self, frame):
+    def predict(self, frame: Any) -> Any:
         return np.full(len(frame), 0.5)
 
 
 class Words:
     classes_ = np.array(["no", "yes"])
 
-    def predict(self, frame):
+    def predict(self, frame: Any) -> Any:
         return np.array(["yes"] * len(frame), dtype=object)
 
-    def predict_proba(self, frame):
+    def predict_proba(self, frame: Any) -> Any:
         return np.array([[0.1, 0.9]] * len(frame))
 
 
@@ -64,37 +65,37 @@ MODELS = {
 
 
 @pytest.fixture(params=MODELS)
-def served(request) -> Deployment:
+def served(request: pytest.FixtureRequest) -> Deployment:
     return served_as(MODELS[request.param])
 
 
-def document(served: Deployment | None) -> dict:
+def document(served: Deployment | None) -> dict[str, Any]:
     return json.loads(json.dumps(openapi.document(URL, NAME, served)))
 
 
-def schema(document: dict, name: str) -> Draft202012Validator:
+def schema(document: dict[str, Any], name: str) -> Draft202012Validator:
     """Return what checks a value against one of the document's schemas."""
-    resource = Resource(document, DRAFT202012)
+    resource = Resource(document, DRAFT202012)  # type: ignore[call-arg]
     return Draft202012Validator(
         {"$ref": f"urn:api#/components/schemas/{name}"}, registry=Registry().with_resource("urn:api", resource)
     )
 
 
-def test_the_document_is_valid_whatever_the_model(served):
+def test_the_document_is_valid_whatever_the_model(served: Deployment) -> None:
     OpenAPIV31SpecValidator(document(served)).validate()
 
 
-def test_the_document_is_valid_without_a_model():
+def test_the_document_is_valid_without_a_model() -> None:
     found = document(None)
     OpenAPIV31SpecValidator(found).validate()
     assert found["info"]["version"] == "none"
 
 
-def test_the_document_is_served(served):
+def test_the_document_is_served(served: Deployment) -> None:
     assert client_of(served).get("/openapi.json").json == document(served)
 
 
-def test_the_document_is_made_once_per_deployment(monkeypatch):
+def test_the_document_is_made_once_per_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     content = openapi.content
     monkeypatch.setattr(openapi, "content", lambda url, name, served: made.append(served) or content(url, name, served))
@@ -107,7 +108,7 @@ def test_the_document_is_made_once_per_deployment(monkeypatch):
     assert made == [first, second]
 
 
-def test_no_two_operations_have_the_same_id(served):
+def test_no_two_operations_have_the_same_id(served: Deployment) -> None:
     ids = [
         operation["operationId"]
         for path in document(served)["paths"].values()
@@ -117,7 +118,7 @@ def test_no_two_operations_have_the_same_id(served):
     assert len(ids) == len(set(ids)) >= 15
 
 
-def test_every_path_of_the_document_is_there(served):
+def test_every_path_of_the_document_is_there(served: Deployment) -> None:
     client = client_of(served)
     for path in document(served)["paths"]:
         if path == "/metrics":
@@ -126,7 +127,7 @@ def test_every_path_of_the_document_is_there(served):
         assert client.get(found).status_code in (200, 405), found
 
 
-def test_the_examples_are_answered_as_the_document_says(served):
+def test_the_examples_are_answered_as_the_document_says(served: Deployment) -> None:
     client, found = client_of(served), document(served)
     for path, answer in (("/invocations", "Predictions"), ("/predict_names", "NamedPredictions")):
         if path == "/predict_names" and served.model.classes is None:
@@ -142,7 +143,7 @@ def test_the_examples_are_answered_as_the_document_says(served):
                 schema(found, answer).validate(response.json)
 
 
-def test_an_error_is_as_the_document_says(served):
+def test_an_error_is_as_the_document_says(served: Deployment) -> None:
     answer = client_of(served).post("/invocations", json={"instances": [["no", "row", None]]})
     assert answer.status_code == 400
     schema(document(served), "Error").validate(answer.json)
@@ -171,20 +172,20 @@ NO_ROWS = [
 
 
 @pytest.mark.parametrize("body", ROWS, ids=json.dumps)
-def test_what_the_document_allows_is_taken(body):
+def test_what_the_document_allows_is_taken(body: dict[Any, Any]) -> None:
     served = served_as(MODELS["classes with names"])
     schema(document(served), "Rows").validate(body)
     assert client_of(served).post("/invocations", json=body).status_code == 200
 
 
 @pytest.mark.parametrize("body", NO_ROWS, ids=json.dumps)
-def test_what_the_document_does_not_allow_is_refused(body):
+def test_what_the_document_does_not_allow_is_refused(body: dict[Any, Any] | list[list[int]]) -> None:
     served = served_as(MODELS["classes with names"])
     assert not schema(document(served), "Rows").is_valid(body)
     assert client_of(served).post("/invocations", json=body).status_code == 400
 
 
-def test_columns_of_all_kinds_have_their_domains():
+def test_columns_of_all_kinds_have_their_domains() -> None:
     cells = document(served_as(MODELS["columns of all kinds"]))["components"]["schemas"]["Row"]["prefixItems"]
     assert cells == [
         {"type": ["number", "null"], "minimum": -LARGEST, "maximum": LARGEST},

@@ -52,7 +52,7 @@ def section(text: str, name: str) -> str:
     return text.split(f'id="{name}-title"')[-1].split("</section>")[0]
 
 
-def test_the_figures_of_a_signed_version_are_shown_as_signed_and_those_of_the_run_are_not_shown():
+def test_the_figures_of_a_signed_version_are_shown_as_signed_and_those_of_the_run_are_not_shown() -> None:
     measured = section(page(served(FIGURES)), "metrics")
     assert "Signed with the version" in measured
     assert NOT_SIGNED not in measured
@@ -62,14 +62,16 @@ def test_the_figures_of_a_signed_version_are_shown_as_signed_and_those_of_the_ru
         assert words in measured
 
 
-def test_the_run_of_a_signed_version_is_the_one_that_was_signed():
+def test_the_run_of_a_signed_version_is_the_one_that_was_signed() -> None:
     text = page(served(FIGURES))
     assert "the-signed-run" in text
     assert "any-run" not in text
 
 
 @pytest.mark.parametrize(("figures", "trust"), [(None, Trust.SIGNED), (FIGURES, Trust.SKOPS), (FIGURES, Trust.PICKLE)])
-def test_figures_that_nobody_signed_are_the_registrys_and_marked_so(figures, trust):
+def test_figures_that_nobody_signed_are_the_registrys_and_marked_so(
+    figures: dict[str, dict[str, float] | dict[str, int | str] | str] | None, trust: Trust
+) -> None:
     text = page(served(figures), trust)
     assert NOT_SIGNED in section(text, "metrics")
     assert "1.0000" in section(text, "metrics")
@@ -78,14 +80,16 @@ def test_figures_that_nobody_signed_are_the_registrys_and_marked_so(figures, tru
 
 
 @pytest.mark.parametrize("figures", [None, FIGURES])
-def test_tags_and_description_are_marked_as_what_they_are_anybodys_words(figures):
+def test_tags_and_description_are_marked_as_what_they_are_anybodys_words(
+    figures: dict[str, dict[str, float] | dict[str, int | str] | str] | None,
+) -> None:
     promotion = section(page(served(figures)), "promotion")
     assert NOT_SIGNED in promotion
     assert "The best ever." in promotion
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_figure_that_is_no_number_is_left_out(value):
+def test_a_figure_that_is_no_number_is_left_out(value: float) -> None:
     text = page(served({"metrics": {"test_accuracy": value, "test_log_loss": 0.25}}))
     assert "0.2500" in text
     assert "test accuracy" not in text
@@ -103,20 +107,22 @@ def data_of(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("cell", [float("nan"), float("inf"), float("-inf"), [float("inf")], {"a": float("nan")}])
-def test_an_example_with_what_is_no_json_leaves_the_form_alive(cell):
+def test_an_example_with_what_is_no_json_leaves_the_form_alive(cell: dict[str, float] | float | list[float]) -> None:
     (example,) = data_of(page(served(examples=[[cell]])))["examples"]
     assert example["row"] == [None]
 
 
-def test_an_example_that_is_too_long_for_a_form_is_none():
+def test_an_example_that_is_too_long_for_a_form_is_none() -> None:
     description = described([Column("text", Kind.TEXT)], examples=[["x" * 1_000_000], ["short"]])
     found = data_of(page(served_as(answering(SimpleNamespace(), description))))
     assert [example["row"] for example in found["examples"]] == [["short"]]
 
 
-def test_a_page_is_made_anew_when_there_is_something_new_to_say_and_not_at_each_request(monkeypatch):
+def test_a_page_is_made_anew_when_there_is_something_new_to_say_and_not_at_each_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made: list[str] = []
-    render = looking.render_template
+    render = looking.render_template  # type: ignore[attr-defined]
     monkeypatch.setattr(
         looking, "render_template", lambda *names, **values: made.append("") or render(*names, **values)
     )
@@ -141,7 +147,7 @@ def test_a_page_is_made_anew_when_there_is_something_new_to_say_and_not_at_each_
 @pytest.mark.parametrize(
     ("problem", "said"), [("MLflow is gone", "MLflow is gone"), (None, "the model is being loaded")]
 )
-def test_wherever_there_is_no_model_the_reason_stands_beside_it(problem, said):
+def test_wherever_there_is_no_model_the_reason_stands_beside_it(problem: str | None, said: str) -> None:
     client = Client(service_of(None, problem))
     version = client.get("/version").json
     assert (version["model"], version["reasons"]) == (None, [said])

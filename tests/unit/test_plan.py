@@ -1,6 +1,7 @@
 """What a training is asked for, by options and by a YAML file."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,19 +30,19 @@ OPTIONS = {str(option.name) for option in train.params} - {"config", "param"}
         ),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(options, said):
+def test_options_that_do_not_go_together_are_refused(options: dict[Any, Any], said: str) -> None:
     with pytest.raises(SettingsError) as refused:
         Plan(**options)
     assert said in str(refused.value)
 
 
 @pytest.mark.parametrize("given", ["churn.csv", "data/churn.csv"])
-def test_a_file_is_looked_for_in_the_data_folder(tmp_path, given):
+def test_a_file_is_looked_for_in_the_data_folder(tmp_path: Path, given: str) -> None:
     assert Plan(data=given).path(tmp_path) == tmp_path / "churn.csv"
 
 
 @pytest.mark.parametrize("given", ["/etc/passwd", "../secret.csv", "data/../../secret.csv"])
-def test_a_file_outside_of_the_data_folder_is_refused(tmp_path, given):
+def test_a_file_outside_of_the_data_folder_is_refused(tmp_path: Path, given: str) -> None:
     with pytest.raises(SettingsError, match="is not in the data folder"):
         Plan(data=given).path(tmp_path)
 
@@ -54,16 +55,18 @@ def test_a_file_outside_of_the_data_folder_is_refused(tmp_path, given):
         ("mine", "flowers", "mine"),
     ],
 )
-def test_the_model_is_named_by_the_option_else_the_setting_else_after_data_and_algorithm(said, setting, expected):
+def test_the_model_is_named_by_the_option_else_the_setting_else_after_data_and_algorithm(
+    said: str | None, setting: str, expected: str
+) -> None:
     settings = Settings(model_name=setting)
     assert Plan(model_name=said).registered_name(settings, "wine", "random_forest") == expected
 
 
-def test_the_default_model_is_the_workshops():
+def test_the_default_model_is_the_workshops() -> None:
     assert Plan().registered_name(Settings(), "iris", "logistic_regression") == "iris_logistic_regression"
 
 
-def test_parameters_are_read_as_plain_values_and_nothing_is_evaluated():
+def test_parameters_are_read_as_plain_values_and_nothing_is_evaluated() -> None:
     assert experiment.parameters(
         ("C=2", "gamma=0.5", "shrinking=false", "class_weight=null", "kernel=rbf", "x=1+1")
     ) == {
@@ -79,7 +82,7 @@ def test_parameters_are_read_as_plain_values_and_nothing_is_evaluated():
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
-def test_the_committed_experiments_are_read(path):
+def test_the_committed_experiments_are_read(path: Path) -> None:
     assert experiment.read(path, OPTIONS) == yaml.safe_load(path.read_text())
 
 
@@ -93,7 +96,7 @@ def test_the_committed_experiments_are_read(path):
         ("params: 3\n", "params is 3; expected a mapping"),
     ],
 )
-def test_a_file_that_says_something_else_is_refused(tmp_path, text, said):
+def test_a_file_that_says_something_else_is_refused(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text(text)
     with pytest.raises(SettingsError) as refused:
@@ -101,10 +104,10 @@ def test_a_file_that_says_something_else_is_refused(tmp_path, text, said):
     assert said in str(refused.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"--config .*none\.yaml cannot be read: No such file"):
         experiment.read(tmp_path / "none.yaml", OPTIONS)
 
 
-def test_every_field_of_a_plan_can_be_said_by_option_or_file():
+def test_every_field_of_a_plan_can_be_said_by_option_or_file() -> None:
     assert set(Plan.__dataclass_fields__) <= OPTIONS | set(experiment.NESTED)

@@ -201,7 +201,7 @@ def test_a_champion_without_a_score_stays_until_a_person_promotes_another() -> N
 
 
 @pytest.mark.parametrize("score", [nan, inf, -inf])
-def test_a_score_that_is_no_finite_number_is_none_for_whoever_has_it(score):
+def test_a_score_that_is_no_finite_number_is_none_for_whoever_has_it(score: Any) -> None:
     assert decide(0.99, champion(score)) == decide(0.99, champion(None))
     assert not decide(score, champion(0.5)).promote
     measured = decide(0.99, champion(0.5), Comparison(30, 0.99, score, 0.5))

@@ -145,7 +145,7 @@ class FakeAudience:
             case Drop():
                 self.dropped.append(message.spec_id)
             case Note():
-                self.notes.append(message.state.problem)
+                self.notes.append(message.state.problem)  # type: ignore[arg-type]
             case Report():
                 self.states.append(message.state)
 
@@ -196,7 +196,9 @@ class FakeTrials:
 
 class FakeMetrics:
     def __init__(self) -> None:
-        self.looks, self.swaps, self.refusals = 0, [], []
+        self.looks = 0
+        self.swaps: list[Any] = []
+        self.refusals: list[Any] = []
         self.served: ModelVersion | None = None
         self.problem: str | None = None
 
@@ -237,7 +239,7 @@ class Scene:
         )
         rollout = Rollout("flowers", self.audience, lambda version: self.cache.folder_of(version), allow_schema_change)
         sources = Sources(registry, self.cache, self.store, self._check)
-        return RegistryPoller(sources, rollout, self.trials, self.metrics, announce)
+        return RegistryPoller(sources, rollout, self.trials, self.metrics, announce)  # type: ignore[arg-type]
 
     def _check(self, folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
         if version.version in self.deadly:
@@ -260,7 +262,7 @@ class Scene:
     @property
     def version(self) -> str | None:
         """What the workers answer with."""
-        return self.audience.serving and self.audience.serving.version.version
+        return self.audience.serving and self.audience.serving.version.version  # type: ignore[return-value]
 
     @property
     def problem(self) -> str | None:
@@ -280,7 +282,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     clock = Clock()
     for module in (following, backoff, background_call, loss_check, model_cache, two_phase):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
@@ -288,12 +290,12 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def scene(tmp_path, clock) -> Callable[..., Scene]:
+def scene(tmp_path: Path, clock: Any) -> Callable[..., Scene]:
     return lambda answer, *held: Scene(tmp_path, clock, answer, *held)
 
 
 @pytest.fixture
-def serving(scene):
+def serving(scene: Callable[..., Scene]) -> Any:
     """A service that serves version 1."""
     made = scene(ONE)
     made.look()
@@ -303,42 +305,44 @@ def serving(scene):
 # --- the alias moves -----------------------------------------------------------------------------------------------
 
 
-def test_the_version_behind_the_alias_is_loaded_by_all_then_served_by_all_and_announced(serving):
+def test_the_version_behind_the_alias_is_loaded_by_all_then_served_by_all_and_announced(serving: Any) -> None:
     assert serving.audience.heard == [("load", "1"), ("serve", "1")]
     assert serving.problem is None
     assert serving.announced == [("1", 2, 0.5)]
     assert (serving.metrics.swaps, serving.metrics.served, serving.metrics.problem) == (["1"], ONE, None)
 
 
-def test_a_spec_says_where_the_files_are_what_was_measured_and_since_when_it_is_served(serving):
+def test_a_spec_says_where_the_files_are_what_was_measured_and_since_when_it_is_served(serving: Any) -> None:
     spec = serving.audience.serving
     assert Path(spec.folder) == serving.cache.folder_of(ONE)
     assert spec.metrics == {"test_accuracy": 0.9, "number": 1.0}
     assert spec.since.endswith("+00:00")
 
 
-def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(serving):
+def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(serving: Any) -> None:
     for version in (ONE, TWO, TWO, ONE, ONE):
         serving.look(version)
     assert [number for number, *_ in serving.announced] == ["1", "2", "1"]
 
 
-def test_while_the_alias_stays_nothing_is_asked_or_told_again(serving):
+def test_while_the_alias_stays_nothing_is_asked_or_told_again(serving: Any) -> None:
     heard, told = len(serving.audience.heard), len(serving.audience.states)
     serving.look()
     assert (len(serving.audience.heard), len(serving.audience.states)) == (heard, told)
 
 
-def test_a_version_of_the_same_number_in_a_new_registry_is_another_version(serving):
+def test_a_version_of_the_same_number_in_a_new_registry_is_another_version(serving: Any) -> None:
     serving.look(ModelVersion("flowers", "1", "run-9", 99, "m-9", ""))
     assert serving.audience.serving.version.run_id == "run-9"
 
 
-def test_a_version_that_is_served_is_remembered_for_a_start_without_the_registry(serving):
+def test_a_version_that_is_served_is_remembered_for_a_start_without_the_registry(serving: Any) -> None:
     assert serving.cache.last_served() == (ONE, {"test_accuracy": 0.9, "number": 1.0})
 
 
-def test_metrics_that_cannot_be_had_keep_no_version_from_being_served(scene, caplog):
+def test_metrics_that_cannot_be_had_keep_no_version_from_being_served(
+    scene: Callable[..., Scene], caplog: pytest.LogCaptureFixture
+) -> None:
     made = scene(ONE)
     made.registry.figures = GONE
     made.look()
@@ -347,7 +351,7 @@ def test_metrics_that_cannot_be_had_keep_no_version_from_being_served(scene, cap
     assert "the metrics of version 1 cannot be had" in caplog.text
 
 
-def test_a_version_without_a_run_has_no_metrics(scene):
+def test_a_version_without_a_run_has_no_metrics(scene: Callable[..., Scene]) -> None:
     made = scene(ModelVersion("flowers", "1", "", 1, "m-1", ""))
     made.look()
     assert made.audience.serving.metrics == {}
@@ -359,7 +363,9 @@ def test_a_version_without_a_run_has_no_metrics(scene):
 @pytest.mark.parametrize(
     "again", [described_as(ONE, "better than ever"), described_as(ONE, stage="Production")], ids=["description", "tags"]
 )
-def test_what_is_said_of_the_served_version_is_passed_on_without_loading_anything(serving, again):
+def test_what_is_said_of_the_served_version_is_passed_on_without_loading_anything(
+    serving: Any, again: ModelVersion
+) -> None:
     heard = len(serving.audience.heard)
     serving.look(again)
     assert len(serving.audience.heard) == heard
@@ -372,13 +378,13 @@ def test_what_is_said_of_the_served_version_is_passed_on_without_loading_anythin
     assert len(serving.audience.states) == told_before
 
 
-def test_new_metrics_come_with_a_new_description(serving):
+def test_new_metrics_come_with_a_new_description(serving: Any) -> None:
     serving.registry.figures = {"test_accuracy": 0.95}
     serving.look(described_as(ONE, "measured again"))
     assert serving.audience.states[-1].metrics == {"test_accuracy": 0.95, "number": 1.0}
 
 
-def test_metrics_that_cannot_be_had_again_are_kept(serving):
+def test_metrics_that_cannot_be_had_again_are_kept(serving: Any) -> None:
     serving.registry.figures = GONE
     serving.look(described_as(ONE, "the run is gone"))
     assert serving.audience.states[-1].metrics == {"test_accuracy": 0.9, "number": 1.0}
@@ -388,7 +394,7 @@ def said_to_be_signed(version: ModelVersion, key: str) -> ModelVersion:
     return replace(version, signed_by=key, tags={"signed_by": key})
 
 
-def test_a_version_that_is_only_said_to_be_signed_otherwise_is_loaded_by_nobody_again(serving):
+def test_a_version_that_is_only_said_to_be_signed_otherwise_is_loaded_by_nobody_again(serving: Any) -> None:
     """The tag is anybody's who reaches MLflow's port: one who writes it at each look would keep all workers loading."""
     heard, folder = list(serving.audience.heard), serving.cache.files(ONE).folder
     serving.cache.files = lambda version: Files(folder)
@@ -401,7 +407,7 @@ def test_a_version_that_is_only_said_to_be_signed_otherwise_is_loaded_by_nobody_
     assert (len(serving.announced), serving.metrics.swaps) == (1, ["1"])
 
 
-def test_a_version_that_is_said_to_be_signed_otherwise_and_has_other_files_is_loaded(serving):
+def test_a_version_that_is_said_to_be_signed_otherwise_and_has_other_files_is_loaded(serving: Any) -> None:
     serving.cache.files(said_to_be_signed(ONE, "a key")).describe(lambda content: content.update(more=1))
     serving.look(said_to_be_signed(ONE, "a key"))
     assert serving.loads() == ["1", "1"]
@@ -412,7 +418,9 @@ def test_a_version_that_is_said_to_be_signed_otherwise_and_has_other_files_is_lo
 
 
 @pytest.mark.parametrize(("answer", "said"), [(GONE, str(GONE)), (NOTHING, "no version has the alias any more")])
-def test_serving_goes_on_when_the_registry_has_no_answer(serving, answer, said):
+def test_serving_goes_on_when_the_registry_has_no_answer(
+    serving: Any, answer: NoModel | RegistryUnreachable, said: str
+) -> None:
     serving.look(answer)
     assert serving.version == "1"
     assert serving.problem == said
@@ -420,20 +428,22 @@ def test_serving_goes_on_when_the_registry_has_no_answer(serving, answer, said):
 
 
 @pytest.mark.parametrize("answer", [GONE, NOTHING])
-def test_the_problem_is_over_when_the_registry_names_the_served_version_again(serving, answer):
+def test_the_problem_is_over_when_the_registry_names_the_served_version_again(
+    serving: Any, answer: NoModel | RegistryUnreachable
+) -> None:
     serving.look(answer)
     serving.look(ONE)
     assert serving.problem is None
     assert serving.loads() == ["1"]
 
 
-def test_a_registry_that_answers_is_noted_whatever_it_answers(serving):
+def test_a_registry_that_answers_is_noted_whatever_it_answers(serving: Any) -> None:
     for answer in (ONE, NOTHING, GONE):
         serving.look(answer)
     assert serving.metrics.looks == 3
 
 
-def test_a_problem_that_lasts_is_logged_once_and_told_once(serving, caplog):
+def test_a_problem_that_lasts_is_logged_once_and_told_once(serving: Any, caplog: pytest.LogCaptureFixture) -> None:
     told = len(serving.audience.states)
     for _ in range(3):
         serving.look(GONE)
@@ -441,7 +451,9 @@ def test_a_problem_that_lasts_is_logged_once_and_told_once(serving, caplog):
     assert len(serving.audience.states) == told + 1
 
 
-def test_a_fault_that_nobody_foresaw_ends_neither_the_serving_nor_the_following(serving, caplog):
+def test_a_fault_that_nobody_foresaw_ends_neither_the_serving_nor_the_following(
+    serving: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     serving.look(ZeroDivisionError("a bug"))
     assert serving.version == "1"
     assert "the log has the details" in serving.problem
@@ -453,7 +465,7 @@ def test_a_fault_that_nobody_foresaw_ends_neither_the_serving_nor_the_following(
 # --- a version cannot be served ------------------------------------------------------------------------------------
 
 
-def test_serving_goes_on_while_a_version_cannot_be_fetched(serving):
+def test_serving_goes_on_while_a_version_cannot_be_fetched(serving: Any) -> None:
     serving.cache.broken.add(TWO)
     serving.look(TWO)
     assert serving.version == "1"
@@ -461,7 +473,7 @@ def test_serving_goes_on_while_a_version_cannot_be_fetched(serving):
     assert serving.metrics.refusals == []
 
 
-def test_serving_goes_on_when_a_signature_does_not_hold_and_no_worker_hears_of_the_version(serving):
+def test_serving_goes_on_when_a_signature_does_not_hold_and_no_worker_hears_of_the_version(serving: Any) -> None:
     serving.unsigned["2"] = "it is not signed"
     serving.look(TWO)
     assert serving.loads() == ["1"]
@@ -469,7 +481,7 @@ def test_serving_goes_on_when_a_signature_does_not_hold_and_no_worker_hears_of_t
     assert serving.metrics.refusals == ["2"]
 
 
-def test_where_one_worker_refuses_a_version_none_serves_it(serving):
+def test_where_one_worker_refuses_a_version_none_serves_it(serving: Any) -> None:
     serving.audience.refused["2"] = "it does not reproduce its golden samples"
     serving.look(TWO)
     assert serving.audience.heard[2:] == [("load", "2")]
@@ -478,21 +490,21 @@ def test_where_one_worker_refuses_a_version_none_serves_it(serving):
     assert [number for number, *_ in serving.announced] == ["1"]
 
 
-def test_a_version_that_is_no_model_is_refused_before_any_worker_hears_of_it(serving):
+def test_a_version_that_is_no_model_is_refused_before_any_worker_hears_of_it(serving: Any) -> None:
     serving.cache.files(TWO).describe(lambda content: content.update(flavors={"pytorch": {}}))
     serving.look(TWO)
     assert serving.loads() == ["1"]
     assert "is refused: its flavors are pytorch" in serving.problem
 
 
-def test_after_a_refused_version_the_next_one_is_taken_up(serving):
+def test_after_a_refused_version_the_next_one_is_taken_up(serving: Any) -> None:
     serving.audience.refused["2"] = "no"
     serving.look(TWO)
     serving.look(THREE)
     assert (serving.version, serving.problem) == ("3", None)
 
 
-def test_a_copy_that_was_damaged_in_the_cache_is_fetched_once_more(scene):
+def test_a_copy_that_was_damaged_in_the_cache_is_fetched_once_more(scene: Callable[..., Scene]) -> None:
     made = scene(ONE, ONE)
     checks = iter(["its signature does not hold"] * 2)  # when it is served as the last one, and when it is found
 
@@ -511,8 +523,8 @@ def test_a_copy_that_was_damaged_in_the_cache_is_fetched_once_more(scene):
 
 
 def test_a_cache_that_cannot_be_written_keeps_no_version_from_being_served_and_what_a_start_would_serve_is_told(
-    serving, caplog
-):
+    serving: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     serving.cache.full = True
     serving.look(TWO)
     assert (serving.version, serving.problem) == ("2", None)
@@ -521,8 +533,8 @@ def test_a_cache_that_cannot_be_written_keeps_no_version_from_being_served_and_w
 
 
 def test_what_had_no_room_in_the_cache_is_remembered_when_there_is_room_again_without_a_try_at_each_look(
-    serving, caplog
-):
+    serving: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     serving.cache.full = True
     serving.look(TWO)
     tries = serving.cache.settlings
@@ -542,7 +554,7 @@ def test_what_had_no_room_in_the_cache_is_remembered_when_there_is_room_again_wi
     assert serving.cache.settlings == tries + 3
 
 
-def test_workers_that_have_to_change_later_are_sent_to_where_the_files_have_moved(serving, tmp_path):
+def test_workers_that_have_to_change_later_are_sent_to_where_the_files_have_moved(serving: Any, tmp_path: Path) -> None:
     serving.cache.full = True
     serving.look(TWO)
     serving.cache.full = False
@@ -559,13 +571,13 @@ def test_workers_that_have_to_change_later_are_sent_to_where_the_files_have_move
 
 
 @pytest.fixture
-def refusing(serving):
+def refusing(serving: Any) -> Any:
     serving.audience.refused["2"] = "no"
     serving.look(TWO)
     return serving
 
 
-def test_a_version_that_failed_is_not_tried_again_before_its_pause_is_over(refusing):
+def test_a_version_that_failed_is_not_tried_again_before_its_pause_is_over(refusing: Any) -> None:
     refusing.clock.now += FIRST_RETRY_SECONDS - 0.1
     refusing.look()
     assert refusing.loads() == ["1", "2"]
@@ -576,7 +588,7 @@ def test_a_version_that_failed_is_not_tried_again_before_its_pause_is_over(refus
     assert (refusing.version, refusing.problem) == ("2", None)
 
 
-def test_each_pause_is_twice_as_long_up_to_a_limit(refusing):
+def test_each_pause_is_twice_as_long_up_to_a_limit(refusing: Any) -> None:
     pauses = []
     for _ in range(9):
         began, tried = refusing.clock.now, len(refusing.loads())
@@ -589,14 +601,16 @@ def test_each_pause_is_twice_as_long_up_to_a_limit(refusing):
 
 
 @pytest.mark.parametrize("between", [ONE, THREE, NOTHING])
-def test_a_refused_version_is_tried_again_at_once_when_the_alias_has_moved_and_come_back(refusing, between):
+def test_a_refused_version_is_tried_again_at_once_when_the_alias_has_moved_and_come_back(
+    refusing: Any, between: ModelVersion | NoModel
+) -> None:
     refusing.look(between)
     refusing.audience.refused.clear()
     refusing.look(TWO)
     assert (refusing.version, refusing.problem) == ("2", None)
 
 
-def test_a_version_that_failed_does_not_stay_when_the_alias_has_moved_back(serving):
+def test_a_version_that_failed_does_not_stay_when_the_alias_has_moved_back(serving: Any) -> None:
     serving.audience.workers = 0
     serving.look(TWO)
     assert TWO in serving.cache.held
@@ -604,14 +618,14 @@ def test_a_version_that_failed_does_not_stay_when_the_alias_has_moved_back(servi
     assert serving.cache.held == {ONE}
 
 
-def test_a_version_that_fails_in_a_way_that_nobody_foresaw_does_not_stay(serving):
+def test_a_version_that_fails_in_a_way_that_nobody_foresaw_does_not_stay(serving: Any) -> None:
     serving.audience.ask = lambda *_: [][0]
     serving.look(TWO)
     assert "version 2 cannot be taken up: IndexError" in serving.problem
     assert serving.cache.held == {ONE}
 
 
-def test_what_is_served_is_not_let_go_of_whatever_fails_after_it_was_taken_up(serving):
+def test_what_is_served_is_not_let_go_of_whatever_fails_after_it_was_taken_up(serving: Any) -> None:
     def announce(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
@@ -621,13 +635,13 @@ def test_what_is_served_is_not_let_go_of_whatever_fails_after_it_was_taken_up(se
     assert TWO in serving.cache.held
 
 
-def test_a_refused_version_that_was_signed_since_is_tried_again_at_once(refusing):
+def test_a_refused_version_that_was_signed_since_is_tried_again_at_once(refusing: Any) -> None:
     refusing.audience.refused.clear()
     refusing.look(ModelVersion("flowers", "2", "run-2", 2, "m-2", "a key"))
     assert (refusing.version, refusing.problem) == ("2", None)
 
 
-def test_a_refused_version_is_tried_again_at_once_when_its_files_change_and_not_again_and_again(refusing):
+def test_a_refused_version_is_tried_again_at_once_when_its_files_change_and_not_again_and_again(refusing: Any) -> None:
     refusing.store.outlined = "mended"
     refusing.look()
     assert refusing.loads() == ["1", "2", "2"]
@@ -639,7 +653,7 @@ def test_a_refused_version_is_tried_again_at_once_when_its_files_change_and_not_
     assert (refusing.version, refusing.problem) == ("2", None)
 
 
-def test_files_of_which_nothing_is_heard_have_not_changed_and_are_not_asked_for_at_each_look(refusing):
+def test_files_of_which_nothing_is_heard_have_not_changed_and_are_not_asked_for_at_each_look(refusing: Any) -> None:
     refusing.store.outlined = None
     for _ in range(3):
         refusing.look()
@@ -651,7 +665,7 @@ def test_files_of_which_nothing_is_heard_have_not_changed_and_are_not_asked_for_
     assert refusing.loads() == ["1", "2", "2"]
 
 
-def test_a_version_that_was_mended_after_it_was_refused_for_its_columns_is_fetched_anew(serving):
+def test_a_version_that_was_mended_after_it_was_refused_for_its_columns_is_fetched_anew(serving: Any) -> None:
     serving.cache.files(TWO).describe(OTHER_COLUMNS)
     serving.look(TWO)
     assert serving.cache.fetched == ["1", "2"]
@@ -662,7 +676,7 @@ def test_a_version_that_was_mended_after_it_was_refused_for_its_columns_is_fetch
     assert (serving.version, serving.problem) == ("2", None)
 
 
-def test_a_version_that_did_not_arrive_is_tried_again_at_once_when_its_files_are_there(serving):
+def test_a_version_that_did_not_arrive_is_tried_again_at_once_when_its_files_are_there(serving: Any) -> None:
     serving.cache.broken.add(TWO)
     serving.store.outlined = None
     serving.look(TWO)
@@ -675,7 +689,7 @@ def test_a_version_that_did_not_arrive_is_tried_again_at_once_when_its_files_are
     assert (serving.version, serving.problem) == ("2", None)
 
 
-def test_a_refusal_is_still_the_problem_after_the_registry_was_away(refusing):
+def test_a_refusal_is_still_the_problem_after_the_registry_was_away(refusing: Any) -> None:
     refusing.look(GONE)
     assert refusing.problem == str(GONE)
     refusing.look(TWO)
@@ -683,7 +697,7 @@ def test_a_refusal_is_still_the_problem_after_the_registry_was_away(refusing):
     assert refusing.loads() == ["1", "2"]
 
 
-def test_a_version_that_did_not_arrive_is_tried_again_after_a_pause_too(serving):
+def test_a_version_that_did_not_arrive_is_tried_again_after_a_pause_too(serving: Any) -> None:
     serving.cache.broken.add(TWO)
     serving.look(TWO)
     serving.cache.broken.clear()
@@ -699,7 +713,7 @@ def test_a_version_that_did_not_arrive_is_tried_again_after_a_pause_too(serving)
 OTHER_COLUMNS = set_inputs({"type": "double", "name": "length"})
 
 
-def test_a_version_that_would_break_those_who_ask_is_refused_with_the_way_out(serving):
+def test_a_version_that_would_break_those_who_ask_is_refused_with_the_way_out(serving: Any) -> None:
     serving.cache.files(TWO).describe(OTHER_COLUMNS)
     serving.look(TWO)
     assert serving.loads() == ["1"]
@@ -707,14 +721,14 @@ def test_a_version_that_would_break_those_who_ask_is_refused_with_the_way_out(se
     assert "ALLOW_SCHEMA_CHANGE=true lets it in" in serving.problem
 
 
-def test_a_breaking_change_is_let_in_where_the_settings_say_so(serving):
+def test_a_breaking_change_is_let_in_where_the_settings_say_so(serving: Any) -> None:
     serving.cache.files(TWO).describe(OTHER_COLUMNS)
     serving.poller = serving.new_poller(allow_schema_change=True)
     serving.look(TWO)
     assert (serving.version, serving.problem) == ("2", None)
 
 
-def test_a_restart_lets_no_breaking_change_in_and_serves_the_last_version(serving):
+def test_a_restart_lets_no_breaking_change_in_and_serves_the_last_version(serving: Any) -> None:
     serving.cache.files(TWO).describe(OTHER_COLUMNS)
     serving.poller, serving.audience.serving = serving.new_poller(), None
     serving.look(TWO)
@@ -725,7 +739,9 @@ def test_a_restart_lets_no_breaking_change_in_and_serves_the_last_version(servin
 # --- a start without the registry ----------------------------------------------------------------------------------
 
 
-def test_with_the_registry_gone_at_the_start_the_last_version_is_served_from_the_cache(scene):
+def test_with_the_registry_gone_at_the_start_the_last_version_is_served_from_the_cache(
+    scene: Callable[..., Scene],
+) -> None:
     made = scene(GONE, ONE)
     made.look()
     assert (made.version, made.problem) == ("1", str(GONE))
@@ -733,11 +749,13 @@ def test_with_the_registry_gone_at_the_start_the_last_version_is_served_from_the
     assert made.audience.serving.metrics == {"number": 0.0}
 
 
-def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_from_being_served(scene, monkeypatch):
+def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_from_being_served(
+    scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = scene(ONE, ONE)
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.01)
     answers, asked, hanging = threading.Event(), [], made.registry.current
-    made.registry.current = lambda: asked.append(1) or (answers.wait(30) and hanging())
+    made.registry.current = lambda: asked.append(1) or (answers.wait(30) and hanging())  # type: ignore[assignment, return-value]
     try:
         for _ in range(3):
             made.look()
@@ -755,8 +773,8 @@ def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_
 
 
 def test_a_question_that_has_hung_for_long_is_asked_anew_so_that_a_registry_that_has_recovered_is_noticed(
-    serving, monkeypatch
-):
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.01)
     never, answering = threading.Event(), serving.registry.current
     serving.registry.current = lambda: never.wait(30) and answering()
@@ -774,9 +792,11 @@ def test_a_question_that_has_hung_for_long_is_asked_anew_so_that_a_registry_that
         never.set()
 
 
-def test_metrics_that_hang_keep_no_version_from_being_served(scene, monkeypatch, caplog):
+def test_metrics_that_hang_keep_no_version_from_being_served(
+    scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     made, never = scene(ONE), threading.Event()
-    made.registry.metrics = lambda _: never.wait(30) and {}
+    made.registry.metrics = lambda _: never.wait(30) and {}  # type: ignore[assignment, return-value]
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.2)
     made.look()
     never.set()
@@ -784,7 +804,7 @@ def test_metrics_that_hang_keep_no_version_from_being_served(scene, monkeypatch,
     assert "the metrics of version 1 cannot be had" in caplog.text
 
 
-def test_a_store_that_hangs_is_asked_anew_what_it_has_lost(serving):
+def test_a_store_that_hangs_is_asked_anew_what_it_has_lost(serving: Any) -> None:
     never = threading.Event()
     serving.poller._losses._ask = lambda *_: never.wait(30) and None
     try:
@@ -801,7 +821,9 @@ def test_a_store_that_hangs_is_asked_anew_what_it_has_lost(serving):
         never.set()
 
 
-def test_a_copy_that_fails_in_a_way_that_nobody_foresaw_keeps_the_alias_from_nothing(scene, caplog):
+def test_a_copy_that_fails_in_a_way_that_nobody_foresaw_keeps_the_alias_from_nothing(
+    scene: Callable[..., Scene], caplog: pytest.LogCaptureFixture
+) -> None:
     made = scene(ONE, ONE)
     check, faults = made._check, iter([ZeroDivisionError("a bug")])
 
@@ -817,7 +839,7 @@ def test_a_copy_that_fails_in_a_way_that_nobody_foresaw_keeps_the_alias_from_not
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_what_was_served_last_is_served_before_anybody_is_asked(scene):
+def test_what_was_served_last_is_served_before_anybody_is_asked(scene: Callable[..., Scene]) -> None:
     made = scene(TWO, ONE)
     current, served = made.registry.current, []
     made.registry.current = lambda: served.append(made.version) or current()
@@ -828,7 +850,9 @@ def test_what_was_served_last_is_served_before_anybody_is_asked(scene):
     assert made.loads() == ["1", "2"]
 
 
-def test_a_version_from_the_cache_is_no_longer_stale_when_the_registry_is_back_with_it(scene):
+def test_a_version_from_the_cache_is_no_longer_stale_when_the_registry_is_back_with_it(
+    scene: Callable[..., Scene],
+) -> None:
     made = scene(GONE, ONE)
     made.look()
     made.look(ONE)
@@ -836,14 +860,14 @@ def test_a_version_from_the_cache_is_no_longer_stale_when_the_registry_is_back_w
     assert made.loads() == ["1"]
 
 
-def test_a_version_from_the_cache_gives_way_to_the_one_that_the_registry_names(scene):
+def test_a_version_from_the_cache_gives_way_to_the_one_that_the_registry_names(scene: Callable[..., Scene]) -> None:
     made = scene(GONE, ONE)
     made.look()
     made.look(TWO)
     assert (made.version, made.problem) == ("2", None)
 
 
-def test_with_nothing_behind_the_alias_any_more_the_last_version_goes_on_after_a_start_as_well(serving):
+def test_with_nothing_behind_the_alias_any_more_the_last_version_goes_on_after_a_start_as_well(serving: Any) -> None:
     """One rule, while it runs, after a restart and in every replica: what was served goes on, and is said to be stale."""
     serving.look(NOTHING)
     before = serving.version, serving.problem
@@ -852,14 +876,14 @@ def test_with_nothing_behind_the_alias_any_more_the_last_version_goes_on_after_a
     assert (serving.version, serving.problem) == before == ("1", NOTHING.any_more)
 
 
-def test_that_there_is_no_model_yet_is_said_where_none_was_ever_served(scene):
+def test_that_there_is_no_model_yet_is_said_where_none_was_ever_served(scene: Callable[..., Scene]) -> None:
     made = scene(NOTHING)
     made.look()
     assert (made.version, made.problem) == (None, str(NOTHING))
     assert made.problem.startswith("no version has the alias yet")
 
 
-def test_with_the_registry_gone_and_an_empty_cache_the_service_waits(scene):
+def test_with_the_registry_gone_and_an_empty_cache_the_service_waits(scene: Callable[..., Scene]) -> None:
     made = scene(GONE)
     made.look()
     assert (made.version, made.problem) == (None, str(GONE))
@@ -869,8 +893,8 @@ def test_with_the_registry_gone_and_an_empty_cache_the_service_waits(scene):
 
 @pytest.mark.parametrize("spoilt_by", ["unsigned", "refused"])
 def test_with_the_registry_gone_a_cached_version_that_is_unusable_is_not_served_nor_tried_at_each_look(
-    scene, spoilt_by, caplog
-):
+    scene: Callable[..., Scene], spoilt_by: str, caplog: pytest.LogCaptureFixture
+) -> None:
     made = scene(GONE, ONE)
     {"unsigned": made.unsigned, "refused": made.audience.refused}[spoilt_by]["1"] = "it is damaged"
     for _ in range(3):
@@ -884,14 +908,16 @@ def test_with_the_registry_gone_a_cached_version_that_is_unusable_is_not_served_
     assert made.version == "1"
 
 
-def test_a_first_version_that_is_refused_leaves_the_service_waiting_with_the_reason(scene):
+def test_a_first_version_that_is_refused_leaves_the_service_waiting_with_the_reason(
+    scene: Callable[..., Scene],
+) -> None:
     made = scene(ONE)
     made.unsigned["1"] = "it is not signed"
     made.look()
     assert (made.version, made.problem) == (None, "version 1 of flowers is refused: it is not signed")
 
 
-def test_where_the_first_version_is_refused_the_last_one_is_served(scene):
+def test_where_the_first_version_is_refused_the_last_one_is_served(scene: Callable[..., Scene]) -> None:
     made = scene(TWO, ONE)
     made.unsigned["2"] = "it is not signed"
     made.look()
@@ -909,21 +935,23 @@ def greeting_of(poller: RegistryPoller) -> list[ToWorker]:
     return messages
 
 
-def test_a_worker_that_joins_before_the_first_look_is_told_that_nothing_is_known_yet(scene):
+def test_a_worker_that_joins_before_the_first_look_is_told_that_nothing_is_known_yet(
+    scene: Callable[..., Scene],
+) -> None:
     """By a note, and not by a state: that is what it waits for before it takes requests."""
     (messages,) = greeting_of(scene(ONE).poller)
     assert isinstance(messages, Note)
     assert messages.state.problem == "the registry has not been asked yet"
 
 
-def test_a_worker_that_joins_later_is_told_what_to_serve_and_then_how_things_are(serving):
+def test_a_worker_that_joins_later_is_told_what_to_serve_and_then_how_things_are(serving: Any) -> None:
     serving.look(GONE)
     spec, state = greeting_of(serving.poller)
     assert spec == Serve("flowers", serving.audience.serving)
     assert state == Report("flowers", serving.audience.states[-1])
 
 
-def test_a_worker_that_joins_while_there_is_no_model_is_told_why(scene):
+def test_a_worker_that_joins_while_there_is_no_model_is_told_why(scene: Callable[..., Scene]) -> None:
     made = scene(NOTHING)
     made.look()
     (state,) = greeting_of(made.poller)
@@ -931,14 +959,14 @@ def test_a_worker_that_joins_while_there_is_no_model_is_told_why(scene):
     assert state.state.problem == str(NOTHING)
 
 
-def test_a_worker_that_joins_gets_a_copy_that_is_whole(serving):
+def test_a_worker_that_joins_gets_a_copy_that_is_whole(serving: Any) -> None:
     serving.cache.forget(ONE)
     spec, _ = greeting_of(serving.poller)
     assert serving.cache.fetched == ["1", "1"]
     assert spec.spec.version.version == "1"
 
 
-def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told_so(serving):
+def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told_so(serving: Any) -> None:
     serving.cache.forget(ONE)
     serving.cache.broken.add(ONE)
     (state,) = greeting_of(serving.poller)
@@ -947,7 +975,7 @@ def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told
     assert "no route to host" in state.state.problem
 
 
-def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving):
+def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving: Any) -> None:
     greetings: list[ToWorker] = []
     joining = threading.Thread(target=serving.poller.rollout.catch_up, args=(greetings.extend,))
     ask = serving.audience.ask
@@ -963,7 +991,7 @@ def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving)
     assert greetings[0].spec.version.version == "2"
 
 
-def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verified_or_fetched(serving):
+def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verified_or_fetched(serving: Any) -> None:
     """That may take minutes; the worker is then told of what is served by now."""
     folder_of, verifying, goes_on = serving.cache.folder_of, threading.Event(), threading.Event()
 
@@ -987,7 +1015,7 @@ def test_the_alias_is_followed_while_the_copy_for_a_worker_that_joins_is_verifie
     assert state == Report("flowers", serving.audience.states[-1])
 
 
-def test_a_worker_that_joins_while_a_problem_is_told_misses_nothing(serving):
+def test_a_worker_that_joins_while_a_problem_is_told_misses_nothing(serving: Any) -> None:
     """The lock is what keeps a change between greeting and joining away: nothing is told while a worker is greeted."""
     held: list[bool] = []
     serving.audience.tell = lambda message: held.append(serving.poller.rollout._changing.locked())
@@ -995,20 +1023,20 @@ def test_a_worker_that_joins_while_a_problem_is_told_misses_nothing(serving):
     assert held == [True]
 
 
-def test_what_one_worker_has_refused_the_others_let_go_of(serving):
+def test_what_one_worker_has_refused_the_others_let_go_of(serving: Any) -> None:
     serving.audience.refused["2"] = "it does not reproduce its golden samples"
     serving.look(TWO)
     assert len(serving.audience.dropped) == 1
 
 
-def test_with_no_worker_to_load_it_a_version_is_not_taken_up(serving):
+def test_with_no_worker_to_load_it_a_version_is_not_taken_up(serving: Any) -> None:
     serving.audience.workers = 0
     serving.look(TWO)
     assert serving.audience.serving.version.version == "1"
     assert "no worker is there" in serving.audience.states[-1].problem
 
 
-def test_workers_that_could_not_change_with_the_others_are_asked_again_now_and_then(serving):
+def test_workers_that_could_not_change_with_the_others_are_asked_again_now_and_then(serving: Any) -> None:
     serving.look(ONE)
     assert serving.audience.reminded == ["1"]
     serving.audience.behind = 1
@@ -1030,7 +1058,7 @@ def tries_of(scene: Scene) -> int:
 
 
 @pytest.mark.parametrize("by", ["verifier", "worker"])
-def test_a_version_that_a_process_did_not_survive_is_refused_and_left_alone_for_longer(serving, by):
+def test_a_version_that_a_process_did_not_survive_is_refused_and_left_alone_for_longer(serving: Any, by: str) -> None:
     deadly(serving, by)
     serving.look(TWO)
     assert serving.version == "1"
@@ -1047,7 +1075,7 @@ def test_a_version_that_a_process_did_not_survive_is_refused_and_left_alone_for_
 
 
 @pytest.mark.parametrize("by", ["verifier", "worker"])
-def test_a_start_does_not_try_again_at_once_what_a_process_did_not_survive(serving, by):
+def test_a_start_does_not_try_again_at_once_what_a_process_did_not_survive(serving: Any, by: str) -> None:
     deadly(serving, by)
     serving.look(TWO)
     serving.start_again()
@@ -1073,7 +1101,9 @@ def kill_while_trying(scene: Scene) -> None:
     scene.trials.end = end
 
 
-def test_a_version_that_ended_the_service_is_not_tried_in_a_loop_and_the_last_one_is_served_meanwhile(serving):
+def test_a_version_that_ended_the_service_is_not_tried_in_a_loop_and_the_last_one_is_served_meanwhile(
+    serving: Any,
+) -> None:
     pauses = []
     for _ in range(4):
         kill_while_trying(serving)
@@ -1089,7 +1119,7 @@ def test_a_version_that_ended_the_service_is_not_tried_in_a_loop_and_the_last_on
     assert serving.trials.noted is None
 
 
-def test_a_version_that_ended_the_service_is_tried_again_at_once_when_its_files_change(serving):
+def test_a_version_that_ended_the_service_is_tried_again_at_once_when_its_files_change(serving: Any) -> None:
     kill_while_trying(serving)
     serving.start_again()
     serving.look()
@@ -1098,7 +1128,7 @@ def test_a_version_that_ended_the_service_is_tried_again_at_once_when_its_files_
     assert (serving.version, serving.problem) == ("2", None)
 
 
-def test_a_store_that_says_nothing_at_the_start_is_no_sign_of_a_mended_version(serving):
+def test_a_store_that_says_nothing_at_the_start_is_no_sign_of_a_mended_version(serving: Any) -> None:
     kill_while_trying(serving)
     serving.start_again()
     serving.look()
@@ -1114,7 +1144,7 @@ def test_a_store_that_says_nothing_at_the_start_is_no_sign_of_a_mended_version(s
     assert serving.version == "1"
 
 
-def test_a_service_that_ends_in_good_order_blames_no_version(serving):
+def test_a_service_that_ends_in_good_order_blames_no_version(serving: Any) -> None:
     serving.trials.begin(TWO)
     serving.poller.end()
     serving.start_again()
@@ -1128,7 +1158,7 @@ GONE_FILES = "its files are gone from the artifact store"
 
 
 @pytest.fixture
-def _at_once(monkeypatch):
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def at_once(question: Callable[[], Any]) -> Future[Any]:
         future: Future[Any] = Future()
         try:
@@ -1141,7 +1171,7 @@ def _at_once(monkeypatch):
 
 
 @pytest.fixture
-def losing(_at_once, serving):
+def losing(_at_once: None, serving: Any) -> Any:
     """A service whose files in the store are looked for when the test says that it is time."""
     serving.store.losses_asked.clear()
     return serving
@@ -1152,7 +1182,9 @@ def later(scene: Scene) -> None:
     scene.look()
 
 
-def test_files_of_the_served_version_that_are_gone_are_told_and_told_once(losing, caplog):
+def test_files_of_the_served_version_that_are_gone_are_told_and_told_once(
+    losing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     losing.store.lost = GONE_FILES
     later(losing)
     words = f"version 1 is served from the cache alone: {GONE_FILES}"
@@ -1163,7 +1195,7 @@ def test_files_of_the_served_version_that_are_gone_are_told_and_told_once(losing
     assert losing.store.losses_asked == [("1", ["MLmodel", "input_example.json"])] * 2
 
 
-def test_a_loss_is_over_when_the_files_are_back(losing):
+def test_a_loss_is_over_when_the_files_are_back(losing: Any) -> None:
     losing.store.lost = GONE_FILES
     later(losing)
     losing.store.lost = None
@@ -1171,7 +1203,7 @@ def test_a_loss_is_over_when_the_files_are_back(losing):
     assert losing.problem is None
 
 
-def test_a_store_that_does_not_answer_says_neither_that_files_are_gone_nor_that_they_are_back(losing):
+def test_a_store_that_does_not_answer_says_neither_that_files_are_gone_nor_that_they_are_back(losing: Any) -> None:
     losing.store.lost = FetchFailed("the artifact store answers 500")
     later(losing)
     assert losing.problem is None
@@ -1182,14 +1214,14 @@ def test_a_store_that_does_not_answer_says_neither_that_files_are_gone_nor_that_
     assert GONE_FILES in losing.problem
 
 
-def test_a_loss_is_told_beside_what_else_is_wrong(losing):
+def test_a_loss_is_told_beside_what_else_is_wrong(losing: Any) -> None:
     losing.store.lost = GONE_FILES
     later(losing)
     losing.look(GONE)
     assert losing.problem == f"{GONE}; version 1 is served from the cache alone: {GONE_FILES}"
 
 
-def test_a_loss_is_that_of_the_version_that_is_served(losing):
+def test_a_loss_is_that_of_the_version_that_is_served(losing: Any) -> None:
     losing.store.lost = GONE_FILES
     later(losing)
     losing.store.lost = None
@@ -1197,7 +1229,7 @@ def test_a_loss_is_that_of_the_version_that_is_served(losing):
     assert (losing.version, losing.problem) == ("2", None)
 
 
-def test_a_fault_in_looking_for_losses_ends_nothing(losing, caplog):
+def test_a_fault_in_looking_for_losses_ends_nothing(losing: Any, caplog: pytest.LogCaptureFixture) -> None:
     losing.store.lost = ZeroDivisionError("a bug")
     later(losing)
     losing.look(TWO)
@@ -1205,7 +1237,7 @@ def test_a_fault_in_looking_for_losses_ends_nothing(losing, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_store_that_hangs_is_not_waited_for(serving):
+def test_a_store_that_hangs_is_not_waited_for(serving: Any) -> None:
     hangs = threading.Event()
     serving.store.loss = lambda version, files: hangs.wait(30) and None
     serving.poller._losses._ask = serving.store.loss
@@ -1221,14 +1253,14 @@ def test_a_store_that_hangs_is_not_waited_for(serving):
 # --- what is going on ----------------------------------------------------------------------------------------------
 
 
-def test_while_nothing_is_served_what_is_going_on_is_told(scene):
+def test_while_nothing_is_served_what_is_going_on_is_told(scene: Callable[..., Scene]) -> None:
     made = scene(ONE)
     made.look()
     made.look(TWO)
     assert made.audience.notes == ["version 1 of flowers is being fetched and checked"]
 
 
-def test_a_worker_that_joins_meanwhile_is_told_the_same(scene):
+def test_a_worker_that_joins_meanwhile_is_told_the_same(scene: Callable[..., Scene]) -> None:
     made = scene(ONE)
     greetings = []
     folder_of = made.cache.folder_of
@@ -1239,7 +1271,7 @@ def test_a_worker_that_joins_meanwhile_is_told_the_same(scene):
     assert messages.state.problem == "version 1 of flowers is being fetched and checked"
 
 
-def test_a_problem_is_short_whatever_is_in_it_and_has_nothing_that_a_terminal_obeys(serving):
+def test_a_problem_is_short_whatever_is_in_it_and_has_nothing_that_a_terminal_obeys(serving: Any) -> None:
     serving.unsigned["2"] = "\x1b[2J\u202e" + "x" * 100_000
     serving.look(TWO)
     assert len(serving.problem) < 1100
@@ -1253,7 +1285,7 @@ class Enough(Exception):
     """Ends what would go on for ever."""
 
 
-def test_following_looks_again_and_again_a_little_earlier_or_later_each_time(scene):
+def test_following_looks_again_and_again_a_little_earlier_or_later_each_time(scene: Callable[..., Scene]) -> None:
     made = scene(ONE)
     pauses: list[float] = []
 

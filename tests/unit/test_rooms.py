@@ -34,12 +34,12 @@ def _there(service: str) -> list[str]:
 
 
 @pytest.mark.parametrize("service", HEADINGS)
-def test_each_module_is_named_once_under_its_room(service):
+def test_each_module_is_named_once_under_its_room(service: str) -> None:
     assert Counter(_told(service)) == Counter(_there(service))
 
 
 @pytest.mark.parametrize("service", HEADINGS)
-def test_no_room_is_so_full_that_nothing_is_found_in_it(service):
+def test_no_room_is_so_full_that_nothing_is_found_in_it(service: str) -> None:
     rooms = Counter(path.rpartition("/")[0] for path in _there(service))
     assert max(rooms.values()) <= 12
 
@@ -54,7 +54,7 @@ def _functions(folder: str) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("folder", ["services", "scripts", "tests", "benchmarks", "examples"])
-def test_a_function_fits_in_one_look(folder):
+def test_a_function_fits_in_one_look(folder: str) -> None:
     assert {name: lines for name, lines in _functions(folder) if lines > MOST_LINES} == {}
 
 
@@ -66,7 +66,7 @@ def _imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def test_the_contract_imports_numpy_and_yaml_at_most_where_it_neither_loads_nor_verifies():
+def test_the_contract_imports_numpy_and_yaml_at_most_where_it_neither_loads_nor_verifies() -> None:
     folder = ROOT / "services" / "contract"
     loads = {folder / "signature.py", *(folder / "trust").glob("*.py")}
     found = {name for path in folder.rglob("*.py") if path not in loads for name in _imported(path)}

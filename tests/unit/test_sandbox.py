@@ -4,6 +4,9 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from contract.errors import Refused
@@ -154,14 +157,14 @@ def refuses_for_memory(folder):
 
 
 @pytest.fixture(scope="module")
-def code(tmp_path_factory):
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("code")
     (folder / "tries.py").write_text(TRIES)
     return folder
 
 
 @pytest.fixture(scope="module")
-def secrets(tmp_path_factory):
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("secrets")
     (folder / "data").mkdir()
     (folder / "signing-key.pem").write_text("PRIVATE")
@@ -169,7 +172,7 @@ def secrets(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, secrets):
+def model(tmp_path_factory: pytest.TempPathFactory, secrets: Path) -> Iterator[Path]:
     """The folder of a version, which tells the code in the sandbox what to try."""
     folder = tmp_path_factory.mktemp("model")
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as unix:
@@ -186,11 +189,11 @@ def model(tmp_path_factory, secrets):
 
 
 @pytest.fixture(scope="module")
-def run(code, model, secrets):
+def run(code: Path, model: Path, secrets: Path) -> Callable[..., Any]:
     """Return a function that runs one of the tries in a sandbox; it is left out where the system has none."""
     hidden = [secrets / "signing-key.pem", secrets / "data"]
 
-    def run(name, **options):
+    def run(name: Any, **options: Any) -> Any:
         return sandbox.run(f"tries:{name}", model, hidden=hidden, code=code, **options)
 
     try:
@@ -203,12 +206,12 @@ def run(code, model, secrets):
 
 
 @pytest.fixture(scope="module")
-def attempts(run):
+def attempts(run: Callable[..., Any]) -> dict[str, list[int] | list[str] | str]:
     return run("attempts")
 
 
 @pytest.mark.parametrize("attempt", ["read its own file", "compute in a thread"])
-def test_a_model_may(attempts, attempt):
+def test_a_model_may(attempts: dict[str, list[int] | list[str] | str], attempt: str) -> None:
     assert attempts[attempt] == "done"
 
 
@@ -268,17 +271,19 @@ def test_a_model_may(attempts, attempt):
         "make a call that no kernel has yet",
     ],
 )
-def test_a_model_may_not(attempts, attempt):
+def test_a_model_may_not(attempts: dict[str, list[int] | list[str] | str], attempt: str) -> None:
     assert attempts[attempt] == "PermissionError"
 
 
-def test_it_has_nothing_of_the_trainers_environment_and_no_open_file_of_its(attempts):
+def test_it_has_nothing_of_the_trainers_environment_and_no_open_file_of_its(
+    attempts: dict[str, list[int] | list[str] | str],
+) -> None:
     assert set(attempts["environment"]) <= {*sandbox.ENVIRON, "LD_LIBRARY_PATH", "LC_CTYPE"}
     # Its answer's, and that of the rules that hold it.
     assert len(attempts["open files"]) <= 2
 
 
-def test_what_it_answers_is_a_value_and_what_it_prints_is_not(run):
+def test_what_it_answers_is_a_value_and_what_it_prints_is_not(run: Callable[..., Any]) -> None:
     assert run("speaks") == {"answer": [1, None, "é"]}
 
 
@@ -300,19 +305,19 @@ def test_what_it_answers_is_a_value_and_what_it_prints_is_not(run):
         ("refuses", r"it is no model \\x1b\[2J$"),
     ],
 )
-def test_whatever_ends_it_is_a_reason_to_refuse(run, name, words):
+def test_whatever_ends_it_is_a_reason_to_refuse(run: Callable[..., Any], name: str, words: str) -> None:
     limits = Limits(memory=512 * 1024**2, cpu_seconds=1, seconds=1 if name == "waits" else 60, output=1000)
     with pytest.raises(Refused, match=words):
         run(name, most=limits)
 
 
-def test_without_a_sandbox_a_model_reads_what_the_trainer_can_read(run):
+def test_without_a_sandbox_a_model_reads_what_the_trainer_can_read(run: Callable[..., Any]) -> None:
     with pytest.raises(Refused, match="PermissionError"):
         run("reads_the_key")
     assert run("reads_the_key", confined=False) == "PRIVATE"
 
 
-def test_where_the_key_would_be_open_to_it_nothing_is_run(code, model, run):
+def test_where_the_key_would_be_open_to_it_nothing_is_run(code: Path, model: Path, run: Callable[..., Any]) -> None:
     with pytest.raises(Unconfined, match=r"tries\.py can be read there"):
         sandbox.run("tries:speaks", model, hidden=[code / "tries.py"], code=code)
 
@@ -320,12 +325,12 @@ def test_where_the_key_would_be_open_to_it_nothing_is_run(code, model, run):
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b'{"kind": "other"}', b"[" * 100_000, b'{"kind": ["made"]}']
 )
-def test_an_answer_that_is_none_is_a_reason_to_refuse(content):
+def test_an_answer_that_is_none_is_a_reason_to_refuse(content: bytes) -> None:
     with pytest.raises(Refused, match="answer"):
         sandbox._told(content)
 
 
-def test_an_answer_that_is_nested_deep_is_a_reason_to_refuse():
+def test_an_answer_that_is_nested_deep_is_a_reason_to_refuse() -> None:
     with pytest.raises(Refused, match="nested deeper than 50 levels"):
         sandbox._told(b'{"kind": "made", "value": ' + b"[" * 51 + b"]" * 51 + b"}")
     assert sandbox._told(b'{"kind": "made", "value": ' + b'[{"a":' * 10 + b"1" + b"}]" * 10 + b"}")

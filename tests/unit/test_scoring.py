@@ -7,6 +7,7 @@ import gc
 import json
 from contextlib import suppress
 from types import FunctionType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,17 +33,17 @@ SINGLE = described([Column("x")])
 JSON, CSV = "application/json", "text/csv"
 
 
-def listed(rows: Rows) -> list[list]:
+def listed(rows: Rows) -> list[list[Any]]:
     """Return rows as lists, NaN as None: None equals itself."""
     cells = zip(*(array.tolist() for array in rows.by_column), strict=True)
     return [[None if value != value else value for value in row] for row in cells]
 
 
-def read(body: str, model: Description = NUMBERS) -> list[list]:
+def read(body: str, model: Description = NUMBERS) -> list[list[Any]]:
     return listed(rows_of(body.encode(), JSON, model))
 
 
-def read_csv(text: str, model: Description = NUMBERS) -> list[list]:
+def read_csv(text: str, model: Description = NUMBERS) -> list[list[Any]]:
     return listed(rows_of(text.encode(), CSV, model))
 
 
@@ -77,20 +78,20 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("title", TAKEN)
-def test_a_request_in_any_format_of_mlflow_becomes_the_same_rows(title):
+def test_a_request_in_any_format_of_mlflow_becomes_the_same_rows(title: str) -> None:
     assert read(TAKEN[title]) == [[1.0, 2.0], [3.0, 4.0]]
 
 
-def test_one_value_per_column_is_one_row():
+def test_one_value_per_column_is_one_row() -> None:
     assert read('{"inputs": {"length": 1, "width": 2}}') == [[1.0, 2.0]]
 
 
-def test_a_model_of_one_column_takes_plain_values():
+def test_a_model_of_one_column_takes_plain_values() -> None:
     assert read('{"instances": [1, 2.5]}', SINGLE) == [[1.0], [2.5]]
     assert read('{"inputs": [[1], [2.5]]}', SINGLE) == [[1.0], [2.5]]
 
 
-def test_booleans_text_and_missing_values_are_taken_where_the_column_has_them():
+def test_booleans_text_and_missing_values_are_taken_where_the_column_has_them() -> None:
     assert read('{"instances": [[1, true, "red"], [2.5, false, null]]}', MIXED) == [
         [1.0, 1.0, "red"],
         [2.5, 0.0, None],
@@ -106,11 +107,11 @@ def test_booleans_text_and_missing_values_are_taken_where_the_column_has_them():
         '{"dataframe_split": {"columns": ["a", "b"], "data": [[1], [null, 2]]}}',
     ],
 )
-def test_what_a_row_lacks_is_missing_where_that_is_accepted(body):
+def test_what_a_row_lacks_is_missing_where_that_is_accepted(body: str) -> None:
     assert read(body, GAPS) == [[1.0, None], [None, 2.0]]
 
 
-def test_a_whole_column_may_be_left_out_where_its_values_may_be_missing():
+def test_a_whole_column_may_be_left_out_where_its_values_may_be_missing() -> None:
     assert read('{"dataframe_split": {"columns": ["b"], "data": [[2]]}}', GAPS) == [[None, 2.0]]
     assert read('{"inputs": {"a": [1, 2]}}', GAPS) == [[1.0, None], [2.0, None]]
 
@@ -125,7 +126,7 @@ def test_a_whole_column_may_be_left_out_where_its_values_may_be_missing():
         '{"dataframe_records": [{"b": 1, "a": 2}]}',
     ],
 )
-def test_a_model_of_a_tensor_goes_by_the_order_alone(body):
+def test_a_model_of_a_tensor_goes_by_the_order_alone(body: str) -> None:
     assert read(body, TENSOR) == [[1.0, 2.0]]
 
 
@@ -213,22 +214,24 @@ def test_a_model_of_a_tensor_goes_by_the_order_alone(body):
         ),
     ],
 )
-def test_a_body_that_the_model_cannot_take_is_refused_with_the_place_of_the_fault(body, where, said):
+def test_a_body_that_the_model_cannot_take_is_refused_with_the_place_of_the_fault(
+    body: str, where: str | None, said: str
+) -> None:
     refused = refusal(body)
     assert refused.where == where
     assert said in str(refused)
 
 
-def test_of_several_faults_the_first_is_pointed_out():
+def test_of_several_faults_the_first_is_pointed_out() -> None:
     assert refusal('{"instances": [[1, 2], [1, "a"], ["b", 2]]}').where == "instances[1][1]"
 
 
-def test_what_is_expected_counts_the_columns():
+def test_what_is_expected_counts_the_columns() -> None:
     assert 'expected {"instances": [[2 numbers], …]}' in str(refusal("{}"))
     assert 'expected {"instances": [[3 values], …]}' in str(refusal("{}", MIXED))
 
 
-def test_a_record_among_lists_is_not_told_to_be_a_record():
+def test_a_record_among_lists_is_not_told_to_be_a_record() -> None:
     words = str(refusal('{"instances": [[1, 2], {"length": 1, "width": 2}]}'))
     assert words == "instances[1] is a record; expected a list of 2 numbers as the others"
     assert "a list of 2 numbers or a record" in str(refusal('{"instances": [1, [1, 2]]}'))
@@ -244,7 +247,7 @@ def test_a_record_among_lists_is_not_told_to_be_a_record():
         ('[true, true, "red"]', "instances[0][0]", "is a boolean; expected a number"),
     ],
 )
-def test_a_value_of_another_kind_than_the_column_is_refused(row, where, said):
+def test_a_value_of_another_kind_than_the_column_is_refused(row: str, where: str, said: str) -> None:
     refused = refusal(f'{{"instances": [{row}]}}', MIXED)
     assert refused.where == where
     assert said in str(refused)
@@ -260,12 +263,12 @@ def test_a_value_of_another_kind_than_the_column_is_refused(row, where, said):
         '{"inputs": {"a": [1], "b": [2]}}',
     ],
 )
-def test_a_tensor_of_another_shape_is_refused(body):
+def test_a_tensor_of_another_shape_is_refused(body: str) -> None:
     refusal(body, TENSOR)
 
 
 @pytest.mark.parametrize("column", [None, "hue"])
-def test_a_request_with_none_of_the_columns_is_refused_even_if_all_may_be_missing(column):
+def test_a_request_with_none_of_the_columns_is_refused_even_if_all_may_be_missing(column: str | None) -> None:
     names = json.dumps([column] if column else [])
     assert "has none of the model's columns: a, b" in str(
         refusal(f'{{"dataframe_split": {{"columns": {names}, "data": [[]]}}}}', GAPS)
@@ -290,12 +293,12 @@ def test_a_request_with_none_of_the_columns_is_refused_even_if_all_may_be_missin
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_a_body_that_is_no_json_is_refused(body, said):
+def test_a_body_that_is_no_json_is_refused(body: bytes, said: str) -> None:
     assert said in str(refusal(body))
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/json; charset=utf-16", "text/csv; sep=;"])
-def test_a_body_that_is_declared_as_something_else_is_refused(content_type):
+def test_a_body_that_is_declared_as_something_else_is_refused(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaType):
         rows_of(b'{"instances": [[1, 2]]}', content_type, NUMBERS)
 
@@ -314,7 +317,7 @@ FAST = [
 
 
 @pytest.mark.parametrize("body", FAST)
-def test_numbers_in_instances_are_read_in_one_step(body):
+def test_numbers_in_instances_are_read_in_one_step(body: str) -> None:
     found = _matrix(body.encode(), NUMBERS)
     assert found is not None
     assert found.matrix.tobytes() == from_payload(parsed(body.encode()), NUMBERS).matrix.tobytes()
@@ -347,7 +350,9 @@ ROW = b"[1.5, -2e1] ,\n "
     ],
 )
 @pytest.mark.parametrize("piece", [1, 10, 14, 15, 16, 1000])
-def test_a_large_body_is_read_in_pieces_as_a_small_one_is_read_at_once(start, end, piece, monkeypatch):
+def test_a_large_body_is_read_in_pieces_as_a_small_one_is_read_at_once(
+    start: bytes, end: bytes, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mlflow_scoring, "PARSER_BYTES", piece)
     for middle in (ROW * 5, ROW * 3 + b"7" + ROW, ROW * 3 + b"[1, 2]e," + ROW):
         body = start + middle + end
@@ -357,11 +362,11 @@ def test_a_large_body_is_read_in_pieces_as_a_small_one_is_read_at_once(start, en
     assert _matrix(b'{"instances": [' + ROW * 5 + b"[3, 4]]}", NUMBERS) is not None
 
 
-def test_an_engine_may_write_into_the_rows_that_it_is_given():
+def test_an_engine_may_write_into_the_rows_that_it_is_given() -> None:
     assert _matrix(FAST[0].encode(), NUMBERS).matrix.flags.writeable
 
 
-def test_the_rows_of_a_request_stay_as_they_are_while_others_come():
+def test_the_rows_of_a_request_stay_as_they_are_while_others_come() -> None:
     kept = [_matrix(b'{"instances": [[%d, %d]]}' % (number, -number), NUMBERS) for number in range(50)]
     assert _matrix(b'{"instances": [[1, 2 3]]}', NUMBERS) is None
     assert _matrix(b'{"instances": [%s[1, 2]]}' % (b"[3, 4], " * 100_000), NUMBERS).matrix.shape == (100_001, 2)
@@ -369,7 +374,7 @@ def test_the_rows_of_a_request_stay_as_they_are_while_others_come():
     assert [found.matrix.tolist() for found in kept] == [[[number, -number]] for number in range(51)]
 
 
-def test_what_is_not_numbers_alone_is_left_to_the_slow_path():
+def test_what_is_not_numbers_alone_is_left_to_the_slow_path() -> None:
     for body in TAKEN.values():
         if not "".join(body.split()).startswith(('{"instances":[[', '{"inputs":[[')) or "params" in body:
             assert _matrix(body.encode(), NUMBERS) is None
@@ -425,7 +430,7 @@ ODD = some.sampled_from(
 
 
 @some.composite
-def bodies(draw) -> bytes:
+def bodies(draw: Any) -> bytes:
     """Bodies like {"instances": [[1, 2], …]}, most of them a little out of order."""
     odd = draw(some.booleans())
     cells = LITERALS | ODD if odd else LITERALS
@@ -454,7 +459,7 @@ def bodies(draw) -> bytes:
     return ("{" + pair + draw(BLANKS) + "}" + tail).encode()
 
 
-def outcome(body: bytes, read) -> tuple:
+def outcome(body: bytes, read: Any) -> tuple[Any, ...]:
     """Return all that can be told of an answer apart: the rows to the last bit, or the words and the place."""
     try:
         rows = read(body)
@@ -475,7 +480,7 @@ def outcome(body: bytes, read) -> tuple:
 @example(b'{"instances": [[1, [2]]}')
 @example(b'{"instances": [[1, 9007199254740993]]}')
 @example(b'{"instances": [[18446744073709551615, -9223372036854775808]]}')
-def test_the_fast_path_gives_the_same_rows_and_the_same_refusals_as_the_slow_one(body):
+def test_the_fast_path_gives_the_same_rows_and_the_same_refusals_as_the_slow_one(body: Any) -> None:
     def slowly(body: bytes) -> Rows:
         return from_payload(parsed(body), NUMBERS)
 
@@ -487,7 +492,7 @@ def test_the_fast_path_gives_the_same_rows_and_the_same_refusals_as_the_slow_one
 
 @fuzz(100)
 @given(some.lists(some.lists(some.floats(-LARGEST, LARGEST), min_size=2, max_size=2), min_size=1, max_size=20))
-def test_whatever_numbers_come_in_are_the_ones_that_the_model_gets(rows):
+def test_whatever_numbers_come_in_are_the_ones_that_the_model_gets(rows: Any) -> None:
     matrix = rows_of(json.dumps({"instances": rows}).encode(), JSON, NUMBERS).matrix
     assert matrix.tobytes() == np.array(rows).tobytes()
 
@@ -517,7 +522,9 @@ def repr_of(body: bytes) -> str:
 
 
 @pytest.mark.parametrize("title", LARGE_JSON)
-def test_json_of_a_large_body_has_the_value_and_the_faults_that_it_has_in_a_small_one(title, monkeypatch):
+def test_json_of_a_large_body_has_the_value_and_the_faults_that_it_has_in_a_small_one(
+    title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = LARGE_JSON[title]
     small = repr_of(body)
     monkeypatch.setattr(request_budget, "SMALL_BYTES", -1)
@@ -526,7 +533,9 @@ def test_json_of_a_large_body_has_the_value_and_the_faults_that_it_has_in_a_smal
 
 
 @pytest.mark.parametrize(("value", "count"), [("1", 7), ("-1.5e3", 7), ('{"a": null}', 7), ('[1, {"a": 2.5}]', 21)])
-def test_whoever_waits_has_a_turn_at_every_number_and_record_of_a_large_body(value, count, monkeypatch):
+def test_whoever_waits_has_a_turn_at_every_number_and_record_of_a_large_body(
+    value: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     turns = []
     for name in ("_whole", "_real", "_same"):
         ours = getattr(mlflow_scoring, name)
@@ -555,29 +564,29 @@ CSV_TAKEN = {
 
 
 @pytest.mark.parametrize("title", CSV_TAKEN)
-def test_csv_with_a_header_becomes_rows(title):
+def test_csv_with_a_header_becomes_rows(title: str) -> None:
     assert read_csv(CSV_TAKEN[title]) == [[1.0, 2.0], [3.0, 4.0]]
 
 
 @pytest.mark.parametrize("before", ["", "\n", "\n\n", "  \n", "\r\n"])
-def test_names_that_are_numbers_are_no_row_wherever_they_begin(before):
+def test_names_that_are_numbers_are_no_row_wherever_they_begin(before: str) -> None:
     years = described([Column(name) for name in ("2019", "2020", "2021")])
     assert read_csv(f"{before}2021,2020,2019\n5,6,7\n", years) == [[7.0, 6.0, 5.0]]
 
 
 @pytest.mark.parametrize("content_type", ["text/csv", "TEXT/CSV", "text/csv; charset=utf-8", "text/csv;charset=UTF8"])
-def test_csv_is_known_by_its_content_type(content_type):
+def test_csv_is_known_by_its_content_type(content_type: str) -> None:
     assert len(rows_of(b"length,width\n1,2\n", content_type, NUMBERS)) == 1
 
 
 @pytest.mark.parametrize("word", ["", "NA", "nan", "NaN", "None", "null", "N/A", '""'])
-def test_the_words_that_pandas_takes_for_missing_are_missing(word):
+def test_the_words_that_pandas_takes_for_missing_are_missing(word: str) -> None:
     assert read_csv(f"a,b\n{word},2\n", GAPS) == [[None, 2.0]]
     assert "is null; expected a number" in str(refusal(f"length,width\n{word},2\n", NUMBERS, CSV))
 
 
 @pytest.mark.parametrize("word", sorted(MISSING_WORDS - {""}))
-def test_a_word_in_a_column_of_text_is_a_word_in_every_format(word):
+def test_a_word_in_a_column_of_text_is_a_word_in_every_format(word: str) -> None:
     model = described([Column("zone", Kind.TEXT, missing=True), Column("visits", missing=True)])
     expected = [[word, None]]
     assert read_csv(f"zone,visits\n{word},{word}\n", model) == expected
@@ -586,7 +595,7 @@ def test_a_word_in_a_column_of_text_is_a_word_in_every_format(word):
     assert read_csv("visits,zone\n" + f"{word},{word}\n" * 50, model) == expected * 50
 
 
-def test_an_empty_field_of_csv_is_missing_in_every_column():
+def test_an_empty_field_of_csv_is_missing_in_every_column() -> None:
     model = described([Column("zone", Kind.TEXT, missing=True), Column("yes", Kind.BOOLEAN, missing=True), Column("n")])
     assert read_csv('zone,yes,n\n,NA,1\n"","",2\n', model) == [[None, None, 1.0], [None, None, 2.0]]
     refused = refusal("zone,yes,n\nEU,true,\n", model, CSV)
@@ -596,15 +605,15 @@ def test_an_empty_field_of_csv_is_missing_in_every_column():
     assert read_csv("zone,n\nNA,1\n", required) == [["NA", 1.0]]
 
 
-def test_the_words_for_a_missing_number_are_those_of_pandas():
+def test_the_words_for_a_missing_number_are_those_of_pandas() -> None:
     assert STR_NA_VALUES == MISSING_WORDS
 
 
-def test_a_short_line_of_csv_lacks_its_last_values():
+def test_a_short_line_of_csv_lacks_its_last_values() -> None:
     assert read_csv("a,b\n1\n", GAPS) == [[1.0, None]]
 
 
-def test_csv_has_booleans_texts_and_whole_numbers():
+def test_csv_has_booleans_texts_and_whole_numbers() -> None:
     columns = [
         Column("yes", Kind.BOOLEAN),
         Column("text", Kind.TEXT),
@@ -637,23 +646,25 @@ def test_csv_has_booleans_texts_and_whole_numbers():
         ("length,width\n1,2\0\n", None, "NUL"),
     ],
 )
-def test_csv_that_the_model_cannot_take_is_refused_with_the_place_of_the_fault(text, where, said):
+def test_csv_that_the_model_cannot_take_is_refused_with_the_place_of_the_fault(
+    text: str, where: str | None, said: str
+) -> None:
     refused = refusal(text, NUMBERS, CSV)
     assert refused.where == where
     assert said in str(refused)
 
 
-def test_csv_that_is_not_utf8_is_refused():
+def test_csv_that_is_not_utf8_is_refused() -> None:
     assert "the body is not UTF-8" in str(refusal("length,width\nü,1\n".encode("latin-1"), NUMBERS, CSV))
 
 
-def test_a_tensor_has_no_names_and_so_no_csv():
+def test_a_tensor_has_no_names_and_so_no_csv() -> None:
     assert "send them as JSON lists" in str(refusal("0,1\n1,2\n", TENSOR, CSV))
 
 
 @pytest.mark.parametrize("at", [0, 1, 99, 5000])
 @pytest.mark.parametrize("field", ["two", "1_0", "inf", "\u0661", "1,2"])
-def test_a_wrong_field_among_many_rows_of_csv_is_pointed_out_wherever_it_stands(field, at):
+def test_a_wrong_field_among_many_rows_of_csv_is_pointed_out_wherever_it_stands(field: str, at: int) -> None:
     lines = ["1,2"] * 5001
     lines[at] = f"1,{field}"
     lines.append("1,also wrong")
@@ -664,7 +675,7 @@ def test_a_wrong_field_among_many_rows_of_csv_is_pointed_out_wherever_it_stands(
     )
 
 
-def test_many_rows_of_csv_of_all_kinds_are_read_to_the_end():
+def test_many_rows_of_csv_of_all_kinds_are_read_to_the_end() -> None:
     columns = [*MIXED.columns, Column("n", Kind.INTEGER, limit=TYPES["long"].limit)]
     lines = [f"{i}.5,{'true' if i % 2 else 'FALSE'},{'' if i % 3 else f'c{i}'},{2**60 + i}" for i in range(5000)]
     found = rows_of("\n".join(["size,sweet,colour,n", *lines]).encode(), CSV, described(columns)).by_column
@@ -676,7 +687,7 @@ def test_many_rows_of_csv_of_all_kinds_are_read_to_the_end():
 
 @fuzz(100)
 @given(some.text() | some.text("length,width\n\r\"'1.5e;\0 \ufeff"))
-def test_any_text_is_read_as_csv_or_refused(text):
+def test_any_text_is_read_as_csv_or_refused(text: Any) -> None:
     for model in (NUMBERS, MIXED, GAPS):
         with suppress(InvalidInput):
             assert len(rows_of(text.encode(errors="replace"), CSV, model)) >= 1
@@ -686,7 +697,7 @@ def test_any_text_is_read_as_csv_or_refused(text):
     "body",
     ["a,b\n1,2\n3,4\n", "b,a\r\n1,2\r\n\r\n3,4", '"a",b\n"1", 2\n', "a,b\r1,2\r3,4", "\ufeffa,b\n-1e-3,+.5\n"],
 )
-def test_csv_of_numbers_alone_is_read_as_any_other_is(body, monkeypatch):
+def test_csv_of_numbers_alone_is_read_as_any_other_is(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Description((Column("a"), Column("b")), True, "", None, [], {})
     quick = mlflow_scoring.rows_of(body.encode(), "text/csv", model)
     monkeypatch.setattr(mlflow_scoring, "_csv_matrix", lambda *_: None)

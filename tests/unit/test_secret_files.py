@@ -59,7 +59,7 @@ class Volumes:
 
 
 @pytest.fixture
-def volumes(tmp_path, monkeypatch):
+def volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Volumes:
     for name in (*VOLUMES, "postgres-data", "postgres-socket"):
         (tmp_path / "volumes" / name).mkdir(parents=True)
     (tmp_path / "given").mkdir()
@@ -82,14 +82,14 @@ def assert_consistent(files: dict[str, str]) -> None:
     ]
 
 
-def test_the_first_run_makes_every_secret_for_each_of_its_consumers(volumes):
+def test_the_first_run_makes_every_secret_for_each_of_its_consumers(volumes: Volumes) -> None:
     said = volumes.run()
     assert_consistent(volumes.files())
     assert len(said) == 5
     assert all(" made, written to " in line for line in said)
 
 
-def test_secrets_are_long_random_and_all_different(volumes, tmp_path):
+def test_secrets_are_long_random_and_all_different(volumes: Volumes, tmp_path: Path) -> None:
     volumes.run()
     first = volumes.files()
     values = {first[file] for file in PAIRS}
@@ -101,12 +101,12 @@ def test_secrets_are_long_random_and_all_different(volumes, tmp_path):
     assert not values & set(volumes.files().values())
 
 
-def test_what_is_said_contains_no_secret(volumes):
+def test_what_is_said_contains_no_secret(volumes: Volumes) -> None:
     said = " ".join(volumes.run())
     assert not any(value.strip() in said for value in volumes.files().values())
 
 
-def test_each_file_may_be_read_by_its_consumer_only(volumes):
+def test_each_file_may_be_read_by_its_consumer_only(volumes: Volumes) -> None:
     volumes.run()
     for file, owner in CONSUMERS.items():
         path = volumes.folder / file
@@ -114,7 +114,7 @@ def test_each_file_may_be_read_by_its_consumer_only(volumes):
         assert volumes.owners[str(path.with_name(f".{path.name}.draft").relative_to(volumes.folder))] == (owner, owner)
 
 
-def test_the_trainers_key_may_be_read_by_its_group_only(volumes):
+def test_the_trainers_key_may_be_read_by_its_group_only(volumes: Volumes) -> None:
     volumes.run()
     for file in OF_THE_TRAINER:
         path = volumes.folder / file
@@ -122,7 +122,7 @@ def test_the_trainers_key_may_be_read_by_its_group_only(volumes):
         assert volumes.owners[str(path.with_name(f".{path.name}.draft").relative_to(volumes.folder))] == (0, 10003)
 
 
-def test_each_volume_belongs_to_its_consumer(volumes):
+def test_each_volume_belongs_to_its_consumer(volumes: Volumes) -> None:
     volumes.run()
     assert {name: user for name, (user, _) in volumes.owners.items() if "/" not in name} == {
         "postgres": 999,
@@ -137,7 +137,7 @@ def test_each_volume_belongs_to_its_consumer(volumes):
     }
 
 
-def test_a_second_run_changes_nothing(volumes):
+def test_a_second_run_changes_nothing(volumes: Volumes) -> None:
     volumes.run()
     before = {path: (path.read_text(), path.stat().st_mtime_ns) for path in volumes.folder.rglob("*") if path.is_file()}
     assert volumes.run() == ["all there"]
@@ -147,7 +147,7 @@ def test_a_second_run_changes_nothing(volumes):
 
 
 @pytest.mark.parametrize("deleted", ["postgres", "mlflow", "database", "minio", "bucket"])
-def test_a_deleted_volume_is_filled_again_from_the_other_copies(volumes, deleted):
+def test_a_deleted_volume_is_filled_again_from_the_other_copies(volumes: Volumes, deleted: str) -> None:
     volumes.run()
     before = volumes.files()
     volumes.clear(deleted)
@@ -156,7 +156,7 @@ def test_a_deleted_volume_is_filled_again_from_the_other_copies(volumes, deleted
     assert all(" kept, written to " in line and deleted in line for line in said)
 
 
-def test_a_lost_signing_key_is_made_anew_with_its_public_half_and_nothing_else(volumes):
+def test_a_lost_signing_key_is_made_anew_with_its_public_half_and_nothing_else(volumes: Volumes) -> None:
     volumes.run()
     before = volumes.files()
     volumes.clear("trainer")
@@ -167,7 +167,7 @@ def test_a_lost_signing_key_is_made_anew_with_its_public_half_and_nothing_else(v
     assert changed == OF_THE_TRAINER | {"inference/signing-key.pub"}
 
 
-def test_a_signing_key_that_outlived_all_else_is_not_kept(volumes):
+def test_a_signing_key_that_outlived_all_else_is_not_kept(volumes: Volumes) -> None:
     volumes.run()
     before = volumes.files()
     for name in set(VOLUMES) - {"trainer"}:
@@ -180,7 +180,7 @@ def test_a_signing_key_that_outlived_all_else_is_not_kept(volumes):
     }
 
 
-def test_a_signing_key_is_kept_where_the_database_is(volumes):
+def test_a_signing_key_is_kept_where_the_database_is(volumes: Volumes) -> None:
     volumes.run()
     before = volumes.files()
     (volumes.folder / "postgres-data" / "PG_VERSION").write_text("17")
@@ -190,7 +190,7 @@ def test_a_signing_key_is_kept_where_the_database_is(volumes):
     assert volumes.files()["trainer/signing-key.pem"] == before["trainer/signing-key.pem"]
 
 
-def test_a_secret_given_as_a_file_takes_the_place_of_the_one_in_force(volumes, tmp_path):
+def test_a_secret_given_as_a_file_takes_the_place_of_the_one_in_force(volumes: Volumes, tmp_path: Path) -> None:
     volumes.run()
     (tmp_path / "given" / "MINIO_ROOT_PASSWORD").write_text("of my own\n")
     (said,) = volumes.run()
@@ -199,14 +199,16 @@ def test_a_secret_given_as_a_file_takes_the_place_of_the_one_in_force(volumes, t
     assert volumes.run() == ["all there"]
 
 
-def test_the_address_of_an_external_postgres_names_the_driver_that_the_images_have(volumes, tmp_path):
+def test_the_address_of_an_external_postgres_names_the_driver_that_the_images_have(
+    volumes: Volumes, tmp_path: Path
+) -> None:
     (tmp_path / "given" / "BACKEND_STORE_URI").write_text("postgres://me:pw@db.test/factory\n")
     volumes.run()
     assert volumes.files()["mlflow/backend-store-uri"] == "postgresql+psycopg2://me:pw@db.test/factory"
     assert volumes.files()["database/backend-store-uri"] == "postgresql+psycopg2://me:pw@db.test/factory"
 
 
-def test_the_credentials_of_an_external_store_come_and_go_with_their_file(volumes, tmp_path):
+def test_the_credentials_of_an_external_store_come_and_go_with_their_file(volumes: Volumes, tmp_path: Path) -> None:
     own = volumes.run() and volumes.files()
     given = tmp_path / "given" / "S3_CREDENTIALS"
     given.write_text("[default]\naws_access_key_id = x\n")
@@ -222,14 +224,14 @@ def test_the_credentials_of_an_external_store_come_and_go_with_their_file(volume
 
 
 @pytest.mark.parametrize("setting", ["POSTGRES_PASSWORD", "SIGNING_KEY", "BACKEND_STORE_URI"])
-def test_a_secret_given_as_a_value_stops_the_job_before_anything_is_written(volumes, setting):
+def test_a_secret_given_as_a_value_stops_the_job_before_anything_is_written(volumes: Volumes, setting: str) -> None:
     with pytest.raises(SetupError, match=f"{setting}_FILE=./secrets/{setting.lower()}"):
         list(secret_files.run({setting: "set"}))
     assert volumes.files() == {}
 
 
 @pytest.mark.parametrize("file", [*PAIRS, *PAIRS.values(), "mlflow/pgpass", "mlflow/aws-credentials"])
-def test_a_single_file_that_is_deleted_or_empty_is_restored(volumes, file):
+def test_a_single_file_that_is_deleted_or_empty_is_restored(volumes: Volumes, file: str) -> None:
     volumes.run()
     before = volumes.files()
     (volumes.folder / file).unlink()
@@ -241,7 +243,7 @@ def test_a_single_file_that_is_deleted_or_empty_is_restored(volumes, file):
     assert volumes.files() == before
 
 
-def test_a_draft_that_a_killed_run_left_behind_is_no_obstacle(volumes):
+def test_a_draft_that_a_killed_run_left_behind_is_no_obstacle(volumes: Volumes) -> None:
     (volumes.folder / "minio" / ".root-password.draft").write_text("half a sec")
     volumes.run()
     assert_consistent(volumes.files())

@@ -2,13 +2,15 @@
 
 from io import BytesIO
 from math import inf, nan
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from sklearn.linear_model import LogisticRegression
-from trainer.data.table import Task, split
+from trainer.console.terminal import Console
+from trainer.data.table import Table, Task, split
 from trainer.errors import DataError, TrainerError
 from trainer.fit import cross_validation
 from trainer.fit.algorithms import Algorithm, named
@@ -24,17 +26,17 @@ SEEN: list[set[int]] = []
 class Watching(LogisticRegression):
     """Notes every row that it is shown."""
 
-    def fit(self, features, target):
+    def fit(self, features: Any, target: Any) -> Any:
         SEEN.append(set(features.index))
         return super().fit(features, target)
 
-    def predict(self, features):
+    def predict(self, features: Any) -> Any:
         SEEN.append(set(features.index))
         return super().predict(features)
 
 
 @pytest.fixture
-def numbers(tmp_path):
+def numbers(tmp_path: Path) -> Table:
     return written(tmp_path, people()[["age", "income", "stays"]].dropna().reset_index(drop=True))
 
 
@@ -42,7 +44,7 @@ def choice(*algorithms: Algorithm) -> Choice:
     return Choice(list(algorithms), folds=5, trials=0, space=None, ranked=True)
 
 
-def test_choosing_never_sees_a_row_that_is_held_out(numbers):
+def test_choosing_never_sees_a_row_that_is_held_out(numbers: Table) -> None:
     SEEN.clear()
     rows = split(numbers)
     choose(choice(Algorithm("watching", Watching(), is_whole=True)), numbers, rows, Console(quiet=True))
@@ -54,7 +56,7 @@ def test_choosing_never_sees_a_row_that_is_held_out(numbers):
     assert SEEN[-1] | SEEN[-2] | SEEN[-3] > set(rows.test_features.index)
 
 
-def test_a_leak_that_is_in_the_held_out_rows_alone_wins_nothing(numbers):
+def test_a_leak_that_is_in_the_held_out_rows_alone_wins_nothing(numbers: Table) -> None:
     """A column that tells the held-out rows' classes, and nothing of the others', must not be learnt from."""
     rows = split(numbers)
     draws = np.random.default_rng(0)
@@ -71,7 +73,7 @@ def test_a_leak_that_is_in_the_held_out_rows_alone_wins_nothing(numbers):
     assert honest.metrics["test_accuracy"] < 0.85 < caught.score(leaking.test_features, leaking.test_target)
 
 
-def test_all_algorithms_are_measured_on_the_same_folds_and_ranked(numbers):
+def test_all_algorithms_are_measured_on_the_same_folds_and_ranked(numbers: Table) -> None:
     rows = split(numbers)
     board = choose(
         choice(*(named(name, Task.CLASSIFICATION, {}) for name in ("random_forest", "logistic_regression"))),
@@ -90,7 +92,7 @@ def test_all_algorithms_are_measured_on_the_same_folds_and_ranked(numbers):
 
 
 @pytest.mark.parametrize("score", [nan, inf, -inf])
-def test_an_algorithm_without_a_finite_score_comes_last_and_is_drawn(score):
+def test_an_algorithm_without_a_finite_score_comes_last_and_is_drawn(score: Any) -> None:
     board = [
         cross_validation.Standing(name, LogisticRegression(), scores, 1.0)
         for name, scores in (("none", [0.9, score]), ("poor", [0.1, 0.2]), ("good", [0.8, 0.9]))
@@ -99,14 +101,14 @@ def test_an_algorithm_without_a_finite_score_comes_last_and_is_drawn(score):
     leaderboard_picture([(found.name, found.scores) for found in board], Task.REGRESSION).savefig(BytesIO())
 
 
-def test_too_few_rows_for_the_folds_are_counted(numbers):
+def test_too_few_rows_for_the_folds_are_counted(numbers: Table) -> None:
     rows = split(numbers)
     least = rows.train_target.value_counts().min()
     with pytest.raises(DataError, match=f"has {least} rows in its smallest class, too few for {least + 1} folds"):
         cross_validation.folded(rows, Task.CLASSIFICATION, int(least) + 1)
 
 
-def test_an_estimator_that_cannot_be_fitted_is_named(numbers):
+def test_an_estimator_that_cannot_be_fitted_is_named(numbers: Table) -> None:
     with pytest.raises(TrainerError, match="watching cannot be fitted: InvalidParameterError"):
         choose(
             choice(Algorithm("watching", Watching(C=-1), is_whole=True)), numbers, split(numbers), Console(quiet=True)

@@ -1,6 +1,7 @@
 """Signed by the trainer, verified by inference: the two ends of the contract, held against each other."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from contract.signature import sign
@@ -16,7 +17,7 @@ VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
 
 
 @pytest.fixture
-def keys(tmp_path):
+def keys(tmp_path: Path) -> tuple[Path, Path]:
     private, public = tmp_path / "signing-key.pem", tmp_path / "signing-key.pub"
     private.write_text(new_private_key())
     private.with_suffix(".id").write_text(key_id_of(private.read_text()))
@@ -25,7 +26,7 @@ def keys(tmp_path):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     (folder / "more").mkdir(parents=True)
     (folder / "model.skops").write_bytes(b"an estimator")
@@ -34,7 +35,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_what_the_trainer_signs_holds_and_says_what_each_file_is(folder, keys):
+def test_what_the_trainer_signs_holds_and_says_what_each_file_is(folder: Path, keys: tuple[Path, Path]) -> None:
     private, public = keys
     sign(folder, "flowers", "m-3", private)
     found = check_signature(folder, VERSION, public)
@@ -43,7 +44,7 @@ def test_what_the_trainer_signs_holds_and_says_what_each_file_is(folder, keys):
 
 
 @pytest.mark.parametrize("name", [".git/model.skops", ".gitignore", ".gitattributes", ".github/x"])
-def test_no_file_is_left_out_of_the_signature_by_its_name(folder, keys, name):
+def test_no_file_is_left_out_of_the_signature_by_its_name(folder: Path, keys: tuple[Path, Path], name: str) -> None:
     private, public = keys
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("an estimator")
@@ -55,7 +56,9 @@ def test_no_file_is_left_out_of_the_signature_by_its_name(folder, keys, name):
 
 
 @pytest.mark.parametrize("name", [".git/model.skops", ".gitignore", "registered_model_meta", "extra"])
-def test_a_file_that_is_there_without_being_signed_breaks_the_signature_whatever_its_name(folder, keys, name):
+def test_a_file_that_is_there_without_being_signed_breaks_the_signature_whatever_its_name(
+    folder: Path, keys: tuple[Path, Path], name: str
+) -> None:
     private, public = keys
     sign(folder, "flowers", "m-3", private)
     (folder / name).parent.mkdir(exist_ok=True)
@@ -64,7 +67,7 @@ def test_a_file_that_is_there_without_being_signed_breaks_the_signature_whatever
         check_signature(folder, VERSION, public)
 
 
-def test_a_version_that_has_lost_its_signature_is_not_called_unsigned(folder, keys):
+def test_a_version_that_has_lost_its_signature_is_not_called_unsigned(folder: Path, keys: tuple[Path, Path]) -> None:
     known = ModelVersion("flowers", "3", "run", 1, "m-3", "0123456789abcdef")
     with pytest.raises(ModelRefused) as refused:
         check_signature(folder, known, keys[1])
@@ -73,7 +76,9 @@ def test_a_version_that_has_lost_its_signature_is_not_called_unsigned(folder, ke
 
 
 @pytest.mark.parametrize("file", ["model.skops", "MLmodel", "more/note.txt", "identity.json"])
-def test_the_trainer_refuses_what_was_changed_after_it_was_signed(folder, keys, file):
+def test_the_trainer_refuses_what_was_changed_after_it_was_signed(
+    folder: Path, keys: tuple[Path, Path], file: str
+) -> None:
     private, _ = keys
     sign(folder, "flowers", "m-3", private)
     (folder / file).write_text("{}")
@@ -81,13 +86,13 @@ def test_the_trainer_refuses_what_was_changed_after_it_was_signed(folder, keys, 
         verify(folder, "flowers", "m-3", private)
 
 
-def test_an_unsigned_folder_is_refused_and_the_way_out_named(folder, keys):
+def test_an_unsigned_folder_is_refused_and_the_way_out_named(folder: Path, keys: tuple[Path, Path]) -> None:
     with pytest.raises(ModelRefused, match="it is not signed; `docker compose run trainer adopt 3`"):
         check_signature(folder, VERSION, keys[1])
 
 
 @pytest.mark.parametrize("file", ["model.skops", "MLmodel", "more/note.txt", "identity.json"])
-def test_one_changed_byte_is_refused(folder, keys, file):
+def test_one_changed_byte_is_refused(folder: Path, keys: tuple[Path, Path], file: str) -> None:
     private, public = keys
     sign(folder, "flowers", "m-3", private)
     content = bytearray((folder / file).read_bytes())
@@ -98,7 +103,7 @@ def test_one_changed_byte_is_refused(folder, keys, file):
 
 
 @pytest.mark.parametrize("change", ["added", "removed"])
-def test_a_file_added_or_removed_is_refused(folder, keys, change):
+def test_a_file_added_or_removed_is_refused(folder: Path, keys: tuple[Path, Path], change: str) -> None:
     private, public = keys
     sign(folder, "flowers", "m-3", private)
     (folder / "extra").write_text("") if change == "added" else (folder / "MLmodel").unlink()
@@ -106,7 +111,7 @@ def test_a_file_added_or_removed_is_refused(folder, keys, change):
         check_signature(folder, VERSION, public)
 
 
-def test_another_key_is_refused(folder, keys, tmp_path):
+def test_another_key_is_refused(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     sign(folder, "flowers", "m-3", keys[0])
     other = tmp_path / "other.pub"
     other.write_text(public_key_of(new_private_key()))
@@ -115,7 +120,9 @@ def test_another_key_is_refused(folder, keys, tmp_path):
 
 
 @pytest.mark.parametrize("signed_as", [("trees", "m-3"), ("flowers", "m-2")], ids=["other model", "older version"])
-def test_signed_files_of_another_model_or_version_are_refused(folder, keys, signed_as):
+def test_signed_files_of_another_model_or_version_are_refused(
+    folder: Path, keys: tuple[Path, Path], signed_as: tuple[str, str]
+) -> None:
     private, public = keys
     sign(folder, *signed_as, private)
     with pytest.raises(ModelRefused, match="it is signed as"):
@@ -123,7 +130,9 @@ def test_signed_files_of_another_model_or_version_are_refused(folder, keys, sign
 
 
 @pytest.mark.parametrize("identity", [None, "", "{", "[]"])
-def test_files_that_are_signed_with_the_public_tool_without_saying_as_what_are_refused(folder, keys, identity):
+def test_files_that_are_signed_with_the_public_tool_without_saying_as_what_are_refused(
+    folder: Path, keys: tuple[Path, Path], identity: str | None
+) -> None:
     private, public = keys
     if identity is not None:
         (folder / "identity.json").write_text(identity)
@@ -138,23 +147,23 @@ def test_files_that_are_signed_with_the_public_tool_without_saying_as_what_are_r
 
 
 @pytest.mark.parametrize("signature", ["", "{}", "not JSON"])
-def test_a_signature_that_is_none_is_refused(folder, keys, signature):
+def test_a_signature_that_is_none_is_refused(folder: Path, keys: tuple[Path, Path], signature: str) -> None:
     (folder / "model.sig").write_text(signature)
     with pytest.raises(ModelRefused, match=r"its signature cannot be read: .*adopt 3"):
         check_signature(folder, VERSION, keys[1])
 
 
-def test_a_missing_public_key_refuses_rather_than_trusts(folder, keys, tmp_path):
+def test_a_missing_public_key_refuses_rather_than_trusts(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     sign(folder, "flowers", "m-3", keys[0])
     with pytest.raises(ModelRefused, match="signature does not hold"):
         check_signature(folder, VERSION, tmp_path / "not-there.pub")
 
 
-def test_the_trainer_says_which_key_it_lacks(tmp_path):
+def test_the_trainer_says_which_key_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"SIGNING_KEY_FILE .*key\.pem cannot be read: No such file"):
         check_key(tmp_path / "key.pem")
 
 
-def test_the_id_of_a_key_is_short_and_its_own(keys):
+def test_the_id_of_a_key_is_short_and_its_own(keys: tuple[Path, Path]) -> None:
     assert len(key_id(keys[0])) == 16
     assert key_id_of(new_private_key()) != key_id(keys[0])

@@ -38,7 +38,9 @@ class Tracking:
 
 
 @pytest.mark.parametrize("heartbeat", ["soon", "", "nan", "inf", "-inf", "1e300", "-1", str(time.time() + 10**6)])
-def test_a_run_whose_heartbeat_is_no_trainers_is_left_alone_and_not_waited_for(monkeypatch, heartbeat):
+def test_a_run_whose_heartbeat_is_no_trainers_is_left_alone_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, heartbeat: str
+) -> None:
     tracking = Tracking(heartbeat)
     monkeypatch.setattr(run_lifecycle, "MlflowClient", tracking)
     (said,) = run_lifecycle.close_abandoned_runs("0")
@@ -46,7 +48,7 @@ def test_a_run_whose_heartbeat_is_no_trainers_is_left_alone_and_not_waited_for(m
     assert tracking.ended == []
 
 
-def test_a_run_without_a_recent_heartbeat_is_closed_still(monkeypatch):
+def test_a_run_without_a_recent_heartbeat_is_closed_still(monkeypatch: pytest.MonkeyPatch) -> None:
     tracking = Tracking(str(time.time() - 3600))
     monkeypatch.setattr(run_lifecycle, "MlflowClient", tracking)
     (said,) = run_lifecycle.close_abandoned_runs("0")
@@ -87,7 +89,9 @@ class Many(Tracking):
 
 
 @pytest.mark.parametrize(("renewed", "ahead"), [(True, 0), (False, 0), (False, 50)])
-def test_a_thousand_runs_are_watched_no_longer_than_one(monkeypatch, renewed, ahead):
+def test_a_thousand_runs_are_watched_no_longer_than_one(
+    monkeypatch: pytest.MonkeyPatch, renewed: bool, ahead: int
+) -> None:
     clock = Clock()
     tracking = Many(clock, renewed, ahead)
     monkeypatch.setattr(run_lifecycle, "MlflowClient", tracking)
@@ -97,7 +101,7 @@ def test_a_thousand_runs_are_watched_no_longer_than_one(monkeypatch, renewed, ah
     assert len(said) == len(tracking.ended) == (1000 - int(clock.now - 1e9) if renewed else 1000)
 
 
-def test_a_run_that_shows_that_it_lives_or_ends_meanwhile_is_not_closed(monkeypatch):
+def test_a_run_that_shows_that_it_lives_or_ends_meanwhile_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     lives = Tracking(str(clock.now))
     monkeypatch.setattr(run_lifecycle, "MlflowClient", lives)
@@ -138,7 +142,7 @@ class Registry:
         self.alias = version
 
 
-def test_a_record_of_a_version_that_is_not_there_is_nobody_to_compare_with(monkeypatch):
+def test_a_record_of_a_version_that_is_not_there_is_nobody_to_compare_with(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry({f"move.{number}": Move(None, "train", None, number, "") for number in ("98", "99")})
     for name in ("registry", "alias_moves"):
         monkeypatch.setattr(champion_challenger, name, registry)

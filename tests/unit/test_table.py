@@ -1,6 +1,8 @@
 """What the trainer takes as a table, and what it says of one that it cannot train on."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,7 @@ def flowers(path: Path) -> Table:
 
 
 @pytest.fixture
-def refusal(tmp_path):
+def refusal(tmp_path: Path) -> Callable[..., Any]:
     """Return what is said of a file with these lines, which must name the file."""
 
     def refuse(lines: list[str]) -> str:
@@ -43,7 +45,7 @@ def with_line(number: int, text: str) -> list[str]:
     return [*GOOD[: number - 1], text, *GOOD[number:]]
 
 
-def test_a_good_file_becomes_features_class_numbers_and_class_names(tmp_path):
+def test_a_good_file_becomes_features_class_numbers_and_class_names(tmp_path: Path) -> None:
     path = tmp_path / "flowers.csv"
     path.write_text("\n".join(GOOD))
     table = flowers(path)
@@ -54,55 +56,55 @@ def test_a_good_file_becomes_features_class_numbers_and_class_names(tmp_path):
     assert table.class_names == ["short", "long"]
 
 
-def test_whole_numbers_are_features_like_any_other(tmp_path):
+def test_whole_numbers_are_features_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "flowers.csv"
     path.write_text("\n".join(line.replace(".0", "") for line in GOOD))
     assert {str(kind) for kind in flowers(path).features.dtypes} == {"float64"}
 
 
-def test_one_changed_byte_is_other_data(tmp_path):
+def test_one_changed_byte_is_other_data(tmp_path: Path) -> None:
     one, other = tmp_path / "one.csv", tmp_path / "other.csv"
     one.write_text("\n".join(GOOD))
     other.write_text("\n".join(with_line(5, SHORT.replace("1.0", "1.1"))))
     assert flowers(one).sha256 != flowers(other).sha256
 
 
-def test_a_missing_file_is_named_with_the_command_that_writes_it(tmp_path):
+def test_a_missing_file_is_named_with_the_command_that_writes_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"flowers\.csv does not exist; `explore` writes those"):
         flowers(tmp_path / "flowers.csv")
 
 
-def test_a_folder_in_the_place_of_the_file_is_refused_by_name(tmp_path):
+def test_a_folder_in_the_place_of_the_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"{tmp_path} cannot be read"):
         flowers(tmp_path)
 
 
-def test_an_empty_file_is_no_table(refusal):
+def test_an_empty_file_is_no_table(refusal: Callable[..., Any]) -> None:
     assert "is no CSV table" in refusal([])
 
 
-def test_a_file_that_is_no_text_is_no_table(tmp_path):
+def test_a_file_that_is_no_text_is_no_table(tmp_path: Path) -> None:
     path = tmp_path / "flowers.csv"
     path.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(DataError, match=r"flowers\.csv is not in UTF-8"):
         flowers(path)
 
 
-def test_a_line_with_a_value_too_many_is_named(refusal):
+def test_a_line_with_a_value_too_many_is_named(refusal: Callable[..., Any]) -> None:
     assert "line 7" in refusal(with_line(7, f"{SHORT},1,2"))
 
 
-def test_a_header_alone_has_no_rows(refusal):
+def test_a_header_alone_has_no_rows(refusal: Callable[..., Any]) -> None:
     assert "has no rows" in refusal([HEADER])
 
 
-def test_a_missing_target_is_named_beside_the_columns_that_are_there(refusal):
+def test_a_missing_target_is_named_beside_the_columns_that_are_there(refusal: Callable[..., Any]) -> None:
     words = refusal([HEADER.replace(",target,", ",other,"), *GOOD[1:]])
     assert "has no column 'target'" in words
     assert "'length', 'width'" in words
 
 
-def test_a_file_without_features_is_refused(refusal):
+def test_a_file_without_features_is_refused(refusal: Callable[..., Any]) -> None:
     assert "no feature column" in refusal([",".join(line.split(",")[2:]) for line in GOOD])
 
 
@@ -121,33 +123,35 @@ def test_a_file_without_features_is_refused(refusal):
         ("1.0,0.5,0,", "target_name", "empty"),
     ],
 )
-def test_a_value_that_cannot_be_trained_on_is_named_with_line_and_column(refusal, line, column, value):
+def test_a_value_that_cannot_be_trained_on_is_named_with_line_and_column(
+    refusal: Callable[..., Any], line: str, column: str, value: str
+) -> None:
     words = refusal(with_line(7, line))
     assert f"line 7, column '{column}' is {value}; expected " in words
     assert "(1 such row)" in words
 
 
-def test_of_several_bad_values_the_first_is_named_and_all_are_counted(refusal):
+def test_of_several_bad_values_the_first_is_named_and_all_are_counted(refusal: Callable[..., Any]) -> None:
     bad = "tall,0.5,0,short"
     words = refusal([*GOOD[:3], bad, *GOOD[4:8], bad, *GOOD[9:]])
     assert "line 4, column 'length' is 'tall'" in words
     assert "(2 such rows)" in words
 
 
-def test_one_class_only_is_refused(refusal):
+def test_one_class_only_is_refused(refusal: Callable[..., Any]) -> None:
     assert "one class only ('target' is 0)" in refusal([HEADER, *[SHORT] * 10])
 
 
-def test_a_class_with_a_single_row_is_named(refusal):
+def test_a_class_with_a_single_row_is_named(refusal: Callable[..., Any]) -> None:
     assert "a single row of class 1;" in refusal([HEADER, *[SHORT] * 10, LONG])
 
 
-def test_classes_that_do_not_count_up_from_0_are_listed(refusal):
+def test_classes_that_do_not_count_up_from_0_are_listed(refusal: Callable[..., Any]) -> None:
     words = refusal([line.replace(",1,long", ",2,long") for line in GOOD])
     assert "'target' are [0, 2]; expected 0 to 1" in words
 
 
-def test_too_few_rows_to_hold_one_of_each_class_out_are_counted(refusal):
+def test_too_few_rows_to_hold_one_of_each_class_out_are_counted(refusal: Callable[..., Any]) -> None:
     assert "has 8 rows, too few" in refusal([HEADER, *[SHORT] * 4, *[LONG] * 4])
 
 
@@ -156,21 +160,23 @@ def test_too_few_rows_to_hold_one_of_each_class_out_are_counted(refusal):
     [("9.0,0.5,1,short", "1 is short"), ("1.0,0.5,0,tiny", "0 is tiny")],
     ids=["one name for two numbers", "two names for one number"],
 )
-def test_numbers_and_names_that_do_not_go_together_are_listed(refusal, line, pair):
+def test_numbers_and_names_that_do_not_go_together_are_listed(
+    refusal: Callable[..., Any], line: str, pair: str
+) -> None:
     words = refusal([*GOOD, line])
     assert "do not go together one to one" in words
     assert "0 is short" in words
     assert pair in words
 
 
-def test_a_fifth_of_the_iris_rows_is_held_out_each_class_in_its_share():
+def test_a_fifth_of_the_iris_rows_is_held_out_each_class_in_its_share() -> None:
     rows = split(flowers(IRIS))
     assert (len(rows.train_features), len(rows.test_features)) == (120, 30)
     assert rows.train_target.value_counts().to_dict() == {0: 40, 1: 40, 2: 40}
     assert rows.test_target.value_counts().to_dict() == {0: 10, 1: 10, 2: 10}
 
 
-def test_each_row_is_either_fitted_on_or_measured_on():
+def test_each_row_is_either_fitted_on_or_measured_on() -> None:
     table = flowers(IRIS)
     rows = split(table)
     train, test = set(rows.train_features.index), set(rows.test_features.index)
@@ -180,7 +186,7 @@ def test_each_row_is_either_fitted_on_or_measured_on():
     assert rows.test_target.equals(table.target[rows.test_features.index])
 
 
-def test_the_same_rows_are_held_out_each_time():
+def test_the_same_rows_are_held_out_each_time() -> None:
     one, other = split(flowers(IRIS)), split(flowers(IRIS))
     assert one.test_features.equals(other.test_features)
     assert one.train_features.equals(other.train_features)
@@ -190,7 +196,7 @@ def test_the_same_rows_are_held_out_each_time():
 
 
 @pytest.fixture
-def people():
+def people() -> pd.DataFrame:
     """Twenty-four rows with a column of each kind, some values missing."""
     count = 24
     return pd.DataFrame(
@@ -207,7 +213,9 @@ def people():
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_numbers_booleans_text_and_missing_values_are_told_apart(tmp_path, people, ending):
+def test_numbers_booleans_text_and_missing_values_are_told_apart(
+    tmp_path: Path, people: pd.DataFrame, ending: str
+) -> None:
     path = tmp_path / f"people.{ending}"
     people.to_csv(path, index=False) if ending == "csv" else people.to_parquet(path)
     table = read(path, "stays")
@@ -224,7 +232,7 @@ def test_numbers_booleans_text_and_missing_values_are_told_apart(tmp_path, peopl
     assert table.features["city"].isna().sum() == 8
 
 
-def test_an_id_is_left_out_with_a_remark_unless_it_is_kept(tmp_path, people):
+def test_an_id_is_left_out_with_a_remark_unless_it_is_kept(tmp_path: Path, people: pd.DataFrame) -> None:
     path = tmp_path / "people.csv"
     people.to_csv(path, index=False)
     table = read(path, "stays")
@@ -247,13 +255,13 @@ def test_an_id_is_left_out_with_a_remark_unless_it_is_kept(tmp_path, people):
         ([0.5, 1.5, 2.5] * 10, Task.REGRESSION),
     ],
 )
-def test_the_task_is_told_by_the_target(tmp_path, values, task):
+def test_the_task_is_told_by_the_target(tmp_path: Path, values: list[Any], task: Task) -> None:
     path = tmp_path / "table.csv"
     pd.DataFrame({"x": [i * 1.5 for i in range(30)], "y": values}).to_csv(path, index=False)
     assert read(path, "y").task is task
 
 
-def test_the_task_can_be_said(tmp_path):
+def test_the_task_can_be_said(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     pd.DataFrame({"x": [i * 1.5 for i in range(30)], "y": [1, 2, 3] * 10}).to_csv(path, index=False)
     assert read(path, "y", Task.REGRESSION).target.dtype == "float64"
@@ -286,7 +294,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "said"), BAD.values(), ids=BAD.keys())
-def test_a_table_that_would_be_misunderstood_is_refused_in_words(tmp_path, content, said):
+def test_a_table_that_would_be_misunderstood_is_refused_in_words(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(content)
     with pytest.raises(DataError) as refused:
@@ -294,13 +302,13 @@ def test_a_table_that_would_be_misunderstood_is_refused_in_words(tmp_path, conte
     assert said in str(refused.value)
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(b"\xef\xbb\xbfa,y\n" + b"1.5,0\n2.5,1\n" * 10)
     assert read(path, "y").columns == [Column("a", Kind.NUMBER, False)]
 
 
-def test_a_column_without_values_is_left_out_and_one_that_never_changes_is_remarked_on(tmp_path):
+def test_a_column_without_values_is_left_out_and_one_that_never_changes_is_remarked_on(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("a,none,same,y\n" + "1.5,,7,0\n2.5,,7,1\n" * 10)
     table = read(path, "y")
@@ -308,7 +316,7 @@ def test_a_column_without_values_is_left_out_and_one_that_never_changes_is_remar
     assert table.remarks == ["column 'none' is left out: it has no values", "column 'same' has one value only, 7.0"]
 
 
-def test_half_a_parquet_file_is_refused(tmp_path, people):
+def test_half_a_parquet_file_is_refused(tmp_path: Path, people: pd.DataFrame) -> None:
     people.to_parquet(tmp_path / "whole.parquet")
     content = (tmp_path / "whole.parquet").read_bytes()
     (tmp_path / "half.parquet").write_bytes(content[: len(content) // 2])
@@ -316,19 +324,21 @@ def test_half_a_parquet_file_is_refused(tmp_path, people):
         read(tmp_path / "half.parquet", "stays")
 
 
-def test_a_file_of_another_kind_is_refused_by_its_ending(tmp_path):
+def test_a_file_of_another_kind_is_refused_by_its_ending(tmp_path: Path) -> None:
     (tmp_path / "table.xlsx").write_bytes(b"PK")
     with pytest.raises(DataError, match=r"ends in \.xlsx; expected a \.csv or \.parquet file"):
         read(tmp_path / "table.xlsx", "y")
 
 
-def test_dates_are_refused_with_the_way_out(tmp_path, people):
+def test_dates_are_refused_with_the_way_out(tmp_path: Path, people: pd.DataFrame) -> None:
     people.assign(day=pd.Timestamp("2026-01-01")).to_parquet(tmp_path / "people.parquet")
     with pytest.raises(DataError, match="column 'day' has dates; leave it out"):
         read(tmp_path / "people.parquet", "stays")
 
 
-def test_a_file_that_memory_has_no_room_for_is_refused_before_it_is_read(tmp_path, monkeypatch):
+def test_a_file_that_memory_has_no_room_for_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "table.csv"
     path.write_text("a,y\n" + "1.5,0\n2.5,1\n" * 1000)
     monkeypatch.setattr(reading, "memory_left", lambda: 10_000)
@@ -340,7 +350,9 @@ def test_a_file_that_memory_has_no_room_for_is_refused_before_it_is_read(tmp_pat
     ("limit", "use"),
     [("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")],
 )
-def test_a_container_s_own_limit_counts_not_the_machine_s(tmp_path, monkeypatch, limit, use):
+def test_a_container_s_own_limit_counts_not_the_machine_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, use: str
+) -> None:
     (tmp_path / limit).write_text("1000000\n")
     (tmp_path / use).write_text("300000\n")
     (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 100000\n")
@@ -374,7 +386,9 @@ LEFT = ["left,member,age,visits", *["1,0,42,3", "0,1,37,5"] * 10]
         "after a line break in quotes", "row names", "decimal commas between semicolons",
     ],
 )  # fmt: skip
-def test_a_row_with_more_fields_than_the_header_is_named_and_shifts_nothing(tmp_path, lines, said):
+def test_a_row_with_more_fields_than_the_header_is_named_and_shifts_nothing(
+    tmp_path: Path, lines: list[str], said: str
+) -> None:
     path = tmp_path / "people.csv"
     path.write_text("\n".join([*lines, ""]))
     with pytest.raises(DataError) as refused:
@@ -382,7 +396,7 @@ def test_a_row_with_more_fields_than_the_header_is_named_and_shifts_nothing(tmp_
     assert str(refused.value).startswith(f"{path} {said}")
 
 
-def test_a_row_that_ends_early_lacks_its_last_values(tmp_path):
+def test_a_row_that_ends_early_lacks_its_last_values(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text("\n".join([LEFT[0], "1,0", *LEFT[1:], ""]))
     table = read(path, "left")
@@ -400,7 +414,9 @@ def test_a_row_that_ends_early_lacks_its_last_values(tmp_path):
     ],
     ids=["line breaks in quotes", "blank lines"],
 )
-def test_a_value_at_fault_is_named_by_its_line_as_an_editor_counts_them(tmp_path, lines, line):
+def test_a_value_at_fault_is_named_by_its_line_as_an_editor_counts_them(
+    tmp_path: Path, lines: list[str], line: int
+) -> None:
     path = tmp_path / "notes.csv"
     path.write_text("\n".join([*lines, ""]))
     with pytest.raises(DataError) as refused:
@@ -408,7 +424,7 @@ def test_a_value_at_fault_is_named_by_its_line_as_an_editor_counts_them(tmp_path
     assert f"notes.csv line {line}, column 'a' is 'oops'; expected" in str(refused.value)
 
 
-def test_a_quote_that_is_not_closed_is_named_by_the_line_of_its_record(tmp_path):
+def test_a_quote_that_is_not_closed_is_named_by_the_line_of_its_record(tmp_path: Path) -> None:
     path = tmp_path / "quote.csv"
     path.write_text('a,y\n"x\ny",0\n\n"z,1\nw,0\n')
     with pytest.raises(DataError, match=r"quote\.csv line 5 has a quote that is not closed"):
@@ -424,7 +440,7 @@ def test_a_quote_that_is_not_closed_is_named_by_the_line_of_its_record(tmp_path)
     ],
     ids=["CR alone", "a long first line", "a quote that takes in the file"],
 )
-def test_what_the_csv_module_cannot_read_is_refused_in_words(tmp_path, content, said):
+def test_what_the_csv_module_cannot_read_is_refused_in_words(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(content)
     with pytest.raises(DataError) as refused:
@@ -435,27 +451,27 @@ def test_what_the_csv_module_cannot_read_is_refused_in_words(tmp_path, content, 
 # --- words such as NA ----------------------------------------------------------------------------------------------
 
 
-def words_of(tmp_path, text: str, target: str = "y") -> Table:
+def words_of(tmp_path: Path, text: str, target: str = "y") -> Table:
     path = tmp_path / "words.csv"
     path.write_text(text)
     return read(path, target)
 
 
 @pytest.mark.parametrize("word", sorted(MISSING_WORDS - {""}))
-def test_in_a_text_column_a_word_is_a_word_and_only_an_empty_field_is_missing(tmp_path, word):
+def test_in_a_text_column_a_word_is_a_word_and_only_an_empty_field_is_missing(tmp_path: Path, word: str) -> None:
     table = words_of(tmp_path, "zone,y\n" + f"{word},a\nEU,b\n,b\n" * 10)
     assert table.columns == [Column("zone", Kind.TEXT, True)]
     assert table.features["zone"].value_counts(dropna=False).to_dict() == {word: 10, "EU": 10, np.nan: 10}
     assert table.remarks == []
 
 
-def test_two_such_words_are_two_categories(tmp_path):
+def test_two_such_words_are_two_categories(tmp_path: Path) -> None:
     table = words_of(tmp_path, "zone,y\n" + "NA,a\nNone,b\nEU,b\n" * 10)
     assert table.features["zone"].unique().tolist() == ["NA", "None", "EU"]
 
 
 @pytest.mark.parametrize("classes", [("None", "Insomnia", "Apnea"), ("NA", "EU"), ("None", "NA"), ("nan", "x")])
-def test_such_a_word_is_a_class_and_the_name_of_a_class(tmp_path, classes):
+def test_such_a_word_is_a_class_and_the_name_of_a_class(tmp_path: Path, classes: tuple[Any, ...]) -> None:
     named = "".join(f"{i + 0.5},{i},{name}\n" for i, name in enumerate(classes))
     assert words_of(tmp_path, "a,number,y\n" + named * 10).target.unique().tolist() == list(classes)
     assert words_of(tmp_path, "a,y,y_name\n" + named * 10).class_names == list(classes)
@@ -463,7 +479,9 @@ def test_such_a_word_is_a_class_and_the_name_of_a_class(tmp_path, classes):
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 @pytest.mark.parametrize(("word", "other"), [("NA", "nan"), ("None", "#N/A"), ("null", "n/a")])
-def test_among_numbers_such_a_word_is_a_missing_one_which_is_said(tmp_path, ending, word, other):
+def test_among_numbers_such_a_word_is_a_missing_one_which_is_said(
+    tmp_path: Path, ending: str, word: str, other: str
+) -> None:
     frame = pd.DataFrame({"x": ["1.5", word, "2.5", other, None, "7"] * 10, "y": ["a", "b", "a"] * 20})
     path = tmp_path / f"words.{ending}"
     frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
@@ -474,14 +492,14 @@ def test_among_numbers_such_a_word_is_a_missing_one_which_is_said(tmp_path, endi
     assert table.remarks == [f"column 'x' has 30 missing values, some of them written as {shown}"]
 
 
-def test_among_true_and_false_such_a_word_is_a_missing_one_which_is_said(tmp_path):
+def test_among_true_and_false_such_a_word_is_a_missing_one_which_is_said(tmp_path: Path) -> None:
     table = words_of(tmp_path, "x,y\n" + "True,a\nNA,b\nFALSE,b\n,a\n" * 10)
     assert table.columns == [Column("x", Kind.BOOLEAN, True)]
     assert table.features["x"].to_list()[:4] == [True, None, False, None]
     assert table.remarks == ["column 'x' has 20 missing values, some of them written as NA"]
 
 
-def test_a_column_of_one_such_word_has_no_values(tmp_path):
+def test_a_column_of_one_such_word_has_no_values(tmp_path: Path) -> None:
     table = words_of(tmp_path, "x,w,y\n" + "1.5,NA,a\n2.5,,b\n" * 10)
     assert table.columns == [Column("x", Kind.NUMBER, False)]
     assert table.remarks[-1] == "column 'w' is left out: it has no values"
@@ -496,14 +514,18 @@ def test_a_column_of_one_such_word_has_no_values(tmp_path):
         (["yes", "no", ""], "empty; expected a class (10 such rows)"),
     ],
 )
-def test_a_target_that_is_missing_is_refused_with_what_stands_there(tmp_path, values, found):
+def test_a_target_that_is_missing_is_refused_with_what_stands_there(
+    tmp_path: Path, values: list[str], found: str
+) -> None:
     with pytest.raises(DataError) as refused:
         words_of(tmp_path, "x,y\n" + "".join(f"{i + 0.5},{value}\n" for i, value in enumerate(values)) * 10)
     assert f"line 4, column 'y' is {found}" in str(refused.value)
 
 
 @pytest.mark.parametrize("start", [0, 10_000], ids=["words in the first rows", "words further down"])
-def test_what_a_column_is_all_of_its_rows_say_and_not_the_first_ones(tmp_path, monkeypatch, start):
+def test_what_a_column_is_all_of_its_rows_say_and_not_the_first_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: int
+) -> None:
     monkeypatch.setattr(reading, "SAMPLE_BYTES", 1000)
     first = "1.5,1,true,a\nNA,NA,NA,b\n" if start == 0 else "1.5,1,true,a\n2.5,2,false,b\n"
     table = words_of(tmp_path, "n,house,b,y\n" + first * 500 + "NA,12a,NA,b\n2.5,NA,false,a\n" * 2000)
@@ -523,7 +545,9 @@ def test_what_a_column_is_all_of_its_rows_say_and_not_the_first_ones(tmp_path, m
     [([["x", "z"], ["q"]], "list<"), ([{"a": 1}, {"a": 2}], "struct<"), ([[("k", 1)], [("k", 2)]], "map<")],
 )
 @pytest.mark.parametrize("name", ["tags", "stays"])
-def test_a_column_of_lists_structs_or_maps_is_refused_by_name_and_type(tmp_path, people, values, kind, name):
+def test_a_column_of_lists_structs_or_maps_is_refused_by_name_and_type(
+    tmp_path: Path, people: pd.DataFrame, values: list[Any], kind: str, name: str
+) -> None:
     types = {"map<": pa.map_(pa.string(), pa.int64())}
     plain = pa.Table.from_pandas(people.drop(columns=name, errors="ignore"))
     path = tmp_path / "people.parquet"
@@ -535,14 +559,14 @@ def test_a_column_of_lists_structs_or_maps_is_refused_by_name_and_type(tmp_path,
         assert "tags" not in read(path, "stays", drop=("tags",)).features
 
 
-def test_periods_are_no_numbers(tmp_path, people):
+def test_periods_are_no_numbers(tmp_path: Path, people: pd.DataFrame) -> None:
     path = tmp_path / "people.parquet"
     people.assign(month=pd.period_range("2026-01", periods=len(people), freq="M")).to_parquet(path)
     with pytest.raises(DataError, match=r"column 'month' has values of the type pandas\.period; expected numbers"):
         read(path, "stays")
 
 
-def test_the_columns_of_a_parquet_file_are_those_that_are_in_it(tmp_path, people):
+def test_the_columns_of_a_parquet_file_are_those_that_are_in_it(tmp_path: Path, people: pd.DataFrame) -> None:
     plain = people[["age", "income", "stays"]]
     plain.set_index("age").to_parquet(tmp_path / "index.parquet")
     assert {column.name for column in read(tmp_path / "index.parquet", "stays").columns} == {"age", "income"}
@@ -550,7 +574,7 @@ def test_the_columns_of_a_parquet_file_are_those_that_are_in_it(tmp_path, people
     assert [column.name for column in read(tmp_path / "numbers.parquet", "2").columns] == ["0", "1"]
 
 
-def test_rows_that_were_filtered_are_counted_as_they_are_in_the_file(tmp_path, people):
+def test_rows_that_were_filtered_are_counted_as_they_are_in_the_file(tmp_path: Path, people: pd.DataFrame) -> None:
     people[people["age"] > 22].to_parquet(tmp_path / "some.parquet")
     table = read(tmp_path / "some.parquet", "stays")
     assert table.features.index.tolist() == list(range((people["age"] > 22).sum()))

@@ -8,6 +8,7 @@ import sys
 import traceback
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.table import Table as Grid
@@ -39,17 +40,17 @@ def console() -> Console:
 
 
 def printed(console: Console) -> str:
-    return console.file.getvalue()
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @hostile
-def test_a_line_shows_what_it_is_given(console, text, seen):
+def test_a_line_shows_what_it_is_given(console: Console, text: str, seen: str) -> None:
     console.print(f"before {text} after")
     assert printed(console) == f"before {seen} after\n"
 
 
 @hostile
-def test_a_table_shows_what_its_cells_heads_and_title_are_given(console, text, seen):
+def test_a_table_shows_what_its_cells_heads_and_title_are_given(console: Console, text: str, seen: str) -> None:
     grid = Grid(text, title=text)
     grid.add_row(text)
     console.print(grid)
@@ -59,20 +60,20 @@ def test_a_table_shows_what_its_cells_heads_and_title_are_given(console, text, s
 
 
 @hostile
-def test_the_history_shows_a_reason_and_a_name_of_others(console, text, seen):
+def test_the_history_shows_a_reason_and_a_name_of_others(console: Console, text: str, seen: str) -> None:
     console.print(_grid(text, [Move(None, "train", None, "1", text)]))
     assert printed(console).count(seen) == 2
 
 
 @hostile
-def test_remarks_and_steps_show_what_they_are_given(console, text, seen):
+def test_remarks_and_steps_show_what_they_are_given(console: Console, text: str, seen: str) -> None:
     output.notes(console, [text])
     output.steps(console, 1)(text)
     assert printed(console) == f"      {seen}\n[1/1] {seen}\n"
 
 
 @hostile
-def test_a_bar_shows_the_name_that_it_is_given(text, seen):
+def test_a_bar_shows_the_name_that_it_is_given(text: str, seen: str) -> None:
     console = Console(file=StringIO(), width=200, force_terminal=True, color_system=None)
     with output.Progress(console, text, 1) as progress:
         progress.step()
@@ -80,19 +81,19 @@ def test_a_bar_shows_the_name_that_it_is_given(text, seen):
     assert text == seen or text not in printed(console)
 
 
-def test_no_text_takes_the_terminal_for_itself(console):
+def test_no_text_takes_the_terminal_for_itself(console: Console) -> None:
     console.print("x" * 10**6, soft_wrap=True)
     assert len(printed(console)) == terminal.MOST + 2  # an ellipsis and the line's end
 
 
-def test_colours_of_our_own_are_the_terminals_still():
+def test_colours_of_our_own_are_the_terminals_still() -> None:
     console = Console(file=StringIO(), force_terminal=True, color_system="standard")
     console.print("Hints", style="bold")
     assert printed(console) == "\x1b[1mHints\x1b[0m\n"
 
 
 @hostile
-def test_an_error_is_one_line_that_shows_what_it_quotes(text, seen):
+def test_an_error_is_one_line_that_shows_what_it_quotes(text: str, seen: str) -> None:
     assert one_line(f"trainer: {text}\nfake line") in (
         f"trainer: {seen} fake line",
         # A carriage return ends a line as well.
@@ -110,7 +111,7 @@ def protected(monkeypatch: pytest.MonkeyPatch) -> tuple[StringIO, StringIO]:
 
 
 @hostile
-def test_what_libraries_print_and_log_is_shown_too(monkeypatch, text, seen):
+def test_what_libraries_print_and_log_is_shown_too(monkeypatch: pytest.MonkeyPatch, text: str, seen: str) -> None:
     stdout, stderr = protected(monkeypatch)
     print(text)
     logging.StreamHandler().emit(logging.makeLogRecord({"msg": text}))
@@ -119,7 +120,9 @@ def test_what_libraries_print_and_log_is_shown_too(monkeypatch, text, seen):
     assert stderr.getvalue() == f"{seen}\nValueError: {seen}\n"
 
 
-def test_a_protected_stream_is_protected_once_and_lets_the_consoles_colours_through(monkeypatch):
+def test_a_protected_stream_is_protected_once_and_lets_the_consoles_colours_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     _, stderr = protected(monkeypatch)
     protect()
     assert isinstance(sys.stderr, Visible)
@@ -129,7 +132,7 @@ def test_a_protected_stream_is_protected_once_and_lets_the_consoles_colours_thro
 
 
 @pytest.mark.parametrize("more", [[], ["--traceback"]], ids=["plain", "with a traceback"])
-def test_the_command_ends_with_words_that_obey_nobody(tmp_path, more):
+def test_the_command_ends_with_words_that_obey_nobody(tmp_path: Path, more: list[Any]) -> None:
     path = tmp_path / "stranger.yaml"
     path.write_text('"\\e]0;owned\\a\\e[2J\\e[1;32mall is well\\e[0m": 1\n')
     command = [sys.executable, "-m", "trainer", *more, "train", "--config", str(path)]
@@ -141,7 +144,7 @@ def test_the_command_ends_with_words_that_obey_nobody(tmp_path, more):
 
 
 @pytest.mark.parametrize("path", sorted(TRAINER.rglob("*.py")), ids=lambda path: str(path.relative_to(TRAINER)))
-def test_nothing_of_the_trainer_writes_past_it(path):
+def test_nothing_of_the_trainer_writes_past_it(path: Path) -> None:
     """No `print`, no stream written to, and no console or markup of rich's own."""
     if path.name == "terminal.py":
         return

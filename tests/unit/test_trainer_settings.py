@@ -7,7 +7,7 @@ from trainer.errors import SettingsError
 from trainer.settings import Settings
 
 
-def test_nothing_has_to_be_set():
+def test_nothing_has_to_be_set() -> None:
     settings = Settings.from_env({})
     assert settings == Settings()
     assert settings.tracking_uri == "sqlite:///embedded/mlflow.db"
@@ -17,7 +17,7 @@ def test_nothing_has_to_be_set():
     assert settings.public_url is None
 
 
-def test_every_variable_is_taken():
+def test_every_variable_is_taken() -> None:
     environ = {
         "MLFLOW_TRACKING_URI": "http://mlflow:5000",
         "MLFLOW_PUBLIC_URL": "http://localhost:5000/",
@@ -37,17 +37,17 @@ def test_every_variable_is_taken():
 
 
 @pytest.mark.parametrize("value", ["", " ", ","])
-def test_no_more_types_need_be_trusted(value):
+def test_no_more_types_need_be_trusted(value: str) -> None:
     assert Settings.from_env({"MODEL_TRUSTED_TYPES": value}).trusted_types == frozenset()
 
 
 @pytest.mark.parametrize("value", ["0", "1", " 0.9 "])
-def test_the_threshold_may_be_any_fraction(value):
+def test_the_threshold_may_be_any_fraction(value: str) -> None:
     assert Settings.from_env({"MIN_TEST_ACCURACY": value}).min_test_accuracy == float(value)
 
 
 @pytest.mark.parametrize("value", ["1.1", "-0.1", "90%", "high", "nan", "inf"])
-def test_a_threshold_that_is_no_fraction_is_named_with_what_is_expected(value):
+def test_a_threshold_that_is_no_fraction_is_named_with_what_is_expected(value: str) -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({"MIN_TEST_ACCURACY": value})
     assert str(refused.value) == f"MIN_TEST_ACCURACY is {value!r}; expected a number from 0 to 1"
@@ -57,6 +57,6 @@ def test_a_threshold_that_is_no_fraction_is_named_with_what_is_expected(value):
     "name", ["MLFLOW_TRACKING_URI", "MLFLOW_PUBLIC_URL", "MODEL_NAME", "MIN_TEST_ACCURACY", "DATA_DIR"]
 )
 @pytest.mark.parametrize("value", ["", "  "])
-def test_an_empty_variable_is_named_with_the_default_to_leave_it_to(name, value):
+def test_an_empty_variable_is_named_with_the_default_to_leave_it_to(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is empty; leave it out to use '"):
         Settings.from_env({name: value})

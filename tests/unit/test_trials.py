@@ -3,6 +3,9 @@
 import json
 import os
 import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from inference.model.version import ModelVersion
@@ -12,7 +15,7 @@ ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{n
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path: Path) -> Callable[..., Any]:
     """Return what starts a service: what reads the note, and writes it."""
     return lambda folder=tmp_path, alias="Production": Trials(folder, "flowers", alias)
 
@@ -22,14 +25,14 @@ def killed(trials: Trials) -> None:
     trials._note.close()
 
 
-def test_what_was_being_tried_when_a_service_was_killed_is_found_by_the_next_one(start):
+def test_what_was_being_tried_when_a_service_was_killed_is_found_by_the_next_one(start: Callable[..., Any]) -> None:
     first = start()
     first.begin(ONE)
     killed(first)
     assert start().left_behind() == (ONE, 1)
 
 
-def test_it_is_counted_how_many_times_in_a_row_that_was(start):
+def test_it_is_counted_how_many_times_in_a_row_that_was(start: Callable[..., Any]) -> None:
     for times in (1, 2, 3):
         trials = start()
         trials.left_behind()
@@ -43,7 +46,7 @@ def test_it_is_counted_how_many_times_in_a_row_that_was(start):
     assert start().left_behind() == (TWO, 1)
 
 
-def test_what_is_no_file_in_place_of_the_note_is_none_and_nobody_waits_for_it(start):
+def test_what_is_no_file_in_place_of_the_note_is_none_and_nobody_waits_for_it(start: Callable[..., Any]) -> None:
     trials = start()
     trials._path.parent.mkdir(parents=True)
     os.mkfifo(trials._path)
@@ -52,14 +55,16 @@ def test_what_is_no_file_in_place_of_the_note_is_none_and_nobody_waits_for_it(st
     trials.end()
 
 
-def test_what_was_survived_is_not_found(start):
+def test_what_was_survived_is_not_found(start: Callable[..., Any]) -> None:
     trials = start()
     trials.begin(ONE)
     trials.end()
     assert start().left_behind() is None
 
 
-def test_what_a_process_did_not_survive_is_found_though_the_service_ended_in_good_order(start):
+def test_what_a_process_did_not_survive_is_found_though_the_service_ended_in_good_order(
+    start: Callable[..., Any],
+) -> None:
     trials = start()
     trials.begin(ONE)
     trials.end(survived=False)
@@ -67,7 +72,7 @@ def test_what_a_process_did_not_survive_is_found_though_the_service_ended_in_goo
     assert start().left_behind() == (ONE, 1)
 
 
-def test_what_a_service_that_is_alive_is_trying_was_not_left_behind(start):
+def test_what_a_service_that_is_alive_is_trying_was_not_left_behind(start: Callable[..., Any]) -> None:
     alive = start()
     alive.begin(ONE)
     other = start()
@@ -78,7 +83,9 @@ def test_what_a_service_that_is_alive_is_trying_was_not_left_behind(start):
     assert start().left_behind() == (ONE, 1)
 
 
-def test_each_alias_and_each_host_has_a_note_of_its_own(start, monkeypatch):
+def test_each_alias_and_each_host_has_a_note_of_its_own(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     trials = start()
     trials.begin(ONE)
     killed(trials)
@@ -90,7 +97,7 @@ def test_each_alias_and_each_host_has_a_note_of_its_own(start, monkeypatch):
 @pytest.mark.parametrize(
     "garbage", ["", "{", "[]", "null", '{"version": {}}', '{"version": {"colour": 1}, "times": 1}']
 )
-def test_garbage_is_no_note(start, tmp_path, garbage):
+def test_garbage_is_no_note(start: Callable[..., Any], tmp_path: Path, garbage: str) -> None:
     trials = start()
     trials.begin(ONE)
     killed(trials)
@@ -104,7 +111,9 @@ def test_garbage_is_no_note(start, tmp_path, garbage):
     assert start().left_behind() == (TWO, 1)
 
 
-def test_where_no_note_can_be_written_a_version_is_tried_all_the_same(start, tmp_path):
+def test_where_no_note_can_be_written_a_version_is_tried_all_the_same(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     trials = start(tmp_path / "file")
     trials.begin(ONE)

@@ -36,14 +36,14 @@ UNHEARD_OF = f"{unheard_of.__module__}.{unheard_of.__qualname__}"
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path) -> Files:
     files = Files(tmp_path)
     skops.io.dump(LogisticRegression().fit(FRAME, LABELS), files.folder / "model.skops")
     return files
 
 
 @pytest.fixture
-def odd(files):
+def odd(files: Files) -> Files:
     """A version with a type that is trusted by nobody."""
     estimator = make_pipeline(FunctionTransformer(unheard_of), LogisticRegression()).fit(FRAME, LABELS)
     skops.io.dump(estimator, files.folder / "model.skops")
@@ -51,7 +51,7 @@ def odd(files):
 
 
 @pytest.fixture
-def forest(files):
+def forest(files: Files) -> Files:
     skops.io.dump(FOREST, files.folder / "model.skops")
     return files
 
@@ -66,7 +66,7 @@ class Bomb:
         return Path.touch, (self._path,)
 
 
-def predictions(files: Files, trusted: Trusted) -> list:
+def predictions(files: Files, trusted: Trusted) -> list[Any]:
     loaded = model.load(VersionFiles.of(files.folder), trusted)
     return loaded.predict(from_payload({"instances": FRAME.to_numpy().tolist()}, loaded.description)).tolist()
 
@@ -84,7 +84,7 @@ def children() -> set[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists a process's children")
 @pytest.mark.parametrize("trust", Trust)
-def test_a_model_that_asks_for_many_jobs_starts_no_processes(files, trust):
+def test_a_model_that_asks_for_many_jobs_starts_no_processes(files: Files, trust: Any) -> None:
     union = FeatureUnion([("one", StandardScaler()), ("other", MinMaxScaler())])
     fitted = make_pipeline(union, LogisticRegression()).fit(FRAME, LABELS)
     union.n_jobs = 2
@@ -95,13 +95,15 @@ def test_a_model_that_asks_for_many_jobs_starts_no_processes(files, trust):
 
 
 @pytest.mark.parametrize("trust", Trust)
-def test_a_harmless_model_is_served_whatever_is_trusted(files, trust):
+def test_a_harmless_model_is_served_whatever_is_trusted(files: Files, trust: Trust) -> None:
     assert predictions(files, Trusted(trust)) == LABELS
 
 
 @pytest.mark.parametrize("trust", [Trust.SIGNED, Trust.SKOPS])
 @pytest.mark.parametrize("stored_as", ["cloudpickle", "pickle", None])
-def test_a_model_that_runs_code_when_it_is_loaded_is_refused_unopened(files, stored_as, trust, tmp_path):
+def test_a_model_that_runs_code_when_it_is_loaded_is_refused_unopened(
+    files: Files, stored_as: str | None, trust: Trust, tmp_path: Path
+) -> None:
     touched = tmp_path / "touched"
     (files.folder / "model.pkl").write_bytes(pickle.dumps(Bomb(touched)))
     flavor = {"pickled_model": "model.pkl", "serialization_format": stored_as}
@@ -112,7 +114,7 @@ def test_a_model_that_runs_code_when_it_is_loaded_is_refused_unopened(files, sto
     assert not touched.exists()
 
 
-def test_a_pickle_that_calls_itself_skops_is_refused_unopened(files, tmp_path):
+def test_a_pickle_that_calls_itself_skops_is_refused_unopened(files: Files, tmp_path: Path) -> None:
     touched = tmp_path / "touched"
     (files.folder / "model.skops").write_bytes(pickle.dumps(Bomb(touched)))
     for trust in Trust:
@@ -120,7 +122,9 @@ def test_a_pickle_that_calls_itself_skops_is_refused_unopened(files, tmp_path):
     assert not touched.exists()
 
 
-def test_a_pickle_is_loaded_where_pickles_are_trusted_and_the_log_warns_of_it(files, caplog):
+def test_a_pickle_is_loaded_where_pickles_are_trusted_and_the_log_warns_of_it(
+    files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
     (files.folder / "model.pkl").write_bytes(pickle.dumps(FOREST))
     flavor = {"pickled_model": "model.pkl", "serialization_format": "pickle"}
     files.describe(lambda content: content["flavors"].update(sklearn=flavor))
@@ -129,27 +133,27 @@ def test_a_pickle_is_loaded_where_pickles_are_trusted_and_the_log_warns_of_it(fi
 
 
 @pytest.mark.parametrize("trust", [Trust.SIGNED, Trust.SKOPS])
-def test_a_type_that_is_not_trusted_is_refused_by_name_and_with_the_way_out(odd, trust):
+def test_a_type_that_is_not_trusted_is_refused_by_name_and_with_the_way_out(odd: Files, trust: Trust) -> None:
     words = refusal(odd, Trusted(trust))
     assert words == (f"it contains types that are not trusted: {UNHEARD_OF}; MODEL_TRUSTED_TYPES names more of them")
 
 
 @pytest.mark.parametrize("trust", [Trust.SIGNED, Trust.SKOPS])
-def test_a_type_that_the_settings_name_is_trusted(odd, trust):
+def test_a_type_that_the_settings_name_is_trusted(odd: Files, trust: Trust) -> None:
     assert predictions(odd, Trusted(trust, frozenset({UNHEARD_OF}))) == LABELS
 
 
-def test_where_pickles_are_trusted_every_type_is(odd):
+def test_where_pickles_are_trusted_every_type_is(odd: Files) -> None:
     assert predictions(odd, Trusted(Trust.PICKLE)) == LABELS
 
 
-def test_a_forest_is_served_where_it_is_signed_and_refused_where_nobody_signed_it(forest):
+def test_a_forest_is_served_where_it_is_signed_and_refused_where_nobody_signed_it(forest: Files) -> None:
     assert predictions(forest, Trusted(Trust.SIGNED)) == LABELS
     assert "not trusted: sklearn.tree._tree.Tree" in refusal(forest, Trusted(Trust.SKOPS))
     assert predictions(forest, Trusted(Trust.PICKLE)) == LABELS
 
 
-def test_more_types_are_trusted_beside_those_that_are_anyway():
+def test_more_types_are_trusted_beside_those_that_are_anyway() -> None:
     more = frozenset({"my.Type"})
     assert Trusted(Trust.SIGNED, more).types == Trusted(Trust.SIGNED).types | more
     assert Trusted(Trust.SKOPS).types < Trusted(Trust.SIGNED).types

@@ -5,8 +5,11 @@ Each model here ended the process, hung it, or opened a file, when it was loaded
 
 import json
 import warnings
+from collections.abc import Callable
 from functools import partial
 from itertools import count
+from pathlib import Path
+from typing import Any
 from zipfile import ZIP_DEFLATED
 
 import numpy as np
@@ -58,8 +61,8 @@ def refusal(content: bytes, trusted: frozenset[str] = MORE) -> str:
     return str(refused.value)
 
 
-def attributes(**values):
-    return lambda estimator: vars(estimator).update(values)
+def attributes(**values: Any) -> Any:
+    return lambda estimator: vars(estimator).update(values)  # type: ignore[attr-defined]
 
 
 # --- what still is served ------------------------------------------------------------------------------------------
@@ -109,7 +112,7 @@ def attributes(**values):
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
-def test_a_model_that_scikit_learn_fitted_answers_as_before(estimator):
+def test_a_model_that_scikit_learn_fitted_answers_as_before(estimator: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rows = np.floor(np.abs(X) * 4)
@@ -118,16 +121,16 @@ def test_a_model_that_scikit_learn_fitted_answers_as_before(estimator):
         assert np.array_equal(loaded.predict(rows), fitted.predict(rows))
 
 
-def of_categories():
+def of_categories() -> Any:
     table = pd.DataFrame({"word": pd.Categorical(["one", "two", "three", "one"] * 15), "number": X[:, 0]})
     return HistGradientBoostingClassifier(max_iter=2, categorical_features="from_dtype").fit(table, Y)
 
 
-def test_boosting_of_categories_holds_together():
+def test_boosting_of_categories_holds_together() -> None:
     state.check(of_categories(), CHECKING)
 
 
-def test_boosting_of_categories_that_takes_fewer_columns_of_a_table_is_refused():
+def test_boosting_of_categories_that_takes_fewer_columns_of_a_table_is_refused() -> None:
     fitted = of_categories()
     fitted._preprocessor._transformer_to_input_indices["numerical"] = []
     with pytest.raises(Refused, match="its preprocessor takes others"):
@@ -135,28 +138,28 @@ def test_boosting_of_categories_that_takes_fewer_columns_of_a_table_is_refused()
 
 
 @pytest.mark.parametrize("vectorizer", [CountVectorizer(), TfidfVectorizer(), HashingVectorizer(n_features=64)])
-def test_a_model_of_text_answers_as_before(vectorizer):
+def test_a_model_of_text_answers_as_before(vectorizer: CountVectorizer | HashingVectorizer | TfidfVectorizer) -> None:
     content = hostile.text_model(vectorizer)
     assert load_skops(content, HARMLESS_TYPES).predict(hostile.TEXTS).shape == Y.shape
 
 
-def test_a_model_of_one_column_in_order_answers_as_before():
+def test_a_model_of_one_column_in_order_answers_as_before() -> None:
     fitted = IsotonicRegression(out_of_bounds="clip").fit(X[:, 0], Y)
     assert np.array_equal(load_skops(hostile.dumped(fitted), MORE).predict(X[:, 0]), fitted.predict(X[:, 0]))
 
 
-def test_sparse_coefficients_and_vectors_are_served_where_their_type_is_trusted():
+def test_sparse_coefficients_and_vectors_are_served_where_their_type_is_trusted() -> None:
     fitted = SVC().fit(scipy.sparse.csr_matrix(X), Y)
     assert np.array_equal(load_skops(hostile.dumped(fitted), MORE).predict(X), fitted.predict(X))
     assert load_skops(hostile.sparse_coefficients(lambda matrix: None), MORE).predict(X).shape == Y.shape
 
 
-def test_a_packed_file_is_served_too():
+def test_a_packed_file_is_served_too() -> None:
     packed = hostile.edited(TREE, packed=ZIP_DEFLATED)
     assert load_skops(packed, TRUSTED_TYPES).predict(X).shape == Y.shape
 
 
-def test_an_estimator_that_two_places_share_is_loaded_once():
+def test_an_estimator_that_two_places_share_is_loaded_once() -> None:
     shared = StandardScaler().fit(X)
     loaded = load_skops(hostile.dumped(Pipeline([("a", shared), ("b", shared)])), HARMLESS_TYPES)
     assert loaded.steps[0][1] is loaded.steps[1][1]
@@ -165,7 +168,7 @@ def test_an_estimator_that_two_places_share_is_loaded_once():
 # --- what reaches further than its rows ----------------------------------------------------------------------------
 
 
-def test_a_model_that_reads_the_file_that_a_row_names_is_refused(tmp_path):
+def test_a_model_that_reads_the_file_that_a_row_names_is_refused(tmp_path: Path) -> None:
     words = refusal(hostile.key_reader())
     assert "reads files by name (input='filename'); only input='content' is served" in words
     assert "its CountVectorizer at 'steps.columns.transformers_.text.transformer_list.first'" in words
@@ -173,7 +176,7 @@ def test_a_model_that_reads_the_file_that_a_row_names_is_refused(tmp_path):
 
 @pytest.mark.parametrize("vectorizer", [CountVectorizer, TfidfVectorizer, partial(HashingVectorizer, n_features=64)])
 @pytest.mark.parametrize("reads", ["filename", "file"])
-def test_no_vectorizer_reads_files(vectorizer, reads):
+def test_no_vectorizer_reads_files(vectorizer: Callable[..., Any] | type[Any], reads: str) -> None:
     content = hostile.text_model(
         vectorizer(), lambda pipeline: hostile.words_of(pipeline, attributes(input=reads, vocabulary_={"a": 0}))
     )
@@ -188,27 +191,29 @@ def test_no_vectorizer_reads_files(vectorizer, reads):
         (attributes(n_jobs="all"), "has n_jobs='all'; expected a whole number up to 512"),
     ],
 )
-def test_a_parameter_that_writes_files_or_starts_a_crowd_of_threads_is_refused(change, words):
+def test_a_parameter_that_writes_files_or_starts_a_crowd_of_threads_is_refused(
+    change: Callable[..., Any], words: str
+) -> None:
     assert words in refusal(hostile.dumped(make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y), change))
 
 
-def test_a_function_that_would_write_into_the_model_is_refused():
+def test_a_function_that_would_write_into_the_model_is_refused() -> None:
     step = FunctionTransformer(np.log1p, kw_args={"out": np.zeros((1, 4))})
     words = refusal(hostile.dumped(Pipeline([("log", step), ("classes", LogisticRegression())])))
     assert words == "its FunctionTransformer at 'steps.log' calls its function with kw_args that are no plain values"
 
 
-def test_an_attribute_in_the_place_of_a_method_is_refused():
+def test_an_attribute_in_the_place_of_a_method_is_refused() -> None:
     content = hostile.dumped(LogisticRegression().fit(X, Y), attributes(decision_function=np.add))
     assert "has an attribute 'decision_function' in the place of its own code" in refusal(content)
 
 
-def test_numbers_at_an_address_that_the_file_names_are_refused_before_anything_is_built():
+def test_numbers_at_an_address_that_the_file_names_are_refused_before_anything_is_built() -> None:
     assert "have names that Python calls itself" in refusal(hostile.at_an_address())
 
 
-def test_attributes_that_another_node_hides_are_refused_too():
-    def borrow(schema):
+def test_attributes_that_another_node_hides_are_refused_too() -> None:
+    def borrow(schema: Any) -> None:
         """Give an estimator the attributes of a dictionary that stands before it: by its number it is that one to skops."""
         arguments = next(node for node in hostile.nodes(schema, "DictNode") if "out" in node["content"])
         arguments["content"] = {"__array_interface__": arguments["content"].pop("out")}
@@ -233,14 +238,14 @@ def test_attributes_that_another_node_hides_are_refused_too():
         (lambda state: state.update(max_depth=0), "it is deeper than it says"),
     ],
 )
-def test_a_tree_whose_nodes_point_elsewhere_is_refused(change, words):
+def test_a_tree_whose_nodes_point_elsewhere_is_refused(change: Callable[..., Any], words: str) -> None:
     assert refusal(hostile.decision_tree(change)) == f"the state of its Tree at 'tree_' does not hold together: {words}"
 
 
-def set_json(loader, old, new):
+def set_json(loader: Any, old: Any, new: Any) -> Any:
     """Change numbers in the schema, which skops hands to what it builds."""
 
-    def change(schema):
+    def change(schema: Any) -> None:
         for node in hostile.nodes(hostile.nodes(schema, loader), "JsonNode"):
             if node["content"] == str(old):
                 # Numbers of the same value are one object, and so are their nodes; this one is another.
@@ -250,17 +255,19 @@ def set_json(loader, old, new):
 
 
 @pytest.mark.parametrize(("old", "new"), [(4, FAR), (4, 0), (1, FAR), (1, -1), (5, FAR), (5, 3)])
-def test_a_tree_that_says_it_has_other_numbers_than_its_arrays_is_refused_before_it_is_built(old, new):
+def test_a_tree_that_says_it_has_other_numbers_than_its_arrays_is_refused_before_it_is_built(
+    old: int, new: int
+) -> None:
     content = hostile.decision_tree(lambda state: None)
     assert "its model has a tree of nodes (5,)" in refusal(hostile.edited(content, set_json("TreeNode", old, new)))
 
 
-def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is_built():
-    def empty(schema):
+def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is_built() -> None:
+    def empty(schema: Any) -> None:
         (tree,) = hostile.nodes(schema, "TreeNode")
         tree["content"]["content"] = {}
 
-    def call(schema):
+    def call(schema: Any) -> None:
         (tree,) = hostile.nodes(schema, "TreeNode")
         tree.update(__loader__="ConstructorFromReduceNode", content=tree.pop("__reduce__")["args"])
 
@@ -273,10 +280,10 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (lambda: hostile.forest(lambda forest: vars(forest).pop("n_features_in_")), "how many features it takes"),
+        (lambda: hostile.forest(lambda forest: vars(forest).pop("n_features_in_")), "how many features it takes"),  # type: ignore[attr-defined]
         (lambda: hostile.forest(attributes(n_features_in_=1)), "a tree takes other features"),
         (
-            lambda: hostile.forest(lambda forest: vars(forest).update(estimators_=np.array(forest.estimators_))),
+            lambda: hostile.forest(lambda forest: vars(forest).update(estimators_=np.array(forest.estimators_))),  # type: ignore[attr-defined]
             "no list",
         ),
         (lambda: hostile.boosted(lambda found: vars(found.estimators_[0, 0]).update(tree_=None)), "NoneType"),
@@ -355,7 +362,9 @@ def test_a_tree_without_nodes_or_of_another_kind_of_node_is_refused_before_it_is
     ],
     ids=count(),
 )
-def test_a_state_that_compiled_code_would_follow_out_of_its_arrays_is_refused(content, words):
+def test_a_state_that_compiled_code_would_follow_out_of_its_arrays_is_refused(
+    content: Callable[..., Any], words: str
+) -> None:
     found = refusal(content())
     assert words in found
     assert "does not hold together" in found or "expected a whole number" in found or "not trusted" in found
@@ -385,14 +394,16 @@ RARE = {"min_frequency": 16}
         (attributes(_drop_idx_after_grouping=[0, 0]), {}, "its list of dropped categories is no array"),
     ],
 )
-def test_an_encoder_whose_categories_have_columns_elsewhere_is_refused(change, options, words):
+def test_an_encoder_whose_categories_have_columns_elsewhere_is_refused(
+    change: Callable[..., Any], options: dict[Any, Any], words: str
+) -> None:
     assert words in refusal(hostile.encoder(change, **options), HARMLESS_TYPES)
 
 
 @pytest.mark.parametrize(
     "vocabulary", [{"one": FAR}, {"one": -1}, {"one": 0, "two": 0}, {"one": 0, "two": 2}, {"one": "0"}]
 )
-def test_a_vocabulary_whose_words_have_columns_elsewhere_is_refused(vocabulary):
+def test_a_vocabulary_whose_words_have_columns_elsewhere_is_refused(vocabulary: dict[Any, Any]) -> None:
     content = hostile.text_model(
         CountVectorizer(), lambda pipeline: hostile.words_of(pipeline, attributes(vocabulary_=vocabulary))
     )
@@ -400,7 +411,7 @@ def test_a_vocabulary_whose_words_have_columns_elsewhere_is_refused(vocabulary):
 
 
 @pytest.mark.parametrize("count", [0, -1, 2**40, "many"])
-def test_a_number_of_hashes_that_nothing_can_be_divided_by_is_refused(count):
+def test_a_number_of_hashes_that_nothing_can_be_divided_by_is_refused(count: int | str) -> None:
     content = hostile.text_model(
         HashingVectorizer(n_features=64), lambda pipeline: hostile.words_of(pipeline, attributes(n_features=count))
     )
@@ -410,19 +421,19 @@ def test_a_number_of_hashes_that_nothing_can_be_divided_by_is_refused(count):
 # --- the file ------------------------------------------------------------------------------------------------------
 
 
-def test_references_that_stand_for_more_nodes_than_a_file_could_have_are_refused():
+def test_references_that_stand_for_more_nodes_than_a_file_could_have_are_refused() -> None:
     assert "refers to its own parts more than 2000000 times" in refusal(hostile.edited(PLAIN, hostile.references(40)))
 
 
-def test_a_node_within_itself_is_refused():
-    def itself(schema):
+def test_a_node_within_itself_is_refused() -> None:
+    def itself(schema: Any) -> None:
         schema["content"]["content"]["classes_"] = hostile.listed([hostile.listed([], 7)], 7)
 
     assert refusal(hostile.edited(PLAIN, itself)) == "its model has a 'list' within itself"
 
 
-def test_one_part_that_many_nodes_would_read_is_refused():
-    def many(schema):
+def test_one_part_that_many_nodes_would_read_is_refused() -> None:
+    def many(schema: Any) -> None:
         (array, *_) = hostile.nodes(schema, "NdArrayNode")
         copies = [{**array, "__id__": number} for number in range(1, 1000)]
         schema["content"]["content"]["coef_"] = hostile.listed(copies, 1001)
@@ -430,8 +441,8 @@ def test_one_part_that_many_nodes_would_read_is_refused():
     assert "is read by two nodes" in refusal(hostile.edited(PLAIN, many))
 
 
-def test_what_is_nested_too_deep_is_refused():
-    def deep(schema):
+def test_what_is_nested_too_deep_is_refused() -> None:
+    def deep(schema: Any) -> None:
         found = hostile.listed([], 1)
         for number in range(2, 400):
             found = hostile.listed([found], number)
@@ -448,8 +459,8 @@ def test_what_is_nested_too_deep_is_refused():
         (None, "a node of the kind None"),
     ],
 )
-def test_a_kind_of_node_that_skops_does_not_write_is_refused(loader, words):
-    def change(schema):
+def test_a_kind_of_node_that_skops_does_not_write_is_refused(loader: str | None, words: str) -> None:
+    def change(schema: Any) -> None:
         schema["content"]["content"]["C"]["__loader__"] = loader
 
     assert words in refusal(hostile.edited(PLAIN, change))
@@ -466,14 +477,14 @@ def test_a_kind_of_node_that_skops_does_not_write_is_refused(loader, words):
         b"",
     ],
 )
-def test_an_array_that_is_not_as_large_as_it_says_or_no_array_is_refused(part):
+def test_an_array_that_is_not_as_large_as_it_says_or_no_array_is_refused(part: bytes) -> None:
     (array, *_) = hostile.nodes(schema_of(PLAIN), "NdArrayNode")
     words = refusal(hostile.edited(PLAIN, parts={array["file"]: part}))
     assert "is not as large as it says" in words or "expected numbers or text" in words or "as NumPy writes it" in words
 
 
-def schema_of(content):
-    found = []
+def schema_of(content: Any) -> Any:
+    found: list[Any] = []
     hostile.edited(content, found.append)
     return found[0]
 
@@ -489,43 +500,43 @@ def schema_of(content):
     ],
     ids=range(5),
 )
-def test_a_file_that_skops_would_not_have_written_is_refused(parts, words):
+def test_a_file_that_skops_would_not_have_written_is_refused(parts: dict[Any, Any], words: str) -> None:
     assert words in refusal(hostile.edited(PLAIN, parts=parts, packed=ZIP_DEFLATED))
 
 
-def test_a_file_that_unpacks_to_far_more_than_it_has_is_refused(monkeypatch):
+def test_a_file_that_unpacks_to_far_more_than_it_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "SMALL", 100_000)
     content = hostile.edited(PLAIN, parts={"1.npy": b"\0" * 200_000}, packed=ZIP_DEFLATED)
     assert "expected at most 20 times as many" in refusal(content)
 
 
-def test_a_directory_of_more_parts_than_a_model_has_is_refused_unread():
+def test_a_directory_of_more_parts_than_a_model_has_is_refused_unread() -> None:
     end = PLAIN.rindex(b"PK\5\6")
     lying = PLAIN[: end + 12] + (2**31).to_bytes(4, "little") + PLAIN[end + 16 :]
     assert "lists too many parts: 2147483648 bytes of names" in refusal(lying)
 
 
-def test_what_is_no_zip_file_is_refused():
+def test_what_is_no_zip_file_is_refused() -> None:
     assert "its file model.skops cannot be loaded: ValueError: it is no zip file" in refusal(b"\x80\x04N.")
 
 
 @pytest.mark.parametrize(("old", "new"), [(4, 10**9), (4, 0)])
-def test_a_random_generator_of_an_unusual_pool_is_refused(old, new):
+def test_a_random_generator_of_an_unusual_pool_is_refused(old: int, new: int) -> None:
     content = hostile.histogram(lambda estimator: None)
     words = refusal(hostile.edited(content, set_json("RandomGeneratorNode", old, new)))
     assert words == f"its model has a random generator 'PCG64' with a pool of {new}"
 
 
-def test_a_random_state_outside_of_its_buffer_is_refused():
+def test_a_random_state_outside_of_its_buffer_is_refused() -> None:
     content = hostile.dumped(SGDClassifier(random_state=np.random.RandomState(0)))
     words = refusal(hostile.edited(content, set_json("RandomStateNode", 624, FAR)))
     assert words == f"its model has a random state at {FAR} of a buffer of 624"
 
 
-def state_of(loader, *path):
+def state_of(loader: Any, *path: Any) -> Any:
     """Return what finds a dictionary in the state of the first node of some kind."""
 
-    def found(schema):
+    def found(schema: Any) -> Any:
         (node, *_) = hostile.nodes(schema, loader)
         for name in ("content", *path):
             node = node[name]
@@ -553,13 +564,15 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize(("content", "state", "name", "value"), HIDDEN, ids=[name for _, _, name, _ in HIDDEN])
-def test_a_number_that_is_shown_in_the_place_of_the_one_that_is_built_with_is_not_believed(content, state, name, value):
+def test_a_number_that_is_shown_in_the_place_of_the_one_that_is_built_with_is_not_believed(
+    content: Any, state: Any, name: Any, value: Any
+) -> None:
     found = hostile.edited(content, lambda schema: hostile.hidden(state(schema), name, value))
     assert refusal(found) == "its model has a DefaultDictNode where a dict belongs"
 
 
-def test_a_name_that_becomes_another_one_when_it_is_built_is_refused():
-    def renamed(schema):
+def test_a_name_that_becomes_another_one_when_it_is_built_is_refused() -> None:
+    def renamed(schema: Any) -> None:
         """Say that 'pos' is a name of NumPy's, which leaves out what follows the text."""
         state = state_of("RandomStateNode", "content", "state")(schema)
         (kind, *_) = state["key_types"]["content"]
@@ -570,8 +583,8 @@ def test_a_name_that_becomes_another_one_when_it_is_built_is_refused():
     assert refusal(hostile.edited(content, renamed)) == "its model has a dict of other names than its file says"
 
 
-def test_types_that_are_not_trusted_are_named_up_to_a_number():
-    def strange(schema):
+def test_types_that_are_not_trusted_are_named_up_to_a_number() -> None:
+    def strange(schema: Any) -> None:
         schema["content"]["content"]["classes_"] = hostile.listed(
             [
                 {"__class__": f"\x1b[{i}m", "__module__": "m", "__loader__": "ObjectNode", "__id__": i}

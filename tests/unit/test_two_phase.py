@@ -87,7 +87,7 @@ class Workers:
 
 
 @pytest.fixture
-def registry(tmp_path):
+def registry(tmp_path: Path) -> Any:
     registry = Registry(tmp_path)
     for version in (7, 8):
         registry.log(version)
@@ -96,7 +96,7 @@ def registry(tmp_path):
 
 
 @pytest.fixture
-def settings(tmp_path, registry):
+def settings(tmp_path: Path, registry: Any) -> Settings:
     return Settings(
         tracking_uri=f"sqlite:///{registry.file}",
         model_name="flowers",
@@ -117,7 +117,7 @@ def lenient() -> Iterator[Verifier]:
 
 
 @pytest.fixture
-def following(lenient) -> Iterator[Callable[[Settings], tuple[RegistryPoller, Workers]]]:
+def following(lenient: Verifier) -> Iterator[Callable[[Settings], tuple[RegistryPoller, Workers]]]:
     """Return what starts a poller; the process that verifies for it ends with the test."""
     with ExitStack() as ends:
 
@@ -133,16 +133,18 @@ def following(lenient) -> Iterator[Callable[[Settings], tuple[RegistryPoller, Wo
 
 
 @pytest.fixture(autouse=True)
-def log(caplog):
+def log(caplog: pytest.LogCaptureFixture) -> Any:
     caplog.set_level("INFO", "inference")
     return caplog
 
 
-def lines(log) -> list[str]:
+def lines(log: Any) -> list[str]:
     return [message for message in log.messages if message.startswith("Ready: ")]
 
 
-def test_a_version_is_fetched_from_where_its_registry_says_and_offered(following, settings):
+def test_a_version_is_fetched_from_where_its_registry_says_and_offered(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings
+) -> None:
     poller, workers = following(settings)
     poller.look()
     (spec,) = workers.specs
@@ -152,7 +154,9 @@ def test_a_version_is_fetched_from_where_its_registry_says_and_offered(following
     assert spec.version.description == "a decision"
 
 
-def test_the_line_names_the_version_and_both_addresses(following, settings, log):
+def test_the_line_names_the_version_and_both_addresses(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, log: Any
+) -> None:
     following(settings)[0].look()
     assert lines(log) == [
         "Ready: flowers version 7 is served. Predictions, and a page to try them: http://localhost:8080. "
@@ -160,13 +164,17 @@ def test_the_line_names_the_version_and_both_addresses(following, settings, log)
     ]
 
 
-def test_the_line_says_how_many_workers_changed_and_within_which_time(following, settings, log):
+def test_the_line_says_how_many_workers_changed_and_within_which_time(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, log: Any
+) -> None:
     following(settings)[0].look()
     (record,) = [record for record in log.records if record.getMessage().startswith("Ready: ")]
     assert record.fields == {"version": "7", "workers": 2, "window_ms": 2.5}
 
 
-def test_without_an_mlflow_ui_none_is_named(following, settings, log, tmp_path):
+def test_without_an_mlflow_ui_none_is_named(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, log: Any, tmp_path: Path
+) -> None:
     plain = Settings(
         tracking_uri=settings.tracking_uri, model_name="flowers", trust=Trust.SKOPS, cache_dir=tmp_path / "cache"
     )
@@ -175,7 +183,9 @@ def test_without_an_mlflow_ui_none_is_named(following, settings, log, tmp_path):
     assert "MLflow UI" not in log.text
 
 
-def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(following, settings, registry, log):
+def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, registry: Any, log: Any
+) -> None:
     poller, _ = following(settings)
     for version in (7, 7, 8, 7):
         registry.point(version)
@@ -183,7 +193,9 @@ def test_each_version_that_is_taken_up_is_announced_once_a_rollback_too(followin
     assert [line.split()[3] for line in lines(log)] == ["7", "8", "7"]
 
 
-def test_an_unsigned_version_is_refused_where_signatures_are_asked_for(following, settings, tmp_path):
+def test_an_unsigned_version_is_refused_where_signatures_are_asked_for(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, tmp_path: Path
+) -> None:
     strict = Settings(tracking_uri=settings.tracking_uri, model_name="flowers", cache_dir=tmp_path / "cache")
     poller, workers = following(strict)
     poller.look()
@@ -193,7 +205,9 @@ def test_an_unsigned_version_is_refused_where_signatures_are_asked_for(following
     )
 
 
-def test_with_the_registry_gone_the_next_start_serves_the_last_version(following, settings, registry):
+def test_with_the_registry_gone_the_next_start_serves_the_last_version(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, registry: Any
+) -> None:
     following(settings)[0].look()
     registry.file.unlink()
     poller, workers = following(settings)
@@ -202,7 +216,9 @@ def test_with_the_registry_gone_the_next_start_serves_the_last_version(following
     assert "mlflow.db cannot be read" in workers.states[-1].problem
 
 
-def test_a_spec_says_what_each_file_is(following, settings):
+def test_a_spec_says_what_each_file_is(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings
+) -> None:
     poller, workers = following(settings)
     poller.look()
     (spec,) = workers.specs
@@ -211,7 +227,9 @@ def test_a_spec_says_what_each_file_is(following, settings):
     assert set(spec.files) == {"MLmodel", "input_example.json"}
 
 
-def test_tags_and_description_are_those_that_the_contract_names_and_cut(following, settings, registry):
+def test_tags_and_description_are_those_that_the_contract_names_and_cut(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, registry: Any
+) -> None:
     for name, text in [
         ("stage", "x" * 5000),
         ("rule", "\x1b[2Jbetter"),
@@ -239,7 +257,9 @@ def loss_told(poller: RegistryPoller, workers: Workers) -> str | None:
     return workers.states[-1].problem
 
 
-def test_files_that_are_gone_from_where_they_were_fetched_are_told(following, settings, tmp_path):
+def test_files_that_are_gone_from_where_they_were_fetched_are_told(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, tmp_path: Path
+) -> None:
     poller, workers = following(settings)
     assert loss_told(poller, workers) is None
     (tmp_path / "version-7").rename(tmp_path / "elsewhere")
@@ -250,7 +270,9 @@ def test_files_that_are_gone_from_where_they_were_fetched_are_told(following, se
     assert loss_told(poller, workers) is None
 
 
-def test_a_version_that_is_gone_from_the_registry_is_told_though_the_alias_is_elsewhere(following, settings, registry):
+def test_a_version_that_is_gone_from_the_registry_is_told_though_the_alias_is_elsewhere(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, registry: Any
+) -> None:
     poller, workers = following(settings)
     poller.look()
     registry.point(8)
@@ -261,12 +283,14 @@ def test_a_version_that_is_gone_from_the_registry_is_told_though_the_alias_is_el
     assert told.endswith("version 7 is served from the cache alone: it is gone from the registry")
 
 
-def test_a_version_that_ended_a_process_is_noted_in_the_cache_for_the_next_start(following, settings, registry):
+def test_a_version_that_ended_a_process_is_noted_in_the_cache_for_the_next_start(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, registry: Any
+) -> None:
     poller, _ = following(settings)
     poller.look()
     registry.point(8)
     poller._trials.begin(ModelVersion("flowers", "8", "run-8", 8, "m-8", ""))
-    poller._trials._note.close()  # as the end of the process does
+    poller._trials._note.close()  # type: ignore[attr-defined]  # as the end of the process does
     poller, workers = following(settings)
     poller.look()
     assert [spec.version.version for spec in workers.specs] == ["7"]
@@ -274,8 +298,8 @@ def test_a_version_that_ended_a_process_is_noted_in_the_cache_for_the_next_start
 
 
 def test_where_nothing_is_behind_the_alias_any_more_the_next_start_serves_the_last_version(
-    following, settings, registry
-):
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]], settings: Settings, registry: Any
+) -> None:
     following(settings)[0].look()
     registry.write("DELETE FROM registered_model_aliases")
     poller, workers = following(settings)
@@ -284,7 +308,12 @@ def test_where_nothing_is_behind_the_alias_any_more_the_next_start_serves_the_la
     assert "no version of 'flowers' has the alias 'Production' any more" in workers.states[-1].problem
 
 
-def test_a_registry_that_hangs_is_not_waited_for_while_a_version_is_fetched(following, settings, registry, monkeypatch):
+def test_a_registry_that_hangs_is_not_waited_for_while_a_version_is_fetched(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]],
+    settings: Settings,
+    registry: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     never, asked = threading.Event(), []
 
     def location(*_: object) -> str:
@@ -301,7 +330,7 @@ def test_a_registry_that_hangs_is_not_waited_for_while_a_version_is_fetched(foll
     assert workers.states[-1].problem == "models:/flowers/7 could not be found: MLflow does not answer within 0 s"
 
 
-def test_a_registry_that_hangs_lets_go_of_nothing_that_is_on_its_way(monkeypatch):
+def test_a_registry_that_hangs_lets_go_of_nothing_that_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.2)
     hanging = SimpleNamespace(current=lambda: never.wait(30))

@@ -18,7 +18,7 @@ VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory):
+def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("keys")
     private, public = folder / "signing-key.pem", folder / "signing-key.pub"
     private.write_text(new_private_key())
@@ -27,7 +27,7 @@ def keys(tmp_path_factory):
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path) -> Files:
     (tmp_path / "version").mkdir()
     return Files(tmp_path / "version")
 
@@ -41,13 +41,13 @@ def verifier() -> Iterator[Verifier]:
 
 
 @pytest.fixture(scope="module")
-def strict(keys) -> Iterator[Verifier]:
+def strict(keys: tuple[Path, Path]) -> Iterator[Verifier]:
     verifier = Verifier(keys[1])
     yield verifier
     verifier.end()
 
 
-def test_a_signed_version_is_verified_and_read(files, keys, strict):
+def test_a_signed_version_is_verified_and_read(files: Files, keys: tuple[Path, Path], strict: Verifier) -> None:
     signature.sign(files.folder, "flowers", "m-3", keys[0])
     found, description = strict.check(files.folder, VERSION)
     assert set(found.digests) == {"MLmodel", "identity.json", "input_example.json"}
@@ -55,7 +55,9 @@ def test_a_signed_version_is_verified_and_read(files, keys, strict):
     assert description.interface() == expected.interface()
 
 
-def test_a_folder_is_found_where_the_service_runs_whatever_way_it_is_named(files, keys, strict, monkeypatch):
+def test_a_folder_is_found_where_the_service_runs_whatever_way_it_is_named(
+    files: Files, keys: tuple[Path, Path], strict: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     signature.sign(files.folder, "flowers", "m-3", keys[0])
     monkeypatch.chdir(files.folder.parent)
     folder = Path(files.folder.name)
@@ -64,43 +66,51 @@ def test_a_folder_is_found_where_the_service_runs_whatever_way_it_is_named(files
     assert found.read("MLmodel")
 
 
-def test_what_a_signature_lists_is_told_before_anything_else_is_there(files, keys, strict):
+def test_what_a_signature_lists_is_told_before_anything_else_is_there(
+    files: Files, keys: tuple[Path, Path], strict: Verifier
+) -> None:
     signature.sign(files.folder, "flowers", "m-3", keys[0])
     assert set(strict.listed(files.folder / "model.sig")) == {"MLmodel", "identity.json", "input_example.json"}
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[" * 100_000, '{"dsseEnvelope": {"payload": "AAAA"}}'])
-def test_a_signature_that_is_none_is_refused_and_the_process_lives(files, strict, content):
+def test_a_signature_that_is_none_is_refused_and_the_process_lives(
+    files: Files, strict: Verifier, content: str
+) -> None:
     (files.folder / "model.sig").write_text(content)
     with pytest.raises(ModelRefused, match="its signature cannot be read") as refused:
         strict.listed(files.folder / "model.sig")
     assert not isinstance(refused.value, ProcessEnded)
 
 
-def test_a_version_that_is_not_signed_is_refused_where_signatures_are_asked_for(files, strict):
+def test_a_version_that_is_not_signed_is_refused_where_signatures_are_asked_for(files: Files, strict: Verifier) -> None:
     with pytest.raises(ModelRefused, match="it is not signed; `docker compose run trainer adopt 3`"):
         strict.check(files.folder, VERSION)
 
 
-def test_without_signatures_each_file_is_known_by_what_it_is_when_it_is_looked_through(files, verifier):
+def test_without_signatures_each_file_is_known_by_what_it_is_when_it_is_looked_through(
+    files: Files, verifier: Verifier
+) -> None:
     found, _ = verifier.check(files.folder, VERSION)
     assert found.read("MLmodel") == (files.folder / "MLmodel").read_bytes()
 
 
-def test_what_cannot_be_served_is_refused_in_its_words(files, verifier):
+def test_what_cannot_be_served_is_refused_in_its_words(files: Files, verifier: Verifier) -> None:
     files.describe(lambda content: content.update(flavors={"pytorch": {}}))
     with pytest.raises(ModelRefused, match="its flavors are pytorch"):
         verifier.check(files.folder, VERSION)
 
 
-def test_one_process_answers_all_questions(files, verifier):
+def test_one_process_answers_all_questions(files: Files, verifier: Verifier) -> None:
     verifier.check(files.folder, VERSION)
     process = verifier._process.pid
     verifier.check(files.folder, VERSION)
     assert verifier._process.pid == process
 
 
-def test_a_version_that_takes_more_memory_than_it_may_ends_the_process_alone_and_the_next_one_is_read(files):
+def test_a_version_that_takes_more_memory_than_it_may_ends_the_process_alone_and_the_next_one_is_read(
+    files: Files,
+) -> None:
     verifier = Verifier(None, memory=24 * MB)
     good = (files.folder / "MLmodel").read_bytes()
     (files.folder / "MLmodel").write_bytes(b"[" + b"[]," * 60_000 + b"]")
@@ -111,14 +121,14 @@ def test_a_version_that_takes_more_memory_than_it_may_ends_the_process_alone_and
     verifier.end()
 
 
-def test_a_version_that_takes_longer_than_it_may_ends_the_process(files):
+def test_a_version_that_takes_longer_than_it_may_ends_the_process(files: Files) -> None:
     verifier = Verifier(None, seconds=0.0)
     with pytest.raises(ProcessEnded, match="the process that verifies it ended over it"):
         verifier.listed(files.folder / "model.sig")
     verifier.end()
 
 
-def test_a_process_that_was_killed_between_two_questions_is_started_again(files, verifier):
+def test_a_process_that_was_killed_between_two_questions_is_started_again(files: Files, verifier: Verifier) -> None:
     verifier.check(files.folder, VERSION)
     verifier._process.kill()
     verifier._process.wait()
@@ -152,8 +162,8 @@ class OutOfStep:
     ids=lambda answer: repr(answer[:40]),
 )
 def test_an_answer_that_is_of_another_question_or_none_ends_the_process_and_the_next_one_is_of_its_own(
-    monkeypatch, answer
-):
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
     verifier = Verifier(None)
     monkeypatch.setattr(verifier, "_line_of", OutOfStep(answer))
     verifier.start()
@@ -166,7 +176,7 @@ def test_an_answer_that_is_of_another_question_or_none_ends_the_process_and_the_
     verifier.end()
 
 
-def test_a_process_that_nobody_asks_ends_and_is_started_for_the_next_question(files):
+def test_a_process_that_nobody_asks_ends_and_is_started_for_the_next_question(files: Files) -> None:
     verifier = Verifier(None, idle_seconds=0.2)
     verifier.check(files.folder, VERSION)
     first = verifier._process
@@ -176,7 +186,7 @@ def test_a_process_that_nobody_asks_ends_and_is_started_for_the_next_question(fi
     verifier.end()
 
 
-def test_the_process_has_no_secrets_and_little_of_all_else(monkeypatch, files):
+def test_the_process_has_no_secrets_and_little_of_all_else(monkeypatch: pytest.MonkeyPatch, files: Files) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
     verifier = Verifier(None)
     verifier.check(files.folder, VERSION)
@@ -189,7 +199,7 @@ def test_the_process_has_no_secrets_and_little_of_all_else(monkeypatch, files):
     verifier.end()
 
 
-def test_after_the_end_there_is_no_process_and_none_is_started(files):
+def test_after_the_end_there_is_no_process_and_none_is_started(files: Files) -> None:
     verifier = Verifier(None)
     verifier.check(files.folder, VERSION)
     process = verifier._process.pid

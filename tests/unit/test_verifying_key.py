@@ -1,13 +1,15 @@
 """A service must not go on with what it checked with a key that is not in force any more."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inference.verification.key import KeyWatch
 
 
 @pytest.fixture
-def watch(tmp_path: Path):
+def watch(tmp_path: Path) -> Callable[..., Any]:
     """Return a function that writes the key, None for none, lets the service look, and tells how often it was ended."""
     ended: list[None] = []
     path = tmp_path / "signing-key.pub"
@@ -24,19 +26,20 @@ def watch(tmp_path: Path):
     return look
 
 
-def test_a_key_that_becomes_another_one_ends_the_service_once(watch):
+def test_a_key_that_becomes_another_one_ends_the_service_once(watch: Callable[..., Any]) -> None:
     assert watch("the key of the start") == 0
     assert watch("another key") == 1
     assert watch("another key") == 1
 
 
-def test_a_key_that_is_lost_and_comes_back_ends_nothing(watch):
+def test_a_key_that_is_lost_and_comes_back_ends_nothing(watch: Callable[..., Any]) -> None:
     assert watch(None) == 0
     assert watch("the key of the start") == 0
 
 
-def test_a_key_that_comes_after_the_service_ends_nothing(tmp_path):
-    path, ended = tmp_path / "signing-key.pub", []
+def test_a_key_that_comes_after_the_service_ends_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "signing-key.pub"
+    ended: list[Any] = []
     key = KeyWatch(path, lambda: ended.append(None))
     path.write_text("the first key")
     key.pause(0)

@@ -2,10 +2,12 @@
 
 import errno
 import json
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 import pytest
@@ -27,7 +29,7 @@ SERVER = "http://mlflow:5000"
 
 
 @pytest.fixture(scope="module")
-def key(tmp_path_factory):
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("keys") / "signing-key.pem"
     path.write_text(new_private_key())
     path.with_suffix(".id").write_text(key_id_of(path.read_text()))
@@ -37,7 +39,7 @@ def key(tmp_path_factory):
 # --- where they may be ----------------------------------------------------------------------------------------------
 
 
-def test_behind_a_server_files_are_where_the_server_keeps_them():
+def test_behind_a_server_files_are_where_the_server_keeps_them() -> None:
     place = place_of("mlflow-artifacts:/1/models/m-3/artifacts", SERVER + "/")
     assert place == Proxy(f"{SERVER}/api/2.0/mlflow-artifacts/artifacts", "1/models/m-3/artifacts")
 
@@ -63,19 +65,19 @@ def test_behind_a_server_files_are_where_the_server_keeps_them():
         *(f"mlflow-artifacts:{path}" for path in ("/a?b", "/a#b", "/a\nb", "//[x")),
     ],
 )
-def test_behind_a_server_no_path_of_this_machine_and_no_other_store_is_read(location):
+def test_behind_a_server_no_path_of_this_machine_and_no_other_store_is_read(location: str) -> None:
     with pytest.raises(VersionError, match=r"its files are at .*; expected mlflow-artifacts:/PATH") as refused:
         place_of(location, SERVER)
     assert str(refused.value).isprintable()
 
 
-def test_with_a_database_files_are_in_a_folder():
+def test_with_a_database_files_are_in_a_folder() -> None:
     assert place_of("file:///embedded/a%20b", "sqlite:///x.db") == Folder(Path("/embedded/a b"))
     assert place_of("/embedded/x", "sqlite:///x.db") == Folder(Path("/embedded/x"))
 
 
 @pytest.mark.parametrize("location", ["mlflow-artifacts:/1/models", "s3://bucket/x", "file://host/x", "file://[x"])
-def test_what_a_database_alone_cannot_give_is_told_with_the_way_out(location):
+def test_what_a_database_alone_cannot_give_is_told_with_the_way_out(location: str) -> None:
     with pytest.raises(VersionError, match="start its tracking server and name it in MLFLOW_TRACKING_URI"):
         place_of(location, "sqlite:///x.db")
 
@@ -138,7 +140,7 @@ class FakeProxy:
 
 
 @pytest.fixture
-def proxy(monkeypatch):
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProxy]:
     fake = FakeProxy()
     monkeypatch.setattr(version_files, "_place", lambda version: Proxy(fake.url, "root"))
     monkeypatch.setattr(version_files, "PAUSES", (0, 0))
@@ -148,7 +150,7 @@ def proxy(monkeypatch):
 
 
 @pytest.fixture
-def signed(proxy, key, tmp_path):
+def signed(proxy: FakeProxy, key: Path, tmp_path: Path) -> FakeProxy:
     """A signed version behind the proxy."""
     folder = tmp_path / "model"
     (folder / "a folder").mkdir(parents=True)
@@ -163,13 +165,13 @@ def read(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_all_files_of_an_unsigned_version_come_whole_whatever_they_are_called(signed):
+def test_all_files_of_an_unsigned_version_come_whole_whatever_they_are_called(signed: FakeProxy) -> None:
     with version_files.unsigned(VERSION) as folder:
         assert read(folder) == signed.files
     assert not folder.exists()
 
 
-def test_of_a_signed_version_only_what_is_listed_is_fetched(signed, key):
+def test_of_a_signed_version_only_what_is_listed_is_fetched(signed: FakeProxy, key: Path) -> None:
     expected = dict(signed.files)
     signed.files |= {"schema.yaml": b"&a [*a]", ".git/config": b"", "code/evil.py": b"", "registered_model_meta": b""}
     with version_files.signed(VERSION, "flowers", key) as folder:
@@ -178,7 +180,7 @@ def test_of_a_signed_version_only_what_is_listed_is_fetched(signed, key):
 
 
 @pytest.mark.parametrize("file", ["MLmodel", "identity.json", "model.sig"])
-def test_what_was_changed_after_it_was_signed_is_not_handed_out(signed, key, file):
+def test_what_was_changed_after_it_was_signed_is_not_handed_out(signed: FakeProxy, key: Path, file: str) -> None:
     signed.files[file] = signed.files[file].replace(b"l", b"m", 1)
     with pytest.raises(VersionError, match="signature"), version_files.signed(VERSION, "flowers", key):
         pytest.fail("it was handed out")
@@ -187,19 +189,23 @@ def test_what_was_changed_after_it_was_signed_is_not_handed_out(signed, key, fil
 @pytest.mark.parametrize(
     ("name", "model_id"), [("trees", "m-3"), ("flowers", "m-4")], ids=["another model", "another version"]
 )
-def test_signed_files_of_another_version_are_not_handed_out(signed, key, name, model_id):
+def test_signed_files_of_another_version_are_not_handed_out(
+    signed: FakeProxy, key: Path, name: str, model_id: str
+) -> None:
     version = SimpleNamespace(version="3", source=f"models:/{model_id}", tags={})
     with pytest.raises(VersionError, match="it is signed as"), version_files.signed(version, name, key):
         pytest.fail("it was handed out")
 
 
-def test_a_signed_file_that_is_gone_is_named(signed, key):
+def test_a_signed_file_that_is_gone_is_named(signed: FakeProxy, key: Path) -> None:
     del signed.files["MLmodel"]
     with pytest.raises(VersionError, match="MLmodel is signed, and is not there"):
         version_files.signed(VERSION, "flowers", key).__enter__()
 
 
-def test_a_version_without_files_has_lost_them_and_one_without_a_signature_is_not_signed(proxy, key):
+def test_a_version_without_files_has_lost_them_and_one_without_a_signature_is_not_signed(
+    proxy: FakeProxy, key: Path
+) -> None:
     for fetched in (version_files.unsigned(VERSION), version_files.signed(VERSION, "flowers", key)):
         with pytest.raises(VersionError, match="its files are gone from the artifact store"):
             fetched.__enter__()
@@ -208,7 +214,7 @@ def test_a_version_without_files_has_lost_them_and_one_without_a_signature_is_no
         version_files.signed(VERSION, "flowers", key).__enter__()
 
 
-def listing(*files: dict) -> bytes:
+def listing(*files: dict[str, Any]) -> bytes:
     return json.dumps({"files": files}).encode()
 
 
@@ -227,7 +233,9 @@ LISTINGS = {
 
 
 @pytest.mark.parametrize(("content", "words"), LISTINGS.values(), ids=LISTINGS)
-def test_a_list_of_files_that_is_too_much_is_refused_before_one_is_fetched(proxy, key, content, words):
+def test_a_list_of_files_that_is_too_much_is_refused_before_one_is_fetched(
+    proxy: FakeProxy, key: Path, content: bytes, words: str
+) -> None:
     proxy.list = content
     for fetched in (version_files.unsigned(VERSION), version_files.signed(VERSION, "flowers", key)):
         with pytest.raises(VersionError, match=words) as refused:
@@ -237,13 +245,13 @@ def test_a_list_of_files_that_is_too_much_is_refused_before_one_is_fetched(proxy
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"files": [{}]}', b'{"files": [{"path": 3}]}', b"[" * 100_000])
-def test_a_list_of_files_that_is_none_is_the_servers_fault(proxy, content):
+def test_a_list_of_files_that_is_none_is_the_servers_fault(proxy: FakeProxy, content: bytes) -> None:
     proxy.list = content
     with pytest.raises(TrackingError, match="MLflow does not list the files"):
         version_files.unsigned(VERSION).__enter__()
 
 
-def test_a_file_that_is_longer_or_shorter_than_it_was_listed_with_is_not_taken(proxy):
+def test_a_file_that_is_longer_or_shorter_than_it_was_listed_with_is_not_taken(proxy: FakeProxy) -> None:
     proxy.files = {"MLmodel": b"12345"}
     for size, said in ((4, "; expected at most 4"), (6, ", and was listed with 6")):
         proxy.list = listing({"path": "MLmodel", "file_size": size})
@@ -251,7 +259,7 @@ def test_a_file_that_is_longer_or_shorter_than_it_was_listed_with_is_not_taken(p
             version_files.unsigned(VERSION).__enter__()
 
 
-def test_a_file_whose_length_is_not_known_is_read_up_to_its_limit(proxy):
+def test_a_file_whose_length_is_not_known_is_read_up_to_its_limit(proxy: FakeProxy) -> None:
     proxy.files = {"identity.json": b" " * 5000}
     proxy.list = listing({"path": "identity.json"})
     with pytest.raises(VersionError, match=r"its file identity\.json has more than 4096 bytes"):
@@ -270,19 +278,19 @@ LOST = {
 
 
 @pytest.mark.parametrize(("files", "lost"), LOST.values(), ids=LOST)
-def test_what_a_version_has_lost_is_told_by_its_listing_alone(proxy, files, lost):
+def test_what_a_version_has_lost_is_told_by_its_listing_alone(proxy: FakeProxy, files: Any, lost: Any) -> None:
     proxy.files = files
     version = SimpleNamespace(version="3", source="models:/m-3", tags={"signed_by": "ours"})
     assert version_files.lost(version, "ours") == lost
     assert proxy.given == []
 
 
-def test_a_version_that_is_nowhere_to_be_listed_has_lost_its_key_alone():
+def test_a_version_that_is_nowhere_to_be_listed_has_lost_its_key_alone() -> None:
     version = SimpleNamespace(version="3", source="runs:/1/model", tags={"signed_by": "another"})
     assert version_files.lost(version, "ours") == "the key that it is signed with"
 
 
-def test_a_signature_that_is_gone_is_not_called_one_that_never_was(proxy, key):
+def test_a_signature_that_is_gone_is_not_called_one_that_never_was(proxy: FakeProxy, key: Path) -> None:
     proxy.files = {"MLmodel": b""}
     version = SimpleNamespace(version="3", source="models:/m-3", tags={"signed_by": "ours"})
     with pytest.raises(
@@ -291,7 +299,9 @@ def test_a_signature_that_is_gone_is_not_called_one_that_never_was(proxy, key):
         version_files.signed(version, "flowers", key).__enter__()
 
 
-def test_files_that_a_server_does_not_list_are_not_lost_and_stop_no_training(proxy, key, tmp_path, monkeypatch):
+def test_files_that_a_server_does_not_list_are_not_lost_and_stop_no_training(
+    proxy: FakeProxy, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     proxy.list = b"["
     monkeypatch.setattr(registry, "in_production", lambda name: VERSION)
     monkeypatch.setattr(registry, "recorded", lambda version: ({}, {}))
@@ -302,7 +312,9 @@ def test_files_that_a_server_does_not_list_are_not_lost_and_stop_no_training(pro
     assert contender(VERSION, "accuracy", "ours").lost is None
 
 
-def test_a_machine_without_room_is_told_and_is_not_the_servers_fault(signed, key, monkeypatch):
+def test_a_machine_without_room_is_told_and_is_not_the_servers_fault(
+    signed: FakeProxy, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -312,13 +324,15 @@ def test_a_machine_without_room_is_told_and_is_not_the_servers_fault(signed, key
             fetched.__enter__()
 
 
-def test_a_file_that_goes_meanwhile_is_named(proxy):
+def test_a_file_that_goes_meanwhile_is_named(proxy: FakeProxy) -> None:
     proxy.list = listing({"path": "MLmodel", "file_size": 1})
     with pytest.raises(VersionError, match="its file MLmodel is not there any more"):
         version_files.unsigned(VERSION).__enter__()
 
 
-def test_a_server_that_fails_for_a_moment_is_asked_again_and_one_that_goes_on_failing_is_named(signed):
+def test_a_server_that_fails_for_a_moment_is_asked_again_and_one_that_goes_on_failing_is_named(
+    signed: FakeProxy,
+) -> None:
     signed.failures = 2
     with version_files.unsigned(VERSION) as folder:
         assert read(folder) == signed.files
@@ -327,14 +341,14 @@ def test_a_server_that_fails_for_a_moment_is_asked_again_and_one_that_goes_on_fa
         version_files.unsigned(VERSION).__enter__()
 
 
-def test_a_link_in_a_folder_leads_nowhere(tmp_path, monkeypatch):
+def test_a_link_in_a_folder_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "MLmodel").symlink_to("/etc/passwd")
     monkeypatch.setattr(version_files, "_place", lambda version: Folder(tmp_path))
     with pytest.raises(VersionError, match="'MLmodel' is neither a file nor a folder"):
         version_files.unsigned(VERSION).__enter__()
 
 
-def test_a_version_that_does_not_point_at_a_logged_model_is_told():
+def test_a_version_that_does_not_point_at_a_logged_model_is_told() -> None:
     version = SimpleNamespace(version="5", source="runs:/1/model\x1b[2J")
     with pytest.raises(
         VersionError, match=r"version 5 points at 'runs:/1/model\\x1b\[2J'; log the model with MLflow 3"

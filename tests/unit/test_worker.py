@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from http.client import HTTPResponse
 from types import SimpleNamespace
@@ -154,16 +154,17 @@ def answers(sent: bytes, *methods: str, ends: bool = True) -> list[tuple[int, di
 
 
 def answers_in(content: bytes, *methods: str) -> list[tuple[int, dict[str, str], bytes]]:
-    received, found = Unclosed(content), []
+    received = Unclosed(content)
+    found: list[Any] = []
     while received.tell() < len(received.getvalue()):
         method = methods[len(found)] if len(found) < len(methods) else "POST"
-        response = HTTPResponse(SimpleNamespace(makefile=lambda mode: received), method=method)
+        response = HTTPResponse(SimpleNamespace(makefile=lambda mode: received), method=method)  # type: ignore[arg-type]
         response.begin()
         found.append((response.status, dict(response.getheaders()), response.read()))
     return found
 
 
-def test_requests_on_one_connection_are_answered_in_their_order():
+def test_requests_on_one_connection_are_answered_in_their_order() -> None:
     other = request(body=b'{"instances": [[2, 1]]}')
     first, second, third = answers(request() + other + request("GET", "/health", b""))
     assert [json.loads(body) for _, _, body in (first, second)] == [PREDICTED, {"predictions": [1]}]
@@ -172,7 +173,7 @@ def test_requests_on_one_connection_are_answered_in_their_order():
     assert all("Date" in headers for _, headers, _ in (first, second, third))
 
 
-def test_observers_see_what_was_predicted_for_which_rows_and_break_nothing():
+def test_observers_see_what_was_predicted_for_which_rows_and_break_nothing() -> None:
     seen: list[Observation] = []
 
     def fails(observation: Observation) -> None:
@@ -192,12 +193,12 @@ def test_observers_see_what_was_predicted_for_which_rows_and_break_nothing():
     assert 0 < labels.seconds < 30
 
 
-def test_a_client_that_asks_to_close_is_answered_and_closed():
+def test_a_client_that_asks_to_close_is_answered_and_closed() -> None:
     ((status, headers, _),) = answers(request("POST", "/invocations", BODY, "Connection: close") + request())
     assert (status, headers["Connection"]) == (200, "close")
 
 
-def test_a_worker_that_ends_answers_what_has_begun_and_closes():
+def test_a_worker_that_ends_answers_what_has_begun_and_closes() -> None:
     async def test(world: Running) -> bytes:
         world.clients.is_ending = True
         client = await world.connect()
@@ -209,20 +210,20 @@ def test_a_worker_that_ends_answers_what_has_begun_and_closes():
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/health", "/nothing"])
-def test_an_answer_to_head_has_no_body_that_would_be_taken_for_the_next_answer(path):
+def test_an_answer_to_head_has_no_body_that_would_be_taken_for_the_next_answer(path: str) -> None:
     head, after = answers(request("HEAD", path, b"") + request(), "HEAD")
     assert head[2] == b""
     assert int(head[1]["Content-Length"]) > 0
     assert json.loads(after[2]) == PREDICTED
 
 
-def test_options_are_told_without_a_body():
+def test_options_are_told_without_a_body() -> None:
     options, after = answers(request("OPTIONS", body=b"") + request(), "OPTIONS")
     assert (options[0], options[1]["Allow"]) == (204, "OPTIONS, POST")
     assert after[0] == 200
 
 
-def test_a_body_may_come_in_chunks():
+def test_a_body_may_come_in_chunks() -> None:
     chunks = b"5\r\n" + BODY[:5] + b"\r\n12\r\n" + BODY[5:] + b"\r\n0\r\n\r\n"
     sent = request("POST", "/invocations", chunks, "Transfer-Encoding: chunked")
     assert [json.loads(body) for _, _, body in answers(sent + request())] == [PREDICTED, PREDICTED]
@@ -231,7 +232,7 @@ def test_a_body_may_come_in_chunks():
 @pytest.mark.parametrize(
     "chunks", [b"zz\r\n", b"5\r\nabc", b"5\r\nhello!!", b"5\r\nhello\r\n0\r\nbad trailer\r\n\r\n"], ids=repr
 )
-def test_chunks_that_are_none_are_the_clients_mistake(chunks):
+def test_chunks_that_are_none_are_the_clients_mistake(chunks: bytes) -> None:
     sent = request("POST", "/invocations", chunks, "Transfer-Encoding: chunked")
     status, _, body = answers(sent)[0]
     assert (status, json.loads(body)["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
@@ -251,23 +252,23 @@ def test_chunks_that_are_none_are_the_clients_mistake(chunks):
     ],
     ids=lambda sent: repr(sent)[:50],
 )
-def test_what_is_no_http_is_a_400_like_all_others_and_the_end(sent):
+def test_what_is_no_http_is_a_400_like_all_others_and_the_end(sent: bytes) -> None:
     ((status, headers, body),) = answers(sent)
     assert (status, headers["Connection"], headers["X-Model-Version"]) == (400, "close", "7")
     assert "this is no HTTP request to answer" in json.loads(body)["message"]
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_body_is_told_so():
+def test_a_client_that_leaves_in_the_middle_of_a_body_is_told_so() -> None:
     ((status, _, body),) = answers(request()[:-5])
     assert status == 400
     assert "the body ends after 18 of the 23 bytes it is said to have" in json.loads(body)["message"]
 
 
-def test_a_client_that_says_nothing_gets_no_answer():
+def test_a_client_that_says_nothing_gets_no_answer() -> None:
     assert answers(b"") == []
 
 
-def test_a_client_may_wait_to_be_told_to_go_on():
+def test_a_client_may_wait_to_be_told_to_go_on() -> None:
     async def test(world: Running) -> bytes:
         client = await world.connect()
         head = request("POST", "/invocations", BODY, "Expect: 100-continue", "Connection: close").removesuffix(BODY)
@@ -279,7 +280,7 @@ def test_a_client_may_wait_to_be_told_to_go_on():
     assert json.loads(answers_in(running(test))[0][2]) == PREDICTED
 
 
-def test_a_client_is_told_to_go_on_after_the_answers_to_what_it_asked_before():
+def test_a_client_is_told_to_go_on_after_the_answers_to_what_it_asked_before() -> None:
     async def test(world: Running) -> bytes:
         client = await world.connect()
         head = request("POST", "/invocations", BODY, "Expect: 100-continue", "Connection: close").removesuffix(BODY)
@@ -291,18 +292,18 @@ def test_a_client_is_told_to_go_on_after_the_answers_to_what_it_asked_before():
     assert [json.loads(body) for _, _, body in answers_in(running(test))] == [PREDICTED, PREDICTED]
 
 
-def test_a_client_that_has_sent_its_body_is_not_told_to_go_on():
+def test_a_client_that_has_sent_its_body_is_not_told_to_go_on() -> None:
     sent = request() + request("POST", "/invocations", BODY, "Expect: 100-continue") + request()
     assert [json.loads(body) for _, _, body in answers(sent)] == [PREDICTED] * 3
 
 
-def test_a_client_that_waits_to_send_what_is_refused_is_told_so_instead():
+def test_a_client_that_waits_to_send_what_is_refused_is_told_so_instead() -> None:
     head = request("POST", "/invocations", b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 99999999")
     ((status, headers, _),) = answers(head, ends=False)
     assert (status, headers["Connection"]) == (413, "close")
 
 
-def test_a_connection_too_many_is_told_so_at_once():
+def test_a_connection_too_many_is_told_so_at_once() -> None:
     async def test(world: Running) -> bytes:
         others = [await world.connect() for _ in range(2)]
         for other in others:
@@ -323,7 +324,7 @@ def test_a_connection_too_many_is_told_so_at_once():
     assert b"there are 2 connections already; try again" in received
 
 
-def test_thousands_of_half_heads_keep_nobody_out(monkeypatch):
+def test_thousands_of_half_heads_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inference.http.connections.SILENT_SECONDS", 0.0)
 
     async def test(world: Running) -> None:
@@ -341,7 +342,7 @@ def test_thousands_of_half_heads_keep_nobody_out(monkeypatch):
     running(test, limit=20)
 
 
-def test_what_becomes_large_is_answered_aside_in_its_order_while_others_are_answered():
+def test_what_becomes_large_is_answered_aside_in_its_order_while_others_are_answered() -> None:
     asides: list[asyncio.Future[None]] = []
 
     async def waits(function: Any, *arguments: Any) -> Any:
@@ -367,7 +368,7 @@ def test_what_becomes_large_is_answered_aside_in_its_order_while_others_are_answ
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/predict_names", f"/v2/models/{SERVED.version.name}/infer"])
-def test_a_small_request_whose_rows_take_long_is_answered_aside_and_others_meanwhile(path):
+def test_a_small_request_whose_rows_take_long_is_answered_aside_and_others_meanwhile(path: str) -> None:
     asides: list[asyncio.Future[None]] = []
 
     async def waits(function: Any, *arguments: Any) -> Any:
@@ -396,7 +397,7 @@ def test_a_small_request_whose_rows_take_long_is_answered_aside_and_others_meanw
     assert len(asides) == 1
 
 
-def test_a_client_that_leaves_while_it_is_answered_aside_is_counted_until_that_has_ended():
+def test_a_client_that_leaves_while_it_is_answered_aside_is_counted_until_that_has_ended() -> None:
     asides: list[asyncio.Future[None]] = []
 
     async def waits(function: Any, *arguments: Any) -> Any:
@@ -442,7 +443,7 @@ BODIES = {
 
 @pytest.mark.parametrize("kind", BODIES)
 @pytest.mark.parametrize("leaves", [False, True], ids=["ends", "leaves"])
-def test_whatever_becomes_of_a_body_it_is_held_no_longer_than_its_request(kind, leaves):
+def test_whatever_becomes_of_a_body_it_is_held_no_longer_than_its_request(kind: str, leaves: bool) -> None:
     """`running` looks whether anything is held."""
 
     async def test(world: Running) -> bytes:
@@ -477,7 +478,9 @@ class Noting:
         return await self._service.answer_aside(environ, is_large)
 
 
-def test_a_fault_in_reading_is_an_answer_in_its_order_and_as_many_lines_in_the_log_as_requests_may_have(caplog):
+def test_a_fault_in_reading_is_an_answer_in_its_order_and_as_many_lines_in_the_log_as_requests_may_have(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Faulty(Noting):
         def wants_body(self, environ: Any) -> bool:
             if environ["PATH_INFO"] == "/predict_names":
@@ -501,7 +504,7 @@ def test_a_fault_in_reading_is_an_answer_in_its_order_and_as_many_lines_in_the_l
 
 
 @pytest.fixture
-def no_garbage_collector():
+def no_garbage_collector() -> Iterator[None]:
     gc.collect()
     gc.disable()
     yield
@@ -510,7 +513,7 @@ def no_garbage_collector():
 
 @pytest.mark.usefixtures("no_garbage_collector")
 @pytest.mark.parametrize("body", [BODY, b" " * 2 * LARGE_BYTES], ids=["small", "large"])
-def test_the_body_of_a_request_is_kept_no_longer_than_until_its_answer(body):
+def test_the_body_of_a_request_is_kept_no_longer_than_until_its_answer(body: Any) -> None:
     service: Any = Noting(served())
 
     async def test(world: Running) -> None:
@@ -538,7 +541,7 @@ LEAVING = {
 
 @pytest.mark.usefixtures("no_garbage_collector")
 @pytest.mark.parametrize("sent", LEAVING.values(), ids=LEAVING)
-def test_of_a_connection_that_is_over_nothing_is_left_for_the_garbage_collector(sent):
+def test_of_a_connection_that_is_over_nothing_is_left_for_the_garbage_collector(sent: Any) -> None:
     async def test(world: Running) -> list[Any]:
         client = await world.connect()
         await client.send(sent)
@@ -551,7 +554,7 @@ def test_of_a_connection_that_is_over_nothing_is_left_for_the_garbage_collector(
     assert running(test) == []
 
 
-def test_large_bodies_that_come_in_chunks_are_bounded_together_with_the_others():
+def test_large_bodies_that_come_in_chunks_are_bounded_together_with_the_others() -> None:
     async def test(world: Running) -> bytes:
         admission, most = world.service.admission, world.service.admission._most_bytes
         admission.hold(most)
@@ -571,13 +574,13 @@ def test_large_bodies_that_come_in_chunks_are_bounded_together_with_the_others()
     assert b"too many large requests are on their way" in received
 
 
-def test_what_is_refused_is_read_to_its_end_and_the_next_request_is_answered():
+def test_what_is_refused_is_read_to_its_end_and_the_next_request_is_answered() -> None:
     first, second = answers(request(body=b" " * (17 << 20)) + request())
     assert first[0] == 413
     assert json.loads(second[2]) == PREDICTED
 
 
-def test_a_read_is_bounded_and_after_a_whole_one_the_others_have_their_turn():
+def test_a_read_is_bounded_and_after_a_whole_one_the_others_have_their_turn() -> None:
     async def test(world: Running) -> None:
         small, large = await world.connect(), await world.connect()
         await large.send(b"POST /health HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (100 * READ_BYTES))
@@ -600,7 +603,7 @@ def test_a_read_is_bounded_and_after_a_whole_one_the_others_have_their_turn():
     running(test)
 
 
-def test_a_client_that_asks_again_and_again_lets_others_have_their_turn():
+def test_a_client_that_asks_again_and_again_lets_others_have_their_turn() -> None:
     async def test(world: Running) -> int:
         busy, other = await world.connect(), await world.connect()
         many = 200
@@ -639,7 +642,7 @@ async def alive(client: Client, count: int) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", request("GET", "/health", b"")])
-def test_requests_that_come_all_at_once_are_taken_apart_a_few_at_a_time(sent):
+def test_requests_that_come_all_at_once_are_taken_apart_a_few_at_a_time(sent: bytes) -> None:
     service: Service = served()
     in_flight: list[int] = []
 
@@ -648,12 +651,12 @@ def test_requests_that_come_all_at_once_are_taken_apart_a_few_at_a_time(sent):
         await client.send(sent * 300)
         await alive(client, 300)
 
-    running(test, Watching(service, lambda: in_flight.append(service._metrics.in_flight)))
+    running(test, Watching(service, lambda: in_flight.append(service._metrics.in_flight)))  # type: ignore[arg-type]
     assert len(in_flight) == 300
     assert max(in_flight) <= MOST_PIPELINED
 
 
-def test_whatever_comes_in_whatever_pieces_is_answered_in_its_order():
+def test_whatever_comes_in_whatever_pieces_is_answered_in_its_order() -> None:
     chunks = b"4\r\n" + b"\r\n\r\n" + b"\r\n17\r\n" + BODY + b"\r\n0\r\n\r\n"
     chunked = request("POST", "/invocations", chunks, "Transfer-Encoding: chunked")
     kinds: list[tuple[bytes, Any]] = [
@@ -682,7 +685,7 @@ def test_whatever_comes_in_whatever_pieces_is_answered_in_its_order():
     running(test)
 
 
-def test_requests_that_are_not_taken_apart_yet_are_something_to_do():
+def test_requests_that_are_not_taken_apart_yet_are_something_to_do() -> None:
     """Those that have nothing to do are closed: not even where that comes between two parts of what has come."""
     worlds: list[Running] = []
 
@@ -696,10 +699,10 @@ def test_requests_that_are_not_taken_apart_yet_are_something_to_do():
         await client.send(request("GET", "/health", b"") * 4 * MOST_PIPELINED)
         await alive(client, 4 * MOST_PIPELINED)
 
-    running(test, Watching(served(), end_idle))
+    running(test, Watching(served(), end_idle))  # type: ignore[arg-type]
 
 
-def test_answers_are_counted_while_they_are_unread_however_small_each_is():
+def test_answers_are_counted_while_they_are_unread_however_small_each_is() -> None:
     async def test(world: Running) -> None:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -714,7 +717,7 @@ def test_answers_are_counted_while_they_are_unread_however_small_each_is():
     running(test)
 
 
-def test_a_prediction_is_refused_while_too_many_answers_are_unread_and_all_else_is_answered():
+def test_a_prediction_is_refused_while_too_many_answers_are_unread_and_all_else_is_answered() -> None:
     async def test(world: Running) -> bytes:
         admission = world.service.admission
         slow: Any = object()
@@ -731,7 +734,7 @@ def test_a_prediction_is_refused_while_too_many_answers_are_unread_and_all_else_
 
 
 @pytest.mark.parametrize("size", [LARGE_BYTES, 4 * LARGE_BYTES])
-def test_a_body_counts_as_it_comes_and_not_as_it_is_announced(size):
+def test_a_body_counts_as_it_comes_and_not_as_it_is_announced(size: Any) -> None:
     async def test(world: Running) -> None:
         client = await world.connect()
         await client.send(request(body=b" " * size)[: -size + 10])
@@ -741,7 +744,7 @@ def test_a_body_counts_as_it_comes_and_not_as_it_is_announced(size):
     running(test)
 
 
-def test_large_bodies_that_are_announced_and_never_come_keep_no_other_out():
+def test_large_bodies_that_are_announced_and_never_come_keep_no_other_out() -> None:
     large = request(body=b" " * 2 * LARGE_BYTES)
 
     async def test(world: Running) -> bytes:
@@ -795,7 +798,7 @@ async def has(world: Running) -> list[Any]:
     ],
     ids=["nothing", "a method", "half a head", "half a body", "half a body that nobody needs"],
 )
-def test_a_client_has_so_long_for_what_it_is_to_send_and_no_longer(sent, seconds):
+def test_a_client_has_so_long_for_what_it_is_to_send_and_no_longer(sent: bytes, seconds: float) -> None:
     assert kept_for(sent, seconds - 1) == (True, b"")
     is_there, received = kept_for(sent, seconds - 1, 2)
     assert not is_there
@@ -806,7 +809,7 @@ def test_a_client_has_so_long_for_what_it_is_to_send_and_no_longer(sent, seconds
         assert received == b""
 
 
-def test_an_idle_connection_is_closed_after_a_while():
+def test_an_idle_connection_is_closed_after_a_while() -> None:
     async def test(world: Running) -> bytes:
         client = await world.connect()
         await client.send(request())
@@ -821,7 +824,7 @@ def test_an_idle_connection_is_closed_after_a_while():
     assert running(test).startswith(b"HTTP/1.1 200")
 
 
-def test_who_asked_once_and_sends_half_a_head_has_nothing_to_do_yet():
+def test_who_asked_once_and_sends_half_a_head_has_nothing_to_do_yet() -> None:
     async def test(world: Running) -> None:
         client = await world.connect()
         await client.send(request())
@@ -838,7 +841,7 @@ def test_who_asked_once_and_sends_half_a_head_has_nothing_to_do_yet():
     running(test)
 
 
-def test_a_client_that_does_not_read_its_answer_is_given_up_and_what_is_kept_for_it_with_it():
+def test_a_client_that_does_not_read_its_answer_is_given_up_and_what_is_kept_for_it_with_it() -> None:
     large = json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode()
 
     async def test(world: Running) -> None:
@@ -872,7 +875,9 @@ async def unread(world: Running, sent: bytes) -> socket.socket:
 
 
 @pytest.mark.parametrize("body", [BODY, b" " * 2 * LARGE_BYTES], ids=["small", "large"])
-def test_those_that_do_not_read_their_answers_make_room_for_those_who_ask_next(monkeypatch, body):
+def test_those_that_do_not_read_their_answers_make_room_for_those_who_ask_next(
+    monkeypatch: pytest.MonkeyPatch, body: Any
+) -> None:
     monkeypatch.setattr("inference.http.admission.LEAST_HELD", 0)
     monkeypatch.setattr("inference.http.admission.UNREAD_SECONDS", 0.0)
     large = request("POST", "/predict_names", json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode())
@@ -891,7 +896,7 @@ def test_those_that_do_not_read_their_answers_make_room_for_those_who_ask_next(m
     assert not running(test, service).startswith(b"HTTP/1.1 503")
 
 
-def test_one_that_was_turned_away_may_read_why_for_a_while_and_no_longer():
+def test_one_that_was_turned_away_may_read_why_for_a_while_and_no_longer() -> None:
     async def test(world: Running) -> bytes:
         client = await world.connect()
         await client.send(b"hello\r\n\r\n")
@@ -906,7 +911,7 @@ def test_one_that_was_turned_away_may_read_why_for_a_while_and_no_longer():
     assert running(test).startswith(b"HTTP/1.1 400")
 
 
-def test_a_fault_in_an_answer_ends_its_connection_and_no_other(caplog):
+def test_a_fault_in_an_answer_ends_its_connection_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
     class Faulty:
         def __init__(self, service: Service) -> None:
             self._service = service
@@ -927,19 +932,19 @@ def test_a_fault_in_an_answer_ends_its_connection_and_no_other(caplog):
         await other.send(request("GET", "/health", b"", "Connection: close"))
         return await other.received()
 
-    assert running(test, Faulty(served())).startswith(b"HTTP/1.1 200")
+    assert running(test, Faulty(served())).startswith(b"HTTP/1.1 200")  # type: ignore[arg-type]
     assert "a fault" in caplog.text
 
 
 @pytest.fixture
-def worker():
+def worker() -> Iterator[ServingWorker]:
     config = Config()
     worker = ServingWorker(1, os.getppid(), [], SimpleNamespace(), 30, config, Logger(config))
     yield worker
     worker.tmp.close()
 
 
-def test_a_worker_whose_parent_is_gone_ends(worker):
+def test_a_worker_whose_parent_is_gone_ends(worker: ServingWorker) -> None:
     worker.notify()
     assert worker.alive
     worker.ppid = 0
@@ -953,7 +958,7 @@ def backlog_of(listening: socket.socket) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")
-def test_as_many_connections_wait_in_the_kernel_as_gunicorn_has_asked_for(worker):
+def test_as_many_connections_wait_in_the_kernel_as_gunicorn_has_asked_for(worker: ServingWorker) -> None:
     async def test() -> int:
         with socket.create_server(("127.0.0.1", 0), backlog=777) as listening:
             worker.cfg.set("backlog", 777)
@@ -970,7 +975,7 @@ def test_as_many_connections_wait_in_the_kernel_as_gunicorn_has_asked_for(worker
     assert uvloop.run(test()) == 777
 
 
-def test_a_request_that_waits_in_the_kernel_when_the_worker_ends_is_answered(worker):
+def test_a_request_that_waits_in_the_kernel_when_the_worker_ends_is_answered(worker: ServingWorker) -> None:
     async def test() -> bytes:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             listening.setblocking(False)
@@ -990,7 +995,7 @@ def test_a_request_that_waits_in_the_kernel_when_the_worker_ends_is_answered(wor
 
 
 @pytest.fixture
-def few_files():
+def few_files() -> Iterator[Any]:
     """Let this process open fewer files than it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
@@ -998,14 +1003,16 @@ def few_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_worker_may_open_the_files_that_its_connections_need(few_files):
+def test_a_worker_may_open_the_files_that_its_connections_need(few_files: Any) -> None:
     assert connections_with_files(200) == 200
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (2 * 200 + OTHER_FILES, few_files)
     assert connections_with_files(100) == 100
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 2 * 200 + OTHER_FILES, "it is not lowered"
 
 
-def test_where_it_may_not_there_are_fewer_connections_and_the_log_says_so(few_files, caplog):
+def test_where_it_may_not_there_are_fewer_connections_and_the_log_says_so(
+    few_files: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     wanted = few_files
     assert connections_with_files(wanted) == (few_files - OTHER_FILES) // 2
     assert f"a process may have {few_files} files open, which is enough for" in caplog.text
