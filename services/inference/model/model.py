@@ -107,7 +107,7 @@ class Model:
 
     def check_turn(self, rows: Rows, environ: dict[str, Any]) -> None:
         """Raise TakesLong where others wait for a request to be answered, and would wait long for these rows."""
-        if self.takes_long(rows) and "inference.waited" in environ and "inference.aside" not in environ:
+        if self.takes_long(rows) and pacing.is_waited_for(environ):
             raise pacing.TakesLong
 
     def takes_long(self, rows: Rows) -> bool:
