@@ -70,7 +70,7 @@ def app() -> Any:
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)
     most_seconds = LARGE_PATIENCE * _settings.queue_seconds
-    keeper = ModelKeeper(lambda files: load(files, _settings.trusted, most_seconds))
+    keeper = ModelKeeper(lambda files, description: load(files, _settings.trusted, most_seconds, description))
     keeper.follow(ControlClient(_settings.channel), _end, FIRST_LOOK_SECONDS)
     gate = Gate(_settings.queue_seconds, _settings.max_body_bytes, _aside())
     service = Service(_settings, keeper, gate, RequestLog(_settings.log_rate), create_app(_settings, keeper))

@@ -96,7 +96,8 @@ class Rollout:
         self._offers += 1
         since = datetime.now(UTC).isoformat(timespec="seconds")
         folder, files = str(candidate.files.folder), dict(candidate.files.digests)
-        offer = Offer(self._offers, folder, candidate.version, metrics, since, files)
+        description = candidate.description.to_json()
+        offer = Offer(self._offers, folder, candidate.version, metrics, since, files, description)
         self._load(offer)
         with self._changing:
             answers = self._workers.ask(Serve(self._deployment, offer), SWAP_SECONDS)
