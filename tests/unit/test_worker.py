@@ -632,7 +632,6 @@ def test_a_client_that_asks_again_and_again_lets_others_have_their_turn():
 
 
 def test_bodies_in_tiny_chunks_are_taken_apart_in_turns_and_others_are_answered_in_between() -> None:
-    """Each of their bytes is half a dozen instructions of a parser in C, and each of their chunks two calls of Python."""
     clients, tiny = 20, b"5\r\n     \r\n"
     body = BODY + b" " * (-len(BODY) % 5)
     first = b"".join(b"5\r\n%b\r\n" % body[start : start + 5] for start in range(0, len(body), 5))
@@ -664,8 +663,8 @@ def test_a_body_in_chunks_has_its_time_however_often_some_of_it_comes() -> None:
         for count in range(1, 4):
             await client.send(b"5\r\n     \r\n")
             await eventually(lambda count=count: world.service.gate._bytes == 5 * count)
-            world.pass_time(BODY_SECONDS / 3)
-        world.pass_time(BODY_SECONDS / 3)
+            world.pass_time(BODY_SECONDS / 4)
+        world.pass_time(BODY_SECONDS / 2)
         return await client.received()
 
     ((status, _, content),) = answers_in(running(test))
