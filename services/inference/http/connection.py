@@ -136,7 +136,7 @@ class Connection(asyncio.BufferedProtocol):
         self._aside: Request | None = None
         """who is being answered aside"""
         self._state, self.deadline, self.idle_since, self.owing_since = "", math.inf, math.inf, math.inf
-        # Its first request waits to be answered, or what has come to be taken apart; …
+        # It stands in line to be answered, and for what has come to be taken apart; nothing more is read of it; …
         self._is_in_line = self._is_reading = self._is_paused = self._is_unread = self._owes_go_on = False
         # The last request has come; nothing that comes is read any more; the client sends nothing more; it is gone.
         self._is_last = self._is_done = self._is_over = self._is_lost = False

@@ -138,7 +138,7 @@ def load(
     """Load the files of a version (docs/model-contract.md) and try it; raise ModelRefused where it cannot be served.
 
     It answers one request for so many seconds at most. `known` is what whoever verified these files has read in them: to
-    read it again would be a third of what it takes to load them.
+    read it again would be a quarter of what it takes to load them.
     """
     description = manifest.with_examples(known, files) if known else manifest.read(files)
     model = _with_engine(files, description, trusted)
