@@ -56,7 +56,7 @@ class Body:
 def main(cache: str) -> None:
     (contents,) = {path.parent for path in Path(cache).rglob("MLmodel")}
     model = load(VersionFiles.of(contents), Trusted(Trust.SIGNED))
-    active = ActiveModel(lambda _: model)
+    active = ActiveModel(lambda *_: model)
     active.served = Deployment(model, ModelVersion("iris_logistic_regression", "1", "", 1, "", ""), {}, "")
     admission = AdmissionControl(3600, 1 << 24, asyncio.to_thread)  # type: ignore[arg-type]  # nothing runs aside here
     service = Service(Settings(), active, admission, RequestLog(10, os.open(os.devnull, os.O_WRONLY)), lambda *_: [])

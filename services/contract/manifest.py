@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
@@ -24,6 +24,8 @@ ONNX_KEYS = {
     "scale": (int, float),
 }
 EXAMPLES = 3
+# What counts of MLmodel's flavors.sklearn.
+FLAVOR_KEYS = ("pickled_model", "serialization_format", "sklearn_version")
 NO_COLUMNS = "it has no signature with named columns; log it with one"
 
 
@@ -42,7 +44,7 @@ class Description:
     examples: list[list[Any]]
     """rows that the model takes, for people to try: up to three"""
     flavor: dict[str, Any]
-    """MLmodel's flavors.sklearn: the estimator's file and its format"""
+    """MLmodel's flavors.sklearn: the estimator's file, its format, and scikit-learn's version"""
     onnx_engine: dict[str, Any] = field(default_factory=dict)
     """onnx_engine.json: whether there is a proven ONNX engine, and what was measured"""
     has_probabilities: bool | None = None
@@ -52,25 +54,18 @@ class Description:
     example: str | None = None
     """the path of its input example, None where it has none"""
 
-    def interface(self) -> dict[str, Any]:
-        """Return what those who ask the model rely on, as JSON has it; `of_interface` reads it."""
-        return {
-            "columns": [asdict(column) for column in self.columns],
-            "is_named": self.is_named,
-            "output": self.output,
-            "class_names": self.class_names,
-            "has_probabilities": self.has_probabilities,
-        }
+    def to_json(self) -> str:
+        """Return all of it but the examples, which may be long; `of_json` reads it."""
+        columns = [vars(column) for column in self.columns]
+        return json.dumps({**vars(self), "columns": columns, "examples": []}, default=str)
 
     @classmethod
-    def of_interface(cls, content: dict[str, Any]) -> "Description":
-        """Return a description of what those who ask rely on, and of nothing else."""
+    def of_json(cls, text: str) -> "Description":
+        """Return what `to_json` has made a text of: a description without examples."""
+        content = json.loads(text)
         columns = tuple(Column(**column | {"kind": Kind(column["kind"])}) for column in content["columns"])
         names = content["class_names"]
-        class_names = None if names is None else tuple(names)
-        return cls(
-            **content | {"columns": columns, "class_names": class_names, "examples": [], "flavor": {}},
-        )
+        return cls(**content | {"columns": columns, "class_names": None if names is None else tuple(names)})
 
     @property
     def takes_text(self) -> bool:
@@ -88,19 +83,26 @@ def read(files: VersionFiles) -> Description:
     content = files.mlmodel()
     flavor = _flavor(content)
     columns, is_named = columns_of(content)
-    example = _example(files, content)
-    return Description(
+    found = Description(
         columns=columns,
         is_named=is_named,
         output=_output(content),
         class_names=_class_names(content),
-        examples=[] if example is None else example_rows(files, example, columns, EXAMPLES),
+        examples=[],
         flavor=flavor,
         onnx_engine=_onnx_engine(files),
         has_probabilities=_has_probabilities(files),
         figures=_figures(files),
-        example=example,
+        example=_example(files, content),
     )
+    return with_examples(found, files)
+
+
+def with_examples(model: Description, files: VersionFiles) -> Description:
+    """Return a description with the version's examples; raise Refused where they cannot be read."""
+    if model.example is None:
+        return model
+    return replace(model, examples=example_rows(files, model.example, model.columns, EXAMPLES))
 
 
 def check_estimator(model: Description, estimator: Any) -> None:
@@ -158,7 +160,7 @@ def _flavor(content: dict[str, Any]) -> dict[str, Any]:
             f"its flavors are {found}; expected sklearn: log the scikit-learn estimator itself, with "
             "mlflow.sklearn.log_model"
         )
-    return dict(flavors["sklearn"])
+    return {key: flavors["sklearn"][key] for key in FLAVOR_KEYS if key in flavors["sklearn"]}
 
 
 def columns_of(content: dict[str, Any]) -> tuple[tuple[Column, ...], bool]:

@@ -70,7 +70,7 @@ def app() -> Any:
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)
     most_seconds = LARGE_PATIENCE * _settings.queue_seconds
-    active = ActiveModel(lambda files: load(files, _settings.trusted, most_seconds))
+    active = ActiveModel(lambda files, description: load(files, _settings.trusted, most_seconds, description))
     active.follow(ControlClient(_settings.channel), _end, FIRST_LOOK_SECONDS)
     admission = AdmissionControl(_settings.queue_seconds, _settings.max_body_bytes, _aside())
     service = Service(_settings, active, admission, RequestLog(_settings.log_rate), create_app(_settings, active))

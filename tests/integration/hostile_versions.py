@@ -20,10 +20,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from contract import signature
+from contract import manifest, signature
 from contract.errors import Refused
+from contract.manifest import Description
 from contract.version_files import VersionFiles
-from inference.errors import ModelRefused
+from inference.errors import ModelRefused, refusing
 from inference.model.model import load
 from inference.model.trust import Trust, Trusted
 
@@ -228,7 +229,10 @@ def try_signed(versions: Versions, folder: Path, keys: Path) -> str:
     except (Refused, OSError):
         return "not to be signed"
     try:
-        load(VersionFiles(folder, listed), Trusted(Trust.SIGNED))
+        files = VersionFiles(folder, listed)
+        with refusing():
+            known = Description.of_json(manifest.read(files).to_json())
+        load(files, Trusted(Trust.SIGNED), known=known)
     except ModelRefused as error:
         reason = str(error)
     else:

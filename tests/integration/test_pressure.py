@@ -262,8 +262,8 @@ def test_large_answers_to_small_requests_that_nobody_reads_are_bounded_together(
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.connect(("127.0.0.1", int(service.url.rpartition(":")[2])))
             client.sendall(whole)
-        found = [client.recv(12) for client in clients]
-        assert set(found) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+        assert {client.recv(12) for client in clients} <= {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+        assert open_connections(service) < 60, "all together they are more than may be unread: the oldest are given up"
         assert service.get("/health").ok
     eventually("there is room again", lambda: service.post("/invocations", {"instances": SAMPLES}).ok)
     assert peak_mb(service) < MOST_MB
@@ -331,7 +331,7 @@ def test_what_waits_too_long_for_its_turn_is_told_to_come_again_and_all_is_well_
     place: Any,
 ) -> None:
     body = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": SAMPLES * 2_500}}).encode()
-    assert len(body) < 256 * 1024, "not large: all are answered in turn"
+    assert len(body) < 256 * 1024, "not large: any number of them may wait"
     whole = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with place.inference(INFERENCE_WORKERS="1", INFERENCE_QUEUE_SECONDS="0.05") as service, ExitStack() as stack:
         service.answers("/ready")

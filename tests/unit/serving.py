@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from contract.manifest import Description
 from contract.schema import Column
+from contract.version_files import VersionFiles
 from inference.http.admission import AdmissionControl
 from inference.http.application import Observer, Service
 from inference.ipc.messages import State
@@ -50,8 +51,8 @@ def served_as(model: Model, version: ModelVersion = VERSION, **metrics: float) -
 def active_of(served: Deployment | None, problem: str | None = None) -> ActiveModel:
     """Return an active model that has its model already, and never loads one."""
 
-    def load(folder: Any) -> Model:
-        raise AssertionError(f"nobody asked for {folder}")
+    def load(files: VersionFiles, description: Description) -> Model:
+        raise AssertionError(f"nobody asked for {files.folder}")
 
     active = ActiveModel(load)
     active.served, active.state = served, State(problem, served and served.version)  # type: ignore[arg-type]

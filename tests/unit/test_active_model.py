@@ -8,6 +8,8 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from contract.manifest import Description
+from contract.schema import Column, Kind
 from contract.version_files import VersionFiles
 from inference.errors import InferenceError, ModelRefused
 from inference.ipc.messages import DeploymentSpec, Load, Loaded, Note, Report, Serve, Serving, State, ToPoller, ToWorker
@@ -15,14 +17,20 @@ from inference.model.deployment import Deployment
 from inference.model.version import ModelVersion
 from inference.rollout.active_model import ActiveModel
 
+from tests.unit.serving import described
+
 ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "12")
 SECONDS = 30
 DIGESTS = {"MLmodel": "a digest"}
+DESCRIPTION = described([Column("size", missing=True), Column("colour", Kind.TEXT)], class_names=["left", "right"])
 
 
 def spec(version: ModelVersion, id: int = 0) -> DeploymentSpec:
     since = "2026-01-02T03:04:05+00:00"
-    return DeploymentSpec(id or int(version.version), f"/cache/{version.version}", version, {"r2": 0.5}, since, DIGESTS)
+    folder = f"/cache/{version.version}"
+    return DeploymentSpec(
+        id or int(version.version), folder, version, {"r2": 0.5}, since, DIGESTS, DESCRIPTION.to_json()
+    )
 
 
 class FakeLoader:
@@ -32,8 +40,8 @@ class FakeLoader:
         self.refused: dict[str, Exception] = {}
         self.loaded: list[str] = []
 
-    def __call__(self, files: VersionFiles) -> str:
-        assert files.digests == DIGESTS
+    def __call__(self, files: VersionFiles, description: Description) -> str:
+        assert (files.digests, description) == (DIGESTS, DESCRIPTION)
         self.loaded.append(files.folder.name)
         if error := self.refused.get(files.folder.name):
             raise error

@@ -57,7 +57,7 @@ class One:
         self.waited = waited
         self.world.clock.now += self.seconds
         if self.again:
-            self.world.line.join(self.again)
+            self.world.line.join(self.again.take_turn)
 
 
 def admission_of(aside: Any = at_once, now: Any = time.monotonic) -> AdmissionControl:
@@ -76,7 +76,7 @@ def test_a_request_has_waited_as_long_as_those_before_it_took() -> None:
     world = World()
     first, second = One(world, 0.0015), One(world)
     for one in (first, second):
-        world.line.join(one)
+        world.line.join(one.take_turn)
     world.round()
     assert (first.waited, second.waited) == (0, pytest.approx(0.0015))  # type: ignore[comparison-overlap]
 
@@ -85,9 +85,9 @@ def test_a_stop_of_the_worker_is_no_wait_of_those_who_come_after_it() -> None:
     """Whoever was in line when it stopped has waited as long; whoever is read afterwards has not."""
     world = World()
     before, after = One(world), One(world)
-    world.line.join(before)
+    world.line.join(before.take_turn)
     world.clock.now += 1.2
-    world.line.join(after)
+    world.line.join(after.take_turn)
     world.round()
     assert before.waited == pytest.approx(1.2)
     assert after.waited == 0
@@ -97,11 +97,11 @@ def test_the_network_is_looked_at_again_before_many_are_answered() -> None:
     world = World()
     all_of_them = [One(world, 0.001) for _ in range(10)]
     for one in all_of_them:
-        world.line.join(one)
+        world.line.join(one.take_turn)
     world.round()
     assert sum(one.waited is not None for one in all_of_them) in (2, 3)
     late = One(world)
-    world.line.join(late)
+    world.line.join(late.take_turn)
     while world.soon:
         world.round()
     assert late.waited < 0.009
@@ -112,12 +112,12 @@ def test_whoever_comes_again_stands_behind_all_others() -> None:
     world = World()
     eager, other = One(world), One(world)
     eager.again = One(world)
-    for one in (eager, other):
-        world.line.join(one)
     order: list[One] = []
     for one in (eager, eager.again, other):
         turn = one.take_turn
         one.take_turn = lambda waited, one=one, turn=turn: (order.append(one), turn(waited))[1]  # type: ignore[misc]
+    for one in (eager, other):
+        world.line.join(one.take_turn)
     while world.soon:
         world.round()
     assert order == [eager, other, eager.again]
@@ -131,12 +131,12 @@ def test_a_turn_that_fails_keeps_nobody_else_from_theirs() -> None:
             raise ZeroDivisionError
 
     other, late = One(world), One(world)
-    world.line.join(Failing(world))
-    world.line.join(other)
+    world.line.join(Failing(world).take_turn)
+    world.line.join(other.take_turn)
     with pytest.raises(ZeroDivisionError):
         world.round()
     world.round()
-    world.line.join(late)
+    world.line.join(late.take_turn)
     world.round()
     assert (other.waited, late.waited) == (0, 0)
 
@@ -145,7 +145,7 @@ def test_whoever_comes_when_the_time_of_a_turn_is_over_waits_for_the_next_one() 
     world = World()
     first, second = One(world, TURN_SECONDS), One(world)
     for one in (first, second):
-        world.line.join(one)
+        world.line.join(one.take_turn)
     world.round()
     assert (first.waited, second.waited) == (0, None)
     world.round()

@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import tracemalloc
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -13,8 +14,13 @@ from contract.display import quoted
 from contract.schema import MOST_COLUMNS, Column, Kind
 from inference.errors import InvalidInput, RequestEntityTooLarge
 from inference.http import admission
+from inference.model.pacing import TakesLong
 from inference.protocols import mlflow_scoring, open_inference, request_budget
+from inference.protocols.mlflow import Invocations, NamedPredictions
 from inference.protocols.mlflow_scoring import rows_of
+from inference.protocols.open_inference import OpenInference
+from inference.protocols.protocol import PredictionProtocol
+from inference.protocols.request_budget import OUR_OWN, Budget
 
 from tests.unit.serving import answering, client_of, described, inferred, served_as
 
@@ -23,6 +29,8 @@ GAPS = described([Column(f"c{j}", missing=True) for j in range(100)])
 IRIS = described([Column(name) for name in ("a", "b", "c", "d")])
 # Rows whose values nobody wrote: a hundred of them for each.
 MANY = 3000
+# What a body has that is not small any more.
+LARGE = Budget(request_budget.SMALL_BYTES + 1)
 
 
 class Classes:
@@ -86,13 +94,13 @@ def test_values_of_tensors_are_counted_too() -> None:
 def test_texts_of_a_large_body_are_counted_by_themselves() -> None:
     columns = [*(Column(f"t{j}", Kind.TEXT) for j in range(99)), Column("n")]
     count = request_budget.LARGE_TEXTS // 99
-    request_budget.check_cells(count, columns, request_budget.SMALL_BYTES + 1)
+    request_budget.check_cells(count, columns, LARGE)
     with pytest.raises(
         RequestEntityTooLarge,
         match=r"\d+ values in columns of text; expected at most 1048576 in a body of 262145 bytes",
     ):
-        request_budget.check_cells(count + 1, columns, request_budget.SMALL_BYTES + 1)
-    request_budget.check_cells(count + 1, GAPS.columns, request_budget.SMALL_BYTES + 1)
+        request_budget.check_cells(count + 1, columns, LARGE)
+    request_budget.check_cells(count + 1, GAPS.columns, LARGE)
 
 
 def test_a_table_with_gaps_is_answered_in_every_format_up_to_the_limit() -> None:
@@ -457,7 +465,7 @@ def test_binary_texts_are_read_one_after_the_other_from_where_they_stand() -> No
     )
     model = answering(Classes(2), described([Column("a"), Column("t", Kind.TEXT)]))
     found = open_inference._rows(
-        open_inference._tensors(json.loads(head)["inputs"], bytes(range(32)) + content, model), model, 1
+        open_inference._tensors(json.loads(head)["inputs"], bytes(range(32)) + content, model, OUR_OWN), model, OUR_OWN
     )
     assert found.by_column[1].tolist() == words
     assert found.by_column[0].tolist() == list(range(32))
@@ -471,3 +479,151 @@ def test_a_refusal_does_not_keep_what_was_refused(path: str) -> None:
     frames = [frame.name for frame in refused.traceback]
     assert frames[-1] in ("decode", "rows_of")
     assert (refused.value.__cause__, refused.value.__context__) == (None, None)
+
+
+# --- while others wait ---------------------------------------------------------------------------------------------
+
+WAITED_FOR: dict[str, Any] = {"inference.waited": 0.0}
+ASIDE: dict[str, Any] = {**WAITED_FOR, "inference.aside": True}
+INFER, NAMED, PREDICTIONS = OpenInference(), NamedPredictions(), Invocations()
+KINDS = {
+    "numbers": served_of(Classes(3)),
+    "gaps": served_as(answering(Classes(3), GAPS)),
+    "texts": served_of(Classes(3), Column("a", Kind.TEXT), Column("b", Kind.TEXT)),
+}
+
+
+def binary_tensors(columns: dict[str, tuple[str, bytes]], count: int) -> tuple[bytes, dict[str, Any]]:
+    """Return a request with a binary tensor per column, of a datatype and a content, and the header that it needs."""
+    inputs = [
+        {"name": name, "shape": [count], "datatype": kind, "parameters": {"binary_data_size": len(content)}}
+        for name, (kind, content) in columns.items()
+    ]
+    head = tensors(*inputs)
+    body = head + b"".join(content for _, content in columns.values())
+    return body, {"HTTP_INFERENCE_HEADER_CONTENT_LENGTH": str(len(head))}
+
+
+# What model, protocol and content type, the body, other headers, and where in it is the fault, which is the last there is.
+SLOW: dict[str, tuple[str, PredictionProtocol, str, bytes, dict[str, Any], str]] = {
+    "CSV": ("numbers", PREDICTIONS, CSV, b"a,b\n" + b"0,0\n" * 60_000 + b"0,x\n", {}, "row 60001, 'b'"),
+    "CSV in quotes": ("numbers", PREDICTIONS, CSV, b"a,b\n" + b'"0",0\n' * 40_000 + b"0,x\n", {}, "row 40001, 'b'"),
+    "CSV for names": ("numbers", NAMED, CSV, b"a,b\n" + b"0,0\n" * 3_000 + b"0,x\n", {}, "row 3001, 'b'"),
+    "lists": ("numbers", PREDICTIONS, JSON, rows(30_000)[:-2] + b',[0,"x"]]}', {}, "instances[30000][1]"),
+    "split": (
+        "numbers",
+        PREDICTIONS,
+        JSON,
+        split(["a", "b"], [[0, 0]] * 5000 + [[0, "x"]]),
+        {},
+        "dataframe_split.data[5000][1]",
+    ),
+    "records": (
+        "numbers",
+        PREDICTIONS,
+        JSON,
+        json.dumps({"dataframe_records": [{"a": 0, "b": 0}] * 5000 + [{"a": 0, "b": "x"}]}).encode(),
+        {},
+        "dataframe_records[5000]['b']",
+    ),
+    "columns": (
+        "numbers",
+        PREDICTIONS,
+        JSON,
+        json.dumps({"inputs": {"a": [0] * 5000, "b": [0] * 4999 + ["x"]}}).encode(),
+        {},
+        "inputs['b'][4999]",
+    ),
+    "values that nobody wrote": (
+        "gaps",
+        PREDICTIONS,
+        JSON,
+        json.dumps({"dataframe_records": [{"c0": 1}] * 1000 + [{"c99": "x"}]}).encode(),
+        {},
+        "dataframe_records[1000]['c99']",
+    ),
+    "rows of CSV that nobody wrote": (
+        "gaps",
+        PREDICTIONS,
+        CSV,
+        b"c0,c99\n" + b"0\n" * 1000 + b",x\n",
+        {},
+        "row 1001, 'c99'",
+    ),
+    "tensors in JSON": (
+        "numbers",
+        INFER,
+        JSON,
+        tensors(column_tensor("a", 8000), column_tensor("b", 8000) | {"data": [1] * 7999 + ["x"]}),
+        {},
+        "inputs[1].data[7999]",
+    ),
+    "tensors of numbers": (
+        "numbers",
+        INFER,
+        JSON,
+        *binary_tensors({name: ("FP32", bytes(7999 * 4) + b"\0\0\x80\x7f") for name in "ab"}, 8000),
+        "inputs[0].data[7999]",
+    ),
+    "tensors of texts": (
+        "texts",
+        INFER,
+        JSON,
+        *binary_tensors({name: ("BYTES", bytes(4 * 2999) + b"\1\0\0\0\xff") for name in "ab"}, 3000),
+        "inputs[0]",
+    ),
+}
+
+
+@pytest.mark.parametrize("title", SLOW)
+def test_what_takes_long_to_read_is_left_to_be_read_aside_while_others_wait(title: str) -> None:
+    """It is not read to its end, where the fault is, and aside the fault is told as ever."""
+    model, protocol, content_type, body, more, where = SLOW[title]
+    environ = {"CONTENT_TYPE": content_type, **more}
+    assert len(body) <= request_budget.SMALL_BYTES
+    with pytest.raises(TakesLong):
+        protocol.decode(body, environ | WAITED_FOR, KINDS[model])
+    with pytest.raises(InvalidInput) as refused:
+        protocol.decode(body, environ | ASIDE, KINDS[model])
+    assert refused.value.where == where
+
+
+@pytest.mark.parametrize(
+    ("protocol", "label", "body", "more"),
+    [
+        (NAMED, "class {}", rows(30_000), {}),
+        (INFER, "long" * 100 + "{}", *binary_tensors({name: ("UINT8", bytes(4000)) for name in "ab"}, 4000)),
+    ],
+    ids=["names", "tensors"],
+)
+def test_an_answer_that_takes_long_to_write_is_left_to_be_written_aside(
+    protocol: PredictionProtocol, label: str, body: bytes, more: dict[str, Any]
+) -> None:
+    environ, served = {"CONTENT_TYPE": JSON, **more}, served_of(Classes(3, label))
+    with pytest.raises(TakesLong):
+        protocol.decode(body, environ | WAITED_FOR, served)
+    assert len(protocol.decode(body, environ | ASIDE, served).rows) in (30_000, 4000)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (JSON, rows(1)),
+        (JSON, rows(30_000)),
+        (JSON, b'{"inputs": [' + b",".join([b"[5.1, 3.5]"] * 20_000) + b"]}"),
+        (JSON, split(["a", "b"], [[0, None]])),
+        (JSON, json.dumps({"dataframe_records": [{"a": 0, "b": 0}] * 100}).encode()),
+        (CSV, b"a,b\n" + b"0,0\n" * 1000),
+    ],
+    ids=["a row", "numbers", "longer numbers", "a mistake", "records", "CSV"],
+)
+def test_what_is_read_at_once_is_answered_at_once(content_type: str, body: bytes) -> None:
+    environ = {"CONTENT_TYPE": content_type, **WAITED_FOR}
+    with suppress(InvalidInput):
+        assert len(PREDICTIONS.decode(body, environ, KINDS["numbers"]).rows) >= 1
+
+
+def test_one_row_of_the_widest_table_is_answered_at_once() -> None:
+    wide = served_as(answering(Classes(2), described([Column(f"c{j}", missing=True) for j in range(MOST_COLUMNS)])))
+    environ = {"CONTENT_TYPE": JSON, **WAITED_FOR}
+    assert len(PREDICTIONS.decode(b'{"dataframe_records": [{"c0": 1}]}', environ, wide).rows) == 1

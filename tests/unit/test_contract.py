@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from contract import manifest
 from contract.errors import Refused
-from contract.manifest import Description, breaking_change
+from contract.manifest import Description, breaking_change, with_examples
 from contract.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
 from contract.version_files import VersionFiles
 
@@ -353,12 +354,24 @@ def test_figures_that_are_none_are_refused(files: Files, content: str) -> None:
     assert "its file figures.json" in refusal(files)
 
 
-def test_what_those_who_ask_rely_on_passes_through_json(files: Files) -> None:
+def test_what_a_versions_files_say_of_it_passes_through_json(files: Files) -> None:
     (files.folder / "golden_samples.json").write_text('{"probabilities": []}')
+    (files.folder / "figures.json").write_text('{"metrics": {"r2": NaN}, "data": {"rows": 1e400}}')
+    (files.folder / "onnx_engine.json").write_text('{"kept": false, "limit": 1000000000000000000000000000000}')
     found = read(files)
-    again = Description.of_interface(json.loads(json.dumps(found.interface())))
-    assert (again.columns, again.class_names, again.output) == (found.columns, found.class_names, found.output)
-    assert (again.is_named, again.has_probabilities) == (found.is_named, found.has_probabilities)
+    again = Description.of_json(found.to_json())
+    assert again.to_json() == found.to_json()
+    assert found.examples
+    assert repr(with_examples(again, VersionFiles.of(files.folder))) == repr(found)
+
+
+def test_of_a_flavor_counts_what_is_used_whatever_else_is_in_it(files: Files) -> None:
+    flavor = files.content["flavors"]["sklearn"]
+    used = dict(flavor, sklearn_version=date(2026, 1, 2))
+    files.describe(lambda _: flavor.update({**used, date(2026, 1, 3): {3: "x"}, "more": b"hi"}))  # type: ignore[misc]
+    found = read(files)
+    assert found.flavor == used
+    assert Description.of_json(found.to_json()).flavor == dict(used, sklearn_version="2026-01-02")
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", "3", "null"])

@@ -35,8 +35,9 @@ from inference.ipc.server import Deliver, NoAnswer, WorkerGroup
 from inference.model.version import ModelVersion
 
 VERSION = ModelVersion("flowers", "7", "run-7", 7, "m-7", "", "what it is", {"stage": "Production"})
+SINCE = "2026-01-02T03:04:05+00:00"
 OFFER = DeploymentSpec(
-    5, "/cache/7", VERSION, {"test_accuracy": 0.9}, "2026-01-02T03:04:05+00:00", {"MLmodel": "a digest"}
+    5, "/cache/7", VERSION, {"test_accuracy": 0.9}, SINCE, {"MLmodel": "a digest"}, '{"columns": []}'
 )
 # How long a test waits for what it expects: so long only where that does not come.
 SECONDS = 30

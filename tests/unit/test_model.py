@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from contract.manifest import Description
 from contract.schema import LARGEST, column
 from contract.version_files import VersionFiles
 from inference.errors import InvalidInput, ModelRefused
@@ -81,6 +82,18 @@ def test_a_loaded_model_predicts_as_the_one_that_was_stored(files: Files) -> Non
     assert loaded.classes == [0, 1]
     assert loaded.class_names == ["short", "long"]
     assert (loaded.engine, loaded.reason) == ("scikit-learn", "no ONNX engine: the version has none")
+
+
+def test_what_was_read_of_a_version_when_it_was_verified_is_not_read_again(files: Files) -> None:
+    verified, expected = VersionFiles.of(files.folder), load(files)
+    known = Description.of_json(expected.description.to_json())
+    (files.folder / "MLmodel").write_text("changed since, which whoever reads it is told")
+    with pytest.raises(ModelRefused, match="MLmodel was changed after it was verified"):
+        model.load(verified, Trusted(Trust.SIGNED))
+    loaded = model.load(verified, Trusted(Trust.SIGNED), known=known)
+    assert loaded.description == expected.description
+    assert loaded.description.examples
+    assert predictions(loaded) == LABELS.tolist()
 
 
 def test_an_estimator_that_goes_by_the_order_of_its_columns_gets_arrays(files: Files) -> None:

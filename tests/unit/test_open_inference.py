@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from inference.errors import InvalidInput
 from inference.model.deployment import Deployment
 from inference.protocols import open_inference
 from inference.protocols.open_inference import DTYPES, model_metadata, server_metadata
+from inference.protocols.request_budget import OUR_OWN
+from werkzeug.test import Client
 
-from tests.unit.serving import VERSION, answering, client_of, described, inferred, served_as
+from tests.unit.serving import VERSION, answering, client_of, described, inferred, served_as, service_of
 
 LENGTH, WIDTH = Column("length"), Column("width")
 COLOUR = Column("colour", Kind.TEXT, missing=True, datatype="BYTES")
@@ -166,7 +169,7 @@ def outcome_of(values: np.ndarray, column: Column) -> tuple[Any, ...]:
     given = binary(column.name, [len(values)], str(next(k for k, d in DTYPES.items() if d == values.dtype)), content)
     model = served_of(column).model
     try:
-        rows = open_inference._rows(open_inference._tensors([given], content, model), model, 1)
+        rows = open_inference._rows(open_inference._tensors([given], content, model, OUR_OWN), model, OUR_OWN)
     except InvalidInput as refused:
         return str(refused), refused.where
     assert len(rows) == len(values)
@@ -445,6 +448,22 @@ def test_the_served_model_and_version_answer_under_their_names(path: str) -> Non
     assert client.get(path).json == model_metadata(NUMBERS)
     assert client.get(f"{path}/ready").json == {"name": VERSION.name, "ready": True}
     assert client.post(f"{path}/infer", json={"inputs": [tensor()]}).json["model_version"] == "7"
+
+
+def test_what_is_said_of_a_model_is_made_once_per_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Deployment] = []
+
+    def counted(served: Deployment) -> dict[str, Any]:
+        made.append(served)
+        return model_metadata(served)
+
+    monkeypatch.setattr(open_inference, "model_metadata", counted)
+    service = service_of(NUMBERS)
+    client = Client(service)
+    assert [client.get(MODEL).json for _ in range(2)] == [model_metadata(NUMBERS)] * 2
+    service._active.served = second = replace(NUMBERS)
+    assert client.get(MODEL).json == model_metadata(second)
+    assert [one is second for one in made] == [False, True]
 
 
 @pytest.mark.parametrize(

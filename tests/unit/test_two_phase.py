@@ -10,6 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from contract import manifest
+from contract.manifest import Description, with_examples
+from contract.version_files import VersionFiles
 from inference.errors import FetchFailed
 from inference.ipc.messages import DeploymentSpec, Load, Loaded, Report, Serve, Serving, State, ToWorker
 from inference.ipc.server import Answer
@@ -225,6 +228,16 @@ def test_a_spec_says_what_each_file_is(
     content = (Path(spec.folder) / "MLmodel").read_bytes()
     assert spec.files["MLmodel"] == hashlib.sha256(content).hexdigest()
     assert set(spec.files) == {"MLmodel", "input_example.json"}
+
+
+def test_a_spec_says_what_was_read_in_its_files_when_they_were_verified(
+    following: Callable[..., Any], settings: Settings
+) -> None:
+    poller, workers = following(settings)
+    poller.look()
+    (spec,) = workers.specs
+    files = VersionFiles(Path(spec.folder), spec.files)
+    assert with_examples(Description.of_json(spec.description), files) == manifest.read(files)
 
 
 def test_tags_and_description_are_those_that_the_contract_names_and_cut(

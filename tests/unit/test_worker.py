@@ -397,6 +397,23 @@ def test_a_small_request_whose_rows_take_long_is_answered_aside_and_others_meanw
     assert len(asides) == 1
 
 
+def test_a_small_body_that_takes_long_to_read_is_answered_aside() -> None:
+    asides: list[Any] = []
+
+    async def aside(function: Any, *arguments: Any) -> Any:
+        asides.append(function)
+        return function(*arguments)
+
+    table = b"length,width\n" + b"1,2\n" * 50_000
+    found = []
+    for body in (table, table + b"1,x\n"):
+        sent = request("POST", "/invocations", body).replace(b"application/json", b"text/csv")
+        found += answers_in(exchange(sent, service=served(run=aside)))
+    assert [status for status, _, _ in found] == [200, 400]
+    assert json.loads(found[1][2])["where"] == "row 50001, 'width'"
+    assert len(asides) == 2
+
+
 def test_a_client_that_leaves_while_it_is_answered_aside_is_counted_until_that_has_ended() -> None:
     asides: list[asyncio.Future[None]] = []
 
@@ -617,6 +634,47 @@ def test_a_client_that_asks_again_and_again_lets_others_have_their_turn() -> Non
         return received.count(b'"alive"')
 
     assert running(test) == 200
+
+
+def test_bodies_in_tiny_chunks_are_taken_apart_in_turns_and_others_are_answered_in_between() -> None:
+    clients, tiny = 20, b"5\r\n     \r\n"
+    body = BODY + b" " * (-len(BODY) % 5)
+    first = b"".join(b"5\r\n%b\r\n" % body[start : start + 5] for start in range(0, len(body), 5))
+    head = request("POST", "/invocations", b"", "Transfer-Encoding: chunked", "Connection: close")
+    count = (READ_BYTES - len(head) - len(first)) // len(tiny)
+
+    async def test(world: Running) -> list[bytes]:
+        senders = [await world.connect() for _ in range(clients)]
+        other = await world.connect()
+        for sender in senders:  # all is in the kernel before the worker has a turn
+            sender.writer.write(head + first + tiny * count)
+        other.writer.write(request("GET", "/health", b"", "Connection: close"))
+        assert b'"alive"' in await other.received()
+        seen = world.service.admission._bytes
+        assert seen < clients * 5 * count / 2, f"{seen} bytes were taken apart before anybody else had a turn"
+        await eventually(lambda: world.service.admission._bytes >= clients * (len(body) + 5 * count))
+        for sender in senders:
+            await sender.send(b"0\r\n\r\n")
+        return [await sender.received() for sender in senders]
+
+    found = [answers_in(received) for received in running(test)]
+    assert [(status, json.loads(content)) for ((status, _, content),) in found] == [(200, PREDICTED)] * clients
+
+
+def test_a_body_in_chunks_has_its_time_however_often_some_of_it_comes() -> None:
+    async def test(world: Running) -> bytes:
+        client = await world.connect()
+        await client.send(request("POST", "/invocations", b"", "Transfer-Encoding: chunked"))
+        for count in range(1, 4):
+            await client.send(b"5\r\n     \r\n")
+            await eventually(lambda count=count: world.service.admission._bytes == 5 * count)  # type: ignore[misc]
+            world.pass_time(BODY_SECONDS / 4)
+        world.pass_time(BODY_SECONDS / 2)
+        return await client.received()
+
+    ((status, _, content),) = answers_in(running(test))
+    assert status == 400
+    assert b"took longer than 7 s" in content
 
 
 class Watching:

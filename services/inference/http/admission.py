@@ -15,7 +15,7 @@ from inference.telemetry.metrics import QUEUE
 
 T = TypeVar("T")
 
-# A body up to this size is parsed and answered in less than 10 ms.
+# A body up to this size is parsed and answered in less than 10 ms, or found out to be one that takes long (pacing.TakesLong).
 LARGE_BYTES = 256 * 1024
 # Large requests that wait for their turn, in one worker.
 MOST_WAITING = 4
@@ -28,19 +28,17 @@ MOST_BODIES = 4
 MOST_HELD, LEAST_HELD = 2, 64 * 1024 * 1024
 # How long an answer may be unread before it makes room for a body, where there is none.
 UNREAD_SECONDS = 5.0
-# How long requests are answered before the network is looked at again: so much later at most is noticed what has come.
+# How long requests are answered, and what has come is taken apart, before the network is looked at again: so much later at most
+# is noticed what has come.
 TURN_SECONDS = 0.002
 
 
-class Waiting(Protocol):
-    """Who waits for a turn."""
-
-    def take_turn(self, waited: float) -> None:
-        """Answer the request for which it has waited so many seconds."""
+Turn = Callable[[float], None]
+"""what is done when its turn has come, for which it has waited so many seconds"""
 
 
 class Line:
-    """Those whose request has come whole, one request each, first come, first served.
+    """Those who wait for their turn, such as those whose request has come whole, one request each: first come, first served.
 
     All connections are read before the next answer is begun, so that each waits from the moment its request was there:
     neither what a client took to send it, nor what the worker was late before that, counts as the request's wait.
@@ -50,12 +48,12 @@ class Line:
         self, call_soon: Callable[[Callable[[], None]], Any], now: Callable[[], float] = time.perf_counter
     ) -> None:
         self._call_soon, self._now = call_soon, now
-        self._waiting: deque[tuple[float, Waiting]] = deque()
+        self._waiting: deque[tuple[float, Turn]] = deque()
         self._is_called = False
 
-    def join(self, one: Waiting) -> None:
-        """Take one's place behind all others."""
-        self._waiting.append((self._now(), one))
+    def join(self, turn: Turn) -> None:
+        """Take a place behind all others."""
+        self._waiting.append((self._now(), turn))
         if not self._is_called:
             self._is_called = True
             self._call_soon(self._advance)
@@ -66,8 +64,8 @@ class Line:
         until = now + TURN_SECONDS
         try:
             while waiting and now < until:
-                came, one = waiting.popleft()
-                one.take_turn(now - came)
+                came, turn = waiting.popleft()
+                turn(now - came)
                 now = self._now()
         finally:
             if waiting:

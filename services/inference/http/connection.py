@@ -4,6 +4,7 @@
 - A request waits in the worker's line until those before it are answered (inference.http.admission), a large one for its thread.
 - While something is unanswered no more than one further read is taken in; while an answer is unread, nothing. Of many requests
   in one read a few are taken apart at a time, the rest stays bytes until these are answered.
+- A body in chunks is taken apart in turns, a few kilobytes at a time: they may be thousands of chunks.
 - A head has to be there within HEAD_SECONDS of its first byte, a body, and the reading of an answer, within
   INFERENCE_BODY_SECONDS; an idle connection is closed after IDLE_SECONDS.
 - A body that is refused is read to its end all the same, within bounds, and not kept: most clients see an answer only once
@@ -39,6 +40,8 @@ MOST_PIPELINED = 8
 # Bytes of the shortest head there is, and of as many as may wait: what comes is taken apart on to the end of the head, or of the
 # trailers, that begins within so many.
 SHORTEST_HEAD, CHUNKS_BYTES = 18, 128
+# How much of a body in chunks is taken apart in one turn: half a millisecond where each is a few bytes.
+CHUNKS_AT_ONCE = 4096
 # Up to this size it is counted how many heads may have come, which costs less than to feed them to the parser one by one.
 FEW_BYTES = 2048
 # Bytes of answers that wait for their client to read them before they count, and it gets no further one.
@@ -56,7 +59,7 @@ class Clients:
     def __init__(self, service: Service, loop: asyncio.AbstractEventLoop, limit: int) -> None:
         self.service, self.loop = service, loop
         self.all = Connections(limit)
-        self.line = Line(loop.call_soon)
+        self.line, self.reading = Line(loop.call_soon), Line(loop.call_soon)
         # What is read is taken apart before anything else is read.
         self.bytes = bytearray(READ_BYTES)
         self.buffer = memoryview(self.bytes)
@@ -106,6 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         "_is_lost",
         "_is_over",
         "_is_paused",
+        "_is_reading",
         "_is_unread",
         "_owes_go_on",
         "_reader",
@@ -132,7 +136,8 @@ class Connection(asyncio.BufferedProtocol):
         self._aside: Request | None = None
         """who is being answered aside"""
         self._state, self.deadline, self.idle_since, self.owing_since = "", math.inf, math.inf, math.inf
-        self._is_in_line = self._is_paused = self._is_unread = self._owes_go_on = False
+        # It stands in line to be answered, and for what has come to be taken apart; nothing more is read of it; …
+        self._is_in_line = self._is_reading = self._is_paused = self._is_unread = self._owes_go_on = False
         # The last request has come; nothing that comes is read any more; the client sends nothing more; it is gone.
         self._is_last = self._is_done = self._is_over = self._is_lost = False
         # It has its last answer, and may read it.
@@ -157,22 +162,29 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_done:  # it is thrown away
             return
         had_some = bool(self._requests)
-        if had_some or nbytes > FEW_BYTES or self._clients.bytes.count(b"\r\n\r\n", 0, nbytes) > MOST_PIPELINED:
+        if self._is_in_chunks():
+            self._rest = bytes(self._clients.buffer[:nbytes])
+        elif had_some or nbytes > FEW_BYTES or self._clients.bytes.count(b"\r\n\r\n", 0, nbytes) > MOST_PIPELINED:
             self._take(self._clients.bytes, nbytes)
         else:
             self._feed(self._clients.buffer[:nbytes])
         if had_some or self._rest:
             self._pause()
+            self._join_readers()
         elif nbytes == READ_BYTES:
             self._pause()
             self._clients.loop.call_soon(self._resume)
         self._note_state()
 
+    def _is_in_chunks(self) -> bool:
+        """Tell whether what comes next are chunks of a body, or trailers."""
+        return self._incoming is not None and self._incoming.size < 0
+
     def _take(self, data: bytes | bytearray, end: int) -> None:
-        """Take apart what has come, as far as there is room for the requests in it."""
+        """Take apart what has come, as far as there is room for the requests in it, and time."""
         view, start = memoryview(data), 0
         while start < end and not self._is_done:
-            if len(self._requests) >= MOST_PIPELINED:
+            if len(self._requests) >= MOST_PIPELINED or (start >= CHUNKS_AT_ONCE and self._is_in_chunks()):
                 self._rest = bytes(view[start:end])
                 return
             stop = self._end_of_piece(data, start, end)
@@ -194,11 +206,20 @@ class Connection(asyncio.BufferedProtocol):
             return min(end, start + one.size - one.seen)  # no head begins in a body
         if end - start <= FEW_BYTES and data.count(b"\r\n\r\n", start, end) <= MOST_PIPELINED - len(self._requests):
             return end
+        if one:
+            end = min(end, start + CHUNKS_AT_ONCE)
         least = CHUNKS_BYTES if one else SHORTEST_HEAD
         found = data.find(b"\r\n\r\n", start + least - 4, end)
         return end if found < 0 else found + 4
 
-    def _take_rest(self) -> None:
+    def _join_readers(self) -> None:
+        """Wait for the turn of what has come, unless there are requests to be answered first."""
+        if self._rest and not (self._requests or self._is_reading):
+            self._is_reading = True
+            self._clients.reading.join(self._take_rest)
+
+    def _take_rest(self, _: float) -> None:
+        self._is_reading = False
         if self._is_done or self._requests or self._is_unread:
             return
         rest, self._rest = self._rest, b""
@@ -316,7 +337,7 @@ class Connection(asyncio.BufferedProtocol):
         """Wait for the turn of the first request, unless it has come, or the answer before it is still unread."""
         if self._requests and not (self._is_in_line or self._is_unread or self._aside):
             self._is_in_line = True
-            self._clients.line.join(self)
+            self._clients.line.join(self._take_turn)
 
     def _end_reading(self, error: NoRequest | None) -> None:
         """Read no further: what comes is no HTTP, or the client has ended, or its time has."""
@@ -338,7 +359,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
-    def take_turn(self, waited: float) -> None:
+    def _take_turn(self, waited: float) -> None:
         """Answer the first request, which has waited so many seconds for it."""
         self._is_in_line = False
         if self._is_lost:
@@ -418,8 +439,7 @@ class Connection(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         """Go on to the next request."""
         self._join_line()
-        if self._rest and not self._requests:
-            self._clients.loop.call_soon(self._take_rest)
+        self._join_readers()
         if self._owes_go_on and self._incoming and not self._requests:
             self._owes_go_on = False
             self._transport.write(GO_ON)
@@ -470,7 +490,7 @@ class Connection(asyncio.BufferedProtocol):
     def _state_now(self) -> str:
         if self._is_unread:
             return "unread"
-        if self._requests or (self._rest and not self._is_done):
+        if self._requests or (self._rest and not self._is_done and not self._incoming):
             return "answering"
         if self._is_done:
             return "lingering" if self._is_lingering else "closing"

@@ -34,8 +34,10 @@ class DeploymentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: dict[str, float]
     since: str
     """when it began to be served, ISO 8601 in UTC"""
-    files: dict[str, str] = msgspec.field(default_factory=dict)
+    files: dict[str, str]
     """path → SHA-256 of what was verified; nothing else is loaded"""
+    description: str
+    """what these files say of the model, as who verified them has read it (contract.manifest.Description.to_json)"""
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

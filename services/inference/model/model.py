@@ -107,7 +107,7 @@ class Model:
 
     def check_turn(self, rows: Rows, environ: dict[str, Any]) -> None:
         """Raise TakesLong where others wait for a request to be answered, and would wait long for these rows."""
-        if self.takes_long(rows) and "inference.waited" in environ and "inference.aside" not in environ:
+        if self.takes_long(rows) and pacing.is_waited_for(environ):
             raise pacing.TakesLong
 
     def takes_long(self, rows: Rows) -> bool:
@@ -132,12 +132,15 @@ def _wide(values: np.ndarray) -> np.ndarray:
 
 
 @refusing()
-def load(files: VersionFiles, trusted: Trusted, most_seconds: float = math.inf) -> Model:
+def load(
+    files: VersionFiles, trusted: Trusted, most_seconds: float = math.inf, known: Description | None = None
+) -> Model:
     """Load the files of a version (docs/model-contract.md) and try it; raise ModelRefused where it cannot be served.
 
-    It answers one request for so many seconds at most.
+    It answers one request for so many seconds at most. `known` is what whoever verified these files has read in them: to
+    read it again would be a quarter of what it takes to load them.
     """
-    description = manifest.read(files)
+    description = manifest.with_examples(known, files) if known else manifest.read(files)
     model = _with_engine(files, description, trusted)
     golden = _golden(files, description)
     model = replace(model, row_values=_row_values(model, golden), most_seconds=most_seconds)

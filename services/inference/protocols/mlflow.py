@@ -11,8 +11,10 @@ import orjson
 
 from inference.model.deployment import Deployment
 from inference.model.model import Prediction
+from inference.model.pacing import is_waited_for
 from inference.protocols import mlflow_scoring, request_budget
 from inference.protocols.protocol import Encoded, Question
+from inference.protocols.request_budget import Budget
 
 # Probabilities that are written as JSON at a time, where those of each row become a mapping.
 PIECE = 4096
@@ -23,11 +25,12 @@ class Invocations:
     """POST /invocations: {"predictions": [label, …]}."""
 
     def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
-        model = deployment.model
-        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
+        model, is_urgent = deployment.model, is_waited_for(environ)
+        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description, is_urgent)
         if len(rows) > 1:
             labels = model.classes
-            request_budget.check_answer(len(rows), len(labels or ()), request_budget.label_bytes(labels), len(body))
+            row_bytes = request_budget.label_bytes(labels)
+            request_budget.check_answer(len(rows), len(labels or ()), row_bytes, Budget(len(body), is_urgent))
         return Question(rows, labels=True, probabilities=False)
 
     def encode(self, prediction: Prediction, question: Question, deployment: Deployment) -> Encoded:
@@ -40,11 +43,12 @@ class NamedPredictions:
     """POST /predict_names: {"predictions": [name, …], "probabilities": [{name: probability, …}, …]}."""
 
     def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
-        model = deployment.model
-        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description)
+        model, is_urgent = deployment.model, is_waited_for(environ)
+        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description, is_urgent)
         if len(rows) > 1:
             names = model.class_names or []
-            request_budget.check_answer(len(rows), len(names), request_budget.named_bytes(names), len(body))
+            row_bytes = request_budget.named_bytes(names)
+            request_budget.check_answer(len(rows), len(names), row_bytes, Budget(len(body), is_urgent))
         return Question(rows, labels=False, probabilities=True)
 
     def encode(self, prediction: Prediction, question: Question, deployment: Deployment) -> Encoded:

@@ -26,6 +26,7 @@ from contract.schema import LARGEST, Column, Kind, count_of, name_of
 from inference.errors import InvalidInput, RequestEntityTooLarge, RequestError, UnsupportedMediaType
 from inference.model.rows import BLOCK, Place, Rows, Values, from_blocks, from_cells, from_columns
 from inference.protocols import request_budget
+from inference.protocols.request_budget import Budget
 
 FORMATS = ("instances", "inputs", "dataframe_split", "dataframe_records")
 # All that numbers between brackets are written with, so that what is left of a body is its skeleton.
@@ -44,13 +45,21 @@ TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0"
 _kept = threading.local()
 
 
-def rows_of(body: bytes, content_type: str, model: Description) -> Rows:
-    """Return the rows of a request; raise InvalidInput that points at what is wrong, UnsupportedMediaType, or RequestEntityTooLarge."""
+def rows_of(body: bytes, content_type: str, model: Description, is_waited_for: bool = False) -> Rows:
+    """Return the rows of a request; raise InvalidInput that points at what is wrong, UnsupportedMediaType, or RequestEntityTooLarge.
+
+    Raises TakesLong where others wait for it and would wait long.
+    """
     try:
-        if content_type != JSON and _media_type(content_type) == CSV:
-            return _from_csv(body, model)
-        found = _matrix(body, model)
-        return found if found is not None else from_payload(parsed(body), model, len(body))
+        is_csv = content_type != JSON and _media_type(content_type) == CSV
+        if not is_csv and (found := _matrix(body, model)) is not None:
+            return found
+        budget = Budget(len(body), is_waited_for)
+        if is_csv:
+            request_budget.check_text(len(body), budget, request_budget.QUICK_CSV)
+            return _from_csv(body, model, budget)
+        request_budget.check_text(len(body), budget)
+        return from_payload(parsed(body), model, budget)
     except RequestError as error:
         raise error.alone() from None
 
@@ -190,8 +199,8 @@ def _same(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def from_payload(payload: Any, model: Description, size: int = request_budget.OUR_OWN) -> Rows:
-    """Return the rows of a request's JSON value, which took `size` bytes; raise InvalidInput or RequestEntityTooLarge."""
+def from_payload(payload: Any, model: Description, budget: Budget = request_budget.OUR_OWN) -> Rows:
+    """Return the rows of a request's JSON value; raise InvalidInput, RequestEntityTooLarge or TakesLong."""
     example = f'expected {{"instances": [[{count_of(model.columns)}], …]}}'
     if not isinstance(payload, dict):
         raise InvalidInput(f"the body is {name_of(payload)}; {example}")
@@ -200,19 +209,19 @@ def from_payload(payload: Any, model: Description, size: int = request_budget.OU
         what = f"has {' and '.join(map(repr, found))}" if found else f"has none of {', '.join(map(repr, FORMATS))}"
         raise InvalidInput(f"the body {what}; {example}")
     (name,) = found
-    return READERS[name](payload[name], name, model, size)
+    return READERS[name](payload[name], name, model, budget)
 
 
-def _from_list_or_record(content: Any, name: str, model: Description, size: int) -> Rows:
+def _from_list_or_record(content: Any, name: str, model: Description, budget: Budget) -> Rows:
     """Read `instances` and `inputs`: lists of values, records, or one list per column."""
     if isinstance(content, dict) and model.is_named:
-        return _from_lists_by_column(content, name, model, size)
+        return _from_lists_by_column(content, name, model, budget)
     if not isinstance(content, list) or not content:
         found = "empty" if content == [] else name_of(content)
         raise InvalidInput(f"{name!r} is {found}; expected a list with a list or a record per row", name)
     if model.is_named and isinstance(content[0], dict):
-        return _from_records(content, name, model, size)
-    request_budget.check_cells(len(content), model.columns, size)
+        return _from_records(content, name, model, budget)
+    request_budget.check_cells(len(content), model.columns, budget)
     if model.is_named and len(model.columns) == 1 and not isinstance(content[0], list):
         return from_columns([content], model.columns, lambda i, _: f"{name}[{i}]", len(content))
     _check_lists(content, name, model)
@@ -237,11 +246,11 @@ def _names(model: Description) -> str:
     return f": {shown}{', …' if len(model.columns) > 20 else ''}"
 
 
-def _from_records(content: Any, name: str, model: Description, size: int) -> Rows:
+def _from_records(content: Any, name: str, model: Description, budget: Budget) -> Rows:
     if not isinstance(content, list) or not content:
         found = "empty" if content == [] else name_of(content)
         raise InvalidInput(f"{name!r} is {found}; expected a list of records", name)
-    request_budget.check_cells(len(content), model.columns, size)
+    request_budget.check_cells(len(content), model.columns, budget)
     if not model.is_named:
         return _from_records_by_order(content, name, model)
     names = [column.name for column in model.columns]
@@ -279,7 +288,7 @@ def _completed(record: dict[str, Any], where: str, model: Description) -> list[A
     return [record.get(column.name) for column in model.columns]
 
 
-def _from_lists_by_column(content: dict[str, Any], name: str, model: Description, size: int) -> Rows:
+def _from_lists_by_column(content: dict[str, Any], name: str, model: Description, budget: Budget) -> Rows:
     """Read {column: [values]}, or {column: value} for one row."""
     request_budget.check_names(len(content), len(model.columns), name)
     _check_columns(content, name, model)
@@ -296,13 +305,13 @@ def _from_lists_by_column(content: dict[str, Any], name: str, model: Description
             raise InvalidInput(f"{where} {found}; expected a list of {count}, as long as the others", where)
     if not count:
         raise InvalidInput(f"{name!r} has no rows", name)
-    request_budget.check_cells(count, model.columns, size)
+    request_budget.check_cells(count, model.columns, budget)
     names = [column.name for column in model.columns]
     place: Place = lambda i, j: f"{name}[{names[j]!r}]{'' if is_one_row else f'[{i}]'}"  # noqa: E731
     return from_columns([lists.get(column) for column in names], model.columns, place, count)
 
 
-def _from_split(content: Any, name: str, model: Description, size: int) -> Rows:
+def _from_split(content: Any, name: str, model: Description, budget: Budget) -> Rows:
     """Read {"columns": [names], "data": [[values], …], "index": …}, of which the index counts for nothing."""
     if not isinstance(content, dict) or not isinstance(content.get("data"), list):
         found = "has no list 'data'" if isinstance(content, dict) else f"is {name_of(content)}"
@@ -322,7 +331,7 @@ def _from_split(content: Any, name: str, model: Description, size: int) -> Rows:
     if not isinstance(columns, list):
         raise InvalidInput(f"{name}.columns is {name_of(columns)}; expected a list of names", f"{name}.columns")
     order = _order(columns, f"{name}.columns", model)
-    request_budget.check_cells(len(data), model.columns, size)
+    request_budget.check_cells(len(data), model.columns, budget)
     rows = (_in_order(row, order, len(columns), f"{name}.data", i) for i, row in enumerate(data))
     return from_cells(rows, model.columns, lambda i, j: f"{name}.data[{i}][{order[j]}]", len(data))
 
@@ -365,7 +374,7 @@ def _in_order(row: Any, order: list[int | None], width: int, where: str, i: int)
     return [row[position] if position is not None and position < length else None for position in order]
 
 
-READERS: dict[str, Callable[[Any, str, Description, int], Rows]] = {
+READERS: dict[str, Callable[[Any, str, Description, Budget], Rows]] = {
     "instances": _from_list_or_record,
     "inputs": _from_list_or_record,
     "dataframe_split": _from_split,
@@ -376,7 +385,7 @@ READERS: dict[str, Callable[[Any, str, Description, int], Rows]] = {
 # --- CSV -----------------------------------------------------------------------------------------------------------
 
 
-def _from_csv(body: bytes, model: Description) -> Rows:
+def _from_csv(body: bytes, model: Description, budget: Budget) -> Rows:
     if not model.is_named:
         raise InvalidInput("the model knows its columns by their order alone; send them as JSON lists, not as CSV")
     if b"\0" in body:
@@ -387,7 +396,7 @@ def _from_csv(body: bytes, model: Description) -> Rows:
         request_budget.check_names(len(header), len(model.columns), "the first line")
         order = _order(_unique(header), "the first line", model)
         found = _csv_matrix(body, header, order, model)
-        return found if found is not None else _csv_rows(body, header, records, order, model)
+        return found if found is not None else _csv_rows(body, header, records, order, model, budget)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the body is not UTF-8: {error}") from error
     except csv.Error as error:
@@ -493,16 +502,21 @@ def _numbers(lines: io.TextIOWrapper, order: list[int], most: int) -> Rows | Non
 
 
 def _csv_rows(
-    body: bytes, header: list[str], records: Iterator[list[str]], order: list[int | None], model: Description
+    body: bytes,
+    header: list[str],
+    records: Iterator[list[str]],
+    order: list[int | None],
+    model: Description,
+    budget: Budget,
 ) -> Rows:
-    """Return the rows of any CSV; raise InvalidInput that points at what is wrong, or RequestEntityTooLarge."""
+    """Return the rows of any CSV; raise InvalidInput that points at what is wrong, RequestEntityTooLarge or TakesLong."""
     width = len(model.columns)
     most = min(_most_lines(body), request_budget.most_cells(len(body)) // width)
 
     def blocks() -> Iterator[tuple[int, list[Values]]]:
         start = 0
         while block := list(_some(records)):
-            request_budget.check_cells(start + len(block), model.columns, len(body))
+            request_budget.check_cells(start + len(block), model.columns, budget)
             if (cells := _csv_block(block, len(header), order, model)) is not None:
                 yield len(block), cells
             else:

@@ -17,10 +17,12 @@ from contract.schema import Column, name_of
 from inference.errors import InvalidInput, RequestError, UnsupportedMediaType
 from inference.model.deployment import Deployment
 from inference.model.model import Model, Prediction
+from inference.model.pacing import is_waited_for
 from inference.model.rows import Rows, from_cells, from_columns
 from inference.protocols import request_budget
 from inference.protocols.mlflow_scoring import parsed
 from inference.protocols.protocol import Encoded, Question
+from inference.protocols.request_budget import Budget
 
 NAME, EXTENSIONS = "MLflow Stack inference", ["binary_tensor_data"]
 PREDICT, PROBABILITIES = "predict", "predict_proba"
@@ -92,13 +94,13 @@ class OpenInference:
 
     def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
         _check_type(environ)
-        model = deployment.model
+        model, budget = deployment.model, Budget(len(body), is_waited_for(environ))
         try:
-            form, rows = _read(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), model)
+            form, rows = _read(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), model, budget)
         except RequestError as error:
             raise error.alone() from None
         if len(rows) > 1:
-            request_budget.check_answer(len(rows), len(model.classes or ()), _row_bytes(form.wanted, model), len(body))
+            request_budget.check_answer(len(rows), len(model.classes or ()), _row_bytes(form.wanted, model), budget)
         names = [name for name, _ in form.wanted]
         return Question(rows, PREDICT in names, PROBABILITIES in names, form)
 
@@ -138,14 +140,15 @@ class _Form(NamedTuple):
     """the names of the outputs, in their order, and whether each is to be binary"""
 
 
-def _read(body: bytes, head_length: str | None, model: Model) -> tuple[_Form, Rows]:
+def _read(body: bytes, head_length: str | None, model: Model, budget: Budget) -> tuple[_Form, Rows]:
     """Return how a request wants its answer, and its rows."""
     head, tail = _split(body, head_length)
+    request_budget.check_text(len(head), budget)
     request = parsed(head)
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), list) or not request["inputs"]:
         raise InvalidInput("the body has no list 'inputs'; expected {'inputs': [{name, shape, datatype, data}, …]}")
     wanted = _wanted(request, model)
-    rows = _rows(_tensors(request["inputs"], tail, model), model, len(body))
+    rows = _rows(_tensors(request["inputs"], tail, model, budget), model, budget)
     return _Form(request["id"] if isinstance(request.get("id"), str) else None, wanted), rows
 
 
@@ -195,7 +198,7 @@ def _parameter(of: dict[str, Any], name: str, default: bool) -> bool:
     return found
 
 
-def _tensors(inputs: list[Any], tail: bytes, model: Model) -> dict[str, Tensor]:
+def _tensors(inputs: list[Any], tail: bytes, model: Model, budget: Budget) -> dict[str, Tensor]:
     """Return name → tensor of a request's inputs, whose binary data stands one after the other in `tail`."""
     request_budget.check_names(len(inputs), len(model.description.columns), "'inputs'")
     found: dict[str, Tensor] = {}
@@ -210,6 +213,8 @@ def _tensors(inputs: list[Any], tail: bytes, model: Model) -> dict[str, Tensor]:
         parameters = tensor.get("parameters")
         if isinstance(parameters, dict) and BINARY_SIZE in parameters:
             size = _binary_size(parameters[BINARY_SIZE], len(tail) - position, where)
+            if datatype == "BYTES":
+                request_budget.check_text(len(tail), budget)
             values = _binary(tail, position, size, datatype, where)
             position += size
         else:
@@ -324,18 +329,18 @@ def _texts(tail: bytes, position: int, end: int, where: str) -> list[Any]:
     return found
 
 
-def _rows(tensors: dict[str, Tensor], model: Model, size: int) -> Rows:
+def _rows(tensors: dict[str, Tensor], model: Model, budget: Budget) -> Rows:
     columns = model.description.columns
     width = len(columns)
     if len(tensors) == 1:
         ((where, shape, values),) = tensors.values()
         is_matrix = len(shape) == 2 and shape[1] == width
         if is_matrix and (width > 1 or not model.description.is_named or columns[0].name in tensors):
-            request_budget.check_cells(shape[0], columns, size)
+            request_budget.check_cells(shape[0], columns, budget)
             return _of_matrix(values, shape[0], columns, where)
     if not model.description.is_named:
         raise InvalidInput(f"'inputs' has {len(tensors)} tensors; expected one of the shape [rows, {width}]")
-    return _by_column(tensors, columns, size)
+    return _by_column(tensors, columns, budget)
 
 
 def _of_matrix(values: list[Any] | np.ndarray, count: int, columns: tuple[Column, ...], where: str) -> Rows:
@@ -348,7 +353,7 @@ def _of_matrix(values: list[Any] | np.ndarray, count: int, columns: tuple[Column
     return from_cells(rows, columns, lambda i, j: f"{where}.data[{i * width + j}]", count)
 
 
-def _by_column(tensors: dict[str, Tensor], columns: tuple[Column, ...], size: int) -> Rows:
+def _by_column(tensors: dict[str, Tensor], columns: tuple[Column, ...], budget: Budget) -> Rows:
     names = dict.fromkeys(column.name for column in columns)
     if lacking := [column.name for column in columns if column.name not in tensors and not column.missing]:
         raise InvalidInput(f"'inputs' lacks {', '.join(map(repr, lacking[:20]))}", "inputs")
@@ -359,7 +364,7 @@ def _by_column(tensors: dict[str, Tensor], columns: tuple[Column, ...], size: in
     for where, shape, values in known:
         if len(values) != count or (len(shape) == 2 and shape[1] != 1):
             raise InvalidInput(f"{where}.shape is {shape}; expected [{count}] or [{count}, 1]", f"{where}.shape")
-    request_budget.check_cells(count, columns, size)
+    request_budget.check_cells(count, columns, budget)
     cells = [tensors[name].values if name in tensors else None for name in names]
     return from_columns(cells, columns, lambda i, j: f"{tensors[columns[j].name].where}.data[{i}]", count)
 

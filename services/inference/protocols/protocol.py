@@ -28,7 +28,10 @@ class PredictionProtocol(Protocol):
     """Reads requests and writes answers, and does nothing else: no model is asked here."""
 
     def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
-        """Read a request, whose head is described as WSGI does; raise RequestError that points at what is wrong with it."""
+        """Read a request, whose head is described as WSGI does; raise RequestError that points at what is wrong with it.
+
+        Raises TakesLong where others wait for it, and would wait long.
+        """
 
     def encode(self, prediction: Prediction, question: Question, deployment: Deployment) -> Encoded:
         """Write the answer."""

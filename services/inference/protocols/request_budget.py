@@ -2,24 +2,27 @@
 
 A few bytes can stand for much: a row of CSV is a comma, a record `{}` is a hundred missing values, and each row is
 answered with all names of a model's classes. So neither the size of a body nor the number of its rows says what it costs.
-Small bodies are answered in the loop that everybody waits for, and may ask for what takes some tens of milliseconds; the
-others, one at a time, for what fits into the memory that docs/serving.md states.
+Small bodies are answered in the loop that everybody waits for, as long as they ask for what takes some milliseconds; the
+others, one at a time, aside, for what fits into the memory that docs/serving.md states.
 """
 
 import re
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from contract.schema import Column, Kind
 
 from inference.errors import RequestEntityTooLarge
+from inference.model.pacing import TakesLong
 
 # Bodies up to this size are answered in the loop (admission.LARGE_BYTES).
 SMALL_BYTES = 256 * 1024
-# What comes with the model, such as its golden samples, is signed for, and not counted.
-OUR_OWN = 2**40
+# What is read while others wait, some milliseconds' worth: bytes of text that become Python's values one by one, of CSV, where
+# to find which of its fields is wrong takes as long as to read it twice more, and values of rows. An answer has so many bytes
+# at most. Numbers alone are read from JSON in one step: a body of them may be as large as a small one is.
+QUICK_BYTES, QUICK_CSV, QUICK_CELLS, QUICK_ANSWER = 16 * 1024, 8 * 1024, 8 * 1024, 1024 * 1024
 
 # Values, rows × columns. What is written out in a small body is never more than this, with a byte for each; a large one
 # takes two bytes for a number, but in binary, and has at least those of 4 MB. Each value is 8 bytes in the matrix, and again
@@ -53,6 +56,29 @@ MOST_RECORD = 4 * 1024 * 1024
 BLOCK_FIELDS = 1024 * 1024
 
 
+class Budget(NamedTuple):
+    """What a request may ask for follows from this."""
+
+    size: int
+    """bytes of its body"""
+    is_waited_for: bool = False
+    """whether others wait while it is answered: TakesLong is raised where they would wait long"""
+
+    @property
+    def is_small(self) -> bool:
+        return self.size <= SMALL_BYTES
+
+
+# What comes with the model, such as its golden samples, is signed for, and not counted.
+OUR_OWN = Budget(2**40)
+
+
+def check_text(size: int, budget: Budget, most: int = QUICK_BYTES) -> None:
+    """Raise TakesLong where others would wait while so many bytes of text become Python's values."""
+    if budget.is_waited_for and size > most:
+        raise TakesLong
+
+
 def most_names(width: int) -> int:
     """Return how many columns a request may name, for a model that has `width`: those that it does not have cost little."""
     return 10_000 + 10 * width
@@ -71,21 +97,23 @@ def most_cells(size: int) -> int:
     return SMALL_CELLS if size <= SMALL_BYTES else max(LARGE_CELLS, size // BYTES_PER_CELL)
 
 
-def check_cells(rows: int, columns: Sequence[Column], size: int) -> None:
-    """Raise RequestEntityTooLarge where a body of `size` bytes has more values, rows by columns, than it may have."""
-    cells = rows * len(columns)
+def check_cells(rows: int, columns: Sequence[Column], budget: Budget) -> None:
+    """Raise RequestEntityTooLarge where a request has more values, rows by columns, than it may have."""
+    cells, size = rows * len(columns), budget.size
     if cells > (most := most_cells(size)):
         raise RequestEntityTooLarge(
             f"{rows} rows of {len(columns)} columns are {cells} values; expected at most {most} in a body of {size} bytes: "
             "send fewer rows at a time"
         )
-    if cells > LARGE_TEXTS and size > SMALL_BYTES:
+    if cells > LARGE_TEXTS and not budget.is_small:
         texts = rows * sum(column.kind is Kind.TEXT for column in columns)
         if texts > (most := max(LARGE_TEXTS, size // BYTES_PER_TEXT)):
             raise RequestEntityTooLarge(
                 f"{rows} rows have {texts} values in columns of text; expected at most {most} in a body of {size} bytes: "
                 "send fewer rows at a time"
             )
+    if budget.is_waited_for and cells > QUICK_CELLS and rows > 1:
+        raise TakesLong
 
 
 def check_parts(body: bytes) -> None:
@@ -126,11 +154,11 @@ def check_records(text: str) -> None:
         start = found.end()
 
 
-def check_answer(rows: int, classes: int, row_bytes: int, size: int) -> None:
-    """Raise RequestEntityTooLarge where a model has too many scores to compute, or the answer to a body of `size` bytes is too large."""
+def check_answer(rows: int, classes: int, row_bytes: int, budget: Budget) -> None:
+    """Raise RequestEntityTooLarge where a model has too many scores to compute, or the answer, of so many bytes a row, is too large."""
     if rows == 1:  # there is no smaller request
         return
-    is_small = size <= SMALL_BYTES
+    size, is_small = budget.size, budget.is_small
     if rows * classes > (most := SMALL_SCORES if is_small else most_cells(size)):
         raise RequestEntityTooLarge(
             f"{rows} rows with {classes} classes each are {rows * classes} scores; expected at most {most} for a body of "
@@ -141,6 +169,8 @@ def check_answer(rows: int, classes: int, row_bytes: int, size: int) -> None:
             f"the answer to {rows} rows takes up to {rows * row_bytes} bytes; expected at most {most} for a body of {size} "
             "bytes: send fewer rows at a time"
         )
+    if budget.is_waited_for and rows * row_bytes > QUICK_ANSWER:
+        raise TakesLong
 
 
 def label_bytes(labels: Sequence[Any] | None) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from contract.display import visible
+from contract.manifest import Description
 from contract.version_files import VersionFiles
 
 from inference.errors import ModelRefused
@@ -50,7 +51,7 @@ class ActiveModel:
     It listens and loads in a thread of its own, beside the one that answers requests.
     """
 
-    def __init__(self, load: Callable[[VersionFiles], Model]) -> None:
+    def __init__(self, load: Callable[[VersionFiles, Description], Model]) -> None:
         self.served: Deployment | None = None
         self.state = State(NOT_ASKED)
         self._load = load
@@ -114,5 +115,6 @@ class ActiveModel:
     def _prepare(self, spec: DeploymentSpec) -> Model:
         if self._aside is None or self._aside[0] != spec.id:
             self._aside = None  # let go of it before the next one is there
-            self._aside = spec.id, self._load(VersionFiles(Path(spec.folder), spec.files))
+            files, description = VersionFiles(Path(spec.folder), spec.files), Description.of_json(spec.description)
+            self._aside = spec.id, self._load(files, description)
         return self._aside[1]

@@ -108,7 +108,8 @@ class Rollout:
         self._specs += 1
         since = datetime.now(UTC).isoformat(timespec="seconds")
         folder, files = str(candidate.files.folder), dict(candidate.files.digests)
-        spec = DeploymentSpec(self._specs, folder, candidate.version, metrics, since, files)
+        description = candidate.description.to_json()
+        spec = DeploymentSpec(self._specs, folder, candidate.version, metrics, since, files, description)
         self._load(spec)
         with self._changing:
             answers = self._workers.ask(Serve(self._deployment, spec), SWAP_SECONDS)

@@ -62,12 +62,12 @@ class Verifier:
         return files
 
     def check(self, folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
-        """Return a version's files, verified, and what they say of its input and output; raise ModelRefused."""
+        """Return a version's files, verified, and what they say of the model, without examples; raise ModelRefused."""
         size = sum(path.lstat().st_size for path in folder.rglob("*"))
         answer = self._ask(
             {"check": str(folder.absolute()), "version": asdict(version)}, self._seconds + size / BYTES_PER_SECOND
         )
-        return VersionFiles(folder, answer["files"]), Description.of_interface(answer["description"])
+        return VersionFiles(folder, answer["files"]), Description.of_json(answer["description"])
 
     def start(self) -> None:
         """Start the process, so that the first question does not wait for it."""

@@ -5,7 +5,7 @@ without anything that is secret; where this process ends over them, the version 
 
 It is asked over its standard input and answers on its standard output, in lines of JSON; an answer has the "id" of its question:
     {"list": FILE}                      → {"files": {path: SHA-256}}     what a signature lists, which is verified
-    {"check": FOLDER, "version": {…}}   → {"files": {path: SHA-256}, "description": {…}}   verified, and readable
+    {"check": FOLDER, "version": {…}}   → {"files": {path: SHA-256}, "description": JSON}   verified, and readable
     … either of them                    → {"refused": reason}
 """
 
@@ -86,7 +86,7 @@ def _checked(folder: Path, version: ModelVersion, public_key: Path | None) -> di
             files = VersionFiles.of(folder)
         else:
             files = VersionFiles(folder, check_signature(folder, version, public_key))
-        return {"files": dict(files.digests), "description": manifest.read(files).interface()}
+        return {"files": dict(files.digests), "description": manifest.read(files).to_json()}
 
 
 if __name__ == "__main__":

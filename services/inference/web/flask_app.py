@@ -181,20 +181,26 @@ def model_content(settings: Settings, served: Deployment | None, active: ActiveM
     }
 
 
-def _add_descriptions(app: Flask, settings: Settings) -> None:
+def _made_once(make: Callable[[Deployment], bytes]) -> Callable[[Deployment], bytes]:
+    """Make bytes once per deployment, which is not kept: of a wide table they take long, and are long."""
     made_for: Callable[[], Deployment | None] = lambda: None  # noqa: E731
     made = b""
 
-    def document() -> bytes:
-        """Return the description, made once per deployment, which it does not keep: of a wide table it takes long, and is long."""
+    def found(served: Deployment) -> bytes:
         nonlocal made_for, made
-        served = served_now()
-        if served is None:
-            return openapi.content(settings.public_url, settings.model_name, None)
         if made_for() is not served:
-            made = openapi.content(settings.public_url, settings.model_name, served)
-            made_for = weakref.ref(served)
+            made, made_for = make(served), weakref.ref(served)
         return made
+
+    return found
+
+
+def _add_descriptions(app: Flask, settings: Settings) -> None:
+    described = _made_once(lambda served: openapi.content(settings.public_url, settings.model_name, served))
+
+    def document() -> bytes:
+        served = served_now()
+        return described(served) if served else openapi.content(settings.public_url, settings.model_name, None)
 
     @app.get("/openapi.json")
     def api() -> Response:
@@ -202,6 +208,11 @@ def _add_descriptions(app: Flask, settings: Settings) -> None:
 
 
 def _add_open_inference(app: Flask) -> None:
+    def described(served: Deployment) -> bytes:
+        return app.json.dumps(open_inference.model_metadata(served), separators=(",", ":")).encode() + b"\n"
+
+    metadata = _made_once(described)
+
     @app.get("/v2")
     def v2_server() -> dict[str, Any]:
         return open_inference.server_metadata(VERSION)
@@ -217,10 +228,10 @@ def _add_open_inference(app: Flask) -> None:
 
     @app.get("/v2/models/<name>")
     @app.get("/v2/models/<name>/versions/<version>")
-    def v2_model(name: str, version: str | None = None) -> dict[str, Any]:
+    def v2_model(name: str, version: str | None = None) -> Response:
         served = _served()
         check_named(served, name, version)
-        return open_inference.model_metadata(served)
+        return Response(metadata(served), mimetype="application/json")
 
     @app.get("/v2/models/<name>/ready")
     @app.get("/v2/models/<name>/versions/<version>/ready")
