@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["INFERENCE_RUN_DIR"] = tempfile.mkdtemp()
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp()
 
 import orjson
 from contract.version_files import VersionFiles

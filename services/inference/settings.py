@@ -1,4 +1,4 @@
-"""The service's settings, read from the environment once."""
+"""The service's settings, read from the environment once, by the process that is started; it hands them to the others."""
 
 import re
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from tempfile import gettempdir
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import msgspec
 from contract.settings import Reader
 
 from inference.errors import SettingsError
@@ -64,7 +65,7 @@ class Settings:
     mlflow_public_url: str | None = None
     """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; without it, the page has no links to it."""
     run_dir: Path = Path(gettempdir())
-    """INFERENCE_RUN_DIR: a folder that the workers of one start share; `python -m inference` makes it."""
+    """a folder that the processes of one start share; the first of them makes it, and no variable names it"""
 
     @property
     def channel(self) -> Path:
@@ -113,8 +114,16 @@ class Settings:
             allowed_hosts=_allowed_hosts(read, host, public_url),
             public_url=public_url,
             mlflow_public_url=read.text("MLFLOW_PUBLIC_URL", "-").rstrip("/") if "MLFLOW_PUBLIC_URL" in read else None,
-            run_dir=Path(read.text("INFERENCE_RUN_DIR", str(cls.run_dir))),
         )
+
+    def handed_on(self) -> bytes:
+        """Return the settings as another process of the service takes them; a login in a URL is in there."""
+        return msgspec.json.encode(self, enc_hook=str)
+
+    @classmethod
+    def taken_over(cls, content: bytes) -> "Settings":
+        """Return the settings that another process of the service has handed on."""
+        return msgspec.json.decode(content, type=cls, dec_hook=lambda kind, text: kind(text))
 
 
 def _shown(value: Any) -> str:
