@@ -15,7 +15,7 @@ from prometheus_client import multiprocess
 
 from inference.http.admission import LARGE_PATIENCE, Gate
 from inference.memory_limit import Memory, Watch
-from inference.rollout.active_model import ModelKeeper
+from inference.rollout.active_model import Deployments, ModelKeeper
 from inference.settings import Settings
 from inference.telemetry.log import LOGGING, RequestLog
 
@@ -73,7 +73,7 @@ FIRST_LOOK_SECONDS = 20
 
 
 def app(settings: Settings) -> Any:
-    """Return the service of one worker, whose keeper has been told what to serve."""
+    """Return the service of one worker, which has been told what to serve."""
     # Here and not above: gunicorn's own process needs none of it.
     from inference.http.application import Service
     from inference.ipc.client import ControlClient
@@ -83,10 +83,11 @@ def app(settings: Settings) -> Any:
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)
     most_seconds = LARGE_PATIENCE * settings.queue_seconds
-    keeper = ModelKeeper(lambda files: load(files, settings.trusted, most_seconds))
-    keeper.follow(ControlClient(settings.channel), _end, FIRST_LOOK_SECONDS)
+    active = ModelKeeper(settings.model_name, lambda files: load(files, settings.trusted, most_seconds))
+    deployments = Deployments([active])
+    deployments.follow(ControlClient(settings.channel), _end, FIRST_LOOK_SECONDS)
     gate = Gate(settings.queue_seconds, settings.max_body_bytes, _aside())
-    service = Service(settings, keeper, gate, RequestLog(settings.log_rate), create_app(settings, keeper))
+    service = Service(settings, deployments, gate, RequestLog(settings.log_rate), create_app(settings, deployments))
     # What is there now stays, so that no search for garbage, of up to 20 ms, goes through it while requests wait.
     gc.collect()
     gc.freeze()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from contract.settings import Reader
@@ -71,11 +71,6 @@ class Settings:
     def channel(self) -> Path:
         """The socket over which the follower talks with the workers."""
         return self.run_dir / "follower.sock"
-
-    @property
-    def quoted_name(self) -> str:
-        """The model's name as a header has it."""
-        return quote(self.model_name, safe=" ()[]")
 
     def told(self) -> dict[str, Any]:
         """Return the settings in force, for the log: of a URL not its login."""

@@ -15,7 +15,7 @@ from inference.model.model import Model
 from inference.model.version import ModelVersion
 from inference.protocols.open_inference import OpenInference
 from inference.protocols.protocol import Encoded
-from inference.rollout.active_model import ModelKeeper
+from inference.rollout.active_model import Deployments, ModelKeeper
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from inference.web.flask_app import create_app
@@ -47,13 +47,13 @@ def served_as(model: Model, version: ModelVersion = VERSION, **metrics: float) -
     return Deployment(model, version, metrics, SINCE)
 
 
-def keeper_of(served: Deployment | None, problem: str | None = None) -> ModelKeeper:
-    """Return a keeper that has its model already, and never loads one."""
+def keeper_of(served: Deployment | None, problem: str | None = None, name: str = Settings.model_name) -> ModelKeeper:
+    """Return a keeper that has its model already, or never has one, and never loads one."""
 
     def load(folder: Any) -> Model:
         raise AssertionError(f"nobody asked for {folder}")
 
-    keeper = ModelKeeper(load)
+    keeper = ModelKeeper(served.version.name if served else name, load)
     keeper.served, keeper.state = served, State(problem, served and served.version)
     return keeper
 
@@ -79,10 +79,20 @@ def service_of(
     log: RequestLog | None = None,
     observers: tuple[Observer, ...] = (),
 ) -> Service:
-    settings = settings or Settings()
-    keeper = keeper_of(served, problem)
+    return service_among([keeper_of(served, problem)], settings, gate, log, observers)
+
+
+def service_among(
+    active: Sequence[ModelKeeper],
+    settings: Settings | None = None,
+    gate: Gate | None = None,
+    log: RequestLog | None = None,
+    observers: tuple[Observer, ...] = (),
+) -> Service:
+    """Return a service of several models, of which the first answers where none is named."""
+    settings, deployments = settings or Settings(), Deployments(active)
     gate = gate or Gate(settings.queue_seconds, settings.max_body_bytes, at_once)
-    return Service(settings, keeper, gate, log or RequestLog(0), create_app(settings, keeper), observers)
+    return Service(settings, deployments, gate, log or RequestLog(0), create_app(settings, deployments), observers)
 
 
 def client_of(served: Deployment | None, problem: str | None = None, settings: Settings | None = None) -> Client:

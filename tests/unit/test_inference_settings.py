@@ -130,10 +130,6 @@ def test_no_types_are_trusted_beside_the_others_where_none_are_named(value):
     assert Settings.from_env({"MODEL_TRUSTED_TYPES": value}).trusted_types == frozenset()
 
 
-def test_a_name_that_no_header_can_have_is_percent_encoded():
-    assert Settings(model_name="grün (1)\n").quoted_name == "gr%C3%BCn (1)%0A"
-
-
 @pytest.mark.parametrize("name", [*TEXTS, *URLS, *NUMBERS])
 @pytest.mark.parametrize("value", ["", "  "])
 def test_an_empty_variable_is_named_with_the_way_out(name, value):

@@ -13,7 +13,7 @@ from inference.errors import InferenceError, ModelRefused
 from inference.ipc.messages import Load, Loaded, Note, Offer, Report, Serve, Serving, State, ToPoller, ToWorker
 from inference.model.deployment import Deployment
 from inference.model.version import ModelVersion
-from inference.rollout.active_model import ModelKeeper
+from inference.rollout.active_model import Deployments, ModelKeeper
 
 ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "12")
 SECONDS = 30
@@ -68,7 +68,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.load, self.speaker = FakeLoader(), FakeSpeaker()
-        self.keeper = ModelKeeper(self.load)
+        self.keeper = ModelKeeper("flowers", self.load)
 
     def hears(self, kind: str, content: Offer | State) -> None:
         message = {"load": Load, "serve": Serve, "state": Report, "note": Note}[kind]
@@ -194,7 +194,7 @@ def test_following_returns_when_it_is_known_what_is_served(worker):
     worker.speaker.said.put(Serve("flowers", offer(ONE)))
     worker.speaker.said.put(Report("flowers", State(None, ONE, {})))
     ended = threading.Event()
-    worker.keeper.follow(worker.speaker, ended.set, SECONDS)
+    Deployments([worker.keeper]).follow(worker.speaker, ended.set, SECONDS)
     assert worker.version == ONE
     assert not ended.is_set()
     worker.speaker.said.put(None)
@@ -204,7 +204,7 @@ def test_following_returns_when_it_is_known_what_is_served(worker):
 def test_following_goes_on_after_it_has_returned(worker):
     answered = threading.Event()
     worker.speaker.answer = lambda message: answered.set()
-    worker.keeper.follow(worker.speaker, lambda: None, 0)
+    Deployments([worker.keeper]).follow(worker.speaker, lambda: None, 0)
     worker.speaker.said.put(Serve("flowers", offer(TWO)))
     assert answered.wait(SECONDS)
     assert worker.version == TWO
@@ -218,14 +218,14 @@ def test_what_is_going_on_is_kept_without_an_end_to_the_waiting(worker):
     told: list[str] = []
     take = worker.keeper.take
     worker.keeper.take = lambda message, speaker: take(message, speaker) or told.append(worker.keeper.reason)
-    worker.keeper.follow(worker.speaker, lambda: None, SECONDS)
+    Deployments([worker.keeper]).follow(worker.speaker, lambda: None, SECONDS)
     assert told[0] == "version 1 is being fetched"
     assert worker.version == ONE
     worker.speaker.said.put(None)
 
 
 def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker):
-    worker.keeper.follow(worker.speaker, lambda: None, 0.01)
+    Deployments([worker.keeper]).follow(worker.speaker, lambda: None, 0.01)
     assert worker.version is None
     worker.speaker.said.put(None)
 
@@ -233,6 +233,6 @@ def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker)
 def test_a_poller_that_is_gone_before_it_is_answered_is_an_end_as_well(worker):
     worker.speaker.is_gone = True
     ended = threading.Event()
-    worker.keeper.follow(worker.speaker, ended.set, 0)
+    Deployments([worker.keeper]).follow(worker.speaker, ended.set, 0)
     worker.speaker.said.put(Load("flowers", offer(ONE)))
     assert ended.wait(SECONDS)

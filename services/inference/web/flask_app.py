@@ -16,10 +16,11 @@ from werkzeug import exceptions
 
 from inference import VERSION
 from inference.errors import MethodNotAllowed, NotFound, NotReady, RequestError
-from inference.http.application import check_named, error_answer, log
+from inference.http.application import error_answer, log
+from inference.http.routing import check_named
 from inference.model.deployment import Deployment
 from inference.protocols import open_inference
-from inference.rollout.active_model import ModelKeeper
+from inference.rollout.active_model import Deployments, ModelKeeper
 from inference.settings import Settings
 from inference.telemetry.metrics import CONTENT_TYPE, Exposition
 from inference.web import openapi
@@ -56,16 +57,16 @@ POLICY = (
 )
 
 
-def create_app(settings: Settings, keeper: ModelKeeper) -> Flask:
-    """Return what is looked at; `keeper` has the model."""
+def create_app(settings: Settings, deployments: Deployments) -> Flask:
+    """Return what is looked at. What names no model tells of the first of the deployments."""
     app = Flask(__name__, static_folder=None, template_folder=str(PAGE))
     app.url_map.merge_slashes = False  # a path with two of them is no other's, and is not redirected to one in HTML
     # Answers keep the order that is written here: a person reads them.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    _add_page(app, settings, keeper)
-    _add_health(app, settings, keeper)
-    _add_descriptions(app, settings)
-    _add_open_inference(app)
+    _add_page(app, settings, deployments.first)
+    _add_health(app, settings, deployments)
+    _add_descriptions(app, settings, deployments.first.name)
+    _add_open_inference(app, deployments)
     _add_errors(app)
     app.wsgi_app = _with_short_lists(app.wsgi_app)  # type: ignore[method-assign]
     app.after_request(_note_endpoint)
@@ -101,12 +102,12 @@ def _served() -> Deployment:
     return served
 
 
-def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
+def _add_page(app: Flask, settings: Settings, active: ModelKeeper) -> None:
     last: list[Any] = [None, None, None]
 
     def rendered(served: Deployment | None) -> str:
         """Return the page, made anew where there is something new to say: it may be long, and who asks for it may ask often."""
-        said = keeper.state, keeper.reason
+        said = active.state, active.reason
         if last[0] is not served or last[1] != said:
             page = page_content(settings, served, *said, ENDPOINTS)
             last[:] = served, said, render_template("index.html", page=page)
@@ -119,7 +120,7 @@ def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
             response.headers["Content-Security-Policy"] = POLICY
             response.headers["Referrer-Policy"] = "no-referrer"
         else:
-            model = model_content(settings, served_now(), keeper)
+            model = model_content(settings, served_now(), active)
             response = app.json.response(service=open_inference.NAME, model=model, endpoints=ENDPOINTS)
         response.headers["Vary"] = "Accept"
         response.headers["Cache-Control"] = "no-store"
@@ -136,7 +137,8 @@ def _add_page(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
         return send_from_directory(PAGE, name, max_age=60)
 
 
-def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
+def _add_health(app: Flask, settings: Settings, deployments: Deployments) -> None:
+    first = deployments.first
     packages = {name: installed_version(name) for name in ("scikit-learn", "onnxruntime", "flask", "gunicorn")}
 
     @app.get("/health")
@@ -146,14 +148,14 @@ def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
 
     @app.get("/ready")
     def ready() -> tuple[dict[str, Any], int]:
-        if served_now() is None:
-            return {"status": "not ready", "reasons": [keeper.reason]}, 503
-        return {"status": "ready", "model": model_content(settings, served_now(), keeper)}, 200
+        if reasons := _unready(deployments):
+            return {"status": "not ready", "reasons": reasons}, 503
+        return {"status": "ready", "model": model_content(settings, served_now() or first.served, first)}, 200
 
     @app.get("/version")
     def version() -> dict[str, Any]:
-        model = model_content(settings, served_now(), keeper)
-        reasons = {"reasons": [keeper.reason]} if model is None else {}
+        model = model_content(settings, served_now(), first)
+        reasons = {"reasons": [first.reason]} if model is None else {}
         return {"model": model, **reasons, "python": platform.python_version(), **packages}
 
     exposition = Exposition()
@@ -163,7 +165,12 @@ def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
         return Response(exposition(), content_type=CONTENT_TYPE)
 
 
-def model_content(settings: Settings, served: Deployment | None, keeper: ModelKeeper) -> dict[str, Any] | None:
+def _unready(deployments: Deployments) -> list[str]:
+    """Return why predictions do not work, of each model that is not served."""
+    return [active.reason for active in deployments.values() if active.served is None]
+
+
+def model_content(settings: Settings, served: Deployment | None, active: ModelKeeper) -> dict[str, Any] | None:
     """Return what is said about the model in JSON, None where none is served."""
     if served is None:
         return None
@@ -176,12 +183,12 @@ def model_content(settings: Settings, served: Deployment | None, keeper: ModelKe
         "since": served.since,
         "engine": {"name": served.model.engine, "reason": served.model.reason},
         # Stale: what the alias points at now is not known, or cannot be served.
-        "stale": keeper.state.problem is not None,
-        "problem": keeper.state.problem,
+        "stale": active.state.problem is not None,
+        "problem": active.state.problem,
     }
 
 
-def _add_descriptions(app: Flask, settings: Settings) -> None:
+def _add_descriptions(app: Flask, settings: Settings, name: str) -> None:
     made_for: Callable[[], Deployment | None] = lambda: None  # noqa: E731
     made = b""
 
@@ -190,9 +197,9 @@ def _add_descriptions(app: Flask, settings: Settings) -> None:
         nonlocal made_for, made
         served = served_now()
         if served is None:
-            return openapi.content(settings.public_url, settings.model_name, None)
+            return openapi.content(settings.public_url, name, None)
         if made_for() is not served:
-            made = openapi.content(settings.public_url, settings.model_name, served)
+            made = openapi.content(settings.public_url, name, served)
             made_for = weakref.ref(served)
         return made
 
@@ -201,7 +208,7 @@ def _add_descriptions(app: Flask, settings: Settings) -> None:
         return Response(document(), mimetype="application/json")
 
 
-def _add_open_inference(app: Flask) -> None:
+def _add_open_inference(app: Flask, deployments: Deployments) -> None:
     @app.get("/v2")
     def v2_server() -> dict[str, Any]:
         return open_inference.server_metadata(VERSION)
@@ -212,21 +219,21 @@ def _add_open_inference(app: Flask) -> None:
 
     @app.get("/v2/health/ready")
     def v2_ready() -> tuple[dict[str, Any], int]:
-        is_ready = served_now() is not None
+        is_ready = not _unready(deployments)
         return {"ready": is_ready}, 200 if is_ready else 503
 
     @app.get("/v2/models/<name>")
     @app.get("/v2/models/<name>/versions/<version>")
     def v2_model(name: str, version: str | None = None) -> dict[str, Any]:
         served = _served()
-        check_named(served, name, version)
+        check_named(deployments, served, name, version)
         return open_inference.model_metadata(served)
 
     @app.get("/v2/models/<name>/ready")
     @app.get("/v2/models/<name>/versions/<version>/ready")
     def v2_model_ready(name: str, version: str | None = None) -> dict[str, Any]:
         served = _served()
-        check_named(served, name, version)
+        check_named(deployments, served, name, version)
         return {"name": name, "ready": True}
 
 
