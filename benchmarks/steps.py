@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["INFERENCE_RUN_DIR"] = tempfile.mkdtemp()
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp()
 
 import orjson
 from contract.version_files import VersionFiles
@@ -26,7 +26,7 @@ from inference.model.model import load
 from inference.model.trust import Trust, Trusted
 from inference.model.version import ModelVersion
 from inference.protocols import mlflow_scoring
-from inference.rollout.active_model import ActiveModel
+from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 
@@ -56,10 +56,11 @@ class Body:
 def main(cache: str) -> None:
     (contents,) = {path.parent for path in Path(cache).rglob("MLmodel")}
     model = load(VersionFiles.of(contents), Trusted(Trust.SIGNED))
-    active = ActiveModel(lambda *_: model)
-    active.served = Deployment(model, ModelVersion("iris_logistic_regression", "1", "", 1, "", ""), {}, "")
+    active = ActiveModel("iris_logistic_regression", lambda *_: model)
+    active.served = Deployment(model, ModelVersion(active.name, "1", "", 1, "", ""), {}, "")
     admission = AdmissionControl(3600, 1 << 24, asyncio.to_thread)  # type: ignore[arg-type]  # nothing runs aside here
-    service = Service(Settings(), active, admission, RequestLog(10, os.open(os.devnull, os.O_WRONLY)), lambda *_: [])
+    log = RequestLog(10, os.open(os.devnull, os.O_WRONLY))
+    service = Service(Settings(), Deployments([active]), admission, log, lambda *_: [])
     print(json.dumps(steps(service, model)))
 
 

@@ -68,7 +68,9 @@ def _process(service: str, defaults: dict[str, str]) -> Iterator[tuple[str, str,
     (fields,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
     for field, told in pairwise(fields):
         if isinstance(field, ast.AnnAssign) and isinstance(told, ast.Expr) and isinstance(told.value, ast.Constant):
-            name, _, meaning = str(told.value.value).partition(": ")
+            name, is_read, meaning = str(told.value.value).partition(": ")
+            if not is_read:
+                continue  # the service finds it out itself
             yield name, defaults.get(name) or _value(field.value), _cell(meaning.removesuffix("."))
 
 

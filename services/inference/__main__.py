@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryFile, mkdtemp
 from types import FrameType
 
 from inference import memory_limit
@@ -36,7 +37,7 @@ def main() -> int:
     _check_port(settings)
     run_dir = Path(mkdtemp(prefix="inference-"))
     try:
-        return _serve(run_dir)
+        return _serve(replace(settings, run_dir=run_dir))
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
 
@@ -52,8 +53,7 @@ def _check_port(settings: Settings) -> None:
 
 
 def _prepare_environment(run_dir: Path) -> None:
-    """Set what the workers, and the libraries that share files among them, read when they start."""
-    os.environ["INFERENCE_RUN_DIR"] = str(run_dir)
+    """Set what libraries of the workers read when they start."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir)
     # What a large request took goes back to the system when it ends. glibc raises this by itself to what was freed last, and
     # then keeps the pieces: with six large requests at once a worker took a fifth more.
@@ -68,10 +68,19 @@ def _pass_signals_on(gunicorn: "subprocess.Popen[bytes]") -> None:
         signal.signal(number, pass_on)
 
 
-def _serve(run_dir: Path) -> int:
+def _gunicorn(settings: Settings) -> "subprocess.Popen[bytes]":
+    """Start gunicorn, which reads the settings from a file that has no name: there may be a login in them."""
+    with TemporaryFile() as file:
+        file.write(settings.handed_on())
+        file.seek(0)
+        descriptor = file.fileno()
+        command = [sys.executable, "-m", "inference.server", str(descriptor)]
+        return subprocess.Popen(command, pass_fds=[descriptor])
+
+
+def _serve(settings: Settings) -> int:
     """Run gunicorn and the poller until gunicorn ends; return its exit code."""
-    _prepare_environment(run_dir)
-    settings = Settings.from_env(os.environ)
+    _prepare_environment(settings.run_dir)
     from inference.ipc.server import WorkerGroup
     from inference.rollout.wiring import poller_of, verifier_of
     from inference.telemetry.log import LOGGING
@@ -83,7 +92,7 @@ def _serve(run_dir: Path) -> int:
     workers = WorkerGroup(settings.channel)
     poller = poller_of(settings, verifier, workers)
     workers.accept_workers(poller.rollout.catch_up)
-    gunicorn = subprocess.Popen([sys.executable, "-m", "gunicorn", "--config", "python:inference.server"])
+    gunicorn = _gunicorn(settings)
     key = KeyWatch(settings.verifying_key, gunicorn.terminate)
     _pass_signals_on(gunicorn)
     # From here on: what is fetched and verified does not take the processor from those who answer.

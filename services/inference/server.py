@@ -1,4 +1,4 @@
-"""How gunicorn is to run: its settings, and the app with what each worker needs (`gunicorn -c python:inference.server`)."""
+"""How gunicorn runs, and the app with what each worker needs: `python -m inference.server`, which `python -m inference` starts."""
 
 import asyncio
 import gc
@@ -10,36 +10,49 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from gunicorn.app.base import Application
 from prometheus_client import multiprocess
 
 from inference.http.admission import LARGE_PATIENCE, AdmissionControl
 from inference.memory_limit import Memory, Watch
-from inference.rollout.active_model import ActiveModel
+from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import LOGGING, RequestLog
 
 T = TypeVar("T")
 
-_settings = Settings.from_env(os.environ)
-
-bind = f"{_settings.host}:{_settings.port}"
-workers = _settings.workers
-worker_class = "inference.http.gunicorn_worker.ServingWorker"
-worker_connections = _settings.connections
-# Longer than a worker's first look, which comes before its first sign of life.
-timeout = 60
-graceful_timeout = 25
-# Nothing here depends on what a proxy says of its client, so nobody is asked whether it may say so.
-forwarded_allow_ips = "*"
-secure_scheme_headers: dict[str, str] = {}
-forwarder_headers = ""
-# It wants a writable home, and nothing here uses it.
-control_socket_disable = True
-logconfig_dict = LOGGING
-wsgi_app = "inference.server:app()"
-
-
 _memory = Watch(Memory.of_container())
+
+
+class Gunicorn(Application):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn with what each of its workers serves; whoever debugs a worker overrules what is said here by GUNICORN_CMD_ARGS."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def init(self, *_: Any) -> dict[str, Any]:
+        return {
+            "bind": f"{self._settings.host}:{self._settings.port}",
+            "workers": self._settings.workers,
+            "worker_class": "inference.http.gunicorn_worker.ServingWorker",
+            "worker_connections": self._settings.connections,
+            # Longer than a worker's first look, which comes before its first sign of life.
+            "timeout": 60,
+            "graceful_timeout": 25,
+            # Nothing here depends on what a proxy says of its client, so nobody is asked whether it may say so.
+            "forwarded_allow_ips": "*",
+            "secure_scheme_headers": {},
+            "forwarder_headers": "",
+            # It wants a writable home, and nothing here uses it.
+            "control_socket_disable": True,
+            "logconfig_dict": LOGGING,
+            "post_fork": post_fork,
+            "child_exit": child_exit,
+        }
+
+    def load(self) -> Any:
+        return app(self._settings)
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -59,9 +72,9 @@ def child_exit(server: Any, worker: Any) -> None:
 FIRST_LOOK_SECONDS = 20
 
 
-def app() -> Any:
-    """Return the service of one worker, whose active model has been told what to serve."""
-    # Here and not above: gunicorn's own process reads this file as well, and needs none of it.
+def app(settings: Settings) -> Any:
+    """Return the service of one worker, which has been told what to serve."""
+    # Here and not above: gunicorn's own process needs none of it.
     from inference.http.application import Service
     from inference.ipc.client import ControlClient
     from inference.model.model import load
@@ -69,11 +82,16 @@ def app() -> Any:
 
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)
-    most_seconds = LARGE_PATIENCE * _settings.queue_seconds
-    active = ActiveModel(lambda files, description: load(files, _settings.trusted, most_seconds, description))
-    active.follow(ControlClient(_settings.channel), _end, FIRST_LOOK_SECONDS)
-    admission = AdmissionControl(_settings.queue_seconds, _settings.max_body_bytes, _aside())
-    service = Service(_settings, active, admission, RequestLog(_settings.log_rate), create_app(_settings, active))
+    most_seconds = LARGE_PATIENCE * settings.queue_seconds
+    active = ActiveModel(
+        settings.model_name, lambda files, description: load(files, settings.trusted, most_seconds, description)
+    )
+    deployments = Deployments([active])
+    deployments.follow(ControlClient(settings.channel), _end, FIRST_LOOK_SECONDS)
+    admission = AdmissionControl(settings.queue_seconds, settings.max_body_bytes, _aside())
+    service = Service(
+        settings, deployments, admission, RequestLog(settings.log_rate), create_app(settings, deployments)
+    )
     # What is there now stays, so that no search for garbage, of up to 20 ms, goes through it while requests wait.
     gc.collect()
     gc.freeze()
@@ -93,3 +111,9 @@ def _aside() -> Callable[..., Awaitable[Any]]:
 def _end() -> None:
     """End the whole service: the process that it was started as is gone."""
     os.kill(os.getppid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    with open(int(sys.argv[1]), "rb") as handed:
+        found = Settings.taken_over(handed.read())
+    Gunicorn(found).run()

@@ -1,4 +1,4 @@
-"""The service's settings, read from the environment once."""
+"""The service's settings, read from the environment once, by the process that is started; it hands them to the others."""
 
 import re
 from collections.abc import Mapping
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
+import msgspec
 from contract.settings import Reader
 
 from inference.errors import SettingsError
@@ -64,17 +65,12 @@ class Settings:
     mlflow_public_url: str | None = None
     """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; without it, the page has no links to it."""
     run_dir: Path = Path(gettempdir())
-    """INFERENCE_RUN_DIR: a folder that the workers of one start share; `python -m inference` makes it."""
+    """a folder that the processes of one start share; the first of them makes it, and no variable names it"""
 
     @property
     def channel(self) -> Path:
         """The socket over which the registry poller talks with the workers."""
         return self.run_dir / "poller.sock"
-
-    @property
-    def quoted_name(self) -> str:
-        """The model's name as a header has it."""
-        return quote(self.model_name, safe=" ()[]")
 
     def told(self) -> dict[str, Any]:
         """Return the settings in force, for the log: of a URL not its login."""
@@ -113,8 +109,16 @@ class Settings:
             allowed_hosts=_allowed_hosts(read, host, public_url),
             public_url=public_url,
             mlflow_public_url=read.text("MLFLOW_PUBLIC_URL", "-").rstrip("/") if "MLFLOW_PUBLIC_URL" in read else None,
-            run_dir=Path(read.text("INFERENCE_RUN_DIR", str(cls.run_dir))),
         )
+
+    def handed_on(self) -> bytes:
+        """Return the settings as another process of the service takes them; a login in a URL is in there."""
+        return msgspec.json.encode(self, enc_hook=str)
+
+    @classmethod
+    def taken_over(cls, content: bytes) -> "Settings":
+        """Return the settings that another process of the service has handed on."""
+        return msgspec.json.decode(content, type=cls, dec_hook=lambda kind, text: kind(text))
 
 
 def _shown(value: Any) -> str:

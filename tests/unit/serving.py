@@ -16,7 +16,7 @@ from inference.model.model import Model
 from inference.model.version import ModelVersion
 from inference.protocols.open_inference import OpenInference
 from inference.protocols.protocol import Encoded
-from inference.rollout.active_model import ActiveModel
+from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from inference.web.flask_app import create_app
@@ -48,13 +48,13 @@ def served_as(model: Model, version: ModelVersion = VERSION, **metrics: float) -
     return Deployment(model, version, metrics, SINCE)
 
 
-def active_of(served: Deployment | None, problem: str | None = None) -> ActiveModel:
-    """Return an active model that has its model already, and never loads one."""
+def active_of(served: Deployment | None, problem: str | None = None, name: str = Settings.model_name) -> ActiveModel:
+    """Return an active model that has its model already, or never has one, and never loads one."""
 
     def load(files: VersionFiles, description: Description) -> Model:
         raise AssertionError(f"nobody asked for {files.folder}")
 
-    active = ActiveModel(load)
+    active = ActiveModel(served.version.name if served else name, load)
     active.served, active.state = served, State(problem, served and served.version)  # type: ignore[arg-type]
     return active
 
@@ -80,10 +80,20 @@ def service_of(
     log: RequestLog | None = None,
     observers: tuple[Observer, ...] = (),
 ) -> Service:
-    settings = settings or Settings()
-    active = active_of(served, problem)
+    return service_among([active_of(served, problem)], settings, admission, log, observers)
+
+
+def service_among(
+    active: Sequence[ActiveModel],
+    settings: Settings | None = None,
+    admission: AdmissionControl | None = None,
+    log: RequestLog | None = None,
+    observers: tuple[Observer, ...] = (),
+) -> Service:
+    """Return a service of several models, of which the first answers where none is named."""
+    settings, deployments = settings or Settings(), Deployments(active)
     admission = admission or AdmissionControl(settings.queue_seconds, settings.max_body_bytes, at_once)
-    return Service(settings, active, admission, log or RequestLog(0), create_app(settings, active), observers)
+    return Service(settings, deployments, admission, log or RequestLog(0), create_app(settings, deployments), observers)
 
 
 def client_of(served: Deployment | None, problem: str | None = None, settings: Settings | None = None) -> Client:

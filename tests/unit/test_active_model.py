@@ -15,7 +15,7 @@ from inference.errors import InferenceError, ModelRefused
 from inference.ipc.messages import DeploymentSpec, Load, Loaded, Note, Report, Serve, Serving, State, ToPoller, ToWorker
 from inference.model.deployment import Deployment
 from inference.model.version import ModelVersion
-from inference.rollout.active_model import ActiveModel
+from inference.rollout.active_model import ActiveModel, Deployments
 
 from tests.unit.serving import described
 
@@ -76,7 +76,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.load, self.speaker = FakeLoader(), FakeSpeaker()
-        self.active = ActiveModel(self.load)  # type: ignore[arg-type]
+        self.active = ActiveModel("flowers", self.load)  # type: ignore[arg-type]
 
     def hears(self, kind: str, content: DeploymentSpec | State) -> None:
         message = {"load": Load, "serve": Serve, "state": Report, "note": Note}[kind]
@@ -204,7 +204,7 @@ def test_following_returns_when_it_is_known_what_is_served(worker: Any) -> None:
     worker.speaker.said.put(Serve("flowers", spec(ONE)))
     worker.speaker.said.put(Report("flowers", State(None, ONE, {})))
     ended = threading.Event()
-    worker.active.follow(worker.speaker, ended.set, SECONDS)
+    Deployments([worker.active]).follow(worker.speaker, ended.set, SECONDS)
     assert worker.version == ONE
     assert not ended.is_set()
     worker.speaker.said.put(None)
@@ -214,7 +214,7 @@ def test_following_returns_when_it_is_known_what_is_served(worker: Any) -> None:
 def test_following_goes_on_after_it_has_returned(worker: Any) -> None:
     answered = threading.Event()
     worker.speaker.answer = lambda message: answered.set()
-    worker.active.follow(worker.speaker, lambda: None, 0)
+    Deployments([worker.active]).follow(worker.speaker, lambda: None, 0)
     worker.speaker.said.put(Serve("flowers", spec(TWO)))
     assert answered.wait(SECONDS)
     assert worker.version == TWO
@@ -228,14 +228,14 @@ def test_what_is_going_on_is_kept_without_an_end_to_the_waiting(worker: Any) -> 
     told: list[str] = []
     take = worker.active.take
     worker.active.take = lambda message, speaker: take(message, speaker) or told.append(worker.active.reason)
-    worker.active.follow(worker.speaker, lambda: None, SECONDS)
+    Deployments([worker.active]).follow(worker.speaker, lambda: None, SECONDS)
     assert told[0] == "version 1 is being fetched"
     assert worker.version == ONE
     worker.speaker.said.put(None)
 
 
-def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker: Any) -> None:
-    worker.active.follow(worker.speaker, lambda: None, 0.01)
+def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker: Worker) -> None:
+    Deployments([worker.active]).follow(worker.speaker, lambda: None, 0.01)
     assert worker.version is None
     worker.speaker.said.put(None)
 
@@ -243,6 +243,6 @@ def test_following_does_not_wait_for_ever_for_a_poller_that_says_nothing(worker:
 def test_a_poller_that_is_gone_before_it_is_answered_is_an_end_as_well(worker: Any) -> None:
     worker.speaker.is_gone = True
     ended = threading.Event()
-    worker.active.follow(worker.speaker, ended.set, 0)
+    Deployments([worker.active]).follow(worker.speaker, ended.set, 0)
     worker.speaker.said.put(Load("flowers", spec(ONE)))
     assert ended.wait(SECONDS)

@@ -25,7 +25,7 @@ SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 SETTINGS = {"trainer": trainer.settings.Settings, "inference": inference.settings.Settings}
 
 # What a container or the way without Docker decides, and no setting of the stack: see inference/settings.py.
-INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT", "INFERENCE_RUN_DIR"}}
+INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT"}}
 # What the pages name beside settings and error codes: of Compose, of the tests, of Python, MLflow and the stores, …
 NAMED_BESIDE = {"COMPOSE_FILE", "REQUIRE_STACK", "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACTS_DESTINATION"}
 NAMED_BESIDE |= {"AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}

@@ -8,7 +8,7 @@ import pytest
 from contract.manifest import Description
 from contract.schema import LARGEST, Column, Kind
 from inference.errors import InvalidInput
-from inference.model.engines import proof_rows, sklearn_fast_path
+from inference.model.engines import sklearn_fast_path
 from inference.model.engines.sklearn import Pipeline
 from inference.model.rows import Rows, from_cells, of_checked
 from sklearn.compose import make_column_transformer
@@ -198,7 +198,7 @@ GOLDEN = of_checked([[0.5, 3, True, "x"], [None, 9, False, "y"], [1.5, 4, True, 
 
 
 def tried() -> list[Rows]:
-    return list(proof_rows.like(GOLDEN, EVERY_KIND))
+    return list(sklearn_fast_path.rows_like(GOLDEN, EVERY_KIND))
 
 
 def test_the_rows_that_a_fast_path_is_tried_on_have_extremes_gaps_and_what_nobody_has_seen() -> None:
@@ -228,4 +228,4 @@ def test_the_rows_that_a_fast_path_is_tried_on_are_in_the_domain_and_the_same_ea
 
 def test_a_table_of_very_many_columns_is_tried_on_few_rows() -> None:
     columns = tuple(Column(str(i)) for i in range(5000))
-    assert max(len(rows) for rows in proof_rows.like(Rows(np.zeros((3, 5000)), None), columns)) == 4
+    assert max(len(rows) for rows in sklearn_fast_path.rows_like(Rows(np.zeros((3, 5000)), None), columns)) == 4

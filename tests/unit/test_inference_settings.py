@@ -1,10 +1,13 @@
 """The inference service's settings: defaults, and what is said of a value that cannot be used."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from inference.errors import SettingsError
 from inference.model.trust import Trust, Trusted
+from inference.server import Gunicorn
 from inference.settings import OWN_NAMES, Settings
 
 TEXTS = (
@@ -64,7 +67,6 @@ EVERY_VARIABLE = {
     "INFERENCE_MAX_BODY_MB": "1",
     "INFERENCE_PUBLIC_URL": "http://models.example:80/",
     "MLFLOW_PUBLIC_URL": "http://models.example:5000/",
-    "INFERENCE_RUN_DIR": "/run/inference",
 }
 
 
@@ -91,10 +93,32 @@ def test_every_variable_is_taken() -> None:
         max_body_bytes=1024 * 1024,
         public_url="http://models.example:80",
         mlflow_public_url="http://models.example:5000",
-        run_dir=Path("/run/inference"),
     )
-    assert settings.channel == Path("/run/inference/poller.sock")
     assert settings.trusted == Trusted(Trust.SKOPS, frozenset({"my.Type", "another.Type"}))
+
+
+def test_another_process_takes_the_settings_over_as_they_were_read() -> None:
+    for settings in (Settings(), replace(Settings.from_env(EVERY_VARIABLE), run_dir=Path("/run/inference"))):
+        assert Settings.taken_over(settings.handed_on()) == settings
+
+
+def test_the_processes_of_one_start_talk_in_the_folder_that_they_share() -> None:
+    assert Settings(run_dir=Path("/run/inference")).channel == Path("/run/inference/poller.sock")
+
+
+def test_gunicorn_runs_as_the_settings_say_and_not_as_the_environment_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["inference.server", "3"])
+    for name in ("INFERENCE_LISTEN_PORT", "PORT", "INFERENCE_WORKERS", "WEB_CONCURRENCY"):
+        monkeypatch.setenv(name, "7")
+    told = Gunicorn(Settings(host="127.0.0.2", port=8080, workers=3, connections=50)).cfg
+    assert told.address == [("127.0.0.2", 8080)]
+    assert (told.workers, told.worker_connections) == (3, 50)
+
+
+def test_who_debugs_a_worker_can_lift_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["inference.server", "3"])
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--timeout 0")
+    assert Gunicorn(Settings()).cfg.timeout == 0
 
 
 def test_the_public_url_follows_the_port() -> None:
@@ -104,10 +128,6 @@ def test_the_public_url_follows_the_port() -> None:
 @pytest.mark.parametrize("value", ["", "  ", ","])
 def test_no_types_are_trusted_beside_the_others_where_none_are_named(value: str) -> None:
     assert Settings.from_env({"MODEL_TRUSTED_TYPES": value}).trusted_types == frozenset()
-
-
-def test_a_name_that_no_header_can_have_is_percent_encoded() -> None:
-    assert Settings(model_name="grün (1)\n").quoted_name == "gr%C3%BCn (1)%0A"
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *URLS, *NUMBERS])

@@ -35,9 +35,11 @@ def test_what_a_library_warns_of_is_a_line_of_json_too(tmp_path: Path) -> None:
     """A version says which scikit-learn made it, and scikit-learn warns with these words."""
     code = r"""
 import logging.config, warnings
-from inference import server
-logging.config.dictConfig(server.logconfig_dict)
-server.post_fork(None, None)
+from inference.server import Gunicorn
+from inference.settings import Settings
+told = Gunicorn(Settings()).cfg
+logging.config.dictConfig(told.logconfig_dict)
+told.post_fork(None, None)
 warnings.warn("made by 1.0\x1b[2J\n{}")
 """
     services = str(Path(__file__).parents[2] / "services")

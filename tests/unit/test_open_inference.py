@@ -15,7 +15,16 @@ from inference.protocols.open_inference import DTYPES, model_metadata, server_me
 from inference.protocols.request_budget import OUR_OWN
 from werkzeug.test import Client
 
-from tests.unit.serving import VERSION, answering, client_of, described, inferred, served_as, service_of
+from tests.unit.serving import (
+    VERSION,
+    active_of,
+    answering,
+    client_of,
+    described,
+    inferred,
+    served_as,
+    service_among,
+)
 
 LENGTH, WIDTH = Column("length"), Column("width")
 COLOUR = Column("colour", Kind.TEXT, missing=True, datatype="BYTES")
@@ -458,10 +467,10 @@ def test_what_is_said_of_a_model_is_made_once_per_deployment(monkeypatch: pytest
         return model_metadata(served)
 
     monkeypatch.setattr(open_inference, "model_metadata", counted)
-    service = service_of(NUMBERS)
-    client = Client(service)
+    active = active_of(NUMBERS)
+    client = Client(service_among([active]))
     assert [client.get(MODEL).json for _ in range(2)] == [model_metadata(NUMBERS)] * 2
-    service._active.served = second = replace(NUMBERS)
+    active.served = second = replace(NUMBERS)
     assert client.get(MODEL).json == model_metadata(second)
     assert [one is second for one in made] == [False, True]
 

@@ -103,7 +103,7 @@ def test_the_document_is_made_once_per_deployment(monkeypatch: pytest.MonkeyPatc
     service = service_of(first)
     client = Client(service)
     assert [client.get("/openapi.json").json for _ in range(2)] == [document(first)] * 2
-    service._active.served = second
+    service._deployments.first.served = second
     assert [client.get("/openapi.json").json for _ in range(2)] == [document(second)] * 2
     assert made == [first, second]
 

@@ -8,18 +8,16 @@ from typing import Any
 
 import pytest
 from contract.schema import Column, Kind
-from inference.http.admission import AdmissionControl
 from inference.http.application import Service
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
 from inference.model.trust import Trust
 from inference.model.version import ModelVersion
 from inference.settings import Settings
-from inference.telemetry.log import RequestLog
 from inference.web import flask_app as looking
 from werkzeug.test import Client
 
-from tests.unit.serving import VERSION, active_of, answering, at_once, described, served_as, service_of
+from tests.unit.serving import VERSION, active_of, answering, described, served_as, service_among, service_of
 
 FIGURES = {
     "metrics": {"test_accuracy": 0.9667, "test_accuracy_ci_low": 0.9, "test_accuracy_ci_high": 0.99},
@@ -127,9 +125,7 @@ def test_a_page_is_made_anew_when_there_is_something_new_to_say_and_not_at_each_
         looking, "render_template", lambda *names, **values: made.append("") or render(*names, **values)
     )
     active = active_of(served())
-    settings = Settings()
-    admission = AdmissionControl(settings.queue_seconds, settings.max_body_bytes, at_once)
-    client = Client(Service(settings, active, admission, RequestLog(0), looking.create_app(settings, active)))
+    client = Client(service_among([active]))
 
     def text() -> str:
         return str(client.get("/", headers={"Accept": "text/html"}).text)

@@ -25,7 +25,7 @@ def refusal(tmp_path: Path, known: Any, frame: Any, new_ranges: bool = False) ->
 
 
 def test_a_schema_comes_back_as_it_was_kept(tmp_path: Path, known: Any) -> None:
-    assert schema.same_interface(known, schema.infer(written(tmp_path, people())))
+    assert known.to_yaml() == schema.infer(written(tmp_path, people())).to_yaml()
 
 
 def test_the_same_data_conforms_without_a_remark(tmp_path: Path, known: Any) -> None:

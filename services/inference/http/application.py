@@ -20,7 +20,6 @@ from inference.errors import (
     Forbidden,
     InvalidInput,
     MethodNotAllowed,
-    NotFound,
     NotReady,
     Overloaded,
     RequestEntityTooLarge,
@@ -29,13 +28,14 @@ from inference.errors import (
 )
 from inference.http.admission import AdmissionControl
 from inference.http.allowed_hosts import AllowedHosts
+from inference.http.routing import INFER, INVOCATIONS, PREDICT_NAMES, Route, check_named, route_of
 from inference.model.deployment import Deployment
 from inference.model.model import Prediction
 from inference.model.pacing import TakesLong
 from inference.model.rows import Rows
 from inference.protocols import mlflow, open_inference
 from inference.protocols.protocol import PredictionProtocol
-from inference.rollout.active_model import ActiveModel
+from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from inference.telemetry.metrics import RequestMetrics
@@ -47,8 +47,6 @@ Headers = list[tuple[str, str]]
 NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 # What is asked all the time by machines: it is logged where the answer is an error.
 PROBES = {"/health", "/ping", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
-INFER = "/v2/models/{name}/infer"
-_INFER_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 
@@ -111,12 +109,12 @@ def _sized(answer: Answer) -> Answer:
 
 
 class Service:
-    """Answers requests with what the active model has."""
+    """Answers requests with what the deployments have."""
 
     def __init__(
         self,
         settings: Settings,
-        active: ActiveModel,
+        deployments: Deployments,
         admission: AdmissionControl,
         request_log: RequestLog,
         flask: Callable[[Environ, Any], Iterable[bytes]],
@@ -124,16 +122,15 @@ class Service:
     ) -> None:
         self.settings = settings
         self.admission = admission
-        self._active, self._log, self._flask = active, request_log, flask
+        self._deployments, self._log, self._flask = deployments, request_log, flask
         self._hosts = AllowedHosts(settings.allowed_hosts)
         self._metrics = RequestMetrics()
         worker = os.urandom(8).hex()
         self._ids = (f"{worker}-{number}" for number in itertools.count(1))
         self._observers = observers
-        self._unserved = settings.model_name, "none"
         self._protocols: dict[str, PredictionProtocol] = {
-            "/invocations": mlflow.Invocations(),
-            "/predict_names": mlflow.NamedPredictions(),
+            INVOCATIONS: mlflow.Invocations(),
+            PREDICT_NAMES: mlflow.NamedPredictions(),
             INFER: open_inference.OpenInference(),
         }
 
@@ -186,28 +183,37 @@ class Service:
 
     def _receive(self, environ: Environ) -> None:
         """Add to a request what is to be known of it: who answers it, under which id, and as what."""
-        environ["inference.served"] = self._active.served
+        route = self._route(environ)
+        active = self._active(route)
+        served = environ["inference.served"] = active.served
+        environ["inference.whose"] = served or active
         environ["inference.request_id"] = self._request_id(environ)
-        environ["inference.endpoint"] = self._endpoint_of(environ["PATH_INFO"])
+        environ["inference.endpoint"] = route.endpoint
 
     def _finished(self, environ: Environ, answer: Answer) -> Answer:
         """Add to an answer what all have, and note it."""
-        served = environ["inference.served"]
-        answer.headers.extend(self._about(served, environ["inference.request_id"], environ))
-        self._note(environ, answer, served)
+        whose = environ["inference.whose"]
+        answer.headers.extend(self._about(whose, environ["inference.request_id"], environ))
+        self._note(environ, answer, whose)
         return answer
+
+    # --- whose request it is ---------------------------------------------------------------------------------------
+
+    def _route(self, environ: Environ) -> Route:
+        """Return what a request's path asks; found out once."""
+        if (route := environ.get("inference.route")) is None:
+            route = environ["inference.route"] = route_of(environ["PATH_INFO"])
+        return route
+
+    def _active(self, route: Route) -> ActiveModel:
+        """Return what answers; where there is no model of the name that is asked, what is asked where none is named."""
+        return self._deployments.get(route.model, self._deployments.first)
 
     # --- predictions -----------------------------------------------------------------------------------------------
 
-    def _endpoint_of(self, path: str) -> str:
-        """Return the name of the endpoint that predicts under this path, empty where none does."""
-        if path in self._protocols and path != INFER:
-            return path
-        return INFER if path.endswith("/infer") and _INFER_PATH.fullmatch(path) else ""
-
     def wants_body(self, environ: Environ) -> bool:
         """Return whether the body of a request is needed; raise RequestError where it would be refused whatever it is."""
-        if not self._endpoint_of(environ["PATH_INFO"]) or environ["REQUEST_METHOD"] == "OPTIONS":
+        if not self._route(environ).endpoint or environ["REQUEST_METHOD"] == "OPTIONS":
             return False
         self._check(environ)
         return True
@@ -236,8 +242,8 @@ class Service:
         self._check_address(environ)
         if (method := environ["REQUEST_METHOD"]) != "POST":
             raise MethodNotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", ("OPTIONS", "POST"))
-        if self._active.served is None:
-            raise NotReady(f"no model is served yet: {self._active.reason}")
+        if (active := self._active(self._route(environ))).served is None:
+            raise NotReady(f"no model is served yet: {active.reason}")
         if (coding := environ.get("HTTP_CONTENT_ENCODING")) and coding.lower() != "identity":
             raise UnsupportedMediaType(f"the body is encoded as {coding}; send it as it is, without Content-Encoding")
         self.check_size(int(environ.get("CONTENT_LENGTH") or 0))
@@ -269,7 +275,7 @@ class Service:
         if "inference.checked" not in environ:
             self._check(environ)
         self.admission.enter(environ.get("inference.waited", 0.0))
-        deployment = self._route(environ)
+        deployment = self._asked(environ)
         protocol = self._protocols[environ["inference.endpoint"]]
         question = protocol.decode(environ["wsgi.input"].read(), environ, deployment)
         rows, model = question.rows, deployment.model
@@ -279,12 +285,11 @@ class Service:
         body, headers = protocol.encode(prediction, question, deployment)
         return Answer(200, body, headers, len(rows), seen=(rows, prediction) if self._observers else None)
 
-    def _route(self, environ: Environ) -> Deployment:
+    def _asked(self, environ: Environ) -> Deployment:
         """Return what a request asks; raise NotFound where that is not served."""
         deployment: Deployment = environ["inference.served"]
-        if environ["inference.endpoint"] == INFER:
-            name, version = _INFER_PATH.fullmatch(environ["PATH_INFO"]).groups()  # type: ignore[union-attr]
-            check_named(deployment, _decoded(name), version and _decoded(version))
+        if (route := self._route(environ)).model:
+            check_named(self._deployments, deployment, route.model, route.version)
         return deployment
 
     def replied(self, environ: Environ, answer: Answer) -> None:
@@ -315,10 +320,9 @@ class Service:
             close()
         return Answer(int(head[0].split()[0]), body, list(head[1]), error_code=environ.get("inference.error_code", ""))
 
-    def _about(self, served: Deployment | None, request_id: str, environ: Environ) -> Headers:
+    def _about(self, whose: Deployment | ActiveModel, request_id: str, environ: Environ) -> Headers:
         """Return the headers that every answer has."""
-        about = served.headers if served else [("X-Model-Name", self.settings.quoted_name), ("X-Model-Version", "none")]
-        about = [*about, ("X-Request-ID", request_id), NO_SNIFFING]
+        about = [*whose.headers, ("X-Request-ID", request_id), NO_SNIFFING]
         if (trace := environ.get("HTTP_TRACEPARENT")) and _TRACEPARENT.fullmatch(trace):
             about.append(("traceparent", trace))
         return about
@@ -331,11 +335,10 @@ class Service:
             return match[1]
         return next(self._ids)
 
-    def _note(self, environ: Environ, answer: Answer, served: Deployment | None) -> None:
+    def _note(self, environ: Environ, answer: Answer, whose: Deployment | ActiveModel) -> None:
         now = time.perf_counter()
         seconds = now - environ["inference.began"]
-        endpoint = environ["inference.endpoint"] or "other"
-        labels = served.labels if served else self._unserved
+        endpoint, labels = environ["inference.endpoint"] or "other", whose.labels
         self._metrics.answered(labels, endpoint, str(answer.status), seconds)
         if answer.rows:
             self._metrics.predicted(labels, answer.rows)
@@ -350,7 +353,7 @@ class Service:
                 "status": answer.status,
                 "milliseconds": round(seconds * 1000, 3),
                 "rows": answer.rows,
-                "model": served.version.name if served else None,
+                "model": labels[0] if environ["inference.served"] else None,
                 "version": labels[1],
                 "client": environ.get("REMOTE_ADDR"),
             }
@@ -376,26 +379,13 @@ class Service:
             log.exception(message)
 
     def _unasked(self, error: RequestError) -> tuple[str, Headers, bytes]:
-        served, answer = self._active.served, error_answer(error)
-        labels = served.labels if served else self._unserved
-        self._metrics.answered(labels, "other", str(answer.status), 0.0)
-        self._metrics.failed(labels, "other", answer.error_code)
-        about = self._about(served, next(self._ids), {})
+        first, answer = self._deployments.first, error_answer(error)
+        whose = first.served or first
+        self._metrics.answered(whose.labels, "other", str(answer.status), 0.0)
+        self._metrics.failed(whose.labels, "other", answer.error_code)
+        about = self._about(whose, next(self._ids), {})
         return (
             reason_of(answer.status),
             [*answer.headers, ("Content-Length", str(len(answer.body))), *about],
             answer.body,
         )
-
-
-def _decoded(part: str) -> str:
-    """Return a part of a path as text; WSGI has its bytes as Latin-1."""
-    return part.encode("latin-1").decode("utf-8", "replace")
-
-
-def check_named(served: Deployment, name: str, version: str | None) -> None:
-    """Raise NotFound unless the served model has this name and, where one is asked for, this version."""
-    if name != served.version.name:
-        raise NotFound(f"there is no model {name!r}; this service serves {served.version.name!r}")
-    if version is not None and version != served.version.version:
-        raise NotFound(f"version {version!r} of {name!r} is not served; version {served.version.version!r} is")

@@ -24,5 +24,10 @@ class Deployment:
 
     @cached_property
     def headers(self) -> list[tuple[str, str]]:
-        """What every answer says about who gave it; names outside of ASCII are percent-encoded."""
-        return [("X-Model-Name", quote(self.version.name, safe=" ()[]")), ("X-Model-Version", self.version.version)]
+        """What every answer says about who gave it."""
+        return headers_of(*self.labels)
+
+
+def headers_of(name: str, version: str) -> list[tuple[str, str]]:
+    """Return what answers say about a model and its version; names outside of ASCII are percent-encoded."""
+    return [("X-Model-Name", quote(name, safe=" ()[]")), ("X-Model-Version", version)]

@@ -1,9 +1,9 @@
-"""Keeps the model of one worker: loads what it is told to load, aside, and changes to it when it is told to."""
+"""What one worker serves: of each deployment it loads what it is told to load, aside, and changes to it when it is told to."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +28,7 @@ from inference.ipc.messages import (
     ToPoller,
     ToWorker,
 )
-from inference.model.deployment import Deployment
+from inference.model.deployment import Deployment, headers_of
 from inference.model.model import Model
 
 # Characters of why a version is refused: an error may quote what is in a file.
@@ -46,13 +46,14 @@ class Poller(Protocol):
 
 
 class ActiveModel:
-    """Holds the model of one worker. `served` is replaced whole, so each request sees one version.
+    """Holds the model of one deployment. `served` is replaced whole, so each request sees one version."""
 
-    It listens and loads in a thread of its own, beside the one that answers requests.
-    """
-
-    def __init__(self, load: Callable[[VersionFiles, Description], Model]) -> None:
+    def __init__(self, name: str, load: Callable[[VersionFiles, Description], Model]) -> None:
+        self.name = name
         self.served: Deployment | None = None
+        # What answers say, and are counted as, while nothing is served.
+        self.labels = name, "none"
+        self.headers = headers_of(*self.labels)
         self.state = State(NOT_ASKED)
         self._load = load
         self._aside: tuple[int, Model] | None = None
@@ -62,21 +63,6 @@ class ActiveModel:
     def reason(self) -> str:
         """Why nothing is served by this worker."""
         return self.state.problem or self._refusal or "the model is being loaded"
-
-    def follow(self, poller: Poller, at_end: Callable[[], None], wait_seconds: float) -> None:
-        """Do what the poller says from now on; return when it has said what is served, or after `wait_seconds`."""
-        told = threading.Event()
-
-        def listen() -> None:
-            with suppress(OSError):  # it may be gone before it is answered
-                for message in poller.messages():
-                    self.take(message, poller)
-                    if isinstance(message, Report):
-                        told.set()
-            at_end()
-
-        threading.Thread(target=listen, name="active-model", daemon=True).start()
-        told.wait(wait_seconds)
 
     def take(self, message: ToWorker, poller: Poller) -> None:
         """Do what one message says."""
@@ -118,3 +104,31 @@ class ActiveModel:
             files, description = VersionFiles(Path(spec.folder), spec.files), Description.of_json(spec.description)
             self._aside = spec.id, self._load(files, description)
         return self._aside[1]
+
+
+class Deployments(dict[str, ActiveModel]):
+    """What one worker serves, by the name of the model. Where a request names none, the first of them is asked."""
+
+    def __init__(self, active: Iterable[ActiveModel]) -> None:
+        super().__init__((one.name, one) for one in active)
+        self.first = next(iter(self.values()))
+
+    def follow(self, poller: Poller, at_end: Callable[[], None], wait_seconds: float) -> None:
+        """Do what the poller says from now on, in a thread that loads models beside the one that answers requests.
+
+        Returns when it has said of each deployment what is served, or after `wait_seconds`.
+        """
+        untold, told = set(self), threading.Event()
+
+        def listen() -> None:
+            with suppress(OSError):  # it may be gone before it is answered
+                for message in poller.messages():
+                    self[message.deployment].take(message, poller)
+                    if isinstance(message, Report):
+                        untold.discard(message.deployment)
+                        if not untold:
+                            told.set()
+            at_end()
+
+        threading.Thread(target=listen, name="deployments", daemon=True).start()
+        told.wait(wait_seconds)

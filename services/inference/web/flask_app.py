@@ -16,10 +16,11 @@ from werkzeug import exceptions
 
 from inference import VERSION
 from inference.errors import MethodNotAllowed, NotFound, NotReady, RequestError
-from inference.http.application import check_named, error_answer, log
+from inference.http.application import error_answer, log
+from inference.http.routing import check_named
 from inference.model.deployment import Deployment
 from inference.protocols import open_inference
-from inference.rollout.active_model import ActiveModel
+from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.metrics import CONTENT_TYPE, Exposition
 from inference.web import openapi
@@ -56,16 +57,16 @@ POLICY = (
 )
 
 
-def create_app(settings: Settings, active: ActiveModel) -> Flask:
-    """Return what is looked at; `active` has the model."""
+def create_app(settings: Settings, deployments: Deployments) -> Flask:
+    """Return what is looked at. What names no model tells of the first of the deployments."""
     app = Flask(__name__, static_folder=None, template_folder=str(PAGE))
     app.url_map.merge_slashes = False  # a path with two of them is no other's, and is not redirected to one in HTML
     # Answers keep the order that is written here: a person reads them.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    _add_page(app, settings, active)
-    _add_health(app, settings, active)
-    _add_descriptions(app, settings)
-    _add_open_inference(app)
+    _add_page(app, settings, deployments.first)
+    _add_health(app, settings, deployments)
+    _add_descriptions(app, settings, deployments.first.name)
+    _add_open_inference(app, deployments)
     _add_errors(app)
     app.wsgi_app = _with_short_lists(app.wsgi_app)  # type: ignore[method-assign]
     app.after_request(_note_endpoint)
@@ -136,7 +137,8 @@ def _add_page(app: Flask, settings: Settings, active: ActiveModel) -> None:
         return send_from_directory(PAGE, name, max_age=60)
 
 
-def _add_health(app: Flask, settings: Settings, active: ActiveModel) -> None:
+def _add_health(app: Flask, settings: Settings, deployments: Deployments) -> None:
+    first = deployments.first
     packages = {name: installed_version(name) for name in ("scikit-learn", "onnxruntime", "flask", "gunicorn")}
 
     @app.get("/health")
@@ -146,14 +148,14 @@ def _add_health(app: Flask, settings: Settings, active: ActiveModel) -> None:
 
     @app.get("/ready")
     def ready() -> tuple[dict[str, Any], int]:
-        if served_now() is None:
-            return {"status": "not ready", "reasons": [active.reason]}, 503
-        return {"status": "ready", "model": model_content(settings, served_now(), active)}, 200
+        if reasons := _unready(deployments):
+            return {"status": "not ready", "reasons": reasons}, 503
+        return {"status": "ready", "model": model_content(settings, served_now() or first.served, first)}, 200
 
     @app.get("/version")
     def version() -> dict[str, Any]:
-        model = model_content(settings, served_now(), active)
-        reasons = {"reasons": [active.reason]} if model is None else {}
+        model = model_content(settings, served_now(), first)
+        reasons = {"reasons": [first.reason]} if model is None else {}
         return {"model": model, **reasons, "python": platform.python_version(), **packages}
 
     exposition = Exposition()
@@ -161,6 +163,11 @@ def _add_health(app: Flask, settings: Settings, active: ActiveModel) -> None:
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(exposition(), content_type=CONTENT_TYPE)
+
+
+def _unready(deployments: Deployments) -> list[str]:
+    """Return why predictions do not work, of each model that is not served."""
+    return [active.reason for active in deployments.values() if active.served is None]
 
 
 def model_content(settings: Settings, served: Deployment | None, active: ActiveModel) -> dict[str, Any] | None:
@@ -195,19 +202,19 @@ def _made_once(make: Callable[[Deployment], bytes]) -> Callable[[Deployment], by
     return found
 
 
-def _add_descriptions(app: Flask, settings: Settings) -> None:
-    described = _made_once(lambda served: openapi.content(settings.public_url, settings.model_name, served))
+def _add_descriptions(app: Flask, settings: Settings, name: str) -> None:
+    described = _made_once(lambda served: openapi.content(settings.public_url, name, served))
 
     def document() -> bytes:
         served = served_now()
-        return described(served) if served else openapi.content(settings.public_url, settings.model_name, None)
+        return described(served) if served else openapi.content(settings.public_url, name, None)
 
     @app.get("/openapi.json")
     def api() -> Response:
         return Response(document(), mimetype="application/json")
 
 
-def _add_open_inference(app: Flask) -> None:
+def _add_open_inference(app: Flask, deployments: Deployments) -> None:
     def described(served: Deployment) -> bytes:
         return app.json.dumps(open_inference.model_metadata(served), separators=(",", ":")).encode() + b"\n"
 
@@ -223,21 +230,21 @@ def _add_open_inference(app: Flask) -> None:
 
     @app.get("/v2/health/ready")
     def v2_ready() -> tuple[dict[str, Any], int]:
-        is_ready = served_now() is not None
+        is_ready = not _unready(deployments)
         return {"ready": is_ready}, 200 if is_ready else 503
 
     @app.get("/v2/models/<name>")
     @app.get("/v2/models/<name>/versions/<version>")
     def v2_model(name: str, version: str | None = None) -> Response:
         served = _served()
-        check_named(served, name, version)
+        check_named(deployments, served, name, version)
         return Response(metadata(served), mimetype="application/json")
 
     @app.get("/v2/models/<name>/ready")
     @app.get("/v2/models/<name>/versions/<version>/ready")
     def v2_model_ready(name: str, version: str | None = None) -> dict[str, Any]:
         served = _served()
-        check_named(served, name, version)
+        check_named(deployments, served, name, version)
         return {"name": name, "ready": True}
 
 

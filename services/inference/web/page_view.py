@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
+from urllib.parse import quote
 
 from contract.display import visible
 from contract.schema import Column, Kind
@@ -69,7 +70,7 @@ def _model(settings: Settings, served: Deployment, state: State) -> dict[str, An
     # The registry's words may have changed since the version was taken up; those of another version are not its own.
     known = state.version if state.version == served.version else served.version
     version = known or served.version
-    url = settings.mlflow_public_url
+    url, name = settings.mlflow_public_url, quote(version.name, safe="")
     metrics = state.metrics if known is state.version and state.metrics else served.metrics
     signed = _signed_figures(settings, served)
     return {
@@ -87,7 +88,7 @@ def _model(settings: Settings, served: Deployment, state: State) -> dict[str, An
         "made_of": _made_of(signed),
         "description": version.description,
         "tags": version.tags,
-        "mlflow_url": f"{url}/#/models/{settings.quoted_name}/versions/{version.version}" if url else None,
+        "mlflow_url": f"{url}/#/models/{name}/versions/{version.version}" if url else None,
     }
 
 

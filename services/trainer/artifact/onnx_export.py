@@ -8,13 +8,15 @@ service looks at it again. What was measured is recorded either way (docs/model-
 
 import logging
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract import schema
 from contract.golden import Answers, Difference, difference, scale_of
+from contract.proof import rows as proof
 from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT
 from sklearn.pipeline import Pipeline
 
@@ -22,8 +24,7 @@ from trainer.artifact import golden_samples
 from trainer.data.table import SEED, Column, Kind, Task
 
 TOLERANCE = 1e-5
-MOST_ROWS = 2_000
-BEYOND = 5.0
+MOST_ROWS, RANDOM_ROWS, MOST_MIDDLES = 2_000, 1_000, 100
 # Up to which size of a number the ONNX engine is proven: where the whole domain is not, as much of it as is. Larger ones are
 # the pipeline's.
 LIMITS = (LARGEST, 1e15, 1e6)
@@ -198,15 +199,21 @@ def _prove(content: bytes, estimator: Any, columns: list[Column], rows: pd.DataF
 
 def proof_rows(columns: list[Column], features: pd.DataFrame, limit: float) -> pd.DataFrame:
     """Return the rows that an ONNX engine is proven on, with numbers up to `limit` in size; the same ones each time."""
-    draws = np.random.default_rng(SEED)
     seen = features.sample(min(MOST_ROWS, len(features)), random_state=SEED)
     golden = golden_samples.golden_rows(features)
-    inside = _random_rows(columns, features, draws, 1.0)
-    beyond = _random_rows(columns, features, draws, BEYOND)
-    edges = pd.DataFrame(list(_edge_rows(columns, seen, limit)), columns=seen.columns)
-    rows = pd.concat([frame.astype(object) for frame in (seen, golden, inside, beyond, edges)], ignore_index=True)
+    known = [_known(column, features[column.name], limit) for column in columns]
+    made = chain.from_iterable(proof.kinds(known, golden_samples.as_json(seen.head(MOST_MIDDLES + 1)), RANDOM_ROWS))
+    others = pd.DataFrame(np.array(list(made), dtype=object), columns=seen.columns)
+    rows = pd.concat([frame.astype(object) for frame in (seen, golden, others)], ignore_index=True)
     typed = {column.name: _as_trained(column, rows[column.name], limit) for column in columns}
     return pd.DataFrame(typed)
+
+
+def _known(column: Column, values: pd.Series, limit: float) -> proof.Known:
+    present = values.dropna()
+    is_range = column.kind is Kind.NUMBER and len(present)
+    seen = [present.min(), present.max()] if is_range else present.unique().tolist()
+    return proof.Known(schema.column(column.name, column.kind, column.missing), seen, limit)
 
 
 def _as_trained(column: Column, values: pd.Series, limit: float) -> pd.Series:
@@ -215,48 +222,3 @@ def _as_trained(column: Column, values: pd.Series, limit: float) -> pd.Series:
     if column.kind is Kind.TEXT:
         return values.astype("str")
     return values.where(values.notna(), None) if column.missing else values.astype(bool)
-
-
-def _random_rows(
-    columns: list[Column], features: pd.DataFrame, draws: np.random.Generator, reach: float
-) -> pd.DataFrame:
-    count = MOST_ROWS // 2
-    made = {}
-    for column in columns:
-        values = features[column.name]
-        if column.kind is Kind.NUMBER:
-            low, high = values.min(), values.max()
-            middle, half = (low + high) / 2, (high - low) / 2 * reach or reach
-            made[column.name] = pd.Series(middle + half * draws.uniform(-1, 1, count))
-        else:
-            made[column.name] = pd.Series(draws.choice(values.dropna().unique(), count))
-        if column.missing:
-            made[column.name] = made[column.name].astype(object).where(draws.random(count) > 0.1, None)
-    return pd.DataFrame(made)
-
-
-def _edge_rows(columns: list[Column], seen: pd.DataFrame, limit: float) -> Iterator[list[Any]]:
-    """Yield rows that stand out: extremes, missing values, every category, an unknown one, and the middle of two rows."""
-    base = seen.iloc[0].tolist()
-    for position, column in enumerate(columns):
-        if column.kind is Kind.NUMBER:
-            edges: list[Any] = [
-                0.0,
-                -0.0,
-                limit,
-                -limit,
-                float(seen[column.name].min()),
-                float(seen[column.name].max()),
-            ]
-        else:
-            edges = list(seen[column.name].dropna().unique())
-            edges += ["a category that nobody has seen", "", MISSING_TEXT] if column.kind is Kind.TEXT else []
-        for value in [*edges, *([None] if column.missing else [])]:
-            yield [*base[:position], value, *base[position + 1 :]]
-    numbers = [position for position, column in enumerate(columns) if column.kind is Kind.NUMBER]
-    for value in (0.0, limit, -limit):
-        yield [value if position in numbers else cell for position, cell in enumerate(base)]
-    for first, second in zip(
-        seen.head(100).to_numpy(dtype=object), seen.tail(100).to_numpy(dtype=object), strict=False
-    ):
-        yield [(first[i] + second[i]) / 2 if i in numbers else first[i] for i in range(len(columns))]

@@ -61,18 +61,6 @@ def conform(table: Table, schema: pandera.DataFrameSchema, model_name: str, new_
     return dataclasses.replace(conformed, remarks=[*table.remarks, *remarks])
 
 
-def same_interface(one: pandera.DataFrameSchema, other: pandera.DataFrameSchema) -> bool:
-    """Tell whether two schemas have the same columns, types, missing values and classes."""
-
-    def interface(schema: pandera.DataFrameSchema) -> list[tuple[Any, ...]]:
-        return [
-            (name, column.title, column.nullable, _classes(column) if column.title == TARGET else None)
-            for name, column in schema.columns.items()
-        ]
-
-    return interface(one) == interface(other)
-
-
 def _target_name(table: Table) -> str:
     return str(table.target.name)
 

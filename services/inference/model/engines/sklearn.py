@@ -21,7 +21,7 @@ from contract.trust import load_skops
 from contract.version_files import VersionFiles
 
 from inference.errors import InvalidInput, ModelRefused
-from inference.model.engines import proof_rows, sklearn_fast_path
+from inference.model.engines import sklearn_fast_path
 from inference.model.engines.sklearn_fast_path import FastPath
 from inference.model.rows import Rows
 from inference.model.trust import Trust, Trusted
@@ -71,7 +71,8 @@ class Pipeline:
             return self
         quick = replace(self, fast_path=found)
         try:
-            same = all(_answer_alike(quick, self, each) for each in proof_rows.like(rows, self.model.columns))
+            others = sklearn_fast_path.rows_like(rows, self.model.columns)
+            same = all(_answer_alike(quick, self, each) for each in others)
         except Exception:  # a fast path that fails where the estimator would have refused
             return self
         return quick if same else self

@@ -6,19 +6,23 @@ called directly here, in the same order, on the same numbers. A fast path is tak
 the estimator gives for the rows that it is tried on; else there is none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from contract.manifest import Description
-from contract.schema import Kind
+from contract.proof import rows as proof
+from contract.schema import Column, Kind
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.pipeline import Pipeline
 
-from inference.model.rows import Rows
+from inference.model.rows import Rows, of_checked
 
+# Of one kind: rows of very many columns take long to make, so there are fewer of them.
+RANDOM_ROWS, MOST_ROWS, MOST_VALUES = 32, 64, 20_000
 # Exactly these: one that is derived from them may do otherwise.
 CLASSIFIERS = (RandomForestClassifier, ExtraTreesClassifier)
 REGRESSORS = (RandomForestRegressor, ExtraTreesRegressor)
@@ -136,6 +140,19 @@ def _cells(positions: list[int], model: Description) -> Callable[[Rows], np.ndar
         if rows.matrix is not None
         else np.column_stack([rows.by_column[position] for position in positions])
     )
+
+
+def rows_like(golden: Rows, columns: Sequence[Column]) -> Iterator[Rows]:
+    """Yield rows that a fast path is tried on beside the golden ones, kind by kind (contract.proof.rows)."""
+    most = min(MOST_ROWS, max(1, MOST_VALUES // len(columns)))
+    values = [[None if value != value else value for value in array.tolist()] for array in golden.by_column]
+    known = [
+        proof.Known(column, [value for value in cells if value is not None])
+        for column, cells in zip(columns, values, strict=True)
+    ]
+    for kind in proof.kinds(known, list(zip(*values, strict=True)), min(RANDOM_ROWS, most)):
+        if found := list(islice(kind, most)):
+            yield of_checked(found, columns)
 
 
 def proven(fast_path: FastPath | None, estimator: Any, rows: Rows, whole: Any) -> FastPath | None:

@@ -1,0 +1,48 @@
+"""Whose request it is: what a path asks, and of which model."""
+
+import re
+from typing import NamedTuple
+
+from inference.errors import NotFound
+from inference.model.deployment import Deployment
+from inference.rollout.active_model import Deployments
+
+INVOCATIONS, PREDICT_NAMES, INFER = "/invocations", "/predict_names", "/v2/models/{name}/infer"
+_MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?")
+
+
+class Route(NamedTuple):
+    """What a path asks."""
+
+    endpoint: str = ""
+    """the name of what predicts, empty where nothing does"""
+    model: str = ""
+    """the name of the model, empty where none is named"""
+    version: str | None = None
+    """which version it has to be, None for the one that is served"""
+
+
+_NAMING_NONE = {path: Route(path) for path in (INVOCATIONS, PREDICT_NAMES)}
+
+
+def route_of(path: str) -> Route:
+    """Return what a path asks, as WSGI has it."""
+    if (route := _NAMING_NONE.get(path)) is not None:
+        return route
+    if path.startswith("/v2/models/") and (match := _MODEL_PATH.fullmatch(path)):
+        name, version, what = match.groups()
+        return Route(INFER if what == "infer" else "", _decoded(name), version and _decoded(version))
+    return Route()
+
+
+def _decoded(part: str) -> str:
+    """Return a part of a path as text; WSGI has its bytes as Latin-1."""
+    return part.encode("latin-1").decode("utf-8", "replace")
+
+
+def check_named(deployments: Deployments, served: Deployment, name: str, version: str | None) -> None:
+    """Raise NotFound unless there is a model of this name and, where one is asked for, this version of it is served."""
+    if name not in deployments:
+        raise NotFound(f"there is no model {name!r}; this service serves {', '.join(map(repr, deployments))}")
+    if version is not None and version != served.version.version:
+        raise NotFound(f"version {version!r} of {name!r} is not served; version {served.version.version!r} is")
