@@ -9,7 +9,7 @@ from typing import Any
 from contract import limits, schema
 from contract.display import listed, quoted, visible
 from contract.errors import Refused
-from contract.file_names import FIGURES, GOLDEN, TWIN_RECORD
+from contract.file_names import FIGURES, GOLDEN, TWIN, TWIN_RECORD
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
 from contract.version_files import VersionFiles
 
@@ -259,6 +259,8 @@ def _twin(files: VersionFiles) -> dict[str, Any]:
     for key, kinds in TWIN_KEYS.items():
         if key in record and type(record[key]) not in kinds:
             raise Refused(f"its ONNX twin cannot be loaded: {key} in {TWIN_RECORD} is {quoted(record[key])}")
+    if record.get("kept") and TWIN not in files:
+        raise Refused(f"its ONNX twin cannot be loaded: {TWIN_RECORD} tells of it, and its file {TWIN} is not there")
     return record
 
 

@@ -153,7 +153,10 @@ def test_a_record_of_a_twin_with_a_value_of_another_type_is_refused_by_its_name(
 
 def test_the_record_of_a_twin_is_read_with_the_rest(files):
     (files.folder / "twin.json").write_text('{"kept": true, "limit": 1e6}')
+    (files.folder / "model.onnx").write_bytes(b"a model")
     assert read(files).twin == {"kept": True, "limit": 1e6}
+    (files.folder / "model.onnx").unlink()
+    assert "twin.json tells of it, and its file model.onnx is not there" in refusal(files)
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
