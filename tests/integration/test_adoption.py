@@ -3,8 +3,11 @@
 import io
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -20,6 +23,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeClassifier
+from trainer.adoption import sandbox
 from trainer.adoption.adopt import adopt
 from trainer.artifact import signing, version_checks, version_files
 from trainer.commands import production, train
@@ -306,6 +310,26 @@ def test_an_adopted_version_that_does_not_answer_as_it_did_is_not_promoted(regis
     signing.sign(folder, MODEL, registry.version(version).source.removeprefix("models:/"), key)
     with pytest.raises(VersionError, match="it does not reproduce its golden rows"):
         registry.promote(version)
+
+
+def test_what_was_checked_is_signed_where_it_was_checked(registry: Registry, files: Files, monkeypatch: Any) -> None:
+    """Whoever changes where a version's files are, while they are checked, would have another folder take the signature."""
+    version, decoy = registry.log(files.folder), files.folder.parent / "decoy"
+    checked, model_id = registry.files(version), registry.version(version).source.removeprefix("models:/")
+    shutil.copytree(checked, decoy)
+    run = sandbox.run
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        with closing(sqlite3.connect(registry.place.database)) as database, database:
+            moved = "UPDATE logged_models SET artifact_location = ? WHERE model_id = ?"
+            assert database.execute(moved, (decoy.as_uri(), model_id)).rowcount == 1
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(sandbox, "run", meanwhile)
+    registry.adopt(version)
+    assert (checked / "model.sig").exists()
+    assert not (decoy / "model.sig").exists()
+    assert not (decoy / "identity.json").exists()
 
 
 # --- where there is no sandbox --------------------------------------------------------------------------------------

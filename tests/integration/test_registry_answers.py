@@ -234,6 +234,8 @@ def found(location: str) -> bytes:
     return json.dumps({"model_version": {"version": "3", "source": "models:/m-1"}, "model": model}).encode()
 
 
+# The part of a URL at which a server lists a version's files.
+LISTING = "mlflow-artifacts/artifacts"
 FOUND = found("mlflow-artifacts:/1/models/m-1/artifacts")
 
 
@@ -250,7 +252,7 @@ FOUND = found("mlflow-artifacts:/1/models/m-1/artifacts")
 def test_bootstrap_trains_nothing_while_the_files_in_production_are_only_hard_to_reach(
     stand_in, tmp_path, status, body
 ):
-    url = stand_in(200, FOUND, directories=(status, body))
+    url = stand_in(200, FOUND, **{LISTING: (status, body)})
     result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
     assert result.returncode == 4, result.stdout
     assert result.stdout == ""
@@ -260,8 +262,10 @@ def test_bootstrap_trains_nothing_while_the_files_in_production_are_only_hard_to
 
 def test_a_version_whose_files_are_in_another_store_is_lost_before_that_is_asked(stand_in):
     for location in ("s3://bucket/x", "file:///x", "mlflow-artifacts:/a/../b"):
-        production = rest.production(stand_in(200, found(location), directories=(500, b"{}")), MODEL, "ours")
-        assert production == rest.Production("3", "its files")
+        url = stand_in(200, found(location), **{LISTING: (500, b"{}")})
+        production = rest.production(url, MODEL, "ours")
+        words = f"its files (its files are at {location!r}; expected mlflow-artifacts:/PATH, on the server itself)"
+        assert production == rest.Production("3", words)
 
 
 def test_bootstrap_trains_nothing_over_an_alias_that_was_taken_away(stand_in, tmp_path):

@@ -1,7 +1,7 @@
 """What a version has lost, so that nobody can serve it any more; told by names and a tag, without reading a file."""
 
 import pytest
-from trainer.tracking.rest import what_is_lost
+from trainer.tracking.version_store import what_is_lost
 
 WHOLE = {"MLmodel", "model.skops", "model.sig", "identity.json"}
 

@@ -13,6 +13,7 @@ import mlflow
 import mlflow.data
 import pandas as pd
 from contract.display import quoted
+from contract.tracking.artifacts import Proxy
 from contract.tracking.rest import is_server
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
@@ -25,7 +26,6 @@ from sklearn.pipeline import Pipeline
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
 from trainer.errors import TrackingError
 from trainer.fit.cross_validation import Standing
-from trainer.tracking.rest import is_kept_by_server
 
 # The workshop's experiment; any other data set has one of its own.
 EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}
@@ -75,7 +75,7 @@ def connect(tracking_uri: str, experiment_name: str) -> str:
 def _check_location(experiment: Experiment, tracking_uri: str) -> None:
     """Raise TrackingError where a server's experiment has its files elsewhere: somebody made it so, to be written to."""
     location = experiment.artifact_location
-    if is_server(tracking_uri) and not is_kept_by_server(location):
+    if is_server(tracking_uri) and Proxy.at(location, tracking_uri) is None:
         raise TrackingError(
             f"the experiment {experiment.name!r} keeps its files at {quoted(location)}; expected mlflow-artifacts:/PATH, "
             "on the server itself. Rename it, and the trainer makes one of its own"
