@@ -27,8 +27,10 @@ from trainer.adoption import sandbox
 from trainer.adoption.adopt import adopt
 from trainer.artifact import signing, version_checks, version_files
 from trainer.commands import production, train
-from trainer.data.table import read
+from trainer.data.table import read, split
 from trainer.errors import DataError, TrainerError, VersionError
+from trainer.promotion.champion_challenger import Contest
+from trainer.promotion.policy import Contender, Gate
 from trainer.settings import Settings
 
 from tests.integration.places import DATA, MODEL, Place, keys
@@ -326,7 +328,7 @@ def test_what_was_checked_is_signed_where_it_was_checked(registry: Registry, fil
         return run(*arguments, **options)
 
     monkeypatch.setattr(sandbox, "run", meanwhile)
-    registry.adopt(version)
+    registry.adopt(version, confined=False)  # one process less
     assert (checked / "model.sig").exists()
     assert not (decoy / "model.sig").exists()
     assert not (decoy / "identity.json").exists()
@@ -381,3 +383,31 @@ def test_a_signed_version_of_other_columns_refuses_the_next_training(registry, f
     signing.sign(registry.store(model_id), "flowers", model_id, Path(keys()["SIGNING_KEY_FILE"]))
     with pytest.raises(DataError, match=f"whose version {version} has the columns 'length', 'width'"):
         conform(flowers)
+
+
+def test_an_adopted_champion_is_compared_by_its_scores_and_not_loaded_beside_the_key(
+    registry: Registry, adopted: tuple[str, str], tmp_path: Path, monkeypatch: Any
+) -> None:
+    (version, _), loaded = adopted, []
+    registry.place.move_alias(version)
+    monkeypatch.setattr(version_checks, "load_skops", lambda *arguments: loaded.append(arguments))
+    path = tmp_path / "rows.csv"
+    path.write_text("length,width,label\n" + "".join(f"{i}.5,{i % 7}.5,{i % 2}\n" for i in range(100)))
+    table = read(path, "label", None, (), ())
+    rows = split(table)
+    contest = Contest(
+        name=MODEL,
+        candidate=Contender("99", 0.99, table.sha256),
+        estimator=LogisticRegression().fit(rows.train_features, rows.train_target),
+        metrics={"test_accuracy": 0.99},
+        table=table,
+        rows=rows,
+        gate=Gate("accuracy", {}),
+        signing_key=Path(keys()["SIGNING_KEY_FILE"]),
+        trusted=frozenset(),
+    )
+    assert not contest.decide().promote
+    (decided,) = contest.rounds
+    known = f"which rows version {version} was fitted on is not known; recorded scores compared"
+    assert (decided["incumbent"]["version"], decided["comparison"]) == (version, known)
+    assert loaded == []
