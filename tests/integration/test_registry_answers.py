@@ -3,15 +3,19 @@
 import json
 import sqlite3
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import mlflow
 import pytest
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
 from inference.model.version import ModelVersion
 from inference.rollout.registry import connect
-from trainer.tracking import rest
+from trainer.errors import AnswerTooLong
+from trainer.tracking import alias_moves, rest
+from trainer.tracking import registry as registry_of_trainer
 
 from tests.integration.places import MODEL, Place, free_port
 
@@ -277,6 +281,55 @@ def test_bootstrap_trains_nothing_over_an_alias_that_was_taken_away(stand_in, tm
     assert result.returncode == 5, result.stdout
     assert f"nothing is in Production of {MODEL}, where version 16 was" in result.stderr
     assert "`rollback` or `promote 16` puts one there" in result.stderr
+
+
+@pytest.fixture
+def asked(stand_in: Callable[..., str]) -> Iterator[Callable[..., str]]:
+    """Return a function that starts a stand-in which this process then asks by MLflow's own client."""
+    before = mlflow.get_tracking_uri()
+
+    def start(**answers: bytes) -> str:
+        url = stand_in(200, found("x"), **{part: (200, body) for part, body in answers.items()})
+        mlflow.set_tracking_uri(url)
+        return url
+
+    yield start
+    mlflow.set_tracking_uri(before)
+
+
+FLOOD = [{"key": f"tag {number}", "value": "x" * 5000} for number in range(4000)]
+
+
+def test_of_a_model_with_tags_without_end_the_alias_is_told_and_no_record_is_read(asked: Callable[..., str]) -> None:
+    asked(**{"registered-models/get": json.dumps({"registered_model": {"tags": FLOOD}}).encode()})
+    records = alias_moves.read(MODEL)
+    assert (records.moves, records.now) == ({}, "3")
+    (remark,) = records.remarks
+    assert remark.startswith(f"no record of a move of {MODEL} is read: an answer of MLflow's is not read (")
+    assert "it goes on after 16 MB" in remark
+    assert "has to be deleted" in remark
+
+
+@pytest.mark.parametrize("kind", ["metrics", "tags", "params"])
+def test_a_run_with_more_than_is_read_has_no_figures(asked: Callable[..., str], kind: str) -> None:
+    asked(**{"runs/get": json.dumps({"run": {"data": {kind: FLOOD}}}).encode()})
+    version = registry_of_trainer.model_version(MODEL, "3")
+    version._run_id = "abc"
+    assert registry_of_trainer.recorded(version) == ({}, {})
+
+
+def test_a_version_with_tags_without_end_is_an_error_that_says_what_to_do(asked: Callable[..., str]) -> None:
+    url = asked(**{"model-versions/get": json.dumps({"model_version": {"version": "3", "tags": FLOOD}}).encode()})
+    with pytest.raises(AnswerTooLong, match="none of the trainer's tags or metrics has to be deleted") as refused:
+        registry_of_trainer.model_version(MODEL, "3")
+    assert refused.value.exit_code == 4
+    assert url in str(refused.value)
+
+
+def test_an_answer_that_is_as_long_as_it_may_be_is_read(asked: Callable[..., str]) -> None:
+    body = json.dumps({"model_version": {"version": "3", "tags": FLOOD[:3000]}}).encode()
+    asked(**{"model-versions/get": body + b" " * (rest.MOST_BYTES - len(body))})
+    assert len(registry_of_trainer.model_version(MODEL, "3").tags) == 3000
 
 
 def test_what_a_server_says_is_shown_and_not_obeyed(stand_in, tmp_path):

@@ -24,8 +24,9 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
-from trainer.errors import TrackingError
+from trainer.errors import AnswerTooLong, TrackingError
 from trainer.fit.cross_validation import Standing
+from trainer.tracking.answers import too_long
 
 # The workshop's experiment; any other data set has one of its own.
 EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}
@@ -43,6 +44,11 @@ def mlflow_errors() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        if too_long(error):
+            raise AnswerTooLong(
+                f"an answer of MLflow's is not read ({error.message:.300}): somebody has written that much into it; what is "
+                "none of the trainer's tags or metrics has to be deleted"
+            ) from error
         # Where the server fails, and not the request, the client knows only that it gave up.
         hint = "; its log says why (`docker compose logs mlflow`)" if "error responses" in error.message else ""
         raise TrackingError(f"MLflow refuses: {error.message}{hint}") from error
