@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from contract.tracking.bounded_http import TooLong
-from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 from mlflow.utils import request_utils
 from requests import PreparedRequest, Response
@@ -46,9 +45,9 @@ def _whole(answer: Response) -> bytes:
 request_utils.TCPKeepAliveHTTPAdapter = BoundedAdapter
 
 
-def too_long(error: MlflowException) -> bool:
-    """Tell whether MLflow raises because an answer was cut here."""
-    return isinstance(error.__context__, TooLong)
+def too_long(error: BaseException | None) -> bool:
+    """Tell whether MLflow raises because an answer was cut here: it says so in errors of its own, one within another."""
+    return error is not None and (isinstance(error, TooLong) or too_long(error.__context__))
 
 
 def every(search: Callable[..., PagedList[Any]], at_once: int, **query: Any) -> Iterator[Any]:
