@@ -9,7 +9,7 @@ from typing import Any
 from contract import limits, schema
 from contract.display import listed, quoted, visible
 from contract.errors import Refused
-from contract.file_names import FIGURES, GOLDEN, ONNX_RECORD
+from contract.file_names import FIGURES, GOLDEN, ONNX_MODEL, ONNX_RECORD
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
 from contract.version_files import VersionFiles
 
@@ -261,6 +261,10 @@ def _onnx_engine(files: VersionFiles) -> dict[str, Any]:
     for key, kinds in ONNX_KEYS.items():
         if key in record and type(record[key]) not in kinds:
             raise Refused(f"its ONNX engine cannot be loaded: {key} in {ONNX_RECORD} is {quoted(record[key])}")
+    if record.get("kept") and ONNX_MODEL not in files:
+        raise Refused(
+            f"its ONNX engine cannot be loaded: {ONNX_RECORD} tells of it, and its file {ONNX_MODEL} is not there"
+        )
     return record
 
 

@@ -4,6 +4,7 @@ TrainerError            1   anything that is none of these
 ├── SettingsError       2   an option or an environment variable is unusable
 ├── DataError           3   the training data is missing or unusable
 ├── TrackingError       4   MLflow cannot be reached or refuses
+│   └── AnswerTooLong   4   MLflow's answer is longer than what is read of one
 └── VersionError        5   a version is not there, or not fit for what is asked
 """
 
@@ -35,6 +36,10 @@ class TrackingError(TrainerError):
     """MLflow cannot be reached, or refuses."""
 
     exit_code = 4
+
+
+class AnswerTooLong(TrackingError):
+    """MLflow's answer is longer than what is read of one: somebody has written that much into it."""
 
 
 class VersionError(TrainerError):

@@ -5,6 +5,7 @@ estimator), `pipeline` (whole, step by step), `space` (what a search may try) an
 file wins over the file.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -62,6 +63,11 @@ class Plan:
             raise SettingsError("--force and --no-promote exclude each other; expected one")
         if self.space and not self.search:
             raise SettingsError("a space is searched, and --search N says in how many trials; it is not given")
+        if not _is_number(self.margin) or self.margin < 0:
+            raise SettingsError(f"--margin is {self.margin!r}; expected a finite number from 0")
+        for name, value in self.thresholds.items():
+            if not _is_number(value):
+                raise SettingsError(f"thresholds: the threshold of {name} is {value!r}; expected a finite number")
 
     @property
     def several(self) -> bool:
@@ -89,6 +95,11 @@ class Plan:
         """Return the registered model that a version is added to, <data set>_<algorithm> where nobody says."""
         default = f"{data_set}_{algorithm}"
         return self.model_name or (default if settings.model_name == Settings.model_name else settings.model_name)
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a figure can be compared with a value: nothing is above or below NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def read(path: Path, options: set[str]) -> dict[str, Any]:

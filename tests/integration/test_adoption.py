@@ -3,7 +3,9 @@
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,15 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeClassifier
+from trainer.adoption import sandbox
 from trainer.adoption.adopt import adopt
 from trainer.artifact import signing, version_checks, version_files
 from trainer.commands import production, train
 from trainer.console.terminal import Console
-from trainer.data.table import read
+from trainer.data.table import read, split
 from trainer.errors import DataError, TrainerError, VersionError
+from trainer.promotion.champion_challenger import Challenge
+from trainer.promotion.policy import Contender, QualityGate
 from trainer.settings import Settings
 
 from tests.integration.places import DATA, MODEL, Place, keys
@@ -76,7 +81,7 @@ class Registry:
         try:
             adopt(settings, version, console, confined)
         finally:
-            self.said = console.file.getvalue()  # type: ignore[attr-defined]
+            self.said = console.file.getvalue()  # type: ignore[attr-defined, unused-ignore]
 
     def promote(self, version: str) -> None:
         settings = Settings(self.place.tracking_uri, signing_key=Path(keys()["SIGNING_KEY_FILE"]), data_dir=DATA)
@@ -316,6 +321,26 @@ def test_an_adopted_version_that_does_not_answer_as_it_did_is_not_promoted(regis
         registry.promote(version)
 
 
+def test_what_was_checked_is_signed_where_it_was_checked(registry: Registry, files: Files, monkeypatch: Any) -> None:
+    """Whoever changes where a version's files are, while they are checked, would have another folder take the signature."""
+    version, decoy = registry.log(files.folder), files.folder.parent / "decoy"
+    checked, model_id = registry.files(version), registry.version(version).source.removeprefix("models:/")
+    shutil.copytree(checked, decoy)
+    run = sandbox.run
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        with closing(sqlite3.connect(registry.place.database)) as database, database:
+            moved = "UPDATE logged_models SET artifact_location = ? WHERE model_id = ?"
+            assert database.execute(moved, (decoy.as_uri(), model_id)).rowcount == 1
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(sandbox, "run", meanwhile)
+    registry.adopt(version, confined=False)  # one process less
+    assert (checked / "model.sig").exists()
+    assert not (decoy / "model.sig").exists()
+    assert not (decoy / "identity.json").exists()
+
+
 # --- where there is no sandbox --------------------------------------------------------------------------------------
 
 
@@ -367,3 +392,31 @@ def test_a_signed_version_of_other_columns_refuses_the_next_training(registry: A
     signing.sign(registry.store(model_id), "flowers", model_id, Path(keys()["SIGNING_KEY_FILE"]))
     with pytest.raises(DataError, match=f"whose version {version} has the columns 'length', 'width'"):
         conform(flowers)
+
+
+def test_an_adopted_champion_is_compared_by_its_scores_and_not_loaded_beside_the_key(
+    registry: Registry, adopted: tuple[str, str], tmp_path: Path, monkeypatch: Any
+) -> None:
+    (version, _), loaded = adopted, []
+    registry.place.move_alias(version)
+    monkeypatch.setattr(version_checks, "load_skops", lambda *arguments: loaded.append(arguments))
+    path = tmp_path / "rows.csv"
+    path.write_text("length,width,label\n" + "".join(f"{i}.5,{i % 7}.5,{i % 2}\n" for i in range(100)))
+    table = read(path, "label", None, (), ())
+    rows = split(table)
+    challenge = Challenge(
+        name=MODEL,
+        challenger=Contender("99", 0.99, table.sha256),
+        estimator=LogisticRegression().fit(rows.train_features, rows.train_target),
+        metrics={"test_accuracy": 0.99},
+        table=table,
+        rows=rows,
+        gate=QualityGate("accuracy", {}),
+        signing_key=Path(keys()["SIGNING_KEY_FILE"]),
+        trusted=frozenset(),
+    )
+    assert not challenge.decide().promote
+    (decided,) = challenge.rounds
+    known = f"which rows version {version} was fitted on is not known; recorded scores compared"
+    assert (decided["champion"]["version"], decided["comparison"]) == (version, known)
+    assert loaded == []

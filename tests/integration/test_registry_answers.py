@@ -3,17 +3,20 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
 from inference.model.version import ModelVersion
 from inference.rollout.registry import connect
-from trainer.tracking import rest
+from trainer.errors import AnswerTooLong
+from trainer.tracking import alias_moves, rest
+from trainer.tracking import registry as registry_of_trainer
 
 from tests.integration.conftest import Training
 from tests.integration.places import MODEL, Place, free_port
@@ -243,6 +246,8 @@ def found(location: str) -> bytes:
     return json.dumps({"model_version": {"version": "3", "source": "models:/m-1"}, "model": model}).encode()
 
 
+# The part of a URL at which a server lists a version's files.
+LISTING = "mlflow-artifacts/artifacts"
 FOUND = found("mlflow-artifacts:/1/models/m-1/artifacts")
 
 
@@ -259,7 +264,7 @@ FOUND = found("mlflow-artifacts:/1/models/m-1/artifacts")
 def test_bootstrap_trains_nothing_while_the_files_in_production_are_only_hard_to_reach(
     stand_in: Any, tmp_path: Path, status: Any, body: Any
 ) -> None:
-    url = stand_in(200, FOUND, directories=(status, body))
+    url = stand_in(200, FOUND, **{LISTING: (status, body)})
     result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
     assert result.returncode == 4, result.stdout
     assert result.stdout == ""
@@ -269,8 +274,10 @@ def test_bootstrap_trains_nothing_while_the_files_in_production_are_only_hard_to
 
 def test_a_version_whose_files_are_in_another_store_is_lost_before_that_is_asked(stand_in: Any) -> None:
     for location in ("s3://bucket/x", "file:///x", "mlflow-artifacts:/a/../b"):
-        production = rest.production(stand_in(200, found(location), directories=(500, b"{}")), MODEL, "ours")
-        assert production == rest.Production("3", "its files")
+        url = stand_in(200, found(location), **{LISTING: (500, b"{}")})
+        production = rest.production(url, MODEL, "ours")
+        words = f"its files (its files are at {location!r}; expected mlflow-artifacts:/PATH, on the server itself)"
+        assert production == rest.Production("3", words)
 
 
 def test_bootstrap_trains_nothing_over_an_alias_that_was_taken_away(stand_in: Any, tmp_path: Path) -> None:
@@ -282,6 +289,55 @@ def test_bootstrap_trains_nothing_over_an_alias_that_was_taken_away(stand_in: An
     assert result.returncode == 5, result.stdout
     assert f"nothing is in Production of {MODEL}, where version 16 was" in result.stderr
     assert "`rollback` or `promote 16` puts one there" in result.stderr
+
+
+@pytest.fixture
+def asked(stand_in: Callable[..., str]) -> Iterator[Callable[..., str]]:
+    """Return a function that starts a stand-in which this process then asks by MLflow's own client."""
+    before = mlflow.get_tracking_uri()
+
+    def start(**answers: bytes) -> str:
+        url = stand_in(200, found("x"), **{part: (200, body) for part, body in answers.items()})
+        mlflow.set_tracking_uri(url)
+        return url
+
+    yield start
+    mlflow.set_tracking_uri(before)
+
+
+FLOOD = [{"key": f"tag {number}", "value": "x" * 5000} for number in range(4000)]
+
+
+def test_of_a_model_with_tags_without_end_the_alias_is_told_and_no_record_is_read(asked: Callable[..., str]) -> None:
+    asked(**{"registered-models/get": json.dumps({"registered_model": {"tags": FLOOD}}).encode()})
+    records = alias_moves.read(MODEL)
+    assert (records.moves, records.now) == ({}, "3")
+    (remark,) = records.remarks
+    assert remark.startswith(f"no record of a move of {MODEL} is read: an answer of MLflow's is not read (")
+    assert "it goes on after 16 MB" in remark
+    assert "has to be deleted" in remark
+
+
+@pytest.mark.parametrize("kind", ["metrics", "tags", "params"])
+def test_a_run_with_more_than_is_read_has_no_figures(asked: Callable[..., str], kind: str) -> None:
+    asked(**{"runs/get": json.dumps({"run": {"data": {kind: FLOOD}}}).encode()})
+    version = registry_of_trainer.model_version(MODEL, "3")
+    version._run_id = "abc"
+    assert registry_of_trainer.recorded(version) == ({}, {})
+
+
+def test_a_version_with_tags_without_end_is_an_error_that_says_what_to_do(asked: Callable[..., str]) -> None:
+    url = asked(**{"model-versions/get": json.dumps({"model_version": {"version": "3", "tags": FLOOD}}).encode()})
+    with pytest.raises(AnswerTooLong, match="none of the trainer's tags or metrics has to be deleted") as refused:
+        registry_of_trainer.model_version(MODEL, "3")
+    assert refused.value.exit_code == 4
+    assert url in str(refused.value)
+
+
+def test_an_answer_that_is_as_long_as_it_may_be_is_read(asked: Callable[..., str]) -> None:
+    body = json.dumps({"model_version": {"version": "3", "tags": FLOOD[:3000]}}).encode()
+    asked(**{"model-versions/get": body + b" " * (rest.MOST_BYTES - len(body))})
+    assert len(registry_of_trainer.model_version(MODEL, "3").tags) == 3000
 
 
 def test_what_a_server_says_is_shown_and_not_obeyed(stand_in: Any, tmp_path: Path) -> None:

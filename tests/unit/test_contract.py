@@ -165,7 +165,10 @@ def test_a_record_of_an_onnx_engine_with_a_value_of_another_type_is_refused_by_i
 
 def test_the_record_of_an_onnx_engine_is_read_with_the_rest(files: Files) -> None:
     (files.folder / "onnx_engine.json").write_text('{"kept": true, "limit": 1e6}')
+    (files.folder / "model.onnx").write_bytes(b"a model")
     assert read(files).onnx_engine == {"kept": True, "limit": 1e6}
+    (files.folder / "model.onnx").unlink()
+    assert "onnx_engine.json tells of it, and its file model.onnx is not there" in refusal(files)
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------

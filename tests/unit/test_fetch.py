@@ -104,7 +104,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 FILES = {"MLmodel": b"flavors", "data/model.skops": b"\0" * 100_000, "data/deep/note": b"", "ümläut file": b"x"}
-LOCATION = "mlflow-artifacts:/1/models/m-3/artifacts"
+ROOT = "1/models/m-3/artifacts"
+LOCATION = f"mlflow-artifacts:/{ROOT}"
 
 
 def put(proxy: Proxy, root: str = "1/models/m-3/artifacts") -> None:
@@ -135,8 +136,27 @@ def test_a_location_may_have_blanks_umlauts_and_signs_in_it(proxy: Proxy, folder
 
 def test_a_location_may_name_the_host_of_the_proxy(proxy: Proxy, folder: Path) -> None:
     put(proxy)
-    fetch(VERSION, "mlflow-artifacts://mlflow:5000/1/models/m-3/artifacts", proxy.url, folder)
+    fetch(VERSION, f"mlflow-artifacts://127.0.0.1:{proxy.server_port}/{ROOT}", proxy.url, folder)
     assert contents(folder) == FILES
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        *(f"mlflow-artifacts:{path}" for path in ("//mlflow:5000/1/x", "//evil.example/x", "//[x", "/", "")),
+        *(
+            f"mlflow-artifacts:/{path}"
+            for path in ("a/../b", "./a", "a//b", "a/%2e%2e/b", "a?b", "a#b", "a\\b", "a\nb")
+        ),
+    ],
+)
+def test_a_location_that_another_client_would_read_elsewhere_is_not_asked(
+    proxy: Proxy, folder: Path, location: str
+) -> None:
+    with pytest.raises(FetchFailed, match=r"only those behind its artifact proxy \(mlflow-artifacts:\)") as failed:
+        fetch(VERSION, location, proxy.url, folder)
+    assert str(failed.value).isprintable()
+    assert proxy.asked == []
 
 
 @pytest.mark.parametrize("fault", ["cut short", "cut short in chunks", "refused"])
@@ -375,7 +395,6 @@ def test_what_is_on_its_way_is_let_go_of_when_the_alias_has_moved(
 
 # --- signed --------------------------------------------------------------------------------------------------------
 
-ROOT = "1/models/m-3/artifacts"
 SIGNED_FILES = {"MLmodel": b"flavors", "data/model.skops": b"estimator", "identity.json": b"{}"}
 BESIDE = {".git/model.skops": b"another", ".gitignore": b"*", "registered_model_meta": b"", "extra": b"x" * 100}
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from trainer.tracking.rest import what_is_lost
+from trainer.tracking.version_store import what_is_lost
 
 WHOLE = {"MLmodel", "model.skops", "model.sig", "identity.json"}
 

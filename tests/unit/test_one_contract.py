@@ -25,7 +25,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.tree import DecisionTreeClassifier
 from trainer.adoption import examination
 from trainer.adoption.findings import Findings
-from trainer.artifact import version_checks
+from trainer.artifact import onnx_export, version_checks
+from trainer.data.table import Column, Kind, Task
 
 from tests.unit.version_files import COLUMNS, Files, set_inputs, tensor
 
@@ -79,6 +80,20 @@ def dropped(name: str) -> Change:
     return lambda files: files.describe(lambda known: known.pop(name))
 
 
+def gone(name: str) -> Change:
+    return lambda files: (files.folder / name).unlink()
+
+
+def onnx(files: Files) -> None:
+    """Give it an ONNX model that answers all that the estimator does, as the trainer makes it."""
+    rows = pd.DataFrame(ROWS, columns=COLUMNS)
+    numbers = [Column(name, Kind.NUMBER, False) for name in COLUMNS]
+    made = onnx_export.make(LogisticRegression().fit(rows, LABELS), numbers, rows, Task.CLASSIFICATION)
+    assert made.content is not None
+    (files.folder / "model.onnx").write_bytes(made.content)
+    (files.folder / "onnx_engine.json").write_text(json.dumps(made.record))
+
+
 def link(files: Files) -> None:
     (files.folder / "more").symlink_to("/etc/hostname")
 
@@ -123,6 +138,7 @@ SERVED: dict[str, Change] = {
     "an example that is no JSON": lambda files: (files.folder / "input_example.json").write_text("{"),
     "an example of other rows": example({"data": [[1.0], [8.0, 1.0]]}),
     "a file that nobody names": written("notes.txt", "more"),
+    "an ONNX engine that answers alone": onnx,
     "no ONNX engine, and why": written("onnx_engine.json", {"kept": False, "reason": "labels differ"}),
 }
 REFUSED: dict[str, Change] = {
@@ -193,6 +209,9 @@ REFUSED: dict[str, Change] = {
         *({"type": "double", "name": name} for name in reversed(COLUMNS))
     ),
     "figures that are none": written("figures.json", {"metrics": {"test_accuracy": "high"}}),
+    "no estimator": gone("model.skops"),
+    "an ONNX engine that would answer alone, and no estimator": both(onnx, gone("model.skops")),
+    "a record of an ONNX engine without its model": both(onnx, gone("model.onnx")),
     "a record of an ONNX engine that is none": written("onnx_engine.json", []),
 }
 # What adopting does not look at, as it signs none of it; and the example, which it makes golden samples of.

@@ -1,12 +1,14 @@
 """What a training is asked for, by options and by a YAML file."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from trainer import experiment
-from trainer.__main__ import train
+from trainer.__main__ import train, trainer
 from trainer.errors import SettingsError
 from trainer.experiment import Plan
 from trainer.settings import Settings
@@ -34,6 +36,27 @@ def test_options_that_do_not_go_together_are_refused(options: dict[Any, Any], sa
     with pytest.raises(SettingsError) as refused:
         Plan(**options)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("margin", [math.nan, math.inf, -math.inf, -0.1, True, "0.1", 10**400])
+def test_a_margin_that_no_difference_can_be_compared_with_is_refused(margin: Any) -> None:
+    with pytest.raises(SettingsError, match=r"--margin is .*; expected a finite number from 0"):
+        Plan(margin=margin)
+
+
+@pytest.mark.parametrize("margin", ["nan", "inf", "-1"])
+def test_train_ends_with_such_a_margin_before_anything_is_read(margin: str) -> None:
+    result = CliRunner().invoke(trainer, ["train", "--margin", margin])
+    told = result.exception.exit_code if isinstance(result.exception, SettingsError) else result.exit_code
+    assert told == 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "0.9", None, True, [0.9]])
+def test_a_threshold_that_no_metric_can_be_compared_with_is_refused(value: Any) -> None:
+    with pytest.raises(
+        SettingsError, match=r"thresholds: the threshold of test_f1_macro is .*; expected a finite number"
+    ):
+        Plan(thresholds={"test_f1_macro": value})
 
 
 @pytest.mark.parametrize("given", ["churn.csv", "data/churn.csv"])

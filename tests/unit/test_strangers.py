@@ -2,13 +2,17 @@
 
 import time
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
-from trainer.errors import VersionError
+from contract.tracking.bounded_http import TooLong
+from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
+from trainer.errors import AnswerTooLong, VersionError
 from trainer.promotion import champion_challenger as champion_challenger
 from trainer.promotion.champion_challenger import Challenge
 from trainer.promotion.policy import Contender, QualityGate
-from trainer.tracking import run_lifecycle
+from trainer.tracking import registry, run_lifecycle
 from trainer.tracking.alias_history import Move
 from trainer.tracking.alias_moves import Records
 
@@ -24,8 +28,8 @@ class Tracking:
     def __call__(self) -> "Tracking":
         return self
 
-    def search_runs(self, *_: object) -> list[SimpleNamespace]:
-        return [self.run]
+    def search_runs(self, **_: object) -> PagedList[SimpleNamespace]:
+        return PagedList([self.run], None)
 
     def search_logged_models(self, *_: object, **__: object) -> list[object]:
         return []
@@ -76,10 +80,12 @@ class Many(Tracking):
         super().__init__("")
         self.clock, self.renewed, self.beat = clock, renewed, str(clock.now + ahead)
 
-    def search_runs(self, *_: object) -> list[SimpleNamespace]:
+    def search_runs(self, *, max_results: int, page_token: str | None, **_: object) -> PagedList[SimpleNamespace]:  # type: ignore[override]
         # They come by turns: at each look, one more of them shows that it lives.
-        turn = int(self.clock.now - 1e9)
-        return [self._run(i, renewed=self.renewed and i < turn) for i in range(1000)]
+        turn, start = int(self.clock.now - 1e9), int(page_token or 0)
+        end = min(start + max_results, 1000)
+        found = [self._run(i, renewed=self.renewed and i < turn) for i in range(start, end)]
+        return PagedList(found, str(end) if end < 1000 else None)
 
     def _run(self, number: int, renewed: bool) -> SimpleNamespace:
         info = SimpleNamespace(run_id=f"r{number}", run_name=f"run-{number}", experiment_id="0")
@@ -111,9 +117,40 @@ def test_a_run_that_shows_that_it_lives_or_ends_meanwhile_is_not_closed(monkeypa
         info=lives.run.info, data=SimpleNamespace(tags={run_lifecycle.HEARTBEAT: str(clock.now + 4)})
     )
     found = iter([[lives.run, ended], [lives.run, ended], [renewed]])
-    monkeypatch.setattr(lives, "search_runs", lambda *_: next(found))
+    monkeypatch.setattr(lives, "search_runs", lambda **_: PagedList(next(found), None))
     assert list(run_lifecycle.close_abandoned_runs("0")) == []
     assert lives.ended == []
+
+
+class TooMuch(Tracking):
+    """MLflow where somebody has written more into what is listed than is read, behind the first of it."""
+
+    def search_runs(self, *, page_token: str | None = None, **_: object) -> PagedList[SimpleNamespace]:  # type: ignore[override]
+        return PagedList([self.run] * 20, "more") if page_token is None else self._cut()
+
+    def search_model_versions(self, *_: object, **__: object) -> list[object]:
+        return self._cut()
+
+    def get_model_version_by_alias(self, *_: object) -> None:
+        return None
+
+    def _cut(self) -> NoReturn:
+        try:
+            raise TooLong("it goes on after 16 MB")
+        except TooLong as error:
+            raise MlflowException(f"API request failed with exception {error}")  # noqa: B904 - as MLflow does
+
+
+def test_what_is_too_much_to_be_read_stops_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking = TooMuch(str(time.time() - 3600))
+    for module in (run_lifecycle, registry):
+        monkeypatch.setattr(module, "MlflowClient", tracking)
+    (said,) = run_lifecycle.close_abandoned_runs("0")
+    assert said.startswith("runs that were left behind are not looked for: an answer of MLflow's is not read (")
+    assert run_lifecycle.attempts("0", "digest", "flowers") == 20
+    registry.show_stages("flowers")
+    with pytest.raises(AnswerTooLong):
+        registry.newest("flowers")
 
 
 class Registry:

@@ -4,6 +4,7 @@ Each model here ended the process, hung it, or opened a file, when it was loaded
 """
 
 import json
+import os
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -40,7 +41,13 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, RadiusNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    PolynomialFeatures,
+    StandardScaler,
+    TargetEncoder,
+)
 from sklearn.svm import SVC, SVR, NuSVC, OneClassSVM
 from sklearn.tree import DecisionTreeRegressor
 
@@ -109,6 +116,10 @@ def attributes(**values: Any) -> Any:
         make_pipeline(OneHotEncoder(drop=[0.0, 1.0, 2.0, 3.0], handle_unknown="ignore"), LinearRegression()),
         make_pipeline(OneHotEncoder(drop="if_binary", sparse_output=False), LinearRegression()),
         make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression()),
+        make_pipeline(PolynomialFeatures(3), LinearRegression()),
+        make_pipeline(PolynomialFeatures((2, 4), interaction_only=True, include_bias=False), LinearRegression()),
+        make_pipeline(TargetEncoder(target_type="multiclass", cv=2), LinearRegression()),
+        make_pipeline(TargetEncoder(target_type="continuous", cv=2), LinearRegression()),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
@@ -398,6 +409,65 @@ def test_an_encoder_whose_categories_have_columns_elsewhere_is_refused(
     change: Callable[..., Any], options: dict[Any, Any], words: str
 ) -> None:
     assert words in refusal(hostile.encoder(change, **options), HARMLESS_TYPES)
+
+
+def expanding(step: Any, change: hostile.Change) -> bytes:
+    """Return a model whose first step makes more columns, with something else in that step's state."""
+    return hostile.dumped(make_pipeline(step, LinearRegression()).fit(X, Y), lambda found: change(found[0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (attributes(_n_out_full=40), "its _n_out_full is not the number of its columns"),
+        (attributes(n_output_features_=40), "its n_output_features_ is not the number of its columns"),
+        (attributes(_max_degree=1), "its n_output_features_ is not the number of its columns"),
+        (attributes(_max_degree=10**9, _n_out_full=2**40), "its degrees are not from 0 to 100"),
+        (attributes(_min_degree=-1), "its degrees are not from 0 to 100"),
+        (attributes(_n_out_full=15.0), "_n_out_full is no whole number"),
+        (attributes(n_features_in_=3), "is not the number of its columns"),
+        (attributes(include_bias=False), "is not the number of its columns"),
+    ],
+)
+def test_a_polynomial_with_room_for_columns_that_it_does_not_fill_is_refused(
+    change: hostile.Change, words: str
+) -> None:
+    assert words in refusal(expanding(PolynomialFeatures(2), change))
+
+
+@pytest.mark.parametrize("target_type", ["multiclass", "continuous"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda step: step.encodings_.pop(), "it has not a list of encodings per column"),
+        (lambda step: step.encodings_.append(step.encodings_[0]), "it has not a list of encodings per column"),
+        (lambda step: step.categories_.pop(), "it has not a list of categories per column"),
+        (attributes(n_features_in_=5), "it has not a list of categories per column"),
+        (attributes(encodings_=np.zeros((4, 60))), "its encodings is no list"),
+        (lambda step: step.encodings_.__setitem__(0, np.zeros(1)), "its encodings are not those of its categories"),
+        (lambda step: step.encodings_.__setitem__(0, "x" * 60), "its encodings is no array"),
+    ],
+)
+def test_an_encoder_with_columns_that_it_has_no_numbers_for_is_refused(
+    target_type: str, change: hostile.Change, words: str
+) -> None:
+    assert words in refusal(expanding(TargetEncoder(target_type=target_type, cv=2), change))
+
+
+@pytest.mark.parametrize(
+    "change", [attributes(classes_=np.arange(9)), attributes(classes_=None), attributes(target_mean_=np.zeros(2))]
+)
+def test_an_encoder_of_other_classes_than_it_has_numbers_for_is_refused(change: hostile.Change) -> None:
+    words = refusal(expanding(TargetEncoder(target_type="multiclass", cv=2), change))
+    assert "the state of its TargetEncoder" in words
+
+
+def test_a_model_of_a_larger_machine_starts_no_more_threads_than_this_one_has() -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    clusters = load_skops(hostile.dumped(KMeans(3, n_init=1).fit(X), attributes(_n_threads=500)), MORE)
+    forest = load_skops(hostile.dumped(ExtraTreesRegressor(3).fit(X, Y), attributes(n_jobs=500)), MORE)
+    assert (clusters._n_threads, forest.n_jobs) == (cores, cores)
+    assert clusters.predict(X).shape == Y.shape
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from contract.tracking import artifacts
 from contract.tracking.artifacts import Folder, Proxy
 from setup.signing_key import key_id_of, new_private_key
 from trainer.artifact import signing, version_files
-from trainer.artifact.version_files import place_of
 from trainer.commands import train
 from trainer.errors import TrackingError, VersionError
 from trainer.promotion.champion_challenger import contender
-from trainer.tracking import registry
+from trainer.tracking import registry, version_store
+from trainer.tracking.version_store import place_at
 
 from tests.unit.tables import people, written
 
@@ -40,8 +40,14 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_behind_a_server_files_are_where_the_server_keeps_them() -> None:
-    place = place_of("mlflow-artifacts:/1/models/m-3/artifacts", SERVER + "/")
+    place = place_at("mlflow-artifacts:/1/models/m-3/artifacts", SERVER + "/")
     assert place == Proxy(f"{SERVER}/api/2.0/mlflow-artifacts/artifacts", "1/models/m-3/artifacts")
+
+
+@pytest.mark.parametrize("server", [SERVER, "http://somebody:secret@mlflow:5000"])
+def test_a_location_may_name_the_server_itself(server: str) -> None:
+    place = place_at("mlflow-artifacts://mlflow:5000/1/models/m 3/50%", server)
+    assert (place.location, isinstance(place, Proxy)) == ("mlflow-artifacts:/1/models/m 3/50%", True)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +63,14 @@ def test_behind_a_server_files_are_where_the_server_keeps_them() -> None:
             "data/x",
             "",
         ),
-        *("mlflow-artifacts://evil.example/x", "mlflow-artifacts:/", "mlflow-artifacts:", "\x1b[2J", "dbfs:/x"),
+        *(
+            "mlflow-artifacts://evil.example/x",
+            "mlflow-artifacts://mlflow/x",
+            "mlflow-artifacts:/",
+            "mlflow-artifacts:",
+            "\x1b[2J",
+            "dbfs:/x",
+        ),
         *(
             f"mlflow-artifacts:{path}"
             for path in ("/a/../b", "/./a", "/a//b", "/a/%2e%2e/b", "/%00", "///%2fetc", "/a\\b")
@@ -67,19 +80,19 @@ def test_behind_a_server_files_are_where_the_server_keeps_them() -> None:
 )
 def test_behind_a_server_no_path_of_this_machine_and_no_other_store_is_read(location: str) -> None:
     with pytest.raises(VersionError, match=r"its files are at .*; expected mlflow-artifacts:/PATH") as refused:
-        place_of(location, SERVER)
+        place_at(location, SERVER)
     assert str(refused.value).isprintable()
 
 
 def test_with_a_database_files_are_in_a_folder() -> None:
-    assert place_of("file:///embedded/a%20b", "sqlite:///x.db") == Folder(Path("/embedded/a b"))
-    assert place_of("/embedded/x", "sqlite:///x.db") == Folder(Path("/embedded/x"))
+    assert place_at("file:///embedded/a%20b", "sqlite:///x.db") == Folder(Path("/embedded/a b"))
+    assert place_at("/embedded/x", "sqlite:///x.db") == Folder(Path("/embedded/x"))
 
 
 @pytest.mark.parametrize("location", ["mlflow-artifacts:/1/models", "s3://bucket/x", "file://host/x", "file://[x"])
 def test_what_a_database_alone_cannot_give_is_told_with_the_way_out(location: str) -> None:
     with pytest.raises(VersionError, match="start its tracking server and name it in MLFLOW_TRACKING_URI"):
-        place_of(location, "sqlite:///x.db")
+        place_at(location, "sqlite:///x.db")
 
 
 # --- how much of them, and which ------------------------------------------------------------------------------------
@@ -142,8 +155,8 @@ class FakeProxy:
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProxy]:
     fake = FakeProxy()
-    monkeypatch.setattr(version_files, "_place", lambda version: Proxy(fake.url, "root"))
-    monkeypatch.setattr(version_files, "PAUSES", (0, 0))
+    monkeypatch.setattr(version_files, "place_of", lambda version: Proxy(fake.url, "root"))
+    monkeypatch.setattr(version_store, "PAUSES", (0, 0))
     yield fake
     fake.server.shutdown()
     fake.server.server_close()
@@ -166,7 +179,7 @@ def read(folder: Path) -> dict[str, bytes]:
 
 
 def test_all_files_of_an_unsigned_version_come_whole_whatever_they_are_called(signed: FakeProxy) -> None:
-    with version_files.unsigned(VERSION) as folder:
+    with version_files.unsigned(version_files.place_of(VERSION)) as folder:
         assert read(folder) == signed.files
     assert not folder.exists()
 
@@ -206,7 +219,10 @@ def test_a_signed_file_that_is_gone_is_named(signed: FakeProxy, key: Path) -> No
 def test_a_version_without_files_has_lost_them_and_one_without_a_signature_is_not_signed(
     proxy: FakeProxy, key: Path
 ) -> None:
-    for fetched in (version_files.unsigned(VERSION), version_files.signed(VERSION, "flowers", key)):
+    for fetched in (
+        version_files.unsigned(version_files.place_of(VERSION)),
+        version_files.signed(VERSION, "flowers", key),
+    ):
         with pytest.raises(VersionError, match="its files are gone from the artifact store"):
             fetched.__enter__()
     proxy.files = {"MLmodel": b""}
@@ -237,7 +253,10 @@ def test_a_list_of_files_that_is_too_much_is_refused_before_one_is_fetched(
     proxy: FakeProxy, key: Path, content: bytes, words: str
 ) -> None:
     proxy.list = content
-    for fetched in (version_files.unsigned(VERSION), version_files.signed(VERSION, "flowers", key)):
+    for fetched in (
+        version_files.unsigned(version_files.place_of(VERSION)),
+        version_files.signed(VERSION, "flowers", key),
+    ):
         with pytest.raises(VersionError, match=words) as refused:
             fetched.__enter__()
         assert str(refused.value).isprintable()
@@ -247,8 +266,8 @@ def test_a_list_of_files_that_is_too_much_is_refused_before_one_is_fetched(
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"files": [{}]}', b'{"files": [{"path": 3}]}', b"[" * 100_000])
 def test_a_list_of_files_that_is_none_is_the_servers_fault(proxy: FakeProxy, content: bytes) -> None:
     proxy.list = content
-    with pytest.raises(TrackingError, match="MLflow does not list the files"):
-        version_files.unsigned(VERSION).__enter__()
+    with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:\d+ does not list the files"):
+        version_files.unsigned(version_files.place_of(VERSION)).__enter__()
 
 
 def test_a_file_that_is_longer_or_shorter_than_it_was_listed_with_is_not_taken(proxy: FakeProxy) -> None:
@@ -256,14 +275,14 @@ def test_a_file_that_is_longer_or_shorter_than_it_was_listed_with_is_not_taken(p
     for size, said in ((4, "; expected at most 4"), (6, ", and was listed with 6")):
         proxy.list = listing({"path": "MLmodel", "file_size": size})
         with pytest.raises(TrackingError, match=f"it has 5 bytes{said}"):
-            version_files.unsigned(VERSION).__enter__()
+            version_files.unsigned(version_files.place_of(VERSION)).__enter__()
 
 
 def test_a_file_whose_length_is_not_known_is_read_up_to_its_limit(proxy: FakeProxy) -> None:
     proxy.files = {"identity.json": b" " * 5000}
     proxy.list = listing({"path": "identity.json"})
     with pytest.raises(VersionError, match=r"its file identity\.json has more than 4096 bytes"):
-        version_files.unsigned(VERSION).__enter__()
+        version_files.unsigned(version_files.place_of(VERSION)).__enter__()
 
 
 LOST = {
@@ -307,7 +326,8 @@ def test_files_that_a_server_does_not_list_are_not_lost_and_stop_no_training(
     monkeypatch.setattr(registry, "recorded", lambda version: ({}, {}))
     table = train._conform(written(tmp_path, people()), "flowers", False, key)
     assert (
-        "version 3 of flowers could not be read, so its schema is not known: MLflow does not list" in table.remarks[-1]
+        f"version 3 of flowers could not be read, so its schema is not known: MLflow at {proxy.url} does"
+        in table.remarks[-1]
     )
     assert contender(VERSION, "accuracy", "ours").lost is None
 
@@ -319,7 +339,10 @@ def test_a_machine_without_room_is_told_and_is_not_the_servers_fault(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(artifacts, "copy", full)
-    for fetched in (version_files.unsigned(VERSION), version_files.signed(VERSION, "flowers", key)):
+    for fetched in (
+        version_files.unsigned(version_files.place_of(VERSION)),
+        version_files.signed(VERSION, "flowers", key),
+    ):
         with pytest.raises(VersionError, match=r"this machine has no room for its file .*TMPDIR .*TRAINER_MEMORY"):
             fetched.__enter__()
 
@@ -327,25 +350,24 @@ def test_a_machine_without_room_is_told_and_is_not_the_servers_fault(
 def test_a_file_that_goes_meanwhile_is_named(proxy: FakeProxy) -> None:
     proxy.list = listing({"path": "MLmodel", "file_size": 1})
     with pytest.raises(VersionError, match="its file MLmodel is not there any more"):
-        version_files.unsigned(VERSION).__enter__()
+        version_files.unsigned(version_files.place_of(VERSION)).__enter__()
 
 
 def test_a_server_that_fails_for_a_moment_is_asked_again_and_one_that_goes_on_failing_is_named(
     signed: FakeProxy,
 ) -> None:
     signed.failures = 2
-    with version_files.unsigned(VERSION) as folder:
+    with version_files.unsigned(version_files.place_of(VERSION)) as folder:
         assert read(folder) == signed.files
     signed.failures = 3
     with pytest.raises(TrackingError, match="503"):
-        version_files.unsigned(VERSION).__enter__()
+        version_files.unsigned(version_files.place_of(VERSION)).__enter__()
 
 
-def test_a_link_in_a_folder_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_in_a_folder_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").symlink_to("/etc/passwd")
-    monkeypatch.setattr(version_files, "_place", lambda version: Folder(tmp_path))
     with pytest.raises(VersionError, match="'MLmodel' is neither a file nor a folder"):
-        version_files.unsigned(VERSION).__enter__()
+        version_files.unsigned(Folder(tmp_path)).__enter__()
 
 
 def test_a_version_that_does_not_point_at_a_logged_model_is_told() -> None:

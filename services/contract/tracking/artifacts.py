@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlparse
+from urllib.parse import quote, unquote, urlparse
 
 from contract import limits, signature
 from contract.errors import Refused
@@ -35,10 +35,18 @@ class Proxy:
     root: str
 
     @classmethod
-    def at(cls, location: str, tracking_uri: str) -> "Proxy":
-        """Return where mlflow-artifacts:/PATH is, behind the proxy of this server."""
-        api = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow-artifacts/artifacts"
-        return cls(api, urlparse(location).path.strip("/"))
+    def at(cls, location: str, tracking_uri: str) -> "Proxy | None":
+        """Return where mlflow-artifacts:/PATH is, behind the proxy of this server; None for a location that is not there.
+
+        A host may be named, where it is this server's own: any other client of MLflow's would ask the one that is named. So
+        would it read what is written in more than one way, such as %2e for a point, in another way.
+        """
+        root = _own_path(location, urlparse(tracking_uri).netloc.rpartition("@")[2])
+        return None if root is None else cls(f"{tracking_uri.rstrip('/')}/api/2.0/mlflow-artifacts/artifacts", root)
+
+    @property
+    def location(self) -> str:
+        return f"mlflow-artifacts:/{self.root}"
 
     def sizes(self, seconds: float) -> dict[str, int | None]:
         """Return path → bytes of each file, None where that is not said; raise one of UNREADABLE, or Refused."""
@@ -70,6 +78,19 @@ class Proxy:
         return pieces(f"{self.api}/{quote(f'{self.root}/{path}')}", most, SILENCE_SECONDS, until)
 
 
+def _own_path(location: str, host: str) -> str | None:
+    """Return the path in an artifact location, None where it is no plain one below the root of that host's own store."""
+    try:
+        found = urlparse(location)
+    except ValueError:  # such as a host that is half an address
+        return None
+    path = found.path.strip("/")
+    is_plain = location.isprintable() and not set(location) & set("?#\\") and unquote(path) == path
+    is_below = not {"", ".", ".."} & set(path.split("/"))
+    is_there = found.scheme == "mlflow-artifacts" and found.netloc in ("", host)
+    return path if is_there and is_plain and is_below else None
+
+
 def _size_of(file: Mapping[str, Any]) -> int | None:
     if (size := file.get("file_size")) is None:
         return None
@@ -83,6 +104,10 @@ class Folder:
     """A folder of this machine, without links; its methods are those of Proxy."""
 
     path: Path
+
+    @property
+    def location(self) -> str:
+        return self.path.absolute().as_uri()
 
     def sizes(self, seconds: float) -> dict[str, int | None]:
         return {path: (self.path / path).stat().st_size for path in signature.files_in(self.path)}

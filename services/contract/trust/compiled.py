@@ -19,14 +19,14 @@ from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistG
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.neighbors import BallTree, KDTree, KernelDensity
 from sklearn.neighbors._base import NeighborsBase
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, TargetEncoder
 from sklearn.svm._base import BaseLibSVM
 from sklearn.tree import BaseDecisionTree
 from sklearn.tree._tree import Tree
 
 from contract.display import visible
 from contract.errors import Refused
-from contract.trust import neighbors, trees
+from contract.trust import expansion, neighbors, trees
 from contract.trust.conditions import DoesNotHold, array, features, listed, must, whole, within
 
 Check = Callable[[Any], None]
@@ -192,4 +192,6 @@ CHECKS: dict[type, tuple[str | None, Check]] = {
     _BaseKMeans: ("cluster_centers_", neighbors.kmeans),
     BaseLibSVM: ("support_vectors_", support_vectors),
     OneHotEncoder: ("categories_", one_hot),
+    PolynomialFeatures: ("_n_out_full", expansion.polynomial),
+    TargetEncoder: ("encodings_", expansion.target_encoder),
 }

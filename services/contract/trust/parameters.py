@@ -1,5 +1,6 @@
 """Parameters of estimators that reach further than the rows that they are asked about: files, folders, threads, and the like."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ MOST_HASHES = 2**31 - 1
 
 
 def check(value: Any, attributes: dict[str, Any], path: str) -> None:
-    """Raise Refused where an estimator's parameters would read a file, write one, or end the process."""
+    """Raise Refused where an estimator's parameters would read a file, write one, or end the process.
+
+    `attributes` are the estimator's own: those that count threads are lowered there to what this process may use.
+    """
     where = f"its {type(value).__name__} at {visible(path, 100)!r}" if path else f"its {type(value).__name__}"
     if isinstance(value, CountVectorizer | HashingVectorizer) and attributes.get("input", "content") != "content":
         raise Refused(
@@ -25,7 +29,7 @@ def check(value: Any, attributes: dict[str, Any], path: str) -> None:
     if attributes.get("memory") is not None:
         raise Refused(f"{where} caches on disk (memory={quoted(attributes['memory'])}); log it with memory=None")
     for name in ("n_jobs", "_n_threads", "n_threads"):
-        _check_threads(where, name, attributes.get(name))
+        _check_threads(where, name, attributes)
     if isinstance(value, FeatureHasher | HashingVectorizer):
         _check_hashes(where, attributes.get("n_features"))
     if isinstance(value, CountVectorizer | DictVectorizer):
@@ -34,9 +38,17 @@ def check(value: Any, attributes: dict[str, Any], path: str) -> None:
         _check_arguments(where, attributes)
 
 
-def _check_threads(where: str, name: str, count: Any) -> None:
+def _check_threads(where: str, name: str, attributes: dict[str, Any]) -> None:
+    """Refuse a number of threads that no machine has; one of another machine becomes as many as this process may use."""
+    count = attributes.get(name)
     if count is not None and not (isinstance(count, int | np.integer) and count <= MOST_THREADS):
         raise Refused(f"{where} has {name}={quoted(count)}; expected a whole number up to {MOST_THREADS}")
+    if count is not None and count > (cores := _cores()):
+        attributes[name] = cores
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_hashes(where: str, count: Any) -> None:

@@ -163,6 +163,8 @@ def _with_engine(files: VersionFiles, description: Description, trusted: Trusted
     reason = visible(str(description.onnx_engine.get("reason", "")))
     if not onnx.is_kept(description):
         return Model(description, None, _pipeline(files, description, trusted), f"no ONNX engine: {reason}")
+    # Whether or not it is loaded: without it, the trainer would refuse.
+    manifest.estimator_file(files, description.flavor)
     beside = None if onnx.stands_alone(description) else _pipeline(files, description, trusted)
     return Model(description, onnx.load(files, description), beside, reason)
 

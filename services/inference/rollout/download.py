@@ -145,19 +145,18 @@ def _lost(missing: Collection[str], of: int) -> str:
 
 def _source(location: str, tracking_uri: str) -> Source | None:
     """Return where files are, None where MLflow's own client has to be asked; raise FetchFailed for what is not taken."""
-    behind_server = is_server(tracking_uri)
-    if location.startswith("mlflow-artifacts:"):
-        if behind_server:
-            return Proxy.at(location, tracking_uri)
-        raise FetchFailed(
-            f"its files are behind the artifact proxy of an MLflow server, and MLFLOW_TRACKING_URI is {tracking_uri}, which "
-            "is none; set it to the server's address"
-        )
-    if behind_server:
+    if is_server(tracking_uri):
+        if (proxy := Proxy.at(location, tracking_uri)) is not None:
+            return proxy
         # Whoever reaches the server chooses it: a folder of this machine, a host, a bucket.
         raise FetchFailed(
             f"its files are at {quoted(location)}; of an MLflow server, only those behind its artifact proxy "
             "(mlflow-artifacts:) are fetched: start it with --serve-artifacts"
+        )
+    if location.startswith("mlflow-artifacts:"):
+        raise FetchFailed(
+            f"its files are behind the artifact proxy of an MLflow server, and MLFLOW_TRACKING_URI is {tracking_uri}, which "
+            "is none; set it to the server's address"
         )
     if location.startswith("/"):
         return Folder(Path(location))

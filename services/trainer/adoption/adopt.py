@@ -46,14 +46,17 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
     mlflow.set_tracking_uri(settings.tracking_uri)
     name, found = settings.model_name, registry.model_version(settings.model_name, version)
     model_id = version_files.model_id_of(found)
-    with version_files.unsigned(found) as folder:
+    # Asked for once: what MLflow says later may be another place, and what was checked is here.
+    place = version_files.place_of(found)
+    with version_files.unsigned(place) as folder:
         check_names(files_in(folder))
         check_identity(folder, name)
         checked = _examined(folder, settings, version, confined)
         left_out = _write(checked, folder, model_id)
         signing.sign(folder, name, model_id, settings.signing_key)
         _check_signed(folder, checked)
-        _upload(folder, model_id)
+        # The signature last, which makes it all count.
+        version_files.upload([folder / path for path in (*MADE, IDENTITY, SIGNATURE)], place)
     with mlflow_errors():
         MlflowClient().set_model_version_tag(name, version, SIGNED_BY, signing.key_id(settings.signing_key))
     _tell(console, f"Version {version} of {name} is checked and signed; it can be served now.")
@@ -165,13 +168,6 @@ def _check_signed(folder: Path, checked: Findings) -> None:
     signed = entries((folder / SIGNATURE).read_bytes())
     if signed.keys() != {*checked.sha256, *MADE, IDENTITY} or not checked.sha256.items() <= signed.items():
         raise Refused("what is signed is not what was checked")
-
-
-def _upload(folder: Path, model_id: str) -> None:
-    """Put what was made in the place of what was there; the signature last, which makes it all count."""
-    with mlflow_errors():
-        for name in (*MADE, IDENTITY, SIGNATURE):
-            MlflowClient().log_model_artifact(model_id, str(folder / name))
 
 
 def _tell(console: Console, text: str) -> None:

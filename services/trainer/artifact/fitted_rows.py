@@ -25,12 +25,20 @@ def write(rows: Split, folder: Path) -> None:
     np.save(folder / FITTED_ROWS, np.concatenate([_probe(), hashes]))
 
 
+def is_own(folder: Path) -> bool:
+    """Tell whether a training has made the files of a signed version, and not `adopt`, which signs none of this name.
+
+    What a training has made is the trainer's own, and may be loaded beside the key. What was adopted may not: that is
+    asked in a sandbox alone (trainer.adoption).
+    """
+    return (folder / FITTED_ROWS).is_file()
+
+
 def unseen(folder: Path, features: pd.DataFrame, target: pd.Series) -> np.ndarray | None:
     """Tell for each row whether a version was not fitted on it: shape (rows,), bool; None where that is not known."""
-    path = folder / FITTED_ROWS
-    if not path.exists():
+    if not is_own(folder):
         return None
-    hashes = np.load(path, allow_pickle=False)
+    hashes = np.load(folder / FITTED_ROWS, allow_pickle=False)
     if not np.array_equal(hashes[:2], _probe()):
         return None
     return ~np.isin(row_hashes(features, target), hashes[2:])

@@ -5,11 +5,10 @@ from dataclasses import asdict
 
 import click
 import mlflow
-from contract.file_names import FITTED_ROWS
 from rich.table import Table as Grid
 
 from trainer.adoption import adopt
-from trainer.artifact import signing, version_checks, version_files
+from trainer.artifact import fitted_rows, signing, version_checks, version_files
 from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.errors import TrackingError, VersionError
@@ -149,8 +148,7 @@ def _check(settings: Settings, version: str) -> None:
     """Raise VersionError unless the version has its files, is signed, and answers as the service will ask it."""
     found = registry.model_version(settings.model_name, version)
     with version_files.signed(found, settings.model_name, settings.signing_key) as folder:
-        # Here is the key. What a training has made is its own; of these files adopt signs none (it signs .skops, .json and text).
-        if (folder / FITTED_ROWS).is_file():
+        if fitted_rows.is_own(folder):  # here is the key
             version_checks.check_servable(folder, settings.trusted_types)
         else:
             adopt.check_adopted(folder, settings)

@@ -124,7 +124,7 @@ class Challenge:
                 if breaking_change(version_checks.interface_of(folder), self.table.interface):
                     return OtherSchema()
                 new = fitted_rows.unseen(folder, self.rows.test_features, self.rows.test_target)
-                if new is None:
+                if new is None:  # it was adopted: here is the key, so it is not loaded
                     return f"which rows version {version.version} was fitted on is not known; recorded scores compared"
                 if new.sum() < LEAST_ROWS:
                     return (

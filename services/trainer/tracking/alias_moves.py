@@ -12,6 +12,7 @@ from uuid import uuid4
 from contract.display import visible
 from mlflow import MlflowClient
 
+from trainer.errors import AnswerTooLong
 from trainer.tracking import alias_history as histories
 from trainer.tracking import registry
 from trainer.tracking.alias_history import Move
@@ -54,9 +55,15 @@ def move(name: str, by: str, version: str, reason: str) -> Move:
 
 
 def read(name: str) -> Records:
-    """Return the records of a registered model and where its alias is, of one moment."""
-    with mlflow_errors():
-        model = MlflowClient().get_registered_model(name)
+    """Return the records of a registered model and where its alias is, of one moment.
+
+    Where somebody has given it so many tags that they are not read, there are no records, and a remark says so.
+    """
+    try:
+        with mlflow_errors():
+            model = MlflowClient().get_registered_model(name)
+    except AnswerTooLong as error:
+        return Records({}, [f"no record of a move of {name} is read: {error}"], registry.production(name))
     found, remarks = histories.parsed(model.tags)
     now = model.aliases.get(PRODUCTION)
     return Records(found, remarks, None if now is None else str(now))

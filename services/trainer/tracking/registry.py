@@ -5,7 +5,7 @@ put right whenever the trainer has looked, also after somebody moved the alias b
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -13,11 +13,12 @@ import mlflow
 from contract.display import visible
 from contract.tracking.rest import ABSENT
 from mlflow import MlflowClient
+from mlflow.entities import RunData
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.store.entities import PagedList
 
-from trainer.errors import VersionError
+from trainer.errors import AnswerTooLong, VersionError
+from trainer.tracking.answers import MODELS, VERSIONS, every
 from trainer.tracking.rest import PRODUCTION
 from trainer.tracking.run_logging import mlflow_errors
 
@@ -37,26 +38,28 @@ def register(model_id: str, name: str, tags: dict[str, str]) -> ModelVersion:
 
 
 def recorded(version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the metrics and tags of the run that a version came from, {} where there is none."""
-    with mlflow_errors():
-        return _figures(MlflowClient(), version)
-
-
-def _figures(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the metrics and tags of a version's run, none where there is no such run any more.
+    """Return the metrics and tags of the run that a version came from, none where there is no such run any more.
 
     Anybody can write metrics; one that is NaN or infinite says nothing, and is none. MLflow's database has the largest
-    float in the place of an infinite one.
+    float in the place of an infinite one. A run with so many that they are not read has none.
     """
     try:
-        data = client.get_run(version.run_id).data if version.run_id else None
-    except MlflowException as error:
-        if error.error_code not in ABSENT:
-            raise
+        data = _run_data(version.run_id) if version.run_id else None
+    except AnswerTooLong:
         data = None
     if data is None:
         return {}, {}
     return {name: value for name, value in data.metrics.items() if abs(value) < sys.float_info.max}, data.tags
+
+
+def _run_data(run_id: str) -> RunData | None:
+    with mlflow_errors():
+        try:
+            return MlflowClient().get_run(run_id).data
+        except MlflowException as error:
+            if error.error_code in ABSENT:
+                return None
+            raise
 
 
 def in_production(name: str) -> ModelVersion | None:
@@ -88,13 +91,13 @@ def models() -> tuple[list[dict[str, Any]], bool]:
     """
     with mlflow_errors():
         client = MlflowClient()
-        names = [model.name for model in islice(_every(client.search_registered_models), MOST_MODELS + 1)]
+        names = [model.name for model in islice(every(client.search_registered_models, MODELS), MOST_MODELS + 1)]
         return [_shown(client, name) for name in names[:MOST_MODELS]], len(names) <= MOST_MODELS
 
 
 def _shown(client: MlflowClient, name: str) -> dict[str, Any]:
     version = _production(name)
-    metrics, tags = ({}, {}) if version is None else _figures(client, version)
+    metrics, tags = ({}, {}) if version is None else recorded(version)
     return {
         "name": name,
         "versions": _count(client, name),
@@ -104,22 +107,12 @@ def _shown(client: MlflowClient, name: str) -> dict[str, Any]:
     }
 
 
-def _every(search: Callable[..., PagedList[Any]], **query: str) -> Iterator[Any]:
-    """Yield what a search finds, page by page: one answer has the first 100 models, or 10,000 versions, and no more."""
-    token = None
-    while True:
-        page = search(**query, page_token=token)
-        yield from page
-        if not (token := page.token):
-            return
-
-
 def _count(client: MlflowClient, name: str) -> int | None:
     """Return how many versions a model has; None for a name with both kinds of quotation marks, which no filter takes."""
     if "'" in name and '"' in name:
         return None
     mark = '"' if "'" in name else "'"
-    return sum(1 for _ in _every(client.search_model_versions, filter_string=f"name = {mark}{name}{mark}"))
+    return sum(1 for _ in every(client.search_model_versions, VERSIONS, filter_string=f"name = {mark}{name}{mark}"))
 
 
 def model_version(name: str, version: str) -> ModelVersion:
@@ -158,10 +151,13 @@ def describe_interrupted(version: ModelVersion) -> str:
 
 
 def show_stages(name: str) -> None:
-    """Make the stage tags say what the alias says: the version behind it is in Production, no other is."""
-    with mlflow_errors():
+    """Make the stage tags say what the alias says: the version behind it is in Production, no other is.
+
+    Where somebody has written more into a version than is read, they stay as they are: they are only for display.
+    """
+    with suppress(AnswerTooLong), mlflow_errors():
         client, current = MlflowClient(), _production(name)
-        for version in _every(client.search_model_versions, filter_string=f"name = '{name}'"):
+        for version in every(client.search_model_versions, VERSIONS, filter_string=f"name = '{name}'"):
             is_current = current is not None and version.version == current.version
             says_current = version.tags.get(STAGE) == PRODUCTION
             if is_current and not says_current:

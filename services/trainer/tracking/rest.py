@@ -1,37 +1,21 @@
 """Ask the tracking server without importing MLflow, which takes seconds: whether it is there, and who is in Production."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import ParseResult, quote, urlparse
+from urllib.parse import quote
 
-from contract.file_names import SIGNATURE
+from contract.tracking.artifacts import Source
 from contract.tracking.rest import SIGNED_BY, Absent, Server, Unanswered, as_mlflow_has_it, is_server, logged_model_id
 
 from trainer.errors import TrackingError
-from trainer.tracking import alias_history
+from trainer.tracking import alias_history, version_store
 
 PRODUCTION = "Production"
 TIMEOUT_SECONDS = 10
-# Anybody can write tags, and a registered model's are all in one answer.
-MOST_BYTES = 64 * 2**20
-
-
-def is_kept_by_server(location: str) -> bool:
-    """Tell a path behind the server's own proxy, written in one way only, from one of this machine or somebody else's store."""
-    found = parsed_location(location)
-    path = found.path.strip("/")
-    is_plain = location.isprintable() and not set(location) & set("%?#\\")
-    is_below = not {"", ".", ".."} & set(path.split("/"))
-    return found.scheme == "mlflow-artifacts" and not found.netloc and is_plain and is_below
-
-
-def parsed_location(location: str) -> ParseResult:
-    """Return the parts of an artifact location; those of an empty one where it is none at all."""
-    try:
-        return urlparse(location)
-    except ValueError:
-        return urlparse("")
+# Anybody can write tags, and a registered model's are all in one answer: 1000 records of moves have 5 MB. Of tags that are a
+# letter each, it takes fifteen times as much memory.
+MOST_BYTES = 16 * 2**20
 
 
 def check_reachable(tracking_uri: str) -> None:
@@ -50,19 +34,6 @@ class Production:
     """what it lacks so that nobody can serve it any more, None where it lacks nothing"""
 
 
-def what_is_lost(files: Collection[str] | None, signed_by: str | None, key_id: str) -> str | None:
-    """Say what a version has lost: its files, its signature or the key it is signed with; None where it has all it had.
-
-    `files` are the names in its folder, None where that cannot be asked. A version that was never signed has lost
-    nothing: it waits to be adopted.
-    """
-    if files is not None and not files:
-        return "its files"
-    if files is not None and signed_by is not None and SIGNATURE not in files:
-        return "its signature"
-    return "the key that it is signed with" if signed_by not in (None, key_id) else None
-
-
 def production(tracking_uri: str, model_name: str, key_id: str) -> Production | None:
     """Return what is in Production, None where nothing is; `key_id` names the key that this stack signs with.
 
@@ -75,7 +46,8 @@ def production(tracking_uri: str, model_name: str, key_id: str) -> Production | 
             return None
         version = answer["model_version"]
         signed_by = next((tag["value"] for tag in version.get("tags", []) if tag["key"] == SIGNED_BY), None)
-        lost = what_is_lost(_files(_server(tracking_uri), version["source"]), signed_by, key_id)
+        source = version["source"]
+        lost = version_store.lost(source, lambda: _place(tracking_uri, source), signed_by, key_id)
         return Production(str(version["version"]), lost)
 
 
@@ -91,26 +63,14 @@ def last_in_production(tracking_uri: str, model_name: str) -> str | None:
     return list(moves.values())[-1].version if moves else None
 
 
-def _files(server: Server, source: str) -> set[str] | None:
-    """Return what is in the folder of the model that a version points at; None where that cannot be asked.
-
-    A folder that cannot be listed raises Unanswered; only a listing that is empty, a model that was deleted, or one whose
-    files are in a place that nothing here reads, is a loss.
-    """
-    model_id = logged_model_id(source)
-    if model_id is None:
-        return None
-    model = f"logged-models/{quote(model_id)}"
+def _place(tracking_uri: str, source: str) -> Source:
+    """Return where the files of the model are that a version points at; raise VersionError where nothing of it is read."""
+    model_id = str(logged_model_id(source))
     try:
-        location = server.get(model)["model"]["info"]["artifact_uri"]
-    except Absent:
-        return set()
-    if not is_kept_by_server(location):
-        return set()
-    try:
-        return {file["path"] for file in server.get(f"{model}/artifacts/directories").get("files", [])}
-    except Absent as store:
-        raise Unanswered(f"it does not find the store that the model {model_id} is in: {store}", 404) from store
+        found = _server(tracking_uri).get(f"logged-models/{quote(model_id)}")
+    except Absent as error:
+        raise version_store.no_model(model_id) from error
+    return version_store.place_at(found["model"]["info"]["artifact_uri"], tracking_uri)
 
 
 def _server(tracking_uri: str) -> Server:

@@ -10,7 +10,9 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run, RunStatus
 from mlflow.exceptions import MlflowException
 
+from trainer.errors import AnswerTooLong
 from trainer.tracking import registry
+from trainer.tracking.answers import RUNS, every
 from trainer.tracking.run_logging import mlflow_errors
 
 # The tag by which a run shows that its trainer lives, in seconds since 1970.
@@ -66,8 +68,14 @@ def close_abandoned_runs(experiment_id: str) -> Iterator[str]:
 
     Runs whose last heartbeat is recent are watched, all together, until the next one comes or has to be given up.
     """
+    try:
+        yield from _closed(MlflowClient(), experiment_id)
+    except AnswerTooLong as error:
+        yield f"runs that were left behind are not looked for: {error}"
+
+
+def _closed(client: MlflowClient, experiment_id: str) -> Iterator[str]:
     with mlflow_errors():
-        client = MlflowClient()
         watched = {}
         for run in _running(client, experiment_id):
             if (last := _last_beat(run)) is None:
@@ -81,8 +89,8 @@ def close_abandoned_runs(experiment_id: str) -> Iterator[str]:
 
 
 def _running(client: MlflowClient, experiment_id: str) -> list[Run]:
-    found: list[Run] = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' AND tags.{HEARTBEAT} != ''")
-    return found
+    alive = f"attributes.status = 'RUNNING' AND tags.{HEARTBEAT} != ''"
+    return list(every(client.search_runs, RUNS, experiment_ids=[experiment_id], filter_string=alive))
 
 
 def _abandoned(client: MlflowClient, experiment_id: str, watched: dict[str, tuple[Run, float]]) -> Iterator[Run]:
@@ -101,15 +109,16 @@ def _abandoned(client: MlflowClient, experiment_id: str, watched: dict[str, tupl
 
 
 def attempts(experiment_id: str, data_sha256: str, model_name: str) -> int:
-    """Return how many runs have trained this model on this data, the present one included."""
+    """Return how many runs have trained this model on this data, the present one included.
+
+    Where somebody has written more into one of them than is read, it is how many came before that one in MLflow's list.
+    """
     same = f"tags.data_sha256 = '{data_sha256}' AND tags.model_name = '{model_name}'"
-    with mlflow_errors():
-        count, token = 0, None
-        while True:
-            page = MlflowClient().search_runs([experiment_id], same, max_results=1000, page_token=token)
-            count, token = count + len(page), page.token
-            if not token:
-                return count
+    count = 0
+    with suppress(AnswerTooLong), mlflow_errors():
+        for _ in every(MlflowClient().search_runs, RUNS, experiment_ids=[experiment_id], filter_string=same):
+            count += 1
+    return max(count, 1)
 
 
 def _last_beat(run: Run) -> float | None:

@@ -13,6 +13,7 @@ import mlflow
 import mlflow.data
 import pandas as pd
 from contract.display import quoted
+from contract.tracking.artifacts import Proxy
 from contract.tracking.rest import is_server
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
@@ -23,9 +24,9 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
-from trainer.errors import TrackingError
+from trainer.errors import AnswerTooLong, TrackingError
 from trainer.fit.cross_validation import Standing
-from trainer.tracking.rest import is_kept_by_server
+from trainer.tracking.answers import too_long
 
 # The workshop's experiment; any other data set has one of its own.
 EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}
@@ -43,6 +44,11 @@ def mlflow_errors() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        if too_long(error):
+            raise AnswerTooLong(
+                f"an answer of MLflow's is not read ({error.message:.300}): somebody has written that much into it; what is "
+                "none of the trainer's tags or metrics has to be deleted"
+            ) from error
         # Where the server fails, and not the request, the client knows only that it gave up.
         hint = "; its log says why (`docker compose logs mlflow`)" if "error responses" in error.message else ""
         raise TrackingError(f"MLflow refuses: {error.message}{hint}") from error
@@ -75,7 +81,7 @@ def connect(tracking_uri: str, experiment_name: str) -> str:
 def _check_location(experiment: Experiment, tracking_uri: str) -> None:
     """Raise TrackingError where a server's experiment has its files elsewhere: somebody made it so, to be written to."""
     location = experiment.artifact_location
-    if is_server(tracking_uri) and not is_kept_by_server(location):
+    if is_server(tracking_uri) and Proxy.at(location, tracking_uri) is None:
         raise TrackingError(
             f"the experiment {experiment.name!r} keeps its files at {quoted(location)}; expected mlflow-artifacts:/PATH, "
             "on the server itself. Rename it, and the trainer makes one of its own"
