@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import Any
 
 from contract import limits, schema
-from contract.display import listed, quoted, visible
+from contract.display import differing, listed, quoted, visible
 from contract.errors import Refused
 from contract.file_names import FIGURES, GOLDEN, TWIN_RECORD
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
@@ -108,9 +108,8 @@ def check_estimator(model: Description, estimator: Any) -> None:
     fitted = getattr(estimator, "feature_names_in_", None)
     names = [column.name for column in model.columns]
     if model.is_named and fitted is not None and list(fitted) != names:
-        raise Refused(
-            f"its columns are {listed(names)}, and its estimator was fitted on {listed(list(map(str, fitted)))}"
-        )
+        differ = differing(names, list(map(str, fitted)), ("column", "columns"))
+        raise Refused(f"its signature is not of what its estimator was fitted on: it {differ}")
     check_class_names(model, getattr(estimator, "classes_", []))
 
 
@@ -130,7 +129,7 @@ def breaking_change(served: Description, candidate: Description) -> str | None:
     if served.class_names is not None and candidate.class_names is None:
         return f"its classes have no names, and the version being served has {listed(served.class_names)}: log it with metadata={{'class_names': […]}}"
     if served.class_names is not None and candidate.class_names != served.class_names:
-        return f"its classes are {listed(candidate.class_names or ())}, and not {listed(served.class_names)}"
+        return f"it {differing(candidate.class_names or (), served.class_names, ('class', 'classes'))}"
     if served.output and candidate.output and served.output != candidate.output:
         return f"its predictions are of the type {candidate.output}, and not {served.output}"
     if served.has_probabilities and candidate.has_probabilities is False:

@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from contract import manifest
 from contract.errors import Refused
-from contract.manifest import Description, breaking_change
+from contract.manifest import Description, breaking_change, check_estimator
 from contract.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
 from contract.version_files import VersionFiles
 
@@ -378,14 +379,18 @@ def test_a_version_that_takes_all_that_the_one_before_took_breaks_nothing(before
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ([NUMBER], [Column("b")], "its columns are 'b', and not 'a'"),
-        ([NUMBER], [NUMBER, Column("b")], "its columns are 'a', 'b', and not 'a'"),
-        ([NUMBER, Column("b")], [Column("b"), NUMBER], "its columns are 'b', 'a', and not 'a', 'b'"),
-        ([NUMBER], [WHOLE], "its column 'a' takes a whole number, and not a number"),
-        ([NUMBER], [Column("a", Kind.TEXT)], "its column 'a' takes text, and not a number"),
-        ([Column("a", Kind.BOOLEAN)], [NUMBER], "its column 'a' takes a number, and not true or false"),
-        ([Column("a", missing=True)], [NUMBER], "its column 'a' takes no missing values any more"),
-        ([WHOLE], [SHORT], "its column 'a' takes whole numbers up to 2147483647, and not up to 9223372036854775807"),
+        ([NUMBER], [Column("b")], "it has the column 'b' besides and lacks the column 'a'"),
+        ([NUMBER], [NUMBER, Column("b")], "it has the column 'b' besides"),
+        (
+            [NUMBER, Column("b")],
+            [Column("b"), NUMBER],
+            "it has its columns in another order: 'b' stands where 'a' stood",
+        ),
+        ([NUMBER], [WHOLE], "its 'a' is a whole number and was a number"),
+        ([NUMBER], [Column("a", Kind.TEXT)], "its 'a' is text and was a number"),
+        ([Column("a", Kind.BOOLEAN)], [NUMBER], "its 'a' is a number and was true or false"),
+        ([Column("a", missing=True)], [NUMBER], "its 'a' takes no missing values any more"),
+        ([WHOLE], [SHORT], "its 'a' is a whole number up to 2147483647 and was one up to 9223372036854775807"),
     ],
 )
 def test_a_version_that_takes_less_is_a_breaking_change(before, after, said):
@@ -400,7 +405,7 @@ def test_a_version_whose_predictions_are_something_else_is_a_breaking_change():
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (("a", "c"), "its classes are a, c, and not a, b"),
+        (("a", "c"), "it has the class 'c' besides and lacks the class 'b'"),
         (
             None,
             "its classes have no names, and the version being served has a, b: log it with metadata={'class_names': […]}",
@@ -440,4 +445,21 @@ def test_whether_there_are_probabilities_is_told_by_the_golden_rows(files, golde
 def test_of_many_columns_the_first_are_named():
     many = described([Column(str(i)) for i in range(500)])
     words = breaking_change(described([NUMBER]), many)
-    assert words == "its columns are '0', '1', '2', '3', '4', '5', '6', '7' … (500), and not 'a'"
+    first = "'0', '1', '2', '3', '4', '5', '6', '7' … (500)"
+    assert words == f"it has the columns {first} besides and lacks the column 'a'"
+
+
+def test_of_columns_that_changed_all_are_named_that_a_person_reads() -> None:
+    before, after = [Column(str(i)) for i in range(9)], [Column(str(i), Kind.TEXT) for i in range(9)]
+    words = breaking_change(described([*before, NUMBER]), described(after)) or ""
+    assert words.startswith("it lacks the column 'a', its '0' is text and was a number, its '1' is text")
+    assert words.endswith("its '3' is text and was a number … (10)")
+
+
+def test_one_name_that_differs_among_many_is_the_one_that_is_named() -> None:
+    """Two lists, of which each is cut to its first names, would not show it."""
+    before, after = ([*(Column(str(i)) for i in range(500)), *more] for more in ([], [Column("Note")]))
+    assert breaking_change(described(before), described(after)) == "it has the column 'Note' besides"
+    fitted = SimpleNamespace(feature_names_in_=[column.name for column in after])
+    with pytest.raises(Refused, match=r"fitted on: it lacks the column 'Note'$"):
+        check_estimator(described(before), fitted)

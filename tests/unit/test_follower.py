@@ -691,7 +691,7 @@ def test_a_version_that_would_break_those_who_ask_is_refused_with_the_way_out(se
     serving.cache.files(TWO).describe(OTHER_COLUMNS)
     serving.look(TWO)
     assert serving.loads() == ["1"]
-    assert "is refused: its columns are 'length', and not 'length', 'width'" in serving.problem
+    assert "is refused: it lacks the column 'width'" in serving.problem
     assert "ALLOW_SCHEMA_CHANGE=true lets it in" in serving.problem
 
 
