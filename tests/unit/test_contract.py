@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from contract import manifest
@@ -95,6 +96,30 @@ def test_a_matrix_of_numbers_or_booleans_has_columns_without_names(files, dtype)
 )
 def test_what_a_prediction_is_comes_from_the_signature_as_far_as_it_says_so(files, outputs, expected):
     assert read(files.describe(set_outputs(outputs))).output == expected
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ([{"type": "double"}], ("double", 1)),
+        ([{"type": "double", "name": "low"}, {"type": "double", "name": "high"}], ("double", 2)),
+        ([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 3]}}], ("double", 3)),
+        ([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 10**30]}}], ("double", 1)),
+        ([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, "3"]}}], ("double", 1)),
+        ([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": 3}}], ("", 1)),
+    ],
+)
+def test_how_many_values_a_prediction_has_comes_from_the_signature(
+    files: Files, outputs: list[dict[str, Any]], expected: tuple[str, int]
+) -> None:
+    found = read(files.describe(set_outputs(outputs)))
+    assert (found.output, found.width) == expected
+    assert Description.of_interface(found.interface()).width == found.width
+
+
+def test_a_version_whose_predictions_have_more_values_is_a_breaking_change() -> None:
+    words = breaking_change(described([NUMBER]), replace(described([NUMBER]), width=2))
+    assert words == "its predictions have 2 values for each row, and not 1"
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"class_names": None}, "text", ["class_names"]])

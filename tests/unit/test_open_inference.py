@@ -2,6 +2,8 @@
 
 import json
 import struct
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from contract.schema import LARGEST, TYPES, Column, Kind
 from inference.errors import InvalidInput
 from inference.protocols import open_inference
 from inference.protocols.open_inference import DTYPES, model_metadata, server_metadata
+from inference.web.openapi import document
 
 from tests.unit.serving import VERSION, answering, client_of, described, inferred, served_as
 
@@ -38,6 +41,11 @@ class Echo:
 class Regression:
     def predict(self, frame):
         return np.full(len(frame), 0.5, dtype="float32")
+
+
+class Pairs:
+    def predict(self, frame: Any) -> np.ndarray:
+        return np.array([[0.5, 1.5]] * len(frame))
 
 
 class Texts:
@@ -418,6 +426,18 @@ def test_the_metadata_has_a_tensor_per_column_and_per_output():
             {"name": "predict_proba", "datatype": "FP64", "shape": [-1, 2]},
         ],
     }
+
+
+def test_a_prediction_of_several_values_has_the_shape_that_the_metadata_states() -> None:
+    description = replace(described([LENGTH, WIDTH], output="double"), width=2)
+    served = served_as(answering(Pairs(), description))
+    assert model_metadata(served)["outputs"] == [{"name": "predict", "datatype": "FP64", "shape": [-1, 2]}]
+    (found,) = infer(served, tensor(shape=(3, 2), data=range(6)))["outputs"]
+    assert found == {"name": "predict", "datatype": "FP64", "shape": [3, 2], "data": [0.5, 1.5] * 3}
+    answer = client_of(served).post("/invocations", json={"instances": [[1, 2]]}).get_json()
+    schema = document("", VERSION.name, served)["components"]["schemas"]["Predictions"]
+    assert schema["properties"]["predictions"]["items"]["items"] == {"type": ["number", "null"]}
+    assert answer == {"predictions": [[0.5, 1.5]]}
 
 
 def test_the_metadata_of_a_tensor_model_has_one_input():
