@@ -200,6 +200,13 @@ DIFFERENCES = [
         ("Parquet: rows",),
     ),
     Difference(
+        "A body that is compressed (`Content-Encoding: gzip` or `deflate`)",
+        "MLflow reads the compressed bytes as text; here they are unpacked, within the limit of all bodies",
+        REFUSED,
+        ANSWERED,
+        ("compressed: gzip", "compressed: deflate"),
+    ),
+    Difference(
         "A content type in capitals, or with its charset in quotes",
         "HTTP allows both",
         REFUSED,

@@ -25,9 +25,9 @@ from inference.errors import (
     Overloaded,
     RequestEntityTooLarge,
     RequestError,
-    UnsupportedMediaType,
 )
-from inference.http.admission import Gate
+from inference.http import content_coding
+from inference.http.admission import LARGE_BYTES, Gate
 from inference.http.allowed_hosts import AllowedHosts
 from inference.model.deployment import Deployment
 from inference.model.model import Prediction
@@ -48,7 +48,7 @@ NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 # What is asked all the time by machines: it is logged where the answer is an error.
 PROBES = {"/health", "/ping", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
 INFER = "/v2/models/{name}/infer"
-_INFER_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_INFER_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer/?")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 
@@ -125,7 +125,7 @@ class Service:
         self.settings = settings
         self.gate = gate
         self._keeper, self._log, self._flask = keeper, request_log, flask
-        self._hosts = AllowedHosts(settings.allowed_hosts)
+        self._hosts = AllowedHosts(settings.allowed_hosts, settings.cors_origins)
         self._metrics = RequestMetrics()
         worker = os.urandom(8).hex()
         self._ids = (f"{worker}-{number}" for number in itertools.count(1))
@@ -136,6 +136,8 @@ class Service:
             "/predict_names": mlflow.NamedPredictions(),
             INFER: open_inference.OpenInference(),
         }
+        # The endpoint under each path that is one, or is one with a slash behind it.
+        self._endpoints = {path + slash: path for path in self._protocols if path != INFER for slash in ("", "/")}
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         self.begin(environ)
@@ -201,9 +203,9 @@ class Service:
 
     def _endpoint_of(self, path: str) -> str:
         """Return the name of the endpoint that predicts under this path, empty where none does."""
-        if path in self._protocols and path != INFER:
-            return path
-        return INFER if path.endswith("/infer") and _INFER_PATH.fullmatch(path) else ""
+        if found := self._endpoints.get(path):
+            return found
+        return INFER if path.endswith(("/infer", "/infer/")) and _INFER_PATH.fullmatch(path) else ""
 
     def wants_body(self, environ: Environ) -> bool:
         """Return whether the body of a request is needed; raise RequestError where it would be refused whatever it is."""
@@ -215,9 +217,11 @@ class Service:
     def check_size(self, size: int) -> None:
         """Raise RequestEntityTooLarge where a body has too many bytes."""
         if size > self.settings.max_body_bytes:
-            raise RequestEntityTooLarge(
-                f"the body is over the limit of {self.settings.max_body_bytes} bytes; send fewer rows at a time"
-            )
+            raise self._too_large("the body")
+
+    def _too_large(self, what: str) -> RequestEntityTooLarge:
+        most = self.settings.max_body_bytes
+        return RequestEntityTooLarge(f"{what} is over the limit of {most} bytes; send fewer rows at a time")
 
     def incomplete(self, seen: int, size: int, reason: str, seconds: float) -> InvalidInput:
         """Return what is said of a body that ends early, which had so many seconds.
@@ -238,8 +242,8 @@ class Service:
             raise MethodNotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", ("OPTIONS", "POST"))
         if self._keeper.served is None:
             raise NotReady(f"no model is served yet: {self._keeper.reason}")
-        if (coding := environ.get("HTTP_CONTENT_ENCODING")) and coding.lower() != "identity":
-            raise UnsupportedMediaType(f"the body is encoded as {coding}; send it as it is, without Content-Encoding")
+        if coding := environ.get("HTTP_CONTENT_ENCODING"):
+            content_coding.check_coding(coding)
         self.check_size(int(environ.get("CONTENT_LENGTH") or 0))
         environ["inference.checked"] = True
 
@@ -271,13 +275,26 @@ class Service:
         self.gate.enter(environ.get("inference.waited", 0.0))
         deployment = self._route(environ)
         protocol = self._protocols[environ["inference.endpoint"]]
-        question = protocol.decode(environ["wsgi.input"].read(), environ, deployment)
+        question = protocol.decode(self._body(environ), environ, deployment)
         rows, model = question.rows, deployment.model
         if len(rows) > 1:
             model.check_turn(rows, environ)
         prediction = model.answer(rows, question.labels, question.probabilities)
         body, headers = protocol.encode(prediction, question, deployment)
         return Answer(200, body, headers, len(rows), seen=(rows, prediction) if self._observers else None)
+
+    def _body(self, environ: Environ) -> bytes:
+        """Return a request's body, unpacked; raise TakesLong where it may become large and others wait."""
+        body: bytes = environ["wsgi.input"].read()
+        if not (coding := environ.get("HTTP_CONTENT_ENCODING")):
+            return body
+        others_wait = "inference.waited" in environ and "inference.aside" not in environ
+        most = LARGE_BYTES if others_wait else self.settings.max_body_bytes
+        if (content := content_coding.unpacked(body, coding, most)) is not None:
+            return content
+        if others_wait:
+            raise TakesLong
+        raise self._too_large("the unpacked body")
 
     def _route(self, environ: Environ) -> Deployment:
         """Return what a request asks; raise NotFound where that is not served."""
@@ -319,6 +336,8 @@ class Service:
         """Return the headers that every answer has."""
         about = served.headers if served else [("X-Model-Name", self.settings.quoted_name), ("X-Model-Version", "none")]
         about = [*about, ("X-Request-ID", request_id), NO_SNIFFING]
+        if self._hosts.origins:
+            about += self._hosts.permissions(environ)
         if (trace := environ.get("HTTP_TRACEPARENT")) and _TRACEPARENT.fullmatch(trace):
             about.append(("traceparent", trace))
         return about
@@ -342,7 +361,7 @@ class Service:
         if answer.status >= 400:
             self._metrics.failed(labels, endpoint, answer.error_code or str(answer.status))
         self._metrics.pass_on_when_due(now)
-        if (answer.status >= 400 or environ["PATH_INFO"] not in PROBES) and self._log.wants():
+        if (answer.status >= 400 or endpoint not in PROBES) and self._log.wants():
             fields = {
                 "request_id": environ["inference.request_id"],
                 "method": environ["REQUEST_METHOD"],

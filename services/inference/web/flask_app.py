@@ -59,6 +59,7 @@ POLICY = (
 def create_app(settings: Settings, keeper: ModelKeeper) -> Flask:
     """Return what is looked at; `keeper` has the model."""
     app = Flask(__name__, static_folder=None, template_folder=str(PAGE))
+    app.url_map.strict_slashes = False  # one behind a path makes no difference, as for predictions
     app.url_map.merge_slashes = False  # a path with two of them is no other's, and is not redirected to one in HTML
     # Answers keep the order that is written here: a person reads them.
     app.json.sort_keys = False  # type: ignore[attr-defined]
