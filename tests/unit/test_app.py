@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from inference.errors import Forbidden, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 from inference.http.allowed_hosts import AllowedHosts
+from inference.ipc.messages import Attempt, State
 from inference.model.version import ModelVersion
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
@@ -514,6 +515,18 @@ FOREIGN = [
     "",
     "127.0.0.2",
 ]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/ready", 200), ("/version", 200)])
+def test_what_is_under_way_is_said_with_and_without_a_model(path: str, status: int) -> None:
+    for served, expected in ((SERVED, status), (None, 503 if path == "/ready" else 200)):
+        service = service_of(served)
+        assert "under_way" not in Client(service).get(path).get_json()
+        state = State(None, under_way=Attempt("8", "2026-01-02T03:04:05+00:00"))
+        service._keeper.state = state
+        answer = Client(service).get(path)
+        assert answer.status_code == expected
+        assert answer.get_json()["under_way"] == {"version": "8", "since": "2026-01-02T03:04:05+00:00"}
 
 
 @pytest.mark.parametrize("host", FOREIGN)

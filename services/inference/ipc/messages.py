@@ -38,6 +38,14 @@ class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """path → SHA-256 of what was verified; nothing else is loaded"""
 
 
+class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is under way: a version is fetched, verified and loaded."""
+
+    version: str
+    since: str
+    """ISO 8601 in UTC"""
+
+
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What there is to say about what is served."""
 
@@ -46,6 +54,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: ModelVersion | None = None
     """the served version as the registry describes it now"""
     metrics: dict[str, float] | None = None
+    under_way: Attempt | None = None
 
 
 # What there is to say before anything is known.

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from contract.display import visible
+from contract.display import first_line
 from contract.version_files import VersionFiles
 
 from inference.errors import ModelRefused
@@ -94,10 +94,10 @@ class ModelKeeper:
             return self._refusal_of(question, str(error))
         except Exception as error:  # whatever it is, it must neither end the thread nor what is being served
             log.exception("loading version %s failed", question.offer.version.version)
-            return self._refusal_of(question, f"it cannot be loaded: {type(error).__name__}: {error}")
+            return self._refusal_of(question, f"it cannot be loaded: {type(error).__name__}: {first_line(error)}")
 
     def _refusal_of(self, question: Load | Serve, reason: str) -> Refused:
-        reason = visible(reason, MOST_REASON)
+        reason = first_line(reason, MOST_REASON)
         self._refusal = f"version {question.offer.version.version} is refused: {reason}"
         return Refused(question.deployment, question.offer.id, question.phase, reason)
 

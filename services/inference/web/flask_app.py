@@ -148,20 +148,26 @@ def _add_health(app: Flask, settings: Settings, keeper: ModelKeeper) -> None:
     @app.get("/ready")
     def ready() -> tuple[dict[str, Any], int]:
         if served_now() is None:
-            return {"status": "not ready", "reasons": [keeper.reason]}, 503
-        return {"status": "ready", "model": model_content(settings, served_now(), keeper)}, 200
+            return {"status": "not ready", "reasons": [keeper.reason], **under_way(keeper)}, 503
+        return {"status": "ready", "model": model_content(settings, served_now(), keeper), **under_way(keeper)}, 200
 
     @app.get("/version")
     def version() -> dict[str, Any]:
         model = model_content(settings, served_now(), keeper)
         reasons = {"reasons": [keeper.reason]} if model is None else {}
-        return {"model": model, **reasons, "python": platform.python_version(), **packages}
+        return {"model": model, **reasons, **under_way(keeper), "python": platform.python_version(), **packages}
 
     exposition = Exposition()
 
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(exposition(), content_type=CONTENT_TYPE)
+
+
+def under_way(keeper: ModelKeeper) -> dict[str, Any]:
+    """Return which version is being fetched, verified and loaded, and since when; nothing where none is."""
+    found = keeper.state.under_way
+    return {"under_way": {"version": found.version, "since": found.since}} if found else {}
 
 
 def model_content(settings: Settings, served: Deployment | None, keeper: ModelKeeper) -> dict[str, Any] | None:
