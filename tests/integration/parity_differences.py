@@ -194,7 +194,8 @@ DIFFERENCES = [
     ),
     Difference(
         "Parquet",
-        "few clients send it, and reading it would take a library of 100 MB",
+        "reading it within limits would take 34 to 105 MB of packages and a process of its own "
+        "([why not](decisions/parquet-and-grpc.md)); CSV may be compressed",
         ANSWERED,
         REFUSED,
         ("Parquet: rows",),

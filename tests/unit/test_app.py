@@ -390,6 +390,14 @@ def test_a_content_type_may_be_written_as_http_allows(client, content_type):
     assert answer.json == {"predictions": [0]}
 
 
+@pytest.mark.parametrize("content_type", ["application/vnd.apache.parquet", "Application/X-Parquet"])
+def test_parquet_is_a_415_that_names_the_way(client: Client, content_type: str) -> None:
+    answer = client.post("/invocations", data=b"PAR1", content_type=content_type)
+    assert_is_error(
+        answer, 415, "UNSUPPORTED_MEDIA_TYPE", "Parquet is not read here", "to_csv(index=False)", "text/csv"
+    )
+
+
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "gzip, identity"])
 def test_a_body_that_is_compressed_otherwise_is_a_415_that_says_how(client: Client, coding: str) -> None:
     answer = client.post("/invocations", json={"instances": [[1, 2]]}, headers={"Content-Encoding": coding})
