@@ -216,7 +216,12 @@ def _as_compressed(chance: random.Random) -> Sent:
     """Return a request whose body is compressed: right, to something large, damaged, or otherwise than its head says."""
     path, content = chance.choice(GOOD)
     body = json.dumps(content).encode() + b" " * chance.choice([0] * 12 + [300_000] * 3 + [17 * 2**20])
-    coding, compress = chance.choice([("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", gzip.compress)])
+    codings: list[tuple[str, Callable[[bytes, int], bytes]]] = [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", gzip.compress),
+    ]
+    coding, compress = chance.choice(codings)
     packed = bytearray(compress(body, 1) * chance.choice([1, 1, 1, 500 if len(body) < 10**6 else 1]))
     for _ in range(chance.choice([0, 0, 1, 5])):
         packed[chance.randrange(len(packed))] = chance.randrange(256)
