@@ -55,6 +55,23 @@ def listed(names: Sequence[str]) -> str:
     return shown if len(names) <= 8 else f"{shown} … ({len(names)})"
 
 
+def differing(found: Sequence[str], expected: Sequence[str], what: tuple[str, str]) -> str:
+    """Say how names differ from those that were expected, as a sentence goes on after "it"; `what` they name, one and several."""
+
+    def shown(names: Sequence[str]) -> str:
+        return f"the {what[len(names) > 1]} {listed(list(map(quoted, names)))}"
+
+    known, there = set(expected), set(found)
+    besides, lacking = [name for name in found if name not in known], [name for name in expected if name not in there]
+    if besides or lacking:
+        said = [f"has {shown(besides)} besides"] if besides else []
+        return " and ".join(said + ([f"lacks {shown(lacking)}"] if lacking else []))
+    for name, other in zip(found, expected, strict=False):
+        if name != other:
+            return f"has its {what[1]} in another order: {quoted(name)} stands where {quoted(other)} stood"
+    return f"has {len(found)} {what[1]}, and not {len(expected)}"
+
+
 def quoted(value: Any) -> str:
     """Return a value as an error may quote it: like repr, of bounded length whatever it is."""
     return visible(_SHORT.repr(value), 300)

@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import Any
 
 from contract import limits, schema
-from contract.display import listed, quoted, visible
+from contract.display import differing, listed, quoted, visible
 from contract.errors import Refused
 from contract.file_names import FIGURES, GOLDEN, ONNX_MODEL, ONNX_RECORD
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
@@ -38,7 +38,7 @@ class Description:
     is_named: bool
     """whether the columns have names; those of a tensor signature are known by their order alone"""
     output: str
-    """what a prediction is, as a type of MLflow's signatures; empty where the version does not say"""
+    """what a prediction's values are, as a type of MLflow's signatures; empty where the version does not say"""
     class_names: tuple[str, ...] | None
     """the name of class i; None where the version carries no names"""
     examples: list[list[Any]]
@@ -53,6 +53,8 @@ class Description:
     """figures.json: how well it did (metrics), and on which data; None where the version has none"""
     example: str | None = None
     """the path of its input example, None where it has none"""
+    width: int = 1
+    """how many values a prediction has"""
 
     def to_json(self) -> str:
         """Return all of it but the examples, which may be long; `of_json` reads it."""
@@ -83,10 +85,12 @@ def read(files: VersionFiles) -> Description:
     content = files.mlmodel()
     flavor = _flavor(content)
     columns, is_named = columns_of(content)
+    output, width = _output(content)
     found = Description(
         columns=columns,
         is_named=is_named,
-        output=_output(content),
+        output=output,
+        width=width,
         class_names=_class_names(content),
         examples=[],
         flavor=flavor,
@@ -110,9 +114,8 @@ def check_estimator(model: Description, estimator: Any) -> None:
     fitted = getattr(estimator, "feature_names_in_", None)
     names = [column.name for column in model.columns]
     if model.is_named and fitted is not None and list(fitted) != names:
-        raise Refused(
-            f"its columns are {listed(names)}, and its estimator was fitted on {listed(list(map(str, fitted)))}"
-        )
+        differ = differing(names, list(map(str, fitted)), ("column", "columns"))
+        raise Refused(f"its signature is not of what its estimator was fitted on: it {differ}")
     check_class_names(model, getattr(estimator, "classes_", []))
 
 
@@ -132,9 +135,11 @@ def breaking_change(served: Description, candidate: Description) -> str | None:
     if served.class_names is not None and candidate.class_names is None:
         return f"its classes have no names, and the version being served has {listed(served.class_names)}: log it with metadata={{'class_names': […]}}"
     if served.class_names is not None and candidate.class_names != served.class_names:
-        return f"its classes are {listed(candidate.class_names or ())}, and not {listed(served.class_names)}"
+        return f"it {differing(candidate.class_names or (), served.class_names, ('class', 'classes'))}"
     if served.output and candidate.output and served.output != candidate.output:
         return f"its predictions are of the type {candidate.output}, and not {served.output}"
+    if served.width != candidate.width:
+        return f"its predictions have {candidate.width} values for each row, and not {served.width}"
     if served.has_probabilities and candidate.has_probabilities is False:
         return "it has no class probabilities, and the version being served has them"
     return None
@@ -199,15 +204,23 @@ def _check_number(columns: int) -> None:
         raise Refused(f"it has {quoted(columns)} columns; expected at most {MOST_COLUMNS}")
 
 
-def _output(content: dict[str, Any]) -> str:
+def _output(content: dict[str, Any]) -> tuple[str, int]:
+    """Return the type of a prediction's values, empty where the signature does not say one, and how many a prediction has."""
     try:
-        (found,) = json.loads(content["signature"]["outputs"])
-        if found["type"] != "tensor":
-            return str(found["type"])
-        dtype = str(found["tensor-spec"]["dtype"])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return ""
-    return "string" if dtype in ("str", "object") else TENSOR_TYPES.get(dtype, "")
+        found = json.loads(content["signature"]["outputs"])
+        if found[0]["type"] == "tensor":
+            (only,) = found
+            return _tensor_output(only["tensor-spec"])
+        types = {str(column["type"]) for column in found}
+    except (LookupError, TypeError, ValueError, RecursionError):
+        return "", 1
+    return types.pop() if len(types) == 1 else "", min(len(found), MOST_COLUMNS)
+
+
+def _tensor_output(spec: dict[str, Any]) -> tuple[str, int]:
+    dtype, shape = str(spec["dtype"]), spec.get("shape", [])
+    width = shape[1] if len(shape) == 2 and type(shape[1]) is int and 0 < shape[1] <= MOST_COLUMNS else 1
+    return "string" if dtype in ("str", "object") else TENSOR_TYPES.get(dtype, ""), width
 
 
 def _class_names(content: dict[str, Any]) -> tuple[str, ...] | None:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from contract.display import listed, quoted
+from contract.display import differing, quoted
 
 # What a float32 can hold: many estimators compute in it and refuse more, and none can answer sensibly beyond it.
 LARGEST = 3.4028234663852886e38
 MOST_COLUMNS = 20_000
+# Changes of a schema that are told one by one.
+MOST_CHANGES = 5
 # How a missing text is written for an ONNX engine. So the word itself is written otherwise where values can be missing: as a
 # category that nobody knows. Where it is a category beside missing values, the proof finds out, and there is no ONNX engine.
 MISSING_TEXT, UNKNOWN_TEXT = "nan", "nan\ufffe"
@@ -123,20 +125,19 @@ def count_of(columns: Sequence[Column]) -> str:
 
 def breaking_change(old: Sequence[Column], new: Sequence[Column]) -> str | None:
     """Say why rows that the old columns take may be refused by the new ones; None where they are not."""
-    if [column.name for column in old] != [column.name for column in new]:
-        return f"its columns are {_names(new)}, and not {_names(old)}"
-    return next(filter(None, map(_narrower, old, new)), None)
+    was = {column.name: column for column in old}
+    names = [column.name for column in new]
+    changes = [] if names == list(was) else ["it " + differing(names, list(was), ("column", "columns"))]
+    changes += filter(None, (_narrower(was[column.name], column) for column in new if column.name in was))
+    rest = f" … ({len(changes)})" if len(changes) > MOST_CHANGES else ""
+    return ", ".join(changes[:MOST_CHANGES]) + rest or None
 
 
 def _narrower(old: Column, new: Column) -> str | None:
     if old.kind is not new.kind and not (old.kind is Kind.INTEGER and new.kind is Kind.NUMBER):
-        return f"its column {new.name!r} takes {new.kind}, and not {old.kind}"
+        return f"its {quoted(new.name)} is {new.kind} and was {old.kind}"
     if new.kind is Kind.INTEGER and new.limit < old.limit:
-        return f"its column {new.name!r} takes whole numbers up to {new.limit}, and not up to {old.limit}"
+        return f"its {quoted(new.name)} is a whole number up to {new.limit} and was one up to {old.limit}"
     if old.missing and not new.missing:
-        return f"its column {new.name!r} takes no missing values any more"
+        return f"its {quoted(new.name)} takes no missing values any more"
     return None
-
-
-def _names(columns: Sequence[Column]) -> str:
-    return listed([quoted(column.name) for column in columns])

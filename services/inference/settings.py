@@ -60,6 +60,8 @@ class Settings:
     """INFERENCE_MAX_BODY_MB: the largest request, in the environment as MiB from 1 to 1024."""
     allowed_hosts: frozenset[str] = OWN_NAMES
     """INFERENCE_ALLOWED_HOSTS: further names under which clients may address the service, beside its own; * is any."""
+    cors_origins: frozenset[str] = frozenset()
+    """INFERENCE_CORS_ORIGINS: web pages of other origins that may ask and read answers (CORS); * is any."""
     public_url: str = "http://localhost:1235"
     """INFERENCE_PUBLIC_URL: where clients find this service, for the log line at its start."""
     mlflow_public_url: str | None = None
@@ -107,6 +109,7 @@ class Settings:
             log_rate=read.number("INFERENCE_LOG_RATE", cls.log_rate, 0, 100_000),
             max_body_bytes=read.number("INFERENCE_MAX_BODY_MB", 16, 1, 1024) * 1024 * 1024,
             allowed_hosts=_allowed_hosts(read, host, public_url),
+            cors_origins=_cors_origins(read),
             public_url=public_url,
             mlflow_public_url=read.text("MLFLOW_PUBLIC_URL", "-").rstrip("/") if "MLFLOW_PUBLIC_URL" in read else None,
         )
@@ -136,3 +139,15 @@ def _allowed_hosts(read: Reader, listening: str, public_url: str) -> frozenset[s
             )
     own = {listening.lower(), urlsplit(public_url).hostname or ""} - EVERYWHERE
     return OWN_NAMES | given | {f"[{name}]" if ":" in name else name for name in own}
+
+
+def _cors_origins(read: Reader) -> frozenset[str]:
+    """Read origins as browsers write them: in lower case, and without the port that their scheme has anyway."""
+    given = {origin.lower() for origin in read.names("INFERENCE_CORS_ORIGINS")}
+    for origin in given:
+        if origin != "*" and not re.fullmatch(r"https?://(\[[0-9a-f:.]+\]|[^\[\]:/@*?#\s]+)(:\d{1,5})?", origin):
+            raise SettingsError(
+                f"INFERENCE_CORS_ORIGINS has {origin!r}; expected origins such as https://app.example.com or "
+                "http://localhost:3000, without a path, separated by commas, or *"
+            )
+    return frozenset(origin.removesuffix(":443" if origin.startswith("https:") else ":80") for origin in given)

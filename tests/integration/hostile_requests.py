@@ -4,9 +4,11 @@ The same seed gives the same requests. Some are changed as JSON, some as bytes, 
 """
 
 import copy
+import gzip
 import json
 import random
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +112,10 @@ def requests(seed: int, count: int) -> Iterator[Sent]:
     """Yield so many requests."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     for _ in range(count):
-        yield chance.choices([_as_json, _as_csv, _as_binary, _as_look, _as_bytes], [45, 15, 15, 5, 20])[0](chance)
+        make = chance.choices(
+            [_as_json, _as_csv, _as_binary, _as_look, _as_bytes, _as_compressed], [40, 15, 15, 5, 20, 5]
+        )
+        yield make[0](chance)
 
 
 def _nested(depth: int) -> list[Any]:
@@ -205,6 +210,23 @@ def _as_binary(chance: random.Random) -> Sent:
     length = chance.choice([len(head), len(head), len(head), len(head) - 1, 0, -1, 10**20])
     more = f"Inference-Header-Content-Length: {length}\r\n".encode()
     return Sent(request(INFER, head + tail, BINARY, more), True)
+
+
+def _as_compressed(chance: random.Random) -> Sent:
+    """Return a request whose body is compressed: right, to something large, damaged, or otherwise than its head says."""
+    path, content = chance.choice(GOOD)
+    body = json.dumps(content).encode() + b" " * chance.choice([0] * 12 + [300_000] * 3 + [17 * 2**20])
+    codings: list[tuple[str, Callable[[bytes, int], bytes]]] = [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", gzip.compress),
+    ]
+    coding, compress = chance.choice(codings)
+    packed = bytearray(compress(body, 1) * chance.choice([1, 1, 1, 500 if len(body) < 10**6 else 1]))
+    for _ in range(chance.choice([0, 0, 1, 5])):
+        packed[chance.randrange(len(packed))] = chance.randrange(256)
+    packed = packed[: chance.choice([len(packed), len(packed), chance.randrange(len(packed))])]
+    return Sent(request(path, bytes(packed), JSON, f"Content-Encoding: {coding}\r\n".encode()), True)
 
 
 def _as_look(chance: random.Random) -> Sent:

@@ -1,8 +1,10 @@
 """The requests that MLflow's own scoring server and this service are both asked, for each model."""
 
 import csv
+import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +64,9 @@ class Case:
     body: bytes
     content_type: str | None = JSON
     good: bool = False
+    path: str = "/invocations"
+    coding: str | None = None
+    """how the body is compressed"""
 
 
 # --- how rows are written --------------------------------------------------------------------------------------------
@@ -293,6 +298,9 @@ def documents(good: bytes) -> Iterator[Case]:
     for content_type in CONTENT_TYPES:
         yield Case(f"content type: {content_type}", good, content_type)
     yield Case("content type: none", good, None)
+    yield Case("path: a slash behind it", good, good=True, path="/invocations/")
+    for coding, compress in {"gzip": gzip.compress, "deflate": zlib.compress}.items():  # type: ignore[dict-item]
+        yield Case(f"compressed: {coding}", compress(good), coding=coding)
     inner = good.decode()[1:-1]
     yield Case("document: blanks", f" \n {good.decode()} \n".encode(), good=True)
     yield Case("document: a byte order mark", b"\xef\xbb\xbf" + good, good=True)

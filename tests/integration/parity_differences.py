@@ -194,10 +194,18 @@ DIFFERENCES = [
     ),
     Difference(
         "Parquet",
-        "few clients send it, and reading it would take a library of 100 MB",
+        "reading it within limits would take 34 to 105 MB of packages and a process of its own "
+        "([why not](decisions/parquet-and-grpc.md)); CSV may be compressed",
         ANSWERED,
         REFUSED,
         ("Parquet: rows",),
+    ),
+    Difference(
+        "A body that is compressed (`Content-Encoding: gzip` or `deflate`)",
+        "MLflow reads the compressed bytes as text; here they are unpacked, within the limit of all bodies",
+        REFUSED,
+        ANSWERED,
+        ("compressed: gzip", "compressed: deflate"),
     ),
     Difference(
         "A content type in capitals, or with its charset in quotes",

@@ -147,7 +147,8 @@ def same(theirs: Any, ours: Any, tolerance: float) -> bool:
 
 def ask(url: str, case: Case) -> Answer:
     headers = {} if case.content_type is None else {"Content-Type": case.content_type}
-    answer = requests.post(f"{url}/invocations", data=case.body, headers=headers, timeout=60)
+    headers |= {"Content-Encoding": case.coding} if case.coding else {}
+    answer = requests.post(f"{url}{case.path}", data=case.body, headers=headers, timeout=60)
     if answer.status_code != 200:
         return Answer(answer.status_code, None, answer.text)
     assert answer.headers["Content-Type"] == JSON

@@ -13,11 +13,10 @@ import pytest
 import requests
 from openapi_spec_validator import validate
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from tests.fuzzing import IS_SHORT, TIMES
-from tests.integration.conftest import Training
-from tests.integration.places import CLASSES, MODEL, NAMES, ROOT, SAMPLES
+from tests.integration.places import CLASSES, MODEL, NAMES, ROOT, SAMPLES, Service
 
 COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 # What an answer has to keep to, whatever was asked.
@@ -31,7 +30,7 @@ CASES = 500 * TIMES
 
 
 @pytest.fixture(scope="module")
-def place(first: Training, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def place(first: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return first.place.copy(tmp_path_factory.mktemp("protocols") / "place")
 
 
@@ -128,6 +127,85 @@ def test_an_independent_client_reads_the_words_of_an_error(client: Any) -> None:
     with pytest.raises(InferenceServerException) as refusal:
         client.get_model_metadata("another")
     assert refusal.value.message() == f"there is no model 'another'; this service serves {MODEL!r}"
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("shape", [[3], [3, 1]], ids=["a value per row", "a row of one value"])
+def test_a_tensor_per_column_has_one_of_the_shapes_that_clients_send(
+    client: InferenceServerClient, shape: list[int], binary: bool
+) -> None:
+    values = np.array(SAMPLES)
+    inputs = [tensor(name, values[:, i].reshape(shape), binary=binary) for i, name in enumerate(COLUMNS)]
+    assert client.infer(MODEL, inputs).as_numpy("predict").tolist() == [[value] for value in CLASSES]
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT64"])
+def test_numbers_of_each_size_are_predicted_as_their_values_are(
+    client: InferenceServerClient, service: Service, datatype: str
+) -> None:
+    values = np.array(SAMPLES).round().astype(triton_to_np_dtype(datatype))
+    expected = service.post("/invocations", {"instances": values.astype(float).tolist()}).json()["predictions"]
+    forms = [True] if datatype == "FP16" else [True, False]  # the client sends FP16 in binary alone
+    for binary in forms:
+        answer = client.infer(MODEL, [tensor("rows", values, datatype, binary)])
+        assert answer.as_numpy("predict").ravel().tolist() == expected
+    as_json = {"name": "rows", "shape": [3, 4], "datatype": datatype, "data": values.tolist()}
+    answer = service.post(f"/v2/models/{MODEL}/infer", {"inputs": [as_json]}).json()
+    assert answer["outputs"][0]["data"] == expected
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_request_that_the_client_compresses_is_predicted(
+    client: InferenceServerClient, algorithm: str, binary: bool
+) -> None:
+    rows = [tensor("rows", np.array(SAMPLES), binary=binary)]
+    answer = client.infer(
+        MODEL, rows, request_compression_algorithm=algorithm, response_compression_algorithm=algorithm
+    )
+    assert answer.as_numpy("predict").ravel().tolist() == CLASSES
+
+
+def test_what_else_the_client_says_of_a_request_makes_no_difference(client: InferenceServerClient) -> None:
+    rows = [tensor("rows", np.array(SAMPLES))]
+    answer = client.infer(
+        MODEL, rows, request_id="7", sequence_id=3, sequence_start=True, priority=1, timeout=5, parameters={"mine": "x"}
+    )
+    assert answer.as_numpy("predict").ravel().tolist() == CLASSES
+    assert answer.get_response()["id"] == "7"
+
+
+def test_requests_at_once_of_one_client_are_all_answered(service: Service) -> None:
+    with InferenceServerClient(service.url.removeprefix("http://"), concurrency=4) as client:
+        rows = [tensor("rows", np.array(SAMPLES))]
+        asked = [client.async_infer(MODEL, rows, request_id=str(number)) for number in range(8)]
+        answers = [request.get_result() for request in asked]
+    assert [answer.get_response()["id"] for answer in answers] == [str(number) for number in range(8)]
+    assert all(answer.as_numpy("predict").ravel().tolist() == CLASSES for answer in answers)
+
+
+@pytest.mark.parametrize("version", ["", "1"])
+def test_the_metadata_of_the_model_is_enough_to_ask_it(client: InferenceServerClient, version: str) -> None:
+    """As generic clients do: inputs and outputs by their names, types and shapes."""
+    found = client.get_model_metadata(MODEL, version)
+    inputs = [
+        tensor(one["name"], np.ones([2, *one["shape"][1:]], triton_to_np_dtype(one["datatype"])), one["datatype"])
+        for one in found["inputs"]
+    ]
+    answer = client.infer(MODEL, inputs, outputs=[InferRequestedOutput(one["name"]) for one in found["outputs"]])
+    for one in found["outputs"]:
+        output = answer.get_output(one["name"])
+        assert (output["datatype"], output["shape"]) == (one["datatype"], [2, *one["shape"][1:]])
+
+
+@pytest.mark.parametrize("what", ["get_model_config", "get_inference_statistics"])
+def test_what_tritons_own_extensions_ask_is_not_there_in_words_that_the_client_reads(
+    client: InferenceServerClient, what: str
+) -> None:
+    with pytest.raises(InferenceServerException) as refusal:
+        getattr(client, what)(MODEL)
+    assert refusal.value.status() == "404"
+    assert refusal.value.message().startswith(f"there is no /v2/models/{MODEL}/")
 
 
 def test_another_model_or_version_is_not_found(client: Any) -> None:

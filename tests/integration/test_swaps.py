@@ -290,7 +290,7 @@ def test_another_schema_is_refused_until_it_is_allowed(tmp_path: Path, server: A
         other = str(server.notebook(code))
         server.move_alias(other)
         model = eventually("it is refused", lambda: stale(service))
-        assert "its columns are" in model["problem"]
+        assert "it lacks the column" in model["problem"]
         assert "ALLOW_SCHEMA_CHANGE=true" in model["problem"]
         assert service.predict() == CLASSES
     with server.inference(**settings) as service:

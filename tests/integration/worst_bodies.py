@@ -3,6 +3,7 @@
 python worst_bodies.py WIDTH    read some for a model of so many columns whose values may be missing; print what each took
 """
 
+import gzip
 import json
 import os
 import resource
@@ -70,6 +71,8 @@ def requests_for(columns: list[str]) -> Iterator[tuple[str, Request]]:
     }
     for title, (path, body) in bodies.items():
         yield title, (path, json_type, body)
+        if title in ("numbers alone", "empty records"):
+            yield f"{title}, compressed", (path, json_type | {"Content-Encoding": "gzip"}, gzip.compress(body))
     csv_type, header = {"Content-Type": CSV}, ",".join(columns) + "\n"
     for title, line in {"commas": ",", "zeros": ",".join(["0"] * len(columns)), "blank lines": ""}.items():
         yield f"CSV of {title}", (SCORING, csv_type, filled(header, line, "\n", separator="\n"))

@@ -1,15 +1,19 @@
 """The HTTP face of the service: what each path answers, with a fake estimator as the model."""
 
+import gzip
 import json
 import os
 import re
 import sys
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from inference.errors import Forbidden, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 from inference.http.allowed_hosts import AllowedHosts
+from inference.ipc.messages import Attempt, State
 from inference.model.version import ModelVersion
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
@@ -31,6 +35,10 @@ COLUMNS = ["length", "width"]
 TENSORS = json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}]})
 PREDICTING = ["/invocations", "/predict_names", "/v2/models/iris_logistic_regression/infer"]
 NOTHING_THERE = "no version of 'iris_logistic_regression' has the alias 'Production' yet"
+
+
+def body_for(path: str) -> bytes:
+    return TENSORS.encode() if path == PREDICTING[2] else b'{"instances": [[1, 2]]}'
 
 
 class BrokenEstimator:
@@ -273,7 +281,7 @@ def test_a_body_that_is_nested_too_deep_is_a_400(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/predict", "/invocations/", "/v2/models/a/b/infer", "/page", "/v2//models/x", "/page//page.css"]
+    "path", ["/predict", "/invocations//", "/v2/models/a/b/infer", "/page", "/v2//models/x", "/page//page.css"]
 )
 def test_an_unknown_path_is_a_404_that_says_where_to_look(client: Client, path: str) -> None:
     answer = client.get(path)
@@ -290,6 +298,23 @@ def test_the_wrong_method_is_a_405_that_names_the_right_one(
     answer = client.open(path, method=method)
     assert_is_error(answer, 405, "METHOD_NOT_ALLOWED")
     assert allowed in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("path", PREDICTING)
+def test_a_slash_behind_a_path_makes_no_difference_to_a_prediction(client: Client, path: str) -> None:
+    body = body_for(path)
+    plain, answer = (client.post(found, data=body, content_type="application/json") for found in (path, path + "/"))
+    assert (answer.status_code, answer.data) == (200, plain.data)
+    assert_is_error(client.get(path + "/"), 405, "METHOD_NOT_ALLOWED")
+    assert_is_error(client.post(path + "//", data=body), 404, "RESOURCE_DOES_NOT_EXIST")
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/ping", "/ready", "/version", "/openapi.json", "/v2", f"/v2/models/{VERSION.name}"]
+)
+def test_a_slash_behind_a_path_makes_no_difference_to_what_is_looked_at(client: Client, path: str) -> None:
+    answer = client.get(path + "/")
+    assert (answer.status_code, answer.data) == (200, client.get(path).data)
 
 
 @pytest.mark.parametrize("path", [*PREDICTING, "/ready"])
@@ -314,7 +339,7 @@ def environ_of(**environ: Any) -> dict[str, Any]:
     [
         ({"CONTENT_LENGTH": "1025"}, RequestEntityTooLarge),
         ({"CONTENT_LENGTH": "9" * 19}, RequestEntityTooLarge),
-        ({"HTTP_CONTENT_ENCODING": "gzip"}, UnsupportedMediaType),
+        ({"HTTP_CONTENT_ENCODING": "br"}, UnsupportedMediaType),
         ({"REQUEST_METHOD": "PUT"}, MethodNotAllowed),
         ({"HTTP_HOST": "evil.example"}, Forbidden),
     ],
@@ -371,9 +396,85 @@ def test_a_content_type_may_be_written_as_http_allows(client: Client, content_ty
     assert answer.json == {"predictions": [0]}
 
 
-def test_a_compressed_body_is_a_415_that_says_how(client: Client) -> None:
-    answer = client.post("/invocations", json={"instances": [[1, 2]]}, headers={"Content-Encoding": "gzip"})
-    assert_is_error(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "encoded as gzip", "without Content-Encoding")
+@pytest.mark.parametrize("content_type", ["application/vnd.apache.parquet", "Application/X-Parquet"])
+def test_parquet_is_a_415_that_names_the_way(client: Client, content_type: str) -> None:
+    answer = client.post("/invocations", data=b"PAR1", content_type=content_type)
+    assert_is_error(
+        answer, 415, "UNSUPPORTED_MEDIA_TYPE", "Parquet is not read here", "to_csv(index=False)", "text/csv"
+    )
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "gzip, identity"])
+def test_a_body_that_is_compressed_otherwise_is_a_415_that_says_how(client: Client, coding: str) -> None:
+    answer = client.post("/invocations", json={"instances": [[1, 2]]}, headers={"Content-Encoding": coding})
+    assert_is_error(
+        answer, 415, "UNSUPPORTED_MEDIA_TYPE", f"encoded as {coding}", "as gzip", "without Content-Encoding"
+    )
+
+
+@pytest.mark.parametrize("path", PREDICTING)
+@pytest.mark.parametrize(
+    ("coding", "compress"),
+    [("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)],
+)
+def test_a_compressed_body_is_answered_as_it_would_be_without(
+    client: Client, path: str, coding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    body = body_for(path)
+    plain = client.post(path, data=body, content_type="application/json")
+    answer = client.post(
+        path, data=compress(body), content_type="application/json", headers={"Content-Encoding": coding}
+    )
+    assert (answer.status_code, answer.data) == (200, plain.data)
+
+
+WHOLE = gzip.compress(b'{"instances": [[1, 2]]}')
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "said"),
+    [
+        (b'{"instances": [[1, 2]]}', "gzip", "the body is declared as gzip, and is none"),
+        (WHOLE, "deflate", "the body is declared as deflate, and is none"),
+        (WHOLE[:-9], "gzip", "the body ends in the middle of its gzip"),
+        (b"", "gzip", "the body ends in the middle of its gzip"),
+        (WHOLE[:-8] + b"\0" * 8, "gzip", "incorrect data check"),
+        (WHOLE + b"more", "gzip", "4 bytes follow the end of the body's gzip"),
+        (WHOLE * 1000, "gzip", "follow the end of the body's gzip; send one part"),
+    ],
+)
+def test_what_is_not_compressed_as_it_says_is_a_400(body: bytes, coding: str, said: str) -> None:
+    answer = client_of(SERVED).post(
+        "/invocations", data=body, content_type="application/json", headers={"Content-Encoding": coding}
+    )
+    assert_is_error(answer, 400, "INVALID_PARAMETER_VALUE", said)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_a_body_unpacks_to_has_the_limit_of_all_bodies(more: int) -> None:
+    most = 1024 * 1024
+    rows = b'{"instances": [[1, 2]]}'
+    body = gzip.compress(rows + b" " * (most - len(rows) + more))
+    assert len(body) < 2000
+    client = client_of(SERVED, settings=Settings(max_body_bytes=most))
+    answer = client.post(
+        "/invocations", data=body, content_type="application/json", headers={"Content-Encoding": "gzip"}
+    )
+    if more:
+        assert_is_error(answer, 413, "REQUEST_ENTITY_TOO_LARGE", f"the unpacked body is over the limit of {most} bytes")
+    else:
+        assert answer.get_json() == {"predictions": [0]}
+
+
+def test_what_a_compressed_body_asks_for_is_counted_by_what_it_unpacks_to() -> None:
+    body = gzip.compress(b"length,width\n" + b"1,2\n" * 150_000)
+    assert len(body) < 4000
+    gzipped = {"Content-Encoding": "gzip"}
+    answer = client_of(SERVED).post("/invocations", data=body, content_type="text/csv", headers=gzipped)
+    assert len(answer.get_json()["predictions"]) == 150_000
+    records = gzip.compress(b'{"instances": [' + b"{}," * 1_100_000 + b"{}]}")
+    answer = client_of(SERVED).post("/invocations", data=records, content_type="application/json", headers=gzipped)
+    assert_is_error(answer, 413, "REQUEST_ENTITY_TOO_LARGE", "the body has 1100003 lists and records")
 
 
 def test_a_fault_of_the_service_is_a_500_that_keeps_the_details_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -430,6 +531,18 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.parametrize(("path", "status"), [("/ready", 200), ("/version", 200)])
+def test_what_is_under_way_is_said_with_and_without_a_model(path: str, status: int) -> None:
+    for served, expected in ((SERVED, status), (None, 503 if path == "/ready" else 200)):
+        service = service_of(served)
+        assert "under_way" not in Client(service).get(path).get_json()
+        state = State(None, under_way=Attempt("8", "2026-01-02T03:04:05+00:00"))
+        service._deployments.first.state = state
+        answer = Client(service).get(path)
+        assert answer.status_code == expected
+        assert answer.get_json()["under_way"] == {"version": "8", "since": "2026-01-02T03:04:05+00:00"}
+
+
 @pytest.mark.parametrize("host", FOREIGN)
 @pytest.mark.parametrize("path", ["/", "/health", "/version", "/metrics", "/v2", "/nothing", *PREDICTING])
 def test_a_page_of_others_whose_name_leads_here_gets_nothing(client: Client, host: str, path: str) -> None:
@@ -457,6 +570,56 @@ FOREIGN_ORIGINS = [
 def test_a_page_of_others_cannot_send_anything(client: Client, origin: str, path: str) -> None:
     answer = client.post(path, json={"instances": [[1, 2]]}, headers={"Origin": origin})
     assert_is_error(answer, 403, "PERMISSION_DENIED", "Origin is ")
+
+
+ELSEWHERE = "https://app.example.com"
+CORS = Settings(cors_origins=frozenset({ELSEWHERE}))
+ASKS_FIRST = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+
+
+@pytest.mark.parametrize("path", PREDICTING)
+def test_a_page_of_an_origin_that_the_settings_name_asks_and_reads_the_answer(path: str) -> None:
+    client, body = client_of(SERVED, settings=CORS), body_for(path)
+    asked = client.open(path, method="OPTIONS", headers={"Origin": ELSEWHERE, **ASKS_FIRST})
+    assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (204, ELSEWHERE)
+    assert "POST" in asked.headers["Access-Control-Allow-Methods"]
+    assert "Content-Type" in asked.headers["Access-Control-Allow-Headers"]
+    for sent, status in ((body, 200), (b"no rows", 400)):
+        answer = client.post(path, data=sent, content_type="application/json", headers={"Origin": ELSEWHERE})
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, ELSEWHERE)
+        assert answer.headers["Vary"] == "Origin"
+        assert "X-Model-Version" in answer.headers["Access-Control-Expose-Headers"]
+        assert "Access-Control-Allow-Methods" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/ready", "/version", "/openapi.json", "/v2", "/nothing"])
+def test_what_is_looked_at_can_be_read_by_such_a_page_too(path: str) -> None:
+    answer = client_of(SERVED, settings=CORS).get(path, headers={"Origin": ELSEWHERE})
+    assert answer.headers["Access-Control-Allow-Origin"] == ELSEWHERE
+
+
+@pytest.mark.parametrize("origin", [*FOREIGN_ORIGINS, "http://app.example.com", ELSEWHERE + ":444", ELSEWHERE + "/"])
+def test_a_page_of_another_origin_still_gets_nothing(origin: str) -> None:
+    client = client_of(SERVED, settings=CORS)
+    answer = client.post("/invocations", json={"instances": [[1, 2]]}, headers={"Origin": origin})
+    assert_is_error(answer, 403, "PERMISSION_DENIED", "INFERENCE_CORS_ORIGINS")
+    asked = client.open("/invocations", method="OPTIONS", headers={"Origin": origin, **ASKS_FIRST})
+    for found in (answer, asked, client.get("/version", headers={"Origin": origin})):
+        assert not any(name.startswith("Access-Control") for name, _ in found.headers)
+
+
+def test_all_origins_may_ask_where_that_is_wanted_under_this_services_names_alone() -> None:
+    client = client_of(SERVED, settings=Settings(cors_origins=frozenset("*")))
+    answer = client.post("/invocations", json={"instances": [[1, 2]]}, headers={"Origin": "null"})
+    assert (answer.get_json(), answer.headers["Access-Control-Allow-Origin"]) == ({"predictions": [0]}, "*")
+    foreign = client.get("/version", headers={"Origin": ELSEWHERE, "Host": "evil.example"})
+    assert foreign.status_code == 403
+
+
+def test_no_answer_permits_other_origins_anything_unless_the_settings_do(client: Client) -> None:
+    for method, path in (("POST", "/invocations"), ("OPTIONS", "/invocations"), ("GET", "/version"), ("OPTIONS", "/")):
+        answer = client.open(path, method=method, headers={"Origin": "http://localhost:3000", **ASKS_FIRST})
+        assert not any(name.startswith("Access-Control") for name, _ in answer.headers)
 
 
 def test_the_services_own_page_can(client: Client) -> None:

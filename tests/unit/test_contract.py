@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from contract import manifest
 from contract.errors import Refused
-from contract.manifest import Description, breaking_change, with_examples
+from contract.manifest import Description, breaking_change, check_estimator, with_examples
 from contract.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
 from contract.version_files import VersionFiles
 
@@ -100,6 +101,30 @@ def test_what_a_prediction_is_comes_from_the_signature_as_far_as_it_says_so(
     files: Files, outputs: list[Any] | str | None, expected: str
 ) -> None:
     assert read(files.describe(set_outputs(outputs))).output == expected
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ([{"type": "double"}], ("double", 1)),
+        ([{"type": "double", "name": "low"}, {"type": "double", "name": "high"}], ("double", 2)),
+        ([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 3]}}], ("double", 3)),
+        ([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 10**30]}}], ("double", 1)),
+        ([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, "3"]}}], ("double", 1)),
+        ([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": 3}}], ("", 1)),
+    ],
+)
+def test_how_many_values_a_prediction_has_comes_from_the_signature(
+    files: Files, outputs: list[dict[str, Any]], expected: tuple[str, int]
+) -> None:
+    found = read(files.describe(set_outputs(outputs)))
+    assert (found.output, found.width) == expected
+    assert Description.of_json(found.to_json()).width == found.width
+
+
+def test_a_version_whose_predictions_have_more_values_is_a_breaking_change() -> None:
+    words = breaking_change(described([NUMBER]), replace(described([NUMBER]), width=2))
+    assert words == "its predictions have 2 values for each row, and not 1"
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"class_names": None}, "text", ["class_names"]])
@@ -411,14 +436,18 @@ def test_a_version_that_takes_all_that_the_one_before_took_breaks_nothing(
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ([NUMBER], [Column("b")], "its columns are 'b', and not 'a'"),
-        ([NUMBER], [NUMBER, Column("b")], "its columns are 'a', 'b', and not 'a'"),
-        ([NUMBER, Column("b")], [Column("b"), NUMBER], "its columns are 'b', 'a', and not 'a', 'b'"),
-        ([NUMBER], [WHOLE], "its column 'a' takes a whole number, and not a number"),
-        ([NUMBER], [Column("a", Kind.TEXT)], "its column 'a' takes text, and not a number"),
-        ([Column("a", Kind.BOOLEAN)], [NUMBER], "its column 'a' takes a number, and not true or false"),
-        ([Column("a", missing=True)], [NUMBER], "its column 'a' takes no missing values any more"),
-        ([WHOLE], [SHORT], "its column 'a' takes whole numbers up to 2147483647, and not up to 9223372036854775807"),
+        ([NUMBER], [Column("b")], "it has the column 'b' besides and lacks the column 'a'"),
+        ([NUMBER], [NUMBER, Column("b")], "it has the column 'b' besides"),
+        (
+            [NUMBER, Column("b")],
+            [Column("b"), NUMBER],
+            "it has its columns in another order: 'b' stands where 'a' stood",
+        ),
+        ([NUMBER], [WHOLE], "its 'a' is a whole number and was a number"),
+        ([NUMBER], [Column("a", Kind.TEXT)], "its 'a' is text and was a number"),
+        ([Column("a", Kind.BOOLEAN)], [NUMBER], "its 'a' is a number and was true or false"),
+        ([Column("a", missing=True)], [NUMBER], "its 'a' takes no missing values any more"),
+        ([WHOLE], [SHORT], "its 'a' is a whole number up to 2147483647 and was one up to 9223372036854775807"),
     ],
 )
 def test_a_version_that_takes_less_is_a_breaking_change(before: list[Column], after: list[Column], said: str) -> None:
@@ -433,7 +462,7 @@ def test_a_version_whose_predictions_are_something_else_is_a_breaking_change() -
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (("a", "c"), "its classes are a, c, and not a, b"),
+        (("a", "c"), "it has the class 'c' besides and lacks the class 'b'"),
         (
             None,
             "its classes have no names, and the version being served has a, b: log it with metadata={'class_names': […]}",
@@ -479,4 +508,21 @@ def test_whether_there_are_probabilities_is_told_by_the_golden_samples(
 def test_of_many_columns_the_first_are_named() -> None:
     many = described([Column(str(i)) for i in range(500)])
     words = breaking_change(described([NUMBER]), many)
-    assert words == "its columns are '0', '1', '2', '3', '4', '5', '6', '7' … (500), and not 'a'"
+    first = "'0', '1', '2', '3', '4', '5', '6', '7' … (500)"
+    assert words == f"it has the columns {first} besides and lacks the column 'a'"
+
+
+def test_of_columns_that_changed_all_are_named_that_a_person_reads() -> None:
+    before, after = [Column(str(i)) for i in range(9)], [Column(str(i), Kind.TEXT) for i in range(9)]
+    words = breaking_change(described([*before, NUMBER]), described(after)) or ""
+    assert words.startswith("it lacks the column 'a', its '0' is text and was a number, its '1' is text")
+    assert words.endswith("its '3' is text and was a number … (10)")
+
+
+def test_one_name_that_differs_among_many_is_the_one_that_is_named() -> None:
+    """Two lists, of which each is cut to its first names, would not show it."""
+    before, after = ([*(Column(str(i)) for i in range(500)), *more] for more in ([], [Column("Note")]))
+    assert breaking_change(described(before), described(after)) == "it has the column 'Note' besides"
+    fitted = SimpleNamespace(feature_names_in_=[column.name for column in after])
+    with pytest.raises(Refused, match=r"fitted on: it lacks the column 'Note'$"):
+        check_estimator(described(before), fitted)

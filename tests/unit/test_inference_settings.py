@@ -64,6 +64,7 @@ EVERY_VARIABLE = {
     "INFERENCE_BODY_SECONDS": "5",
     "INFERENCE_LOG_RATE": "0",
     "INFERENCE_ALLOWED_HOSTS": "Predictions.example, [::2],",
+    "INFERENCE_CORS_ORIGINS": "https://App.example, http://localhost:3000",
     "INFERENCE_MAX_BODY_MB": "1",
     "INFERENCE_PUBLIC_URL": "http://models.example:80/",
     "MLFLOW_PUBLIC_URL": "http://models.example:5000/",
@@ -90,6 +91,7 @@ def test_every_variable_is_taken() -> None:
         body_seconds=5,
         log_rate=0,
         allowed_hosts=OWN_NAMES | {"predictions.example", "[::2]", "models.example"},
+        cors_origins=frozenset({"https://app.example", "http://localhost:3000"}),
         max_body_bytes=1024 * 1024,
         public_url="http://models.example:80",
         mlflow_public_url="http://models.example:5000",
@@ -168,6 +170,19 @@ def test_the_service_answers_to_the_address_where_it_listens_but_not_to_that_of_
 def test_a_host_that_is_no_name_is_named_with_what_is_expected(value: str) -> None:
     with pytest.raises(SettingsError, match=r"INFERENCE_ALLOWED_HOSTS has .*; expected names without scheme and port"):
         Settings.from_env({"INFERENCE_ALLOWED_HOSTS": f"good.example,{value}"})
+
+
+@pytest.mark.parametrize("value", ["app.example", "https://app.example/", "ftp://a", "https://*.example", "null"])
+def test_an_origin_that_is_none_is_named_with_what_is_expected(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"INFERENCE_CORS_ORIGINS has .*; expected origins such as https://app"):
+        Settings.from_env({"INFERENCE_CORS_ORIGINS": f"https://good.example,{value}"})
+
+
+def test_an_origin_is_taken_as_browsers_write_it() -> None:
+    given = "HTTPS://App.example:443,http://app.example:80,http://app.example:8080,http://[::1]:3000"
+    expected = {"https://app.example", "http://app.example", "http://app.example:8080", "http://[::1]:3000"}
+    assert Settings.from_env({"INFERENCE_CORS_ORIGINS": given}).cors_origins == expected
+    assert Settings.from_env({"INFERENCE_CORS_ORIGINS": "*"}).cors_origins == {"*"}
 
 
 @pytest.mark.parametrize(

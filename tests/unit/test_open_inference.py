@@ -13,6 +13,7 @@ from inference.model.deployment import Deployment
 from inference.protocols import open_inference
 from inference.protocols.open_inference import DTYPES, model_metadata, server_metadata
 from inference.protocols.request_budget import OUR_OWN
+from inference.web.openapi import document
 from werkzeug.test import Client
 
 from tests.unit.serving import (
@@ -52,6 +53,11 @@ class Echo:
 class Regression:
     def predict(self, frame: Any) -> Any:
         return np.full(len(frame), 0.5, dtype="float32")
+
+
+class Pairs:
+    def predict(self, frame: Any) -> np.ndarray:
+        return np.array([[0.5, 1.5]] * len(frame))
 
 
 class Texts:
@@ -440,6 +446,18 @@ def test_the_metadata_has_a_tensor_per_column_and_per_output() -> None:
             {"name": "predict_proba", "datatype": "FP64", "shape": [-1, 2]},
         ],
     }
+
+
+def test_a_prediction_of_several_values_has_the_shape_that_the_metadata_states() -> None:
+    description = replace(described([LENGTH, WIDTH], output="double"), width=2)
+    served = served_as(answering(Pairs(), description))
+    assert model_metadata(served)["outputs"] == [{"name": "predict", "datatype": "FP64", "shape": [-1, 2]}]
+    (found,) = infer(served, tensor(shape=(3, 2), data=range(6)))["outputs"]
+    assert found == {"name": "predict", "datatype": "FP64", "shape": [3, 2], "data": [0.5, 1.5] * 3}
+    answer = client_of(served).post("/invocations", json={"instances": [[1, 2]]}).get_json()
+    schema = document("", VERSION.name, served)["components"]["schemas"]["Predictions"]
+    assert schema["properties"]["predictions"]["items"]["items"] == {"type": ["number", "null"]}
+    assert answer == {"predictions": [[0.5, 1.5]]}
 
 
 def test_the_metadata_of_a_tensor_model_has_one_input() -> None:

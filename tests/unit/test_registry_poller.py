@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -717,7 +718,7 @@ def test_a_version_that_would_break_those_who_ask_is_refused_with_the_way_out(se
     serving.cache.files(TWO).describe(OTHER_COLUMNS)
     serving.look(TWO)
     assert serving.loads() == ["1"]
-    assert "is refused: its columns are 'length', and not 'length', 'width'" in serving.problem
+    assert "is refused: it lacks the column 'width'" in serving.problem
     assert "ALLOW_SCHEMA_CHANGE=true lets it in" in serving.problem
 
 
@@ -1269,6 +1270,43 @@ def test_a_worker_that_joins_meanwhile_is_told_the_same(scene: Callable[..., Sce
     ((messages,),) = greetings
     assert isinstance(messages, Note)
     assert messages.state.problem == "version 1 of flowers is being fetched and checked"
+
+
+def test_which_version_is_on_its_way_and_since_when_is_told_while_another_one_is_served(serving: Scene) -> None:
+    told: list[State] = []
+    folder_of = serving.cache.folder_of
+
+    def fetch(version: ModelVersion) -> Path:
+        if version == TWO:
+            told.append(serving.audience.states[-1])
+            told.extend(message.state for message in greeting_of(serving.poller) if isinstance(message, Report))
+        return folder_of(version)
+
+    serving.cache.folder_of = fetch  # type: ignore[method-assign, unused-ignore]
+    serving.look(TWO)
+    assert [(state.problem, state.under_way and state.under_way.version) for state in told] == [(None, "2")] * 2
+    assert told[0].version == ONE
+    assert told[0].under_way is not None
+    assert datetime.fromisoformat(told[0].under_way.since) <= datetime.now(UTC)
+    assert (serving.version, serving.audience.states[-1].under_way) == ("2", None)
+
+
+def test_what_failed_is_not_under_way_any_more(serving: Scene) -> None:
+    serving.cache.broken.add(TWO)
+    serving.look(TWO)
+    assert (serving.version, serving.audience.states[-1].under_way) == ("1", None)
+    assert "2" in [state.under_way.version for state in serving.audience.states if state.under_way]
+
+
+@pytest.mark.parametrize("kind", [ModelRefused, FetchFailed, RuntimeError])
+def test_of_an_error_of_several_lines_the_first_is_the_problem(serving: Scene, kind: type[Exception]) -> None:
+    def fails(version: ModelVersion) -> Path:
+        raise kind("the artifact URI is not valid. Perhaps you forgot to\n1. …\n2. set the tracking URI")
+
+    serving.cache.folder_of = fails  # type: ignore[method-assign, unused-ignore]
+    serving.look(TWO)
+    assert serving.problem is not None
+    assert serving.problem.endswith("the artifact URI is not valid. Perhaps you forgot to")
 
 
 def test_a_problem_is_short_whatever_is_in_it_and_has_nothing_that_a_terminal_obeys(serving: Any) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import gzip
 import io
 import json
 import os
@@ -22,7 +23,7 @@ import pytest
 import uvloop
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from inference.http.admission import LARGE_BYTES, AdmissionControl
+from inference.http.admission import LARGE_BYTES, MOST_WAITING, AdmissionControl
 from inference.http.application import Observation, Service
 from inference.http.connection import (
     HEAD_SECONDS,
@@ -191,6 +192,45 @@ def test_observers_see_what_was_predicted_for_which_rows_and_break_nothing() -> 
     assert names.prediction.probabilities.shape == (1, 2)
     assert (labels.prediction.labels is not None, labels.prediction.engine) == (True, "scikit-learn")
     assert 0 < labels.seconds < 30
+
+
+def test_a_small_body_that_unpacks_to_a_large_one_is_read_aside() -> None:
+    large, small = BODY + b" " * LARGE_BYTES, BODY
+    aside: list[int] = []
+
+    async def run(function: Any, environ: Any) -> Any:
+        aside.append(len(environ["wsgi.input"].getvalue()))
+        return function(environ)
+
+    bodies = [gzip.compress(large), gzip.compress(small), gzip.compress(b" " * 17 * 1024 * 1024), small]
+    codings = ["Content-Encoding: gzip"] * 3 + ["X: y"]
+    sent = b"".join(request("POST", "/invocations", *pair) for pair in zip(bodies, codings, strict=True))
+    found = answers_in(exchange(sent, service=served(run=run)))
+    assert [status for status, _, _ in found] == [200, 200, 413, 200]
+    assert [json.loads(body) for status, _, body in found if status == 200] == [PREDICTED] * 3
+    assert aside == [len(bodies[0]), len(bodies[2])]
+
+
+def test_small_bodies_that_unpack_to_large_ones_wait_for_their_turn_in_no_larger_number() -> None:
+    body = gzip.compress(BODY + b" " * LARGE_BYTES)
+
+    async def test(world: Running) -> list[bytes]:
+        clients = [await world.connect() for _ in range(MOST_WAITING + 3)]
+        for client in clients:
+            await client.send(request("POST", "/invocations", body, "Content-Encoding: gzip"))
+        await eventually(lambda: world.service._metrics.in_flight == MOST_WAITING + 1)
+        released.set()
+        for client in clients:
+            client.writer.write_eof()
+        return [await client.received() for client in clients]
+
+    async def run(function: Any, environ: Any) -> Any:
+        await released.wait()
+        return function(environ)
+
+    released = asyncio.Event()
+    found = [answers_in(content)[0][0] for content in running(test, served(run=run))]
+    assert sorted(found) == [200] * (MOST_WAITING + 1) + [503] * 2
 
 
 def test_a_client_that_asks_to_close_is_answered_and_closed() -> None:

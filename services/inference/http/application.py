@@ -24,14 +24,14 @@ from inference.errors import (
     Overloaded,
     RequestEntityTooLarge,
     RequestError,
-    UnsupportedMediaType,
 )
-from inference.http.admission import AdmissionControl
+from inference.http import content_coding
+from inference.http.admission import LARGE_BYTES, AdmissionControl
 from inference.http.allowed_hosts import AllowedHosts
 from inference.http.routing import INFER, INVOCATIONS, PREDICT_NAMES, Route, check_named, route_of
 from inference.model.deployment import Deployment
 from inference.model.model import Prediction
-from inference.model.pacing import TakesLong
+from inference.model.pacing import TakesLong, is_waited_for
 from inference.model.rows import Rows
 from inference.protocols import mlflow, open_inference
 from inference.protocols.protocol import PredictionProtocol
@@ -123,7 +123,7 @@ class Service:
         self.settings = settings
         self.admission = admission
         self._deployments, self._log, self._flask = deployments, request_log, flask
-        self._hosts = AllowedHosts(settings.allowed_hosts)
+        self._hosts = AllowedHosts(settings.allowed_hosts, settings.cors_origins)
         self._metrics = RequestMetrics()
         worker = os.urandom(8).hex()
         self._ids = (f"{worker}-{number}" for number in itertools.count(1))
@@ -221,9 +221,11 @@ class Service:
     def check_size(self, size: int) -> None:
         """Raise RequestEntityTooLarge where a body has too many bytes."""
         if size > self.settings.max_body_bytes:
-            raise RequestEntityTooLarge(
-                f"the body is over the limit of {self.settings.max_body_bytes} bytes; send fewer rows at a time"
-            )
+            raise self._too_large("the body")
+
+    def _too_large(self, what: str) -> RequestEntityTooLarge:
+        most = self.settings.max_body_bytes
+        return RequestEntityTooLarge(f"{what} is over the limit of {most} bytes; send fewer rows at a time")
 
     def incomplete(self, seen: int, size: int, reason: str, seconds: float) -> InvalidInput:
         """Return what is said of a body that ends early, which had so many seconds.
@@ -244,8 +246,8 @@ class Service:
             raise MethodNotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", ("OPTIONS", "POST"))
         if (active := self._active(self._route(environ))).served is None:
             raise NotReady(f"no model is served yet: {active.reason}")
-        if (coding := environ.get("HTTP_CONTENT_ENCODING")) and coding.lower() != "identity":
-            raise UnsupportedMediaType(f"the body is encoded as {coding}; send it as it is, without Content-Encoding")
+        if coding := environ.get("HTTP_CONTENT_ENCODING"):
+            content_coding.check_coding(coding)
         self.check_size(int(environ.get("CONTENT_LENGTH") or 0))
         environ["inference.checked"] = True
 
@@ -277,13 +279,26 @@ class Service:
         self.admission.enter(environ.get("inference.waited", 0.0))
         deployment = self._asked(environ)
         protocol = self._protocols[environ["inference.endpoint"]]
-        question = protocol.decode(environ["wsgi.input"].read(), environ, deployment)
+        question = protocol.decode(self._body(environ), environ, deployment)
         rows, model = question.rows, deployment.model
         if len(rows) > 1:
             model.check_turn(rows, environ)
         prediction = model.answer(rows, question.labels, question.probabilities)
         body, headers = protocol.encode(prediction, question, deployment)
         return Answer(200, body, headers, len(rows), seen=(rows, prediction) if self._observers else None)
+
+    def _body(self, environ: Environ) -> bytes:
+        """Return a request's body, unpacked; raise TakesLong where it may become large and others wait."""
+        body: bytes = environ["wsgi.input"].read()
+        if not (coding := environ.get("HTTP_CONTENT_ENCODING")):
+            return body
+        others_wait = is_waited_for(environ)
+        most = LARGE_BYTES if others_wait else self.settings.max_body_bytes
+        if (content := content_coding.unpacked(body, coding, most)) is not None:
+            return content
+        if others_wait:
+            raise TakesLong
+        raise self._too_large("the unpacked body")
 
     def _asked(self, environ: Environ) -> Deployment:
         """Return what a request asks; raise NotFound where that is not served."""
@@ -323,6 +338,8 @@ class Service:
     def _about(self, whose: Deployment | ActiveModel, request_id: str, environ: Environ) -> Headers:
         """Return the headers that every answer has."""
         about = [*whose.headers, ("X-Request-ID", request_id), NO_SNIFFING]
+        if self._hosts.origins:
+            about += self._hosts.permissions(environ)
         if (trace := environ.get("HTTP_TRACEPARENT")) and _TRACEPARENT.fullmatch(trace):
             about.append(("traceparent", trace))
         return about
@@ -345,7 +362,7 @@ class Service:
         if answer.status >= 400:
             self._metrics.failed(labels, endpoint, answer.error_code or str(answer.status))
         self._metrics.pass_on_when_due(now)
-        if (answer.status >= 400 or environ["PATH_INFO"] not in PROBES) and self._log.wants():
+        if (answer.status >= 400 or endpoint not in PROBES) and self._log.wants():
             fields = {
                 "request_id": environ["inference.request_id"],
                 "method": environ["REQUEST_METHOD"],

@@ -379,7 +379,8 @@ class Connection(asyncio.BufferedProtocol):
             answer = self._service.answer(request.environ)
         except TakesLong:
             request.environ["wsgi.input"].seek(0)
-            self._begin_aside(request, is_large)
+            # Of a compressed body, what it unpacks to needs the memory.
+            self._begin_aside(request, is_large="HTTP_CONTENT_ENCODING" in request.environ)
         except Exception:
             self._fail(request)
         else:

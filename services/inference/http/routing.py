@@ -8,7 +8,7 @@ from inference.model.deployment import Deployment
 from inference.rollout.active_model import Deployments
 
 INVOCATIONS, PREDICT_NAMES, INFER = "/invocations", "/predict_names", "/v2/models/{name}/infer"
-_MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?")
+_MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?/?")
 
 
 class Route(NamedTuple):
@@ -22,7 +22,8 @@ class Route(NamedTuple):
     """which version it has to be, None for the one that is served"""
 
 
-_NAMING_NONE = {path: Route(path) for path in (INVOCATIONS, PREDICT_NAMES)}
+# A slash behind a path makes no difference.
+_NAMING_NONE = {path + slash: Route(path) for path in (INVOCATIONS, PREDICT_NAMES) for slash in ("", "/")}
 
 
 def route_of(path: str) -> Route:

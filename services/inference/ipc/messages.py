@@ -40,6 +40,14 @@ class DeploymentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """what these files say of the model, as who verified them has read it (contract.manifest.Description.to_json)"""
 
 
+class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is under way: a version is fetched, verified and loaded."""
+
+    version: str
+    since: str
+    """ISO 8601 in UTC"""
+
+
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What there is to say about what is served."""
 
@@ -48,6 +56,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: ModelVersion | None = None
     """the served version as the registry describes it now"""
     metrics: dict[str, float] | None = None
+    under_way: Attempt | None = None
 
 
 # What there is to say before anything is known.

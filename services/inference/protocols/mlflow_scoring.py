@@ -37,6 +37,8 @@ SKELETONS = {b"instances": b'{"instancs":[', b"inputs": b'{"inputs":['}
 # How much is parsed at once: a parser keeps ten times as much.
 PARSER_BYTES = 256 * 1024
 JSON, CSV = "application/json", "text/csv"
+# As MLflow and as others call it: docs/decisions/parquet-and-grpc.md says why it is not read.
+PARQUET = ("application/vnd.apache.parquet", "application/x-parquet", "application/parquet")
 # Characters of CSV that become numbers at a time: others have their turn meanwhile.
 CSV_PIECE = 128 * 1024
 # How CSV writes booleans.
@@ -72,6 +74,11 @@ def _media_type(content_type: str) -> str:
             raise UnsupportedMediaType(
                 f"the content type has the parameter {quoted(parameter)}; expected none but charset=utf-8"
             )
+    if kind.lower() in PARQUET:
+        raise UnsupportedMediaType(
+            f"Parquet is not read here; send its rows as CSV, as pandas.read_parquet(…).to_csv(index=False) writes it, with "
+            f"Content-Type: {CSV} (and Content-Encoding: gzip where that is compressed)"
+        )
     if kind.lower() not in (JSON, CSV):
         what = f"as {kind:.100}" if kind else "as nothing"
         raise UnsupportedMediaType(f"the body is declared {what}; send it with Content-Type: {JSON}, or {CSV}")

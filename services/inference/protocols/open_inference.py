@@ -71,7 +71,7 @@ def model_metadata(served: Deployment) -> dict[str, Any]:
         inputs = [{"name": c.name, "datatype": c.datatype, "shape": [-1, 1]} for c in columns]
     else:
         inputs = [{"name": "inputs", "datatype": columns[0].datatype, "shape": [-1, len(columns)]}]
-    outputs = [{"name": PREDICT, "datatype": _output_datatype(model), "shape": [-1, 1]}]
+    outputs = [{"name": PREDICT, "datatype": _output_datatype(model), "shape": [-1, model.description.width]}]
     if (names := model.class_names) is not None:
         outputs.append({"name": PROBABILITIES, "datatype": "FP64", "shape": [-1, len(names)]})
     version = served.version

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from contract.display import visible
+from contract.display import first_line
 from contract.manifest import Description
 from contract.version_files import VersionFiles
 
@@ -81,10 +81,10 @@ class ActiveModel:
             return self._refusal_of(question, str(error))
         except Exception as error:  # whatever it is, it must neither end the thread nor what is being served
             log.exception("loading version %s failed", question.spec.version.version)
-            return self._refusal_of(question, f"it cannot be loaded: {type(error).__name__}: {error}")
+            return self._refusal_of(question, f"it cannot be loaded: {type(error).__name__}: {first_line(error)}")
 
     def _refusal_of(self, question: Load | Serve, reason: str) -> Refused:
-        reason = visible(reason, MOST_REASON)
+        reason = first_line(reason, MOST_REASON)
         self._refusal = f"version {question.spec.version.version} is refused: {reason}"
         return Refused(question.deployment, question.spec.id, question.phase, reason)
 

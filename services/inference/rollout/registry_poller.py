@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from contract.display import visible
+from contract.display import first_line, visible
 from contract.manifest import Description
 from contract.version_files import VersionFiles
 
@@ -206,7 +206,7 @@ class RegistryPoller:
         self._trials.begin(version)
         survived = True
         try:
-            self.rollout.note(f"version {version.version} of {version.name} is being fetched and checked")
+            self.rollout.begin(version)
             candidate = candidate_of(version)
             if not self.rollout.goes_on_as(candidate):
                 self._change_to(candidate, self._sources.metrics_of(version))
@@ -220,7 +220,9 @@ class RegistryPoller:
         except Exception as error:  # whatever it is, it must not be met again at each look
             log.exception("taking up version %s failed", version.version)
             self._forget(version)
-            self._fail(version, f"version {version.version} cannot be taken up: {type(error).__name__}: {error}")
+            self._fail(
+                version, f"version {version.version} cannot be taken up: {type(error).__name__}: {first_line(error)}"
+            )
         else:
             self._backoff.clear()
             self._report(None)
@@ -274,6 +276,7 @@ class RegistryPoller:
     def _report(self, problem: str | None) -> None:
         """Tell the workers what is wrong, and log it when it changes, not at each look."""
         served = self.rollout.served
+        problem = problem and first_line(problem, MOST_PROBLEM)
         if served and (lost := self._losses.look(served)):
             lost = f"version {served.version.version} is served from the cache alone: {lost}"
             problem = f"{problem}; {lost}" if problem else lost

@@ -20,6 +20,7 @@ from msgspec import structs, to_builtins
 from inference.errors import FetchFailed, ModelRefused, ProcessEnded
 from inference.ipc.messages import (
     NOT_ASKED,
+    Attempt,
     DeploymentSpec,
     Drop,
     Load,
@@ -106,10 +107,9 @@ class Rollout:
         """
         self._check_compatible(candidate.description)
         self._specs += 1
-        since = datetime.now(UTC).isoformat(timespec="seconds")
         folder, files = str(candidate.files.folder), dict(candidate.files.digests)
         description = candidate.description.to_json()
-        spec = DeploymentSpec(self._specs, folder, candidate.version, metrics, since, files, description)
+        spec = DeploymentSpec(self._specs, folder, candidate.version, metrics, _now(), files, description)
         self._load(spec)
         with self._changing:
             answers = self._workers.ask(Serve(self._deployment, spec), SWAP_SECONDS)
@@ -159,13 +159,17 @@ class Rollout:
             behind = self._workers.remind(Serve(self._deployment, self.served))
         self._remind_due = time.monotonic() + (FIRST_RETRY_SECONDS if behind else 0.0)
 
-    def note(self, what: str) -> None:
-        """Tell the workers what is going on, as long as they have nothing to serve."""
-        if self.served is not None:
-            return
+    def begin(self, version: ModelVersion) -> None:
+        """Tell the workers which version is being tried from now on, until the next report."""
+        under_way = Attempt(version.version, _now())
         with self._changing:
-            self._state = State(what)
-            self._workers.tell(Note(self._deployment, self._state))
+            if self.served is None:
+                what = f"version {version.version} of {version.name} is being fetched and checked"
+                self._state = State(what, under_way=under_way)
+                self._workers.tell(Note(self._deployment, self._state))
+            else:
+                self._state = structs.replace(self._state, under_way=under_way)
+                self._workers.tell(Report(self._deployment, self._state))
 
     def report(self, problem: str | None) -> None:
         """Tell the workers how things are, where that is news; `problem` is why what is served is not what should be."""
@@ -206,6 +210,10 @@ class Rollout:
             else:
                 deliver([(Report if self._is_reported else Note)(self._deployment, self._state)])
         return True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _refusal_in(answers: Sequence[Answer]) -> ModelRefused | None:

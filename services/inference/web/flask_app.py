@@ -60,6 +60,7 @@ POLICY = (
 def create_app(settings: Settings, deployments: Deployments) -> Flask:
     """Return what is looked at. What names no model tells of the first of the deployments."""
     app = Flask(__name__, static_folder=None, template_folder=str(PAGE))
+    app.url_map.strict_slashes = False  # one behind a path makes no difference, as for predictions
     app.url_map.merge_slashes = False  # a path with two of them is no other's, and is not redirected to one in HTML
     # Answers keep the order that is written here: a person reads them.
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -149,20 +150,27 @@ def _add_health(app: Flask, settings: Settings, deployments: Deployments) -> Non
     @app.get("/ready")
     def ready() -> tuple[dict[str, Any], int]:
         if reasons := _unready(deployments):
-            return {"status": "not ready", "reasons": reasons}, 503
-        return {"status": "ready", "model": model_content(settings, served_now() or first.served, first)}, 200
+            return {"status": "not ready", "reasons": reasons, **under_way(deployments)}, 503
+        model = model_content(settings, served_now() or first.served, first)
+        return {"status": "ready", "model": model, **under_way(deployments)}, 200
 
     @app.get("/version")
     def version() -> dict[str, Any]:
         model = model_content(settings, served_now(), first)
         reasons = {"reasons": [first.reason]} if model is None else {}
-        return {"model": model, **reasons, "python": platform.python_version(), **packages}
+        return {"model": model, **reasons, **under_way(deployments), "python": platform.python_version(), **packages}
 
     exposition = Exposition()
 
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(exposition(), content_type=CONTENT_TYPE)
+
+
+def under_way(deployments: Deployments) -> dict[str, Any]:
+    """Return which version is being fetched, verified and loaded, and since when; nothing where none is."""
+    found = next((active.state.under_way for active in deployments.values() if active.state.under_way), None)
+    return {"under_way": {"version": found.version, "since": found.since}} if found else {}
 
 
 def _unready(deployments: Deployments) -> list[str]:

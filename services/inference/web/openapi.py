@@ -173,4 +173,6 @@ def _prediction_schema(served: Deployment) -> dict[str, Any]:
         "boolean": {"type": "boolean"},
         "string": {"type": "string"},
     }
-    return types.get(served.model.description.output, {})
+    model = served.model.description
+    value = types.get(model.output, {})
+    return value if model.width == 1 else _list(value)
