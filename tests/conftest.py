@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from tests.compose import Stack
 
@@ -52,6 +53,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for tier, reason in LEFT_OUT.items():
         terminalreporter.write_line(f"The {tier} tests were left out: {reason}", yellow=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute small tables in one thread: several that wait for each other spin, and take up to fifteen times the time."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,9 @@ A step ends where an answer of MLflow's has come in and the trainer does not kno
 can lose the most. Of the uploads of a model's files, which follow each other, only the first and the last are steps, unless
 EVERY is given: between them nothing changes but how many files are there, and their order is the file system's.
 Several signals take turns. Each training is a process of its own with a model name of its own (`interrupted_SIGNAL_STEP`),
-forked off one that has imported everything. Prints one JSON object per training, and ends with the first that was not
-interrupted because it has fewer steps.
+forked off one that has imported everything. Its pictures are there at once, unless EVERY is given: the process that draws
+them imports for longer than such a training takes, and no step waits for it. Prints one JSON object per training, and ends
+with the first that was not interrupted because it has fewer steps.
 """
 
 import itertools
@@ -15,29 +16,49 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import requests
 import trainer.__main__ as command_line
+from trainer.plots.worker import Drawing
 
-command_line._prepare_mlflow()
-import onnxruntime  # noqa: E402, F401
-import skl2onnx  # noqa: E402, F401
-import trainer.commands.train  # noqa: E402 - so that no child has to
-import trainer.tracking.run_lifecycle  # noqa: E402
-from model_signing import signing, verifying  # noqa: E402, F401
-from trainer.plots.style import confusion_picture  # noqa: E402
+with command_line.importing():  # so that no child has to
+    import onnxruntime  # noqa: F401
+    import skl2onnx  # noqa: F401
+    import skops.io  # noqa: F401
+    import trainer.commands.train
+    import trainer.tracking.run_lifecycle
+    from mlflow.utils.requirements_utils import _check_requirement_satisfied
+    from model_signing import signing, verifying  # noqa: F401
 
-confusion_picture(np.eye(2, dtype=int), ["a", "b"]).canvas.draw()
+    _check_requirement_satisfied("pandas")  # looks through all packages, the first time
 
 # No trainer here is alive beside another: nothing to wait for before a run is taken for abandoned.
 trainer.tracking.run_lifecycle.GIVEN_UP_SECONDS = 0
 
 
+class Drawn(Drawing):
+    """The pictures of a training, drawn already."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave nothing: there is no process."""
+
+    def begin(self, *subject: object) -> None:
+        """Draw nothing."""
+
+    def pictures(self) -> dict[str, bytes]:
+        names = ("confusion_matrix", "curves", "importance", "learning_curve")
+        return {f"{name}.png": b"\x89PNG" for name in names}
+
+
 def main() -> None:
     numbers = [signal.Signals[name] for name in sys.argv[1].split(",")]
     within = sys.argv[2:] == ["EVERY"]
+    if not within:
+        command_line.Drawing = Drawn  # type: ignore[attr-defined, misc, unused-ignore]
     _, uploads = in_a_child("not_interrupted", numbers[0], 0, 0)
     for step in itertools.count(1):
         number = numbers[step % len(numbers)]

@@ -49,12 +49,12 @@ class BrokenEstimator:
 SMALL = Settings(max_body_bytes=1024)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client() -> Client:
     return client_of(SERVED, settings=SMALL)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def waiting() -> Client:
     """A client of a service that has no model yet."""
     return client_of(None, NOTHING_THERE)

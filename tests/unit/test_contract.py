@@ -1,6 +1,7 @@
 """What a version's files say, read without loading the model, and which versions may follow one another."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from contract import manifest
+from contract import manifest, schema
 from contract.errors import Refused
 from contract.manifest import Description, breaking_change, check_estimator, with_examples
 from contract.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
@@ -78,6 +79,12 @@ def test_a_matrix_of_numbers_or_booleans_has_columns_without_names(files: Files,
     assert not found.is_named
     assert [column.name for column in found.columns] == ["0", "1"]
     assert {column.datatype for column in found.columns} == {TYPES[TENSOR_TYPES[dtype]].datatype}
+    assert [column.missing for column in found.columns] == [False, False]
+
+
+@pytest.mark.parametrize("columns", [1, 20_000])
+def test_a_matrix_may_have_one_column_and_as_many_as_are_served(files: Files, columns: int) -> None:
+    assert len(read(files.describe(set_inputs(tensor(shape=(-1, columns))))).columns) == columns
 
 
 @pytest.mark.parametrize(
@@ -87,6 +94,7 @@ def test_a_matrix_of_numbers_or_booleans_has_columns_without_names(files: Files,
         ([{"type": "string", "name": "species"}], "string"),
         ([{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}], "long"),
         ([{"type": "tensor", "tensor-spec": {"dtype": "object", "shape": [-1]}}], "string"),
+        ([{"type": "tensor", "tensor-spec": {"dtype": "str", "shape": [-1]}}], "string"),
         ([{"type": "tensor", "tensor-spec": {"dtype": "complex64", "shape": [-1]}}], ""),
         ([{"type": "long"}, {"type": "double"}], ""),
         ([], ""),
@@ -160,6 +168,11 @@ def test_an_example_that_has_no_rows_is_none(files: Files, example: Any) -> None
     assert read(files).examples == []
 
 
+def test_an_example_that_is_larger_than_it_may_be_is_refused(files: Files) -> None:
+    (files.folder / "input_example.json").write_bytes(b" " * (16 * 1024**2 + 1))
+    assert refusal(files) == "its file input_example.json has more than 16777216 bytes"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -185,7 +198,7 @@ def test_a_record_of_an_onnx_engine_with_a_value_of_another_type_is_refused_by_i
 ) -> None:
     (files.folder / "onnx_engine.json").write_text(json.dumps({"kept": True, "limit": 1e6} | record))
     (name,) = record
-    assert f"its ONNX engine cannot be loaded: {name} in onnx_engine.json is " in refusal(files)
+    assert refusal(files) == f"its ONNX engine cannot be loaded: {name} in onnx_engine.json is {record[name]!r}"
 
 
 def test_the_record_of_an_onnx_engine_is_read_with_the_rest(files: Files) -> None:
@@ -279,13 +292,24 @@ def test_a_tensor_that_is_no_matrix_of_numbers_is_refused_with_what_it_is(
     files.describe(set_inputs(tensor(dtype, shape)))
     words = refusal(files)
     assert f"its input is a tensor of {dtype} with the shape {shape}" in words
-    assert "expected (rows, columns) of float64" in words
+    assert words.endswith("; expected (rows, columns) of float64, float32, int64, int32, bool")
+
+
+def test_the_type_of_a_tensor_is_told_in_bounded_words(files: Files) -> None:
+    words = refusal(files.describe(set_inputs(tensor("x" * 1000))))
+    assert f"a tensor of {'x' * 50}… with" in words
+
+
+def test_a_tensor_that_has_a_name_is_one_column_of_an_unknown_type(files: Files) -> None:
+    words = refusal(files.describe(set_inputs(tensor() | {"name": "x"})))
+    assert words.startswith("its columns have the types tensor; expected double")
 
 
 @pytest.mark.parametrize("columns", [20_001, 10**7, 10**400])
 def test_a_tensor_of_more_columns_than_are_served_is_refused_without_making_them(files: Files, columns: int) -> None:
-    files.describe(set_inputs(tensor(shape=(-1, columns))))
-    assert "columns; expected at most 20000" in refusal(files)
+    words = refusal(files.describe(set_inputs(tensor(shape=(-1, columns)))))
+    assert words.endswith("columns; expected at most 20000")
+    assert words.startswith(f"it has {str(columns)[:10]}")
 
 
 @pytest.mark.parametrize("class_names", ["short, long", {"0": "short"}, [0, 1], ["short", None]])
@@ -402,6 +426,44 @@ def test_of_a_flavor_counts_what_is_used_whatever_else_is_in_it(files: Files) ->
     assert Description.of_json(found.to_json()).flavor == dict(used, sklearn_version="2026-01-02")
 
 
+def test_a_version_without_class_names_passes_through_json_too() -> None:
+    known = described([Column("a")])
+    assert Description.of_json(known.to_json()).class_names is None
+
+
+def test_an_estimator_of_other_columns_is_refused_with_both(files: Files) -> None:
+    estimator = SimpleNamespace(feature_names_in_=["length", "height"])
+    words = "fitted on: it has the column 'width' besides and lacks the column 'height'"
+    with pytest.raises(Refused, match=words):
+        manifest.check_estimator(read(files), estimator)
+
+
+@pytest.mark.parametrize("label", [2, -1, "short"])
+def test_a_class_that_has_no_name_is_told(files: Files, label: object) -> None:
+    words = f"its class_names do not name its class {label!r}; expected one for each of 0, 1, …"
+    with pytest.raises(Refused, match=re.escape(words)):
+        manifest.check_class_names(read(files), [0, label])
+
+
+@pytest.mark.parametrize(
+    ("form", "word"),
+    [
+        ("cloudpickle", "cloudpickle"),
+        ("x" * 49, "x" * 49),
+        ("x" * 50, repr("x" * 50)),
+        ("<b>", "'<b>'"),
+        (None, "None"),
+        (["a"], "['a']"),
+    ],
+)
+def test_an_estimator_that_would_run_code_is_refused_with_its_format(files: Files, form: object, word: str) -> None:
+    found = VersionFiles.of(files.folder)
+    said = f"it is stored as {word}, which runs code when it is loaded; log it with serialization_format='skops'"
+    with pytest.raises(Refused) as refused:
+        manifest.estimator_file(found, {"serialization_format": form, "pickled_model": "model.skops"})
+    assert str(refused.value) == said
+
+
 @pytest.mark.parametrize("record", ["", "{", "[]", "3", "null"])
 def test_a_record_of_an_onnx_engine_that_cannot_be_read_is_refused(files: Files, record: str) -> None:
     (files.folder / "onnx_engine.json").write_text(record)
@@ -421,11 +483,21 @@ SHORT = Column("a", Kind.INTEGER, limit=2**31 - 1, datatype="INT32")
         (described([NUMBER]), described([Column("a", missing=True)])),
         (described([WHOLE]), described([NUMBER])),
         (described([SHORT]), described([WHOLE])),
+        (described([WHOLE]), described([WHOLE])),
         (described([NUMBER]), described([Column("a", datatype="FP32")])),
         (described([NUMBER], output="long"), described([NUMBER], output="")),
         (described([NUMBER], output=""), described([NUMBER], output="double")),
     ],
-    ids=["the same", "missing now", "any number", "larger numbers", "float", "output unsaid", "output said"],
+    ids=[
+        "the same",
+        "missing now",
+        "any number",
+        "larger numbers",
+        "the same whole numbers",
+        "float",
+        "output unsaid",
+        "output said",
+    ],
 )
 def test_a_version_that_takes_all_that_the_one_before_took_breaks_nothing(
     before: Description, after: Description
@@ -526,3 +598,34 @@ def test_one_name_that_differs_among_many_is_the_one_that_is_named() -> None:
     fitted = SimpleNamespace(feature_names_in_=[column.name for column in after])
     with pytest.raises(Refused, match=r"fitted on: it lacks the column 'Note'$"):
         check_estimator(described(before), fitted)
+
+
+# --- the domain of a column ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "within", "outside"),
+    [
+        (NUMBER, [-LARGEST, LARGEST], [-1.1 * LARGEST, 1.1 * LARGEST]),
+        (SHORT, [-(2**31), 2**31 - 1], [-(2**31) - 1, 2**31]),
+    ],
+    ids=["a number", "a whole number"],
+)
+def test_a_domain_reaches_to_its_ends_and_no_further(column: Column, within: list[float], outside: list[float]) -> None:
+    assert [schema.fault(value, column) for value in within] == [None, None]
+    assert None not in [schema.fault(value, column) for value in outside]
+
+
+@pytest.mark.parametrize(
+    ("column", "whole", "with_gaps"),
+    [
+        (NUMBER, "float64", "float64"),
+        (WHOLE, "int64", "float64"),
+        (Column("a", Kind.BOOLEAN, datatype="BOOL"), "bool", "object"),
+        (Column("a", Kind.TEXT, datatype="BYTES"), "str", "str"),
+    ],
+)
+def test_an_estimator_gets_values_with_gaps_in_a_type_that_has_room_for_them(
+    column: Column, whole: str, with_gaps: str
+) -> None:
+    assert (column.dtype(), column.dtype(has_gaps=True)) == (whole, with_gaps)

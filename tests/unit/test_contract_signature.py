@@ -73,6 +73,18 @@ def test_a_file_that_is_not_listed_breaks_the_signature_whatever_it_is_called(
         verify(signed, keys)
 
 
+def test_of_many_files_that_are_not_listed_the_first_five_are_told(signed: Path, keys: tuple[Path, Path]) -> None:
+    for name in "abcdefg":
+        (signed / name).write_text("")
+    with pytest.raises(Refused, match=r"differ: a, b, c, d, e$"):
+        verify(signed, keys)
+
+
+def test_a_folder_without_a_signature_is_not_signed(folder: Path, keys: tuple[Path, Path]) -> None:
+    with pytest.raises(Refused, match=r"^it is not signed$"):
+        verify(folder, keys)
+
+
 def test_a_listed_file_that_is_missing_breaks_the_signature(signed: Path, keys: tuple[Path, Path]) -> None:
     (signed / ".git" / "model.skops").unlink()
     with pytest.raises(Refused, match=r"differ: \.git/model\.skops"):
@@ -158,10 +170,11 @@ def test_a_listed_path_stays_below_the_folder_and_is_written_in_one_way_only(pat
     ("content", "words"),
     [
         (b"", "cannot be read"),
-        (b"{}", "cannot be read"),
+        (b"{}", "its signature cannot be read: KeyError: 'dsseEnvelope'"),
         (b"[" * 100_000, "cannot be read"),
         (b'{"dsseEnvelope": {"payload": "?"}}', "cannot be read"),
         (b" " * (limits.MB + 1), "more than 1048576 bytes"),
+        (listing([entry("identity.json")]).replace(b'"payload": "', b'"payload": "?'), "cannot be read"),
         (listing(None), "cannot be read"),
         (listing([entry("identity.json"), entry(["a"])]), "cannot be read"),
         (listing([entry("identity.json"), entry("a", {"of": "a"})]), "cannot be read"),  # type: ignore[arg-type]
@@ -175,6 +188,11 @@ def test_a_signature_that_is_none_is_refused_in_bounded_words(content: bytes, wo
     with pytest.raises(Refused, match=words) as refused:
         signature.entries(content)
     assert len(str(refused.value)) < 500
+
+
+def test_a_signature_may_be_as_large_as_the_limit_says() -> None:
+    content = listing([entry("identity.json")])
+    assert signature.entries(content.ljust(limits.MB)) == {"identity.json": "00"}
 
 
 # --- limits, known from a listing -----------------------------------------------------------------------------------
@@ -278,6 +296,25 @@ def test_a_list_that_was_made_without_a_key_is_no_list(signed: Path, keys: tuple
         signature.listed(signed / "model.sig", keys[1])
 
 
+def test_an_error_of_the_library_without_words_is_told_by_its_name(
+    signed: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path) -> None:
+        raise OverflowError
+
+    monkeypatch.setattr(Signature, "read", fails)
+    with pytest.raises(Refused, match=r"^its signature does not hold: OverflowError$"):
+        signature.listed(signed / "model.sig", keys[1])
+
+
+def test_a_list_that_the_library_reads_in_another_way_is_no_list(
+    signed: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signature, "entries", lambda content: {"identity.json": "00"})
+    with pytest.raises(Refused, match=r"^its signature does not hold: its list can be read in two ways$"):
+        signature.listed(signed / "model.sig", keys[1])
+
+
 MORE = {
     "log entries": lambda content: content["verificationMaterial"].update(tlogEntries=[{}] * 1000),
     "certificates": lambda content: content["verificationMaterial"].update(x509CertificateChain={"certificates": [{}]}),
@@ -310,4 +347,5 @@ def test_a_warning_of_the_library_is_not_printed_among_answers(
     (signed / "model.sig").write_text(json.dumps(content))
     signature.listed(signed / "model.sig", keys[1])
     verify(signed, keys)
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("WARNING: ")) == ("", 3)

@@ -41,6 +41,7 @@ from inference.rollout.backoff import (
 from inference.rollout.model_cache import SETTLE_SECONDS
 from inference.rollout.registry_poller import GIVE_UP_SECONDS, RegistryPoller, Sources
 from inference.rollout.two_phase import Rollout, Swap
+from msgspec import structs
 
 from tests.unit.version_files import COLUMNS, Files, set_inputs
 
@@ -130,6 +131,8 @@ class FakeAudience:
 
     def ask(self, question: Load | Serve, seconds: float) -> list[Answer]:
         name, id, number = question.deployment, question.spec.id, question.spec.version.version
+        within = {"load": two_phase.LOAD_SECONDS, "serve": two_phase.SWAP_SECONDS}
+        assert (name, seconds) == ("flowers", within[question.phase])
         self.heard.append((question.phase, number))
         if isinstance(question, Serve):
             self.serving = question.spec
@@ -142,6 +145,7 @@ class FakeAudience:
         return answers
 
     def tell(self, message: ToWorker) -> None:
+        assert message.deployment == "flowers"
         match message:
             case Drop():
                 self.dropped.append(message.spec_id)
@@ -151,6 +155,7 @@ class FakeAudience:
                 self.states.append(message.state)
 
     def remind(self, question: Serve) -> int:
+        assert question.deployment == "flowers"
         self.reminded.append(question.spec.version.version)
         return self.behind
 
@@ -457,7 +462,8 @@ def test_a_fault_that_nobody_foresaw_ends_neither_the_serving_nor_the_following(
 ) -> None:
     serving.look(ZeroDivisionError("a bug"))
     assert serving.version == "1"
-    assert "the log has the details" in serving.problem
+    assert serving.problem == "looking for the model failed; the log has the details"
+    assert caplog.messages == ["looking for the model failed", f"{serving.problem}; serving goes on"]
     assert "ZeroDivisionError" in caplog.text
     serving.look(TWO)
     assert (serving.version, serving.problem) == ("2", None)
@@ -926,6 +932,25 @@ def test_where_the_first_version_is_refused_the_last_one_is_served(scene: Callab
     assert "version 2 of flowers is refused" in made.problem
 
 
+@pytest.mark.parametrize(("spares", "most"), [(True, 3600.0), (False, 300.0)])
+def test_what_ends_a_process_is_left_alone_for_up_to_an_hour_where_that_spares_what_is_served(
+    clock: Clock, spares: bool, most: float
+) -> None:
+    failure = backoff.Failure(ONE, "a worker ended", is_deadly=True, spares=spares, times=20)
+    assert failure.after(None).pause == most
+
+
+def test_a_change_that_no_worker_answered_has_no_window(serving: Scene) -> None:
+    ask = serving.audience.ask
+
+    def silent(question: Load | Serve, seconds: float) -> list[Answer]:
+        return ask(question, seconds) if isinstance(question, Load) else []
+
+    serving.audience.ask = silent  # type: ignore[method-assign, unused-ignore]
+    serving.look(TWO)
+    assert serving.announced[-1] == ("2", 0, 0.0)
+
+
 # --- workers that join ---------------------------------------------------------------------------------------------
 
 
@@ -956,8 +981,7 @@ def test_a_worker_that_joins_while_there_is_no_model_is_told_why(scene: Callable
     made = scene(NOTHING)
     made.look()
     (state,) = greeting_of(made.poller)
-    assert isinstance(state, Report)
-    assert state.state.problem == str(NOTHING)
+    assert state == Report("flowers", State(str(NOTHING)))
 
 
 def test_a_worker_that_joins_gets_a_copy_that_is_whole(serving: Any) -> None:
@@ -967,13 +991,24 @@ def test_a_worker_that_joins_gets_a_copy_that_is_whole(serving: Any) -> None:
     assert spec.spec.version.version == "1"
 
 
-def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told_so(serving: Any) -> None:
+def test_a_worker_that_joins_is_sent_to_where_the_copy_is_now(serving: Scene, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    serving.cache.folder_of = lambda version: moved  # type: ignore[method-assign, unused-ignore]
+    spec, _ = greeting_of(serving.poller)
+    served = serving.poller.rollout.served
+    assert served is not None
+    assert (spec, served.folder, served.version) == (Serve("flowers", served), str(moved), ONE)
+
+
+def test_a_worker_that_joins_when_the_copy_is_gone_and_cannot_be_fetched_is_told_so(
+    serving: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     serving.cache.forget(ONE)
     serving.cache.broken.add(ONE)
     (state,) = greeting_of(serving.poller)
-    assert isinstance(state, Report)
-    assert "a worker that has just started cannot serve: " in state.state.problem
-    assert "no route to host" in state.state.problem
+    problem = "a worker that has just started cannot serve: models:/flowers/1 could not be fetched: no route to host"
+    assert state == Report("flowers", structs.replace(serving.audience.states[-1], problem=problem))
+    assert caplog.messages == [problem]
 
 
 def test_a_worker_that_joins_during_a_change_is_told_of_the_new_version(serving: Any) -> None:
@@ -1027,7 +1062,7 @@ def test_a_worker_that_joins_while_a_problem_is_told_misses_nothing(serving: Any
 def test_what_one_worker_has_refused_the_others_let_go_of(serving: Any) -> None:
     serving.audience.refused["2"] = "it does not reproduce its golden samples"
     serving.look(TWO)
-    assert len(serving.audience.dropped) == 1
+    assert serving.audience.dropped == [2], "the second spec of this service"
 
 
 def test_with_no_worker_to_load_it_a_version_is_not_taken_up(serving: Any) -> None:

@@ -287,8 +287,8 @@ BAD = {
         "column 'b' has 1050 different texts, more than 1000",
     ),
     "too many columns": (
-        ",".join([*(f"c{i}" for i in range(10_000)), "y"]).encode() + b"\n" + (b"1," * 10_000 + b"1\n") * 3,
-        "has 10001 columns; expected at most 2000",
+        ",".join([*(f"c{i}" for i in range(2_000)), "y"]).encode() + b"\n" + (b"1," * 2_000 + b"1\n") * 3,
+        "has 2001 columns; expected at most 2000",
     ),
 }
 

@@ -119,3 +119,20 @@ def test_where_no_note_can_be_written_a_version_is_tried_all_the_same(
     trials.begin(ONE)
     trials.end()
     assert trials.left_behind() is None
+
+
+def test_names_that_look_like_paths_stay_below_the_folder(tmp_path: Path) -> None:
+    trials = Trials(tmp_path, "../flowers", "Prod/1")
+    trials.begin(ONE)
+    (note,) = tmp_path.rglob("*.json")
+    assert note.relative_to(tmp_path).parts[:2] == ("..%2Fflowers", "trials")
+    assert note.name.startswith("Prod%2F1-")
+
+
+def test_a_note_that_somebody_has_taken_away_is_over_all_the_same(tmp_path: Path) -> None:
+    trials = Trials(tmp_path, "flowers", "Production")
+    trials.begin(ONE)
+    (note,) = tmp_path.rglob("*.json")
+    note.unlink()
+    trials.end()
+    assert Trials(tmp_path, "flowers", "Production").left_behind() is None

@@ -42,6 +42,9 @@ from inference.telemetry.log import RequestLog
 from tests.unit.serving import SERVED, at_once, service_of
 
 BODY = b'{"instances": [[1, 2]]}'
+# A large body, whose answer is more than what the operating system keeps for a client that does not read it.
+MANY_ROWS, SEND_BUFFER_BYTES = LARGE_BYTES // 8, 64 * 1024
+MANY = json.dumps({"instances": [[2, 1]] * MANY_ROWS}).encode().ljust(2 * LARGE_BYTES)
 PREDICTED = {"predictions": [0]}
 BODY_SECONDS = 7.0
 
@@ -116,8 +119,10 @@ def running(
 
     async def run() -> Any:
         clients = Clients(service, asyncio.get_running_loop(), limit)
-        server = await clients.loop.create_server(clients.connection, "127.0.0.1", 0)
-        world = Running(clients, server.sockets[0].getsockname()[1])
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        server = await clients.loop.create_server(clients.connection, sock=listening)
+        world = Running(clients, listening.getsockname()[1])
         async with asyncio.timeout(30):
             found = await test(world)
             await world.is_quiet()
@@ -390,11 +395,9 @@ def test_what_becomes_large_is_answered_aside_in_its_order_while_others_are_answ
         await asides[-1]
         return function(*arguments)
 
-    large = json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode()
-
     async def test(world: Running) -> bytes:
         client, other = await world.connect(), await world.connect()
-        await client.send(request(body=large) + request("POST", "/invocations", BODY, "Connection: close"))
+        await client.send(request(body=MANY) + request("POST", "/invocations", BODY, "Connection: close"))
         await eventually(lambda: asides)
         await other.send(request("POST", "/invocations", BODY, "Connection: close"))
         assert (await other.received()).startswith(b"HTTP/1.1 200")
@@ -402,7 +405,7 @@ def test_what_becomes_large_is_answered_aside_in_its_order_while_others_are_answ
         return await client.received()
 
     first, second = answers_in(running(test, served(run=waits)))
-    assert json.loads(first[2]) == {"predictions": [1] * LARGE_BYTES}
+    assert json.loads(first[2]) == {"predictions": [1] * MANY_ROWS}
     assert json.loads(second[2]) == PREDICTED
     assert len(asides) == 1
 
@@ -462,17 +465,15 @@ def test_a_client_that_leaves_while_it_is_answered_aside_is_counted_until_that_h
         await asides[-1]
         return function(*arguments)
 
-    large = json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode()
-
     async def test(world: Running) -> None:
         client = await world.connect()
-        await client.send(request(body=large))
+        await client.send(request(body=MANY))
         await eventually(lambda: asides)
         (connection,) = await has(world)
         connection._transport.abort()
         await world.is_quiet()
         client.writer.close()
-        assert world.service.admission._bytes == len(large)
+        assert world.service.admission._bytes == len(MANY)
         asides[0].set_result(None)
         await eventually(lambda: world.service.admission._bytes == 0)
 
@@ -940,14 +941,12 @@ def test_who_asked_once_and_sends_half_a_head_has_nothing_to_do_yet() -> None:
 
 
 def test_a_client_that_does_not_read_its_answer_is_given_up_and_what_is_kept_for_it_with_it() -> None:
-    large = json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode()
-
     async def test(world: Running) -> None:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.setblocking(False)
             await world.clients.loop.sock_connect(client, ("127.0.0.1", world.port))
-            await world.clients.loop.sock_sendall(client, request("POST", "/predict_names", large))
+            await world.clients.loop.sock_sendall(client, request("POST", "/predict_names", MANY))
             (connection,) = await has(world)
             await eventually(lambda: connection._state == "unread")
             assert world.service.admission._bytes > LARGE_BYTES
@@ -978,7 +977,7 @@ def test_those_that_do_not_read_their_answers_make_room_for_those_who_ask_next(
 ) -> None:
     monkeypatch.setattr("inference.http.admission.LEAST_HELD", 0)
     monkeypatch.setattr("inference.http.admission.UNREAD_SECONDS", 0.0)
-    large = request("POST", "/predict_names", json.dumps({"instances": [[2, 1]] * LARGE_BYTES}).encode())
+    large = request("POST", "/predict_names", MANY)
     service = served(Settings(max_body_bytes=len(large), body_seconds=BODY_SECONDS))
 
     async def test(world: Running) -> bytes:

@@ -32,7 +32,7 @@ class Files:
 
     def describe(self, change: Callable[[dict[str, Any]], object] = lambda content: None) -> "Files":
         change(self.content)
-        (self.folder / "MLmodel").write_text(yaml.safe_dump(self.content))
+        (self.folder / "MLmodel").write_text(yaml.dump(self.content, Dumper=yaml.CSafeDumper))
         return self
 
     def example(self, content: Any) -> None:
