@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from trainer.data import builtin_datasets
+from trainer.data.column_kinds import Wishes
 from trainer.errors import SettingsError
 from trainer.settings import Settings
 
@@ -31,6 +32,8 @@ class Plan:
     task: str | None = None
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    number: tuple[str, ...] = ()
     model_name: str | None = None
     algorithm: tuple[str, ...] = ()
     estimator: str | None = None
@@ -56,12 +59,19 @@ class Plan:
             raise SettingsError("--param is for one algorithm, and there are several; expected one --algorithm")
         if self.several and not self.model_name:
             raise SettingsError("several algorithms contest for one model; name it with --model-name")
+        if twice := sorted({*self.text} & {*self.number}):
+            raise SettingsError(f"--text {twice[0]!r} and --number {twice[0]!r} exclude each other; expected one")
         if self.force and not self.reason:
             raise SettingsError("--force promotes whatever the figures are, so it needs --reason 'why'")
         if self.force and not self.promote:
             raise SettingsError("--force and --no-promote exclude each other; expected one")
         if self.space and not self.search:
             raise SettingsError("a space is searched, and --search N says in how many trials; it is not given")
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is said of columns."""
+        return Wishes(self.text, self.number)
 
     @property
     def several(self) -> bool:

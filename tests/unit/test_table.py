@@ -274,9 +274,10 @@ BAD = {
         "line 9, column 'a' is 'oops'; expected a finite number",
     ),
     "nothing but an id": (b"id,y\n" + "".join(f"{i},{i % 2}\n" for i in range(30)).encode(), "no feature column"),
-    "too many categories": (
-        b"a,b,y\n" + "".join(f"{i * 1.5},w{i // 2},{i % 2}\n" for i in range(2100)).encode(),
-        "column 'b' has 1050 different texts, more than 1000",
+    "all that is wrong at once": (
+        b"a,b,y\n"
+        + "".join(f"{'oops' if i == 7 else i * 1.5},{'' if i == 9 else 'inf'},\n" for i in range(30)).encode(),
+        "line 2, column 'y' is empty; expected a class (30 such rows); ",
     ),
     "too many columns": (
         ",".join([*(f"c{i}" for i in range(10_000)), "y"]).encode() + b"\n" + (b"1," * 10_000 + b"1\n") * 3,

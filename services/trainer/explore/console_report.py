@@ -10,7 +10,8 @@ from rich.table import Table as Grid
 
 from trainer.console.terminal import Console
 from trainer.data import leakage
-from trainer.data.table import Column, Kind, Table, Task
+from trainer.data.column_kinds import encoding
+from trainer.data.table import Column, Kind, Look, Table, Task
 from trainer.errors import DataError
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -32,14 +33,19 @@ class Findings:
     """shape, columns, target and hints, as plain values"""
 
 
-def explore(table: Table, folder: Path, console: Console) -> Findings:
-    """Report on a table, and write its pictures and report.html into the folder."""
-    hints = leakage.hints(table)
+def explore(table: Table, folder: Path, console: Console, look: Look | None = None) -> Findings:
+    """Report on a table, and write its pictures and report.html into the folder.
+
+    `look` has what is in the file beside the table, and what is wrong with it.
+    """
+    left_out = look.left_out if look else pd.DataFrame()
+    hints = [f"`train` refuses this: {fault}" for fault in (look.faults if look else [])]
+    hints += leakage.hints(table)
     rows, width = table.features.shape
     named = 2 if table.class_names else 1
     target = "the target and its name" if table.class_names else f"the target {table.target.name!r}"
     console.print(f"Shape {(rows, width + named)}: {rows} rows; {width} features, {target}\n", highlight=False)
-    grids = [columns_grid(table), target_grid(table), *distribution_grids(table)]
+    grids = [columns_grid(table, left_out), target_grid(table), *distribution_grids(table)]
     for grid in grids:
         console.print(grid)
     _print_hints(console, [*table.remarks, *hints])
@@ -78,17 +84,33 @@ def _counts(table: Table) -> dict[str, int]:
     return {str(order[label]): int(counts[order[label]]) for label in sorted(order)}
 
 
-def columns_grid(table: Table) -> Grid:
-    """Return the columns with their types, missing and distinct values."""
-    grid = Grid("column", "type", "missing", "distinct", title="Columns", title_justify="left")
-    frame = table.features.assign(**{str(table.target.name): table.target})
+def columns_grid(table: Table, left_out: pd.DataFrame) -> Grid:
+    """Return the columns with what `train` takes them for, missing and distinct values."""
+    grid = Grid("column", "taken for", "missing", "distinct", title="Columns", title_justify="left")
+    shown = [(column.name, table.features[column.name], taken_for(table, column)) for column in table.columns]
+    shown.append((str(table.target.name), table.target, "target"))
     if table.class_names:
-        frame = frame.assign(**{f"{table.target.name}_name": table.classes()})
-    for name, column in list(frame.items())[:MOST_COLUMNS]:
-        grid.add_row(str(name), str(column.dtype), str(column.isna().sum()), str(column.nunique()))
-    if len(frame.columns) > MOST_COLUMNS:
-        grid.add_row(f"… {len(frame.columns) - MOST_COLUMNS} more, see report.html")
+        shown.append((f"{table.target.name}_name", table.classes(), "names of the classes"))
+    shown += [(str(name), values, "left out") for name, values in left_out.items()]
+    for name, values, taken in shown[:MOST_COLUMNS]:
+        grid.add_row(name, taken, str(values.isna().sum()), _distinct(values))
+    if len(shown) > MOST_COLUMNS:
+        grid.add_row(f"… {len(shown) - MOST_COLUMNS} more, see report.html")
     return grid
+
+
+def taken_for(table: Table, column: Column) -> str:
+    """Say what `train` makes of a feature."""
+    if column.kind is Kind.TEXT:
+        return str(encoding(table.features[column.name]))
+    return {Kind.NUMBER: "numbers", Kind.BOOLEAN: "true or false"}[column.kind]
+
+
+def _distinct(values: pd.Series) -> str:
+    try:
+        return str(values.nunique())
+    except TypeError:  # of lists and other things that nothing counts
+        return "-"
 
 
 def target_grid(table: Table) -> Grid:

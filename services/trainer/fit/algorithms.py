@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import BaseEnsemble
 from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 from sklearn.tree import BaseDecisionTree
 from sklearn.utils import get_tags
 
+from trainer.data.column_kinds import Encoding, encoding
 from trainer.data.table import SEED, Kind, Table, Task
 from trainer.errors import SettingsError
 
@@ -145,30 +148,45 @@ def with_preparation(algorithm: Algorithm, table: Table, features: Any) -> BaseE
     """Return the estimator behind the preparation that the table's columns need, as one pipeline; nothing is fitted.
 
     Missing numbers become the median, text becomes one column per category (a missing one is a category of its own, one
-    that was never seen is none), and columns of very different spread are brought to one scale where that matters.
+    that was never seen is none) or, with more categories than that makes sense for, what the target is on average where
+    it stands, and columns of very different spread are brought to one scale where that matters.
     `features` are the rows to be fitted on, which alone may decide. Where nothing is needed, it is the estimator itself.
     """
     estimator = algorithm.estimator
+    numbers = [column for column in table.columns if column.kind is not Kind.TEXT]
     texts = [column.name for column in table.columns if column.kind is Kind.TEXT]
-    numbers = [column.name for column in table.columns if column.kind is not Kind.TEXT]
     steps: list[Any] = []
     if not algorithm.is_whole:
-        if any(column.missing for column in table.columns if column.kind is not Kind.TEXT) and not _takes_missing(
-            estimator
-        ):
+        if any(column.missing for column in numbers) and not _takes_missing(estimator):
             steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
-        if not type(estimator).__module__.startswith(SCALE_FREE) and (texts or _is_uneven(features[numbers])):
+        uneven = texts or _is_uneven(features[[column.name for column in numbers]])
+        if not type(estimator).__module__.startswith(SCALE_FREE) and uneven:
             steps.append(StandardScaler())
     if texts:
-        encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-        parts: list[Any] = [("categories", encoder, texts)]
+        parts = _encoded(features[texts], table.task)
         if numbers:
-            parts.insert(0, ("numbers", make_pipeline(*steps) if steps else "passthrough", numbers))
+            before = make_pipeline(*steps) if steps else "passthrough"
+            parts.insert(0, ("numbers", before, [column.name for column in numbers]))
         steps = [ColumnTransformer(parts, verbose_feature_names_out=False)]
     if not steps:
         return estimator
     last = estimator.steps if isinstance(estimator, Pipeline) else [("estimator", estimator)]
     return Pipeline([*make_pipeline(*steps).steps, *last])
+
+
+def _encoded(texts: pd.DataFrame, task: Task) -> list[tuple[str, Any, list[str]]]:
+    """Return what makes numbers of columns of text, as parts of a ColumnTransformer."""
+    many = [str(name) for name, values in texts.items() if encoding(values) is not Encoding.CATEGORIES]
+    few = [str(name) for name in texts if name not in many]
+    parts: list[tuple[str, Any, list[str]]] = []
+    if few:
+        parts.append(("categories", OneHotEncoder(handle_unknown="ignore", sparse_output=False), few))
+    if many:
+        kind = "continuous" if task is Task.REGRESSION else "auto"
+        # What a row's own category goes with is learnt from other rows: else it would be the row's own target.
+        folds = KFold(5, shuffle=True, random_state=SEED)
+        parts.append(("many categories", TargetEncoder(target_type=kind, cv=folds), many))
+    return parts
 
 
 def _takes_missing(estimator: BaseEstimator) -> bool:

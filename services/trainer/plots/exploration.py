@@ -35,7 +35,8 @@ def exploration_pictures(table: Table) -> Iterator[tuple[str, Figure]]:
     hue = names if names is not None and names.nunique() <= MOST_CLASSES else None
     numbers = [column.name for column in table.columns if column.kind is Kind.NUMBER]
     yield "target.png", _target(target, names)
-    yield "distributions.png", _distributions(features, table, hue)
+    if table.columns:
+        yield "distributions.png", _distributions(features, table, hue)
     if numbers and hue is not None:
         yield "boxplots.png", _boxplots(features[numbers], hue)
     if 2 <= len(numbers) <= MOST_PAIRED:
