@@ -5,6 +5,7 @@ estimator), `pipeline` (whole, step by step), `space` (what a search may try) an
 file wins over the file.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -34,6 +35,7 @@ class Plan:
     keep: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
     number: tuple[str, ...] = ()
+    date: tuple[str, ...] = ()
     model_name: str | None = None
     algorithm: tuple[str, ...] = ()
     estimator: str | None = None
@@ -59,8 +61,8 @@ class Plan:
             raise SettingsError("--param is for one algorithm, and there are several; expected one --algorithm")
         if self.several and not self.model_name:
             raise SettingsError("several algorithms contest for one model; name it with --model-name")
-        if twice := sorted({*self.text} & {*self.number}):
-            raise SettingsError(f"--text {twice[0]!r} and --number {twice[0]!r} exclude each other; expected one")
+        if twice := [name for name, count in Counter(self.wishes.names).items() if count > 1]:
+            raise SettingsError(f"--text, --number and --date name {twice[0]!r} twice; expected one of them, once")
         if self.force and not self.reason:
             raise SettingsError("--force promotes whatever the figures are, so it needs --reason 'why'")
         if self.force and not self.promote:
@@ -71,7 +73,7 @@ class Plan:
     @property
     def wishes(self) -> Wishes:
         """What is said of columns."""
-        return Wishes(self.text, self.number)
+        return Wishes(self.text, self.number, self.date)
 
     @property
     def several(self) -> bool:

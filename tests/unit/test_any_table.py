@@ -37,6 +37,8 @@ CELLS = {
     "text": some.sampled_from(["red", "green", "blue sky", "déjà"]),
     "text with gaps": some.sampled_from(["red", "green", None]),
     "words such as NA": some.sampled_from(["NA", "None", "nan", "red", None]),
+    "dates": some.dates().map(str),
+    "dates with gaps": some.one_of(some.datetimes().map(str), some.none()),
     "one value": some.just(7.0),
     "nothing": some.none(),
 }

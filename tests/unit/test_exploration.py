@@ -16,6 +16,8 @@ from trainer.data.table import look_at, read
 from trainer.errors import DataError
 from trainer.explore.console_report import explore
 
+from tests.unit.tables import customers
+
 DATA = Path(__file__).parents[2] / "data"
 PICTURES = {"target.png", "distributions.png", "boxplots.png", "pairs.png", "correlations.png"}
 FEATURES = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
@@ -146,6 +148,24 @@ def test_a_table_without_numbers_is_explored(tmp_path):
     pd.DataFrame(rows).to_csv(tmp_path / "words.csv", index=False)
     found = explore(read(tmp_path / "words.csv", "y"), tmp_path / "out", Console(quiet=True))
     assert {path.name for path in found.files} == {"target.png", "distributions.png", "report.html"}
+
+
+def test_dates_and_free_text_are_explored_and_shown_for_what_they_are_taken_for(tmp_path: Path) -> None:
+    customers().to_csv(tmp_path / "customers.csv", index=False)
+    look = look_at(tmp_path / "customers.csv", "Churn")
+    console = Console(width=160, record=True, file=StringIO())
+    found = explore(look.table, tmp_path / "out", console, look)
+    text = console.export_text()
+    for name, taken in (
+        ("SignupDate", "dates"),
+        ("Note", "free text"),
+        ("Plan", "categories"),
+        ("CustomerId", "left out"),
+    ):
+        assert re.search(rf"{name} .*{taken}", text)
+    assert re.search(r"SignupDate .*from 20\d\d-\d\d-\d\d to 20\d\d-\d\d-\d\d", text)
+    assert not any("refuses" in hint for hint in found.hints)
+    json.dumps(found.summary, allow_nan=False)
 
 
 UNUSABLE = {

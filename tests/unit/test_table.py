@@ -323,9 +323,9 @@ def test_a_file_of_another_kind_is_refused_by_its_ending(tmp_path):
         read(tmp_path / "table.xlsx", "y")
 
 
-def test_dates_are_refused_with_the_way_out(tmp_path, people):
-    people.assign(day=pd.Timestamp("2026-01-01")).to_parquet(tmp_path / "people.parquet")
-    with pytest.raises(DataError, match="column 'day' has dates; leave it out"):
+def test_durations_are_refused_with_the_way_out(tmp_path, people):
+    people.assign(span=pd.Timedelta(hours=7)).to_parquet(tmp_path / "people.parquet")
+    with pytest.raises(DataError, match="column 'span' has durations; leave it out"):
         read(tmp_path / "people.parquet", "stays")
 
 

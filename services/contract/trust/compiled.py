@@ -19,13 +19,14 @@ from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistG
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.neighbors import BallTree, KDTree, KernelDensity
 from sklearn.neighbors._base import NeighborsBase
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 from sklearn.svm._base import BaseLibSVM
 from sklearn.tree import BaseDecisionTree
 from sklearn.tree._tree import Tree
 
 from contract.display import visible
 from contract.errors import Refused
+from contract.preparation.steps import MOST_CHARACTERS, PARTS, DateParts, Words
 from contract.trust import neighbors, trees
 from contract.trust.conditions import DoesNotHold, array, features, listed, must, whole, within
 
@@ -139,6 +140,32 @@ def one_hot(encoder: OneHotEncoder) -> None:
     )
 
 
+def target_encoder(encoder: TargetEncoder) -> None:
+    """Check that each category has what the target is where it stands; there is a list for each class, or one in all."""
+    counts = [_count_of(names) for names in listed(encoder.categories_, "its categories")]
+    means = listed(encoder.encodings_, "its means")
+    width = features(encoder)
+    must(len(counts) == width and len(means) % width == 0 and len(means) >= width, "it has not a list per column")
+    repeats = len(means) // width
+    for i, values in enumerate(means):
+        must(array(values, 1, "f", "its means").size == counts[i // repeats], "it has not a mean per category")
+    must(encoder._infrequent_enabled is False, "it has rare categories")
+
+
+def date_parts(step: DateParts) -> None:
+    """Check that there is a first date, and a list of parts that there are, for each column."""
+    parts, first = listed(step.parts_, "its parts"), listed(step.first_, "its first dates")
+    must(len(parts) == len(first) == features(step) and type(step.cyclic) is bool, "it has not parts for each column")
+    must(all(type(value) is float and value == value for value in first), "a first date is no number")
+    must(all(set(listed(names, "its parts")) <= set(PARTS) for names in parts), "it has a part that dates do not have")
+
+
+def words(step: Words) -> None:
+    """Check how much is read of a text: all that a request costs comes after it."""
+    must(whole(step.most_characters, "its limit") in range(1, MOST_CHARACTERS + 1), "it reads texts without a limit")
+    must(features(step) == 1, "it is not of one column")
+
+
 def _count_of(categories: Any) -> int:
     must(type(categories) is np.ndarray and categories.ndim == 1, "its categories are no list")
     _check_sorted(categories)
@@ -192,4 +219,7 @@ CHECKS: dict[type, tuple[str | None, Check]] = {
     _BaseKMeans: ("cluster_centers_", neighbors.kmeans),
     BaseLibSVM: ("support_vectors_", support_vectors),
     OneHotEncoder: ("categories_", one_hot),
+    TargetEncoder: ("encodings_", target_encoder),
+    DateParts: ("parts_", date_parts),
+    Words: ("n_features_in_", words),
 }

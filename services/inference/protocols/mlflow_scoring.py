@@ -613,6 +613,8 @@ def _csv_value(text: str, column: Column) -> Any:
         return text or None
     if text in MISSING_WORDS:
         return None
+    if column.kind is Kind.DATE:
+        return None if stands_for_none(text) else text.strip()
     word = text.strip().lower()
     if column.kind is not Kind.BOOLEAN and stands_for_none(text):
         return None

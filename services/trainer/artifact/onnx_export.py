@@ -58,6 +58,8 @@ def make(estimator: Any, columns: list[Column], features: pd.DataFrame, task: Ta
 
     It never raises: an estimator that cannot be converted has no twin, and the record says why.
     """
+    if any(column.kind is Kind.DATE for column in columns):
+        return Twin(None, {"kept": False, "reason": "ONNX has no operator that takes dates apart"})
     reasons = []
     for form, avoided in FORMS[_first_form(estimator) :]:
         try:

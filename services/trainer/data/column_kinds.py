@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from contract.missing import stands_for_none
+from contract.preparation.dates import DTYPE
 from contract.schema import LARGEST
 
-from trainer.data import missing_words
+from trainer.data import dates, missing_words
 
 # Fewer rows prove nothing about a column: its values may differ by chance.
 FEW_ROWS = 20
@@ -32,6 +33,7 @@ WORDS_OF_TEXT = 3.0
 FEW_PHRASES = 100
 SAMPLE = 1000
 SHOWN = 4
+DATES = frozenset({datetime.date, datetime.datetime, pd.Timestamp})
 NAME_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-zß-ÿ]+")
 ID_WORDS = frozenset(
     {"id", "ids", "no", "nr", "num", "number", "nummer", "numero", "code", "key", "index", "idx", "uuid", "guid", "ref"}
@@ -53,6 +55,7 @@ class Kind(StrEnum):
     NUMBER = "double"
     BOOLEAN = "boolean"
     TEXT = "string"
+    DATE = "datetime"
 
 
 class Encoding(StrEnum):
@@ -69,15 +72,42 @@ class Wishes:
 
     text: tuple[str, ...] = ()
     number: tuple[str, ...] = ()
+    date: tuple[str, ...] = ()
+    """names alone, or NAME=day-first, NAME=month-first"""
+
+    def of(self, name: str) -> "Wish":
+        """Return what is said of a column."""
+        order = next((order for known, order in map(_ordered, self.date) if known == name), None)
+        return Wish(self.kind(name), order)
 
     def kind(self, name: str) -> Kind | None:
         """Return what a column is to be, None where nobody says."""
         wanted = {**dict.fromkeys(self.number, Kind.NUMBER), **dict.fromkeys(self.text, Kind.TEXT)}
+        wanted |= dict.fromkeys(self.dates, Kind.DATE)
         return wanted.get(name)
 
     @property
     def names(self) -> list[str]:
-        return [*self.text, *self.number]
+        return [*self.text, *self.number, *self.dates]
+
+    @property
+    def dates(self) -> list[str]:
+        return [name for name, _ in map(_ordered, self.date)]
+
+
+def _ordered(said: str) -> tuple[str, str | None]:
+    """Return the name in NAME=day-first and the order, None where there is none."""
+    name, equals, order = said.rpartition("=")
+    return (name, order) if equals and order in (dates.DAY_FIRST, dates.MONTH_FIRST) else (said, None)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the options say of one column."""
+
+    kind: Kind | None = None
+    order: str | None = None
+    """of day and month in its dates"""
 
 
 @dataclass
@@ -86,7 +116,7 @@ class Verdict:
 
     kind: Kind | None = None
     values: pd.Series | None = None
-    """float64, booleans (as objects where some are missing) or text; None where the column is no feature"""
+    """float64, booleans (as objects where some are missing), text or datetime64[us]; None where the column is no feature"""
     remarks: list[str] = field(default_factory=list)
     fault: str | None = None
     """why the column cannot be trained on, as a sentence goes on after the file's name"""
@@ -94,13 +124,13 @@ class Verdict:
     """which rows are at fault, shape (rows,), bool; None where all are"""
 
 
-def tell(column: pd.Series, wanted: Kind | None, keep: bool, is_typed: bool) -> Verdict:
-    """Say what a column is; `wanted` and `keep` are what options say of it, `is_typed` whether the file knows its types."""
+def tell(column: pd.Series, wish: Wish, keep: bool, is_typed: bool) -> Verdict:
+    """Say what a column is; `wish` and `keep` are what options say of it, `is_typed` whether the file knows its types."""
     name = str(column.name)
     if column.isna().all():
         return Verdict(remarks=[_left_out(name, "it has no values")])
-    found = _typed(column, wanted, is_typed)
-    if found.values is None or wanted or keep:
+    found = _typed(column, wish, is_typed)
+    if found.values is None or wish.kind or keep:
         return found
     why = _no_feature(name, column, found)
     if why is None:
@@ -115,21 +145,21 @@ def _left_out(name: str, why: str) -> str:
 # --- types ---------------------------------------------------------------------------------------------------------
 
 
-def _typed(column: pd.Series, wanted: Kind | None, is_typed: bool) -> Verdict:
+def _typed(column: pd.Series, wish: Wish, is_typed: bool) -> Verdict:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     present = column.dropna()
     types = set(present.map(type)) if pd.api.types.is_object_dtype(column) else set()
     if pd.api.types.is_bool_dtype(column.dtype) or (types and types <= {bool, np.bool_}):
-        return Verdict(Kind.BOOLEAN, _booleans(column)) if wanted is None else _forced(column, wanted)
+        return Verdict(Kind.BOOLEAN, _booleans(column)) if wish.kind is None else _forced(column, wish)
     if isinstance(column.dtype, pd.StringDtype) or types == {str}:
-        return _of_text(column.astype("str"), wanted, is_typed)
+        return _of_text(column.astype("str"), wish, is_typed)
     if pd.api.types.is_complex_dtype(column):
         return Verdict(fault=f"column {column.name!r} has complex numbers; expected real ones")
     if pd.api.types.is_numeric_dtype(column) or (types and types <= {Decimal, int, float}):
-        return _forced(column, wanted) if wanted is Kind.TEXT else _numbers(column)
-    if pd.api.types.is_datetime64_any_dtype(column) or (types and types <= {datetime.date, datetime.datetime}):
-        return _refused(column, "has dates; leave it out ({drop}) or write numbers instead")
+        return _numbers(column) if wish.kind in (None, Kind.NUMBER) else _forced(column, wish)
+    if pd.api.types.is_datetime64_any_dtype(column) or (types and types <= DATES):
+        return _moments(column) if wish.kind in (None, Kind.DATE) else _forced(column, wish)
     if pd.api.types.is_timedelta64_dtype(column):
         return _refused(column, "has durations; leave it out ({drop}) or write numbers instead")
     kinds = ", ".join(sorted(kind.__name__ for kind in types)) or str(column.dtype)
@@ -155,11 +185,20 @@ def _numbers(column: pd.Series) -> Verdict:
     return Verdict(Kind.NUMBER, numbers)
 
 
-def _forced(column: pd.Series, wanted: Kind) -> Verdict:
-    if wanted is Kind.NUMBER:
+def _moments(column: pd.Series) -> Verdict:
+    if pd.api.types.is_object_dtype(column):
+        column = pd.to_datetime(column, utc=True, errors="coerce")
+    if getattr(column.dt, "tz", None) is not None:
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    return Verdict(Kind.DATE, column.astype(DTYPE))
+
+
+def _forced(column: pd.Series, wish: Wish) -> Verdict:
+    """Take a column that the file has types for as something else."""
+    if wish.kind is Kind.NUMBER and pd.api.types.is_bool_dtype(column):
         return Verdict(Kind.NUMBER, column.astype("float64"))
     texts = column.map(_plain_text, na_action="ignore").astype("str")
-    return Verdict(Kind.TEXT, texts)
+    return _of_text(texts, wish, is_typed=True)
 
 
 def _plain_text(value: Any) -> str:
@@ -169,9 +208,9 @@ def _plain_text(value: Any) -> str:
 # --- text ----------------------------------------------------------------------------------------------------------
 
 
-def _of_text(column: pd.Series, wanted: Kind | None, is_typed: bool) -> Verdict:
+def _of_text(column: pd.Series, wish: Wish, is_typed: bool) -> Verdict:
     """Say what a column of texts is: its different values are looked at once each."""
-    counts = column.value_counts()
+    counts, wanted = column.value_counts(), wish.kind
     if wanted is Kind.TEXT:
         return Verdict(Kind.TEXT, column)
     if not is_typed and wanted is None and missing_words.boolean(column):
@@ -186,11 +225,32 @@ def _of_text(column: pd.Series, wanted: Kind | None, is_typed: bool) -> Verdict:
     if wanted is Kind.NUMBER:
         return _with_gaps(_numbers(column.where(~column.isin([*fillers, *others.index]))), [*fillers, *others.index])
     share = 1 - others.sum() / max(rest.sum(), 1)
+    if wanted is Kind.DATE or (share < MOST and dates.look_like_dates(rest.index)):
+        return _dates(column, rest, fillers, wish)
     if rest.empty or share < MOST or others.sum() == rest.sum():
         return Verdict(Kind.TEXT, column)
     if others.empty:
         return _numbers_or_codes(column, rest, fillers)
     return _numbers_or_text(column, others, len(column.dropna()))
+
+
+def _dates(column: pd.Series, rest: pd.Series, fillers: list[str], wish: Wish) -> Verdict:
+    """Say what a column is that looks like dates; `rest` counts its values but for the fillers."""
+    name = str(column.name)
+    try:
+        found, written = dates.parsed(rest.index, wish.order)
+    except ValueError as error:
+        orders = " or ".join(f"--date {f'{name}={order}'!r}" for order in (dates.DAY_FIRST, dates.MONTH_FIRST))
+        return Verdict(fault=f"column {name!r} {error}; say which by {orders} (--text {name!r} takes it as text)")
+    others = rest[found.isna()]
+    if wish.kind is None and others.sum() > MISTAKES * rest.sum():
+        return Verdict(Kind.TEXT, column)
+    if wish.kind is None and len(others):
+        said = f"expected a date; --date {name!r} takes what is none as missing, --text {name!r} all as text"
+        return Verdict(fault=said, wrong=column.isin(others.index))
+    remarks = [f"column {name!r} has dates written {written}; predictions take ISO 8601"] if written else []
+    verdict = Verdict(Kind.DATE, column.map(found).astype(DTYPE).rename(name), remarks)
+    return _with_gaps(verdict, [*fillers, *others.index])
 
 
 def _numbers_or_codes(column: pd.Series, rest: pd.Series, fillers: list[str]) -> Verdict:

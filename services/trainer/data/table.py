@@ -58,7 +58,7 @@ class Table:
     task: Task
     columns: list[Column]
     features: pd.DataFrame
-    """shape (rows, columns): float64, booleans (as objects where some are missing) and text; missing is NaN"""
+    """shape (rows, columns): float64, booleans (as objects where some are missing), text and datetime64[us]; missing is NaN"""
     target: pd.Series
     """shape (rows,): labels as the file has them, or float64 for a regression"""
     class_names: list[str] | None
@@ -152,7 +152,7 @@ def look_at(
     if not is_typed:
         features = _with_codes(features, path, wishes)
     found = {
-        str(name): column_kinds.tell(column, wishes.kind(str(name)), name in keep, is_typed)
+        str(name): column_kinds.tell(column, wishes.of(str(name)), name in keep, is_typed)
         for name, column in features.items()
     }
     columns = {name: verdict.values for name, verdict in found.items() if verdict.values is not None}
@@ -185,7 +185,8 @@ def _remarks(typed: pd.DataFrame, found: dict[str, Verdict], said: dict[str, lis
 
 def _with_codes(features: pd.DataFrame, path: Path, wishes: Wishes) -> pd.DataFrame:
     """Return the features with those as text that were read as numbers and are codes, or are to be text."""
-    asked = [name for name in wishes.text if name in features and not pd.api.types.is_string_dtype(features[name])]
+    named = [*wishes.text, *wishes.dates]
+    asked = [name for name in named if name in features and not pd.api.types.is_string_dtype(features[name])]
     whole = [str(name) for name, column in features.items() if column_kinds.may_be_codes(column)]
     doubted = whole if csv_records.has_leading_zeros(path) else list(filter(column_kinds.is_code_name, whole))
     doubted = [name for name in doubted if name not in wishes.number]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract.preparation.dates import iso
 from rich.table import Table as Grid
 
 from trainer.console.terminal import Console
@@ -103,7 +104,7 @@ def taken_for(table: Table, column: Column) -> str:
     """Say what `train` makes of a feature."""
     if column.kind is Kind.TEXT:
         return str(encoding(table.features[column.name]))
-    return {Kind.NUMBER: "numbers", Kind.BOOLEAN: "true or false"}[column.kind]
+    return {Kind.NUMBER: "numbers", Kind.BOOLEAN: "true or false", Kind.DATE: "dates"}[column.kind]
 
 
 def _distinct(values: pd.Series) -> str:
@@ -185,8 +186,12 @@ def _numbers(table: Table, columns: list[Column]) -> Grid:
 
 
 def _categories(table: Table, columns: list[Column]) -> Grid:
-    grid = Grid("feature", "most frequent values", title="Categories", title_justify="left")
+    grid = Grid("feature", "most frequent values", title="Categories and dates", title_justify="left")
     for column in columns[:MOST_COLUMNS]:
+        if column.kind is Kind.DATE:
+            values = table.features[column.name]
+            grid.add_row(column.name, f"from {iso(values.min())} to {iso(values.max())}")
+            continue
         shares = table.features[column.name].value_counts(normalize=True).head(TOP_CATEGORIES)
         grid.add_row(column.name, ", ".join(f"{value} {share:.1%}" for value, share in shares.items()))
     return grid

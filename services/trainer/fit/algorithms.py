@@ -8,9 +8,12 @@ from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
+from contract.preparation.steps import DateParts, Words
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import BaseEnsemble
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -45,6 +48,8 @@ SCALE_FREE = ("sklearn.tree", "sklearn.ensemble", "sklearn.dummy", "sklearn.naiv
 PLAIN_TREES = (BaseDecisionTree, BaseEnsemble)
 # Columns whose spreads are further apart than this are brought to one scale.
 SPREAD = 10.0
+# How many numbers the words of a free text become: for what adds up a number for each word, and for what cannot.
+HASHES, COMPONENTS = 2**14, 30
 
 
 @dataclass(frozen=True)
@@ -147,26 +152,29 @@ def _snake_case(path: str) -> str:
 def with_preparation(algorithm: Algorithm, table: Table, features: Any) -> BaseEstimator:
     """Return the estimator behind the preparation that the table's columns need, as one pipeline; nothing is fitted.
 
-    Missing numbers become the median, text becomes one column per category (a missing one is a category of its own, one
+    Missing numbers become the median, dates their parts and the days since the first one, text becomes one column per category (a missing one is a category of its own, one
     that was never seen is none) or, with more categories than that makes sense for, what the target is on average where
-    it stands, and columns of very different spread are brought to one scale where that matters.
+    it stands, free text the words in it, and columns of very different spread are brought to one scale where that matters.
     `features` are the rows to be fitted on, which alone may decide. Where nothing is needed, it is the estimator itself.
     """
     estimator = algorithm.estimator
-    numbers = [column for column in table.columns if column.kind is not Kind.TEXT]
-    texts = [column.name for column in table.columns if column.kind is Kind.TEXT]
+    names = {kind: [column.name for column in table.columns if column.kind is kind] for kind in Kind}
+    numbers = [column.name for column in table.columns if column.kind in (Kind.NUMBER, Kind.BOOLEAN)]
+    is_scaled = not type(estimator).__module__.startswith(SCALE_FREE)
+    others = names[Kind.TEXT] or names[Kind.DATE]
     steps: list[Any] = []
     if not algorithm.is_whole:
-        if any(column.missing for column in numbers) and not _takes_missing(estimator):
+        missing = any(column.missing for column in table.columns if column.kind is not Kind.TEXT)
+        if missing and not _takes_missing(estimator):
             steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
-        uneven = texts or _is_uneven(features[[column.name for column in numbers]])
-        if not type(estimator).__module__.startswith(SCALE_FREE) and uneven:
+        if is_scaled and (others or _is_uneven(features[numbers])):
             steps.append(StandardScaler())
-    if texts:
-        parts = _encoded(features[texts], table.task)
+    if others:
+        parts = _encoded(features[names[Kind.TEXT]], table.task, is_scaled and _takes_sparse(algorithm))
+        if names[Kind.DATE]:
+            parts.insert(0, ("dates", make_pipeline(DateParts(cyclic=is_scaled), *steps), names[Kind.DATE]))
         if numbers:
-            before = make_pipeline(*steps) if steps else "passthrough"
-            parts.insert(0, ("numbers", before, [column.name for column in numbers]))
+            parts.insert(0, ("numbers", make_pipeline(*steps) if steps else "passthrough", numbers))
         steps = [ColumnTransformer(parts, verbose_feature_names_out=False)]
     if not steps:
         return estimator
@@ -174,19 +182,33 @@ def with_preparation(algorithm: Algorithm, table: Table, features: Any) -> BaseE
     return Pipeline([*make_pipeline(*steps).steps, *last])
 
 
-def _encoded(texts: pd.DataFrame, task: Task) -> list[tuple[str, Any, list[str]]]:
-    """Return what makes numbers of columns of text, as parts of a ColumnTransformer."""
-    many = [str(name) for name, values in texts.items() if encoding(values) is not Encoding.CATEGORIES]
-    few = [str(name) for name in texts if name not in many]
+def _encoded(texts: pd.DataFrame, task: Task, is_sparse: bool) -> list[tuple[str, Any, list[str]]]:
+    """Return what makes numbers of columns of text, as parts of a ColumnTransformer; `is_sparse` says that they may be many."""
+    found: dict[Encoding, list[str]] = {kind: [] for kind in Encoding}
+    for name, values in texts.items():
+        found[encoding(values)].append(str(name))
     parts: list[tuple[str, Any, list[str]]] = []
-    if few:
+    if few := found[Encoding.CATEGORIES]:
         parts.append(("categories", OneHotEncoder(handle_unknown="ignore", sparse_output=False), few))
-    if many:
+    if many := found[Encoding.MANY]:
         kind = "continuous" if task is Task.REGRESSION else "auto"
         # What a row's own category goes with is learnt from other rows: else it would be the row's own target.
         folds = KFold(5, shuffle=True, random_state=SEED)
         parts.append(("many categories", TargetEncoder(target_type=kind, cv=folds), many))
+    parts += [(f"words of {name}", _words(is_sparse), [name]) for name in found[Encoding.PROSE]]
     return parts
+
+
+def _words(is_sparse: bool) -> Pipeline:
+    """Return what makes numbers of free text: how often each word is there, weighed by how rare it is, or what they sum up to."""
+    # Hashed, a vocabulary takes no room and cannot be empty in a fold.
+    count = HashingVectorizer(n_features=HASHES, alternate_sign=False)
+    summary = [] if is_sparse else [TruncatedSVD(COMPONENTS, random_state=SEED)]
+    return make_pipeline(Words(), count, TfidfTransformer(sublinear_tf=True), *summary)
+
+
+def _takes_sparse(algorithm: Algorithm) -> bool:
+    return not algorithm.is_whole and bool(get_tags(algorithm.estimator).input_tags.sparse)
 
 
 def _takes_missing(estimator: BaseEstimator) -> bool:

@@ -101,7 +101,7 @@ def _distributions(features: pd.DataFrame, table: Table, hue: pd.Series | None) 
     figure, panels = _grid(len(shown))
     for panel, column in zip(panels, shown, strict=True):
         values = features[column.name]
-        if column.kind is Kind.NUMBER:
+        if column.kind in (Kind.NUMBER, Kind.DATE):
             sns.histplot(
                 x=values, hue=hue, bins=20, element="step", palette=PALETTE if hue is not None else None,
                 legend=panel is panels[0], ax=panel,

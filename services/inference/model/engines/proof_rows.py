@@ -89,6 +89,8 @@ def _extremes(column: Column, seen: Values) -> Values:
         return [_typed(column, value) for value in found]
     if column.kind is Kind.BOOLEAN:
         return [0.0, 1.0]
+    if column.kind is Kind.DATE:
+        return [0.0, min(seen), max(seen)]
     return [*dict.fromkeys(seen), "a category that nobody has seen", "", "nan"]
 
 

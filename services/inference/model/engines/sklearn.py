@@ -16,6 +16,7 @@ import pandas as pd
 import sklearn
 import skops.io
 from contract.manifest import Description, check_estimator, estimator_file
+from contract.preparation.dates import moments
 from contract.schema import Column, Kind
 from contract.trust import load_skops
 from contract.version_files import VersionFiles
@@ -78,7 +79,8 @@ class Pipeline:
 
     def _by_shortcut(self, method: Callable[[Rows], np.ndarray], rows: Rows) -> np.ndarray | None:
         """Return the answer, None for rows that the estimator itself has to look at: those that the shortcut is not for."""
-        if not (self.model.takes_text if rows.matrix is None else not np.isnan(rows.matrix).any()):
+        is_for_columns = self.model.takes_text or self.model.takes_dates
+        if not (is_for_columns if rows.matrix is None else not np.isnan(rows.matrix).any()):
             return None
         try:
             return method(rows)
@@ -136,6 +138,8 @@ def _series(column: Column, rows: Rows, j: int) -> pd.Series:
     values = rows.by_column[j]
     if column.kind is Kind.TEXT:
         return pd.Series(values, dtype="str")
+    if column.kind is Kind.DATE:
+        return pd.Series(moments(values))
     if column.kind is Kind.NUMBER:
         return pd.Series(values, dtype=column.dtype())
     dtype = column.dtype(has_gaps := rows.has_gaps(j))
