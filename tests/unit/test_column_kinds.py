@@ -1,14 +1,20 @@
 """What each column of a person's table is taken for, what is said of it, and which option decides otherwise."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from contract.errors import Refused
+from contract.preparation.steps import Folded
+from contract.trust import TRUSTED_TYPES, load_skops
 from trainer.data.column_kinds import Encoding, Wishes, encoding
 from trainer.data.table import Kind, Table, look_at, read, split
 from trainer.errors import DataError
 from trainer.fit import algorithms
+
+from tests.unit import hostile_models as hostile
 
 ROWS = 200
 DRAWS = np.random.default_rng(0)
@@ -128,6 +134,68 @@ def test_what_tells_rows_apart_is_left_out_which_is_said_unless_it_is_kept(
 @pytest.mark.parametrize("name", ["income", "population", "paid", "Number of rooms", "month"])
 def test_a_quantity_is_no_id_however_often_it_differs(tmp_path: Path, name: str) -> None:
     assert kind_of(told(tmp_path, [10_000 + 7 * i for i in SHUFFLED], name), name) is Kind.NUMBER
+
+
+def workers(folder: Path, spellings: dict[str, list[str]], wishes: Wishes | None = None) -> Table:
+    """Read a table in which high incomes go with one word, in whatever way it is written."""
+    words = [str(DRAWS.choice(spellings[key])) for key in DRAWS.choice(list(spellings), ROWS)]
+    path = folder / "workers.csv"
+    high = ["high" if word in spellings["private"] else "low" for word in words]
+    pd.DataFrame({"workclass": words, "y": high}).to_csv(path, index=False)
+    return read(path, "y", wishes=wishes)
+
+
+ALIKE = {
+    "private": ["Private", "Private", "private", " Private", "PRIVATE "],
+    "state": ["State-gov"],
+    "self": ["Self emp"],
+}
+BLANKS = {"private": [" Private"], "state": [" State-gov"], "self": [" Self-emp"]}
+
+
+@pytest.mark.parametrize(
+    ("spellings", "said"),
+    [
+        (
+            ALIKE,
+            "column 'workclass' has values that differ in case or blanks alone, taken for one, such as 'Private', ",
+        ),
+        (BLANKS, "column 'workclass' has blanks around its values, which count for nothing (--text 'workclass' takes"),
+    ],
+    ids=["spellings", "blanks around"],
+)
+def test_values_that_differ_in_case_or_blanks_alone_are_one_in_training_and_in_requests(
+    tmp_path: Path, spellings: dict[str, list[str]], said: str
+) -> None:
+    table = workers(tmp_path, spellings)
+    assert table.remarks[0].startswith(said)
+    rows = split(table)
+    estimator = algorithms.with_preparation(
+        algorithms.named("logistic_regression", table.task, {}), table, rows.train_features
+    ).fit(rows.train_features, rows.train_target)
+    written = ["private", "Private", "  PRIVATE", "state-gov", "Self  emp", "unheard of"]
+    likely = estimator.predict_proba(pd.DataFrame({"workclass": written}))[:, 0]
+    assert len(set(likely[:3])) == 1
+    assert likely[0] > 0.9 > 0.1 > likely[3]
+    loaded = load_skops(hostile.dumped(estimator), TRUSTED_TYPES)
+    assert np.array_equal(loaded.predict_proba(pd.DataFrame({"workclass": written}))[:, 0], likely)
+
+
+def test_plain_categories_and_those_that_are_to_be_text_stay_letter_for_letter(tmp_path: Path) -> None:
+    plain = {"private": ["Private"], "state": ["State-gov"]}
+    for table in (workers(tmp_path, plain), workers(tmp_path, ALIKE, Wishes(text=("workclass",)))):
+        assert table.remarks == []
+        prepared = algorithms.with_preparation(
+            algorithms.named("logistic_regression", table.task, {}), table, table.features
+        )
+        assert "Folded" not in repr(prepared)
+
+
+def test_spellings_that_no_fit_leaves_are_refused() -> None:
+    step: Any = Folded().fit(np.array([["a"], ["A"]], dtype=object))
+    step.spellings_ = [{"a": 7}]
+    with pytest.raises(Refused, match="its spellings are no texts"):
+        load_skops(hostile.dumped(step), TRUSTED_TYPES)
 
 
 def test_more_categories_than_columns_make_sense_for_are_learnt_by_what_they_go_with(tmp_path: Path) -> None:

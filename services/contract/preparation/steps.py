@@ -4,6 +4,7 @@ A version carries this file and dates.py with it (MLflow's `code`), so that othe
 The prediction service and the trainer have their own, and run none that a version brings.
 """
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -118,3 +119,43 @@ class Words(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         found = np.empty(len(texts), dtype=object)
         found[:] = [text[:most] if isinstance(text, str) else "" for text in texts]
         return found
+
+
+class Folded(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Write each of the texts that differ in case or blanks alone as the most frequent of them is written.
+
+    One that is written in a new way, in a request, is one of them too; one that is another text stays as it is.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> "Folded":  # noqa: N803
+        """Learn how the texts of each column are written."""
+        columns = np.asarray(X, dtype=object)
+        self.n_features_in_ = columns.shape[1]
+        self.spellings_ = [_spellings(column.tolist()) for column in columns.T]
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return an array of texts, shape (rows, columns); a missing one is NaN."""
+        columns = np.asarray(X, dtype=object)
+        if columns.shape[1] != self.n_features_in_:
+            raise ValueError(f"there are {columns.shape[1]} columns; expected {self.n_features_in_}")
+        found = np.empty(columns.shape, dtype=object)
+        for j, known in enumerate(self.spellings_):
+            texts = columns[:, j].tolist()
+            written = {text: known.get(folded(text), text) for text in set(texts) if isinstance(text, str)}
+            found[:, j] = [written.get(text, np.nan) for text in texts]
+        return found
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the columns' names as they are."""
+        return np.asarray(input_features, dtype=object)
+
+
+def folded(text: str) -> str:
+    """Return a text without what it may differ in."""
+    return " ".join(text.split()).casefold()
+
+
+def _spellings(texts: list[Any]) -> dict[str, str]:
+    counts = Counter(text for text in texts if isinstance(text, str))
+    return {folded(text): text for text, _ in sorted(counts.items(), key=lambda item: (item[1], item[0]))}

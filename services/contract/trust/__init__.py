@@ -25,6 +25,7 @@ HARMLESS_TYPES = frozenset({"numpy.dtype"})
 # the key: what has not been thought of there is not open to everybody.
 TRUSTED_TYPES = HARMLESS_TYPES | {
     "contract.preparation.steps.DateParts",
+    "contract.preparation.steps.Folded",
     "contract.preparation.steps.Words",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",

@@ -26,7 +26,7 @@ from sklearn.tree._tree import Tree
 
 from contract.display import visible
 from contract.errors import Refused
-from contract.preparation.steps import MOST_CHARACTERS, PARTS, DateParts, Words
+from contract.preparation.steps import MOST_CHARACTERS, PARTS, DateParts, Folded, Words
 from contract.trust import neighbors, trees
 from contract.trust.conditions import DoesNotHold, array, features, listed, must, whole, within
 
@@ -160,6 +160,15 @@ def date_parts(step: DateParts) -> None:
     must(all(set(listed(names, "its parts")) <= set(PARTS) for names in parts), "it has a part that dates do not have")
 
 
+def spellings(step: Folded) -> None:
+    """Check that there is a mapping of texts to texts for each column."""
+    known = listed(step.spellings_, "its spellings")
+    must(len(known) == features(step), "it has not spellings for each column")
+    for found in known:
+        holds = type(found) is dict and all(type(text) is str for pair in found.items() for text in pair)
+        must(holds, "its spellings are no texts")
+
+
 def words(step: Words) -> None:
     """Check how much is read of a text: all that a request costs comes after it."""
     must(whole(step.most_characters, "its limit") in range(1, MOST_CHARACTERS + 1), "it reads texts without a limit")
@@ -221,5 +230,6 @@ CHECKS: dict[type, tuple[str | None, Check]] = {
     OneHotEncoder: ("categories_", one_hot),
     TargetEncoder: ("encodings_", target_encoder),
     DateParts: ("parts_", date_parts),
+    Folded: ("spellings_", spellings),
     Words: ("n_features_in_", words),
 }

@@ -6,7 +6,7 @@ which decide it. Faults are collected: a file's columns are all looked at before
 
 import datetime
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from contract.missing import stands_for_none
 from contract.preparation.dates import DTYPE
+from contract.preparation.steps import folded
 from contract.schema import LARGEST
 
 from trainer.data import dates, missing_words
@@ -31,6 +32,8 @@ MOST_CATEGORIES = 1000
 WORDS_OF_TEXT = 3.0
 # Up to so many different ones are phrases to choose from, not free text.
 FEW_PHRASES = 100
+# With more different texts than this, nobody writes them by hand.
+MOST_SPELLINGS = 20_000
 SAMPLE = 1000
 SHOWN = 4
 DATES = frozenset({datetime.date, datetime.datetime, pd.Timestamp})
@@ -117,6 +120,8 @@ class Verdict:
     kind: Kind | None = None
     values: pd.Series | None = None
     """float64, booleans (as objects where some are missing), text or datetime64[us]; None where the column is no feature"""
+    folded: bool = False
+    """whether texts that differ in case or blanks alone are one"""
     remarks: list[str] = field(default_factory=list)
     fault: str | None = None
     """why the column cannot be trained on, as a sentence goes on after the file's name"""
@@ -134,7 +139,7 @@ def tell(column: pd.Series, wish: Wish, keep: bool, is_typed: bool) -> Verdict:
         return found
     why = _no_feature(name, column, found)
     if why is None:
-        return found
+        return _with_spellings(found) if found.kind is Kind.TEXT else found
     return Verdict(remarks=[_left_out(name, f"{why} (--keep {name!r} takes it as a feature)")])
 
 
@@ -249,7 +254,7 @@ def _dates(column: pd.Series, rest: pd.Series, fillers: list[str], wish: Wish) -
         said = f"expected a date; --date {name!r} takes what is none as missing, --text {name!r} all as text"
         return Verdict(fault=said, wrong=column.isin(others.index))
     remarks = [f"column {name!r} has dates written {written}; predictions take ISO 8601"] if written else []
-    verdict = Verdict(Kind.DATE, column.map(found).astype(DTYPE).rename(name), remarks)
+    verdict = Verdict(Kind.DATE, column.map(found).astype(DTYPE).rename(name), remarks=remarks)
     return _with_gaps(verdict, [*fillers, *others.index])
 
 
@@ -258,7 +263,9 @@ def _numbers_or_codes(column: pd.Series, rest: pd.Series, fillers: list[str]) ->
     zero = next(filter(LEADING_ZERO.fullmatch, rest.index), None)
     if zero is not None or is_code_name(name):
         why = f"some begin with 0, such as {zero!r}" if zero is not None else "that is what its name says"
-        return Verdict(Kind.TEXT, column, [f"column {name!r} is taken for codes, as text: {why} (--number {name!r})"])
+        return Verdict(
+            Kind.TEXT, column, remarks=[f"column {name!r} is taken for codes, as text: {why} (--number {name!r})"]
+        )
     return _with_gaps(_numbers(column.where(~column.isin(fillers))), fillers)
 
 
@@ -272,7 +279,7 @@ def _numbers_or_text(column: pd.Series, others: pd.Series, count: int) -> Verdic
     said = (
         f"column {name!r} is taken as text: {rows} of {count} values are no numbers, such as {such} (--number {name!r})"
     )
-    return Verdict(Kind.TEXT, column, [said])
+    return Verdict(Kind.TEXT, column, remarks=[said])
 
 
 def _with_gaps(found: Verdict, words: list[str]) -> Verdict:
@@ -285,6 +292,28 @@ def _with_gaps(found: Verdict, words: list[str]) -> Verdict:
 def _some(words: list[str]) -> list[str]:
     shown = sorted(words)
     return shown if len(shown) <= 2 * SHOWN else [*shown[: 2 * SHOWN], "…"]
+
+
+def _with_spellings(found: Verdict) -> Verdict:
+    """Say whether a column of text has values that differ in case or blanks alone, or blanks around them."""
+    counts = found.values.value_counts()  # type: ignore[union-attr] # it is one of text
+    if len(counts) > MOST_SPELLINGS or encoding(found.values) is Encoding.PROSE:  # type: ignore[arg-type]
+        return found
+    groups: dict[str, list[str]] = {}
+    for text in counts.index:
+        groups.setdefault(folded(text), []).append(text)
+    name = str(counts.index.name)
+    option = f"(--text {name!r} takes them letter for letter)"
+    if alike := next((texts for texts in groups.values() if len(texts) > 1), None):
+        such = ", ".join(map(repr, alike[:SHOWN]))
+        found.remarks.append(
+            f"column {name!r} has values that differ in case or blanks alone, taken for one, such as {such} {option}"
+        )
+    elif any(text != text.strip() for text in counts.index):
+        found.remarks.append(f"column {name!r} has blanks around its values, which count for nothing {option}")
+    else:
+        return found
+    return replace(found, folded=True)
 
 
 # --- nothing to learn from -----------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ class Column:
     kind: Kind
     missing: bool
     """whether missing values are accepted, which is where the file has some"""
+    folded: bool = False
+    """whether texts that differ in case or blanks alone are one"""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def look_at(
         name=path.stem.removesuffix("_dataset"),
         sha256=_sha256(path),
         task=task,
-        columns=[Column(name, found[name].kind or Kind.TEXT, bool(typed[name].isna().any())) for name in columns],
+        columns=[_column(values, found[name]) for name, values in columns.items()],
         features=typed,
         target=labels,
         class_names=class_names,
@@ -170,6 +172,10 @@ def look_at(
     )
     left_out = features[[name for name in features.columns if str(name) not in columns]]
     return Look(table, [*faults, *_faults(features, found, path)], left_out)
+
+
+def _column(values: pd.Series, verdict: Verdict) -> Column:
+    return Column(str(values.name), verdict.kind or Kind.TEXT, bool(values.isna().any()), verdict.folded)
 
 
 def _remarks(typed: pd.DataFrame, found: dict[str, Verdict], said: dict[str, list[str]]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
-from contract.preparation.steps import DateParts, Words
+from contract.preparation.steps import DateParts, Folded, Words
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import TruncatedSVD
@@ -22,7 +22,7 @@ from sklearn.tree import BaseDecisionTree
 from sklearn.utils import get_tags
 
 from trainer.data.column_kinds import Encoding, encoding
-from trainer.data.table import SEED, Kind, Table, Task
+from trainer.data.table import SEED, Column, Kind, Table, Task
 from trainer.errors import SettingsError
 
 NAMED = {
@@ -50,6 +50,10 @@ PLAIN_TREES = (BaseDecisionTree, BaseEnsemble)
 SPREAD = 10.0
 # How many numbers the words of a free text become: for what adds up a number for each word, and for what cannot.
 HASHES, COMPONENTS = 2**14, 30
+
+
+Part = tuple[str, Any, list[str]]
+"""of a ColumnTransformer"""
 
 
 @dataclass(frozen=True)
@@ -154,14 +158,16 @@ def with_preparation(algorithm: Algorithm, table: Table, features: Any) -> BaseE
 
     Missing numbers become the median, dates their parts and the days since the first one, text becomes one column per category (a missing one is a category of its own, one
     that was never seen is none) or, with more categories than that makes sense for, what the target is on average where
-    it stands, free text the words in it, and columns of very different spread are brought to one scale where that matters.
+    it stands, free text the words in it, texts that differ in case or blanks alone are one where the
+    table says so, and columns of very different spread are brought to one scale where that matters.
     `features` are the rows to be fitted on, which alone may decide. Where nothing is needed, it is the estimator itself.
     """
     estimator = algorithm.estimator
-    names = {kind: [column.name for column in table.columns if column.kind is kind] for kind in Kind}
+    texts = [column for column in table.columns if column.kind is Kind.TEXT]
+    moments = [column.name for column in table.columns if column.kind is Kind.DATE]
     numbers = [column.name for column in table.columns if column.kind in (Kind.NUMBER, Kind.BOOLEAN)]
     is_scaled = not type(estimator).__module__.startswith(SCALE_FREE)
-    others = names[Kind.TEXT] or names[Kind.DATE]
+    others = texts or moments
     steps: list[Any] = []
     if not algorithm.is_whole:
         missing = any(column.missing for column in table.columns if column.kind is not Kind.TEXT)
@@ -170,9 +176,9 @@ def with_preparation(algorithm: Algorithm, table: Table, features: Any) -> BaseE
         if is_scaled and (others or _is_uneven(features[numbers])):
             steps.append(StandardScaler())
     if others:
-        parts = _encoded(features[names[Kind.TEXT]], table.task, is_scaled and _takes_sparse(algorithm))
-        if names[Kind.DATE]:
-            parts.insert(0, ("dates", make_pipeline(DateParts(cyclic=is_scaled), *steps), names[Kind.DATE]))
+        parts = _encoded(texts, features, table.task, is_scaled and _takes_sparse(algorithm))
+        if moments:
+            parts.insert(0, ("dates", make_pipeline(DateParts(cyclic=is_scaled), *steps), moments))
         if numbers:
             parts.insert(0, ("numbers", make_pipeline(*steps) if steps else "passthrough", numbers))
         steps = [ColumnTransformer(parts, verbose_feature_names_out=False)]
@@ -182,21 +188,30 @@ def with_preparation(algorithm: Algorithm, table: Table, features: Any) -> BaseE
     return Pipeline([*make_pipeline(*steps).steps, *last])
 
 
-def _encoded(texts: pd.DataFrame, task: Task, is_sparse: bool) -> list[tuple[str, Any, list[str]]]:
-    """Return what makes numbers of columns of text, as parts of a ColumnTransformer; `is_sparse` says that they may be many."""
-    found: dict[Encoding, list[str]] = {kind: [] for kind in Encoding}
-    for name, values in texts.items():
-        found[encoding(values)].append(str(name))
-    parts: list[tuple[str, Any, list[str]]] = []
-    if few := found[Encoding.CATEGORIES]:
-        parts.append(("categories", OneHotEncoder(handle_unknown="ignore", sparse_output=False), few))
-    if many := found[Encoding.MANY]:
-        kind = "continuous" if task is Task.REGRESSION else "auto"
-        # What a row's own category goes with is learnt from other rows: else it would be the row's own target.
-        folds = KFold(5, shuffle=True, random_state=SEED)
-        parts.append(("many categories", TargetEncoder(target_type=kind, cv=folds), many))
-    parts += [(f"words of {name}", _words(is_sparse), [name]) for name in found[Encoding.PROSE]]
+def _encoded(columns: list[Column], texts: pd.DataFrame, task: Task, is_sparse: bool) -> list[Part]:
+    """Return what makes numbers of columns of text; `is_sparse` says that they may be many."""
+    found: dict[tuple[Encoding, bool], list[str]] = {}
+    for column in columns:
+        found.setdefault((encoding(texts[column.name]), column.folded), []).append(column.name)
+    parts: list[Part] = []
+    for (kind, is_folded), names in found.items():
+        if kind is Encoding.PROSE:
+            parts += [(f"free text {i}", _words(is_sparse), [name]) for i, name in enumerate(names, 1)]
+            continue
+        step = _categories() if kind is Encoding.CATEGORIES else _many_categories(task)
+        name = f"{kind}, folded" if is_folded else str(kind)
+        parts.append((name, make_pipeline(Folded(), step) if is_folded else step, names))
     return parts
+
+
+def _categories() -> OneHotEncoder:
+    return OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+
+
+def _many_categories(task: Task) -> TargetEncoder:
+    # What a row's own category goes with is learnt from other rows: else it would be the row's own target.
+    folds = KFold(5, shuffle=True, random_state=SEED)
+    return TargetEncoder(target_type="continuous" if task is Task.REGRESSION else "auto", cv=folds)
 
 
 def _words(is_sparse: bool) -> Pipeline:
