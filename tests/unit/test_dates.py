@@ -17,7 +17,7 @@ from contract.preparation import dates
 from contract.preparation.steps import DateParts, Words
 from contract.trust import TRUSTED_TYPES, load_skops
 from contract.version_files import VersionFiles
-from inference.model import model
+from inference.model import model, pacing
 from inference.model.trust import Trust, Trusted
 from trainer.artifact import logged_model
 from trainer.data.column_kinds import Wishes
@@ -259,6 +259,12 @@ def test_a_text_costs_no_more_than_its_first_page(estimator: Any, table: Table) 
     row = table.features.head(1)
     long = row.assign(Note="word " * 1000 + "unhappy " * 100_000)
     assert np.array_equal(estimator.predict_proba(long), estimator.predict_proba(row.assign(Note="word " * 1000)))
+
+
+def test_long_texts_are_answered_some_at_a_time_whatever_the_golden_samples_have(folder: Path) -> None:
+    loaded = model.load(VersionFiles.of(folder), Trusted(Trust.SIGNED))
+    assert loaded.row_values > 5000 / 3
+    assert pacing.part_rows(0.0, loaded.row_values) < 3000
 
 
 def broken(**changes: Any) -> bytes:

@@ -17,6 +17,7 @@ import sklearn
 import skops.io
 from contract.manifest import Description, check_estimator, estimator_file
 from contract.preparation.dates import moments
+from contract.preparation.steps import MOST_CHARACTERS, Words
 from contract.schema import Column, Kind
 from contract.trust import load_skops
 from contract.version_files import VersionFiles
@@ -34,6 +35,10 @@ sklearn.set_config(assume_finite=True)
 # A model says how many jobs it has, and joblib's own way is a process for each. Here the workers are the jobs.
 joblib.register_parallel_backend("sequential", joblib.parallel.SequentialBackend, make_default=True)
 warnings.filterwarnings("ignore", message="X does not have valid feature names")
+
+
+# A word that is counted has two letters, and something after it.
+CHARACTERS_PER_WORD = 3
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,9 @@ class Pipeline:
                 most = max(most, found.size)  # of a sparse matrix, what is stored
         except Exception:  # a step may have no such method, or return anything
             return None
-        return float(most / len(rows))
+        # The texts of a request may be longer than these: each may have as many words as are read of one.
+        texts = sum(isinstance(step, Words) for step in self.estimator.get_params().values()) if steps else 0
+        return float(most / len(rows) + texts * MOST_CHARACTERS / CHARACTERS_PER_WORD)
 
 
 def _answer_alike(one: Pipeline, other: Pipeline, rows: Rows) -> bool:
