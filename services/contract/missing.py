@@ -67,4 +67,4 @@ PLACEHOLDERS = frozenset(
 
 def stands_for_none(text: str) -> bool:
     """Tell whether a text among numbers or dates stands for one that is not there."""
-    return text in MISSING_WORDS or text.strip().casefold() in PLACEHOLDERS
+    return text in MISSING_WORDS or not (word := text.strip().casefold()) or word in PLACEHOLDERS

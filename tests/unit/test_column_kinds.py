@@ -40,7 +40,7 @@ def drawn(*values: object) -> list[object]:
     return list(DRAWS.choice(np.array(values, dtype=object), ROWS))
 
 
-@pytest.mark.parametrize("word", ["?", "unknown", "UNKNOWN", "-", "n/a", " N/A ", "not available", "k.A."])
+@pytest.mark.parametrize("word", ["?", "unknown", "UNKNOWN", "-", " ", "n/a", " N/A ", "not available", "k.A."])
 def test_among_numbers_a_placeholder_is_a_missing_value_which_is_said(tmp_path: Path, word: str) -> None:
     values: list[object] = [word if i % 5 else str(i / 2) for i in range(ROWS)]
     table = told(tmp_path, values)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from contract.missing import stands_for_none
+from contract.missing import MISSING_WORDS, PLACEHOLDERS
 from contract.preparation.dates import DTYPE
 from contract.preparation.steps import folded
 from contract.schema import LARGEST
@@ -40,7 +40,7 @@ DATES = frozenset({datetime.date, datetime.datetime, pd.Timestamp})
 NAME_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-zß-ÿ]+")
 ID_WORDS = frozenset(
     {"id", "ids", "no", "nr", "num", "number", "nummer", "numero", "code", "key", "index", "idx", "uuid", "guid", "ref"}
-    | {"reference", "sku", "isbn", "iban"}
+    | {"reference", "sku", "isbn", "iban", "phone", "telephone", "mobile"}
 )
 # Where nothing tells the words of a name apart.
 JOINED_ID = re.compile(
@@ -183,7 +183,8 @@ def _booleans(column: pd.Series) -> pd.Series:
 
 
 def _numbers(column: pd.Series) -> Verdict:
-    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+    plain = pd.api.types.is_numeric_dtype(column)
+    numbers = (column if plain else pd.to_numeric(column, errors="coerce")).astype("float64")
     wrong = ~((numbers.abs() <= LARGEST) | column.isna())
     if wrong.any():
         return Verdict(fault="expected a finite number", wrong=wrong)
@@ -218,15 +219,14 @@ def _of_text(column: pd.Series, wish: Wish, is_typed: bool) -> Verdict:
     counts, wanted = column.value_counts(), wish.kind
     if wanted is Kind.TEXT:
         return Verdict(Kind.TEXT, column)
-    if not is_typed and wanted is None and missing_words.boolean(column):
+    if not is_typed and wanted is None and _are_boolean(counts.index):
         words = sorted(word for word in counts.index if word not in missing_words.BOOLEANS)
         return _with_gaps(Verdict(Kind.BOOLEAN, _booleans(column.map(missing_words.BOOLEANS).astype(object))), words)
-    fillers = [word for word in counts.index if stands_for_none(word)]
+    fillers = _fillers(counts.index)
     rest = counts.drop(fillers)
     if rest.empty and len(counts) == 1:
         return Verdict(remarks=[_left_out(str(column.name), "it has no values")])
-    numbers = pd.to_numeric(pd.Series(rest.index, rest.index, dtype="str"), errors="coerce")
-    others = rest[numbers.isna()]
+    others = rest[~_are_numbers(rest.index)]
     if wanted is Kind.NUMBER:
         return _with_gaps(_numbers(column.where(~column.isin([*fillers, *others.index]))), [*fillers, *others.index])
     share = 1 - others.sum() / max(rest.sum(), 1)
@@ -237,6 +237,29 @@ def _of_text(column: pd.Series, wish: Wish, is_typed: bool) -> Verdict:
     if others.empty:
         return _numbers_or_codes(column, rest, fillers)
     return _numbers_or_text(column, others, len(column.dropna()))
+
+
+def _are_boolean(values: pd.Index) -> bool:
+    """Tell whether different texts are truth values, but for words that stand for missing ones."""
+    known = missing_words.BOOLEANS.keys() | MISSING_WORDS
+    return len(values) <= len(known) and known.issuperset(values) and not MISSING_WORDS.issuperset(values)
+
+
+def _fillers(values: pd.Index) -> list[str]:
+    """Return those of some different texts that stand for a missing one, as contract.missing has it, quickly."""
+    words = values.str.strip().str.lower()
+    return list(values[values.isin(MISSING_WORDS) | words.isin(PLACEHOLDERS) | (words == "")])
+
+
+def _are_numbers(values: pd.Index) -> np.ndarray:
+    """Tell which of some different texts are numbers: shape (texts,), bool."""
+    if len(values) > SAMPLE:
+        # Where all are words or dates, as mostly, there is no need to look at each.
+        some = pd.Series(values[:: len(values) // SAMPLE], dtype="str")
+        if pd.to_numeric(some, errors="coerce").isna().all():
+            return np.zeros(len(values), dtype=bool)
+    found: np.ndarray = pd.to_numeric(pd.Series(values, dtype="str"), errors="coerce").notna().to_numpy()
+    return found
 
 
 def _dates(column: pd.Series, rest: pd.Series, fillers: list[str], wish: Wish) -> Verdict:
@@ -321,13 +344,13 @@ def _with_spellings(found: Verdict) -> Verdict:
 
 def _no_feature(name: str, column: pd.Series, found: Verdict) -> str | None:
     """Say why a typed column is no feature: it tells rows apart, and nothing else; None where it is one."""
+    if len(column) <= FEW_ROWS or (found.kind is Kind.NUMBER and not are_whole(column)):
+        return None
     values = found.values.dropna()  # type: ignore[union-attr] # there are some, or this is not asked
     distinct = int(values.nunique())
-    if len(column) <= FEW_ROWS or distinct <= FEW_ROWS or distinct < NEARLY_ALL * len(values):
+    if distinct <= FEW_ROWS or distinct < NEARLY_ALL * len(values):
         return None
     if found.kind is Kind.NUMBER:
-        if not (values % 1 == 0).all():
-            return None
         counts_up = (
             pd.api.types.is_integer_dtype(column) and values.iloc[0] in (0, 1) and (values.diff()[1:] == 1).all()
         )
@@ -361,9 +384,19 @@ def encoding(values: pd.Series) -> Encoding:
 
 def may_be_codes(column: pd.Series) -> bool:
     """Tell whether numbers may have been codes before somebody read them as numbers: they are whole."""
-    if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
-        return False
-    return pd.api.types.is_integer_dtype(column) or bool((column.dropna() % 1 == 0).all())
+    is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return is_number and are_whole(column)
+
+
+def are_whole(column: pd.Series) -> bool:
+    """Tell whether all of a column are whole numbers, or texts that are."""
+    if pd.api.types.is_integer_dtype(column):
+        return True
+    if not pd.api.types.is_float_dtype(column):
+        column = pd.to_numeric(column, errors="coerce")
+    values = column.to_numpy(dtype="float64")
+    with np.errstate(invalid="ignore"):  # infinity is none
+        return all(bool((part[~np.isnan(part)] % 1 == 0).all()) for part in (values[:SAMPLE], values[SAMPLE:]))
 
 
 def is_code_name(name: str) -> bool:
