@@ -261,6 +261,16 @@ def test_a_text_costs_no_more_than_its_first_page(estimator: Any, table: Table) 
     assert np.array_equal(estimator.predict_proba(long), estimator.predict_proba(row.assign(Note="word " * 1000)))
 
 
+def test_a_version_with_steps_of_our_own_brings_them_and_has_no_onnx_model(folder: Path) -> None:
+    assert {path.name for path in (folder / "code" / "contract" / "preparation").glob("*.py")} == {
+        "__init__.py", "dates.py", "steps.py",
+    }  # fmt: skip
+    assert json.loads((folder / "twin.json").read_text()) == {
+        "kept": False,
+        "reason": "ONNX has no operator for DateParts, Words",
+    }
+
+
 def test_long_texts_are_answered_some_at_a_time_whatever_the_golden_samples_have(folder: Path) -> None:
     loaded = model.load(VersionFiles.of(folder), Trusted(Trust.SIGNED))
     assert loaded.row_values > 5000 / 3

@@ -34,13 +34,18 @@ def write(folder: Path) -> None:
         (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
 
 
+def own_steps(estimator: Any) -> list[str]:
+    """Return the names of the steps of our own (contract.preparation) that a pipeline has."""
+    found = {type(part) for part in estimator.get_params().values()}
+    return sorted(kind.__name__ for kind in found if kind.__module__.startswith(STEPS.replace("/", ".")))
+
+
 def code(estimator: Any, folder: Path) -> list[str] | None:
     """Copy the steps of our own that a pipeline has into a folder, for MLflow's code_paths; None where it has none.
 
     So every client of MLflow can load it. The prediction service and the trainer have them, and run none that a version brings.
     """
-    parts = [estimator, *estimator.get_params().values()]
-    if not any(type(part).__module__.startswith(f"{STEPS.replace('/', '.')}.") for part in parts):
+    if not own_steps(estimator):
         return None
     source, target = Path(str(contract.__file__)).parent, folder / "contract"
     shutil.copytree(source.parent / STEPS, folder / STEPS, ignore=shutil.ignore_patterns("__pycache__"))

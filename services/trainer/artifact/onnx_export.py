@@ -18,7 +18,7 @@ from contract.golden import Answers, Difference, difference, scale_of
 from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT
 from sklearn.pipeline import Pipeline
 
-from trainer.artifact import golden_samples
+from trainer.artifact import environment, golden_samples
 from trainer.data.table import SEED, Column, Kind, Task
 
 TOLERANCE = 1e-5
@@ -58,8 +58,8 @@ def make(estimator: Any, columns: list[Column], features: pd.DataFrame, task: Ta
 
     It never raises: an estimator that cannot be converted has no twin, and the record says why.
     """
-    if any(column.kind is Kind.DATE for column in columns):
-        return Twin(None, {"kept": False, "reason": "ONNX has no operator that takes dates apart"})
+    if unknown := environment.own_steps(estimator):
+        return Twin(None, {"kept": False, "reason": f"ONNX has no operator for {', '.join(unknown)}"})
     reasons = []
     for form, avoided in FORMS[_first_form(estimator) :]:
         try:
