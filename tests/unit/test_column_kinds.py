@@ -215,6 +215,14 @@ def test_more_categories_than_columns_make_sense_for_are_learnt_by_what_they_go_
     assert len(estimator.predict(pd.DataFrame({"shop": ["a shop that nobody has seen"]}))) == 1
 
 
+@pytest.mark.parametrize("wishes", [Wishes(text=("y",)), Wishes(number=("y",)), Wishes(date=("y=day-first",))])
+def test_an_option_for_features_that_names_the_target_is_refused(tmp_path: Path, wishes: Wishes) -> None:
+    with pytest.raises(
+        DataError, match="'y' is the target; --drop, --keep, --text, --number and --date are for features"
+    ):
+        told(tmp_path, drawn(1, 2), wishes=wishes)
+
+
 def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path) -> None:
     path = tmp_path / "wrong.parquet"
     frame = pd.DataFrame(

@@ -163,6 +163,9 @@ def test_dates_and_free_text_are_explored_and_shown_for_what_they_are_taken_for(
         ("CustomerId", "left out"),
     ):
         assert re.search(rf"{name} .*{taken}", text)
+    assert re.search(r"Note .*free text of \d+ words on average", text)
+    (page,) = [path.read_text() for path in found.files if path.suffix == ".html"]
+    assert re.search("CustomerId</td><td>left out", page)
     assert re.search(r"SignupDate .*from 20\d\d-\d\d-\d\d to 20\d\d-\d\d-\d\d", text)
     assert not any("refuses" in hint for hint in found.hints)
     json.dumps(found.summary, allow_nan=False)

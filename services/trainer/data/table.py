@@ -232,7 +232,7 @@ def _check_columns(frame: pd.DataFrame, path: Path, target: str, others: list[st
             f"{path} has no column {', '.join(lacking[:30])}; it has {', '.join(map(repr, frame.columns[:30]))}"
         )
     if target in others:
-        raise DataError(f"{target!r} is the target, and cannot be left out")
+        raise DataError(f"{target!r} is the target; --drop, --keep, --text, --number and --date are for features")
     if len(frame.columns) > MOST_COLUMNS:
         raise DataError(f"{path} has {len(frame.columns)} columns; expected at most {MOST_COLUMNS}")
 

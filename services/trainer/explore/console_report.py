@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 
 from trainer.console.terminal import Console
 from trainer.data import leakage
-from trainer.data.column_kinds import encoding
+from trainer.data.column_kinds import Encoding, encoding
 from trainer.data.table import Column, Kind, Look, Table, Task
 from trainer.errors import DataError
 
@@ -22,6 +22,8 @@ MOST_FEATURES_BY_CLASS = 12
 MOST_CLASSES_BY_FEATURE = 10
 MOST_COLUMNS = 40
 TOP_CATEGORIES = 5
+# How many texts are looked at for how long they are.
+MOST_TEXTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def explore(table: Table, folder: Path, console: Console, look: Look | None = No
     for grid in grids:
         console.print(grid)
     _print_hints(console, [*table.remarks, *hints])
-    return Findings(_write(table, hints, folder, console), hints, _summary(table, hints))
+    return Findings(_write(table, hints, folder, console, left_out), hints, _summary(table, hints))
 
 
 def _print_hints(console: Console, hints: list[str]) -> None:
@@ -188,9 +190,13 @@ def _numbers(table: Table, columns: list[Column]) -> Grid:
 def _categories(table: Table, columns: list[Column]) -> Grid:
     grid = Grid("feature", "most frequent values", title="Categories and dates", title_justify="left")
     for column in columns[:MOST_COLUMNS]:
+        values = table.features[column.name]
         if column.kind is Kind.DATE:
-            values = table.features[column.name]
             grid.add_row(column.name, f"from {iso(values.min())} to {iso(values.max())}")
+            continue
+        if column.kind is Kind.TEXT and encoding(values) is Encoding.PROSE:
+            words = np.mean([len(text.split()) for text in values.dropna().head(MOST_TEXTS)])
+            grid.add_row(column.name, f"free text of {words:.0f} words on average")
             continue
         shares = table.features[column.name].value_counts(normalize=True).head(TOP_CATEGORIES)
         grid.add_row(column.name, ", ".join(f"{value} {share:.1%}" for value, share in shares.items()))
@@ -208,7 +214,7 @@ def _bars(counts: np.ndarray) -> str:
     return "".join(BARS[height] for height in heights)
 
 
-def _write(table: Table, hints: list[str], folder: Path, console: Console) -> list[Path]:
+def _write(table: Table, hints: list[str], folder: Path, console: Console, left_out: pd.DataFrame) -> list[Path]:
     from trainer.explore.html_report import report
     from trainer.plots.exploration import exploration_pictures
 
@@ -220,7 +226,7 @@ def _write(table: Table, hints: list[str], folder: Path, console: Console) -> li
             written.append(folder / name)
             console.print(f"{folder / name} drawn", soft_wrap=True)
         path = folder / "report.html"
-        path.write_text(report(table, [*table.remarks, *hints], written), encoding="utf-8")
+        path.write_text(report(table, [*table.remarks, *hints], written, left_out), encoding="utf-8")
         console.print(f"{path} written: all of it in one file", soft_wrap=True)
     except OSError as error:
         raise DataError(
