@@ -74,9 +74,13 @@ class Description:
         return any(column.kind is Kind.TEXT for column in self.columns)
 
     @property
+    def takes_dates(self) -> bool:
+        return any(column.kind is Kind.DATE for column in self.columns)
+
+    @property
     def first_example(self) -> list[Any]:
-        """A row to try: the first example, or one of zeros, false and empty text where the version has none."""
-        empty = {Kind.NUMBER: 0.0, Kind.INTEGER: 0, Kind.BOOLEAN: False, Kind.TEXT: ""}
+        """A row to try: the first example, or one of zeros, false, empty text and 1970 where the version has none."""
+        empty = {Kind.NUMBER: 0.0, Kind.INTEGER: 0, Kind.BOOLEAN: False, Kind.TEXT: "", Kind.DATE: "1970-01-01"}
         return self.examples[0] if self.examples else [empty[column.kind] for column in self.columns]
 
 

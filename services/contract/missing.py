@@ -1,4 +1,4 @@
-"""The words that data files use for a number which is not there, as pandas reads them by default.
+"""The words that data files use for a number which is not there: those that pandas reads by default, and what people write.
 
 They count as missing in columns of numbers and booleans alone. In a column of text only an empty field is
 missing: 'NA' (Namibia), 'None' and 'null' are words there, in training data and in requests alike. The list
@@ -28,3 +28,43 @@ MISSING_WORDS = frozenset(
         "null",
     }
 )
+# Among numbers and dates: in any case, and with blanks around them.
+PLACEHOLDERS = frozenset(
+    {
+        *("?", "??", "???", "-", "--", "---", "–", "—", ".", "..", "...", "…", "*", "_", "/"),
+        *(
+            "n/a",
+            "n.a.",
+            "n. a.",
+            "na",
+            "nan",
+            "nil",
+            "none",
+            "null",
+            "missing",
+            "blank",
+            "empty",
+            "(empty)",
+            "(blank)",
+        ),
+        *("unknown", "unk", "unk.", "not known", "not available", "not applicable", "not recorded", "not specified"),
+        *("unspecified", "undefined", "undisclosed", "tbd", "tba", "t.b.d.", "no data", "no answer", "no value"),
+        *(
+            "k.a.",
+            "k. a.",
+            "keine angabe",
+            "unbekannt",
+            "s/d",
+            "n/d",
+            "sin dato",
+            "sin datos",
+            "desconocido",
+            "inconnu",
+        ),
+    }
+)
+
+
+def stands_for_none(text: str) -> bool:
+    """Tell whether a text among numbers or dates stands for one that is not there."""
+    return text in MISSING_WORDS or not (word := text.strip().casefold()) or word in PLACEHOLDERS

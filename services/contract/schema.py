@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from contract.display import differing, quoted
+from contract.preparation import dates
 
 # What a float32 can hold: many estimators compute in it and refuse more, and none can answer sensibly beyond it.
 LARGEST = 3.4028234663852886e38
@@ -24,6 +25,7 @@ class Kind(StrEnum):
     INTEGER = "a whole number"
     BOOLEAN = "true or false"
     TEXT = "text"
+    DATE = f"a date such as {dates.EXAMPLE}"
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,11 @@ TYPES = {
     "integer": Type(Kind.INTEGER, "INT32", "int32", 2**31 - 1),
     "boolean": Type(Kind.BOOLEAN, "BOOL", "bool"),
     "string": Type(Kind.TEXT, "BYTES", "str"),
+    "datetime": Type(Kind.DATE, "BYTES", dates.DTYPE),
 }
 # The same for the arrays that a tensor signature names.
-TENSOR_TYPES = {found.dtype: name for name, found in TYPES.items() if found.kind is not Kind.TEXT}
-_NAMES = {found.datatype: name for name, found in TYPES.items()}
+TENSOR_TYPES = {found.dtype: name for name, found in TYPES.items() if found.kind not in (Kind.TEXT, Kind.DATE)}
+_NAMES = {found.datatype: name for name, found in TYPES.items() if found.kind is not Kind.DATE}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Column:
     @property
     def type_name(self) -> str:
         """Its type in a signature."""
-        return _NAMES[self.datatype]
+        return "datetime" if self.kind is Kind.DATE else _NAMES[self.datatype]
 
     def dtype(self, has_gaps: bool = False) -> str:
         """Return the NumPy type that an estimator gets its values in; `has_gaps` where some of them are missing."""
@@ -98,13 +101,19 @@ def fault(value: Any, column: Column) -> str | None:
         return _expected(str(value), column)
     elif column.kind is Kind.BOOLEAN and kind is bool:
         return None
-    elif column.kind is Kind.TEXT and kind is str:
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # JSON can write it, and neither pandas nor ONNX can read it
-            return "is no Unicode text: half of a surrogate pair is in it"
-        return None
+    elif kind is str and column.kind is Kind.TEXT:
+        return _text_fault(value)
+    elif kind is str and column.kind is Kind.DATE:
+        return None if dates.is_one(value) else _expected(quoted(value), column)
     return _expected(name_of(value), column)
+
+
+def _text_fault(value: str) -> str | None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # JSON can write it, and neither pandas nor ONNX can read it
+        return "is no Unicode text: half of a surrogate pair is in it"
+    return None
 
 
 def _expected(what: str, column: Column) -> str:

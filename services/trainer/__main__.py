@@ -62,7 +62,7 @@ def _read_config(context: click.Context, _parameter: click.Parameter, path: str 
         options = {option.name for option in context.command.params if option.name not in (None, "config", "param")}
         content = experiment.read(Path(path), {str(name) for name in options})
         context.meta["nested"] = {key: content.pop(key) for key in experiment.NESTED if key in content}
-        for name in ("algorithm", "drop", "keep"):
+        for name in ("algorithm", "drop", "keep", "text", "number", "date"):
             if isinstance(content.get(name), str):
                 content[name] = [content[name]]
         context.default_map = content
@@ -92,6 +92,16 @@ DATA_OPTIONS = [
     ),
     click.option("--drop", metavar="COLUMN", multiple=True, help="A column to leave out; may be given several times."),
     click.option("--keep", metavar="COLUMN", multiple=True, help="A column to take although it looks like an id."),
+    click.option("--text", metavar="COLUMN", multiple=True, help="A column to take as text, such as codes of digits."),
+    click.option(
+        "--number", metavar="COLUMN", multiple=True, help="A column to take as numbers; what is none is missing."
+    ),
+    click.option(
+        "--date",
+        metavar="COLUMN",
+        multiple=True,
+        help="A column to take as dates; COLUMN=day-first or COLUMN=month-first says how they are written.",
+    ),
 ]
 CHOICE_OPTIONS = [
     click.option(

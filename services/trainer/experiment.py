@@ -6,6 +6,7 @@ file wins over the file.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 
 from trainer.data import builtin_datasets
+from trainer.data.column_kinds import Wishes
 from trainer.errors import SettingsError
 from trainer.settings import Settings
 
@@ -32,6 +34,9 @@ class Plan:
     task: str | None = None
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    number: tuple[str, ...] = ()
+    date: tuple[str, ...] = ()
     model_name: str | None = None
     algorithm: tuple[str, ...] = ()
     estimator: str | None = None
@@ -57,6 +62,8 @@ class Plan:
             raise SettingsError("--param is for one algorithm, and there are several; expected one --algorithm")
         if self.several and not self.model_name:
             raise SettingsError("several algorithms compete for one model; name it with --model-name")
+        if twice := [name for name, count in Counter(self.wishes.names).items() if count > 1]:
+            raise SettingsError(f"--text, --number and --date name {twice[0]!r} twice; expected one of them, once")
         if self.force and not self.reason:
             raise SettingsError("--force promotes whatever the figures are, so it needs --reason 'why'")
         if self.force and not self.promote:
@@ -68,6 +75,11 @@ class Plan:
         for name, value in self.thresholds.items():
             if not _is_number(value):
                 raise SettingsError(f"thresholds: the threshold of {name} is {value!r}; expected a finite number")
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is said of columns."""
+        return Wishes(self.text, self.number, self.date)
 
     @property
     def several(self) -> bool:

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from tests.integration.places import DATA, Place
-from tests.unit.tables import people
+from tests.unit.tables import customers, people
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     (data / "iris_dataset.csv").write_bytes((DATA / "iris_dataset.csv").read_bytes())
     people().to_csv(data / "people.csv", index=False)
     people().to_parquet(data / "people.parquet")
+    customers().to_csv(data / "customers.csv", index=False)
     return place
 
 
@@ -55,6 +56,7 @@ SERVED = {
     "Parquet, histogram boosting": (
         "--data", "people.parquet", "--target", "stays", "--algorithm", "hist_gradient_boosting",
     ),
+    "a raw table with dates and notes": ("--data", "customers.csv", "--target", "Churn"),
     "wine, forest": ("--dataset", "wine", "--algorithm", "random_forest"),
     "diabetes, regression": ("--dataset", "diabetes"),
     "iris, nearest neighbours": ("--estimator", "sklearn.neighbors.KNeighborsClassifier", "--param", "n_neighbors=3"),
@@ -92,6 +94,29 @@ def test_a_version_reproduces_its_golden_samples_through_the_service(
         assert answer.json()["predictions"] == pytest.approx(golden["predictions"], rel=1e-5)
     else:
         assert answer.json()["predictions"] == golden["predictions"]
+
+
+def test_a_raw_record_of_the_file_is_answered_as_its_pipeline_does(
+    place: Place, trained: Callable[[str], dict[str, Any]]
+) -> None:
+    record = trained("a raw table with dates and notes")
+    raw = customers().drop(columns="Churn").head(20)
+    plain = place.notebook(f"""
+import json, mlflow, pandas as pd
+model = mlflow.pyfunc.load_model("models:/{record["model_name"]}@Production")
+rows = pd.read_csv({str(place.folder / "data" / "customers.csv")!r}, dtype={{"PostCode": "str"}}, na_values=["?"]).head(20)
+rows["SignupDate"] = pd.to_datetime(rows["SignupDate"])
+print(json.dumps(model.predict(rows).tolist()))
+""")
+    with place.inference(MODEL_NAME=record["model_name"]) as service:
+        service.serves(record["version"])
+        in_csv = requests.post(
+            f"{service.url}/invocations", data=raw.to_csv(index=False), headers={"Content-Type": "text/csv"}, timeout=30
+        )
+        incomes = pd.to_numeric(raw["Income"], errors="coerce")
+        records = json.loads(raw.assign(Income=incomes).to_json(orient="records"))
+        in_json = service.post("/invocations", {"dataframe_records": records})
+    assert in_csv.json() == in_json.json() == {"predictions": plain}
 
 
 def test_plain_mlflow_loads_every_version_and_predicts_its_example(

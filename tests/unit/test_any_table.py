@@ -38,6 +38,11 @@ CELLS = {
     "text": some.sampled_from(["red", "green", "blue sky", "déjà"]),
     "text with gaps": some.sampled_from(["red", "green", None]),
     "words such as NA": some.sampled_from(["NA", "None", "nan", "red", None]),
+    "dates": some.dates().map(str),
+    "dates with gaps": some.one_of(some.datetimes().map(str), some.none()),
+    "numbers with placeholders": some.one_of(NUMBERS.map(str), some.sampled_from(["?", "unknown", " "])),
+    "codes": some.sampled_from(["01", "7", "12a", "31"]),
+    "spellings": some.sampled_from(["red", "Red ", "RED", "dark  blue", "Dark blue", None]),
     "one value": some.just(7.0),
     "nothing": some.none(),
 }

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pandas as pd
 import pytest
 from trainer.console.terminal import Console
 from trainer.data import builtin_datasets
-from trainer.data.table import Table, read
+from trainer.data.table import Table, look_at, read
 from trainer.errors import DataError
 from trainer.explore.console_report import explore
+
+from tests.unit.tables import customers
 
 DATA = Path(__file__).parents[2] / "data"
 PICTURES = {"target.png", "distributions.png", "boxplots.png", "pairs.png", "correlations.png"}
@@ -146,6 +149,62 @@ def test_a_table_without_numbers_is_explored(tmp_path: Path) -> None:
     pd.DataFrame(rows).to_csv(tmp_path / "words.csv", index=False)
     found = explore(read(tmp_path / "words.csv", "y"), tmp_path / "out", Console(quiet=True))
     assert {path.name for path in found.files} == {"target.png", "distributions.png", "report.html"}
+
+
+def test_dates_and_free_text_are_explored_and_shown_for_what_they_are_taken_for(tmp_path: Path) -> None:
+    customers().to_csv(tmp_path / "customers.csv", index=False)
+    look = look_at(tmp_path / "customers.csv", "Churn")
+    console = Console(width=160, record=True, file=StringIO())
+    found = explore(look.table, tmp_path / "out", console, look)
+    text = console.export_text()
+    for name, taken in (
+        ("SignupDate", "dates"),
+        ("Note", "free text"),
+        ("Plan", "categories"),
+        ("CustomerId", "left out"),
+    ):
+        assert re.search(rf"{name} .*{taken}", text)
+    assert re.search(r"Note .*free text of \d+ words on average", text)
+    (page,) = [path.read_text() for path in found.files if path.suffix == ".html"]
+    assert re.search("CustomerId</td><td>left out", page)
+    assert re.search(r"SignupDate .*from 20\d\d-\d\d-\d\d to 20\d\d-\d\d-\d\d", text)
+    assert not any("refuses" in hint for hint in found.hints)
+    json.dumps(found.summary, allow_nan=False)
+
+
+UNUSABLE = {
+    "a target with gaps": lambda frame: frame.assign(y=frame["y"].where(frame.index % 7 > 0)),
+    "a target of words among numbers": lambda frame: frame.assign(
+        y=["many" if i == 3 else str(i * 1.5) for i in frame.index]
+    ),
+    "a target of one class": lambda frame: frame.assign(y="yes"),
+    "a column of a type that nobody learns from": lambda frame: frame.assign(tags=[["a", "b"]] * len(frame)),
+    "nothing but what is left out": lambda frame: frame[["CustomerId", "span", "y"]],
+}
+
+
+@pytest.mark.parametrize("change", UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_no_column_keeps_a_table_from_being_explored(
+    tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]
+) -> None:
+    count = 60
+    frame = pd.DataFrame(
+        {
+            "size": np.random.default_rng(0).normal(size=count),
+            "CustomerId": [10_000 + 7 * i for i in range(count)],
+            "span": pd.to_timedelta(range(count), "s"),
+            "y": ["yes" if i % 3 else "no" for i in range(count)],
+        }
+    )
+    change(frame).to_parquet(tmp_path / "odd.parquet")
+    look = look_at(tmp_path / "odd.parquet", "y", drop=("tags",) if "tags" in change(frame) else ())
+    console = Console(width=160, record=True, file=StringIO())
+    found = explore(look.table, tmp_path / "out", console, look)
+    text = console.export_text()
+    for name in ("CustomerId", "span"):
+        assert re.search(rf"{name} .*left out", text)
+    assert "`train` refuses this: " in text
+    assert any("column 'span' has durations" in hint for hint in found.hints)
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ REFUSED: dict[str, Change] = {
     "no columns": columns(),
     "columns without names": columns({"type": "double"}, {"type": "double"}),
     "two columns of one name": columns(*[{"type": "double", "name": "length"}] * 2),
-    "a column of another type": typed("datetime"),
+    "a column of another type": typed("binary"),
     "a type that is a list": typed(["double"]),
     "more columns than there may be": columns(*({"type": "double", "name": str(i)} for i in range(20_001))),
     "an array of text": columns(tensor("str")),

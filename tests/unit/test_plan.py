@@ -23,6 +23,7 @@ OPTIONS = {str(option.name) for option in train.params} - {"config", "param"}
         ({"data": "a.csv", "dataset": "iris"}, "are two data sets; expected one"),
         ({"algorithm": ("random_forest", "logistic_regression")}, "name it with --model-name"),
         ({"algorithm": ("random_forest",), "estimator": "sklearn.svm.SVC"}, "name it with --model-name"),
+        ({"text": ("zip",), "date": ("zip=day-first",)}, "--text, --number and --date name 'zip' twice"),
         ({"force": True}, "so it needs --reason"),
         ({"force": True, "reason": "because", "promote": False}, "--force and --no-promote exclude each other"),
         ({"space": {"C": [1, 2]}}, "--search N says in how many trials"),

@@ -595,6 +595,15 @@ def test_a_word_in_a_column_of_text_is_a_word_in_every_format(word: str) -> None
     assert read_csv("visits,zone\n" + f"{word},{word}\n" * 50, model) == expected * 50
 
 
+@pytest.mark.parametrize("word", ["?", "-", "unknown", "n/a "])
+def test_a_placeholder_among_numbers_of_csv_is_a_missing_one_as_in_training(word: str) -> None:
+    model = described([Column("zone", Kind.TEXT), Column("visits", missing=True)])
+    assert read_csv(f"zone,visits\n{word},{word}\n{word},7\n", model) == [[word, None], [word, 7.0]]
+    assert str(refusal(f"visits,zone\n{word},EU\n", described([Column("visits")]), CSV)) == (
+        "row 1, 'visits' is null; expected a number"
+    )
+
+
 def test_an_empty_field_of_csv_is_missing_in_every_column() -> None:
     model = described([Column("zone", Kind.TEXT, missing=True), Column("yes", Kind.BOOLEAN, missing=True), Column("n")])
     assert read_csv('zone,yes,n\n,NA,1\n"","",2\n', model) == [[None, None, 1.0], [None, None, 2.0]]

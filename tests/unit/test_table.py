@@ -282,9 +282,10 @@ BAD = {
         "line 9, column 'a' is 'oops'; expected a finite number",
     ),
     "nothing but an id": (b"id,y\n" + "".join(f"{i},{i % 2}\n" for i in range(30)).encode(), "no feature column"),
-    "too many categories": (
-        b"a,b,y\n" + "".join(f"{i * 1.5},w{i // 2},{i % 2}\n" for i in range(2100)).encode(),
-        "column 'b' has 1050 different texts, more than 1000",
+    "all that is wrong at once": (
+        b"a,b,y\n"
+        + "".join(f"{'oops' if i == 7 else i * 1.5},{'' if i == 9 else 'inf'},\n" for i in range(30)).encode(),
+        "line 2, column 'y' is empty; expected a class (30 such rows); ",
     ),
     "too many columns": (
         ",".join([*(f"c{i}" for i in range(2_000)), "y"]).encode() + b"\n" + (b"1," * 2_000 + b"1\n") * 3,
@@ -330,9 +331,9 @@ def test_a_file_of_another_kind_is_refused_by_its_ending(tmp_path: Path) -> None
         read(tmp_path / "table.xlsx", "y")
 
 
-def test_dates_are_refused_with_the_way_out(tmp_path: Path, people: pd.DataFrame) -> None:
-    people.assign(day=pd.Timestamp("2026-01-01")).to_parquet(tmp_path / "people.parquet")
-    with pytest.raises(DataError, match="column 'day' has dates; leave it out"):
+def test_durations_are_refused_with_the_way_out(tmp_path: Path, people: pd.DataFrame) -> None:
+    people.assign(span=pd.Timedelta(hours=7)).to_parquet(tmp_path / "people.parquet")
+    with pytest.raises(DataError, match="column 'span' has durations; leave it out"):
         read(tmp_path / "people.parquet", "stays")
 
 

@@ -19,6 +19,9 @@ BEYOND = 5.0
 # Every so many rows a column has a gap.
 GAP = 5
 
+# What stands for the values of a column that has none.
+NEVER_SEEN: dict[Kind, list[Any]] = {Kind.TEXT: [""], Kind.DATE: [0.0]}
+
 Row = Sequence[Any]
 """a value per column; a missing one is None"""
 
@@ -49,7 +52,7 @@ class Known:
     def random(self, draws: np.random.Generator, reach: float, count: int) -> list[Any]:
         """Return some of the values that were seen, or numbers from their range, made `reach` times as wide."""
         if not self.is_number:
-            seen = self.seen or ([""] if self.column.kind is Kind.TEXT else [False, True])
+            seen = self.seen or NEVER_SEEN.get(self.column.kind, [False, True])
             return [seen[position] for position in draws.integers(len(seen), size=count)]
         low, high = (float(min(self.seen)), float(max(self.seen))) if self.seen else (0.0, 1.0)
         half = (high / 2 - low / 2) * reach or reach
@@ -64,6 +67,8 @@ class Known:
             return [*map(self.number, found), *missing]
         if self.column.kind is Kind.BOOLEAN:
             return [False, True, *missing]
+        if self.column.kind is Kind.DATE:
+            return [0.0, *((min(self.seen), max(self.seen)) if self.seen else ()), *missing]
         return [*dict.fromkeys(self.seen), "a category that nobody has seen", "", MISSING_TEXT, *missing]
 
     def middle(self, one: Any, other: Any) -> Any:

@@ -20,14 +20,18 @@ from contract.errors import Refused
 
 # Harmless, although skops does not say so: what numbers an array has.
 HARMLESS_TYPES = frozenset({"numpy.dtype"})
-# What a signed model may contain beside what skops itself takes for harmless: parts of scikit-learn's own estimators, in
-# compiled code that believes its data. The data is checked (state.py), and yet they have to come from somebody who holds
+# What a signed model may contain beside what skops itself takes for harmless: steps of our own (preparation.py), and parts of
+# scikit-learn's own estimators, in compiled code that believes its data. The data is checked (state.py), and yet they have to come from somebody who holds
 # the key: what has not been thought of there is not open to everybody.
 TRUSTED_TYPES = HARMLESS_TYPES | {
+    "contract.preparation.steps.DateParts",
+    "contract.preparation.steps.Folded",
+    "contract.preparation.steps.Words",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.model_selection._split.KFold",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",

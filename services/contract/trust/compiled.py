@@ -26,6 +26,7 @@ from sklearn.tree._tree import Tree
 
 from contract.display import visible
 from contract.errors import Refused
+from contract.preparation.steps import MOST_CHARACTERS, PARTS, DateParts, Folded, Words
 from contract.trust import expansion, neighbors, trees
 from contract.trust.conditions import DoesNotHold, array, features, listed, must, whole, within
 
@@ -139,6 +140,29 @@ def one_hot(encoder: OneHotEncoder) -> None:
     )
 
 
+def date_parts(step: DateParts) -> None:
+    """Check that there is a first date, and a list of parts that there are, for each column."""
+    parts, first = listed(step.parts_, "its parts"), listed(step.first_, "its first dates")
+    must(len(parts) == len(first) == features(step) and type(step.cyclic) is bool, "it has not parts for each column")
+    must(all(type(value) is float and value == value for value in first), "a first date is no number")
+    must(all(set(listed(names, "its parts")) <= set(PARTS) for names in parts), "it has a part that dates do not have")
+
+
+def spellings(step: Folded) -> None:
+    """Check that there is a mapping of texts to texts for each column."""
+    known = listed(step.spellings_, "its spellings")
+    must(len(known) == features(step), "it has not spellings for each column")
+    for found in known:
+        holds = type(found) is dict and all(type(text) is str for pair in found.items() for text in pair)
+        must(holds, "its spellings are no texts")
+
+
+def words(step: Words) -> None:
+    """Check how much is read of a text: all that a request costs comes after it."""
+    must(whole(step.most_characters, "its limit") in range(1, MOST_CHARACTERS + 1), "it reads texts without a limit")
+    must(features(step) == 1, "it is not of one column")
+
+
 def _count_of(categories: Any) -> int:
     must(type(categories) is np.ndarray and categories.ndim == 1, "its categories are no list")
     _check_sorted(categories)
@@ -194,4 +218,7 @@ CHECKS: dict[type, tuple[str | None, Check]] = {
     OneHotEncoder: ("categories_", one_hot),
     PolynomialFeatures: ("_n_out_full", expansion.polynomial),
     TargetEncoder: ("encodings_", expansion.target_encoder),
+    DateParts: ("parts_", date_parts),
+    Folded: ("spellings_", spellings),
+    Words: ("n_features_in_", words),
 }

@@ -27,6 +27,7 @@ def target_encoder(encoder: TargetEncoder) -> None:
     categories, encodings = listed(encoder.categories_, "its categories"), listed(encoder.encodings_, "its encodings")
     each = _classes(encoder) if encoder.target_type_ == "multiclass" else 1
     must(len(categories) == features(encoder), "it has not a list of categories per column")
+    must(encoder._infrequent_enabled is False, "it has rare categories")
     must(len(encodings) == each * len(categories), "it has not a list of encodings per column")
     for position, found in enumerate(encodings):
         must(

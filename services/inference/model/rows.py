@@ -11,12 +11,15 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from contract.preparation.dates import microseconds
 from contract.schema import LARGEST, Column, Kind, fault
 
 from inference.errors import InvalidInput
 
 DTYPES = {Kind.NUMBER: "float64", Kind.INTEGER: "int64", Kind.BOOLEAN: "bool"}
 
+# What has no place in a matrix as it comes: a tuple, in which a kind is found quicker than in a set.
+BY_COLUMN = (Kind.TEXT, Kind.DATE)
 # Up to here a 64-bit float holds every whole number.
 EXACT = 2**53
 # Up to so many rows it is quicker to look at each value than to make arrays of them.
@@ -29,6 +32,7 @@ ACCEPTED: dict[Kind, set[type]] = {
     Kind.INTEGER: {int, float},
     Kind.BOOLEAN: {bool},
     Kind.TEXT: {str},
+    Kind.DATE: {str},
 }
 
 
@@ -36,7 +40,8 @@ ACCEPTED: dict[Kind, set[type]] = {
 class Rows:
     """Checked rows, in the columns' order.
 
-    They are one matrix where no column is text and no whole number is too large for one, and one array per column else.
+    They are one matrix where no column is text and no whole number is too large for one, and one array per column else. A
+    date is a number in them: microseconds since 1970.
     """
 
     matrix: np.ndarray | None
@@ -149,7 +154,7 @@ def _check_each(rows: Iterable[Sequence[Any]], columns: Sequence[Column], place:
 
 def of_checked(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> Rows:
     """Return rows whose values are known to be in their columns' domains."""
-    if any(column.kind is Kind.TEXT for column in columns):
+    if any(column.kind in BY_COLUMN for column in columns):
         return Rows(
             None, [_array(column, cells) for column, cells in zip(columns, zip(*rows, strict=True), strict=True)]
         )
@@ -165,6 +170,8 @@ def of_checked(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> Rows
 def _array(column: Column, cells: Sequence[Any]) -> np.ndarray:
     if column.kind is Kind.INTEGER and None not in cells and all(cell == cell for cell in cells):
         return np.array([int(cell) for cell in cells], dtype=np.int64)
+    if column.kind is Kind.DATE:
+        return _dates(cells)
     if column.kind is not Kind.TEXT:
         return np.array(cells, dtype=np.float64)
     return _texts([None if cell != cell else cell for cell in cells])  # NaN is how JSON's friends write null
@@ -174,6 +181,11 @@ def _texts(cells: Sequence[Any]) -> np.ndarray:
     texts = np.empty(len(cells), dtype=object)
     texts[:] = cells
     return texts
+
+
+def _dates(cells: Sequence[Any]) -> np.ndarray:
+    """Return ISO texts as microseconds; raise ValueError where one is none. What is a number already stays one."""
+    return np.array([microseconds(cell) if type(cell) is str else cell for cell in cells], dtype=np.float64)
 
 
 # --- a block at a time ---------------------------------------------------------------------------------------------
@@ -208,8 +220,10 @@ def _taken(column: Column, values: Values, count: int) -> np.ndarray | None:
     if column.kind is Kind.TEXT:
         return _texts(values) if _is_unicode(values) else None
     try:
+        if column.kind is Kind.DATE:
+            return _dates(values)
         return _in_domain(column, np.array(values, dtype=np.float64))  # None becomes NaN
-    except OverflowError:
+    except (OverflowError, ValueError):
         return None
 
 
@@ -223,7 +237,7 @@ def _is_unicode(values: Sequence[Any]) -> bool:
 
 def _of_tensor(column: Column, values: np.ndarray) -> np.ndarray | None:
     kind = values.dtype.kind
-    if kind == "b" or column.kind in (Kind.BOOLEAN, Kind.TEXT):
+    if kind == "b" or column.kind in (Kind.BOOLEAN, Kind.TEXT, Kind.DATE):
         return values.astype(np.float64) if kind == "b" and column.kind is Kind.BOOLEAN else None
     if kind == "f":
         return _in_domain(column, values.astype(np.float64))

@@ -20,7 +20,7 @@ import numpy as np
 import simdjson
 from contract.display import quoted
 from contract.manifest import Description
-from contract.missing import MISSING_WORDS
+from contract.missing import MISSING_WORDS, stands_for_none
 from contract.schema import LARGEST, Column, Kind, count_of, name_of
 
 from inference.errors import InvalidInput, RequestEntityTooLarge, RequestError, UnsupportedMediaType
@@ -634,7 +634,11 @@ def _csv_value(text: str, column: Column) -> Any:
         return text or None
     if text in MISSING_WORDS:
         return None
+    if column.kind is Kind.DATE:
+        return None if stands_for_none(text) else text.strip()
     word = text.strip().lower()
+    if column.kind is not Kind.BOOLEAN and stands_for_none(text):
+        return None
     if column.kind is Kind.BOOLEAN:
         if word not in TRUTH:
             raise ValueError(word)

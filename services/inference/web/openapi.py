@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import yaml
 from contract.manifest import Description
+from contract.preparation.dates import EXAMPLE
 from contract.schema import LARGEST, Column, Kind
 
 from inference.model.deployment import Deployment
@@ -159,6 +160,7 @@ def _cell_schema(column: Column) -> dict[str, Any]:
         Kind.INTEGER: {"type": "integer", "minimum": -int(column.limit) - 1, "maximum": int(column.limit)},
         Kind.BOOLEAN: {"type": "boolean"},
         Kind.TEXT: {"type": "string"},
+        Kind.DATE: {"type": "string", "description": f"ISO 8601, such as {EXAMPLE}"},
     }
     cell = found[column.kind]
     return {**cell, "type": [cell["type"], "null"]} if column.missing else cell

@@ -13,7 +13,7 @@ from inference.model.deployment import Deployment
 from inference.model.trust import Trust
 from inference.settings import Settings
 
-KINDS = {Kind.NUMBER: "number", Kind.INTEGER: "number", Kind.BOOLEAN: "boolean", Kind.TEXT: "text"}
+KINDS = {Kind.NUMBER: "number", Kind.INTEGER: "number", Kind.BOOLEAN: "boolean", Kind.TEXT: "text", Kind.DATE: "text"}
 # The workshop's three samples, one of each kind of iris.
 IRIS = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
 IRIS_EXAMPLES = [

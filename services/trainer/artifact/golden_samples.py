@@ -9,7 +9,8 @@ from contract.errors import Refused
 from contract.file_names import GOLDEN
 from contract.golden import Answers, difference
 from contract.manifest import Description
-from contract.schema import Column, count_of, fault
+from contract.preparation import dates
+from contract.schema import Column, Kind, count_of, fault
 from contract.version_files import VersionFiles
 
 GOLDEN_ROWS = 16
@@ -47,6 +48,8 @@ def as_json(rows: pd.DataFrame) -> list[list[Any]]:
 def _plain(value: Any) -> Any:
     if pd.isna(value):
         return None
+    if isinstance(value, pd.Timestamp):
+        return dates.iso(value)
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -90,4 +93,6 @@ def from_json(instances: list[list[Any]], columns: Sequence[Column]) -> pd.DataF
 def _series(column: Column, values: Sequence[Any]) -> pd.Series:
     """Return a column's values as the prediction service gives them to an estimator."""
     plain = [None if value is None or value != value else value for value in values]
+    if column.kind is Kind.DATE:
+        return pd.Series(np.array([dates.moment_of(value) for value in plain], dtype=dates.DTYPE))
     return pd.Series(plain, dtype=column.dtype(None in plain))

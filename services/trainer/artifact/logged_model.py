@@ -94,6 +94,7 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
             input_example=table.features.head(INPUT_EXAMPLE_ROWS),
             # What MLflow would infer by loading the model once more in a process of its own.
             pip_requirements=environment.pins(),
+            code_paths=environment.code(estimator, folder.parent / "code"),
             metadata={"class_names": table.class_names} if table.class_names else None,
         )
     except MlflowException as error:

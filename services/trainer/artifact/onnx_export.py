@@ -20,7 +20,7 @@ from contract.proof import rows as proof
 from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT
 from sklearn.pipeline import Pipeline
 
-from trainer.artifact import golden_samples
+from trainer.artifact import environment, golden_samples
 from trainer.data.table import SEED, Column, Kind, Task
 
 TOLERANCE = 1e-5
@@ -59,6 +59,8 @@ def make(estimator: Any, columns: list[Column], features: pd.DataFrame, task: Ta
 
     It never raises: an estimator that cannot be converted has no ONNX engine, and the record says why.
     """
+    if unknown := environment.own_steps(estimator):
+        return OnnxExport(None, {"kept": False, "reason": f"ONNX has no operator for {', '.join(unknown)}"})
     reasons = []
     for form, avoided in FORMS[_first_form(estimator) :]:
         try:

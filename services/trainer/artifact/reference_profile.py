@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract.preparation.dates import iso
 
 from trainer.data.table import Column, Kind, Split, Table, Task
 
@@ -27,6 +28,8 @@ def _column_profile(column: Column, values: pd.Series) -> dict[str, Any]:
     known: dict[str, Any] = {"type": str(column.kind), "missing": int(values.isna().sum())}
     if column.kind is Kind.NUMBER:
         return {**known, **_numbers_profile(values.dropna())}
+    if column.kind is Kind.DATE:
+        return {**known, "distinct": int(values.nunique()), "from": iso(values.min()), "to": iso(values.max())}
     counts = values.dropna().astype(str).value_counts().head(MOST_CATEGORIES_KEPT)
     return {**known, "distinct": int(values.nunique()), "categories": {str(key): int(n) for key, n in counts.items()}}
 

@@ -5,7 +5,7 @@ import mlflow
 from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.data import builtin_datasets
-from trainer.data.table import Table, Task, read
+from trainer.data.table import Table, Task, look_at
 from trainer.errors import TrackingError
 from trainer.experiment import Plan
 from trainer.explore import console_report
@@ -21,10 +21,10 @@ def explore(settings: Settings, plan: Plan, console: Console) -> None:
             builtin_datasets.write(settings.data_dir, plan.dataset or builtin_datasets.DEFAULT), soft_wrap=True
         )
     path = plan.path(settings.data_dir)
-    table = read(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep)
-    folder = settings.data_dir / "exploration"
+    look = look_at(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep, plan.wishes)
+    table, folder = look.table, settings.data_dir / "exploration"
     findings = console_report.explore(
-        table, folder if table.name == builtin_datasets.DEFAULT else folder / table.name, console
+        table, folder if table.name == builtin_datasets.DEFAULT else folder / table.name, console, look
     )
     try:
         rest.check_reachable(settings.tracking_uri)

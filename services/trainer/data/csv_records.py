@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from trainer.errors import DataError
 
 # One field, in characters. Beyond it a quote was opened and not closed, and the rest of the file is taken for one field.
 LONGEST_FIELD = 10_000_000
 csv.field_size_limit(LONGEST_FIELD)
+# How much is searched at a time, and what may stand before a field.
+PIECE = 4 * 1024 * 1024
+IS_SEPARATOR = np.isin(np.arange(256), list(b',;|\t\n\r"'))
 
 
 def records(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -71,6 +76,20 @@ def fault(path: Path, words: str) -> str:
 def _too_many(path: Path, line: int, record: list[str], names: list[str]) -> str:
     way_out = "take away the comma at its end" if not record[-1] else "a value with a comma in it needs quotes"
     return f"{path} line {line} has {len(record)} fields; the header has {len(names)} ({way_out})"
+
+
+def has_leading_zeros(path: Path) -> bool:
+    """Tell whether some field may begin with a 0 and another digit, as codes do and numbers do not."""
+    with path.open("rb") as file:
+        before = b"\n"
+        while piece := file.read(PIECE):
+            found = np.frombuffer(before + piece, dtype=np.uint8)
+            zeros = np.flatnonzero(found[1:-1] == ord("0")) + 1
+            after = found[zeros + 1]
+            if (IS_SEPARATOR[found[zeros - 1]] & (after >= ord("0")) & (after <= ord("9"))).any():
+                return True
+            before = piece[-2:]
+    return False
 
 
 def place(path: Path, row: int) -> str:

@@ -45,21 +45,6 @@ def expected(sample: pd.DataFrame, text: Collection[str]) -> dict[str, list[str]
     return found
 
 
-def taken_for_missing(features: pd.DataFrame, is_typed: bool) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """Return the features with such words missing where they are no text, and column → words of those that had some.
-
-    `is_typed` says that the file knows its types, as Parquet does: there True and False in quotes are text.
-    """
-    columns, found = {}, {}
-    for name, column in _with_words(features).items():
-        is_boolean = not is_typed and boolean(column)
-        if is_boolean or numeric(column) or _says_nothing(column):
-            kept = column.where(~column.isin(MISSING_WORDS))
-            columns[name] = kept.map(BOOLEANS).astype(object) if is_boolean else kept
-            found[name] = _words(column)
-    return features.assign(**columns) if columns else features, found
-
-
 def remark(name: str, column: pd.Series, words: list[str]) -> str:
     """Say that words were taken for missing values."""
     return f"column {name!r} has {column.isna().sum()} missing values, some of them written as {', '.join(words)}"
@@ -72,8 +57,3 @@ def _with_words(frame: pd.DataFrame) -> dict[str, pd.Series]:
 
 def _words(column: pd.Series) -> list[str]:
     return sorted(column[column.isin(MISSING_WORDS)].unique())
-
-
-def _says_nothing(column: pd.Series) -> bool:
-    """Tell whether one such word is all that a column has, as other programs write a column without values."""
-    return _present(column).empty and column.nunique() == 1

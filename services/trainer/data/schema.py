@@ -55,7 +55,8 @@ def conform(table: Table, schema: pandera.DataFrameSchema, model_name: str, new_
             f"{table.path} does not fit {model_name}, whose versions have another schema: {'; '.join(faults)}. "
             "To train a model of its own, name it: --model-name NAME"
         )
-    columns = [Column(name, Kind(column.title), bool(column.nullable)) for name, column in known.items()]
+    found = {column.name: column for column in table.columns}
+    columns = [dataclasses.replace(found[name], missing=bool(column.nullable)) for name, column in known.items()]
     conformed = dataclasses.replace(table, columns=columns, features=table.features[list(known)])
     remarks = _check_values(conformed, schema, new_ranges)
     return dataclasses.replace(conformed, remarks=[*table.remarks, *remarks])

@@ -1,6 +1,7 @@
 """A table to train on: typed feature columns and a target, read from a CSV or Parquet file and checked."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,17 +14,19 @@ from contract.missing import MISSING_WORDS
 from contract.schema import LARGEST
 from sklearn.model_selection import train_test_split
 
-from trainer.data import csv_records, missing_words, reading
+from trainer.data import column_kinds, csv_records, missing_words, reading
+from trainer.data.column_kinds import Kind, Verdict, Wishes
 from trainer.errors import DataError
+
+__all__ = ["Column", "Kind", "Look", "Split", "Table", "Task", "look_at", "read", "split"]
 
 TEST_SIZE = 0.2
 SEED = 42
 MOST_COLUMNS = 2000
 # A whole-number target with no more distinct values than this is taken for class numbers.
 MOST_NUMBERED_CLASSES = 20
-# A text column with more distinct values than this is free text or an id; one-hot columns for it would help nobody.
-MOST_CATEGORIES = 1000
-ID_NAMES = ("id", "index", "uuid", "guid", "key", "")
+# Of what is wrong with a file, how much is said at once.
+MOST_FAULTS = 20
 
 
 class Task(StrEnum):
@@ -31,14 +34,6 @@ class Task(StrEnum):
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
-
-
-class Kind(StrEnum):
-    """What a column's values are, in the words of an MLflow signature."""
-
-    NUMBER = "double"
-    BOOLEAN = "boolean"
-    TEXT = "string"
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,8 @@ class Column:
     kind: Kind
     missing: bool
     """whether missing values are accepted, which is where the file has some"""
+    folded: bool = False
+    """whether texts that differ in case or blanks alone are one"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Table:
     task: Task
     columns: list[Column]
     features: pd.DataFrame
-    """shape (rows, columns): float64, booleans (as objects where some are missing) and text; missing is NaN"""
+    """shape (rows, columns): float64, booleans (as objects where some are missing), text and datetime64[us]; missing is NaN"""
     target: pd.Series
     """shape (rows,): labels as the file has them, or float64 for a regression"""
     class_names: list[str] | None
@@ -88,6 +85,18 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A table, and what is wrong with its file."""
+
+    table: Table
+    """the columns that are features, and the target"""
+    faults: list[str]
+    """why the file cannot be trained on, a sentence for each column"""
+    left_out: pd.DataFrame
+    """the columns that are no features, as they were read: shape (rows, columns)"""
+
+
+@dataclass(frozen=True)
 class Split:
     """The rows that are fitted on, and the rows that are only measured on."""
 
@@ -103,49 +112,103 @@ def read(
     task: Task | None = None,
     drop: tuple[str, ...] = (),
     keep: tuple[str, ...] = (),
+    wishes: Wishes | None = None,
 ) -> Table:
     """Read and check a file.
 
     `target` names the column to predict; a column TARGET_name beside it has the names of the class numbers 0, 1, …;
     every other column is a feature, but for those in `drop` and those that look like an id and are not in `keep`.
-    Raises DataError naming the column and row at fault.
+    Raises DataError naming each column at fault, and the first of its rows.
     """
+    look = look_at(path, target, task, drop, keep, wishes)
+    if look.faults:
+        more = [f"and {len(look.faults) - MOST_FAULTS} more"] if len(look.faults) > MOST_FAULTS else []
+        raise DataError("; ".join([*look.faults[:MOST_FAULTS], *more]))
+    table = look.table
+    if table.features.columns.empty:
+        raise DataError(
+            f"{path} has no feature column beside {target!r}" + "".join(f"; {text}" for text in table.remarks)
+        )
+    return table
+
+
+def look_at(
+    path: Path,
+    target: str,
+    task: Task | None = None,
+    drop: tuple[str, ...] = (),
+    keep: tuple[str, ...] = (),
+    wishes: Wishes | None = None,
+) -> Look:
+    """Read a file as `read` does, and say what `read` would refuse.
+
+    A target at fault is there as far as it can be understood. Raises DataError where there is no table at all.
+    """
+    wishes = wishes or Wishes()
     frame, said = reading.read_frame(path, drop, text=(target, f"{target}_name"))
-    _check_columns(frame, path, target, [*drop, *keep])
+    _check_columns(frame, path, target, [*drop, *keep, *wishes.names])
     frame = frame.drop(columns=list(drop))
-    task = task or (Task.CLASSIFICATION if f"{target}_name" in frame.columns else _task(frame[target]))
-    labels, class_names = _target(frame, target, task, path)
+    labels, task, class_names, faults = _understood(frame, target, task, path)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
-    features, more = missing_words.taken_for_missing(features, is_typed=path.suffix != ".csv")
-    features, remarks = _worth_fitting_on(features, said | more, keep)
-    if features.columns.empty:
-        raise DataError(f"{path} has no feature column beside {target!r}" + "".join(f"; {text}" for text in remarks))
-    typed = {str(name): _typed(column, path) for name, column in features.items()}
-    features = pd.DataFrame(typed, index=frame.index)
-    remarks += [f"column {name!r} has one value only, {features[name].iloc[0]}" for name in _constant(features)]
-    return Table(
+    features, is_typed = features.loc[labels.index], path.suffix != ".csv"
+    if not is_typed:
+        features = _with_codes(features, path, wishes)
+    found = {
+        str(name): column_kinds.tell(column, wishes.of(str(name)), name in keep, is_typed)
+        for name, column in features.items()
+    }
+    columns = {name: verdict.values for name, verdict in found.items() if verdict.values is not None}
+    typed = pd.DataFrame(columns, index=features.index)
+    table = Table(
         path=path,
         name=path.stem.removesuffix("_dataset"),
         sha256=_sha256(path),
         task=task,
-        columns=[Column(name, _kind(column), bool(column.isna().any())) for name, column in typed.items()],
-        features=features,
+        columns=[_column(values, found[name]) for name, values in columns.items()],
+        features=typed,
         target=labels,
         class_names=class_names,
-        remarks=remarks,
+        remarks=list(_remarks(typed, found, said)),
     )
+    left_out = features[[name for name in features.columns if str(name) not in columns]]
+    return Look(table, [*faults, *_faults(features, found, path)], left_out)
 
 
-def _worth_fitting_on(
-    features: pd.DataFrame, words: dict[str, list[str]], keep: tuple[str, ...]
-) -> tuple[pd.DataFrame, list[str]]:
-    """Return the features without those that look like an id, and what there is to say of both."""
-    remarks = [
-        missing_words.remark(str(name), column, words[name]) for name, column in features.items() if name in words
-    ]
-    left_out = {name: why for name, column in features.items() if name not in keep and (why := _no_feature(column))}
-    remarks += [f"column {name!r} is left out: {why}" for name, why in left_out.items()]
-    return features.drop(columns=list(left_out)), remarks
+def _column(values: pd.Series, verdict: Verdict) -> Column:
+    return Column(str(values.name), verdict.kind or Kind.TEXT, bool(values.isna().any()), verdict.folded)
+
+
+def _remarks(typed: pd.DataFrame, found: dict[str, Verdict], said: dict[str, list[str]]) -> Iterator[str]:
+    """Yield what there is to say of the columns; `said` are the words that pandas has taken for missing values."""
+    for name, words in said.items():
+        if name in typed:
+            yield missing_words.remark(name, typed[name], words)
+    for verdict in found.values():
+        yield from verdict.remarks
+    for name in _constant(typed):
+        yield f"column {name!r} has one value only, {typed[name].iloc[0]}"
+
+
+def _with_codes(features: pd.DataFrame, path: Path, wishes: Wishes) -> pd.DataFrame:
+    """Return the features with those as text that were read as numbers and are codes, or are to be text."""
+    named = [*wishes.text, *wishes.dates]
+    asked = [name for name in named if name in features and not pd.api.types.is_string_dtype(features[name])]
+    whole = [str(name) for name, column in features.items() if column_kinds.may_be_codes(column)]
+    doubted = whole if csv_records.has_leading_zeros(path) else list(filter(column_kinds.is_code_name, whole))
+    doubted = [name for name in doubted if name not in wishes.number]
+    if not (names := list(dict.fromkeys([*asked, *doubted]))):
+        return features
+    texts = reading.as_text(path, names).loc[features.index]
+    kept = {*asked, *filter(column_kinds.is_code_name, doubted), *column_kinds.codes(texts)}
+    return features.assign(**{name: column for name, column in texts.items() if name in kept})
+
+
+def _faults(features: pd.DataFrame, found: dict[str, Verdict], path: Path) -> Iterator[str]:
+    for name, verdict in found.items():
+        if verdict.wrong is not None:
+            yield _said(verdict.wrong, features[name], path, str(verdict.fault))
+        elif verdict.fault is not None:
+            yield f"{path}: {verdict.fault}"
 
 
 def split(table: Table, seed: int = SEED) -> Split:
@@ -164,16 +227,38 @@ def _sha256(path: Path) -> str:
 def _check_columns(frame: pd.DataFrame, path: Path, target: str, others: list[str]) -> None:
     if frame.empty:
         raise DataError(f"{path} has no rows")
-    for name in (target, *others):
-        if name not in frame.columns:
-            raise DataError(f"{path} has no column {name!r}; it has {', '.join(map(repr, frame.columns[:30]))}")
+    if lacking := [repr(name) for name in dict.fromkeys((target, *others)) if name not in frame.columns]:
+        raise DataError(
+            f"{path} has no column {', '.join(lacking[:30])}; it has {', '.join(map(repr, frame.columns[:30]))}"
+        )
     if target in others:
-        raise DataError(f"{target!r} is the target, and cannot be left out")
+        raise DataError(f"{target!r} is the target; --drop, --keep, --text, --number and --date are for features")
     if len(frame.columns) > MOST_COLUMNS:
         raise DataError(f"{path} has {len(frame.columns)} columns; expected at most {MOST_COLUMNS}")
 
 
 # --- the target ----------------------------------------------------------------------------------------------------
+
+
+def _understood(
+    frame: pd.DataFrame, target: str, task: Task | None, path: Path
+) -> tuple[pd.Series, Task, list[str] | None, list[str]]:
+    """Return the target, the task, the names of its class numbers where it has some, and what is wrong with it.
+
+    Where something is, the rows are left out of which nothing can be said.
+    """
+    task = task or (Task.CLASSIFICATION if f"{target}_name" in frame.columns else _task(frame[target]))
+    try:
+        labels, class_names = _target(frame, target, task, path)
+        return labels, task, class_names, []
+    except DataError as error:
+        faults = [str(error)]
+    if task is Task.REGRESSION or missing_words.numeric(frame[target].astype("str")):
+        numbers = pd.to_numeric(frame[target], errors="coerce").astype("float64")
+        numbers = numbers[numbers.abs() <= LARGEST]
+        if len(numbers):
+            return numbers, Task.REGRESSION, None, faults
+    return frame[target].astype("str").fillna("(empty)"), Task.CLASSIFICATION, None, faults
 
 
 def _task(target: pd.Series) -> Task:
@@ -260,80 +345,34 @@ def _class_names(frame: pd.DataFrame, target: str, class_name: str, path: Path) 
     return [str(name) for name in pairs[class_name]]
 
 
-# --- features ------------------------------------------------------------------------------------------------------
+# --- what is wrong --------------------------------------------------------------------------------------------------
 
 
-def _no_feature(column: pd.Series) -> str | None:
-    """Say why a column is no feature, None where it is one."""
-    if column.isna().all():
-        return "it has no values"
-    name = str(column.name).casefold()
-    is_named_so = name in ID_NAMES or name.endswith(("_id", " id")) or name.startswith("unnamed:")
-    if len(column) <= 20 or pd.api.types.is_float_dtype(column) or not column.is_unique:
-        return None
-    if pd.api.types.is_integer_dtype(column) and (is_named_so or _counts_up(column)):
-        return f"it numbers the rows (--keep {column.name!r} takes it as a feature)"
-    if not (pd.api.types.is_numeric_dtype(column) or missing_words.numeric(column)):
-        return f"each row has a text of its own, like an id (--keep {column.name!r} takes it as a feature)"
-    return None
-
-
-def _counts_up(column: pd.Series) -> bool:
-    return bool(column.iloc[0] in (0, 1) and (column.diff().dropna() == 1).all())
-
-
-def _typed(column: pd.Series, path: Path) -> pd.Series:
-    """Return the column as float64, boolean or text; raise DataError naming the first value that does not fit."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    if pd.api.types.is_float_dtype(column.dtype) or pd.api.types.is_integer_dtype(column.dtype):
-        return _numbers(column, path, "a finite number", missing=True)
-    present = column.dropna()
-    if pd.api.types.is_bool_dtype(column.dtype) or (len(present) and present.map(type).isin([bool, np.bool_]).all()):
-        return column.astype(bool) if len(present) == len(column) else column.astype(object).where(column.notna(), None)
-    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
-        raise DataError(
-            f"{path}: column {column.name!r} has dates; leave it out (--drop {column.name!r}) or write numbers instead"
-        )
-    if pd.api.types.is_numeric_dtype(column) or missing_words.numeric(column):
-        return _numbers(column, path, "a finite number", missing=True)
-    if not present.map(lambda value: isinstance(value, str)).all():
-        kinds = ", ".join(sorted({type(value).__name__ for value in present.head(1000)}))
-        raise DataError(f"{path}: column {column.name!r} has values of the types {kinds}; expected numbers or text")
-    if present.nunique() > MOST_CATEGORIES:
-        raise DataError(
-            f"{path}: column {column.name!r} has {present.nunique()} different texts, more than {MOST_CATEGORIES}; "
-            f"leave it out (--drop {column.name!r}) or write fewer categories"
-        )
-    return column.astype("str")
-
-
-def _numbers(column: pd.Series, path: Path, expected: str, missing: bool = False) -> pd.Series:
+def _numbers(column: pd.Series, path: Path, expected: str) -> pd.Series:
     if pd.api.types.is_complex_dtype(column):
         raise DataError(f"{path}: column {column.name!r} has complex numbers; expected real ones")
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
-    fits = numbers.abs() <= LARGEST
-    _refuse(~(fits | column.isna()) if missing else ~fits, column, path, expected)
+    _refuse(~(numbers.abs() <= LARGEST), column, path, expected)
     return numbers
 
 
-def _kind(column: pd.Series) -> Kind:
-    if pd.api.types.is_string_dtype(column) and not pd.api.types.is_object_dtype(column):
-        return Kind.TEXT
-    return Kind.NUMBER if pd.api.types.is_float_dtype(column) else Kind.BOOLEAN
-
-
 def _constant(features: pd.DataFrame) -> list[str]:
-    return [str(name) for name, column in features.items() if (column == column.iloc[0]).all()]
+    # Of most columns the first rows tell that they are not.
+    varies = {name: (column.head(100) != column.iloc[0]).any() for name, column in features.items()}
+    return [str(name) for name, some in varies.items() if not some and (features[name] == features[name].iloc[0]).all()]
 
 
 def _refuse(wrong: pd.Series, column: pd.Series, path: Path, expected: str) -> None:
     """Raise DataError for the first row that is wrong, named by its line in the file."""
     if wrong.any():
-        row = int(np.flatnonzero(wrong.to_numpy())[0])
-        found = column.iloc[row]
-        value = "empty" if pd.isna(found) else repr(found) if isinstance(found, str) else str(found)
-        raise DataError(
-            f"{path} {csv_records.place(path, row)}, column {column.name!r} is {value}; expected {expected}"
-            f" ({int(wrong.sum())} such row{'s' if wrong.sum() > 1 else ''})"
-        )
+        raise DataError(_said(wrong, column, path, f"expected {expected}"))
+
+
+def _said(wrong: pd.Series, column: pd.Series, path: Path, expected: str) -> str:
+    row = int(np.flatnonzero(wrong.to_numpy())[0])
+    found = column.iloc[row]
+    value = "empty" if pd.isna(found) else repr(found) if isinstance(found, str) else str(found)
+    such = f" ({int(wrong.sum())} such row{'s' if wrong.sum() > 1 else ''})"
+    first, _, rest = expected.partition("; ")
+    place = csv_records.place(path, int(column.index[row]))
+    return f"{path} {place}, column {column.name!r} is {value}; {first}{such}" + (f": {rest}" if rest else "")

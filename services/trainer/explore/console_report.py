@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract.preparation.dates import iso
 from rich.table import Table as Grid
 
 from trainer.console.terminal import Console
 from trainer.data import leakage
-from trainer.data.table import Column, Kind, Table, Task
+from trainer.data.column_kinds import Encoding, encoding
+from trainer.data.table import Column, Kind, Look, Table, Task
 from trainer.errors import DataError
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -20,6 +22,8 @@ MOST_FEATURES_BY_CLASS = 12
 MOST_CLASSES_BY_FEATURE = 10
 MOST_COLUMNS = 40
 TOP_CATEGORIES = 5
+# How many texts are looked at for how long they are.
+MOST_TEXTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -32,18 +36,23 @@ class Findings:
     """shape, columns, target and hints, as plain values"""
 
 
-def explore(table: Table, folder: Path, console: Console) -> Findings:
-    """Report on a table, and write its pictures and report.html into the folder."""
-    hints = leakage.hints(table)
+def explore(table: Table, folder: Path, console: Console, look: Look | None = None) -> Findings:
+    """Report on a table, and write its pictures and report.html into the folder.
+
+    `look` has what is in the file beside the table, and what is wrong with it.
+    """
+    left_out = look.left_out if look else pd.DataFrame()
+    hints = [f"`train` refuses this: {fault}" for fault in (look.faults if look else [])]
+    hints += leakage.hints(table)
     rows, width = table.features.shape
     named = 2 if table.class_names else 1
     target = "the target and its name" if table.class_names else f"the target {table.target.name!r}"
     console.print(f"Shape {(rows, width + named)}: {rows} rows; {width} features, {target}\n", highlight=False)
-    grids = [columns_grid(table), target_grid(table), *distribution_grids(table)]
+    grids = [columns_grid(table, left_out), target_grid(table), *distribution_grids(table)]
     for grid in grids:
         console.print(grid)
     _print_hints(console, [*table.remarks, *hints])
-    return Findings(_write(table, hints, folder, console), hints, _summary(table, hints))
+    return Findings(_write(table, hints, folder, console, left_out), hints, _summary(table, hints))
 
 
 def _print_hints(console: Console, hints: list[str]) -> None:
@@ -78,17 +87,33 @@ def _counts(table: Table) -> dict[str, int]:
     return {str(order[label]): int(counts[order[label]]) for label in sorted(order)}
 
 
-def columns_grid(table: Table) -> Grid:
-    """Return the columns with their types, missing and distinct values."""
-    grid = Grid("column", "type", "missing", "distinct", title="Columns", title_justify="left")
-    frame = table.features.assign(**{str(table.target.name): table.target})
+def columns_grid(table: Table, left_out: pd.DataFrame) -> Grid:
+    """Return the columns with what `train` takes them for, missing and distinct values."""
+    grid = Grid("column", "taken for", "missing", "distinct", title="Columns", title_justify="left")
+    shown = [(column.name, table.features[column.name], taken_for(table, column)) for column in table.columns]
+    shown.append((str(table.target.name), table.target, "target"))
     if table.class_names:
-        frame = frame.assign(**{f"{table.target.name}_name": table.classes()})
-    for name, column in list(frame.items())[:MOST_COLUMNS]:
-        grid.add_row(str(name), str(column.dtype), str(column.isna().sum()), str(column.nunique()))
-    if len(frame.columns) > MOST_COLUMNS:
-        grid.add_row(f"… {len(frame.columns) - MOST_COLUMNS} more, see report.html")
+        shown.append((f"{table.target.name}_name", table.classes(), "names of the classes"))
+    shown += [(str(name), values, "left out") for name, values in left_out.items()]
+    for name, values, taken in shown[:MOST_COLUMNS]:
+        grid.add_row(name, taken, str(values.isna().sum()), _distinct(values))
+    if len(shown) > MOST_COLUMNS:
+        grid.add_row(f"… {len(shown) - MOST_COLUMNS} more, see report.html")
     return grid
+
+
+def taken_for(table: Table, column: Column) -> str:
+    """Say what `train` makes of a feature."""
+    if column.kind is Kind.TEXT:
+        return str(encoding(table.features[column.name]))
+    return {Kind.NUMBER: "numbers", Kind.BOOLEAN: "true or false", Kind.DATE: "dates"}[column.kind]
+
+
+def _distinct(values: pd.Series) -> str:
+    try:
+        return str(values.nunique())
+    except TypeError:  # of lists and other things that nothing counts
+        return "-"
 
 
 def target_grid(table: Table) -> Grid:
@@ -163,8 +188,16 @@ def _numbers(table: Table, columns: list[Column]) -> Grid:
 
 
 def _categories(table: Table, columns: list[Column]) -> Grid:
-    grid = Grid("feature", "most frequent values", title="Categories", title_justify="left")
+    grid = Grid("feature", "most frequent values", title="Categories and dates", title_justify="left")
     for column in columns[:MOST_COLUMNS]:
+        values = table.features[column.name]
+        if column.kind is Kind.DATE:
+            grid.add_row(column.name, f"from {iso(values.min())} to {iso(values.max())}")
+            continue
+        if column.kind is Kind.TEXT and encoding(values) is Encoding.PROSE:
+            words = np.mean([len(text.split()) for text in values.dropna().head(MOST_TEXTS)])
+            grid.add_row(column.name, f"free text of {words:.0f} words on average")
+            continue
         shares = table.features[column.name].value_counts(normalize=True).head(TOP_CATEGORIES)
         grid.add_row(column.name, ", ".join(f"{value} {share:.1%}" for value, share in shares.items()))
     return grid
@@ -181,7 +214,7 @@ def _bars(counts: np.ndarray) -> str:
     return "".join(BARS[height] for height in heights)
 
 
-def _write(table: Table, hints: list[str], folder: Path, console: Console) -> list[Path]:
+def _write(table: Table, hints: list[str], folder: Path, console: Console, left_out: pd.DataFrame) -> list[Path]:
     from trainer.explore.html_report import report
     from trainer.plots.exploration import exploration_pictures
 
@@ -193,7 +226,7 @@ def _write(table: Table, hints: list[str], folder: Path, console: Console) -> li
             written.append(folder / name)
             console.print(f"{folder / name} drawn", soft_wrap=True)
         path = folder / "report.html"
-        path.write_text(report(table, [*table.remarks, *hints], written), encoding="utf-8")
+        path.write_text(report(table, [*table.remarks, *hints], written, left_out), encoding="utf-8")
         console.print(f"{path} written: all of it in one file", soft_wrap=True)
     except OSError as error:
         raise DataError(

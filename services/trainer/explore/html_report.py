@@ -21,8 +21,8 @@ TITLES = {
 }
 
 
-def report(table: Table, hints: list[str], pictures: list[Path]) -> str:
-    """Return the page; the pictures are put into it."""
+def report(table: Table, hints: list[str], pictures: list[Path], left_out: pd.DataFrame) -> str:
+    """Return the page; the pictures are put into it. `left_out` are the columns that are no features."""
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -38,7 +38,7 @@ def report(table: Table, hints: list[str], pictures: list[Path]) -> str:
         width=width,
         hints=hints,
         heads=HEADS,
-        columns=_columns(table),
+        columns=_columns(table, left_out),
         pictures=[(TITLES.get(path.stem, path.stem), _base64(path)) for path in pictures],
     )
 
@@ -48,11 +48,13 @@ def _shown(value: object, most: int = 200) -> str:
     return visible(str(value), most)
 
 
-def _columns(table: Table) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the name, the type and the other cells of each column, the target's last."""
+def _columns(table: Table, left_out: pd.DataFrame) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the name, the type and the other cells of each column, the target and what is left out last."""
     for column in table.columns:
         yield column.name, str(column.kind), _cells(table.features[column.name], column.kind is Kind.NUMBER)
     yield str(table.target.name), "target", _cells(table.target, table.task is Task.REGRESSION)
+    for name, values in left_out.items():
+        yield str(name), "left out", _cells(values.astype("str"), False)
 
 
 def _cells(values: pd.Series, is_number: bool) -> list[str]:

@@ -7,16 +7,22 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import pandas as pd
+from contract.preparation.steps import DateParts, Folded, Words
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import BaseEnsemble
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 from sklearn.tree import BaseDecisionTree
 from sklearn.utils import get_tags
 
-from trainer.data.table import SEED, Kind, Table, Task
+from trainer.data.column_kinds import Encoding, encoding
+from trainer.data.table import SEED, Column, Kind, Table, Task
 from trainer.errors import SettingsError
 
 NAMED = {
@@ -42,6 +48,12 @@ SCALE_FREE = ("sklearn.tree", "sklearn.ensemble", "sklearn.dummy", "sklearn.naiv
 PLAIN_TREES = (BaseDecisionTree, BaseEnsemble)
 # Columns whose spreads are further apart than this are brought to one scale.
 SPREAD = 10.0
+# How many numbers the words of a free text become: for what adds up a number for each word, and for what cannot.
+HASHES, COMPONENTS = 2**14, 30
+
+
+Part = tuple[str, Any, list[str]]
+"""of a ColumnTransformer"""
 
 
 @dataclass(frozen=True)
@@ -144,24 +156,29 @@ def _snake_case(path: str) -> str:
 def with_preparation(algorithm: Algorithm, table: Table, features: Any) -> BaseEstimator:
     """Return the estimator behind the preparation that the table's columns need, as one pipeline; nothing is fitted.
 
-    Missing numbers become the median, text becomes one column per category (a missing one is a category of its own, one
-    that was never seen is none), and columns of very different spread are brought to one scale where that matters.
+    Missing numbers become the median, dates their parts and the days since the first one, text becomes one column per category (a missing one is a category of its own, one
+    that was never seen is none) or, with more categories than that makes sense for, what the target is on average where
+    it stands, free text the words in it, texts that differ in case or blanks alone are one where the
+    table says so, and columns of very different spread are brought to one scale where that matters.
     `features` are the rows to be fitted on, which alone may decide. Where nothing is needed, it is the estimator itself.
     """
     estimator = algorithm.estimator
-    texts = [column.name for column in table.columns if column.kind is Kind.TEXT]
-    numbers = [column.name for column in table.columns if column.kind is not Kind.TEXT]
+    texts = [column for column in table.columns if column.kind is Kind.TEXT]
+    moments = [column.name for column in table.columns if column.kind is Kind.DATE]
+    numbers = [column.name for column in table.columns if column.kind in (Kind.NUMBER, Kind.BOOLEAN)]
+    is_scaled = not type(estimator).__module__.startswith(SCALE_FREE)
+    others = texts or moments
     steps: list[Any] = []
     if not algorithm.is_whole:
-        if any(column.missing for column in table.columns if column.kind is not Kind.TEXT) and not _takes_missing(
-            estimator
-        ):
+        missing = any(column.missing for column in table.columns if column.kind is not Kind.TEXT)
+        if missing and not _takes_missing(estimator):
             steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
-        if not type(estimator).__module__.startswith(SCALE_FREE) and (texts or _is_uneven(features[numbers])):
+        if is_scaled and (others or _is_uneven(features[numbers])):
             steps.append(StandardScaler())
-    if texts:
-        encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-        parts: list[Any] = [("categories", encoder, texts)]
+    if others:
+        parts = _encoded(texts, features, table.task, is_scaled and _takes_sparse(algorithm))
+        if moments:
+            parts.insert(0, ("dates", make_pipeline(DateParts(cyclic=is_scaled), *steps), moments))
         if numbers:
             parts.insert(0, ("numbers", make_pipeline(*steps) if steps else "passthrough", numbers))
         steps = [ColumnTransformer(parts, verbose_feature_names_out=False)]
@@ -169,6 +186,44 @@ def with_preparation(algorithm: Algorithm, table: Table, features: Any) -> BaseE
         return estimator
     last = estimator.steps if isinstance(estimator, Pipeline) else [("estimator", estimator)]
     return Pipeline([*make_pipeline(*steps).steps, *last])
+
+
+def _encoded(columns: list[Column], texts: pd.DataFrame, task: Task, is_sparse: bool) -> list[Part]:
+    """Return what makes numbers of columns of text; `is_sparse` says that they may be many."""
+    found: dict[tuple[Encoding, bool], list[str]] = {}
+    for column in columns:
+        found.setdefault((encoding(texts[column.name]), column.folded), []).append(column.name)
+    parts: list[Part] = []
+    for (kind, is_folded), names in found.items():
+        if kind is Encoding.PROSE:
+            parts += [(f"free text {i}", _words(is_sparse), [name]) for i, name in enumerate(names, 1)]
+            continue
+        step = _categories() if kind is Encoding.CATEGORIES else _many_categories(task)
+        name = f"{kind}, folded" if is_folded else str(kind)
+        parts.append((name, make_pipeline(Folded(), step) if is_folded else step, names))
+    return parts
+
+
+def _categories() -> OneHotEncoder:
+    return OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+
+
+def _many_categories(task: Task) -> TargetEncoder:
+    # What a row's own category goes with is learnt from other rows: else it would be the row's own target.
+    folds = KFold(5, shuffle=True, random_state=SEED)
+    return TargetEncoder(target_type="continuous" if task is Task.REGRESSION else "auto", cv=folds)
+
+
+def _words(is_sparse: bool) -> Pipeline:
+    """Return what makes numbers of free text: how often each word is there, weighed by how rare it is, or what they sum up to."""
+    # Hashed, a vocabulary takes no room and cannot be empty in a fold.
+    count = HashingVectorizer(n_features=HASHES, alternate_sign=False)
+    summary = [] if is_sparse else [TruncatedSVD(COMPONENTS, random_state=SEED)]
+    return make_pipeline(Words(), count, TfidfTransformer(sublinear_tf=True), *summary)
+
+
+def _takes_sparse(algorithm: Algorithm) -> bool:
+    return not algorithm.is_whole and bool(get_tags(algorithm.estimator).input_tags.sparse)
 
 
 def _takes_missing(estimator: BaseEstimator) -> bool:

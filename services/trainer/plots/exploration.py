@@ -35,7 +35,8 @@ def exploration_pictures(table: Table) -> Iterator[tuple[str, Figure]]:
     hue = names if names is not None and names.nunique() <= MOST_CLASSES else None
     numbers = [column.name for column in table.columns if column.kind is Kind.NUMBER]
     yield "target.png", _target(target, names)
-    yield "distributions.png", _distributions(features, table, hue)
+    if table.columns:
+        yield "distributions.png", _distributions(features, table, hue)
     if numbers and hue is not None:
         yield "boxplots.png", _boxplots(features[numbers], hue)
     if 2 <= len(numbers) <= MOST_PAIRED:
@@ -100,7 +101,7 @@ def _distributions(features: pd.DataFrame, table: Table, hue: pd.Series | None) 
     figure, panels = _grid(len(shown))
     for panel, column in zip(panels, shown, strict=True):
         values = features[column.name]
-        if column.kind is Kind.NUMBER:
+        if column.kind in (Kind.NUMBER, Kind.DATE):
             sns.histplot(
                 x=values, hue=hue, bins=20, element="step", palette=PALETTE if hue is not None else None,
                 legend=panel is panels[0], ax=panel,

@@ -16,6 +16,8 @@ import pandas as pd
 import sklearn
 import skops.io
 from contract.manifest import Description, check_estimator, estimator_file
+from contract.preparation.dates import moments
+from contract.preparation.steps import MOST_CHARACTERS, Words
 from contract.schema import Column, Kind
 from contract.trust import load_skops
 from contract.version_files import VersionFiles
@@ -33,6 +35,10 @@ sklearn.set_config(assume_finite=True)
 # A model says how many jobs it has, and joblib's own way is a process for each. Here the workers are the jobs.
 joblib.register_parallel_backend("sequential", joblib.parallel.SequentialBackend, make_default=True)
 warnings.filterwarnings("ignore", message="X does not have valid feature names")
+
+
+# A word that is counted has two letters, and something after it.
+CHARACTERS_PER_WORD = 3
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,8 @@ class Pipeline:
 
     def _by_fast_path(self, method: Callable[[Rows], np.ndarray], rows: Rows) -> np.ndarray | None:
         """Return the answer, None for rows that the estimator itself has to look at: those that the fast path is not for."""
-        if not (self.model.takes_text if rows.matrix is None else not np.isnan(rows.matrix).any()):
+        is_for_columns = self.model.takes_text or self.model.takes_dates
+        if not (is_for_columns if rows.matrix is None else not np.isnan(rows.matrix).any()):
             return None
         try:
             return method(rows)
@@ -106,7 +113,9 @@ class Pipeline:
                 most = max(most, found.size)  # of a sparse matrix, what is stored
         except Exception:  # a step may have no such method, or return anything
             return None
-        return float(most / len(rows))
+        # The texts of a request may be longer than these: each may have as many words as are read of one.
+        texts = sum(isinstance(step, Words) for step in self.estimator.get_params().values()) if steps else 0
+        return float(most / len(rows) + texts * MOST_CHARACTERS / CHARACTERS_PER_WORD)
 
 
 def _answer_alike(one: Pipeline, other: Pipeline, rows: Rows) -> bool:
@@ -137,6 +146,8 @@ def _series(column: Column, rows: Rows, j: int) -> pd.Series:
     values = rows.by_column[j]
     if column.kind is Kind.TEXT:
         return pd.Series(values, dtype="str")
+    if column.kind is Kind.DATE:
+        return pd.Series(moments(values))
     if column.kind is Kind.NUMBER:
         return pd.Series(values, dtype=column.dtype())
     dtype = column.dtype(has_gaps := rows.has_gaps(j))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from contract.manifest import Description
+from contract.preparation.dates import moments
 from contract.proof import rows as proof
 from contract.schema import Column, Kind
 from sklearn.compose import ColumnTransformer
@@ -135,6 +136,8 @@ def _cells(positions: list[int], model: Description) -> Callable[[Rows], np.ndar
             return found
 
         return objects
+    if any(model.columns[position].kind is Kind.DATE for position in positions):
+        return lambda rows: np.column_stack([moments(rows.by_column[position]) for position in positions])
     return lambda rows: (
         rows.matrix[:, positions]
         if rows.matrix is not None
