@@ -14,11 +14,14 @@ from typing import Any
 import yaml
 
 from trainer.data import builtin_datasets
+from trainer.data.files.form import Form
 from trainer.errors import SettingsError
 from trainer.settings import Settings
 
 # What only a file can say.
 NESTED = ("params", "pipeline", "space", "floors")
+# What may be said of a file.
+FORM = ("separator", "decimal", "thousands", "encoding", "comment", "skip_lines", "sheet", "text")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,14 @@ class Plan:
     task: str | None = None
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    separator: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str | None = None
+    comment: str | None = None
+    skip_lines: int = 0
+    sheet: str | None = None
+    text: tuple[str, ...] = ()
     model_name: str | None = None
     algorithm: tuple[str, ...] = ()
     estimator: str | None = None
@@ -49,7 +60,8 @@ class Plan:
     accept_leak: bool = False
 
     def __post_init__(self) -> None:
-        """Raise SettingsError where options do not go together."""
+        """Raise SettingsError where options do not go together, or say of a file what none can be."""
+        self.form()
         if self.data and self.dataset:
             raise SettingsError(f"--data {self.data} and --dataset {self.dataset} are two data sets; expected one")
         if self.params and len(self.algorithm) > 1:
@@ -62,6 +74,10 @@ class Plan:
             raise SettingsError("--force and --no-promote exclude each other; expected one")
         if self.space and not self.search:
             raise SettingsError("a space is searched, and --search N says in how many trials; it is not given")
+
+    def form(self) -> Form:
+        """Return what is said of how the file is written. Raises SettingsError for what no file can be read by."""
+        return Form(**{name: getattr(self, name) for name in FORM})
 
     @property
     def several(self) -> bool:

@@ -1,7 +1,6 @@
-"""A table to train on: typed feature columns and a target, read from a CSV or Parquet file and checked."""
+"""A table to train on: typed feature columns and a target, read from a file and checked."""
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,27 @@ from contract.missing import MISSING_WORDS
 from contract.schema import LARGEST
 from sklearn.model_selection import train_test_split
 
-from trainer.data import csv_records, missing_words, reading
+from trainer.data import missing_words, reading
+from trainer.data.files.content import stem
+from trainer.data.files.form import Form
+from trainer.data.files.rows import Rows
 from trainer.errors import DataError
 
 TEST_SIZE = 0.2
 SEED = 42
-MOST_COLUMNS = 2000
 # A whole-number target with no more distinct values than this is taken for class numbers.
 MOST_NUMBERED_CLASSES = 20
 # A text column with more distinct values than this is free text or an id; one-hot columns for it would help nobody.
 MOST_CATEGORIES = 1000
 ID_NAMES = ("id", "index", "uuid", "guid", "key", "")
+
+
+class FaultyRow(DataError):
+    """A value at fault; where its row stands, who read the file knows."""
+
+    def __init__(self, row: int, words: str) -> None:
+        super().__init__(words)
+        self.row = row
 
 
 class Task(StrEnum):
@@ -103,20 +112,31 @@ def read(
     task: Task | None = None,
     drop: tuple[str, ...] = (),
     keep: tuple[str, ...] = (),
+    form: Form | None = None,
 ) -> Table:
-    """Read and check a file.
+    """Read and check a file; `form` is what a person says of how it is written.
 
     `target` names the column to predict; a column TARGET_name beside it has the names of the class numbers 0, 1, …;
     every other column is a feature, but for those in `drop` and those that look like an id and are not in `keep`.
     Raises DataError naming the column and row at fault.
     """
-    frame, said = reading.read_frame(path, drop, text=(target, f"{target}_name"))
+    rows = reading.read(path, replace(form or Form(), drop=drop, words=(target, f"{target}_name")))
+    try:
+        return _table(rows, path, target, task, (drop, keep))
+    except FaultyRow as fault:
+        raise DataError(f"{path} {rows.place(fault.row)}, {fault}") from None
+
+
+def _table(
+    rows: Rows, path: Path, target: str, task: Task | None, choice: tuple[tuple[str, ...], tuple[str, ...]]
+) -> Table:
+    frame, said, (drop, keep) = rows.frame, rows.words, choice
     _check_columns(frame, path, target, [*drop, *keep])
     frame = frame.drop(columns=list(drop))
     task = task or (Task.CLASSIFICATION if f"{target}_name" in frame.columns else _task(frame[target]))
     labels, class_names = _target(frame, target, task, path)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
-    features, more = missing_words.taken_for_missing(features, is_typed=path.suffix != ".csv")
+    features, more = missing_words.taken_for_missing(features, is_typed=rows.is_typed)
     features, remarks = _worth_fitting_on(features, said | more, keep)
     if features.columns.empty:
         raise DataError(f"{path} has no feature column beside {target!r}" + "".join(f"; {text}" for text in remarks))
@@ -125,14 +145,14 @@ def read(
     remarks += [f"column {name!r} has one value only, {features[name].iloc[0]}" for name in _constant(features)]
     return Table(
         path=path,
-        name=path.stem.removesuffix("_dataset"),
-        sha256=_sha256(path),
+        name=stem(path).removesuffix("_dataset"),
+        sha256=reading.sha256(path),
         task=task,
         columns=[Column(name, _kind(column), bool(column.isna().any())) for name, column in typed.items()],
         features=features,
         target=labels,
         class_names=class_names,
-        remarks=remarks,
+        remarks=[*rows.remarks, *remarks],
     )
 
 
@@ -156,11 +176,6 @@ def split(table: Table, seed: int = SEED) -> Split:
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check_columns(frame: pd.DataFrame, path: Path, target: str, others: list[str]) -> None:
     if frame.empty:
         raise DataError(f"{path} has no rows")
@@ -169,8 +184,6 @@ def _check_columns(frame: pd.DataFrame, path: Path, target: str, others: list[st
             raise DataError(f"{path} has no column {name!r}; it has {', '.join(map(repr, frame.columns[:30]))}")
     if target in others:
         raise DataError(f"{target!r} is the target, and cannot be left out")
-    if len(frame.columns) > MOST_COLUMNS:
-        raise DataError(f"{path} has {len(frame.columns)} columns; expected at most {MOST_COLUMNS}")
 
 
 # --- the target ----------------------------------------------------------------------------------------------------
@@ -328,12 +341,11 @@ def _constant(features: pd.DataFrame) -> list[str]:
 
 
 def _refuse(wrong: pd.Series, column: pd.Series, path: Path, expected: str) -> None:
-    """Raise DataError for the first row that is wrong, named by its line in the file."""
+    """Raise FaultyRow for the first row that is wrong."""
     if wrong.any():
         row = int(np.flatnonzero(wrong.to_numpy())[0])
         found = column.iloc[row]
         value = "empty" if pd.isna(found) else repr(found) if isinstance(found, str) else str(found)
-        raise DataError(
-            f"{path} {csv_records.place(path, row)}, column {column.name!r} is {value}; expected {expected}"
-            f" ({int(wrong.sum())} such row{'s' if wrong.sum() > 1 else ''})"
-        )
+        count = int(wrong.sum())
+        words = f"column {column.name!r} is {value}; expected {expected} ({count} such row{'s' if count > 1 else ''})"
+        raise FaultyRow(row, words)
