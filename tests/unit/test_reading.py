@@ -3,6 +3,7 @@
 import datetime
 import gzip
 import io
+import warnings
 import zipfile
 from collections.abc import Callable
 from decimal import Decimal
@@ -19,6 +20,9 @@ from trainer.data.files.form import Form
 from trainer.data.files.rows import Rows
 from trainer.errors import DataError, SettingsError
 
+from tests.unit.workbooks import MAIN, workbook
+
+DAY = datetime.date(2026, 1, 31)
 AB = {"a": [1, 2], "b": ["x", "y"]}
 
 
@@ -270,6 +274,45 @@ def test_a_bomb_is_refused_while_it_is_unpacked(tmp_path: Path, monkeypatch: pyt
 # --- Excel, lines of JSON, Feather -----------------------------------------------------------------------------------
 
 
+AGES = [[None, "age", "day", "price", "ok", "note", "mix", 2026], [None, 47, DAY, "47,40 €", True, "x", 1, 1]]
+AGES += [[None, None, DAY, "1.200,00 €", False, None, "a", 2], [], [None, 3.5, None, "3,10 €", None, "y", "01", 3]]
+
+
+def test_a_sheet_is_read_with_the_types_of_its_cells_and_its_rows_are_named_as_excel_counts(tmp_path: Path) -> None:
+    sheets = {"May": [[], *AGES], "nothing": [], "old": [["a"], [1]]}
+    rows = rows_of(tmp_path, workbook(sheets, hidden=["old"]), "table.xlsx")
+    day = pd.Timestamp(DAY)
+    assert values(rows) == {
+        "age": [47, None, 3.5], "day": [day, day, None], "price": [47.4, 1200, 3.1], "ok": [True, False, None],
+        "note": ["x", None, "y"], "mix": ["1", "a", "01"], "2026": [1, 2, 3],
+    }  # fmt: skip
+    assert [rows.place(row) for row in range(3)] == ["row 3", "row 4", "row 6"]
+    assert rows.remarks[0].startswith(
+        "read as: sheet 'May', 1 column of numbers written for people: 'price' (decimal ','"
+    )
+
+
+def test_of_several_sheets_one_has_to_be_said(tmp_path: Path) -> None:
+    book = workbook({"A": [["a", "b"], [1, "x"], [2, "y"]], "B": [["c"], [1]]})
+    assert refusal(tmp_path, book, "a.xlsx").startswith("has 2 sheets ('A', 'B'); say which: --sheet 'A'")
+    assert refusal(tmp_path, book, "a.xlsx", sheet="C").startswith("has no sheet 'C'; it has 'A', 'B'")
+    assert values(rows_of(tmp_path, book, "a.xlsx", sheet="A")) == AB
+    assert refusal(tmp_path, workbook({"A": []}), "a.xlsx").startswith("has no rows in a sheet that is shown")
+
+
+def test_a_cell_so_far_off_that_all_before_it_have_no_room_is_refused(tmp_path: Path) -> None:
+    rows = "".join(
+        f'<row r="{row}"><c r="{column}{row}"><v>1</v></c></row>' for row, column in ((1, "A"), (1_048_576, "XFD"))
+    )
+    buffer = io.BytesIO(workbook({"A": []}))
+    with zipfile.ZipFile(buffer, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this part is there twice: the last one counts
+        archive.writestr(
+            "xl/worksheets/sheet1.xml", f'<worksheet xmlns="{MAIN}"><sheetData>{rows}</sheetData></worksheet>'
+        )
+    assert "needs about" in refusal(tmp_path, buffer.getvalue(), "far.xlsx")
+
+
 def test_lines_of_json_are_rows_and_what_a_line_has_not_is_missing(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, '{"a": 1, "b": "x"}\n\n{"b": "1,5 kg", "a": 2.5, "c": true}\n', "table.jsonl")
     assert values(rows) == {"a": [1, 2.5], "b": ["x", "1,5 kg"], "c": [None, True]}
@@ -303,7 +346,6 @@ def parquet_rows(folder: Path, table: pa.Table, **form: Any) -> Rows:
     return reading.read(folder / "table.parquet", Form(**form))
 
 
-DAY = datetime.date(2026, 1, 31)
 TYPES: dict[str, tuple[pa.Array, list[Any], str]] = {
     "decimal": (pa.array([Decimal("1.50"), None]), [1.5, None], "float64"),
     "dictionary": (pa.array(["x", None]).dictionary_encode(), ["x", None], "str"),

@@ -51,7 +51,7 @@ PACKED = (Kind.GZIP, Kind.ZIP)
 HIDDEN = (".", "_", "~")
 # What zipfile says of an archive that is damaged, locked, or packed in a way of its own.
 BROKEN = (
-    zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, KeyError, EOFError, zlib.error, struct.error, lzma.LZMAError,
+    zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError, KeyError, EOFError, zlib.error, struct.error, lzma.LZMAError,
 )  # fmt: skip
 
 

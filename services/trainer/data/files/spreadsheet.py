@@ -3,7 +3,9 @@
 import datetime
 import re
 from functools import partial
+from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 import pandas as pd
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
@@ -16,8 +18,8 @@ from trainer.errors import DataError
 
 # What a cell takes in memory while a sheet is read.
 CELL = 32
-# Where a cell stands, as a sheet's XML has it: r="BC17".
-REFERENCE = re.compile(rb'\br="([A-Z]{1,3})(\d{1,7})"')
+# Where a cell stands: BC17.
+REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 
 
 def read(content: Content, form: Form) -> Rows:
@@ -30,7 +32,7 @@ def read(content: Content, form: Form) -> Rows:
         raise DataError(f"{content.path} is no whole Excel file: {error}") from error
     if not cells:
         raise DataError(f"{content.path} has no rows")
-    columns, more = checked_names(content.path, [str(cell) for cell in cells[0]], form.drop)
+    columns, more = checked_names(content.path, [_text(cell) for cell in cells[0]], form.drop)
     rows = [number for number, row in enumerate(cells) if number and any(cell != "" for cell in row)]
     series = [_typed([cells[number][place] for number in rows]) for place in range(len(columns))]
     frame = pd.DataFrame(dict(enumerate(series)), index=range(len(rows))).set_axis(columns, axis=1)
@@ -64,27 +66,62 @@ def _sheet(content: Content, book: CalamineWorkbook, name: str | None) -> tuple[
 
 
 def _check_size(content: Content) -> None:
-    """Refuse what has more in it than its size tells: more bytes, or a cell so far off that all before it has no room."""
+    """Refuse what has more in it than its size tells: more bytes, or a cell so far off that all before it has no room.
+
+    calamine has a place for each cell up to the last one, and ends the process where there is no memory for them.
+    """
     most, size = memory.most_unpacked(), 0
     with archive(content.path) as found:
         for member in found.infolist():
-            rows, columns, rest = 0, 0, b""
+            extent = Extent()
             with found.open(member) as file:
                 for piece in pieces(content.path, file, most - size):
                     size += len(piece)
-                    if member.filename.startswith("xl/worksheets/"):
-                        cells = REFERENCE.findall(rest + piece)
-                        rows = max([rows, *(int(row) for _, row in cells)])
-                        columns = max([columns, *(_column(letters) for letters in {letters for letters, _ in cells})])
-                        rest = piece[-20:]
-            memory.check(content.path, content.size, memory.COPIES * CELL * rows * columns)
+                    if member.filename.endswith(".xml"):
+                        extent.feed(content.path, piece)
+            memory.check(content.path, content.size, memory.COPIES * CELL * extent.rows * extent.columns)
 
 
-def _column(letters: bytes) -> int:
+class Extent:
+    """How far the cells of a sheet go, by its XML."""
+
+    def __init__(self) -> None:
+        self.rows = self.columns = 0
+        self._row = self._column = 0
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._element
+
+    def feed(self, path: Path, piece: bytes) -> None:
+        """Read on; raise DataError where it is no XML of a sheet."""
+        try:
+            self._parser.Parse(piece)
+        except (expat.ExpatError, ValueError) as error:
+            raise DataError(f"{path} is no whole Excel file: {error}") from error
+
+    def _element(self, name: str, attributes: dict[str, str]) -> None:
+        kind, place = name.rpartition(":")[2], attributes.get("r")
+        if kind == "row":
+            self._row, self._column = (self._row + 1 if place is None else _number(place)), 0
+        elif kind == "c":
+            found = REFERENCE.fullmatch(place or "A1")
+            if found is None:
+                raise ValueError(f"a cell's place is {place!r:.50}")
+            self._column = self._column + 1 if place is None else _column(found[1])
+            self._row = self._row if place is None else int(found[2])
+        self.rows, self.columns = max(self.rows, self._row), max(self.columns, self._column)
+
+
+def _number(text: str) -> int:
+    if len(text) > 7:
+        raise ValueError(f"a row's number is {text!r:.50}")
+    return int(text)
+
+
+def _column(letters: str) -> int:
     """Return which column a name such as BC is, from 1."""
     number = 0
     for letter in letters:
-        number = 26 * number + letter - ord("A") + 1
+        number = 26 * number + ord(letter) - ord("A") + 1
     return number
 
 
