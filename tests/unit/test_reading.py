@@ -20,10 +20,11 @@ from trainer.data.files.form import Form
 from trainer.data.files.rows import Rows
 from trainer.errors import DataError, SettingsError
 
-from tests.unit.workbooks import MAIN, workbook
+from tests.unit.workbooks import MAIN, Cell, workbook
 
 DAY = datetime.date(2026, 1, 31)
-AB = {"a": [1, 2], "b": ["x", "y"]}
+Values = dict[str, list[Any]]
+AB: Values = {"a": [1, 2], "b": ["x", "y"]}
 
 
 def rows_of(folder: Path, content: str | bytes, name: str = "table.csv", **form: Any) -> Rows:
@@ -32,9 +33,11 @@ def rows_of(folder: Path, content: str | bytes, name: str = "table.csv", **form:
     return reading.read(path, Form(**form))
 
 
-def values(rows: Rows) -> dict[str, list[Any]]:
+def values(rows: Rows) -> Values:
     """Return the columns' values, None where one is missing."""
-    return {name: column.astype(object).where(column.notna(), None).to_list() for name, column in rows.frame.items()}
+    return {
+        str(name): column.astype(object).where(column.notna(), None).to_list() for name, column in rows.frame.items()
+    }
 
 
 def refusal(folder: Path, content: str | bytes, name: str = "table.csv", **form: Any) -> str:
@@ -48,7 +51,7 @@ def refusal(folder: Path, content: str | bytes, name: str = "table.csv", **form:
 
 # --- CSV as people have it -----------------------------------------------------------------------------------------
 
-WRITTEN: dict[str, tuple[str | bytes, dict[str, list[Any]], str]] = {
+WRITTEN: dict[str, tuple[str | bytes, Values, str]] = {
     "commas": ("a,b\n1,x\n2,y\n", AB, ""),
     "semicolons": ("a;b\n1;x\n2;y\n", AB, "separator ';'"),
     "tabs": ("a\tb\n1\tx\n2\ty\n", AB, r"separator '\t'"),
@@ -76,14 +79,14 @@ WRITTEN: dict[str, tuple[str | bytes, dict[str, list[Any]], str]] = {
 
 @pytest.mark.parametrize(("content", "expected", "said"), WRITTEN.values(), ids=WRITTEN)
 def test_a_csv_file_is_read_as_it_is_meant_and_what_is_not_usual_is_said(
-    tmp_path: Path, content: str | bytes, expected: dict[str, list[Any]], said: str
+    tmp_path: Path, content: str | bytes, expected: Values, said: str
 ) -> None:
     rows = rows_of(tmp_path, content)
     assert values(rows) == expected
     assert " ".join(rows.remarks).removeprefix("read as: ").partition(", 1 column of numbers")[0] == said
 
 
-OVERRIDDEN: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
+OVERRIDDEN: dict[str, tuple[str | bytes, dict[str, Any], Values]] = {
     "separator": ("a,b;c\nx,y;3\n", {"separator": "semicolon"}, {"a,b": ["x,y"], "c": [3]}),
     "another separator": ("a:b\n1:2\n", {"separator": ":"}, {"a": [1], "b": [2]}),
     "blanks": ("a  b\n1 x\n 2   y\n", {"separator": "blanks"}, AB),
@@ -101,7 +104,7 @@ OVERRIDDEN: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] 
 
 @pytest.mark.parametrize(("content", "form", "expected"), OVERRIDDEN.values(), ids=OVERRIDDEN)
 def test_each_guess_has_an_option_that_overrides_it(
-    tmp_path: Path, content: str | bytes, form: dict[str, Any], expected: dict[str, list[Any]]
+    tmp_path: Path, content: str | bytes, form: dict[str, Any], expected: Values
 ) -> None:
     assert values(rows_of(tmp_path, content, **form)) == expected
 
@@ -274,12 +277,15 @@ def test_a_bomb_is_refused_while_it_is_unpacked(tmp_path: Path, monkeypatch: pyt
 # --- Excel, lines of JSON, Feather -----------------------------------------------------------------------------------
 
 
-AGES = [[None, "age", "day", "price", "ok", "note", "mix", 2026], [None, 47, DAY, "47,40 €", True, "x", 1, 1]]
+AGES: list[list[Cell]] = [
+    [None, "age", "day", "price", "ok", "note", "mix", 2026],
+    [None, 47, DAY, "47,40 €", True, "x", 1, 1],
+]
 AGES += [[None, None, DAY, "1.200,00 €", False, None, "a", 2], [], [None, 3.5, None, "3,10 €", None, "y", "01", 3]]
 
 
 def test_a_sheet_is_read_with_the_types_of_its_cells_and_its_rows_are_named_as_excel_counts(tmp_path: Path) -> None:
-    sheets = {"May": [[], *AGES], "nothing": [], "old": [["a"], [1]]}
+    sheets: dict[str, list[list[Cell]]] = {"May": [[], *AGES], "nothing": [], "old": [["a"], [1]]}
     rows = rows_of(tmp_path, workbook(sheets, hidden=["old"]), "table.xlsx")
     day = pd.Timestamp(DAY)
     assert values(rows) == {
@@ -298,6 +304,14 @@ def test_of_several_sheets_one_has_to_be_said(tmp_path: Path) -> None:
     assert refusal(tmp_path, book, "a.xlsx", sheet="C").startswith("has no sheet 'C'; it has 'A', 'B'")
     assert values(rows_of(tmp_path, book, "a.xlsx", sheet="A")) == AB
     assert refusal(tmp_path, workbook({"A": []}), "a.xlsx").startswith("has no rows in a sheet that is shown")
+
+
+def test_what_stands_above_the_names_of_a_sheet_is_left_out_when_told(tmp_path: Path) -> None:
+    book = workbook({"A": [[], ["Sales of May"], [], ["a", "b"], [1, "x"], [2, "y"]]})
+    assert "has one name in row 2, 'Sales of May', and 2 columns" in refusal(tmp_path, book, "a.xlsx")
+    rows = rows_of(tmp_path, book, "a.xlsx", skip_lines=2)
+    assert values(rows) == AB
+    assert rows.place(0) == "row 5"
 
 
 def test_a_cell_so_far_off_that_all_before_it_have_no_room_is_refused(tmp_path: Path) -> None:
@@ -389,7 +403,7 @@ def test_names_in_parquet_are_without_blanks_as_in_csv(tmp_path: Path) -> None:
 def folder(tmp_path: Path) -> Callable[..., Path]:
     """Return what writes a folder of Parquet as Spark does: file → table."""
 
-    def write(**files: dict[str, list[Any]]) -> Path:
+    def write(**files: Values) -> Path:
         for name, columns in files.items():
             path = tmp_path / "sales" / name.replace("__", "/")
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -267,6 +267,7 @@ BAD = {
         "has the columns 'a' 3 times, 'b' 2 times; each",
     ),
     "two separators": (b"a;b,c;y\n1;2,3;0\n", "may be separated by ',' or by ';'; say which: --separator ','"),
+    "blanks": (b"a  y\n1  0\n2 1\n", "has one name, 'a  y'; is it separated by blanks? Then say --separator blanks"),
     "a title": (b"Sales\n\na;b;y\n1;2;0\n", "has one name in its first line, and 3 fields, separated by ';'"),
     "Cyrillic": (
         "имя,y\nИван,Москва\n".encode("cp1251"),

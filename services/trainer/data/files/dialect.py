@@ -101,6 +101,7 @@ def _voted(dialect: Dialect, lines: list[str], above: int) -> str:
     votes = {separator: found.count(found[0]) / len(found) for separator, found in widths.items() if found[0] > 1}
     if not votes:
         _refuse_title(dialect, widths, above)
+        _refuse_blanks(dialect, [line for line in lines if line.strip()])
         return ","
     best = [separator for separator, share in votes.items() if share == max(votes.values())]
     if len(best) > 1:
@@ -130,6 +131,15 @@ def _refuse_title(dialect: Dialect, widths: dict[str, list[int]], above: int) ->
                 f"others: values with {separator!r} in them need quotes, and where the names stand further down, "
                 f"--skip-lines {lines} leaves out what is above them"
             )
+
+
+def _refuse_blanks(dialect: Dialect, lines: list[str]) -> None:
+    """Refuse what has one name, and as many words in each line as in the first."""
+    found = [len(words) for line in lines[:RECORDS] if (words := line.split())]
+    if found and found[0] > 1 and found.count(found[0]) == len(found) > 1:
+        raise DataError(
+            f"{dialect.path} has one name, {lines[0].strip()!r:.100}; is it separated by blanks? Then say --separator blanks"
+        )
 
 
 def _with_comments(dialect: Dialect, lines: list[str], above: int) -> Dialect:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 from contract.missing import MISSING_WORDS
@@ -10,7 +11,7 @@ from contract.missing import MISSING_WORDS
 from trainer.data.files.form import DECIMALS, THOUSANDS, Form
 
 # Values of a column that are looked at to tell what it is.
-LOOKED_AT = 1000
+LOOKED_AT = 500
 # Of those that have a digit, how many have to be numbers of one kind; of all, how many have to have one.
 ALIKE, WITH_DIGITS = 0.9, 0.5
 FIRST = 50
@@ -38,7 +39,7 @@ class Style:
     decimal: str
     thousands: str
 
-    @property
+    @cached_property
     def pattern(self) -> str:
         """What such digits are, in regular expressions of Python's and of Arrow's."""
         decimal, mark = re.escape(self.decimal), re.escape(self.thousands)
@@ -46,9 +47,13 @@ class Style:
         grouped = rf"|[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}" if mark else ""
         return rf"(?:(?:[0-9]+{grouped})(?:{decimal}[0-9]+)?|{decimal}[0-9]+)"
 
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
+
     def value(self, digits: str) -> float | None:
         """Return the number that digits are, None where they are not of this style."""
-        if not re.fullmatch(self.pattern, digits):
+        if not self._compiled.fullmatch(digits):
             return None
         return float(digits.replace(self.thousands, "").replace(self.decimal, "."))
 

@@ -27,16 +27,29 @@ def read(content: Content, form: Form) -> Rows:
     _check_size(content)
     try:
         sheet, said = _sheet(content, CalamineWorkbook.from_object(str(content.path)), form.sheet)
-        cells, top = sheet.to_python(), (sheet.start or (0, 0))[0]
+        cells, top = _from_names_on(sheet, form.skip_lines)
     except CalamineError as error:
         raise DataError(f"{content.path} is no whole Excel file: {error}") from error
     if not cells:
         raise DataError(f"{content.path} has no rows")
+    if len(cells[0]) > 1 and sum(cell != "" for cell in cells[0]) == 1:
+        raise DataError(
+            f"{content.path} has one name in row {top + 1}, {max(cells[0], key=bool)!r:.100}, and {len(cells[0])} columns; where the names "
+            f"stand further down, --skip-lines {top + 1} leaves out what is above them"
+        )
     columns, more = checked_names(content.path, [_text(cell) for cell in cells[0]], form.drop)
     rows = [number for number, row in enumerate(cells) if number and any(cell != "" for cell in row)]
     series = [_typed([cells[number][place] for number in rows]) for place in range(len(columns))]
     frame = pd.DataFrame(dict(enumerate(series)), index=range(len(rows))).set_axis(columns, axis=1)
     return Rows(frame, partial(_place, [top + number + 1 for number in rows]), remarks=[*said, *more])
+
+
+def _from_names_on(sheet: CalamineSheet, skip: int) -> tuple[list[list[Any]], int]:
+    """Return the rows from that with the names on, without empty ones above it, and how many rows are above."""
+    cells, top = sheet.to_python(), (sheet.start or (0, 0))[0]
+    rest = range(max(0, skip - top), len(cells))
+    first = next((number for number in rest if any(cell != "" for cell in cells[number])), len(cells))
+    return cells[first:], top + first
 
 
 def _place(lines: list[int], row: int) -> str:

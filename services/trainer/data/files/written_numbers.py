@@ -134,20 +134,26 @@ class Converted:
 
 def _converted(column: pd.Series, written: Written, style: Style) -> Converted:
     given = pa.array(column, type=pa.large_string(), from_pandas=True)
-    plain = compute.utf8_trim_whitespace(given)
-    if not compute.all(compute.string_is_ascii(plain)).as_py():
+    plain, pattern = given, _pattern(written, style)
+    fits = compute.fill_null(compute.match_substring_regex(given, pattern), True)
+    if not compute.all(fits).as_py():
         for odd, usual in ODD.items():
             plain = compute.replace_substring(plain, odd, usual)
-    is_number = compute.fill_null(compute.match_substring_regex(plain, _pattern(written, style)), False)
+        fits = compute.fill_null(compute.match_substring_regex(plain, pattern), True)
+    rest = compute.filter(given, compute.invert(fits))
     for text, instead in _removed(written, style):
         plain = compute.replace_substring(plain, text, instead)
-    rest = compute.if_else(is_number, None, given)
-    others = compute.fill_null(compute.match_substring_regex(rest, "[0-9]"), False).to_numpy(zero_copy_only=False)
-    words = compute.unique(rest.drop_null()).to_pylist()
+    words = sorted(compute.unique(rest).to_pylist())
+    others = np.zeros(len(column), dtype=bool)
     if all(text in MISSING_WORDS for text in words):
-        numbers = compute.cast(compute.if_else(is_number, plain, None), pa.float64()).to_numpy(zero_copy_only=False)
-        return Converted(pd.Series(numbers, index=column.index, name=column.name), sorted(words), others & False)
-    texts = compute.if_else(is_number, plain, given).to_pandas().to_numpy()
+        numbers = (
+            (compute.if_else(fits, plain, None) if words else plain).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        )
+        return Converted(pd.Series(numbers, index=column.index, name=column.name), words, others)
+    others[~fits.to_numpy(zero_copy_only=False)] = compute.match_substring_regex(rest, "[0-9]").to_numpy(
+        zero_copy_only=False
+    )
+    texts = compute.if_else(fits, plain, given).to_pandas().to_numpy()
     return Converted(pd.Series(texts, index=column.index, name=column.name, dtype="str"), [], others)
 
 
@@ -159,7 +165,7 @@ def _pattern(written: Written, style: Style) -> str:
     front = rf"(?:{sign}(?:{before} ?){optional}|{before} ?{sign})" if before else sign
     back = rf"(?: ?{after}){optional}" if after else r"(?:[eE][-+]?[0-9]+)?"
     plain = rf"(?:{before} ?){optional}" if before else ""
-    return rf"^(?:{front}{style.pattern}{back}|\( ?{plain}{style.pattern}{back} ?\))$"
+    return rf"^ *(?:{front}{style.pattern}{back}|\( ?{plain}{style.pattern}{back} ?\)) *$"
 
 
 def _removed(written: Written, style: Style) -> Iterator[tuple[str, str]]:
