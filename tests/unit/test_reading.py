@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 from trainer.data import memory, reading
+from trainer.data.files import csv_table
 from trainer.data.files.form import Form
 from trainer.data.files.rows import Rows
 from trainer.errors import DataError, SettingsError
@@ -30,7 +31,15 @@ AB: Values = {"a": [1, 2], "b": ["x", "y"]}
 def rows_of(folder: Path, content: str | bytes, name: str = "table.csv", **form: Any) -> Rows:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return reading.read(path, Form(**form))
+    return read(path, **form)
+
+
+def read(path: Path, **form: Any) -> Rows:
+    """Read a file, and refuse it where a training would."""
+    rows = reading.read(path, Form(**form))
+    if rows.faults:
+        raise DataError(f"{path} {'; '.join(rows.faults)}")
+    return rows
 
 
 def values(rows: Rows) -> Values:
@@ -84,6 +93,29 @@ def test_a_csv_file_is_read_as_it_is_meant_and_what_is_not_usual_is_said(
     rows = rows_of(tmp_path, content)
     assert values(rows) == expected
     assert " ".join(rows.remarks).removeprefix("read as: ").partition(", 1 column of numbers")[0] == said
+
+
+@pytest.mark.parametrize("size", range(20, 60, 5))
+def test_what_is_only_told_by_the_first_rows_holds_wherever_they_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(csv_table, "SAMPLE", size)
+    content = "note;zip;price\n" + '"one\n\ntwo;";81234;"1,5"\n' * 20 + '"";01234;2,5\n;NA;\n'
+    rows = values(rows_of(tmp_path, content, words=("zip",)))
+    assert rows["note"] == ["one\n\ntwo;"] * 20 + [None] * 2
+    assert rows["zip"] == ["81234"] * 20 + ["01234", "NA"]
+    assert rows["price"] == [1.5] * 20 + [2.5, None]
+
+
+def test_codes_that_begin_with_0_are_kept_though_only_late_ones_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_table, "SAMPLE", 100)
+    content = "zip,year,age\n" + "81234,2019,12\n" * 20 + "01234,2026,7\n"
+    rows = values(rows_of(tmp_path, content))
+    assert rows["zip"][-2:] == ["81234", "01234"]
+    assert rows["year"][-1] == 2026
+    assert rows["age"][-1] == 7
 
 
 OVERRIDDEN: dict[str, tuple[str | bytes, dict[str, Any], Values]] = {
@@ -340,7 +372,7 @@ def test_lines_of_json_are_rows_and_what_a_line_has_not_is_missing(tmp_path: Pat
         ('{"a": 1}\n[1]\n', "line 2 is no JSON object"),
         ('{"a": 1}\n{"a": \n', "line 2 is no JSON:"),
         ("", "has no rows"),
-        ('{"a": [1]}\n', ": column 'a' has values of the type list<item: int64>"),
+        ('{"a": [1]}\n', "column 'a' has values of the type list<item: int64>"),
     ],
 )
 def test_a_line_of_json_at_fault_is_named(tmp_path: Path, content: str, said: str) -> None:
@@ -357,7 +389,7 @@ def test_a_feather_file_is_read(tmp_path: Path) -> None:
 
 def parquet_rows(folder: Path, table: pa.Table, **form: Any) -> Rows:
     parquet.write_table(table, folder / "table.parquet")
-    return reading.read(folder / "table.parquet", Form(**form))
+    return read(folder / "table.parquet", **form)
 
 
 TYPES: dict[str, tuple[pa.Array, list[Any], str]] = {
@@ -382,7 +414,9 @@ def test_a_type_of_parquet_becomes_what_it_means(
 
 def test_nested_columns_are_refused_all_at_once_unless_they_are_dropped(tmp_path: Path) -> None:
     table = pa.table({"a": [1, 2], "tags": [["x"], []], "place": [{"x": 1}, None]})
-    with pytest.raises(DataError, match=r"'tags' has values of the type list<.*; so have 'place' \(struct<x: int64>\)"):
+    with pytest.raises(
+        DataError, match=r"'tags' has values of the type list<.*; column 'place' has values of the type struct<x"
+    ):
         parquet_rows(tmp_path, table)
     assert values(parquet_rows(tmp_path, table, drop=("tags", "place")))["a"] == [1, 2]
 

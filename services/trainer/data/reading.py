@@ -23,7 +23,8 @@ READERS: dict[Kind, Callable[[Content, Form], Rows]] = {
 def read(path: Path, form: Form) -> Rows:
     """Return the rows of a file, or of a folder of Parquet.
 
-    Raises DataError where it is no table, where it may be read in two ways, or is too large for the memory that is left.
+    What is wrong with columns alone is among their faults. Raises DataError where it is no table, or too large for the memory
+    that is left.
     """
     try:
         found = arrow_table.read_folder(path, form) if path.is_dir() else _file(content(path), form)
@@ -32,7 +33,7 @@ def read(path: Path, form: Form) -> Rows:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     frame = found.frame.loc[:, ~found.frame.columns.duplicated()]  # all of such a name will be dropped
-    found = written_numbers.convert(replace(found, frame=frame), form, path)
+    found = written_numbers.convert(replace(found, frame=frame), form)
     return replace(found, remarks=[f"read as: {', '.join(found.remarks)}"] if found.remarks else [])
 
 

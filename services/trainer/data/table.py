@@ -121,6 +121,8 @@ def read(
     Raises DataError naming the column and row at fault.
     """
     rows = reading.read(path, replace(form or Form(), drop=drop, words=(target, f"{target}_name")))
+    if rows.faults:
+        raise DataError(f"{path} {'; '.join(rows.faults)}")
     try:
         return _table(rows, path, target, task, (drop, keep))
     except FaultyRow as fault:

@@ -22,7 +22,6 @@ from trainer.errors import DataError
 UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 # What Arrow unpacks takes about so many times its size as a frame.
 COPIES = 1.5
-SHOWN = 5
 
 
 # What Arrow says of bytes that are none of its formats.
@@ -32,8 +31,7 @@ BROKEN = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, Attribute
 def read_parquet(content: Content, form: Form) -> Rows:
     """Return the rows of a Parquet file: the columns that are in it, whatever pandas noted of them when it wrote it."""
     with _whole(content.path, content.kind):
-        schema = _schema(content.path, _source(content))
-        _check_types(content.path, schema, form)
+        _schema(content.path, _source(content))  # before its rows are read, whether there is room for them
         return _rows(content.path, parquet.read_table(_source(content), partitioning=None), form)
 
 
@@ -52,7 +50,6 @@ def read_folder(path: Path, form: Form) -> Rows:
                     f"{path}: {files[0].name} and {file.name} differ in the column {min(other)!r}; expected the same ones"
                 )
         schema = pa.unify_schemas(schemas, promote_options="permissive")
-        _check_types(path, schema, form)
         given = {"format": "parquet", "partition_base_dir": str(path)}
         found = dataset.dataset([str(file) for file in files], partitioning="hive", **given).schema
         named = pa.schema([field for field in found if field.name not in schema.names])
@@ -86,7 +83,6 @@ def read_feather(content: Content, form: Form) -> Rows:
 
 def of(path: Path, table: pa.Table, form: Form) -> Rows:
     """Return the rows of an Arrow table that was read from a file."""
-    _check_types(path, table.schema, form)
     return _rows(path, table, form)
 
 
@@ -117,27 +113,21 @@ def _schema(path: Path, source: Any) -> pa.Schema:
     return metadata.schema.to_arrow_schema()
 
 
-def _check_types(path: Path, schema: pa.Schema, form: Form) -> None:
-    """Refuse columns of lists, structs and maps, of which there is no number and no category, and of pandas' own types."""
-    faults = {}
+def _nested(schema: pa.Schema, form: Form) -> list[str]:
+    """Say of columns of lists, structs and maps, and of pandas' own types, that there is no number and no category in them."""
+    faults = []
     for field in schema:
         stored = getattr(field.type, "storage_type", field.type)
         # Unless pandas has told Arrow of its types, they are in the field's metadata.
         noted = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
         extension = getattr(field.type, "extension_name", noted)
         if field.name.strip() not in form.drop and (types.is_nested(stored) or extension.startswith("pandas.")):
-            faults[field.name] = extension if extension.startswith("pandas.") else f"{stored!s:.100}"
-    if faults:
-        name, kind = next(iter(faults.items()))
-        others = (
-            f"; so have {', '.join(f'{other!r} ({kind})' for other, kind in list(faults.items())[1:SHOWN])}"
-            if len(faults) > 1
-            else ""
-        )
-        raise DataError(
-            f"{path}: column {name!r} has values of the type {kind}; expected numbers, true and false, or text "
-            f"(--drop {name!r} leaves it out){others}"
-        )
+            kind = extension if extension.startswith("pandas.") else f"{stored!s:.100}"
+            faults.append(
+                f"column {field.name!r} has values of the type {kind}; expected numbers, true and false, or text (--drop {field.name!r} "
+                "leaves it out)"
+            )
+    return faults
 
 
 def _rows(path: Path, table: pa.Table, form: Form) -> Rows:
@@ -148,12 +138,12 @@ def _rows(path: Path, table: pa.Table, form: Form) -> Rows:
     columns, said = checked_names(path, table.column_names, form.drop)
     arrays = [
         pa.nulls(len(table)) if types.is_nested(column.type) else _plain(column) for column in table.columns
-    ]  # nested ones will be dropped: see _check_types
+    ]  # of nested ones nothing is kept
     keys = [str(number) for number in range(len(columns))]
     frame = pa.table(arrays, names=keys).to_pandas(ignore_metadata=True, date_as_object=False)
     if not columns:
         frame = pd.DataFrame(index=range(len(table)))
-    return Rows(frame.set_axis(columns, axis=1), numbered, remarks=said)
+    return Rows(frame.set_axis(columns, axis=1), numbered, faults=_nested(table.schema, form), remarks=said)
 
 
 def _with_range(table: pa.Table) -> pa.Table:

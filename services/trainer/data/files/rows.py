@@ -30,6 +30,8 @@ class Rows:
     """of CSV"""
     decimal: str | None = None
     """the mark that the numbers of a text file were read by"""
+    faults: list[str] = field(default_factory=list)
+    """what is wrong with columns or may be read in two ways, each as a sentence goes on after the file's name"""
     remarks: list[str] = field(default_factory=list)
     """how it was understood, where that does not go without saying"""
 

@@ -17,25 +17,24 @@ from pyarrow import compute
 from trainer.data.files.form import Form
 from trainer.data.files.number_style import LOOKED_AT, ODD, Style, Written, told
 from trainer.data.files.rows import Rows
-from trainer.errors import DataError
 
 # With no more distinct values than this a target is of classes, whose names stay as they are written.
 FEW = 20
 SHOWN = 4
 
 
-def decimal(sample: pd.DataFrame, separator: str, form: Form, path: object) -> str:
-    """Return the decimal mark of a CSV file, by its first rows as text.
+def decimal(sample: pd.DataFrame, separator: str, form: Form) -> tuple[str, list[str]]:
+    """Return the decimal mark of a CSV file, by its first rows as text, and what is in doubt.
 
-    Raises DataError where "1.234" may be either, as it may where semicolons separate, and no other column tells.
+    That is "1.234" where semicolons separate, and no other column tells.
     """
     found = _found(sample, form)
     evidence = {written.evidence for written in found.values()} - {None}
-    in_doubt = {name: written.digits for name, written in found.items() if not written.style}
-    points = {name: digits for name, digits in in_doubt.items() if "." in "".join(digits)}
-    if points and not evidence and separator == ";":
-        raise DataError(_doubt(path, points))
-    return "," if evidence == {","} else "."
+    points = {
+        name: written.digits for name, written in found.items() if not written.style and "." in "".join(written.digits)
+    }
+    is_doubtful = bool(points) and not evidence and separator == ";"
+    return "," if evidence == {","} else ".", [_doubt(points)] if is_doubtful else []
 
 
 def _found(frame: pd.DataFrame, form: Form) -> dict[str, Written]:
@@ -50,10 +49,10 @@ def _found(frame: pd.DataFrame, form: Form) -> dict[str, Written]:
     }
 
 
-def convert(rows: Rows, form: Form, path: object) -> Rows:
+def convert(rows: Rows, form: Form) -> Rows:
     """Return the rows with numbers for people as numbers, and what there is to say of them.
 
-    Raises DataError naming all columns in doubt, and all values with digits in them that are not written as most of their column.
+    A fault are columns in doubt, and values with digits in them that are not written as most of their column.
     """
     found = _found(rows.frame, form)
     mark = _mark(rows, found.values())
@@ -62,22 +61,19 @@ def convert(rows: Rows, form: Form, path: object) -> Rows:
         for name, written in found.items()
         if written.is_for(rows.decimal)
     }
-    if doubtful := {name: found[name].digits for name, style in styled.items() if style is None}:
-        raise DataError(_doubt(path, doubtful))
+    doubtful = {name: found[name].digits for name, style in styled.items() if style is None}
     styles = {name: style for name, style in styled.items() if style}
-    if not styles:
-        return rows
     columns = {name: _converted(rows.frame[name], found[name], style) for name, style in styles.items()}
-    faults = [_wrong(rows, rows.frame[name], column) for name, column in columns.items() if column.others.any()]
-    if faults:
-        raise DataError(f"{path} {'; '.join(faults)}")
+    faults = [_doubt(doubtful)] if doubtful else []
+    faults += [_wrong(rows, rows.frame[name], column) for name, column in columns.items() if column.others.any()]
     said = ", ".join(f"{name!r} ({found[name].words(style)})" for name, style in list(styles.items())[:SHOWN])
     remark = f"{len(styles)} column{'s' * (len(styles) > 1)} of numbers written for people: {said}{', …' * (len(styles) > SHOWN)}"
     return replace(
         rows,
         frame=rows.frame.assign(**{name: column.values for name, column in columns.items()}),
         words=rows.words | {name: column.words for name, column in columns.items() if column.words},
-        remarks=[*rows.remarks, remark],
+        faults=[*rows.faults, *faults],
+        remarks=[*rows.remarks, remark] if styles else rows.remarks,
     )
 
 
@@ -108,14 +104,14 @@ def _usual(written: Written, separator: str) -> Style | None:
     return Style(".", "") if "." in has and "," not in has and separator != ";" else None
 
 
-def _doubt(path: object, columns: dict[str, list[str]]) -> str:
+def _doubt(columns: dict[str, list[str]]) -> str:
     """Say of columns, each with some of its digits, that they may be read in two ways."""
     shown = ", ".join(
         f"{name!r} (such as {next(text for text in digits if set(text) & set(',.'))!r})"
         for name, digits in list(columns.items())[:SHOWN]
     )
     return (
-        f"{path} has columns whose numbers may be read in two ways: {shown}; is that mark one of decimals or of thousands? Say "
+        f"has columns whose numbers may be read in two ways: {shown}; is that mark one of decimals or of thousands? Say "
         "--decimal comma (or point), or --thousands comma (or point); --text COLUMN leaves a column as it is written"
     )
 
