@@ -208,6 +208,12 @@ def test_what_only_looks_like_numbers_stays_text(tmp_path: Path, texts: list[str
     assert values(rows)["a"] == texts
 
 
+def test_numbers_with_several_units_stay_text_which_is_said(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "weight,y\n38.2 kg,1\n84 lb,0\n3 kg,1\n")
+    assert values(rows)["weight"] == ["38.2 kg", "84 lb", "3 kg"]
+    assert rows.remarks == ["read as: 'weight' as text, for it has several units (kg, lb)"]
+
+
 def test_other_columns_tell_what_a_mark_is(tmp_path: Path) -> None:
     assert values(rows_of(tmp_path, 'a,b\n"1,234",6.02\n'))["a"] == [1234]
     assert values(rows_of(tmp_path, 'a,b\n"1,234","47,4"\n'))["a"] == [1.234]

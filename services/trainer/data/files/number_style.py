@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
@@ -15,6 +15,7 @@ LOOKED_AT = 500
 # Of those that have a digit, how many have to be numbers of one kind; of all, how many have to have one.
 ALIKE, WITH_DIGITS = 0.9, 0.5
 FIRST = 50
+MOST_UNITS = 6
 CODES = "USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|BRL|MXN|ZAR|SEK|NOK|DKK|PLN|CZK|HUF|TRY|RUB|Rs|US\\$|R\\$|A\\$|C\\$"
 SIGNS = "$€£¥₹₽₩₺₫฿₴₪"
 MONEY = rf"[{SIGNS}]|{CODES}"
@@ -72,6 +73,8 @@ class Written:
     after: str = ""
     is_plain: bool = False
     """whether all of them are as a computer writes them"""
+    units: list[str] = field(default_factory=list)
+    """of which each number has one, where there are several: such a column stays text"""
 
     def is_for(self, decimal: str | None) -> bool:
         """Tell whether they are for people: what a computer wrote, others read, unless pandas was told of another mark."""
@@ -94,7 +97,7 @@ class Written:
 
     def words(self, style: Style) -> str:
         """Say how they are written."""
-        unit = self.before or self.after
+        unit = " ".join(filter(None, (self.before, self.after)))
         has = "".join(self.digits)
         said = [f"decimal {style.decimal!r}"] if style.decimal == "," and "," in has else []
         said += [f"thousands {style.thousands!r}"] if style.thousands and style.thousands in has else []
@@ -141,11 +144,18 @@ def told(column: pd.Series, form: Form) -> Written | None:
     alike = (unit, ("", "")) if _is_money(unit) else (unit,)
     digits = [match["digits"] for match in found if (match["before"] or "", match["after"] or "") in alike]
     if len(digits) < ALIKE * len(with_digits):
-        return None
+        return _of_several_units(found, len(with_digits))
     style = _style(digits, form)
     if style is None and not any(_style(digits, form, decimal) for decimal in DECIMALS):
         return None
     return Written(style, digits, *unit, is_plain=all(map(PLAIN.fullmatch, given)))
+
+
+def _of_several_units(found: list[re.Match[str]], count: int) -> Written | None:
+    """Tell numbers that have one of a few units each from other text, such as the numbers of houses."""
+    units = {" ".join(filter(None, (match["before"], match["after"]))) for match in found}
+    has_units = len(found) >= ALIKE * count and "" not in units and max(map(len, units), default=0) > 1
+    return Written(None, [], units=sorted(units)) if has_units and len(units) <= MOST_UNITS else None
 
 
 def _unit(found: list[re.Match[str]]) -> tuple[str, str]:

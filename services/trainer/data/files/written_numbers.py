@@ -54,7 +54,13 @@ def convert(rows: Rows, form: Form) -> Rows:
 
     A fault are columns in doubt, and values with digits in them that are not written as most of their column.
     """
-    found = _found(rows.frame, form)
+    told_of = _found(rows.frame, form)
+    several = [
+        f"{name!r} as text, for it has several units ({', '.join(told_of[name].units)})"
+        for name in told_of
+        if told_of[name].units
+    ]
+    found = {name: written for name, written in told_of.items() if not written.units}
     mark = _mark(rows, found.values())
     styled = {
         name: written.styled(form, mark) or _usual(written, rows.separator)
@@ -73,7 +79,7 @@ def convert(rows: Rows, form: Form) -> Rows:
         frame=rows.frame.assign(**{name: column.values for name, column in columns.items()}),
         words=rows.words | {name: column.words for name, column in columns.items() if column.words},
         faults=[*rows.faults, *faults],
-        remarks=[*rows.remarks, remark] if styles else rows.remarks,
+        remarks=[*rows.remarks, *([remark] if styles else []), *several],
     )
 
 
