@@ -5,6 +5,7 @@ line breaks in quotes. So this looks at the first records, and for a line only w
 """
 
 import csv
+import io
 from collections.abc import Iterator
 from itertools import islice
 from typing import TextIO
@@ -52,7 +53,7 @@ class Lines:
             if f"\n{comment}" not in text and f"\r{comment}" not in text and not text.startswith(comment):
                 self._is_quoted ^= text.count('"') % 2 == 1
                 return text
-            if kept := "".join(map(self._kept, text.splitlines(keepends=True))):
+            if kept := "".join(map(self._kept, io.StringIO(text, newline=""))):
                 return kept
         return ""
 

@@ -14,7 +14,7 @@ from trainer.errors import DataError
 
 SEPARATORS = (",", ";", "\t", "|")
 COMMENT = "#"
-SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
 NUMBER = re.compile(r"\s*-?\d+([.,]\d+)?\s*")
 # How much of a file is looked at, in characters and in records.
 SAMPLE = 256 * 1024
@@ -43,8 +43,11 @@ class Dialect:
         return self.content.path
 
     def open(self) -> io.TextIOWrapper:
-        """Open the file as text, its line ends as they are."""
-        return io.TextIOWrapper(self.content.open(), encoding=self.encoding, newline="")
+        """Open the file as text, its line ends as they are, after the mark of its encoding."""
+        file = io.TextIOWrapper(self.content.open(), encoding=self.encoding, newline="")
+        if file.read(1) != "\ufeff":
+            file.seek(0)
+        return file
 
     def is_comment(self, line: str) -> bool:
         """Tell whether a line, which begins a record, is none."""
@@ -61,7 +64,7 @@ def told(content: Content, form: Form) -> Dialect:
             text = file.read(SAMPLE)
     except UnicodeError as error:
         raise DataError(f"{content.path} is not in {name}: {error}; --encoding says what it is in") from error
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text, newline=""))
     if len(text) == SAMPLE and len(lines) > 1:
         lines.pop()
     return _with_separator(dialect, form, lines)

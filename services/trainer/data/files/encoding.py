@@ -9,7 +9,7 @@ from trainer.data.files.content import CHUNK, Content
 from trainer.errors import DataError
 
 MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
 WINDOWS = "cp1252"
@@ -33,7 +33,7 @@ def told(content: Content) -> tuple[str, str | None]:
         head = file.read(4096)
     if mark := next((mark for mark in MARKS if head.startswith(mark)), None):
         name = MARKS[mark]
-        return name, None if name == "utf-8-sig" else name.upper()
+        return name, None if name == "utf-8" else name.upper()
     if (wide := _wide(head)) is not None:
         return wide, wide.upper()
     if b"\0" in head:
