@@ -19,7 +19,7 @@ from trainer.data.files.rows import Rows, checked_names
 from trainer.errors import DataError
 
 # How much of a file is looked at before the whole is read, in characters.
-SAMPLE = 1024 * 1024
+SAMPLE = 512 * 1024
 # While pandas reads a CSV, its text is in memory beside the rows, which are there up to twice.
 COPIES_WHILE_READING = 2
 # A digit after it makes a zero one of a code, such as a postcode, which is lost in a number.
