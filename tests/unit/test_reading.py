@@ -466,6 +466,20 @@ def test_a_folder_of_parquet_is_one_table_and_its_digest_is_of_all_files(folder:
     assert reading.sha256(path) != before
 
 
+def test_a_folder_is_refused_where_its_files_together_have_no_room(
+    folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder(part1={"a": [1] * 100_000}, part2={"a": [2] * 100_000})
+    monkeypatch.setattr(memory, "left", lambda: memory.RESERVE + 5_000_000)
+    with pytest.raises(DataError, match="sales has 2 MB and needs about"):
+        reading.read(path, Form())
+    assert len(reading.read(path / "part1.parquet", Form()).frame) == 100_000
+
+
+def test_a_name_that_is_there_twice_can_be_dropped(tmp_path: Path) -> None:
+    assert values(rows_of(tmp_path, "a,b,a\n1,x,2\n", drop=("a",)))["b"] == ["x"]
+
+
 def test_folders_in_it_that_are_named_for_a_value_are_a_column(folder: Callable[..., Path]) -> None:
     rows = reading.read(folder(**{"year=2025__x": {"a": [1]}, "year=2026__x": {"a": [2]}}), Form())
     assert values(rows) == {"a": [1, 2], "year": [2025, 2026]}

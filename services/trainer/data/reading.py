@@ -32,8 +32,9 @@ def read(path: Path, form: Form) -> Rows:
         raise DataError(f"{path} does not exist; `explore` writes those that come with the trainer") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    frame = found.frame.loc[:, ~found.frame.columns.duplicated()]  # all of such a name will be dropped
-    found = written_numbers.convert(replace(found, frame=frame), form)
+    if found.frame.columns.has_duplicates:  # all of such a name will be dropped
+        found = replace(found, frame=found.frame.loc[:, ~found.frame.columns.duplicated()])
+    found = written_numbers.convert(found, form)
     return replace(found, remarks=[f"read as: {', '.join(found.remarks)}"] if found.remarks else [])
 
 

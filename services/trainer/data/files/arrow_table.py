@@ -31,8 +31,8 @@ BROKEN = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, Attribute
 def read_parquet(content: Content, form: Form) -> Rows:
     """Return the rows of a Parquet file: the columns that are in it, whatever pandas noted of them when it wrote it."""
     with _whole(content.path, content.kind):
-        _schema(content.path, _source(content))  # before its rows are read, whether there is room for them
-        return _rows(content.path, parquet.read_table(_source(content), partitioning=None), form)
+        _check_memory(content.path, [parquet.read_metadata(_source(content))])
+        return of(content.path, parquet.read_table(_source(content), partitioning=None), form)
 
 
 def read_folder(path: Path, form: Form) -> Rows:
@@ -43,7 +43,9 @@ def read_folder(path: Path, form: Form) -> Rows:
     if not files:
         raise DataError(f"{path} is a folder without Parquet files (*.parquet)")
     with _whole(path, "folder of Parquet"):
-        schemas = [_schema(file, file) for file in files]
+        metadata = [parquet.read_metadata(file) for file in files]
+        _check_memory(path, metadata)
+        schemas = [found.schema.to_arrow_schema() for found in metadata]
         for file, schema in zip(files, schemas, strict=True):
             if other := set(schemas[0].names) ^ set(schema.names):
                 raise DataError(
@@ -60,7 +62,7 @@ def read_folder(path: Path, form: Form) -> Rows:
             **given,
         )
         table = whole.to_table()
-        rows = _rows(path, table, form)
+        rows = of(path, table, form)
     return replace(rows, remarks=[f"{len(files)} Parquet file{'s' * (len(files) > 1)}", *rows.remarks])
 
 
@@ -81,11 +83,6 @@ def read_feather(content: Content, form: Form) -> Rows:
         return of(content.path, feather.read_table(_source(content)), form)
 
 
-def of(path: Path, table: pa.Table, form: Form) -> Rows:
-    """Return the rows of an Arrow table that was read from a file."""
-    return _rows(path, table, form)
-
-
 @contextmanager
 def _whole(path: Path, kind: str) -> Iterator[None]:
     """Say of a file that Arrow cannot read that it is none of its kind, or half of one."""
@@ -104,13 +101,16 @@ def _source(content: Content) -> Any:
     return content.path if content.data is None else pa.BufferReader(content.data)
 
 
-def _schema(path: Path, source: Any) -> pa.Schema:
-    """Return a Parquet file's columns; raise DataError where its rows have no room."""
-    metadata = parquet.read_metadata(source)
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    size = max(sum(group.total_byte_size for group in groups), 8 * metadata.num_rows * metadata.num_columns)
+def _check_memory(path: Path, files: list[parquet.FileMetaData]) -> None:
+    """Refuse Parquet files whose rows have no room."""
+    size = sum(_size(file) for file in files)
     memory.check(path, size, memory.COPIES * COPIES * size)
-    return metadata.schema.to_arrow_schema()
+
+
+def _size(file: parquet.FileMetaData) -> int:
+    """Return how many bytes a file's rows take, unpacked; a number that is there a million times takes few in the file."""
+    groups = (file.row_group(number) for number in range(file.num_row_groups))
+    return max(sum(int(group.total_byte_size) for group in groups), 8 * int(file.num_rows) * int(file.num_columns))
 
 
 def _nested(schema: pa.Schema, form: Form) -> list[str]:
@@ -130,7 +130,7 @@ def _nested(schema: pa.Schema, form: Form) -> list[str]:
     return faults
 
 
-def _rows(path: Path, table: pa.Table, form: Form) -> Rows:
+def of(path: Path, table: pa.Table, form: Form) -> Rows:
     """Return an Arrow table's rows, with types that pandas has a column for."""
     table.validate(full=True)
     table = _with_range(table)
