@@ -78,7 +78,11 @@ DATA_OPTIONS = [
         metavar="FILE.yaml",
         help="An experiment under version control: these options as keys, dashes as underscores.",
     ),
-    click.option("--data", metavar="FILE", help="A CSV or Parquet file in data/; the default is the iris data set."),
+    click.option(
+        "--data",
+        metavar="FILE",
+        help="A file in data/ (CSV, Excel, Parquet, …), or a folder of Parquet; the default is the iris data set.",
+    ),
     click.option(
         "--dataset", type=click.Choice(builtin_datasets.NAMES), help="A data set that comes with scikit-learn."
     ),
@@ -92,7 +96,21 @@ DATA_OPTIONS = [
     ),
     click.option("--drop", metavar="COLUMN", multiple=True, help="A column to leave out; may be given several times."),
     click.option("--keep", metavar="COLUMN", multiple=True, help="A column to take although it looks like an id."),
-    click.option("--text", metavar="COLUMN", multiple=True, help="A column to take as text, such as codes of digits."),
+]
+# Each overrides what the file tells.
+FORM_OPTIONS = [
+    click.option(
+        "--separator", metavar="MARK", help="Of CSV: comma, semicolon, tab, pipe, blanks or another character."
+    ),
+    click.option("--decimal", metavar="MARK", help="In numbers: point or comma."),
+    click.option("--thousands", metavar="MARK", help="In numbers: comma, point, blank, apostrophe or none."),
+    click.option("--encoding", metavar="NAME", help="Of text: utf-8, cp1252, utf-16, …"),
+    click.option("--comment", metavar="MARK", help="What a line begins with that is no row, such as #; or none."),
+    click.option(
+        "--skip-lines", type=click.IntRange(0), default=0, metavar="N", help="Lines above the names of the columns."
+    ),
+    click.option("--sheet", metavar="NAME", help="Of an Excel file with several."),
+    click.option("--text", metavar="COLUMN", multiple=True, help="A column of text, whatever it looks like."),
     click.option(
         "--number", metavar="COLUMN", multiple=True, help="A column to take as numbers; what is none is missing."
     ),
@@ -166,7 +184,7 @@ Examples:
   trainer train --estimator sklearn.svm.SVC --param C=2 --model-name iris_svc
   trainer train --config experiments/wine_leaderboard.yaml"""
 )
-@_options(DATA_OPTIONS, CHOICE_OPTIONS, GATE_OPTIONS)
+@_options(DATA_OPTIONS, FORM_OPTIONS, CHOICE_OPTIONS, GATE_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="The promotion record as JSON on stdout; all else on stderr.")
 @click.pass_context
 def train(context: click.Context, /, as_json: bool, **options: Any) -> None:
@@ -188,7 +206,7 @@ def train(context: click.Context, /, as_json: bool, **options: Any) -> None:
 Example:
   trainer compare --dataset wine --algorithm logistic_regression --algorithm random_forest"""
 )
-@_options(DATA_OPTIONS, CHOICE_OPTIONS)
+@_options(DATA_OPTIONS, FORM_OPTIONS, CHOICE_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="The leaderboard as JSON on stdout; all else on stderr.")
 @click.pass_context
 def compare(context: click.Context, /, as_json: bool, **options: Any) -> None:
@@ -206,7 +224,7 @@ def compare(context: click.Context, /, as_json: bool, **options: Any) -> None:
 
 
 @trainer.command()
-@_options(DATA_OPTIONS)
+@_options(DATA_OPTIONS, FORM_OPTIONS)
 @click.pass_context
 def explore(context: click.Context, /, **options: Any) -> None:
     """Report on a data set and draw it: data/iris_dataset.csv, or another one, into data/exploration/.

@@ -17,11 +17,14 @@ import yaml
 
 from trainer.data import builtin_datasets
 from trainer.data.column_kinds import Wishes
+from trainer.data.files.form import Form
 from trainer.errors import SettingsError
 from trainer.settings import Settings
 
 # What only a file can say.
 NESTED = ("params", "pipeline", "space", "thresholds")
+# What may be said of a file.
+FORM = ("separator", "decimal", "thousands", "encoding", "comment", "skip_lines", "sheet", "text", "number", "date")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ class Plan:
     task: str | None = None
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    separator: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str | None = None
+    comment: str | None = None
+    skip_lines: int = 0
+    sheet: str | None = None
     text: tuple[str, ...] = ()
     number: tuple[str, ...] = ()
     date: tuple[str, ...] = ()
@@ -55,14 +65,15 @@ class Plan:
     accept_leak: bool = False
 
     def __post_init__(self) -> None:
-        """Raise SettingsError where options do not go together."""
+        """Raise SettingsError where options do not go together, or say of a file what none can be."""
+        self.form()
         if self.data and self.dataset:
             raise SettingsError(f"--data {self.data} and --dataset {self.dataset} are two data sets; expected one")
         if self.params and len(self.algorithm) > 1:
             raise SettingsError("--param is for one algorithm, and there are several; expected one --algorithm")
         if self.several and not self.model_name:
             raise SettingsError("several algorithms compete for one model; name it with --model-name")
-        if twice := [name for name, count in Counter(self.wishes.names).items() if count > 1]:
+        if twice := [name for name, count in Counter(Wishes.of_form(self.form()).names).items() if count > 1]:
             raise SettingsError(f"--text, --number and --date name {twice[0]!r} twice; expected one of them, once")
         if self.force and not self.reason:
             raise SettingsError("--force promotes whatever the figures are, so it needs --reason 'why'")
@@ -76,10 +87,9 @@ class Plan:
             if not _is_number(value):
                 raise SettingsError(f"thresholds: the threshold of {name} is {value!r}; expected a finite number")
 
-    @property
-    def wishes(self) -> Wishes:
-        """What is said of columns."""
-        return Wishes(self.text, self.number, self.date)
+    def form(self) -> Form:
+        """Return what is said of how the file is written. Raises SettingsError for what no file can be read by."""
+        return Form(**{name: getattr(self, name) for name in FORM})
 
     @property
     def several(self) -> bool:

@@ -9,7 +9,8 @@ import pytest
 from contract.errors import Refused
 from contract.preparation.steps import Folded
 from contract.trust import TRUSTED_TYPES, load_skops
-from trainer.data.column_kinds import Encoding, Wishes, encoding
+from trainer.data.column_kinds import Encoding, encoding
+from trainer.data.files.form import Form
 from trainer.data.table import Kind, Table, look_at, read, split
 from trainer.errors import DataError
 from trainer.fit import algorithms
@@ -21,14 +22,12 @@ DRAWS = np.random.default_rng(0)
 SIZE = [f"{value:.1f}" for value in DRAWS.normal(50, 9, ROWS)]
 
 
-def told(
-    folder: Path, values: list[object], name: str = "x", wishes: Wishes | None = None, keep: bool = False
-) -> Table:
+def told(folder: Path, values: list[object], name: str = "x", form: Form | None = None, keep: bool = False) -> Table:
     """Read a table of one column, beside a number and a target, as it is written in CSV."""
     path = folder / "table.csv"
     target = ["yes" if i % 3 else "no" for i in range(len(values))]
     pd.DataFrame({"size": SIZE[: len(values)], name: values, "y": target}).to_csv(path, index=False)
-    return read(path, "y", keep=(name,) if keep else (), wishes=wishes)
+    return read(path, "y", keep=(name,) if keep else (), form=form)
 
 
 def kind_of(table: Table, name: str = "x") -> Kind | None:
@@ -87,9 +86,9 @@ def test_a_postcode_is_text_by_its_name(tmp_path: Path, name: str) -> None:
 
 
 def test_an_option_makes_a_column_text_or_numbers(tmp_path: Path) -> None:
-    assert told(tmp_path, drawn(1, 2, 3), wishes=Wishes(text=("x",))).features["x"].unique().tolist()[0] in "123"
-    assert kind_of(told(tmp_path, drawn("01", "02"), wishes=Wishes(number=("x",)))) is Kind.NUMBER
-    table = told(tmp_path, drawn("12", "7", "12a"), wishes=Wishes(number=("x",)))
+    assert told(tmp_path, drawn(1, 2, 3), form=Form(text=("x",))).features["x"].unique().tolist()[0] in "123"
+    assert kind_of(told(tmp_path, drawn("01", "02"), form=Form(number=("x",)))) is Kind.NUMBER
+    table = told(tmp_path, drawn("12", "7", "12a"), form=Form(number=("x",)))
     assert set(table.features["x"].dropna()) == {12.0, 7.0}
     assert any("some of them written as 12a" in remark for remark in table.remarks)
 
@@ -136,13 +135,13 @@ def test_a_quantity_is_no_id_however_often_it_differs(tmp_path: Path, name: str)
     assert kind_of(told(tmp_path, [10_000 + 7 * i for i in SHUFFLED], name), name) is Kind.NUMBER
 
 
-def workers(folder: Path, spellings: dict[str, list[str]], wishes: Wishes | None = None) -> Table:
+def workers(folder: Path, spellings: dict[str, list[str]], form: Form | None = None) -> Table:
     """Read a table in which high incomes go with one word, in whatever way it is written."""
     words = [str(DRAWS.choice(spellings[key])) for key in DRAWS.choice(list(spellings), ROWS)]
     path = folder / "workers.csv"
     high = ["high" if word in spellings["private"] else "low" for word in words]
     pd.DataFrame({"workclass": words, "y": high}).to_csv(path, index=False)
-    return read(path, "y", wishes=wishes)
+    return read(path, "y", form=form)
 
 
 ALIKE = {
@@ -183,7 +182,7 @@ def test_values_that_differ_in_case_or_blanks_alone_are_one_in_training_and_in_r
 
 def test_plain_categories_and_those_that_are_to_be_text_stay_letter_for_letter(tmp_path: Path) -> None:
     plain = {"private": ["Private"], "state": ["State-gov"]}
-    for table in (workers(tmp_path, plain), workers(tmp_path, ALIKE, Wishes(text=("workclass",)))):
+    for table in (workers(tmp_path, plain), workers(tmp_path, ALIKE, Form(text=("workclass",)))):
         assert table.remarks == []
         prepared = algorithms.with_preparation(
             algorithms.named("logistic_regression", table.task, {}), table, table.features
@@ -215,12 +214,12 @@ def test_more_categories_than_columns_make_sense_for_are_learnt_by_what_they_go_
     assert len(estimator.predict(pd.DataFrame({"shop": ["a shop that nobody has seen"]}))) == 1
 
 
-@pytest.mark.parametrize("wishes", [Wishes(text=("y",)), Wishes(number=("y",)), Wishes(date=("y=day-first",))])
-def test_an_option_for_features_that_names_the_target_is_refused(tmp_path: Path, wishes: Wishes) -> None:
+@pytest.mark.parametrize("form", [Form(text=("y",)), Form(number=("y",)), Form(date=("y=day-first",))])
+def test_an_option_for_features_that_names_the_target_is_refused(tmp_path: Path, form: Form) -> None:
     with pytest.raises(
         DataError, match="'y' is the target; --drop, --keep, --text, --number and --date are for features"
     ):
-        told(tmp_path, drawn(1, 2), wishes=wishes)
+        told(tmp_path, drawn(1, 2), form=form)
 
 
 def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from contract.version_files import VersionFiles
 from inference.model import model, pacing
 from inference.model.trust import Trust, Trusted
 from trainer.artifact import logged_model
-from trainer.data.column_kinds import Wishes
+from trainer.data.files.form import Form
 from trainer.data.table import Kind, Split, Table, read, split
 from trainer.errors import DataError
 from trainer.fit import algorithms
@@ -40,7 +40,7 @@ def told(folder: Path, values: Sequence[str | None], date: str | None = None) ->
     path = folder / "dates.csv"
     target = ["yes" if i % 3 else "no" for i in range(len(values))]
     pd.DataFrame({"size": SIZE[: len(values)], "day": values, "y": target}).to_csv(path, index=False)
-    return read(path, "y", wishes=Wishes(date=(date,) if date else ()))
+    return read(path, "y", form=Form(date=(date,) if date else ()))
 
 
 @pytest.mark.parametrize(

@@ -135,3 +135,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_every_field_of_a_plan_can_be_said_by_option_or_file() -> None:
     assert set(Plan.__dataclass_fields__) <= OPTIONS | set(experiment.NESTED)
+
+
+def test_what_is_said_of_a_file_s_form_is_checked_before_anything_is_read() -> None:
+    form = Plan(separator="tab", decimal="comma", thousands="point", text=("zip",)).form()
+    assert (form.separator, form.decimal, form.thousands, form.text) == ("\t", ",", ".", ("zip",))
+    with pytest.raises(SettingsError, match="--decimal 'x': expected point or comma"):
+        Plan(decimal="x")

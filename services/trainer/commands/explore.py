@@ -21,7 +21,7 @@ def explore(settings: Settings, plan: Plan, console: Console) -> None:
             builtin_datasets.write(settings.data_dir, plan.dataset or builtin_datasets.DEFAULT), soft_wrap=True
         )
     path = plan.path(settings.data_dir)
-    look = look_at(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep, plan.wishes)
+    look = look_at(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep, plan.form())
     table, folder = look.table, settings.data_dir / "exploration"
     findings = console_report.explore(
         table, folder if table.name == builtin_datasets.DEFAULT else folder / table.name, console, look

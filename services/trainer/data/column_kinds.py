@@ -19,6 +19,7 @@ from contract.preparation.steps import folded
 from contract.schema import LARGEST
 
 from trainer.data import dates, missing_words
+from trainer.data.files.form import Form
 
 # Fewer rows prove nothing about a column: its values may differ by chance.
 FEW_ROWS = 20
@@ -77,6 +78,11 @@ class Wishes:
     number: tuple[str, ...] = ()
     date: tuple[str, ...] = ()
     """names alone, or NAME=day-first, NAME=month-first"""
+
+    @classmethod
+    def of_form(cls, form: Form) -> "Wishes":
+        """Return what is said of columns among what is said of a file."""
+        return cls(form.text, form.number, form.date)
 
     def of(self, name: str) -> "Wish":
         """Return what is said of a column."""
@@ -203,8 +209,7 @@ def _forced(column: pd.Series, wish: Wish) -> Verdict:
     """Take a column that the file has types for as something else."""
     if wish.kind is Kind.NUMBER and pd.api.types.is_bool_dtype(column):
         return Verdict(Kind.NUMBER, column.astype("float64"))
-    texts = column.map(_plain_text, na_action="ignore").astype("str")
-    return _of_text(texts, wish, is_typed=True)
+    return _of_text(as_text(column), wish, is_typed=True)
 
 
 def _plain_text(value: Any) -> str:
@@ -404,6 +409,6 @@ def is_code_name(name: str) -> bool:
     return CODE_NAME.fullmatch(name) is not None
 
 
-def codes(texts: pd.DataFrame) -> list[str]:
-    """Return the names of columns of which some value begins with 0, as no number is written."""
-    return [str(name) for name, column in texts.items() if column.str.fullmatch(LEADING_ZERO.pattern).any()]
+def as_text(column: pd.Series) -> pd.Series:
+    """Return whole numbers as texts."""
+    return column.map(_plain_text, na_action="ignore").astype("str")

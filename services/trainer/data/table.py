@@ -1,8 +1,7 @@
 """A table to train on: typed feature columns and a target, read from a CSV or Parquet file and checked."""
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,32 @@ from contract.missing import MISSING_WORDS
 from contract.schema import LARGEST
 from sklearn.model_selection import train_test_split
 
-from trainer.data import column_kinds, csv_records, missing_words, reading
+from trainer.data import column_kinds, missing_words, reading
 from trainer.data.column_kinds import Kind, Verdict, Wishes
+from trainer.data.files.content import stem
+from trainer.data.files.form import Form
 from trainer.errors import DataError
 
 __all__ = ["Column", "Kind", "Look", "Split", "Table", "Task", "look_at", "read", "split"]
 
 TEST_SIZE = 0.2
 SEED = 42
-MOST_COLUMNS = 2000
 # A whole-number target with no more distinct values than this is taken for class numbers.
 MOST_NUMBERED_CLASSES = 20
 # Of what is wrong with a file, how much is said at once.
 MOST_FAULTS = 20
+
+
+Place = Callable[[int], str]
+"""from a row to where it stands in the file"""
+
+
+class FaultyRow(DataError):
+    """A value at fault; where its row stands, who read the file knows."""
+
+    def __init__(self, row: int, words: str) -> None:
+        super().__init__(words)
+        self.row = row
 
 
 class Task(StrEnum):
@@ -112,7 +124,7 @@ def read(
     task: Task | None = None,
     drop: tuple[str, ...] = (),
     keep: tuple[str, ...] = (),
-    wishes: Wishes | None = None,
+    form: Form | None = None,
 ) -> Table:
     """Read and check a file.
 
@@ -120,7 +132,7 @@ def read(
     every other column is a feature, but for those in `drop` and those that look like an id and are not in `keep`.
     Raises DataError naming each column at fault, and the first of its rows.
     """
-    look = look_at(path, target, task, drop, keep, wishes)
+    look = look_at(path, target, task, drop, keep, form)
     if look.faults:
         more = [f"and {len(look.faults) - MOST_FAULTS} more"] if len(look.faults) > MOST_FAULTS else []
         raise DataError("; ".join([*look.faults[:MOST_FAULTS], *more]))
@@ -138,40 +150,39 @@ def look_at(
     task: Task | None = None,
     drop: tuple[str, ...] = (),
     keep: tuple[str, ...] = (),
-    wishes: Wishes | None = None,
+    form: Form | None = None,
 ) -> Look:
     """Read a file as `read` does, and say what `read` would refuse.
 
     A target at fault is there as far as it can be understood. Raises DataError where there is no table at all.
     """
-    wishes = wishes or Wishes()
-    frame, said = reading.read_frame(path, drop, text=(target, f"{target}_name"))
-    _check_columns(frame, path, target, [*drop, *keep, *wishes.names])
-    frame = frame.drop(columns=list(drop))
-    labels, task, class_names, faults = _understood(frame, target, task, path)
+    form = replace(form or Form(), drop=drop, words=(target, f"{target}_name"))
+    rows, wishes = reading.read(path, form), Wishes.of_form(form)
+    _check_columns(rows.frame, path, target, [*drop, *keep, *wishes.names])
+    frame = rows.frame.drop(columns=list(drop))
+    labels, task, class_names, faults = _understood(frame, target, task, path, rows.place)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
-    features, is_typed = features.loc[labels.index], path.suffix != ".csv"
-    if not is_typed:
-        features = _with_codes(features, path, wishes)
+    features = _with_codes(features.loc[labels.index], wishes)
     found = {
-        str(name): column_kinds.tell(column, wishes.of(str(name)), name in keep, is_typed)
+        str(name): column_kinds.tell(column, wishes.of(str(name)), name in keep, rows.is_typed)
         for name, column in features.items()
     }
     columns = {name: verdict.values for name, verdict in found.items() if verdict.values is not None}
     typed = pd.DataFrame(columns, index=features.index)
     table = Table(
         path=path,
-        name=path.stem.removesuffix("_dataset"),
-        sha256=_sha256(path),
+        name=stem(path).removesuffix("_dataset"),
+        sha256=reading.sha256(path),
         task=task,
         columns=[_column(values, found[name]) for name, values in columns.items()],
         features=typed,
         target=labels,
         class_names=class_names,
-        remarks=list(_remarks(typed, found, said)),
+        remarks=[*rows.remarks, *_remarks(typed, found, rows.words)],
     )
     left_out = features[[name for name in features.columns if str(name) not in columns]]
-    return Look(table, [*faults, *_faults(features, found, path)], left_out)
+    of_file = [f"{path} {fault}" for fault in rows.faults]
+    return Look(table, [*of_file, *faults, *_faults(features, found, path, rows.place)], left_out)
 
 
 def _column(values: pd.Series, verdict: Verdict) -> Column:
@@ -189,24 +200,21 @@ def _remarks(typed: pd.DataFrame, found: dict[str, Verdict], said: dict[str, lis
         yield f"column {name!r} has one value only, {typed[name].iloc[0]}"
 
 
-def _with_codes(features: pd.DataFrame, path: Path, wishes: Wishes) -> pd.DataFrame:
-    """Return the features with those as text that were read as numbers and are codes, or are to be text."""
-    named = [*wishes.text, *wishes.dates]
-    asked = [name for name in named if name in features and not pd.api.types.is_string_dtype(features[name])]
-    whole = [str(name) for name, column in features.items() if column_kinds.may_be_codes(column)]
-    doubted = whole if csv_records.has_leading_zeros(path) else list(filter(column_kinds.is_code_name, whole))
-    doubted = [name for name in doubted if name not in wishes.number]
-    if not (names := list(dict.fromkeys([*asked, *doubted]))):
-        return features
-    texts = reading.as_text(path, names).loc[features.index]
-    kept = {*asked, *filter(column_kinds.is_code_name, doubted), *column_kinds.codes(texts)}
-    return features.assign(**{name: column for name, column in texts.items() if name in kept})
+def _with_codes(features: pd.DataFrame, wishes: Wishes) -> pd.DataFrame:
+    """Return the features with numbers as text where their name says that they are codes."""
+    names = [
+        str(name)
+        for name, column in features.items()
+        if column_kinds.is_code_name(str(name)) and column_kinds.may_be_codes(column) and str(name) not in wishes.number
+    ]
+    return features.assign(**{name: column_kinds.as_text(features[name]) for name in names}) if names else features
 
 
-def _faults(features: pd.DataFrame, found: dict[str, Verdict], path: Path) -> Iterator[str]:
+def _faults(features: pd.DataFrame, found: dict[str, Verdict], path: Path, place: Place) -> Iterator[str]:
     for name, verdict in found.items():
         if verdict.wrong is not None:
-            yield _said(verdict.wrong, features[name], path, str(verdict.fault))
+            row, words = _said(verdict.wrong, features[name], str(verdict.fault))
+            yield f"{path} {place(row)}, {words}"
         elif verdict.fault is not None:
             yield f"{path}: {verdict.fault}"
 
@@ -219,11 +227,6 @@ def split(table: Table, seed: int = SEED) -> Split:
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check_columns(frame: pd.DataFrame, path: Path, target: str, others: list[str]) -> None:
     if frame.empty:
         raise DataError(f"{path} has no rows")
@@ -233,15 +236,13 @@ def _check_columns(frame: pd.DataFrame, path: Path, target: str, others: list[st
         )
     if target in others:
         raise DataError(f"{target!r} is the target; --drop, --keep, --text, --number and --date are for features")
-    if len(frame.columns) > MOST_COLUMNS:
-        raise DataError(f"{path} has {len(frame.columns)} columns; expected at most {MOST_COLUMNS}")
 
 
 # --- the target ----------------------------------------------------------------------------------------------------
 
 
 def _understood(
-    frame: pd.DataFrame, target: str, task: Task | None, path: Path
+    frame: pd.DataFrame, target: str, task: Task | None, path: Path, place: Place
 ) -> tuple[pd.Series, Task, list[str] | None, list[str]]:
     """Return the target, the task, the names of its class numbers where it has some, and what is wrong with it.
 
@@ -252,7 +253,7 @@ def _understood(
         labels, class_names = _target(frame, target, task, path)
         return labels, task, class_names, []
     except DataError as error:
-        faults = [str(error)]
+        faults = [f"{path} {place(error.row)}, {error}" if isinstance(error, FaultyRow) else str(error)]
     if task is Task.REGRESSION or missing_words.numeric(frame[target].astype("str")):
         numbers = pd.to_numeric(frame[target], errors="coerce").astype("float64")
         numbers = numbers[numbers.abs() <= LARGEST]
@@ -365,14 +366,14 @@ def _constant(features: pd.DataFrame) -> list[str]:
 def _refuse(wrong: pd.Series, column: pd.Series, path: Path, expected: str) -> None:
     """Raise DataError for the first row that is wrong, named by its line in the file."""
     if wrong.any():
-        raise DataError(_said(wrong, column, path, f"expected {expected}"))
+        raise FaultyRow(*_said(wrong, column, f"expected {expected}"))
 
 
-def _said(wrong: pd.Series, column: pd.Series, path: Path, expected: str) -> str:
+def _said(wrong: pd.Series, column: pd.Series, expected: str) -> tuple[int, str]:
     row = int(np.flatnonzero(wrong.to_numpy())[0])
     found = column.iloc[row]
     value = "empty" if pd.isna(found) else repr(found) if isinstance(found, str) else str(found)
     such = f" ({int(wrong.sum())} such row{'s' if wrong.sum() > 1 else ''})"
     first, _, rest = expected.partition("; ")
-    place = csv_records.place(path, int(column.index[row]))
-    return f"{path} {place}, column {column.name!r} is {value}; {first}{such}" + (f": {rest}" if rest else "")
+    words = f"column {column.name!r} is {value}; {first}{such}" + (f": {rest}" if rest else "")
+    return int(column.index[row]), words

@@ -1,0 +1,167 @@
+"""A CSV file's rows, read by pandas."""
+
+import csv
+import io
+import re
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from contract.missing import MISSING_WORDS
+
+from trainer.data import memory, missing_words
+from trainer.data.files import csv_records, dialect, written_numbers
+from trainer.data.files.content import Content
+from trainer.data.files.csv_records import Lines
+from trainer.data.files.dialect import Dialect
+from trainer.data.files.form import Form
+from trainer.data.files.rows import Rows, checked_names
+from trainer.errors import DataError
+
+# How much of a file is looked at before the whole is read, in characters.
+SAMPLE = 512 * 1024
+# While pandas reads a CSV, its text is in memory beside the rows, which are there up to twice.
+COPIES_WHILE_READING = 2
+# A digit after it makes a zero one of a code, such as a postcode, which is lost in a number.
+CODE = re.compile(r"\s*0\d+\s*")
+COMMA = re.compile(r"\d,\d")
+COMMA_IN_QUOTES = re.compile(r'"[^"\n\d]*[\d., ]*\d,\d')
+
+
+def read(content: Content, form: Form) -> Rows:
+    """Return the rows of a CSV file.
+
+    Raises DataError naming the lines at fault.
+    """
+    written = dialect.told(content, form)
+    header, sample = _beginning(written)
+    columns, said = checked_names(content.path, header, form.drop)
+    csv_records.check_first_row(written, columns)
+    keys = [str(number) for number in range(len(columns))]
+    try:
+        texts = _first_rows(sample, written, keys, dtype="str")
+        _check_memory(content, written, sample, texts)
+        named = texts.set_axis(columns, axis=1)
+        decimal, doubt = _decimal(sample, named, written, form)
+        codes = _as_text(sample, named, written, form)
+        as_text = {key: "str" for key, name in zip(keys, columns, strict=True) if name in codes}
+        typed = _first_rows(sample, written, keys, dtype=as_text, decimal=decimal)
+        found = missing_words.expected(
+            typed, [key for key, name in zip(keys, columns, strict=True) if name in form.words]
+        )
+        frame = _all_rows(written, texts, found, dtype=as_text, decimal=decimal)
+    except UnicodeError as error:
+        raise DataError(
+            f"{content.path} is not in {written.encoding}: {error}; --encoding says what it is in"
+        ) from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(csv_records.fault(written, str(error))) from error
+    by_key = dict(zip(keys, columns, strict=True))
+    return Rows(
+        frame.set_axis(columns, axis=1),
+        partial(csv_records.place, written),
+        is_typed=False,
+        words={by_key[key]: found[key] for key in found},
+        separator=written.separator,
+        decimal=decimal,
+        faults=doubt,
+        remarks=[*written.remarks, *(["decimal ','"] if decimal == "," else []), *said],
+    )
+
+
+def _beginning(written: Dialect) -> tuple[list[str], str]:
+    """Return the first record, and what comes after it, up to anywhere."""
+    with written.open() as file:
+        lines = Lines(file, written)
+        header = next(csv_records.records_of(lines, written), None)
+        if header is None:
+            raise DataError(f"{written.path} is no CSV table: No columns to parse from file")
+        text = lines.read(SAMPLE)
+        while len(text) < SAMPLE and (more := lines.read(SAMPLE)):
+            text += more
+    return header[1], text
+
+
+def _parsed(source: Any, written: Dialect, keys: list[str], **options: Any) -> pd.DataFrame:
+    """Have pandas read the records after the first; it guesses nothing but numbers, true and false."""
+    options = {"na_values": [""], **options}
+    try:
+        frame: pd.DataFrame = pd.read_csv(
+            source,
+            header=None,
+            names=keys,
+            sep=written.separator,
+            skipinitialspace=written.skips_blanks,
+            index_col=False,
+            keep_default_na=False,
+            low_memory=False,
+            **options,
+        )
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(columns=keys)
+    return frame
+
+
+def _first_rows(sample: str, written: Dialect, keys: list[str], **options: Any) -> pd.DataFrame:
+    """Return the rows of a sample, without the last one, which may be cut; none where they cannot be read."""
+    try:
+        count = sum(1 for _ in csv.reader(io.StringIO(sample, newline=""), delimiter=written.separator))
+        rows = count - 1 if len(sample) >= SAMPLE else count
+        return _parsed(
+            io.StringIO(sample, newline=""), written, keys, nrows=max(rows, 1), on_bad_lines="skip", **options
+        )
+    except (csv.Error, pd.errors.ParserError):  # the whole file meets the same, and says it
+        return pd.DataFrame(columns=keys, dtype="str")
+
+
+def _check_memory(content: Content, written: Dialect, sample: str, texts: pd.DataFrame) -> None:
+    share = max(len(sample.encode(written.encoding, "ignore")), 1)
+    frame = content.size * float(texts.memory_usage(deep=True).sum()) / share
+    memory.check(content.path, content.size, max(content.size + COPIES_WHILE_READING * frame, memory.COPIES * frame))
+
+
+def _decimal(sample: str, texts: pd.DataFrame, written: Dialect, form: Form) -> tuple[str, list[str]]:
+    """Return the decimal mark, which is a comma where columns have one; most files have none in a number, which is seen at once."""
+    has_commas = (COMMA_IN_QUOTES if written.separator == "," else COMMA).search(sample)
+    if form.mark or not (has_commas or written.separator == ";"):
+        return form.mark or ".", []
+    return written_numbers.decimal(texts, written.separator, form)
+
+
+def _as_text(sample: str, texts: pd.DataFrame, written: Dialect, form: Form) -> list[str]:
+    """Return the columns that are no numbers for pandas: those that a person says are text, and codes that begin with 0."""
+    if not re.search(rf'(?:^|["\n\r ]|{re.escape(written.separator)})0\d', sample):
+        return list(form.text)
+    codes = (str(name) for name, column in texts.items() if any(map(CODE.fullmatch, column.dropna().unique())))
+    return [*form.text, *codes]
+
+
+def _all_rows(written: Dialect, texts: pd.DataFrame, found: dict[str, list[str]], **options: Any) -> pd.DataFrame:
+    """Return the whole table; of the columns in `found`, those that are text after all are taken out of it."""
+    keys = [str(key) for key in texts.columns]
+    missing = {key: list(MISSING_WORDS) if key in found else [""] for key in keys}
+    frame = _body(written, keys, na_values=missing, **options)
+    mistaken = [key for key in found if isinstance(frame[key].dtype, pd.StringDtype)]
+    shorter = [key for key in keys if _is_shorter(frame[key], texts[key])]
+    if not (mistaken or shorter):
+        return frame
+    options["dtype"] = options["dtype"] | dict.fromkeys(shorter, "str")
+    again = _body(written, keys, usecols=[*mistaken, *shorter], **options)
+    for key in mistaken:
+        del found[key]
+    codes = [key for key in shorter if any(map(CODE.fullmatch, again[key].dropna().unique()))]
+    return frame.assign(**{key: again[key] for key in [*mistaken, *codes]})
+
+
+def _is_shorter(column: pd.Series, texts: pd.Series) -> bool:
+    """Tell whether whole numbers have fewer digits than all of them had in the first rows: then they may begin with 0."""
+    widths = texts.dropna().str.strip().str.len().unique()
+    is_fixed = pd.api.types.is_integer_dtype(column) and len(widths) == 1 and 1 < widths[0] < 19
+    return bool(is_fixed and 0 <= column.min() < 10 ** (int(widths[0]) - 1))
+
+
+def _body(written: Dialect, keys: list[str], **options: Any) -> pd.DataFrame:
+    with written.open() as file:
+        lines = Lines(file, written)
+        next(csv_records.records_of(lines, written))
+        return _parsed(lines, written, keys, **options)

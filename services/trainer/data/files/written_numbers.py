@@ -1,0 +1,180 @@
+"""Numbers as people write them become numbers.
+
+What a column is, a sample of its values tells; then all of it is converted at once by Arrow. A value that is none of the kind
+stays as it is, and is for the table to judge, like any word among numbers.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from contract.missing import MISSING_WORDS
+from pyarrow import compute
+
+from trainer.data.files.form import Form
+from trainer.data.files.number_style import LOOKED_AT, ODD, Style, Written, told
+from trainer.data.files.rows import Rows
+
+# With no more distinct values than this a target is of classes, whose names stay as they are written.
+FEW = 20
+SHOWN = 4
+
+
+def decimal(sample: pd.DataFrame, separator: str, form: Form) -> tuple[str, list[str]]:
+    """Return the decimal mark of a CSV file, by its first rows as text, and what is in doubt.
+
+    That is "1.234" where semicolons separate, and no other column tells.
+    """
+    found = _found(sample, form)
+    evidence = {written.evidence for written in found.values()} - {None}
+    points = {
+        name: written.digits for name, written in found.items() if not written.style and "." in "".join(written.digits)
+    }
+    is_doubtful = bool(points) and not evidence and separator == ";"
+    return "," if evidence == {","} else ".", [_doubt(points)] if is_doubtful else []
+
+
+def _found(frame: pd.DataFrame, form: Form) -> dict[str, Written]:
+    """Return the columns of text that have numbers in them."""
+    return {
+        str(name): written
+        for name, column in frame.items()
+        if isinstance(column.dtype, pd.StringDtype)
+        and name not in (*form.text, *form.drop)
+        and not (name in form.words and column.nunique() <= FEW)
+        and (written := told(column, form))
+    }
+
+
+def convert(rows: Rows, form: Form) -> Rows:
+    """Return the rows with numbers for people as numbers, and what there is to say of them.
+
+    A fault are columns in doubt, and values with digits in them that are not written as most of their column.
+    """
+    told_of = _found(rows.frame, form)
+    several = [
+        f"{name!r} as text, for it has several units ({', '.join(told_of[name].units)})"
+        for name in told_of
+        if told_of[name].units
+    ]
+    found = {name: written for name, written in told_of.items() if not written.units}
+    mark = _mark(rows, found.values())
+    styled = {
+        name: written.styled(form, mark) or _usual(written, rows.separator)
+        for name, written in found.items()
+        if written.is_for(rows.decimal)
+    }
+    doubtful = {name: found[name].digits for name, style in styled.items() if style is None}
+    styles = {name: style for name, style in styled.items() if style}
+    columns = {name: _converted(rows.frame[name], found[name], style) for name, style in styles.items()}
+    faults = [_doubt(doubtful)] if doubtful else []
+    faults += [_wrong(rows, rows.frame[name], column) for name, column in columns.items() if column.others.any()]
+    said = ", ".join(f"{name!r} ({found[name].words(style)})" for name, style in list(styles.items())[:SHOWN])
+    remark = f"{len(styles)} column{'s' * (len(styles) > 1)} of numbers written for people: {said}{', …' * (len(styles) > SHOWN)}"
+    return replace(
+        rows,
+        frame=rows.frame.assign(**{name: column.values for name, column in columns.items()}),
+        words=rows.words | {name: column.words for name, column in columns.items() if column.words},
+        faults=[*rows.faults, *faults],
+        remarks=[*rows.remarks, *([remark] if styles else []), *several],
+    )
+
+
+def _wrong(rows: Rows, given: pd.Series, column: "Converted") -> str:
+    """Say of a column which value is not written as the others are."""
+    row, count = int(column.others.argmax()), int(column.others.sum())
+    return (
+        f"{rows.place(row)}, column {given.name!r} is {given.iloc[row]!r}; expected a number as in the other rows, such as "
+        f"{given[~column.others].dropna().iloc[0]!r} ({count} such row{'s' * (count > 1)}); --text {given.name!r} leaves the column as it is"
+    )
+
+
+def _mark(rows: Rows, found: Iterable[Written]) -> str | None:
+    """Return the decimal mark that the columns which are in no doubt have in common, None where they have none."""
+    evidence = {written.evidence for written in found} - {None}
+    if rows.decimal and any(_has_fractions(column) for _, column in rows.frame.items()):
+        evidence.add(rows.decimal)
+    return evidence.pop() if len(evidence) == 1 else None
+
+
+def _has_fractions(column: pd.Series) -> bool:
+    return bool(pd.api.types.is_float_dtype(column) and (column.head(LOOKED_AT) % 1 > 0).any())
+
+
+def _usual(written: Written, separator: str) -> Style | None:
+    """Return the style of 1.234 where nothing speaks against a point in a decimal number."""
+    has = "".join(written.digits)
+    return Style(".", "") if "." in has and "," not in has and separator != ";" else None
+
+
+def _doubt(columns: dict[str, list[str]]) -> str:
+    """Say of columns, each with some of its digits, that they may be read in two ways."""
+    shown = ", ".join(
+        f"{name!r} (such as {next(text for text in digits if set(text) & set(',.'))!r})"
+        for name, digits in list(columns.items())[:SHOWN]
+    )
+    return (
+        f"has columns whose numbers may be read in two ways: {shown}; is that mark one of decimals or of thousands? Say "
+        "--decimal comma (or point), or --thousands comma (or point); --text COLUMN leaves a column as it is written"
+    )
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A column whose numbers are as a computer has them."""
+
+    values: pd.Series
+    """float64; text where there are words among the numbers, which is for the table to judge"""
+    words: list[str]
+    """that were taken for missing values"""
+    others: np.ndarray
+    """which values have digits and are no such numbers, shape (rows,), bool"""
+
+
+def _converted(column: pd.Series, written: Written, style: Style) -> Converted:
+    given = pa.array(column, type=pa.large_string(), from_pandas=True)
+    plain, pattern = given, _pattern(written, style)
+    fits = compute.fill_null(compute.match_substring_regex(given, pattern), True)
+    if not compute.all(fits).as_py():
+        for odd, usual in ODD.items():
+            plain = compute.replace_substring(plain, odd, usual)
+        fits = compute.fill_null(compute.match_substring_regex(plain, pattern), True)
+    rest = compute.filter(given, compute.invert(fits))
+    for text, instead in _removed(written, style):
+        plain = compute.replace_substring(plain, text, instead)
+    words = sorted(compute.unique(rest).to_pylist())
+    others = np.zeros(len(column), dtype=bool)
+    if all(text in MISSING_WORDS for text in words):
+        numbers = (
+            (compute.if_else(fits, plain, None) if words else plain).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        )
+        return Converted(pd.Series(numbers, index=column.index, name=column.name), words, others)
+    others[~fits.to_numpy(zero_copy_only=False)] = compute.match_substring_regex(rest, "[0-9]").to_numpy(
+        zero_copy_only=False
+    )
+    texts = compute.if_else(fits, plain, given).to_pandas().to_numpy()
+    return Converted(pd.Series(texts, index=column.index, name=column.name, dtype="str"), [], others)
+
+
+def _pattern(written: Written, style: Style) -> str:
+    """Return what a whole value is, as a regular expression of Arrow's."""
+    before, after = re.escape(written.before), re.escape(written.after)
+    optional = "?" if written.is_money else ""
+    sign = "[-+]? ?"
+    front = rf"(?:{sign}(?:{before} ?){optional}|{before} ?{sign})" if before else sign
+    back = rf"(?: ?{after}){optional}" if after else r"(?:[eE][-+]?[0-9]+)?"
+    plain = rf"(?:{before} ?){optional}" if before else ""
+    return rf"^ *(?:{front}{style.pattern}{back}|\( ?{plain}{style.pattern}{back} ?\)) *$"
+
+
+def _removed(written: Written, style: Style) -> Iterator[tuple[str, str]]:
+    """Yield what is replaced in a value to make it one that a computer writes."""
+    for text in (written.before, written.after, style.thousands, " ", "+", ")"):
+        if text:
+            yield text, ""
+    yield "(", "-"
+    if style.decimal != ".":
+        yield style.decimal, "."
