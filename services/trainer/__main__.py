@@ -37,6 +37,10 @@ MLFLOW_DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+# OpenMP reads these when it is loaded, with scikit-learn. By default its threads wait for each other by spinning: on cores that
+# others use too, histogram boosting then takes thirty times as long.
+THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+
 Callback = Callable[..., Any]
 Decorator = Callable[[Callback], Callback]
 
@@ -58,7 +62,11 @@ def trainer(context: click.Context, traceback: bool) -> None:
 def _read_config(context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
     """Take a file's keys as the options' defaults: click checks them like options, and options win over them."""
     if path is not None:
-        options = {option.name for option in context.command.params if option.name not in (None, "config", "param")}
+        options = {
+            option.name
+            for option in context.command.params
+            if option.name not in (None, "config", "param", "threshold")
+        }
         content = experiment.read(Path(path), {str(name) for name in options})
         context.meta["nested"] = {key: content.pop(key) for key in experiment.NESTED if key in content}
         for name in ("algorithm", "drop", "keep"):
@@ -105,6 +113,17 @@ CHOICE_OPTIONS = [
     click.option(
         "--search", type=click.IntRange(0), default=0, metavar="N", help="Search hyper-parameters in N trials (Optuna)."
     ),
+    click.option(
+        "--metric",
+        metavar="NAME",
+        help="What models are chosen, compared and promoted by: accuracy, balanced_accuracy, f1, f1_macro, roc_auc, "
+        "average_precision, log_loss, r2, rmse, mae or any other scorer of scikit-learn's. By default what fits the target.",
+    ),
+    click.option(
+        "--positive",
+        metavar="CLASS",
+        help="Of two classes the one that is looked for; by default a rare one, else the second in order.",
+    ),
     click.option("--folds", type=click.IntRange(2, 50), default=5, show_default=True, help="Of the cross-validation."),
 ]
 GATE_OPTIONS = [
@@ -114,11 +133,19 @@ GATE_OPTIONS = [
         help="The registered model; by default <data set>_<algorithm>, or MODEL_NAME where that is set.",
     ),
     click.option(
+        "--threshold",
+        metavar="METRIC=VALUE",
+        multiple=True,
+        help="What a version must reach to be promoted, such as roc_auc=0.7; in place of the default, which is to be better "
+        "than a baseline that looks at no feature.",
+    ),
+    click.option(
         "--rule",
-        type=click.Choice(["better", "not-worse", "paired"]),
-        default="better",
+        type=click.Choice(["significant", "better", "not-worse", "paired"]),
+        default="significant",
         show_default=True,
-        help="When the candidate wins against the version in Production.",
+        help="When the candidate wins against the version in Production; by default when it is better by more than chance "
+        "explains.",
     ),
     click.option("--margin", type=click.FloatRange(0), default=0.0, show_default=True, help="By how much."),
     click.option("--promote/--no-promote", default=True, help="Whether Production may move at all."),
@@ -141,7 +168,8 @@ def _options(*groups: Sequence[Decorator]) -> Decorator:
 def _plan(context: click.Context, options: dict[str, Any]) -> experiment.Plan:
     nested = dict(context.meta.get("nested", {}))
     params = {**nested.pop("params", {}), **experiment.parameters(options.pop("param", ()))}
-    return experiment.Plan(**options, **nested, params=params)
+    floors = experiment.thresholds(options.pop("threshold", ())) or nested.pop("floors", {})
+    return experiment.Plan(**options, **nested | {"floors": floors}, params=params)
 
 
 @trainer.command(
@@ -162,8 +190,9 @@ def train(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """Train, track, register a new version, and promote it where the rule says so.
 
     A version is promoted when nothing is in Production, when what is there cannot be served any more, or when it does
-    better than the incumbent on rows that neither was fitted on; and in any case only from the floor on
-    (MIN_TEST_ACCURACY, MIN_TEST_R2).
+    better than the champion, by more than chance explains, on rows that neither was fitted on; and in any case only where
+    it passes the quality gate: better than a baseline that looks at no feature, unless --threshold, a file's `floors`,
+    MIN_TEST_ACCURACY or MIN_TEST_R2 say otherwise.
     """
     wanted = _plan(context, options)
     rest.check_reachable(context.obj.tracking_uri)
@@ -340,6 +369,8 @@ def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> Pro
 def main() -> None:
     """Run a command; an error is one line, and its exit code says of which kind it is."""
     terminal.protect()
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
     for number in signals.SIGNALS:
         signal.signal(number, signals.interrupt)
     # Wherever it stands, before the command or after it.

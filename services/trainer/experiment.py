@@ -39,8 +39,10 @@ class Plan:
     space: Mapping[str, Any] | None = None
     search: int = 0
     folds: int = 5
+    metric: str | None = None
+    positive: str | None = None
     floors: Mapping[str, float] = field(default_factory=dict)
-    rule: str = "better"
+    rule: str = "significant"
     margin: float = 0.0
     promote: bool = True
     force: bool = False
@@ -111,6 +113,16 @@ def read(path: Path, options: set[str]) -> dict[str, Any]:
         if key in content and not isinstance(content[key], dict):
             raise SettingsError(f"--config {path}: {key} is {content[key]!r}; expected a mapping of names to values")
     return content
+
+
+def thresholds(texts: tuple[str, ...]) -> dict[str, float]:
+    """Return METRIC=VALUE options as a mapping; a metric without test_ in front is that of the held-out rows."""
+    found = {}
+    for name, value in parameters(texts).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SettingsError(f"--threshold {name} is {value!r}; expected a number, such as roc_auc=0.7")
+        found[name if name.startswith(("test_", "train_", "overfitting_")) else f"test_{name}"] = float(value)
+    return found
 
 
 def parameters(texts: tuple[str, ...]) -> dict[str, Any]:

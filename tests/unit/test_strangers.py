@@ -143,6 +143,6 @@ def test_a_record_of_a_version_that_is_not_there_is_nobody_to_contest_with(monke
     for name in ("registry", "alias_moves"):
         monkeypatch.setattr(contests, name, registry)
     candidate, gate = Contender("1", 0.9, "digest"), Gate("accuracy", {})
-    contest = Contest("m", candidate, None, {}, None, None, gate, None, frozenset())  # type: ignore[arg-type]
+    contest = Contest("m", candidate, None, {}, None, None, gate, None, None, frozenset())  # type: ignore[arg-type]
     assert contest.carry_out(contest.decide()).promote
     assert registry.alias == "1"

@@ -1,6 +1,7 @@
 """Phases 3 and 4 of the workshop: train, track, register, and decide on promotion."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +14,17 @@ from trainer.artifact.logged_model import LoggedModel
 from trainer.artifact.provenance import Provenance, provenance
 from trainer.console import output
 from trainer.console.terminal import Console
-from trainer.data import leakage, schema
+from trainer.data import builtin_datasets, leakage, schema
 from trainer.data.table import Split, Table, Task, read, split
 from trainer.errors import DataError, TrackingError, VersionError
 from trainer.experiment import Plan
+from trainer.fit import metric
+from trainer.fit.baseline import Baseline, baseline
 from trainer.fit.cross_validation import Standing
-from trainer.fit.evaluation import SCORES
-from trainer.fit.model_selection import Choice, Fitted, choose, fit, prepared
+from trainer.fit.model_selection import Choice, Fitted, choose, fit, on_folds, prepared
 from trainer.plots.worker import Drawing
 from trainer.promotion.champion_challenger import Contest
-from trainer.promotion.policy import Contender, Decision, Gate, Rule
+from trainer.promotion.policy import Contender, Decision, Gate, Rule, bound
 from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
@@ -42,6 +44,7 @@ class Job:
     rows: Split
     leaks: list[str]
     choice: Choice
+    baseline: Baseline
     origin: Provenance
 
 
@@ -81,7 +84,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
         record = _record(job, fitted, model, contest, decision, attempts)
         _show(record)
 
-    console.print(output.result(record, job.table.task))
+    output.show(console, record, job.table.task)
     output.links(console, settings.public_url, record, model.experiment_id)
     return record
 
@@ -89,15 +92,16 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
 def _prepare(settings: Settings, plan: Plan, console: Console) -> Job:
     path = plan.path(settings.data_dir)
     table = read(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep)
-    choice = Choice.of(plan, table.task)
+    choice = Choice.of(plan, table)
     name = plan.registered_name(settings, table.name, choice.name)
     experiment_id = run_logging.connect(settings.tracking_uri, run_logging.experiment_of(table.name))
     table = _conform(table, name, plan.new_ranges, settings.signing_key)
     output.notes(console, table.remarks)
     rows = split(table)
     leaks = leakage.leaks(table, rows)
-    output.notes(console, leaks)
-    return Job(settings, plan, name, experiment_id, table, rows, leaks, choice, provenance(settings.image))
+    output.notes(console, [*leaks, *metric.remarks(choice.metric, plan.metric, table)])
+    lowest = baseline(choice.metric, table, rows)
+    return Job(settings, plan, name, experiment_id, table, rows, leaks, choice, lowest, provenance(settings.image))
 
 
 def _conform(table: Table, name: str, new_ranges: bool, key: Path) -> Table:
@@ -128,12 +132,21 @@ def _conform(table: Table, name: str, new_ranges: bool, key: Path) -> Table:
 
 def _choose_and_fit(job: Job, console: Console) -> tuple[list[Standing], Fitted]:
     """Return the leaderboard, empty where there is nothing to choose, and what is on top of it, fitted."""
-    standings = choose(job.choice, job.table, job.rows, console)
+    standings, judged_by = choose(job.choice, job.table, job.rows, console), job.choice.metric
     if standings:
-        console.print(output.leaderboard(standings, job.table.task))
-        return standings, fit(standings[0].name, standings[0].estimator, job.table, job.rows)
-    estimator = prepared(job.choice.algorithms[0], job.table, job.rows)
-    return [], fit(job.choice.name, estimator, job.table, job.rows)
+        console.print(output.leaderboard(standings, on_folds(job.choice, job.table, job.rows), job.choice.metric.words))
+        name, estimator = standings[0].name, standings[0].estimator
+    else:
+        name, estimator = job.choice.name, prepared(job.choice.algorithms[0], job.table, job.rows)
+    fitted = fit(name, estimator, job.table, job.rows, judged_by)
+    lowest = judged_by.of(job.baseline.estimator, job.rows.test_features, job.rows.test_target)
+    fitted.evaluation.metrics[_baseline_of(job)] = lowest
+    return standings, fitted
+
+
+def _baseline_of(job: Job) -> str:
+    """Return under which name the baseline's figure is among the metrics."""
+    return f"baseline_{job.choice.metric.name}"
 
 
 def _log(job: Job, fitted: Fitted, standings: list[Standing]) -> dict[str, str]:
@@ -147,41 +160,49 @@ def _log(job: Job, fitted: Fitted, standings: list[Standing]) -> dict[str, str]:
         run_logging.log_dataset(job.table)
         mlflow.log_metrics(fitted.evaluation.metrics)
         if standings:
-            run_logging.log_leaderboard(standings, job.table.task)
+            run_logging.log_leaderboard(standings, job.choice.metric.words)
     return tags
 
 
 def _contest(job: Job, fitted: Fitted, version: str) -> Contest:
-    metrics, settings = fitted.evaluation.metrics, job.settings
+    metrics, settings, name = fitted.evaluation.metrics, job.settings, job.choice.metric.name
     return Contest(
         name=job.name,
-        candidate=Contender(version, metrics[f"test_{SCORES[job.table.task]}"], job.table.sha256),
+        candidate=Contender(version, metrics[f"test_{name}"], job.table.sha256, bound=bound(metrics, name)),
         estimator=fitted.estimator,
         metrics=metrics,
         table=job.table,
         rows=job.rows,
-        gate=_gate(job),
+        gate=_gate(job, metrics[_baseline_of(job)]),
+        metric=job.choice.metric,
         signing_key=settings.signing_key,
         trusted=settings.trusted_types,
     )
 
 
-def _gate(job: Job) -> Gate:
-    plan, settings = job.plan, job.settings
-    floors = (
-        {"test_accuracy": settings.min_test_accuracy}
-        if job.table.task is Task.CLASSIFICATION
-        else {"test_r2": settings.min_test_r2}
-    )
+def _gate(job: Job, lowest: float) -> Gate:
+    plan, floors = job.plan, _floors(job)
     return Gate(
-        metric=SCORES[job.table.task],
-        floors={**floors, **plan.floors},
+        metric=job.choice.metric.name,
+        floors=floors,
+        baseline=None if floors else lowest,
         rule=Rule(plan.rule),
         margin=plan.margin,
         promote=plan.promote,
         forced=plan.reason if plan.force else None,
         leaks=() if plan.accept_leak else tuple(job.leaks),
     )
+
+
+def _floors(job: Job) -> Mapping[str, float]:
+    """Return the thresholds that somebody has said, or that come with the data set; empty where the baseline is one."""
+    settings, is_class = job.settings, job.table.task is Task.CLASSIFICATION
+    if job.plan.floors:
+        return job.plan.floors
+    value = settings.min_test_accuracy if is_class else settings.min_test_r2
+    if value is not None:
+        return {"test_accuracy" if is_class else "test_r2": value}
+    return builtin_datasets.FLOORS if is_class and job.table.name == builtin_datasets.DEFAULT else {}
 
 
 def _record(
@@ -200,6 +221,12 @@ def _record(
         leaks=job.leaks,
         accept_leak=job.plan.accept_leak,
         metric=gate.metric,
+        baseline={
+            "answer": job.baseline.words,
+            "value": fitted.evaluation.metrics[_baseline_of(job)],
+            "is_threshold": gate.baseline is not None,
+        },
+        positive=None if job.choice.metric.positive is None else metric.class_name(job.choice.metric, job.table),
         floors=dict(gate.floors),
         rule=str(gate.rule),
         margin=gate.margin,

@@ -9,10 +9,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table as Grid
 
+from trainer.console.figures import metric_words, number
 from trainer.console.terminal import Console
 from trainer.data.table import Task
 from trainer.promotion_record import PromotionRecord
 
+# How to have another quality gate.
+WAY_OUT = (
+    "The quality gate is yours to set: --threshold METRIC=VALUE, or `floors` in a file (--config), takes the place of the "
+    "default; --metric names another figure."
+)
 # A log is to show that it goes on, and no more.
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -71,15 +77,28 @@ class Progress:
             notes(self._console, [f"{words}: {done} of {total}"])
 
 
-def leaderboard(standings: list[Any], task: Task) -> Grid:
-    """Return the algorithms, the best on top."""
-    score = "accuracy" if task is Task.CLASSIFICATION else "R²"
+def leaderboard(standings: list[Any], lowest: Any, words: str) -> Grid:
+    """Return the algorithms, the best on top, and below them the baseline; `words` name the metric."""
     grid = Grid(
-        "", "algorithm", f"{score}, mean of the folds", "spread", "seconds", title="Leaderboard", title_justify="left"
+        "",
+        "algorithm",
+        f"{words}, mean of the folds",
+        "spread",
+        "seconds",
+        title="Leaderboard",
+        title_justify="left",
     )
-    for place, found in enumerate(standings, 1):
+    for place, found in enumerate([*standings, lowest], 1):
         name = found.name if found.found is None else f"{found.name} {_parameters(found.found.parameters)}"
-        grid.add_row(str(place), name, f"{found.mean:.4f}", f"± {found.spread:.4f}", f"{found.seconds:.1f}")
+        if found is lowest:
+            grid.add_section()
+        grid.add_row(
+            "" if found is lowest else str(place),
+            name,
+            number(found.mean),
+            f"± {number(found.spread)}",
+            f"{found.seconds:.1f}",
+        )
     return grid
 
 
@@ -89,18 +108,31 @@ def _parameters(parameters: dict[str, Any]) -> str:
     )
 
 
+def show(console: Console, record: PromotionRecord, task: Task) -> None:
+    """Print the figures of one training and the decision; below the quality gate also how to have another one."""
+    console.print(result(record, task))
+    if not record.meets_floor:
+        console.print(WAY_OUT, highlight=False)
+
+
 def result(record: PromotionRecord, task: Task) -> Grid:
     """Return the figures of one training and the decision."""
-    metrics = record.metrics
+    metrics, words = record.metrics, metric_words(record.metric)
     title = f"{record.model_name}, version {record.version}"
     grid = Grid(title=title, title_justify="left", show_header=False)
     if task is Task.CLASSIFICATION:
         _classification(grid, metrics)
+        if record.positive is not None:
+            found = ", ".join(f"{name} {metrics[f'test_{name}']:.2%}" for name in ("precision", "recall"))
+            grid.add_row(f"of {record.positive}", f"{found}, F1 {metrics['test_f1']:.2%}")
     else:
         _regression(grid, metrics)
     grid.add_section()
-    words = "PROMOTED to Production" if record.promoted else "not promoted"
-    grid.add_row("promotion", f"{words}: {record.reason}")
+    if record.metric not in ("accuracy", "r2"):
+        grid.add_row(f"judged by {words}", _with_interval(metrics, f"test_{record.metric}"))
+    grid.add_row("baseline", f"{words} {number(record.baseline['value'])} ({record.baseline['answer']})")
+    verdict = "PROMOTED to Production" if record.promoted else "not promoted"
+    grid.add_row("promotion", f"{verdict}: {record.reason}")
     if record.attempts_on_this_data > 1:
         grid.add_row("attempts", f"number {record.attempts_on_this_data} on this data")
     return grid
@@ -121,12 +153,18 @@ def _classification(grid: Grid, metrics: dict[str, float]) -> None:
 
 
 def _regression(grid: Grid, metrics: dict[str, float]) -> None:
-    low, high = metrics["test_rmse_ci_low"], metrics["test_rmse_ci_high"]
-    grid.add_row("test R²", f"{metrics['test_r2']:.4f}")
-    grid.add_row("train R²", f"{metrics['train_r2']:.4f}")
-    grid.add_row("overfitting gap", f"{metrics['overfitting_gap']:.4f}")
-    grid.add_row("RMSE", f"{metrics['test_rmse']:.4g} (95 % interval: {low:.4g} to {high:.4g})")
-    grid.add_row("MAE", f"{metrics['test_mae']:.4g}")
+    grid.add_row("test R²", number(metrics["test_r2"]))
+    grid.add_row("train R²", number(metrics["train_r2"]))
+    grid.add_row("overfitting gap", number(metrics["overfitting_gap"]))
+    grid.add_row("RMSE", _with_interval(metrics, "test_rmse"))
+    grid.add_row("MAE", number(metrics["test_mae"]))
+
+
+def _with_interval(metrics: dict[str, float], name: str) -> str:
+    if f"{name}_ci_low" not in metrics:
+        return number(metrics[name])
+    low, high = (number(metrics[f"{name}_ci_{end}"]) for end in ("low", "high"))
+    return f"{number(metrics[name])} (95 % interval: {low} to {high})"
 
 
 def links(console: Console, public_url: str | None, record: PromotionRecord, experiment_id: str) -> None:

@@ -1,9 +1,10 @@
 """The rule by which a version becomes the one in Production.
 
 A candidate that reaches the floor is promoted when there is no incumbent, when the incumbent cannot be served any more, or
-when it wins the contest: both predict the held-out rows that neither was fitted on, and their scores (accuracy or R²)
-are compared by the rule. By the default rule an equal candidate does not displace an incumbent: a change must be worth
-something. Where too few such rows remain, the scores that were recorded when each was trained are compared instead.
+when it wins the contest: both predict the held-out rows that neither was fitted on, and their scores by the metric are
+compared by the rule. The floor is the baseline unless somebody says otherwise. By the default rule a candidate must be better
+by more than chance explains: a change must be worth something. Where too few such rows remain, the scores that were recorded
+when each was trained are compared instead.
 """
 
 from collections.abc import Mapping
@@ -14,18 +15,22 @@ from typing import TypeGuard
 
 import numpy as np
 
-from trainer.data.table import Task
+from trainer.console.figures import number
+from trainer.fit.evaluation import COSTLY_RESAMPLES, resamples
+from trainer.fit.metric import Metric, is_loss
 
 # With fewer rows than this a contest on unseen rows would be a game of dice.
 LEAST_ROWS = 20
 SIGNIFICANCE = 0.05
-# Metrics whose floor is a ceiling.
-LESS_IS_BETTER = ("test_log_loss", "test_rmse", "test_mae", "overfitting_gap")
+WAY_OUT = "; --rule better promotes it all the same"
 
 
 class Rule(StrEnum):
     """When a candidate wins its contest."""
 
+    SIGNIFICANT = "significant"
+    """better, and by more than chance explains: a paired test on the same rows gives p < 0.05; where recorded scores are
+    compared, the candidate's 95 % interval lies beyond the incumbent's score"""
     BETTER = "better"
     """its score is higher than the incumbent's by more than the margin"""
     NOT_WORSE = "not-worse"
@@ -40,11 +45,13 @@ class Contender:
 
     version: str
     score: float | None
-    """accuracy or R² as recorded on its run, None where its run does not say, such as for one logged by hand; one that is
+    """the metric as recorded on its run, None where its run does not say, such as for one logged by hand; one that is
     NaN or infinite counts as none"""
     data_sha256: str | None
     lost: str | None = None
     """what it lacks so that nobody can serve it any more, None where it lacks nothing"""
+    bound: float | None = None
+    """the worse end of the 95 % interval of its score, None where that is not known"""
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,11 @@ class Gate:
     """What a candidate has to pass."""
 
     metric: str
-    """what the scores are, in words: accuracy or R²"""
+    """what the scores are, by its name: accuracy, r2, roc_auc"""
     floors: Mapping[str, float]
-    """the least value of each metric, the greatest for those in LESS_IS_BETTER"""
+    """the least value of each metric, the greatest for losses and errors"""
+    baseline: float | None = None
+    """the metric of answers that look at no feature, which the candidate's interval must lie beyond; None for no such floor"""
     rule: Rule = Rule.BETTER
     margin: float = 0.0
     promote: bool = True
@@ -89,20 +98,31 @@ class Decision:
     reason: str
 
 
-def compared(task: Task, truth: np.ndarray, candidate: np.ndarray, incumbent: np.ndarray) -> Comparison:
-    """Score both predictions of the same rows, and test whether the difference may be chance; all of shape (rows,)."""
+def compared(metric: Metric, truth: np.ndarray, candidate: np.ndarray, incumbent: np.ndarray) -> Comparison:
+    """Score both responses to the same rows, and test whether the difference may be chance.
+
+    All are as the metric takes them, of shape (rows,); responses of many classes' probabilities (rows, classes).
+    """
+    scores = metric.value(truth, candidate), metric.value(truth, incumbent)
+    return Comparison(len(truth), *scores, _p_value(metric, truth, candidate, incumbent))
+
+
+def _p_value(metric: Metric, truth: np.ndarray, candidate: np.ndarray, incumbent: np.ndarray) -> float:
+    """Return how likely a gain as large as this is where there is none: McNemar's test, Wilcoxon's, else a bootstrap."""
     from scipy import stats
 
-    from trainer.fit.evaluation import score
-
-    if task is Task.CLASSIFICATION:
+    if metric.name == "accuracy":
         right, wrong = (candidate == truth) & (incumbent != truth), (candidate != truth) & (incumbent == truth)
         differ = int(right.sum() + wrong.sum())
-        p_value = stats.binomtest(int(right.sum()), differ, alternative="greater").pvalue if differ else 1.0
-    else:
+        return float(stats.binomtest(int(right.sum()), differ, alternative="greater").pvalue) if differ else 1.0
+    if not metric.labels:
         gains = np.abs(incumbent - truth) - np.abs(candidate - truth)
-        p_value = stats.wilcoxon(gains, alternative="greater").pvalue if np.any(gains) else 1.0
-    return Comparison(len(truth), score(task, truth, candidate), score(task, truth, incumbent), float(p_value))
+        return float(stats.wilcoxon(gains, alternative="greater").pvalue) if np.any(gains) else 1.0
+    drawn = [
+        metric.better(metric.value(truth[pick], candidate[pick]), metric.value(truth[pick], incumbent[pick]))
+        for pick in resamples(len(truth), COSTLY_RESAMPLES)
+    ]
+    return (1 + sum(not gain > 0 for gain in drawn)) / (1 + len(drawn))
 
 
 def below_floor(metrics: Mapping[str, float], floors: Mapping[str, float]) -> str | None:
@@ -111,11 +131,40 @@ def below_floor(metrics: Mapping[str, float], floors: Mapping[str, float]) -> st
         if name not in metrics:
             return f"it has no {_words(name)}, for which there is a floor"
         value = metrics[name]
-        if name in LESS_IS_BETTER and not value <= least:
-            return f"its {_words(name)} {value:.4f} is above the limit of {least:.4f}"
-        if name not in LESS_IS_BETTER and not value >= least:
-            return f"its {_words(name)} {value:.4f} is below the floor of {least:.4f}"
+        if _is_ceiling(name) and not value <= least:
+            return f"its {_words(name)} {number(value)} is above the limit of {number(least)}"
+        if not _is_ceiling(name) and not value >= least:
+            return f"its {_words(name)} {number(value)} is below the floor of {number(least)}"
     return None
+
+
+def _is_ceiling(name: str) -> bool:
+    return name == "overfitting_gap" or is_loss(name.partition("_")[2])
+
+
+def bound(metrics: Mapping[str, float], metric: str) -> float | None:
+    """Return the worse end of the interval of a metric on the held-out rows, None where there is none."""
+    return metrics.get(f"test_{metric}_ci_{'high' if is_loss(metric) else 'low'}")
+
+
+def no_better_than_baseline(metrics: Mapping[str, float], gate: Gate) -> str | None:
+    """Say that chance may explain what a model is better by than answers that look at no feature; None where it does not."""
+    if gate.baseline is None:
+        return None
+    worst, name = bound(metrics, gate.metric), f"test_{gate.metric}"
+    if name not in metrics or worst is None:
+        return f"it has no {_words(name)} with an interval, which the baseline is compared with"
+    if _better(gate.metric, worst, gate.baseline) > 0:
+        return None
+    ends = " to ".join(number(metrics[f"{name}_ci_{end}"]) for end in ("low", "high"))
+    return (
+        f"its {_words(name)} {number(metrics[name])} (95 % interval: {ends}) is not beyond the baseline's "
+        f"{number(gate.baseline)}, which looks at no feature"
+    )
+
+
+def _better(metric: str, value: float, other: float) -> float:
+    return other - value if is_loss(metric) else value - other
 
 
 def should_promote(
@@ -129,7 +178,7 @@ def should_promote(
 
     `metrics` are the candidate's; `comparison` is both on the same rows, or the words why there is none.
     """
-    fault = below_floor(metrics, gate.floors)
+    fault = below_floor(metrics, gate.floors) or no_better_than_baseline(metrics, gate)
     if isinstance(comparison, OtherSchema) and incumbent is not None:
         # Whoever asks the served model would be refused from one moment to the next: not even by force.
         words = (
@@ -146,13 +195,14 @@ def should_promote(
     if fault:
         return Decision(False, False, fault)
     if not _is_score(candidate.score):
-        return Decision(False, False, f"its run has no test {gate.metric}")
-    own = f"test {gate.metric} {candidate.score:.4f}"
+        return Decision(False, False, f"its run has no {_words('test_' + gate.metric)}")
+    own = f"{_words('test_' + gate.metric)} {number(candidate.score)}"
+    reaches = "reaches the floor" if gate.baseline is None else f"is beyond the baseline's {number(gate.baseline)}"
     if incumbent is None:
-        return Decision(True, True, f"nothing was in Production, and its {own} reaches the floor")
+        return Decision(True, True, f"nothing was in Production, and its {own} {reaches}")
     rival = f"version {incumbent.version} in Production"
     if incumbent.lost:
-        return Decision(True, True, f"{rival} has lost {incumbent.lost}, and the {own} reaches the floor")
+        return Decision(True, True, f"{rival} has lost {incumbent.lost}, and the {own} {reaches}")
     if isinstance(comparison, Comparison) and _is_score(comparison.candidate) and _is_score(comparison.incumbent):
         return _judged(comparison.candidate, comparison.incumbent, comparison, rival, gate)
     return _by_recorded_scores(candidate, incumbent, comparison, rival, gate)
@@ -176,30 +226,46 @@ def _by_recorded_scores(
         return Decision(False, True, f"a paired test with {rival} is not possible: {why}")
     if not _is_score(incumbent.score) or not _is_score(candidate.score):
         return Decision(
-            False, True, f"{rival} has no test {gate.metric} to compare with; `promote {candidate.version}` replaces it"
+            False,
+            True,
+            f"{rival} has no {_words('test_' + gate.metric)} to compare with; `promote {candidate.version}` replaces it",
         )
     elsewhere = "" if candidate.data_sha256 == incumbent.data_sha256 else ", measured on other data"
-    return _judged(candidate.score, incumbent.score, None, f"{rival}{elsewhere}", gate, f" ({why})" if why else "")
+    decision = _judged(candidate.score, incumbent.score, None, f"{rival}{elsewhere}", gate, f" ({why})" if why else "")
+    if gate.rule is Rule.SIGNIFICANT and decision.promote:
+        worst = candidate.bound
+        if worst is None or not _better(gate.metric, worst, incumbent.score) > gate.margin:
+            return Decision(False, True, f"{decision.reason}: within its 95 % interval, so it may be chance{WAY_OUT}")
+    return decision
 
 
 def _judged(
     candidate: float, incumbent: float, comparison: Comparison | None, rival: str, gate: Gate, note: str = ""
 ) -> Decision:
     where = "" if comparison is None else f" on {comparison.rows} rows that neither was fitted on"
-    figures = f"test {gate.metric} {candidate:.4f} against {incumbent:.4f} of {rival}{where}{note}"
+    name = _words(f"test_{gate.metric}")
+    figures = f"{name} {number(candidate)} against {number(incumbent)} of {rival}{where}{note}"
     if gate.margin:
         figures += f", with a margin of {gate.margin:g}"
-    difference = candidate - incumbent
-    word = "higher" if difference > 0 else "equal" if difference == 0 else "lower"
+    word = "higher" if candidate > incumbent else "equal" if candidate == incumbent else "lower"
+    gain = _better(gate.metric, candidate, incumbent)
     if gate.rule is Rule.NOT_WORSE:
-        return Decision(difference >= -gate.margin, True, f"{word} {figures}; the rule is {gate.rule}")
+        return Decision(gain >= -gate.margin, True, f"{word} {figures}; the rule is {gate.rule}")
     if gate.rule is Rule.PAIRED and comparison is not None:
-        wins = difference > gate.margin and comparison.p_value < SIGNIFICANCE
+        wins = gain > gate.margin and comparison.p_value < SIGNIFICANCE
         return Decision(wins, True, f"{word} {figures}; paired test: p = {comparison.p_value:.3g}")
-    if difference > gate.margin:
+    if gain > gate.margin:
+        if gate.rule is Rule.SIGNIFICANT and comparison is not None:
+            return _unless_chance(f"{word} {figures}", comparison.p_value)
         return Decision(True, True, f"{word} {figures}")
-    tail = ": an equal model does not displace the incumbent" if difference == 0 else ""
+    tail = ": an equal model does not displace the incumbent" if gain == 0 else ""
     return Decision(False, True, f"{word} {figures}{tail}")
+
+
+def _unless_chance(figures: str, p_value: float) -> Decision:
+    if p_value < SIGNIFICANCE:
+        return Decision(True, True, f"{figures}; paired test: p = {p_value:.3g}")
+    return Decision(False, True, f"{figures}: within noise (paired test: p = {p_value:.3g}){WAY_OUT}")
 
 
 def _words(metric: str) -> str:

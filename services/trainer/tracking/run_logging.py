@@ -158,8 +158,11 @@ def log_pictures(pictures: dict[str, bytes]) -> None:
         mlflow.log_artifacts(folder)
 
 
-def log_leaderboard(standings: list[Standing], task: Task) -> None:
-    """Log each algorithm as a child run with its folds, and all of them as one table and one picture."""
+def log_leaderboard(standings: list[Standing], words: str) -> None:
+    """Log each algorithm as a child run with its folds, and all of them as one table and one picture.
+
+    `words` name the metric that they are judged by.
+    """
     from trainer.plots.evaluation import leaderboard_picture
 
     for place, standing in enumerate(standings, 1):
@@ -178,7 +181,7 @@ def log_leaderboard(standings: list[Standing], task: Task) -> None:
     ]
     mlflow.log_table({key: [row[key] for row in board] for key in board[0]}, "leaderboard.json")
     mlflow.log_metrics({"cv_mean": standings[0].mean, "cv_std": standings[0].spread})
-    picture = leaderboard_picture([(found.name, found.scores) for found in standings], task)
+    picture = leaderboard_picture([(found.name, found.scores) for found in standings], words)
     mlflow.log_figure(picture, "leaderboard.png")
 
 
