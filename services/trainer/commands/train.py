@@ -98,8 +98,9 @@ def _prepare(settings: Settings, plan: Plan, console: Console) -> Job:
     table = _conform(table, name, plan.new_ranges, settings.signing_key)
     output.notes(console, table.remarks)
     rows = split(table)
-    leaks = leakage.leaks(table, rows)
-    output.notes(console, [*leaks, *metric.remarks(choice.metric, plan.metric, table)])
+    copies = leakage.copies(rows)
+    leaks = leakage.leaks(table, rows, copies)
+    output.notes(console, [*leaks, *leakage.notes(table, copies), *metric.remarks(choice.metric, plan.metric, table)])
     lowest = baseline(choice.metric, table, rows)
     return Job(settings, plan, name, experiment_id, table, rows, leaks, choice, lowest, provenance(settings.image))
 
