@@ -51,6 +51,8 @@ class Description:
     """figures.json: how well it did (metrics), and on which data; None where the version has none"""
     example: str | None = None
     """the path of its input example, None where it has none"""
+    decision_threshold: float | None = None
+    """from which probability on it predicts its positive class; None where it predicts the likeliest one"""
 
     def interface(self) -> dict[str, Any]:
         """Return what those who ask the model rely on, as JSON has it; `of_interface` reads it."""
@@ -100,7 +102,18 @@ def read(files: VersionFiles) -> Description:
         has_probabilities=_has_probabilities(files),
         figures=_figures(files),
         example=example,
+        decision_threshold=_decision_threshold(content),
     )
+
+
+def _decision_threshold(content: dict[str, Any]) -> float | None:
+    metadata = content.get("metadata")
+    value = metadata.get("decision_threshold") if isinstance(metadata, dict) else None
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise Refused(f"its decision_threshold is {quoted(value)}; expected a number between 0 and 1")
+    return float(value)
 
 
 def check_estimator(model: Description, estimator: Any) -> None:

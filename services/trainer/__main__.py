@@ -124,6 +124,17 @@ CHOICE_OPTIONS = [
         metavar="CLASS",
         help="Of two classes the one that is looked for; by default a rare one, else the second in order.",
     ),
+    click.option(
+        "--class-weight",
+        type=click.Choice(["balanced"]),
+        help="Let the rows of each class weigh as much together as those of any other, in the fit.",
+    ),
+    click.option(
+        "--decision-threshold",
+        metavar="tuned|NUMBER",
+        help="Of two classes, from which probability on the positive one is said: tuned on the folds by the metric, or a "
+        "number between 0 and 1; by default 0.5.",
+    ),
     click.option("--folds", type=click.IntRange(2, 50), default=5, show_default=True, help="Of the cross-validation."),
 ]
 GATE_OPTIONS = [

@@ -41,6 +41,8 @@ class Plan:
     folds: int = 5
     metric: str | None = None
     positive: str | None = None
+    class_weight: str | None = None
+    decision_threshold: str | None = None
     floors: Mapping[str, float] = field(default_factory=dict)
     rule: str = "significant"
     margin: float = 0.0

@@ -36,6 +36,8 @@ class PromotionRecord:
     """what it is of answers that look at no feature: `answer` in words and `value`; whether that is the threshold"""
     positive: Any
     """the label that is looked for, None unless there are two"""
+    decision_threshold: float | None
+    """how likely the positive class has to be for it to be said, None for the likelier of the classes"""
     floors: dict[str, float]
     rule: str
     margin: float

@@ -441,3 +441,9 @@ def test_of_many_columns_the_first_are_named():
     many = described([Column(str(i)) for i in range(500)])
     words = breaking_change(described([NUMBER]), many)
     assert words == "its columns are '0', '1', '2', '3', '4', '5', '6', '7' … (500), and not 'a'"
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 2.5, True, "0.3", [0.3]])
+def test_a_decision_threshold_that_is_no_share_is_refused(files: Files, threshold: object) -> None:
+    files.describe(lambda content: content.update(metadata={"decision_threshold": threshold}))
+    assert refusal(files) == f"its decision_threshold is {threshold!r}; expected a number between 0 and 1"

@@ -24,6 +24,7 @@ from trainer.artifact.signing import sign
 from trainer.data import schema
 from trainer.data.table import Split, Table, Task
 from trainer.errors import TrainerError
+from trainer.fit.decision import threshold_of
 from trainer.fit.model_selection import Fitted
 from trainer.tracking import run_logging
 
@@ -94,7 +95,7 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
             input_example=table.features.head(INPUT_EXAMPLE_ROWS),
             # What MLflow would infer by loading the model once more in a process of its own.
             pip_requirements=environment.pins(),
-            metadata={"class_names": table.class_names} if table.class_names else None,
+            metadata=_metadata(estimator, table),
         )
     except MlflowException as error:
         if "trusted" not in error.message and "skops" not in error.message:
@@ -102,6 +103,12 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
         raise TrainerError(
             f"{type(estimator).__name__} cannot be served: it contains a type that is not trusted ({error.message})"
         ) from error
+
+
+def _metadata(estimator: Any, table: Table) -> dict[str, Any] | None:
+    """Return what the model's signature has no place for: names of its classes, and that it decides by a threshold."""
+    found = {"class_names": table.class_names, "decision_threshold": threshold_of(estimator)}
+    return {name: value for name, value in found.items() if value} or None
 
 
 def _write_papers(estimator: Any, table: Table, rows: Split, folder: Path) -> onnx_export.Twin:

@@ -18,7 +18,7 @@ from trainer.data import builtin_datasets, leakage, schema
 from trainer.data.table import Split, Table, Task, read, split
 from trainer.errors import DataError, TrackingError, VersionError
 from trainer.experiment import Plan
-from trainer.fit import metric
+from trainer.fit import decision, metric
 from trainer.fit.baseline import Baseline, baseline
 from trainer.fit.cross_validation import Standing
 from trainer.fit.model_selection import Choice, Fitted, choose, fit, on_folds, prepared
@@ -77,11 +77,11 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
 
             step("decide on promotion")
             contest = _contest(job, fitted, version)
-            decision = contest.decide()
+            made = contest.decide()
             output.notes(console, contest.remarks)
             attempts = run_lifecycle.attempts(job.experiment_id, job.table.sha256, job.name)
-        decision = contest.carry_out(decision)
-        record = _record(job, fitted, model, contest, decision, attempts)
+        made = contest.carry_out(made)
+        record = _record(job, fitted, model, contest, made, attempts)
         _show(record)
 
     output.show(console, record, job.table.task)
@@ -139,6 +139,8 @@ def _choose_and_fit(job: Job, console: Console) -> tuple[list[Standing], Fitted]
         name, estimator = standings[0].name, standings[0].estimator
     else:
         name, estimator = job.choice.name, prepared(job.choice.algorithms[0], job.table, job.rows)
+    if job.plan.decision_threshold:
+        estimator = decision.decided(estimator, job.plan.decision_threshold, judged_by, job.rows, job.plan.folds)
     fitted = fit(name, estimator, job.table, job.rows, judged_by)
     lowest = judged_by.of(job.baseline.estimator, job.rows.test_features, job.rows.test_target)
     fitted.evaluation.metrics[_baseline_of(job)] = lowest
@@ -207,7 +209,7 @@ def _floors(job: Job) -> Mapping[str, float]:
 
 
 def _record(
-    job: Job, fitted: Fitted, model: LoggedModel, contest: Contest, decision: Decision, attempts: int
+    job: Job, fitted: Fitted, model: LoggedModel, contest: Contest, made: Decision, attempts: int
 ) -> PromotionRecord:
     gate = contest.gate
     return PromotionRecord(
@@ -228,13 +230,14 @@ def _record(
             "is_threshold": gate.baseline is not None,
         },
         positive=None if job.choice.metric.positive is None else metric.class_name(job.choice.metric, job.table),
+        decision_threshold=decision.threshold_of(fitted.estimator),
         floors=dict(gate.floors),
         rule=str(gate.rule),
         margin=gate.margin,
         rounds=contest.rounds,
-        promoted=decision.promote,
-        meets_floor=decision.meets_floor,
-        reason=decision.reason,
+        promoted=made.promote,
+        meets_floor=made.meets_floor,
+        reason=made.reason,
         metrics=fitted.evaluation.metrics,
         twin=model.twin,
         git_commit=job.origin.git_commit,

@@ -125,6 +125,9 @@ def result(record: PromotionRecord, task: Task) -> Grid:
         if record.positive is not None:
             found = ", ".join(f"{name} {metrics[f'test_{name}']:.2%}" for name in ("precision", "recall"))
             grid.add_row(f"of {record.positive}", f"{found}, F1 {metrics['test_f1']:.2%}")
+        if record.decision_threshold is not None:
+            said = f"from a probability of {record.decision_threshold:.4f} on"
+            grid.add_row("decision threshold", f"{record.positive} {said}")
     else:
         _regression(grid, metrics)
     grid.add_section()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn import config_context
-from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
 from trainer.console.figures import metric_words
 from trainer.data.table import Table, Task
@@ -117,6 +117,13 @@ class Metric:
     def of(self, estimator: Any, features: pd.DataFrame, target: Any) -> float:
         """Return the figure of a fitted estimator on rows with their target, of shape (rows,)."""
         return self.value(self.encoded(target), self.response(estimator, features))
+
+    def scorer(self) -> Any:
+        """Return what scikit-learn takes for its own scorer; of a figure of labels alone."""
+        return make_scorer(self._of_labels, greater_is_better=not self.less_is_better)
+
+    def _of_labels(self, truth: Any, predicted: Any) -> float:
+        return self.value(self.encoded(truth), self.encoded(predicted))
 
     def gain(self, estimator: Any, features: pd.DataFrame, target: Any) -> float:
         """Return the figure with the sign by which more of it is better, as scikit-learn's own scorers do."""

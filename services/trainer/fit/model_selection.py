@@ -13,7 +13,7 @@ from trainer.console.terminal import Console
 from trainer.data.table import SEED, Split, Table
 from trainer.errors import SettingsError, TrainerError
 from trainer.experiment import Plan
-from trainer.fit import algorithms, cross_validation, metric
+from trainer.fit import algorithms, cross_validation, decision, metric
 from trainer.fit.algorithms import Algorithm
 from trainer.fit.baseline import baseline
 from trainer.fit.cross_validation import FoldedRows, Standing
@@ -47,10 +47,13 @@ class Choice:
             found.append(algorithms.written(plan.pipeline))
         if not found:
             found.append(algorithms.named(algorithms.DEFAULTS[task], task, plan.params))
+        if plan.class_weight is not None:
+            found = [algorithms.weighted(algorithm, plan.class_weight) for algorithm in found]
         names = [algorithm.name for algorithm in found]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise SettingsError(f"the algorithm {twice} is there {names.count(twice)} times; expected each once")
         judged = metric.chosen(plan.metric, plan.positive, table)
+        decision.check(plan.decision_threshold, judged)
         return cls(found, plan.folds, plan.search, dict(plan.space) if plan.space else None, judged)
 
     @property

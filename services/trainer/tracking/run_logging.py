@@ -25,6 +25,7 @@ from sklearn.pipeline import Pipeline
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
 from trainer.errors import TrackingError
 from trainer.fit.cross_validation import Standing
+from trainer.fit.decision import threshold_of, without_threshold
 from trainer.tracking.rest import is_kept_by_server
 
 # The workshop's experiment; any other data set has one of its own.
@@ -111,12 +112,16 @@ def log_parameters(estimator: BaseEstimator, table: Table, rows: Split) -> None:
         "test_rows": len(rows.test_features),
         "scikit_learn": version("scikit-learn"),
     }
+    if (threshold := threshold_of(estimator)) is not None:
+        found["decision_threshold"] = threshold
+    estimator = without_threshold(estimator)
     if isinstance(estimator, Pipeline):
         found["preparation"] = ", ".join(type(step).__name__ for _, step in estimator.steps[:-1])
     mlflow.log_params({name: str(value)[:MOST_PARAMETER_TEXT] for name, value in found.items()})
 
 
 def _parameters(estimator: BaseEstimator) -> dict[str, Any]:
+    estimator = without_threshold(estimator)
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     given = {name: value for name, value in last.get_params().items() if value is not None}
     return {"algorithm": type(last).__name__, **given}
