@@ -114,6 +114,14 @@ CHOICE_OPTIONS = [
         "--search", type=click.IntRange(0), default=0, metavar="N", help="Search hyper-parameters in N trials (Optuna)."
     ),
     click.option(
+        "--group", metavar="COLUMN", help="Rows with the same value here are fitted on together, or measured on."
+    ),
+    click.option(
+        "--time",
+        metavar="COLUMN",
+        help="When each row was: the newest fifth is measured on, and folds go forward in time.",
+    ),
+    click.option(
         "--metric",
         metavar="NAME",
         help="What models are chosen, compared and promoted by: accuracy, balanced_accuracy, f1, f1_macro, roc_auc, "

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from trainer.data import builtin_datasets
+from trainer.data.holdout import Division
 from trainer.errors import SettingsError
 from trainer.settings import Settings
 
@@ -31,6 +32,8 @@ class Plan:
     task: str | None = None
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
     model_name: str | None = None
     algorithm: tuple[str, ...] = ()
     estimator: str | None = None
@@ -56,6 +59,10 @@ class Plan:
         """Raise SettingsError where options do not go together."""
         if self.data and self.dataset:
             raise SettingsError(f"--data {self.data} and --dataset {self.dataset} are two data sets; expected one")
+        if self.group and self.time:
+            raise SettingsError(
+                f"--group {self.group} and --time {self.time} divide the rows in two ways; expected one"
+            )
         if self.params and len(self.algorithm) > 1:
             raise SettingsError("--param is for one algorithm, and there are several; expected one --algorithm")
         if self.several and not self.model_name:
@@ -66,6 +73,11 @@ class Plan:
             raise SettingsError("--force and --no-promote exclude each other; expected one")
         if self.space and not self.search:
             raise SettingsError("a space is searched, and --search N says in how many trials; it is not given")
+
+    @property
+    def division(self) -> Division:
+        """What the rows are divided by."""
+        return Division(self.group, self.time)
 
     @property
     def several(self) -> bool:

@@ -21,7 +21,7 @@ def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, 
     step = output.steps(console, 2)
     step("read and check the data")
     task = Task(plan.task) if plan.task else None
-    table = read(plan.path(settings.data_dir), plan.target, task, plan.drop, plan.keep)
+    table = read(plan.path(settings.data_dir), plan.target, task, plan.drop, plan.keep, plan.division)
     output.notes(console, table.remarks)
     if not (plan.algorithm or plan.estimator or plan.pipeline):
         plan = replace(plan, algorithm=tuple(name for name, tasks in algorithms.NAMED.items() if table.task in tasks))

@@ -91,7 +91,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
 
 def _prepare(settings: Settings, plan: Plan, console: Console) -> Job:
     path = plan.path(settings.data_dir)
-    table = read(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep)
+    table = read(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep, plan.division)
     choice = Choice.of(plan, table)
     name = plan.registered_name(settings, table.name, choice.name)
     experiment_id = run_logging.connect(settings.tracking_uri, run_logging.experiment_of(table.name))

@@ -1,7 +1,7 @@
 """A table to train on: typed feature columns and a target, read from a CSV or Parquet file and checked."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from contract.schema import LARGEST
 from sklearn.model_selection import train_test_split
 
 from trainer.data import csv_records, missing_words, reading
+from trainer.data.holdout import Aside, Division, held_out, set_aside
 from trainer.errors import DataError
 
+UNDIVIDED = Division()
 TEST_SIZE = 0.2
 SEED = 42
 MOST_COLUMNS = 2000
@@ -70,6 +72,8 @@ class Table:
     """the name of class i, where the file names its class numbers; else a label is its own name"""
     remarks: list[str]
     """what a person should know about how the file was read"""
+    aside: Aside = field(default_factory=Aside)
+    """which rows belong together, and when they were, where that is said"""
 
     def origin(self) -> dict[str, Any]:
         """Return the file's name, its digest and its rows: what records of a training have of the data."""
@@ -95,6 +99,7 @@ class Split:
     test_features: pd.DataFrame
     train_target: pd.Series
     test_target: pd.Series
+    train_aside: Aside = field(default_factory=Aside)
 
 
 def read(
@@ -103,16 +108,18 @@ def read(
     task: Task | None = None,
     drop: tuple[str, ...] = (),
     keep: tuple[str, ...] = (),
+    by: Division = UNDIVIDED,
 ) -> Table:
     """Read and check a file.
 
     `target` names the column to predict; a column TARGET_name beside it has the names of the class numbers 0, 1, …;
-    every other column is a feature, but for those in `drop` and those that look like an id and are not in `keep`.
+    every other column is a feature, but for those in `drop` and those that look like an id and are not in `keep`, and for
+    the columns of `by`, by which the rows are divided.
     Raises DataError naming the column and row at fault.
     """
     frame, said = reading.read_frame(path, drop, text=(target, f"{target}_name"))
-    _check_columns(frame, path, target, [*drop, *keep])
-    frame = frame.drop(columns=list(drop))
+    _check_columns(frame, path, target, [*drop, *keep, *by.columns])
+    frame, aside = set_aside(frame.drop(columns=list(drop)), by, path)
     task = task or (Task.CLASSIFICATION if f"{target}_name" in frame.columns else _task(frame[target]))
     labels, class_names = _target(frame, target, task, path)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
@@ -132,7 +139,8 @@ def read(
         features=features,
         target=labels,
         class_names=class_names,
-        remarks=remarks,
+        remarks=[*remarks, *aside.remarks],
+        aside=aside,
     )
 
 
@@ -150,6 +158,12 @@ def _worth_fitting_on(
 
 def split(table: Table, seed: int = SEED) -> Split:
     """Hold out a fifth of the rows, each class in its share; the same rows each time."""
+    if table.aside:
+        fitted, held = held_out(table.aside, table.target, table.task is Task.CLASSIFICATION, seed)
+        features, target = table.features, table.target
+        return Split(
+            features.iloc[fitted], features.iloc[held], target.iloc[fitted], target.iloc[held], table.aside.of(fitted)
+        )
     classes = table.target if table.task is Task.CLASSIFICATION else None
     return Split(
         *train_test_split(table.features, table.target, test_size=TEST_SIZE, random_state=seed, stratify=classes)

@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from trainer.data.holdout import folds
 from trainer.data.table import SEED, Split, Task
 from trainer.errors import DataError, TrainerError
 from trainer.fit.metric import Metric
@@ -55,14 +56,18 @@ class FoldedRows:
 
 def folded(rows: Split, task: Task, count: int) -> FoldedRows:
     """Return the rows that may be fitted on in so many folds; raise DataError where they are too few for it."""
+    if rows.train_aside:
+        found = folds(rows.train_aside, rows.train_target, task is Task.CLASSIFICATION, count, SEED)
+        return FoldedRows(rows.train_features, rows.train_target, found)
     least = int(rows.train_target.value_counts().min()) if task is Task.CLASSIFICATION else len(rows.train_target)
     if least < count:
         what = "rows in its smallest class" if task is Task.CLASSIFICATION else "rows"
         raise DataError(f"the part to fit on has {least} {what}, too few for {count} folds; --folds takes fewer")
     kind = StratifiedKFold if task is Task.CLASSIFICATION else KFold
     splitter = kind(n_splits=count, shuffle=True, random_state=SEED)
-    folds = list(splitter.split(rows.train_features, rows.train_target))
-    return FoldedRows(rows.train_features, rows.train_target, folds)
+    return FoldedRows(
+        rows.train_features, rows.train_target, list(splitter.split(rows.train_features, rows.train_target))
+    )
 
 
 def cross_validate(

@@ -7,6 +7,7 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 
 from trainer.data.table import SEED, Split
 from trainer.errors import SettingsError, TrainerError
+from trainer.fit import cross_validation
 from trainer.fit.metric import IMBALANCED, Metric
 
 TUNED = "tuned"
@@ -40,8 +41,9 @@ def decided(estimator: BaseEstimator, wanted: str, metric: Metric, rows: Split, 
     if wanted != TUNED:
         return _fixed(estimator, float(wanted), metric)
     judged_by = metric if metric.is_of_labels else Metric(IMBALANCED, metric.task, metric.labels, metric.positive)
+    parts = cross_validation.folded(rows, metric.task, folds).folds
     search = TunedThresholdClassifierCV(
-        estimator, scoring=judged_by.scorer(), response_method="predict_proba", cv=folds, random_state=SEED
+        estimator, scoring=judged_by.scorer(), response_method="predict_proba", cv=parts, random_state=SEED
     )
     try:
         search.fit(rows.train_features, rows.train_target)

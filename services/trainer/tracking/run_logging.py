@@ -107,11 +107,13 @@ def log_parameters(estimator: BaseEstimator, table: Table, rows: Split) -> None:
         **_parameters(estimator),
         "test_size": TEST_SIZE,
         "random_seed": SEED,
-        "stratified": table.task is Task.CLASSIFICATION,
+        "stratified": table.task is Task.CLASSIFICATION and table.aside.time is None,
         "train_rows": len(rows.train_features),
         "test_rows": len(rows.test_features),
         "scikit_learn": version("scikit-learn"),
     }
+    if table.aside:
+        found["divided"] = table.aside.words
     if (threshold := threshold_of(estimator)) is not None:
         found["decision_threshold"] = threshold
     estimator = without_threshold(estimator)
