@@ -9,7 +9,7 @@ from typing import Any
 from contract import limits, schema
 from contract.display import listed, quoted, visible
 from contract.errors import Refused
-from contract.file_names import FIGURES, GOLDEN, TWIN_RECORD
+from contract.file_names import FIGURES, GOLDEN, MODEL_CARD, TWIN_RECORD
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
 from contract.version_files import VersionFiles
 
@@ -51,6 +51,8 @@ class Description:
     """figures.json: how well it did (metrics), and on which data; None where the version has none"""
     example: str | None = None
     """the path of its input example, None where it has none"""
+    card: str | None = None
+    """model_card.md, one page about it for people as Markdown; None where the version has none"""
     decision_threshold: float | None = None
     """from which probability on it predicts its positive class; None where it predicts the likeliest one"""
 
@@ -102,6 +104,7 @@ def read(files: VersionFiles) -> Description:
         has_probabilities=_has_probabilities(files),
         figures=_figures(files),
         example=example,
+        card=files.read(MODEL_CARD).decode(errors="replace") if MODEL_CARD in files else None,
         decision_threshold=_decision_threshold(content),
     )
 

@@ -31,6 +31,7 @@ ENDPOINTS = {
     "GET /ready": "200 when predictions work, else 503 with reasons",
     "GET /version": "which model is served, since when, and by what",
     "GET /metrics": "figures for Prometheus",
+    "GET /model-card": "what is known of the model, for people",
     "GET /openapi.json": "all of this, for machines",
     "POST /invocations": '{"instances": [[values], …] or [{column: value}, …]} → {"predictions": […]}',
     "POST /predict_names": "the same input → class names and the probability of each class",
@@ -195,6 +196,11 @@ def _add_descriptions(app: Flask, settings: Settings) -> None:
             made = openapi.content(settings.public_url, settings.model_name, served)
             made_for = weakref.ref(served)
         return made
+
+    @app.get("/model-card")
+    def card() -> Response:
+        found = _served().model.description.card
+        return Response(found or "This version has no model card: `train` writes one.\n", mimetype="text/markdown")
 
     @app.get("/openapi.json")
     def api() -> Response:

@@ -84,6 +84,7 @@ def _model(settings: Settings, served: Deployment, state: State) -> dict[str, An
         "task": "classification" if served.model.classes is not None else _task(served),
         "metrics": _finite(signed.get("metrics", metrics)),
         "is_signed": bool(signed),
+        "has_card": served.model.description.card is not None,
         "made_of": _made_of(signed),
         "description": version.description,
         "tags": version.tags,

@@ -11,7 +11,7 @@ import joblib
 import mlflow
 import mlflow.sklearn
 from contract import documents
-from contract.file_names import FIGURES, GOLDEN, PROFILE, TWIN, TWIN_RECORD
+from contract.file_names import FIGURES, GOLDEN, MODEL_CARD, PROFILE, TWIN, TWIN_RECORD
 from contract.trust import TRUSTED_TYPES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
@@ -44,7 +44,17 @@ class LoggedModel:
     """of what was learnt: the same data, options and seed give the same one"""
 
 
-def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, registered_name: str, key: Path) -> LoggedModel:
+@dataclass(frozen=True)
+class Signing:
+    """For which registered model a version is signed, by which private key, and the card that goes with it."""
+
+    model_name: str
+    key: Path
+    card: str
+    """Markdown"""
+
+
+def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, signing: Signing) -> LoggedModel:
     """Log the model with all that serving needs, signed for one registered model.
 
     It is signed here, before it leaves, and not as it comes back from a server that others can write to. Its algorithm
@@ -59,7 +69,8 @@ def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, registered_na
         _save(estimator, table, folder, origin)
         made = _write_papers(estimator, table, rows, folder)
         documents.write_json(folder / FIGURES, _figures(fitted, table, run))
-        sign(folder, registered_name, logged.model_id, key)
+        (folder / MODEL_CARD).write_text(signing.card, encoding="utf-8")
+        sign(folder, signing.model_name, logged.model_id, signing.key)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])

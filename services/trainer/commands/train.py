@@ -9,8 +9,9 @@ import mlflow
 from contract.tracking.rest import SIGNED_BY
 from mlflow import MlflowClient
 
-from trainer.artifact import logged_model, signing, version_checks, version_files
-from trainer.artifact.logged_model import LoggedModel
+from trainer.artifact import logged_model, model_card, signing, version_checks, version_files
+from trainer.artifact.logged_model import LoggedModel, Signing
+from trainer.artifact.model_card import Circumstances
 from trainer.artifact.provenance import Provenance, provenance
 from trainer.console import output
 from trainer.console.terminal import Console
@@ -68,7 +69,8 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     with Held() as signals, run_lifecycle.training_run() as run:
         with signals.let_through():
             tags = _log(job, fitted, standings)
-            model = logged_model.log_model(fitted, job.table, job.rows, run, job.name, settings.signing_key)
+            signed_as = Signing(job.name, settings.signing_key, _card(job, fitted))
+            model = logged_model.log_model(fitted, job.table, job.rows, run, signed_as)
             run_logging.log_pictures(drawing.pictures())
 
             step(f"register it as a version of {job.name}")
@@ -150,6 +152,11 @@ def _choose_and_fit(job: Job, console: Console) -> tuple[list[Standing], Fitted]
 def _baseline_of(job: Job) -> str:
     """Return under which name the baseline's figure is among the metrics."""
     return f"baseline_{job.choice.metric.name}"
+
+
+def _card(job: Job, fitted: Fitted) -> str:
+    known = Circumstances(job.name, job.baseline.words, _floors(job), job.leaks, job.origin)
+    return model_card.text(fitted, job.table, job.rows, known)
 
 
 def _log(job: Job, fitted: Fitted, standings: list[Standing]) -> dict[str, str]:
