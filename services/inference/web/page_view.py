@@ -22,6 +22,8 @@ IRIS_EXAMPLES = [
 ]
 
 
+# MLflow's UI opens in the mode that it was left in: at first that of language models, where a version has nothing to show.
+MODE = "?workflowType=machine_learning"
 # Of an example's texts together: what is longer is for programs.
 MOST_EXAMPLE = 20_000
 # Of figures.json beside the metrics: what the page has a line for.
@@ -88,7 +90,7 @@ def _model(settings: Settings, served: Deployment, state: State) -> dict[str, An
         "made_of": _made_of(signed),
         "description": version.description,
         "tags": version.tags,
-        "mlflow_url": f"{url}/#/models/{settings.quoted_name}/versions/{version.version}" if url else None,
+        "mlflow_url": f"{url}/#/models/{settings.quoted_name}/versions/{version.version}{MODE}" if url else None,
     }
 
 

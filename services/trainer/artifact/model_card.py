@@ -11,7 +11,7 @@ import numpy as np
 from contract.display import visible
 
 from trainer.artifact.provenance import Provenance
-from trainer.console.figures import metric_words, number
+from trainer.console.figures import markdown, metric_words, number
 from trainer.data.table import Column, Kind, Split, Table, Task
 from trainer.fit import importance
 from trainer.fit.decision import threshold_of
@@ -55,9 +55,7 @@ def text(fitted: Fitted, table: Table, rows: Split, known: Circumstances) -> str
 
 
 def _cell(text: Any) -> str:
-    """Return a name as a cell of a table has it: on one line, and neither HTML nor the end of the cell."""
-    shown = visible(str(text), 80).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{letter}" if letter in "\\|`*_[]#" else letter for letter in shown)
+    return markdown(text, 80)
 
 
 def _content(fitted: Fitted, table: Table, rows: Split, known: Circumstances) -> dict[str, Any]:

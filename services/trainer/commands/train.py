@@ -66,7 +66,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     step(f"log the run to {settings.tracking_uri}")
     output.notes(console, run_lifecycle.close_abandoned_runs(job.experiment_id))
     # Until the decision is carried out the run is RUNNING: whoever kills it in between leaves a trace to tidy up.
-    with Held() as signals, run_lifecycle.training_run() as run:
+    with Held() as signals, run_lifecycle.training_run(job.choice.name) as run:
         with signals.let_through():
             tags = _log(job, fitted, standings)
             signed_as = Signing(job.name, settings.signing_key, _card(job, fitted))
@@ -84,7 +84,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             attempts = run_lifecycle.attempts(job.experiment_id, job.table.sha256, job.name)
         made = contest.carry_out(made)
         record = _record(job, fitted, model, contest, made, attempts)
-        _show(record)
+        _show(record, job.table.task)
 
     output.show(console, record, job.table.task)
     output.links(console, settings.public_url, record, model.experiment_id)
@@ -97,6 +97,7 @@ def _prepare(settings: Settings, plan: Plan, console: Console) -> Job:
     choice = Choice.of(plan, table)
     name = plan.registered_name(settings, table.name, choice.name)
     experiment_id = run_logging.connect(settings.tracking_uri, run_logging.experiment_of(table.name))
+    run_logging.describe_experiment(experiment_id, f"{table.task} of {table.target.name!r} in {table.path.name}")
     table = _conform(table, name, plan.new_ranges, settings.signing_key)
     output.notes(console, table.remarks)
     rows = split(table)
@@ -163,9 +164,8 @@ def _log(job: Job, fitted: Fitted, standings: list[Standing]) -> dict[str, str]:
     """Log all but the model and the pictures; return the run's tags."""
     tags = {"data_sha256": job.table.sha256, "model_name": job.name, **job.origin.known()}
     with run_logging.mlflow_errors():
-        mlflow.set_tags(tags)
-        if commit := job.origin.git_commit:
-            mlflow.set_tag("mlflow.source.git.commit", commit)
+        commit = {"mlflow.source.git.commit": job.origin.git_commit} if job.origin.git_commit else {}
+        mlflow.set_tags(tags | commit)
         run_logging.log_parameters(fitted.estimator, job.table, job.rows)
         run_logging.log_dataset(job.table)
         mlflow.log_metrics(fitted.evaluation.metrics)
@@ -253,7 +253,7 @@ def _record(
     )
 
 
-def _show(record: PromotionRecord) -> None:
+def _show(record: PromotionRecord, task: Task) -> None:
     """Show what was decided: the record on the run, and in a few words on the version."""
     stage = "Production" if record.promoted else "Staging" if record.meets_floor else "None"
     words = "Promoted" if record.promoted else "Not promoted"
@@ -261,6 +261,9 @@ def _show(record: PromotionRecord) -> None:
         client = MlflowClient()
         content = json.dumps(record.as_dict(), indent=1, allow_nan=False) + "\n"
         client.log_text(record.run_id, content, "promotion.json")
+        run_logging.describe_run(record.run_id, output.run_name(record), output.note(record, task))
+        if record.version == "1":
+            client.update_registered_model(record.model_name, output.about(record))
         for key in ("rule", "attempts_on_this_data"):
             client.set_model_version_tag(record.model_name, record.version, key, str(getattr(record, key)))
     registry.describe(record.model_name, record.version, stage, f"{words}: {record.reason}.\n\n{output.origin(record)}")

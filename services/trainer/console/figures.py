@@ -1,5 +1,9 @@
 """Figures and the names of metrics, as people write them."""
 
+from typing import Any
+
+from contract.display import visible
+
 UPPER = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "roc": "ROC", "auc": "AUC", "f1": "F1"}
 
 
@@ -11,3 +15,9 @@ def number(value: float) -> str:
 def metric_words(name: str) -> str:
     """Return a metric's name in words: ROC AUC, balanced accuracy."""
     return " ".join(UPPER.get(word, word) for word in name.split("_"))
+
+
+def markdown(text: Any, most: int = 1000) -> str:
+    """Return a text as a cell of a Markdown table has it: on one line, and neither HTML nor markup nor the end of the cell."""
+    shown = visible(str(text), most).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{letter}" if letter in "\\|`*_[]#" else letter for letter in shown)

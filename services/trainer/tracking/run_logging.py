@@ -1,5 +1,6 @@
 """What a training run leaves in MLflow: parameters, metrics, data set, picture and model."""
 
+import inspect
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -12,25 +13,31 @@ from typing import Any
 import mlflow
 import mlflow.data
 import pandas as pd
-from contract.display import quoted
+from contract.display import quoted, visible
 from contract.tracking.rest import is_server
 from mlflow import MlflowClient
-from mlflow.entities import Experiment
+from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.types.schema import ColSpec, DataType, Schema
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from requests import RequestException
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
 from trainer.errors import TrackingError
+from trainer.fit.algorithms import HYPERPARAMETERS
 from trainer.fit.cross_validation import Standing
 from trainer.fit.decision import threshold_of, without_threshold
 from trainer.tracking.rest import is_kept_by_server
 
+# Parameters that say something even where they are as scikit-learn has them.
+TELLING = frozenset(name for known in HYPERPARAMETERS.values() for name in known)
 # The workshop's experiment; any other data set has one of its own.
 EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}
 MOST_PARAMETER_TEXT = 500
+# The tag that MLflow shows as the description of a run or an experiment.
+NOTE = "mlflow.note.content"
 
 
 def experiment_of(data_set: str) -> str:
@@ -101,8 +108,26 @@ def _artifacts_beside(tracking_uri: str) -> str | None:
     return (Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts").resolve().as_uri()
 
 
+def describe_experiment(experiment_id: str, about: str) -> None:
+    """Describe an experiment, where nobody has done so yet."""
+    with mlflow_errors():
+        client = MlflowClient()
+        if NOTE not in client.get_experiment(experiment_id).tags:
+            words = (
+                f"{about}. Each run is one training, named by its algorithm, what it is judged by on held-out rows, and its version; "
+                "its children are the algorithms that it chose from. `trainer` made it."
+            )
+            client.set_experiment_tag(experiment_id, NOTE, visible(words, 2000))
+
+
+def describe_run(run_id: str, name: str, note: str) -> None:
+    """Give a run a name and a description, Markdown, that say what it came to."""
+    tags = {MLFLOW_RUN_NAME: visible(name, 200), NOTE: note}
+    MlflowClient().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
 def log_parameters(estimator: BaseEstimator, table: Table, rows: Split) -> None:
-    """Log what decides the result: the estimator's parameters, the split, the data and the library."""
+    """Log what decides the result: the estimator's parameters that are not its defaults, the split, the data and the library."""
     found = {
         **_parameters(estimator),
         "test_size": TEST_SIZE,
@@ -125,7 +150,12 @@ def log_parameters(estimator: BaseEstimator, table: Table, rows: Split) -> None:
 def _parameters(estimator: BaseEstimator) -> dict[str, Any]:
     estimator = without_threshold(estimator)
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    given = {name: value for name, value in last.get_params().items() if value is not None}
+    own = inspect.signature(type(last)).parameters
+    given = {
+        name: value
+        for name, value in last.get_params(deep=False).items()
+        if name != "random_state" and (name in TELLING or value != own[name].default)
+    }
     return {"algorithm": type(last).__name__, **given}
 
 
