@@ -45,8 +45,13 @@ Callback = Callable[..., Any]
 Decorator = Callable[[Callback], Callback]
 
 EXIT_CODES = """\b
-Exit codes: 0 done (promoted or not); 2 an option or a setting is wrong; 3 the data is missing or unusable; 4 MLflow
-cannot be reached or refuses; 5 a version is not there or not fit; 1 anything else; 130 and 143 stopped."""
+Exit codes:
+  0  done, promoted or not
+  2  an option or a setting is wrong
+  3  the data is missing or unusable
+  4  MLflow cannot be reached or refuses
+  5  a version is not there, or not fit for what is asked
+  1  anything else; 130 and 143: stopped"""
 
 
 @click.group(invoke_without_command=True, epilog=EXIT_CODES, context_settings={"max_content_width": 110})
@@ -83,7 +88,8 @@ DATA_OPTIONS = [
         expose_value=False,
         callback=_read_config,
         metavar="FILE.yaml",
-        help="An experiment under version control: these options as keys, dashes as underscores.",
+        help="An experiment under version control: these options as keys, dashes as underscores, and params, pipeline, space "
+        "and floors, as in experiments/.",
     ),
     click.option("--data", metavar="FILE", help="A CSV or Parquet file in data/; the default is the iris data set."),
     click.option(
@@ -383,6 +389,11 @@ def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> Pro
         from trainer.commands.train import train as run
 
         return run(settings, wanted, console, drawing)
+
+
+for _command in trainer.commands.values():
+    # Click would cut the first sentence off after 45 characters, and say nothing of the rest.
+    _command.short_help = (_command.help or "").partition("\n\n")[0]
 
 
 def main() -> None:

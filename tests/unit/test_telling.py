@@ -5,12 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from trainer.__main__ import trainer
 from trainer.console import output
 from trainer.console.figures import markdown, metric_words, number
 from trainer.data.table import Task
@@ -106,3 +108,12 @@ def test_parameters_are_those_that_are_not_defaults_and_the_telling_ones(
     assert found.pop("algorithm") in ("LogisticRegression", "HistGradientBoostingClassifier")
     assert found == expected
     json.dumps(found)
+
+
+@pytest.mark.parametrize("command", [None, *trainer.commands])
+def test_the_help_is_whole_in_eighty_columns(command: str | None) -> None:
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(trainer, [*([command] if command else []), "--help"])
+    assert shown.exit_code == 0
+    assert "..." not in shown.output.replace("[ARGS]...", "")
+    examples = shown.output.partition("Example")[2]
+    assert all(len(line) <= 80 for line in shown.output.removesuffix(examples).splitlines())
