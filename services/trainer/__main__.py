@@ -144,6 +144,9 @@ CHOICE_OPTIONS = [
         help="Let the rows of each class weigh as much together as those of any other, in the fit.",
     ),
     click.option(
+        "--calibrate", is_flag=True, help="Let probabilities be as frequent as they say, by folds of the training rows."
+    ),
+    click.option(
         "--decision-threshold",
         metavar="tuned|NUMBER",
         help="Of two classes, from which probability on the positive one is said: tuned on the folds by the metric, or a "

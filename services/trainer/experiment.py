@@ -45,6 +45,7 @@ class Plan:
     metric: str | None = None
     positive: str | None = None
     class_weight: str | None = None
+    calibrate: bool = False
     decision_threshold: str | None = None
     floors: Mapping[str, float] = field(default_factory=dict)
     rule: str = "significant"
@@ -62,6 +63,10 @@ class Plan:
         if self.group and self.time:
             raise SettingsError(
                 f"--group {self.group} and --time {self.time} divide the rows in two ways; expected one"
+            )
+        if self.calibrate and (self.group or self.time):
+            raise SettingsError(
+                "--calibrate takes random folds, which --group and --time forbid; leave one of them out"
             )
         if self.params and len(self.algorithm) > 1:
             raise SettingsError("--param is for one algorithm, and there are several; expected one --algorithm")

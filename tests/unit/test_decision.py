@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from contract.trust import TRUSTED_TYPES, load_skops
 from contract.version_files import VersionFiles
 from inference.model import model
 from inference.model.trust import Trust, Trusted
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
+from sklearn.metrics import brier_score_loss, f1_score
+from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import LinearSVC
 from trainer.artifact import onnx_export
 from trainer.data.table import Split, Task, split
@@ -80,6 +82,26 @@ def test_class_weights_reach_the_estimator_and_one_without_them_is_named(tmp_pat
     assert choice.algorithms[0].estimator.get_params()["class_weight"] == "balanced"
     with pytest.raises(SettingsError, match="--class-weight balanced: kneighbors_classifier has no weights of classes"):
         Choice.of(Plan(estimator="sklearn.neighbors.KNeighborsClassifier", class_weight="balanced"), table)
+
+
+def test_calibrated_probabilities_are_as_frequent_as_they_say_and_the_version_may_be_served(tmp_path: Path) -> None:
+    sure = GaussianNB()
+    twice = pd.concat(
+        [X.add_suffix(f"_{i}") for i in range(8)], axis=1
+    )  # what is told again and again makes it too sure
+    rows = Split(twice[:400], twice[400:], Y[:400], Y[400:])
+    better = decision.calibrated(sure, F1, 4).fit(rows.train_features, rows.train_target)
+    sure.fit(rows.train_features, rows.train_target)
+    is_so = (rows.test_target == "yes").astype(int)
+    found, before = (brier_score_loss(is_so, one.predict_proba(rows.test_features)[:, 1]) for one in (better, sure))
+    assert found < before
+    assert decision.without_threshold(decision.decided(better, "0.3", F1, rows, 4)) is better.estimator
+    skops.io.dump(better, tmp_path / "model.skops")
+    load_skops((tmp_path / "model.skops").read_bytes(), frozenset(TRUSTED_TYPES))
+    with pytest.raises(SettingsError, match="--calibrate is for classes, and this is a regression"):
+        decision.calibrated(sure, Metric("r2", Task.REGRESSION), 4)
+    with pytest.raises(SettingsError, match="--calibrate takes random folds, which --group and --time forbid"):
+        Plan(calibrate=True, time="day")
 
 
 def test_a_version_that_decides_by_a_threshold_has_no_onnx_model(tmp_path: Path) -> None:

@@ -142,6 +142,8 @@ def _choose_and_fit(job: Job, console: Console) -> tuple[list[Standing], Fitted]
         name, estimator = standings[0].name, standings[0].estimator
     else:
         name, estimator = job.choice.name, prepared(job.choice.algorithms[0], job.table, job.rows)
+    if job.plan.calibrate:
+        estimator = decision.calibrated(estimator, judged_by, job.plan.folds)
     if job.plan.decision_threshold:
         estimator = decision.decided(estimator, job.plan.decision_threshold, judged_by, job.rows, job.plan.folds)
     fitted = fit(name, estimator, job.table, job.rows, judged_by)

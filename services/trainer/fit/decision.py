@@ -3,6 +3,7 @@
 from typing import Any
 
 from sklearn.base import BaseEstimator
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 
 from trainer.data.table import SEED, Split
@@ -58,11 +59,23 @@ def _fixed(estimator: BaseEstimator, threshold: float, metric: Metric) -> FixedT
     )
 
 
+def calibrated(estimator: BaseEstimator, metric: Metric, folds: int) -> CalibratedClassifierCV:
+    """Return an estimator, not fitted, whose probabilities are as frequent as they say, by folds of the rows that are fitted on.
+
+    It is as many estimators as there are folds, and answers with their mean. Raises SettingsError for quantities.
+    """
+    if not metric.labels:
+        raise SettingsError("--calibrate is for classes, and this is a regression")
+    return CalibratedClassifierCV(estimator, cv=folds, ensemble=True)
+
+
 def threshold_of(estimator: Any) -> float | None:
     """Return the probability from which on an estimator says the positive class, None for the likelier of the classes."""
     return float(estimator.threshold) if isinstance(estimator, FixedThresholdClassifier) else None
 
 
 def without_threshold(estimator: Any) -> Any:
-    """Return the estimator whose probabilities are decided on, fitted as it is."""
-    return estimator.estimator if isinstance(estimator, FixedThresholdClassifier) else estimator
+    """Return the estimator whose probabilities are calibrated and decided on, not fitted."""
+    while isinstance(estimator, FixedThresholdClassifier | CalibratedClassifierCV):
+        estimator = estimator.estimator
+    return estimator
