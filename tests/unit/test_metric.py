@@ -17,7 +17,7 @@ from trainer.experiment import Plan, thresholds
 from trainer.fit import metric
 from trainer.fit.baseline import baseline
 from trainer.fit.cross_validation import FoldedRows
-from trainer.fit.evaluation import evaluate
+from trainer.fit.evaluation import evaluate, gain
 from trainer.fit.hyperparameter_search import Effort, search
 from trainer.fit.metric import Metric
 from trainer.fit.model_selection import Choice, choose, on_folds, with_parameters
@@ -185,8 +185,9 @@ def judged(folder: Path, target: pd.Series, estimator: object, name: str | None 
     rows, by = split(drawn), metric.chosen(name, None, drawn)
     fitted = estimator.fit(rows.train_features, rows.train_target)  # type: ignore[attr-defined]
     metrics = evaluate(fitted, rows, drawn.task, None, by).metrics
-    lowest = by.of(baseline(by, drawn, rows).estimator, rows.test_features, rows.test_target)
-    return no_better_than_baseline(metrics, Gate(by.name, {}, lowest))
+    lowest, truth = baseline(by, drawn, rows).estimator, by.encoded(rows.test_target)
+    ours, theirs = (by.response(one, rows.test_features) for one in (fitted, lowest))
+    return no_better_than_baseline(metrics, Gate(by.name, {}, by.value(truth, theirs), gain(by, truth, ours, theirs)))
 
 
 def test_a_model_that_never_says_yes_is_no_better_than_the_baseline_however_rare_a_yes_is(tmp_path: Path) -> None:
@@ -194,7 +195,9 @@ def test_a_model_that_never_says_yes_is_no_better_than_the_baseline_however_rare
     never = DummyClassifier(strategy="constant", constant="no")
     said = judged(tmp_path, rare, never)
     assert said is not None
-    assert said.startswith("its test balanced accuracy 0.5000 (95 % interval: 0.5000 to 0.5000) is not beyond")
+    assert said.startswith(
+        "its test balanced accuracy 0.5000 is no better than the baseline's 0.5000, which looks at no"
+    )
     assert judged(tmp_path, rare, never, "accuracy") is not None
     assert judged(tmp_path, rare, LogisticRegression(class_weight="balanced")) is None
 

@@ -1,5 +1,6 @@
 """The rule by which a version becomes the one in Production."""
 
+from dataclasses import replace
 from math import inf, nan
 from typing import Any
 
@@ -177,16 +178,18 @@ def test_of_an_error_the_lower_one_is_better() -> None:
 
 
 def test_what_is_no_better_than_the_baseline_is_below_the_floor() -> None:
-    gate = Gate("accuracy", {}, baseline=0.74)
-    metrics = {"test_accuracy": 0.7583, "test_accuracy_ci_low": 0.72, "test_accuracy_ci_high": 0.79}
+    gate, metrics = Gate("accuracy", {}, baseline=0.74, gain=(-0.01, 0.04)), {"test_accuracy": 0.7583}
     decision = should_promote(metrics, Contender("2", 0.7583, "digest"), None, None, gate)
     assert (decision.promote, decision.meets_floor) == (False, False)
     assert decision.reason == (
-        "its test accuracy 0.7583 (95 % interval: 0.7200 to 0.7900) is not beyond the baseline's 0.7400, which looks at "
-        "no feature"
+        "its test accuracy 0.7583 is no better than the baseline's 0.7400, which looks at no feature, by more than chance "
+        "explains (95 % interval of the gain: -0.0100 to 0.0400)"
     )
-    better = should_promote(metrics | {"test_accuracy_ci_low": 0.75}, Contender("2", 0.76, None), None, None, gate)
-    assert better.reason == "nothing was in Production, and its test accuracy 0.7600 is beyond the baseline's 0.7400"
+    better = should_promote(metrics, Contender("2", 0.7583, None), None, None, replace(gate, gain=(0.01, 0.03)))
+    assert better.reason == (
+        "nothing was in Production, and its test accuracy 0.7583 is better than the baseline's 0.7400"
+    )
+    assert not should_promote(metrics, Contender("2", 0.76, None), None, None, replace(gate, gain=(nan, nan))).promote
 
 
 def test_another_figure_of_classes_is_compared_by_drawing_rows() -> None:

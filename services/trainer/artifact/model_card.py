@@ -105,7 +105,7 @@ def _figures(judged_by: str, metrics: Mapping[str, float], task: Task) -> Iterat
 
 def _gate(floors: Mapping[str, float], lowest: str) -> str:
     if not floors:
-        return f"the whole interval has to lie beyond the baseline's {lowest}"
+        return f"better than the baseline's {lowest} by more than chance explains"
     return ", ".join(f"{metric_words(name)} {number(value)}" for name, value in floors.items())
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 import mlflow
@@ -22,6 +23,7 @@ from trainer.experiment import Plan
 from trainer.fit import decision, metric
 from trainer.fit.baseline import Baseline, baseline
 from trainer.fit.cross_validation import Standing
+from trainer.fit.evaluation import gain
 from trainer.fit.model_selection import Choice, Fitted, choose, fit, on_folds, prepared
 from trainer.plots.worker import Drawing
 from trainer.promotion.champion_challenger import Contest
@@ -185,25 +187,33 @@ def _contest(job: Job, fitted: Fitted, version: str) -> Contest:
         metrics=metrics,
         table=job.table,
         rows=job.rows,
-        gate=_gate(job, metrics[_baseline_of(job)]),
+        gate=_gate(job, fitted),
         metric=job.choice.metric,
         signing_key=settings.signing_key,
         trusted=settings.trusted_types,
     )
 
 
-def _gate(job: Job, lowest: float) -> Gate:
-    plan, floors = job.plan, _floors(job)
+def _gate(job: Job, fitted: Fitted) -> Gate:
+    plan, floors, lowest = job.plan, _floors(job), fitted.evaluation.metrics[_baseline_of(job)]
     return Gate(
         metric=job.choice.metric.name,
         floors=floors,
         baseline=None if floors else lowest,
+        gain=(nan, nan) if floors else _gain(job, fitted),
         rule=Rule(plan.rule),
         margin=plan.margin,
         promote=plan.promote,
         forced=plan.reason if plan.force else None,
         leaks=() if plan.accept_leak else tuple(job.leaks),
     )
+
+
+def _gain(job: Job, fitted: Fitted) -> tuple[float, float]:
+    """Return the 95 % interval of what the model is better by than the baseline on the held-out rows."""
+    judged_by, rows = job.choice.metric, job.rows
+    responses = (judged_by.response(one, rows.test_features) for one in (fitted.estimator, job.baseline.estimator))
+    return gain(judged_by, judged_by.encoded(rows.test_target), *responses)
 
 
 def _floors(job: Job) -> Mapping[str, float]:

@@ -77,6 +77,19 @@ def resamples(rows: int, count: int) -> list[np.ndarray]:
     return [draws.integers(0, rows, rows) for _ in range(max(100, min(count, MOST_DRAWS // rows)))]
 
 
+def gain(metric: Metric, truth: np.ndarray, response: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of what a response is better by than another one to the same rows; NaN for none."""
+    drawn = np.array(
+        [
+            metric.better(metric.value(truth[pick], response[pick]), metric.value(truth[pick], other[pick]))
+            for pick in resamples(len(truth), COSTLY_RESAMPLES)
+        ]
+    )
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
+    return float(low), float(high)
+
+
 def interval(metric: Metric, truth: np.ndarray, response: np.ndarray) -> dict[str, float]:
     """Return the 95 % bootstrap interval of a metric; `truth` is encoded as it takes it."""
     values = [metric.value(truth[pick], response[pick]) for pick in resamples(len(truth), COSTLY_RESAMPLES)]

@@ -10,7 +10,7 @@ when each was trained are compared instead.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
+from math import isfinite, nan
 from typing import TypeGuard
 
 import numpy as np
@@ -78,7 +78,9 @@ class Gate:
     floors: Mapping[str, float]
     """the least value of each metric, the greatest for losses and errors"""
     baseline: float | None = None
-    """the metric of answers that look at no feature, which the candidate's interval must lie beyond; None for no such floor"""
+    """the metric of answers that look at no feature, which the candidate has to be better than; None for no such floor"""
+    gain: tuple[float, float] = (nan, nan)
+    """the 95 % interval of what the candidate is better by than the baseline, on the same rows"""
     rule: Rule = Rule.BETTER
     margin: float = 0.0
     promote: bool = True
@@ -151,15 +153,14 @@ def no_better_than_baseline(metrics: Mapping[str, float], gate: Gate) -> str | N
     """Say that chance may explain what a model is better by than answers that look at no feature; None where it does not."""
     if gate.baseline is None:
         return None
-    worst, name = bound(metrics, gate.metric), f"test_{gate.metric}"
-    if name not in metrics or worst is None:
-        return f"it has no {_words(name)} with an interval, which the baseline is compared with"
-    if _better(gate.metric, worst, gate.baseline) > 0:
+    name, (low, high) = f"test_{gate.metric}", gate.gain
+    if name not in metrics:
+        return f"it has no {_words(name)}, which the baseline is compared with"
+    if low > 0:
         return None
-    ends = " to ".join(number(metrics[f"{name}_ci_{end}"]) for end in ("low", "high"))
     return (
-        f"its {_words(name)} {number(metrics[name])} (95 % interval: {ends}) is not beyond the baseline's "
-        f"{number(gate.baseline)}, which looks at no feature"
+        f"its {_words(name)} {number(metrics[name])} is no better than the baseline's {number(gate.baseline)}, which looks at no "
+        f"feature, by more than chance explains (95 % interval of the gain: {number(low)} to {number(high)})"
     )
 
 
@@ -197,7 +198,7 @@ def should_promote(
     if not _is_score(candidate.score):
         return Decision(False, False, f"its run has no {_words('test_' + gate.metric)}")
     own = f"{_words('test_' + gate.metric)} {number(candidate.score)}"
-    reaches = "reaches the floor" if gate.baseline is None else f"is beyond the baseline's {number(gate.baseline)}"
+    reaches = "reaches the floor" if gate.baseline is None else f"is better than the baseline's {number(gate.baseline)}"
     if incumbent is None:
         return Decision(True, True, f"nothing was in Production, and its {own} {reaches}")
     rival = f"version {incumbent.version} in Production"
