@@ -28,6 +28,7 @@ PARSED = {
     file_names.SCHEMA: 8 * MB,
     file_names.PROFILE: 64 * MB,
     file_names.FIGURES: 1 * MB,
+    file_names.MODEL_CARD: 256 * KB,
 }
 # An input example, under whatever name the MLmodel gives it.
 EXAMPLE_BYTES = 16 * MB

@@ -9,7 +9,7 @@ from typing import Any
 from contract import limits, schema
 from contract.display import differing, listed, quoted, visible
 from contract.errors import Refused
-from contract.file_names import FIGURES, GOLDEN, ONNX_MODEL, ONNX_RECORD
+from contract.file_names import FIGURES, GOLDEN, MODEL_CARD, ONNX_MODEL, ONNX_RECORD
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
 from contract.version_files import VersionFiles
 
@@ -55,6 +55,10 @@ class Description:
     """the path of its input example, None where it has none"""
     width: int = 1
     """how many values a prediction has"""
+    card: str | None = None
+    """model_card.md, one page about it for people as Markdown; None where the version has none"""
+    decision_threshold: float | None = None
+    """from which probability on it predicts its positive class; None where it predicts the likeliest one"""
 
     def to_json(self) -> str:
         """Return all of it but the examples, which may be long; `of_json` reads it."""
@@ -102,6 +106,8 @@ def read(files: VersionFiles) -> Description:
         has_probabilities=_has_probabilities(files),
         figures=_figures(files),
         example=_example(files, content),
+        card=files.read(MODEL_CARD).decode(errors="replace") if MODEL_CARD in files else None,
+        decision_threshold=_decision_threshold(content),
     )
     return with_examples(found, files)
 
@@ -111,6 +117,16 @@ def with_examples(model: Description, files: VersionFiles) -> Description:
     if model.example is None:
         return model
     return replace(model, examples=example_rows(files, model.example, model.columns, EXAMPLES))
+
+
+def _decision_threshold(content: dict[str, Any]) -> float | None:
+    metadata = content.get("metadata")
+    value = metadata.get("decision_threshold") if isinstance(metadata, dict) else None
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise Refused(f"its decision_threshold is {quoted(value)}; expected a number between 0 and 1")
+    return float(value)
 
 
 def check_estimator(model: Description, estimator: Any) -> None:

@@ -38,12 +38,21 @@ MLFLOW_DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+# OpenMP reads these when it is loaded, with scikit-learn. By default its threads wait for each other by spinning: on cores that
+# others use too, histogram boosting then takes thirty times as long.
+THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+
 Callback = Callable[..., Any]
 Decorator = Callable[[Callback], Callback]
 
 EXIT_CODES = """\b
-Exit codes: 0 done (promoted or not); 2 an option or a setting is wrong; 3 the data is missing or unusable; 4 MLflow
-cannot be reached or refuses; 5 a version is not there or not fit; 1 anything else; 130 and 143 stopped."""
+Exit codes:
+  0  done, promoted or not
+  2  an option or a setting is wrong
+  3  the data is missing or unusable
+  4  MLflow cannot be reached or refuses
+  5  a version is not there, or not fit for what is asked
+  1  anything else; 130 and 143: stopped"""
 
 
 @click.group(invoke_without_command=True, epilog=EXIT_CODES, context_settings={"max_content_width": 110})
@@ -59,7 +68,11 @@ def trainer(context: click.Context, traceback: bool) -> None:
 def _read_config(context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
     """Take a file's keys as the options' defaults: click checks them like options, and options win over them."""
     if path is not None:
-        options = {option.name for option in context.command.params if option.name not in (None, "config", "param")}
+        options = {
+            option.name
+            for option in context.command.params
+            if option.name not in (None, "config", "param", "threshold")
+        }
         content = experiment.read(Path(path), {str(name) for name in options})
         context.meta["nested"] = {key: content.pop(key) for key in experiment.NESTED if key in content}
         for name in ("algorithm", "drop", "keep", "text", "number", "date"):
@@ -76,7 +89,8 @@ DATA_OPTIONS = [
         expose_value=False,
         callback=_read_config,
         metavar="FILE.yaml",
-        help="An experiment under version control: these options as keys, dashes as underscores.",
+        help="An experiment under version control: these options as keys, dashes as underscores, and params, pipeline, space "
+        "and thresholds, as in experiments/.",
     ),
     click.option(
         "--data",
@@ -134,6 +148,39 @@ CHOICE_OPTIONS = [
     click.option(
         "--search", type=click.IntRange(0), default=0, metavar="N", help="Search hyper-parameters in N trials (Optuna)."
     ),
+    click.option(
+        "--group", metavar="COLUMN", help="Rows with the same value here are fitted on together, or measured on."
+    ),
+    click.option(
+        "--time",
+        metavar="COLUMN",
+        help="When each row was: the newest fifth is measured on, and folds go forward in time.",
+    ),
+    click.option(
+        "--metric",
+        metavar="NAME",
+        help="What models are chosen, compared and promoted by: accuracy, balanced_accuracy, f1, f1_macro, roc_auc, "
+        "average_precision, log_loss, r2, rmse, mae or any other scorer of scikit-learn's. By default what fits the target.",
+    ),
+    click.option(
+        "--positive",
+        metavar="CLASS",
+        help="Of two classes the one that is looked for; by default a rare one, else the second in order.",
+    ),
+    click.option(
+        "--class-weight",
+        type=click.Choice(["balanced"]),
+        help="Let the rows of each class weigh as much together as those of any other, in the fit.",
+    ),
+    click.option(
+        "--calibrate", is_flag=True, help="Let probabilities be as frequent as they say, by folds of the training rows."
+    ),
+    click.option(
+        "--decision-threshold",
+        metavar="tuned|NUMBER",
+        help="Of two classes, from which probability on the positive one is said: tuned on the folds by the metric, or a "
+        "number between 0 and 1; by default 0.5.",
+    ),
     click.option("--folds", type=click.IntRange(2, 50), default=5, show_default=True, help="Of the cross-validation."),
 ]
 GATE_OPTIONS = [
@@ -143,11 +190,19 @@ GATE_OPTIONS = [
         help="The registered model; by default <data set>_<algorithm>, or MODEL_NAME where that is set.",
     ),
     click.option(
+        "--threshold",
+        metavar="METRIC=VALUE",
+        multiple=True,
+        help="What a version must reach to be promoted, such as roc_auc=0.7; in place of the default, which is to be better "
+        "than a baseline that looks at no feature.",
+    ),
+    click.option(
         "--rule",
-        type=click.Choice(["better", "not-worse", "paired"]),
-        default="better",
+        type=click.Choice(["significant", "better", "not-worse", "paired"]),
+        default="significant",
         show_default=True,
-        help="When the challenger wins against the version in Production.",
+        help="When the challenger wins against the version in Production; by default when it is better by more than chance "
+        "explains.",
     ),
     click.option("--margin", type=click.FloatRange(0), default=0.0, show_default=True, help="By how much."),
     click.option("--promote/--no-promote", default=True, help="Whether Production may move at all."),
@@ -170,7 +225,8 @@ def _options(*groups: Sequence[Decorator]) -> Decorator:
 def _plan(context: click.Context, options: dict[str, Any]) -> experiment.Plan:
     nested = dict(context.meta.get("nested", {}))
     params = {**nested.pop("params", {}), **experiment.parameters(options.pop("param", ()))}
-    return experiment.Plan(**options, **nested, params=params)
+    thresholds = experiment.thresholds(options.pop("threshold", ())) or nested.pop("thresholds", {})
+    return experiment.Plan(**options, **nested | {"thresholds": thresholds}, params=params)
 
 
 @trainer.command(
@@ -191,8 +247,9 @@ def train(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """Train, track, register a new version, and promote it where the rule says so.
 
     A version is promoted when nothing is in Production, when what is there cannot be served any more, or when it does
-    better than the champion on rows that neither was fitted on; and in any case only from the threshold on
-    (MIN_TEST_ACCURACY, MIN_TEST_R2).
+    better than the champion, by more than chance explains, on rows that neither was fitted on; and in any case only where
+    it passes the quality gate: better than a baseline that looks at no feature, unless --threshold, a file's `thresholds`,
+    MIN_TEST_ACCURACY or MIN_TEST_R2 say otherwise.
     """
     wanted = _plan(context, options)
     rest.check_reachable(context.obj.tracking_uri)
@@ -377,9 +434,16 @@ def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> Pro
         return run(settings, wanted, console, drawing)
 
 
+for _command in trainer.commands.values():
+    # Click would cut the first sentence off after 45 characters, and say nothing of the rest.
+    _command.short_help = (_command.help or "").partition("\n\n")[0]
+
+
 def main() -> None:
     """Run a command; an error is one line, and its exit code says of which kind it is."""
     terminal.protect()
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
     for number in signals.SIGNALS:
         signal.signal(number, signals.interrupt)
     # Wherever it stands, before the command or after it.

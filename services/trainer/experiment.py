@@ -24,7 +24,20 @@ from trainer.settings import Settings
 # What only a file can say.
 NESTED = ("params", "pipeline", "space", "thresholds")
 # What may be said of a file.
-FORM = ("separator", "decimal", "thousands", "encoding", "comment", "skip_lines", "sheet", "text", "number", "date")
+FORM = (
+    "separator",
+    "decimal",
+    "thousands",
+    "encoding",
+    "comment",
+    "skip_lines",
+    "sheet",
+    "text",
+    "number",
+    "date",
+    "group",
+    "time",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,8 @@ class Plan:
     task: str | None = None
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
     separator: str | None = None
     decimal: str | None = None
     thousands: str | None = None
@@ -55,8 +70,13 @@ class Plan:
     space: Mapping[str, Any] | None = None
     search: int = 0
     folds: int = 5
+    metric: str | None = None
+    positive: str | None = None
+    class_weight: str | None = None
+    calibrate: bool = False
+    decision_threshold: str | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    rule: str = "better"
+    rule: str = "significant"
     margin: float = 0.0
     promote: bool = True
     force: bool = False
@@ -81,6 +101,20 @@ class Plan:
             raise SettingsError("--force and --no-promote exclude each other; expected one")
         if self.space and not self.search:
             raise SettingsError("a space is searched, and --search N says in how many trials; it is not given")
+        self._check_division()
+        self._check_figures()
+
+    def _check_division(self) -> None:
+        if self.group and self.time:
+            raise SettingsError(
+                f"--group {self.group} and --time {self.time} divide the rows in two ways; expected one"
+            )
+        if self.calibrate and (self.group or self.time):
+            raise SettingsError(
+                "--calibrate takes random folds, which --group and --time forbid; leave one of them out"
+            )
+
+    def _check_figures(self) -> None:
         if not _is_number(self.margin) or self.margin < 0:
             raise SettingsError(f"--margin is {self.margin!r}; expected a finite number from 0")
         for name, value in self.thresholds.items():
@@ -144,6 +178,16 @@ def read(path: Path, options: set[str]) -> dict[str, Any]:
         if key in content and not isinstance(content[key], dict):
             raise SettingsError(f"--config {path}: {key} is {content[key]!r}; expected a mapping of names to values")
     return content
+
+
+def thresholds(texts: tuple[str, ...]) -> dict[str, float]:
+    """Return METRIC=VALUE options as a mapping; a metric without test_ in front is that of the held-out rows."""
+    found = {}
+    for name, value in parameters(texts).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SettingsError(f"--threshold {name} is {value!r}; expected a number, such as roc_auc=0.7")
+        found[name if name.startswith(("test_", "train_", "overfitting_")) else f"test_{name}"] = float(value)
+    return found
 
 
 def parameters(texts: tuple[str, ...]) -> dict[str, Any]:

@@ -31,7 +31,13 @@ class PromotionRecord:
     leaks: list[str]
     accept_leak: bool
     metric: str
-    """the one that is compared: accuracy or r2"""
+    """the one that is judged by, as --metric names it"""
+    baseline: dict[str, Any]
+    """what it is of answers that look at no feature: `answer` in words and `value`; whether that is the threshold"""
+    positive: Any
+    """the label that is looked for, None unless there are two"""
+    decision_threshold: float | None
+    """how likely the positive class has to be for it to be said, None for the likelier of the classes"""
     thresholds: dict[str, float]
     rule: str
     margin: float

@@ -30,6 +30,7 @@ from trainer.commands import production, train
 from trainer.console.terminal import Console
 from trainer.data.table import read, split
 from trainer.errors import DataError, TrainerError, VersionError
+from trainer.fit.metric import chosen
 from trainer.promotion.champion_challenger import Challenge
 from trainer.promotion.policy import Contender, QualityGate
 from trainer.settings import Settings
@@ -412,6 +413,7 @@ def test_an_adopted_champion_is_compared_by_its_scores_and_not_loaded_beside_the
         table=table,
         rows=rows,
         gate=QualityGate("accuracy", {}),
+        metric=chosen(None, None, table),
         signing_key=Path(keys()["SIGNING_KEY_FILE"]),
         trusted=frozenset(),
     )

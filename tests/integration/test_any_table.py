@@ -211,8 +211,11 @@ def test_compare_makes_no_version(place: Any) -> None:
     result = place.trainer("compare", "--json", DATA_DIR=str(place.folder / "data"))
     assert result.returncode == 0, result.stderr
     board = json.loads(result.stdout)
-    assert [row["place"] for row in board] == [1, 2, 3]
-    assert {row["algorithm"] for row in board} == {"logistic_regression", "random_forest", "hist_gradient_boosting"}
+    assert [row["place"] for row in board] == [1, 2, 3, None]
+    *ranked, lowest = board
+    assert {row["algorithm"] for row in ranked} == {"logistic_regression", "random_forest", "hist_gradient_boosting"}
+    assert (lowest["algorithm"], lowest["metric"]) == ("baseline: always setosa", "accuracy")
+    assert lowest["mean"] == pytest.approx(1 / 3)
     assert "compared" not in {model.name for model in place.client.search_registered_models()}
 
 

@@ -21,7 +21,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         assert first.returncode == 0, first.stderr
         started = [
             place.start_trainer(
-                "train", "--json", "--model-name", NAME, "--param", f"C={value}", MIN_TEST_ACCURACY="0.2"
+                *("train", "--json", "--model-name", NAME, "--param", f"C={value}", "--rule", "better"),
+                MIN_TEST_ACCURACY="0.2",
             )
             for value in STRENGTHS
         ]

@@ -1,7 +1,6 @@
 """Search: seeded, pruned, on several processes, and the same whatever their number."""
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,15 @@ from trainer.data.table import Task
 from trainer.errors import SettingsError, TrainerError
 from trainer.fit.cross_validation import FoldedRows
 from trainer.fit.hyperparameter_search import Effort, Found, search, space_from
-from trainer.fit.model_selection import _score, with_parameters
+from trainer.fit.metric import Metric
+from trainer.fit.model_selection import with_parameters
 from trainer.plots.search import history_picture, importance_picture
 
 FEATURES, TARGET = load_iris(return_X_y=True, as_frame=True)
 FOLDS = list(StratifiedKFold(3, shuffle=True, random_state=0).split(FEATURES, TARGET))
 ROWS = FoldedRows(FEATURES, TARGET, FOLDS)
 SPACE = {"C": FloatDistribution(1e-4, 10, log=True), "fit_intercept": CategoricalDistribution([True, False])}
-SCORE = partial(_score, Task.CLASSIFICATION)
+SCORE = Metric("accuracy", Task.CLASSIFICATION).of
 
 
 def build(parameters: dict[str, Any]) -> BaseEstimator:

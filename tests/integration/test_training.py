@@ -10,6 +10,7 @@ from urllib.request import url2pathname
 
 import pytest
 from contract.signature import entries
+from mlflow.entities import Run
 
 from tests.integration.conftest import Training
 from tests.integration.places import CLASSES, MODEL, SAMPLES, in_one_line, write_permuted_iris
@@ -239,3 +240,32 @@ def test_the_model_pins_the_packages_that_loading_it_needs(notebook: Any) -> Non
     assert {f"{name}=={version(name)}" for name in names} <= set(notebook["requirements"])
     assert any(line.split("==")[0] in ("mlflow", "mlflow-skinny") for line in notebook["requirements"])
     assert all("==" in line for line in notebook["requirements"])
+
+
+def test_a_run_is_named_and_described_by_what_it_came_to(run: Run) -> None:
+    assert run.info.run_name == "logistic_regression 0.9667 v1"
+    note = run.data.tags["mlflow.note.content"]
+    assert "| test accuracy | 96.67% (95 % interval: 90.0% to 100.0%) |" in note
+    assert "| promotion | PROMOTED to Production: nothing was in Production" in note
+
+
+def test_parameters_are_few_and_a_run_that_has_ended_has_no_heartbeat(run: Run) -> None:
+    assert "penalty" not in run.data.params
+    assert len(run.data.params) <= 12
+    assert "trainer_heartbeat" not in run.data.tags
+
+
+def test_the_experiment_and_the_registered_model_say_what_they_are(first: Any, run: Run) -> None:
+    client = first.place.client
+    about = client.get_experiment(run.info.experiment_id).tags["mlflow.note.content"]
+    assert about.startswith("classification of 'target' in iris_dataset.csv. Each run is one training")
+    assert client.get_registered_model(MODEL).description.startswith("Trained on iris\\_dataset.csv by `trainer train`")
+
+
+def test_a_description_that_somebody_wrote_stays(first: Any, train: Any, tmp_path: Path, run: Run) -> None:
+    place = first.place.copy(tmp_path / "place")
+    place.client.set_experiment_tag(run.info.experiment_id, "mlflow.note.content", "ours")
+    place.client.update_registered_model(MODEL, "ours too")
+    train(place)
+    assert place.client.get_experiment(run.info.experiment_id).tags["mlflow.note.content"] == "ours"
+    assert place.client.get_registered_model(MODEL).description == "ours too"

@@ -629,3 +629,9 @@ def test_an_estimator_gets_values_with_gaps_in_a_type_that_has_room_for_them(
     column: Column, whole: str, with_gaps: str
 ) -> None:
     assert (column.dtype(), column.dtype(has_gaps=True)) == (whole, with_gaps)
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 2.5, True, "0.3", [0.3]])
+def test_a_decision_threshold_that_is_no_share_is_refused(files: Files, threshold: object) -> None:
+    files.describe(lambda content: content.update(metadata={"decision_threshold": threshold}))
+    assert refusal(files) == f"its decision_threshold is {threshold!r}; expected a number between 0 and 1"

@@ -152,7 +152,7 @@ def test_what_classes_and_columns_are_called_is_text_in_a_picture_and_neither_fo
     figures = [
         curves_picture(truth, likely, np.arange(4), labels(HOSTILE)),
         confusion_picture(np.eye(4, dtype=int), HOSTILE),
-        leaderboard_picture([(name, [0.5, 0.6]) for name in HOSTILE], Task.CLASSIFICATION),
+        leaderboard_picture([(name, [0.5, 0.6]) for name in HOSTILE], "accuracy"),
     ]
     assert all(png(figure).startswith(b"\x89PNG") for figure in figures)
 

@@ -72,3 +72,33 @@ def test_rows_there_twice_are_named_by_where_they_stand_in_a_file_that_was_filte
     frame = pd.concat([NOISE.assign(y=CLASSES), NOISE.assign(y=CLASSES).iloc[[6]]])
     frame.iloc[3:].to_parquet(tmp_path / "table.parquet")
     assert "1 row is there twice (rows 4, 198)" in leakage.hints(read(tmp_path / "table.parquet", "y"))[0]
+
+
+def notes_of(folder: Path, frame: pd.DataFrame) -> list[str]:
+    frame.to_csv(folder / "table.csv", index=False)
+    table = read(folder / "table.csv", "y")
+    return leakage.notes(table, leakage.copies(split(table)))
+
+
+def test_a_few_copies_across_the_split_are_said_where_they_are_too_few_to_be_a_leak(tmp_path: Path) -> None:
+    frame = NOISE.assign(y=CLASSES)
+    (found,) = notes_of(tmp_path, pd.concat([frame, frame.head(6)]))
+    count, _, rest = found.partition(" of ")
+    assert 0 < int(count) < 0.1 * len(frame)
+    assert rest.endswith("fitted on; have each row in the file once")
+    assert notes_of(tmp_path, frame) == []
+    assert notes_of(tmp_path, pd.concat([frame] * 5)) == []  # that is a leak, and said as one
+
+
+def test_a_column_that_has_one_value_in_nearly_all_rows_is_named(tmp_path: Path) -> None:
+    flag = np.zeros(len(NOISE))
+    flag[0] = 1.0
+    frame = NOISE.assign(flag=flag, y=CLASSES)
+    said = f"feature 'flag' is 0.0 in all but 1 of {len(NOISE)} rows"
+    assert notes_of(tmp_path, frame) == [said]
+    assert said in leakage.hints(read(tmp_path / "table.csv", "y"))
+
+
+def test_columns_that_say_the_same_are_named_by_a_training_too(tmp_path: Path) -> None:
+    (found,) = notes_of(tmp_path, NOISE.assign(twice=NOISE["a"] * 2, y=CLASSES))
+    assert found == "features 'a' and 'twice' say the same: one of them is enough"

@@ -1,5 +1,6 @@
 """The rule by which a version becomes the one in Production."""
 
+from dataclasses import replace
 from math import inf, nan
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 from trainer.data.table import Task
+from trainer.fit.metric import Metric
 from trainer.promotion.policy import (
     Comparison,
     Contender,
@@ -20,6 +22,7 @@ from trainer.promotion.policy import (
 )
 
 THRESHOLD = 0.9
+ACCURACY, R2 = Metric("accuracy", Task.CLASSIFICATION, (0, 1)), Metric("r2", Task.REGRESSION)
 
 
 def decide(
@@ -144,6 +147,68 @@ def test_a_paired_test_asks_whether_the_difference_may_be_chance() -> None:
     assert not decide(1.0, champion(0.75), Comparison(300, 1.0, 0.75, 0.001), margin=0.25, **rule).promote
 
 
+SIGNIFICANT: dict[str, Any] = {"rule": Rule.SIGNIFICANT}
+
+
+def test_a_gain_that_chance_explains_does_not_displace_the_champion_and_is_said_to_be_noise() -> None:
+    wins = decide(0.99, champion(0.9), Comparison(600, 0.99, 0.95, 0.001), **SIGNIFICANT)
+    assert wins.promote
+    assert wins.reason.endswith("; paired test: p = 0.001")
+    decision = decide(0.95, champion(0.9), Comparison(600, 0.95, 0.9467, 0.4), **SIGNIFICANT)
+    assert (decision.promote, decision.meets_threshold) == (False, True)
+    assert decision.reason.endswith(": within noise (paired test: p = 0.4); --rule better promotes it all the same")
+    equal = decide(0.95, champion(0.95), Comparison(30, 0.95, 0.95, 1.0), **SIGNIFICANT)
+    assert equal.reason.endswith(": an equal model does not displace the champion")
+
+
+@pytest.mark.parametrize(("bound", "wins"), [(0.91, True), (0.9, False), (None, False)])
+def test_a_recorded_score_is_beaten_by_the_whole_interval_of_another(bound: float | None, wins: bool) -> None:
+    challenger = Contender("2", 0.95, "digest", bound=bound)
+    gate = QualityGate("accuracy", {}, rule=Rule.SIGNIFICANT)
+    decision = should_promote({}, challenger, champion(0.9), None, gate)
+    assert decision.promote is wins
+    assert decision.reason.startswith("higher test accuracy 0.9500 against 0.9000 of version 1 in Production")
+    assert ("it may be chance" in decision.reason) is not wins
+
+
+def test_of_an_error_the_lower_one_is_better() -> None:
+    rival = Contender("1", 20.0, "digest")
+    for gate, wins in (
+        (QualityGate("rmse", {}, rule=Rule.BETTER), True),
+        (QualityGate("r2", {}, rule=Rule.BETTER), False),
+    ):
+        assert should_promote({}, Contender("2", 15.0, "digest"), rival, None, gate).promote is wins
+    decision = should_promote({}, Contender("2", 15_234.0, "digest"), None, None, QualityGate("rmse", {}))
+    assert "its test rmse 15,234 reaches" in decision.reason
+
+
+def test_what_is_no_better_than_the_baseline_is_below_the_threshold() -> None:
+    gate, metrics = QualityGate("accuracy", {}, baseline=0.74, gain=(-0.01, 0.04)), {"test_accuracy": 0.7583}
+    decision = should_promote(metrics, Contender("2", 0.7583, "digest"), None, None, gate)
+    assert (decision.promote, decision.meets_threshold) == (False, False)
+    assert decision.reason == (
+        "its test accuracy 0.7583 is no better than the baseline's 0.7400, which looks at no feature, by more than chance "
+        "explains (95 % interval of the gain: -0.0100 to 0.0400)"
+    )
+    better = should_promote(metrics, Contender("2", 0.7583, None), None, None, replace(gate, gain=(0.01, 0.03)))
+    assert better.reason == (
+        "nothing was in Production, and its test accuracy 0.7583 is better than the baseline's 0.7400"
+    )
+    assert not should_promote(metrics, Contender("2", 0.76, None), None, None, replace(gate, gain=(nan, nan))).promote
+
+
+def test_another_figure_of_classes_is_compared_by_drawing_rows() -> None:
+    draws = np.random.default_rng(0)
+    truth = draws.integers(0, 2, 200)
+    good, poor = truth + draws.normal(size=200), truth + 5 * draws.normal(size=200)
+    metric = Metric("roc_auc", Task.CLASSIFICATION, ("no", "yes"), "yes")
+    found = compared(metric, truth, good, poor)
+    assert found.challenger > found.champion
+    assert found.p_value < 0.01
+    assert compared(metric, truth, poor, good).p_value > 0.99
+    assert compared(metric, truth, good, good).p_value == 1.0
+
+
 def test_a_paired_test_that_is_not_possible_promotes_nothing_and_says_why() -> None:
     decision = decide(0.99, champion(0.9), "its rows are not known", rule=Rule.PAIRED)
     words = "a paired test with version 1 in Production is not possible: its rows are not known"
@@ -154,23 +219,23 @@ def test_the_paired_test_of_classes_is_mcnemars() -> None:
     truth = np.zeros(40, int)
     challenger, rival = truth.copy(), truth.copy()
     rival[:10] = 1  # ten rows that only the challenger gets right
-    found = compared(Task.CLASSIFICATION, truth, challenger, rival)
+    found = compared(ACCURACY, truth, challenger, rival)
     assert (found.rows, found.challenger, found.champion) == (40, 1.0, 0.75)
     assert found.p_value == pytest.approx(0.5**10)
-    assert compared(Task.CLASSIFICATION, truth, challenger, challenger).p_value == 1.0
+    assert compared(ACCURACY, truth, challenger, challenger).p_value == 1.0
     challenger[10:14] = 1  # four that only the rival gets right
-    assert compared(Task.CLASSIFICATION, truth, challenger, rival).p_value == pytest.approx(1471 / 2**14)
+    assert compared(ACCURACY, truth, challenger, rival).p_value == pytest.approx(1471 / 2**14)
 
 
 def test_the_paired_test_of_quantities_sees_smaller_errors() -> None:
     truth = np.linspace(0, 10, 50)
     noise = np.random.default_rng(0).normal(size=50)
-    found = compared(Task.REGRESSION, truth, truth + 0.1 * noise, truth + noise)
+    found = compared(R2, truth, truth + 0.1 * noise, truth + noise)
     assert found.challenger == pytest.approx(r2_score(truth, truth + 0.1 * noise))
     assert found.champion == pytest.approx(r2_score(truth, truth + noise))
     assert found.p_value < 1e-6
-    assert compared(Task.REGRESSION, truth, truth + noise, truth + 0.1 * noise).p_value > 0.99
-    assert compared(Task.REGRESSION, truth, truth + noise, truth + noise).p_value == 1.0
+    assert compared(R2, truth, truth + noise, truth + 0.1 * noise).p_value > 0.99
+    assert compared(R2, truth, truth + noise, truth + noise).p_value == 1.0
 
 
 # --- where they cannot be tried on the same rows -------------------------------------------------------------------

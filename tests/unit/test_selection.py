@@ -15,11 +15,13 @@ from trainer.errors import DataError, TrainerError
 from trainer.fit import cross_validation
 from trainer.fit.algorithms import Algorithm, named
 from trainer.fit.evaluation import evaluate
+from trainer.fit.metric import Metric
 from trainer.fit.model_selection import Choice, choose
 from trainer.plots.evaluation import leaderboard_picture
 
 from tests.unit.tables import people, written
 
+ACCURACY = Metric("accuracy", Task.CLASSIFICATION)
 SEEN: list[set[int]] = []
 
 
@@ -41,7 +43,7 @@ def numbers(tmp_path: Path) -> Table:
 
 
 def choice(*algorithms: Algorithm) -> Choice:
-    return Choice(list(algorithms), folds=5, trials=0, space=None, ranked=True)
+    return Choice(list(algorithms), folds=5, trials=0, space=None, metric=ACCURACY, ranked=True)
 
 
 def test_choosing_never_sees_a_row_that_is_held_out(numbers: Table) -> None:
@@ -86,7 +88,7 @@ def test_all_algorithms_are_measured_on_the_same_folds_and_ranked(numbers: Table
         board[0].name,
         board[0].estimator,
         cross_validation.folded(rows, Task.CLASSIFICATION, 5),
-        Task.CLASSIFICATION,
+        ACCURACY,
     )
     assert again.scores == board[0].scores
 
@@ -98,7 +100,7 @@ def test_an_algorithm_without_a_finite_score_comes_last_and_is_drawn(score: Any)
         for name, scores in (("none", [0.9, score]), ("poor", [0.1, 0.2]), ("good", [0.8, 0.9]))
     ]
     assert [found.name for found in cross_validation.ranked(board)] == ["good", "poor", "none"]
-    leaderboard_picture([(found.name, found.scores) for found in board], Task.REGRESSION).savefig(BytesIO())
+    leaderboard_picture([(found.name, found.scores) for found in board], "R²").savefig(BytesIO())
 
 
 def test_too_few_rows_for_the_folds_are_counted(numbers: Table) -> None:

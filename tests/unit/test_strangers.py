@@ -184,6 +184,6 @@ def test_a_record_of_a_version_that_is_not_there_is_nobody_to_compare_with(monke
     for name in ("registry", "alias_moves"):
         monkeypatch.setattr(champion_challenger, name, registry)
     challenger, gate = Contender("1", 0.9, "digest"), QualityGate("accuracy", {})
-    challenge = Challenge("m", challenger, None, {}, None, None, gate, None, frozenset())  # type: ignore[arg-type]
+    challenge = Challenge("m", challenger, None, {}, None, None, gate, None, None, frozenset())  # type: ignore[arg-type]
     assert challenge.carry_out(challenge.decide()).promote
     assert registry.alias == "1"

@@ -49,13 +49,18 @@ class NamedPredictions:
             names = model.class_names or []
             row_bytes = request_budget.named_bytes(names)
             request_budget.check_answer(len(rows), len(names), row_bytes, Budget(len(body), is_urgent))
-        return Question(rows, labels=False, probabilities=True)
+        # A model that decides by a threshold of its own does not say the likeliest class.
+        return Question(rows, labels=model.description.decision_threshold is not None, probabilities=True)
 
     def encode(self, prediction: Prediction, question: Question, deployment: Deployment) -> Encoded:
         names, probabilities = deployment.model.class_names, prediction.probabilities
         assert names is not None  # noqa: S101 - there are, where there are probabilities
         assert probabilities is not None  # noqa: S101 - they were asked for
-        best = orjson.dumps([names[position] for position in probabilities.argmax(axis=1)])
+        if prediction.labels is None:
+            best = orjson.dumps([names[position] for position in probabilities.argmax(axis=1)])
+        else:
+            named = dict(zip(deployment.model.classes or [], names, strict=True))
+            best = orjson.dumps([named[label] for label in prediction.labels.tolist()])
         # What is written is not copied again: it may be most of what a request takes.
         content = BytesIO()
         content.write(b'{"predictions":' + best + b',"probabilities":[')

@@ -32,6 +32,7 @@ ENDPOINTS = {
     "GET /ready": "200 when predictions work, else 503 with reasons",
     "GET /version": "which model is served, since when, and by what",
     "GET /metrics": "figures for Prometheus",
+    "GET /model-card": "what is known of the model, for people",
     "GET /openapi.json": "all of this, for machines",
     "POST /invocations": '{"instances": [[values], …] or [{column: value}, …]} → {"predictions": […]}',
     "POST /predict_names": "the same input → class names and the probability of each class",
@@ -216,6 +217,11 @@ def _add_descriptions(app: Flask, settings: Settings, name: str) -> None:
     def document() -> bytes:
         served = served_now()
         return described(served) if served else openapi.content(settings.public_url, name, None)
+
+    @app.get("/model-card")
+    def card() -> Response:
+        found = _served().model.description.card
+        return Response(found or "This version has no model card: `train` writes one.\n", mimetype="text/markdown")
 
     @app.get("/openapi.json")
     def api() -> Response:

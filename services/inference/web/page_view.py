@@ -23,6 +23,8 @@ IRIS_EXAMPLES = [
 ]
 
 
+# MLflow's UI opens in the mode that it was left in: at first that of language models, where a version has nothing to show.
+MODE = "?workflowType=machine_learning"
 # Of an example's texts together: what is longer is for programs.
 MOST_EXAMPLE = 20_000
 # Of figures.json beside the metrics: what the page has a line for.
@@ -85,10 +87,11 @@ def _model(settings: Settings, served: Deployment, state: State) -> dict[str, An
         "task": "classification" if served.model.classes is not None else _task(served),
         "metrics": _finite(signed.get("metrics", metrics)),
         "is_signed": bool(signed),
+        "has_card": served.model.description.card is not None,
         "made_of": _made_of(signed),
         "description": version.description,
         "tags": version.tags,
-        "mlflow_url": f"{url}/#/models/{name}/versions/{version.version}" if url else None,
+        "mlflow_url": f"{url}/#/models/{name}/versions/{version.version}{MODE}" if url else None,
     }
 
 

@@ -11,7 +11,7 @@ import joblib
 import mlflow
 import mlflow.sklearn
 from contract import documents
-from contract.file_names import FIGURES, GOLDEN, ONNX_MODEL, ONNX_RECORD, PROFILE
+from contract.file_names import FIGURES, GOLDEN, MODEL_CARD, ONNX_MODEL, ONNX_RECORD, PROFILE
 from contract.trust import TRUSTED_TYPES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
@@ -24,6 +24,7 @@ from trainer.artifact.signing import sign
 from trainer.data import schema
 from trainer.data.table import Split, Table, Task
 from trainer.errors import TrainerError
+from trainer.fit.decision import threshold_of
 from trainer.fit.model_selection import Fitted
 from trainer.tracking import run_logging
 
@@ -43,7 +44,17 @@ class LoggedModel:
     """of what was learnt: the same data, options and seed give the same one"""
 
 
-def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, registered_name: str, key: Path) -> LoggedModel:
+@dataclass(frozen=True)
+class Signing:
+    """For which registered model a version is signed, by which private key, and the card that goes with it."""
+
+    model_name: str
+    key: Path
+    card: str
+    """Markdown"""
+
+
+def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, signing: Signing) -> LoggedModel:
     """Log the model with all that serving needs, signed for one registered model.
 
     It is signed here, before it leaves, and not as it comes back from a server that others can write to. Its algorithm
@@ -58,7 +69,8 @@ def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, registered_na
         _save(estimator, table, folder, origin)
         made = _write_metadata(estimator, table, rows, folder)
         documents.write_json(folder / FIGURES, _figures(fitted, table, run))
-        sign(folder, registered_name, logged.model_id, key)
+        (folder / MODEL_CARD).write_text(signing.card, encoding="utf-8")
+        sign(folder, signing.model_name, logged.model_id, signing.key)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -95,7 +107,7 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
             # What MLflow would infer by loading the model once more in a process of its own.
             pip_requirements=environment.pins(),
             code_paths=environment.code(estimator, folder.parent / "code"),
-            metadata={"class_names": table.class_names} if table.class_names else None,
+            metadata=_metadata(estimator, table),
         )
     except MlflowException as error:
         if "trusted" not in error.message and "skops" not in error.message:
@@ -103,6 +115,12 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
         raise TrainerError(
             f"{type(estimator).__name__} cannot be served: it contains a type that is not trusted ({error.message})"
         ) from error
+
+
+def _metadata(estimator: Any, table: Table) -> dict[str, Any] | None:
+    """Return what the model's signature has no place for: names of its classes, and that it decides by a threshold."""
+    found = {"class_names": table.class_names, "decision_threshold": threshold_of(estimator)}
+    return {name: value for name, value in found.items() if value} or None
 
 
 def _write_metadata(estimator: Any, table: Table, rows: Split, folder: Path) -> onnx_export.OnnxExport:

@@ -7,14 +7,17 @@ from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.data.table import Task, read, split
 from trainer.experiment import Plan
-from trainer.fit import algorithms
-from trainer.fit.model_selection import Choice, choose
+from trainer.fit import algorithms, metric
+from trainer.fit.model_selection import Choice, choose, on_folds
 from trainer.promotion_record import finite
 from trainer.settings import Settings
 
 
 def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, Any]]:
-    """Print the leaderboard of the plan's algorithms, all of the task's where it names none, and return it."""
+    """Print the leaderboard of the plan's algorithms, all of the task's where it names none, and return it.
+
+    The baseline is the last row, without a place.
+    """
     step = output.steps(console, 2)
     step("read and check the data")
     task = Task(plan.task) if plan.task else None
@@ -22,19 +25,22 @@ def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, 
     output.notes(console, table.remarks)
     if not (plan.algorithm or plan.estimator or plan.pipeline):
         plan = replace(plan, algorithm=tuple(name for name, tasks in algorithms.NAMED.items() if table.task in tasks))
-    choice, rows = replace(Choice.of(plan, table.task), ranked=True), split(table)
+    choice, rows = replace(Choice.of(plan, table), ranked=True), split(table)
+    output.notes(console, metric.remarks(choice.metric, plan.metric, table))
     step(choice.words(rows).split(";")[0])
     standings = choose(choice, table, rows, console)
-    console.print(output.leaderboard(standings, table.task))
+    lowest = on_folds(choice, table, rows)
+    console.print(output.leaderboard(standings, lowest, choice.metric.words))
     return [
         {
-            "place": place,
+            "place": None if found is lowest else place,
             "algorithm": found.name,
+            "metric": choice.metric.name,
             "mean": finite(found.mean),
             "spread": finite(found.spread),
             "folds": finite(found.scores),
             "seconds": found.seconds,
             "parameters": found.found.parameters if found.found else {},
         }
-        for place, found in enumerate(standings, 1)
+        for place, found in enumerate([*standings, lowest], 1)
     ]

@@ -33,7 +33,7 @@ def explore(settings: Settings, plan: Plan, console: Console) -> None:
         output.notes(console, [f"not logged to MLflow: {error}"])
         return
     if settings.public_url:
-        console.print(f"Run: {settings.public_url}/#/experiments/{experiment_id}/runs/{run_id}", soft_wrap=True)
+        console.print(f"Run: {output.run_link(settings.public_url, experiment_id, run_id)}", soft_wrap=True)
 
 
 def _log(tracking_uri: str, table: Table, findings: Findings) -> tuple[str, str]:

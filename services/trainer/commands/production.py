@@ -10,6 +10,7 @@ from rich.table import Table as Grid
 from trainer.adoption import adopt
 from trainer.artifact import fitted_rows, signing, version_checks, version_files
 from trainer.console import output
+from trainer.console.figures import number
 from trainer.console.terminal import Console
 from trainer.errors import TrackingError, VersionError
 from trainer.settings import Settings
@@ -132,7 +133,7 @@ def show_models(settings: Settings, as_json: bool, console: Console) -> None:
         "model", "versions", "Production", "figures", "trained on", title="Registered models", title_justify="left"
     )
     for model in found:
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in model["figures"].items())
+        figures = ", ".join(f"{name} {number(value)}" for name, value in model["figures"].items())
         data = (model["data_sha256"] or "-")[:12]
         versions = "?" if model["versions"] is None else str(model["versions"])
         grid.add_row(model["name"], versions, model["production"] or "-", figures or "-", data)

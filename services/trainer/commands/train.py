@@ -1,28 +1,33 @@
 """Phases 3 and 4 of the workshop: train, track, register, and decide on promotion."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 import mlflow
 from contract.tracking.rest import SIGNED_BY
 from mlflow import MlflowClient
 
-from trainer.artifact import logged_model, signing, version_checks, version_files
-from trainer.artifact.logged_model import LoggedModel
+from trainer.artifact import logged_model, model_card, signing, version_checks, version_files
+from trainer.artifact.logged_model import LoggedModel, Signing
+from trainer.artifact.model_card import Circumstances
 from trainer.artifact.provenance import Provenance, provenance
 from trainer.console import output
 from trainer.console.terminal import Console
-from trainer.data import leakage, schema
+from trainer.data import builtin_datasets, leakage, schema
 from trainer.data.table import Split, Table, Task, read, split
 from trainer.errors import DataError, TrackingError, VersionError
 from trainer.experiment import Plan
+from trainer.fit import decision, metric
+from trainer.fit.baseline import Baseline, baseline
 from trainer.fit.cross_validation import Standing
-from trainer.fit.evaluation import SCORES
-from trainer.fit.model_selection import Choice, Fitted, choose, fit, prepared
+from trainer.fit.evaluation import gain
+from trainer.fit.model_selection import Choice, Fitted, choose, fit, on_folds, prepared
 from trainer.plots.worker import Drawing
 from trainer.promotion.champion_challenger import Challenge
-from trainer.promotion.policy import Contender, Decision, QualityGate, Rule
+from trainer.promotion.policy import Contender, Decision, QualityGate, Rule, bound
 from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
@@ -42,6 +47,7 @@ class Job:
     rows: Split
     leaks: list[str]
     choice: Choice
+    baseline: Baseline
     origin: Provenance
 
 
@@ -62,10 +68,11 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     step(f"log the run to {settings.tracking_uri}")
     output.notes(console, run_lifecycle.close_abandoned_runs(job.experiment_id))
     # Until the decision is carried out the run is RUNNING: whoever kills it in between leaves a trace to tidy up.
-    with Held() as signals, run_lifecycle.training_run() as run:
+    with Held() as signals, run_lifecycle.training_run(job.choice.name) as run:
         with signals.let_through():
             tags = _log(job, fitted, standings)
-            model = logged_model.log_model(fitted, job.table, job.rows, run, job.name, settings.signing_key)
+            signed_as = Signing(job.name, settings.signing_key, _card(job, fitted))
+            model = logged_model.log_model(fitted, job.table, job.rows, run, signed_as)
             run_logging.log_pictures(drawing.pictures())
 
             step(f"register it as a version of {job.name}")
@@ -74,14 +81,14 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
 
             step("decide on promotion")
             challenge = _challenge(job, fitted, version)
-            decision = challenge.decide()
+            made = challenge.decide()
             output.notes(console, challenge.remarks)
             attempts = run_lifecycle.attempts(job.experiment_id, job.table.sha256, job.name)
-        decision = challenge.carry_out(decision)
-        record = _record(job, fitted, model, challenge, decision, attempts)
-        _show(record)
+        made = challenge.carry_out(made)
+        record = _record(job, fitted, model, challenge, made, attempts)
+        _show(record, job.table.task)
 
-    console.print(output.result(record, job.table.task))
+    output.show(console, record, job.table.task)
     output.links(console, settings.public_url, record, model.experiment_id)
     return record
 
@@ -89,15 +96,18 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
 def _prepare(settings: Settings, plan: Plan, console: Console) -> Job:
     path = plan.path(settings.data_dir)
     table = read(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep, plan.form())
-    choice = Choice.of(plan, table.task)
+    choice = Choice.of(plan, table)
     name = plan.registered_name(settings, table.name, choice.name)
     experiment_id = run_logging.connect(settings.tracking_uri, run_logging.experiment_of(table.name))
+    run_logging.describe_experiment(experiment_id, f"{table.task} of {table.target.name!r} in {table.path.name}")
     table = _conform(table, name, plan.new_ranges, settings.signing_key)
     output.notes(console, table.remarks)
     rows = split(table)
-    leaks = leakage.leaks(table, rows)
-    output.notes(console, leaks)
-    return Job(settings, plan, name, experiment_id, table, rows, leaks, choice, provenance(settings.image))
+    copies = leakage.copies(rows)
+    leaks = leakage.leaks(table, rows, copies)
+    output.notes(console, [*leaks, *leakage.notes(table, copies), *metric.remarks(choice.metric, plan.metric, table)])
+    lowest = baseline(choice.metric, table, rows)
+    return Job(settings, plan, name, experiment_id, table, rows, leaks, choice, lowest, provenance(settings.image))
 
 
 def _conform(table: Table, name: str, new_ranges: bool, key: Path) -> Table:
@@ -128,54 +138,69 @@ def _conform(table: Table, name: str, new_ranges: bool, key: Path) -> Table:
 
 def _choose_and_fit(job: Job, console: Console) -> tuple[list[Standing], Fitted]:
     """Return the leaderboard, empty where there is nothing to choose, and what is on top of it, fitted."""
-    standings = choose(job.choice, job.table, job.rows, console)
+    standings, judged_by = choose(job.choice, job.table, job.rows, console), job.choice.metric
     if standings:
-        console.print(output.leaderboard(standings, job.table.task))
-        return standings, fit(standings[0].name, standings[0].estimator, job.table, job.rows)
-    estimator = prepared(job.choice.algorithms[0], job.table, job.rows)
-    return [], fit(job.choice.name, estimator, job.table, job.rows)
+        console.print(output.leaderboard(standings, on_folds(job.choice, job.table, job.rows), job.choice.metric.words))
+        name, estimator = standings[0].name, standings[0].estimator
+    else:
+        name, estimator = job.choice.name, prepared(job.choice.algorithms[0], job.table, job.rows)
+    if job.plan.calibrate:
+        estimator = decision.calibrated(estimator, judged_by, job.plan.folds)
+    if job.plan.decision_threshold:
+        estimator = decision.decided(estimator, job.plan.decision_threshold, judged_by, job.rows, job.plan.folds)
+    fitted = fit(name, estimator, job.table, job.rows, judged_by)
+    lowest = judged_by.of(job.baseline.estimator, job.rows.test_features, job.rows.test_target)
+    fitted.evaluation.metrics[_baseline_of(job)] = lowest
+    return standings, fitted
+
+
+def _baseline_of(job: Job) -> str:
+    """Return under which name the baseline's figure is among the metrics."""
+    return f"baseline_{job.choice.metric.name}"
+
+
+def _card(job: Job, fitted: Fitted) -> str:
+    known = Circumstances(job.name, job.baseline.words, _thresholds(job), job.leaks, job.origin)
+    return model_card.text(fitted, job.table, job.rows, known)
 
 
 def _log(job: Job, fitted: Fitted, standings: list[Standing]) -> dict[str, str]:
     """Log all but the model and the pictures; return the run's tags."""
     tags = {"data_sha256": job.table.sha256, "model_name": job.name, **job.origin.known()}
     with run_logging.mlflow_errors():
-        mlflow.set_tags(tags)
-        if commit := job.origin.git_commit:
-            mlflow.set_tag("mlflow.source.git.commit", commit)
+        commit = {"mlflow.source.git.commit": job.origin.git_commit} if job.origin.git_commit else {}
+        mlflow.set_tags(tags | commit)
         run_logging.log_parameters(fitted.estimator, job.table, job.rows)
         run_logging.log_dataset(job.table)
         mlflow.log_metrics(fitted.evaluation.metrics)
         if standings:
-            run_logging.log_leaderboard(standings, job.table.task)
+            run_logging.log_leaderboard(standings, job.choice.metric.words)
     return tags
 
 
 def _challenge(job: Job, fitted: Fitted, version: str) -> Challenge:
-    metrics, settings = fitted.evaluation.metrics, job.settings
+    metrics, settings, name = fitted.evaluation.metrics, job.settings, job.choice.metric.name
     return Challenge(
         name=job.name,
-        challenger=Contender(version, metrics[f"test_{SCORES[job.table.task]}"], job.table.sha256),
+        challenger=Contender(version, metrics[f"test_{name}"], job.table.sha256, bound=bound(metrics, name)),
         estimator=fitted.estimator,
         metrics=metrics,
         table=job.table,
         rows=job.rows,
-        gate=_gate(job),
+        gate=_gate(job, fitted),
+        metric=job.choice.metric,
         signing_key=settings.signing_key,
         trusted=settings.trusted_types,
     )
 
 
-def _gate(job: Job) -> QualityGate:
-    plan, settings = job.plan, job.settings
-    thresholds = (
-        {"test_accuracy": settings.min_test_accuracy}
-        if job.table.task is Task.CLASSIFICATION
-        else {"test_r2": settings.min_test_r2}
-    )
+def _gate(job: Job, fitted: Fitted) -> QualityGate:
+    plan, thresholds, lowest = job.plan, _thresholds(job), fitted.evaluation.metrics[_baseline_of(job)]
     return QualityGate(
-        metric=SCORES[job.table.task],
-        thresholds={**thresholds, **plan.thresholds},
+        metric=job.choice.metric.name,
+        thresholds=thresholds,
+        baseline=None if thresholds else lowest,
+        gain=(nan, nan) if thresholds else _gain(job, fitted),
         rule=Rule(plan.rule),
         margin=plan.margin,
         promote=plan.promote,
@@ -184,8 +209,26 @@ def _gate(job: Job) -> QualityGate:
     )
 
 
+def _gain(job: Job, fitted: Fitted) -> tuple[float, float]:
+    """Return the 95 % interval of what the model is better by than the baseline on the held-out rows."""
+    judged_by, rows = job.choice.metric, job.rows
+    responses = (judged_by.response(one, rows.test_features) for one in (fitted.estimator, job.baseline.estimator))
+    return gain(judged_by, judged_by.encoded(rows.test_target), *responses)
+
+
+def _thresholds(job: Job) -> Mapping[str, float]:
+    """Return the thresholds that somebody has said, or that come with the data set; empty where the baseline is one."""
+    settings, is_class = job.settings, job.table.task is Task.CLASSIFICATION
+    if job.plan.thresholds:
+        return job.plan.thresholds
+    value = settings.min_test_accuracy if is_class else settings.min_test_r2
+    if value is not None:
+        return {"test_accuracy" if is_class else "test_r2": value}
+    return builtin_datasets.FLOORS if is_class and job.table.name == builtin_datasets.DEFAULT else {}
+
+
 def _record(
-    job: Job, fitted: Fitted, model: LoggedModel, challenge: Challenge, decision: Decision, attempts: int
+    job: Job, fitted: Fitted, model: LoggedModel, challenge: Challenge, made: Decision, attempts: int
 ) -> PromotionRecord:
     gate = challenge.gate
     return PromotionRecord(
@@ -200,13 +243,20 @@ def _record(
         leaks=job.leaks,
         accept_leak=job.plan.accept_leak,
         metric=gate.metric,
+        baseline={
+            "answer": job.baseline.words,
+            "value": fitted.evaluation.metrics[_baseline_of(job)],
+            "is_threshold": gate.baseline is not None,
+        },
+        positive=None if job.choice.metric.positive is None else metric.class_name(job.choice.metric, job.table),
+        decision_threshold=decision.threshold_of(fitted.estimator),
         thresholds=dict(gate.thresholds),
         rule=str(gate.rule),
         margin=gate.margin,
         rounds=challenge.rounds,
-        promoted=decision.promote,
-        meets_threshold=decision.meets_threshold,
-        reason=decision.reason,
+        promoted=made.promote,
+        meets_threshold=made.meets_threshold,
+        reason=made.reason,
         metrics=fitted.evaluation.metrics,
         onnx_engine=model.onnx_engine,
         git_commit=job.origin.git_commit,
@@ -215,7 +265,7 @@ def _record(
     )
 
 
-def _show(record: PromotionRecord) -> None:
+def _show(record: PromotionRecord, task: Task) -> None:
     """Show what was decided: the record on the run, and in a few words on the version."""
     stage = "Production" if record.promoted else "Staging" if record.meets_threshold else "None"
     words = "Promoted" if record.promoted else "Not promoted"
@@ -223,6 +273,9 @@ def _show(record: PromotionRecord) -> None:
         client = MlflowClient()
         content = json.dumps(record.as_dict(), indent=1, allow_nan=False) + "\n"
         client.log_text(record.run_id, content, "promotion.json")
+        run_logging.describe_run(record.run_id, output.run_name(record), output.note(record, task))
+        if record.version == "1":
+            client.update_registered_model(record.model_name, output.about(record))
         for key in ("rule", "attempts_on_this_data"):
             client.set_model_version_tag(record.model_name, record.version, key, str(getattr(record, key)))
     registry.describe(record.model_name, record.version, stage, f"{words}: {record.reason}.\n\n{output.origin(record)}")

@@ -1,7 +1,7 @@
 """What a training says in the terminal: its steps, progress where it takes long, and the result as a table."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
 from contract.display import visible
@@ -9,10 +9,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table as Grid
 
+from trainer.console.figures import markdown, metric_words, number
 from trainer.console.terminal import Console
 from trainer.data.table import Task
 from trainer.promotion_record import PromotionRecord
 
+# How to have another quality gate.
+WAY_OUT = (
+    "The quality gate is yours to set: --threshold METRIC=VALUE, or `thresholds` in a file (--config), takes the place of the "
+    "default; --metric names another figure."
+)
+# MLflow's UI opens in the mode that it was left in: at first that of language models, where a training has nothing to show.
+MODE = "?workflowType=machine_learning"
 # A log is to show that it goes on, and no more.
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -71,15 +79,28 @@ class Progress:
             notes(self._console, [f"{words}: {done} of {total}"])
 
 
-def leaderboard(standings: list[Any], task: Task) -> Grid:
-    """Return the algorithms, the best on top."""
-    score = "accuracy" if task is Task.CLASSIFICATION else "R²"
+def leaderboard(standings: list[Any], lowest: Any, words: str) -> Grid:
+    """Return the algorithms, the best on top, and below them the baseline; `words` name the metric."""
     grid = Grid(
-        "", "algorithm", f"{score}, mean of the folds", "spread", "seconds", title="Leaderboard", title_justify="left"
+        "",
+        "algorithm",
+        f"{words}, mean of the folds",
+        "spread",
+        "seconds",
+        title="Leaderboard",
+        title_justify="left",
     )
-    for place, found in enumerate(standings, 1):
+    for place, found in enumerate([*standings, lowest], 1):
         name = found.name if found.found is None else f"{found.name} {_parameters(found.found.parameters)}"
-        grid.add_row(str(place), name, f"{found.mean:.4f}", f"± {found.spread:.4f}", f"{found.seconds:.1f}")
+        if found is lowest:
+            grid.add_section()
+        grid.add_row(
+            "" if found is lowest else str(place),
+            name,
+            number(found.mean),
+            f"± {number(found.spread)}",
+            f"{found.seconds:.1f}",
+        )
     return grid
 
 
@@ -89,51 +110,113 @@ def _parameters(parameters: dict[str, Any]) -> str:
     )
 
 
+def show(console: Console, record: PromotionRecord, task: Task) -> None:
+    """Print the figures of one training and the decision; below the quality gate also how to have another one."""
+    console.print(result(record, task))
+    if not record.meets_threshold:
+        console.print(WAY_OUT, highlight=False)
+
+
 def result(record: PromotionRecord, task: Task) -> Grid:
     """Return the figures of one training and the decision."""
-    metrics = record.metrics
-    title = f"{record.model_name}, version {record.version}"
-    grid = Grid(title=title, title_justify="left", show_header=False)
-    if task is Task.CLASSIFICATION:
-        _classification(grid, metrics)
-    else:
-        _regression(grid, metrics)
-    grid.add_section()
-    words = "PROMOTED to Production" if record.promoted else "not promoted"
-    grid.add_row("promotion", f"{words}: {record.reason}")
-    if record.attempts_on_this_data > 1:
-        grid.add_row("attempts", f"number {record.attempts_on_this_data} on this data")
+    grid = Grid(title=_title(record), title_justify="left", show_header=False)
+    for rows in (_figures(record, task), _decision(record)):
+        grid.add_section()
+        for name, value in rows:
+            grid.add_row(name, value)
     return grid
 
 
-def _classification(grid: Grid, metrics: dict[str, float]) -> None:
+def note(record: PromotionRecord, task: Task) -> str:
+    """Return the same as Markdown, as MLflow's page of a run shows it."""
+    rows = [*_figures(record, task), *_decision(record)]
+    lines = [f"| {markdown(name)} | {markdown(value)} |" for name, value in rows]
+    return "\n".join([f"**{markdown(_title(record))}**", "", "| figure | value |", "|---|---|", *lines])
+
+
+def run_name(record: PromotionRecord) -> str:
+    """Say in a few words what a run came to: logistic_regression 0.9667 v2."""
+    return f"{record.algorithm} {number(record.metrics[f'test_{record.metric}'])} v{record.version}"
+
+
+def about(record: PromotionRecord) -> str:
+    """Say what a registered model is, for whoever finds it in MLflow."""
+    return (
+        f"Trained on {markdown(record.data['file'])} by `trainer train`, judged by {metric_words(record.metric)}. The version behind the "
+        "alias Production is the one that is served; the description of each version says why it is or is not. The tags "
+        "`move.…` are the records that `trainer history` reads."
+    )
+
+
+def _title(record: PromotionRecord) -> str:
+    return f"{record.model_name}, version {record.version}"
+
+
+def _figures(record: PromotionRecord, task: Task) -> Iterator[tuple[str, str]]:
+    metrics = record.metrics
+    if task is Task.REGRESSION:
+        yield from _regression(metrics)
+        return
+    yield from _classification(metrics)
+    if record.positive is not None:
+        found = ", ".join(f"{name} {metrics[f'test_{name}']:.2%}" for name in ("precision", "recall"))
+        yield f"of {record.positive}", f"{found}, F1 {metrics['test_f1']:.2%}"
+    if record.decision_threshold is not None:
+        yield "decision threshold", f"{record.positive} from a probability of {record.decision_threshold:.4f} on"
+
+
+def _decision(record: PromotionRecord) -> Iterator[tuple[str, str]]:
+    metrics, words = record.metrics, metric_words(record.metric)
+    if record.metric not in ("accuracy", "r2"):
+        yield f"judged by {words}", _with_interval(metrics, f"test_{record.metric}")
+    yield "baseline", f"{words} {number(record.baseline['value'])} ({record.baseline['answer']})"
+    verdict = "PROMOTED to Production" if record.promoted else "not promoted"
+    yield "promotion", f"{verdict}: {record.reason}"
+    if record.attempts_on_this_data > 1:
+        yield "attempts", f"number {record.attempts_on_this_data} on this data"
+
+
+def _classification(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
     low, high = metrics["test_accuracy_ci_low"], metrics["test_accuracy_ci_high"]
-    grid.add_row("test accuracy", f"{metrics['test_accuracy']:.2%} (95 % interval: {low:.1%} to {high:.1%})")
-    grid.add_row("train accuracy", f"{metrics['train_accuracy']:.2%}")
-    grid.add_row("overfitting gap", f"{metrics['overfitting_gap']:.4f}")
+    yield "test accuracy", f"{metrics['test_accuracy']:.2%} (95 % interval: {low:.1%} to {high:.1%})"
+    yield "train accuracy", f"{metrics['train_accuracy']:.2%}"
+    yield "overfitting gap", f"{metrics['overfitting_gap']:.4f}"
     for word in ("precision", "recall"):
-        grid.add_row(word, f"{metrics[f'test_{word}_micro']:.2%} micro, {metrics[f'test_{word}_macro']:.2%} macro")
-    grid.add_row("F1", f"{metrics['test_f1_macro']:.2%} macro")
+        yield word, f"{metrics[f'test_{word}_micro']:.2%} micro, {metrics[f'test_{word}_macro']:.2%} macro"
+    yield "F1", f"{metrics['test_f1_macro']:.2%} macro"
     if "test_roc_auc" in metrics:
-        grid.add_row("ROC AUC", f"{metrics['test_roc_auc']:.4f}")
+        yield "ROC AUC", f"{metrics['test_roc_auc']:.4f}"
     if "test_log_loss" in metrics:
-        grid.add_row("log loss", f"{metrics['test_log_loss']:.4f}")
+        yield "log loss", f"{metrics['test_log_loss']:.4f}"
 
 
-def _regression(grid: Grid, metrics: dict[str, float]) -> None:
-    low, high = metrics["test_rmse_ci_low"], metrics["test_rmse_ci_high"]
-    grid.add_row("test R²", f"{metrics['test_r2']:.4f}")
-    grid.add_row("train R²", f"{metrics['train_r2']:.4f}")
-    grid.add_row("overfitting gap", f"{metrics['overfitting_gap']:.4f}")
-    grid.add_row("RMSE", f"{metrics['test_rmse']:.4g} (95 % interval: {low:.4g} to {high:.4g})")
-    grid.add_row("MAE", f"{metrics['test_mae']:.4g}")
+def _regression(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
+    yield "test R²", number(metrics["test_r2"])
+    yield "train R²", number(metrics["train_r2"])
+    yield "overfitting gap", number(metrics["overfitting_gap"])
+    yield "RMSE", _with_interval(metrics, "test_rmse")
+    yield "MAE", number(metrics["test_mae"])
+
+
+def _with_interval(metrics: dict[str, float], name: str) -> str:
+    if f"{name}_ci_low" not in metrics:
+        return number(metrics[name])
+    low, high = (number(metrics[f"{name}_ci_{end}"]) for end in ("low", "high"))
+    return f"{number(metrics[name])} (95 % interval: {low} to {high})"
 
 
 def links(console: Console, public_url: str | None, record: PromotionRecord, experiment_id: str) -> None:
     """Print where the run and the version are in the MLflow UI; outside of a table a link stays whole."""
     if public_url:
-        console.print(f"Run:     {public_url}/#/experiments/{experiment_id}/runs/{record.run_id}", soft_wrap=True)
-        console.print(f"Version: {public_url}/#/models/{record.model_name}/versions/{record.version}", soft_wrap=True)
+        run = run_link(public_url, experiment_id, record.run_id)
+        version = f"{public_url}/#/models/{record.model_name}/versions/{record.version}{MODE}"
+        console.print(f"Run:     {run}", soft_wrap=True)
+        console.print(f"Version: {version}", soft_wrap=True)
+
+
+def run_link(public_url: str, experiment_id: str, run_id: str) -> str:
+    """Return where a run is in the MLflow UI."""
+    return f"{public_url}/#/experiments/{experiment_id}/runs/{run_id}{MODE}"
 
 
 def origin(record: PromotionRecord) -> str:

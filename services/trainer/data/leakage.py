@@ -12,6 +12,9 @@ SAME_AS_TARGET = 0.999
 MOST_ROWS = 50_000
 MOST_PAIRS = 200
 FEW_VALUES = 50
+# Of the rows, how many have to have one value for a feature to be nearly constant.
+ONE_VALUE = 0.99
+MOST_TOLD = 5
 # Of the held-out rows, how many have to be copies of rows that were fitted on to be more than chance.
 COPIED = 0.1
 # How many of the different rows one column has to tell apart for equal rows to be copies, and no coincidence.
@@ -21,33 +24,57 @@ TELLS_APART = 0.5
 def hints(table: Table) -> list[str]:
     """Return one sentence for each thing that a person should look at before trusting a score."""
     features, target = table.features.head(MOST_ROWS), table.target.head(MOST_ROWS)
-    found = [*_duplicates(features, target), *_targets(table, features, target), *_twins(table, features)]
-    return found
+    duplicates, targets = _duplicates(features, target), _targets(table, features, target)
+    return [*duplicates, *targets, *_nearly_constant(features), *_twins(table, features)]
 
 
-def leaks(table: Table, rows: Split) -> list[str]:
-    """Return one sentence for each thing that makes the score of this split worthless, by what a hint is given for too."""
+def leaks(table: Table, rows: Split, counted: tuple[int, int] | None = None) -> list[str]:
+    """Return one sentence for each thing that makes the score of this split worthless, by what a hint is given for too.
+
+    `counted` is what `copies` has found, where that was asked before.
+    """
     features, target = rows.train_features.head(MOST_ROWS), rows.train_target.head(MOST_ROWS)
-    return [*_targets(table, features, target), *_copies(rows)]
+    return [*_targets(table, features, target), *_copies(*(counted or copies(rows)))]
 
 
-def _copies(rows: Split) -> list[str]:
-    """Look for held-out rows that are copies of fitted ones. In a table of few categories equal rows are none."""
+def notes(table: Table, counted: tuple[int, int]) -> list[str]:
+    """Return one sentence for each thing that makes a model a little worse, or look a little better.
+
+    `counted` is what `copies` has found.
+    """
+    count, held_out = counted
+    said = (
+        [] if _copies(count, held_out) or not count else [f"{_words(count, held_out)}; have each row in the file once"]
+    )
+    features = table.features.head(MOST_ROWS)
+    return [*said, *_nearly_constant(features), *_twins(table, features)]
+
+
+def _copies(count: int, held_out: int) -> list[str]:
+    if not count or count < COPIED * held_out:
+        return []
+    return [f"{_words(count, held_out)}, so the figures say what the model remembers; have each row in the file once"]
+
+
+def _words(count: int, held_out: int) -> str:
+    copies = "is a copy of a row that is" if count == 1 else "are copies of rows that are"
+    return f"{count} of {held_out} held-out rows {copies} fitted on"
+
+
+def copies(rows: Split) -> tuple[int, int]:
+    """Return how many held-out rows are copies of fitted ones, and how many were looked at.
+
+    In a table of few categories equal rows are no copies.
+    """
     held_out = _with_target(rows.test_features, rows.test_target).head(MOST_ROWS)
     distinct = held_out.nunique(dropna=False)
     key = str(distinct.idxmax())
     if distinct[key] < TELLS_APART * len(held_out.drop_duplicates()):
-        return []
+        return 0, len(held_out)
     fitted = _with_target(rows.train_features, rows.train_target)
     # Few of a million rows have a value of that column in common with a held-out one: only these are hashed.
     fitted = fitted[fitted[key].isin(held_out[key])]
-    count = int(_hashes(held_out).isin(_hashes(fitted)).sum())
-    if count < COPIED * len(held_out):
-        return []
-    return [
-        f"{count} of {len(held_out)} held-out rows are copies of rows that are fitted on, so the figures say what the model "
-        "remembers; have each row in the file once"
-    ]
+    return int(_hashes(held_out).isin(_hashes(fitted)).sum()), len(held_out)
 
 
 def _with_target(features: pd.DataFrame, target: pd.Series) -> pd.DataFrame:
@@ -104,6 +131,19 @@ def _tells_class(values: pd.Series, classes: np.ndarray) -> bool:
     width = int(classes.max()) + 1
     counts = np.bincount(numbers * width + classes, minlength=len(distinct) * width)
     return bool(counts.reshape(-1, width).max(axis=1).sum() >= TELLS_ALL * len(classes))
+
+
+def _nearly_constant(features: pd.DataFrame) -> list[str]:
+    """Say which columns have one value in nearly all rows; what has one in all the table itself tells (Table.remarks)."""
+    found = []
+    for name, values in features.items():
+        counts = values.value_counts(dropna=False)
+        if len(counts) > 1 and counts.iloc[0] >= ONE_VALUE * len(values):
+            found.append(
+                f"feature {name!r} is {counts.index[0]} in all but {len(values) - counts.iloc[0]} of {len(values)} rows"
+            )
+    more = f", and so are {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+    return [*found[: MOST_TOLD - 1], *(f"{said}{more}" for said in found[MOST_TOLD - 1 : MOST_TOLD])]
 
 
 def _twins(table: Table, features: pd.DataFrame) -> list[str]:

@@ -1,7 +1,7 @@
 """A table to train on: typed feature columns and a target, read from a CSV or Parquet file and checked."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from trainer.data import column_kinds, missing_words, reading
 from trainer.data.column_kinds import Kind, Verdict, Wishes
 from trainer.data.files.content import stem
 from trainer.data.files.form import Form
+from trainer.data.holdout import Aside, held_out, set_aside
 from trainer.errors import DataError
 
 __all__ = ["Column", "Kind", "Look", "Split", "Table", "Task", "look_at", "read", "split"]
@@ -79,6 +80,8 @@ class Table:
     """the name of class i, where the file names its class numbers; else a label is its own name"""
     remarks: list[str]
     """what a person should know about how the file was read"""
+    aside: Aside = field(default_factory=Aside)
+    """which rows belong together, and when they were, where that is said"""
 
     def origin(self) -> dict[str, Any]:
         """Return the file's name, its digest and its rows: what records of a training have of the data."""
@@ -116,6 +119,7 @@ class Split:
     test_features: pd.DataFrame
     train_target: pd.Series
     test_target: pd.Series
+    train_aside: Aside = field(default_factory=Aside)
 
 
 def read(
@@ -129,8 +133,8 @@ def read(
     """Read and check a file.
 
     `target` names the column to predict; a column TARGET_name beside it has the names of the class numbers 0, 1, …;
-    every other column is a feature, but for those in `drop` and those that look like an id and are not in `keep`.
-    Raises DataError naming each column at fault, and the first of its rows.
+    every other column is a feature, but for those in `drop`, those that look like an id and are not in `keep`, and those by
+    which the form divides the rows. Raises DataError naming each column at fault, and the first of its rows.
     """
     look = look_at(path, target, task, drop, keep, form)
     if look.faults:
@@ -158,8 +162,8 @@ def look_at(
     """
     form = replace(form or Form(), drop=drop, words=(target, f"{target}_name"))
     rows, wishes = reading.read(path, form), Wishes.of_form(form)
-    _check_columns(rows.frame, path, target, [*drop, *keep, *wishes.names])
-    frame = rows.frame.drop(columns=list(drop))
+    _check_columns(rows.frame, path, target, [*drop, *keep, *wishes.names, *form.divided_by])
+    frame, aside = set_aside(rows.frame.drop(columns=list(drop)), form, path, rows.place)
     labels, task, class_names, faults = _understood(frame, target, task, path, rows.place)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
     features = _with_codes(features.loc[labels.index], wishes)
@@ -178,7 +182,8 @@ def look_at(
         features=typed,
         target=labels,
         class_names=class_names,
-        remarks=[*rows.remarks, *_remarks(typed, found, rows.words)],
+        remarks=[*rows.remarks, *_remarks(typed, found, rows.words), *aside.remarks],
+        aside=aside,
     )
     left_out = features[[name for name in features.columns if str(name) not in columns]]
     of_file = [f"{path} {fault}" for fault in rows.faults]
@@ -221,6 +226,12 @@ def _faults(features: pd.DataFrame, found: dict[str, Verdict], path: Path, place
 
 def split(table: Table, seed: int = SEED) -> Split:
     """Hold out a fifth of the rows, each class in its share; the same rows each time."""
+    if table.aside:
+        fitted, held = held_out(table.aside, table.target, table.task is Task.CLASSIFICATION, seed)
+        features, target = table.features, table.target
+        return Split(
+            features.iloc[fitted], features.iloc[held], target.iloc[fitted], target.iloc[held], table.aside.of(fitted)
+        )
     classes = table.target if table.task is Task.CLASSIFICATION else None
     return Split(
         *train_test_split(table.features, table.target, test_size=TEST_SIZE, random_state=seed, stratify=classes)

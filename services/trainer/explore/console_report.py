@@ -205,7 +205,10 @@ def _categories(table: Table, columns: list[Column]) -> Grid:
 
 def _figures(values: pd.Series) -> list[str]:
     found = [values.mean(), values.std(), values.min(), values.median(), values.max()]
-    return [f"{figure:.2f}" if abs(figure) < 1e6 else f"{figure:.3g}" for figure in found]
+    return [
+        f"{figure:.2f}" if abs(figure) < 1e3 else f"{figure:,.0f}" if abs(figure) < 1e9 else f"{figure:.3g}"
+        for figure in found
+    ]
 
 
 def _bars(counts: np.ndarray) -> str:

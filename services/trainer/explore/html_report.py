@@ -61,7 +61,7 @@ def _cells(values: pd.Series, is_number: bool) -> list[str]:
     counts = [str(values.isna().sum()), str(values.nunique())]
     if is_number:
         figures = (values.mean(), values.std(), values.min(), values.median(), values.max())
-        return [*counts, *(f"{figure:.4g}" for figure in figures), ""]
+        return [*counts, *(_figure(figure) for figure in figures), ""]
     shares = values.value_counts(normalize=True).head(3)
     top = ", ".join(f"{_shown(value, 60)} {share:.0%}" for value, share in shares.items())
     return [*counts, "", "", "", "", "", top]
@@ -69,3 +69,7 @@ def _cells(values: pd.Series, is_number: bool) -> list[str]:
 
 def _base64(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"

@@ -104,6 +104,14 @@ def written(steps: list[Any]) -> Algorithm:
     return Algorithm(_snake_case(type(parts[-1]).__name__), make_pipeline(*parts), is_whole=True)
 
 
+def weighted(algorithm: Algorithm, weight: str) -> Algorithm:
+    """Return an algorithm that gives each class a weight; raise SettingsError where it has no way to."""
+    last = algorithm.estimator.steps[-1][0] + "__" if isinstance(algorithm.estimator, Pipeline) else ""
+    if f"{last}class_weight" not in algorithm.estimator.get_params():
+        raise SettingsError(f"--class-weight {weight}: {algorithm.name} has no weights of classes; leave it out")
+    return algorithm.with_parameters({f"{last}class_weight": weight})
+
+
 def _construct(path: str, parameters: Mapping[str, Any]) -> BaseEstimator:
     if not path.startswith(PACKAGES):
         raise SettingsError(

@@ -11,9 +11,10 @@ import pandas as pd
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from trainer.data.holdout import folds
 from trainer.data.table import SEED, Split, Task
 from trainer.errors import DataError, TrainerError
-from trainer.fit.evaluation import score
+from trainer.fit.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Standing:
     estimator: BaseEstimator
     """not fitted"""
     scores: list[float]
-    """of each fold, accuracy or R²"""
+    """of each fold, by the metric that is judged by"""
     seconds: float
     """for all its fits and predictions"""
     found: Any = None
@@ -55,21 +56,25 @@ class FoldedRows:
 
 def folded(rows: Split, task: Task, count: int) -> FoldedRows:
     """Return the rows that may be fitted on in so many folds; raise DataError where they are too few for it."""
+    if rows.train_aside:
+        found = folds(rows.train_aside, rows.train_target, task is Task.CLASSIFICATION, count, SEED)
+        return FoldedRows(rows.train_features, rows.train_target, found)
     least = int(rows.train_target.value_counts().min()) if task is Task.CLASSIFICATION else len(rows.train_target)
     if least < count:
         what = "rows in its smallest class" if task is Task.CLASSIFICATION else "rows"
         raise DataError(f"the part to fit on has {least} {what}, too few for {count} folds; --folds takes fewer")
     kind = StratifiedKFold if task is Task.CLASSIFICATION else KFold
     splitter = kind(n_splits=count, shuffle=True, random_state=SEED)
-    folds = list(splitter.split(rows.train_features, rows.train_target))
-    return FoldedRows(rows.train_features, rows.train_target, folds)
+    return FoldedRows(
+        rows.train_features, rows.train_target, list(splitter.split(rows.train_features, rows.train_target))
+    )
 
 
 def cross_validate(
     name: str,
     estimator: BaseEstimator,
     rows: FoldedRows,
-    task: Task,
+    metric: Metric,
     step: Callable[[], None] = lambda: None,
 ) -> Standing:
     """Fit and measure an estimator on each fold; `step` is called after each. Raises TrainerError where a fit fails."""
@@ -78,21 +83,24 @@ def cross_validate(
         model: Any = clone(estimator)
         try:
             model.fit(rows.features.iloc[fitted], rows.target.iloc[fitted])
-            predicted = model.predict(rows.features.iloc[measured])
+            scores.append(metric.of(model, rows.features.iloc[measured], rows.target.iloc[measured]))
+        except TrainerError:
+            raise
         except Exception as error:  # an estimator may fail in any way
             raise TrainerError(f"{name} cannot be fitted: {type(error).__name__}: {error}") from error
-        scores.append(score(task, rows.target.iloc[measured], predicted))
         step()
     return Standing(name, estimator, scores, time.perf_counter() - started)
 
 
-def ranked(standings: list[Standing]) -> list[Standing]:
+def ranked(standings: list[Standing], less_is_better: bool = False) -> list[Standing]:
     """Return the leaderboard, the best mean first; of equals the one with the smaller spread, then the quicker.
 
     A mean that is NaN or infinite is none, and comes last.
     """
 
     def key(found: Standing) -> tuple[float, ...]:
-        return (-found.mean, found.spread, found.seconds) if isfinite(found.mean) else (inf, inf, found.seconds)
+        if not isfinite(found.mean):
+            return inf, inf, found.seconds
+        return found.mean if less_is_better else -found.mean, found.spread, found.seconds
 
     return sorted(standings, key=key)

@@ -7,10 +7,11 @@ import numpy as np
 from sklearn import metrics as measures
 
 from trainer.data.table import SEED, Split, Task
+from trainer.fit.metric import DEFAULTS, Metric
 
-# What models are chosen and promoted by, greater is better.
-SCORES = {Task.CLASSIFICATION: "accuracy", Task.REGRESSION: "r2"}
 RESAMPLES = 1000
+# Of a figure that scikit-learn computes anew for each draw, a millisecond and more each.
+COSTLY_RESAMPLES = 200
 # A bootstrap of a regression draws rows, so its cost is bounded by drawing less often from many.
 MOST_DRAWS = 20_000_000
 MOST_CLASSES_ONE_BY_ONE = 20
@@ -30,6 +31,8 @@ class Evaluation:
     """shape (test rows, classes), None for a regression and where the estimator has none"""
     labels: np.ndarray
     """shape (classes,), empty for a regression"""
+    metric: Metric
+    """what it is judged by: test_…, train_… and the interval of it are among the metrics"""
 
     @property
     def confusion(self) -> np.ndarray:
@@ -38,21 +41,62 @@ class Evaluation:
         return counts
 
 
-def score(task: Task, truth: Any, predicted: Any) -> float:
-    """Return accuracy or R², what models are compared by."""
-    if task is Task.CLASSIFICATION:
-        return float(measures.accuracy_score(truth, predicted))
-    return float(measures.r2_score(truth, predicted))
+def evaluate(
+    estimator: Any, rows: Split, task: Task, class_names: list[str] | None = None, metric: Metric | None = None
+) -> Evaluation:
+    """Measure on the held-out rows, and on the fitted ones to see how far the two are apart.
+
+    `metric` is what it is judged by, None for accuracy or R².
+    """
+    if metric is None:
+        metric = Metric(DEFAULTS[task], task, tuple(getattr(estimator, "classes_", ())))
+    figures = (
+        _regression(estimator, rows, metric)
+        if task is Task.REGRESSION
+        else _classification(estimator, rows, class_names, metric)
+    )
+    figures.metrics.update(_judged(estimator, rows, figures))
+    return figures
 
 
-def evaluate(estimator: Any, rows: Split, task: Task, class_names: list[str] | None = None) -> Evaluation:
-    """Measure on the held-out rows, and on the fitted ones to see how far the two are apart."""
-    if task is Task.REGRESSION:
-        return _regression(estimator, rows)
-    return _classification(estimator, rows, class_names)
+def _judged(estimator: Any, rows: Split, found: Evaluation) -> dict[str, float]:
+    """Return the figures of the metric that are not there yet."""
+    metric, name = found.metric, f"test_{found.metric.name}"
+    figures = {}
+    if name not in found.metrics or f"{name}_ci_low" not in found.metrics:
+        truth, response = metric.encoded(found.truth), metric.response(estimator, rows.test_features)
+        figures = {name: metric.value(truth, response), **interval(metric, truth, response)}
+    if f"train_{metric.name}" not in found.metrics:
+        figures[f"train_{metric.name}"] = metric.of(estimator, rows.train_features, rows.train_target)
+    return figures
 
 
-def _classification(estimator: Any, rows: Split, class_names: list[str] | None) -> Evaluation:
+def resamples(rows: int, count: int) -> list[np.ndarray]:
+    """Return draws with replacement of so many rows, each of shape (rows,); fewer draws of many rows."""
+    draws = np.random.default_rng(SEED)
+    return [draws.integers(0, rows, rows) for _ in range(max(100, min(count, MOST_DRAWS // rows)))]
+
+
+def gain(metric: Metric, truth: np.ndarray, response: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of what a response is better by than another one to the same rows; NaN for none."""
+    drawn = np.array(
+        [
+            metric.better(metric.value(truth[pick], response[pick]), metric.value(truth[pick], other[pick]))
+            for pick in resamples(len(truth), COSTLY_RESAMPLES)
+        ]
+    )
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
+    return float(low), float(high)
+
+
+def interval(metric: Metric, truth: np.ndarray, response: np.ndarray) -> dict[str, float]:
+    """Return the 95 % bootstrap interval of a metric; `truth` is encoded as it takes it."""
+    values = [metric.value(truth[pick], response[pick]) for pick in resamples(len(truth), COSTLY_RESAMPLES)]
+    return _interval(f"test_{metric.name}", np.array(values))
+
+
+def _classification(estimator: Any, rows: Split, class_names: list[str] | None, metric: Metric) -> Evaluation:
     truth, predicted = rows.test_target.to_numpy(), estimator.predict(rows.test_features)
     test = float(measures.accuracy_score(truth, predicted))
     train = float(measures.accuracy_score(rows.train_target, estimator.predict(rows.train_features)))
@@ -70,8 +114,10 @@ def _classification(estimator: Any, rows: Split, class_names: list[str] | None) 
     probabilities = estimator.predict_proba(rows.test_features) if hasattr(estimator, "predict_proba") else None
     if probabilities is not None:
         figures |= _of_probabilities(truth, probabilities, labels)
+    if metric.positive is not None:
+        figures |= _of_the_positive(truth, predicted, probabilities, metric)
     figures |= _intervals(measures.confusion_matrix(truth, predicted, labels=labels))
-    return Evaluation(figures, truth, predicted, probabilities, labels)
+    return Evaluation(figures, truth, predicted, probabilities, labels, metric)
 
 
 def _per_class(truth: Any, predicted: Any, labels: np.ndarray, names: list[str]) -> dict[str, float]:
@@ -81,6 +127,19 @@ def _per_class(truth: Any, predicted: Any, labels: np.ndarray, names: list[str])
         for figure, values in zip(("precision", "recall", "f1"), found, strict=False)
         for name, value in zip(names, values, strict=True)
     }
+
+
+def _of_the_positive(
+    truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray | None, metric: Metric
+) -> dict[str, float]:
+    """Return what there is to say of the positive class of two."""
+    is_so, said = truth == metric.positive, predicted == metric.positive
+    found = measures.precision_recall_fscore_support(is_so, said, average="binary", zero_division=0.0)
+    figures = dict(zip(("test_precision", "test_recall", "test_f1"), map(float, found[:3]), strict=True))
+    if probabilities is not None and is_so.any():
+        likely = probabilities[:, metric.labels.index(metric.positive)]
+        figures["test_average_precision"] = float(measures.average_precision_score(is_so, likely))
+    return figures
 
 
 def _metric_name(name: str) -> str:
@@ -100,7 +159,7 @@ def _of_probabilities(truth: Any, probabilities: np.ndarray, labels: np.ndarray)
 
 
 def _intervals(confusion: np.ndarray) -> dict[str, float]:
-    """Return 95 % bootstrap intervals of accuracy and macro F1.
+    """Return 95 % bootstrap intervals of accuracy, balanced accuracy and macro F1.
 
     Drawing rows with replacement is drawing the cells of the confusion matrix: the same distribution, at a cost that
     does not grow with the rows.
@@ -114,15 +173,33 @@ def _intervals(confusion: np.ndarray) -> dict[str, float]:
     hits = cells.diagonal(axis1=1, axis2=2)
     sums = cells.sum(axis=1) + cells.sum(axis=2)
     f1 = np.divide(2 * hits, sums, out=np.zeros(hits.shape), where=sums > 0).mean(axis=1)
-    return {**_interval("test_accuracy", hits.sum(axis=1) / rows), **_interval("test_f1_macro", f1)}
+    return {
+        **_interval("test_accuracy", hits.sum(axis=1) / rows),
+        **_interval("test_balanced_accuracy", _recalls(hits, cells.sum(axis=2))),
+        **_interval("test_f1_macro", f1),
+    }
+
+
+def _recalls(hits: np.ndarray, truths: np.ndarray) -> np.ndarray:
+    """Return the mean recall of the classes that are there, for each draw; both of shape (draws, classes).
+
+    It is NaN for a draw of one class: whoever says that class always would be right.
+    """
+    recalls = np.divide(hits, truths, out=np.zeros(hits.shape), where=truths > 0)
+    there = (truths > 0).sum(axis=1)
+    found: np.ndarray = np.where(there > 1, recalls.sum(axis=1) / there, np.nan)
+    return found
 
 
 def _interval(name: str, draws: np.ndarray) -> dict[str, float]:
+    draws = draws[np.isfinite(draws)]
+    if not len(draws):
+        return {}
     low, high = np.percentile(draws, [2.5, 97.5])
     return {f"{name}_ci_low": float(low), f"{name}_ci_high": float(high)}
 
 
-def _regression(estimator: Any, rows: Split) -> Evaluation:
+def _regression(estimator: Any, rows: Split, metric: Metric) -> Evaluation:
     truth, predicted = rows.test_target.to_numpy(), np.asarray(estimator.predict(rows.test_features)).ravel()
     train = float(measures.r2_score(rows.train_target, estimator.predict(rows.train_features)))
     test = float(measures.r2_score(truth, predicted))
@@ -135,9 +212,19 @@ def _regression(estimator: Any, rows: Split) -> Evaluation:
         "test_mae": float(errors.mean()),
         "test_residual_mean": float((truth - predicted).mean()),
     }
-    draws = np.random.default_rng(SEED)
-    picks = [
-        draws.integers(0, len(truth), len(truth)) for _ in range(max(100, min(RESAMPLES, MOST_DRAWS // len(truth))))
-    ]
-    figures |= _interval("test_rmse", np.array([np.sqrt(np.mean(errors[pick] ** 2)) for pick in picks]))
-    return Evaluation(figures, truth, predicted, None, np.array([]))
+    figures |= _error_intervals(truth, errors)
+    return Evaluation(figures, truth, predicted, None, np.array([]), metric)
+
+
+def _error_intervals(truth: np.ndarray, errors: np.ndarray) -> dict[str, float]:
+    """Return 95 % bootstrap intervals of R², RMSE and MAE; `errors` are without sign, of shape (rows,)."""
+    drawn = []
+    for pick in resamples(len(truth), RESAMPLES):
+        squares, spread = np.mean(errors[pick] ** 2), np.var(truth[pick])
+        drawn.append((1 - squares / spread if spread else np.nan, np.sqrt(squares), errors[pick].mean()))
+    names = ("test_r2", "test_rmse", "test_mae")
+    return {
+        key: value
+        for name, draws in zip(names, np.array(drawn).T, strict=True)
+        for key, value in _interval(name, draws).items()
+    }

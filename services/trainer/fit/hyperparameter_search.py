@@ -65,6 +65,7 @@ class Effort:
     """None for one on each core"""
     fixed: tuple[dict[str, Any], ...] = ()
     """parameters that are tried before any others"""
+    less_is_better: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,12 @@ def search(
     effort: Effort,
     progress: Callable[[int, int, float | None], None] = lambda done, total, best: None,
 ) -> Found:
-    """Return the best parameters that were tried; `build` makes an estimator of parameters, greater scores are better.
+    """Return the best parameters that were tried; `build` makes an estimator of parameters.
 
     Raises TrainerError where every trial fails.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _study(effort.seed)
+    study = _study(effort)
     for parameters in effort.fixed:
         study.enqueue_trial(parameters)
     work = partial(_fold_score, build, score, rows)
@@ -136,12 +137,14 @@ def search(
     return _found(study)
 
 
-def _study(seed: int) -> optuna.Study:
+def _study(effort: Effort) -> optuna.Study:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is experimental in Optuna
-        sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        sampler = optuna.samplers.TPESampler(seed=effort.seed, constant_liar=True)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=1)
-    return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    return optuna.create_study(
+        direction="minimize" if effort.less_is_better else "maximize", sampler=sampler, pruner=pruner
+    )
 
 
 def _run_batch(study: optuna.Study, batch: list[Trial], work: Callable[..., Any], folds: int, pool: Parallel) -> None:
@@ -188,7 +191,8 @@ def _fold_score(
 
 def _best(study: optuna.Study) -> float | None:
     values = [trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-    return max((value for value in values if value is not None), default=None)
+    best = min if study.direction is optuna.study.StudyDirection.MINIMIZE else max
+    return best((value for value in values if value is not None), default=None)
 
 
 def _found(study: optuna.Study) -> Found:

@@ -5,19 +5,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import pandas as pd
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
 from trainer.console.output import Progress
 from trainer.console.terminal import Console
-from trainer.data.table import SEED, Split, Table, Task
+from trainer.data.table import SEED, Split, Table
 from trainer.errors import SettingsError, TrainerError
 from trainer.experiment import Plan
-from trainer.fit import algorithms, cross_validation
+from trainer.fit import algorithms, cross_validation, decision, metric
 from trainer.fit.algorithms import Algorithm
+from trainer.fit.baseline import baseline
 from trainer.fit.cross_validation import FoldedRows, Standing
-from trainer.fit.evaluation import Evaluation, evaluate, score
+from trainer.fit.evaluation import Evaluation, evaluate
+from trainer.fit.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,15 @@ class Choice:
     """of a search, for each algorithm; 0 searches nothing"""
     space: dict[str, Any] | None
     """what a search may try, None for the algorithm's own"""
+    metric: Metric
+    """what they are judged by"""
     ranked: bool = False
     """whether a single algorithm is cross-validated too"""
 
     @classmethod
-    def of(cls, plan: Plan, task: Task) -> "Choice":
-        """Return what a plan leaves to choose; raise SettingsError for an algorithm that cannot be made."""
+    def of(cls, plan: Plan, table: Table) -> "Choice":
+        """Return what a plan leaves to choose; raise SettingsError for an algorithm that cannot be made, or no metric."""
+        task = table.task
         found = [algorithms.named(name, task, plan.params) for name in plan.algorithm]
         if plan.estimator:
             found.append(algorithms.imported(plan.estimator, {} if plan.algorithm else plan.params))
@@ -43,10 +47,14 @@ class Choice:
             found.append(algorithms.written(plan.pipeline))
         if not found:
             found.append(algorithms.named(algorithms.DEFAULTS[task], task, plan.params))
+        if plan.class_weight is not None:
+            found = [algorithms.weighted(algorithm, plan.class_weight) for algorithm in found]
         names = [algorithm.name for algorithm in found]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise SettingsError(f"the algorithm {twice} is there {names.count(twice)} times; expected each once")
-        return cls(found, plan.folds, plan.search, dict(plan.space) if plan.space else None)
+        judged = metric.chosen(plan.metric, plan.positive, table)
+        decision.check(plan.decision_threshold, judged)
+        return cls(found, plan.folds, plan.search, dict(plan.space) if plan.space else None, judged)
 
     @property
     def name(self) -> str:
@@ -85,16 +93,23 @@ def choose(choice: Choice, table: Table, rows: Split, console: Console) -> list[
     for algorithm in choice.algorithms:
         estimator, found = prepared(algorithm, table, rows), None
         if choice.trials and (choice.space or _has_space(algorithm)):
-            found = _search(choice, algorithm, estimator, table.task, folded, console)
+            found = _search(choice, algorithm, estimator, folded, console)
             estimator = with_parameters(estimator, found.parameters)
         elif choice.trials and len(choice.algorithms) == 1:
             raise SettingsError(
                 f"--search knows nothing to try for {algorithm.name}; a YAML file can say it (--config), under `space`"
             )
         with Progress(console, algorithm.name, len(folded.folds)) as progress:
-            standing = cross_validation.cross_validate(algorithm.name, estimator, folded, table.task, progress.step)
+            standing = cross_validation.cross_validate(algorithm.name, estimator, folded, choice.metric, progress.step)
         standings.append(Standing(standing.name, estimator, standing.scores, standing.seconds, found))
-    return cross_validation.ranked(standings)
+    return cross_validation.ranked(standings, choice.metric.less_is_better)
+
+
+def on_folds(choice: Choice, table: Table, rows: Split) -> Standing:
+    """Return how the baseline does on the folds that the algorithms are compared on."""
+    lowest = baseline(choice.metric, table, rows)
+    folded = cross_validation.folded(rows, table.task, choice.folds)
+    return cross_validation.cross_validate(f"baseline: {lowest.words}", lowest.estimator, folded, choice.metric)
 
 
 @dataclass(frozen=True)
@@ -107,15 +122,15 @@ class Fitted:
     seconds: float
 
 
-def fit(name: str, estimator: BaseEstimator, table: Table, rows: Split) -> Fitted:
-    """Fit and measure an estimator; raise TrainerError where it cannot be fitted."""
+def fit(name: str, estimator: BaseEstimator, table: Table, rows: Split, judged_by: Metric | None = None) -> Fitted:
+    """Fit and measure an estimator, by accuracy or R² where nothing else is said; raise TrainerError where it cannot be fitted."""
     started = time.perf_counter()
     try:
         estimator.fit(rows.train_features, rows.train_target)
     except Exception as error:  # an estimator may fail in any way
         raise TrainerError(f"{name} cannot be fitted on {table.path}: {type(error).__name__}: {error}") from error
     seconds = time.perf_counter() - started
-    return Fitted(name, estimator, evaluate(estimator, rows, table.task, table.class_names), seconds)
+    return Fitted(name, estimator, evaluate(estimator, rows, table.task, table.class_names, judged_by), seconds)
 
 
 def with_parameters(estimator: BaseEstimator, parameters: dict[str, Any]) -> BaseEstimator:
@@ -136,7 +151,6 @@ def _search(
     choice: Choice,
     algorithm: Algorithm,
     estimator: BaseEstimator,
-    task: Task,
     rows: FoldedRows,
     console: Console,
 ) -> Any:
@@ -150,11 +164,7 @@ def _search(
             partial(with_parameters, estimator),
             space,
             rows,
-            partial(_score, task),
-            hyperparameter_search.Effort(choice.trials, SEED),
+            choice.metric.of,
+            hyperparameter_search.Effort(choice.trials, SEED, less_is_better=choice.metric.less_is_better),
             progress.show,
         )
-
-
-def _score(task: Task, estimator: Any, features: pd.DataFrame, target: pd.Series) -> float:
-    return score(task, target, estimator.predict(features))

@@ -14,7 +14,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.inspection import permutation_importance
 
 from trainer.data.table import SEED, Split, Task
-from trainer.fit.evaluation import SCORES, Evaluation, score
+from trainer.fit.evaluation import Evaluation
+from trainer.fit.metric import Metric
 from trainer.plots.style import DPI, PALETTE, confusion_picture, labels
 from trainer.plots.subject import MOST_POINTS, MOST_ROWS, Subject
 
@@ -36,8 +37,8 @@ def evaluation_pictures(subject: Subject) -> Iterator[tuple[str, Figure]]:
     else:
         yield "residuals.png", residuals_picture(evaluation)
     if subject.fit_seconds * min(1.0, MOST_ROWS / subject.train_rows) < PATIENCE:
-        yield "importance.png", importance_picture(estimator, rows, task)
-        yield "learning_curve.png", learning_picture(estimator, rows, subject.train_rows, task)
+        yield "importance.png", importance_picture(estimator, rows, evaluation.metric)
+        yield "learning_curve.png", learning_picture(estimator, rows, subject.train_rows, evaluation.metric)
 
 
 def warm_up() -> None:
@@ -106,13 +107,13 @@ def residuals_picture(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def importance_picture(estimator: Any, rows: Split, task: Task) -> Figure:
+def importance_picture(estimator: Any, rows: Split, metric: Metric) -> Figure:
     """Draw how much the score falls when a feature's held-out values are shuffled."""
     features, target = rows.test_features.head(MOST_ROWS), rows.test_target.head(MOST_ROWS)
     columns = list(features.columns)
     repeats = 5 if len(columns) <= 50 else 1
     found = permutation_importance(
-        estimator, features, target, scoring=SCORES[task], n_repeats=repeats, random_state=SEED
+        estimator, features, target, scoring=metric.gain, n_repeats=repeats, random_state=SEED
     )
     order = np.argsort(found.importances_mean)[::-1][:MOST_FEATURES]
     figure = Figure(figsize=(8, 1.2 + 0.32 * len(order)), dpi=DPI, layout="constrained")
@@ -122,24 +123,24 @@ def importance_picture(estimator: Any, rows: Split, task: Task) -> Figure:
     more = f", the first {len(order)} of {len(columns)} features" if len(order) < len(columns) else ""
     axes.set(
         title=f"Permutation importance on {len(features)} held-out rows{more}",
-        xlabel=f"fall of {_words(task)} when the feature is shuffled",
+        xlabel=f"{'rise' if metric.less_is_better else 'fall'} of {metric.words} when the feature is shuffled",
     )
     return figure
 
 
-def learning_picture(estimator: Any, rows: Split, train_rows: int, task: Task) -> Figure:
+def learning_picture(estimator: Any, rows: Split, train_rows: int, metric: Metric) -> Figure:
     """Draw the score on held-out and on fitted rows against the number of rows fitted on, `train_rows` at most."""
     features, target = rows.train_features, rows.train_target
     sizes, held_out, fitted = [], [], []
     for share in LEARNING_SIZES:
         size = max(2, int(share * len(target)))
         part, labels = features.head(size), target.head(size)
-        if task is Task.CLASSIFICATION and labels.nunique() < 2:
+        if metric.labels and labels.nunique() < (2 if metric.is_of_labels else len(metric.labels)):
             continue
         model = clone(estimator).fit(part, labels)
         sizes.append(size)
-        held_out.append(score(task, rows.test_target, model.predict(rows.test_features)))
-        fitted.append(score(task, labels, model.predict(part)))
+        held_out.append(metric.of(model, rows.test_features, rows.test_target))
+        fitted.append(metric.of(model, part, labels))
     figure = Figure(figsize=(6.5, 4.4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.plot(sizes, fitted, "o--", label="rows fitted on")
@@ -147,14 +148,10 @@ def learning_picture(estimator: Any, rows: Split, train_rows: int, task: Task) -
     axes.set(
         title=f"Learning curve, up to {len(target)} of {train_rows} rows",
         xlabel="rows fitted on",
-        ylabel=_words(task),
+        ylabel=metric.words,
     )
     axes.legend()
     return figure
-
-
-def _words(task: Task) -> str:
-    return "accuracy" if task is Task.CLASSIFICATION else "R²"
 
 
 def _frame_of(standings: list[tuple[str, list[float]]]) -> pd.DataFrame:
@@ -170,12 +167,12 @@ def _frame_of(standings: list[tuple[str, list[float]]]) -> pd.DataFrame:
     )
 
 
-def leaderboard_picture(standings: list[tuple[str, list[float]]], task: Task) -> Figure:
+def leaderboard_picture(standings: list[tuple[str, list[float]]], words: str) -> Figure:
     """Draw each algorithm's score on each fold, the best algorithm on top."""
     figure = Figure(figsize=(8, 1.6 + 0.6 * len(standings)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     frame = _frame_of(standings)
     sns.boxplot(frame, x="score", y="algorithm", color="lightgrey", fliersize=0, ax=axes)
     sns.stripplot(frame, x="score", y="algorithm", hue="algorithm", palette=PALETTE, legend=False, ax=axes)
-    axes.set(title="Cross-validation: one point per fold", xlabel=_words(task), ylabel="")
+    axes.set(title="Cross-validation: one point per fold", xlabel=words, ylabel="")
     return figure

@@ -20,9 +20,10 @@ def history_picture(study: optuna.Study) -> Figure:
     if pruned:
         given_up = [trial.intermediate_values[max(trial.intermediate_values)] for trial in pruned]
         axes.plot([trial.number for trial in pruned], given_up, "x", color="grey", label="given up early")
-    axes.step(numbers, np.maximum.accumulate(values), where="post", label="best so far")
+    best = np.minimum if study.direction is optuna.study.StudyDirection.MINIMIZE else np.maximum
+    axes.step(numbers, best.accumulate(values), where="post", label="best so far")
     axes.set(title="The search", xlabel="trial", ylabel="score, mean of the folds")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure
 
 

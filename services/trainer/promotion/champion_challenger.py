@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from contract.schema import breaking_change
 from mlflow.entities.model_registry import ModelVersion
 
 from trainer.artifact import fitted_rows, signing, version_checks, version_files
 from trainer.data.table import Split, Table
 from trainer.errors import TrackingError, VersionError
+from trainer.fit.metric import Metric
 from trainer.promotion.policy import (
     LEAST_ROWS,
     Comparison,
@@ -44,6 +44,8 @@ class Challenge:
     table: Table
     rows: Split
     gate: QualityGate
+    metric: Metric
+    """what both are compared by"""
     signing_key: Path
     trusted: frozenset[str]
     """types that a champion may contain beside TRUSTED_TYPES"""
@@ -131,9 +133,9 @@ class Challenge:
                         f"only {new.sum()} held-out rows are new to version {version.version}; recorded scores compared"
                     )
                 champion = version_checks.load(folder, self.trusted)
-            features, truth = self.rows.test_features[new], self.rows.test_target[new].to_numpy()
-            ours = np.asarray(self.estimator.predict(features)).ravel()
-            return compared(self.table.task, truth, ours, np.asarray(champion.predict(features)).ravel())
+            features, truth = self.rows.test_features[new], self.metric.encoded(self.rows.test_target[new])
+            ours, theirs = (self.metric.response(one, features) for one in (self.estimator, champion))
+            return compared(self.metric, truth, ours, theirs)
         except (VersionError, TrackingError) as error:
             return f"version {version.version} could not be tried: {error}; recorded scores compared"
         except Exception as error:  # an estimator of another time may fail in any way, and answer what has no score

@@ -1,31 +1,36 @@
 """The rule by which a version becomes the one in Production.
 
 A challenger that reaches the threshold is promoted when there is no champion, when the champion cannot be served any more, or
-when it wins the comparison: both predict the held-out rows that neither was fitted on, and their scores (accuracy or R²)
-are compared by the rule. By the default rule an equal challenger does not displace a champion: a change must be worth
-something. Where too few such rows remain, the scores that were recorded when each was trained are compared instead.
+when it wins the comparison: both predict the held-out rows that neither was fitted on, and their scores by the metric are
+compared by the rule. The threshold is the baseline unless somebody says otherwise. By the default rule a challenger must be better
+by more than chance explains: a change must be worth something. Where too few such rows remain, the scores that were recorded
+when each was trained are compared instead.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
+from math import isfinite, nan
 from typing import TypeGuard
 
 import numpy as np
 
-from trainer.data.table import Task
+from trainer.console.figures import number
+from trainer.fit.evaluation import COSTLY_RESAMPLES, resamples
+from trainer.fit.metric import Metric, is_loss
 
 # With fewer rows than this a comparison on unseen rows would be a game of dice.
 LEAST_ROWS = 20
 SIGNIFICANCE = 0.05
-# Metrics whose threshold is an upper limit.
-LESS_IS_BETTER = ("test_log_loss", "test_rmse", "test_mae", "overfitting_gap")
+WAY_OUT = "; --rule better promotes it all the same"
 
 
 class Rule(StrEnum):
     """When a challenger wins its comparison."""
 
+    SIGNIFICANT = "significant"
+    """better, and by more than chance explains: a paired test on the same rows gives p < 0.05; where recorded scores are
+    compared, the challenger's 95 % interval lies beyond the champion's score"""
     BETTER = "better"
     """its score is higher than the champion's by more than the margin"""
     NOT_WORSE = "not-worse"
@@ -40,11 +45,13 @@ class Contender:
 
     version: str
     score: float | None
-    """accuracy or R² as recorded on its run, None where its run does not say, such as for one logged by hand; one that is
+    """the metric as recorded on its run, None where its run does not say, such as for one logged by hand; one that is
     NaN or infinite counts as none"""
     data_sha256: str | None
     lost: str | None = None
     """what it lacks so that nobody can serve it any more, None where it lacks nothing"""
+    bound: float | None = None
+    """the worse end of the 95 % interval of its score, None where that is not known"""
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,13 @@ class QualityGate:
     """What a challenger has to pass."""
 
     metric: str
-    """what the scores are, in words: accuracy or R²"""
+    """what the scores are, by its name: accuracy, r2, roc_auc"""
     thresholds: Mapping[str, float]
-    """the least value of each metric, the greatest for those in LESS_IS_BETTER"""
+    """the least value of each metric, the greatest for losses and errors"""
+    baseline: float | None = None
+    """the metric of answers that look at no feature, which the challenger has to be better than; None for no such threshold"""
+    gain: tuple[float, float] = (nan, nan)
+    """the 95 % interval of what the challenger is better by than the baseline, on the same rows"""
     rule: Rule = Rule.BETTER
     margin: float = 0.0
     promote: bool = True
@@ -89,20 +100,31 @@ class Decision:
     reason: str
 
 
-def compared(task: Task, truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> Comparison:
-    """Score both predictions of the same rows, and test whether the difference may be chance; all of shape (rows,)."""
+def compared(metric: Metric, truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> Comparison:
+    """Score both responses to the same rows, and test whether the difference may be chance.
+
+    All are as the metric takes them, of shape (rows,); responses of many classes' probabilities (rows, classes).
+    """
+    scores = metric.value(truth, challenger), metric.value(truth, champion)
+    return Comparison(len(truth), *scores, _p_value(metric, truth, challenger, champion))
+
+
+def _p_value(metric: Metric, truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> float:
+    """Return how likely a gain as large as this is where there is none: McNemar's test, Wilcoxon's, else a bootstrap."""
     from scipy import stats
 
-    from trainer.fit.evaluation import score
-
-    if task is Task.CLASSIFICATION:
+    if metric.name == "accuracy":
         right, wrong = (challenger == truth) & (champion != truth), (challenger != truth) & (champion == truth)
         differ = int(right.sum() + wrong.sum())
-        p_value = stats.binomtest(int(right.sum()), differ, alternative="greater").pvalue if differ else 1.0
-    else:
+        return float(stats.binomtest(int(right.sum()), differ, alternative="greater").pvalue) if differ else 1.0
+    if not metric.labels:
         gains = np.abs(champion - truth) - np.abs(challenger - truth)
-        p_value = stats.wilcoxon(gains, alternative="greater").pvalue if np.any(gains) else 1.0
-    return Comparison(len(truth), score(task, truth, challenger), score(task, truth, champion), float(p_value))
+        return float(stats.wilcoxon(gains, alternative="greater").pvalue) if np.any(gains) else 1.0
+    drawn = [
+        metric.better(metric.value(truth[pick], challenger[pick]), metric.value(truth[pick], champion[pick]))
+        for pick in resamples(len(truth), COSTLY_RESAMPLES)
+    ]
+    return (1 + sum(not gain > 0 for gain in drawn)) / (1 + len(drawn))
 
 
 def below_threshold(metrics: Mapping[str, float], thresholds: Mapping[str, float]) -> str | None:
@@ -111,11 +133,39 @@ def below_threshold(metrics: Mapping[str, float], thresholds: Mapping[str, float
         if name not in metrics:
             return f"it has no {_words(name)}, for which there is a threshold"
         value = metrics[name]
-        if name in LESS_IS_BETTER and not value <= least:
-            return f"its {_words(name)} {value:.4f} is above the limit of {least:.4f}"
-        if name not in LESS_IS_BETTER and not value >= least:
-            return f"its {_words(name)} {value:.4f} is below the threshold of {least:.4f}"
+        if _is_ceiling(name) and not value <= least:
+            return f"its {_words(name)} {number(value)} is above the limit of {number(least)}"
+        if not _is_ceiling(name) and not value >= least:
+            return f"its {_words(name)} {number(value)} is below the threshold of {number(least)}"
     return None
+
+
+def _is_ceiling(name: str) -> bool:
+    return name == "overfitting_gap" or is_loss(name.partition("_")[2])
+
+
+def bound(metrics: Mapping[str, float], metric: str) -> float | None:
+    """Return the worse end of the interval of a metric on the held-out rows, None where there is none."""
+    return metrics.get(f"test_{metric}_ci_{'high' if is_loss(metric) else 'low'}")
+
+
+def no_better_than_baseline(metrics: Mapping[str, float], gate: QualityGate) -> str | None:
+    """Say that chance may explain what a model is better by than answers that look at no feature; None where it does not."""
+    if gate.baseline is None:
+        return None
+    name, (low, high) = f"test_{gate.metric}", gate.gain
+    if name not in metrics:
+        return f"it has no {_words(name)}, which the baseline is compared with"
+    if low > 0:
+        return None
+    return (
+        f"its {_words(name)} {number(metrics[name])} is no better than the baseline's {number(gate.baseline)}, which looks at no "
+        f"feature, by more than chance explains (95 % interval of the gain: {number(low)} to {number(high)})"
+    )
+
+
+def _better(metric: str, value: float, other: float) -> float:
+    return other - value if is_loss(metric) else value - other
 
 
 def should_promote(
@@ -129,7 +179,7 @@ def should_promote(
 
     `metrics` are the challenger's; `comparison` is both on the same rows, or the words why there is none.
     """
-    fault = below_threshold(metrics, gate.thresholds)
+    fault = below_threshold(metrics, gate.thresholds) or no_better_than_baseline(metrics, gate)
     if isinstance(comparison, OtherSchema) and champion is not None:
         # Whoever asks the served model would be refused from one moment to the next: not even by force.
         words = (
@@ -146,16 +196,23 @@ def should_promote(
     if fault:
         return Decision(False, False, fault)
     if not _is_score(challenger.score):
-        return Decision(False, False, f"its run has no test {gate.metric}")
-    own = f"test {gate.metric} {challenger.score:.4f}"
+        return Decision(False, False, f"its run has no {_words('test_' + gate.metric)}")
+    own = f"{_words('test_' + gate.metric)} {number(challenger.score)}"
+    reaches = _reaches(gate)
     if champion is None:
-        return Decision(True, True, f"nothing was in Production, and its {own} reaches the threshold")
+        return Decision(True, True, f"nothing was in Production, and its {own} {reaches}")
     rival = f"version {champion.version} in Production"
     if champion.lost:
-        return Decision(True, True, f"{rival} has lost {champion.lost}, and the {own} reaches the threshold")
+        return Decision(True, True, f"{rival} has lost {champion.lost}, and the {own} {reaches}")
     if isinstance(comparison, Comparison) and _is_score(comparison.challenger) and _is_score(comparison.champion):
         return _judged(comparison.challenger, comparison.champion, comparison, rival, gate)
     return _by_recorded_scores(challenger, champion, comparison, rival, gate)
+
+
+def _reaches(gate: QualityGate) -> str:
+    return (
+        "reaches the threshold" if gate.baseline is None else f"is better than the baseline's {number(gate.baseline)}"
+    )
 
 
 def _is_score(value: float | None) -> TypeGuard[float]:
@@ -178,30 +235,44 @@ def _by_recorded_scores(
         return Decision(
             False,
             True,
-            f"{rival} has no test {gate.metric} to compare with; `promote {challenger.version}` replaces it",
+            f"{rival} has no {_words('test_' + gate.metric)} to compare with; `promote {challenger.version}` replaces it",
         )
     elsewhere = "" if challenger.data_sha256 == champion.data_sha256 else ", measured on other data"
-    return _judged(challenger.score, champion.score, None, f"{rival}{elsewhere}", gate, f" ({why})" if why else "")
+    decision = _judged(challenger.score, champion.score, None, f"{rival}{elsewhere}", gate, f" ({why})" if why else "")
+    if gate.rule is Rule.SIGNIFICANT and decision.promote:
+        worst = challenger.bound
+        if worst is None or not _better(gate.metric, worst, champion.score) > gate.margin:
+            return Decision(False, True, f"{decision.reason}: within its 95 % interval, so it may be chance{WAY_OUT}")
+    return decision
 
 
 def _judged(
     challenger: float, champion: float, comparison: Comparison | None, rival: str, gate: QualityGate, note: str = ""
 ) -> Decision:
     where = "" if comparison is None else f" on {comparison.rows} rows that neither was fitted on"
-    figures = f"test {gate.metric} {challenger:.4f} against {champion:.4f} of {rival}{where}{note}"
+    name = _words(f"test_{gate.metric}")
+    figures = f"{name} {number(challenger)} against {number(champion)} of {rival}{where}{note}"
     if gate.margin:
         figures += f", with a margin of {gate.margin:g}"
-    difference = challenger - champion
-    word = "higher" if difference > 0 else "equal" if difference == 0 else "lower"
+    word = "higher" if challenger > champion else "equal" if challenger == champion else "lower"
+    gain = _better(gate.metric, challenger, champion)
     if gate.rule is Rule.NOT_WORSE:
-        return Decision(difference >= -gate.margin, True, f"{word} {figures}; the rule is {gate.rule}")
+        return Decision(gain >= -gate.margin, True, f"{word} {figures}; the rule is {gate.rule}")
     if gate.rule is Rule.PAIRED and comparison is not None:
-        wins = difference > gate.margin and comparison.p_value < SIGNIFICANCE
+        wins = gain > gate.margin and comparison.p_value < SIGNIFICANCE
         return Decision(wins, True, f"{word} {figures}; paired test: p = {comparison.p_value:.3g}")
-    if difference > gate.margin:
+    if gain > gate.margin:
+        if gate.rule is Rule.SIGNIFICANT and comparison is not None:
+            return _unless_chance(f"{word} {figures}", comparison.p_value)
         return Decision(True, True, f"{word} {figures}")
-    tail = ": an equal model does not displace the champion" if difference == 0 else ""
+    tail = ": an equal model does not displace the champion" if gain == 0 else ""
     return Decision(False, True, f"{word} {figures}{tail}")
+
+
+def _unless_chance(figures: str, p_value: float) -> Decision:
+    if p_value < SIGNIFICANCE:
+        return Decision(True, True, f"{figures}; paired test: p = {p_value:.3g}")
+    return Decision(False, True, f"{figures}: within noise (paired test: p = {p_value:.3g}){WAY_OUT}")
 
 
 def _words(metric: str) -> str:

@@ -24,18 +24,21 @@ MOST_AHEAD_SECONDS = 60.0
 
 
 @contextmanager
-def training_run() -> Iterator[Run]:
+def training_run(name: str) -> Iterator[Run]:
     """Open a run that ends as FINISHED, or as FAILED where its block raises; meanwhile it shows that it is alive.
 
+    `name` is what it is called until it has come to something.
     Opening and closing must not be interrupted (trainer.signals): what the server has opened must be known here.
     """
-    with mlflow_errors(), mlflow.start_run(tags={HEARTBEAT: _now()}) as run, _heartbeat(run.info.run_id):
+    with mlflow_errors(), mlflow.start_run(run_name=name, tags={HEARTBEAT: _now()}) as run, _heartbeat(run.info.run_id):
         try:
             yield run
         except BaseException:
             with suppress(MlflowException):  # where MLflow is gone, the error that brought us here says so
                 list(_close_what_is_open(MlflowClient(), run))
             raise
+    with suppress(MlflowException):  # it has ended, and nobody looks for its heartbeat any more
+        MlflowClient().delete_tag(run.info.run_id, HEARTBEAT)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a training run leaves in MLflow: parameters, metrics, data set, picture and model."""
 
+import inspect
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -12,25 +13,32 @@ from typing import Any
 import mlflow
 import mlflow.data
 import pandas as pd
-from contract.display import quoted
+from contract.display import quoted, visible
 from contract.tracking.artifacts import Proxy
 from contract.tracking.rest import is_server
 from mlflow import MlflowClient
-from mlflow.entities import Experiment
+from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.types.schema import ColSpec, DataType, Schema
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from requests import RequestException
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
 from trainer.errors import AnswerTooLong, TrackingError
+from trainer.fit.algorithms import HYPERPARAMETERS
 from trainer.fit.cross_validation import Standing
+from trainer.fit.decision import threshold_of, without_threshold
 from trainer.tracking.answers import too_long
 
+# Parameters that say something even where they are as scikit-learn has them.
+TELLING = frozenset(name for known in HYPERPARAMETERS.values() for name in known)
 # The workshop's experiment; any other data set has one of its own.
 EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}
 MOST_PARAMETER_TEXT = 500
+# The tag that MLflow shows as the description of a run or an experiment.
+NOTE = "mlflow.note.content"
 
 
 def experiment_of(data_set: str) -> str:
@@ -106,25 +114,54 @@ def _artifacts_beside(tracking_uri: str) -> str | None:
     return (Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts").resolve().as_uri()
 
 
+def describe_experiment(experiment_id: str, about: str) -> None:
+    """Describe an experiment, where nobody has done so yet."""
+    with mlflow_errors():
+        client = MlflowClient()
+        if NOTE not in client.get_experiment(experiment_id).tags:
+            words = (
+                f"{about}. Each run is one training, named by its algorithm, what it is judged by on held-out rows, and its version; "
+                "its children are the algorithms that it chose from. `trainer` made it."
+            )
+            client.set_experiment_tag(experiment_id, NOTE, visible(words, 2000))
+
+
+def describe_run(run_id: str, name: str, note: str) -> None:
+    """Give a run a name and a description, Markdown, that say what it came to."""
+    tags = {MLFLOW_RUN_NAME: visible(name, 200), NOTE: note}
+    MlflowClient().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
 def log_parameters(estimator: BaseEstimator, table: Table, rows: Split) -> None:
-    """Log what decides the result: the estimator's parameters, the split, the data and the library."""
+    """Log what decides the result: the estimator's parameters that are not its defaults, the split, the data and the library."""
     found = {
         **_parameters(estimator),
         "test_size": TEST_SIZE,
         "random_seed": SEED,
-        "stratified": table.task is Task.CLASSIFICATION,
+        "stratified": table.task is Task.CLASSIFICATION and table.aside.time is None,
         "train_rows": len(rows.train_features),
         "test_rows": len(rows.test_features),
         "scikit_learn": version("scikit-learn"),
     }
+    if table.aside:
+        found["divided"] = table.aside.words
+    if (threshold := threshold_of(estimator)) is not None:
+        found["decision_threshold"] = threshold
+    estimator = without_threshold(estimator)
     if isinstance(estimator, Pipeline):
         found["preparation"] = ", ".join(type(step).__name__ for _, step in estimator.steps[:-1])
     mlflow.log_params({name: str(value)[:MOST_PARAMETER_TEXT] for name, value in found.items()})
 
 
 def _parameters(estimator: BaseEstimator) -> dict[str, Any]:
+    estimator = without_threshold(estimator)
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    given = {name: value for name, value in last.get_params().items() if value is not None}
+    own = inspect.signature(type(last)).parameters
+    given = {
+        name: value
+        for name, value in last.get_params(deep=False).items()
+        if name != "random_state" and (name in TELLING or value != own[name].default)
+    }
     return {"algorithm": type(last).__name__, **given}
 
 
@@ -164,8 +201,11 @@ def log_pictures(pictures: dict[str, bytes]) -> None:
         mlflow.log_artifacts(folder)
 
 
-def log_leaderboard(standings: list[Standing], task: Task) -> None:
-    """Log each algorithm as a child run with its folds, and all of them as one table and one picture."""
+def log_leaderboard(standings: list[Standing], words: str) -> None:
+    """Log each algorithm as a child run with its folds, and all of them as one table and one picture.
+
+    `words` name the metric that they are judged by.
+    """
     from trainer.plots.evaluation import leaderboard_picture
 
     for place, standing in enumerate(standings, 1):
@@ -184,7 +224,7 @@ def log_leaderboard(standings: list[Standing], task: Task) -> None:
     ]
     mlflow.log_table({key: [row[key] for row in board] for key in board[0]}, "leaderboard.json")
     mlflow.log_metrics({"cv_mean": standings[0].mean, "cv_std": standings[0].spread})
-    picture = leaderboard_picture([(found.name, found.scores) for found in standings], task)
+    picture = leaderboard_picture([(found.name, found.scores) for found in standings], words)
     mlflow.log_figure(picture, "leaderboard.png")
 
 

@@ -33,6 +33,10 @@ class Form:
     """columns of numbers, in which what is none is missing"""
     date: tuple[str, ...] = ()
     """columns of dates: names alone, or NAME=day-first, NAME=month-first"""
+    group: str | None = None
+    """the column that says which rows belong together"""
+    time: str | None = None
+    """the column that says when a row was"""
     drop: tuple[str, ...] = ()
     """columns that will be left out, and may have values of any type"""
     words: tuple[str, ...] = ()
@@ -56,6 +60,11 @@ class Form:
         if self.comment and (len(self.comment) != 1 or self.comment in '"\r\n\0'):
             raise SettingsError(f"--comment {self.comment!r}: expected one character, such as #, or none")
         _check_encoding(self.encoding)
+
+    @property
+    def divided_by(self) -> list[str]:
+        """The columns that say how rows may be divided; they are no features."""
+        return [name for name in (self.group, self.time) if name is not None]
 
     @property
     def mark(self) -> str | None:

@@ -1,0 +1,134 @@
+"""Rows that belong together, and rows in time: which of them are held out, so that no figure knows what it should not.
+
+A model that has seen a customer's first order knows the second one; a model that has seen March knows February. Rows of one
+group are all fitted on or all measured on, and of rows in time the newest are measured on.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, TimeSeriesSplit
+
+from trainer.data.files.form import Form
+from trainer.errors import DataError
+
+# One part of so many is held out.
+PARTS = 5
+
+Place = Callable[[int], str]
+"""from a row to where it stands in the file"""
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Columns that are no features, each of shape (rows,) or None: they say how rows may be divided."""
+
+    group: pd.Series | None = None
+    """which rows belong together"""
+    time: pd.Series | None = None
+    """when they were, as numbers or times"""
+
+    def __bool__(self) -> bool:
+        return self.group is not None or self.time is not None
+
+    def of(self, positions: np.ndarray) -> "Aside":
+        """Return the same of some of the rows."""
+        return Aside(*(None if column is None else column.iloc[positions] for column in (self.group, self.time)))
+
+    @property
+    def remarks(self) -> list[str]:
+        return [self.words] if self else []
+
+    @property
+    def words(self) -> str:
+        """Say how rows are divided."""
+        if self.time is not None:
+            return f"the newest fifth by {self.time.name!r} is held out"
+        return f"rows with the same {self.group.name!r} stay together" if self.group is not None else ""
+
+
+def set_aside(frame: pd.DataFrame, form: Form, path: Path, place: Place) -> tuple[pd.DataFrame, Aside]:
+    """Return the table without the columns that rows are divided by, and these; raise DataError for a value that is missing, or no time.
+
+    `place` says where a row stands in the file.
+    """
+    group, time = form.group, form.time
+    where: Place = lambda row: f"{path} {place(row)}"  # noqa: E731
+    found = Aside(
+        None if group is None else _groups(frame[group], where), None if time is None else _times(frame[time], where)
+    )
+    if found.group is not None and found.group.nunique() < PARTS:
+        raise DataError(
+            f"{path}: column {group!r} has {found.group.nunique()} groups; a fifth is held out, which takes {PARTS}"
+        )
+    return frame.drop(columns=form.divided_by), found
+
+
+def _groups(column: pd.Series, where: Place) -> pd.Series:
+    _refuse(column.isna(), column, where, "a group, in each row")
+    return pd.Series(pd.factorize(column)[0], index=column.index, name=column.name)
+
+
+def _times(column: pd.Series, where: Place) -> pd.Series:
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+        found = column
+    else:
+        found = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
+    _refuse(found.isna(), column, where, "a time: a number, or ISO 8601 such as 2026-01-31 or 2026-01-31T09:30:00")
+    return found
+
+
+def _refuse(wrong: pd.Series, column: pd.Series, where: Place, expected: str) -> None:
+    if wrong.any():
+        row = int(np.flatnonzero(wrong.to_numpy())[0])
+        value = "empty" if pd.isna(column.iloc[row]) else repr(column.iloc[row])
+        raise DataError(f"{where(row)}, column {column.name!r} is {value}; expected {expected}")
+
+
+def held_out(aside: Aside, target: pd.Series, is_class: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the rows to fit on, and of those to measure on; in the order of time where there is one.
+
+    Raises DataError where a class has no row to fit on.
+    """
+    if aside.time is not None:
+        order = np.argsort(aside.time.to_numpy(), kind="stable")
+        times = aside.time.to_numpy()[order]
+        # What was at the same time is not divided.
+        cut = int(np.searchsorted(times, times[len(times) - max(1, len(times) // PARTS)]))
+        fitted, measured = order[:cut], order[cut:]
+        if not cut:
+            raise DataError(
+                f"a fifth of the rows or more are of the newest time in {aside.time.name!r}, and none is older"
+            )
+    else:
+        fitted, measured = next(_by_group(aside, target, is_class, PARTS, seed))
+    if is_class and (missing := set(target) - set(target.iloc[fitted])):
+        raise DataError(
+            f"no row of class {min(map(str, missing))} is among those to fit on: {aside.words}; leave the class out, or "
+            "divide the rows in another way"
+        )
+    return fitted, measured
+
+
+def folds(
+    aside: Aside, target: pd.Series, is_class: bool, count: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (rows to fit on, rows to measure on) for each fold, as positions; raise DataError for too few rows or groups."""
+    if aside.time is not None:
+        if len(target) <= count:
+            raise DataError(f"the part to fit on has {len(target)} rows, too few for {count} folds in time")
+        return list(TimeSeriesSplit(count).split(target))
+    if aside.group is not None and aside.group.nunique() < count:
+        raise DataError(
+            f"the part to fit on has {aside.group.nunique()} groups, too few for {count} folds; --folds takes fewer"
+        )
+    return list(_by_group(aside, target, is_class, count, seed))
+
+
+def _by_group(aside: Aside, target: pd.Series, is_class: bool, count: int, seed: int) -> Iterator[Any]:
+    kind = StratifiedGroupKFold if is_class else GroupKFold
+    return iter(kind(count, shuffle=True, random_state=seed).split(np.zeros(len(target)), target, aside.group))

@@ -1,0 +1,244 @@
+"""The figure that models are judged by: scikit-learn's own by its name, and the baseline that it is held against."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from optuna.distributions import FloatDistribution
+from rich.console import Console
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.metrics import get_scorer
+from sklearn.svm import LinearSVC
+from trainer.data.table import Table, Task, split
+from trainer.errors import SettingsError, TrainerError
+from trainer.experiment import Plan, thresholds
+from trainer.fit import metric
+from trainer.fit.baseline import baseline
+from trainer.fit.cross_validation import FoldedRows
+from trainer.fit.evaluation import evaluate, gain
+from trainer.fit.hyperparameter_search import Effort, search
+from trainer.fit.metric import Metric
+from trainer.fit.model_selection import Choice, choose, on_folds, with_parameters
+from trainer.promotion.policy import QualityGate, no_better_than_baseline
+
+from tests.unit.tables import written
+
+DRAWS = np.random.default_rng(3)
+X = pd.DataFrame(DRAWS.normal(size=(240, 3)), columns=["a", "b", "c"])
+SCORES = X["a"] + 0.7 * DRAWS.normal(size=240)
+BINARY = pd.Series(np.where(SCORES > 0.3, "won", "lost"), name="y")
+MANY = pd.Series(np.digitize(SCORES, [-0.5, 0.5]), name="y")
+QUANTITY = pd.Series(np.exp(SCORES), name="y")
+# The sign under which scikit-learn has what is a loss or an error here.
+NEGATED = {"rmse": "neg_root_mean_squared_error", "mae": "neg_mean_absolute_error"}
+
+
+def table(folder: Path, target: pd.Series) -> Table:
+    return written(folder, X.assign(y=target), "y", "drawn")
+
+
+def sklearns(name: str) -> tuple[str, float]:
+    """Return scikit-learn's name of a metric, and the sign that its value has there."""
+    if name in NEGATED:
+        return NEGATED[name], -1.0
+    try:
+        get_scorer(name)
+    except ValueError:
+        return f"neg_{name}", -1.0
+    return name, 1.0
+
+
+@pytest.mark.filterwarnings(
+    "ignore:'k' .2. greater than or equal"
+)  # the best two of two say nothing, and that is theirs to say
+@pytest.mark.parametrize("name", metric.names(Task.CLASSIFICATION))
+@pytest.mark.parametrize("positive", ["won", "lost"])
+def test_of_two_classes_in_words_each_metric_is_scikit_learns_of_the_positive_one(name: str, positive: str) -> None:
+    judged = Metric(name, Task.CLASSIFICATION, ("lost", "won"), positive)
+    own, sign = sklearns(name)
+    is_so = np.asarray(positive == BINARY).astype(int)
+    expected = sign * get_scorer(own)(LogisticRegression().fit(X, is_so), X, is_so)
+    assert judged.of(LogisticRegression().fit(X, BINARY), X, BINARY) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc_ovo", "average_precision"]
+)
+def test_of_many_classes_a_metric_is_scikit_learns(name: str) -> None:
+    own, sign = sklearns(name)
+    estimator = LogisticRegression().fit(X, MANY)
+    found = Metric(name, Task.CLASSIFICATION, (0, 1, 2)).of(estimator, X, MANY)
+    assert found == pytest.approx(sign * get_scorer(own)(estimator, X, MANY))
+
+
+@pytest.mark.parametrize("name", metric.names(Task.REGRESSION))
+def test_of_quantities_each_metric_is_scikit_learns(name: str) -> None:
+    own, sign = sklearns(name)
+    estimator = PoissonRegressor().fit(X, QUANTITY)  # some are of positive values alone
+    found = Metric(name, Task.REGRESSION).of(estimator, X, QUANTITY)
+    assert found == pytest.approx(sign * get_scorer(own)(estimator, X, QUANTITY))
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [(BINARY, "accuracy"), (pd.Series(SCORES > 1.2), "balanced_accuracy"), (MANY, "accuracy"), (QUANTITY, "r2")],
+)
+def test_by_default_the_metric_fits_the_target_and_an_imbalanced_one_is_not_judged_by_accuracy(
+    tmp_path: Path, target: pd.Series, expected: str
+) -> None:
+    found = table(tmp_path, target)
+    judged = metric.chosen(None, None, found)
+    assert judged.name == expected
+    is_said = any("imbalanced" in said for said in metric.remarks(judged, None, found))
+    assert is_said == (expected == "balanced_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("asked", "target", "expected"),
+    [
+        (None, BINARY, "won"),
+        ("lost", BINARY, "lost"),
+        (None, pd.Series(np.where(SCORES > -1.2, "won", "lost")), "lost"),  # the rare one
+        (None, pd.Series(SCORES > 0), True),
+        ("False", pd.Series(SCORES > 0), False),
+        (None, MANY, None),
+    ],
+)
+def test_the_positive_class_is_what_is_asked_for_else_a_rare_one_else_the_second(
+    tmp_path: Path, asked: str | None, target: pd.Series, expected: object
+) -> None:
+    assert metric.chosen(None, asked, table(tmp_path, target)).positive == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "positive", "target", "said"),
+    [
+        ("rocauc", None, BINARY, "--metric is 'rocauc', which is none for a classification; did you mean roc_auc?"),
+        ("r2", None, BINARY, "--metric is 'r2', which is none for a classification; "),
+        ("accuracy", None, QUANTITY, "--metric is 'accuracy', which is none for a regression; "),
+        ("f1", None, MANY, "--metric f1 looks for one of two classes, and 'y' has 3; there is f1_macro"),
+        (None, "one", BINARY, "--positive is 'one'; expected a class: lost or won"),
+        (None, "one", QUANTITY, "--positive one is for a target of two classes; 'y' has none"),
+    ],
+)
+def test_what_does_not_fit_the_target_is_refused_with_what_does(
+    tmp_path: Path, name: str | None, positive: str | None, target: pd.Series, said: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        metric.chosen(name, positive, table(tmp_path, target))
+    assert str(refused.value).startswith(said)
+
+
+def test_a_metric_that_cannot_be_computed_for_this_target_is_refused_before_a_fit(tmp_path: Path) -> None:
+    drawn = table(tmp_path, pd.Series(SCORES))
+    with pytest.raises(SettingsError, match="--metric mean_gamma_deviance cannot be computed for 'y': "):
+        baseline(metric.chosen("mean_gamma_deviance", None, drawn), drawn, split(drawn))
+
+
+def test_an_estimator_without_what_the_metric_looks_at_is_named() -> None:
+    judged = Metric("log_loss", Task.CLASSIFICATION, ("lost", "won"), "won")
+    with pytest.raises(TrainerError, match="the metric log_loss needs predict_proba, which LinearSVC does not have"):
+        judged.of(LinearSVC().fit(X, BINARY), X, BINARY)
+
+
+def test_an_error_is_better_the_less_there_is_of_it_in_ranking_and_search(tmp_path: Path) -> None:
+    drawn = table(tmp_path, QUANTITY)
+    plan = Plan(algorithm=("linear_regression", "random_forest"), model_name="m", metric="rmse")
+    choice = Choice.of(plan, drawn)
+    board = choose(choice, drawn, split(drawn), Console(quiet=True))  # type: ignore[arg-type]
+    assert [found.mean for found in board] == sorted(found.mean for found in board)
+    rows = FoldedRows(X, QUANTITY, [(np.arange(160), np.arange(160, 240))])
+    found = search(
+        lambda parameters: with_parameters(Ridge(), parameters),
+        {"alpha": FloatDistribution(1e-3, 1e5, log=True)},
+        rows,
+        choice.metric.of,
+        Effort(6, seed=1, processes=1, less_is_better=True),
+    )
+    assert found.value == found.trials["value"].min()
+
+
+# --- the baseline --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "answer"),
+    [
+        ("accuracy", BINARY, "always lost"),
+        ("f1", BINARY, "always won"),  # who never says it finds none
+        ("rmse", QUANTITY, "always the mean"),
+        ("mae", QUANTITY, "always the median"),
+    ],
+)
+def test_the_baseline_is_the_best_answer_that_looks_at_no_feature(
+    tmp_path: Path, name: str, target: pd.Series, answer: str
+) -> None:
+    drawn = table(tmp_path, target)
+    assert baseline(metric.chosen(name, None, drawn), drawn, split(drawn)).words == answer
+
+
+def judged(folder: Path, target: pd.Series, estimator: Any, name: str | None = None) -> str | None:
+    """Say why an estimator is no better than the baseline, None where it is."""
+    drawn = table(folder, target)
+    rows, by = split(drawn), metric.chosen(name, None, drawn)
+    fitted = estimator.fit(rows.train_features, rows.train_target)
+    metrics = evaluate(fitted, rows, drawn.task, None, by).metrics
+    lowest, truth = baseline(by, drawn, rows).estimator, by.encoded(rows.test_target)
+    ours, theirs = (by.response(one, rows.test_features) for one in (fitted, lowest))
+    return no_better_than_baseline(
+        metrics, QualityGate(by.name, {}, by.value(truth, theirs), gain(by, truth, ours, theirs))
+    )
+
+
+def test_a_model_that_never_says_yes_is_no_better_than_the_baseline_however_rare_a_yes_is(tmp_path: Path) -> None:
+    rare = pd.Series(np.where(SCORES > 1.3, "yes", "no"))
+    never = DummyClassifier(strategy="constant", constant="no")
+    said = judged(tmp_path, rare, never)
+    assert said is not None
+    assert said.startswith(
+        "its test balanced accuracy 0.5000 is no better than the baseline's 0.5000, which looks at no"
+    )
+    assert judged(tmp_path, rare, never, "accuracy") is not None
+    assert judged(tmp_path, rare, LogisticRegression(class_weight="balanced")) is None
+
+
+def test_a_good_model_passes_by_a_loss_too_and_a_useless_one_does_not(tmp_path: Path) -> None:
+    assert judged(tmp_path, BINARY, LogisticRegression(), "log_loss") is None
+    assert judged(tmp_path, pd.Series(SCORES), Ridge(), "mae") is None
+    assert judged(tmp_path, BINARY, DummyClassifier(strategy="uniform", random_state=0), "log_loss") is not None
+
+
+def test_the_leaderboard_has_the_baseline_measured_on_the_same_folds(tmp_path: Path) -> None:
+    drawn = table(tmp_path, BINARY)
+    choice = Choice.of(Plan(), drawn)
+    lowest = on_folds(choice, drawn, split(drawn))
+    assert lowest.name == "baseline: always lost"
+    assert lowest.mean == pytest.approx((BINARY == "lost").mean(), abs=0.01)
+    assert len(lowest.scores) == choice.folds
+
+
+def test_the_positive_class_has_its_figures(tmp_path: Path) -> None:
+    drawn = table(tmp_path, BINARY)
+    rows = split(drawn)
+    fitted = LogisticRegression().fit(rows.train_features, rows.train_target)
+    figures = evaluate(fitted, rows, drawn.task, None, metric.chosen("f1", "won", drawn)).metrics
+    assert figures["test_precision"] == figures["test_precision_of_won"]
+    assert figures["test_recall"] == figures["test_recall_of_won"]
+    assert figures["test_f1_ci_low"] < figures["test_f1"] < figures["test_f1_ci_high"]
+    assert 0.5 < figures["test_average_precision"] <= 1
+
+
+# --- thresholds ----------------------------------------------------------------------------------------------------
+
+
+def test_a_threshold_names_a_metric_of_the_held_out_rows() -> None:
+    found = thresholds(("roc_auc=0.7", "test_f1=0.5", "overfitting_gap=0.1"))
+    assert found == {"test_roc_auc": 0.7, "test_f1": 0.5, "overfitting_gap": 0.1}
+
+
+def test_a_threshold_that_is_no_number_is_named() -> None:
+    with pytest.raises(SettingsError, match="--threshold roc_auc is 'high'; expected a number"):
+        thresholds(("roc_auc=high",))
