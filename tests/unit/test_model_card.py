@@ -19,7 +19,7 @@ from trainer.fit.baseline import baseline
 from trainer.fit.model_selection import Choice, fit, prepared
 
 from tests.unit.serving import client_of, served_as
-from tests.unit.tables import people, written
+from tests.unit.tables import customers, people, written
 from tests.unit.version_files import Files
 
 IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
@@ -113,3 +113,11 @@ def test_the_service_gives_the_card_of_the_version_that_it_serves(tmp_path: Path
     assert (status, said) == (200, "# It\n")
     assert "Model card</a>" in page
     assert client_of(None).get("/model-card").status_code == 503
+
+
+def test_the_card_has_the_span_of_dates_and_no_words_that_people_wrote(tmp_path: Path) -> None:
+    found = card_of(written(tmp_path, customers(), "Churn"), Plan())
+    assert "| SignupDate | date | 2019-01-" in found
+    assert "| Plan | text | " in found
+    assert "different texts" in found
+    assert "called at minute" not in found

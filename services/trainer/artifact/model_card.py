@@ -20,6 +20,8 @@ from trainer.fit.model_selection import Fitted
 
 MOST_ROWS = 30
 MOST_CATEGORIES = 5
+# With more different texts than this, they are what people wrote, and nobody's category: how many there are is said alone.
+MOST_LISTED = 100
 # Fewer held-out rows than this leave an interval wide.
 FEW_ROWS = 100
 SHOWN = {
@@ -138,11 +140,15 @@ def _column(column: Column, rows: Split) -> dict[str, str]:
         seen = "no value"
     elif column.kind is Kind.NUMBER:
         seen = f"{number(present.min())} to {number(present.max())}, median {number(float(np.median(present)))}"
+    elif column.kind is Kind.DATE:
+        seen = f"{present.min():%Y-%m-%d} to {present.max():%Y-%m-%d}"
+    elif (count := present.nunique()) > MOST_LISTED:
+        seen = f"{count} different texts"
     else:
         counts = present.astype(str).value_counts()
         more = f" and {len(counts) - MOST_CATEGORIES} more" if len(counts) > MOST_CATEGORIES else ""
         seen = ", ".join(visible(name, 20) for name in counts.index[:MOST_CATEGORIES]) + more
-    kind = {Kind.NUMBER: "number", Kind.BOOLEAN: "boolean", Kind.TEXT: "text"}[column.kind]
+    kind = {Kind.NUMBER: "number", Kind.BOOLEAN: "boolean", Kind.TEXT: "text", Kind.DATE: "date"}[column.kind]
     return {"name": column.name, "type": kind, "seen": f"{seen}{missing}"}
 
 
