@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import skops.io
+from inference.ipc.messages import NOT_ASKED
 from sklearn.linear_model import LogisticRegression
 from trainer.errors import TrackingError
 from trainer.tracking.run_logging import connect
 
-from tests.integration.places import CLASSES, MODEL, in_one_line, running_server
+from tests.integration.places import CLASSES, MODEL, eventually, in_one_line, running_server
 from tests.unit.version_files import COLUMNS, Files
 
 # Runs `python -m trainer bootstrap` and tells afterwards whether it has imported MLflow.
@@ -112,7 +113,16 @@ def seen_without_the_server(place: Any, server: Any, bootstrap_without_files: An
     server.kill_what_is_left()
     with place.inference() as service:
         service.answers("/ready")
-        return service.predict(), service.get("/version").json()["model"]
+        # It serves before it has asked.
+        asked = eventually(
+            "the registry was asked", lambda: (model := _model(service))["problem"] != NOT_ASKED and model
+        )
+        return service.predict(), asked
+
+
+def _model(service: Any) -> dict[str, Any]:
+    model: dict[str, Any] = service.get("/version").json()["model"]
+    return model
 
 
 def test_where_nothing_is_in_production_bootstrap_trains(first_bootstrap: Any) -> None:
