@@ -176,18 +176,19 @@ import numpy as np
 from optuna.distributions import FloatDistribution
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import StratifiedKFold
 import pandas as pd
-from trainer.fit.model_selection import _score, with_parameters
-from trainer.fit.hyperparameter_search import search
-from trainer.data.table import Task
+from trainer.fit.model_selection import with_parameters
+from trainer.fit.cross_validation import FoldedRows
+from trainer.fit.hyperparameter_search import Effort, search
 X, y = make_classification(3000, 20, n_informative=8, random_state=0)
 X, y = pd.DataFrame(X), pd.Series(y)
 folds = list(StratifiedKFold(3).split(X, y))
-fixed = [{"max_features": value} for value in np.linspace(0.2, 1.0, TRIALS)]
+fixed = tuple({"max_features": value} for value in np.linspace(0.2, 1.0, TRIALS))
 start = time.monotonic()
 search(partial(with_parameters, RandomForestClassifier(n_estimators=35, random_state=0)), {"max_features": FloatDistribution(0.1, 1.0)},
-       X, y, folds, partial(_score, Task.CLASSIFICATION), trials=TRIALS, seed=0, processes=int(sys.argv[1]), fixed=fixed)
+       FoldedRows(X, y, folds), get_scorer("accuracy"), Effort(TRIALS, 0, int(sys.argv[1]), fixed))
 print(json.dumps(time.monotonic() - start))
 """
 
