@@ -8,7 +8,7 @@ file wins over the file.
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -24,20 +24,8 @@ from trainer.settings import Settings
 # What only a file can say.
 NESTED = ("params", "pipeline", "space", "thresholds")
 # What may be said of a file.
-FORM = (
-    "separator",
-    "decimal",
-    "thousands",
-    "encoding",
-    "comment",
-    "skip_lines",
-    "sheet",
-    "text",
-    "number",
-    "date",
-    "group",
-    "time",
-)
+# What a plan says of how a file is written; the reading adds the rest.
+FORM = tuple(each.name for each in fields(Form) if each.name not in ("drop", "words"))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from trainer.data.files.form import Form
-from trainer.data.table import Table, Task, read, split
+from trainer.data.table import Table, Task, look_at, read, split
 from trainer.errors import DataError, SettingsError
 from trainer.experiment import Plan
 from trainer.fit.cross_validation import folded
@@ -97,3 +97,27 @@ def test_a_class_that_is_only_among_the_newest_rows_cannot_be_learnt(tmp_path: P
 def test_rows_are_divided_in_one_way() -> None:
     with pytest.raises(SettingsError, match="--group who and --time when divide the rows in two ways; expected one"):
         Plan(group="who", time="when")
+
+
+def test_the_newest_fifth_is_told_by_dates_as_people_write_them(tmp_path: Path) -> None:
+    when = pd.to_datetime(FRAME["when"])
+    frame = FRAME.assign(when=when.dt.strftime("%d/%m/%Y"))
+    rows = split(table(tmp_path, Form(time="when"), frame))
+    iso = split(table(tmp_path, Form(time="when"), FRAME.assign(when=when.dt.strftime("%Y-%m-%d"))))
+    assert set(rows.test_features.index) == set(iso.test_features.index)
+
+
+def test_times_of_which_day_and_month_cannot_be_told_apart_are_refused_until_somebody_says(tmp_path: Path) -> None:
+    frame = FRAME.assign(when=[f"{1 + i % 9:02}/{1 + i % 7:02}/2026" for i in range(ROWS)])
+    with pytest.raises(DataError, match="no value tells the day from the month; say which by --date 'when=day-first'"):
+        table(tmp_path, Form(time="when"), frame)
+    assert table(tmp_path, Form(time="when", date=("when=day-first",)), frame).aside.time is not None
+
+
+def test_of_a_target_at_fault_the_rows_that_are_left_keep_their_groups(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    FRAME.assign(x=[*FRAME["x"][:-1], 1e39]).to_csv(path, index=False)
+    look = look_at(path, "x", drop=("when", "step"), form=Form(group="who"))
+    assert look.faults
+    assert look.table.aside.group is not None
+    assert list(look.table.aside.group.index) == list(look.table.target.index)

@@ -73,7 +73,7 @@ def test_a_version_without_the_metric_of_a_threshold_is_not_promoted() -> None:
 def test_errors_have_a_ceiling_for_a_threshold() -> None:
     assert below_threshold({"test_rmse": 3.5}, {"test_rmse": 3.5}) is None
     assert (
-        below_threshold({"test_rmse": 4.0}, {"test_rmse": 3.5}) == "its test rmse 4.0000 is above the limit of 3.5000"
+        below_threshold({"test_rmse": 4.0}, {"test_rmse": 3.5}) == "its test RMSE 4.0000 is above the limit of 3.5000"
     )
     assert below_threshold({"test_rmse": float("nan")}, {"test_rmse": 3.5}) is not None
 
@@ -179,7 +179,7 @@ def test_of_an_error_the_lower_one_is_better() -> None:
     ):
         assert should_promote({}, Contender("2", 15.0, "digest"), rival, None, gate).promote is wins
     decision = should_promote({}, Contender("2", 15_234.0, "digest"), None, None, QualityGate("rmse", {}))
-    assert "its test rmse 15,234 reaches" in decision.reason
+    assert "its test RMSE 15,234 reaches" in decision.reason
 
 
 def test_what_is_no_better_than_the_baseline_is_below_the_threshold() -> None:

@@ -224,7 +224,7 @@ def _thresholds(job: Job) -> Mapping[str, float]:
     value = settings.min_test_accuracy if is_class else settings.min_test_r2
     if value is not None:
         return {"test_accuracy" if is_class else "test_r2": value}
-    return builtin_datasets.FLOORS if is_class and job.table.name == builtin_datasets.DEFAULT else {}
+    return builtin_datasets.THRESHOLDS if is_class and job.table.name == builtin_datasets.DEFAULT else {}
 
 
 def _record(

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, TimeSeriesSplit
 
+from trainer.data import column_kinds
+from trainer.data.column_kinds import Kind, Wish, Wishes
 from trainer.data.files.form import Form
 from trainer.errors import DataError
 
@@ -57,9 +59,11 @@ def set_aside(frame: pd.DataFrame, form: Form, path: Path, place: Place) -> tupl
     `place` says where a row stands in the file.
     """
     group, time = form.group, form.time
+    order = None if time is None else Wishes.of_form(form).of(time).order
     where: Place = lambda row: f"{path} {place(row)}"  # noqa: E731
     found = Aside(
-        None if group is None else _groups(frame[group], where), None if time is None else _times(frame[time], where)
+        None if group is None else _groups(frame[group], where),
+        None if time is None else _times(frame[time], order, path, where),
     )
     if found.group is not None and found.group.nunique() < PARTS:
         raise DataError(
@@ -73,12 +77,15 @@ def _groups(column: pd.Series, where: Place) -> pd.Series:
     return pd.Series(pd.factorize(column)[0], index=column.index, name=column.name)
 
 
-def _times(column: pd.Series, where: Place) -> pd.Series:
-    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
-        found = column
-    else:
-        found = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
-    _refuse(found.isna(), column, where, "a time: a number, or ISO 8601 such as 2026-01-31 or 2026-01-31T09:30:00")
+def _times(column: pd.Series, order: str | None, path: Path, where: Place) -> pd.Series:
+    """Return when rows were: numbers as they are, dates as any column of dates is read."""
+    found = column
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        verdict = column_kinds.tell(column, Wish(Kind.DATE, order), keep=True, is_typed=True)
+        if verdict.fault:
+            raise DataError(f"{path}: {verdict.fault}")
+        found = column if verdict.values is None else verdict.values
+    _refuse(found.isna(), column, where, "a time: a number, or a date such as 2026-01-31 or 2026-01-31T09:30:00")
     return found
 
 

@@ -183,7 +183,7 @@ def look_at(
         target=labels,
         class_names=class_names,
         remarks=[*rows.remarks, *_remarks(typed, found, rows.words), *aside.remarks],
-        aside=aside,
+        aside=aside.of(labels.index.to_numpy()),
     )
     left_out = features[[name for name in features.columns if str(name) not in columns]]
     of_file = [f"{path} {fault}" for fault in rows.faults]

@@ -52,7 +52,7 @@ class Metric:
     @property
     def less_is_better(self) -> bool:
         """Whether it is an error, or a loss."""
-        return bool(self._scorer._sign < 0)
+        return is_loss(self.name)
 
     @property
     def is_of_labels(self) -> bool:
@@ -65,7 +65,7 @@ class Metric:
 
     def better(self, value: float, other: float) -> float:
         """Return by how much a value is better than another one; negative where it is worse."""
-        return other - value if self.less_is_better else value - other
+        return better(self.name, value, other)
 
     def response(self, estimator: Any, features: pd.DataFrame) -> np.ndarray:
         """Return what the figure is made of: an estimator's values, labels or probabilities.
@@ -150,6 +150,11 @@ def is_loss(name: str) -> bool:
     """Tell whether less of a metric is better, by its name, which may be none of scikit-learn's."""
     name = SHORT.get(name, name)
     return name not in get_scorer_names() and f"neg_{name}" in get_scorer_names()
+
+
+def better(name: str, value: float, other: float) -> float:
+    """Return by how much a value of a metric is better than another one; negative where it is worse."""
+    return other - value if is_loss(name) else value - other
 
 
 def names(task: Task) -> list[str]:

@@ -15,9 +15,9 @@ from typing import TypeGuard
 
 import numpy as np
 
-from trainer.console.figures import number
+from trainer.console.figures import metric_words, number
 from trainer.fit.evaluation import COSTLY_RESAMPLES, resamples
-from trainer.fit.metric import Metric, is_loss
+from trainer.fit.metric import Metric, better, is_loss
 
 # With fewer rows than this a comparison on unseen rows would be a game of dice.
 LEAST_ROWS = 20
@@ -131,12 +131,12 @@ def below_threshold(metrics: Mapping[str, float], thresholds: Mapping[str, float
     """Say which metric misses its threshold, None where all reach theirs."""
     for name, least in thresholds.items():
         if name not in metrics:
-            return f"it has no {_words(name)}, for which there is a threshold"
+            return f"it has no {metric_words(name)}, for which there is a threshold"
         value = metrics[name]
         if _is_ceiling(name) and not value <= least:
-            return f"its {_words(name)} {number(value)} is above the limit of {number(least)}"
+            return f"its {metric_words(name)} {number(value)} is above the limit of {number(least)}"
         if not _is_ceiling(name) and not value >= least:
-            return f"its {_words(name)} {number(value)} is below the threshold of {number(least)}"
+            return f"its {metric_words(name)} {number(value)} is below the threshold of {number(least)}"
     return None
 
 
@@ -155,17 +155,13 @@ def no_better_than_baseline(metrics: Mapping[str, float], gate: QualityGate) -> 
         return None
     name, (low, high) = f"test_{gate.metric}", gate.gain
     if name not in metrics:
-        return f"it has no {_words(name)}, which the baseline is compared with"
+        return f"it has no {metric_words(name)}, which the baseline is compared with"
     if low > 0:
         return None
     return (
-        f"its {_words(name)} {number(metrics[name])} is no better than the baseline's {number(gate.baseline)}, which looks at no "
+        f"its {metric_words(name)} {number(metrics[name])} is no better than the baseline's {number(gate.baseline)}, which looks at no "
         f"feature, by more than chance explains (95 % interval of the gain: {number(low)} to {number(high)})"
     )
-
-
-def _better(metric: str, value: float, other: float) -> float:
-    return other - value if is_loss(metric) else value - other
 
 
 def should_promote(
@@ -196,8 +192,8 @@ def should_promote(
     if fault:
         return Decision(False, False, fault)
     if not _is_score(challenger.score):
-        return Decision(False, False, f"its run has no {_words('test_' + gate.metric)}")
-    own = f"{_words('test_' + gate.metric)} {number(challenger.score)}"
+        return Decision(False, False, f"its run has no {metric_words('test_' + gate.metric)}")
+    own = f"{metric_words('test_' + gate.metric)} {number(challenger.score)}"
     reaches = _reaches(gate)
     if champion is None:
         return Decision(True, True, f"nothing was in Production, and its {own} {reaches}")
@@ -235,13 +231,13 @@ def _by_recorded_scores(
         return Decision(
             False,
             True,
-            f"{rival} has no {_words('test_' + gate.metric)} to compare with; `promote {challenger.version}` replaces it",
+            f"{rival} has no {metric_words('test_' + gate.metric)} to compare with; `promote {challenger.version}` replaces it",
         )
     elsewhere = "" if challenger.data_sha256 == champion.data_sha256 else ", measured on other data"
     decision = _judged(challenger.score, champion.score, None, f"{rival}{elsewhere}", gate, f" ({why})" if why else "")
     if gate.rule is Rule.SIGNIFICANT and decision.promote:
         worst = challenger.bound
-        if worst is None or not _better(gate.metric, worst, champion.score) > gate.margin:
+        if worst is None or not better(gate.metric, worst, champion.score) > gate.margin:
             return Decision(False, True, f"{decision.reason}: within its 95 % interval, so it may be chance{WAY_OUT}")
     return decision
 
@@ -250,12 +246,12 @@ def _judged(
     challenger: float, champion: float, comparison: Comparison | None, rival: str, gate: QualityGate, note: str = ""
 ) -> Decision:
     where = "" if comparison is None else f" on {comparison.rows} rows that neither was fitted on"
-    name = _words(f"test_{gate.metric}")
+    name = metric_words(f"test_{gate.metric}")
     figures = f"{name} {number(challenger)} against {number(champion)} of {rival}{where}{note}"
     if gate.margin:
         figures += f", with a margin of {gate.margin:g}"
     word = "higher" if challenger > champion else "equal" if challenger == champion else "lower"
-    gain = _better(gate.metric, challenger, champion)
+    gain = better(gate.metric, challenger, champion)
     if gate.rule is Rule.NOT_WORSE:
         return Decision(gain >= -gate.margin, True, f"{word} {figures}; the rule is {gate.rule}")
     if gate.rule is Rule.PAIRED and comparison is not None:
@@ -273,7 +269,3 @@ def _unless_chance(figures: str, p_value: float) -> Decision:
     if p_value < SIGNIFICANCE:
         return Decision(True, True, f"{figures}; paired test: p = {p_value:.3g}")
     return Decision(False, True, f"{figures}: within noise (paired test: p = {p_value:.3g}){WAY_OUT}")
-
-
-def _words(metric: str) -> str:
-    return metric.replace("_", " ").replace("r2", "R²")
