@@ -409,6 +409,9 @@ def test_a_version_that_is_only_said_to_be_signed_otherwise_is_loaded_by_nobody_
         assert serving.problem is None
         assert serving.audience.states[-1].version.signed_by == key
         assert serving.cache.last_served()[0] == said_to_be_signed(ONE, key)
+        spec, _ = greeting_of(serving.poller)
+        assert isinstance(spec, Serve)
+        assert spec.spec.folder == str(folder)
     assert serving.audience.heard == heard
     assert (len(serving.announced), serving.metrics.swaps) == (1, ["1"])
 
@@ -630,6 +633,8 @@ def test_a_version_that_fails_in_a_way_that_nobody_foresaw_does_not_stay(serving
     serving.look(TWO)
     assert "version 2 cannot be taken up: IndexError" in serving.problem
     assert serving.cache.held == {ONE}
+    serving.look()
+    assert tries_of(serving) == 1, "it is not met again at each look"
 
 
 def test_what_is_served_is_not_let_go_of_whatever_fails_after_it_was_taken_up(serving: Any) -> None:
@@ -681,6 +686,15 @@ def test_a_version_that_was_mended_after_it_was_refused_for_its_columns_is_fetch
     serving.look()
     assert serving.cache.fetched == ["1", "2", "2"]
     assert (serving.version, serving.problem) == ("2", None)
+
+
+def test_a_version_that_no_worker_was_there_to_load_is_fetched_anew_when_it_is_tried_again(serving: Scene) -> None:
+    serving.audience.workers = 0
+    serving.look(TWO)
+    serving.audience.workers = 2
+    serving.clock.now += FIRST_RETRY_SECONDS
+    serving.look()
+    assert (serving.version, tries_of(serving)) == ("2", 2)
 
 
 def test_a_version_that_did_not_arrive_is_tried_again_at_once_when_its_files_are_there(serving: Any) -> None:
@@ -741,6 +755,18 @@ def test_a_restart_lets_no_breaking_change_in_and_serves_the_last_version(servin
     serving.look(TWO)
     assert serving.version == "1"
     assert "ALLOW_SCHEMA_CHANGE=true" in serving.problem
+
+
+def test_what_those_who_ask_rely_on_is_that_of_the_last_version_though_no_worker_can_serve_it_any_more(
+    scene: Callable[..., Scene],
+) -> None:
+    made = scene(TWO, ONE)
+    made.audience.refused["1"] = "it is of another scikit-learn"
+    made.cache.files(TWO).describe(OTHER_COLUMNS)
+    made.look()
+    assert made.version is None
+    assert made.problem is not None
+    assert "ALLOW_SCHEMA_CHANGE=true" in made.problem
 
 
 # --- a start without the registry ----------------------------------------------------------------------------------
@@ -881,6 +907,22 @@ def test_with_nothing_behind_the_alias_any_more_the_last_version_goes_on_after_a
     serving.start_again()
     serving.look()
     assert (serving.version, serving.problem) == before == ("1", NOTHING.any_more)
+
+
+def test_a_service_that_cannot_serve_the_last_version_any_more_still_knows_that_there_was_one(
+    scene: Callable[..., Scene],
+) -> None:
+    made = scene(NOTHING, ONE)
+    made.audience.refused["1"] = "it is of another scikit-learn"
+    made.look()
+    assert (made.version, made.problem) == (None, NOTHING.any_more)
+
+
+def test_the_log_says_whether_serving_goes_on(scene: Callable[..., Scene], caplog: pytest.LogCaptureFixture) -> None:
+    for made, words in ((scene(GONE), f"{GONE}; waiting"), (scene(GONE, ONE), f"{GONE}; serving goes on")):
+        caplog.clear()
+        made.look()
+        assert words in caplog.messages
 
 
 def test_that_there_is_no_model_yet_is_said_where_none_was_ever_served(scene: Callable[..., Scene]) -> None:
@@ -1098,7 +1140,8 @@ def test_a_version_that_a_process_did_not_survive_is_refused_and_left_alone_for_
     deadly(serving, by)
     serving.look(TWO)
     assert serving.version == "1"
-    assert "version 2 of flowers is refused" in serving.problem
+    reason = {"verifier": "the process that verifies it ended over it", "worker": "a worker ended"}[by]
+    assert serving.problem == f"version 2 of flowers is refused: {reason}"
     serving.clock.now += FIRST_RETRY_AFTER_DEATH_SECONDS - 1
     serving.look()
     assert tries_of(serving) == 1
@@ -1305,6 +1348,8 @@ def test_a_worker_that_joins_meanwhile_is_told_the_same(scene: Callable[..., Sce
     ((messages,),) = greetings
     assert isinstance(messages, Note)
     assert messages.state.problem == "version 1 of flowers is being fetched and checked"
+    assert messages.state.under_way is not None
+    assert messages.state.under_way.version == "1"
 
 
 def test_which_version_is_on_its_way_and_since_when_is_told_while_another_one_is_served(serving: Scene) -> None:
