@@ -226,6 +226,21 @@ def test_names_that_begin_alike_and_are_as_long_as_a_folder_takes_are_allowed() 
     limits.check_listing({"a": 1, "ab/a": 1, "ab/b/c": 1, "é" * 127: 1})
 
 
+def test_a_version_may_be_as_large_as_the_limits_say_and_no_larger() -> None:
+    name = "x" * limits.MOST_NAME_BYTES
+    longest = f"{name}/{'y' * (limits.MOST_PATH - len(name) - 1)}"
+    limits.check_listing({**{f"file-{number}": None for number in range(limits.MOST_FILES - 1)}, longest: None})
+    limits.check_listing({"model.sig": limits.MB, "a": 2 * limits.GB, "b": 2 * limits.GB - limits.MB, "c": None})
+    for sizes in (
+        {f"file-{number}": 1 for number in range(limits.MOST_FILES + 1)},
+        {f"{longest}z": 1},
+        {f"{name}x": 1},
+        {"a": 2 * limits.GB, "b": 2 * limits.GB, "c": 1},
+    ):
+        with pytest.raises(Refused):
+            limits.check_listing(sizes)
+
+
 def test_a_folder_that_is_too_large_is_not_signed(
     folder: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,18 +7,20 @@ import json
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED
+from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
 from contract.errors import Refused
-from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES, archive, grammar, load_skops, state
+from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES, archive, conditions, grammar, load_skops, parameters, state
 from sklearn._loss.loss import HalfBinomialLoss
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -50,6 +52,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import SVC, SVR, NuSVC, OneClassSVM
 from sklearn.tree import DecisionTreeRegressor
+from sklearn.utils import Bunch
 
 from tests.unit import hostile_models as hostile
 
@@ -667,3 +670,145 @@ def test_types_that_are_not_trusted_are_named_up_to_a_number() -> None:
     assert "\x1b" not in words
     assert words.endswith(" and 90 more; MODEL_TRUSTED_TYPES names more of them")
     assert json.dumps(words)
+
+
+# --- what is looked at beneath an estimator's attributes -----------------------------------------------------------
+
+
+class Unknown:
+    """A type that nobody has named."""
+
+
+class FakeList(list[Any]):
+    """A type that the settings may name, with more in it than its attributes."""
+
+
+class FakeMapping(dict[str, Any]):
+    """Another one."""
+
+
+NOT_KNOWN = r"it has an object of the type tests\.unit\.test_trust_state\.Unknown at 'held_.*', which is not known here"
+
+
+@pytest.mark.parametrize(
+    ("held", "trusted"),
+    [
+        (Unknown(), ()),
+        ([[Unknown()]], ()),
+        ({"key": (Unknown(),)}, ()),
+        (np.array([1, Unknown()], dtype=object), ()),
+        (np.array([[1, "a"], [{}, {0: Unknown()}]], dtype=object), ()),
+        (partial(dict, Unknown()), ("functools.partial", "builtins.dict")),
+        (partial(dict, key=Unknown()), ("functools.partial", "builtins.dict")),
+        (FakeList([Unknown()]), ("tests.unit.test_trust_state.FakeList",)),
+        (FakeMapping(key=Unknown()), ("tests.unit.test_trust_state.FakeMapping",)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_object_that_is_not_known_is_found_wherever_it_is_held(held: Any, trusted: tuple[str, ...]) -> None:
+    estimator = LogisticRegression().fit(X, Y)
+    estimator.held_ = held
+    with pytest.raises(Refused, match=NOT_KNOWN):
+        state.check(estimator, frozenset(trusted))
+
+
+def test_a_class_of_scikit_learns_that_is_no_estimator_is_not_known_for_its_name_alone() -> None:
+    estimator = LogisticRegression().fit(X, Y)
+    estimator.held_ = Bunch(a=1)
+    with pytest.raises(Refused, match=r"of the type sklearn\.utils\._bunch\.Bunch at"):
+        state.check(estimator, frozenset())
+
+
+def test_what_holds_itself_is_looked_at_once() -> None:
+    estimator = LogisticRegression().fit(X, Y)
+    estimator.held_ = [estimator]
+    estimator.held_.append(estimator.held_)
+    state.check(estimator, frozenset())
+
+
+@pytest.mark.parametrize("name", ["n_jobs", "_n_threads", "n_threads"])
+def test_as_many_threads_as_a_machine_may_have_are_lowered_to_what_is_here_and_more_are_refused(name: str) -> None:
+    values: dict[str, Any] = {name: 512}
+    parameters.check(LogisticRegression(), values, "")
+    assert values == {name: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()}
+    with pytest.raises(Refused, match=rf"its LogisticRegression at 'model\.step' has {name}='?513"):
+        parameters.check(LogisticRegression(), {name: 513}, "model.step")
+
+
+@pytest.mark.parametrize("count", [1, 2**31 - 1])
+def test_as_many_hashes_as_there_can_be_are_served(count: int) -> None:
+    parameters.check(HashingVectorizer(), {"n_features": count}, "")
+
+
+@pytest.mark.parametrize("count", [0, 2**31, None, 2.5])
+def test_another_number_of_hashes_is_refused(count: Any) -> None:
+    with pytest.raises(Refused, match=r"its HashingVectorizer has n_features=.*; expected a whole number from 1 to"):
+        parameters.check(HashingVectorizer(), {"n_features": count}, "")
+
+
+@pytest.mark.parametrize("name", ["kw_args", "inv_kw_args"])
+def test_a_function_is_called_with_plain_values_alone(name: str) -> None:
+    parameters.check(FunctionTransformer(), {name: {"a": 1, "b": "x", "c": None}}, "")
+    with pytest.raises(Refused, match=f"calls its function with {name} that are no plain values"):
+        parameters.check(FunctionTransformer(), {name: {"out": np.zeros(1)}}, "")
+
+
+# --- the file, and where an index ends -----------------------------------------------------------------------------
+
+
+def zipped(*parts: tuple[str, bytes], method: int = ZIP_DEFLATED) -> ZipFile:
+    file = BytesIO()
+    with ZipFile(file, "w", method) as content, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a name that is there already
+        for name, part in parts:
+            content.writestr(name, part)
+    return ZipFile(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (zipped(("1.npy", b"a"), ("1.npy", b"b")), "has 2 parts, or two of one name; expected at most 3"),
+        (
+            zipped(*((f"{number}.npy", b"a") for number in range(4))),
+            "has 4 parts, or two of one name; expected at most 3",
+        ),
+        (zipped(("1.npy", b"a"), method=ZIP_LZMA), "part 1.npy is encrypted, or packed by an unusual method"),
+    ],
+    ids=range(3),
+)
+def test_a_file_of_other_parts_than_skops_writes_is_refused(content: ZipFile, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        archive.check_entries(content, 3, lambda name: True, 100)
+
+
+def test_a_part_that_is_encrypted_is_refused() -> None:
+    content = zipped(("1.npy", b"a"))
+    content.infolist()[0].flag_bits |= 1
+    with pytest.raises(Refused, match=r"part 1\.npy is encrypted"):
+        archive.check_entries(content, 3, lambda name: True, 100)
+
+
+def test_a_part_that_is_named_and_not_there_is_refused() -> None:
+    with pytest.raises(Refused, match=r"names a part '2\.npy' that it does not have"):
+        archive.Arrays(zipped(("1.npy", b"a"))).check_bytes("2.npy")
+
+
+def test_all_sparse_matrices_together_unpack_to_no_more_than_a_version_may_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    matrix = BytesIO()
+    scipy.sparse.save_npz(matrix, scipy.sparse.csr_matrix(np.eye(30)))
+    arrays = archive.Arrays(zipped(("1.npz", matrix.getvalue()), ("2.npz", matrix.getvalue())))
+    size = sum(entry.file_size for entry in ZipFile(matrix).infolist())
+    monkeypatch.setattr("contract.limits.MOST_BYTES", 2 * size - 1)
+    arrays.check_sparse("1.npz")
+    with pytest.raises(Refused, match="its sparse matrices have more than"):
+        arrays.check_sparse("2.npz")
+
+
+@pytest.mark.parametrize(("index", "holds"), [(0, True), (2, True), (3, False), (-1, False)])
+def test_the_last_index_is_one_less_than_there_are_places(index: int, holds: bool) -> None:
+    expected = nullcontext() if holds else pytest.raises(conditions.DoesNotHold, match="an index is not there")
+    with expected:
+        conditions.within(np.array([0, index, 1]), 3, "an index is not there")
