@@ -85,15 +85,29 @@ class Stack:
         self.settings |= settings
         (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
 
+    def environ(self) -> dict[str, str]:
+        """Return the environment of a shell in which this stack is the one that is meant."""
+        kept = {name: value for name, value in os.environ.items() if name not in self.settings}
+        # Not by --project-name, with which `down` does not read the compose files, but only what is running.
+        return kept | {"COMPOSE_PROJECT_NAME": self.name}
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start docker compose and do not wait for its end."""
+        return subprocess.Popen(
+            ["docker", "compose", *arguments],
+            cwd=self.folder,
+            env=self.environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
     def compose(self, *arguments: str, check: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         """Run docker compose; where it fails and must not, fail with its words and the containers' last lines."""
-        environ = {name: value for name, value in os.environ.items() if name not in self.settings}
-        # Not by --project-name, with which `down` does not read the compose files, but only what is running.
-        environ["COMPOSE_PROJECT_NAME"] = self.name
         result = subprocess.run(
             ["docker", "compose", *arguments],
             cwd=self.folder,
-            env=environ,
+            env=self.environ(),
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -114,7 +128,7 @@ class Stack:
 
     def remove(self) -> None:
         """Remove all that the stack made: containers, volumes, networks and the images that it built."""
-        self.compose("--profile", "trainer", "down", "--volumes", "--remove-orphans")
+        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")
         built = ["docker", "image", "ls", "--quiet", f"{self.name}/*"]
         images = set(subprocess.run(built, capture_output=True, text=True, check=True).stdout.split())
         if images:

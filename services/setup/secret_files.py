@@ -40,6 +40,7 @@ OWNERS = {
     "inference": Owner(10004, 10004),
     "database": Owner(10005, 10005),
     "bucket": Owner(10005, 10005),
+    "backup": Owner(0, 0),
 }
 
 MLFLOW_ACCESS_KEY = "mlflow"
@@ -61,6 +62,7 @@ SECRETS = (
     Secret("MINIO_ROOT_PASSWORD", ("minio/root-password", "bucket/root-password")),
     Secret("MLFLOW_S3_SECRET_KEY", ("mlflow/s3-secret-key", "bucket/mlflow-secret-key")),
     Secret("SIGNING_KEY", ("trainer/signing-key.pem",), new_private_key),
+    Secret("BACKUP_PASSWORD", ("backup/repository-password",)),
 )
 
 

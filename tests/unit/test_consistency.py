@@ -28,7 +28,7 @@ SETTINGS = {"trainer": trainer.settings.Settings, "inference": inference.setting
 INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT"}}
 # What the pages name beside settings and error codes: of Compose, of the tests, of Python, MLflow and the stores, …
 NAMED_BESIDE = {"COMPOSE_FILE", "REQUIRE_STACK", "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACTS_DESTINATION"}
-NAMED_BESIDE |= {"AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
+NAMED_BESIDE |= {"COMPOSE_PROJECT_NAME", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
 # … a name of many, a data type, a name in the code, and another project's prefix.
 NAMED_BESIDE |= {"NAME_FILE", "FP16", "TRUSTED_TYPES", "MLSERVER_"}
 # Options of docker compose that have a value, where the pages use them.
@@ -159,7 +159,8 @@ def test_every_setting_in_env_example_has_a_line_that_says_why() -> None:
 
 
 def test_a_secret_can_be_given_as_a_file_and_its_value_is_only_looked_for() -> None:
-    presence = {name for name, operator, _ in _interpolations(ROOT / "compose.yaml") if operator == ":+"}
+    found = _interpolations(ROOT / "compose.yaml")
+    presence = {name for name, operator, word in found if (operator, word) == (":+", "set")}
     assert presence == {secret.setting for secret in SECRETS} | {"BACKEND_STORE_URI"}
     assert {f"{name}_FILE" for name in presence} <= set(_env_example())
     assert not presence & set(_env_example())

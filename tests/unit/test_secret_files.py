@@ -21,6 +21,7 @@ CONSUMERS = {
     "minio/root-password": 10001,
     "bucket/root-password": 10005,
     "bucket/mlflow-secret-key": 10005,
+    "backup/repository-password": 0,
 }
 # The trainer runs as whoever owns data/ on the host, so it is a group that lets it read its files.
 OF_THE_TRAINER = {"trainer/signing-key.pem", "trainer/signing-key.id"}
@@ -32,7 +33,7 @@ PAIRS = {
 }
 
 
-VOLUMES = ("postgres", "database", "minio", "bucket", "mlflow", "trainer", "inference")
+VOLUMES = ("postgres", "database", "minio", "bucket", "mlflow", "trainer", "inference", "backup")
 
 
 class Volumes:
@@ -85,7 +86,7 @@ def assert_consistent(files: dict[str, str]) -> None:
 def test_the_first_run_makes_every_secret_for_each_of_its_consumers(volumes: Volumes) -> None:
     said = volumes.run()
     assert_consistent(volumes.files())
-    assert len(said) == 5
+    assert len(said) == 6
     assert all(" made, written to " in line for line in said)
 
 
@@ -132,6 +133,7 @@ def test_each_volume_belongs_to_its_consumer(volumes: Volumes) -> None:
         "mlflow": 10002,
         "trainer": 0,
         "inference": 10004,
+        "backup": 0,
         "database": 10005,
         "bucket": 10005,
     }

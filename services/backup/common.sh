@@ -1,0 +1,78 @@
+# What a backup and a restore share: where the repository is, and what restic says in one line.
+# shellcheck shell=bash
+
+# In the container: each volume under its own name.
+VOLUMES=/volumes
+SCRATCH=/scratch
+DUMP=$SCRATCH/database.sql
+SOCKET=/var/run/postgresql
+DATABASE=mlflow
+TAG=mlflow-stack
+LOG=/tmp/restic.log
+PATIENCE=30
+OPTIONS=() # of restic in all its commands
+# How restic ends where the password is not the repository's, and where there is no repository (its manual, "Exit status codes").
+NO_REPOSITORY=10
+WRONG_PASSWORD=12
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# The folder is mounted; elsewhere is only reached by a container that has a network.
+open_repository() {
+    export RESTIC_CACHE_DIR=/tmp/restic RESTIC_PROGRESS_FPS=2
+    case ${BACKUP_REPOSITORY:-} in
+        s3:* | sftp:*)
+            export RESTIC_REPOSITORY=$BACKUP_REPOSITORY
+            log_in ;;
+        *:*) die "BACKUP_REPOSITORY=$BACKUP_REPOSITORY is neither a folder nor s3:https://HOST/BUCKET nor sftp:USER@HOST:/FOLDER" ;;
+        *) export RESTIC_REPOSITORY=/repository ;;
+    esac
+}
+
+# An S3's credentials are read by restic itself; ssh wants its key to be its user's alone.
+log_in() {
+    export AWS_SHARED_CREDENTIALS_FILE=/given/BACKUP_CREDENTIALS
+    [[ $BACKUP_REPOSITORY == sftp:* ]] || return 0
+    install -m 0600 /given/BACKUP_CREDENTIALS /tmp/ssh-key
+    local host=${BACKUP_REPOSITORY#sftp:}
+    OPTIONS+=(-o "sftp.command=ssh -i /tmp/ssh-key -o BatchMode=yes -o UserKnownHostsFile=/given/BACKUP_KNOWN_HOSTS ${host%%:*} -s sftp")
+}
+
+# Say in one line what restic could not do: its last words, which name the cause, without the ones that point elsewhere.
+reason() {
+    local code=$1 log=$2 last
+    ! grep -q -i 'no space left' "$log" || { echo "$(place) is full: no space left on device"; return; }
+    case $code in
+        "$NO_REPOSITORY") echo "there is no backup in $(place)" ;;
+        "$WRONG_PASSWORD") echo "the password does not open $(place); give the one of its first backup: BACKUP_PASSWORD_FILE=./FILE" ;;
+        *)  last=$(grep -v -e '^$' -e '^repository .* opened' -e 'github.com' -e '^goroutine' "$log" | grep -i -m1 -e 'fatal' -e 'error' -e 'refused' -e 'timeout' || tail -n 1 "$log")
+            echo "$(place): ${last#Fatal: }" ;;
+    esac
+}
+
+place() {
+    case $RESTIC_REPOSITORY in /repository) echo "${BACKUP_REPOSITORY:-./backups}" ;; *) echo "$RESTIC_REPOSITORY" ;; esac
+}
+
+# Run restic; where it fails, end with one line. What it prints goes to stdout, what it complains of to a file.
+restic_or_die() {
+    local code=0
+    restic_within_patience "$@" || code=$?
+    [ "$code" = 0 ] || die "$(reason "$code" "$LOG")"
+}
+
+# Run restic, which tries for a quarter of an hour what a full disk or a host that is gone will not let it do: here that is over
+# at once on a full disk, and otherwise when it has tried for PATIENCE seconds. Returns its exit code.
+restic_within_patience() {
+    local pid began=""
+    restic "${OPTIONS[@]}" "$@" 2>"$LOG" &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 0.2
+        ! grep -q -i 'no space left' "$LOG" || kill "$pid" 2>/dev/null || true
+        ! grep -q 'returned error, retrying' "$LOG" || began=${began:-$SECONDS}
+        [ -z "$began" ] || [ $((SECONDS - began)) -lt "$PATIENCE" ] || kill "$pid" 2>/dev/null || true
+    done
+    wait "$pid"
+}

@@ -1,0 +1,170 @@
+"""A backup of the stack that is up, made while it works, and brought back as a second stack; and what goes wrong on the way."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.compose import BODY, Stack
+
+# Prints the digest of each file of each version.
+DIGESTS = """
+import hashlib, mlflow
+from pathlib import Path
+for version in sorted(mlflow.MlflowClient().search_model_versions("name='iris_logistic_regression'"), key=lambda v: int(v.version)):
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=f"FOLDER/{version.version}"))
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.name != "registered_model_meta":
+            print(version.version, file.relative_to(folder), hashlib.sha256(file.read_bytes()).hexdigest())
+"""
+
+
+def answer_of(stack: Stack) -> bytes:
+    answer = requests.post(f"{stack.url}/predict_names", BODY, headers={"Content-Type": "application/json"}, timeout=10)
+    assert answer.status_code == 200
+    return answer.content
+
+
+def digests(stack: Stack, folder: Path) -> str:
+    found = stack.notebook(DIGESTS.replace("FOLDER", str(folder)))
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def history(stack: Stack) -> str:
+    said = stack.compose("run", "--rm", "trainer", "history").stdout
+    return "\n".join(line for line in said.splitlines() if not line.startswith("#"))  # those are the image's
+
+
+def backup(stack: Stack, *command: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    stack.write_env(**settings)
+    return stack.compose("--progress", "quiet", "run", "--rm", "-T", "backup", *command, check=False)
+
+
+def restore(stack: Stack, password: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["scripts/restore", *arguments],
+        cwd=stack.folder,
+        env=stack.environ(),
+        input=f"{password}\n",
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+class Made:
+    """A backup, with what the stack was when it was made."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.stack, self.folder = stack, folder
+        stack.compose("run", "--rm", "trainer", "train")
+        self.answer, self.alias, self.versions = answer_of(stack), stack.alias(), stack.versions()
+        self.history = history(stack)
+        self.digests = digests(stack, folder / "before")
+        training = stack.start("run", "--rm", "trainer", "train")
+        self.result = backup(stack, BACKUP_REPOSITORY=str(folder / "repository"))
+        training.communicate(timeout=300)
+        assert training.returncode == 0
+        (self.password,) = re.findall(r"^ {4}(\S{32})$", self.result.stdout, re.MULTILINE) or [""]
+
+    @property
+    def repository(self) -> Path:
+        return self.folder / "repository"
+
+
+@pytest.fixture(scope="module")
+def made(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(stack, tmp_path_factory.mktemp("backup"))
+
+
+@pytest.fixture(scope="module")
+def restored(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Another stack, on a machine that has nothing but the repository and the password."""
+    other = Stack(
+        tmp_path_factory.mktemp("restored"), f"{made.stack.name}-restored", BACKUP_REPOSITORY=str(made.repository)
+    )
+    try:
+        result = restore(other, made.password)
+        assert result.returncode == 0, result.stdout + result.stderr
+        yield other
+    finally:
+        other.remove()
+
+
+def test_a_backup_says_where_it_is_and_shows_its_password_once(made: Made) -> None:
+    assert made.result.returncode == 0, made.result.stderr
+    assert re.match(
+        rf"Backup [0-9a-f]{{8}} of {made.stack.name} is in {made.repository}: \d+ files, .* new, ", made.result.stdout
+    )
+    assert made.password
+    assert made.password not in backup(made.stack).stdout
+
+
+def test_a_restored_stack_answers_byte_for_byte_and_has_the_same_versions_history_and_files(
+    made: Made, restored: Stack, tmp_path: Path
+) -> None:
+    assert answer_of(restored) == made.answer
+    assert restored.alias() == made.alias
+    assert made.versions.items() <= restored.versions().items()
+    assert history(restored) == made.history
+    assert digests(restored, tmp_path).startswith(made.digests)
+    assert "nothing to do" in restored.logs("bootstrap")
+
+
+def test_a_restored_stack_goes_on_as_the_first_one_would(made: Made, restored: Stack) -> None:
+    restored.compose("run", "--rm", "trainer", "promote", next(iter(made.versions)))
+    restored.compose("run", "--rm", "trainer", "train")
+    assert max(map(int, restored.versions())) > max(map(int, made.versions))
+    assert made.password not in backup(restored).stdout  # it knows it
+
+
+def test_a_restore_writes_over_nothing(made: Made) -> None:
+    result = restore(made.stack, made.password)
+    assert result.returncode == 1
+    assert "there is data in this stack already" in result.stderr
+    assert "docker compose down --volumes" in result.stderr
+    assert made.stack.predict()
+
+
+@pytest.mark.parametrize(
+    ("password", "snapshot", "words"),
+    [("wrong", "latest", "the password does not open"), (None, "0123abcd", "there is no backup '0123abcd'")],
+)
+def test_a_restore_that_cannot_be_leaves_nothing(
+    made: Made, tmp_path: Path, password: str | None, snapshot: str, words: str
+) -> None:
+    other = Stack(tmp_path, f"{made.stack.name}-empty", BACKUP_REPOSITORY=str(made.repository))
+    try:
+        result = restore(other, password or made.password, snapshot)
+        assert (result.returncode, words in result.stderr) == (1, True), result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    finally:
+        other.remove()
+
+
+def test_the_list_has_each_backup_and_a_damaged_byte_is_found(made: Made) -> None:
+    listed = backup(made.stack, "list").stdout
+    assert made.result.stdout.split()[1] in listed
+    assert "are whole" in backup(made.stack, "check").stdout
+    pack = max((made.repository / "data").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size)
+    whole = pack.read_bytes()
+    pack.chmod(0o600)
+    pack.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
+    damaged = backup(made.stack, "check")
+    pack.write_bytes(whole)
+    assert damaged.returncode == 1
+    assert "are damaged" in damaged.stderr
+
+
+def test_a_full_disk_is_told_in_one_line_and_nothing_is_half_done(made: Made) -> None:
+    small = {"type": "tmpfs", "target": "/repository", "tmpfs": {"size": 200_000}}
+    (made.stack.folder / "small.yaml").write_text(json.dumps({"services": {"backup": {"volumes": [small]}}}))
+    files = ("-f", "compose.yaml", "-f", "small.yaml")
+    result = made.stack.compose(*files, "--progress", "quiet", "run", "--rm", "-T", "backup", check=False)
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1), result.stderr
+    assert "is full: no space left on device" in result.stderr
