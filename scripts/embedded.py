@@ -6,6 +6,8 @@ python scripts/embedded.py train      phases 3 and 4; and the trainer's other co
                                       promote VERSION, rollback, history; with the options that they have in the container
 python scripts/embedded.py serve      the inference service, until Ctrl-C
 python scripts/embedded.py ui         the MLflow UI, until Ctrl-C
+python scripts/embedded.py backup     an encrypted snapshot of `embedded/` in BACKUP_REPOSITORY (./backups), by restic
+python scripts/embedded.py restore    the newest of them, or the one that is named, where there is no data yet
 """
 
 import os
@@ -14,6 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from runpy import run_path
@@ -39,12 +42,14 @@ TRAINER = ("explore", "train", "compare", "models", "adopt", "promote", "rollbac
 
 def main(arguments: list[str]) -> int:
     """Run a command, one of the stack's own or the trainer's; return its exit code."""
-    own = {"demo": demo, "serve": serve, "ui": ui}
+    own: dict[str, Callable[..., int]] = {"demo": demo, "serve": serve, "ui": ui, "backup": backup, "restore": restore}
     command, *options = arguments or [""]
-    if command not in (*own, *TRAINER) or (command in own and options):
+    if command not in (*own, *TRAINER) or (command in own and len(options) > (command == "restore")):
         print(__doc__, file=sys.stderr)
         return 2
     os.chdir(ROOT)
+    if command == "restore":  # before anything is made in the folder that it restores
+        return restore(*options)
     os.environ.setdefault("MLFLOW_TRACKING_URI", "sqlite:///embedded/mlflow.db")
     os.environ.setdefault("MODEL_CACHE_DIR", "embedded/model-cache")
     os.environ.setdefault("SIGNING_KEY_FILE", "embedded/keys/signing-key.pem")
@@ -56,7 +61,7 @@ def main(arguments: list[str]) -> int:
     if (database := database_file()) and database.exists():
         check_revision(database)
         find_proxied(database, ROOT / "mlartifacts")
-    return own[command]() if command in own else trainer(*arguments)
+    return own[command](*options) if command in own else trainer(*arguments)
 
 
 def make_keys(private: Path, public: Path) -> None:
@@ -119,6 +124,29 @@ def trainer(*arguments: str) -> int:
 def serve() -> int:
     """Become the prediction service."""
     os.execv(sys.executable, [sys.executable, "-m", "inference"])
+
+
+def backup() -> int:
+    """Make a backup of what is in `embedded/`."""
+    from embedded_backup import backup
+
+    backup(Path("embedded"), *_backups())
+    return 0
+
+
+def restore(snapshot: str = "latest") -> int:
+    """Bring back what was in `embedded/`."""
+    from embedded_backup import restore
+
+    restore(Path("embedded"), *_backups(), snapshot)
+    return 0
+
+
+def _backups() -> tuple[str, Path | None]:
+    """Return where backups are, and the file with their password, None where none is given."""
+    repository, given = os.environ.get("BACKUP_REPOSITORY", "./backups"), os.environ.get("BACKUP_PASSWORD_FILE")
+    is_remote = repository.startswith(("s3:", "sftp:"))
+    return repository if is_remote else str(Path(repository).resolve()), Path(given) if given else None
 
 
 def ui() -> int:

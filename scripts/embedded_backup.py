@@ -1,0 +1,139 @@
+"""Backup and restore of the way without Docker: `embedded/`, its database and files and keys, by restic.
+
+What compose.yaml's services `backup` and `restore` do for the stack. Addresses of files in the database name the folder that
+they are in, so a restore in another folder changes them.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+TAG = "mlflow-stack-embedded"
+KEEP = ("--keep-last=1", "--keep-hourly=24", "--keep-daily=7", "--keep-weekly=5", "--keep-monthly=12")
+# What restic says where there is no repository, and where the password is not its own; codes for these are newer.
+NO_REPOSITORY, WRONG_PASSWORD = "Is there a repository at", "wrong password"
+DATABASE, WHERE = "mlflow.db", "where.json"
+# Beside the database: what restores are made of.
+KEPT = ("artifacts", "keys")
+
+
+def backup(folder: Path, repository: str, password_file: Path | None) -> None:
+    """Make one snapshot of the folder in the repository, which is made where there is none; print what came of it.
+
+    Raises SystemExit with one line where none could be made.
+    """
+    if not (folder / DATABASE).exists():
+        raise SystemExit(
+            f"backup: there is nothing to back up in {folder} yet; `make demo` or `make train` makes something"
+        )
+    password_file = password_file or _own_password(folder)
+    is_new = _make_repository(repository, password_file)
+    with _copy(folder) as copy:
+        paths = [path for path in (*KEPT, copy.name) if (folder / path).exists()]
+        said = _restic(repository, password_file, "backup", "--json", f"--tag={TAG}", *paths, folder=folder)
+    summary = json.loads(said.splitlines()[-1])
+    print(
+        f"Backup {summary['snapshot_id'][:8]} of {folder} is in {repository}: {summary['total_files_processed']:,} files, "
+        f"{summary['total_bytes_processed'] / 1e6:,.1f} MB, {summary.get('data_added_packed', summary['data_added']) / 1e6:,.1f} MB new"
+    )
+    if is_new and password_file.is_relative_to(folder):
+        print(
+            "This password opens the backups. It is on this machine alone, and is not shown again: keep it elsewhere.\n"
+        )
+        print(f"    {password_file.read_text().strip()}\n")
+    _restic(repository, password_file, "forget", "--quiet", f"--tag={TAG}", "--group-by=", *KEEP, "--prune")
+
+
+def restore(folder: Path, repository: str, password_file: Path | None, snapshot: str = "latest") -> None:
+    """Bring a snapshot back as the folder, whole or not at all.
+
+    Raises SystemExit with one line where the folder has data already, or the snapshot cannot be had.
+    """
+    if (folder / DATABASE).exists():
+        raise SystemExit(
+            f"restore: there is data in {folder} already, and nothing is written over it; move it away first"
+        )
+    if password_file is None:
+        raise SystemExit(
+            "restore: BACKUP_PASSWORD_FILE=FILE names the file with the password that the first backup showed"
+        )
+    new = folder.with_name(f"{folder.name}.restoring")
+    shutil.rmtree(new, ignore_errors=True)  # of a restore that was interrupted
+    _restic(repository, password_file, "restore", "--quiet", f"--tag={TAG}", f"--target={new}", "--verify", snapshot)
+    copy = new / "backup"
+    _readdress(copy / DATABASE, Path(json.loads((copy / WHERE).read_text())["folder"]), folder.resolve())
+    (copy / DATABASE).rename(new / DATABASE)
+    shutil.rmtree(copy)
+    shutil.rmtree(folder, ignore_errors=True)  # keys that a first command has made, and no data
+    new.rename(folder)
+    print(f"Restored into {folder}. `make serve` and `make ui` go on with it")
+
+
+def _own_password(folder: Path) -> Path:
+    """Return the file with the password that was made at the first backup."""
+    path = folder / "keys" / "backup-password"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(24))
+    return path
+
+
+@contextmanager
+def _copy(folder: Path) -> Iterator[Path]:
+    """Give a folder with a copy of the database as it is at one moment, whoever writes to it."""
+    copy = folder / "backup"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    try:
+        with closing(sqlite3.connect(folder / DATABASE)) as source, closing(sqlite3.connect(copy / DATABASE)) as target:
+            source.backup(target)
+        (copy / WHERE).write_text(json.dumps({"folder": str(folder.resolve())}))
+        yield copy
+    finally:
+        shutil.rmtree(copy)
+
+
+def _readdress(database: Path, old: Path, new: Path) -> None:
+    from embedded import ADDRESSES
+
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for table, column in ADDRESSES:  # names of our own, so that a query may be made of them
+            for before, after in ((old.as_uri(), new.as_uri()), (str(old), str(new))):
+                change = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"  # noqa: S608
+                connection.execute(change, (after, len(before) + 1, len(before) + 1, f"{before}/"))
+
+
+def _make_repository(repository: str, password_file: Path) -> bool:
+    _, _, complained = _run(repository, password_file, "cat", "config")
+    is_new = NO_REPOSITORY in complained
+    if is_new:
+        _restic(repository, password_file, "init")
+    return is_new
+
+
+def _restic(repository: str, password_file: Path, *arguments: str, folder: Path | None = None) -> str:
+    """Run restic, and return what it prints; raise SystemExit with one line where it fails."""
+    code, printed, complained = _run(repository, password_file, *arguments, folder=folder)
+    if code and WRONG_PASSWORD in complained:
+        raise SystemExit(f"the password in {password_file} does not open {repository}")
+    if code:
+        lines = [line for line in complained.splitlines() if line.strip()] or [f"restic ended with {code}"]
+        raise SystemExit(f"{repository}: {lines[-1].removeprefix('Fatal: ')}")
+    return printed
+
+
+def _run(repository: str, password_file: Path, *arguments: str, folder: Path | None = None) -> tuple[int, str, str]:
+    if shutil.which("restic") is None:
+        raise SystemExit(
+            "backups are made by restic, which is not here: apt-get install restic, or brew install restic"
+        )
+    environ = os.environ | {"RESTIC_REPOSITORY": repository, "RESTIC_PASSWORD_FILE": str(password_file.resolve())}
+    result = subprocess.run(["restic", *arguments], env=environ, cwd=folder, capture_output=True, text=True)
+    return result.returncode, result.stdout, result.stderr

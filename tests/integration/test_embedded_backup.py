@@ -1,0 +1,106 @@
+"""Backup and restore without Docker: a registry that comes back in another folder, and what is refused."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Training
+from tests.integration.places import ROOT, Place
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("restic") is None and os.environ.get("REQUIRE_STACK") != "1", reason="restic is not here"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scripts() -> Iterator[None]:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    yield
+    sys.path.remove(str(ROOT / "scripts"))
+
+
+class Made:
+    """A backup of a registry with two versions."""
+
+    def __init__(self, place: Place, folder: Path) -> None:
+        from embedded_backup import backup
+
+        self.place, self.repository, self.password = place, str(folder / "backups"), folder / "password"
+        self.password.write_text("a password of one's own")
+        backup(place.folder, self.repository, self.password)
+
+    def restore(self, folder: Path, password: Path | None = None, snapshot: str = "latest") -> None:
+        from embedded_backup import restore
+
+        restore(folder, self.repository, password or self.password, snapshot)
+
+
+@pytest.fixture(scope="module")
+def made(second: Training, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(second.place, tmp_path_factory.mktemp("backup"))
+
+
+def test_a_registry_comes_back_in_another_folder_with_its_versions_and_goes_on(made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    made.restore(folder)
+    before = made.place.registry()
+    place = Place(tmp_path, f"sqlite:///{folder / 'mlflow.db'}")
+    assert place.registry() == before
+    assert str(made.place.folder).encode() not in (folder / "mlflow.db").read_bytes()
+    promoted = place.trainer("promote", "2")
+    assert promoted.returncode == 0, promoted.stderr
+    assert place.registry()["alias"] == "2"
+    assert made.place.registry() == before
+
+
+def test_a_restore_writes_over_nothing(made: Made) -> None:
+    with pytest.raises(SystemExit, match=r"there is data in .* already, and nothing is written over it"):
+        made.restore(made.place.folder)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda made, other: made.restore(other, _written(other.with_name("wrong"), "wrong")), "does not open"),
+        (lambda made, other: made.restore(other, snapshot="0123abcd"), "0123abcd"),
+    ],
+    ids=["password", "snapshot"],
+)
+def test_a_restore_that_cannot_be_leaves_nothing(
+    made: Made, tmp_path: Path, fault: Callable[[Made, Path], Any], words: str
+) -> None:
+    other = tmp_path / "other"
+    with pytest.raises(SystemExit, match=words) as ended:
+        fault(made, other)
+    assert "\n" not in str(ended.value)
+    assert not other.exists()
+
+
+def test_the_first_backup_shows_the_password_that_it_has_made_and_no_other_one_does(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from embedded_backup import backup
+
+    made.restore(tmp_path / "here")
+    backup(tmp_path / "here", str(tmp_path / "backups"), None)
+    password = (tmp_path / "here" / "keys" / "backup-password").read_text()
+    assert f"    {password}\n" in capsys.readouterr().out
+    backup(tmp_path / "here", str(tmp_path / "backups"), None)
+    assert password not in capsys.readouterr().out
+
+
+def test_there_is_no_backup_of_nothing(tmp_path: Path) -> None:
+    from embedded_backup import backup
+
+    with pytest.raises(SystemExit, match="there is nothing to back up"):
+        backup(tmp_path, str(tmp_path / "backups"), None)
+
+
+def _written(path: Path, content: str) -> Path:
+    path.write_text(content)
+    return path
