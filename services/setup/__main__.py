@@ -1,4 +1,4 @@
-"""Run one set-up job: `python -m setup secrets|database|bucket`."""
+"""Run one set-up job: `python -m setup secrets|database|bucket`, or `database back`."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ JOBS = {"secrets": "setup.secret_files", "database": "setup.database", "bucket":
 
 def main(arguments: list[str]) -> int:
     """Run a job, and print each thing that it did; return the exit code."""
-    if len(arguments) != 1 or arguments[0] not in JOBS:
-        print(f"usage: python -m setup {'|'.join(JOBS)}", file=sys.stderr)
+    name, *rest = arguments or [""]
+    if name not in JOBS or rest not in ([], ["back"] if name == "database" else []):
+        print("usage: docker compose run --rm secrets | database [back] | bucket", file=sys.stderr)
         return 2
-    name = arguments[0]
     try:
-        for line in import_module(JOBS[name]).run(os.environ):
+        for line in getattr(import_module(JOBS[name]), rest[0] if rest else "run")(os.environ):
             print(f"{name}: {line}", flush=True)
     except SetupError as error:
         print(f"{name}: {error}", file=sys.stderr)

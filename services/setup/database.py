@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 import psycopg2
 from psycopg2 import sql
 
+from setup import database_copy
 from setup.errors import SetupError
 from setup.secret_files import OWN_DATABASE
 
 ROLE = DATABASE = "mlflow"
 SECRETS = Path("/run/secrets")
+OWN = "host=/var/run/postgresql user=postgres dbname=postgres"
 
 
 def run(environ: Mapping[str, str]) -> Iterator[str]:
@@ -31,12 +33,32 @@ def _prepare_own() -> Iterator[str]:
         "postgres": (SECRETS / "superuser-password").read_text(),
         ROLE: (SECRETS / "mlflow-password").read_text(),
     }
-    with _cursor("host=/var/run/postgresql user=postgres dbname=postgres") as cursor:
+    with _cursor(OWN) as cursor:
         changes = [*_ensure_role(cursor), *_ensure_database(cursor, DATABASE, ROLE)]
         for role, password in passwords.items():
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
             cursor.execute(statement.format(sql.Identifier(role), sql.Literal(password)))
+        changes += database_copy.keep(cursor, DATABASE, _revision())
     yield from changes or [f"role and database {DATABASE!r} are there"]
+
+
+def back(environ: Mapping[str, str]) -> Iterator[str]:
+    """Return to the database as it was before it was migrated; yield a line per change."""
+    if (SECRETS / "backend-store-uri").read_text() != OWN_DATABASE:
+        raise SetupError("the database is an external Postgres, of which no copy is kept here; restore its own backup")
+    with _cursor(OWN) as cursor:
+        yield from database_copy.back(cursor, DATABASE)
+
+
+def _revision() -> str | None:
+    """Return the revision of MLflow's schema that the database says it is at, None where it says none, or several."""
+    with _cursor(OWN.replace("dbname=postgres", f"dbname={DATABASE}")) as cursor:
+        cursor.execute("SELECT to_regclass('alembic_version')")
+        if cursor.fetchone() == (None,):
+            return None
+        cursor.execute("SELECT version_num FROM alembic_version")
+        found = cursor.fetchall()
+        return str(found[0][0]) if len(found) == 1 else None
 
 
 def _prepare_external(uri: str) -> Iterator[str]:

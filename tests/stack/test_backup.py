@@ -123,6 +123,27 @@ def test_a_restored_stack_goes_on_as_the_first_one_would(made: Made, restored: S
     assert made.password not in backup(restored).stdout  # it knows it
 
 
+def test_a_database_that_is_about_to_be_migrated_is_copied_and_there_is_a_way_back(restored: Stack) -> None:
+    def sql(statement: str) -> str:
+        command = ("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atq", "mlflow", "-c", statement)
+        return restored.compose(*command).stdout.strip()
+
+    def database(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return restored.compose("run", "--rm", "--no-deps", "-T", "database", *arguments, check=False)
+
+    newest = sql("SELECT version_num FROM alembic_version")
+    assert "there is no copy of the database from before a migration" in database("back").stderr
+    restored.compose("stop", "mlflow")
+    older = (restored.folder / "services" / "setup" / "mlflow-revisions.txt").read_text().split()[-2]
+    sql(f"UPDATE alembic_version SET version_num = '{older}'")  # noqa: S608 - a revision of ours
+    assert f"is going to be migrated from {older} to {newest}" in database().stdout
+    sql("DELETE FROM registered_model_aliases")  # what a migration must not do
+    assert f"the copy from before the migration to {newest} is there" in database().stdout
+    assert "the database is as it was before the migration" in database("back").stdout
+    assert sql("SELECT version_num FROM alembic_version") == older
+    assert sql("SELECT count(*) FROM registered_model_aliases") == "1"
+
+
 def test_a_restore_writes_over_nothing(made: Made) -> None:
     result = restore(made.stack, made.password)
     assert result.returncode == 1

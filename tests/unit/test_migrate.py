@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
+from setup import database_copy
 
 FILE = Path(__file__).parents[2] / "services" / "mlflow" / "migrate.py"
 
@@ -100,3 +101,9 @@ def test_a_newer_database_is_left_as_it_is(migrate: ModuleType, monkeypatch: pyt
     monkeypatch.setattr(migrate.subprocess, "run", lambda *_, **__: pytest.fail("it was migrated"))
     with pytest.raises(SystemExit, match="is newer than this MLflow"):
         migrate.main()
+
+
+def test_the_set_up_knows_the_revisions_of_the_installed_mlflow_oldest_first(migrate: ModuleType) -> None:
+    migrations = Path(find_spec("mlflow").submodule_search_locations[0], "store", "db_migrations")
+    script = ScriptDirectory(str(migrations))
+    assert list(database_copy.REVISIONS) == [found.revision for found in script.walk_revisions()][::-1]
