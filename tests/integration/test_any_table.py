@@ -58,10 +58,6 @@ SERVED = {
     ),
     "a raw table with dates and notes": ("--data", "customers.csv", "--target", "Churn"),
     "mixed table with gaps, XGBoost": ("--data", "people.csv", "--target", "stays", "--algorithm", "xgboost"),
-    "a raw table, XGBoost": (
-        "--data", "customers.csv", "--target", "Churn", "--algorithm", "xgboost", "--class-weight", "balanced",
-    ),
-    "diabetes, LightGBM": ("--dataset", "diabetes", "--algorithm", "lightgbm"),
     "wine, forest": ("--dataset", "wine", "--algorithm", "random_forest"),
     "diabetes, regression": ("--dataset", "diabetes"),
     "iris, nearest neighbours": ("--estimator", "sklearn.neighbors.KNeighborsClassifier", "--param", "n_neighbors=3"),

@@ -27,11 +27,12 @@ from inference.model.engines import sklearn as own_library
 from inference.model.rows import from_cells
 from inference.model.trust import Trust, Trusted
 from trainer.adoption.examination import examined
-from trainer.artifact import logged_model, onnx_export
+from trainer.artifact import logged_model, onnx_export, version_checks
 from trainer.data import builtin_datasets
 from trainer.data.table import SEED, Split, Table, Task, read, split
 from trainer.errors import SettingsError
 from trainer.fit import algorithms, decision
+from trainer.fit.hyperparameter_search import SPACES
 from trainer.fit.metric import Metric
 from trainer.fit.model_selection import with_parameters
 from trainer.tracking.run_logging import _parameters
@@ -210,6 +211,13 @@ def test_a_version_says_which_library_it_needs_and_brings_the_estimator(version:
     assert (files.folder / "code" / "contract" / "boosting" / "lightgbm_estimators.py").exists()
 
 
+def test_it_is_tried_before_a_promotion_by_hand_and_asked_as_a_champion(version: Version) -> None:
+    for name in NAMES:
+        folder = version(name, "stays").folder
+        version_checks.check_servable(folder, frozenset())
+        assert version_checks.load(folder, frozenset()).classes_.tolist() == ["no", "yes"]
+
+
 def test_what_nobody_has_signed_may_not_contain_it(version: Version) -> None:
     with pytest.raises(ModelRefused, match="it contains types that are not trusted"):
         model.load(version("xgboost", "stays"), Trusted(Trust.SKOPS))
@@ -261,6 +269,12 @@ def test_a_parameter_that_it_does_not_have_is_named_and_not_left_out(name: str) 
         algorithms.named(name, Task.REGRESSION, {"max_dept": 3})
     with pytest.raises(ValueError, match="has no parameter max_dept"):
         with_parameters(algorithms.named(name, Task.REGRESSION, {}).estimator, {"max_dept": 3})
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_what_is_searched_are_parameters_of_the_algorithm(name: str) -> None:
+    for task in algorithms.NAMED[name]:
+        assert {*SPACES[name]} <= {*algorithms.named(name, task, {}).estimator.get_params()}
 
 
 def test_they_are_compared_with_all_others() -> None:
