@@ -153,6 +153,18 @@ def test_it_has_an_onnx_engine_of_the_same_answers(name: str, data_set: str, tmp
         assert np.allclose(found, estimator.predict(rows.test_features), rtol=1e-5)
 
 
+def test_within_another_estimator_xgboost_is_asked_in_float32_too(tmp_path: Path) -> None:
+    table = written(tmp_path, people()[["age", "income", "stays"]].dropna())
+    rows = split(table)
+    calibrated = decision.calibrated(
+        algorithms.named("xgboost", table.task, {"n_estimators": 10}).estimator,
+        Metric("accuracy", table.task, ("no", "yes"), "yes"),
+        3,
+    ).fit(rows.train_features, rows.train_target)
+    record = onnx_export.make(calibrated, table.columns, rows.train_features, table.task).record
+    assert (record["kept"], record["input"]) == (True, "float32"), record
+
+
 def test_thresholds_of_lightgbm_are_not_rounded(tmp_path: Path) -> None:
     # Numbers that float32 does not tell apart: rounded, rows would be on the wrong side of a split.
     number = np.repeat(2**25 + np.arange(60), 6) + 0.5

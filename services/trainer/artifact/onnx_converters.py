@@ -24,20 +24,19 @@ def _register_xgboost() -> None:
     from contract.boosting.xgboost_estimators import XGBClassifier, XGBRegressor
     from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
 
-    _register(XGBClassifier, XGBRegressor, convert_xgboost)
+    _register(XGBClassifier, XGBRegressor, _converter(convert_xgboost, takes_doubles=False))
 
 
 def _register_lightgbm() -> None:
     from contract.boosting.lightgbm_estimators import LGBMClassifier, LGBMRegressor
     from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
 
-    _register(LGBMClassifier, LGBMRegressor, convert_lightgbm)
+    _register(LGBMClassifier, LGBMRegressor, _converter(convert_lightgbm, takes_doubles=True))
 
 
-def _register(classifier: type, regressor: type, convert: Any) -> None:
+def _register(classifier: type, regressor: type, converter: Any) -> None:
     from skl2onnx import update_registered_converter
 
-    converter = _converter(convert)
     update_registered_converter(classifier, classifier.__name__, _class_shapes, converter, options=OF_CLASSES)
     update_registered_converter(regressor, regressor.__name__, _value_shapes, converter)
 
@@ -85,12 +84,15 @@ def _in_doubles(attributes: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in attributes.items() if name not in (*IN_DOUBLES, "nodes_hitrates")} | tensors
 
 
-def _converter(convert: Any) -> Any:
-    """Return a converter of onnxmltools' as skl2onnx takes one."""
+def _converter(convert: Any, takes_doubles: bool) -> Any:
+    """Return a converter of onnxmltools' as skl2onnx takes one; it refuses doubles for a library that compares in float32."""
 
     def converted(scope: Any, operator: Any, container: Any) -> None:
         from skl2onnx.common.data_types import DoubleTensorType
 
-        convert(scope, operator, _Nodes(container, isinstance(operator.inputs[0].type, DoubleTensorType)))
+        is_double = isinstance(operator.inputs[0].type, DoubleTensorType)
+        if is_double and not takes_doubles:
+            raise TypeError(f"{type(operator.raw_operator).__name__} compares in float32")
+        convert(scope, operator, _Nodes(container, is_double))
 
     return converted
