@@ -140,8 +140,8 @@ CHOICE_OPTIONS = [
         "--algorithm",
         metavar="NAME",
         multiple=True,
-        help="logistic_regression (the default), linear_regression (for quantities), random_forest or "
-        "hist_gradient_boosting; several compete on the same folds.",
+        help="logistic_regression (the default), linear_regression (for quantities), random_forest, "
+        "hist_gradient_boosting, xgboost or lightgbm; several compete on the same folds.",
     ),
     click.option("--estimator", metavar="PATH", help="Any other estimator of scikit-learn's, such as sklearn.svm.SVC."),
     click.option("--param", metavar="NAME=VALUE", multiple=True, help="One of its parameters, such as C=2."),

@@ -57,6 +57,7 @@ SERVED = {
         "--data", "people.parquet", "--target", "stays", "--algorithm", "hist_gradient_boosting",
     ),
     "a raw table with dates and notes": ("--data", "customers.csv", "--target", "Churn"),
+    "mixed table with gaps, XGBoost": ("--data", "people.csv", "--target", "stays", "--algorithm", "xgboost"),
     "wine, forest": ("--dataset", "wine", "--algorithm", "random_forest"),
     "diabetes, regression": ("--dataset", "diabetes"),
     "iris, nearest neighbours": ("--estimator", "sklearn.neighbors.KNeighborsClassifier", "--param", "n_neighbors=3"),
@@ -211,9 +212,11 @@ def test_compare_makes_no_version(place: Any) -> None:
     result = place.trainer("compare", "--json", DATA_DIR=str(place.folder / "data"))
     assert result.returncode == 0, result.stderr
     board = json.loads(result.stdout)
-    assert [row["place"] for row in board] == [1, 2, 3, None]
+    assert [row["place"] for row in board] == [1, 2, 3, 4, 5, None]
     *ranked, lowest = board
-    assert {row["algorithm"] for row in ranked} == {"logistic_regression", "random_forest", "hist_gradient_boosting"}
+    assert {row["algorithm"] for row in ranked} == {
+        "logistic_regression", "random_forest", "hist_gradient_boosting", "xgboost", "lightgbm",
+    }  # fmt: skip
     assert (lowest["algorithm"], lowest["metric"]) == ("baseline: always setosa", "accuracy")
     assert lowest["mean"] == pytest.approx(1 / 3)
     assert "compared" not in {model.name for model in place.client.search_registered_models()}

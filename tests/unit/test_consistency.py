@@ -30,7 +30,7 @@ INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT"}}
 NAMED_BESIDE = {"COMPOSE_FILE", "REQUIRE_STACK", "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACTS_DESTINATION"}
 NAMED_BESIDE |= {"COMPOSE_PROJECT_NAME", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
 # … a name of many, a data type, a name in the code, and another project's prefix.
-NAMED_BESIDE |= {"NAME_FILE", "FP16", "TRUSTED_TYPES", "MLSERVER_"}
+NAMED_BESIDE |= {"NAME_FILE", "FP16", "TRUSTED_TYPES", "BOOSTED_TYPES", "MLSERVER_"}
 # Options of docker compose that have a value, where the pages use them.
 OPTIONS_WITH_A_VALUE = {"--progress", "--profile", "--scale"}
 # The file that stands in for a secret that is not given as a file.

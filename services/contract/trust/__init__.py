@@ -37,6 +37,20 @@ TRUSTED_TYPES = HARMLESS_TYPES | {
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
 }
+# XGBoost's and LightGBM's models, as the trainer fits them. Their own compiled code reads them, and believes what it reads: no
+# check stands before it. So they are what the trainer has made and signed itself, and `adopt` takes none.
+BOOSTED_TYPES = frozenset(
+    {
+        "contract.boosting.lightgbm_estimators.LGBMClassifier",
+        "contract.boosting.lightgbm_estimators.LGBMRegressor",
+        "contract.boosting.xgboost_estimators.XGBClassifier",
+        "contract.boosting.xgboost_estimators.XGBRegressor",
+        "lightgbm.basic.Booster",
+        "xgboost.core.Booster",
+    }
+)
+SIGNED_TYPES = TRUSTED_TYPES | BOOSTED_TYPES
+BOOSTED_LIBRARIES = ("lightgbm.", "xgboost.")
 SHOWN = 8
 
 
@@ -80,4 +94,10 @@ def _load(file: Any, trusted: frozenset[str]) -> Any:
 def _not_trusted(needed: list[str], trusted: frozenset[str]) -> str:
     unknown = [visible(name, 100) for name in needed if name not in trusted]
     shown = ", ".join(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
-    return f"it contains types that are not trusted: {shown}; MODEL_TRUSTED_TYPES names more of them"
+    told = f"it contains types that are not trusted: {shown}; MODEL_TRUSTED_TYPES names more of them"
+    if not any(name in BOOSTED_TYPES or name.startswith(BOOSTED_LIBRARIES) for name in needed):
+        return told
+    return (
+        f"{told}. What XGBoost and LightGBM read of a file cannot be checked before: where you trust whoever logged it, "
+        "`adopt N --allow-code` is the way"
+    )

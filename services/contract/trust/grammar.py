@@ -10,7 +10,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from contract.errors import Refused
-from contract.trust import TRUSTED_TYPES
+from contract.trust import SIGNED_TYPES
 from contract.trust.archive import MOST_SCHEMA, SCHEMA, Arrays, Header
 
 MOST_LEVELS = 150
@@ -21,7 +21,7 @@ MOST_FEATURES = 10_000_000
 TREE = "sklearn.tree._tree.Tree"
 # The kind of node that builds a trusted type. skops takes a type that it is told to trust in every kind of node: it would call
 # a class with whatever arguments the file has, or make a tree without the checks that belong to one.
-BUILT_BY = dict.fromkeys(TRUSTED_TYPES, "ObjectNode") | {TREE: "TreeNode", "numpy.dtype": "DTypeNode"}
+BUILT_BY = dict.fromkeys(SIGNED_TYPES, "ObjectNode") | {TREE: "TreeNode", "numpy.dtype": "DTypeNode"}
 # Generators whose state has no position in a buffer that a stranger could move out of it.
 GENERATORS = frozenset({"PCG64", "PCG64DXSM", "SFC64"})
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
+from ctypes import c_void_p
 from functools import lru_cache, partial
 from inspect import getattr_static
 from itertools import chain
@@ -21,8 +22,9 @@ PLAIN = frozenset({str, int, float, bool, type(None), complex, bytes, bytearray,
 MAPPINGS = frozenset({dict, OrderedDict, defaultdict})
 SEQUENCES = frozenset({list, tuple, set, frozenset})
 ARRAYS = frozenset({np.ndarray, np.ma.MaskedArray})
-# Random generators, which the grammar has looked at, and what IsotonicRegression makes of its own arrays: no file has one.
-LEFT = frozenset({np.random.RandomState, np.random.Generator, interp1d})
+# Random generators, which the grammar has looked at, what IsotonicRegression makes of its own arrays, and where a Booster has put
+# what it has read: no file has one.
+LEFT = frozenset({np.random.RandomState, np.random.Generator, interp1d, c_void_p})
 # Classes that are values themselves, such as what numbers an encoder gives.
 CLASSES = frozenset({str, int, float, bool, list, set, tuple, map})
 # Parts of estimators that skops knows as harmless: they compute with what they are given, and keep nothing but numbers.

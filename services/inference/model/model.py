@@ -98,12 +98,12 @@ class Model:
     def _labels(self, rows: Rows, engine: str) -> np.ndarray:
         if engine == "onnx":
             return _wide(self._in_time(self.onnx_engine.labels, rows, self.row_seconds[0]))  # type: ignore[union-attr]
-        return self._in_time(self.pipeline.labels, rows, self.row_seconds[1])  # type: ignore[union-attr]
+        return _wide(self._in_time(self.pipeline.labels, rows, self.row_seconds[1]))  # type: ignore[union-attr]
 
     def _probabilities(self, rows: Rows, engine: str) -> np.ndarray:
         if engine == "onnx" and len(self.onnx_engine.outputs) > 1:  # type: ignore[union-attr]
             return _wide(self._in_time(self.onnx_engine.probabilities, rows, self.row_seconds[0]))  # type: ignore[union-attr]
-        return self._in_time(self.pipeline.probabilities, rows, self.row_seconds[1])  # type: ignore[union-attr]
+        return _wide(self._in_time(self.pipeline.probabilities, rows, self.row_seconds[1]))  # type: ignore[union-attr]
 
     def check_turn(self, rows: Rows, environ: dict[str, Any]) -> None:
         """Raise TakesLong where others wait for a request to be answered, and would wait long for these rows."""

@@ -1,7 +1,7 @@
 """How far a version's files are trusted, before anything is loaded from them.
 
 signed    files, registered model and model id carry the trainer's signature; only types that skops knows as harmless,
-          scikit-learn's own, and those of MODEL_TRUSTED_TYPES
+          scikit-learn's own, XGBoost's and LightGBM's as the trainer fits them, and those of MODEL_TRUSTED_TYPES
 skops     unsigned too, but only types that skops knows as harmless, and those of MODEL_TRUSTED_TYPES
 pickle    anything: loading it runs whatever code is in it
 
@@ -11,7 +11,7 @@ Under the first two, what is in the types is checked as well (contract.trust).
 from dataclasses import dataclass
 from enum import StrEnum
 
-from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES
+from contract.trust import HARMLESS_TYPES, SIGNED_TYPES
 
 
 class Trust(StrEnum):
@@ -33,4 +33,4 @@ class Trusted:
     @property
     def types(self) -> frozenset[str]:
         """The types, beside those that skops knows as harmless, that a skops file may contain."""
-        return (TRUSTED_TYPES if self.trust is Trust.SIGNED else HARMLESS_TYPES) | self.more
+        return (SIGNED_TYPES if self.trust is Trust.SIGNED else HARMLESS_TYPES) | self.more

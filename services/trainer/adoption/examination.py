@@ -35,7 +35,7 @@ def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
     files = VersionFiles.of(folder, without=UNPROVEN)
     description, content = manifest.read(files), files.mlmodel()
     with joblib.parallel_config("threading"):  # a sandbox starts no processes
-        estimator = version_checks.estimator_of(files, description, frozenset(trusted))
+        estimator = version_checks.estimator_of(files, description, TRUSTED_TYPES.union(trusted))
         golden = _golden(estimator, files, description)
     paths = {"estimator": manifest.estimator_file(files, description.flavor), "example": description.example}
     found = {

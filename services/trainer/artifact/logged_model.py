@@ -12,7 +12,7 @@ import mlflow
 import mlflow.sklearn
 from contract import documents
 from contract.file_names import FIGURES, GOLDEN, MODEL_CARD, ONNX_MODEL, ONNX_RECORD, PROFILE
-from contract.trust import TRUSTED_TYPES
+from contract.trust import SIGNED_TYPES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
@@ -98,14 +98,14 @@ def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
             str(folder),
             mlflow_model=origin,
             serialization_format="skops",
-            skops_trusted_types=list(TRUSTED_TYPES),
+            skops_trusted_types=sorted(SIGNED_TYPES),
             signature=ModelSignature(
                 inputs=Schema(run_logging.column_specs(table)),
                 outputs=Schema([ColSpec(run_logging.target_type(table))]),
             ),
             input_example=table.features.head(INPUT_EXAMPLE_ROWS),
             # What MLflow would infer by loading the model once more in a process of its own.
-            pip_requirements=environment.pins(),
+            pip_requirements=environment.pins(estimator),
             code_paths=environment.code(estimator, folder.parent / "code"),
             metadata=_metadata(estimator, table),
         )

@@ -20,7 +20,7 @@ from contract.proof import rows as proof
 from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT
 from sklearn.pipeline import Pipeline
 
-from trainer.artifact import environment, golden_samples
+from trainer.artifact import environment, golden_samples, onnx_converters
 from trainer.data.table import SEED, Column, Kind, Task
 
 TOLERANCE = 1e-5
@@ -29,11 +29,13 @@ MOST_ROWS, RANDOM_ROWS, MOST_MIDDLES = 2_000, 1_000, 100
 # the pipeline's.
 LIMITS = (LARGEST, 1e15, 1e6)
 # Doubles in plain matrix operations are exact, but fewer converters know them. Trees are another matter: scikit-learn's
-# compare in float32 whatever they are given, so only a float32 ONNX engine falls on the same side of every threshold.
+# compare in float32 whatever they are given, and so do XGBoost's; only a float32 ONNX engine falls on the same side of every
+# threshold. LightGBM's compare in doubles.
 FORMS: tuple[tuple[str, frozenset[str]], ...] = (
     ("float64", frozenset({"LinearClassifier", "LinearRegressor", "Scaler", "Normalizer"})),
     ("float32", frozenset()),
 )
+IN_FLOATS = ("sklearn.tree", "sklearn.ensemble", "contract.boosting.xgboost_estimators")
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _classes(estimator: Any) -> list[Any] | None:
 
 def _first_form(estimator: Any) -> int:
     last = _last(estimator)
-    return 1 if type(last).__module__.startswith(("sklearn.tree", "sklearn.ensemble")) else 0
+    return 1 if type(last).__module__.startswith(IN_FLOATS) else 0
 
 
 def _last(estimator: Any) -> Any:
@@ -124,6 +126,7 @@ def _converted(estimator: Any, columns: list[Column], form: str, avoided: frozen
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
     logging.getLogger("skl2onnx").setLevel(logging.ERROR)
+    onnx_converters.register()
     number = DoubleTensorType if form == "float64" else FloatTensorType
     if _is_one_tensor(columns):
         inputs = [("rows", number([None, len(columns)]))]

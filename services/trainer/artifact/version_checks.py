@@ -10,7 +10,7 @@ from typing import Any
 from contract import documents, manifest
 from contract.manifest import Description
 from contract.schema import Column
-from contract.trust import TRUSTED_TYPES, load_skops
+from contract.trust import SIGNED_TYPES, load_skops
 from contract.version_files import VersionFiles
 
 from trainer.artifact import golden_samples
@@ -19,17 +19,20 @@ from trainer.artifact import golden_samples
 def check_servable(folder: Path, trusted: frozenset[str]) -> None:
     """Load the model without running code from its files, and let it answer its golden samples or its input example.
 
-    `trusted` are types that it may contain beside TRUSTED_TYPES: the setting MODEL_TRUSTED_TYPES.
+    `trusted` are types that it may contain beside SIGNED_TYPES: the setting MODEL_TRUSTED_TYPES.
     """
     files = VersionFiles.of(folder)
     description = manifest.read(files)
-    golden_samples.check(estimator_of(files, description, trusted), files, description)
+    golden_samples.check(estimator_of(files, description, SIGNED_TYPES | trusted), files, description)
 
 
-def estimator_of(files: VersionFiles, description: Description, trusted: frozenset[str]) -> Any:
-    """Return the estimator among a version's files, without running code from them."""
+def estimator_of(files: VersionFiles, description: Description, types: frozenset[str]) -> Any:
+    """Return the estimator among a version's files, without running code from them.
+
+    `types` are those that it may contain beside what skops knows as harmless.
+    """
     content = files.read(manifest.estimator_file(files, description.flavor))
-    estimator = load_skops(content, TRUSTED_TYPES | trusted)
+    estimator = load_skops(content, types)
     manifest.check_estimator(description, estimator)
     return estimator
 
@@ -37,7 +40,7 @@ def estimator_of(files: VersionFiles, description: Description, trusted: frozens
 def load(folder: Path, trusted: frozenset[str]) -> Any:
     """Return the estimator in a version's folder, without running code from it."""
     files = VersionFiles.of(folder)
-    return estimator_of(files, manifest.read(files), trusted)
+    return estimator_of(files, manifest.read(files), SIGNED_TYPES | trusted)
 
 
 def interface_of(folder: Path) -> Sequence[Column]:

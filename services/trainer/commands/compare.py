@@ -24,7 +24,7 @@ def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, 
     table = read(plan.path(settings.data_dir), plan.target, task, plan.drop, plan.keep, plan.form())
     output.notes(console, table.remarks)
     if not (plan.algorithm or plan.estimator or plan.pipeline):
-        plan = replace(plan, algorithm=tuple(name for name, tasks in algorithms.NAMED.items() if table.task in tasks))
+        plan = replace(plan, algorithm=algorithms.all_for(table.task))
     choice, rows = replace(Choice.of(plan, table), ranked=True), split(table)
     output.notes(console, metric.remarks(choice.metric, plan.metric, table))
     step(choice.words(rows).split(";")[0])

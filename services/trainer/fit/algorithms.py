@@ -36,13 +36,24 @@ NAMED = {
         Task.CLASSIFICATION: "sklearn.ensemble.HistGradientBoostingClassifier",
         Task.REGRESSION: "sklearn.ensemble.HistGradientBoostingRegressor",
     },
+    "xgboost": {Task.CLASSIFICATION: "xgboost.XGBClassifier", Task.REGRESSION: "xgboost.XGBRegressor"},
+    "lightgbm": {Task.CLASSIFICATION: "lightgbm.LGBMClassifier", Task.REGRESSION: "lightgbm.LGBMRegressor"},
 }
 DEFAULTS = {Task.CLASSIFICATION: "logistic_regression", Task.REGRESSION: "linear_regression"}
 HYPERPARAMETERS: dict[str, dict[str, Any]] = {"logistic_regression": {"solver": "lbfgs", "max_iter": 1000, "C": 1.0}}
 # What an import path may begin with. Nothing is evaluated: a path names a class, and its parameters are plain values.
 PACKAGES = ("sklearn.",)
+# What else may be, and what stands for it: the same estimator, as a pipeline of the trainer's needs it.
+BOOSTED = {
+    f"{library}.{name}": f"contract.boosting.{library}_estimators.{name}"
+    for library, names in {
+        "xgboost": ("XGBClassifier", "XGBRegressor"),
+        "lightgbm": ("LGBMClassifier", "LGBMRegressor"),
+    }.items()
+    for name in names
+}
 # Trees compare, they do not measure: these do not care how large a column's numbers are.
-SCALE_FREE = ("sklearn.tree", "sklearn.ensemble", "sklearn.dummy", "sklearn.naive_bayes")
+SCALE_FREE = ("sklearn.tree", "sklearn.ensemble", "sklearn.dummy", "sklearn.naive_bayes", "contract.boosting")
 # They take missing values as well, but skl2onnx writes down for none of their splits which way those go: a forest that was
 # fitted on them has no ONNX engine, and predicts several times slower.
 PLAIN_TREES = (BaseDecisionTree, BaseEnsemble)
@@ -84,8 +95,21 @@ def named(name: str, task: Task, parameters: Mapping[str, Any]) -> Algorithm:
     return Algorithm(name, _construct(NAMED[name][task], {**HYPERPARAMETERS.get(name, {}), **parameters}))
 
 
+def all_for(task: Task) -> tuple[str, ...]:
+    """Return the names of the algorithms for a task whose libraries are here."""
+    return tuple(name for name, tasks in NAMED.items() if task in tasks and _is_here(tasks[task]))
+
+
+def _is_here(path: str) -> bool:
+    try:
+        importlib.import_module(BOOSTED.get(path, path).rpartition(".")[0])
+    except (ImportError, OSError):
+        return False
+    return True
+
+
 def imported(path: str, parameters: Mapping[str, Any]) -> Algorithm:
-    """Return a scikit-learn estimator by its import path, such as sklearn.svm.SVC."""
+    """Return an estimator by its import path, such as sklearn.svm.SVC or xgboost.XGBClassifier."""
     estimator = _construct(path, parameters)
     if not (hasattr(estimator, "fit") and hasattr(type(estimator), "predict")):
         raise SettingsError(f"--estimator {path} does not predict; expected a classifier or a regressor")
@@ -113,18 +137,18 @@ def weighted(algorithm: Algorithm, weight: str) -> Algorithm:
 
 
 def _construct(path: str, parameters: Mapping[str, Any]) -> BaseEstimator:
-    if not path.startswith(PACKAGES):
-        raise SettingsError(
-            f"{path} is not of {' or '.join(name.rstrip('.') for name in PACKAGES)}: only these may be named"
-        )
-    module, _, name = path.rpartition(".")
+    if not _may_be_named(path):
+        raise SettingsError(f"{path} is not of sklearn, and none of {', '.join(BOOSTED)}: only these may be named")
+    module, _, name = BOOSTED.get(path, path).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, OSError) as error:
+        if path in BOOSTED:
+            raise SettingsError(f"{path} cannot be loaded here: {error}") from error
         raise SettingsError(f"there is no {path}; expected an import path such as sklearn.svm.SVC") from None
     if not (inspect.isclass(found) and issubclass(found, BaseEstimator)) or inspect.isabstract(found):
         raise SettingsError(f"{path} is no estimator; expected the class of one, such as sklearn.svm.SVC")
-    known = inspect.signature(found).parameters
+    known = defaults_of(found)
     for parameter in parameters:
         if parameter not in known:
             raise SettingsError(
@@ -139,9 +163,21 @@ def _construct(path: str, parameters: Mapping[str, Any]) -> BaseEstimator:
         raise SettingsError(f"{path} cannot be made from {dict(parameters)}: {error}") from error
 
 
+def _may_be_named(path: str) -> bool:
+    return path.startswith(PACKAGES) or path in BOOSTED
+
+
+def defaults_of(kind: type[BaseEstimator]) -> dict[str, Any]:
+    """Return the parameters of an estimator's class with their defaults, inspect.Parameter.empty where there is none."""
+    found = inspect.signature(kind).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in found):  # they are those of a class above
+        return dict(kind().get_params(deep=False))
+    return {parameter.name: parameter.default for parameter in found}
+
+
 def _value(value: Any) -> Any:
     """Return a parameter's value; {import path: parameters} is an estimator of its own, inside of another."""
-    if isinstance(value, dict) and len(value) == 1 and str(next(iter(value))).startswith(PACKAGES):
+    if isinstance(value, dict) and len(value) == 1 and _may_be_named(str(next(iter(value)))):
         path, parameters = next(iter(value.items()))
         return _construct(path, parameters or {})
     return value

@@ -49,6 +49,20 @@ SPACES: dict[str, dict[str, BaseDistribution]] = {
         "min_samples_leaf": IntDistribution(5, 50),
         "l2_regularization": FloatDistribution(1e-8, 10.0, log=True),
     },
+    "xgboost": {
+        "learning_rate": FloatDistribution(0.01, 0.5, log=True),
+        "n_estimators": IntDistribution(50, 300, step=50),
+        "max_depth": IntDistribution(2, 10),
+        "min_child_weight": FloatDistribution(1.0, 20.0, log=True),
+        "subsample": FloatDistribution(0.5, 1.0),
+    },
+    "lightgbm": {
+        "learning_rate": FloatDistribution(0.01, 0.5, log=True),
+        "n_estimators": IntDistribution(50, 300, step=50),
+        "num_leaves": IntDistribution(8, 128, log=True),
+        "min_child_samples": IntDistribution(5, 50),
+        "reg_lambda": FloatDistribution(1e-8, 10.0, log=True),
+    },
 }
 
 Build = Callable[[dict[str, Any]], BaseEstimator]

@@ -48,7 +48,7 @@ class Challenge:
     """what both are compared by"""
     signing_key: Path
     trusted: frozenset[str]
-    """types that a champion may contain beside TRUSTED_TYPES"""
+    """types that a champion may contain beside SIGNED_TYPES"""
     rounds: list[dict[str, Any]] = field(default_factory=list)
     """what was decided against whom, in order: for the promotion record"""
     remarks: list[str] = field(default_factory=list)

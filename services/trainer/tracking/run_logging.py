@@ -1,6 +1,5 @@
 """What a training run leaves in MLflow: parameters, metrics, data set, picture and model."""
 
-import inspect
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from sklearn.pipeline import Pipeline
 
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
 from trainer.errors import AnswerTooLong, TrackingError
-from trainer.fit.algorithms import HYPERPARAMETERS
+from trainer.fit.algorithms import HYPERPARAMETERS, defaults_of
 from trainer.fit.cross_validation import Standing
 from trainer.fit.decision import threshold_of, without_threshold
 from trainer.tracking.answers import too_long
@@ -156,11 +155,11 @@ def log_parameters(estimator: BaseEstimator, table: Table, rows: Split) -> None:
 def _parameters(estimator: BaseEstimator) -> dict[str, Any]:
     estimator = without_threshold(estimator)
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    own = inspect.signature(type(last)).parameters
+    default = defaults_of(type(last))
     given = {
         name: value
         for name, value in last.get_params(deep=False).items()
-        if name != "random_state" and (name in TELLING or value != own[name].default)
+        if name != "random_state" and (name in TELLING or not (value is default[name] or value == default[name]))
     }
     return {"algorithm": type(last).__name__, **given}
 
