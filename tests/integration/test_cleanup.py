@@ -68,6 +68,7 @@ class Cleaned:
     place: Place
     needed: list[tuple[str, str]]
     junk: tuple[str, str]
+    problem: str
     shown: str
     training: int
     result: CompletedProcess[str]
@@ -86,6 +87,9 @@ def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Cleaned:
     for ids in (*needed, junk):
         delete(client, *ids)
     client.delete_experiment(experiment)
+    with place.inference() as service:
+        service.answers("/ready")
+        told = eventually("the loss is told", lambda: service.get("/version").json()["model"]["problem"])
     shown = cleanup(place, OLD)
     training = place.start_trainer("train")
     try:
@@ -94,7 +98,7 @@ def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Cleaned:
         code = training.wait()
     finally:
         training.kill_what_is_left()
-    return Cleaned(place, needed, junk, shown.stdout, code, result)
+    return Cleaned(place, needed, junk, told, shown.stdout, code, result)
 
 
 def running(place: Place) -> Any:
@@ -133,7 +137,13 @@ def test_a_training_that_was_going_on_came_to_a_version(cleaned: Cleaned) -> Non
     assert "3" in cleaned.place.registry()["stages"]
 
 
+def test_the_service_says_that_what_it_serves_is_deleted(cleaned: Cleaned) -> None:
+    _, model = cleaned.needed[1]
+    assert f"version 2 is served, and its logged model {model} is deleted in MLflow" in cleaned.problem
+
+
 def test_production_is_served_and_can_be_rolled_back_without_a_cache(cleaned: Cleaned) -> None:
+    shutil.rmtree(cleaned.place.folder / "cache")
     with cleaned.place.inference() as service:
         service.serves("2")
         assert service.predict() == CLASSES
