@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
+from tests.integration.conftest import Training
 from tests.integration.places import CLASSES, MODEL, Place, eventually
 
 OLD = "--older-than=1s"
@@ -75,10 +76,10 @@ class Cleaned:
 
 
 @pytest.fixture(scope="module")
-def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Cleaned:
-    place = Place(tmp_path_factory.mktemp("cleaned"))
-    for command in (["train"], ["train"], ["promote", "2"]):
-        assert place.trainer(*command).returncode == 0
+def cleaned(tmp_path_factory: pytest.TempPathFactory, second: Training) -> Cleaned:
+    place = second.place.copy_with_files(tmp_path_factory.mktemp("cleaned"))
+    place.move_alias("1")
+    assert place.trainer("promote", "2").returncode == 0
     client = place.client
     versions = [client.get_model_version(MODEL, number) for number in ("1", "2")]
     needed = [(found.run_id, found.source.removeprefix("models:/")) for found in versions]
