@@ -84,7 +84,7 @@ def choose(
             choice.decide(item, found.of_model(model.id, model.location), model.deleted)
     for run in tracking.runs.values():
         if why := garbage.run(run):
-            item = Item("run", run.id, run.name, why[1], why[0], run.location)
+            item = Item("run", run.id, run.name, why[1], why[0], run.location or None)
             choice.decide(item, found.of_run(run), run.deleted_ms is not None)
     _choose_experiments(choice, tracking, found)
     return choice

@@ -59,7 +59,7 @@ def connect(uri: str) -> Engine:
     """Return the database at an address; raise CleanupError where it does not answer, or MLflow has not made it yet."""
     options = {"connect_timeout": CONNECT_SECONDS} if uri.startswith("postgres") else {}
     engine = sqlalchemy.create_engine(uri, connect_args=options)
-    with _errors():
+    with _errors("" if uri.startswith("sqlite") else "; is it running (`docker compose up -d --wait`)?"):
         there = set(sqlalchemy.inspect(engine).get_table_names())
     if not {"runs", "logged_models", "model_versions"} <= there:
         raise CleanupError("MLflow has not made its tables in the database yet: there is nothing to clean up")
@@ -155,9 +155,9 @@ def _id(item: Item) -> str | int:
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
+def _errors(hint: str = "") -> Iterator[None]:
     try:
         yield
     except sqlalchemy.exc.SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
-        raise CleanupError(f"MLflow's database cannot be used: {first_line(cause)}") from error
+        raise CleanupError(f"MLflow's database cannot be used: {first_line(cause)}{hint}") from error

@@ -27,6 +27,8 @@ class Needs:
 
     def of_files(self, location: str) -> str | None:
         """Say why files are needed: a version may have them in a run's folder, or in that of another model's version."""
+        if not location:
+            return None
         within = location.rstrip("/") + "/"
         return next((why for place, why in self.locations.items() if f"{place.rstrip('/')}/".startswith(within)), None)
 

@@ -218,6 +218,14 @@ def test_a_clean_up_that_was_stopped_is_gone_on_with_by_the_next(junk: Junk, ste
     assert [junk.is_there(number) for number in (1, 2, 3)] == [{False}, {False}, {True}]
 
 
+def test_of_two_clean_ups_at_once_neither_stumbles_over_the_other(junk: Junk) -> None:
+    one, other = removing(junk.place), removing(junk.place)
+    next(one)
+    next(other)
+    assert [needed for _, needed in (*one, *other)] == [None] * 10
+    assert [junk.is_there(number) for number in (1, 2, 3)] == [{False}, {False}, {True}]
+
+
 def test_a_version_that_is_given_an_alias_meanwhile_stays_and_keeps_its_run_and_model(junk: Junk) -> None:
     going = removing(junk.place)
     first, _ = next(going)

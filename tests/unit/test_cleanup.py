@@ -100,6 +100,12 @@ def test_files_that_a_version_has_in_the_folder_of_another_run_are_needed() -> N
     assert (ids(choice.goes), ids(choice.restored)) == ({"a2"}, {"a"})
 
 
+def test_a_run_without_files_is_not_needed_for_files_in_a_folder() -> None:
+    theirs = Version(NAME, "1", NOW, None, None, ("/artifacts/1/abc/artifacts",))
+    choice = chosen(tracking(replace(run("a", deleted=True), location="")), registry([theirs], Production=1))
+    assert (ids(choice.goes), choice.restored) == ({"a"}, [])
+
+
 def test_the_way_back_is_needed_as_far_as_it_is_set() -> None:
     moves = [move(None, 1), move(1, 2), move(2, 3), move(3, 4)]
     found = tracking(*(run(f"r{number}", deleted=True) for number in (1, 2, 3, 4)))
