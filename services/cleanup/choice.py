@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from contract.display import visible
 
-from cleanup.needs import Needs, needs, was_ever_in_production
+from cleanup.needs import Needs, needs, parts_of, was_ever_in_production
 from cleanup.records import Item, Model, Registry, Run, Tracking, Version
 
 # MLflow makes it again by itself.
@@ -115,28 +115,26 @@ class _Garbage:
 
     def __init__(self, tracking: Tracking, registry: Registry, gone: Collection[Version]) -> None:
         self._runs = tracking.runs
-        staying = [version for version in registry.versions if version not in gone]
-        self._runs_used = {version.run for version in staying}
-        self._models_used = {version.model: version for version in staying}
-        self._runs_of_gone = {version.run: _with(version) for version in gone if version.run not in self._runs_used}
+        # What the versions that stay consist of; one may have its files in the folder of another's model.
+        self._used = parts_of([(version, _named(version)) for version in registry.versions if version not in gone])
+        self._runs_of_gone = {version.run: _with(version) for version in gone}
         self._models_of_gone = {version.model: _with(version) for version in gone}
 
     def run(self, run: Run) -> Why | None:
         if run.deleted_ms is not None:
-            return DELETED, run.deleted_ms
-        if run.status == "RUNNING":
-            return None
+            return DELETED + _loss(self._used.of_files(run.location)), run.deleted_ms
         began = self._runs.get(run.parent or "", run)
+        if run.status == "RUNNING" or self._used.of_run(run):
+            return None
         if found := self._runs_of_gone.get(run.id) or self._runs_of_gone.get(began.id):
             return found
         was_stopped = began.status in ("FAILED", "KILLED") and began.is_unfinished_training
-        return ("its training was stopped", began.ended_ms) if was_stopped and began.id not in self._runs_used else None
+        return ("its training was stopped", began.ended_ms) if was_stopped else None
 
     def model(self, model: Model) -> Why | None:
-        used = self._models_used.get(model.id)
+        used = self._used.of_model(model.id, model.location)
         if model.deleted:
-            loses = f"; version {used.number} of {visible(used.name, 60)} loses its files" if used else ""
-            return DELETED + loses, model.changed_ms
+            return DELETED + _loss(used), model.changed_ms
         if used:
             return None
         if found := self._models_of_gone.get(model.id):
@@ -146,8 +144,16 @@ class _Garbage:
         return (f"of run {visible(run.name, 40)}: {why[0]}", why[1]) if run and why else None
 
 
+def _named(version: Version) -> str:
+    return f"version {version.number} of {visible(version.name, 60)}"
+
+
+def _loss(used: str | None) -> str:
+    return f"; {used} loses its files" if used else ""
+
+
 def _with(version: Version) -> Why:
-    return f"of version {version.number} of {visible(version.name, 60)}", version.created_ms
+    return f"of {_named(version)}", version.created_ms
 
 
 def _choose_experiments(choice: Choice, tracking: Tracking, found: Needs) -> None:

@@ -43,11 +43,17 @@ def needs(registry: Registry, rollbacks: int) -> Needs:
         for alias, number in aliases.items():
             found[name, number] = f"{alias} of {name}: version {number}"
     parts = [(version, why) for version in registry.versions if (why := found.get((version.name, version.number)))]
+    return parts_of(parts)
+
+
+def parts_of(versions: Iterable[tuple[Version, str]]) -> Needs:
+    """Return what versions consist of, each with the reason why that stays."""
+    found = list(versions)
     return Needs(
-        found,
-        {version.run: why for version, why in parts if version.run},
-        {version.model: why for version, why in parts if version.model},
-        {place: why for version, why in parts for place in version.locations},
+        {(version.name, version.number): why for version, why in found},
+        {version.run: why for version, why in found if version.run},
+        {version.model: why for version, why in found if version.model},
+        {place: why for version, why in found for place in version.locations},
     )
 
 

@@ -164,6 +164,16 @@ def test_versions_beyond_those_to_keep_go_with_their_runs_and_models_but_for_tho
     assert choice.restored == []
 
 
+def test_files_that_a_version_of_another_model_was_copied_from_stay() -> None:
+    copied = Version("copy", "1", NOW, None, None, ("models:/flowers/1", version(1).locations[1]))
+    choice = chosen(tracking(run("r1"), model("r1")), registry([version(1), copied]), replace(MONTH, keep_versions=1))
+    assert choice.goes == []
+    choice = chosen(
+        tracking(run("r1"), model("r1")), registry([version(1), version(2), copied]), replace(MONTH, keep_versions=1)
+    )
+    assert ids(choice.goes) == {"1", "r1"}
+
+
 def test_young_versions_stay_however_many_there_are() -> None:
     choice = chosen(tracking(run("r1")), registry([version(1, days=3)]), replace(MONTH, keep_versions=0))
     assert (choice.goes, ids(choice.stays)) == ([], {"1"})
