@@ -4,6 +4,7 @@ python scripts/embedded.py demo       all phases, from the data to predictions; 
 python scripts/embedded.py explore    phase 1
 python scripts/embedded.py train      phases 3 and 4; and the trainer's other commands: compare, models, adopt VERSION,
                                       promote VERSION, rollback, history; with the options that they have in the container
+python scripts/embedded.py cleanup    what nobody needs any more: runs, models and files; --yes removes it
 python scripts/embedded.py serve      the inference service, until Ctrl-C
 python scripts/embedded.py ui         the MLflow UI, until Ctrl-C
 python scripts/embedded.py backup     an encrypted snapshot of `embedded/` in BACKUP_REPOSITORY (./backups), by restic
@@ -42,9 +43,11 @@ TRAINER = ("explore", "train", "compare", "models", "adopt", "promote", "rollbac
 
 def main(arguments: list[str]) -> int:
     """Run a command, one of the stack's own or the trainer's; return its exit code."""
-    own: dict[str, Callable[..., int]] = {"demo": demo, "serve": serve, "ui": ui, "backup": backup, "restore": restore}
+    own: dict[str, Callable[..., int]] = {"demo": demo, "serve": serve, "ui": ui, "cleanup": cleanup}
+    own |= {"backup": backup, "restore": restore}
     command, *options = arguments or [""]
-    if command not in (*own, *TRAINER) or (command in own and len(options) > (command == "restore")):
+    takes_none = command in own and command not in ("restore", "cleanup")
+    if command not in (*own, *TRAINER) or (takes_none and options) or (command == "restore" and len(options) > 1):
         print(__doc__, file=sys.stderr)
         return 2
     os.chdir(ROOT)
@@ -119,6 +122,17 @@ def find_proxied(database: Path, folder: Path) -> None:
 def trainer(*arguments: str) -> int:
     """Run a command of the trainer's; return its exit code."""
     return subprocess.run([sys.executable, "-m", "trainer", *arguments]).returncode
+
+
+def cleanup(*options: str) -> int:
+    """Do what the `cleanup` job does in the stack; return its exit code."""
+    file = database_file()
+    if file is None or not file.exists():
+        given = os.environ["MLFLOW_TRACKING_URI"]
+        print(f"cleanup: MLFLOW_TRACKING_URI is {given!r}; expected a SQLite file that is there", file=sys.stderr)
+        return 1
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = os.environ["MLFLOW_TRACKING_URI"]
+    return subprocess.run([sys.executable, "-m", "cleanup", *options]).returncode
 
 
 def serve() -> int:

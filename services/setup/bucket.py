@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
-from minio.commonconfig import ENABLED
+from minio.commonconfig import ENABLED, Filter
 from minio.credentials.providers import AWSConfigProvider, StaticProvider
 from minio.error import MinioException
+from minio.lifecycleconfig import Expiration, LifecycleConfig, NoncurrentVersionExpiration, Rule
 from minio.minioadmin import MinioAdmin
 from minio.versioningconfig import VersioningConfig
 
@@ -21,6 +22,9 @@ from setup.errors import SetupError
 from setup.secret_files import MLFLOW_ACCESS_KEY
 
 POLICY = "mlflow"
+# The one lifecycle rule of ours; others are left alone.
+RULE = "old-versions"
+MOST_DAYS = 36_500
 SECRETS = Path("/run/secrets")
 # A store that does not answer is told within seconds: the health check said that it does.
 HTTP = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3, read=10), retries=urllib3.Retry(3, backoff_factor=0.2))
@@ -39,7 +43,8 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
             changes = [*_ensure_bucket(store, bucket)]
         else:
             root = StaticProvider(environ["MINIO_ROOT_USER"], (SECRETS / "root-password").read_text())
-            changes = [*_ensure_bucket(Minio(**connection, credentials=root), bucket)]
+            store, days = Minio(**connection, credentials=root), _days(environ["KEEP_DELETED_DAYS"])
+            changes = [*_ensure_bucket(store, bucket), *_ensure_expiry(store, bucket, days)]
             admin = MinioAdmin(**connection, credentials=root)
             changes += _ensure_user(admin, bucket, (SECRETS / "mlflow-secret-key").read_text())
     except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
@@ -55,6 +60,36 @@ def _ensure_bucket(store: Minio, bucket: str) -> Iterator[str]:
         # What a client overwrites or deletes through the artifact proxy can be brought back.
         store.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
         yield f"bucket {bucket!r} keeps old versions of its objects"
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > MOST_DAYS:
+        raise SetupError(f"KEEP_DELETED_DAYS is {text!r}; expected a whole number from 0 (for ever) to {MOST_DAYS}")
+    return int(text)
+
+
+def _ensure_expiry(store: Minio, bucket: str, days: int) -> Iterator[str]:
+    """Let old versions of objects go after some days, and what says that an object is deleted with the last; 0: never."""
+    config = store.get_bucket_lifecycle(bucket)
+    rules = list(config.rules) if config else []
+    ours = [rule.noncurrent_version_expiration for rule in rules if rule.rule_id == RULE]
+    if [found.noncurrent_days if found else None for found in ours] == ([days] if days else []):
+        return
+    kept = [rule for rule in rules if rule.rule_id != RULE]
+    if days:
+        after, markers = (
+            NoncurrentVersionExpiration(noncurrent_days=days),
+            Expiration(expired_object_delete_marker=True),
+        )
+        rule = Rule(ENABLED, Filter(prefix=""), RULE, expiration=markers, noncurrent_version_expiration=after)
+        store.set_bucket_lifecycle(bucket, LifecycleConfig([*kept, rule]))
+        yield f"bucket {bucket!r} keeps old versions of its objects for {days} days"
+        return
+    if kept:
+        store.set_bucket_lifecycle(bucket, LifecycleConfig(kept))
+    else:
+        store.delete_bucket_lifecycle(bucket)
+    yield f"bucket {bucket!r} keeps old versions of its objects for ever"
 
 
 def _ensure_user(admin: MinioAdmin, bucket: str, secret_key: str) -> Iterator[str]:

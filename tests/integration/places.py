@@ -7,12 +7,14 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import requests
@@ -263,6 +265,16 @@ class Place:
         """Return a place with a copy of the registry; its artifacts stay where they are."""
         place = Place(folder)
         shutil.copy(self.database, place.database)
+        return place
+
+    def copy_with_files(self, folder: Path) -> "Place":
+        """Return a place with copies of the registry and of its artifacts, which may be deleted."""
+        place = self.copy(folder)
+        shutil.copytree(self.folder / "artifacts", place.folder / "artifacts")
+        with contextlib.closing(sqlite3.connect(place.database)) as database, database:
+            for table, column in run_path(str(ROOT / "scripts" / "embedded.py"))["ADDRESSES"]:
+                change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608 - names of our own
+                database.execute(change, (self.folder.as_uri(), place.folder.as_uri()))
         return place
 
     def notebook(self, code: str) -> Any:

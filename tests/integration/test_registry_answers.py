@@ -130,6 +130,42 @@ def test_a_version_is_lost_where_the_registry_says_so_and_nowhere_else(
     assert type(failed.value) is error
 
 
+LIVING = json.dumps({"model": {"info": {"lifecycle_stage": "active"}}, "run": {"info": {"lifecycle_stage": "active"}}})
+DELETED_RUN = json.dumps({"run": {"info": {"lifecycle_stage": "deleted"}}})
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({}, None),
+        ({"logged-models/": (404, json.dumps(ABSENT).encode())}, "its logged model m-1 is deleted in MLflow"),
+        ({"runs/get": (200, DELETED_RUN.encode())}, "its run abc is deleted in MLflow"),
+        ({"runs/get": (404, json.dumps(ABSENT).encode())}, None),
+    ],
+    ids=["nothing", "model", "run", "a run that was never there"],
+)
+def test_what_is_deleted_of_a_version_is_told_while_its_files_are_there(
+    stand_in: Callable[..., str], others: dict[str, tuple[int, bytes]], said: str | None
+) -> None:
+    found = registry(stand_in(200, LIVING.encode(), **others)).deleted(VERSION)
+    assert found == said or (said and found.startswith(said))
+
+
+def test_a_registry_that_fails_does_not_say_that_anything_is_deleted(stand_in: Callable[..., str]) -> None:
+    with pytest.raises(RegistryUnreachable):
+        registry(stand_in(500, json.dumps(FAULT).encode())).deleted(VERSION)
+
+
+def test_what_is_deleted_of_a_version_is_told_from_a_database(first: Training, tmp_path: Path) -> None:
+    place = first.place.copy(tmp_path / "copy")
+    version = registry(place.tracking_uri).current()
+    assert registry(place.tracking_uri).deleted(version) is None
+    place.client.delete_run(version.run_id)
+    assert registry(place.tracking_uri).deleted(version) == f"its run {version.run_id} is deleted in MLflow"
+    place.client.delete_logged_model(version.model_id)
+    assert f"its logged model {version.model_id} is deleted" in registry(place.tracking_uri).deleted(version)
+
+
 def test_a_run_with_metrics_without_end_has_those_that_come_first(stand_in: Any) -> None:
     metrics = [{"key": f"metric {n}", "value": n} for n in range(5000)]
     url = stand_in(200, json.dumps({"run": {"data": {"metrics": metrics}}}).encode())

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import skops.io
 from inference.ipc.messages import NOT_ASKED
+from inference.model.version import ModelVersion
+from inference.rollout import registry
 from sklearn.linear_model import LogisticRegression
 from trainer.errors import TrackingError
 from trainer.tracking.run_logging import connect
@@ -161,6 +163,22 @@ def test_a_version_that_was_logged_by_hand_is_adopted_and_promoted_over_http(ado
     assert "Version 1 of by_hand is checked and signed; it can be served now." in in_one_line(adoption.stdout)
     assert promotion.returncode == 0, promotion.stderr
     assert "Version 1 of by_hand is in Production" in in_one_line(promotion.stdout)
+
+
+def test_of_a_version_on_the_server_it_is_told_which_of_its_parts_somebody_has_deleted(place: Any) -> None:
+    client = place.client
+    experiment = client.create_experiment("deleted")
+    run = client.create_run(experiment).info.run_id
+    model = client.create_logged_model(experiment, source_run_id=run).model_id
+    found, version = (
+        registry.connect(place.tracking_uri, MODEL, "Production"),
+        ModelVersion(MODEL, "9", run, 1, model, ""),
+    )
+    assert found.deleted(version) is None
+    client.delete_run(run)
+    assert found.deleted(version) == f"its run {run} is deleted in MLflow"
+    client.delete_logged_model(model)
+    assert f"its logged model {model} is deleted in MLflow" in (found.deleted(version) or "")
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["", "deleted"])

@@ -113,6 +113,34 @@ def test_a_version_is_promoted_by_hand_and_rolled_back_and_the_history_tells_it(
     assert moves[-2:] == [("promote", "1", "2"), ("rollback", "2", "1")]
 
 
+def test_a_clean_up_removes_a_notebooks_garbage_and_restores_what_production_needs(stack: Stack, trained: Any) -> None:
+    served = stack.versions()[stack.alias()]
+    code = f"""
+import mlflow
+from mlflow import MlflowClient
+client = MlflowClient()
+with mlflow.start_run(experiment_id=client.create_experiment("garbage")) as run:
+    mlflow.log_text("x" * 123_000, "x.txt")
+client.delete_run({served["run_id"]!r})
+client.delete_logged_model({served["source"].removeprefix("models:/")!r})
+client.delete_experiment(run.info.experiment_id)
+"""
+    logged = stack.notebook(code)
+    assert logged.returncode == 0, logged.stderr
+    shown = stack.compose("run", "--rm", "cleanup", "--older-than", "1s").stdout
+    assert "1 run, 1 experiment; 123.0 KB." in shown
+    done = stack.compose("run", "--rm", "cleanup", "--older-than", "1s", "--yes").stdout
+    assert f"needed by Production of iris_logistic_regression: version {served['version']}" in done
+    assert "keeps the old versions of their files for 30 days (KEEP_DELETED_DAYS)" in done
+    assert stack.api("runs/get", run_id=served["run_id"])["run"]["info"]["lifecycle_stage"] == "active"
+    assert stack.api(f"logged-models/{served['source'].removeprefix('models:/')}")
+    experiments = stack.api("experiments/search", max_results=100, view_type="ALL")["experiments"]
+    assert "garbage" not in {found["name"] for found in experiments}
+    assert stack.compose("run", "--rm", "cleanup", "--older-than", "1s").stdout.startswith(
+        "There is nothing to remove."
+    )
+
+
 def test_the_same_training_learns_the_same_in_the_container_and_outside(stack: Stack) -> None:
     # Which of its kernels OpenBLAS takes may be set for this machine, and each of them rounds in its own way.
     kernel = [f"--env={name}" for name in os.environ if name.startswith("OPENBLAS_")]

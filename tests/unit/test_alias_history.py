@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from trainer.tracking.alias_history import MOST_RECORDS, OTHERS, Move, earlier, parsed, with_those_by_others
+from contract.tracking.alias_history import MOST_RECORDS, OTHERS, Move, earlier, parsed, with_those_by_others
 
 _moments = count()
 

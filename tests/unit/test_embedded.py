@@ -56,6 +56,15 @@ def test_a_command_that_is_unknown_is_answered_with_those_that_are_known(
         assert f"embedded.py {command}" in said
 
 
+@pytest.mark.parametrize("uri", ["http://localhost:5000", "sqlite:///nowhere/mlflow.db"])
+def test_a_clean_up_without_a_database_file_says_what_it_needs(
+    embedded: ModuleType, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert embedded.cleanup("--yes") == 1
+    assert f"MLFLOW_TRACKING_URI is '{uri}'; expected a SQLite file that is there" in capsys.readouterr().err
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     """A registry as an earlier MLflow UI left it: a run of its own, one of the trainer's, and tables of an older MLflow."""

@@ -1233,7 +1233,7 @@ def test_a_service_that_ends_in_good_order_blames_no_version(serving: Any) -> No
 
 # --- what is lost --------------------------------------------------------------------------------------------------
 
-GONE_FILES = "its files are gone from the artifact store"
+GONE_FILES = "is served from the cache alone: its files are gone from the artifact store"
 
 
 @pytest.fixture
@@ -1266,7 +1266,7 @@ def test_files_of_the_served_version_that_are_gone_are_told_and_told_once(
 ) -> None:
     losing.store.lost = GONE_FILES
     later(losing)
-    words = f"version 1 is served from the cache alone: {GONE_FILES}"
+    words = f"version 1 {GONE_FILES}"
     assert (losing.version, losing.problem, losing.metrics.problem) == ("1", words, words)
     later(losing)
     losing.look()
@@ -1297,7 +1297,7 @@ def test_a_loss_is_told_beside_what_else_is_wrong(losing: Any) -> None:
     losing.store.lost = GONE_FILES
     later(losing)
     losing.look(GONE)
-    assert losing.problem == f"{GONE}; version 1 is served from the cache alone: {GONE_FILES}"
+    assert losing.problem == f"{GONE}; version 1 {GONE_FILES}"
 
 
 def test_a_loss_is_that_of_the_version_that_is_served(losing: Any) -> None:

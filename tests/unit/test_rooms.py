@@ -13,7 +13,12 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 # What no row names: the services' tops, which the text around the tables tells of. (Nor does it a package's own file.)
 UNNAMED = {"__main__", "server"}
-HEADINGS = {"contract": "What both sides read", "trainer": "The trainer", "inference": "The prediction service"}
+HEADINGS = {
+    "contract": "What both sides read",
+    "trainer": "The trainer",
+    "cleanup": "The clean-up",
+    "inference": "The prediction service",
+}
 
 MOST_LINES = 40  # of a function, its decorators left out
 

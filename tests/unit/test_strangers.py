@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
+from contract.tracking.alias_history import Move
 from contract.tracking.bounded_http import TooLong
 from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
@@ -13,7 +14,6 @@ from trainer.promotion import champion_challenger as champion_challenger
 from trainer.promotion.champion_challenger import Challenge
 from trainer.promotion.policy import Contender, QualityGate
 from trainer.tracking import registry, run_lifecycle
-from trainer.tracking.alias_history import Move
 from trainer.tracking.alias_moves import Records
 
 

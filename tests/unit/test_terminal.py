@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract.tracking.alias_history import Move
 from rich.table import Table as Grid
 from trainer.commands.production import _grid
 from trainer.console import output, terminal
 from trainer.console.terminal import Console, Visible, one_line, protect
-from trainer.tracking.alias_history import Move
 
 TRAINER = Path(__file__).parents[2] / "services" / "trainer"
 HOSTILE = {

@@ -32,6 +32,8 @@ CREATE TABLE model_versions (name TEXT, version INTEGER, run_id TEXT, creation_t
                              storage_location TEXT, description TEXT);
 CREATE TABLE model_version_tags (name TEXT, version INTEGER, key TEXT, value TEXT);
 CREATE TABLE latest_metrics (run_uuid TEXT, key TEXT, value REAL, is_nan BOOLEAN);
+CREATE TABLE runs (run_uuid TEXT, lifecycle_stage TEXT);
+CREATE TABLE logged_models (model_id TEXT, lifecycle_stage TEXT);
 """
 
 
@@ -60,6 +62,8 @@ class Registry:
             f"models:/m-{version}",
             str(folder),
         )
+        self.write("INSERT INTO runs VALUES (?, 'active')", f"run-{version}")
+        self.write("INSERT INTO logged_models VALUES (?, 'active')", f"m-{version}")
         self.write("INSERT INTO latest_metrics VALUES (?, 'test_accuracy', 0.9, 0)", f"run-{version}")
 
     def point(self, version: int) -> None:
@@ -280,6 +284,21 @@ def test_files_that_are_gone_from_where_they_were_fetched_are_told(
         "version 7 is served from the cache alone: its files are gone from the artifact store"
     )
     (tmp_path / "elsewhere").rename(tmp_path / "version-7")
+    assert loss_told(poller, workers) is None
+
+
+@pytest.mark.parametrize(("table", "words"), [("runs", "its run run-7"), ("logged_models", "its logged model m-7")])
+def test_what_somebody_has_deleted_of_it_is_told_until_it_is_restored(
+    following: Callable[[Settings], tuple[RegistryPoller, Workers]],
+    settings: Settings,
+    registry: Any,
+    table: str,
+    words: str,
+) -> None:
+    poller, workers = following(settings)
+    registry.write(f"UPDATE {table} SET lifecycle_stage = 'deleted'")  # noqa: S608 - a name of our own
+    assert f"version 7 is served, and {words} is deleted in MLflow" in (loss_told(poller, workers) or "")
+    registry.write(f"UPDATE {table} SET lifecycle_stage = 'active'")  # noqa: S608
     assert loss_told(poller, workers) is None
 
 

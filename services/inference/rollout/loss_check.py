@@ -18,7 +18,7 @@ EVERY_SECONDS, JITTER = 60.0, 0.1
 
 
 class Losses:
-    """What is gone of the version that is served; `ask` says it, None for nothing, or raises FetchFailed where it cannot."""
+    """What is gone, or deleted, of the version that is served; `ask` says it, None for nothing, or raises FetchFailed where it cannot."""
 
     def __init__(self, ask: Callable[[ModelVersion, Collection[str]], str | None]) -> None:
         self._ask = ask

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from contract.display import first_line, quoted, visible
 from contract.tracking.rest import SIGNED_BY, Absent, Server, Unanswered, as_mlflow_has_it, is_server, logged_model_id
@@ -32,6 +33,8 @@ TAGS = (
 )
 MOST_TAG, MOST_DESCRIPTION, MOST_METRICS, MOST_ALIASES = 500, 4000, 1000, 10
 MOST_ANSWER_BYTES = 1024 * 1024
+# MLflow's words for what nobody has deleted, and for what its garbage collection may take.
+ACTIVE, DELETED = "active", "deleted"
 
 
 class Registry(Protocol):
@@ -42,6 +45,9 @@ class Registry(Protocol):
 
     def location(self, version: ModelVersion) -> str:
         """Return the URI or the folder of a version's files; raise FetchFailed."""
+
+    def deleted(self, version: ModelVersion) -> str | None:
+        """Say what of a version is deleted in MLflow, its files still being there; raise RegistryUnreachable."""
 
     def metrics(self, run_id: str) -> dict[str, float]:
         """Return the last metrics of a run; raise RegistryUnreachable."""
@@ -93,6 +99,22 @@ class ServerRegistry:
             raise VersionLost("it is gone from the registry") from error
         except Unanswered as error:
             raise FetchFailed(f"{version.uri} could not be found: {self._unreachable(error)}") from error
+
+    def deleted(self, version: ModelVersion) -> str | None:
+        model, run = f"logged-models/{quote(version.model_id, safe='')}", {"run_id": version.run_id}
+        is_there = not version.model_id or self._stage(model, "model", {}) == ACTIVE
+        return _deleted(version, is_there, bool(version.run_id) and self._stage("runs/get", "run", run) == DELETED)
+
+    def _stage(self, path: str, kind: str, query: dict[str, str]) -> str | None:
+        """Return the lifecycle stage of a run or a logged model; None where MLflow has none, as of a deleted model."""
+        try:
+            answer = self._server.get(path, **query)
+            with as_mlflow_has_it():
+                return str(answer[kind]["info"].get("lifecycle_stage", ACTIVE))
+        except Absent:
+            return None
+        except Unanswered as error:
+            raise self._unreachable(error) from error
 
     def metrics(self, run_id: str) -> dict[str, float]:
         try:
@@ -154,6 +176,16 @@ class EmbeddedRegistry:
             raise VersionLost("it is gone from the registry")
         return str(found[0])
 
+    def deleted(self, version: ModelVersion) -> str | None:
+        model = "SELECT lifecycle_stage FROM logged_models WHERE model_id = ?"
+        run = "SELECT lifecycle_stage FROM runs WHERE run_uuid = ?"
+        with self._database() as database:
+            stages = [
+                database.execute(query, (key,)).fetchone()
+                for query, key in ((model, version.model_id), (run, version.run_id))
+            ]
+        return _deleted(version, not version.model_id or stages[0] == (ACTIVE,), stages[1] == (DELETED,))
+
     def metrics(self, run_id: str) -> dict[str, float]:
         query = "SELECT key, value FROM latest_metrics WHERE run_uuid = ? AND NOT is_nan LIMIT ?"
         with self._database() as database:
@@ -178,6 +210,12 @@ def _nothing_there(name: str, alias: str, message: str, others: Sequence[str] = 
         # MLflow's UI writes every alias in lower case, whatever one types.
         hint = f"; it has {', '.join(map(quoted, others))}, and case counts: set {alias!r} with MlflowClient, not in the UI"
     return NoModel(f"no version of {name!r} has the alias {alias!r}", f" (MLflow: {message.rstrip('.')}){hint}")
+
+
+def _deleted(version: ModelVersion, has_model: bool, is_run_deleted: bool) -> str | None:
+    if has_model:  # a run that was never there, as of a version that was brought from another server, is no loss
+        return f"its run {version.run_id} is deleted in MLflow" if is_run_deleted else None
+    return f"its logged model {version.model_id} is deleted in MLflow, and `mlflow gc` would delete its files"
 
 
 _TAG_QUERY = (

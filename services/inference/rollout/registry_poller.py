@@ -52,7 +52,7 @@ class Store(Protocol):
         """Return a text that changes with the files; None where nothing can be told."""
 
     def loss(self, version: ModelVersion, files: Collection[str]) -> str | None:
-        """Say what is gone of them, None for nothing; raise FetchFailed where that cannot be told."""
+        """Say what is gone of it, or is about to be, after "version N"; None for nothing; raise FetchFailed where it cannot be told."""
 
 
 class Trials(Protocol):
@@ -278,7 +278,7 @@ class RegistryPoller:
         served = self.rollout.served
         problem = problem and first_line(problem, MOST_PROBLEM)
         if served and (lost := self._losses.look(served)):
-            lost = f"version {served.version.version} is served from the cache alone: {lost}"
+            lost = f"version {served.version.version} {lost}"
             problem = f"{problem}; {lost}" if problem else lost
         problem = problem and visible(problem, MOST_PROBLEM)
         if problem != self._problem and problem is not None:

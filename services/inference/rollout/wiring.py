@@ -97,6 +97,16 @@ class Store:
             return None
 
     def loss(self, version: ModelVersion, files: Collection[str]) -> str | None:
+        lost = self._lost(version, files)
+        if lost is not None:
+            return f"is served from the cache alone: {lost}"
+        try:
+            deleted = self._registry.deleted(version)
+        except RegistryUnreachable as error:
+            raise FetchFailed(f"what is deleted of {version.uri} could not be found: {error}") from error
+        return deleted and f"is served, and {deleted}; `cleanup --yes` restores it"
+
+    def _lost(self, version: ModelVersion, files: Collection[str]) -> str | None:
         try:
             location = self._registry.location(version)
         except VersionLost as error:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import click
 import mlflow
+from contract.tracking.alias_history import Move, earlier
 from rich.table import Table as Grid
 
 from trainer.adoption import adopt
@@ -16,7 +17,6 @@ from trainer.errors import TrackingError, VersionError
 from trainer.settings import Settings
 from trainer.signals import Held
 from trainer.tracking import alias_moves, registry, rest
-from trainer.tracking.alias_history import Move, earlier
 from trainer.tracking.alias_moves import Records
 
 # How a command is told of on the version.

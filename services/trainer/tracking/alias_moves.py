@@ -1,7 +1,7 @@
 """The moves of the Production alias: each is recorded, and the records are read back as a history.
 
 A record is a tag of the registered model with a key of its own, so that two writers never lose each other's. The alias
-decides what is served; the records say how it got there (trainer.tracking.alias_history).
+decides what is served; the records say how it got there (contract.tracking.alias_history).
 """
 
 import json
@@ -10,12 +10,12 @@ from datetime import datetime
 from uuid import uuid4
 
 from contract.display import visible
+from contract.tracking import alias_history as histories
+from contract.tracking.alias_history import Move
 from mlflow import MlflowClient
 
 from trainer.errors import AnswerTooLong
-from trainer.tracking import alias_history as histories
 from trainer.tracking import registry
-from trainer.tracking.alias_history import Move
 from trainer.tracking.rest import PRODUCTION
 from trainer.tracking.run_logging import mlflow_errors
 

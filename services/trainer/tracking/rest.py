@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from contract.tracking import alias_history
 from contract.tracking.artifacts import Source
 from contract.tracking.rest import SIGNED_BY, Absent, Server, Unanswered, as_mlflow_has_it, is_server, logged_model_id
 
 from trainer.errors import TrackingError
-from trainer.tracking import alias_history, version_store
+from trainer.tracking import version_store
 
 PRODUCTION = "Production"
 TIMEOUT_SECONDS = 10

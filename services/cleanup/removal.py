@@ -1,0 +1,77 @@
+"""Removal: files first and rows after them, so that one that was stopped is gone on with by the next."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from contract.display import quoted
+from sqlalchemy import Engine
+
+from cleanup import database
+from cleanup.choice import still_needed
+from cleanup.errors import CleanupError
+from cleanup.files import Place
+from cleanup.needs import needs
+from cleanup.records import Item, Run
+
+# In this order: what points at something goes before it.
+ORDER = ("version", "model", "run", "experiment")
+
+
+def remove(engine: Engine, items: list[tuple[Item, Place | None]], rollbacks: int) -> Iterator[tuple[Item, str | None]]:
+    """Remove items, with the places of their files; yield each with None, or with what needs it by now, so that it stays.
+
+    An alias may move meanwhile: it is looked for before each item. Raises CleanupError where one cannot be removed.
+    """
+    runs = database.tracking(engine).runs
+    rows = _Rows(str(engine.url.render_as_string(hide_password=False)))
+    ordered = sorted(items, key=lambda found: ORDER.index(found[0].kind))
+    for item, _ in ordered:
+        if item.kind != "version":
+            database.mark(engine, item)
+    for item, place in ordered:
+        if (needed := _needed(engine, item, runs, rollbacks)) is not None:
+            if item.kind != "version":
+                database.restore(engine, item)
+        else:
+            if place is not None:
+                place.remove()
+            rows.remove(item)
+        yield item, needed
+
+
+def _needed(engine: Engine, item: Item, runs: Mapping[str, Run], rollbacks: int) -> str | None:
+    return still_needed(
+        item, runs.get(item.id) if item.kind == "run" else None, needs(database.registry(engine), rollbacks)
+    )
+
+
+class _Rows:
+    """What `mlflow gc` does to the database, for chosen rows alone; MLflow is imported when there is something to do.
+
+    The command itself takes all deleted experiments where none is named, and all deleted models.
+    """
+
+    def __init__(self, uri: str) -> None:
+        from mlflow.exceptions import MlflowException
+        from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelRegistry
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+
+        self._error: type[Exception] = MlflowException
+        try:
+            tracking, registry = TrackingStore(uri, "mlflow-artifacts:/"), ModelRegistry(uri)
+        except MlflowException as error:
+            raise CleanupError(f"MLflow cannot use its database: {error}") from error
+        self._remove: dict[str, Callable[[Item], Any]] = {
+            "version": lambda item: registry.delete_model_version(item.name, item.id),
+            "model": lambda item: tracking._hard_delete_logged_model(item.id),
+            "run": lambda item: tracking._hard_delete_run(item.id),
+            "experiment": lambda item: tracking._hard_delete_experiment(item.id),
+        }
+
+    def remove(self, item: Item) -> None:
+        """Remove a row and what belongs to it; one that is gone already is none."""
+        try:
+            self._remove[item.kind](item)
+        except self._error as error:
+            if getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+                raise CleanupError(f"MLflow does not remove the {item.kind} {quoted(item.id)}: {error}") from error

@@ -1,0 +1,72 @@
+"""The rule by which old versions of objects leave MLflow's bucket, made by the set-up and beside the rules of others."""
+
+from typing import Any
+
+import pytest
+from minio.commonconfig import ENABLED, Filter
+from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
+from setup import bucket
+from setup.errors import SetupError
+
+THEIRS = Rule(ENABLED, Filter(prefix="tmp/"), "theirs", expiration=Expiration(days=1))
+
+
+class Store:
+    """A bucket's lifecycle."""
+
+    def __init__(self, *rules: Rule) -> None:
+        self.config = LifecycleConfig(list(rules)) if rules else None
+        self.changes = 0
+
+    def get_bucket_lifecycle(self, name: str) -> Any:
+        return self.config
+
+    def set_bucket_lifecycle(self, name: str, config: LifecycleConfig) -> None:
+        assert config.rules
+        self.config, self.changes = config, self.changes + 1
+
+    def delete_bucket_lifecycle(self, name: str) -> None:
+        self.config, self.changes = None, self.changes + 1
+
+    def days(self) -> dict[str, int | None]:
+        rules = self.config.rules if self.config else []
+        return {
+            str(rule.rule_id): rule.noncurrent_version_expiration and rule.noncurrent_version_expiration.noncurrent_days
+            for rule in rules
+        }
+
+
+def said(store: Store, days: int) -> str:
+    return " ".join(bucket._ensure_expiry(store, "mlflow", days))
+
+
+def test_old_versions_go_after_as_many_days_as_are_set_and_for_no_more_is_a_change_made() -> None:
+    store = Store()
+    for days in (30, 30, 7, 7):
+        words = said(store, days)
+        assert store.days() == {bucket.RULE: days}
+    assert (store.changes, words) == (2, "")
+
+
+def test_the_rules_of_others_stay() -> None:
+    store = Store(THEIRS)
+    assert said(store, 30) == "bucket 'mlflow' keeps old versions of its objects for 30 days"
+    assert store.days() == {"theirs": None, bucket.RULE: 30}
+    assert said(store, 0) == "bucket 'mlflow' keeps old versions of its objects for ever"
+    assert store.days() == {"theirs": None}
+
+
+def test_for_ever_is_without_a_rule() -> None:
+    store = Store()
+    said(store, 30)
+    said(store, 0)
+    assert store.config is None
+    assert said(store, 0) == ""
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "99999", "٣"])
+def test_no_number_of_days_is_refused(text: str) -> None:
+    with pytest.raises(
+        SetupError, match=r"KEEP_DELETED_DAYS is '.*'; expected a whole number from 0 \(for ever\) to 36500"
+    ):
+        bucket._days(text)
