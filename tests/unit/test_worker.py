@@ -607,7 +607,7 @@ def test_of_a_connection_that_is_over_nothing_is_left_for_the_garbage_collector(
         client.writer.write_eof()
         await client.received()
         await world.is_quiet()
-        return [one for one in gc.get_objects() if isinstance(one, Connection | RequestReader)]
+        return [one for one in gc.get_objects() if type(one) in (Connection, RequestReader)]
 
     assert running(test) == []
 
