@@ -1,4 +1,4 @@
-"""Models are judged by any metric: ranked, searched for, and held against the baseline."""
+"""Models are judged by any metric: ranked, searched for, and held against the baseline and the champion."""
 
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,16 @@ from optuna.distributions import FloatDistribution
 from rich.console import Console
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
-from trainer.data.table import split
+from trainer.data.table import Task, split
 from trainer.experiment import Plan
 from trainer.fit import metric
 from trainer.fit.baseline import baseline
 from trainer.fit.cross_validation import FoldedRows
 from trainer.fit.evaluation import evaluate, gain
 from trainer.fit.hyperparameter_search import Effort, search
+from trainer.fit.metric import Metric
 from trainer.fit.model_selection import Choice, choose, on_folds, with_parameters
-from trainer.promotion.policy import QualityGate, no_better_than_baseline
+from trainer.promotion.policy import QualityGate, compared, no_better_than_baseline
 
 from tests.unit.drawn import BINARY, QUANTITY, SCORES, X, table
 
@@ -89,3 +90,15 @@ def test_the_positive_class_has_its_figures(tmp_path: Path) -> None:
     assert figures["test_recall"] == figures["test_recall_of_won"]
     assert figures["test_f1_ci_low"] < figures["test_f1"] < figures["test_f1_ci_high"]
     assert 0.5 < figures["test_average_precision"] <= 1
+
+
+def test_another_figure_of_classes_is_compared_by_drawing_rows() -> None:
+    draws = np.random.default_rng(0)
+    truth = draws.integers(0, 2, 200)
+    good, poor = truth + draws.normal(size=200), truth + 5 * draws.normal(size=200)
+    metric = Metric("roc_auc", Task.CLASSIFICATION, ("no", "yes"), "yes")
+    found = compared(metric, truth, good, poor)
+    assert found.challenger > found.champion
+    assert found.p_value < 0.01
+    assert compared(metric, truth, poor, good).p_value > 0.99
+    assert compared(metric, truth, good, good).p_value == 1.0
