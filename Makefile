@@ -37,7 +37,7 @@ test: environment ## all tests that this machine can run, in two lanes side by s
 	@scripts/test
 
 unit: environment ## the functions, no server, and without what searches for inputs (`make fuzz`)
-integration: environment ## our processes, with real MLflow on SQLite
+integration: environment ## our processes, pictures and models, with real MLflow on SQLite
 stack: environment ## the compose file under Docker
 browser: environment ## headless Chromium in the MLflow UI
 unit:

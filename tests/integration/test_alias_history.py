@@ -41,7 +41,7 @@ def failed(result: Any) -> str:
 
 
 def history(place: Place) -> list[tuple[str, str | None, str | None]]:
-    result = place.trainer("history", "--json")
+    result = place.command("history", "--json")
     assert result.returncode == 0, result.stderr
     return [(made["by"], made["before"], made["version"]) for made in json.loads(result.stdout)]
 
@@ -51,44 +51,44 @@ def test_a_training_that_promotes_is_the_first_entry_and_one_that_does_not_is_no
 
 
 def test_a_version_is_promoted_and_rolled_back_and_the_history_tells_why(place: Place) -> None:
-    said = ran(place.trainer("promote", "2", "--reason", "the labels were corrected"))
+    said = ran(place.command("promote", "2", "--reason", "the labels were corrected"))
     assert f"Version 2 of {MODEL} is in Production; before it was 1." in said
     registry = place.registry()
     assert registry["alias"] == "2"
     assert registry["stages"] == {"1": "Archived", "2": "Production"}
     assert registry["descriptions"]["2"] == "Promoted by hand: the labels were corrected."
 
-    assert "Version 1 of" in ran(place.trainer("rollback", "--reason", "customers complain"))
+    assert "Version 1 of" in ran(place.command("rollback", "--reason", "customers complain"))
     registry = place.registry()
     assert registry["alias"] == "1"
     assert registry["stages"] == {"1": "Production", "2": "Archived"}
     assert registry["descriptions"]["1"] == "Rolled back to: customers complain."
 
     assert history(place) == [("train", None, "1"), ("promote", "1", "2"), ("rollback", "2", "1")]
-    shown = ran(place.trainer("history"))
+    shown = ran(place.command("history"))
     for words in (f"Production of {MODEL}", "customers complain", "the labels were corrected"):
         assert words in shown
-    assert "has no earlier version in Production to go back to" in failed(place.trainer("rollback"))
+    assert "has no earlier version in Production to go back to" in failed(place.command("rollback"))
 
 
 def test_a_move_by_others_is_shown_as_theirs(place: Place) -> None:
     place.move_alias("2")
     assert history(place) == [("train", None, "1"), ("others", "1", "2")]
-    assert "others" in ran(place.trainer("history"))
-    ran(place.trainer("rollback"))
+    assert "others" in ran(place.command("history"))
+    ran(place.command("rollback"))
     assert history(place)[-1] == ("rollback", "2", "1")
 
 
 def test_a_version_that_is_not_there_or_in_production_already_is_refused(place: Place) -> None:
-    assert f"there is no version '9' of {MODEL}" in failed(place.trainer("promote", "9"))
-    assert f"version 1 of {MODEL} is in Production already" in failed(place.trainer("promote", "1"))
+    assert f"there is no version '9' of {MODEL}" in failed(place.command("promote", "9"))
+    assert f"version 1 of {MODEL} is in Production already" in failed(place.command("promote", "1"))
     assert place.registry()["alias"] == "1"
 
 
 def test_a_version_that_was_changed_after_it_was_signed_is_refused_and_passed_over(
     place: Place, tmp_path: Path
 ) -> None:
-    ran(place.trainer("promote", "2"))
+    ran(place.command("promote", "2"))
     run_id = place.client.get_model_version(MODEL, "1").source.removeprefix("models:/")
     location = place.client.get_logged_model(run_id).artifact_location.removeprefix("file://")
     kept = tmp_path / "kept"
@@ -96,8 +96,8 @@ def test_a_version_that_was_changed_after_it_was_signed_is_refused_and_passed_ov
     try:
         with open(f"{location}/MLmodel", "a") as file:
             file.write("# changed\n")
-        assert "its signature does not hold" in failed(place.trainer("promote", "1"))
-        result = place.trainer("rollback")
+        assert "its signature does not hold" in failed(place.command("promote", "1"))
+        result = place.command("rollback")
         assert "Version 1 is passed over: its signature does not hold" in in_one_line(result.stdout)
         assert "no earlier version" in failed(result)
     finally:
@@ -117,9 +117,9 @@ info = mlflow.sklearn.log_model(LogisticRegression(max_iter=1000).fit(X, y), nam
 print(json.dumps(info.registered_model_version))
 """
     version = str(place.notebook(code))
-    assert "it is not signed; `adopt` checks and signs" in failed(place.trainer("promote", version))
-    ran(place.trainer("adopt", version))
-    ran(place.trainer("promote", version))
+    assert "it is not signed; `adopt` checks and signs" in failed(place.command("promote", version))
+    ran(place.command("adopt", version))
+    ran(place.command("promote", version))
     assert place.registry()["alias"] == version
 
 
@@ -221,7 +221,7 @@ def test_records_that_cannot_be_read_stop_neither_history_nor_rollback_nor_a_tra
     production.promote(settings, "2", "x [/nope]\x1b[2J", console)
     for key, text in BAD_RECORDS.items():
         place.client.set_registered_model_tag(MODEL, key, text)
-    result = place.trainer("history")
+    result = place.command("history")
     assert "[/nope]" in ran(result)
     assert r"\x1b[2J" in result.stdout
     assert "no readable record of a move, and passed over: the tag move.20991231" in result.stderr
@@ -229,7 +229,7 @@ def test_records_that_cannot_be_read_stop_neither_history_nor_rollback_nor_a_tra
     production.rollback(settings, "y", console)
     assert place.registry()["alias"] == "1"
     assert "passed over: the tag move.20991231" in console.file.getvalue()  # type: ignore[attr-defined]
-    trained = place.trainer("train", "--no-promote")
+    trained = place.command("train", "--no-promote")
     assert "passed over: the tag move.20991231" in ran(trained)
 
 
@@ -253,10 +253,10 @@ def test_a_metric_of_the_champion_that_is_no_number_stops_neither_a_training_nor
     run_id = place.client.get_model_version(MODEL, "1").run_id
     for name, value in (("test_accuracy", math.nan), ("test_f1_macro", math.inf)):
         place.client.log_metric(run_id, name, value)
-    record = json.loads(ran(place.trainer("train", "--json")))
+    record = json.loads(ran(place.command("train", "--json")))
     assert record["rounds"][0]["champion"]["score"] is None
     assert place.client.get_run(record["run_id"]).info.status == "FINISHED"
-    (listed,) = json.loads(ran(place.trainer("models", "--json")))
+    (listed,) = json.loads(ran(place.command("models", "--json")))
     assert listed["figures"] == {}
 
 
@@ -275,7 +275,7 @@ def test_versions_in_another_store_stop_neither_history_nor_rollback_nor_a_train
     assert place.registry()["alias"] == "1"
     assert console.file.getvalue().count("is passed over: its files are at ") == 2  # type: ignore[attr-defined]
     place.move_alias(version)
-    trained = json.loads(ran(place.trainer("train", "--json")))
+    trained = json.loads(ran(place.command("train", "--json")))
     assert trained["promoted"]
     assert "has lost its files (its files are at 'ftp:" in trained["reason"]
 

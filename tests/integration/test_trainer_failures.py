@@ -134,3 +134,13 @@ def test_a_trainer_that_is_stopped_in_the_middle_of_its_run_leaves_no_run_as_run
         assert exit_code == 143
         assert place.registry()["alias"] == before["alias"]
     assert "Traceback" not in trainer.log
+
+
+@pytest.mark.parametrize("more", [[], ["--traceback"]], ids=["plain", "with a traceback"])
+def test_the_command_ends_with_words_that_obey_nobody(place: Place, tmp_path: Path, more: list[str]) -> None:
+    path = tmp_path / "stranger.yaml"
+    path.write_text('"\\e]0;owned\\a\\e[2J\\e[1;32mall is well\\e[0m": 1\n')
+    result = place.trainer(*more, "train", "--config", str(path))
+    assert result.returncode == (1 if more else 2)
+    assert r"\x1b]0;owned\x07\x1b[2J\x1b[1;32mall is well\x1b[0m" in result.stderr.replace("\\\\", "\\")
+    assert result.stderr.replace("\n", "").isprintable()

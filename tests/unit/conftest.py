@@ -4,6 +4,7 @@ import gc
 
 import pytest
 
+SELDOM = 50_000  # objects made between two looks at the youngest; by default every 700, which takes a tenth of the run
 gc.disable()  # until all is imported: what a module consists of lives as long as the run
 
 
@@ -11,4 +12,5 @@ gc.disable()  # until all is imported: what a module consists of lives as long a
 def pytest_collection_finish() -> None:
     """Keep the garbage collector from looking through a million objects of imported modules again and again."""
     gc.freeze()
+    gc.set_threshold(SELDOM)
     gc.enable()

@@ -1,4 +1,4 @@
-"""The figure that models are judged by: scikit-learn's own by its name, and the baseline that it is held against."""
+"""The figure that models are judged by: scikit-learn's own by its name, and what always the same answer reaches of it."""
 
 from pathlib import Path
 from typing import Any
@@ -6,38 +6,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from optuna.distributions import FloatDistribution
-from rich.console import Console
-from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import LogisticRegression, PoissonRegressor
 from sklearn.metrics import get_scorer
 from sklearn.svm import LinearSVC
-from trainer.data.table import Table, Task, split
+from trainer.data.table import Task, split
 from trainer.errors import SettingsError, TrainerError
-from trainer.experiment import Plan, thresholds
+from trainer.experiment import thresholds
 from trainer.fit import metric
 from trainer.fit.baseline import baseline
-from trainer.fit.cross_validation import FoldedRows
-from trainer.fit.evaluation import evaluate, gain
-from trainer.fit.hyperparameter_search import Effort, search
 from trainer.fit.metric import Metric
-from trainer.fit.model_selection import Choice, choose, on_folds, with_parameters
-from trainer.promotion.policy import QualityGate, no_better_than_baseline
 
-from tests.unit.tables import written
+from tests.unit.drawn import BINARY, MANY, QUANTITY, SCORES, X, table
 
-DRAWS = np.random.default_rng(3)
-X = pd.DataFrame(DRAWS.normal(size=(240, 3)), columns=["a", "b", "c"])
-SCORES = X["a"] + 0.7 * DRAWS.normal(size=240)
-BINARY = pd.Series(np.where(SCORES > 0.3, "won", "lost"), name="y")
-MANY = pd.Series(np.digitize(SCORES, [-0.5, 0.5]), name="y")
-QUANTITY = pd.Series(np.exp(SCORES), name="y")
 # The sign under which scikit-learn has what is a loss or an error here.
 NEGATED = {"rmse": "neg_root_mean_squared_error", "mae": "neg_mean_absolute_error"}
-
-
-def table(folder: Path, target: pd.Series) -> Table:
-    return written(folder, X.assign(y=target), "y", "drawn")
 
 
 def sklearns(name: str) -> tuple[str, float]:
@@ -51,17 +33,31 @@ def sklearns(name: str) -> tuple[str, float]:
     return name, 1.0
 
 
+@pytest.fixture(scope="module")
+def of_words() -> Any:
+    """A model of two classes that are words."""
+    return LogisticRegression().fit(X, BINARY)
+
+
+@pytest.fixture(scope="module")
+def of_numbers() -> dict[str, Any]:
+    """Models of the same rows, class → one for which that class is 1 and the other one 0."""
+    return {name: LogisticRegression().fit(X, np.asarray(name == BINARY).astype(int)) for name in ("won", "lost")}
+
+
 @pytest.mark.filterwarnings(
     "ignore:'k' .2. greater than or equal"
 )  # the best two of two say nothing, and that is theirs to say
 @pytest.mark.parametrize("name", metric.names(Task.CLASSIFICATION))
 @pytest.mark.parametrize("positive", ["won", "lost"])
-def test_of_two_classes_in_words_each_metric_is_scikit_learns_of_the_positive_one(name: str, positive: str) -> None:
+def test_of_two_classes_in_words_each_metric_is_scikit_learns_of_the_positive_one(
+    name: str, positive: str, of_words: Any, of_numbers: dict[str, Any]
+) -> None:
     judged = Metric(name, Task.CLASSIFICATION, ("lost", "won"), positive)
     own, sign = sklearns(name)
     is_so = np.asarray(positive == BINARY).astype(int)
-    expected = sign * get_scorer(own)(LogisticRegression().fit(X, is_so), X, is_so)
-    assert judged.of(LogisticRegression().fit(X, BINARY), X, BINARY) == pytest.approx(expected, rel=1e-6)
+    expected = sign * get_scorer(own)(of_numbers[positive], X, is_so)
+    assert judged.of(of_words, X, BINARY) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -144,23 +140,6 @@ def test_an_estimator_without_what_the_metric_looks_at_is_named() -> None:
         judged.of(LinearSVC().fit(X, BINARY), X, BINARY)
 
 
-def test_an_error_is_better_the_less_there_is_of_it_in_ranking_and_search(tmp_path: Path) -> None:
-    drawn = table(tmp_path, QUANTITY)
-    plan = Plan(algorithm=("linear_regression", "random_forest"), model_name="m", metric="rmse")
-    choice = Choice.of(plan, drawn)
-    board = choose(choice, drawn, split(drawn), Console(quiet=True))  # type: ignore[arg-type]
-    assert [found.mean for found in board] == sorted(found.mean for found in board)
-    rows = FoldedRows(X, QUANTITY, [(np.arange(160), np.arange(160, 240))])
-    found = search(
-        lambda parameters: with_parameters(Ridge(), parameters),
-        {"alpha": FloatDistribution(1e-3, 1e5, log=True)},
-        rows,
-        choice.metric.of,
-        Effort(6, seed=1, processes=1, less_is_better=True),
-    )
-    assert found.value == found.trials["value"].min()
-
-
 # --- the baseline --------------------------------------------------------------------------------------------------
 
 
@@ -178,57 +157,6 @@ def test_the_baseline_is_the_best_answer_that_looks_at_no_feature(
 ) -> None:
     drawn = table(tmp_path, target)
     assert baseline(metric.chosen(name, None, drawn), drawn, split(drawn)).words == answer
-
-
-def judged(folder: Path, target: pd.Series, estimator: Any, name: str | None = None) -> str | None:
-    """Say why an estimator is no better than the baseline, None where it is."""
-    drawn = table(folder, target)
-    rows, by = split(drawn), metric.chosen(name, None, drawn)
-    fitted = estimator.fit(rows.train_features, rows.train_target)
-    metrics = evaluate(fitted, rows, drawn.task, None, by).metrics
-    lowest, truth = baseline(by, drawn, rows).estimator, by.encoded(rows.test_target)
-    ours, theirs = (by.response(one, rows.test_features) for one in (fitted, lowest))
-    return no_better_than_baseline(
-        metrics, QualityGate(by.name, {}, by.value(truth, theirs), gain(by, truth, ours, theirs))
-    )
-
-
-def test_a_model_that_never_says_yes_is_no_better_than_the_baseline_however_rare_a_yes_is(tmp_path: Path) -> None:
-    rare = pd.Series(np.where(SCORES > 1.3, "yes", "no"))
-    never = DummyClassifier(strategy="constant", constant="no")
-    said = judged(tmp_path, rare, never)
-    assert said is not None
-    assert said.startswith(
-        "its test balanced accuracy 0.5000 is no better than the baseline's 0.5000, which looks at no"
-    )
-    assert judged(tmp_path, rare, never, "accuracy") is not None
-    assert judged(tmp_path, rare, LogisticRegression(class_weight="balanced")) is None
-
-
-def test_a_good_model_passes_by_a_loss_too_and_a_useless_one_does_not(tmp_path: Path) -> None:
-    assert judged(tmp_path, BINARY, LogisticRegression(), "log_loss") is None
-    assert judged(tmp_path, pd.Series(SCORES), Ridge(), "mae") is None
-    assert judged(tmp_path, BINARY, DummyClassifier(strategy="uniform", random_state=0), "log_loss") is not None
-
-
-def test_the_leaderboard_has_the_baseline_measured_on_the_same_folds(tmp_path: Path) -> None:
-    drawn = table(tmp_path, BINARY)
-    choice = Choice.of(Plan(), drawn)
-    lowest = on_folds(choice, drawn, split(drawn))
-    assert lowest.name == "baseline: always lost"
-    assert lowest.mean == pytest.approx((BINARY == "lost").mean(), abs=0.01)
-    assert len(lowest.scores) == choice.folds
-
-
-def test_the_positive_class_has_its_figures(tmp_path: Path) -> None:
-    drawn = table(tmp_path, BINARY)
-    rows = split(drawn)
-    fitted = LogisticRegression().fit(rows.train_features, rows.train_target)
-    figures = evaluate(fitted, rows, drawn.task, None, metric.chosen("f1", "won", drawn)).metrics
-    assert figures["test_precision"] == figures["test_precision_of_won"]
-    assert figures["test_recall"] == figures["test_recall_of_won"]
-    assert figures["test_f1_ci_low"] < figures["test_f1"] < figures["test_f1_ci_high"]
-    assert 0.5 < figures["test_average_precision"] <= 1
 
 
 # --- thresholds ----------------------------------------------------------------------------------------------------

@@ -197,18 +197,6 @@ def test_what_is_no_better_than_the_baseline_is_below_the_threshold() -> None:
     assert not should_promote(metrics, Contender("2", 0.76, None), None, None, replace(gate, gain=(nan, nan))).promote
 
 
-def test_another_figure_of_classes_is_compared_by_drawing_rows() -> None:
-    draws = np.random.default_rng(0)
-    truth = draws.integers(0, 2, 200)
-    good, poor = truth + draws.normal(size=200), truth + 5 * draws.normal(size=200)
-    metric = Metric("roc_auc", Task.CLASSIFICATION, ("no", "yes"), "yes")
-    found = compared(metric, truth, good, poor)
-    assert found.challenger > found.champion
-    assert found.p_value < 0.01
-    assert compared(metric, truth, poor, good).p_value > 0.99
-    assert compared(metric, truth, good, good).p_value == 1.0
-
-
 def test_a_paired_test_that_is_not_possible_promotes_nothing_and_says_why() -> None:
     decision = decide(0.99, champion(0.9), "its rows are not known", rule=Rule.PAIRED)
     words = "a paired test with version 1 in Production is not possible: its rows are not known"

@@ -11,11 +11,12 @@ from trainer.errors import DataError
 from tests.unit.tables import people, written
 
 
-@pytest.fixture
-def known(tmp_path: Path) -> Any:
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The schema of a first training, as it comes back from a version's files."""
-    schema.write(schema.infer(written(tmp_path, people())), tmp_path)
-    return schema.read(tmp_path)
+    folder = tmp_path_factory.mktemp("first")
+    schema.write(schema.infer(written(folder, people())), folder)
+    return schema.read(folder)
 
 
 def refusal(tmp_path: Path, known: Any, frame: Any, new_ranges: bool = False) -> str:

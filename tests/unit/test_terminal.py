@@ -2,13 +2,10 @@
 
 import ast
 import logging
-import os
-import subprocess
 import sys
 import traceback
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from contract.tracking.alias_history import Move
@@ -129,18 +126,6 @@ def test_a_protected_stream_is_protected_once_and_lets_the_consoles_colours_thro
     assert sys.stderr.behind is stderr
     Console(stderr=True, force_terminal=True, color_system="standard").print("\x1b[2J", style="bold", highlight=False)
     assert stderr.getvalue() == "\x1b[1m\\x1b[2J\x1b[0m\n"
-
-
-@pytest.mark.parametrize("more", [[], ["--traceback"]], ids=["plain", "with a traceback"])
-def test_the_command_ends_with_words_that_obey_nobody(tmp_path: Path, more: list[Any]) -> None:
-    path = tmp_path / "stranger.yaml"
-    path.write_text('"\\e]0;owned\\a\\e[2J\\e[1;32mall is well\\e[0m": 1\n')
-    command = [sys.executable, "-m", "trainer", *more, "train", "--config", str(path)]
-    environ = os.environ | {"PYTHONPATH": str(TRAINER.parent)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tmp_path)
-    assert result.returncode == (1 if more else 2)
-    assert r"\x1b]0;owned\x07\x1b[2J\x1b[1;32mall is well\x1b[0m" in result.stderr.replace("\\\\", "\\")
-    assert result.stderr.replace("\n", "").isprintable()
 
 
 @pytest.mark.parametrize("path", sorted(TRAINER.rglob("*.py")), ids=lambda path: str(path.relative_to(TRAINER)))
