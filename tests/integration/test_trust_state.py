@@ -687,7 +687,7 @@ class FakeMapping(dict[str, Any]):
     """Another one."""
 
 
-NOT_KNOWN = r"it has an object of the type tests\.unit\.test_trust_state\.Unknown at 'held_.*', which is not known here"
+NOT_KNOWN = r"it has an object of the type tests\.integration\.test_trust_state\.Unknown at 'held_.*', which is not known here"
 
 
 @pytest.mark.parametrize(
@@ -700,8 +700,8 @@ NOT_KNOWN = r"it has an object of the type tests\.unit\.test_trust_state\.Unknow
         (np.array([[1, "a"], [{}, {0: Unknown()}]], dtype=object), ()),
         (partial(dict, Unknown()), ("functools.partial", "builtins.dict")),
         (partial(dict, key=Unknown()), ("functools.partial", "builtins.dict")),
-        (FakeList([Unknown()]), ("tests.unit.test_trust_state.FakeList",)),
-        (FakeMapping(key=Unknown()), ("tests.unit.test_trust_state.FakeMapping",)),
+        (FakeList([Unknown()]), ("tests.integration.test_trust_state.FakeList",)),
+        (FakeMapping(key=Unknown()), ("tests.integration.test_trust_state.FakeMapping",)),
     ],
     ids=lambda value: type(value).__name__,
 )
