@@ -18,7 +18,7 @@ explore: environment ## without Docker: the data; ARGS="--dataset wine" and othe
 train: environment ## without Docker: one more model version; ARGS="…"
 compare: environment ## without Docker: algorithms on the same folds; ARGS="…"
 models: environment ## without Docker: every registered model
-adopt: environment ## without Docker: sign a version that was logged by hand, VERSION=N
+adopt: environment ## without Docker: sign a version that was logged by hand, VERSION=N; one that runs code, ARGS=--allow-code
 promote: environment ## without Docker: put a version into Production, VERSION=N
 rollback: environment ## without Docker: back to the version that was in Production before
 history: environment ## without Docker: every move of Production, and why

@@ -24,9 +24,13 @@ class Answers:
     @classmethod
     def of(cls, content: dict[str, Any]) -> "Answers":
         """Return the answers in golden_samples.json; raise ValueError where they are no table."""
-        return cls(
-            *(np.asarray(content[name]) if name in content else None for name in ("predictions", "probabilities"))
-        )
+        return cls(*(_array(content[name]) if name in content else None for name in ("predictions", "probabilities")))
+
+
+def _array(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    # Of a text and a number beside it NumPy makes two texts.
+    return np.array(values, dtype=object) if array.dtype.kind == "U" else array
 
 
 @dataclass(frozen=True)

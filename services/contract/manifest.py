@@ -9,8 +9,9 @@ from typing import Any
 from contract import limits, schema
 from contract.display import differing, listed, quoted, visible
 from contract.errors import Refused
-from contract.file_names import FIGURES, GOLDEN, MODEL_CARD, ONNX_MODEL, ONNX_RECORD
+from contract.file_names import FIGURES, GOLDEN, IDENTITY, MODEL_CARD, ONNX_MODEL, ONNX_RECORD
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
+from contract.signature import RUNS_CODE
 from contract.version_files import VersionFiles
 
 # What onnx_engine.json says, and as what.
@@ -27,11 +28,15 @@ EXAMPLES = 3
 # What counts of MLmodel's flavors.sklearn.
 FLAVOR_KEYS = ("pickled_model", "serialization_format", "sklearn_version")
 NO_COLUMNS = "it has no signature with named columns; log it with one"
+VOUCH = (
+    "where you vouch for the code that runs when it is loaded, `adopt VERSION --allow-code` signs it as it is, for the "
+    "image inference-any"
+)
 
 
 @dataclass(frozen=True)
 class Description:
-    """A scikit-learn model: its input, its output, and where its parts are."""
+    """A model: its input, its output, and where its parts are."""
 
     columns: tuple[Column, ...]
     """the features, in the order that rows have"""
@@ -44,7 +49,7 @@ class Description:
     examples: list[list[Any]]
     """rows that the model takes, for people to try: up to three"""
     flavor: dict[str, Any]
-    """MLmodel's flavors.sklearn: the estimator's file, its format, and scikit-learn's version"""
+    """MLmodel's flavors.sklearn: the estimator's file, its format, and scikit-learn's version; else, the loader_module"""
     onnx_engine: dict[str, Any] = field(default_factory=dict)
     """onnx_engine.json: whether there is a proven ONNX engine, and what was measured"""
     has_probabilities: bool | None = None
@@ -59,6 +64,8 @@ class Description:
     """model_card.md, one page about it for people as Markdown; None where the version has none"""
     decision_threshold: float | None = None
     """from which probability on it predicts its positive class; None where it predicts the likeliest one"""
+    runs_code: bool = False
+    """whether its owner has vouched for the code that MLflow's pyfunc runs when it loads it"""
 
     def to_json(self) -> str:
         """Return all of it but the examples, which may be long; `of_json` reads it."""
@@ -88,8 +95,13 @@ class Description:
         return self.examples[0] if self.examples else [empty[column.kind] for column in self.columns]
 
 
-def read(files: VersionFiles) -> Description:
-    """Read MLmodel and the files beside it; raise Refused where what they describe cannot be served."""
+def read(files: VersionFiles, is_signed: bool = False) -> Description:
+    """Read MLmodel and the files beside it; raise Refused where what they describe cannot be served.
+
+    Where the signature `is_signed` and was verified, a version counts as one whose owner has vouched for its code if it says so.
+    """
+    if is_signed and files.json(IDENTITY).get(RUNS_CODE) is True:
+        return read_vouched(files)
     content = files.mlmodel()
     flavor = _flavor(content)
     columns, is_named = columns_of(content)
@@ -110,6 +122,42 @@ def read(files: VersionFiles) -> Description:
         decision_threshold=_decision_threshold(content),
     )
     return with_examples(found, files)
+
+
+def read_vouched(files: VersionFiles) -> Description:
+    """Read the MLmodel of a version whose owner vouches for its code; raise Refused where it cannot be served.
+
+    What only a training knows of a version is not looked for: under those names, such a version has files of its own.
+    """
+    content = files.mlmodel()
+    columns, is_named = columns_of(content)
+    output, width = _output(content)
+    found = Description(
+        columns=columns,
+        is_named=is_named,
+        output=output,
+        width=width,
+        class_names=_class_names(content),
+        examples=[],
+        flavor={"loader_module": _loader(content)},
+        has_probabilities=_has_probabilities(files),
+        example=_example(files, content),
+        runs_code=True,
+    )
+    if not (found := with_examples(found, files)).examples:
+        raise Refused(
+            f"it has no input example with rows of {schema.count_of(columns)}; log it with input_example=ROWS"
+        )
+    return found
+
+
+def _loader(content: dict[str, Any]) -> str:
+    flavors = content.get("flavors")
+    found = flavors.get("python_function") if isinstance(flavors, dict) else None
+    loader = found.get("loader_module") if isinstance(found, dict) else None
+    if not isinstance(loader, str) or not loader:
+        raise Refused("it has no flavor python_function with a loader_module, by which MLflow's pyfunc loads it")
+    return loader
 
 
 def with_examples(model: Description, files: VersionFiles) -> Description:
@@ -170,7 +218,8 @@ def estimator_file(files: VersionFiles, flavor: dict[str, Any]) -> str:
     if (form := flavor.get("serialization_format")) != "skops":
         word = form if isinstance(form, str) and form.isidentifier() and len(form) < 50 else quoted(form)
         raise Refused(
-            f"it is stored as {word}, which runs code when it is loaded; log it with serialization_format='skops'"
+            f"it is stored as {word}, which runs code when it is loaded; log it with serialization_format='skops'; "
+            f"{VOUCH}"
         )
     return files.named(flavor.get("pickled_model"))
 
@@ -183,7 +232,7 @@ def _flavor(content: dict[str, Any]) -> dict[str, Any]:
         found = listed([str(name) for name in flavors]) or "none"
         raise Refused(
             f"its flavors are {found}; expected sklearn: log the scikit-learn estimator itself, with "
-            "mlflow.sklearn.log_model"
+            f"mlflow.sklearn.log_model; {VOUCH}"
         )
     return {key: flavors["sklearn"][key] for key in FLAVOR_KEYS if key in flavors["sklearn"]}
 

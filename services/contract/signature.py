@@ -20,6 +20,8 @@ from contract.file_names import IDENTITY, SIGNATURE
 MOST_ENTRIES = 10 * limits.MOST_FILES
 # Of an error of the library's, which may quote all that it was given.
 MOST_WORDS = 1000
+# What identity.json says, beside whose files they are, where whoever signed has vouched for the code that loading them runs.
+RUNS_CODE = "runs_code"
 # What model.sig is made of: one signature over one list. Only that is handed to the library, which makes objects of whatever
 # it is given: of 1 MB of empty log entries 1.7 GB.
 ENVELOPE = {
@@ -29,15 +31,16 @@ ENVELOPE = {
 }
 
 
-def sign(folder: Path, model_name: str, model_id: str, key: Path) -> None:
+def sign(folder: Path, model_name: str, model_id: str, key: Path, runs_code: bool = False) -> None:
     """Write identity.json and model.sig into a folder: all files in it are signed, and nothing of them is run.
 
-    `key` is the private key's file, PEM.
+    `key` is the private key's file, PEM; `runs_code` has the signature say that their code may be run.
     """
     from model_signing import signing
 
     (folder / SIGNATURE).unlink(missing_ok=True)
-    (folder / IDENTITY).write_text(json.dumps({"model_name": model_name, "model_id": model_id}) + "\n")
+    identity = {"model_name": model_name, "model_id": model_id} | ({RUNS_CODE: True} if runs_code else {})
+    (folder / IDENTITY).write_text(json.dumps(identity) + "\n")
     limits.check_listing({path: (folder / path).stat().st_size for path in files_in(folder)})
     config = signing.Config().use_elliptic_key_signer(private_key=key).set_hashing_config(_every_file())
     config.sign(folder, folder / SIGNATURE)
@@ -112,7 +115,7 @@ def verify(folder: Path, model_name: str, model_id: str, public_key: Path) -> di
     _verify(folder, public_key)
     identity = documents.read_json(folder, IDENTITY)
     expected = {"model_name": model_name, "model_id": model_id}
-    if identity != expected:
+    if identity not in (expected, {**expected, RUNS_CODE: True}):
         raise Refused(f"it is signed as {identity!s:.200}, not as {expected}")
     return files
 

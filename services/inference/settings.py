@@ -36,6 +36,8 @@ class Settings:
     """VERIFYING_KEY_FILE: the public key that signatures are checked with."""
     trusted_types: frozenset[str] = frozenset()
     """MODEL_TRUSTED_TYPES: further types that a model may contain, besides those that are always trusted."""
+    allow_code: bool = False
+    """ALLOW_CODE: true runs code that the owner of a signed version has vouched for (`adopt --allow-code`)."""
     allow_schema_change: bool = False
     """ALLOW_SCHEMA_CHANGE: whether a version may replace one with another schema or other class names."""
     poll_seconds: float = 1.0
@@ -81,7 +83,7 @@ class Settings:
 
     @property
     def trusted(self) -> Trusted:
-        return Trusted(self.trust, self.trusted_types)
+        return Trusted(self.trust, self.trusted_types, self.allow_code)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -97,6 +99,7 @@ class Settings:
             trust=Trust(read.choice("MODEL_TRUST", cls.trust, *Trust)),
             verifying_key=Path(read.text("VERIFYING_KEY_FILE", str(cls.verifying_key))),
             trusted_types=read.names("MODEL_TRUSTED_TYPES"),
+            allow_code=read.choice("ALLOW_CODE", "false", "true", "false") == "true",
             allow_schema_change=read.choice("ALLOW_SCHEMA_CHANGE", "false", "true", "false") == "true",
             poll_seconds=read.number("MODEL_POLL_SECONDS", cls.poll_seconds, 0.1, 3600),
             cache_dir=Path(read.text("MODEL_CACHE_DIR", str(cls.cache_dir))),

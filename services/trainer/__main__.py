@@ -318,15 +318,37 @@ def _named(settings: Settings, model_name: str | None) -> Settings:
 @click.option(
     "--unconfined", is_flag=True, help="Without a sandbox, where the system has none: for a version of one's own."
 )
+@click.option(
+    "--allow-code",
+    is_flag=True,
+    help="Show what it is, and sign it as it is, with the code that runs when it is loaded: you vouch for that.",
+)
 @MODEL_NAME
 @click.pass_obj
-def adopt(settings: Settings, version: str, unconfined: bool, model_name: str | None) -> None:
-    """Check a VERSION that was logged by hand, in a sandbox, and sign it, so that it can be served."""
+def adopt(settings: Settings, version: str, unconfined: bool, allow_code: bool, model_name: str | None) -> None:
+    """Check a VERSION that was logged by hand, in a sandbox, and sign it, so that it can be served.
+
+    That is for estimators of scikit-learn in the skops format. Any other flavor of MLflow (xgboost, onnx, python_function, …)
+    runs code when it is loaded, and is signed with --allow-code alone; the image inference-any then serves it.
+    """
     rest.check_reachable(settings.tracking_uri)
     with importing():
         from trainer.adoption.adopt import adopt as run
 
-    run(_named(settings, model_name), version, Console(), confined=not unconfined)
+    run(_named(settings, model_name), version, Console(), confined=not unconfined, allow_code=allow_code)
+
+
+@trainer.command()
+@click.argument("version")
+@MODEL_NAME
+@click.pass_obj
+def requirements(settings: Settings, version: str, model_name: str | None) -> None:
+    """Print the packages that a VERSION asks for which `adopt --allow-code` has signed: for scripts/inference-any."""
+    rest.check_reachable(settings.tracking_uri)
+    with importing():
+        from trainer.commands.requirements import show as run
+
+    run(_named(settings, model_name), version)
 
 
 REASON = click.option("--reason", default="no reason given", help="Why, for the history.")

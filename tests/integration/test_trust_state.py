@@ -687,7 +687,9 @@ class FakeMapping(dict[str, Any]):
     """Another one."""
 
 
-NOT_KNOWN = r"it has an object of the type tests\.integration\.test_trust_state\.Unknown at 'held_.*', which is not known here"
+NOT_KNOWN = (
+    r"it has an object of the type tests\.integration\.test_trust_state\.Unknown at 'held_.*', which is not known here"
+)
 
 
 @pytest.mark.parametrize(

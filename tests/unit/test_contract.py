@@ -459,6 +459,7 @@ def test_a_class_that_has_no_name_is_told(files: Files, label: object) -> None:
 def test_an_estimator_that_would_run_code_is_refused_with_its_format(files: Files, form: object, word: str) -> None:
     found = VersionFiles.of(files.folder)
     said = f"it is stored as {word}, which runs code when it is loaded; log it with serialization_format='skops'"
+    said += f"; {manifest.VOUCH}"
     with pytest.raises(Refused) as refused:
         manifest.estimator_file(found, {"serialization_format": form, "pickled_model": "model.skops"})
     assert str(refused.value) == said

@@ -281,7 +281,7 @@ class Service:
         protocol = self._protocols[environ["inference.endpoint"]]
         question = protocol.decode(self._body(environ), environ, deployment)
         rows, model = question.rows, deployment.model
-        if len(rows) > 1:
+        if len(rows) > 1 or model.runs_code:
             model.check_turn(rows, environ)
         prediction = model.answer(rows, question.labels, question.probabilities)
         body, headers = protocol.encode(prediction, question, deployment)

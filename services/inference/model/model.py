@@ -21,7 +21,8 @@ from inference.model.engines import onnx
 from inference.model.rows import Rows, from_cells
 from inference.model.trust import Trust, Trusted
 
-if TYPE_CHECKING:  # importing it is what is to be avoided
+if TYPE_CHECKING:  # importing them is what is to be avoided
+    from inference.model.engines.pyfunc import PyFunc
     from inference.model.engines.sklearn import Pipeline
 
 
@@ -33,16 +34,16 @@ class Prediction(NamedTuple):
     probabilities: np.ndarray | None
     """the probability of each class, shape (rows, classes); None where they are not wanted"""
     engine: str
-    """what computed them: onnx or scikit-learn"""
+    """what computed them: onnx, scikit-learn or pyfunc"""
 
 
 @dataclass(frozen=True)
 class Model:
-    """What answers for a version: its ONNX engine, its scikit-learn pipeline, or the one with the other beside it."""
+    """What answers for a version: its ONNX engine, its scikit-learn pipeline or its own code, or the first beside the second."""
 
     description: Description
     onnx_engine: onnx.OnnxEngine | None
-    pipeline: "Pipeline | None"
+    pipeline: "Pipeline | PyFunc | None"
     """None where the ONNX engine answers all that the model takes"""
     reason: str
     """why it is this one that answers"""
@@ -55,7 +56,12 @@ class Model:
 
     @property
     def engine(self) -> str:
-        return "onnx" if self.onnx_engine else "scikit-learn"
+        return "onnx" if self.onnx_engine else self.pipeline.name  # type: ignore[union-attr]
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether it runs code of its own, of which nobody knows how long one row takes."""
+        return self.description.runs_code
 
     @property
     def classes(self) -> list[Any] | None:
@@ -80,7 +86,7 @@ class Model:
         """
         if probabilities and self.classes is None:
             raise InvalidInput("the model has no class probabilities; POST /invocations has its predictions")
-        engine = "onnx" if self._is_for_onnx_engine(rows) else "scikit-learn"
+        engine = "onnx" if self._is_for_onnx_engine(rows) else self.pipeline.name  # type: ignore[union-attr]
         return Prediction(
             self._labels(rows, engine) if labels else None,
             self._probabilities(rows, engine) if probabilities else None,
@@ -89,7 +95,7 @@ class Model:
 
     def predict(self, rows: Rows) -> np.ndarray:
         """Return one prediction per row; raise InvalidInput for rows that the estimator itself refuses."""
-        return self._labels(rows, "onnx" if self._is_for_onnx_engine(rows) else "scikit-learn")
+        return self._labels(rows, "onnx" if self._is_for_onnx_engine(rows) else "")
 
     def probabilities(self, rows: Rows) -> np.ndarray:
         """Return the probability of each class, shape (rows, classes); raise InvalidInput where the model has none."""
@@ -107,7 +113,7 @@ class Model:
 
     def check_turn(self, rows: Rows, environ: dict[str, Any]) -> None:
         """Raise TakesLong where others wait for a request to be answered, and would wait long for these rows."""
-        if self.takes_long(rows) and pacing.is_waited_for(environ):
+        if (self.runs_code or self.takes_long(rows)) and pacing.is_waited_for(environ):
             raise pacing.TakesLong
 
     def takes_long(self, rows: Rows) -> bool:
@@ -141,7 +147,7 @@ def load(
     read it again would be a quarter of what it takes to load them.
     """
     description = manifest.with_examples(known, files) if known else manifest.read(files)
-    model = _with_engine(files, description, trusted)
+    model = _with_engine(files, description, trusted, most_seconds)
     golden = _golden(files, description)
     model = replace(model, row_values=_row_values(model, golden), most_seconds=most_seconds)
     if golden is None:
@@ -155,7 +161,12 @@ def load(
     return replace(model, row_seconds=(by_onnx_engine, paces[-1] if model.pipeline else 0.0))
 
 
-def _with_engine(files: VersionFiles, description: Description, trusted: Trusted) -> Model:
+def _with_engine(files: VersionFiles, description: Description, trusted: Trusted, most_seconds: float) -> Model:
+    if description.runs_code:
+        from inference.model.engines import pyfunc
+
+        reason = f"its owner vouched for its code, loaded by {visible(description.flavor['loader_module'], 100)}"
+        return Model(description, None, pyfunc.load(files, description, trusted, most_seconds), reason)
     if trusted.trust is not Trust.SIGNED:
         # The proof is as good as the signature that covers it.
         reason = f"an ONNX engine is used where its version's signature was checked, and MODEL_TRUST is {trusted.trust}"

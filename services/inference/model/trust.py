@@ -29,6 +29,8 @@ class Trusted:
     trust: Trust
     more: frozenset[str] = frozenset()
     """the setting MODEL_TRUSTED_TYPES"""
+    code: bool = False
+    """the setting ALLOW_CODE: whether code is run that the owner of a signed version has vouched for"""
 
     @property
     def types(self) -> frozenset[str]:

@@ -86,7 +86,10 @@ def _checked(folder: Path, version: ModelVersion, public_key: Path | None) -> di
             files = VersionFiles.of(folder)
         else:
             files = VersionFiles(folder, check_signature(folder, version, public_key))
-        return {"files": dict(files.digests), "description": manifest.read(files).to_json()}
+        return {
+            "files": dict(files.digests),
+            "description": manifest.read(files, is_signed=public_key is not None).to_json(),
+        }
 
 
 if __name__ == "__main__":

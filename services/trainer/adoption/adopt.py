@@ -4,6 +4,7 @@ Here is the key, so nothing of the version is loaded, asked or read here. What i
 example as they were checked, byte for byte, and text files that are written anew from what the check has found.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from contract import documents, limits
 from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import GOLDEN, IDENTITY, MLMODEL, SIGNATURE
-from contract.signature import entries, files_in
+from contract.signature import RUNS_CODE, entries, files_in
 from contract.tracking.rest import SIGNED_BY
 from contract.version_files import digest_of
 from mlflow import MlflowClient
 
-from trainer.adoption import examination, sandbox
+from trainer.adoption import code_examination, examination, sandbox, vouched
 from trainer.adoption.findings import Findings
 from trainer.artifact import environment, signing, version_files
 from trainer.console.terminal import Console
@@ -37,10 +38,11 @@ SHOWN = 10
 ZIP = b"PK\x03\x04"
 
 
-def adopt(settings: Settings, version: str, console: Console, confined: bool = True) -> None:
+def adopt(settings: Settings, version: str, console: Console, confined: bool = True, allow_code: bool = False) -> None:
     """Check a version of the registered model and sign it; raise VersionError saying what it lacks.
 
-    `confined` false checks it without a sandbox, for one's own version on a system that has none.
+    `confined` false checks it without a sandbox, for one's own version on a system that has none. `allow_code` signs it as it
+    is, with the code that runs when it is loaded: whoever says so vouches for that.
     """
     signing.check_key(settings.signing_key)
     mlflow.set_tracking_uri(settings.tracking_uri)
@@ -51,15 +53,21 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
     with version_files.unsigned(place) as folder:
         check_names(files_in(folder))
         check_identity(folder, name)
-        checked = _examined(folder, settings, version, confined)
-        left_out = _write(checked, folder, model_id)
-        signing.sign(folder, name, model_id, settings.signing_key)
-        _check_signed(folder, checked)
+        if allow_code:
+            if confined:
+                _check_sandbox(folder, settings, f"{version} --allow-code")
+            ask = partial(_asked, folder=folder, settings=settings, confined=confined, trusted=False)
+            sha256, made, left_out = vouched.prepare(folder, ask, partial(_tell, console))
+        else:
+            checked = _examined(folder, settings, version, confined)
+            sha256, made, left_out = checked.sha256, list(MADE), _write(checked, folder, model_id)
+        signing.sign(folder, name, model_id, settings.signing_key, allow_code)
+        _check_signed(folder, sha256, made)
         # The signature last, which makes it all count.
-        version_files.upload([folder / path for path in (*MADE, IDENTITY, SIGNATURE)], place)
+        version_files.upload([folder / path for path in (*made, IDENTITY, SIGNATURE)], place)
     with mlflow_errors():
         MlflowClient().set_model_version_tag(name, version, SIGNED_BY, signing.key_id(settings.signing_key))
-    _tell(console, f"Version {version} of {name} is checked and signed; it can be served now.")
+    _tell(console, f"Version {version} of {name} is {_done(version, allow_code)}")
     if left_out:
         shown = ", ".join(visible(path, 100) for path in left_out[:SHOWN])
         more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
@@ -111,16 +119,33 @@ def check_adopted(folder: Path, settings: Settings) -> None:
     Where the system has no sandbox, a person has adopted it without one, and it is tried within limits alone.
     """
     confined = _lack_of_sandbox(folder, _hidden(settings)) is None
-    _asked("trainer.adoption.examination:check_servable", folder, settings, confined)
+    runs_code = (folder / IDENTITY).exists() and documents.read_json(folder, IDENTITY).get(RUNS_CODE) is True
+    function = f"{code_examination.__name__}:check_readable" if runs_code else f"{examination.__name__}:check_servable"
+    _asked(function, folder, settings, confined, trusted=not runs_code)
+
+
+def _check_sandbox(folder: Path, settings: Settings, adopted: str) -> None:
+    """Raise TrainerError where there is no sandbox; `adopted` is what `adopt` was told."""
+    if (lack := _lack_of_sandbox(folder, _hidden(settings))) is not None:
+        raise TrainerError(
+            f"a model that is not signed is checked in a sandbox, which this system does not have ({lack}); where you "
+            f"made the version yourself, `adopt {adopted} --unconfined` checks it without"
+        ) from lack
+
+
+def _done(version: str, allow_code: bool) -> str:
+    if not allow_code:
+        return "checked and signed; it can be served now."
+    return (
+        f"signed as it is, with its code, for which you vouch. `scripts/inference-any {version}` builds the prediction "
+        "service that can run it; without Docker, `make serve` does."
+    )
 
 
 def _examined(folder: Path, settings: Settings, version: str, confined: bool) -> Findings:
     before = {path: digest_of(folder / path) for path in files_in(folder)}
-    if confined and (lack := _lack_of_sandbox(folder, _hidden(settings))) is not None:
-        raise TrainerError(
-            f"a model that is not signed is checked in a sandbox, which this system does not have ({lack}); where you "
-            f"made the version yourself, `adopt {version} --unconfined` checks it without"
-        ) from lack
+    if confined:
+        _check_sandbox(folder, settings, version)
     answer = _asked("trainer.adoption.examination:examined", folder, settings, confined)
     checked = Findings.of(answer, list(before))
     if any(before[path] != digest for path, digest in checked.sha256.items()):
@@ -133,11 +158,14 @@ def _hidden(settings: Settings) -> list[Path]:
     return [settings.signing_key, settings.data_dir]
 
 
-def _asked(function: str, folder: Path, settings: Settings, confined: bool) -> Any:
-    """Return what a function makes of a version in a child; raise Refused for whatever a model may have it say."""
-    trusted = sorted(settings.trusted_types)
+def _asked(function: str, folder: Path, settings: Settings, confined: bool, trusted: bool = True) -> Any:
+    """Return what a function makes of a version in a child; raise Refused for whatever a model may have it say.
+
+    It is told which types are `trusted`, where that counts for it.
+    """
+    arguments = [sorted(settings.trusted_types)] if trusted else []
     try:
-        return sandbox.run(function, folder, trusted, hidden=_hidden(settings), confined=confined)
+        return sandbox.run(function, folder, *arguments, hidden=_hidden(settings), confined=confined)
     except sandbox.Unconfined as error:  # a model's word by now
         raise Refused("the check did not go on as it began") from error
 
@@ -163,10 +191,10 @@ def _write(checked: Findings, folder: Path, model_id: str) -> list[str]:
     return [path for path in left_out if path not in TAKEN]
 
 
-def _check_signed(folder: Path, checked: Findings) -> None:
+def _check_signed(folder: Path, sha256: dict[str, str], made: list[str]) -> None:
     """Refuse where the signature is not over the very bytes that were checked, or over more than it should be."""
     signed = entries((folder / SIGNATURE).read_bytes())
-    if signed.keys() != {*checked.sha256, *MADE, IDENTITY} or not checked.sha256.items() <= signed.items():
+    if signed.keys() != {*sha256, *made, IDENTITY} or not sha256.items() <= signed.items():
         raise Refused("what is signed is not what was checked")
 
 

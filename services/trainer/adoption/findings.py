@@ -71,7 +71,7 @@ class Findings:
                 _signature(answer["signature"]),
                 columns_of(answer)[1],
                 _class_names(answer["class_names"]),
-                _golden(answer["golden"]),
+                golden_of(answer["golden"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise Refused(f"the check gave no answer that can be used: {error!s:.200}") from error
@@ -115,8 +115,8 @@ def _class_names(found: Any) -> list[str] | None:
     return None if found is None else _list(found, _word, MOST_CLASSES)
 
 
-def _golden(found: dict[str, Any]) -> dict[str, Any]:
-    """Return golden samples: as many answers as there are rows, all of them plain values."""
+def golden_of(found: dict[str, Any]) -> dict[str, Any]:
+    """Return golden samples: as many answers as there are rows, all of them plain values; raise ValueError and its like."""
 
     def row(values: Any) -> list[Any]:
         return _list(values, _cell, MOST_COLUMNS)

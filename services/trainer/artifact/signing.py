@@ -15,10 +15,10 @@ from contract.file_names import SIGNATURE
 from trainer.errors import SettingsError, refusals
 
 
-def sign(folder: Path, model_name: str, model_id: str, key: Path) -> None:
+def sign(folder: Path, model_name: str, model_id: str, key: Path, runs_code: bool = False) -> None:
     """Write identity.json and model.sig into a model's folder; raise VersionError where it is too large to be served."""
     with refusals():
-        signature.sign(folder, model_name, model_id, key)
+        signature.sign(folder, model_name, model_id, key, runs_code)
 
 
 def verify(folder: Path, model_name: str, model_id: str, key: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pickle
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import joblib
 import numpy as np
@@ -16,14 +16,14 @@ import pandas as pd
 import sklearn
 import skops.io
 from contract.manifest import Description, check_estimator, estimator_file
-from contract.preparation.dates import moments
 from contract.preparation.steps import MOST_CHARACTERS, Words
-from contract.schema import Column, Kind
+from contract.schema import Kind
 from contract.trust import load_skops
 from contract.version_files import VersionFiles
 
 from inference.errors import InvalidInput, ModelRefused
 from inference.model.engines import sklearn_fast_path
+from inference.model.engines.frame import rows_for
 from inference.model.engines.sklearn_fast_path import FastPath
 from inference.model.rows import Rows
 from inference.model.trust import Trust, Trusted
@@ -51,6 +51,7 @@ class Pipeline:
     """whether it takes the columns by their order alone, which is five times as fast as by their names"""
     fast_path: FastPath | None = None
     """the same answers in less time, None where that is not proven"""
+    name: ClassVar[str] = "scikit-learn"
 
     @property
     def classes(self) -> list[Any] | None:
@@ -97,8 +98,7 @@ class Pipeline:
         """Return rows as the estimator takes them."""
         if self.takes_arrays and rows.matrix is not None:
             return rows.matrix
-        frame = pd.DataFrame({column.name: _series(column, rows, j) for j, column in enumerate(self.model.columns)})
-        return frame if self.model.is_named else frame.to_numpy()
+        return rows_for(self.model, rows.by_column, rows.has_gaps)
 
     def row_values(self, rows: Rows) -> float | None:
         """Return how many values a row becomes at most on its way to the last step; None where that is not known."""
@@ -136,25 +136,6 @@ def _outcome(method: Callable[[Rows], np.ndarray], rows: Rows) -> np.ndarray:
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:
     return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
-
-
-def _series(column: Column, rows: Rows, j: int) -> pd.Series:
-    """Return column `j` of rows as the trainer had it; a boolean one with missing values is one of objects.
-
-    A part of some rows has the types of all of them, whether or not the gap is in it.
-    """
-    values = rows.by_column[j]
-    if column.kind is Kind.TEXT:
-        return pd.Series(values, dtype="str")
-    if column.kind is Kind.DATE:
-        return pd.Series(moments(values))
-    if column.kind is Kind.NUMBER:
-        return pd.Series(values, dtype=column.dtype())
-    dtype = column.dtype(has_gaps := rows.has_gaps(j))
-    if column.kind is Kind.INTEGER or not has_gaps:
-        return pd.Series(values.astype(dtype))
-    gaps = np.isnan(values)
-    return pd.Series([None if gap else bool(value) for gap, value in zip(gaps, values, strict=True)], dtype=object)
 
 
 def _asked(method: Callable[[Any], Any], rows: Any) -> Any:

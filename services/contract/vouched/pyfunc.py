@@ -1,0 +1,134 @@
+"""A version whose owner has vouched for its code: loaded by MLflow's pyfunc, which runs that code, and asked.
+
+It is for processes in which that may happen: the sandbox of `adopt`, and a child of the prediction service.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class PyFunc:
+    """A model as MLflow's pyfunc has it, with answers that are arrays.
+
+    Rows are a DataFrame with the signature's columns and types, or an array for a tensor signature. What the model's code
+    raises comes through.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Load a version's folder: this runs code from its files."""
+        import mlflow.pyfunc
+
+        self._model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
+        raw = _raw(self._model)
+        # Those of a flavor's estimator with scikit-learn's interface.
+        self._likely = raw if hasattr(raw, "predict_proba") and hasattr(raw, "classes_") else None
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """The labels in the order of the probabilities, None where it has no probabilities."""
+        return None if self._likely is None else np.asarray(self._likely.classes_).tolist()
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """Return one answer per row, of shape (rows,) or (rows, values)."""
+        return answers(self._model.predict(rows), len(rows))
+
+    def probabilities(self, rows: Any) -> np.ndarray:
+        """Return the probability of each class, shape (rows, classes)."""
+        found: Any = self._likely.predict_proba(rows)  # type: ignore[union-attr]
+        return np.asarray(found, dtype=np.float64)
+
+
+def _raw(model: Any) -> Any:
+    """Return what a flavor has loaded, None where it does not hand it out."""
+    try:
+        return model.get_raw_model()
+    except NotImplementedError:
+        return None
+
+
+def answers(found: Any, count: int) -> np.ndarray:
+    """Return whatever a pyfunc has answered to so many rows as an array of shape (rows,) or (rows, values).
+
+    A table, a mapping of outputs and a list of records have their columns side by side; what is one value wide is (rows,).
+    Numbers are of 64 bits, times texts. Raises ValueError for what is not one answer per row, of plain values.
+    """
+    if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
+        found = _columns_of(found)
+    if hasattr(found, "columns") and hasattr(found, "to_numpy"):
+        found = {j: found.iloc[:, j] for j in range(len(found.columns))}
+    if isinstance(found, dict):
+        found = _beside([_array(part, count) for part in found.values()])
+    array = _array(found, count)
+    return array.ravel() if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def _columns_of(records: list[dict[Any, Any]]) -> dict[Any, list[Any]]:
+    if any(row.keys() != records[0].keys() for row in records):
+        raise ValueError("its answers are records that have not all the same keys")
+    return {key: [row[key] for row in records] for key in records[0]}
+
+
+def _beside(parts: list[np.ndarray]) -> np.ndarray:
+    """Return outputs side by side: numbers as those of one type, and beside texts each value as it is."""
+    if not parts:
+        raise ValueError("it answers with nothing")
+    return np.column_stack(parts)
+
+
+def _array(found: Any, count: int) -> np.ndarray:
+    """Return one output: one value, or one list of values, per row."""
+    if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
+        return answers(found, count)  # an ONNX classifier's probabilities
+    array = found.to_numpy() if hasattr(found, "to_numpy") else _of_values(found)
+    if array.ndim not in (1, 2) or len(array) != count:
+        raise ValueError(
+            f"it answers {count} rows with the shape {array.shape}; expected one answer, or one list, per row"
+        )
+    kind = array.dtype.kind
+    if kind == "f":
+        return array.astype(np.float64)
+    if kind == "M":
+        return _texts_of_times(array)
+    if kind in "iub":
+        return array
+    if kind not in "OU":
+        raise ValueError(
+            f"its answers are of the type {array.dtype}; expected numbers, texts, true and false, and times"
+        )
+    return _plain(array)
+
+
+def _of_values(found: Any) -> np.ndarray:
+    array = np.asarray(found)
+    # Of a number and a text NumPy makes two texts.
+    is_mixed = array.dtype.kind == "U" and isinstance(found, Iterable) and not isinstance(found, np.ndarray)
+    return np.array(found, dtype=object) if is_mixed else array
+
+
+def _texts_of_times(array: np.ndarray) -> np.ndarray:
+    texts = np.datetime_as_string(array.astype("datetime64[us]")).astype(object)
+    texts[np.isnat(array)] = None
+    return texts
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Return objects as the values that JSON has."""
+    plain = np.empty(array.size, dtype=object)
+    plain[:] = [_value(one) for one in array.ravel()]
+    return plain.reshape(array.shape)
+
+
+def _value(one: Any) -> Any:
+    one = one.item() if isinstance(one, np.generic) else one
+    if type(one).__name__ == "NAType" or one != one:  # what pandas has for what is missing
+        return None
+    if one is None or isinstance(one, bool | int | float | str):
+        return one
+    if hasattr(one, "isoformat"):
+        return one.isoformat()
+    raise ValueError(
+        f"one of its answers is a {type(one).__name__}; expected a number, a text, true or false, or a time"
+    )

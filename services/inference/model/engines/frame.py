@@ -1,0 +1,38 @@
+"""Rows as models have them that are no ONNX engines: a DataFrame with the columns' names and types, or an array."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from contract.manifest import Description
+from contract.preparation.dates import moments
+from contract.schema import Column, Kind
+
+
+def rows_for(
+    model: Description, by_column: Sequence[np.ndarray], has_gaps: Callable[[int], bool]
+) -> np.ndarray | pd.DataFrame:
+    """Return rows, one array of shape (rows,) per column, as a model takes them; `has_gaps` tells it of a column of numbers.
+
+    A part of some rows has the types of all of them, whether or not the gap is in it.
+    """
+    cells = zip(model.columns, by_column, strict=True)
+    frame = pd.DataFrame(
+        {column.name: _series(column, values, has_gaps, j) for j, (column, values) in enumerate(cells)}
+    )
+    return frame if model.is_named else frame.to_numpy()
+
+
+def _series(column: Column, values: np.ndarray, has_gaps: Callable[[int], bool], j: int) -> pd.Series:
+    """Return a column as the trainer had it; a boolean one with missing values is one of objects."""
+    if column.kind is Kind.TEXT:
+        return pd.Series(values, dtype="str")
+    if column.kind is Kind.DATE:
+        return pd.Series(moments(values))
+    if column.kind is Kind.NUMBER:
+        return pd.Series(values, dtype=column.dtype())
+    dtype = column.dtype(is_gappy := has_gaps(j))
+    if column.kind is Kind.INTEGER or not is_gappy:
+        return pd.Series(values.astype(dtype))
+    gaps = np.isnan(values)
+    return pd.Series([None if gap else bool(value) for gap, value in zip(gaps, values, strict=True)], dtype=object)
