@@ -287,7 +287,7 @@ def test_a_packed_file_is_unpacked_and_endings_may_be_in_capitals(tmp_path: Path
         ("a.csv.gz", gzip.compress(CSV.encode() * 1000)[:-20], "is no whole gzip file"),
         ("a.csv.gz", CSV.encode(), "is no whole gzip file"),
         ("a.zip", zipped(a_csv=CSV)[:-20], "is no whole zip file"),
-        ("a.zip", zipped(a_csv=CSV, b_csv=CSV), "has 2 files in it: a.csv, b.csv; expected one"),
+        ("a.zip", zipped(a_csv=CSV, b_csv=CSV), "has 2 files in it ('a.csv', 'b.csv'); say which: --member 'a.csv'"),
         ("a.zip", zipped(), "has 0 files in it; expected one"),
         ("a.zip", zipped(a_doc="x"), "ends in .doc; expected one of .csv"),
         ("a.csv.gz", gzip.compress(gzip.compress(CSV.encode())), "has a packed file in it (a.csv); unpack it once"),
@@ -300,6 +300,18 @@ def test_a_packed_file_is_unpacked_and_endings_may_be_in_capitals(tmp_path: Path
 )
 def test_what_cannot_be_unpacked_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     assert refusal(tmp_path, content, name).startswith(said)
+
+
+def test_of_several_files_in_a_zip_file_one_has_to_be_said(tmp_path: Path) -> None:
+    both = zipped(**{"2026/a_csv": CSV, "2026/b_jsonl": '{"c": 3}'})
+    assert refusal(tmp_path, both, "a.zip") == (
+        "has 2 files in it ('2026/a.csv', '2026/b.jsonl'); say which: --member '2026/a.csv'"
+    )
+    assert refusal(tmp_path, both, "a.zip", member="a.csv") == (
+        "has no file 'a.csv' in it; it has '2026/a.csv', '2026/b.jsonl'"
+    )
+    assert values(rows_of(tmp_path, both, "a.zip", member="2026/a.csv")) == AB
+    assert values(rows_of(tmp_path, both, "a.zip", member="2026/b.jsonl")) == {"c": [3]}
 
 
 @pytest.mark.parametrize("name", ["bomb.csv.gz", "bomb.zip", "bomb.xlsx"])
