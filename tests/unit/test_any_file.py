@@ -132,7 +132,7 @@ def damage(draw: some.DrawFn, whole: bytes) -> bytes:
 def forms(draw: some.DrawFn) -> Form:
     """Draw what a person may say of a file, mostly nothing."""
     choices: dict[str, list[Any]] = {
-        "separator": [";", ",", " "], "decimal": [",", "."], "encoding": ["utf-8", "cp1252", "utf-16", "utf-7"],
+        "separator": [";", ",", " "], "decimal": [",", "."], "encoding": ["utf-8", "cp1250", "cp1252", "utf-16", "utf-7"],
         "comment": ["#", ""], "skip_lines": [1, 3], "sheet": ["A", "B"], "member": ["a.csv", "b/a.csv"], "text": [("a",), ("price",)],
     }  # fmt: skip
     chosen = draw(some.lists(some.sampled_from(sorted(choices)), max_size=2, unique=True))

@@ -119,6 +119,42 @@ def test_codes_that_begin_with_0_are_kept_though_only_late_ones_do(
     assert rows["age"][-1] == 7
 
 
+CENTRAL = {
+    "Polish": "Łukasz,Łódź\nPaweł,Białystok\nZofia,Kraków\n",
+    "Czech": "Jiří,Plzeň\nŠtěpán,Děčín\nBožena,Ústí\n",
+    "Slovak": "Ľubomír,Košice\nŠťastný,Žilina\n",
+    "Hungarian": "Szűcs,Győr\nÖdön,Hódmezővásárhely\n",
+    "Croatian": "Đuro,Čakovec\nĆiro,Šibenik\n",
+    "Romanian": "Ştefan,Timişoara\nMădălina,Constanţa\n",
+}
+WESTERN = {
+    "German": "Jürgen,Köln\nGröße,Straße\n",
+    "French": "François,Besançon\nNoël,Île-de-France\nœuvre,Évêque\n",
+    "Portuguese": "João,São Paulo\nConceição,Guarujá\n",
+    "Italian": "Niccolò,Forlì\nperché,più\n",
+    "Danish": "Søren,Århus\nKåre,Ærø\n",
+    "Icelandic": "Þórður,Ísafjörður\n",
+    "signs": "5 m³,3 £\n1ª,½\n12 µg,¿cómo?\n",
+    "several languages": "Jürgen,Søren\nNoël,João\nÍñigo,Åsa\n",
+}
+
+
+@pytest.mark.parametrize("text", CENTRAL.values(), ids=CENTRAL)
+def test_text_of_central_europe_is_not_taken_for_western(tmp_path: Path, text: str) -> None:
+    content = f"a,b\n{text}".encode("cp1250")
+    said = refusal(tmp_path, content)
+    assert said.startswith(f"is not in UTF-8; it looks like Windows-1250 (line 2 has {text.splitlines()[0]!r}) rather")
+    assert said.endswith("say which: --encoding cp1250, or --encoding cp1252")
+    rows = rows_of(tmp_path, content, encoding="cp1250")
+    assert rows.frame.to_csv(index=False) == f"a,b\n{text}"
+
+
+@pytest.mark.parametrize("text", WESTERN.values(), ids=WESTERN)
+def test_western_text_is_read_without_a_question(tmp_path: Path, text: str) -> None:
+    rows = rows_of(tmp_path, f"a,b\n{text}".encode("cp1252"), text=("a", "b"))
+    assert rows.frame.to_csv(index=False) == f"a,b\n{text}"
+
+
 OVERRIDDEN: dict[str, tuple[str | bytes, dict[str, Any], Values]] = {
     "separator": ("a,b;c\nx,y;3\n", {"separator": "semicolon"}, {"a,b": ["x,y"], "c": [3]}),
     "another separator": ("a:b\n1:2\n", {"separator": ":"}, {"a": [1], "b": [2]}),
