@@ -15,6 +15,7 @@ import pytest
 from contract.errors import Refused
 from contract.preparation import dates
 from contract.preparation.steps import DateParts, Words
+from contract.schema import column, fault
 from contract.trust import TRUSTED_TYPES, load_skops
 from contract.version_files import VersionFiles
 from inference.model import model, pacing
@@ -230,7 +231,10 @@ def test_a_date_comes_as_bytes_in_the_open_inference_protocol(client: Client, es
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("15/03/2024", "is '15/03/2024'; expected a date such as 2026-03-15 or 2026-03-15T08:30:00Z"),
+        (
+            "15/03/2024",
+            "is '15/03/2024'; expected a date such as 2026-03-15 or 2026-03-15T08:30:00Z (write 2024-03-15)",
+        ),
         ("2024-02-30", "is '2024-02-30'; expected a date"),
         (20240315, "is a number; expected a date"),
         (None, "is null; expected a date"),
@@ -244,6 +248,26 @@ def test_what_is_no_date_is_refused_with_its_place(client: Client, value: Any, s
     assert answer.status_code == 400
     found: Any = answer.json
     assert found["message"].startswith(f"dataframe_records[{count - 1}]['SignupDate'] {said}")
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"),
+    [
+        ("31.12.2025", "2025-12-31"),
+        ("3.4.2025", "2025-04-03"),
+        ("15/03/2024 08:30", "2024-03-15T08:30"),
+        ("3/15/2024", "2024-03-15"),
+        ("3/4/2024", "2024-04-03 or 2024-03-04"),
+        ("4-4-2024", "2024-04-04"),
+        ("31.02.2025", None),
+        ("today", None),
+    ],
+)
+def test_a_date_as_people_write_it_is_refused_with_the_text_to_send(value: str, instead: str | None) -> None:
+    said = fault(value, column("day", "datetime", True))
+    assert said is not None
+    assert said.partition(" or null")[2] == (f" (write {instead})" if instead else "")
+    assert all(dates.is_one(text) for text in instead.split(" or ")) if instead else True
 
 
 def test_a_model_is_better_with_dates_and_text_than_without(estimator: Any, table: Table, rows: Split) -> None:
