@@ -258,6 +258,14 @@ def test_other_columns_tell_what_a_mark_is(tmp_path: Path) -> None:
     assert values(rows_of(tmp_path, "a;b\n1.234;47,4\n"))["a"] == [1234]
 
 
+@pytest.mark.parametrize("mark", ["comma", "point"])
+def test_a_decimal_mark_that_is_said_is_for_the_columns_that_may_have_either(tmp_path: Path, mark: str) -> None:
+    content = "a;b;c;d\n" + "".join(f"1.{i},5;1,{i}.25;{i}.25;1,{i}\n" for i in range(100, 160))
+    rows = values(rows_of(tmp_path, content, decimal=mark))
+    assert (rows["a"][0], rows["b"][0], rows["c"][0]) == (1100.5, 1100.25, 100.25)
+    assert rows["d"][0] == (1.1 if mark == "comma" else 1100)
+
+
 @pytest.mark.parametrize(
     ("content", "mark"), [('a,c,b\n"1,234","5,678",x\n', "1,234"), ("a;c;b\n1.234;5.678;x\n", "1.234")]
 )
