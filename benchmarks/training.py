@@ -1,6 +1,7 @@
 """Measure the trainer beside a plain script that does only the fit and the logging: `make benchtrainer`.
 
 Writes benchmarks/training.md and benchmarks/growth.png. No Docker: both run on SQLite, in the same environment, in turns.
+With names of sections, such as `python benchmarks/training.py reading leaderboard`, it only prints these.
 """
 
 import datetime
@@ -36,11 +37,14 @@ def main() -> None:
         os.chdir(folder)
         environ = prepare(Path(folder))
         sections = [header()]
-        for part in (iris, growth, search, imports):
+        parts = (iris, growth, reading, leaderboard, search, imports)
+        wanted = sys.argv[1:]
+        for part in (part for part in parts if not wanted or part.__name__ in wanted):
             print(f"{time.strftime('%T')} {part.__name__}", flush=True)
             sections.append(part(environ))
             print(f"\n{sections[-1]}", flush=True)
-    (ROOT / "benchmarks" / "training.md").write_text("\n".join(sections))
+    if not wanted:
+        (ROOT / "benchmarks" / "training.md").write_text("\n".join(sections))
 
 
 def prepare(folder: Path) -> dict[str, str]:
@@ -167,6 +171,147 @@ def draw(figures: list[tuple[float, float]]) -> None:
     axes.set(title=f"End to end, {COLUMNS} columns, logistic regression", xlabel="rows", ylabel="seconds")
     axes.legend()
     figure.savefig(ROOT / "benchmarks" / "growth.png")
+
+
+READ = {
+    "pandas.read_csv": """
+import sys, time, pandas as pd
+name = sys.argv[1]
+people = {"sep": ";", "decimal": ",", "thousands": "."} if name.startswith("people") else {}
+start = time.monotonic()
+frame = pd.read_csv(name, parse_dates=["day"], date_format="ISO8601", **people)
+for column in [column for column in frame if column.startswith("price")]:
+    texts = frame[column].str.removesuffix(" €").str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    frame[column] = texts.astype(float)
+print(time.monotonic() - start)
+""",
+    "the trainer": """
+import sys, time
+from pathlib import Path
+from trainer.data.table import look_at
+head = Path("head.csv")
+with open(sys.argv[1]) as file:
+    head.write_text("".join(next(file) for _ in range(2000)))
+look_at(head, "y")  # imports what reading needs
+start = time.monotonic()
+look = look_at(Path(sys.argv[1]), "y")
+took = time.monotonic() - start
+assert not look.faults and [column.kind for column in look.table.columns].count("double") == 15, look.faults
+print(took)
+""",
+}
+
+
+def reading(environ: dict[str, str]) -> str:
+    lines = []
+    for name, write in (("plain.csv", write_plain), ("people.csv", write_people)):
+        write(name)
+        took = {who: [timed(code, [name], environ) for _ in range(REPEATS)] for who, code in READ.items()}
+        theirs, mine = (statistics.median(seconds) for seconds in took.values())
+        lines.append(f"| {name} | {theirs:.2f} | {mine:.2f} | {mine / theirs:.2f} |")
+        Path(name).unlink()
+    return (
+        f"## Reading {SIZES[-1]:,} rows of 20 columns and telling them apart (median of {REPEATS})\n\n"
+        "| file | pandas, s | trainer, s | ratio |\n|---|---|---|---|\n"
+        + "\n".join(lines)
+        + "\n\nBoth files have 12 columns of fractions, "
+        "3 of whole numbers, 3 of text, a date and a target; in `people.csv` six of them are written `1.234,56 €`, six with a decimal "
+        "comma. pandas is told separator, decimal mark, mark of thousands and date, and its columns with € are converted by three lines. "
+        "The trainer finds all that by itself, and takes the file's digest. Goal: at most 1.3 times.\n"
+    )
+
+
+def timed(code: str, arguments: list[str], environ: dict[str, str]) -> float:
+    """Return the seconds that a script prints."""
+    command = [sys.executable, "-c", code, *arguments]
+    return float(subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout)
+
+
+def mixed() -> pd.DataFrame:
+    """Return a table of all that is common: fractions, whole numbers, categories, names, a date."""
+    draws, rows = np.random.default_rng(0), SIZES[-1]
+    columns: dict[str, object] = {f"x{number}": draws.normal(size=rows).round(6) for number in range(12)}
+    columns |= {f"n{number}": draws.integers(0, 10 ** (number + 2), rows) for number in range(3)}
+    columns["city"] = draws.choice(["Bern", "Oslo", "Rome", "Paris", "Wien"], rows)
+    columns["plan"] = draws.choice([f"plan {number}" for number in range(40)], rows)
+    columns["user"] = np.char.add("u", draws.integers(0, 50_000, rows).astype(str))
+    columns["day"] = (np.datetime64("2020-01-01") + draws.integers(0, 2000, rows)).astype(str)
+    return pd.DataFrame({**columns, "y": draws.integers(0, 2, rows)})
+
+
+def write_plain(name: str) -> None:
+    mixed().to_csv(name, index=False)
+
+
+def write_people(name: str) -> None:
+    frame = mixed()
+    marks = str.maketrans(",.", ".,")
+    prices = {f"x{number}": frame[f"x{number}"] * 5000 for number in range(6)}
+    written = {column: values.map("{:,.2f} €".format).str.translate(marks) for column, values in prices.items()}
+    frame = frame.assign(**written).rename(columns={column: f"price{column[1:]}" for column in written})
+    frame.to_csv(name, index=False, sep=";", decimal=",")
+
+
+SIX = {
+    "sklearn.linear_model.LogisticRegression": {"max_iter": 1000},
+    "sklearn.ensemble.RandomForestClassifier": {"random_state": 42},
+    "sklearn.ensemble.ExtraTreesClassifier": {"random_state": 42},
+    "sklearn.ensemble.HistGradientBoostingClassifier": {"random_state": 42},
+    "sklearn.neighbors.KNeighborsClassifier": {},
+    "sklearn.naive_bayes.GaussianNB": {},
+}
+LEADERBOARD = {
+    "the script": """
+import json, sys, time
+from pydoc import locate
+import pandas as pd
+from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test_split
+six = {path: locate(path)(**given) for path, given in json.loads(sys.argv[2]).items()}
+start = time.monotonic()
+frame = pd.read_csv(sys.argv[1])
+X, y = frame.drop(columns="y"), frame["y"]
+X, _, y, _ = train_test_split(X, y, test_size=0.2, random_state=42, stratify=y)
+folds = StratifiedKFold(5, shuffle=True, random_state=42)
+for estimator in six.values():
+    cross_val_score(estimator, X, y, cv=folds, scoring="accuracy", error_score="raise")
+print(time.monotonic() - start)
+""",
+    "the trainer": """
+import json, sys, time
+from pathlib import Path
+from rich.console import Console
+from trainer.data.table import read, split
+from trainer.fit import algorithms, metric
+from trainer.fit.model_selection import Choice, choose
+six = [algorithms.imported(path, given) for path, given in json.loads(sys.argv[2]).items()]
+start = time.monotonic()
+table = read(Path(sys.argv[1]), "y")
+found = choose(Choice(six, 5, 0, None, metric.chosen("accuracy", None, table)), table, split(table), Console(stderr=True))
+assert len(found) == len(six)
+print(time.monotonic() - start)
+""",
+}
+LEADERBOARD_ROWS, LEADERBOARD_COLUMNS = 20_000, 30
+
+
+def leaderboard(environ: dict[str, str]) -> str:
+    """Return what a leaderboard takes beside cross_val_score of the same estimators on the same folds, with the same threads."""
+    from sklearn.datasets import make_classification
+    from trainer.__main__ import THREADS
+
+    features, target = make_classification(LEADERBOARD_ROWS, LEADERBOARD_COLUMNS, n_informative=12, random_state=0)
+    frame = pd.DataFrame(features, columns=[f"x{number}" for number in range(LEADERBOARD_COLUMNS)])
+    frame.assign(y=target).to_csv("six.csv", index=False)
+    arguments = ["six.csv", json.dumps(SIX)]
+    took = {
+        who: [timed(code, arguments, environ | THREADS) for _ in range(REPEATS)] for who, code in LEADERBOARD.items()
+    }
+    theirs, mine = (statistics.median(seconds) for seconds in took.values())
+    return (
+        f"## A leaderboard of {len(SIX)} algorithms on {LEADERBOARD_ROWS:,} x {LEADERBOARD_COLUMNS} (median of {REPEATS})\n\n"
+        f"| what | seconds | ratio |\n|---|---|---|\n| the trainer | {mine:.1f} | {mine / theirs:.2f} |\n| a script of cross_val_score | "
+        f"{theirs:.1f} | 1 |\n\nGoal: at most 1.2 times.\n"
+    )
 
 
 SEARCH = """

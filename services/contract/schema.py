@@ -104,8 +104,13 @@ def fault(value: Any, column: Column) -> str | None:
     elif kind is str and column.kind is Kind.TEXT:
         return _text_fault(value)
     elif kind is str and column.kind is Kind.DATE:
-        return None if dates.is_one(value) else _expected(quoted(value), column)
+        return None if dates.is_one(value) else _date_fault(value, column)
     return _expected(name_of(value), column)
+
+
+def _date_fault(value: str, column: Column) -> str:
+    said = _expected(quoted(value), column)
+    return f"{said} (write {' or '.join(iso)})" if (iso := dates.rewritten(value)) else said
 
 
 def _text_fault(value: str) -> str | None:

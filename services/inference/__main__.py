@@ -23,6 +23,9 @@ from inference.settings import Settings
 log = logging.getLogger("inference")
 # How much this process gives way to those that answer.
 NICENESS = 10
+# Requests are what runs side by side: OpenMP, and BLAS which reads this too, start no team of threads for one of them. Where
+# somebody wants a team, its threads sleep while they wait: on busy cores those that spin made a request take seconds.
+THREADS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 # How long the first look waits for the workers, so that they all try the first version together.
 WORKERS_SECONDS = 15
 
@@ -58,6 +61,8 @@ def _prepare_environment(run_dir: Path) -> None:
     # What a large request took goes back to the system when it ends. glibc raises this by itself to what was freed last, and
     # then keeps the pieces: with six large requests at once a worker took a fifth more.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
 
 
 def _pass_signals_on(gunicorn: "subprocess.Popen[bytes]") -> None:

@@ -124,6 +124,7 @@ FORM_OPTIONS = [
         "--skip-lines", type=click.IntRange(0), default=0, metavar="N", help="Lines above the names of the columns."
     ),
     click.option("--sheet", metavar="NAME", help="Of an Excel file with several."),
+    click.option("--member", metavar="NAME", help="Of a zip file with several files."),
     click.option("--text", metavar="COLUMN", multiple=True, help="A column of text, whatever it looks like."),
     click.option(
         "--number", metavar="COLUMN", multiple=True, help="A column to take as numbers; what is none is missing."

@@ -47,6 +47,7 @@ class Plan:
     comment: str | None = None
     skip_lines: int = 0
     sheet: str | None = None
+    member: str | None = None
     text: tuple[str, ...] = ()
     number: tuple[str, ...] = ()
     date: tuple[str, ...] = ()

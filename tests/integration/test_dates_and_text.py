@@ -104,7 +104,10 @@ def test_a_date_comes_as_bytes_in_the_open_inference_protocol(client: Client, es
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("15/03/2024", "is '15/03/2024'; expected a date such as 2026-03-15 or 2026-03-15T08:30:00Z"),
+        (
+            "15/03/2024",
+            "is '15/03/2024'; expected a date such as 2026-03-15 or 2026-03-15T08:30:00Z (write 2024-03-15)",
+        ),
         ("2024-02-30", "is '2024-02-30'; expected a date"),
         (20240315, "is a number; expected a date"),
         (None, "is null; expected a date"),

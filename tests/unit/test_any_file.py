@@ -86,6 +86,7 @@ def files() -> dict[str, bytes]:
         "d.tsv": FRAME.to_csv(index=False, sep="\t").encode(),
         "a.csv.gz": gzip.compress(csv),
         "a.zip": _packed({"a.csv": csv}),
+        "b.zip": _packed({"a.csv": b"", "b/a.csv": csv}),
         "a.xlsx": workbook({"A": [[None if value != value else value for value in row] for row in cells]}),
         "a.jsonl": FRAME.to_json(orient="records", lines=True, date_format="iso").encode(),
         "a.parquet": _written(FRAME.to_parquet),
@@ -131,8 +132,8 @@ def damage(draw: some.DrawFn, whole: bytes) -> bytes:
 def forms(draw: some.DrawFn) -> Form:
     """Draw what a person may say of a file, mostly nothing."""
     choices: dict[str, list[Any]] = {
-        "separator": [";", ",", " "], "decimal": [",", "."], "encoding": ["utf-8", "cp1252", "utf-16", "utf-7"],
-        "comment": ["#", ""], "skip_lines": [1, 3], "sheet": ["A", "B"], "text": [("a",), ("price",)],
+        "separator": [";", ",", " "], "decimal": [",", "."], "encoding": ["utf-8", "cp1250", "cp1252", "utf-16", "utf-7"],
+        "comment": ["#", ""], "skip_lines": [1, 3], "sheet": ["A", "B"], "member": ["a.csv", "b/a.csv"], "text": [("a",), ("price",)],
     }  # fmt: skip
     chosen = draw(some.lists(some.sampled_from(sorted(choices)), max_size=2, unique=True))
     return Form(**{name: draw(some.sampled_from(choices[name])) for name in chosen})
@@ -173,5 +174,6 @@ def test_any_bytes_are_a_table_or_refused_in_words(content: bytes, name: str, fo
 def test_each_undamaged_file_is_a_table(tmp_path: Path) -> None:
     for name, content in files().items():
         (tmp_path / name).write_bytes(content)
-        table = read(tmp_path / name, "y", drop=("day",))
+        form = Form(member="b/a.csv" if name == "b.zip" else None)
+        table = read(tmp_path / name, "y", drop=("day",), form=form)
         assert table.features["price"].head(2).to_list() == [1000.1, 2000.2], name

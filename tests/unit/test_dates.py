@@ -12,6 +12,7 @@ import pytest
 from contract.errors import Refused
 from contract.preparation import dates
 from contract.preparation.steps import DateParts, Words
+from contract.schema import column, fault
 from contract.trust import TRUSTED_TYPES, load_skops
 from trainer.data.files.form import Form
 from trainer.data.table import Kind, Table, read
@@ -131,6 +132,26 @@ def test_a_date_becomes_those_of_its_parts_that_vary_and_the_days_since_the_firs
 def test_what_is_written_out_is_read_as_the_same_moment(text: str) -> None:
     moment = datetime(1970, 1, 1) + dates.microseconds(text) * dates.MICROSECOND
     assert dates.microseconds(dates.iso(moment)) == dates.microseconds(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"),
+    [
+        ("31.12.2025", "2025-12-31"),
+        ("3.4.2025", "2025-04-03"),
+        ("15/03/2024 08:30", "2024-03-15T08:30"),
+        ("3/15/2024", "2024-03-15"),
+        ("3/4/2024", "2024-04-03 or 2024-03-04"),
+        ("4-4-2024", "2024-04-04"),
+        ("31.02.2025", None),
+        ("today", None),
+    ],
+)
+def test_a_date_as_people_write_it_is_refused_with_the_text_to_send(value: str, instead: str | None) -> None:
+    said = fault(value, column("day", "datetime", True))
+    assert said is not None
+    assert said.partition(" or null")[2] == (f" (write {instead})" if instead else "")
+    assert all(dates.is_one(text) for text in instead.split(" or ")) if instead else True
 
 
 def broken(**changes: Any) -> bytes:

@@ -1,10 +1,12 @@
 """The inference service's settings: defaults, and what is said of a value that cannot be used."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from inference import __main__ as program
 from inference.errors import SettingsError
 from inference.model.trust import Trust, Trusted
 from inference.server import Gunicorn
@@ -204,3 +206,15 @@ def test_the_settings_in_force_are_told_without_a_login() -> None:
     assert (told["workers"], told["trust"], told["allow_schema_change"]) == (2, "signed", False)
     assert "mlflow_public_url" not in told
     assert not any("secret" in str(value) for value in told.values())
+
+
+def test_a_worker_computes_in_one_thread_unless_the_environment_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given, threads in (({}, "1"), ({"OMP_NUM_THREADS": "4"}, "4")):
+        environ: dict[str, str] = dict(given)
+        monkeypatch.setattr(os, "environ", environ)
+        program._prepare_environment(tmp_path)
+        assert environ["OMP_NUM_THREADS"] == threads
+        assert (environ["OMP_WAIT_POLICY"], environ["GOMP_SPINCOUNT"]) == ("passive", "0")
+        monkeypatch.undo()

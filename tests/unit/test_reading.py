@@ -119,6 +119,42 @@ def test_codes_that_begin_with_0_are_kept_though_only_late_ones_do(
     assert rows["age"][-1] == 7
 
 
+CENTRAL = {
+    "Polish": "Łukasz,Łódź\nPaweł,Białystok\nZofia,Kraków\n",
+    "Czech": "Jiří,Plzeň\nŠtěpán,Děčín\nBožena,Ústí\n",
+    "Slovak": "Ľubomír,Košice\nŠťastný,Žilina\n",
+    "Hungarian": "Szűcs,Győr\nÖdön,Hódmezővásárhely\n",
+    "Croatian": "Đuro,Čakovec\nĆiro,Šibenik\n",
+    "Romanian": "Ştefan,Timişoara\nMădălina,Constanţa\n",
+}
+WESTERN = {
+    "German": "Jürgen,Köln\nGröße,Straße\n",
+    "French": "François,Besançon\nNoël,Île-de-France\nœuvre,Évêque\n",
+    "Portuguese": "João,São Paulo\nConceição,Guarujá\n",
+    "Italian": "Niccolò,Forlì\nperché,più\n",
+    "Danish": "Søren,Århus\nKåre,Ærø\n",
+    "Icelandic": "Þórður,Ísafjörður\n",
+    "signs": "5 m³,3 £\n1ª,½\n12 µg,¿cómo?\n",
+    "several languages": "Jürgen,Søren\nNoël,João\nÍñigo,Åsa\n",
+}
+
+
+@pytest.mark.parametrize("text", CENTRAL.values(), ids=CENTRAL)
+def test_text_of_central_europe_is_not_taken_for_western(tmp_path: Path, text: str) -> None:
+    content = f"a,b\n{text}".encode("cp1250")
+    said = refusal(tmp_path, content)
+    assert said.startswith(f"is not in UTF-8; it looks like Windows-1250 (line 2 has {text.splitlines()[0]!r}) rather")
+    assert said.endswith("say which: --encoding cp1250, or --encoding cp1252")
+    rows = rows_of(tmp_path, content, encoding="cp1250")
+    assert rows.frame.to_csv(index=False) == f"a,b\n{text}"
+
+
+@pytest.mark.parametrize("text", WESTERN.values(), ids=WESTERN)
+def test_western_text_is_read_without_a_question(tmp_path: Path, text: str) -> None:
+    rows = rows_of(tmp_path, f"a,b\n{text}".encode("cp1252"), text=("a", "b"))
+    assert rows.frame.to_csv(index=False) == f"a,b\n{text}"
+
+
 OVERRIDDEN: dict[str, tuple[str | bytes, dict[str, Any], Values]] = {
     "separator": ("a,b;c\nx,y;3\n", {"separator": "semicolon"}, {"a,b": ["x,y"], "c": [3]}),
     "another separator": ("a:b\n1:2\n", {"separator": ":"}, {"a": [1], "b": [2]}),
@@ -222,6 +258,14 @@ def test_other_columns_tell_what_a_mark_is(tmp_path: Path) -> None:
     assert values(rows_of(tmp_path, "a;b\n1.234;47,4\n"))["a"] == [1234]
 
 
+@pytest.mark.parametrize("mark", ["comma", "point"])
+def test_a_decimal_mark_that_is_said_is_for_the_columns_that_may_have_either(tmp_path: Path, mark: str) -> None:
+    content = "a;b;c;d\n" + "".join(f"1.{i},5;1,{i}.25;{i}.25;1,{i}\n" for i in range(100, 160))
+    rows = values(rows_of(tmp_path, content, decimal=mark))
+    assert (rows["a"][0], rows["b"][0], rows["c"][0]) == (1100.5, 1100.25, 100.25)
+    assert rows["d"][0] == (1.1 if mark == "comma" else 1100)
+
+
 @pytest.mark.parametrize(
     ("content", "mark"), [('a,c,b\n"1,234","5,678",x\n', "1,234"), ("a;c;b\n1.234;5.678;x\n", "1.234")]
 )
@@ -287,7 +331,7 @@ def test_a_packed_file_is_unpacked_and_endings_may_be_in_capitals(tmp_path: Path
         ("a.csv.gz", gzip.compress(CSV.encode() * 1000)[:-20], "is no whole gzip file"),
         ("a.csv.gz", CSV.encode(), "is no whole gzip file"),
         ("a.zip", zipped(a_csv=CSV)[:-20], "is no whole zip file"),
-        ("a.zip", zipped(a_csv=CSV, b_csv=CSV), "has 2 files in it: a.csv, b.csv; expected one"),
+        ("a.zip", zipped(a_csv=CSV, b_csv=CSV), "has 2 files in it ('a.csv', 'b.csv'); say which: --member 'a.csv'"),
         ("a.zip", zipped(), "has 0 files in it; expected one"),
         ("a.zip", zipped(a_doc="x"), "ends in .doc; expected one of .csv"),
         ("a.csv.gz", gzip.compress(gzip.compress(CSV.encode())), "has a packed file in it (a.csv); unpack it once"),
@@ -300,6 +344,18 @@ def test_a_packed_file_is_unpacked_and_endings_may_be_in_capitals(tmp_path: Path
 )
 def test_what_cannot_be_unpacked_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     assert refusal(tmp_path, content, name).startswith(said)
+
+
+def test_of_several_files_in_a_zip_file_one_has_to_be_said(tmp_path: Path) -> None:
+    both = zipped(**{"2026/a_csv": CSV, "2026/b_jsonl": '{"c": 3}'})
+    assert refusal(tmp_path, both, "a.zip") == (
+        "has 2 files in it ('2026/a.csv', '2026/b.jsonl'); say which: --member '2026/a.csv'"
+    )
+    assert refusal(tmp_path, both, "a.zip", member="a.csv") == (
+        "has no file 'a.csv' in it; it has '2026/a.csv', '2026/b.jsonl'"
+    )
+    assert values(rows_of(tmp_path, both, "a.zip", member="2026/a.csv")) == AB
+    assert values(rows_of(tmp_path, both, "a.zip", member="2026/b.jsonl")) == {"c": [3]}
 
 
 @pytest.mark.parametrize("name", ["bomb.csv.gz", "bomb.zip", "bomb.xlsx"])

@@ -3,6 +3,7 @@
 What names a time zone is counted in UTC, and what names none is taken as it stands.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ import numpy as np
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
 DTYPE: Final = "datetime64[us]"
+# Day and month in either order before the year, and a time that ISO 8601 has too.
+WRITTEN = re.compile(r"\s*(\d\d?)([-/.])(\d\d?)\2(\d{4})(?:[T ](\d\d:\d\d(?::\d\d)?))?\s*", re.ASCII)
 EXAMPLE = "2026-03-15 or 2026-03-15T08:30:00Z"
 
 
@@ -32,6 +35,16 @@ def is_one(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def rewritten(text: str) -> list[str]:
+    """Return a date that people write with its year last as `microseconds` reads it; two where its first number may be the month."""
+    if not (found := WRITTEN.fullmatch(text)):
+        return []
+    one, separator, other, year, time = found.groups()
+    orders = [(other, one)] if separator == "." else [(other, one), (one, other)]
+    texts = [f"{year}-{month:0>2}-{day:0>2}{f'T{time}' if time else ''}" for month, day in orders]
+    return list(dict.fromkeys(filter(is_one, texts)))
 
 
 def iso(moment: datetime) -> str:

@@ -126,6 +126,8 @@ class Verdict:
     kind: Kind | None = None
     values: pd.Series | None = None
     """float64, booleans (as objects where some are missing), text or datetime64[us]; None where the column is no feature"""
+    counts: pd.Series | None = None
+    """how often each text is there, the most frequent first; of text alone"""
     folded: bool = False
     """whether texts that differ in case or blanks alone are one"""
     remarks: list[str] = field(default_factory=list)
@@ -191,6 +193,8 @@ def _booleans(column: pd.Series) -> pd.Series:
 def _numbers(column: pd.Series) -> Verdict:
     plain = pd.api.types.is_numeric_dtype(column)
     numbers = (column if plain else pd.to_numeric(column, errors="coerce")).astype("float64")
+    if plain and numbers.min() >= -LARGEST and numbers.max() <= LARGEST:
+        return Verdict(Kind.NUMBER, numbers)
     wrong = ~((numbers.abs() <= LARGEST) | column.isna())
     if wrong.any():
         return Verdict(fault="expected a finite number", wrong=wrong)
@@ -220,8 +224,14 @@ def _plain_text(value: Any) -> str:
 
 
 def _of_text(column: pd.Series, wish: Wish, is_typed: bool) -> Verdict:
-    """Say what a column of texts is: its different values are looked at once each."""
-    counts, wanted = column.value_counts(), wish.kind
+    """Say what a column of texts is: its different values are looked at once each, and counted once."""
+    counts = column.value_counts()
+    found = _of_texts(column, counts, wish, is_typed)
+    return replace(found, counts=counts) if found.kind is Kind.TEXT else found
+
+
+def _of_texts(column: pd.Series, counts: pd.Series, wish: Wish, is_typed: bool) -> Verdict:
+    wanted = wish.kind
     if wanted is Kind.TEXT:
         return Verdict(Kind.TEXT, column)
     if not is_typed and wanted is None and _are_boolean(counts.index):
@@ -282,8 +292,15 @@ def _dates(column: pd.Series, rest: pd.Series, fillers: list[str], wish: Wish) -
         said = f"expected a date; --date {name!r} takes what is none as missing, --text {name!r} all as text"
         return Verdict(fault=said, wrong=column.isin(others.index))
     remarks = [f"column {name!r} has dates written {written}; predictions take ISO 8601"] if written else []
-    verdict = Verdict(Kind.DATE, column.map(found).astype(DTYPE).rename(name), remarks=remarks)
+    verdict = Verdict(Kind.DATE, _spread(found, column), remarks=remarks)
     return _with_gaps(verdict, [*fillers, *others.index])
+
+
+def _spread(found: pd.Series, column: pd.Series) -> pd.Series:
+    """Return for each of a column's texts the date that was found for it; NaT where none was."""
+    places, texts = pd.factorize(column)
+    moments = np.append(found.reindex(texts).to_numpy(DTYPE), np.datetime64("NaT", "us"))
+    return pd.Series(moments[places], index=column.index, name=str(column.name))
 
 
 def _numbers_or_codes(column: pd.Series, rest: pd.Series, fillers: list[str]) -> Verdict:
@@ -324,8 +341,8 @@ def _some(words: list[str]) -> list[str]:
 
 def _with_spellings(found: Verdict) -> Verdict:
     """Say whether a column of text has values that differ in case or blanks alone, or blanks around them."""
-    counts = found.values.value_counts()  # type: ignore[union-attr] # it is one of text
-    if len(counts) > MOST_SPELLINGS or encoding(found.values) is Encoding.PROSE:  # type: ignore[arg-type]
+    counts = found.counts
+    if counts is None or len(counts) > MOST_SPELLINGS or encoding(found.values) is Encoding.PROSE:  # type: ignore[arg-type]
         return found
     groups: dict[str, list[str]] = {}
     for text in counts.index:
@@ -351,18 +368,22 @@ def _no_feature(name: str, column: pd.Series, found: Verdict) -> str | None:
     """Say why a typed column is no feature: it tells rows apart, and nothing else; None where it is one."""
     if len(column) <= FEW_ROWS or (found.kind is Kind.NUMBER and not are_whole(column)):
         return None
-    values = found.values.dropna()  # type: ignore[union-attr] # there are some, or this is not asked
-    distinct = int(values.nunique())
-    if distinct <= FEW_ROWS or distinct < NEARLY_ALL * len(values):
-        return None
+    values: pd.Series = found.values  # type: ignore[assignment] # there are some, or this is not asked
     if found.kind is Kind.NUMBER:
-        counts_up = (
-            pd.api.types.is_integer_dtype(column) and values.iloc[0] in (0, 1) and (values.diff()[1:] == 1).all()
-        )
-        return "it numbers the rows" if counts_up or named_like_id(name) else None
-    if found.kind is Kind.TEXT and not is_prose(values):
+        is_whole = pd.api.types.is_integer_dtype(column)
+        numbers_rows = named_like_id(name) or (is_whole and _counts_up(values))
+        return "it numbers the rows" if numbers_rows and _tells_apart(values, values.nunique()) else None
+    if found.counts is not None and _tells_apart(values, len(found.counts)) and not is_prose(values):
         return "each row has a text of its own, like an id"
     return None
+
+
+def _tells_apart(values: pd.Series, distinct: int) -> bool:
+    return distinct > FEW_ROWS and distinct >= NEARLY_ALL * values.count()
+
+
+def _counts_up(values: pd.Series) -> bool:
+    return bool(values.iloc[0] in (0, 1) and (np.diff(values) == 1).all())
 
 
 def named_like_id(name: str) -> bool:

@@ -27,7 +27,7 @@ def read(path: Path, form: Form) -> Rows:
     that is left.
     """
     try:
-        found = arrow_table.read_folder(path, form) if path.is_dir() else _file(content(path), form)
+        found = arrow_table.read_folder(path, form) if path.is_dir() else _file(content(path, form.member), form)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; `explore` writes those that come with the trainer") from None
     except OSError as error:

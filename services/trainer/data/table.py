@@ -166,13 +166,13 @@ def look_at(
     frame, aside = set_aside(rows.frame.drop(columns=list(drop)), form, path, rows.place)
     labels, task, class_names, faults = _understood(frame, target, task, path, rows.place)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
-    features = _with_codes(features.loc[labels.index], wishes)
+    features = _with_codes(_of_rows(features, labels), wishes)
     found = {
         str(name): column_kinds.tell(column, wishes.of(str(name)), name in keep, rows.is_typed)
         for name, column in features.items()
     }
     columns = {name: verdict.values for name, verdict in found.items() if verdict.values is not None}
-    typed = pd.DataFrame(columns, index=features.index)
+    typed = pd.DataFrame(columns, index=features.index, copy=False)
     table = Table(
         path=path,
         name=stem(path).removesuffix("_dataset"),
@@ -188,6 +188,11 @@ def look_at(
     left_out = features[[name for name in features.columns if str(name) not in columns]]
     of_file = [f"{path} {fault}" for fault in rows.faults]
     return Look(table, [*of_file, *faults, *_faults(features, found, path, rows.place)], left_out)
+
+
+def _of_rows(features: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
+    """Return the rows that have a label, without a copy where all have one: that would cost as much as reading them."""
+    return features if len(labels) == len(features) else features.loc[labels.index]
 
 
 def _column(values: pd.Series, verdict: Verdict) -> Column:

@@ -17,6 +17,8 @@ from trainer.data import memory
 from trainer.errors import DataError
 
 CHUNK = 1024 * 1024
+# Of the files in a zip file, how many are named.
+SHOWN = 10
 
 
 class SupportsRead(Protocol):
@@ -73,8 +75,11 @@ class Content:
         return self.path.open("rb") if self.data is None else io.BytesIO(self.data)
 
 
-def content(path: Path) -> Content:
-    """Look into a file, and unpack it where it is packed; raise DataError where nothing can read such a one."""
+def content(path: Path, member: str | None = None) -> Content:
+    """Look into a file, and unpack it where it is packed; raise DataError where nothing can read such a one.
+
+    `member` is the one that is meant of several files in a zip file.
+    """
     with path.open("rb") as file:
         head = file.read(len(OLD_EXCEL))
     kind = _kind(path, PurePosixPath(path.name), head)
@@ -83,7 +88,7 @@ def content(path: Path) -> Content:
     if kind not in PACKED:
         said = () if ENDINGS.get(path.suffix.casefold()) is kind else (f"{kind} by what is in it",)
         return Content(path, kind, path.stat().st_size, None, said)
-    name, data = _gunzipped(path) if kind is Kind.GZIP else _unzipped(path)
+    name, data = _gunzipped(path) if kind is Kind.GZIP else _unzipped(path, member)
     inner = _kind(path, name, data[: len(OLD_EXCEL)], is_packed=True)
     if inner in (*PACKED, Kind.SHEET):
         raise DataError(f"{path} has a packed file in it ({name}); unpack it once")
@@ -125,16 +130,22 @@ def _gunzipped(path: Path) -> tuple[PurePosixPath, bytes]:
         raise DataError(f"{path} is no whole gzip file: {error}") from error
 
 
-def _unzipped(path: Path) -> tuple[PurePosixPath, bytes]:
+def _unzipped(path: Path, member: str | None) -> tuple[PurePosixPath, bytes]:
     with archive(path) as found:
-        files = [name for name in found.namelist() if not name.endswith("/") and _is_data(name)]
-        if len(files) != 1:
-            named = f": {', '.join(files[:10])}" if files else ""
-            raise DataError(
-                f"{path} has {len(files)} files in it{named}; expected one, so take out the one that is meant"
-            )
-        with found.open(files[0]) as file:
-            return PurePosixPath(PurePosixPath(files[0]).name), _bounded(path, file)
+        name = _member(path, [name for name in found.namelist() if not name.endswith("/") and _is_data(name)], member)
+        with found.open(name) as file:
+            return PurePosixPath(PurePosixPath(name).name), _bounded(path, file)
+
+
+def _member(path: Path, files: list[str], name: str | None) -> str:
+    """Return which file in a zip file is meant; raise DataError where several may be."""
+    shown = ", ".join([*map(repr, files[:SHOWN]), *(["…"] if len(files) > SHOWN else [])])
+    if name is not None and name not in files:
+        raise DataError(f"{path} has no file {name!r} in it; it has {shown or 'none'}")
+    if name is None and len(files) != 1:
+        way_out = f" ({shown}); say which: --member {files[0]!r}" if files else "; expected one"
+        raise DataError(f"{path} has {len(files)} files in it{way_out}")
+    return name or files[0]
 
 
 @contextmanager

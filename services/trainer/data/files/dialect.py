@@ -45,8 +45,12 @@ class Dialect:
     def open(self) -> io.TextIOWrapper:
         """Open the file as text, its line ends as they are, after the mark of its encoding."""
         file = io.TextIOWrapper(self.content.open(), encoding=self.encoding, newline="")
-        if file.read(1) != "\ufeff":
-            file.seek(0)
+        try:
+            if file.read(1) != "\ufeff":
+                file.seek(0)
+        except UnicodeError:
+            file.close()
+            raise
         return file
 
     def is_comment(self, line: str) -> bool:

@@ -12,14 +12,28 @@ MARKS = {
     codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
-WINDOWS = "cp1252"
+WINDOWS, CENTRAL = "cp1252", "cp1250"
 # What a file may be in beside UTF-8 and Windows-1252; it is named, and not assumed.
 OTHERS = (
     "cp1250", "cp1251", "cp1253", "cp1254", "cp850", "koi8_r", "mac_roman", "shift_jis", "gb18030", "big5", "euc_kr", "euc_jp",
 )  # fmt: skip
 # Up to here, as charset-normalizer measures it, words look like words.
 MESS = 0.15
+ASCII = frozenset(map(chr, range(128)))
 FOREIGN = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
+# Letters beyond ASCII in the languages that are written in each of the two, which give most bytes to other letters. How seldom
+# bytes are, which tells other encodings, says nothing here.
+ALPHABETS = {
+    WINDOWS: (
+        "äöüß", "àâæçéèêëîïôœùûüÿ", "áéíñóúü", "áâãàçéêíóôõúü", "àèéìîòóù", "åäöé", "æøåéòóô", "åäöšž", "áðéíóúýþæö", "áéëèíïóöúü",
+        "àçèéíïòóúü",
+    ),
+    CENTRAL: ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ"),
+}  # fmt: skip
+# From this share of its words on, a text is of a language.
+OF_ONE = 0.9
+# What stands behind a word and is no letter, though Unicode has it so: m³, 1ª.
+BEHIND = "¹²³ªº"
 # Of the lines that are not ASCII, how much is looked at.
 MOST_LOOKED_AT = 64 * 1024
 
@@ -66,13 +80,18 @@ def _is_utf8(content: Content) -> bool:
 def _windows(content: Content) -> str:
     """Say that a file that is not UTF-8 is taken for Windows-1252; raise DataError where it looks like another one."""
     good, bad = _foreign_lines(content)
+    number, line = next(iter(bad.items()))
     if good:
-        number, line = next(iter(bad.items()))
         raise DataError(
             f"{content.path} is in UTF-8 but for line {number} ({_shown(line)}) and others like it; mend these, or say what all of "
             "it is in: --encoding cp1252"
         )
     text = b"\n".join(bad.values())
+    if _may_be_central(text):
+        raise DataError(
+            f"{content.path} is not in UTF-8; it looks like Windows-1250 (line {number} has {_shown(line, CENTRAL)}) rather than "
+            f"Windows-1252 ({_shown(line, WINDOWS)}); say which: --encoding {CENTRAL}, or --encoding {WINDOWS}"
+        )
     if not _is_western(text):
         from charset_normalizer import from_bytes
 
@@ -81,7 +100,7 @@ def _windows(content: Content) -> str:
         if better is not None:
             looks = f"it looks like {better.encoding}: --encoding {better.encoding}"
         raise DataError(f"{content.path} is neither in UTF-8 nor in Windows-1252; {looks}")
-    return f"Windows-1252 (line {next(iter(bad))} has {_shown(next(iter(bad.values())), WINDOWS)})"
+    return f"Windows-1252 (line {number} has {_shown(line, WINDOWS)})"
 
 
 def _is_western(text: bytes) -> bool:
@@ -94,6 +113,20 @@ def _is_western(text: bytes) -> bool:
 
     found = from_bytes(words, cp_isolation=[WINDOWS], threshold=1.0).best() if words else None
     return not words or (found is not None and found.chaos <= MESS)
+
+
+def _may_be_central(text: bytes) -> bool:
+    """Tell whether text that can be in Windows-1252 is rather of a language of Central Europe."""
+    share = _share(text, CENTRAL)
+    return share >= OF_ONE and share > _share(text, WINDOWS)
+
+
+def _share(text: bytes, encoding: str) -> float:
+    """Return how many words with letters beyond ASCII have no others than those of one language, the best of an encoding."""
+    found = FOREIGN.findall(text.decode(encoding, "replace").lower())
+    words = [set(filter(str.isalpha, word.rstrip(BEHIND))) - ASCII for word in found]
+    fitting = (sum(word <= alphabet for word in words) for alphabet in map(set, ALPHABETS[encoding]))
+    return max(fitting) / len(words) if words else 1.0
 
 
 def _foreign_lines(content: Content) -> tuple[int, dict[int, bytes]]:

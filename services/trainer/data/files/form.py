@@ -27,6 +27,8 @@ class Form:
     skip_lines: int = 0
     """lines above the names of the columns"""
     sheet: str | None = None
+    member: str | None = None
+    """of a zip file, by its name in there"""
     text: tuple[str, ...] = ()
     """columns that are left as they are written"""
     number: tuple[str, ...] = ()

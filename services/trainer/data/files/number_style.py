@@ -148,6 +148,9 @@ def told(column: pd.Series, form: Form) -> Written | None:
     if len(digits) < ALIKE * len(with_digits):
         return _of_several_units(found, len(with_digits))
     style = _style(digits, form)
+    # What can only have the other mark has it, whatever is said.
+    if style is None and form.mark and form.thousands != "":
+        style = _style(digits, Form())
     if style is None and not any(_style(digits, form, decimal) for decimal in DECIMALS):
         return None
     return Written(style, digits, *unit, is_plain=all(map(PLAIN.fullmatch, given)))

@@ -144,7 +144,8 @@ def _converted(column: pd.Series, written: Written, style: Style) -> Converted:
         fits = compute.fill_null(compute.match_substring_regex(plain, pattern), True)
     rest = compute.filter(given, compute.invert(fits))
     for text, instead in _removed(written, style):
-        plain = compute.replace_substring(plain, text, instead)
+        if _is_in(text, plain):
+            plain = compute.replace_substring(plain, text, instead)
     words = sorted(compute.unique(rest).to_pylist())
     others = np.zeros(len(column), dtype=bool)
     if all(text in MISSING_WORDS for text in words):
@@ -157,6 +158,13 @@ def _converted(column: pd.Series, written: Written, style: Style) -> Converted:
     )
     texts = compute.if_else(fits, plain, given).to_pandas().to_numpy()
     return Converted(pd.Series(texts, index=column.index, name=column.name, dtype="str"), [], others)
+
+
+def _is_in(text: str, column: pa.ChunkedArray) -> bool:
+    """Tell whether a text is anywhere in a column, in a fraction of the time that replacing it takes."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    buffers = (chunk.buffers()[2] for chunk in chunks)
+    return any(buffer is not None and text.encode() in bytes(buffer) for buffer in buffers)
 
 
 def _pattern(written: Written, style: Style) -> str:
@@ -172,7 +180,8 @@ def _pattern(written: Written, style: Style) -> str:
 
 def _removed(written: Written, style: Style) -> Iterator[tuple[str, str]]:
     """Yield what is replaced in a value to make it one that a computer writes."""
-    for text in (written.before, written.after, style.thousands, " ", "+", ")"):
+    # Mostly no blank is left when the one before the unit has gone with it.
+    for text in (f" {written.after}", written.before, written.after, style.thousands, " ", "+", ")"):
         if text:
             yield text, ""
     yield "(", "-"
