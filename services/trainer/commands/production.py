@@ -161,6 +161,7 @@ def _move(settings: Settings, by: str, version: str, reason: str, console: Conso
         made = alias_moves.move(name, by, version, reason)
         registry.describe(name, version, "Production", f"{WORDS[by]}: {reason}.")
         registry.show_stages(name)
+        alias_moves.show(name)
     console.print(
         f"Version {version} of {name} is in Production; before it was {made.before or 'none'}.", soft_wrap=True
     )
