@@ -316,6 +316,16 @@ def test_a_reason_of_any_length_is_recorded(place: Place, settings: Any, console
     assert all(len(text) <= 5000 for text in place.client.get_registered_model(MODEL).tags.values())
 
 
+def test_at_80_columns_the_names_of_models_are_whole_and_figures_are_in_words(place: Place, settings: Settings) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    production.show_models(settings, False, console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f" {MODEL} " in shown
+    assert "F1 macro" in shown
+    assert "…" not in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
 def test_a_models_name_of_any_kind_stops_no_list_of_models(
     place: Place, settings: Any, console: Console, capsys: pytest.CaptureFixture[str]
 ) -> None:
