@@ -9,7 +9,7 @@ from typing import Any
 from contract import limits, schema
 from contract.display import differing, listed, quoted, visible
 from contract.errors import Refused
-from contract.file_names import FIGURES, GOLDEN, IDENTITY, MODEL_CARD, ONNX_MODEL, ONNX_RECORD
+from contract.file_names import FIGURES, GOLDEN, IDENTITY, MODEL_CARD, ONNX_MODEL, ONNX_RECORD, PROFILE
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
 from contract.signature import RUNS_CODE
 from contract.version_files import VersionFiles
@@ -25,6 +25,10 @@ ONNX_KEYS = {
     "scale": (int, float),
 }
 EXAMPLES = 3
+# Of a column's values in training, where people are to choose among them: how many, how long each, and how long all columns'.
+MOST_CATEGORIES = 50
+MOST_CATEGORY = 100
+MOST_CATEGORIES_TEXT = 200_000
 # What counts of MLmodel's flavors.sklearn.
 FLAVOR_KEYS = ("pickled_model", "serialization_format", "sklearn_version")
 NO_COLUMNS = "it has no signature with named columns; log it with one"
@@ -66,6 +70,8 @@ class Description:
     """from which probability on it predicts its positive class; None where it predicts the likeliest one"""
     runs_code: bool = False
     """whether its owner has vouched for the code that MLflow's pyfunc runs when it loads it"""
+    categories: dict[str, list[str]] = field(default_factory=dict)
+    """text column → all values that it had in training, of columns with few of them: for people to choose from"""
 
     def to_json(self) -> str:
         """Return all of it but the examples, which may be long; `of_json` reads it."""
@@ -120,6 +126,7 @@ def read(files: VersionFiles, is_signed: bool = False) -> Description:
         example=_example(files, content),
         card=files.read(MODEL_CARD).decode(errors="replace") if MODEL_CARD in files else None,
         decision_threshold=_decision_threshold(content),
+        categories=_categories(files, columns),
     )
     return with_examples(found, files)
 
@@ -358,6 +365,26 @@ def _figures(files: VersionFiles) -> dict[str, Any] | None:
         return {**found, "metrics": {name: _number(value) for name, value in found["metrics"].items()}}
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise Refused(f"its file {FIGURES} has no mapping 'metrics' of numbers") from error
+
+
+def _categories(files: VersionFiles, columns: tuple[Column, ...]) -> dict[str, list[str]]:
+    """Return what the reference profile has of columns with few texts; what is not so there is not shown, and nothing more."""
+    if PROFILE not in files:
+        return {}
+    try:
+        profiles = files.json(PROFILE)["columns"]
+        texts = {column.name: _texts(profiles.get(column.name, {})) for column in columns if column.kind is Kind.TEXT}
+    except (Refused, LookupError, TypeError, AttributeError):
+        return {}
+    found = {name: values for name, values in texts.items() if values}
+    return found if sum(len(text) for values in found.values() for text in values) <= MOST_CATEGORIES_TEXT else {}
+
+
+def _texts(profile: dict[str, Any]) -> list[str]:
+    """Return all texts of a column in order, none where its profile has not all of them, or some are long."""
+    values = sorted(profile.get("categories", {}).keys())
+    whole = profile.get("distinct") == len(values) <= MOST_CATEGORIES
+    return values if whole and all(0 < len(text) <= MOST_CATEGORY for text in values) else []
 
 
 def _number(value: Any) -> float:

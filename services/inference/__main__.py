@@ -47,10 +47,11 @@ def main() -> int:
 
 def _check_port(settings: Settings) -> None:
     try:
-        socket.create_server((settings.host, settings.port)).close()
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         sys.exit(
-            f"inference: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            f"inference: cannot listen on {settings.address}: {error.strerror}; "
             "INFERENCE_LISTEN_PORT chooses another port"
         )
 

@@ -33,7 +33,7 @@ class Gunicorn(Application):  # type: ignore[misc]  # gunicorn has no types
 
     def init(self, *_: Any) -> dict[str, Any]:
         return {
-            "bind": f"{self._settings.host}:{self._settings.port}",
+            "bind": self._settings.address,
             "workers": self._settings.workers,
             "worker_class": "inference.http.gunicorn_worker.ServingWorker",
             "worker_connections": self._settings.connections,

@@ -72,6 +72,11 @@ class Settings:
     """a folder that the processes of one start share; the first of them makes it, and no variable names it"""
 
     @property
+    def address(self) -> str:
+        """Where it listens, as a URL has it: an address of IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def channel(self) -> Path:
         """The socket over which the registry poller talks with the workers."""
         return self.run_dir / "poller.sock"

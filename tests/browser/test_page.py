@@ -5,7 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -83,8 +83,8 @@ def _context(model: dict[str, Any] | None, columns: list[dict[str, Any]], **more
     return {"model": model, "columns": columns, **defaults, **more}
 
 
-def _column(name: str, kind: str = "number", missing: bool = False) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "missing": missing}
+def _column(name: str, kind: str = "number", missing: bool = False, categories: Sequence[str] = ()) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "missing": missing, "categories": list(categories)}
 
 
 def _classified(accuracy: float, names: list[str]) -> dict[str, float]:
@@ -136,7 +136,14 @@ HOUSES = _context(
     _model(
         "houses_gradient_boosting",
         "regression",
-        {"test_r2": 0.8714, "train_r2": 0.9, "test_rmse": 24.31, "test_rmse_ci_low": 21.7, "test_rmse_ci_high": 26.9},
+        {
+            "test_r2": 0.8714,
+            "train_r2": 0.9,
+            "test_rmse": 24310.2,
+            "test_rmse_ci_low": 21700,
+            "test_rmse_ci_high": 26900,
+            "test_mae": 15200.4,
+        },
     ),
     [
         _column("living area (m²)"),
@@ -157,6 +164,17 @@ HOSTILE = _context(
     has_probabilities=True,
 )
 
+PLANS = _context(
+    _model("churn", "classification", {}),
+    [
+        _column("plan", "text", categories=["Basic", "Premium", NAUGHTY]),
+        _column("region", "text", missing=True, categories=["north", "south"]),
+    ],
+    examples=[{"label": "usual", "row": ["Basic", "north"]}, {"label": "rare", "row": ["Platinum", None]}],
+    class_names=["No", "Yes"],
+    has_probabilities=True,
+)
+
 STALE = copy.deepcopy(IRIS)
 STALE["model"] |= {
     "stale": True,
@@ -170,7 +188,15 @@ EMPTY = _context(
     reasons=["MLflow at http://mlflow:5000 has no version with the alias Production of iris_logistic_regression"],
 )
 
-PAGES = {"iris": IRIS, "wide": WIDE, "houses": HOUSES, "hostile": HOSTILE, "stale": STALE, "empty": EMPTY}
+PAGES = {
+    "iris": IRIS,
+    "wide": WIDE,
+    "houses": HOUSES,
+    "plans": PLANS,
+    "hostile": HOSTILE,
+    "stale": STALE,
+    "empty": EMPTY,
+}
 
 
 # --- a service to talk to ---------------------------------------------------------------------------------------------
@@ -272,8 +298,18 @@ class Visit:
         return self.service.calls
 
     def predict(self) -> None:
-        self.page.get_by_role("button", name="Predict").click()
+        with self.page.expect_response("**/invocations" if self.is_quantity else "**/predict_names"):
+            self.page.get_by_role("button", name="Predict").click()
+        self.answered()
+
+    @property
+    def is_quantity(self) -> bool:
+        return not self.service.page["has_probabilities"]
+
+    def answered(self) -> None:
+        """Wait until there is an answer, and no question is under way."""
         expect(self.page.locator("#result")).to_be_visible()
+        expect(self.page.locator("#answer")).not_to_have_attribute("aria-busy", "true")
 
 
 @pytest.fixture
@@ -298,6 +334,9 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
             if prepare:
                 page.add_init_script(prepare)
             page.goto(url)
+            if context["examples"]:  # the first of them is answered as the page opens
+                visit.answered()
+                visit.service.calls.clear()
             return visit
 
         yield open_page
@@ -359,12 +398,64 @@ def test_another_version_that_answers_is_told(visit: Callable[..., Visit]) -> No
     expect(iris.page.locator("#moved")).to_contain_text("Version 4 is served now.")
 
 
-def test_a_quantity_is_shown_short_and_exactly(visit: Callable[..., Visit]) -> None:
+def test_the_first_example_is_answered_as_the_page_opens_which_moves_nothing(visit: Callable[..., Visit]) -> None:
+    iris = visit(IRIS, width=375)
+    expect(iris.page.locator("#prediction")).to_have_text("setosa")
+    assert iris.page.evaluate("() => [scrollY, document.activeElement.tagName]") == [0, "BODY"]
+    assert [url for url in iris.requests if url.endswith("/predict_names")] == [
+        f"{iris.service.page['url']}/predict_names"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("area", "words"),
+    [("96.5", "289.623"), ("77065.6", "231,197"), ("0.05", "0.273457"), ("1e20", "3.000e+20")],
+)
+def test_a_quantity_is_shown_as_people_write_it(visit: Callable[..., Visit], area: str, words: str) -> None:
     houses = visit(HOUSES)
+    houses.page.get_by_label("living area (m²)").fill(area)
     houses.predict()
-    expect(houses.page.locator("#prediction")).to_have_text("289.623")
-    expect(houses.page.locator("#confidence")).to_have_text("exactly 289.623456789")
+    expect(houses.page.locator("#prediction")).to_contain_text(words)
+    expect(houses.page.locator("#confidence")).to_have_text("usually off by 15,200 (mean absolute error)")
     expect(houses.page.locator("#probabilities")).to_be_hidden()
+
+
+def test_a_category_is_chosen_and_one_that_is_not_listed_can_be_typed_and_is_remarked_on(
+    visit: Callable[..., Visit],
+) -> None:
+    plans = visit(PLANS)
+    plan, typed = plans.page.get_by_label("plan", exact=True), plans.page.get_by_label("another value of plan")
+    unknown = plans.page.get_by_text("Not among the values of the training data.")
+    assert plan.locator("option").all_inner_texts() == ["Basic", "Premium", NAUGHTY, "another value …"]
+    expect(typed).to_be_hidden()
+    plan.select_option("Premium")
+    plans.predict()
+    plan.select_option("another value …")
+    expect(typed).to_be_focused()
+    typed.fill("Gold")
+    expect(unknown).to_be_visible()
+    expect(typed).to_have_accessible_description("Not among the values of the training data.")
+    plans.predict()
+    typed.fill("Basic")
+    expect(unknown).to_have_count(0)
+    plans.page.get_by_label("region", exact=True).select_option("not known")
+    plans.predict()
+    assert [call["instances"] for _, call in plans.calls] == [
+        [["Premium", "north"]],
+        [["Gold", "north"]],
+        [["Basic", None]],
+    ]
+
+
+def test_an_example_with_a_category_that_is_not_listed_is_filled_in_as_it_is(visit: Callable[..., Visit]) -> None:
+    plans = visit(PLANS)
+    plans.page.get_by_role("button", name="rare").click()
+    expect(plans.page.get_by_label("another value of plan")).to_have_value("Platinum")
+    expect(plans.page.get_by_role("button", name="rare")).to_have_attribute("aria-pressed", "true")
+    plans.page.get_by_role("button", name="usual").click()
+    expect(plans.page.get_by_label("another value of plan")).to_be_hidden()
+    expect(plans.page.get_by_label("plan", exact=True)).to_have_value("Basic")
+    assert [call["instances"] for _, call in plans.calls] == [[["Platinum", None]], [["Basic", "north"]]]
 
 
 def test_a_class_without_probabilities_is_shown_by_its_name(visit: Callable[..., Visit]) -> None:
@@ -685,12 +776,16 @@ CONTRASTS = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["stale", "wide", "empty"])
+@pytest.mark.parametrize("name", ["stale", "wide", "plans", "empty"])
 def test_all_text_has_the_contrast_of_wcag_aa(visit: Callable[..., Visit], name: str, scheme: str) -> None:
     a_page = visit(PAGES[name], color_scheme=scheme, reduced_motion="reduce")
     if name != "empty":
         a_page.predict()
         assert a_page.page.evaluate(CONTRASTS) == []
+    if name == "plans":
+        a_page.page.get_by_label("plan", exact=True).select_option("another value …")
+        a_page.page.get_by_label("another value of plan").fill("Gold")
+    elif name != "empty":
         a_page.page.locator("#value-0").fill("1e39")
         a_page.page.get_by_role("button", name="Predict").click()
         expect(a_page.page.get_by_role("alert")).not_to_be_empty()

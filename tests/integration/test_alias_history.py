@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -69,6 +70,33 @@ def test_a_version_is_promoted_and_rolled_back_and_the_history_tells_why(place: 
     for words in (f"Production of {MODEL}", "customers complain", "the labels were corrected"):
         assert words in shown
     assert "has no earlier version in Production to go back to" in failed(place.command("rollback"))
+
+
+def described(place: Place) -> str:
+    return str(place.client.get_registered_model(MODEL).description)
+
+
+def test_the_description_of_the_model_has_the_newest_moves_first_and_keeps_what_people_wrote(
+    place: Place, settings: Settings, console: Console
+) -> None:
+    place.client.update_registered_model(MODEL, f"Ours.\n\n{described(place)}\n\nAsk us | first.")
+    for number in range(6):
+        production.promote(settings, "21"[number % 2], f"number {number} | of [six] " + "x" * 400, console)
+    text = described(place)
+    assert text.startswith("Ours.\n\nTrained on")
+    assert text.endswith(" |\n\nAsk us | first.")
+    assert text.count("### History of Production") == 1
+    shown = re.findall(r"^\| 20.*\| (promote|train) \| (.) \| (.) \| (number .|nothing was)", text, re.MULTILINE)
+    assert shown[0] == ("promote", "2", "1", "number 5")
+    assert shown[-1] == ("train", "-", "1", "nothing was")
+    assert len(shown) == 7
+    assert len(text) <= 4000
+
+
+def test_the_description_tells_of_a_move_by_others_as_well(place: Place, settings: Settings, console: Console) -> None:
+    place.move_alias("2")
+    production.promote(settings, "1", "back", console)
+    assert "| ? | others | 1 | 2 | not recorded" in described(place)
 
 
 def test_a_move_by_others_is_shown_as_theirs(place: Place) -> None:
@@ -286,6 +314,16 @@ def test_a_reason_of_any_length_is_recorded(place: Place, settings: Any, console
     assert not found.remarks
     assert list(found.moves.values())[-1].version == "2"
     assert all(len(text) <= 5000 for text in place.client.get_registered_model(MODEL).tags.values())
+
+
+def test_at_80_columns_the_names_of_models_are_whole_and_figures_are_in_words(place: Place, settings: Settings) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    production.show_models(settings, False, console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f" {MODEL} " in shown
+    assert "F1 macro" in shown
+    assert "…" not in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
 
 
 def test_a_models_name_of_any_kind_stops_no_list_of_models(

@@ -11,11 +11,15 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from trainer.console.terminal import Console
 from trainer.data import builtin_datasets
 from trainer.data.table import Table, look_at, read
 from trainer.errors import DataError
-from trainer.explore.console_report import explore
+from trainer.explore.console_report import distribution_grids, explore
+from trainer.plots.exploration import exploration_pictures
 
 from tests.unit.tables import customers
 
@@ -135,6 +139,30 @@ def test_the_report_is_one_file_that_loads_nothing_and_runs_nothing(found: Any) 
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'(?:src|href)="([^"]*)', page))
     assert len(re.findall("<img", page)) == 6
+
+
+def test_each_picture_of_the_report_has_a_sentence_on_what_is_to_be_seen(found: Any) -> None:
+    (path,) = [path for path in found.files if path.name == "report.html"]
+    assert len(re.findall(r"<h2>[^<]+</h2>\s*<p>[^<]{40,}\.</p>\s*<img", path.read_text())) == 6
+
+
+def test_a_class_has_one_colour_and_one_place_in_all_pictures(mixed: Table) -> None:
+    pictures = dict(exploration_pictures(mixed))
+    (bars,), (legend,) = pictures["target.png"].axes, pictures["pairs.png"].legends
+    named = [label.get_text() for label in bars.get_yticklabels()]
+    assert named == ["no", "yes"]
+    assert [text.get_text() for text in legend.get_texts()] == named
+    marks = [to_hex(mark.get_color()) for mark in legend.legend_handles if isinstance(mark, Line2D)]
+    assert marks == [to_hex(bar.get_facecolor()) for bar in bars.patches if isinstance(bar, Rectangle)]
+    assert [label.get_text() for label in pictures["boxplots.png"].axes[0].get_xticklabels()] == named
+
+
+def test_at_80_columns_names_and_distributions_are_shown_whole(mixed: Table, tmp_path: Path) -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(*distribution_grids(mixed))
+    text = console.export_text()
+    assert "…" not in text
+    assert all(len(line) <= 80 for line in text.splitlines())
 
 
 def test_quantities_are_explored_too(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`python -m trainer train` on SQLite: what it leaves in MLflow, and which version it puts into Production."""
 
 import json
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -260,6 +261,15 @@ def test_the_experiment_and_the_registered_model_say_what_they_are(first: Any, r
     about = client.get_experiment(run.info.experiment_id).tags["mlflow.note.content"]
     assert about.startswith("classification of 'target' in iris_dataset.csv. Each run is one training")
     assert client.get_registered_model(MODEL).description.startswith("Trained on iris\\_dataset.csv by `trainer train`")
+
+
+def test_the_registered_model_shows_its_history_and_no_json(first: Any) -> None:
+    model = first.place.client.get_registered_model(MODEL)
+    *_, heading, _, names, _, row = model.description.splitlines()
+    assert heading == "### History of Production"
+    assert names == "| time (UTC) | by | from | to | reason |"
+    assert re.fullmatch(r"\| [-0-9]+ [:0-9]+ \| train \| - \| 1 \| nothing was in Production, .* \|", row)
+    assert [text.split(":")[0] for text in model.tags.values()] == ["none → 1 by train"]
 
 
 def test_a_description_that_somebody_wrote_stays(first: Any, train: Any, tmp_path: Path, run: Run) -> None:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 import pytest
-from contract.tracking.alias_history import MOST_RECORDS, OTHERS, Move, earlier, parsed, with_those_by_others
+from contract.tracking.alias_history import MOST_RECORDS, OTHERS, Move, earlier, parsed, record, with_those_by_others
 
 _moments = count()
 
@@ -206,6 +206,8 @@ UNREADABLE = {
     "": "no JSON",
     "[" * 4000: "no JSON",
     '{"time": ' + "9" * 4900 + "}": "no JSON",
+    "1 → 2 by promote: x [now/then]": "time is 'then'",
+    "1 → 0 by promote: x [2026-01-02T00:00:00+00:00/2026-01-02T00:00:00+00:00]": "version is '0'",
     "[]": "list in place of an object",
     "null": "NoneType in place of an object",
     "{}": "time is None",
@@ -245,6 +247,21 @@ def test_of_very_many_records_the_newest_are_read() -> None:
     found, (remark,) = parsed({f"move.{number:05}": tag() for number in range(5000)})
     assert list(found) == [f"move.{number:05}" for number in range(5000 - MOST_RECORDS, 5000)]
     assert f"of 5000 records of moves the newest {MOST_RECORDS}" in remark
+
+
+@pytest.mark.parametrize(
+    "reason", ["", " ", "a: [b]", "two\nlines ü \U0001f600", "x [now/then]", "1 → 2 by x: y [a/b]", "]" * 2000]
+)
+@pytest.mark.parametrize("made", [FIRST, SECOND])
+def test_a_record_is_a_sentence_that_is_read_as_it_was_written(made: Move, reason: str) -> None:
+    made = replace(made, reason=reason, looked=made.time)
+    assert parsed({"move.1": record(made)}) == ({"move.1": made}, [])
+
+
+def test_a_record_says_what_a_person_wants_to_know_of_a_move() -> None:
+    made = Move("2026-01-02T00:00:01+00:00", "promote", "1", "2", "better [labels]", "2026-01-02T00:00:00+00:00")
+    assert record(made) == "1 → 2 by promote: better [labels] [2026-01-02T00:00:00+00:00/2026-01-02T00:00:01+00:00]"
+    assert record(replace(made, before=None)).startswith("none → 2 by promote: ")
 
 
 def test_records_of_earlier_and_of_later_versions_of_this_stack_are_read() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from contract import manifest, schema
 from contract.errors import Refused
+from contract.file_names import PROFILE
 from contract.manifest import Description, breaking_change, check_estimator, with_examples
 from contract.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
 from contract.version_files import VersionFiles
@@ -51,6 +52,41 @@ def test_a_version_is_read_with_all_that_it_says(files: Files) -> None:
         example="input_example.json",
     )
     assert found.first_example == [8.0, 1.0]
+
+
+def profiled(files: Files, content: Any) -> dict[str, list[str]]:
+    """Return the categories of a version whose column "plan" is text and whose profile has this for it."""
+    (files.folder / PROFILE).write_text(json.dumps(content))
+    columns = [{"type": "string", "name": "plan"}, {"type": "double", "name": "width"}]
+    return read(files.describe(set_inputs(*columns))).categories
+
+
+def test_of_a_column_with_few_texts_all_of_them_are_read_from_the_reference_profile(files: Files) -> None:
+    plan = {"type": "text", "distinct": 2, "categories": {"Premium": 9, "Basic": 1}}
+    width = {"type": "number", "distinct": 1, "categories": {"x": 1}}
+    assert profiled(files, {"columns": {"plan": plan, "width": width}}) == {"plan": ["Basic", "Premium"]}
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"distinct": 3, "categories": {"Basic": 1, "Premium": 1}},
+        {"distinct": 51, "categories": {f"{i}": 1 for i in range(51)}},
+        {"distinct": 1, "categories": {"x" * 101: 1}},
+        {"distinct": 1, "categories": {"": 1}},
+        {"distinct": 1, "categories": 7},
+        {"distinct": 1, "categories": [["x"]]},
+        {},
+        "x",
+    ],
+)
+def test_of_a_column_with_more_texts_than_are_known_or_fit_a_list_none_is_read(files: Files, plan: Any) -> None:
+    assert profiled(files, {"columns": {"plan": plan}}) == {}
+
+
+@pytest.mark.parametrize("content", [[], {}, {"columns": ["plan"]}, "x"])
+def test_a_profile_that_is_none_makes_no_version_unfit(files: Files, content: Any) -> None:
+    assert profiled(files, content) == {}
 
 
 @pytest.mark.parametrize(

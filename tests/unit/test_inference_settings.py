@@ -119,6 +119,11 @@ def test_gunicorn_runs_as_the_settings_say_and_not_as_the_environment_does(monke
     assert (told.workers, told.worker_connections) == (3, 50)
 
 
+def test_an_address_of_ipv6_is_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["inference.server", "3"])
+    assert Gunicorn(Settings(host="::1", port=8080)).cfg.address == [("::1", 8080)]
+
+
 def test_who_debugs_a_worker_can_lift_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["inference.server", "3"])
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--timeout 0")

@@ -116,6 +116,13 @@ def test_an_example_that_is_too_long_for_a_form_is_none() -> None:
     assert [example["row"] for example in found["examples"]] == [["short"]]
 
 
+def test_the_values_that_a_column_had_are_there_to_choose_from() -> None:
+    description = replace(described([Column("plan", Kind.TEXT), Column("n")]), categories={"plan": ["<a>", "b"]})
+    text = page(served_as(answering(SimpleNamespace(), description)))
+    assert [column["categories"] for column in data_of(text)["columns"]] == [["<a>", "b"], []]
+    assert re.findall(r'<option value="([^"]*)"', text) == ["&lt;a&gt;", "b", ""]
+
+
 def test_a_page_is_made_anew_when_there_is_something_new_to_say_and_not_at_each_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

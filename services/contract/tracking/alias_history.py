@@ -25,6 +25,12 @@ MOST_RECORDS = 1000
 MOST_CHARACTERS = 5000
 MOST_NAMED = 3
 VERSION = re.compile(r"[1-9][0-9]{0,9}")
+# A record as people read it on MLflow's page of the registered model: 1 → 2 by promote: REASON [LOOKED/TIME].
+RECORD = re.compile(
+    r"(?:none|(?P<before>\d{1,10})) → (?P<version>\d{1,10}) by (?P<by>[^:\n]{1,50}): (?P<reason>.*)"
+    r" \[(?P<looked>[^\[\]/\s]{1,40})/(?P<time>[^\[\]/\s]{1,40})\]",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,11 @@ class Move:
     reason: str
     looked: str | None = None
     """when the command began to look, UTC, ISO 8601; None in records of earlier versions of this stack"""
+
+
+def record(made: Move) -> str:
+    """Return a move as its tag has it: a sentence, and between which moments it was made."""
+    return f"{made.before or 'none'} → {made.version} by {made.by}: {made.reason} [{made.looked}/{made.time}]"
 
 
 def parsed(tags: Mapping[str, str]) -> tuple[dict[str, Move], list[str]]:
@@ -77,10 +88,19 @@ def _read(text: str) -> Move:
     """Return the move that a record tells of; raise ValueError saying what is wrong with it, in a few words."""
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"{len(text)} characters")
+    if found := RECORD.fullmatch(text):
+        made = Move(**found.groupdict())
+        _check(made)
+        return made
+    return _read_json(text)
+
+
+def _read_json(text: str) -> Move:
+    """Return the move of a record of an earlier version of this stack, which were JSON; raise ValueError."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("no JSON") from None
+        raise ValueError("no sentence of ours, and no JSON") from None
     if not isinstance(content, dict):
         raise ValueError(f"{type(content).__name__} in place of an object")
     fields: dict[str, Any] = {name: content.get(name) for name in Move.__dataclass_fields__}

@@ -57,7 +57,12 @@ def page_content(
         "model": _model(settings, served, state),
         "reasons": [],
         "columns": [
-            {"name": column.name, "kind": KINDS[column.kind], "missing": column.missing}
+            {
+                "name": column.name,
+                "kind": KINDS[column.kind],
+                "missing": column.missing,
+                "categories": description.categories.get(column.name, []),
+            }
             for column in description.columns
         ],
         "examples": _examples(description.columns, description.examples),

@@ -30,20 +30,32 @@ def git_commit() -> str | None:
     """Return the commit that is checked out, None outside of a repository; it says nothing of uncommitted changes."""
     for parent in FOLDER.parents[:2]:
         try:
-            head = (parent / ".git" / "HEAD").read_text().strip()
+            folder = _git_folder(parent / ".git")
+            head = (folder / "HEAD").read_text().strip()
         except OSError:
             continue
-        return _commit_of(parent / ".git", head.removeprefix("ref: ")) if head.startswith("ref: ") else head
+        return _commit_of(folder, head.removeprefix("ref: ")) if head.startswith("ref: ") else head
     return None
 
 
+def _git_folder(path: Path) -> Path:
+    """Return the folder that .git is, or that it names: in a worktree and a submodule it is a file; raise OSError."""
+    if path.is_dir():
+        return path
+    return path.parent / path.read_text().strip().removeprefix("gitdir: ")
+
+
 def _commit_of(folder: Path, reference: str) -> str | None:
+    try:  # of a worktree the branches are where those of the repository are
+        shared = folder / (folder / "commondir").read_text().strip()
+    except OSError:
+        shared = folder
     try:
-        return (folder / reference).read_text().strip()
+        return (shared / reference).read_text().strip()
     except OSError:
         pass
     try:
-        lines = (folder / "packed-refs").read_text().splitlines()
+        lines = (shared / "packed-refs").read_text().splitlines()
     except OSError:
         return None
     return next((line.split()[0] for line in lines if line.endswith(f" {reference}")), None)

@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from trainer.adoption import adopt
 from trainer.artifact import fitted_rows, signing, version_checks, version_files
 from trainer.console import output
-from trainer.console.figures import number
+from trainer.console.figures import metric_words, number
 from trainer.console.terminal import Console
 from trainer.errors import TrackingError, VersionError
 from trainer.settings import Settings
@@ -23,6 +23,8 @@ from trainer.tracking.alias_moves import Records
 WORDS = {"promote": "Promoted by hand", "rollback": "Rolled back to", "bootstrap": "Gone back to at a start"}
 # What is read of one reason, in a table; `--json` has the whole.
 MOST_REASON = 500
+# Of a model's name on one line of a table.
+MOST_NAME = 40
 
 
 def promote(settings: Settings, version: str, reason: str, console: Console) -> None:
@@ -132,8 +134,14 @@ def show_models(settings: Settings, as_json: bool, console: Console) -> None:
     grid = Grid(
         "model", "versions", "Production", "figures", "trained on", title="Registered models", title_justify="left"
     )
+    # A name is there to be copied: it is whole, and on one line where there is room; the figures take what is left.
+    grid.columns[0].overflow = "fold"
+    grid.columns[0].no_wrap = all(len(model["name"]) <= MOST_NAME for model in found)
+    grid.columns[-1].no_wrap = True
     for model in found:
-        figures = ", ".join(f"{name} {number(value)}" for name, value in model["figures"].items())
+        figures = "\n".join(
+            f"{metric_words(name.removeprefix('test_'))} {number(value)}" for name, value in model["figures"].items()
+        )
         data = (model["data_sha256"] or "-")[:12]
         versions = "?" if model["versions"] is None else str(model["versions"])
         grid.add_row(model["name"], versions, model["production"] or "-", figures or "-", data)
@@ -161,6 +169,7 @@ def _move(settings: Settings, by: str, version: str, reason: str, console: Conso
         made = alias_moves.move(name, by, version, reason)
         registry.describe(name, version, "Production", f"{WORDS[by]}: {reason}.")
         registry.show_stages(name)
+        alias_moves.show(name)
     console.print(
         f"Version {version} of {name} is in Production; before it was {made.before or 'none'}.", soft_wrap=True
     )

@@ -31,7 +31,7 @@ from trainer.promotion.policy import Contender, Decision, QualityGate, Rule, bou
 from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
-from trainer.tracking import registry, rest, run_lifecycle, run_logging
+from trainer.tracking import alias_moves, registry, rest, run_lifecycle, run_logging
 
 
 @dataclass(frozen=True)
@@ -275,8 +275,9 @@ def _show(record: PromotionRecord, task: Task) -> None:
         client.log_text(record.run_id, content, "promotion.json")
         run_logging.describe_run(record.run_id, output.run_name(record), output.note(record, task))
         if record.version == "1":
-            client.update_registered_model(record.model_name, output.about(record))
+            client.update_registered_model(record.model_name, f"{output.about(record)}\n\n{alias_moves.HEADING}")
         for key in ("rule", "attempts_on_this_data"):
             client.set_model_version_tag(record.model_name, record.version, key, str(getattr(record, key)))
     registry.describe(record.model_name, record.version, stage, f"{words}: {record.reason}.\n\n{output.origin(record)}")
     registry.show_stages(record.model_name)
+    alias_moves.show(record.model_name)

@@ -143,8 +143,7 @@ def about(record: PromotionRecord) -> str:
     """Say what a registered model is, for whoever finds it in MLflow."""
     return (
         f"Trained on {markdown(record.data['file'])} by `trainer train`, judged by {metric_words(record.metric)}. The version behind the "
-        "alias Production is the one that is served; the description of each version says why it is or is not. The tags "
-        "`move.…` are the records that `trainer history` reads."
+        "alias Production is the one that is served; the description of each version says why it is or is not."
     )
 
 

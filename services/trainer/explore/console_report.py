@@ -1,5 +1,6 @@
 """Phase 1 of the workshop, look at the data first: a report in the terminal, pictures, and all of it as one HTML file."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,17 +157,27 @@ def distribution_grids(table: Table) -> list[Grid]:
     return grids
 
 
+def _grid(heads: Iterable[str], title: str) -> Grid:
+    """Return a grid that shows names and bars whole, also where there is little room."""
+    grid = Grid(*heads, title=title, title_justify="left")
+    grid.columns[0].overflow = "fold"
+    for column in grid.columns:
+        column.no_wrap = column.header == "min → max"
+    return grid
+
+
 def _numbers_by_class(table: Table, columns: list[Column]) -> Grid:
     title = "Distribution of each feature in each class"
-    heads = ("feature", "class", "mean", "std", "min", "median", "max", "min → max of the feature")
-    grid = Grid(*heads, title=title, title_justify="left")
+    heads = ("feature", "class", "mean", "std", "min", "median", "max", "min → max")
+    grid = _grid(heads, title)
     names = table.classes()
     for column in columns:
         values = table.features[column.name]
         edges = np.linspace(values.min(), values.max(), BINS + 1)
-        for position, (class_name, part) in enumerate(values.groupby(names, sort=False)):
+        for position, class_name in enumerate(_counts(table)):
+            part = values[names == class_name]
             counts = np.histogram(part.dropna(), edges)[0]
-            grid.add_row(column.name if position == 0 else "", str(class_name), *_figures(part), _bars(counts))
+            grid.add_row(column.name if position == 0 else "", class_name, *_figures(part), _bars(counts))
         grid.add_section()
     return grid
 
@@ -175,7 +186,7 @@ def _numbers(table: Table, columns: list[Column]) -> Grid:
     heads = ["feature", "mean", "std", "min", "median", "max", "min → max"]
     if table.task is Task.REGRESSION:
         heads.append("correlation with the target")
-    grid = Grid(*heads, title="Distribution of each feature", title_justify="left")
+    grid = _grid(heads, "Distribution of each feature")
     for column in columns[:MOST_COLUMNS]:
         values = table.features[column.name]
         cells = [column.name, *_figures(values), _bars(np.histogram(values.dropna(), BINS)[0])]

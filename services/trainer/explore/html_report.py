@@ -9,15 +9,35 @@ from contract.display import visible
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trainer.data.table import Kind, Table, Task
+from trainer.explore.console_report import taken_for
 
-HEADS = ("column", "type", "missing", "distinct", "mean", "std", "min", "median", "max", "most frequent")
+HEADS = ("column", "taken for", "missing", "distinct", "mean", "std", "min", "median", "max", "most frequent")
+# Of each picture, what it is called and what is to be seen in it.
 TITLES = {
-    "target": "The target",
-    "missing": "Missing values",
-    "distributions": "Distributions",
-    "boxplots": "Medians, quartiles and outliers",
-    "pairs": "Pairs of features",
-    "correlations": "Correlations",
+    "target": (
+        "The target",
+        "How often each class is there, or each range of a quantity: what is rare is hard to learn.",
+    ),
+    "missing": (
+        "Missing values",
+        "Which columns have gaps, and how many: the longer a bar, the less its column can tell.",
+    ),
+    "distributions": (
+        "Distributions",
+        "How each feature is spread: where its colours lie apart, it tells the classes apart.",
+    ),
+    "boxplots": (
+        "Medians, quartiles and outliers",
+        "The middle half of the rows is in the box, the line is the median, and dots are far from the others.",
+    ),
+    "pairs": (
+        "Pairs of features",
+        "Two features at a time: a line or a curve is what they have in common, colours that lie apart the two tell apart.",
+    ),
+    "correlations": (
+        "Correlations",
+        "Which numbers rise (red) or fall (blue) together: of two near 1 or -1, one tells little that the other does not.",
+    ),
 }
 
 
@@ -39,7 +59,7 @@ def report(table: Table, hints: list[str], pictures: list[Path], left_out: pd.Da
         hints=hints,
         heads=HEADS,
         columns=_columns(table, left_out),
-        pictures=[(TITLES.get(path.stem, path.stem), _base64(path)) for path in pictures],
+        pictures=[(*TITLES[path.stem], _base64(path)) for path in pictures],
     )
 
 
@@ -49,9 +69,9 @@ def _shown(value: object, most: int = 200) -> str:
 
 
 def _columns(table: Table, left_out: pd.DataFrame) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the name, the type and the other cells of each column, the target and what is left out last."""
+    """Yield the name, what it is taken for and the other cells of each column, the target and what is left out last."""
     for column in table.columns:
-        yield column.name, str(column.kind), _cells(table.features[column.name], column.kind is Kind.NUMBER)
+        yield column.name, taken_for(table, column), _cells(table.features[column.name], column.kind is Kind.NUMBER)
     yield str(table.target.name), "target", _cells(table.target, table.task is Task.REGRESSION)
     for name, values in left_out.items():
         yield str(name), "left out", _cells(values.astype("str"), False)

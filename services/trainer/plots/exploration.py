@@ -9,8 +9,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from trainer.data.table import SEED, Kind, Table, Task
-from trainer.plots.style import DPI, MOST_LABEL, PALETTE, labels
+from trainer.data.column_kinds import Encoding, encoding
+from trainer.data.table import SEED, Column, Kind, Table, Task
+from trainer.plots.style import DPI, PALETTE, labels
 
 MOST_ROWS = 20_000
 MOST_ROWS_IN_PAIRS = 1_000
@@ -26,7 +27,7 @@ def exploration_pictures(table: Table) -> Iterator[tuple[str, Figure]]:
     """Yield (file name, picture)."""
     table = _labelled(table)
     features = table.features
-    names = _shortened(table.classes()) if table.task is Task.CLASSIFICATION else None
+    names = _classes(table) if table.task is Task.CLASSIFICATION else None
     if len(features) > MOST_ROWS:
         features = features.sample(MOST_ROWS, random_state=SEED)
         names = None if names is None else names.loc[features.index]
@@ -35,8 +36,8 @@ def exploration_pictures(table: Table) -> Iterator[tuple[str, Figure]]:
     hue = names if names is not None and names.nunique() <= MOST_CLASSES else None
     numbers = [column.name for column in table.columns if column.kind is Kind.NUMBER]
     yield "target.png", _target(target, names)
-    if table.columns:
-        yield "distributions.png", _distributions(features, table, hue)
+    if drawn := [column for column in table.columns if not _is_prose(column, features)]:
+        yield "distributions.png", _distributions(features, drawn, hue)
     if numbers and hue is not None:
         yield "boxplots.png", _boxplots(features[numbers], hue)
     if 2 <= len(numbers) <= MOST_PAIRED:
@@ -46,6 +47,18 @@ def exploration_pictures(table: Table) -> Iterator[tuple[str, Figure]]:
         yield "correlations.png", _correlations(related)
     if features.isna().any().any():
         yield "missing.png", _missing(features)
+
+
+def _classes(table: Table) -> pd.Series:
+    """Return each row's class as a picture can show it, the classes in one order, and so in one colour, in all of them."""
+    names = table.classes()
+    order = list(dict.fromkeys(table.class_names or [str(label) for label in sorted(table.target.unique())]))
+    shown = labels(order)
+    return (
+        names.map(dict(zip(order, shown, strict=True)))
+        .astype(pd.CategoricalDtype(shown))
+        .cat.remove_unused_categories()
+    )
 
 
 def _labelled(table: Table) -> Table:
@@ -59,12 +72,6 @@ def _labelled(table: Table) -> Table:
         # A feature may be called as the target is.
         target=table.target.rename(target if target not in shown else f"{target} "),
     )
-
-
-def _shortened(values: pd.Series, most: int = MOST_LABEL) -> pd.Series:
-    """Return text values as a picture can show them, different ones still different."""
-    found = list(values.dropna().unique())
-    return values.map(dict(zip(found, labels(found, most), strict=True)))
 
 
 def _grid(panels: int) -> tuple[Figure, list[Any]]:
@@ -90,14 +97,20 @@ def _target(target: pd.Series, names: pd.Series | None) -> Figure:
         axes.set(title=f"How {target.name} is distributed", xlabel=str(target.name), ylabel="rows")
     else:
         counts = names.value_counts(sort=False).head(40)
-        axes.barh(labels(counts.index, SHORT), counts.to_numpy())
+        colours = sns.color_palette(PALETTE, len(counts)) if len(counts) <= MOST_CLASSES else None
+        axes.barh(labels(counts.index, SHORT), counts.to_numpy(), color=colours)
         axes.invert_yaxis()
         axes.set(title="Rows of each class", xlabel="rows")
     return figure
 
 
-def _distributions(features: pd.DataFrame, table: Table, hue: pd.Series | None) -> Figure:
-    shown = table.columns[:MOST_PANELS]
+def _is_prose(column: Column, features: pd.DataFrame) -> bool:
+    """Tell whether a column is free text: each row has another one, so there is nothing to count."""
+    return column.kind is Kind.TEXT and encoding(features[column.name]) is Encoding.PROSE
+
+
+def _distributions(features: pd.DataFrame, columns: list[Column], hue: pd.Series | None) -> Figure:
+    shown = columns[:MOST_PANELS]
     figure, panels = _grid(len(shown))
     for panel, column in zip(panels, shown, strict=True):
         values = features[column.name]
@@ -111,7 +124,7 @@ def _distributions(features: pd.DataFrame, table: Table, hue: pd.Series | None) 
         panel.set(xlabel=column.name, ylabel="rows")
     by_class = ", by class" if hue is not None else ""
     title = f"How each feature is distributed{by_class}"
-    figure.suptitle(_bound(title, len(shown), len(table.columns), len(features)))
+    figure.suptitle(_bound(title, len(shown), len(columns), len(features)))
     return figure
 
 
@@ -129,7 +142,7 @@ def _bars(values: pd.Series, hue: pd.Series | None, panel, legend: bool) -> None
 def _boxplots(numbers: pd.DataFrame, names: pd.Series) -> Figure:
     shown = list(numbers.columns[:MOST_PANELS])
     figure, panels = _grid(len(shown))
-    ticks = _shortened(names, SHORT)
+    ticks = names.cat.rename_categories(labels(names.cat.categories, SHORT))
     for panel, column in zip(panels, shown, strict=True):
         sns.boxplot(x=ticks, y=numbers[column], hue=names, palette=PALETTE, legend=False, ax=panel)
         panel.set(xlabel="")
@@ -159,7 +172,7 @@ def _pairs(numbers: pd.DataFrame, hue: pd.Series | None) -> Figure:
         figure.suptitle("Each feature against each other")
         return figure
     figure.suptitle("Each feature against each other: which ones tell the classes apart")
-    classes = list(names.unique())
+    classes = list(names.cat.categories)
     marks = [
         Line2D([], [], color=colour, marker="o", linestyle="") for colour in sns.color_palette(PALETTE, len(classes))
     ]

@@ -4,8 +4,9 @@ A record is a tag of the registered model with a key of its own, so that two wri
 decides what is served; the records say how it got there (contract.tracking.alias_history).
 """
 
-import json
-from dataclasses import asdict, dataclass
+import re
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
@@ -14,13 +15,17 @@ from contract.tracking import alias_history as histories
 from contract.tracking.alias_history import Move
 from mlflow import MlflowClient
 
+from trainer.console.figures import markdown
 from trainer.errors import AnswerTooLong
 from trainer.tracking import registry
 from trainer.tracking.rest import PRODUCTION
 from trainer.tracking.run_logging import mlflow_errors
 
-# Longer than any reason of ours; as JSON it stays below the 5000 that MLflow's database takes for a tag.
+# Longer than any reason of ours; a record with it stays below the 5000 that MLflow's database takes for a tag.
 MOST_REASON = 2000
+# Where the history stands in the description of a registered model; a description without it is somebody's own.
+HEADING = "### History of Production"
+MOST_SHOWN, MOST_SHOWN_REASON = 10, 200
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def move(name: str, by: str, version: str, reason: str) -> Move:
     # The time comes first in the key, so that the keys sort as the records were made.
     key = f"{histories.TAG}{datetime.fromisoformat(str(made.time)):%Y%m%dT%H%M%S.%f}.{uuid4().hex[:8]}"
     with mlflow_errors():
-        MlflowClient().set_registered_model_tag(name, key, json.dumps(asdict(made), ensure_ascii=False))
+        MlflowClient().set_registered_model_tag(name, key, histories.record(made))
     return made
 
 
@@ -77,3 +82,34 @@ def records(name: str) -> dict[str, Move]:
 def history(found: Records) -> list[Move]:
     """Return all moves of a registered model's alias, the oldest first."""
     return list(histories.with_those_by_others(found.moves.values(), found.now))
+
+
+def show(name: str) -> None:
+    """Write the newest moves into the description of a registered model, below HEADING, where it has that.
+
+    What people have written there stays. It is only for display, so where too much is there to be read it is left as it is.
+    """
+    with suppress(AnswerTooLong), mlflow_errors():
+        client = MlflowClient()
+        text = client.get_registered_model(name).description or ""
+        above, heading, below = text.partition(HEADING)
+        if heading and len(above) + len(below) < registry.MOST_DESCRIPTION:
+            below = re.sub(r"\A\s*(?:\|[^\n]*(?:\n|\Z))*\n*", "", below)
+            client.update_registered_model(name, _described(above + heading, history(read(name)), below))
+
+
+def _described(above: str, moves: list[Move], below: str) -> str:
+    """Return a description with as many of the newest moves, the newest first, as there is room for."""
+    rows = [_row(made) for made in moves[: -MOST_SHOWN - 1 : -1]]
+    while True:
+        table = ["| time (UTC) | by | from | to | reason |", "|---|---|---|---|---|", *rows]
+        text = "\n".join([above, "", *table, *(["", below] if below else [])])
+        if len(text) <= registry.MOST_DESCRIPTION or not rows:
+            return text
+        rows.pop()
+
+
+def _row(made: Move) -> str:
+    time = (made.time or "?")[:19].replace("T", " ")
+    cells = [time, made.by, made.before or "-", made.version or "-"]
+    return f"| {' | '.join([*map(markdown, cells), markdown(made.reason, MOST_SHOWN_REASON)])} |"

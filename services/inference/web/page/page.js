@@ -13,6 +13,7 @@ function askTheModel(page) {
   const path = page.named ? "/predict_names" : "/invocations";
   const address = page.url.replace(/\/+$/, "") + path;
   const controls = columns.map((_, i) => byId(`value-${i}`));
+  const others = columns.map((_, i) => byId(`other-${i}`)); // beside a list of categories, what is in none of them
   let asking; // the request under way, which a newer one takes the place of
 
   byId("form").addEventListener("submit", (event) => {
@@ -23,9 +24,11 @@ function askTheModel(page) {
     if (event.key === "Enter" && event.target.tagName === "TEXTAREA" && (event.ctrlKey || event.metaKey)) predict();
   });
   byId("form").addEventListener("input", (event) => {
-    const index = controls.indexOf(event.target);
+    const index = Math.max(controls.indexOf(event.target), others.indexOf(event.target));
     if (index < 0) return;
     complain(index, "");
+    showOther(index);
+    if (event.target === controls[index] && isOther(index)) others[index].focus();
     markExample();
     writeCalls();
   });
@@ -42,20 +45,44 @@ function askTheModel(page) {
   if (examples.length) fill(examples[0].row);
   markExample();
   writeCalls();
+  if (examples.length) predict({ unasked: true });
 
   // --- the row -----------------------------------------------------------------------------------------------------
 
   function fill(row) {
     row.forEach((value, i) => {
-      controls[i].value = value === null ? "" : String(value);
+      if (others[i]) choose(i, value);
+      else controls[i].value = value === null ? "" : String(value);
       complain(i, "");
     });
     markExample();
     writeCalls();
   }
 
+  /** Choose a category; what is none is put into the field for other values. */
+  function choose(index, value) {
+    const options = [...controls[index].options];
+    const isNamed = (option) => !("other" in option.dataset) && option.value === (value ?? "");
+    controls[index].selectedIndex = options.findIndex(isNamed);
+    if (controls[index].selectedIndex < 0) controls[index].selectedIndex = options.length - 1;
+    others[index].value = isOther(index) ? (value ?? "") : "";
+    showOther(index);
+  }
+
+  function isOther(index) {
+    return others[index] && "other" in controls[index].selectedOptions[0].dataset;
+  }
+
+  function showOther(index) {
+    if (!others[index]) return;
+    others[index].hidden = !isOther(index);
+    const text = others[index].value;
+    const isUnknown = isOther(index) && text !== "" && !columns[index].categories.includes(text);
+    byId(`unknown-${index}`).textContent = isUnknown ? "Not among the values of the training data." : "";
+  }
+
   function valueOf(index) {
-    const text = controls[index].value;
+    const { value: text } = isOther(index) ? others[index] : controls[index];
     const { kind, missing } = columns[index];
     if (text === "" && (missing || kind !== "text")) return null;
     if (kind === "number") return Number(text);
@@ -86,21 +113,24 @@ function askTheModel(page) {
 
   function complain(index, words) {
     byId(`error-${index}`).textContent = words;
-    if (words) controls[index].setAttribute("aria-invalid", "true");
-    else controls[index].removeAttribute("aria-invalid");
+    const control = isOther(index) ? others[index] : controls[index];
+    if (words) control.setAttribute("aria-invalid", "true");
+    else for (const one of [controls[index], others[index]]) one?.removeAttribute("aria-invalid");
   }
 
   function pointAt(index) {
     fields.reveal(index);
-    controls[index].focus();
+    (isOther(index) ? others[index] : controls[index]).focus();
   }
 
   // --- asking ------------------------------------------------------------------------------------------------------
 
-  async function predict() {
+  /** Ask the service; `unasked` is of the first example as the page opens, which moves neither page nor cursor. */
+  async function predict({ unasked = false } = {}) {
     asking?.abort();
     const first = findFaults();
     if (first >= 0) {
+      if (unasked) return;
       const one = document.querySelectorAll("[aria-invalid]").length === 1;
       fail(one ? `${columns[first].name} needs a number.` : "Some fields need a number.");
       pointAt(first);
@@ -109,7 +139,7 @@ function askTheModel(page) {
     const request = (asking = new AbortController());
     byId("answer").setAttribute("aria-busy", "true");
     try {
-      await ask(request.signal);
+      await ask(request.signal, unasked);
     } catch (error) {
       if (request.signal.aborted) return;
       fail(`The service did not answer: ${error.message}.`);
@@ -117,7 +147,7 @@ function askTheModel(page) {
     if (asking === request) byId("answer").removeAttribute("aria-busy");
   }
 
-  async function ask(signal) {
+  async function ask(signal, unasked) {
     const started = performance.now();
     const answer = await fetch(path, {
       method: "POST",
@@ -129,6 +159,7 @@ function askTheModel(page) {
     const elapsed = performance.now() - started;
     if (answer.ok) show(JSON.parse(text), answer.headers, elapsed);
     else refuse(answer, text);
+    if (answer.ok && !unasked) bringIntoView(byId("answer"));
     noticeMove(answer.headers);
   }
 
@@ -188,7 +219,6 @@ function askTheModel(page) {
     byId("by").replaceChildren(by, ...(request ? [element("span", `Request ${request}`, "request")] : []));
     byId("result").hidden = false;
     byId("spoken").textContent = [title, detail, by].filter(Boolean).join(". ");
-    bringIntoView(byId("answer"));
   }
 
   /** Return a prediction in large letters, and what is to be said of it below them. */
@@ -196,9 +226,11 @@ function askTheModel(page) {
     if (shares) return { title: String(prediction), detail: `${percent(shares[prediction])} probable` };
     const name = Number.isInteger(prediction) ? page.classNames?.[prediction] : undefined;
     if (name !== undefined) return { title: name, detail: `class ${prediction}` };
-    if (typeof prediction !== "number") return { title: String(prediction), detail: "" };
-    const short = String(Number(prediction.toPrecision(6)));
-    return { title: short, detail: short === String(prediction) ? "" : `exactly ${prediction}` };
+    if (page.quantity && typeof prediction === "number") {
+      const error = page.usualError === null ? "" : `usually off by ${quantity(page.usualError)} (mean absolute error)`;
+      return { title: quantity(prediction), detail: error };
+    }
+    return { title: String(prediction), detail: "" };
   }
 
   function drawBars(shares) {
@@ -323,6 +355,13 @@ function lookForAModel() {
       // The service is starting; the next look may find it.
     }
   }, LOOK_AGAIN_MS);
+}
+
+/** Return a quantity as people write it: 231,197 and 0.123457, no more digits than say something. */
+function quantity(value) {
+  const size = Math.abs(value);
+  if (size >= 1e15 || (size > 0 && size < 1e-4)) return value.toPrecision(4);
+  return value.toLocaleString("en", size >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 6 });
 }
 
 function percent(share) {
