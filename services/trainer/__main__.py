@@ -157,6 +157,11 @@ CHOICE_OPTIONS = [
         help="When each row was: the newest fifth is measured on, and folds go forward in time.",
     ),
     click.option(
+        "--weight",
+        metavar="COLUMN",
+        help="How much each row counts, a number from 0: in the fit, in the choice among algorithms and in all figures.",
+    ),
+    click.option(
         "--metric",
         metavar="NAME",
         help="What models are chosen, compared and promoted by: accuracy, balanced_accuracy, f1, f1_macro, roc_auc, "

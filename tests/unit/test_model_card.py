@@ -1,5 +1,6 @@
 """The model card: what is known of a version, in words and figures that are its own, and nothing that a name could smuggle in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from trainer.artifact import model_card
 from trainer.artifact.model_card import Circumstances
 from trainer.artifact.provenance import Provenance
+from trainer.data.holdout import Aside
 from trainer.data.table import Table, read, split
 from trainer.experiment import Plan
 from trainer.fit import importance, metric
@@ -121,3 +123,11 @@ def test_the_card_has_the_span_of_dates_and_no_words_that_people_wrote(tmp_path:
     assert "| Plan | text | " in found
     assert "different texts" in found
     assert "called at minute" not in found
+
+
+def test_the_card_tells_by_which_column_rows_count(tmp_path: Path) -> None:
+    table = written(tmp_path, people())
+    weighed = replace(table, aside=Aside(weight=pd.Series(2.0, index=table.target.index, name="households")))
+    assert "Each row counts as much as households says, in the fit and in all figures above." in card_of(
+        weighed, Plan()
+    )

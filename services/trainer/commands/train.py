@@ -149,7 +149,7 @@ def _choose_and_fit(job: Job, console: Console) -> tuple[list[Standing], Fitted]
     if job.plan.decision_threshold:
         estimator = decision.decided(estimator, job.plan.decision_threshold, judged_by, job.rows, job.plan.folds)
     fitted = fit(name, estimator, job.table, job.rows, judged_by)
-    lowest = judged_by.of(job.baseline.estimator, job.rows.test_features, job.rows.test_target)
+    lowest = judged_by.of(job.baseline.estimator, *job.rows.test)
     fitted.evaluation.metrics[_baseline_of(job)] = lowest
     return standings, fitted
 
@@ -212,8 +212,8 @@ def _gate(job: Job, fitted: Fitted) -> QualityGate:
 def _gain(job: Job, fitted: Fitted) -> tuple[float, float]:
     """Return the 95 % interval of what the model is better by than the baseline on the held-out rows."""
     judged_by, rows = job.choice.metric, job.rows
-    responses = (judged_by.response(one, rows.test_features) for one in (fitted.estimator, job.baseline.estimator))
-    return gain(judged_by, judged_by.encoded(rows.test_target), *responses)
+    ours, lowest = (judged_by.response(one, rows.test_features) for one in (fitted.estimator, job.baseline.estimator))
+    return gain(judged_by, judged_by.encoded(rows.test_target), ours, lowest, rows.test_aside.weights)
 
 
 def _thresholds(job: Job) -> Mapping[str, float]:

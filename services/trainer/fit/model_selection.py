@@ -13,7 +13,7 @@ from trainer.console.terminal import Console
 from trainer.data.table import SEED, Split, Table
 from trainer.errors import SettingsError, TrainerError
 from trainer.experiment import Plan
-from trainer.fit import algorithms, cross_validation, decision, metric
+from trainer.fit import algorithms, cross_validation, decision, metric, weights
 from trainer.fit.algorithms import Algorithm
 from trainer.fit.baseline import baseline
 from trainer.fit.cross_validation import FoldedRows, Standing
@@ -54,6 +54,8 @@ class Choice:
             raise SettingsError(f"the algorithm {twice} is there {names.count(twice)} times; expected each once")
         judged = metric.chosen(plan.metric, plan.positive, table)
         decision.check(plan.decision_threshold, judged)
+        if plan.weight is not None:
+            weights.check(plan.weight, found, judged)
         return cls(found, plan.folds, plan.search, dict(plan.space) if plan.space else None, judged)
 
     @property
@@ -126,7 +128,7 @@ def fit(name: str, estimator: BaseEstimator, table: Table, rows: Split, judged_b
     """Fit and measure an estimator, by accuracy or R² where nothing else is said; raise TrainerError where it cannot be fitted."""
     started = time.perf_counter()
     try:
-        estimator.fit(rows.train_features, rows.train_target)
+        weights.fit(estimator, *rows.train)
     except Exception as error:  # an estimator may fail in any way
         raise TrainerError(f"{name} cannot be fitted on {table.path}: {type(error).__name__}: {error}") from error
     seconds = time.perf_counter() - started

@@ -14,6 +14,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.inspection import permutation_importance
 
 from trainer.data.table import SEED, Split, Task
+from trainer.fit import weights
 from trainer.fit.evaluation import Evaluation
 from trainer.fit.metric import Metric
 from trainer.plots.style import DPI, PALETTE, confusion_picture, labels
@@ -110,10 +111,11 @@ def residuals_picture(evaluation: Evaluation) -> Figure:
 def importance_picture(estimator: Any, rows: Split, metric: Metric) -> Figure:
     """Draw how much the score falls when a feature's held-out values are shuffled."""
     features, target = rows.test_features.head(MOST_ROWS), rows.test_target.head(MOST_ROWS)
+    weighed = rows.test_aside.of(slice(MOST_ROWS)).weights
     columns = list(features.columns)
     repeats = 5 if len(columns) <= 50 else 1
     found = permutation_importance(
-        estimator, features, target, scoring=metric.gain, n_repeats=repeats, random_state=SEED
+        estimator, features, target, scoring=metric.gain, n_repeats=repeats, random_state=SEED, sample_weight=weighed
     )
     order = np.argsort(found.importances_mean)[::-1][:MOST_FEATURES]
     figure = Figure(figsize=(8, 1.2 + 0.32 * len(order)), dpi=DPI, layout="constrained")
@@ -130,17 +132,18 @@ def importance_picture(estimator: Any, rows: Split, metric: Metric) -> Figure:
 
 def learning_picture(estimator: Any, rows: Split, train_rows: int, metric: Metric) -> Figure:
     """Draw the score on held-out and on fitted rows against the number of rows fitted on, `train_rows` at most."""
-    features, target = rows.train_features, rows.train_target
+    features, target, weighed = rows.train
     sizes, held_out, fitted = [], [], []
     for share in LEARNING_SIZES:
         size = max(2, int(share * len(target)))
         part, labels = features.head(size), target.head(size)
         if metric.labels and labels.nunique() < (2 if metric.is_of_labels else len(metric.labels)):
             continue
-        model = clone(estimator).fit(part, labels)
+        count = None if weighed is None else weighed[:size]
+        model = weights.fit(clone(estimator), part, labels, count)
         sizes.append(size)
-        held_out.append(metric.of(model, rows.test_features, rows.test_target))
-        fitted.append(metric.of(model, part, labels))
+        held_out.append(metric.of(model, *rows.test))
+        fitted.append(metric.of(model, part, labels, count))
     figure = Figure(figsize=(6.5, 4.4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.plot(sizes, fitted, "o--", label="rows fitted on")

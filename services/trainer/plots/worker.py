@@ -63,6 +63,8 @@ class Drawing:
             rows.test_features.head(MOST_POINTS),
             rows.train_target.head(MOST_ROWS),
             rows.test_target.head(MOST_POINTS),
+            rows.train_aside.of(slice(MOST_ROWS)),
+            rows.test_aside.of(slice(MOST_POINTS)),
         )
         subject = Subject(estimator, drawn_from, len(rows.train_target), evaluation, task, class_names, fit_seconds)
         try:

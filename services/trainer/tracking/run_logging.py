@@ -143,8 +143,10 @@ def log_parameters(estimator: BaseEstimator, table: Table, rows: Split) -> None:
         "test_rows": len(rows.test_features),
         "scikit_learn": version("scikit-learn"),
     }
-    if table.aside:
+    if table.aside.divides:
         found["divided"] = table.aside.words
+    if table.aside.weight is not None:
+        found["weight"] = table.aside.weight.name
     if (threshold := threshold_of(estimator)) is not None:
         found["decision_threshold"] = threshold
     estimator = without_threshold(estimator)
