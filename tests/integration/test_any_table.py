@@ -90,6 +90,10 @@ def test_a_version_reproduces_its_golden_samples_through_the_service(
             named = service.post("/predict_names", {"instances": golden["instances"]}).json()
             found = [list(row.values()) for row in named["probabilities"]]
             assert np.abs(np.array(found) - np.array(golden["probabilities"])).max() < 1e-5
+        explained = service.post("/explain", {"instances": golden["instances"][:1]}).json()
+        assert explained["prediction"] == answer.json()["predictions"][0]
+        sums = explained["value"] - explained["expected_value"]
+        assert sum(explained["contributions"].values()) == pytest.approx(sums, abs=1e-9 * abs(explained["value"]))
     if isinstance(golden["predictions"][0], float):
         assert answer.json()["predictions"] == pytest.approx(golden["predictions"], rel=1e-5)
     else:
@@ -159,7 +163,7 @@ print(json.dumps(mlflow.artifacts.load_text("runs:/{second["run_id"]}/promotion.
 def test_a_version_carries_all_its_metadata_files(place: Any, iris: dict[str, Any]) -> None:
     assert {
         "MLmodel", "model.skops", "model.onnx", "onnx_engine.json", "golden_samples.json", "schema.yaml", "profile.json",
-        "fitted_rows.npy", "identity.json", "model.sig", "input_example.json", "requirements.txt",
+        "fitted_rows.npy", "background.json", "identity.json", "model.sig", "input_example.json", "requirements.txt",
     } <= {path.name for path in files(place, iris).iterdir()}  # fmt: skip
     assert iris["onnx_engine"]["kept"]
     assert iris["onnx_engine"]["labels_differ"] == 0
