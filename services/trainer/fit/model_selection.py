@@ -1,13 +1,16 @@
 """What is to be chosen from: one algorithm, several, or the hyper-parameters of each by a search; and the fit of what was."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from contract.display import visible
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
+from trainer.console import output
+from trainer.console.figures import number
 from trainer.console.output import Progress
 from trainer.console.terminal import Console
 from trainer.data.table import SEED, Split, Table
@@ -103,8 +106,14 @@ def choose(choice: Choice, table: Table, rows: Split, console: Console) -> list[
             )
         with Progress(console, algorithm.name, len(folded.folds)) as progress:
             standing = cross_validation.cross_validate(algorithm.name, estimator, folded, choice.metric, progress.step)
-        standings.append(Standing(standing.name, estimator, standing.scores, standing.seconds, found))
+        standings.append(replace(standing, found=found))
+        output.notes(console, [_came_to(standing, choice.metric)])
     return cross_validation.ranked(standings, choice.metric.less_is_better)
+
+
+def _came_to(standing: Standing, judged_by: Metric) -> str:
+    score = f"{judged_by.words} {number(standing.mean)} ± {number(standing.spread)}"
+    return f"{visible(standing.name, 60)}: {score} in {standing.seconds:.1f} s"
 
 
 def on_folds(choice: Choice, table: Table, rows: Split) -> Standing:
