@@ -64,7 +64,7 @@ def _content(fitted: Fitted, table: Table, rows: Split, known: Circumstances) ->
     metric, metrics = fitted.evaluation.metric, fitted.evaluation.metrics
     threshold = threshold_of(fitted.estimator)
     looked_at = importance.importances(fitted.estimator, rows, metric)
-    lowest = number(metrics[f"baseline_{metric.name}"])
+    lowest, explained = number(metrics[f"baseline_{metric.name}"]), fitted.evaluation.contributions
     return {
         "name": visible(known.name, 200),
         "algorithm": fitted.algorithm,
@@ -84,6 +84,8 @@ def _content(fitted: Fitted, table: Table, rows: Split, known: Circumstances) ->
         "importances": looked_at and looked_at[:MOST_ROWS],
         "asked": min(len(rows.test_target), importance.MOST_ROWS),
         "more": max(0, len(looked_at or ()) - MOST_ROWS),
+        "contributions": explained and list(explained.means.items())[:MOST_ROWS],
+        "explained": explained,
         "data": table.origin(),
         "fitted": len(rows.train_target),
         "held_out": len(rows.test_target),

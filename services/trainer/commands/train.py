@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from trainer.data import builtin_datasets, leakage, schema
 from trainer.data.table import Split, Table, Task, read, split
 from trainer.errors import DataError, TrackingError, VersionError
 from trainer.experiment import Plan
-from trainer.fit import decision, metric
+from trainer.fit import contributions, decision, metric
 from trainer.fit.baseline import Baseline, baseline
 from trainer.fit.cross_validation import Standing
 from trainer.fit.evaluation import gain
@@ -153,6 +153,9 @@ def _choose_and_fit(job: Job, console: Console) -> tuple[Board | None, Fitted]:
     if job.plan.decision_threshold:
         estimator = decision.decided(estimator, job.plan.decision_threshold, judged_by, job.rows, job.plan.folds)
     fitted = fit(name, estimator, job.table, job.rows, judged_by)
+    positive = None if judged_by.positive is None else metric.class_name(judged_by, job.table)
+    explained = contributions.summary(fitted.estimator, job.rows, judged_by, positive)
+    fitted = replace(fitted, evaluation=replace(fitted.evaluation, contributions=explained))
     fitted.evaluation.metrics[_baseline_of(job)] = judged_by.of(job.baseline.estimator, *job.rows.test)
     return board, fitted
 

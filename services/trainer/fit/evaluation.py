@@ -7,6 +7,7 @@ import numpy as np
 from sklearn import metrics as measures
 
 from trainer.data.table import SEED, Split, Task
+from trainer.fit.contributions import Summary
 from trainer.fit.metric import DEFAULTS, Metric
 
 RESAMPLES = 1000
@@ -35,6 +36,8 @@ class Evaluation:
     """what it is judged by: test_…, train_… and the interval of it are among the metrics"""
     weights: np.ndarray | None = None
     """what each test row counts, of shape (test rows,); None where all count alike"""
+    contributions: Summary | None = None
+    """what columns add to the answers, None where that was not looked at"""
 
     @property
     def confusion(self) -> np.ndarray:

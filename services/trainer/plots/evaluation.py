@@ -15,6 +15,7 @@ from sklearn.inspection import permutation_importance
 
 from trainer.data.table import SEED, Split, Task
 from trainer.fit import weights
+from trainer.fit.contributions import Summary
 from trainer.fit.evaluation import Evaluation
 from trainer.fit.metric import Metric
 from trainer.plots.style import DPI, PALETTE, confusion_picture, labels
@@ -24,6 +25,7 @@ from trainer.plots.subject import MOST_POINTS, MOST_ROWS, Subject
 PATIENCE = 2.0
 MOST_CLASSES = 12
 MOST_FEATURES = 20
+MOST_WORDS = 60
 LEARNING_SIZES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -40,6 +42,8 @@ def evaluation_pictures(subject: Subject) -> Iterator[tuple[str, Figure]]:
     if subject.fit_seconds * min(1.0, MOST_ROWS / subject.train_rows) < PATIENCE:
         yield "importance.png", importance_picture(estimator, rows, evaluation.metric)
         yield "learning_curve.png", learning_picture(estimator, rows, subject.train_rows, evaluation.metric)
+    if evaluation.contributions is not None:
+        yield "contributions.png", contributions_picture(evaluation.contributions)
 
 
 def warm_up() -> None:
@@ -126,6 +130,28 @@ def importance_picture(estimator: Any, rows: Split, metric: Metric) -> Figure:
     axes.set(
         title=f"Permutation importance on {len(features)} held-out rows{more}",
         xlabel=f"{'rise' if metric.less_is_better else 'fall'} of {metric.words} when the feature is shuffled",
+    )
+    return figure
+
+
+def contributions_picture(summary: Summary) -> Figure:
+    """Draw what the columns add to each explained row's answer, one point a row, the darker the larger its value."""
+    names, draws = list(summary.means.index[:MOST_FEATURES]), np.random.default_rng(SEED)
+    figure = Figure(figsize=(8, 1.4 + 0.32 * len(names)), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for place, name in enumerate(names):
+        values = summary.features[name]
+        is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+        shade = values.rank(pct=True).fillna(0) if is_number else np.full(len(values), 0.5)
+        heights = place + draws.uniform(-0.25, 0.25, len(values))
+        added = summary.of[:, summary.features.columns.get_loc(name)]
+        axes.scatter(added, heights, c=shade, cmap="viridis_r", vmin=0, vmax=1, s=14, alpha=0.8)
+    axes.axvline(0, color="grey", linestyle=":")
+    axes.set_yticks(range(len(names)), labels(names))
+    axes.invert_yaxis()
+    axes.set(
+        title=f"What columns add in {len(summary.of)} held-out rows (Shapley values; darker: a larger number)",
+        xlabel=labels([f"added to {summary.what}"], MOST_WORDS)[0],
     )
     return figure
 

@@ -101,6 +101,8 @@ def main() -> None:
     except EOFError:  # the trainer ended before there was anything to draw
         return
     drawn = {name: png(figure) for name, figure in evaluation_pictures(subject)}
+    if (explained := subject.evaluation.contributions) is not None:
+        drawn["contributions.csv"] = explained.means.to_csv(header=["mean"], index_label="column").encode()
     try:
         with answer:
             pickle.dump(drawn, answer, pickle.HIGHEST_PROTOCOL)
