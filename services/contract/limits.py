@@ -29,6 +29,7 @@ PARSED = {
     file_names.PROFILE: 64 * MB,
     file_names.FIGURES: 1 * MB,
     file_names.MODEL_CARD: 256 * KB,
+    file_names.BACKGROUND: 16 * MB,
 }
 # An input example, under whatever name the MLmodel gives it.
 EXAMPLE_BYTES = 16 * MB

@@ -158,6 +158,11 @@ CHOICE_OPTIONS = [
         help="When each row was: the newest fifth is measured on, and folds go forward in time.",
     ),
     click.option(
+        "--weight",
+        metavar="COLUMN",
+        help="How much each row counts, a number from 0: in the fit, in the choice among algorithms and in all figures.",
+    ),
+    click.option(
         "--metric",
         metavar="NAME",
         help="What models are chosen, compared and promoted by: accuracy, balanced_accuracy, f1, f1_macro, roc_auc, "
@@ -268,13 +273,17 @@ Example:
 @click.option("--json", "as_json", is_flag=True, help="The leaderboard as JSON on stdout; all else on stderr.")
 @click.pass_context
 def compare(context: click.Context, /, as_json: bool, **options: Any) -> None:
-    """Cross-validate algorithms on the same folds, and show the leaderboard; nothing is logged or registered.
+    """Cross-validate algorithms on the same folds, show the leaderboard and log it; nothing is registered.
 
-    Without --algorithm, all that are for the task. The held-out rows of `train` are not looked at.
+    Without --algorithm, all that are for the task. The held-out rows of `train` are not looked at. Where MLflow answers,
+    the comparison is a run there, with a child for each algorithm.
     """
     # No model is made, so none has to be named.
     wanted = _plan(context, {**options, "model_name": "compared"})
-    from trainer.commands.compare import compare as run
+    with importing():
+        import skops.io  # noqa: F401 - before MLflow, as in a training
+
+        from trainer.commands.compare import compare as run
 
     board = run(context.obj, wanted, Console(stderr=as_json))
     if as_json:

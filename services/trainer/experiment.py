@@ -40,6 +40,7 @@ class Plan:
     keep: tuple[str, ...] = ()
     group: str | None = None
     time: str | None = None
+    weight: str | None = None
     separator: str | None = None
     decimal: str | None = None
     thousands: str | None = None
@@ -98,6 +99,8 @@ class Plan:
             raise SettingsError(
                 f"--group {self.group} and --time {self.time} divide the rows in two ways; expected one"
             )
+        if self.weight and self.weight in (self.group, self.time):
+            raise SettingsError(f"--weight {self.weight} divides the rows as well; expected another column")
         if self.calibrate and (self.group or self.time):
             raise SettingsError(
                 "--calibrate takes random folds, which --group and --time forbid; leave one of them out"

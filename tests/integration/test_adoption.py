@@ -144,6 +144,7 @@ FOREIGN = {
     "onnx_engine.json": b'{"kept": true, "reason": "proven on 9999 rows", "classes": [0, 1], "input": "float64"}',
     "schema.yaml": b"schema_type: dataframe",
     "profile.json": b"{}",
+    "background.json": b'{"instances": [[9, 9]]}',
     "fitted_rows.npy": b"\x93NUMPY",
     "figures.json": b'{"metrics": {"test_accuracy": 1.0}}',
     "code/evil.py": b"import os",

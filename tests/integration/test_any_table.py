@@ -91,6 +91,12 @@ def test_a_version_reproduces_its_golden_samples_through_the_service(
             named = service.post("/predict_names", {"instances": golden["instances"]}).json()
             found = [list(row.values()) for row in named["probabilities"]]
             assert np.abs(np.array(found) - np.array(golden["probabilities"])).max() < 1e-5
+        explained = service.post("/explain", {"instances": golden["instances"][:1]}).json()
+        assert explained["prediction"] == answer.json()["predictions"][0]
+        sums = explained["value"] - explained["expected_value"]
+        assert sum(explained["contributions"].values()) == pytest.approx(
+            sums, abs=1e-9 * max(1, abs(explained["value"]))
+        )
     if isinstance(golden["predictions"][0], float):
         assert answer.json()["predictions"] == pytest.approx(golden["predictions"], rel=1e-5)
     else:
@@ -160,7 +166,7 @@ print(json.dumps(mlflow.artifacts.load_text("runs:/{second["run_id"]}/promotion.
 def test_a_version_carries_all_its_metadata_files(place: Any, iris: dict[str, Any]) -> None:
     assert {
         "MLmodel", "model.skops", "model.onnx", "onnx_engine.json", "golden_samples.json", "schema.yaml", "profile.json",
-        "fitted_rows.npy", "identity.json", "model.sig", "input_example.json", "requirements.txt",
+        "fitted_rows.npy", "background.json", "identity.json", "model.sig", "input_example.json", "requirements.txt",
     } <= {path.name for path in files(place, iris).iterdir()}  # fmt: skip
     assert iris["onnx_engine"]["kept"]
     assert iris["onnx_engine"]["labels_differ"] == 0
@@ -197,6 +203,9 @@ def test_several_algorithms_compete_on_the_same_folds_as_child_runs(place: Any) 
     assert run.data.metrics["cv_mean"] == best.data.metrics["cv_mean"]
     assert all(len(client.get_metric_history(child.info.run_id, "cv_fold")) == 3 for child in children)
     artifacts = {entry.path for entry in client.list_artifacts(record["run_id"])}
+    costs = {"fit_seconds", "predict_seconds_per_1000_rows", "file_bytes", "has_onnx_engine"}
+    assert all(costs <= child.data.metrics.keys() for child in children)
+    assert {"leaderboard.csv", "leaderboard.md"} <= artifacts
     assert {"leaderboard.json", "leaderboard.png", "curves.png", "importance.png", "learning_curve.png"} <= artifacts
 
 
@@ -220,6 +229,26 @@ def test_compare_makes_no_version(place: Any) -> None:
     assert (lowest["algorithm"], lowest["metric"]) == ("baseline: always setosa", "accuracy")
     assert lowest["mean"] == pytest.approx(1 / 3)
     assert "compared" not in {model.name for model in place.client.search_registered_models()}
+    assert all(row["file_bytes"] > 1000 and row["predict_seconds_per_1000_rows"] > 0 for row in ranked)
+    assert {row["algorithm"]: row["has_onnx_engine"] for row in ranked}["logistic_regression"]
+
+
+def test_compare_leaves_a_run_with_a_child_for_each_algorithm_and_the_leaderboard(place: Any) -> None:
+    options = ("--dataset", "breast_cancer", "--algorithm", "logistic_regression", "--algorithm", "random_forest")
+    result = place.trainer("compare", *options, "--folds", "2", DATA_DIR=str(place.folder / "data"))
+    assert result.returncode == 0, result.stderr
+    assert "      random_forest: accuracy 0.9" in result.stdout
+    client, experiment = place.client, place.client.get_experiment_by_name("MLflow Stack - breast_cancer")
+    (run,) = client.search_runs([experiment.experiment_id], "tags.kind = 'comparison'")
+    assert (run.info.status, run.data.params["folds"]) == ("FINISHED", "2")
+    assert run.info.run_name.startswith("compare: ")
+    names = {entry.path for entry in client.list_artifacts(run.info.run_id)}
+    assert names == {"leaderboard.json", "leaderboard.csv", "leaderboard.md", "leaderboard.png"}
+    assert "| baseline: always benign |" in run.data.tags["mlflow.note.content"]
+    children = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    assert {child.info.run_name for child in children} == {"logistic_regression", "random_forest"}
+    assert all(child.data.metrics["fit_seconds"] > 0 for child in children)
+    assert {child.data.params["algorithm"] for child in children} == {"LogisticRegression", "RandomForestClassifier"}
 
 
 def test_without_promotion_production_stays_and_by_force_it_moves_with_the_reason_kept(place: Any) -> None:

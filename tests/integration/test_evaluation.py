@@ -8,13 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics as measures
+from sklearn.linear_model import LinearRegression
+from sklearn.svm import LinearSVC
 from trainer.data import builtin_datasets
-from trainer.data.table import Split, Table, Task, read, split
-from trainer.fit import algorithms
+from trainer.data.table import SEED, Split, Table, Task, read, split
+from trainer.fit import algorithms, contributions, metric
 from trainer.fit.evaluation import Evaluation, evaluate
-from trainer.plots.evaluation import curves_picture, leaderboard_picture, png
+from trainer.fit.metric import Metric
+from trainer.fit.model_selection import prepared
+from trainer.plots.evaluation import contributions_picture, curves_picture, leaderboard_picture, png
 from trainer.plots.style import MOST_LABEL, confusion_picture, labels
 from trainer.promotion.policy import below_threshold
+
+from tests.unit.tables import people, written
 
 IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
 
@@ -162,3 +168,43 @@ def test_different_names_stay_different_however_much_they_are_shortened() -> Non
     assert len(set(shown)) == len(shown) == 304
     assert shown[:2] == ["$\\frac{$", r"\x1b[2J"]
     assert max(map(len, shown)) <= MOST_LABEL
+
+
+# --- what columns add ----------------------------------------------------------------------------------------------
+
+
+def test_columns_add_what_a_linear_model_says_and_the_picture_takes_any_name() -> None:
+    draws = np.random.default_rng(1)
+    features = pd.DataFrame(draws.normal(size=(100, 3)), columns=[*HOSTILE, "$x$", "idle"][-3:])
+    target = pd.Series(features.to_numpy() @ [5.0, 1.0, 0.0])
+    rows = Split(features[:60], features[60:], target[:60], target[60:])
+    model = LinearRegression().fit(rows.train_features, rows.train_target)
+    found = contributions.summary(model, rows, Metric("r2", Task.REGRESSION), None)
+    assert found is not None
+    assert (found.of.shape, found.what) == ((contributions.MOST_ROWS, 3), "the value")
+    beside = rows.train_features.sample(contributions.BACKGROUND, random_state=SEED).mean()
+    assert found.of == pytest.approx((found.features - beside).to_numpy() * [5, 1, 0], abs=1e-9)
+    assert list(found.means.index) == list(features.columns)
+    assert png(contributions_picture(found)).startswith(b"\x89PNG")
+
+
+def test_of_two_classes_the_positive_one_is_explained_and_texts_are_columns(tmp_path: Path) -> None:
+    table = written(tmp_path, people())
+    rows, judged_by = split(table), metric.chosen(None, "yes", table)
+    fitted = prepared(algorithms.named("logistic_regression", table.task, {}), table, rows)
+    fitted.fit(rows.train_features, rows.train_target)
+    found = contributions.summary(fitted, rows, judged_by, "yes")
+    assert found is not None
+    assert found.what == "the probability of yes"
+    likely = fitted.predict_proba(found.features)[:, list(fitted.classes_).index("yes")]
+    # They add up to a probability less the same one for all rows.
+    assert np.ptp(likely - found.of.sum(axis=1)) < 1e-9
+    assert set(found.means.index) == {column.name for column in table.columns}
+
+
+def test_what_has_no_probabilities_or_takes_too_long_is_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = split(read(IRIS, "target"))
+    judged_by = Metric("accuracy", Task.CLASSIFICATION, (0, 1, 2))
+    assert contributions.summary(LinearSVC().fit(rows.train_features, rows.train_target), rows, judged_by, None) is None
+    monkeypatch.setattr(contributions, "MOST_SECONDS", 0.0)
+    assert contributions.summary(fit(rows), rows, judged_by, None) is None

@@ -1,5 +1,6 @@
 """The model card: what is known of a version, in words and figures that are its own, and nothing that a name could smuggle in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from trainer.artifact import model_card
 from trainer.artifact.model_card import Circumstances
 from trainer.artifact.provenance import Provenance
+from trainer.data.holdout import Aside
 from trainer.data.table import Table, read, split
 from trainer.experiment import Plan
-from trainer.fit import importance, metric
+from trainer.fit import contributions, importance, metric
 from trainer.fit.baseline import baseline
 from trainer.fit.model_selection import Choice, fit, prepared
 
@@ -121,3 +123,25 @@ def test_the_card_has_the_span_of_dates_and_no_words_that_people_wrote(tmp_path:
     assert "| Plan | text | " in found
     assert "different texts" in found
     assert "called at minute" not in found
+
+
+def test_the_card_tells_by_which_column_rows_count(tmp_path: Path) -> None:
+    table = written(tmp_path, people())
+    weighed = replace(table, aside=Aside(weight=pd.Series(2.0, index=table.target.index, name="households")))
+    assert "Each row counts as much as households says, in the fit and in all figures above." in card_of(
+        weighed, Plan()
+    )
+
+
+def test_the_card_tells_what_columns_add_to_single_answers() -> None:
+    table = read(IRIS, "target")
+    choice, rows = Choice.of(Plan(), table), split(table)
+    fitted = fit("logistic_regression", prepared(choice.algorithms[0], table, rows), table, rows, choice.metric)
+    found = contributions.summary(fitted.estimator, rows, choice.metric, None)
+    assert found is not None
+    fitted = replace(fitted, evaluation=replace(fitted.evaluation, contributions=found))
+    fitted.evaluation.metrics["baseline_accuracy"] = 1 / 3
+    card = model_card.text(fitted, table, rows, Circumstances("m", "always setosa", {}, [], ORIGIN))
+    assert "adds to the probability of the predicted class, up or down, in the mean of 30 held-out rows" in card
+    (_, section) = card.split("| column | mean contribution |")
+    assert section.splitlines()[2].startswith("| petal length (cm) | 0.")

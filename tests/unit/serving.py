@@ -1,6 +1,7 @@
 """A service for tests: everything is real but where its model comes from, and nothing is done aside."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from inference.ipc.messages import State
 from inference.model.deployment import Deployment
 from inference.model.engines.sklearn import Pipeline
 from inference.model.model import Model
+from inference.model.rows import from_cells
 from inference.model.version import ModelVersion
 from inference.protocols.open_inference import OpenInference
 from inference.protocols.protocol import Encoded
@@ -113,5 +115,6 @@ class FakeEstimator:
 
 
 DESCRIPTION = described([Column("length"), Column("width")], class_names=["short", "long"], examples=[[1.0, 2.0]])
-MODEL = answering(FakeEstimator(), DESCRIPTION)
+BACKGROUND = from_cells([[1.0, 2.0], [2.0, 1.0]], DESCRIPTION.columns, lambda i, j: "")
+MODEL = replace(answering(FakeEstimator(), DESCRIPTION), background=BACKGROUND)
 SERVED = served_as(MODEL)

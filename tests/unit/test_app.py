@@ -74,7 +74,7 @@ def assert_is_error(answer: Any, status: int, error_code: str, *said: str) -> No
 
 def test_the_front_page_lists_every_endpoint_that_answers(client: Client) -> None:
     endpoints = client.get("/").json["endpoints"]
-    assert len(endpoints) == 10
+    assert len(endpoints) == 11
     for endpoint in endpoints:
         for one in endpoint.replace(" …", "").split(", "):
             method, path = one.split()

@@ -1,12 +1,14 @@
 """The description of the API: valid whatever the model, and true of what the service takes and answers."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from contract.schema import LARGEST, TYPES, Column, Kind
 from inference.model.deployment import Deployment
+from inference.model.rows import from_cells
 from inference.web import openapi
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -194,3 +196,13 @@ def test_columns_of_all_kinds_have_their_domains() -> None:
         {"type": "boolean"},
         {"type": ["string", "null"]},
     ]
+
+
+def test_an_explanation_is_as_the_document_says(served: Deployment) -> None:
+    model = served.model
+    row = next(iter(model.description.examples), [1.0] * len(model.description.columns))
+    background = from_cells([row], model.description.columns, lambda i, j: "")
+    explaining = replace(served, model=replace(model, background=background))
+    answer = client_of(explaining).post("/explain", json={"instances": [row]})
+    assert answer.status_code == 200, answer.text
+    schema(document(explaining), "Explanation").validate(answer.json)

@@ -28,8 +28,9 @@ from inference.errors import (
 from inference.http import content_coding
 from inference.http.admission import LARGE_BYTES, AdmissionControl
 from inference.http.allowed_hosts import AllowedHosts
-from inference.http.routing import INFER, INVOCATIONS, PREDICT_NAMES, Route, check_named, route_of
+from inference.http.routing import EXPLAIN, INFER, INVOCATIONS, PREDICT_NAMES, Route, check_named, route_of
 from inference.model.deployment import Deployment
+from inference.model.explanation import explain
 from inference.model.model import Prediction
 from inference.model.pacing import TakesLong, is_waited_for
 from inference.model.rows import Rows
@@ -132,6 +133,7 @@ class Service:
             INVOCATIONS: mlflow.Invocations(),
             PREDICT_NAMES: mlflow.NamedPredictions(),
             INFER: open_inference.OpenInference(),
+            EXPLAIN: mlflow.Explanations(),
         }
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
@@ -284,6 +286,8 @@ class Service:
         if len(rows) > 1 or model.runs_code:
             model.check_turn(rows, environ)
         prediction = model.answer(rows, question.labels, question.probabilities)
+        if question.explained:
+            question = question._replace(form=explain(model, rows, prediction))
         body, headers = protocol.encode(prediction, question, deployment)
         return Answer(200, body, headers, len(rows), seen=(rows, prediction) if self._observers else None)
 

@@ -8,6 +8,7 @@ from inference.model.deployment import Deployment
 from inference.rollout.active_model import Deployments
 
 INVOCATIONS, PREDICT_NAMES, INFER = "/invocations", "/predict_names", "/v2/models/{name}/infer"
+EXPLAIN = "/explain"
 _MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?/?")
 
 
@@ -23,7 +24,7 @@ class Route(NamedTuple):
 
 
 # A slash behind a path makes no difference.
-_NAMING_NONE = {path + slash: Route(path) for path in (INVOCATIONS, PREDICT_NAMES) for slash in ("", "/")}
+_NAMING_NONE = {path + slash: Route(path) for path in (INVOCATIONS, PREDICT_NAMES, EXPLAIN) for slash in ("", "/")}
 
 
 def route_of(path: str) -> Route:

@@ -9,7 +9,7 @@ import numpy as np
 from contract import manifest
 from contract.display import visible
 from contract.errors import Refused
-from contract.file_names import GOLDEN
+from contract.file_names import BACKGROUND, GOLDEN
 from contract.golden import Answers, difference
 from contract.manifest import Description
 from contract.schema import Kind
@@ -53,6 +53,8 @@ class Model:
     """how long it may take to predict what one request asks for"""
     row_values: float = 0.0
     """how many values a row becomes before the last step of an estimator has it"""
+    background: Rows | None = None
+    """rows of the training data that stand for all others in explanations, None where the version has none"""
 
     @property
     def engine(self) -> str:
@@ -149,7 +151,8 @@ def load(
     description = manifest.with_examples(known, files) if known else manifest.read(files)
     model = _with_engine(files, description, trusted, most_seconds)
     golden = _golden(files, description)
-    model = replace(model, row_values=_row_values(model, golden), most_seconds=most_seconds)
+    background = _background(files, description)
+    model = replace(model, row_values=_row_values(model, golden), most_seconds=most_seconds, background=background)
     if golden is None:
         return model
     for each in _engines(model):
@@ -231,6 +234,16 @@ def _golden(files: VersionFiles, description: Description) -> _Golden | None:
         return _Golden(rows, truth, float(answers["tolerance"]) if is_answered else 0.0)
     except (Refused, ValueError, KeyError, TypeError, InvalidInput) as error:
         raise _untried(error) from error
+
+
+def _background(files: VersionFiles, description: Description) -> Rows | None:
+    if BACKGROUND not in files:
+        return None
+    try:
+        lists = _lists(files.json(BACKGROUND)["instances"], len(description.columns))
+        return from_cells(lists, description.columns, lambda i, j: f"instances[{i}][{j}]")
+    except (Refused, ValueError, KeyError, TypeError, InvalidInput) as error:
+        raise ModelRefused(f"its file {BACKGROUND} cannot be read: {visible(str(error))}") from error
 
 
 def _lists(instances: Any, width: int) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol: POST /invocations, and POST /predict_names with the names of the classes.
+"""MLflow's scoring protocol: POST /invocations, POST /predict_names with the names of the classes, POST /explain of one row.
 
 How a body is read: inference.protocols.mlflow_scoring.
 """
@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import orjson
+from contract.file_names import BACKGROUND
 
+from inference.errors import InvalidInput, NotFound
 from inference.model.deployment import Deployment
+from inference.model.explanation import Explanation
 from inference.model.model import Prediction
-from inference.model.pacing import is_waited_for
+from inference.model.pacing import TakesLong, is_waited_for
 from inference.protocols import mlflow_scoring, request_budget
 from inference.protocols.protocol import Encoded, Question
 from inference.protocols.request_budget import Budget
@@ -71,6 +74,40 @@ class NamedPredictions:
             content.write(b"," + written[1:-1] if start else written[1:-1])
         content.write(b"]}")
         return Encoded(content.getvalue(), [_JSON])
+
+
+class Explanations:
+    """POST /explain: {"prediction": label, "of": class, "value": …, "expected_value": …, "contributions": {column: …}, …}."""
+
+    def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
+        model, is_urgent = deployment.model, is_waited_for(environ)
+        if model.background is None:
+            raise NotFound(
+                f"version {deployment.version.version} has no {BACKGROUND}, the rows that explanations compare with: it was made "
+                "before there were any, logged by hand, or has too many columns; a new training adds them"
+            )
+        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description, is_urgent)
+        if len(rows) > 1:
+            raise InvalidInput(f"the body has {len(rows)} rows; /explain takes 1 at a time")
+        if is_urgent:  # the model is asked thousands of rows for it
+            raise TakesLong
+        return Question(rows, labels=True, probabilities=False, explained=True)
+
+    def encode(self, prediction: Prediction, question: Question, deployment: Deployment) -> Encoded:
+        labels, explanation = prediction.labels, question.form
+        assert labels is not None  # noqa: S101 - they were asked for
+        assert isinstance(explanation, Explanation)  # noqa: S101 - it was asked for
+        found, columns = explanation.contributions, deployment.model.description.columns
+        content = {
+            "prediction": labels.tolist()[0],
+            "of": explanation.of,
+            "value": found.value,
+            "expected_value": found.expected,
+            "contributions": dict(zip((column.name for column in columns), found.of.tolist(), strict=True)),
+            "method": found.method,
+            "background_rows": found.background,
+        }
+        return Encoded(orjson.dumps(content), [_JSON])
 
 
 def _plain(values: np.ndarray) -> np.ndarray | list[Any]:

@@ -15,6 +15,8 @@ class Question(NamedTuple):
     probabilities: bool
     form: Any = None
     """what the protocol itself has to remember of the request until it writes the answer"""
+    explained: bool = False
+    """whether the answer is to say what the prediction comes from: then `form` has that when it is written"""
 
 
 class Encoded(NamedTuple):

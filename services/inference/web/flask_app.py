@@ -36,6 +36,7 @@ ENDPOINTS = {
     "GET /openapi.json": "all of this, for machines",
     "POST /invocations": '{"instances": [[values], …] or [{column: value}, …]} → {"predictions": […]}',
     "POST /predict_names": "the same input → class names and the probability of each class",
+    "POST /explain": "one row of the same → what each column adds to its prediction",
     "GET /v2 …, POST /v2/models/NAME/infer": "the Open Inference Protocol",
 }
 # Headers that are lists, which Werkzeug takes apart for this app. Each piece costs microseconds in which all others wait, and a

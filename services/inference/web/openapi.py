@@ -96,7 +96,7 @@ def _quoted(cell: str) -> str:
 def _model_schemas(served: Deployment | None) -> dict[str, Any]:
     if served is None:
         anything = {"type": "object"}
-        return {"Rows": anything, "Predictions": anything, "NamedPredictions": anything}
+        return {"Rows": anything, "Predictions": anything, "NamedPredictions": anything, "Explanation": anything}
     model = served.model.description
     names = served.model.class_names
     named = {"type": "string", "enum": names} if names else {"type": "string"}
@@ -111,7 +111,23 @@ def _model_schemas(served: Deployment | None) -> dict[str, Any]:
                 "probabilities": _list(_object(dict.fromkeys(names or [], probability))),
             }
         ),
+        "Explanation": _explanation_schema(served, named if names else {"type": "null"}),
     }
+
+
+def _explanation_schema(served: Deployment, of: dict[str, Any]) -> dict[str, Any]:
+    number, columns = {"type": "number"}, served.model.description.columns
+    return _object(
+        {
+            "prediction": _prediction_schema(served),
+            "of": of,
+            "value": number,
+            "expected_value": number,
+            "contributions": _object({column.name: number for column in columns}),
+            "method": {"enum": ["exact", "permutation"]},
+            "background_rows": {"type": "integer", "minimum": 1},
+        }
+    )
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import joblib
 import mlflow
 import mlflow.sklearn
 from contract import documents
-from contract.file_names import FIGURES, GOLDEN, MODEL_CARD, ONNX_MODEL, ONNX_RECORD, PROFILE
+from contract.file_names import BACKGROUND, FIGURES, GOLDEN, MODEL_CARD, ONNX_MODEL, ONNX_RECORD, PROFILE
 from contract.trust import SIGNED_TYPES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
@@ -127,6 +127,8 @@ def _write_metadata(estimator: Any, table: Table, rows: Split, folder: Path) -> 
     schema.write(schema.infer(table), folder)
     documents.write_json(folder / GOLDEN, golden_samples.golden(estimator, rows.train_features))
     documents.write_json(folder / PROFILE, reference_profile.profile(table, rows))
+    if (stands_for_all := reference_profile.background(rows.train_features)) is not None:
+        documents.write_json(folder / BACKGROUND, stands_for_all)
     fitted_rows.write(rows, folder)
     made = onnx_export.make(estimator, table.columns, rows.train_features, table.task)
     if made.content is not None:

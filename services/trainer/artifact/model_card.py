@@ -64,7 +64,7 @@ def _content(fitted: Fitted, table: Table, rows: Split, known: Circumstances) ->
     metric, metrics = fitted.evaluation.metric, fitted.evaluation.metrics
     threshold = threshold_of(fitted.estimator)
     looked_at = importance.importances(fitted.estimator, rows, metric)
-    lowest = number(metrics[f"baseline_{metric.name}"])
+    lowest, explained = number(metrics[f"baseline_{metric.name}"]), fitted.evaluation.contributions
     return {
         "name": visible(known.name, 200),
         "algorithm": fitted.algorithm,
@@ -84,10 +84,13 @@ def _content(fitted: Fitted, table: Table, rows: Split, known: Circumstances) ->
         "importances": looked_at and looked_at[:MOST_ROWS],
         "asked": min(len(rows.test_target), importance.MOST_ROWS),
         "more": max(0, len(looked_at or ()) - MOST_ROWS),
+        "contributions": explained and list(explained.means.items())[:MOST_ROWS],
+        "explained": explained,
         "data": table.origin(),
         "fitted": len(rows.train_target),
         "held_out": len(rows.test_target),
         "division": table.aside.words,
+        "weight": None if table.aside.weight is None else table.aside.weight.name,
         "columns": [_column(column, rows) for column in table.columns[:MOST_ROWS]],
         "more_columns": max(0, len(table.columns) - MOST_ROWS),
         "limits": list(_limits(table, rows, known)),
@@ -116,12 +119,12 @@ def _by_class(fitted: Fitted, table: Table) -> Iterator[dict[str, Any]]:
     found = fitted.evaluation
     if not 1 < len(found.labels) <= MOST_ROWS:
         return
-    counts = found.confusion
+    counts, sums = found.confusion, found.weighted
     for i, label in enumerate(found.labels):
-        hits, said, there = counts[i, i], counts[:, i].sum(), counts[i].sum()
+        hits, said, there = sums[i, i], sums[:, i].sum(), sums[i].sum()
         yield {
             "name": label if table.class_names is None else table.class_names[int(label)],
-            "rows": int(there),
+            "rows": int(counts[i].sum()),
             "precision": _share(hits, said),
             "recall": _share(hits, there),
             "f1": _share(2 * hits, said + there),

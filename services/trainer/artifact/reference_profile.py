@@ -1,12 +1,16 @@
-"""The reference profile: what the training data looks like, for whoever wants to notice that the world has changed."""
+"""What the training data looks like: the reference profile, for whoever wants to notice that the world has changed, and the
+background, rows that stand for all others where a prediction is explained.
+"""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract.explanation.shapley import BACKGROUND_ROWS, MOST_COLUMNS
 from contract.preparation.dates import iso
 
-from trainer.data.table import Column, Kind, Split, Table, Task
+from trainer.artifact.golden_samples import as_json
+from trainer.data.table import SEED, Column, Kind, Split, Table, Task
 
 HISTOGRAM_BINS = 20
 MOST_CATEGORIES_KEPT = 50
@@ -22,6 +26,13 @@ def profile(table: Table, rows: Split) -> dict[str, Any]:
     else:
         described = {"name": str(target.name), **_numbers_profile(target)}
     return {"data_sha256": table.sha256, "rows": len(target), "columns": columns, "target": described}
+
+
+def background(features: pd.DataFrame) -> dict[str, Any] | None:
+    """Return some of the rows as a request has them; None for a table of too many columns to be explained one by one."""
+    if len(features.columns) > MOST_COLUMNS:
+        return None
+    return {"instances": as_json(features.sample(min(len(features), BACKGROUND_ROWS), random_state=SEED))}
 
 
 def _column_profile(column: Column, values: pd.Series) -> dict[str, Any]:

@@ -1,24 +1,26 @@
-"""Compare algorithms by cross-validation, without making a model."""
+"""Compare algorithms by cross-validation, without making a version."""
 
 from dataclasses import replace
 from typing import Any
 
+from trainer.commands import leaderboard
 from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.data.table import Task, read, split
 from trainer.experiment import Plan
 from trainer.fit import algorithms, metric
-from trainer.fit.model_selection import Choice, choose, on_folds
+from trainer.fit.model_selection import Choice, choose
 from trainer.promotion_record import finite
 from trainer.settings import Settings
+from trainer.tracking import run_logging
 
 
 def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, Any]]:
-    """Print the leaderboard of the plan's algorithms, all of the task's where it names none, and return it.
+    """Print the leaderboard of the plan's algorithms, all of the task's where it names none, log it, and return it.
 
     The baseline is the last row, without a place.
     """
-    step = output.steps(console, 2)
+    step = output.steps(console, 3)
     step("read and check the data")
     task = Task(plan.task) if plan.task else None
     table = read(plan.path(settings.data_dir), plan.target, task, plan.drop, plan.keep, plan.form())
@@ -28,9 +30,9 @@ def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, 
     choice, rows = replace(Choice.of(plan, table), ranked=True), split(table)
     output.notes(console, metric.remarks(choice.metric, plan.metric, table))
     step(choice.words(rows).split(";")[0])
-    standings = choose(choice, table, rows, console)
-    lowest = on_folds(choice, table, rows)
-    console.print(output.leaderboard(standings, lowest, choice.metric.words))
+    standings, lowest = leaderboard.shown(choose(choice, table, rows, console), choice, table, rows, console)
+    step(f"log the run to {settings.tracking_uri}")
+    leaderboard.log(settings, standings, lowest, choice, table, console)
     return [
         {
             "place": None if found is lowest else place,
@@ -40,6 +42,7 @@ def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, 
             "spread": finite(found.spread),
             "folds": finite(found.scores),
             "seconds": found.seconds,
+            **run_logging.costs(found),
             "parameters": found.found.parameters if found.found else {},
         }
         for place, found in enumerate([*standings, lowest], 1)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
 
@@ -14,17 +14,18 @@ from trainer.artifact import logged_model, model_card, signing, version_checks, 
 from trainer.artifact.logged_model import LoggedModel, Signing
 from trainer.artifact.model_card import Circumstances
 from trainer.artifact.provenance import Provenance, provenance
+from trainer.commands import leaderboard
 from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.data import builtin_datasets, leakage, schema
 from trainer.data.table import Split, Table, Task, read, split
 from trainer.errors import DataError, TrackingError, VersionError
 from trainer.experiment import Plan
-from trainer.fit import decision, metric
+from trainer.fit import contributions, decision, metric
 from trainer.fit.baseline import Baseline, baseline
 from trainer.fit.cross_validation import Standing
 from trainer.fit.evaluation import gain
-from trainer.fit.model_selection import Choice, Fitted, choose, fit, on_folds, prepared
+from trainer.fit.model_selection import Choice, Fitted, choose, fit, prepared
 from trainer.plots.worker import Drawing
 from trainer.promotion.champion_challenger import Challenge
 from trainer.promotion.policy import Contender, Decision, QualityGate, Rule, bound
@@ -32,6 +33,9 @@ from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
 from trainer.tracking import alias_moves, registry, rest, run_lifecycle, run_logging
+
+Board = tuple[list[Standing], Standing]
+"""the algorithms, the best first, and the baseline"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     job = _prepare(settings, plan, console)
 
     step(job.choice.words(job.rows))
-    standings, fitted = _choose_and_fit(job, console)
+    board, fitted = _choose_and_fit(job, console)
     drawing.begin(fitted.estimator, job.rows, fitted.evaluation, job.table.task, job.table.class_names, fitted.seconds)
 
     step(f"log the run to {settings.tracking_uri}")
@@ -70,7 +74,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     # Until the decision is carried out the run is RUNNING: whoever kills it in between leaves a trace to tidy up.
     with Held() as signals, run_lifecycle.training_run(job.choice.name) as run:
         with signals.let_through():
-            tags = _log(job, fitted, standings)
+            tags = _log(job, fitted, board)
             signed_as = Signing(job.name, settings.signing_key, _card(job, fitted))
             model = logged_model.log_model(fitted, job.table, job.rows, run, signed_as)
             run_logging.log_pictures(drawing.pictures())
@@ -136,11 +140,11 @@ def _conform(table: Table, name: str, new_ranges: bool, key: Path) -> Table:
     return table
 
 
-def _choose_and_fit(job: Job, console: Console) -> tuple[list[Standing], Fitted]:
-    """Return the leaderboard, empty where there is nothing to choose, and what is on top of it, fitted."""
-    standings, judged_by = choose(job.choice, job.table, job.rows, console), job.choice.metric
+def _choose_and_fit(job: Job, console: Console) -> tuple[Board | None, Fitted]:
+    """Return the leaderboard, None where there is nothing to choose, and what is on top of it, fitted."""
+    standings, judged_by, board = choose(job.choice, job.table, job.rows, console), job.choice.metric, None
     if standings:
-        console.print(output.leaderboard(standings, on_folds(job.choice, job.table, job.rows), job.choice.metric.words))
+        board = leaderboard.shown(standings, job.choice, job.table, job.rows, console)
         name, estimator = standings[0].name, standings[0].estimator
     else:
         name, estimator = job.choice.name, prepared(job.choice.algorithms[0], job.table, job.rows)
@@ -149,9 +153,11 @@ def _choose_and_fit(job: Job, console: Console) -> tuple[list[Standing], Fitted]
     if job.plan.decision_threshold:
         estimator = decision.decided(estimator, job.plan.decision_threshold, judged_by, job.rows, job.plan.folds)
     fitted = fit(name, estimator, job.table, job.rows, judged_by)
-    lowest = judged_by.of(job.baseline.estimator, job.rows.test_features, job.rows.test_target)
-    fitted.evaluation.metrics[_baseline_of(job)] = lowest
-    return standings, fitted
+    positive = None if judged_by.positive is None else metric.class_name(judged_by, job.table)
+    explained = contributions.summary(fitted.estimator, job.rows, judged_by, positive)
+    fitted = replace(fitted, evaluation=replace(fitted.evaluation, contributions=explained))
+    fitted.evaluation.metrics[_baseline_of(job)] = judged_by.of(job.baseline.estimator, *job.rows.test)
+    return board, fitted
 
 
 def _baseline_of(job: Job) -> str:
@@ -164,7 +170,7 @@ def _card(job: Job, fitted: Fitted) -> str:
     return model_card.text(fitted, job.table, job.rows, known)
 
 
-def _log(job: Job, fitted: Fitted, standings: list[Standing]) -> dict[str, str]:
+def _log(job: Job, fitted: Fitted, board: Board | None) -> dict[str, str]:
     """Log all but the model and the pictures; return the run's tags."""
     tags = {"data_sha256": job.table.sha256, "model_name": job.name, **job.origin.known()}
     with run_logging.mlflow_errors():
@@ -173,8 +179,8 @@ def _log(job: Job, fitted: Fitted, standings: list[Standing]) -> dict[str, str]:
         run_logging.log_parameters(fitted.estimator, job.table, job.rows)
         run_logging.log_dataset(job.table)
         mlflow.log_metrics(fitted.evaluation.metrics)
-        if standings:
-            run_logging.log_leaderboard(standings, job.choice.metric.words)
+        if board is not None:
+            run_logging.log_leaderboard(*board, job.choice.metric.words)
     return tags
 
 
@@ -212,8 +218,8 @@ def _gate(job: Job, fitted: Fitted) -> QualityGate:
 def _gain(job: Job, fitted: Fitted) -> tuple[float, float]:
     """Return the 95 % interval of what the model is better by than the baseline on the held-out rows."""
     judged_by, rows = job.choice.metric, job.rows
-    responses = (judged_by.response(one, rows.test_features) for one in (fitted.estimator, job.baseline.estimator))
-    return gain(judged_by, judged_by.encoded(rows.test_target), *responses)
+    ours, lowest = (judged_by.response(one, rows.test_features) for one in (fitted.estimator, job.baseline.estimator))
+    return gain(judged_by, judged_by.encoded(rows.test_target), ours, lowest, rows.test_aside.weights)
 
 
 def _thresholds(job: Job) -> Mapping[str, float]:

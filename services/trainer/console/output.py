@@ -81,27 +81,45 @@ class Progress:
 
 def leaderboard(standings: list[Any], lowest: Any, words: str) -> Grid:
     """Return the algorithms, the best on top, and below them the baseline; `words` name the metric."""
-    grid = Grid(
-        "",
-        "algorithm",
-        f"{words}, mean of the folds",
-        "spread",
-        "seconds",
-        title="Leaderboard",
-        title_justify="left",
-    )
+    head, *rows = _board(standings, lowest, words)
+    grid = Grid(*head, title="Leaderboard", title_justify="left")
+    for row in rows:
+        if row is rows[-1]:
+            grid.add_section()
+        grid.add_row(*row)
+    return grid
+
+
+def leaderboard_note(standings: list[Any], lowest: Any, words: str) -> str:
+    """Return the same as Markdown, as MLflow's page of a run shows it."""
+    head, *rows = _board(standings, lowest, words)
+    lines = ["| " + " | ".join(map(markdown, row)) + " |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:], ""])
+
+
+def _board(standings: list[Any], lowest: Any, words: str) -> Iterator[list[str]]:
+    """Yield the head of a leaderboard and its rows; fit and file are those of one fold."""
+    yield ["", "algorithm", f"{words}, mean of the folds", "spread", "fit", "1,000 rows", "file", "ONNX"]
     for place, found in enumerate([*standings, lowest], 1):
         name = found.name if found.found is None else f"{found.name} {_parameters(found.found.parameters)}"
-        if found is lowest:
-            grid.add_section()
-        grid.add_row(
+        yield [
             "" if found is lowest else str(place),
             name,
             number(found.mean),
             f"± {number(found.spread)}",
-            f"{found.seconds:.1f}",
-        )
-    return grid
+            _seconds(found.fit_seconds),
+            _seconds(found.predict_seconds),
+            "" if found.file_bytes is None else _size(found.file_bytes),
+            "" if found.has_onnx_engine is None else "yes" if found.has_onnx_engine else "no",
+        ]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value >= 1 else f"{value * 1000:.0f} ms" if value >= 0.01 else f"{value * 1000:.1f} ms"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024:.0f} KB" if count < 1024**2 else f"{count / 1024**2:.1f} MB"
 
 
 def _parameters(parameters: dict[str, Any]) -> str:

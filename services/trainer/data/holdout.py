@@ -1,4 +1,4 @@
-"""Rows that belong together, and rows in time: which of them are held out, so that no figure knows what it should not.
+"""Rows that belong together, rows in time, and rows that count differently; which are held out, so that no figure knows what it should not.
 
 A model that has seen a customer's first order knows the second one; a model that has seen March knows February. Rows of one
 group are all fitted on or all measured on, and of rows in time the newest are measured on.
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from contract.schema import LARGEST
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, TimeSeriesSplit
 
 from trainer.data import column_kinds
@@ -27,23 +28,36 @@ Place = Callable[[int], str]
 
 @dataclass(frozen=True)
 class Aside:
-    """Columns that are no features, each of shape (rows,) or None: they say how rows may be divided."""
+    """Columns that are no features, each of shape (rows,) or None: they say how rows may be divided, and what they count."""
 
     group: pd.Series | None = None
     """which rows belong together"""
     time: pd.Series | None = None
     """when they were, as numbers or times"""
+    weight: pd.Series | None = None
+    """how much they count, from 0, and not 0 of all"""
 
-    def __bool__(self) -> bool:
+    @property
+    def divides(self) -> bool:
+        """Whether it says how rows may be divided."""
         return self.group is not None or self.time is not None
 
-    def of(self, positions: np.ndarray) -> "Aside":
+    def of(self, positions: np.ndarray | slice) -> "Aside":
         """Return the same of some of the rows."""
-        return Aside(*(None if column is None else column.iloc[positions] for column in (self.group, self.time)))
+        columns = (self.group, self.time, self.weight)
+        return Aside(*(None if column is None else column.iloc[positions] for column in columns))
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """What rows count, of shape (rows,), as scikit-learn takes it; None where all count alike."""
+        return None if self.weight is None else self.weight.to_numpy()
 
     @property
     def remarks(self) -> list[str]:
-        return [self.words] if self else []
+        weighed = (
+            [] if self.weight is None else [f"rows count as much as {self.weight.name!r} says, in fits and figures"]
+        )
+        return [self.words, *weighed] if self.divides else weighed
 
     @property
     def words(self) -> str:
@@ -54,7 +68,9 @@ class Aside:
 
 
 def set_aside(frame: pd.DataFrame, form: Form, path: Path, place: Place) -> tuple[pd.DataFrame, Aside]:
-    """Return the table without the columns that rows are divided by, and these; raise DataError for a value that is missing, or no time.
+    """Return the table without the columns that rows are divided or weighted by, and these.
+
+    Raises DataError for a value that is missing, or no time, or no weight.
 
     `place` says where a row stands in the file.
     """
@@ -64,12 +80,13 @@ def set_aside(frame: pd.DataFrame, form: Form, path: Path, place: Place) -> tupl
     found = Aside(
         None if group is None else _groups(frame[group], where),
         None if time is None else _times(frame[time], order, path, where),
+        None if form.weight is None else _weights(frame[form.weight], path, where),
     )
     if found.group is not None and found.group.nunique() < PARTS:
         raise DataError(
             f"{path}: column {group!r} has {found.group.nunique()} groups; a fifth is held out, which takes {PARTS}"
         )
-    return frame.drop(columns=form.divided_by), found
+    return frame.drop(columns=form.aside), found
 
 
 def _groups(column: pd.Series, where: Place) -> pd.Series:
@@ -89,10 +106,25 @@ def _times(column: pd.Series, order: str | None, path: Path, where: Place) -> pd
     return found
 
 
+def _weights(column: pd.Series, path: Path, where: Place) -> pd.Series:
+    """Return what rows count, as float64."""
+    found = pd.to_numeric(column, errors="coerce").astype("float64")
+    _refuse(~((found >= 0) & (found <= LARGEST)), column, where, "a weight: a finite number from 0")
+    check_weights(found.to_numpy(), f"{path}: all rows", str(column.name))
+    return found
+
+
+def check_weights(weights: np.ndarray | None, what: str, column: str) -> None:
+    """Raise DataError where rows count nothing altogether; `what` says which they are."""
+    if weights is not None and not weights.any():
+        raise DataError(f"{what} have the weight 0 in {column!r}; expected some with more")
+
+
 def _refuse(wrong: pd.Series, column: pd.Series, where: Place, expected: str) -> None:
     if wrong.any():
         row = int(np.flatnonzero(wrong.to_numpy())[0])
-        value = "empty" if pd.isna(column.iloc[row]) else repr(column.iloc[row])
+        found = column.iloc[row]
+        value = "empty" if pd.isna(found) else repr(found) if isinstance(found, str) else str(found)
         raise DataError(f"{where(row)}, column {column.name!r} is {value}; expected {expected}")
 
 

@@ -17,7 +17,7 @@ from trainer.data import column_kinds, missing_words, reading
 from trainer.data.column_kinds import Kind, Verdict, Wishes
 from trainer.data.files.content import stem
 from trainer.data.files.form import Form
-from trainer.data.holdout import Aside, held_out, set_aside
+from trainer.data.holdout import Aside, check_weights, held_out, set_aside
 from trainer.errors import DataError
 
 __all__ = ["Column", "Kind", "Look", "Split", "Table", "Task", "look_at", "read", "split"]
@@ -81,7 +81,7 @@ class Table:
     remarks: list[str]
     """what a person should know about how the file was read"""
     aside: Aside = field(default_factory=Aside)
-    """which rows belong together, and when they were, where that is said"""
+    """which rows belong together, when they were, and what they count, where that is said"""
 
     def origin(self) -> dict[str, Any]:
         """Return the file's name, its digest and its rows: what records of a training have of the data."""
@@ -120,6 +120,17 @@ class Split:
     train_target: pd.Series
     test_target: pd.Series
     train_aside: Aside = field(default_factory=Aside)
+    test_aside: Aside = field(default_factory=Aside)
+
+    @property
+    def train(self) -> tuple[pd.DataFrame, pd.Series, np.ndarray | None]:
+        """The rows that are fitted on, their target, and what each counts, where they do not count alike."""
+        return self.train_features, self.train_target, self.train_aside.weights
+
+    @property
+    def test(self) -> tuple[pd.DataFrame, pd.Series, np.ndarray | None]:
+        """The same of the held-out rows."""
+        return self.test_features, self.test_target, self.test_aside.weights
 
 
 def read(
@@ -134,7 +145,7 @@ def read(
 
     `target` names the column to predict; a column TARGET_name beside it has the names of the class numbers 0, 1, …;
     every other column is a feature, but for those in `drop`, those that look like an id and are not in `keep`, and those by
-    which the form divides the rows. Raises DataError naming each column at fault, and the first of its rows.
+    which the form divides or weights the rows. Raises DataError naming each column at fault, and the first of its rows.
     """
     look = look_at(path, target, task, drop, keep, form)
     if look.faults:
@@ -162,7 +173,7 @@ def look_at(
     """
     form = replace(form or Form(), drop=drop, words=(target, f"{target}_name"))
     rows, wishes = reading.read(path, form), Wishes.of_form(form)
-    _check_columns(rows.frame, path, target, [*drop, *keep, *wishes.names, *form.divided_by])
+    _check_columns(rows.frame, path, target, [*drop, *keep, *wishes.names, *form.aside])
     frame, aside = set_aside(rows.frame.drop(columns=list(drop)), form, path, rows.place)
     labels, task, class_names, faults = _understood(frame, target, task, path, rows.place)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
@@ -231,16 +242,25 @@ def _faults(features: pd.DataFrame, found: dict[str, Verdict], path: Path, place
 
 def split(table: Table, seed: int = SEED) -> Split:
     """Hold out a fifth of the rows, each class in its share; the same rows each time."""
-    if table.aside:
-        fitted, held = held_out(table.aside, table.target, table.task is Task.CLASSIFICATION, seed)
-        features, target = table.features, table.target
-        return Split(
-            features.iloc[fitted], features.iloc[held], target.iloc[fitted], target.iloc[held], table.aside.of(fitted)
-        )
-    classes = table.target if table.task is Task.CLASSIFICATION else None
-    return Split(
-        *train_test_split(table.features, table.target, test_size=TEST_SIZE, random_state=seed, stratify=classes)
+    features, target, aside = table.features, table.target, table.aside
+    is_class = table.task is Task.CLASSIFICATION
+    if aside.divides:
+        fitted, held = held_out(aside, target, is_class, seed)
+    else:
+        rows, classes = np.arange(len(target)), target if is_class else None
+        fitted, held = train_test_split(rows, test_size=TEST_SIZE, random_state=seed, stratify=classes)
+    found = Split(
+        features.iloc[fitted],
+        features.iloc[held],
+        target.iloc[fitted],
+        target.iloc[held],
+        aside.of(fitted),
+        aside.of(held),
     )
+    if aside.weight is not None:
+        for weights, what in ((found.train[2], "to fit on"), (found.test[2], "that are held out")):
+            check_weights(weights, f"{table.path}: all rows {what}", str(aside.weight.name))
+    return found
 
 
 def _check_columns(frame: pd.DataFrame, path: Path, target: str, others: list[str]) -> None:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from trainer.data.table import Split, Table, Task
 from trainer.errors import SettingsError
+from trainer.fit import weights
 from trainer.fit.metric import Metric, class_name
 
 
@@ -28,8 +30,8 @@ def baseline(metric: Metric, table: Table, rows: Split) -> Baseline:
     try:
         found = []
         for said, estimator in _challengers(metric, table):
-            estimator.fit(rows.train_features, rows.train_target)
-            found.append((metric.gain(estimator, rows.train_features, rows.train_target), said, estimator))
+            weights.fit(estimator, *rows.train)
+            found.append((metric.gain(estimator, *rows.train), said, estimator))
         _, said, estimator = max(found, key=lambda one: one[0])
         return Baseline(said, estimator)
     except ValueError as error:
@@ -44,9 +46,17 @@ def _challengers(metric: Metric, table: Table) -> list[tuple[str, Any]]:
             ("always the mean", DummyRegressor(strategy="mean")),
             ("always the median", DummyRegressor(strategy="median")),
         ]
-    most = table.classes().value_counts().index[0]
+    most = _most(table)
     found: list[tuple[str, Any]] = [(f"always {most}", DummyClassifier(strategy="prior"))]
     if metric.positive is not None and class_name(metric, table) != most:
         never_no = DummyClassifier(strategy="constant", constant=metric.positive)
         found.append((f"always {class_name(metric, table)}", never_no))
     return found
+
+
+def _most(table: Table) -> str:
+    """Return the name of the class that most rows are of, as much as they count."""
+    if (weighed := table.aside.weights) is None:
+        return str(table.classes().value_counts().index[0])
+    names = table.classes()
+    return str(pd.Series(weighed, index=names.index).groupby(names).sum().idxmax())

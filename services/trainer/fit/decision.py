@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 
 from trainer.data.table import SEED, Split
 from trainer.errors import SettingsError, TrainerError
-from trainer.fit import cross_validation
+from trainer.fit import cross_validation, weights
 from trainer.fit.metric import IMBALANCED, Metric
 
 TUNED = "tuned"
@@ -43,11 +44,17 @@ def decided(estimator: BaseEstimator, wanted: str, metric: Metric, rows: Split, 
         return _fixed(estimator, float(wanted), metric)
     judged_by = metric if metric.is_of_labels else Metric(IMBALANCED, metric.task, metric.labels, metric.positive)
     parts = cross_validation.folded(rows, metric.task, folds).folds
-    search = TunedThresholdClassifierCV(
-        estimator, scoring=judged_by.scorer(), response_method="predict_proba", cv=parts, random_state=SEED
-    )
     try:
-        search.fit(rows.train_features, rows.train_target)
+        with config_context(enable_metadata_routing=True):
+            search = TunedThresholdClassifierCV(
+                weights.Routed(estimator).set_fit_request(sample_weight=True),
+                scoring=judged_by.scorer().set_score_request(sample_weight=True),
+                response_method="predict_proba",
+                cv=parts,
+                random_state=SEED,
+            )
+            features, target, weighed = rows.train
+            search.fit(features, target, sample_weight=weighed)
     except Exception as error:  # an estimator may fail in any way
         raise TrainerError(f"the decision threshold cannot be tuned: {type(error).__name__}: {error}") from error
     return _fixed(estimator, float(search.best_threshold_), metric)

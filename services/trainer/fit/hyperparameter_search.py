@@ -27,6 +27,7 @@ from optuna.trial import Trial, TrialState
 from sklearn.base import BaseEstimator
 
 from trainer.errors import SettingsError, TrainerError
+from trainer.fit import weights
 from trainer.fit.cross_validation import FoldedRows
 
 BATCH = 4
@@ -66,7 +67,7 @@ SPACES: dict[str, dict[str, BaseDistribution]] = {
 }
 
 Build = Callable[[dict[str, Any]], BaseEstimator]
-Score = Callable[[BaseEstimator, pd.DataFrame, pd.Series], float]
+Score = Callable[[BaseEstimator, pd.DataFrame, pd.Series, np.ndarray | None], float]
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,8 @@ def _fold_score(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model: Any = build(parameters)
-            model.fit(rows.features.iloc[fitted], rows.target.iloc[fitted])
-            return score(model, rows.features.iloc[measured], rows.target.iloc[measured]), None
+            weights.fit(model, *rows.part(fitted))
+            return score(model, *rows.part(measured)), None
     except Exception as error:  # an estimator may fail in any way, and the search goes on
         return 0.0, f"{type(error).__name__}: {error}"
 

@@ -28,14 +28,15 @@ class Importance:
 def importances(estimator: Any, rows: Split, metric: Metric) -> list[Importance] | None:
     """Return the columns, the most important first; None where it would take too long. At most MOST_ROWS rows are asked."""
     features, target = rows.test_features.head(MOST_ROWS), rows.test_target.head(MOST_ROWS)
+    weighed = rows.test_aside.of(slice(MOST_ROWS)).weights
     began = time.perf_counter()
-    metric.gain(estimator, features, target)
+    metric.gain(estimator, features, target, weighed)
     seconds = (time.perf_counter() - began) * len(features.columns)
     if seconds > MOST_SECONDS:
         return None
     repeats = REPEATS if seconds * REPEATS <= MOST_SECONDS else 1
     found = permutation_importance(
-        estimator, features, target, scoring=metric.gain, n_repeats=repeats, random_state=SEED
+        estimator, features, target, scoring=metric.gain, n_repeats=repeats, random_state=SEED, sample_weight=weighed
     )
     made = [
         Importance(str(name), float(mean), float(spread))

@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -100,34 +101,45 @@ class Metric:
             f"{type(estimator).__name__} does not have; --metric names another one"
         )
 
-    def value(self, truth: np.ndarray, response: np.ndarray) -> float:
-        """Return the figure of a response to rows whose encoded target is `truth`, of shape (rows,).
+    @property
+    def takes_weights(self) -> bool:
+        """Whether rows can count differently in it."""
+        return "sample_weight" in _parameters(self._scorer._score_func)
+
+    def value(self, truth: np.ndarray, response: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+        """Return the figure of a response to rows whose encoded target is `truth`; both and `sample_weight` of shape (rows,).
 
         It is NaN where there is none, as where all rows are of one class. Raises ValueError for what it cannot be made of.
         """
         scorer = self._scorer
         options = dict(scorer._kwargs)
-        if not self.is_of_labels and _takes_labels(scorer._score_func):
+        if sample_weight is not None:
+            if not sample_weight.any():
+                return nan
+            options["sample_weight"] = sample_weight
+        if not self.is_of_labels and "labels" in _parameters(scorer._score_func):
             # A fold, or a resample, may have no row of some class.
             options["labels"] = list(self.labels) if self.positive is None else [0, 1]
         with warnings.catch_warnings(), config_context(skip_parameter_validation=True):
             warnings.simplefilter("ignore")  # of figures that are not defined, and of classes that nobody predicted
             return float(scorer._score_func(truth, response, **options))
 
-    def of(self, estimator: Any, features: pd.DataFrame, target: Any) -> float:
-        """Return the figure of a fitted estimator on rows with their target, of shape (rows,)."""
-        return self.value(self.encoded(target), self.response(estimator, features))
+    def of(self, estimator: Any, features: pd.DataFrame, target: Any, sample_weight: np.ndarray | None = None) -> float:
+        """Return the figure of a fitted estimator on rows with their target, and what they count, of shape (rows,)."""
+        return self.value(self.encoded(target), self.response(estimator, features), sample_weight)
 
     def scorer(self) -> Any:
         """Return what scikit-learn takes for its own scorer; of a figure of labels alone."""
         return make_scorer(self._of_labels, greater_is_better=not self.less_is_better)
 
-    def _of_labels(self, truth: Any, predicted: Any) -> float:
-        return self.value(self.encoded(truth), self.encoded(predicted))
+    def _of_labels(self, truth: Any, predicted: Any, sample_weight: np.ndarray | None = None) -> float:
+        return self.value(self.encoded(truth), self.encoded(predicted), sample_weight)
 
-    def gain(self, estimator: Any, features: pd.DataFrame, target: Any) -> float:
+    def gain(
+        self, estimator: Any, features: pd.DataFrame, target: Any, sample_weight: np.ndarray | None = None
+    ) -> float:
         """Return the figure with the sign by which more of it is better, as scikit-learn's own scorers do."""
-        return self.better(self.of(estimator, features, target), 0.0)
+        return self.better(self.of(estimator, features, target, sample_weight), 0.0)
 
 
 @cache
@@ -141,8 +153,8 @@ def _scorer(name: str, of_many: bool) -> Any:
 
 
 @cache
-def _takes_labels(function: Any) -> bool:
-    return "labels" in inspect.signature(function).parameters
+def _parameters(function: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
 
 
 @cache

@@ -1,19 +1,22 @@
 """What is to be chosen from: one algorithm, several, or the hyper-parameters of each by a search; and the fit of what was."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from contract.display import visible
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
+from trainer.console import output
+from trainer.console.figures import number
 from trainer.console.output import Progress
 from trainer.console.terminal import Console
 from trainer.data.table import SEED, Split, Table
 from trainer.errors import SettingsError, TrainerError
 from trainer.experiment import Plan
-from trainer.fit import algorithms, cross_validation, decision, metric
+from trainer.fit import algorithms, cross_validation, decision, metric, weights
 from trainer.fit.algorithms import Algorithm
 from trainer.fit.baseline import baseline
 from trainer.fit.cross_validation import FoldedRows, Standing
@@ -54,6 +57,8 @@ class Choice:
             raise SettingsError(f"the algorithm {twice} is there {names.count(twice)} times; expected each once")
         judged = metric.chosen(plan.metric, plan.positive, table)
         decision.check(plan.decision_threshold, judged)
+        if plan.weight is not None:
+            weights.check(plan.weight, found, judged)
         return cls(found, plan.folds, plan.search, dict(plan.space) if plan.space else None, judged)
 
     @property
@@ -101,8 +106,14 @@ def choose(choice: Choice, table: Table, rows: Split, console: Console) -> list[
             )
         with Progress(console, algorithm.name, len(folded.folds)) as progress:
             standing = cross_validation.cross_validate(algorithm.name, estimator, folded, choice.metric, progress.step)
-        standings.append(Standing(standing.name, estimator, standing.scores, standing.seconds, found))
+        standings.append(replace(standing, found=found))
+        output.notes(console, [_came_to(standing, choice.metric)])
     return cross_validation.ranked(standings, choice.metric.less_is_better)
+
+
+def _came_to(standing: Standing, judged_by: Metric) -> str:
+    score = f"{judged_by.words} {number(standing.mean)} ± {number(standing.spread)}"
+    return f"{visible(standing.name, 60)}: {score} in {standing.seconds:.1f} s"
 
 
 def on_folds(choice: Choice, table: Table, rows: Split) -> Standing:
@@ -126,7 +137,7 @@ def fit(name: str, estimator: BaseEstimator, table: Table, rows: Split, judged_b
     """Fit and measure an estimator, by accuracy or R² where nothing else is said; raise TrainerError where it cannot be fitted."""
     started = time.perf_counter()
     try:
-        estimator.fit(rows.train_features, rows.train_target)
+        weights.fit(estimator, *rows.train)
     except Exception as error:  # an estimator may fail in any way
         raise TrainerError(f"{name} cannot be fitted on {table.path}: {type(error).__name__}: {error}") from error
     seconds = time.perf_counter() - started

@@ -14,6 +14,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.inspection import permutation_importance
 
 from trainer.data.table import SEED, Split, Task
+from trainer.fit import weights
+from trainer.fit.contributions import Summary
 from trainer.fit.evaluation import Evaluation
 from trainer.fit.metric import Metric
 from trainer.plots.style import DPI, PALETTE, confusion_picture, labels
@@ -23,6 +25,7 @@ from trainer.plots.subject import MOST_POINTS, MOST_ROWS, Subject
 PATIENCE = 2.0
 MOST_CLASSES = 12
 MOST_FEATURES = 20
+MOST_WORDS = 60
 LEARNING_SIZES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -39,6 +42,8 @@ def evaluation_pictures(subject: Subject) -> Iterator[tuple[str, Figure]]:
     if subject.fit_seconds * min(1.0, MOST_ROWS / subject.train_rows) < PATIENCE:
         yield "importance.png", importance_picture(estimator, rows, evaluation.metric)
         yield "learning_curve.png", learning_picture(estimator, rows, subject.train_rows, evaluation.metric)
+    if evaluation.contributions is not None:
+        yield "contributions.png", contributions_picture(evaluation.contributions)
 
 
 def warm_up() -> None:
@@ -110,10 +115,11 @@ def residuals_picture(evaluation: Evaluation) -> Figure:
 def importance_picture(estimator: Any, rows: Split, metric: Metric) -> Figure:
     """Draw how much the score falls when a feature's held-out values are shuffled."""
     features, target = rows.test_features.head(MOST_ROWS), rows.test_target.head(MOST_ROWS)
+    weighed = rows.test_aside.of(slice(MOST_ROWS)).weights
     columns = list(features.columns)
     repeats = 5 if len(columns) <= 50 else 1
     found = permutation_importance(
-        estimator, features, target, scoring=metric.gain, n_repeats=repeats, random_state=SEED
+        estimator, features, target, scoring=metric.gain, n_repeats=repeats, random_state=SEED, sample_weight=weighed
     )
     order = np.argsort(found.importances_mean)[::-1][:MOST_FEATURES]
     figure = Figure(figsize=(8, 1.2 + 0.32 * len(order)), dpi=DPI, layout="constrained")
@@ -128,19 +134,42 @@ def importance_picture(estimator: Any, rows: Split, metric: Metric) -> Figure:
     return figure
 
 
+def contributions_picture(summary: Summary) -> Figure:
+    """Draw what the columns add to each explained row's answer, one point a row, the darker the larger its value."""
+    names, draws = list(summary.means.index[:MOST_FEATURES]), np.random.default_rng(SEED)
+    figure = Figure(figsize=(8, 1.4 + 0.32 * len(names)), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for place, name in enumerate(names):
+        values = summary.features[name]
+        is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+        shade = values.rank(pct=True).fillna(0) if is_number else np.full(len(values), 0.5)
+        heights = place + draws.uniform(-0.25, 0.25, len(values))
+        added = summary.of[:, summary.features.columns.get_loc(name)]
+        axes.scatter(added, heights, c=shade, cmap="viridis_r", vmin=0, vmax=1, s=14, alpha=0.8)
+    axes.axvline(0, color="grey", linestyle=":")
+    axes.set_yticks(range(len(names)), labels(names))
+    axes.invert_yaxis()
+    axes.set(
+        title=f"What columns add in {len(summary.of)} held-out rows (Shapley values; darker: a larger number)",
+        xlabel=labels([f"added to {summary.what}"], MOST_WORDS)[0],
+    )
+    return figure
+
+
 def learning_picture(estimator: Any, rows: Split, train_rows: int, metric: Metric) -> Figure:
     """Draw the score on held-out and on fitted rows against the number of rows fitted on, `train_rows` at most."""
-    features, target = rows.train_features, rows.train_target
+    features, target, weighed = rows.train
     sizes, held_out, fitted = [], [], []
     for share in LEARNING_SIZES:
         size = max(2, int(share * len(target)))
         part, labels = features.head(size), target.head(size)
         if metric.labels and labels.nunique() < (2 if metric.is_of_labels else len(metric.labels)):
             continue
-        model = clone(estimator).fit(part, labels)
+        count = None if weighed is None else weighed[:size]
+        model = weights.fit(clone(estimator), part, labels, count)
         sizes.append(size)
-        held_out.append(metric.of(model, rows.test_features, rows.test_target))
-        fitted.append(metric.of(model, part, labels))
+        held_out.append(metric.of(model, *rows.test))
+        fitted.append(metric.of(model, part, labels, count))
     figure = Figure(figsize=(6.5, 4.4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.plot(sizes, fitted, "o--", label="rows fitted on")

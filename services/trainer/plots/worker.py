@@ -63,6 +63,8 @@ class Drawing:
             rows.test_features.head(MOST_POINTS),
             rows.train_target.head(MOST_ROWS),
             rows.test_target.head(MOST_POINTS),
+            rows.train_aside.of(slice(MOST_ROWS)),
+            rows.test_aside.of(slice(MOST_POINTS)),
         )
         subject = Subject(estimator, drawn_from, len(rows.train_target), evaluation, task, class_names, fit_seconds)
         try:
@@ -99,6 +101,8 @@ def main() -> None:
     except EOFError:  # the trainer ended before there was anything to draw
         return
     drawn = {name: png(figure) for name, figure in evaluation_pictures(subject)}
+    if (explained := subject.evaluation.contributions) is not None:
+        drawn["contributions.csv"] = explained.means.to_csv(header=["mean"], index_label="column").encode()
     try:
         with answer:
             pickle.dump(drawn, answer, pickle.HIGHEST_PROTOCOL)

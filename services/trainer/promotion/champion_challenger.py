@@ -135,7 +135,8 @@ class Challenge:
                 champion = version_checks.load(folder, self.trusted)
             features, truth = self.rows.test_features[new], self.metric.encoded(self.rows.test_target[new])
             ours, theirs = (self.metric.response(one, features) for one in (self.estimator, champion))
-            return compared(self.metric, truth, ours, theirs)
+            weights = self.rows.test_aside.weights
+            return compared(self.metric, truth, ours, theirs, None if weights is None else weights[new])
         except (VersionError, TrackingError) as error:
             return f"version {version.version} could not be tried: {error}; recorded scores compared"
         except Exception as error:  # an estimator of another time may fail in any way, and answer what has no score

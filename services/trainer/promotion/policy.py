@@ -16,7 +16,7 @@ from typing import TypeGuard
 import numpy as np
 
 from trainer.console.figures import metric_words, number
-from trainer.fit.evaluation import COSTLY_RESAMPLES, resamples
+from trainer.fit.evaluation import gains
 from trainer.fit.metric import Metric, better, is_loss
 
 # With fewer rows than this a comparison on unseen rows would be a game of dice.
@@ -100,17 +100,27 @@ class Decision:
     reason: str
 
 
-def compared(metric: Metric, truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> Comparison:
+def compared(
+    metric: Metric,
+    truth: np.ndarray,
+    challenger: np.ndarray,
+    champion: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> Comparison:
     """Score both responses to the same rows, and test whether the difference may be chance.
 
-    All are as the metric takes them, of shape (rows,); responses of many classes' probabilities (rows, classes).
+    All are as the metric takes them, of shape (rows,); responses of many classes' probabilities (rows, classes). Where rows
+    count differently, the test is a bootstrap: those of ranks and counts have no weights.
     """
-    scores = metric.value(truth, challenger), metric.value(truth, champion)
-    return Comparison(len(truth), *scores, _p_value(metric, truth, challenger, champion))
+    scores = metric.value(truth, challenger, weights), metric.value(truth, champion, weights)
+    if weights is None and (p_value := _exact(metric, truth, challenger, champion)) is not None:
+        return Comparison(len(truth), *scores, p_value)
+    drawn = gains(metric, truth, challenger, champion, weights)
+    return Comparison(len(truth), *scores, (1 + sum(not gain > 0 for gain in drawn)) / (1 + len(drawn)))
 
 
-def _p_value(metric: Metric, truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> float:
-    """Return how likely a gain as large as this is where there is none: McNemar's test, Wilcoxon's, else a bootstrap."""
+def _exact(metric: Metric, truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> float | None:
+    """Return how likely a gain as large as this is where there is none, by McNemar's test or Wilcoxon's; None for other metrics."""
     from scipy import stats
 
     if metric.name == "accuracy":
@@ -120,11 +130,7 @@ def _p_value(metric: Metric, truth: np.ndarray, challenger: np.ndarray, champion
     if not metric.labels:
         gains = np.abs(champion - truth) - np.abs(challenger - truth)
         return float(stats.wilcoxon(gains, alternative="greater").pvalue) if np.any(gains) else 1.0
-    drawn = [
-        metric.better(metric.value(truth[pick], challenger[pick]), metric.value(truth[pick], champion[pick]))
-        for pick in resamples(len(truth), COSTLY_RESAMPLES)
-    ]
-    return (1 + sum(not gain > 0 for gain in drawn)) / (1 + len(drawn))
+    return None
 
 
 def below_threshold(metrics: Mapping[str, float], thresholds: Mapping[str, float]) -> str | None:

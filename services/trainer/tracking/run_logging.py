@@ -24,6 +24,7 @@ from requests import RequestException
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from trainer.console import output
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
 from trainer.errors import AnswerTooLong, TrackingError
 from trainer.fit.algorithms import HYPERPARAMETERS, defaults_of
@@ -142,14 +143,19 @@ def log_parameters(estimator: BaseEstimator, table: Table, rows: Split) -> None:
         "test_rows": len(rows.test_features),
         "scikit_learn": version("scikit-learn"),
     }
-    if table.aside:
-        found["divided"] = table.aside.words
+    found |= division(table)
     if (threshold := threshold_of(estimator)) is not None:
         found["decision_threshold"] = threshold
     estimator = without_threshold(estimator)
     if isinstance(estimator, Pipeline):
         found["preparation"] = ", ".join(type(step).__name__ for _, step in estimator.steps[:-1])
     mlflow.log_params({name: str(value)[:MOST_PARAMETER_TEXT] for name, value in found.items()})
+
+
+def division(table: Table) -> dict[str, Any]:
+    """Return what the plan says of how rows are divided, and what they count."""
+    found: dict[str, Any] = {"divided": table.aside.words} if table.aside.divides else {}
+    return found if table.aside.weight is None else found | {"weight": table.aside.weight.name}
 
 
 def _parameters(estimator: BaseEstimator) -> dict[str, Any]:
@@ -200,10 +206,10 @@ def log_pictures(pictures: dict[str, bytes]) -> None:
         mlflow.log_artifacts(folder)
 
 
-def log_leaderboard(standings: list[Standing], words: str) -> None:
-    """Log each algorithm as a child run with its folds, and all of them as one table and one picture.
+def log_leaderboard(standings: list[Standing], lowest: Standing, words: str) -> None:
+    """Log each algorithm as a child run with its folds and what it costs, and all of them as one table and one picture.
 
-    `words` name the metric that they are judged by.
+    `lowest` is the baseline, and `words` name the metric that they are judged by.
     """
     from trainer.plots.evaluation import leaderboard_picture
 
@@ -213,18 +219,32 @@ def log_leaderboard(standings: list[Standing], words: str) -> None:
                 {name: str(value)[:MOST_PARAMETER_TEXT] for name, value in _parameters(standing.estimator).items()}
             )
             mlflow.log_metrics({"cv_mean": standing.mean, "cv_std": standing.spread, "cv_place": float(place)})
+            mlflow.log_metrics({name: float(value) for name, value in costs(standing).items() if value is not None})
             for fold, value in enumerate(standing.scores):
                 mlflow.log_metric("cv_fold", value, step=fold)
             if standing.found is not None:
                 log_search(standing.found)
-    board = [
+    board = pd.DataFrame(
         {"place": place, "algorithm": found.name, "mean": found.mean, "spread": found.spread, "seconds": found.seconds}
+        | costs(found)
         for place, found in enumerate(standings, 1)
-    ]
-    mlflow.log_table({key: [row[key] for row in board] for key in board[0]}, "leaderboard.json")
+    )
+    mlflow.log_table(board, "leaderboard.json")
+    mlflow.log_text(board.to_csv(index=False), "leaderboard.csv")
+    mlflow.log_text(output.leaderboard_note(standings, lowest, words), "leaderboard.md")
     mlflow.log_metrics({"cv_mean": standings[0].mean, "cv_std": standings[0].spread})
     picture = leaderboard_picture([(found.name, found.scores) for found in standings], words)
     mlflow.log_figure(picture, "leaderboard.png")
+
+
+def costs(standing: Standing) -> dict[str, float | None]:
+    """Return what an algorithm takes in time and room, and whether ONNX serves it, by names for metrics; None: not known."""
+    return {
+        "fit_seconds": standing.fit_seconds,
+        "predict_seconds_per_1000_rows": standing.predict_seconds,
+        "file_bytes": standing.file_bytes,
+        "has_onnx_engine": standing.has_onnx_engine,
+    }
 
 
 def log_search(found: Any) -> None:

@@ -39,6 +39,8 @@ class Form:
     """the column that says which rows belong together"""
     time: str | None = None
     """the column that says when a row was"""
+    weight: str | None = None
+    """the column that says how much a row counts"""
     drop: tuple[str, ...] = ()
     """columns that will be left out, and may have values of any type"""
     words: tuple[str, ...] = ()
@@ -64,9 +66,9 @@ class Form:
         _check_encoding(self.encoding)
 
     @property
-    def divided_by(self) -> list[str]:
-        """The columns that say how rows may be divided; they are no features."""
-        return [name for name in (self.group, self.time) if name is not None]
+    def aside(self) -> list[str]:
+        """The columns that say how rows may be divided, and what they count; they are no features."""
+        return [name for name in (self.group, self.time, self.weight) if name is not None]
 
     @property
     def mark(self) -> str | None:

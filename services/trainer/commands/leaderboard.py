@@ -1,0 +1,79 @@
+"""The leaderboard of a comparison: how the algorithms do, what each costs, and the run in MLflow that keeps it."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import mlflow
+import numpy as np
+import skops.io
+
+from trainer.artifact import onnx_export
+from trainer.console import output
+from trainer.console.figures import number
+from trainer.console.terminal import Console
+from trainer.data.table import Split, Table
+from trainer.errors import TrackingError
+from trainer.fit.cross_validation import Standing
+from trainer.fit.model_selection import Choice, on_folds
+from trainer.settings import Settings
+from trainer.signals import Held
+from trainer.tracking import rest, run_lifecycle, run_logging
+
+ASKED = 1000
+
+
+def shown(
+    standings: list[Standing], choice: Choice, table: Table, rows: Split, console: Console
+) -> tuple[list[Standing], Standing]:
+    """Print the leaderboard, and return it with what each model would be as a version, and the baseline."""
+    *found, lowest = [_asked(each, choice, rows) for each in (*standings, on_folds(choice, table, rows))]
+    found = [_as_file(each, table, rows) for each in found]
+    console.print(output.leaderboard(found, lowest, choice.metric.words))
+    return found, lowest
+
+
+def _asked(standing: Standing, choice: Choice, rows: Split) -> Standing:
+    """Return a standing with what its model takes for ASKED rows: to predict the few of a fold tells nothing of that."""
+    positions = np.resize(np.arange(len(rows.train_features)), ASKED)
+    features, began = rows.train_features.iloc[positions], time.perf_counter()
+    choice.metric.response(standing.model, features)
+    return replace(standing, predict_seconds=time.perf_counter() - began)
+
+
+def _as_file(standing: Standing, table: Table, rows: Split) -> Standing:
+    """Return a standing with the size of its model's file, and whether ONNX serves it."""
+    try:
+        count = len(skops.io.dumps(standing.model))
+    except Exception:  # an estimator may have what cannot be written; a training of it says so
+        return standing
+    made = onnx_export.make(standing.model, table.columns, rows.train_features, table.task)
+    return replace(standing, file_bytes=count, has_onnx_engine=made.content is not None)
+
+
+def log(
+    settings: Settings, standings: list[Standing], lowest: Standing, choice: Choice, table: Table, console: Console
+) -> None:
+    """Log a comparison as a run with a child for each algorithm, where MLflow answers; print where it is."""
+    try:
+        rest.check_reachable(settings.tracking_uri)
+        experiment_id = run_logging.connect(settings.tracking_uri, run_logging.experiment_of(table.name))
+        run_id = _logged(standings, lowest, choice, table)
+    except TrackingError as error:  # algorithms can be compared without a stack
+        output.notes(console, [f"not logged to MLflow: {error}"])
+        return
+    if settings.public_url:
+        console.print(f"Run: {output.run_link(settings.public_url, experiment_id, run_id)}", soft_wrap=True)
+
+
+def _logged(standings: list[Standing], lowest: Standing, choice: Choice, table: Table) -> str:
+    words = choice.metric.words
+    with Held(), run_lifecycle.training_run(f"compare {table.name}") as run:
+        mlflow.set_tags({"data_sha256": table.sha256, "kind": "comparison"})
+        params: dict[str, Any] = {"metric": choice.metric.name, "folds": choice.folds, "trials": choice.trials}
+        mlflow.log_params(params | run_logging.division(table))
+        run_logging.log_dataset(table)
+        run_logging.log_leaderboard(standings, lowest, words)
+        name = f"compare: {standings[0].name} {number(standings[0].mean)}"
+        run_logging.describe_run(run.info.run_id, name, output.leaderboard_note(standings, lowest, words))
+    return str(run.info.run_id)
