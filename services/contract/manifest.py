@@ -26,7 +26,7 @@ ONNX_KEYS = {
 EXAMPLES = 3
 # What counts of MLmodel's flavors.sklearn.
 FLAVOR_KEYS = ("pickled_model", "serialization_format", "sklearn_version")
-NO_COLUMNS = "it has no signature with named columns; log it with one"
+NO_COLUMNS = "it has no signature with named columns; log it with input_example=DATAFRAME, of which MLflow makes one"
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ def _example_rows(files: VersionFiles, description: Description) -> list[list[An
         raise Refused("it has no input example; log it with input_example=ROWS")
     rows = manifest.example_rows(files, description.example, description.columns)
     if not rows:
-        raise Refused(f"its input example has no rows of {count_of(description.columns)}")
+        wanted = count_of(description.columns)
+        raise Refused(f"its input example has no rows of {wanted}; log it with input_example=ROWS of its columns")
     return rows
 
 
