@@ -27,6 +27,7 @@ MODEL = "iris_logistic_regression"
 SAMPLES = [[5.1, 3.5, 1.4, 0.2], [7.0, 3.2, 4.7, 1.4], [6.3, 3.3, 6.0, 2.5]]
 CLASSES = [0, 1, 2]
 NAMES = ["setosa", "versicolor", "virginica"]
+EMBEDDED = [sys.executable, str(ROOT / "scripts" / "embedded.py")]
 OURS = ("MLFLOW_", "MODEL_", "INFERENCE_", "DATA_DIR", "MIN_TEST_ACCURACY", "PYTHONPATH")
 
 
@@ -84,8 +85,8 @@ class Process:
         self._process.terminate()
         return self.wait()
 
-    def wait(self) -> int:
-        return self._process.wait(60)
+    def wait(self, seconds: float = 60) -> int:
+        return self._process.wait(seconds)
 
     @property
     def has_left_processes(self) -> bool:
@@ -252,6 +253,17 @@ class Place:
         port = free_port()
         environ = self.environ(**{"INFERENCE_LISTEN_PORT": str(port), "MODEL_POLL_SECONDS": "0.2", **settings})
         service = Service([sys.executable, "-m", "inference"], environ, self.work, self._new_log(), port)
+        try:
+            yield service
+        finally:
+            service.kill_what_is_left()
+
+    @contextlib.contextmanager
+    def embedded(self, command: str, **settings: str) -> Iterator[Service]:
+        """Start a service of scripts/embedded.py, ui or serve, on a free port; what is left of it is killed."""
+        port = free_port()
+        environ = self.environ(MLFLOW_PORT=str(port), INFERENCE_LISTEN_PORT=str(port), **settings)
+        service = Service([*EMBEDDED, command], environ, self.work, self._new_log(), port)
         try:
             yield service
         finally:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -17,7 +18,11 @@ import pytest
 import skops.io
 from contract import signature
 from contract.signature import entries
+from contract.version_files import VersionFiles
+from inference.model import model as serving
+from inference.model.trust import Trust, Trusted
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -25,6 +30,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 from trainer.adoption import sandbox
 from trainer.adoption.adopt import adopt
+from trainer.adoption.sandbox import Ended
 from trainer.artifact import signing, version_checks, version_files
 from trainer.commands import production, train
 from trainer.console.terminal import Console
@@ -40,6 +46,7 @@ from tests.unit.version_files import COLUMNS, Files, set_inputs, tensor
 
 SIGNED = {
     *("MLmodel", "model.skops", "input_example.json", "golden_samples.json", "identity.json"),
+    *("model.onnx", "onnx_engine.json"),
     *("requirements.txt", "python_env.yaml", "conda.yaml"),
 }
 ROWS = pd.DataFrame([[8.0, 1.0], [1.0, 2.0], [7.0, 1.5], [0.5, 3.0]], columns=COLUMNS)
@@ -140,8 +147,6 @@ def test_a_model_that_was_logged_with_an_array_is_adopted(registry: Any, files: 
 
 # A stranger's, each of which the service, the next training, or an MLflow client would believe.
 FOREIGN = {
-    "model.onnx": b"another model",
-    "onnx_engine.json": b'{"kept": true, "reason": "proven on 9999 rows", "classes": [0, 1], "input": "float64"}',
     "schema.yaml": b"schema_type: dataframe",
     "profile.json": b"{}",
     "background.json": b'{"instances": [[9, 9]]}',
@@ -151,6 +156,8 @@ FOREIGN = {
     ".git/model.skops": b"another model",
 }
 REPLACED = {
+    "model.onnx": b"another model, an evil one",
+    "onnx_engine.json": b'{"kept": true, "reason": "evil", "classes": [0, 1], "input": "float64", "limit": 1e99}',
     "golden_samples.json": b'{"instances": [[0, 0]], "predictions": [7], "tolerance": 9}',
     "requirements.txt": b"evil==1.0\n",
     "conda.yaml": b"dependencies: [evil]",
@@ -186,6 +193,11 @@ def test_what_was_checked_or_made_is_signed_and_nothing_else(registry: Any, adop
         for name in SIGNED:
             assert b"evil" not in (folder / name).read_bytes(), name
         golden = json.loads((folder / "golden_samples.json").read_text())
+        record = json.loads((folder / "onnx_engine.json").read_text())
+        served = serving.load(VersionFiles.of(folder), Trusted(Trust.SIGNED))
+    assert record["kept"]
+    assert record["rows"] > 1000
+    assert (served.engine, served.pipeline) == ("onnx", None)
     assert (golden["instances"], golden["predictions"]) == ([[8.0, 1.0], [1.0, 2.0]], [1, 0])
     assert registry.version(version).tags["signed_by"]
 
@@ -193,6 +205,8 @@ def test_what_was_checked_or_made_is_signed_and_nothing_else(registry: Any, adop
 def test_what_is_left_out_is_named(adopted: Any) -> None:
     version, said = adopted
     assert f"Version {version} of {MODEL} is checked and signed; it can be served now." in said
+    assert re.search(r"made of its input example, and an ONNX engine answers for it: proven on \d+ rows\.", said)
+    assert "It has none of what its training data would be needed for: figures" in said
     (left_out,) = [line for line in said.splitlines() if line.startswith("Not signed")]
     assert left_out.removeprefix("Not signed, so not read by anything here: ").removesuffix(".").split(", ") == sorted(
         FOREIGN
@@ -202,7 +216,7 @@ def test_what_is_left_out_is_named(adopted: Any) -> None:
 def test_what_was_left_out_may_change_and_what_was_signed_may_not(registry: Any, adopted: Any, tmp_path: Path) -> None:
     version, _ = adopted
     key = Path(keys()["SIGNING_KEY_FILE"])
-    (registry.files(version) / "onnx_engine.json").write_text("changed")
+    (registry.files(version) / "figures.json").write_text("changed")
     with version_files.signed(registry.version(version), MODEL, key):
         pass
     for name in sorted(SIGNED):
@@ -229,6 +243,36 @@ def test_it_can_be_adopted_once_more_as_for_a_new_key(registry: Any, adopted: An
     registry.adopt(version)
     with version_files.signed(registry.version(version), MODEL, Path(keys()["SIGNING_KEY_FILE"])) as folder:
         assert set(signature.files_in(folder)) == SIGNED | {"model.sig"}
+
+
+def test_a_model_that_does_not_convert_is_adopted_and_answered_by_scikit_learn(
+    registry: Registry, files: Files
+) -> None:
+    skops.io.dump(HistGradientBoostingClassifier().fit(ROWS, [1, 0, 1, 0]), files.folder / "model.skops")
+    version = registry.log(files.folder)
+    registry.adopt(version)
+    assert "scikit-learn answers for it: no ONNX engine: float32: " in registry.said
+    assert "model.onnx" not in entries((registry.files(version) / "model.sig").read_bytes())
+    assert not json.loads((registry.files(version) / "onnx_engine.json").read_text())["kept"]
+
+
+@pytest.mark.parametrize("ends", ["trainer.adoption.examination:examined", "trainer.adoption.onnx_graph:check"])
+def test_a_version_whose_onnx_engine_cannot_be_made_or_is_not_let_in_is_adopted_without(
+    registry: Registry, files: Files, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    version, run, asked = registry.log(files.folder), sandbox.run, []
+
+    def ended(function: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(function)
+        if asked.count(ends) == 1 and function == ends:
+            raise Ended("the check ended with signal 11 (SIGSEGV)")
+        return run(function, *arguments, **options)
+
+    monkeypatch.setattr(sandbox, "run", ended)
+    registry.adopt(version)
+    assert "no ONNX engine: " in registry.said
+    assert "the check ended with signal 11 (SIGSEGV)" in registry.said
+    assert set(entries((registry.files(version) / "model.sig").read_bytes())) == SIGNED - {"model.onnx"}
 
 
 # --- what a stranger cannot do --------------------------------------------------------------------------------------

@@ -1,15 +1,18 @@
 """`scripts/embedded.py demo`: everything without Docker, on a machine where the usual port is taken."""
 
-import contextlib
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.places import MODEL, ROOT, Place, Process, Service, free_port, in_one_line
+from tests.integration.places import EMBEDDED, ROOT, Place, Process, Service, in_one_line
+from tests.snippets import SNIPPETS, URL, Snippet, blocks
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def demo(place: Any, port: Any) -> Iterator[Any]:
         [sys.executable, str(ROOT / "scripts" / "embedded.py"), "demo"], environ, place.work, place.folder / "log"
     )
     try:
-        yield process, process.wait(), process.log, process.has_left_processes
+        yield process, process.wait(180), process.log, process.has_left_processes
     finally:
         process.kill_what_is_left()
 
@@ -71,45 +74,65 @@ def test_nothing_that_the_demo_started_is_left_running(demo: Any) -> None:
     assert not demo[3]
 
 
-@contextlib.contextmanager
-def embedded(place: Place, command: str, port: int) -> Iterator[Any]:
-    """Start one of the script's services; what is left of it is killed."""
-    environ = place.environ(MLFLOW_PORT=str(port), INFERENCE_LISTEN_PORT=str(port))
-    script = [sys.executable, str(ROOT / "scripts" / "embedded.py"), command]
-    service = Service(script, environ, place.work, place.folder / command, port)
-    try:
-        yield service
-    finally:
-        service.kill_what_is_left()
-
-
-def test_a_model_that_a_notebook_logged_through_the_ui_is_adopted_and_served_without_it(demo: Any, place: Any) -> None:
-    with embedded(place, "ui", free_port()) as ui:
+@pytest.fixture(scope="module")
+def ui(demo: Any, place: Place) -> Iterator[Service]:
+    """The MLflow UI on the registry that the demo has left, for notebooks to log to."""
+    with place.embedded("ui") as ui:
         ui.answers("/health")
-        version = place.notebook(f"""
-import json, os
-os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-import mlflow
-from mlflow import MlflowClient
-from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
-mlflow.set_tracking_uri("{ui.url}")
-mlflow.set_experiment("My notebook")
-X, y = load_iris(return_X_y=True, as_frame=True)
-with mlflow.start_run() as run:
-    mlflow.log_text("first try", "note.txt")
-    logged = mlflow.sklearn.log_model(
-        LogisticRegression(C=0.5, max_iter=1000).fit(X, y), name="model", input_example=X.head(3), serialization_format="skops",
-        metadata={{"class_names": ["setosa", "versicolor", "virginica"]}},
-    )
-assert mlflow.artifacts.load_text(f"runs:/{{run.info.run_id}}/note.txt") == "first try"
-version = mlflow.register_model(logged.model_uri, "{MODEL}").version
-MlflowClient().set_registered_model_alias("{MODEL}", "Production", version)
-print(json.dumps(str(version)))
-""")
-    script = [sys.executable, str(ROOT / "scripts" / "embedded.py")]
-    adopted = place.run(*script, "adopt", version)
+        yield ui
+
+
+def test_the_first_snippet_of_the_page_logs_and_reads_back_through_the_ui(place: Place, ui: Service) -> None:
+    (code,) = blocks("From a notebook")
+    said = place.run(sys.executable, "-c", code.replace(URL, ui.url), PYTHONPATH="")
+    assert said.returncode == 0, said.stderr
+    assert "first try" in said.stdout
+    assert "[0 0 0]" in said.stdout
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.heading)
+def test_a_model_that_a_notebook_logged_through_the_ui_is_adopted_and_served_without_it(
+    place: Place, ui: Service, snippet: Snippet
+) -> None:
+    logged = place.run(sys.executable, "-c", snippet.code(ui.url), PYTHONPATH="")
+    assert logged.returncode == 0, logged.stderr
+    adopt_and_ask(place, snippet)
+
+
+@pytest.fixture(scope="module")
+def older_client(place: Place) -> Path:
+    """A Python with an MLflow client two minor versions older than the server, made as a person makes theirs."""
+    major, minor, *_ = version("mlflow").split(".")
+    folder = place.folder / "older"
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert uv, "uv is in the environment of the tests"
+    older = f"mlflow-skinny=={major}.{int(minor) - 2}.*"
+    python = str(folder / "bin" / "python")
+    packages = [older, *(f"{name}=={version(name)}" for name in ("scikit-learn", "skops", "pandas", "numpy"))]
+    for command in (
+        ["venv", "--python", sys.executable, str(folder)],
+        ["pip", "install", "--python", python, *packages],
+    ):
+        made = place.run(uv, *command)
+        assert made.returncode == 0, made.stderr
+    return Path(python)
+
+
+def test_a_client_two_minor_versions_older_logs_what_is_adopted_and_served(
+    place: Place, ui: Service, older_client: Path
+) -> None:
+    (forest,) = (snippet for snippet in SNIPPETS if snippet.heading == "A forest")
+    logged = place.run(str(older_client), "-c", forest.code(ui.url), PYTHONPATH="")
+    assert logged.returncode == 0, logged.stderr
+    adopt_and_ask(place, forest)
+
+
+def adopt_and_ask(place: Place, snippet: Snippet) -> None:
+    """Adopt the version that a snippet has put behind the alias, and have it answer, as the page says."""
+    found = str(place.client.get_model_version_by_alias(snippet.model, "Production").version)
+    adopted = place.run(*EMBEDDED, "adopt", found, "--model-name", snippet.model)
     assert adopted.returncode == 0, adopted.stderr
-    with embedded(place, "serve", free_port()) as service:
-        service.serves(version)
-        assert service.predict() == [0, 1, 2]
+    with place.embedded("serve", MODEL_NAME=snippet.model) as service:
+        service.serves(found)
+        assert service.post("/invocations", {"instances": snippet.rows}).json() == {"predictions": snippet.answers}
+        assert service.get("/version").json()["model"]["engine"]["name"] == snippet.engine

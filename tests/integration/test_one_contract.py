@@ -14,7 +14,7 @@ import skops.io
 import yaml
 from contract import documents
 from contract.errors import Refused
-from contract.file_names import GOLDEN, MLMODEL
+from contract.file_names import GOLDEN, MLMODEL, ONNX_MODEL, ONNX_RECORD
 from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.model import model
@@ -23,7 +23,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
-from trainer.adoption import examination
+from trainer.adoption import examination, onnx_graph
 from trainer.adoption.findings import Findings
 from trainer.artifact import onnx_export, version_checks
 from trainer.data.table import Column, Kind, Task
@@ -269,7 +269,8 @@ def test_what_is_served_can_be_adopted_and_what_is_adopted_is_served(
 ) -> None:
     change(files)
     try:
-        answer = json.loads(json.dumps(examination.examined(files.folder)))
+        said, onnx = examination.examined(files.folder)
+        answer = json.loads(json.dumps(said))
     except Refused:
         assert not is_served
         return
@@ -279,5 +280,9 @@ def test_what_is_served_can_be_adopted_and_what_is_adopted_is_served(
         shutil.copy(files.folder / path, adopted / path)
     (adopted / MLMODEL).write_text(yaml.safe_dump(examination.rewritten(found)))
     documents.write_json(adopted / GOLDEN, found.golden)
+    documents.write_json(adopted / ONNX_RECORD, found.onnx)
+    if found.onnx["kept"]:
+        (adopted / ONNX_MODEL).write_bytes(onnx)
+        onnx_graph.check(adopted)
     assert is_served
     assert by_service(adopted) is None

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from tests.compose import CLASSES, Stack, eventually
+from tests.snippets import SNIPPETS
 
 NAME = "iris_logistic_regression"
 
@@ -86,6 +87,21 @@ def test_a_version_logged_by_hand_is_refused_until_it_is_adopted(stack: Stack, s
     eventually("the adopted version is served", lambda: stack.served_version() == version)
     assert stack.predict() == CLASSES
     assert requests.post(f"{stack.url}/predict_names", json={"instances": [[5.1, 3.5, 1.4, 0.2]]}, timeout=10).ok
+
+
+def test_what_the_snippets_of_the_page_log_is_adopted_and_served(stack: Stack, serving: Any) -> None:
+    for snippet in SNIPPETS:
+        logged = stack.notebook(snippet.code(stack.mlflow_url))
+        assert logged.returncode == 0, logged.stderr
+        named = stack.api("registered-models/alias", name=snippet.model, alias="Production")
+        version = str(named["model_version"]["version"])
+        adopted = stack.compose("run", "--rm", "trainer", "adopt", version, "--model-name", snippet.model)
+        assert f"Version {version} of {snippet.model} is checked and signed" in adopted.stdout
+        if snippet.model != NAME:  # it is another model that this stack serves
+            continue
+        eventually(f"{snippet.heading} is served", lambda version=version: stack.served_version() == version)  # type: ignore[misc]
+        answer = requests.post(f"{stack.url}/invocations", json={"instances": snippet.rows}, timeout=10)
+        assert answer.json() == {"predictions": snippet.answers}
 
 
 def test_one_changed_byte_is_refused(stack: Stack, serving: Any) -> None:

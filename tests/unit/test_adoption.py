@@ -16,6 +16,17 @@ from trainer.settings import Settings
 FILES = ["MLmodel", "model.skops", "input_example.json", "registered_model_meta", *MADE]
 INPUTS = json.dumps([{"type": "double", "name": "a", "required": True}])
 GOLDEN = {"instances": [[1.0], [None]], "predictions": [0, 1], "probabilities": [[0.9, 0.1], [0.2, 0.8]]}
+ONNX = {
+    "kept": True,
+    "reason": "proven on 9 rows",
+    "input": "float32",
+    "limit": 1e6,
+    "rows": 9,
+    "labels_differ": 0,
+    "scale": 1.0,
+    "largest_difference": 1e-7,
+    "classes": [0, 1],
+}
 ANSWER = {
     "estimator": "model.skops",
     "example": "input_example.json",
@@ -25,6 +36,7 @@ ANSWER = {
     "signature": {"inputs": INPUTS, "outputs": None},
     "class_names": ["short", "long"],
     "golden": GOLDEN,
+    "onnx": ONNX,
 }
 
 
@@ -64,6 +76,14 @@ OTHER = {
         *({"sklearn_version": one} for one in (None, "1" * 21, {})),  # type: ignore[var-annotated]
     ],
     "other names of classes": [{"class_names": one} for one in ("short", [1], ["\udc80"], {}, ["x" * 501], [deep(9)])],  # type: ignore[var-annotated]
+    "another ONNX engine": [
+        *({"onnx": one} for one in (None, "text", {}, {"kept": True, "reason": "x"})),
+        *({"onnx": ONNX | {"classes": one}} for one in (None, [0], [0, 1, 2], [0, {}], "01")),
+        *({"onnx": ONNX | {"input": one}} for one in ("float16", None)),
+        *({"onnx": ONNX | {"limit": one}} for one in (1e38, float("inf"), "x")),
+        *({"onnx": ONNX | {"scale": one}} for one in (0.0, -1.0, float("nan"), float("inf"), "x")),
+        *({"onnx": ONNX | {"rows": one}} for one in (1.5, "x", 10**30)),
+    ],
     "another signature": [
         *({"signature": one} for one in (None, {}, "x", [])),  # type: ignore[var-annotated]
         *(signature(one) for one in (None, "x", [1], [{"name": "a", "type": "binary"}], {"a": 1}, "[" * 10**5)),
@@ -98,6 +118,7 @@ def test_what_is_no_answer_is_refused(answer: Any) -> None:
 
 def test_nothing_of_an_answer_but_what_is_known_gets_into_an_mlmodel() -> None:
     more = {"mlmodel": {"code": "evil"}, "golden": GOLDEN | {"evil": 1, "tolerance": 9}}
+    more["onnx"] = ONNX | {"evil": 1, "tolerance": 9}
     more["signature"] = {**ANSWER["signature"], "evil": "x"}  # type: ignore[dict-item]
     found = Findings.of(ANSWER | more, FILES)
     assert found == Findings.of(ANSWER, FILES)
@@ -118,14 +139,14 @@ def found(**change: object) -> Findings:
     return Findings.of(ANSWER | names | {"sha256": dict.fromkeys(names.values(), "00")}, [*names.values()])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("name", sorted({"conda.yaml", "registered_model_meta", *limits.PARSED}))
+@pytest.mark.parametrize("name", sorted({"conda.yaml", "registered_model_meta", "model.onnx", *limits.PARSED}))
 def test_an_estimator_or_an_example_under_the_name_of_another_file_is_refused(folder: Path, name: str) -> None:
     for part in ("estimator", "example"):
         with pytest.raises(Refused, match=f"is called {name}, which is another file's name"):
             check_files(found(**{part: name}), folder)
 
 
-@pytest.mark.parametrize("name", ["model.pkl", "model.py", "model.onnx", "skops", "model.skops/model"])
+@pytest.mark.parametrize("name", ["model.pkl", "model.py", "skops", "model.skops/model"])
 def test_an_estimator_that_another_client_would_take_for_something_else_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(Refused, match=rf"its file {name} has to end in \.skops"):
         check_files(found(estimator=name), folder)

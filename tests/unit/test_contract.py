@@ -310,7 +310,10 @@ def test_flavors_that_are_no_mapping_are_refused(files: Files, flavors: Any) -> 
     ],
 )
 def test_a_version_without_named_columns_is_refused(files: Files, change: Callable[..., Any]) -> None:
-    assert refusal(files.describe(change)) == "it has no signature with named columns; log it with one"
+    assert (
+        refusal(files.describe(change))
+        == "it has no signature with named columns; log it with input_example=DATAFRAME, of which MLflow makes one"
+    )
 
 
 @pytest.mark.parametrize("kind", ["binary", "array", None, ["double"]])

@@ -1,9 +1,12 @@
 """Sign a version that somebody logged by hand, after checking in a sandbox that it can be served.
 
 Here is the key, so nothing of the version is loaded, asked or read here. What is signed is the estimator and the input
-example as they were checked, byte for byte, and text files that are written anew from what the check has found.
+example as they were checked, byte for byte, text files that are written anew from what the check has found, and an ONNX
+model where one was proven and has been looked through (trainer.adoption.onnx_graph).
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +16,14 @@ import yaml
 from contract import documents, limits
 from contract.display import visible
 from contract.errors import Refused
-from contract.file_names import GOLDEN, IDENTITY, MLMODEL, SIGNATURE
+from contract.file_names import GOLDEN, IDENTITY, MLMODEL, ONNX_MODEL, ONNX_RECORD, SIGNATURE
 from contract.signature import RUNS_CODE, entries, files_in
 from contract.tracking.rest import SIGNED_BY
 from contract.version_files import digest_of
 from mlflow import MlflowClient
 
 from trainer.adoption import code_examination, examination, sandbox, vouched
-from trainer.adoption.findings import Findings
+from trainer.adoption.findings import MOST_ONNX_BYTES, MOST_WORD, Findings
 from trainer.artifact import environment, signing, version_files
 from trainer.console.terminal import Console
 from trainer.errors import TrainerError, VersionError
@@ -29,11 +32,15 @@ from trainer.tracking import registry
 from trainer.tracking.run_logging import mlflow_errors
 
 # What is written anew, whatever the version had under these names.
-MADE = (MLMODEL, GOLDEN, *environment.FILES)
+MADE = (MLMODEL, GOLDEN, ONNX_RECORD, *environment.FILES)
 # Names that a version's own files cannot have: MLflow writes the last one over whatever is there.
-TAKEN = {*MADE, IDENTITY, SIGNATURE, "registered_model_meta"}
+TAKEN = {*MADE, ONNX_MODEL, IDENTITY, SIGNATURE, "registered_model_meta"}
 # Names that neither may have: what is parsed under them would be the model's word, signed as if the trainer had written it.
 METADATA = {*TAKEN, *limits.PARSED}
+# What a version of the trainer's has beside.
+LACKED = ("figures", "bounds and categories of its columns", "a reference profile")
+MOST = sandbox.Limits()
+EXAMINED = "trainer.adoption.examination:examined"
 SHOWN = 10
 ZIP = b"PK\x03\x04"
 
@@ -56,11 +63,13 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
         if allow_code:
             if confined:
                 _check_sandbox(folder, settings, f"{version} --allow-code")
-            ask = partial(_asked, folder=folder, settings=settings, confined=confined, trusted=False)
+            ask = partial(_asked, folder=folder, settings=settings, confined=confined)
             sha256, made, left_out = vouched.prepare(folder, ask, partial(_tell, console))
+            given: list[str] = []
         else:
             checked = _examined(folder, settings, version, confined)
-            sha256, made, left_out = checked.sha256, list(MADE), _write(checked, folder, model_id)
+            sha256, made, left_out = checked.sha256, _made(checked), _write(checked, folder, model_id)
+            given = list(_given(checked))
         signing.sign(folder, name, model_id, settings.signing_key, allow_code)
         _check_signed(folder, sha256, made)
         # The signature last, which makes it all count.
@@ -68,12 +77,24 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
     with mlflow_errors():
         MlflowClient().set_model_version_tag(name, version, SIGNED_BY, signing.key_id(settings.signing_key))
     _tell(console, f"Version {version} of {name} is {_done(version, allow_code)}")
+    for line in (*given, *_left(left_out, confined)):
+        _tell(console, line)
+
+
+def _given(checked: Findings) -> Iterator[str]:
+    """Yield what a version was given and what not, a sentence at a time."""
+    answers = "an ONNX engine answers for it" if checked.onnx["kept"] else "scikit-learn answers for it: no ONNX engine"
+    yield f"Its golden samples are made of its input example, and {answers}: {checked.onnx['reason']}."
+    yield f"It has none of what its training data would be needed for: {', '.join(LACKED)}."
+
+
+def _left(left_out: list[str], confined: bool) -> Iterator[str]:
     if left_out:
         shown = ", ".join(visible(path, 100) for path in left_out[:SHOWN])
         more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
-        _tell(console, f"Not signed, so not read by anything here: {shown}{more}.")
+        yield f"Not signed, so not read by anything here: {shown}{more}."
     if not confined:
-        _tell(console, "It was checked without a sandbox: while it was tried, it could read what this command can.")
+        yield "It was checked without a sandbox: while it was tried, it could read what this command can."
 
 
 def check_identity(folder: Path, name: str) -> None:
@@ -121,7 +142,7 @@ def check_adopted(folder: Path, settings: Settings) -> None:
     confined = _lack_of_sandbox(folder, _hidden(settings)) is None
     runs_code = (folder / IDENTITY).exists() and documents.read_json(folder, IDENTITY).get(RUNS_CODE) is True
     function = f"{code_examination.__name__}:check_readable" if runs_code else f"{examination.__name__}:check_servable"
-    _asked(function, folder, settings, confined, trusted=not runs_code)
+    _asked(function, folder, settings, confined, *([] if runs_code else [sorted(settings.trusted_types)]))
 
 
 def _check_sandbox(folder: Path, settings: Settings, adopted: str) -> None:
@@ -146,26 +167,54 @@ def _examined(folder: Path, settings: Settings, version: str, confined: bool) ->
     before = {path: digest_of(folder / path) for path in files_in(folder)}
     if confined:
         _check_sandbox(folder, settings, version)
-    answer = _asked("trainer.adoption.examination:examined", folder, settings, confined)
+    answer, onnx = _answer(folder, settings, confined)
     checked = Findings.of(answer, list(before))
     if any(before[path] != digest for path, digest in checked.sha256.items()):
         raise Refused("what was checked is not what is here")
     check_files(checked, folder)
-    return checked
+    return _with_onnx(checked, onnx, folder, settings, confined) if checked.onnx["kept"] else checked
+
+
+def _answer(folder: Path, settings: Settings, confined: bool) -> tuple[Any, bytes]:
+    """Return what the check says of a version, and its ONNX engine; one that ends over that is checked without."""
+    trusted, most = sorted(settings.trusted_types), sandbox.Limits(attached=MOST_ONNX_BYTES)
+    found: tuple[Any, bytes]
+    try:
+        found = _asked(EXAMINED, folder, settings, confined, trusted, most=most)
+    except sandbox.Ended as error:
+        found = _asked(EXAMINED, folder, settings, confined, trusted, f"{error}, while one was made", most=most)
+    return found
+
+
+def _with_onnx(checked: Findings, onnx: bytes, folder: Path, settings: Settings, confined: bool) -> Findings:
+    """Put the ONNX model among the files, once it has been looked through in a sandbox in which no model is loaded."""
+    path = folder / ONNX_MODEL
+    path.write_bytes(onnx)
+    digest = digest_of(path)
+    try:
+        _asked("trainer.adoption.onnx_graph:check", folder, settings, confined)
+    except Refused as error:
+        path.unlink()
+        reason = visible(f"the one that was made is not signed: {error}", MOST_WORD)
+        return replace(checked, onnx={"kept": False, "reason": reason})
+    return replace(checked, sha256=checked.sha256 | {ONNX_MODEL: digest})
 
 
 def _hidden(settings: Settings) -> list[Path]:
     return [settings.signing_key, settings.data_dir]
 
 
-def _asked(function: str, folder: Path, settings: Settings, confined: bool, trusted: bool = True) -> Any:
-    """Return what a function makes of a version in a child; raise Refused for whatever a model may have it say.
-
-    It is told which types are `trusted`, where that counts for it.
-    """
-    arguments = [sorted(settings.trusted_types)] if trusted else []
+def _asked(
+    function: str,
+    folder: Path,
+    settings: Settings,
+    confined: bool,
+    *arguments: Any,
+    most: sandbox.Limits = MOST,
+) -> Any:
+    """Return what a function makes of a version in a child; raise Refused for whatever a model may have it say."""
     try:
-        return sandbox.run(function, folder, *arguments, hidden=_hidden(settings), confined=confined)
+        return sandbox.run(function, folder, *arguments, hidden=_hidden(settings), confined=confined, most=most)
     except sandbox.Unconfined as error:  # a model's word by now
         raise Refused("the check did not go on as it began") from error
 
@@ -187,8 +236,14 @@ def _write(checked: Findings, folder: Path, model_id: str) -> list[str]:
     content = {**examination.rewritten(checked), "model_id": model_id, "model_uuid": model_id}
     (folder / MLMODEL).write_text(yaml.safe_dump(content, allow_unicode=True))
     documents.write_json(folder / GOLDEN, checked.golden)
+    documents.write_json(folder / ONNX_RECORD, checked.onnx)
     environment.write(folder)
-    return [path for path in left_out if path not in TAKEN]
+    return [path for path in left_out if path not in TAKEN - {ONNX_MODEL}]
+
+
+def _made(checked: Findings) -> list[str]:
+    """Return the files that are written, whatever the version had under their names."""
+    return [*MADE, *({ONNX_MODEL} & checked.sha256.keys())]
 
 
 def _check_signed(folder: Path, sha256: dict[str, str], made: list[str]) -> None:

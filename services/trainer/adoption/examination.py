@@ -20,6 +20,7 @@ from contract.schema import count_of
 from contract.trust import TRUSTED_TYPES
 from contract.version_files import VersionFiles
 
+from trainer.adoption import onnx_engine
 from trainer.adoption.findings import KEPT, Findings
 from trainer.artifact import golden_samples, version_checks
 
@@ -27,16 +28,26 @@ from trainer.artifact import golden_samples, version_checks
 UNPROVEN = (GOLDEN, ONNX_MODEL, ONNX_RECORD, FIGURES)
 
 
-def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what a version's files come to, in plain values of which trainer.adoption.findings takes what it needs.
+def examined(
+    folder: Path, trusted: Sequence[str] = (), without_onnx: str | None = None
+) -> tuple[dict[str, Any], bytes]:
+    """Return what a version's files come to, and the bytes of its ONNX engine, none where it has none.
 
-    `trusted` are types that it may contain beside TRUSTED_TYPES. Raises Refused for a version that cannot be served.
+    They come to plain values, of which trainer.adoption.findings takes what it needs. `trusted` are types that it may contain
+    beside TRUSTED_TYPES; `without_onnx` is the reason why no ONNX engine is made of it, where there is one already. Raises
+    Refused for a version that cannot be served.
     """
     files = VersionFiles.of(folder, without=UNPROVEN)
     description, content = manifest.read(files), files.mlmodel()
     with joblib.parallel_config("threading"):  # a sandbox starts no processes
         estimator = version_checks.estimator_of(files, description, TRUSTED_TYPES.union(trusted))
-        golden = _golden(estimator, files, description)
+        rows = _example_rows(files, description)
+        golden = _golden(estimator, rows, description)
+        onnx = (
+            onnx_engine.exported(estimator, description, rows)
+            if without_onnx is None
+            else onnx_engine.none(without_onnx)
+        )
     paths = {"estimator": manifest.estimator_file(files, description.flavor), "example": description.example}
     found = {
         **paths,
@@ -46,21 +57,28 @@ def examined(folder: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
         "signature": {name: content["signature"].get(name) for name in ("inputs", "outputs")},
         "class_names": description.class_names,
         "golden": golden,
+        "onnx": onnx.record,
     }
     try:
         json.dumps(found, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise Refused(f"its example or its answers are no JSON: {error!s:.200}") from error
-    return found
+    return found, onnx.content or b""
 
 
-def _golden(estimator: Any, files: VersionFiles, description: Description) -> dict[str, Any]:
-    """Return the rows of the input example with the estimator's answers."""
+def _example_rows(files: VersionFiles, description: Description) -> list[list[Any]]:
+    """Return the rows of the input example."""
     if description.example is None:
         raise Refused("it has no input example; log it with input_example=ROWS")
     rows = manifest.example_rows(files, description.example, description.columns)
     if not rows:
-        raise Refused(f"its input example has no rows of {count_of(description.columns)}")
+        wanted = count_of(description.columns)
+        raise Refused(f"its input example has no rows of {wanted}; log it with input_example=ROWS of its columns")
+    return rows
+
+
+def _golden(estimator: Any, rows: list[list[Any]], description: Description) -> dict[str, Any]:
+    """Return rows of the input example with the estimator's answers."""
     try:
         features = golden_samples.from_json(rows, description.columns)
     except ValueError as error:

@@ -12,13 +12,14 @@ from math import isfinite
 from typing import Any
 
 from contract import limits
+from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import MLMODEL
 from contract.manifest import columns_of
 from contract.schema import MOST_COLUMNS, TYPES
 from contract.signature import own_file
 
-from trainer.artifact import golden_samples
+from trainer.artifact import golden_samples, onnx_export
 
 # What MLmodel may say beside what is written anew: words and switches, and no other one's code or environment.
 KEPT: dict[str, type] = {
@@ -33,6 +34,7 @@ KEPT: dict[str, type] = {
 MOST_WORD = 500
 MOST_NUMBER = 2**63 - 1
 MOST_CLASSES = 10_000
+MOST_ONNX_BYTES = 128 * limits.MB
 # What MLflow has for a column that is no list and no object; what is answered may be more than what is taken.
 SCALARS = {*TYPES, "binary"}
 TENSOR = re.compile(r"[a-z]{1,20}[0-9]{0,3}")
@@ -56,11 +58,14 @@ class Findings:
     """whether the columns have names; those of a tensor signature are known by their order alone"""
     class_names: list[str] | None
     golden: dict[str, Any]
+    onnx: dict[str, Any]
+    """what was measured of its ONNX engine, and whether it has one"""
 
     @classmethod
     def of(cls, answer: Any, files: Collection[str]) -> "Findings":
         """Return what a sandbox has answered about these files; raise Refused where that is of another shape."""
         try:
+            golden = golden_of(answer["golden"])
             estimator, example = (own_file(answer[name], files) for name in ("estimator", "example"))
             return cls(
                 estimator,
@@ -71,7 +76,8 @@ class Findings:
                 _signature(answer["signature"]),
                 columns_of(answer)[1],
                 _class_names(answer["class_names"]),
-                golden_of(answer["golden"]),
+                golden,
+                _onnx(answer["onnx"], golden),
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise Refused(f"the check gave no answer that can be used: {error!s:.200}") from error
@@ -132,6 +138,32 @@ def golden_of(found: dict[str, Any]) -> dict[str, Any]:
     if not rows or any(len(answers) != len(rows) for name, answers in golden.items() if name != "tolerance"):
         raise ValueError("its golden samples have not one answer each")
     return golden
+
+
+def _onnx(found: dict[str, Any], golden: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of an ONNX engine, which names as many classes as the model has."""
+    reason = visible(str(found["reason"]), MOST_WORD)
+    if found["kept"] is not True:
+        return {"kept": False, "reason": reason}
+    classes = _list(found["classes"], _cell, MOST_CLASSES) if "probabilities" in golden else None
+    if classes is not None and any(len(classes) != len(row) for row in golden["probabilities"]):
+        raise ValueError("its ONNX engine has other classes")
+    if (
+        found["input"] not in dict(onnx_export.FORMS)
+        or found["limit"] not in onnx_export.LIMITS
+        or not found["scale"] > 0
+    ):
+        raise ValueError("its ONNX engine is of a kind that is not known")
+    return {
+        "kept": True,
+        "reason": reason,
+        "input": found["input"],
+        "limit": found["limit"],
+        "tolerance": onnx_export.TOLERANCE,
+        **{name: _kept(found[name], int) for name in ("rows", "labels_differ")},
+        **{name: _kept(found[name], float) for name in ("scale", "largest_difference")},
+        "classes": classes,
+    }
 
 
 def _cell(value: Any) -> Any:

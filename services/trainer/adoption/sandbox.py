@@ -3,7 +3,7 @@
 Who signs must not run what is to be signed: a model reads files and predicts, and its answers are kept. So a child does
 that. Before it touches the model it takes from itself, for good, what the trainer may: files but the packages and the
 model's own (Landlock), connections, programs and signals to others (seccomp), and more than so much memory, time and output.
-It gives back one JSON value. Whatever ends it otherwise is a reason to refuse.
+It gives back one JSON value, and where it is let, bytes with it. Whatever ends it otherwise is a reason to refuse.
 
 Landlock holds for a thread and those that it starts, so it comes before the first import that starts threads.
 """
@@ -90,6 +90,10 @@ class Unconfined(TrainerError):
     """This system cannot take from a process what the sandbox takes."""
 
 
+class Ended(Refused):
+    """The child gave no answer: it died, took too long or said nothing."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What the child may use at most."""
@@ -100,6 +104,8 @@ class Limits:
     seconds: int = 600
     output: int = 16 * limits.MB
     """bytes of its answer"""
+    attached: int = 0
+    """bytes that may come with it; where there may be some, the function returns a pair of its answer and of them"""
     open_files: int = 256
 
 
@@ -114,9 +120,10 @@ def run(
 ) -> Any:
     """Return what a function (`module:name`, found in `code`) makes of a folder, called in a child of its own.
 
-    `arguments` are JSON values that the function gets after the folder.
+    `arguments` are JSON values that the function gets after the folder. With `most.attached` it is a pair: its answer, and
+    bytes.
 
-    The function may raise Refused, and so does this, also where the child dies, takes too long or says too much.
+    The function may raise Refused, and so does this; Ended where the child dies, takes too long or says too much.
     `hidden` are paths that the child has to find closed before it begins. Raises Unconfined where the system cannot
     confine it; with `confined` false it has the limits alone.
     """
@@ -127,10 +134,16 @@ def run(
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as words:
         code_of_exit = _exit_code(command, answer, words, most)
         answer.seek(0)
-        content = answer.read(most.output + limits.KB)
-        if code_of_exit != 0 or not content:
-            raise Refused(_how_it_ended(code_of_exit, words, most))
-    return _told(content)
+        head, _, attached = answer.read(_longest(most)).partition(b"\n")
+        if code_of_exit != 0 or not head:
+            raise Ended(_how_it_ended(code_of_exit, words, most))
+    if len(head) > most.output + limits.KB or len(attached) > most.attached:
+        raise Refused("the check gave no answer that can be read")
+    return (_told(head), attached) if most.attached else _told(head)
+
+
+def _longest(most: Limits) -> int:
+    return most.output + most.attached + limits.KB
 
 
 def _exit_code(command: list[str], answer: IO[bytes], words: IO[bytes], most: Limits) -> int:
@@ -140,7 +153,7 @@ def _exit_code(command: list[str], answer: IO[bytes], words: IO[bytes], most: Li
     try:
         return process.wait(most.seconds)
     except subprocess.TimeoutExpired as error:
-        raise Refused(f"the check took more than {most.seconds} seconds") from error
+        raise Ended(f"the check took more than {most.seconds} seconds") from error
     finally:  # also where the command itself is stopped
         process.kill()
         process.wait()
@@ -189,29 +202,34 @@ def _told(content: bytes) -> Any:
 def child(text: str) -> None:
     """Do the job and write one JSON value to what was stdout; what a model prints goes with the errors."""
     job = json.loads(text)
-    most = Limits(**job["most"])
-    with os.fdopen(os.dup(1), "w") as answer:
+    with os.fdopen(os.dup(1), "wb") as answer:
         os.dup2(2, 1)
-        answer.write(_answer(job, most))
+        answer.write(_answer(job, Limits(**job["most"])))
 
 
-def _answer(job: dict[str, Any], most: Limits) -> str:
-    """Return the answer as text, made whole before any of it is written."""
+def _answer(job: dict[str, Any], most: Limits) -> bytes:
+    """Return the answer as a line of JSON, and what is attached, made whole before any of it is written."""
     try:
         _limit(most)
         if job["confined"]:
             _confine([Path(job["code"]), Path(job["folder"])], [Path(path) for path in job["hidden"]])
         value = _function(job)(Path(job["folder"]), *job["arguments"])
-        text = json.dumps({"kind": "made", "value": value}, allow_nan=False)
+        value, attached = value if most.attached else (value, b"")
+        line = _line("made", value)
     except Unconfined as error:
-        return json.dumps({"kind": "unconfined", "value": str(error)})
+        return _line("unconfined", str(error))
     except (Refused, MemoryError) as error:
         too_much = MemoryError in (type(error), type(error.__cause__))
-        words = f"the check needs more memory than {most.memory // limits.MB} MB" if too_much else str(error)
-        return json.dumps({"kind": "refused", "value": words})
-    if len(text) > most.output:
-        return json.dumps({"kind": "refused", "value": f"the check's answer has more than {most.output} bytes"})
-    return text
+        return _line(
+            "refused", f"the check needs more memory than {most.memory // limits.MB} MB" if too_much else str(error)
+        )
+    if len(line) > most.output:
+        return _line("refused", f"the check's answer has more than {most.output} bytes")
+    return line + attached
+
+
+def _line(kind: str, value: Any) -> bytes:
+    return json.dumps({"kind": kind, "value": value}, allow_nan=False).encode() + b"\n"
 
 
 def nothing(_folder: Path) -> None:
@@ -229,7 +247,7 @@ def _limit(most: Limits) -> None:
     wanted = {
         resource.RLIMIT_AS: most.memory,
         resource.RLIMIT_CPU: most.cpu_seconds,
-        resource.RLIMIT_FSIZE: most.output + limits.KB,
+        resource.RLIMIT_FSIZE: _longest(most),
         resource.RLIMIT_NOFILE: most.open_files,
         resource.RLIMIT_CORE: 0,
     }

@@ -12,6 +12,7 @@ from contract import documents
 from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import (
+    BACKGROUND,
     FIGURES,
     FITTED_ROWS,
     GOLDEN,
@@ -28,7 +29,7 @@ from contract.version_files import digest_of
 from trainer.adoption import code_examination, findings
 
 # What the trainer and the service would take for the trainer's word: nobody vouches for these, and they are not signed.
-WORD_OF_A_TRAINING = (GOLDEN, ONNX_RECORD, FIGURES, SCHEMA, PROFILE, MODEL_CARD, FITTED_ROWS)
+WORD_OF_A_TRAINING = (GOLDEN, ONNX_RECORD, FIGURES, SCHEMA, PROFILE, BACKGROUND, MODEL_CARD, FITTED_ROWS)
 REWRITTEN = (IDENTITY, SIGNATURE, "registered_model_meta")
 MOST_LINES, MOST_CHARACTERS = 100, 20_000
 

@@ -8,7 +8,9 @@ service looks at it again. What was measured is recorded either way (docs/model-
 
 import logging
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -49,6 +51,19 @@ class OnnxExport:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """A fitted estimator that is to be converted, and what it takes and gives."""
+
+    estimator: Any
+    columns: Sequence[Column]
+    task: Task
+    is_named: bool = True
+    """whether it takes its columns by their names, or an array"""
+    is_single: bool = False
+    """whether it is given 32-bit numbers, so that an ONNX engine has to take the same"""
+
+
+@dataclass(frozen=True)
 class _Proof:
     rows: int
     difference: Difference
@@ -56,22 +71,27 @@ class _Proof:
     fault: str | None
 
 
-def make(estimator: Any, columns: list[Column], features: pd.DataFrame, task: Task) -> OnnxExport:
+def make(estimator: Any, columns: Sequence[Column], features: pd.DataFrame, task: Task) -> OnnxExport:
     """Return the ONNX engine of a fitted pipeline, proven on rows made from the features that it was fitted on.
 
     It never raises: an estimator that cannot be converted has no ONNX engine, and the record says why.
     """
-    if unknown := environment.own_steps(estimator):
+    return proven(Subject(estimator, columns, task), partial(proof_rows, columns, features))
+
+
+def proven(subject: Subject, rows_up_to: Callable[[float], pd.DataFrame]) -> OnnxExport:
+    """Return the ONNX engine of an estimator, proven on the rows that there are with numbers up to a size; never raise."""
+    if unknown := environment.own_steps(subject.estimator):
         return OnnxExport(None, {"kept": False, "reason": f"ONNX has no operator for {', '.join(unknown)}"})
     reasons = []
-    for form, avoided in FORMS[_first_form(estimator) :]:
+    for form, avoided in FORMS[1 if subject.is_single else _first_form(subject.estimator) :]:
         try:
-            content = _converted(estimator, columns, form, avoided)
+            content = _converted(subject.estimator, subject.columns, form, avoided)
             for limit in LIMITS:
-                proof = _prove(content, estimator, columns, proof_rows(columns, features, limit), task, form)
+                proof = _prove(content, subject, rows_up_to(limit), form)
                 if proof.fault is None:
                     record = _record(True, f"proven on {proof.rows} rows", form, limit, proof)
-                    return OnnxExport(content, record | {"classes": _classes(estimator)})
+                    return OnnxExport(content, record | {"classes": _classes(subject.estimator)})
             reasons.append(f"{form}: {proof.fault}")
         except Exception as error:  # converters and runtimes fail in any way
             reasons.append(f"{form}: {type(error).__name__}: {_first_line(str(error))}")
@@ -93,7 +113,7 @@ def _last(estimator: Any) -> Any:
 
 
 def run(
-    content: bytes, columns: list[Column], features: pd.DataFrame, form: str
+    content: bytes, columns: Sequence[Column], features: pd.DataFrame, form: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return labels or values of shape (rows,), and probabilities of shape (rows, classes) where the model has them."""
     return _ask(_session(content), columns, features, form)
@@ -121,7 +141,7 @@ def _first_line(text: str) -> str:
 # --- conversion ----------------------------------------------------------------------------------------------------
 
 
-def _converted(estimator: Any, columns: list[Column], form: str, avoided: frozenset[str]) -> bytes:
+def _converted(estimator: Any, columns: Sequence[Column], form: str, avoided: frozenset[str]) -> bytes:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
@@ -144,7 +164,7 @@ def _converted(estimator: Any, columns: list[Column], form: str, avoided: frozen
     return content
 
 
-def _is_one_tensor(columns: list[Column]) -> bool:
+def _is_one_tensor(columns: Sequence[Column]) -> bool:
     return all(column.kind is not Kind.TEXT for column in columns)
 
 
@@ -158,7 +178,7 @@ def _session(content: bytes) -> Any:
 
 
 def _ask(
-    session: Any, columns: list[Column], features: pd.DataFrame, form: str
+    session: Any, columns: Sequence[Column], features: pd.DataFrame, form: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
     if _is_one_tensor(columns):
         feed = {"rows": features.astype("float64").to_numpy().astype(form)}
@@ -182,17 +202,18 @@ def _tensor(column: Column, values: pd.Series, form: str) -> np.ndarray:
 # --- proof ---------------------------------------------------------------------------------------------------------
 
 
-def _prove(content: bytes, estimator: Any, columns: list[Column], rows: pd.DataFrame, task: Task, form: str) -> _Proof:
-    session = _session(content)
+def _prove(content: bytes, subject: Subject, rows: pd.DataFrame, form: str) -> _Proof:
+    session, estimator, is_regression = _session(content), subject.estimator, subject.task is Task.REGRESSION
+    asked = rows if subject.is_named else rows.to_numpy()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        truth = np.asarray(estimator.predict(rows)).ravel()
-        likely = estimator.predict_proba(rows) if hasattr(estimator, "predict_proba") else None
-    found, probabilities = _ask(session, columns, rows, form)
-    alone, _ = _ask(session, columns, rows.head(1), form)
-    scale = scale_of(truth) if task is Task.REGRESSION else 1.0
+        truth = np.asarray(estimator.predict(asked)).ravel()
+        likely = estimator.predict_proba(asked) if hasattr(estimator, "predict_proba") else None
+    found, probabilities = _ask(session, subject.columns, rows, form)
+    alone, _ = _ask(session, subject.columns, rows.head(1), form)
+    scale = scale_of(truth) if is_regression else 1.0
     # Labels are equal or not, numbers too.
-    labels = truth if task is Task.REGRESSION else truth.astype(object)
+    labels = truth if is_regression else truth.astype(object)
     apart = difference(Answers(found, probabilities), Answers(labels, likely), TOLERANCE, scale)
     fault = apart.fault(TOLERANCE)
     if found.shape != truth.shape or alone[0] != found[0]:
@@ -202,7 +223,7 @@ def _prove(content: bytes, estimator: Any, columns: list[Column], rows: pd.DataF
     return _Proof(len(rows), apart, scale, fault)
 
 
-def proof_rows(columns: list[Column], features: pd.DataFrame, limit: float) -> pd.DataFrame:
+def proof_rows(columns: Sequence[Column], features: pd.DataFrame, limit: float) -> pd.DataFrame:
     """Return the rows that an ONNX engine is proven on, with numbers up to `limit` in size; the same ones each time."""
     seen = features.sample(min(MOST_ROWS, len(features)), random_state=SEED)
     golden = golden_samples.golden_rows(features)

@@ -1,5 +1,7 @@
-"""What the training data looks like: the reference profile, for whoever wants to notice that the world has changed, and the
-background, rows that stand for all others where a prediction is explained.
+"""What the training data looks like.
+
+The reference profile is for whoever wants to notice that the world has changed; the background has rows that stand for all
+others where a prediction is explained.
 """
 
 from typing import Any

@@ -1,0 +1,45 @@
+"""The code that docs/your-own-model.md has people run in a notebook, and what comes of each block. Imports nothing of ours."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).parent.parent / "docs" / "your-own-model.md"
+URL = "http://localhost:5000"
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A block of the page that registers a version."""
+
+    heading: str
+    """the section that it stands in"""
+    model: str
+    """the registered model"""
+    rows: list[list[Any]]
+    """what the service is asked once the version is adopted"""
+    answers: list[Any]
+    engine: str
+
+    def code(self, tracking_url: str) -> str:
+        """Return the block as it stands there, but for the address."""
+        (code,) = blocks(self.heading)
+        assert URL in code
+        return code.replace(URL, tracking_url)
+
+
+FLOWERS = [[5.1, 3.5, 1.4, 0.2], [7.0, 3.2, 4.7, 1.4], [6.3, 3.3, 6.0, 2.5]]
+TICKETS = [["lost password", "app", 3.0], ["wrong invoice", "shop", 4.0]]
+# A further block of the page is a further line.
+SNIPPETS = [
+    Snippet("Have it served", "iris_logistic_regression", FLOWERS, [0, 1, 2], "onnx"),
+    Snippet("A forest", "iris_logistic_regression", FLOWERS, [0, 1, 2], "onnx"),
+    Snippet("Text and dates", "tickets", TICKETS, ["account", "billing"], "scikit-learn"),
+]
+
+
+def blocks(heading: str) -> list[str]:
+    """Return the Python blocks of a section."""
+    (section,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S)
+    return re.findall(r"^```python\n(.*?)^```$", section, re.M | re.S)
