@@ -8,10 +8,13 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 
 TAG = "mlflow-stack-embedded"
@@ -19,6 +22,8 @@ KEEP = ("--keep-last=1", "--keep-hourly=24", "--keep-daily=7", "--keep-weekly=5"
 # What restic says where there is no repository, and where the password is not its own; codes for these are newer.
 NO_REPOSITORY, WRONG_PASSWORD = "Is there a repository at", "wrong password"
 DATABASE, WHERE = "mlflow.db", "where.json"
+# What the folder with the copy of the database is called, and more.
+COPY = ".backup-"
 # Beside the database: what restores are made of.
 KEPT = ("artifacts", "keys")
 
@@ -34,20 +39,21 @@ def backup(folder: Path, repository: str, password_file: Path | None) -> None:
         )
     password_file = password_file or _own_password(folder)
     is_new = _make_repository(repository, password_file)
-    with _copy(folder) as copy:
-        paths = [path for path in (*KEPT, copy.name) if (folder / path).exists()]
-        said = _restic(repository, password_file, "backup", "--json", f"--tag={TAG}", *paths, folder=folder)
-    summary = json.loads(said.splitlines()[-1])
-    print(
-        f"Backup {summary['snapshot_id'][:8]} of {folder} is in {repository}: {summary['total_files_processed']:,} files, "
-        f"{summary['total_bytes_processed'] / 1e6:,.1f} MB, {summary.get('data_added_packed', summary['data_added']) / 1e6:,.1f} MB new"
-    )
     if is_new and password_file.is_relative_to(folder):
         print(
             "This password opens the backups. It is on this machine alone, and is not shown again: keep it elsewhere.\n"
         )
         print(f"    {password_file.read_text().strip()}\n")
-    _restic(repository, password_file, "forget", "--quiet", f"--tag={TAG}", "--group-by=", *KEEP, "--prune")
+    series = (f"--tag={TAG}", f"--host={socket.gethostname()}:{folder.resolve()}")
+    with _copy(folder) as copy:
+        paths = [path for path in (*KEPT, copy.name) if (folder / path).exists()]
+        said = _restic(repository, password_file, "backup", "--json", *series, *paths, folder=folder)
+    summary = json.loads(said.splitlines()[-1])
+    print(
+        f"Backup {summary['snapshot_id'][:8]} of {folder} is in {repository}: {summary['total_files_processed']:,} files, "
+        f"{summary['total_bytes_processed'] / 1e6:,.1f} MB, {summary.get('data_added_packed', summary['data_added']) / 1e6:,.1f} MB new"
+    )
+    _restic(repository, password_file, "forget", "--quiet", *series, "--group-by=host", *KEEP, "--prune")
 
 
 def restore(folder: Path, repository: str, password_file: Path | None, snapshot: str = "latest") -> None:
@@ -55,7 +61,7 @@ def restore(folder: Path, repository: str, password_file: Path | None, snapshot:
 
     Raises SystemExit with one line where the folder has data already, or the snapshot cannot be had.
     """
-    if (folder / DATABASE).exists():
+    if any((folder / name).exists() for name in (DATABASE, "artifacts")):
         raise SystemExit(
             f"restore: there is data in {folder} already, and nothing is written over it; move it away first"
         )
@@ -66,11 +72,12 @@ def restore(folder: Path, repository: str, password_file: Path | None, snapshot:
     new = folder.with_name(f"{folder.name}.restoring")
     shutil.rmtree(new, ignore_errors=True)  # of a restore that was interrupted
     _restic(repository, password_file, "restore", "--quiet", f"--tag={TAG}", f"--target={new}", "--verify", snapshot)
-    copy = new / "backup"
+    copy = _only_copy(new, snapshot)
     _readdress(copy / DATABASE, Path(json.loads((copy / WHERE).read_text())["folder"]), folder.resolve())
     (copy / DATABASE).rename(new / DATABASE)
     shutil.rmtree(copy)
-    shutil.rmtree(folder, ignore_errors=True)  # keys that a first command has made, and no data
+    if folder.exists():  # keys that a first command has made, and no data
+        folder.rename(_free(folder.with_name(f"{folder.name}.before-restore")))
     new.rename(folder)
     print(f"Restored into {folder}. `make serve` and `make ui` go on with it")
 
@@ -88,9 +95,7 @@ def _own_password(folder: Path) -> Path:
 @contextmanager
 def _copy(folder: Path) -> Iterator[Path]:
     """Give a folder with a copy of the database as it is at one moment, whoever writes to it."""
-    copy = folder / "backup"
-    shutil.rmtree(copy, ignore_errors=True)
-    copy.mkdir()
+    copy = Path(tempfile.mkdtemp(dir=folder, prefix=COPY))
     try:
         with closing(sqlite3.connect(folder / DATABASE)) as source, closing(sqlite3.connect(copy / DATABASE)) as target:
             source.backup(target)
@@ -98,6 +103,20 @@ def _copy(folder: Path) -> Iterator[Path]:
         yield copy
     finally:
         shutil.rmtree(copy)
+
+
+def _only_copy(new: Path, snapshot: str) -> Path:
+    """Return the folder with the database; raise SystemExit where the snapshot is of something else."""
+    copies = list(new.glob(f"{COPY}*/{WHERE}"))
+    if len(copies) != 1:
+        shutil.rmtree(new)
+        raise SystemExit(f"restore: the backup {snapshot} is none that `make backup` has made")
+    return copies[0].parent
+
+
+def _free(path: Path) -> Path:
+    """Return the path, or one like it that is not there."""
+    return next(found for number in count() if not (found := path.with_name(f"{path.name}{number or ''}")).exists())
 
 
 def _readdress(database: Path, old: Path, new: Path) -> None:
@@ -111,6 +130,7 @@ def _readdress(database: Path, old: Path, new: Path) -> None:
 
 
 def _make_repository(repository: str, password_file: Path) -> bool:
+    _run(repository, password_file, "unlock")  # what a killed backup left; a lock of one that works stays
     _, _, complained = _run(repository, password_file, "cat", "config")
     is_new = NO_REPOSITORY in complained
     if is_new:

@@ -13,6 +13,7 @@ PATIENCE=30
 OPTIONS=() # of restic in all its commands
 # How restic ends where the password is not the repository's, and where there is no repository (its manual, "Exit status codes").
 NO_REPOSITORY=10
+LOCKED=11
 WRONG_PASSWORD=12
 
 say() { printf '%s\n' "$*"; }
@@ -45,6 +46,7 @@ reason() {
     ! grep -q -i 'no space left' "$log" || { echo "$(place) is full: no space left on device"; return; }
     case $code in
         "$NO_REPOSITORY") echo "there is no backup in $(place)" ;;
+        "$LOCKED") echo "$(place) is locked by another backup, or by one that was killed within the last half hour; try again later" ;;
         "$WRONG_PASSWORD") echo "the password does not open $(place); give the one of its first backup: BACKUP_PASSWORD_FILE=./FILE" ;;
         *)  last=$(grep -v -e '^$' -e '^repository .* opened' -e 'github.com' -e '^goroutine' "$log" | grep -i -m1 -e 'fatal' -e 'error' -e 'refused' -e 'timeout' || tail -n 1 "$log")
             echo "$(place): ${last#Fatal: }" ;;
@@ -71,7 +73,10 @@ restic_within_patience() {
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.2
         ! grep -q -i 'no space left' "$LOG" || kill "$pid" 2>/dev/null || true
-        ! grep -q 'returned error, retrying' "$LOG" || began=${began:-$SECONDS}
+        case $(grep -e 'returned error, retrying' -e 'operation successful after' "$LOG" | tail -n 1) in
+            *retrying*) began=${began:-$SECONDS} ;;
+            *) began="" ;;
+        esac
         [ -z "$began" ] || [ $((SECONDS - began)) -lt "$PATIENCE" ] || kill "$pid" 2>/dev/null || true
     done
     wait "$pid"

@@ -38,7 +38,7 @@ def _prepare_own() -> Iterator[str]:
         for role, password in passwords.items():
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
             cursor.execute(statement.format(sql.Identifier(role), sql.Literal(password)))
-        changes += database_copy.keep(cursor, DATABASE, _revision())
+        changes += database_copy.keep(cursor, DATABASE, ROLE, _revision())
     yield from changes or [f"role and database {DATABASE!r} are there"]
 
 

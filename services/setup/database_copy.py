@@ -21,26 +21,31 @@ DATA = Path("/postgres-data")
 SPARE_BYTES = 256 * 1024**2
 
 
-def keep(cursor: extensions.cursor, database: str, revision: str | None) -> Iterator[str]:
+def keep(cursor: extensions.cursor, database: str, owner: str, revision: str | None) -> Iterator[str]:
     """Copy the database where it is about to be migrated; yield what was done.
 
     `revision` is what the database says it is at. One that is not known here is a newer MLflow's, or broken: the job `migrate`
-    refuses it, and it stays as it is. A copy that is there from a migration that did not come to its end is the right one.
+    refuses it, and it stays as it is. A copy from before a migration that has begun, and did not come to its end, is the right one.
     Raises SetupError where there is no room, or somebody works in the database.
     """
     if revision not in REVISIONS[:-1]:
         return
     cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (COPY,))
     found = cursor.fetchone()
-    if found and found[0] == REVISIONS[-1]:
-        yield f"the copy from before the migration to {REVISIONS[-1]} is there"
+    copied_at, _, copied_for = str(found[0]).partition(" ") if found else ("", "", "")
+    if copied_for == REVISIONS[-1] and copied_at != revision:
+        yield f"the copy from before the migration from {copied_at} to {REVISIONS[-1]} is there"
         return
     _check_room(cursor, database, found is not None)
     cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(COPY)))
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
-    cursor.execute(statement.format(sql.Identifier(COPY), sql.Identifier(database)))
-    # What it is a copy from before, noted when it is whole.
-    cursor.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(COPY), sql.Literal(REVISIONS[-1])))
+    names = {"copy": sql.Identifier(COPY), "database": sql.Identifier(database), "owner": sql.Identifier(owner)}
+    statement = sql.SQL("CREATE DATABASE {copy} OWNER {owner} TEMPLATE {database} STRATEGY file_copy")
+    cursor.execute(statement.format(**names))
+    # Rights are no part of a template.
+    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {copy} FROM PUBLIC").format(**names))
+    # At what it was copied, and before what, noted when it is whole.
+    noted = sql.Literal(f"{revision} {REVISIONS[-1]}")
+    cursor.execute(sql.SQL("COMMENT ON DATABASE {copy} IS {noted}").format(**names, noted=noted))
     yield (
         f"MLflow's database is going to be migrated from {revision} to {REVISIONS[-1]}; a copy from before is kept "
         f"({COPY}), and `docker compose run --rm database back` returns to it"

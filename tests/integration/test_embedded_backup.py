@@ -4,6 +4,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,10 @@ class Made:
 
         self.place, self.repository, self.password = place, str(folder / "backups"), folder / "password"
         self.password.write_text("a password of one's own")
-        backup(place.folder, self.repository, self.password)
+        said = StringIO()
+        with redirect_stdout(said):
+            backup(place.folder, self.repository, self.password)
+        self.id = said.getvalue().split()[1]
 
     def restore(self, folder: Path, password: Path | None = None, snapshot: str = "latest") -> None:
         from embedded_backup import restore
@@ -92,6 +97,31 @@ def test_the_first_backup_shows_the_password_that_it_has_made_and_no_other_one_d
     assert f"    {password}\n" in capsys.readouterr().out
     backup(tmp_path / "here", str(tmp_path / "backups"), None)
     assert password not in capsys.readouterr().out
+
+
+def test_a_folder_that_has_lost_its_database_alone_is_not_taken_for_an_empty_one(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "artifacts").mkdir()
+    with pytest.raises(SystemExit, match="there is data in"):
+        made.restore(tmp_path)
+    assert (tmp_path / "artifacts").exists()
+
+
+def test_keys_that_were_there_before_a_restore_are_put_aside(made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "embedded"
+    (folder / "keys").mkdir(parents=True)
+    (folder / "keys" / "signing-key.pem").write_text("of this folder")
+    made.restore(folder)
+    assert (tmp_path / "embedded.before-restore" / "keys" / "signing-key.pem").read_text() == "of this folder"
+
+
+def test_two_folders_let_go_of_their_own_backups_alone(made: Made, tmp_path: Path) -> None:
+    from embedded_backup import backup
+
+    made.restore(tmp_path / "second")
+    backup(tmp_path / "second", made.repository, made.password)
+    first = made.id
+    made.restore(tmp_path / "again", snapshot=first)
+    assert (tmp_path / "again" / "mlflow.db").exists()
 
 
 def test_there_is_no_backup_of_nothing(tmp_path: Path) -> None:

@@ -134,14 +134,18 @@ def test_a_database_that_is_about_to_be_migrated_is_copied_and_there_is_a_way_ba
     newest = sql("SELECT version_num FROM alembic_version")
     assert "there is no copy of the database from before a migration" in database("back").stderr
     restored.compose("stop", "mlflow")
-    older = (restored.folder / "services" / "setup" / "mlflow-revisions.txt").read_text().split()[-2]
-    sql(f"UPDATE alembic_version SET version_num = '{older}'")  # noqa: S608 - a revision of ours
-    assert f"is going to be migrated from {older} to {newest}" in database().stdout
-    sql("DELETE FROM registered_model_aliases")  # what a migration must not do
-    assert f"the copy from before the migration to {newest} is there" in database().stdout
+    oldest, older = (restored.folder / "services" / "setup" / "mlflow-revisions.txt").read_text().split()[-3:-1]
+    sql(f"UPDATE alembic_version SET version_num = '{oldest}'")  # noqa: S608 - a revision of ours
+    for _ in range(2):  # nothing has been migrated between the two, so the first copy may be old
+        assert f"is going to be migrated from {oldest} to {newest}" in database().stdout
+    sql(f"UPDATE alembic_version SET version_num = '{older}'")  # noqa: S608 - as a migration does that is ended in between
+    sql("DELETE FROM registered_model_aliases")
+    assert f"the copy from before the migration from {oldest} to {newest} is there" in database().stdout
     assert "the database is as it was before the migration" in database("back").stdout
-    assert sql("SELECT version_num FROM alembic_version") == older
+    assert sql("SELECT version_num FROM alembic_version") == oldest
     assert sql("SELECT count(*) FROM registered_model_aliases") == "1"
+    sql("SET ROLE mlflow; CREATE TABLE of_the_next_migration (id integer)")
+    assert sql("SELECT has_database_privilege('public', 'mlflow', 'CONNECT')") == "f"
 
 
 def test_a_restore_writes_over_nothing(made: Made) -> None:
