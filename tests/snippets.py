@@ -21,6 +21,8 @@ class Snippet:
     """what the service is asked once the version is adopted"""
     answers: list[Any]
     engine: str
+    options: tuple[str, ...] = ()
+    """of `adopt`"""
 
     def code(self, tracking_url: str) -> str:
         """Return the block as it stands there, but for the address."""
@@ -36,6 +38,8 @@ SNIPPETS = [
     Snippet("Have it served", "iris_logistic_regression", FLOWERS, [0, 1, 2], "onnx"),
     Snippet("A forest", "iris_logistic_regression", FLOWERS, [0, 1, 2], "onnx"),
     Snippet("Text and dates", "tickets", TICKETS, ["account", "billing"], "scikit-learn"),
+    Snippet("XGBoost by its own flavor", "iris_xgboost", FLOWERS, [0, 1, 2], "pyfunc", ("--allow-code",)),
+    Snippet("A model of your own code", "iris_rule", FLOWERS, [0, 1, 1], "pyfunc", ("--allow-code",)),
 ]
 
 

@@ -9,6 +9,7 @@ from subprocess import CompletedProcess
 from typing import Any
 from uuid import uuid4
 
+import mlflow
 import pytest
 from cleanup import database, removal
 from cleanup.choice import Rules, choose
@@ -184,8 +185,11 @@ class Junk:
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     place = Place(tmp_path_factory.mktemp("notebook"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", place.tracking_uri)  # where MLflow looks for what it registers
+        patch.setenv("MLFLOW_TRACKING_URI", "")  # put back afterwards: MLflow sets it
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(place.tracking_uri)  # where MLflow looks for what it registers
         yield place
+        mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture

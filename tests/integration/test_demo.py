@@ -130,7 +130,7 @@ def test_a_client_two_minor_versions_older_logs_what_is_adopted_and_served(
 def adopt_and_ask(place: Place, snippet: Snippet) -> None:
     """Adopt the version that a snippet has put behind the alias, and have it answer, as the page says."""
     found = str(place.client.get_model_version_by_alias(snippet.model, "Production").version)
-    adopted = place.run(*EMBEDDED, "adopt", found, "--model-name", snippet.model)
+    adopted = place.run(*EMBEDDED, "adopt", found, "--model-name", snippet.model, *snippet.options)
     assert adopted.returncode == 0, adopted.stderr
     with place.embedded("serve", MODEL_NAME=snippet.model) as service:
         service.serves(found)

@@ -95,8 +95,10 @@ def test_what_the_snippets_of_the_page_log_is_adopted_and_served(stack: Stack, s
         assert logged.returncode == 0, logged.stderr
         named = stack.api("registered-models/alias", name=snippet.model, alias="Production")
         version = str(named["model_version"]["version"])
-        adopted = stack.compose("run", "--rm", "trainer", "adopt", version, "--model-name", snippet.model)
-        assert f"Version {version} of {snippet.model} is checked and signed" in adopted.stdout
+        named_so = ("--model-name", snippet.model, *snippet.options)
+        adopted = stack.compose("run", "--rm", "trainer", "adopt", version, *named_so)
+        done = "signed as it is" if snippet.options else "checked and signed"
+        assert f"Version {version} of {snippet.model} is {done}" in adopted.stdout
         if snippet.model != NAME:  # it is another model that this stack serves
             continue
         eventually(f"{snippet.heading} is served", lambda version=version: stack.served_version() == version)  # type: ignore[misc]
