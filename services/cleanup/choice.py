@@ -178,9 +178,9 @@ def _choose_experiments(choice: Choice, tracking: Tracking, found: Needs) -> Non
 
 
 def still_needed(item: Item, run: Run | None, found: Needs) -> str | None:
-    """Say what needs an item by now: an alias may have moved since it was chosen. `run` is the item where it is one."""
+    """Say what needs a version, model or run by now: an alias may have moved since it was chosen. `run` is the item where it is one."""
     if run is not None:
         return found.of_run(run)
     if item.kind == "model":
         return found.of_model(item.id, item.location or "")
-    return found.versions.get((item.name, item.id)) if item.kind == "version" else None
+    return found.versions.get((item.name, item.id))

@@ -40,6 +40,8 @@ def remove(engine: Engine, items: list[tuple[Item, Place | None]], rollbacks: in
 
 
 def _needed(engine: Engine, item: Item, runs: Mapping[str, Run], rollbacks: int) -> str | None:
+    if item.kind == "experiment":  # the last to go: what is in it now has been found needed
+        return "a run or model of it that stays" if database.has_something_left(engine, item) else None
     return still_needed(
         item, runs.get(item.id) if item.kind == "run" else None, needs(database.registry(engine), rollbacks)
     )
