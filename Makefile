@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train compare models adopt promote rollback history cleanup backup restore serve ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
+.PHONY: help environment demo explore train compare models adopt requirements promote rollback history cleanup backup restore serve ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,7 @@ train: environment ## without Docker: one more model version; ARGS="…"
 compare: environment ## without Docker: algorithms on the same folds; ARGS="…"
 models: environment ## without Docker: every registered model
 adopt: environment ## without Docker: sign a version that was logged by hand, VERSION=N; one that runs code, ARGS=--allow-code
+requirements: environment ## without Docker: the packages of a version that runs code, VERSION=N
 promote: environment ## without Docker: put a version into Production, VERSION=N
 rollback: environment ## without Docker: back to the version that was in Production before
 history: environment ## without Docker: every move of Production, and why
@@ -30,7 +31,7 @@ ui: environment ## without Docker: the MLflow UI, until Ctrl-C
 explore train compare models rollback history cleanup backup restore serve ui:
 	@$(PY) scripts/embedded.py $@ $(ARGS)
 
-adopt promote:
+adopt requirements promote:
 	@$(PY) scripts/embedded.py $@ $(VERSION) $(ARGS)
 
 test: environment ## all tests that this machine can run, in two lanes side by side

@@ -19,7 +19,8 @@ from cleanup.files import Stores
 from cleanup.records import Item
 from cleanup.removal import remove
 
-UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+UNITS = {"w": "weeks", "d": "days", "h": "hours", "min": "minutes", "s": "seconds"}
+MONTH_DAYS = 30
 MOST_AGE = timedelta(days=36_500)
 
 
@@ -30,8 +31,11 @@ class Age(click.ParamType[int]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return it in milliseconds."""
-        found = re.fullmatch(r"([1-9]\d{0,6})([wdhms])", value.strip())
-        span = timedelta(**{UNITS[found[2]]: int(found[1])}) if found else None
+        found = re.fullmatch(r"([1-9]\d{0,6})([a-z]+)", value.strip())
+        if found and found[2] == "m":
+            count = int(found[1])
+            self.fail(f"{value.strip()} may be minutes or months; say {count}min or {count * MONTH_DAYS}d", param, ctx)
+        span = timedelta(**{UNITS[found[2]]: int(found[1])}) if found and found[2] in UNITS else None
         if span is None or span > MOST_AGE:
             self.fail(
                 f"{value!r} is no age; expected a whole number from 1 and a unit, such as 30d, 12h or 2w", param, ctx

@@ -1,7 +1,7 @@
 """What goes, what stays and why: a function of the records alone."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field, replace
 
 from contract.display import visible
@@ -72,11 +72,11 @@ def choose(
     """
     choice = Choice(now_ms - rules.older_than_ms, out_of_reach)
     found = needs(registry, rules.rollbacks)
-    gone = []
+    gone: set[Version] = set()
     for version, words in _surplus(tracking, registry, rules):
         item = Item("version", version.number, version.name, version.created_ms, words)
         if choice.decide(item, found.versions.get((version.name, version.number)), False):
-            gone.append(version)
+            gone.add(version)
     garbage = _Garbage(tracking, registry, gone)
     for model in tracking.models.values():
         if why := garbage.model(model):
@@ -113,7 +113,7 @@ def _is_running(run: Run | None) -> bool:
 class _Garbage:
     """Which runs and logged models are garbage, why and since when."""
 
-    def __init__(self, tracking: Tracking, registry: Registry, gone: Collection[Version]) -> None:
+    def __init__(self, tracking: Tracking, registry: Registry, gone: Set[Version]) -> None:
         self._runs = tracking.runs
         # What the versions that stay consist of; one may have its files in the folder of another's model.
         self._used = parts_of([(version, _named(version)) for version in registry.versions if version not in gone])
@@ -178,9 +178,9 @@ def _choose_experiments(choice: Choice, tracking: Tracking, found: Needs) -> Non
 
 
 def still_needed(item: Item, run: Run | None, found: Needs) -> str | None:
-    """Say what needs an item by now: an alias may have moved since it was chosen. `run` is the item where it is one."""
+    """Say what needs a version, model or run by now: an alias may have moved since it was chosen. `run` is the item where it is one."""
     if run is not None:
         return found.of_run(run)
     if item.kind == "model":
         return found.of_model(item.id, item.location or "")
-    return found.versions.get((item.name, item.id)) if item.kind == "version" else None
+    return found.versions.get((item.name, item.id))

@@ -42,7 +42,15 @@ VERSIONS = text(
     "LEFT JOIN model_version_tags t ON t.name = v.name AND t.version = v.version AND t.key = 'stage' "
     "WHERE v.current_stage IS NULL OR v.current_stage <> 'Deleted_Internal'"
 )
+LEFT_IN = text(
+    "SELECT 1 FROM runs WHERE experiment_id = :id UNION ALL SELECT 1 FROM logged_models WHERE experiment_id = :id"
+)
 ALIASES = text("SELECT name, alias, version FROM registered_model_aliases")
+# Where aliases are and were; a model that was made anew under its name has other versions of the same numbers.
+POSITIONS = text(
+    "SELECT a.name, a.alias, a.version, v.creation_time FROM registered_model_aliases a "
+    "LEFT JOIN model_versions v ON v.name = a.name AND v.version = a.version"
+)
 MOVES = text("SELECT name, key, value FROM registered_model_tags WHERE key LIKE :records")
 # How each kind says that it is deleted, and when.
 STAGE = {
@@ -136,6 +144,19 @@ def _registry(connection: Connection) -> Registry:
         records, _ = alias_history.parsed(tags[name])
         moves[name] = list(alias_history.with_those_by_others(records.values(), aliases[name].get(PRODUCTION)))
     return Registry(versions, aliases, moves)
+
+
+def positions(engine: Engine) -> frozenset[tuple[Any, ...]]:
+    """Return where the aliases are and were: while that is the same, so is what they need."""
+    with _errors(), engine.connect() as connection:
+        records = connection.execute(MOVES, {"records": f"{alias_history.TAG}%"})
+        return frozenset(tuple(row) for row in [*connection.execute(POSITIONS), *records])
+
+
+def has_something_left(engine: Engine, experiment: Item) -> bool:
+    """Tell whether an experiment has any run or logged model, deleted or not: MLflow removes them with it."""
+    with _errors(), engine.connect() as connection:
+        return connection.execute(LEFT_IN, {"id": _id(experiment)}).first() is not None
 
 
 def restore(engine: Engine, item: Item) -> None:

@@ -10,7 +10,7 @@ from cleanup import database
 from cleanup.choice import still_needed
 from cleanup.errors import CleanupError
 from cleanup.files import Place
-from cleanup.needs import needs
+from cleanup.needs import Needs, needs
 from cleanup.records import Item, Run
 
 # In this order: what points at something goes before it.
@@ -23,13 +23,14 @@ def remove(engine: Engine, items: list[tuple[Item, Place | None]], rollbacks: in
     An alias may move meanwhile: it is looked for before each item. Raises CleanupError where one cannot be removed.
     """
     runs = database.tracking(engine).runs
+    aliases = _Aliases(engine, rollbacks)
     rows = _Rows(str(engine.url.render_as_string(hide_password=False)))
     ordered = sorted(items, key=lambda found: ORDER.index(found[0].kind))
     for item, _ in ordered:
         if item.kind != "version":
             database.mark(engine, item)
     for item, place in ordered:
-        if (needed := _needed(engine, item, runs, rollbacks)) is not None:
+        if (needed := _needed(engine, item, runs, aliases)) is not None:
             if item.kind != "version":
                 database.restore(engine, item)
         else:
@@ -39,10 +40,26 @@ def remove(engine: Engine, items: list[tuple[Item, Place | None]], rollbacks: in
         yield item, needed
 
 
-def _needed(engine: Engine, item: Item, runs: Mapping[str, Run], rollbacks: int) -> str | None:
-    return still_needed(
-        item, runs.get(item.id) if item.kind == "run" else None, needs(database.registry(engine), rollbacks)
-    )
+def _needed(engine: Engine, item: Item, runs: Mapping[str, Run], aliases: "_Aliases") -> str | None:
+    if item.kind == "experiment":  # the last to go: what is in it now has been found needed
+        return "a run or model of it that stays" if database.has_something_left(engine, item) else None
+    return still_needed(item, runs.get(item.id) if item.kind == "run" else None, aliases.need())
+
+
+class _Aliases:
+    """What the aliases need by now; versions and histories are read anew where one has moved."""
+
+    def __init__(self, engine: Engine, rollbacks: int) -> None:
+        self._engine, self._rollbacks = engine, rollbacks
+        self._positions: frozenset[tuple[Any, ...]] | None = None
+
+    def need(self) -> Needs:
+        if (positions := database.positions(self._engine)) != self._positions:
+            self._positions = (
+                positions  # as they were before the registry is read: a later move is seen by the next look
+            )
+            self._needs = needs(database.registry(self._engine), self._rollbacks)
+        return self._needs
 
 
 class _Rows:

@@ -420,6 +420,19 @@ def test_a_quantity_is_shown_as_people_write_it(visit: Callable[..., Visit], are
     expect(houses.page.locator("#probabilities")).to_be_hidden()
 
 
+@pytest.mark.parametrize(("error", "words"), [(0.03, "1,013.253"), (0.5, "1,013.25"), (42.0, "1,013")])
+def test_a_large_quantity_has_the_decimals_that_its_error_leaves_and_is_exact_in_its_title(
+    visit: Callable[..., Visit], error: float, words: str
+) -> None:
+    context = copy.deepcopy(HOUSES)
+    context["model"]["metrics"]["test_mae"] = error
+    houses = visit(context)
+    houses.page.get_by_label("living area (m²)").fill("337.71")
+    houses.predict()
+    expect(houses.page.locator("#prediction")).to_have_text(words)
+    expect(houses.page.locator("#prediction")).to_have_attribute("title", str(337.71 * 3 + 0.123456789))
+
+
 def test_a_category_is_chosen_and_one_that_is_not_listed_can_be_typed_and_is_remarked_on(
     visit: Callable[..., Visit],
 ) -> None:

@@ -241,6 +241,23 @@ def test_a_version_that_is_given_an_alias_meanwhile_stays_and_keeps_its_run_and_
     assert junk.is_there(other) == {True}
 
 
+def test_an_experiment_whose_run_and_model_are_given_an_alias_meanwhile_stays_with_them(junk: Junk) -> None:
+    client, (run, _) = junk.place.client, junk.parts[2]
+    experiment = client.get_run(run).info.experiment_id
+    for ids in junk.parts:
+        delete(client, *ids)
+    client.delete_experiment(experiment)
+    going = removing(junk.place)
+    next(going)
+    client.set_registered_model_alias(junk.name, "tried", "3")
+    stays = {item.id: needed for item, needed in going if needed is not None}
+    assert stays == dict.fromkeys(junk.parts[2], f"tried of {junk.name}: version 3") | {
+        experiment: "a run or model of it that stays"
+    }
+    assert client.get_experiment(experiment).lifecycle_stage == "active"
+    assert junk.is_there(3) == {True}
+
+
 def test_a_file_that_cannot_be_removed_ends_it_in_one_line_and_its_row_stays(junk: Junk) -> None:
     run, _ = junk.parts[0]
     folder = junk.place.folder / "artifacts" / run / "artifacts"

@@ -198,7 +198,8 @@ def test_the_tag_of_a_living_training_is_the_trainers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "milliseconds"), [("30d", 30 * DAY), ("12h", DAY // 2), ("2w", 14 * DAY), ("90m", DAY // 16), ("1s", 1000)]
+    ("text", "milliseconds"),
+    [("30d", 30 * DAY), ("12h", DAY // 2), ("2w", 14 * DAY), ("90min", DAY // 16), ("1s", 1000)],
 )
 def test_an_age_is_a_number_and_a_unit(text: str, milliseconds: int) -> None:
     assert Age().convert(text, None, None) == milliseconds
@@ -208,6 +209,11 @@ def test_an_age_is_a_number_and_a_unit(text: str, milliseconds: int) -> None:
 def test_no_age_is_refused_with_what_is_expected(text: str) -> None:
     with pytest.raises(BadParameter, match="expected a whole number from 1 and a unit, such as 30d, 12h or 2w"):
         Age().convert(text, None, None)
+
+
+def test_minutes_that_may_be_meant_as_months_are_refused_with_both() -> None:
+    with pytest.raises(BadParameter, match="6m may be minutes or months; say 6min or 180d"):
+        Age().convert("6m", None, None)
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,9 @@ class Metric:
 
     @property
     def takes_weights(self) -> bool:
-        """Whether rows can count differently in it."""
-        return "sample_weight" in _parameters(self._scorer._score_func)
+        """Whether rows can count differently in it; where each two of more classes are compared, they cannot."""
+        is_of_pairs = len(self.labels) > 2 and self._scorer._kwargs.get("multi_class") == "ovo"
+        return not is_of_pairs and "sample_weight" in _parameters(self._scorer._score_func)
 
     def value(self, truth: np.ndarray, response: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
         """Return the figure of a response to rows whose encoded target is `truth`; both and `sample_weight` of shape (rows,).

@@ -205,10 +205,11 @@ function askTheModel(page) {
   function show({ predictions, probabilities }, headers, elapsed) {
     const [prediction] = predictions;
     const shares = probabilities ? Object.entries(probabilities[0]).sort((a, b) => b[1] - a[1]) : [];
-    const { title, detail } = named(prediction, probabilities?.[0]);
+    const { title, detail, exact = "" } = named(prediction, probabilities?.[0]);
     byId("failure").replaceChildren();
     byId("waiting").hidden = true;
     byId("prediction").textContent = title;
+    byId("prediction").title = exact;
     byId("confidence").textContent = detail;
     byId("probabilities").hidden = shares.length === 0;
     drawBars(shares);
@@ -228,7 +229,7 @@ function askTheModel(page) {
     if (name !== undefined) return { title: name, detail: `class ${prediction}` };
     if (page.quantity && typeof prediction === "number") {
       const error = page.usualError === null ? "" : `usually off by ${quantity(page.usualError)} (mean absolute error)`;
-      return { title: quantity(prediction), detail: error };
+      return { title: quantity(prediction, page.usualError), detail: error, exact: String(prediction) };
     }
     return { title: String(prediction), detail: "" };
   }
@@ -357,11 +358,12 @@ function lookForAModel() {
   }, LOOK_AGAIN_MS);
 }
 
-/** Return a quantity as people write it: 231,197 and 0.123457, no more digits than say something. */
-function quantity(value) {
+/** Return a quantity as people write it: 231,197 and 0.123457, no more digits than say something; with an error, two of its digits. */
+function quantity(value, error = null) {
   const size = Math.abs(value);
+  const decimals = error > 0 ? Math.min(Math.max(1 - Math.floor(Math.log10(error)), 0), 9) : 0;
   if (size >= 1e15 || (size > 0 && size < 1e-4)) return value.toPrecision(4);
-  return value.toLocaleString("en", size >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 6 });
+  return value.toLocaleString("en", size >= 1000 ? { maximumFractionDigits: decimals } : { maximumSignificantDigits: 6 });
 }
 
 function percent(share) {

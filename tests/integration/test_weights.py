@@ -204,3 +204,14 @@ def test_a_metric_without_weights_is_refused_by_name(tmp_path: Path) -> None:
     found = replace(table(tmp_path), task=Task.REGRESSION, target=X["a"])
     with pytest.raises(SettingsError, match="--weight w: --metric max_error takes no weights of rows"):
         Choice.of(Plan(weight="w", metric="max_error"), found)
+
+
+@pytest.mark.parametrize("name", ["roc_auc_ovo", "roc_auc_ovo_weighted"])
+def test_a_metric_of_pairs_of_classes_takes_weights_of_two_classes_and_is_refused_by_name_of_three(
+    tmp_path: Path, name: str
+) -> None:
+    plan = Plan(weight="w", metric=name)
+    Choice.of(plan, table(tmp_path))
+    found = table(tmp_path, y=Y.where(X["b"] > 0, "perhaps"))
+    with pytest.raises(SettingsError, match=f"--weight w: --metric {name} takes no weights of rows"):
+        Choice.of(plan, found)
