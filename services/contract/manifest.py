@@ -215,7 +215,9 @@ def breaking_change(served: Description, candidate: Description) -> str | None:
         return f"its predictions are of the type {candidate.output}, and not {served.output}"
     if served.width != candidate.width:
         return f"its predictions have {candidate.width} values for each row, and not {served.width}"
-    if served.has_probabilities and candidate.has_probabilities is False:
+    # Where nobody has tried whether code of its own has them (None), nobody has said so either.
+    is_without = not candidate.has_probabilities if candidate.runs_code else candidate.has_probabilities is False
+    if served.has_probabilities and is_without:
         return "it has no class probabilities, and the version being served has them"
     return None
 

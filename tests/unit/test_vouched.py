@@ -18,6 +18,8 @@ from contract.version_files import VersionFiles
 from contract.vouched.pyfunc import answers
 from inference.errors import ModelRefused
 from inference.model.engines import pyfunc
+from inference.model.model import Model
+from inference.model.rows import Rows, from_cells
 from inference.model.trust import Trust, Trusted
 from trainer.adoption import code_examination, vouched
 
@@ -81,6 +83,23 @@ def test_texts_and_numbers_side_by_side_are_compared_as_they_are() -> None:
     assert difference(Answers(answers(TABLE, 2), None), truth, 1e-4).fault(1e-4) is None
     other = TABLE.assign(label=["a", "c"])
     assert difference(Answers(answers(other, 2), None), truth, 1e-4).fault(1e-4) == "labels differ in 1 rows"
+
+
+class CenteredModel:
+    """A model whose answers depend on all rows that it is asked for at once."""
+
+    name, classes = "pyfunc", None
+
+    def labels(self, rows: Rows) -> np.ndarray:
+        lengths = np.asarray(rows.by_column[0], dtype=np.float64)
+        return lengths - lengths.mean()
+
+
+def test_a_model_of_code_is_asked_for_all_rows_at_once_however_long_they_take(files: Files) -> None:
+    description = manifest.read_vouched(VersionFiles.of(files.folder))
+    slow = Model(description, None, CenteredModel(), "", row_seconds=(0.0, 1.0))  # type: ignore[arg-type]
+    rows = from_cells([[float(i), 1.0] for i in range(1000)], description.columns, lambda i, j: "")
+    assert slow.predict(rows).tolist() == [i - 499.5 for i in range(1000)]
 
 
 # --- what a version says --------------------------------------------------------------------------------------------
