@@ -221,7 +221,7 @@ def test_without_the_option_the_refusal_names_it(registry: Registry, pickled: st
 def test_its_owner_is_shown_what_it_is(rules: tuple[str, str], registry: Registry, pickled: str) -> None:
     version, said = rules
     assert "Loaded by the module mlflow.pyfunc.loaders.code_model; its flavors: python_function\n" in said
-    assert "Its own code: code/late.py, code/rules.py\n" in said
+    assert "Its own code: code/late.py, code/rules.py, model.py\n" in said
     assert f"Requirements: {PINNED[0]}, {PINNED[1]}, pandas\n" in said
     assert "Takes 2 columns: length (double), word (string)\n" in said
     assert "Answers with one value for each row, of the type double\n" in said

@@ -1,5 +1,6 @@
 """What MLflow's pyfunc may answer, and what is shown of a version whose owner is to vouch for its code."""
 
+import gzip
 import io
 import json
 import pickle
@@ -150,6 +151,53 @@ def test_what_a_pickle_would_import_is_named_without_importing_it(files: Files, 
         assert line.endswith(": collections.OrderedDict, pathlib.PosixPath")
     (line,) = [line for line in said if line.startswith("Pickled in cut.pkl: ")]
     assert line.endswith("… (it cannot be read to its end)")
+
+
+def test_a_pickle_of_which_nothing_can_be_told_is_named(files: Files) -> None:
+    (files.folder / "model.joblib").write_bytes(gzip.compress(pickle.dumps(OrderedDict)))
+    (files.folder / "old.pkl").write_bytes(pickle.dumps(OrderedDict, 0))
+    said = code_examination.described(files.folder)
+    for path in ("model.joblib", "old.pkl"):
+        assert f"Pickled in {path}: cannot be told" in said
+
+
+def test_that_not_all_pickles_were_looked_at_is_said(files: Files) -> None:
+    for number in range(21):
+        (files.folder / f"{number}.pkl").write_bytes(pickle.dumps(number))
+    said = code_examination.described(files.folder)
+    assert len([line for line in said if line.startswith("Pickled in ")]) == 20
+    assert "More than 20 of its files have pickles: the others were not looked at" in said
+
+
+def test_all_that_python_would_import_is_named_as_code_wherever_it_is(files: Files) -> None:
+    for path in ("model.py", "lib/rules.txt", "lib/more.json", "wheels/own-1.0-py3-none-any.whl", "code/a.yaml"):
+        (files.folder / path).parent.mkdir(exist_ok=True)
+        (files.folder / path).write_text("")
+    files.describe(lambda content: content["flavors"]["python_function"].update(code="lib/"))
+    code = "code/a.yaml, lib/more.json, lib/rules.txt, model.py, wheels/own-1.0-py3-none-any.whl"
+    (said,) = [line for line in code_examination.described(files.folder) if line.startswith("Its own code: ")]
+    assert sorted(said.removeprefix("Its own code: ").split(", ")) == code.split(", ")
+
+
+@pytest.mark.parametrize("key", ["code", "data", "model_code_path"])
+@pytest.mark.parametrize("path", ["/usr/include", "..", "lib/../../other", "nowhere", ".", 3, ["lib"]])
+def test_code_and_data_beside_the_signed_files_are_refused(files: Files, key: str, path: Any) -> None:
+    (files.folder / "lib").mkdir()
+    (files.folder / "lib" / "model.py").write_text("")
+    files.describe(lambda content: content["flavors"]["python_function"].update({key: path}))
+    with pytest.raises(Refused, match=f"the {key} that its python_function names is .*, which is none of its files"):
+        manifest.read_vouched(VersionFiles.of(files.folder))
+
+
+@pytest.mark.parametrize(
+    ("key", "path"), [("code", "lib"), ("data", "lib/model.py"), ("model_code_path", "/home/who/logged/it/model.py")]
+)
+def test_code_and_data_among_the_signed_files_are_taken(files: Files, key: str, path: str) -> None:
+    (files.folder / "lib").mkdir()
+    for name in ("model.py", "lib/model.py"):
+        (files.folder / name).write_text("")
+    files.describe(lambda content: content["flavors"]["python_function"].update({key: path}))
+    assert manifest.read_vouched(VersionFiles.of(files.folder)).runs_code
 
 
 @pytest.mark.parametrize("answer", [None, "text", [3], ["x"] * 1000])
