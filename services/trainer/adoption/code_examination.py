@@ -82,7 +82,7 @@ def golden(folder: Path) -> dict[str, Any]:
         raise Refused(f"{type(error).__name__}: {error!s:.500}") from error
     if found != again:
         raise Refused("it does not answer the same rows alike each time")
-    return {"instances": golden_samples.as_json(rows), "predictions": found, **likely, "tolerance": TOLERANCE}
+    return {"instances": golden_samples.as_json(rows), "predictions": found, **likely}
 
 
 def check_readable(folder: Path) -> None:
