@@ -4,9 +4,11 @@ import gzip
 import io
 import json
 import pickle
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,15 @@ from contract import manifest
 from contract.errors import Refused
 from contract.golden import Answers, difference
 from contract.version_files import VersionFiles
-from contract.vouched.pyfunc import answers
+from contract.vouched.pyfunc import PyFunc, Unusable, answers
 from inference.errors import ModelRefused
 from inference.model.engines import pyfunc
 from inference.model.model import Model
 from inference.model.rows import Rows, from_cells
 from inference.model.trust import Trust, Trusted
 from trainer.adoption import code_examination, vouched
+from trainer.commands import requirements as commands
+from trainer.errors import VersionError
 
 from tests.unit.version_files import Files, set_inputs, tensor
 
@@ -69,14 +73,34 @@ def test_whatever_a_pyfunc_answers_with_is_one_value_or_one_list_per_row(found: 
 
 @pytest.mark.parametrize("found", [np.float32(3), 3.0, np.zeros((2, 2, 2)), np.zeros(3), [[1], [2, 3]], "ab", None, {}])
 def test_what_is_not_one_answer_per_row_is_an_error(found: Any) -> None:
-    with pytest.raises(ValueError, match=r"rows with the shape|inhomogeneous|answers with nothing"):
+    with pytest.raises(Unusable, match=r"rows with the shape|inhomogeneous|answers with nothing"):
         answers(found, 2)
 
 
 @pytest.mark.parametrize("found", [[{"a": 1}, {"b": 1}], [object(), object()], np.array([1j, 2j])])
 def test_an_answer_that_json_has_no_word_for_is_an_error(found: Any) -> None:
-    with pytest.raises(ValueError, match=r"not all the same keys|is a object|of the type complex128"):
+    with pytest.raises(Unusable, match=r"not all the same keys|is a object|of the type complex128"):
         answers(found, 2)
+
+
+@pytest.mark.parametrize("found", [[[0.5, 0.5]], [0.5, 0.5], [[1.0], [1.0]], [["a", "b"]] * 2, [[1.0], [0.5, 0.5]]])
+def test_probabilities_of_another_shape_than_rows_and_classes_are_an_error(
+    files: Files, found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Classifier:
+        classes_ = np.array(["a", "b"])
+
+        def predict_proba(self, rows: Any) -> Any:
+            return found
+
+        predict = predict_proba
+
+        def get_raw_model(self) -> Any:
+            return self
+
+    monkeypatch.setitem(sys.modules, "own", SimpleNamespace(_load_pyfunc=lambda _path: Classifier()))
+    with pytest.raises(Unusable, match="its probabilities"):
+        PyFunc(files.folder).probabilities(TABLE)
 
 
 def test_texts_and_numbers_side_by_side_are_compared_as_they_are() -> None:
@@ -258,3 +282,20 @@ def test_a_version_without_a_signature_or_an_example_cannot_be_vouched_for(
 def test_packages_are_told_without_comments_and_blank_lines(files: Files) -> None:
     (files.folder / "requirements.txt").write_text("# of a notebook\nmlflow==3.17.2\n\npandas>=2  # a table\n")
     assert code_examination.requirements(VersionFiles.of(files.folder)) == ["mlflow==3.17.2", "pandas>=2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "package"),
+    [
+        ("pandas>=2", "pandas>=2"),
+        ("own==1 --hash=sha256:" + "0" * 64, "own==1"),
+        ("own @ file:///" + "a" * 1000, "own @ file:///" + "a" * 1000),
+    ],
+)
+def test_a_package_is_told_whole_and_without_options_of_pip(line: str, package: str) -> None:
+    assert commands._package(line) == package
+
+
+def test_a_package_that_a_terminal_would_obey_is_refused() -> None:
+    with pytest.raises(VersionError, match=r"its requirements have a line that is none: own\\x1b\[2J"):
+        commands._package("own\x1b[2J")
