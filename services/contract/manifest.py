@@ -1,6 +1,7 @@
 """What a version's files say about the model in them (docs/model-contract.md), read without loading the model."""
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from numbers import Integral
@@ -109,24 +110,14 @@ def read(files: VersionFiles, is_signed: bool = False) -> Description:
     if is_signed and files.json(IDENTITY).get(RUNS_CODE) is True:
         return read_vouched(files)
     content = files.mlmodel()
-    flavor = _flavor(content)
-    columns, is_named = columns_of(content)
-    output, width = _output(content)
-    found = Description(
-        columns=columns,
-        is_named=is_named,
-        output=output,
-        width=width,
-        class_names=_class_names(content),
-        examples=[],
-        flavor=flavor,
+    found = _described(files, content, _flavor(content))
+    found = replace(
+        found,
         onnx_engine=_onnx_engine(files),
-        has_probabilities=_has_probabilities(files),
         figures=_figures(files),
-        example=_example(files, content),
         card=files.read(MODEL_CARD).decode(errors="replace") if MODEL_CARD in files else None,
         decision_threshold=_decision_threshold(content),
-        categories=_categories(files, columns),
+        categories=_categories(files, found.columns),
     )
     return with_examples(found, files)
 
@@ -137,25 +128,42 @@ def read_vouched(files: VersionFiles) -> Description:
     What only a training knows of a version is not looked for: under those names, such a version has files of its own.
     """
     content = files.mlmodel()
+    loader = _loader(content)
+    _check_paths(content["flavors"]["python_function"], files)
+    found = with_examples(_described(files, content, {"loader_module": loader}), files)
+    if not found.examples:
+        rows = f"rows of {schema.count_of(found.columns)}"
+        raise Refused(f"it has no input example with {rows}; log it with input_example=ROWS")
+    return replace(found, runs_code=True)
+
+
+def _described(files: VersionFiles, content: dict[str, Any], flavor: dict[str, Any]) -> Description:
+    """Return what every version says of itself, without its examples."""
     columns, is_named = columns_of(content)
     output, width = _output(content)
-    found = Description(
+    return Description(
         columns=columns,
         is_named=is_named,
         output=output,
         width=width,
         class_names=_class_names(content),
         examples=[],
-        flavor={"loader_module": _loader(content)},
+        flavor=flavor,
         has_probabilities=_has_probabilities(files),
         example=_example(files, content),
-        runs_code=True,
     )
-    if not (found := with_examples(found, files)).examples:
-        raise Refused(
-            f"it has no input example with rows of {schema.count_of(columns)}; log it with input_example=ROWS"
-        )
-    return found
+
+
+def _check_paths(function: dict[str, Any], files: VersionFiles) -> None:
+    """Raise Refused where MLflow would read code or data beside a version's own files: it joins paths, whatever they are."""
+    for key in ("code", "data", "model_code_path"):
+        if not (given := function.get(key)):
+            continue
+        # Of a model from code, it takes the name alone: the path is where it was logged.
+        path = os.path.basename(str(given)) if key == "model_code_path" else str(given).rstrip("/")
+        is_within = ".." not in path.split("/") and any(f"{own}/".startswith(f"{path}/") for own in files.digests)
+        if not isinstance(given, str) or not is_within:
+            raise Refused(f"the {key} that its python_function names is {quoted(given)}, which is none of its files")
 
 
 def _loader(content: dict[str, Any]) -> str:
@@ -215,7 +223,9 @@ def breaking_change(served: Description, candidate: Description) -> str | None:
         return f"its predictions are of the type {candidate.output}, and not {served.output}"
     if served.width != candidate.width:
         return f"its predictions have {candidate.width} values for each row, and not {served.width}"
-    if served.has_probabilities and candidate.has_probabilities is False:
+    # Where nobody has tried whether code of its own has them (None), nobody has said so either.
+    is_without = not candidate.has_probabilities if candidate.runs_code else candidate.has_probabilities is False
+    if served.has_probabilities and is_without:
         return "it has no class probabilities, and the version being served has them"
     return None
 

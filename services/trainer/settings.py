@@ -1,5 +1,6 @@
 """The trainer's settings, read from the environment once."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,11 @@ class Settings:
     """MODEL_TRUSTED_TYPES: further types that a model may contain, besides those that are always trusted."""
     image: str | None = None
     """TRAINER_IMAGE: the image that it runs in, for the promotion record; without it, there is none."""
+
+    @property
+    def model_option(self) -> str:
+        """What a command that is shown needs after the version to be about this model; empty for the default one."""
+        return "" if self.model_name == type(self).model_name else f" --model-name {shlex.quote(self.model_name)}"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":

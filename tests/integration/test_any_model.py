@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ ROWS = pd.DataFrame([[8.0, 1.0], [1.0, 2.0], [7.0, 1.5], [0.5, 3.0]], columns=CO
 PINNED = [f"mlflow-skinny=={mlflow.__version__}", "--pre", "pandas  # a table"]
 # A model's own code. What it does with a word is for tests of what a service makes of that.
 RULES = """
-import os, time
+import os, subprocess, sys, time
 
 FACTOR = {factor}
 
@@ -46,6 +47,14 @@ def score(length, words):
             os._exit(7)
         if word == "hang":
             time.sleep(60)
+        if word == "environ":
+            raise ValueError(" ".join(sorted(os.environ)))
+        if word == "start":
+            raise ValueError(f"pid {{subprocess.Popen(['sleep', '600']).pid}}.")
+        if word == "fewer":
+            return length[1:]
+        if word == "garbage":
+            os.write(int(sys.argv[1]), bytes([0, 0, 0, 2]) + b"{{]")
     import late
     return (length * FACTOR).where(words.notna(), late.MISSING)
 """
@@ -188,7 +197,7 @@ def service(registry: Registry, rules: tuple[str, str]) -> Iterator[Service]:
     """The prediction service as it is where code may be run."""
     registry.place.move_alias(rules[0])
     settings = {"ALLOW_CODE": "true", "ALLOW_SCHEMA_CHANGE": "true", "INFERENCE_WORKERS": "1"}
-    settings["INFERENCE_QUEUE_SECONDS"] = "0.2"
+    settings |= {"INFERENCE_QUEUE_SECONDS": "0.2", "A_SECRET": "of this test's"}
     with registry.place.inference(**settings) as running:
         running.answers("/ready")
         yield running
@@ -221,7 +230,7 @@ def test_without_the_option_the_refusal_names_it(registry: Registry, pickled: st
 def test_its_owner_is_shown_what_it_is(rules: tuple[str, str], registry: Registry, pickled: str) -> None:
     version, said = rules
     assert "Loaded by the module mlflow.pyfunc.loaders.code_model; its flavors: python_function\n" in said
-    assert "Its own code: code/late.py, code/rules.py\n" in said
+    assert "Its own code: code/late.py, code/rules.py, model.py\n" in said
     assert f"Requirements: {PINNED[0]}, {PINNED[1]}, pandas\n" in said
     assert "Takes 2 columns: length (double), word (string)\n" in said
     assert "Answers with one value for each row, of the type double\n" in said
@@ -290,7 +299,12 @@ def test_what_the_schema_and_the_model_refuse_is_the_requests_fault(serving_rule
 
 
 def test_what_its_code_fails_over_is_in_the_log_and_the_next_is_answered(serving_rules: Service) -> None:
-    for word, logged in (("fail", "the rule of this word"), ("crash", "the model's process ended over a request (7)")):
+    for word, logged in (
+        ("fail", "the rule of this word"),
+        ("fewer", "it answers 1 rows with the shape (0,)"),
+        ("garbage", "the model's process ended over a request (-9)"),
+        ("crash", "the model's process ended over a request (7)"),
+    ):
         answer = serving_rules.post("/invocations", {"instances": [[1.0, word]]})
         assert (answer.status_code, answer.json()["error_code"]) == (500, "INTERNAL_ERROR")
         assert logged in serving_rules.log
@@ -302,6 +316,25 @@ def test_a_request_that_its_code_hangs_over_is_given_up_and_keeps_nobody_waiting
     assert answer.status_code == 503
     assert "take longer than 2 s" in answer.json()["message"]
     assert asked(serving_rules, [3.0, "a"]) == [6.0]
+
+
+def test_its_code_is_given_no_more_of_the_environment_than_it_needs(serving_rules: Service) -> None:
+    said = serving_rules.post("/invocations", {"instances": [[1.0, "environ"]]}).json()["message"]
+    assert {"HOME", "OMP_NUM_THREADS", "PATH"} <= set(said.split())
+    assert not {"A_SECRET", "MLFLOW_TRACKING_URI"} & set(said.split())
+
+
+def test_what_its_code_has_started_ends_with_it(serving_rules: Service) -> None:
+    said = serving_rules.post("/invocations", {"instances": [[1.0, "start"]]}).json()["message"]
+    started = int(said.rpartition("pid ")[2].rstrip("."))
+    os.kill(started, 0)
+    assert serving_rules.post("/invocations", {"instances": [[1.0, "crash"]]}).status_code == 500
+
+    def is_gone() -> bool:
+        stat = Path(f"/proc/{started}/stat")
+        return not stat.exists() or stat.read_text().rpartition(") ")[2][0] in "ZX"
+
+    eventually("it has ended", is_gone)
 
 
 def test_another_version_has_its_own_modules_whatever_they_are_called(

@@ -11,6 +11,7 @@ from trainer.adoption import adopt, examination, sandbox
 from trainer.adoption.adopt import MADE, TAKEN, check_files, check_names
 from trainer.adoption.findings import Findings
 from trainer.adoption.sandbox import Unconfined
+from trainer.errors import TrainerError
 from trainer.settings import Settings
 
 FILES = ["MLmodel", "model.skops", "input_example.json", "registered_model_meta", *MADE]
@@ -201,3 +202,39 @@ def test_an_adopted_version_is_tried_in_a_sandbox_where_there_is_one(
     monkeypatch.setattr(sandbox, "run", run)
     adopt.check_adopted(tmp_path, Settings())
     assert called["trainer.adoption.examination:check_servable"] is not lacking
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_versions_own_onnx_model_is_named_as_left_out_where_none_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    before = ["input_example.json", "model.onnx", "model.skops", "own.txt"]
+    for path in before:
+        (tmp_path / path).write_bytes(b"its own")
+
+    def run(function: Any, *_arguments: Any, **_options: Any) -> None:
+        if not is_kept:
+            raise Refused("its trees are not numbered")
+
+    monkeypatch.setattr(sandbox, "run", run)
+    checked = adopt._with_onnx(Findings.of(ANSWER, FILES), b"made", tmp_path, Settings(), confined=True)
+    left_out = adopt._write(checked, tmp_path, before, "m-1")
+    assert left_out == (["own.txt"] if is_kept else ["model.onnx", "own.txt"])
+    assert (tmp_path / "model.onnx").exists() is is_kept
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [(Settings.model_name, ""), ("tickets", " --model-name tickets"), ("a b", " --model-name 'a b'")]
+)
+def test_commands_that_are_shown_are_about_the_model_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, shown: str
+) -> None:
+    def run(function: Any, *_arguments: Any, **_options: Any) -> None:
+        raise Unconfined("this kernel has no Landlock")
+
+    settings = Settings(model_name=name)
+    assert f"`scripts/inference-any 3{shown}`" in adopt._done(settings, "3", allow_code=True)
+    assert "it runs as you, and can read what you can, the signing key too" in adopt._done(settings, "3", True)
+    monkeypatch.setattr(sandbox, "run", run)
+    with pytest.raises(TrainerError, match=f"`adopt 3{shown} --unconfined`"):
+        adopt._examined(tmp_path, settings, "3", confined=True)

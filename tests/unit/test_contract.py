@@ -598,6 +598,8 @@ def test_a_version_that_has_no_probabilities_any_more_is_a_breaking_change(
     served, candidate = (replace(described([NUMBER]), has_probabilities=found) for found in (before, after))
     said = "it has no class probabilities, and the version being served has them"
     assert breaking_change(served, candidate) == (said if breaks else None)
+    of_code = replace(candidate, runs_code=True)
+    assert breaking_change(served, of_code) == (said if before and not after else None)
 
 
 @pytest.mark.parametrize(

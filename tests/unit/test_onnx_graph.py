@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pandas as pd
 import pytest
 from contract.errors import Refused
@@ -25,6 +26,7 @@ from trainer.adoption import onnx_graph
 from trainer.artifact import onnx_export
 from trainer.data.table import Column, Kind, Task
 
+WIDE: dict[str, list[int | None]] = {"rows": [None, 3], "asked": [1], "found": [None, 1]}
 NUMBERS = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=["a", "b", "c"])
 LABELS = (NUMBERS["a"] > 0).astype(int) + (NUMBERS["b"] > 0.5)
 MIXED = NUMBERS.assign(city=pd.Series(["here", "there", "nowhere"] * 20, dtype="str"))
@@ -228,6 +230,24 @@ def test_a_model_whose_rows_get_wider_with_their_number_is_refused(made: dict[st
     # Three rows make three columns, which is what it has coefficients for: with four it would read on.
     with pytest.raises(Refused):
         check(model, tmp_path)
+
+
+def test_a_column_that_is_not_there_is_extracted_by_no_runtime() -> None:
+    nodes = [
+        helper.make_node("Cast", ["asked"], ["place"], to=TensorProto.INT64),
+        helper.make_node("ArrayFeatureExtractor", ["rows", "place"], ["found"], domain="ai.onnx.ml"),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in WIDE.items()]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(helper.make_graph(nodes, "g", values[:2], values[2:]), opset_imports=opsets, ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for place in (-1, -5, 3, 1e30):
+        with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument, match="index is out of range"):
+            session.run(None, {"rows": rows, "asked": np.array([place], dtype=np.float32)})
+    assert session.run(None, {"rows": rows, "asked": np.array([1], dtype=np.float32)})[0].tolist() == [[1.0], [4.0]]
 
 
 def test_what_is_not_known_in_it_is_refused(made: dict[str, bytes], tmp_path: Path) -> None:

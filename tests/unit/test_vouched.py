@@ -1,11 +1,14 @@
 """What MLflow's pyfunc may answer, and what is shown of a version whose owner is to vouch for its code."""
 
+import gzip
 import io
 import json
 import pickle
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,11 +18,15 @@ from contract import manifest
 from contract.errors import Refused
 from contract.golden import Answers, difference
 from contract.version_files import VersionFiles
-from contract.vouched.pyfunc import answers
+from contract.vouched.pyfunc import PyFunc, Unusable, answers
 from inference.errors import ModelRefused
 from inference.model.engines import pyfunc
+from inference.model.model import Model
+from inference.model.rows import Rows, from_cells
 from inference.model.trust import Trust, Trusted
 from trainer.adoption import code_examination, vouched
+from trainer.commands import requirements as commands
+from trainer.errors import VersionError
 
 from tests.unit.version_files import Files, set_inputs, tensor
 
@@ -66,14 +73,34 @@ def test_whatever_a_pyfunc_answers_with_is_one_value_or_one_list_per_row(found: 
 
 @pytest.mark.parametrize("found", [np.float32(3), 3.0, np.zeros((2, 2, 2)), np.zeros(3), [[1], [2, 3]], "ab", None, {}])
 def test_what_is_not_one_answer_per_row_is_an_error(found: Any) -> None:
-    with pytest.raises(ValueError, match=r"rows with the shape|inhomogeneous|answers with nothing"):
+    with pytest.raises(Unusable, match=r"rows with the shape|inhomogeneous|answers with nothing"):
         answers(found, 2)
 
 
 @pytest.mark.parametrize("found", [[{"a": 1}, {"b": 1}], [object(), object()], np.array([1j, 2j])])
 def test_an_answer_that_json_has_no_word_for_is_an_error(found: Any) -> None:
-    with pytest.raises(ValueError, match=r"not all the same keys|is a object|of the type complex128"):
+    with pytest.raises(Unusable, match=r"not all the same keys|is a object|of the type complex128"):
         answers(found, 2)
+
+
+@pytest.mark.parametrize("found", [[[0.5, 0.5]], [0.5, 0.5], [[1.0], [1.0]], [["a", "b"]] * 2, [[1.0], [0.5, 0.5]]])
+def test_probabilities_of_another_shape_than_rows_and_classes_are_an_error(
+    files: Files, found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Classifier:
+        classes_ = np.array(["a", "b"])
+
+        def predict_proba(self, rows: Any) -> Any:
+            return found
+
+        predict = predict_proba
+
+        def get_raw_model(self) -> Any:
+            return self
+
+    monkeypatch.setitem(sys.modules, "own", SimpleNamespace(_load_pyfunc=lambda _path: Classifier()))
+    with pytest.raises(Unusable, match="its probabilities"):
+        PyFunc(files.folder).probabilities(TABLE)
 
 
 def test_texts_and_numbers_side_by_side_are_compared_as_they_are() -> None:
@@ -81,6 +108,23 @@ def test_texts_and_numbers_side_by_side_are_compared_as_they_are() -> None:
     assert difference(Answers(answers(TABLE, 2), None), truth, 1e-4).fault(1e-4) is None
     other = TABLE.assign(label=["a", "c"])
     assert difference(Answers(answers(other, 2), None), truth, 1e-4).fault(1e-4) == "labels differ in 1 rows"
+
+
+class CenteredModel:
+    """A model whose answers depend on all rows that it is asked for at once."""
+
+    name, classes = "pyfunc", None
+
+    def labels(self, rows: Rows) -> np.ndarray:
+        lengths = np.asarray(rows.by_column[0], dtype=np.float64)
+        return lengths - lengths.mean()
+
+
+def test_a_model_of_code_is_asked_for_all_rows_at_once_however_long_they_take(files: Files) -> None:
+    description = manifest.read_vouched(VersionFiles.of(files.folder))
+    slow = Model(description, None, CenteredModel(), "", row_seconds=(0.0, 1.0))  # type: ignore[arg-type]
+    rows = from_cells([[float(i), 1.0] for i in range(1000)], description.columns, lambda i, j: "")
+    assert slow.predict(rows).tolist() == [i - 499.5 for i in range(1000)]
 
 
 # --- what a version says --------------------------------------------------------------------------------------------
@@ -131,6 +175,53 @@ def test_what_a_pickle_would_import_is_named_without_importing_it(files: Files, 
         assert line.endswith(": collections.OrderedDict, pathlib.PosixPath")
     (line,) = [line for line in said if line.startswith("Pickled in cut.pkl: ")]
     assert line.endswith("… (it cannot be read to its end)")
+
+
+def test_a_pickle_of_which_nothing_can_be_told_is_named(files: Files) -> None:
+    (files.folder / "model.joblib").write_bytes(gzip.compress(pickle.dumps(OrderedDict)))
+    (files.folder / "old.pkl").write_bytes(pickle.dumps(OrderedDict, 0))
+    said = code_examination.described(files.folder)
+    for path in ("model.joblib", "old.pkl"):
+        assert f"Pickled in {path}: cannot be told" in said
+
+
+def test_that_not_all_pickles_were_looked_at_is_said(files: Files) -> None:
+    for number in range(21):
+        (files.folder / f"{number}.pkl").write_bytes(pickle.dumps(number))
+    said = code_examination.described(files.folder)
+    assert len([line for line in said if line.startswith("Pickled in ")]) == 20
+    assert "More than 20 of its files have pickles: the others were not looked at" in said
+
+
+def test_all_that_python_would_import_is_named_as_code_wherever_it_is(files: Files) -> None:
+    for path in ("model.py", "lib/rules.txt", "lib/more.json", "wheels/own-1.0-py3-none-any.whl", "code/a.yaml"):
+        (files.folder / path).parent.mkdir(exist_ok=True)
+        (files.folder / path).write_text("")
+    files.describe(lambda content: content["flavors"]["python_function"].update(code="lib/"))
+    code = "code/a.yaml, lib/more.json, lib/rules.txt, model.py, wheels/own-1.0-py3-none-any.whl"
+    (said,) = [line for line in code_examination.described(files.folder) if line.startswith("Its own code: ")]
+    assert sorted(said.removeprefix("Its own code: ").split(", ")) == code.split(", ")
+
+
+@pytest.mark.parametrize("key", ["code", "data", "model_code_path"])
+@pytest.mark.parametrize("path", ["/usr/include", "..", "lib/../../other", "nowhere", ".", 3, ["lib"]])
+def test_code_and_data_beside_the_signed_files_are_refused(files: Files, key: str, path: Any) -> None:
+    (files.folder / "lib").mkdir()
+    (files.folder / "lib" / "model.py").write_text("")
+    files.describe(lambda content: content["flavors"]["python_function"].update({key: path}))
+    with pytest.raises(Refused, match=f"the {key} that its python_function names is .*, which is none of its files"):
+        manifest.read_vouched(VersionFiles.of(files.folder))
+
+
+@pytest.mark.parametrize(
+    ("key", "path"), [("code", "lib"), ("data", "lib/model.py"), ("model_code_path", "/home/who/logged/it/model.py")]
+)
+def test_code_and_data_among_the_signed_files_are_taken(files: Files, key: str, path: str) -> None:
+    (files.folder / "lib").mkdir()
+    for name in ("model.py", "lib/model.py"):
+        (files.folder / name).write_text("")
+    files.describe(lambda content: content["flavors"]["python_function"].update({key: path}))
+    assert manifest.read_vouched(VersionFiles.of(files.folder)).runs_code
 
 
 @pytest.mark.parametrize("answer", [None, "text", [3], ["x"] * 1000])
@@ -191,3 +282,20 @@ def test_a_version_without_a_signature_or_an_example_cannot_be_vouched_for(
 def test_packages_are_told_without_comments_and_blank_lines(files: Files) -> None:
     (files.folder / "requirements.txt").write_text("# of a notebook\nmlflow==3.17.2\n\npandas>=2  # a table\n")
     assert code_examination.requirements(VersionFiles.of(files.folder)) == ["mlflow==3.17.2", "pandas>=2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "package"),
+    [
+        ("pandas>=2", "pandas>=2"),
+        ("own==1 --hash=sha256:" + "0" * 64, "own==1"),
+        ("own @ file:///" + "a" * 1000, "own @ file:///" + "a" * 1000),
+    ],
+)
+def test_a_package_is_told_whole_and_without_options_of_pip(line: str, package: str) -> None:
+    assert commands._package(line) == package
+
+
+def test_a_package_that_a_terminal_would_obey_is_refused() -> None:
+    with pytest.raises(VersionError, match=r"its requirements have a line that is none: own\\x1b\[2J"):
+        commands._package("own\x1b[2J")

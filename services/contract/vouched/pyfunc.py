@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 
 
+class Unusable(Exception):
+    """A model has answered with what is no answer, which is its own fault, whatever it was asked."""
+
+
 class PyFunc:
     """A model as MLflow's pyfunc has it, with answers that are arrays.
 
@@ -36,9 +40,12 @@ class PyFunc:
         return answers(self._model.predict(rows), len(rows))
 
     def probabilities(self, rows: Any) -> np.ndarray:
-        """Return the probability of each class, shape (rows, classes)."""
-        found: Any = self._likely.predict_proba(rows)  # type: ignore[union-attr]
-        return np.asarray(found, dtype=np.float64)
+        """Return the probability of each class, shape (rows, classes); raise Unusable where it answers with something else."""
+        given: Any = self._likely.predict_proba(rows)  # type: ignore[union-attr]
+        found, expected = _of_numbers(given), (len(rows), len(self.classes or ()))
+        if found.shape != expected:
+            raise Unusable(f"its probabilities have the shape {found.shape}; expected {expected}")
+        return found
 
 
 def _raw(model: Any) -> Any:
@@ -53,7 +60,7 @@ def answers(found: Any, count: int) -> np.ndarray:
     """Return whatever a pyfunc has answered to so many rows as an array of shape (rows,) or (rows, values).
 
     A table, a mapping of outputs and a list of records have their columns side by side; what is one value wide is (rows,).
-    Numbers are of 64 bits, times texts. Raises ValueError for what is not one answer per row, of plain values.
+    Numbers are of 64 bits, times texts. Raises Unusable for what is not one answer per row, of plain values.
     """
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
         found = _columns_of(found)
@@ -67,14 +74,14 @@ def answers(found: Any, count: int) -> np.ndarray:
 
 def _columns_of(records: list[dict[Any, Any]]) -> dict[Any, list[Any]]:
     if any(row.keys() != records[0].keys() for row in records):
-        raise ValueError("its answers are records that have not all the same keys")
+        raise Unusable("its answers are records that have not all the same keys")
     return {key: [row[key] for row in records] for key in records[0]}
 
 
 def _beside(parts: list[np.ndarray]) -> np.ndarray:
     """Return outputs side by side: numbers as those of one type, and beside texts each value as it is."""
     if not parts:
-        raise ValueError("it answers with nothing")
+        raise Unusable("it answers with nothing")
     return np.column_stack(parts)
 
 
@@ -84,7 +91,7 @@ def _array(found: Any, count: int) -> np.ndarray:
         return answers(found, count)  # an ONNX classifier's probabilities
     array = found.to_numpy() if hasattr(found, "to_numpy") else _of_values(found)
     if array.ndim not in (1, 2) or len(array) != count:
-        raise ValueError(
+        raise Unusable(
             f"it answers {count} rows with the shape {array.shape}; expected one answer, or one list, per row"
         )
     kind = array.dtype.kind
@@ -95,14 +102,22 @@ def _array(found: Any, count: int) -> np.ndarray:
     if kind in "iub":
         return array
     if kind not in "OU":
-        raise ValueError(
-            f"its answers are of the type {array.dtype}; expected numbers, texts, true and false, and times"
-        )
+        raise Unusable(f"its answers are of the type {array.dtype}; expected numbers, texts, true and false, and times")
     return _plain(array)
 
 
+def _of_numbers(found: Any) -> np.ndarray:
+    try:
+        return np.asarray(found, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise Unusable(f"its probabilities are no numbers: {error}") from error
+
+
 def _of_values(found: Any) -> np.ndarray:
-    array = np.asarray(found)
+    try:
+        array = np.asarray(found)
+    except ValueError as error:  # lists of different lengths
+        raise Unusable(f"its answers are no table: {error}") from error
     # Of a number and a text NumPy makes two texts.
     is_mixed = array.dtype.kind == "U" and isinstance(found, Iterable) and not isinstance(found, np.ndarray)
     return np.array(found, dtype=object) if is_mixed else array
@@ -129,6 +144,4 @@ def _value(one: Any) -> Any:
         return one
     if hasattr(one, "isoformat"):
         return one.isoformat()
-    raise ValueError(
-        f"one of its answers is a {type(one).__name__}; expected a number, a text, true or false, or a time"
-    )
+    raise Unusable(f"one of its answers is a {type(one).__name__}; expected a number, a text, true or false, or a time")

@@ -58,17 +58,17 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
     # Asked for once: what MLflow says later may be another place, and what was checked is here.
     place = version_files.place_of(found)
     with version_files.unsigned(place) as folder:
-        check_names(files_in(folder))
+        check_names(before := files_in(folder))
         check_identity(folder, name)
         if allow_code:
             if confined:
-                _check_sandbox(folder, settings, f"{version} --allow-code")
+                _check_sandbox(folder, settings, f"{version}{settings.model_option} --allow-code")
             ask = partial(_asked, folder=folder, settings=settings, confined=confined)
             sha256, made, left_out = vouched.prepare(folder, ask, partial(_tell, console))
             given: list[str] = []
         else:
             checked = _examined(folder, settings, version, confined)
-            sha256, made, left_out = checked.sha256, _made(checked), _write(checked, folder, model_id)
+            sha256, made, left_out = checked.sha256, _made(checked), _write(checked, folder, before, model_id)
             given = list(_given(checked))
         signing.sign(folder, name, model_id, settings.signing_key, allow_code)
         _check_signed(folder, sha256, made)
@@ -76,7 +76,7 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
         version_files.upload([folder / path for path in (*made, IDENTITY, SIGNATURE)], place)
     with mlflow_errors():
         MlflowClient().set_model_version_tag(name, version, SIGNED_BY, signing.key_id(settings.signing_key))
-    _tell(console, f"Version {version} of {name} is {_done(version, allow_code)}")
+    _tell(console, f"Version {version} of {name} is {_done(settings, version, allow_code)}")
     for line in (*given, *_left(left_out, confined)):
         _tell(console, line)
 
@@ -154,19 +154,20 @@ def _check_sandbox(folder: Path, settings: Settings, adopted: str) -> None:
         ) from lack
 
 
-def _done(version: str, allow_code: bool) -> str:
+def _done(settings: Settings, version: str, allow_code: bool) -> str:
     if not allow_code:
         return "checked and signed; it can be served now."
     return (
-        f"signed as it is, with its code, for which you vouch. `scripts/inference-any {version}` builds the prediction "
-        "service that can run it; without Docker, `make serve` does."
+        f"signed as it is, with its code, for which you vouch. `scripts/inference-any {version}{settings.model_option}` "
+        "builds the prediction service that can run it. Without Docker, `make serve` does; there it runs as you, and can read "
+        "what you can, the signing key too."
     )
 
 
 def _examined(folder: Path, settings: Settings, version: str, confined: bool) -> Findings:
     before = {path: digest_of(folder / path) for path in files_in(folder)}
     if confined:
-        _check_sandbox(folder, settings, version)
+        _check_sandbox(folder, settings, f"{version}{settings.model_option}")
     answer, onnx = _answer(folder, settings, confined)
     checked = Findings.of(answer, list(before))
     if any(before[path] != digest for path, digest in checked.sha256.items()):
@@ -228,11 +229,11 @@ def _lack_of_sandbox(folder: Path, hidden: list[Path]) -> sandbox.Unconfined | N
     return None
 
 
-def _write(checked: Findings, folder: Path, model_id: str) -> list[str]:
-    """Make the folder what is to be signed; return the version's files that are left out of it."""
-    left_out = [path for path in files_in(folder) if path not in checked.sha256]
-    for path in left_out:
-        (folder / path).unlink()
+def _write(checked: Findings, folder: Path, before: list[str], model_id: str) -> list[str]:
+    """Make the folder what is to be signed; return those of the files it had before that are left out of it."""
+    left_out = [path for path in before if path not in checked.sha256]
+    for path in left_out:  # an ONNX model of its own has given way to the one that was made
+        (folder / path).unlink(missing_ok=True)
     content = {**examination.rewritten(checked), "model_id": model_id, "model_uuid": model_id}
     (folder / MLMODEL).write_text(yaml.safe_dump(content, allow_unicode=True))
     documents.write_json(folder / GOLDEN, checked.golden)

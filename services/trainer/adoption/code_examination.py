@@ -19,7 +19,9 @@ from contract.version_files import VersionFiles
 from trainer.artifact import golden_samples
 
 REQUIREMENTS = "requirements.txt"
-CODE = "code"
+# Where MLflow puts a version's code by default, and what Python imports, wherever it is: that of models from code is in the root.
+CODE, CODE_ENDINGS = "code", (".py", ".pyc", ".so", ".zip", ".whl")
+PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib")
 # Of a pickle, and of how many of them: what is shown is no proof of anything.
 MOST_STEPS, MOST_PICKLES = 1_000_000, 20
 SHOWN = 40
@@ -37,14 +39,15 @@ def described(folder: Path) -> list[str]:
     model, content = manifest.read_vouched(files), files.mlmodel()
     function = content["flavors"]["python_function"]
     columns = [f"{column.name} ({column.type_name})" for column in model.columns]
-    code = [path for path in files.digests if path.startswith(f"{CODE}/")]
+    folders = tuple(f"{str(path).rstrip('/')}/" for path in (CODE, function.get("code") or CODE))
+    code = [path for path in files.digests if path.startswith(folders) or path.endswith(CODE_ENDINGS)]
     size = sum((folder / path).stat().st_size for path in files.digests)
     return [
         f"Loaded by the module {model.flavor['loader_module']}; its flavors: {listed(sorted(map(str, content['flavors'])))}",
         f"Logged with MLflow {content.get('mlflow_version', '?')} and Python {function.get('python_version', '?')}",
         f"Its own code: {_shown(code) or 'none'}",
         f"Requirements: {_shown(requirements(files)) or 'none'}",
-        *(f"Pickled in {path}: {_shown(names)}" for path, names in _pickles(files)),
+        *_pickles(files),
         f"Takes {len(columns)} columns: {_shown(columns)}"
         if model.is_named
         else f"Takes an array of {len(columns)} columns",
@@ -79,7 +82,7 @@ def golden(folder: Path) -> dict[str, Any]:
         raise Refused(f"{type(error).__name__}: {error!s:.500}") from error
     if found != again:
         raise Refused("it does not answer the same rows alike each time")
-    return {"instances": golden_samples.as_json(rows), "predictions": found, **likely, "tolerance": TOLERANCE}
+    return {"instances": golden_samples.as_json(rows), "predictions": found, **likely}
 
 
 def check_readable(folder: Path) -> None:
@@ -108,27 +111,35 @@ def _output(model: Description) -> str:
     return f"{model.width} values for each row, of {what}" if model.width > 1 else f"one value for each row, of {what}"
 
 
-def _pickles(files: VersionFiles) -> Iterator[tuple[str, list[str]]]:
-    """Yield the path of each file with a pickle in it, and what that would import."""
+def _pickles(files: VersionFiles) -> Iterator[str]:
+    """Yield a line for each file with a pickle in it: what that would import."""
     found = ((path, names) for path in files.digests if (names := _imports(files.folder / path)) is not None)
-    return itertools.islice(found, MOST_PICKLES)
+    for count, (path, names) in enumerate(found):
+        if count == MOST_PICKLES:
+            yield f"More than {MOST_PICKLES} of its files have pickles: the others were not looked at"
+            return
+        yield f"Pickled in {path}: {_shown(names)}"
 
 
 def _imports(path: Path) -> list[str] | None:
-    """Return what the pickles of a file would import, None where there is none in it."""
+    """Return what the pickles of a file would import, None where there is none in it.
+
+    A pickle may be packed, or begin in another way: of one that has the name alone, nothing can be told.
+    """
+    otherwise = ["cannot be told"] if path.name.endswith(PICKLE_ENDINGS) else None
     with path.open("rb") as file:
         start = file.read(len(ZIP))
         file.seek(0)
         if start[:1] == PICKLE:
             return sorted(set(_named(file)))
         if start != ZIP:
-            return None
+            return otherwise
         try:
             with zipfile.ZipFile(file) as archive:
                 inner = [name for name in archive.namelist() if name.endswith(".pkl")][:MOST_PICKLES]
-                return sorted({name for one in inner for name in _named(archive.open(one))}) if inner else None
+                return sorted({name for one in inner for name in _named(archive.open(one))}) if inner else otherwise
         except zipfile.BadZipFile:
-            return None
+            return otherwise
 
 
 def _named(file: IO[bytes]) -> Iterator[str]:

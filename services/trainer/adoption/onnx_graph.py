@@ -92,11 +92,6 @@ class _Graph:
     def constants(self) -> dict[str, np.ndarray]:
         return {tensor.name: numpy_helper.to_array(tensor) for tensor in self.model.graph.initializer}
 
-    @cached_property
-    def makers(self) -> dict[str, NodeProto]:
-        """Value → the node that it comes out of."""
-        return {name: node for node in self.model.graph.node for name in node.output}
-
     def width(self, node: NodeProto) -> int:
         """Return how many columns the rows have that a node takes."""
         few, more = self.shapes[node.input[0]]
@@ -212,16 +207,6 @@ def _check_reshape(node: NodeProto, graph: _Graph) -> None:
     _demand(first == -1 and all(size > 0 for size in rest), "its Reshape makes columns of rows")
 
 
-def _check_extractor(node: NodeProto, graph: _Graph) -> None:
-    """Hold an ArrayFeatureExtractor to what is there: the runtime does not look at a place before the first."""
-    name = node.input[1]
-    while name not in graph.constants and graph.makers[name].op_type in ("Cast", "Identity", "Reshape"):
-        name = graph.makers[name].input[0]
-    places = graph.constants.get(name)
-    is_found = graph.makers[name].op_type == "ArgMax" if places is None else places.min() >= 0
-    _demand(is_found, "its ArrayFeatureExtractor takes a column that is not there")
-
-
 def _check_linear(node: NodeProto, graph: _Graph) -> None:
     found = _attributes(node)
     targets = found["targets"] if node.op_type == "LinearRegressor" else len(found["intercepts"])
@@ -309,7 +294,6 @@ def _labels(found: dict[str, Any]) -> int:
 
 Check = Callable[[NodeProto, _Graph], None]
 CHECKS: dict[str, Check] = {
-    "ArrayFeatureExtractor": _check_extractor,
     "LinearClassifier": _check_linear,
     "LinearRegressor": _check_linear,
     "Reshape": _check_reshape,

@@ -27,8 +27,19 @@ def show(settings: Settings, version: str) -> None:
         if documents.read_json(folder, IDENTITY).get(RUNS_CODE) is not True:
             raise VersionError(
                 f"nobody has vouched for code of version {version}: it needs no packages of its own; "
-                f"`adopt {version} --allow-code` does"
+                f"`adopt {version}{settings.model_option} --allow-code` does"
             )
         lines = requirements(VersionFiles.of(folder))
     for line in lines:
-        click.echo(f"left out: {visible(line)}" if line.startswith("-") else visible(line), err=line.startswith("-"))
+        if line.startswith("-"):
+            click.echo(f"left out: {visible(line)}", err=True)
+        else:
+            click.echo(_package(line))
+
+
+def _package(line: str) -> str:
+    """Return a package without pip's options for it; raise VersionError for one that has what is not shown as it is."""
+    package = line.partition(" --")[0].strip()
+    if visible(package, None) != package:
+        raise VersionError(f"its requirements have a line that is none: {visible(line)}")
+    return package

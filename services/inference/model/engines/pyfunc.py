@@ -5,16 +5,18 @@ may also crash or hang, which ends the child, and neither the worker nor the ver
 """
 
 import json
-import math
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,8 +32,12 @@ from inference.model.trust import Trust, Trusted
 SERVICES = Path(__file__).parents[3]
 # To import what it needs and to load the model: less than workers have for a version (inference.rollout.two_phase).
 LOAD_SECONDS = 100.0
-# The address of MLflow may have a login in it.
-NOT_PASSED_ON = "MLFLOW_"
+# What of the environment is the child's: where programs and libraries are, and how they work. The address of MLflow may have a
+# login in it, and nobody knows what else is there.
+PASSED_ON = (
+    *("PATH", "HOME", "TMPDIR", "LANG", "LC_*", "LD_LIBRARY_PATH"),
+    *("*_NUM_THREADS", "OMP_*", "GOMP_*", "PYTHON*"),
+)
 # The workers share the cores; threads of one library would wait for each other.
 ENVIRON = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
@@ -72,6 +78,7 @@ class PyFunc:
         question = pickle.dumps((method, rows.by_column, gaps))
         with self._one_at_a_time:
             if self._child.process.poll() is not None:
+                self._finalize()
                 self._child = self._started()
             head, body = self._child.answer(question, self._most_seconds, len(rows))
         if "refused" in head:
@@ -86,7 +93,7 @@ class PyFunc:
 
     def _started(self) -> "_Child":
         child = _Child(self._folder.name, self._model)
-        weakref.finalize(self, child.end)
+        self._finalize = weakref.finalize(self, child.end)
         return child
 
 
@@ -96,61 +103,82 @@ class _Child:
     def __init__(self, folder: str, model: Description) -> None:
         """Start it and wait until it has the model; raise ModelRefused where it does not."""
         self._channel, theirs = Pipe()
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
+        environ = {
+            name: value for name, value in os.environ.items() if any(fnmatchcase(name, one) for one in PASSED_ON)
+        }
         command = [sys.executable, "-P", "-W", "ignore", "-m", "inference.model.engines.pyfunc_process"]
         command += [str(theirs.fileno())]
         # Its standard input ends with this process, and so does it. What it prints goes with the errors; what its packages warn
-        # of was for whoever has logged it.
+        # of was for whoever has logged it. Its session is its own, so that what it starts ends with it.
         self.process = subprocess.Popen(
             command,
             env=ENVIRON | environ | {"PYTHONPATH": str(SERVICES)},
             stdin=subprocess.PIPE,
             stdout=2,
             pass_fds=[theirs.fileno()],
+            start_new_session=True,
         )
         theirs.close()
-        self._channel.send((folder, model.to_json()))
         try:
-            head, _ = _received(self._channel, LOAD_SECONDS)
-        except (EOFError, OSError) as error:
-            self.end()
-            raise ModelRefused(f"the process that loads it ended over it ({self.process.returncode})") from error
+            head, _ = self._exchange(lambda: self._channel.send((folder, model.to_json())), LOAD_SECONDS)
         except TimeoutError as error:
-            self.end()
             raise ModelRefused(f"it is not loaded within {LOAD_SECONDS:.0f} s") from error
+        except (EOFError, OSError, ValueError) as error:
+            raise ModelRefused(f"the process that loads it ended over it ({self.process.returncode})") from error
         if "failed" in head:
             self.end()
             raise ModelRefused(head["failed"])
-        self.classes: list[Any] | None = head["classes"]
+        self.classes: list[Any] | None = head.get("classes")
 
     def answer(self, question: bytes, most_seconds: float, count: int) -> tuple[dict[str, Any], bytes]:
         """Return the answer to a question about so many rows; the process ends where it takes too long."""
         try:
-            self._channel.send_bytes(question)
-            return _received(self._channel, most_seconds)
+            return self._exchange(lambda: self._channel.send_bytes(question), most_seconds)
         except TimeoutError:
-            self.end()
             raise Overloaded(
                 f"these {count} rows take longer than {most_seconds:g} s; send fewer rows at a time"
             ) from None
-        except (EOFError, OSError) as error:
-            self.end()
+        except (EOFError, OSError, ValueError) as error:
             raise RuntimeError(f"the model's process ended over a request ({self.process.returncode})") from error
 
+    def _exchange(self, send: Callable[[], None], seconds: float) -> tuple[dict[str, Any], bytes]:
+        """Send, and return the head and the body that come back; the process ends over anything else.
+
+        Raises TimeoutError, EOFError or OSError where the process is gone, ValueError for what is no answer.
+        """
+        until = time.monotonic() + seconds
+        # Both ends may wait for each other in the middle of a message, too.
+        watch = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self._kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            send()
+            # The model's code runs there: what comes from it is no pickle.
+            head, body = json.loads(self._channel.recv_bytes()), self._channel.recv_bytes()
+            if not isinstance(head, dict):
+                raise ValueError("its answer has no head")
+            return head, body
+        except BaseException as error:
+            # What is left of an answer would be the next client's.
+            self.end()
+            if isinstance(error, EOFError | OSError) and time.monotonic() >= until:
+                raise TimeoutError from error
+            raise
+        finally:
+            watch.cancel()
+
     def end(self) -> None:
-        """End the process."""
-        self.process.kill()
+        """End the process, and what it has started; once, as others may have its number later."""
+        if self._channel.closed:
+            return
+        self._kill()
         with suppress(BrokenPipeError), self.process:  # which waits for it, too
             pass
         self._channel.close()
 
-
-def _received(channel: "Connection[Any, Any]", seconds: float) -> tuple[dict[str, Any], bytes]:
-    """Return an answer's head and body; raise TimeoutError, or EOFError where the other end is gone."""
-    if not channel.poll(None if math.isinf(seconds) else seconds):
-        raise TimeoutError
-    # The model's code runs there: what comes from it is no pickle.
-    return json.loads(channel.recv_bytes()), channel.recv_bytes()
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def _copy(files: VersionFiles, folder: Path) -> None:
@@ -165,7 +193,8 @@ def load(files: VersionFiles, model: Description, trusted: Trusted, most_seconds
     if trusted.trust is not Trust.SIGNED or not trusted.code:
         raise ModelRefused(
             f"its owner has vouched for code that runs when it is loaded ({model.flavor['loader_module']}), and this service "
-            "runs none: `scripts/inference-any VERSION` builds the one that does, and says how it is started (ALLOW_CODE)"
+            "runs none: `scripts/inference-any VERSION` builds the one that does, and says how it is started "
+            "(ALLOW_CODE); another model than the default one is named with `--model-name NAME`"
         )
     found = PyFunc(files, model, most_seconds)
     check_class_names(model, found.classes or [])

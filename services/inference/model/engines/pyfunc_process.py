@@ -7,6 +7,7 @@ An answer is a head in JSON, and a body: an array's bytes, or its values in JSON
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -50,7 +51,12 @@ def _end_with_parent() -> None:
     """End this process, whatever it does, when the one that has started it is gone."""
     while os.read(0, 1):
         pass
-    os._exit(0)
+    _end()
+
+
+def _end() -> None:
+    """End this process, and what the model has started: it leads a session of its own."""
+    os.killpg(0, signal.SIGKILL)
 
 
 def _step_aside() -> None:
@@ -63,8 +69,8 @@ def _step_aside() -> None:
 def _why_not_loaded(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return (
-            f"its packages are not here: {first_line(error)}; `scripts/inference-any VERSION` builds the image that has them "
-            "(without Docker, install them into .venv)"
+            f"its packages are not here: {first_line(error)}; `scripts/inference-any VERSION` builds the image that has them, "
+            "with `--model-name NAME` for another model than the default one (without Docker, install them into .venv)"
         )
     return f"it cannot be loaded: {type(error).__name__}: {first_line(error)}"
 
@@ -91,4 +97,4 @@ def _send(channel: "Connection[Any, Any]", head: dict[str, Any], body: bytes = b
 if __name__ == "__main__":
     with suppress(EOFError, OSError):
         main(Connection(int(sys.argv[1])))
-    os._exit(0)  # threads of the model's own do not keep it
+    _end()  # threads and processes of the model's own do not keep it
