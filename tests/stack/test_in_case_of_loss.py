@@ -70,6 +70,7 @@ class Made:
         self.result = backup(stack, BACKUP_REPOSITORY=str(folder / "repository"))
         training.communicate(timeout=300)
         assert training.returncode == 0
+        (self.id,) = re.findall(r"^Backup ([0-9a-f]{8}) of", self.result.stdout, re.MULTILINE) or ["none"]
         (self.password,) = re.findall(r"^ {4}(\S{32})$", self.result.stdout, re.MULTILINE) or [""]
 
     @property
@@ -98,9 +99,8 @@ def restored(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 def test_a_backup_says_where_it_is_and_shows_its_password_once(made: Made) -> None:
     assert made.result.returncode == 0, made.result.stderr
-    assert re.match(
-        rf"Backup [0-9a-f]{{8}} of {made.stack.name} is in {made.repository}: \d+ files, .* new, ", made.result.stdout
-    )
+    said = rf"^Backup {made.id} of {made.stack.name} is in {made.repository}: \d+ files, .* new, "
+    assert re.search(said, made.result.stdout, re.MULTILINE)
     assert made.password
     assert made.password not in backup(made.stack).stdout
 
@@ -174,7 +174,7 @@ def test_a_restore_that_cannot_be_leaves_nothing(
 
 def test_the_list_has_each_backup_and_a_damaged_byte_is_found(made: Made) -> None:
     listed = backup(made.stack, "list").stdout
-    assert made.result.stdout.split()[1] in listed
+    assert made.id in listed
     assert "are whole" in backup(made.stack, "check").stdout
     pack = max((made.repository / "data").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size)
     whole = pack.read_bytes()
