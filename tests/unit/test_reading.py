@@ -58,6 +58,54 @@ def refusal(folder: Path, content: str | bytes, name: str = "table.csv", **form:
     return said.removeprefix(f"{folder / name}").strip()
 
 
+# --- large files, which pandas reads in parts -----------------------------------------------------------------------
+
+# From 5 MB on it reads on all cores; then each part tells the types of its own.
+LARGE = 250_000
+
+
+def large(**last: str) -> str:
+    """Return a CSV file of more than 5 MB whose last row is another one."""
+    rows = [f"{number},{number}.5,true,,Bern" for number in range(LARGE)]
+    other = ",".join(
+        last.get(name, value) for name, value in zip("abcde", ("1", "2.5", "true", "", "Bern"), strict=True)
+    )
+    return "\n".join(["a,b,c,d,e", *rows, other]) + "\n"
+
+
+def test_a_large_file_is_read_as_a_small_one_is(tmp_path: Path) -> None:
+    frame = rows_of(tmp_path, large()).frame
+    assert (tmp_path / "table.csv").stat().st_size > 5 * 1024 * 1024
+    assert len(frame) == LARGE + 1
+    assert [str(dtype) for dtype in frame.dtypes] == ["int64", "float64", "bool", "float64", "str"]
+    assert frame["a"].tolist() == [*range(LARGE), 1]
+    assert frame["d"].isna().all()
+
+
+def test_a_word_at_the_end_of_a_large_file_leaves_the_numbers_before_it_as_they_are_written(tmp_path: Path) -> None:
+    frame = rows_of(tmp_path, large(a="x", b="two", c="maybe", d="late")).frame
+    assert frame.iloc[0].fillna("").tolist() == ["0", "0.5", "true", "", "Bern"]
+    assert frame.iloc[-1].tolist() == ["x", "two", "maybe", "late", "Bern"]
+    assert frame["a"].map(type).eq(str).all()
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (
+            {"e": "Bern,more"},
+            f"line {LARGE + 2} has 6 fields; the header has 5 (a value with a comma in it needs quotes)",
+        ),
+        ({"e": "Be\0rn"}, "is no text: it has zero bytes"),
+        ({"e": '"Bern'}, f"line {LARGE + 2} has a quote that is not closed"),
+    ],
+)
+def test_a_fault_at_the_end_of_a_large_file_is_told_with_its_line(
+    tmp_path: Path, last: dict[str, str], said: str
+) -> None:
+    assert refusal(tmp_path, large(**last)) == said
+
+
 # --- CSV as people have it -----------------------------------------------------------------------------------------
 
 WRITTEN: dict[str, tuple[str | bytes, Values, str]] = {
