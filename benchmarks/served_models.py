@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import datetime
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 EXPORT = Path(__file__).resolve().parent / "peers" / "export.py"
 MIXED_ROWS = 600
+WORDS = ["asked", "called", "late", "bill", "price", "wrong", "slow", "support", "friendly", "again", "moved", "cheaper"]
 # What must not reach a process from the shell that started the bench.
 OURS = ("MLFLOW_", "MODEL_", "INFERENCE_", "DATA_DIR", "MIN_TEST_ACCURACY", "PYTHONPATH")
 
@@ -98,6 +100,15 @@ class Workshop:
         write_mixed(self._data / "mixed.csv")
         return self._trained("mixed_logistic_regression", "mixed.csv", "--data", "mixed.csv", "--target", "left")
 
+    def dated(self) -> Trained:
+        """Train on a table with a date and free text beside the numbers."""
+        write_mixed(self._data / "dated.csv", dates_and_text=True)
+        return self._trained("dated_logistic_regression", "dated.csv", "--data", "dated.csv", "--target", "left")
+
+    def boosted(self) -> Trained:
+        options = ("--dataset", "wine", "--algorithm", "xgboost", "--param", "n_estimators=100")
+        return self._trained("wine_xgboost", "wine_dataset.csv", *options)
+
     def _trained(self, name: str, data: str, *options: str) -> Trained:
         folder = self.folder / name
         folder.mkdir()
@@ -113,15 +124,22 @@ class Workshop:
             sys.exit(f"{' '.join(arguments)}\n{result.stdout}{result.stderr}")
 
 
-def write_mixed(path: Path) -> None:
+def write_mixed(path: Path, dates_and_text: bool = False) -> None:
     """Write a table of texts and of numbers that are missing in places, the same one each time."""
     draws = random.Random(0)  # noqa: S311 - data, not secrets
     with open(path, "w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["age", "income", "months", "city", "plan", "left"])
+        table.writerow(["age", "income", "months", "city", "plan", *["since", "note"] * dates_and_text, "left"])
         for _ in range(MIXED_ROWS):
             age, income, months = draws.uniform(18, 80), draws.lognormvariate(10, 0.5), draws.uniform(0, 60)
             city, plan = draws.choice(["Basel", "Bern", "Genf", "Lugano", "Zug"]), draws.choice(["S", "M", "L"])
             left = draws.random() < 1 / (1 + 2.7 ** (months / 10 - 2 - (plan == "S")))
             numbers = [f"{number:.1f}" if draws.random() > 0.1 else "" for number in (age, income, months)]
-            table.writerow([*numbers, city, plan, int(left)])
+            more = _date_and_note(draws) if dates_and_text else []
+            table.writerow([*numbers, city, plan, *more, int(left)])
+
+
+def _date_and_note(draws: random.Random) -> list[str]:
+    """Return the day of a contract, and eight words that somebody wrote about it."""
+    day = datetime.date(2020, 1, 1) + datetime.timedelta(days=draws.randrange(2000))
+    return [day.isoformat(), " ".join(draws.choices(WORDS, k=8))]

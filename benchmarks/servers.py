@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -73,8 +74,8 @@ class Server:
         if (found := self.kind.answers(answer.json())) != ([0] * size if self.kind.is_empty else expected):
             raise AssertionError(f"{self.kind.name} answers {found[:5]} for {expected[:5]}")
         if self.kind.engine:
-            engine = requests.get(f"{self.url}/version", timeout=30).json().get("engine", {}).get("name")
-            if engine not in (self.kind.engine, None):
+            engine = requests.get(f"{self.url}/version", timeout=30).json()["model"]["engine"]["name"]
+            if engine != self.kind.engine:
                 raise AssertionError(f"{self.kind.name} is served by {engine}, not by {self.kind.engine}")
 
     def memory_mb(self, during: Callable[[], object]) -> tuple[float, float]:
@@ -215,8 +216,7 @@ BENTOML = Kind(
 def running(kind: Kind, model: Trained, workshop: Workshop) -> Iterator[Server]:
     """Start a server, yield it when it is ready, and end all its processes with the block."""
     port = free_port()
-    folder = workshop.folder / f"server-{port}"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="server-", dir=workshop.folder))
     command, environ = kind.command(port, model, folder), workshop.environ(**kind.settings(port, model))
     if kind.engine is None:  # a peer finds nothing of ours
         environ.pop("PYTHONPATH")

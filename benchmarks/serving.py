@@ -124,10 +124,13 @@ def main() -> int:
         workshop = Workshop(Path(folder), options.services.resolve())
         say("training")
         iris, forest, mixed = workshop.iris(), workshop.forest(), workshop.mixed()
+        boosted, dated = workshop.boosted(), workshop.dated()
         starts(report, pace, workshop, iris)
         on_iris(report, pace, workshop, iris, peers)
         one_row(report, pace, workshop, forest, "Random forest of 100 trees, 1 row", 25)
         one_row(report, pace, workshop, mixed, "One-hot and imputing, 1 row", 10)
+        one_row(report, pace, workshop, boosted, "XGBoost, 100 rounds, 1 row", 25)
+        dates_and_text(report, pace, workshop, dated)
         head = header(options.services.resolve(), pace, busy)
     results = ROOT / ("build" if options.quick else "benchmarks") / "serving.md"
     results.write_text(report.as_text(head))
@@ -333,6 +336,15 @@ def one_row(report: Report, pace: Pace, workshop: Workshop, model: Trained, case
     with side_by_side([ONNX, NO_ONNX, MLFLOW], model, workshop) as servers:
         loads = in_turns(servers, 1, CONNECTIONS, pace)
     report.add(load_table(f"{case}, {CONNECTIONS} connections", loads), *stock_goals(case, loads, least))
+
+
+def dates_and_text(report: Report, pace: Pace, workshop: Workshop, model: Trained) -> None:
+    """Measure what scikit-learn has to answer, for want of operators in ONNX."""
+    case = "A date and free text, 1 row"
+    with side_by_side([NO_ONNX, MLFLOW], model, workshop) as servers:
+        loads = in_turns(servers, 1, CONNECTIONS, pace)
+    goal = Goal(f"{case}: rate, to `mlflow models serve`", loads[NO_ONNX.name].rate / loads[MLFLOW.name].rate, 3)
+    report.add(load_table(f"{case}, {CONNECTIONS} connections", loads), goal)
 
 
 def half_rate(report: Report, pace: Pace, server: Server, floor: Server, top: load.Load) -> None:
