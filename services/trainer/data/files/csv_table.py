@@ -12,7 +12,7 @@ from contract.missing import MISSING_WORDS
 
 from trainer.data import memory, missing_words
 from trainer.data.files import csv_records, dialect, written_numbers
-from trainer.data.files.content import CHUNK, Content
+from trainer.data.files.content import Content
 from trainer.data.files.csv_records import Lines
 from trainer.data.files.dialect import Dialect
 from trainer.data.files.form import Form
@@ -183,7 +183,4 @@ def _whole(written: Dialect, keys: list[str], **options: Any) -> pd.DataFrame:
 
 def _is_plain(written: Dialect) -> bool:
     """Tell whether pandas can read a file by itself, which it does on all cores: what is packed or has comments it cannot."""
-    if written.content.data is not None or written.encoding != "utf-8" or written.comment or written.skip:
-        return False
-    with written.content.open() as file:
-        return not any(b"\0" in chunk for chunk in iter(partial(file.read, CHUNK), b""))
+    return written.is_checked and written.content.data is None and not (written.comment or written.skip)

@@ -33,6 +33,8 @@ class Dialect:
     comment: str = ""
     least: int | None = None
     """how many separators a line that begins as a comment does has to have to be a row; None where none is one"""
+    is_checked: bool = False
+    """whether all of it was seen to be UTF-8 without zero bytes"""
     skips_blanks: bool = False
     """whether blanks after a separator are left out"""
     remarks: tuple[str, ...] = ()
@@ -62,7 +64,11 @@ class Dialect:
 def told(content: Content, form: Form) -> Dialect:
     """Look at the beginning of a file; what the form says is not looked for."""
     name, said = (form.encoding, None) if form.encoding else encoding.told(content)
-    dialect = Dialect(content, name, skip=form.skip_lines, comment=form.comment or "", remarks=(said,) if said else ())
+    is_checked = name == "utf-8" and not form.encoding
+    remarks = (said,) if said else ()
+    dialect = Dialect(
+        content, name, skip=form.skip_lines, comment=form.comment or "", is_checked=is_checked, remarks=remarks
+    )
     try:
         with dialect.open() as file:
             text = file.read(SAMPLE)

@@ -9,7 +9,7 @@ from trainer.data.files.content import CHUNK, Content
 from trainer.errors import DataError
 
 MARKS = {
-    codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
 WINDOWS, CENTRAL = "cp1252", "cp1250"
@@ -39,7 +39,7 @@ MOST_LOOKED_AT = 64 * 1024
 
 
 def told(content: Content) -> tuple[str, str | None]:
-    """Return a text file's encoding, and what to say of it, None where it is UTF-8.
+    """Return a text file's encoding, and what to say of it, None where it is UTF-8; `utf-8` where all of it was seen to be.
 
     Raises DataError where it is no text, or of an encoding that a person has to say.
     """
@@ -47,11 +47,9 @@ def told(content: Content) -> tuple[str, str | None]:
         head = file.read(4096)
     if mark := next((mark for mark in MARKS if head.startswith(mark)), None):
         name = MARKS[mark]
-        return name, None if name == "utf-8" else name.upper()
+        return name, None if name == "utf-8-sig" else name.upper()
     if (wide := _wide(head)) is not None:
         return wide, wide.upper()
-    if b"\0" in head:
-        raise DataError(f"{content.path} is no text: it has zero bytes")
     return ("utf-8", None) if _is_utf8(content) else (WINDOWS, _windows(content))
 
 
@@ -64,9 +62,14 @@ def _wide(head: bytes) -> str | None:
 
 
 def _is_utf8(content: Content) -> bool:
-    """Tell whether all of a file is UTF-8; Arrow sees it in a third of the time that Python takes to decode it."""
+    """Tell whether all of a file is UTF-8; Arrow sees it in a third of the time that Python takes to decode it.
+
+    Raises DataError where it has zero bytes, which are of no text.
+    """
     with content.open() as file:
         while chunk := file.read(CHUNK):
+            if b"\0" in chunk:
+                raise DataError(f"{content.path} is no text: it has zero bytes")
             if chunk.isascii():
                 continue
             try:
