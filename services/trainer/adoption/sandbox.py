@@ -45,8 +45,15 @@ SYSTEM = (
     "/proc/self/maps",
 )
 SYSTEM_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/sys/devices/system/cpu")
-# Nothing of the parent's environment; one thread for linear algebra, so that none waits for another.
-ENVIRON = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# Nothing of the parent's environment; one thread for linear algebra, so that none waits for another. MLflow asks for a home
+# when it is imported, and a container's user has none but by this name.
+ENVIRON = {
+    "LC_ALL": "C.UTF-8",
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/tmp",  # noqa: S108 - nothing is written there, or anywhere
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 # All that the kernel does for the child, of what Python, NumPy, SciPy, pandas and scikit-learn ask it for while they are
 # imported and predict. A list of what is refused would have to know each call of each kernel to come.
 CALLS = (
