@@ -219,6 +219,7 @@ class Place:
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "MODEL_CACHE_DIR": str(self.folder / "cache"),
                 "DATA_DIR": str(DATA),
+                "API_KEYS_FILE": str(self.folder / "api-keys"),
                 "COLUMNS": "100",
             }
             | keys()

@@ -25,7 +25,7 @@ class Keys:
         self.path, self._place = place.folder / "api-keys", place
 
     def script(self, *arguments: str) -> str:
-        result = self._place.run(str(ROOT / "scripts" / "api-key"), *arguments, API_KEYS_FILE=str(self.path))
+        result = self._place.run(str(ROOT / "scripts" / "api-key"), *arguments)
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
 
@@ -42,8 +42,7 @@ def keys(place: Place) -> Keys:
 
 @pytest.fixture(scope="module")
 def service(place: Place, keys: Keys) -> Iterator[Service]:
-    settings = {"INFERENCE_WORKERS": str(WORKERS), "API_KEYS_FILE": str(keys.path), "INFERENCE_LOG_RATE": "1000"}
-    with place.inference(**settings) as service:
+    with place.inference(INFERENCE_WORKERS=str(WORKERS), INFERENCE_LOG_RATE="1000") as service:
         service.answers("/ready")
         yield service
 
