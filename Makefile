@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train compare models adopt requirements promote rollback history cleanup backup restore serve ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
+.PHONY: help environment demo explore train compare models adopt requirements promote rollback history cleanup backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,9 @@ cleanup: environment ## without Docker: what nobody needs any more; ARGS=--yes r
 backup: environment ## without Docker: an encrypted snapshot of embedded/, by restic
 restore: environment ## without Docker: bring one back; ARGS=SNAPSHOT
 serve: environment ## without Docker: the prediction service, until Ctrl-C
+apikey: environment ## without Docker: API keys of that service; ARGS="add NAME", list, "revoke NAME", off
 ui: environment ## without Docker: the MLflow UI, until Ctrl-C
-explore train compare models rollback history cleanup backup restore serve ui:
+explore train compare models rollback history cleanup backup restore serve apikey ui:
 	@$(PY) scripts/embedded.py $@ $(ARGS)
 
 adopt requirements promote:

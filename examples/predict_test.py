@@ -3,9 +3,10 @@
 
     python examples/predict_test.py [http://localhost:1235]
 
-The exit code is 0 when every answer is what it should be, else 1.
+Where the service asks for an API key, the variable API_KEY has it. The exit code is 0 when every answer is what it should be, else 1.
 """
 
+import os
 import sys
 
 import requests
@@ -14,13 +15,14 @@ COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal 
 SAMPLES = [[5.1, 3.5, 1.4, 0.2], [7.0, 3.2, 4.7, 1.4], [6.3, 3.3, 6.0, 2.5]]
 EXPECTED_NUMBERS = [0, 1, 2]
 EXPECTED_NAMES = ["setosa", "versicolor", "virginica"]
+HEADERS = {"Authorization": f"Bearer {os.environ['API_KEY']}"} if "API_KEY" in os.environ else {}
 
 
 def main(url: str) -> int:
     faults = []
     try:
         for path in ("/", "/health", "/ready", "/version"):
-            answer = requests.get(url + path, timeout=10)
+            answer = requests.get(url + path, headers=HEADERS, timeout=10)
             print(f"GET  {path:<15} {answer.status_code}")
             if answer.status_code != 200:
                 faults.append(f"GET {path} answered {answer.status_code}: {answer.text.strip()}")
@@ -50,7 +52,7 @@ def main(url: str) -> int:
 
 
 def post(url: str, path: str, body: dict) -> dict:
-    answer = requests.post(url + path, json=body, timeout=10)
+    answer = requests.post(url + path, json=body, headers=HEADERS, timeout=10)
     print(f"POST {path:<15} {answer.status_code}")
     answer.raise_for_status()
     return answer.json()

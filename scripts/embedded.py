@@ -6,6 +6,7 @@ python scripts/embedded.py train      phases 3 and 4; and the trainer's other co
                                       requirements VERSION, promote VERSION, rollback, history; with the options that they have in the container
 python scripts/embedded.py cleanup    what nobody needs any more: runs, models and files; --yes removes it
 python scripts/embedded.py serve      the inference service, until Ctrl-C
+python scripts/embedded.py apikey     API keys of that service: add NAME, list, revoke NAME, off
 python scripts/embedded.py ui         the MLflow UI, until Ctrl-C
 python scripts/embedded.py backup     an encrypted snapshot of `embedded/` in BACKUP_REPOSITORY (./backups), by restic
 python scripts/embedded.py restore    the newest of them, or the one that is named, where there is no data yet
@@ -44,9 +45,9 @@ TRAINER = ("explore", "train", "compare", "models", "adopt", "requirements", "pr
 def main(arguments: list[str]) -> int:
     """Run a command, one of the stack's own or the trainer's; return its exit code."""
     own: dict[str, Callable[..., int]] = {"demo": demo, "serve": serve, "ui": ui, "cleanup": cleanup}
-    own |= {"backup": backup, "restore": restore}
+    own |= {"backup": backup, "restore": restore, "apikey": apikey}
     command, *options = arguments or [""]
-    takes_none = command in own and command not in ("restore", "cleanup")
+    takes_none = command in own and command not in ("restore", "cleanup", "apikey")
     if command not in (*own, *TRAINER) or (takes_none and options) or (command == "restore" and len(options) > 1):
         print(__doc__, file=sys.stderr)
         return 2
@@ -57,6 +58,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("MODEL_CACHE_DIR", "embedded/model-cache")
     os.environ.setdefault("SIGNING_KEY_FILE", "embedded/keys/signing-key.pem")
     os.environ.setdefault("VERIFYING_KEY_FILE", "embedded/keys/signing-key.pub")
+    os.environ.setdefault("API_KEYS_FILE", "embedded/keys/api-keys")
     os.environ.setdefault("ALLOW_CODE", "true")  # here are the packages of whoever has logged a model
     os.environ["PYTHONPATH"] = "services"
     os.environ["PYTHONUNBUFFERED"] = "1"
@@ -139,6 +141,11 @@ def cleanup(*options: str) -> int:
 def serve() -> int:
     """Become the prediction service."""
     os.execv(sys.executable, [sys.executable, "-m", "inference"])
+
+
+def apikey(*options: str) -> int:
+    """Become the command for API keys."""
+    os.execv(sys.executable, [sys.executable, "-m", "inference.api_keys.command", *options])
 
 
 def backup() -> int:

@@ -11,12 +11,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
 from types import FrameType
 
 from inference import memory_limit
+from inference.api_keys.keyring import Keyring
 from inference.errors import SettingsError
 from inference.settings import Settings
 
@@ -26,6 +28,8 @@ NICENESS = 10
 # Requests are what runs side by side: OpenMP, and BLAS which reads this too, start no team of threads for one of them. Where
 # somebody wants a team, its threads sleep while they wait: on busy cores those that spin made a request take seconds.
 THREADS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+# How often the API keys are looked at.
+KEYS_SECONDS = 1.0
 # How long the first look waits for the workers, so that they all try the first version together.
 WORKERS_SECONDS = 15
 
@@ -84,6 +88,16 @@ def _gunicorn(settings: Settings) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(command, pass_fds=[descriptor])
 
 
+def _tell_of_keys(keys: Keyring) -> None:
+    """Log, once for all workers, whether API keys are asked for, and each change of that."""
+    is_news = keys.is_on
+    while True:
+        if is_news:
+            log.log(logging.ERROR if keys.problem else logging.INFO, keys.told())
+        time.sleep(KEYS_SECONDS)
+        is_news = keys.look()
+
+
 def _serve(settings: Settings) -> int:
     """Run gunicorn and the poller until gunicorn ends; return its exit code."""
     _prepare_environment(settings.run_dir)
@@ -110,6 +124,8 @@ def _serve(settings: Settings) -> int:
         poller.follow(settings.poll_seconds, key.pause)
 
     verifier.start()
+    keys = Keyring(settings.api_keys_file, settings.cache_dir)
+    threading.Thread(target=_tell_of_keys, args=[keys], name="keys", daemon=True).start()
     threading.Thread(target=follow, name="poller", daemon=True).start()
     try:
         return gunicorn.wait()

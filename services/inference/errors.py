@@ -2,6 +2,7 @@
 
 InferenceError
 ├── SettingsError           an environment variable is unusable: the service does not start
+├── KeysUnusable            the file of API keys, or what is to be written into it, is: nobody is let in
 ├── RegistryUnreachable     MLflow does not answer: what is served goes on
 ├── NoModel                 MLflow answers that nothing is behind the alias
 ├── FetchFailed             a version's files did not arrive whole: tried again
@@ -10,11 +11,13 @@ InferenceError
 │   └── ProcessEnded        the process that was to look at it, or to load it, did not survive that
 └── RequestError            the client's mistake or bad luck: becomes an HTTP answer
     ├── InvalidInput            400
+    ├── Unauthorized            401
     ├── Forbidden               403
     ├── NotFound                404
     ├── MethodNotAllowed        405
     ├── RequestEntityTooLarge   413
     ├── UnsupportedMediaType    415
+    ├── TooManyRequests         429
     └── ServiceUnavailable      503
         ├── NotReady            there is no model yet
         └── Overloaded          there is more to do than can be done in time
@@ -34,6 +37,10 @@ class InferenceError(Exception):
 
 class SettingsError(InferenceError):
     """An environment variable is empty, ill-typed or out of range."""
+
+
+class KeysUnusable(InferenceError):
+    """The file of API keys cannot be read, or what is to be written into it is no key."""
 
 
 class RegistryUnreachable(InferenceError):
@@ -78,6 +85,8 @@ class RequestError(InferenceError):
 
     status = 500
     error_code = "INTERNAL_ERROR"
+    is_early = False
+    """whether a client that goes on sending a large body has its answer before the end of it"""
 
     def __init__(self, message: str, where: str | None = None) -> None:
         super().__init__(message)
@@ -100,8 +109,24 @@ class InvalidInput(RequestError):
     error_code = "INVALID_PARAMETER_VALUE"
 
 
+class Unauthorized(RequestError):
+    """The request bears no API key that is known; `is_page` where a person's browser is to ask for one."""
+
+    status = 401
+    error_code = "UNAUTHENTICATED"
+    is_early = True
+
+    def __init__(self, message: str, is_page: bool = False) -> None:
+        super().__init__(message)
+        self.is_page = is_page
+
+    def headers(self) -> list[tuple[str, str]]:
+        asked = ("WWW-Authenticate", 'Basic realm="an API key as the password", charset="UTF-8"')
+        return [("WWW-Authenticate", "Bearer"), *([asked] if self.is_page else [])]
+
+
 class Forbidden(RequestError):
-    """The request is not addressed to this service, or comes from a foreign web page."""
+    """The request is not addressed to this service, comes from a foreign web page, or its API key is for something else."""
 
     status = 403
     error_code = "PERMISSION_DENIED"
@@ -142,10 +167,26 @@ class UnsupportedMediaType(RequestError):
     error_code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class TooManyRequests(RequestError):
+    """The API key has used up its rate; `retry_after` in whole seconds."""
+
+    status = 429
+    error_code = "REQUEST_LIMIT_EXCEEDED"
+    is_early = True
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Retry-After", str(self.retry_after))]
+
+
 class ServiceUnavailable(RequestError):
     """Not now; the same request may be answered later."""
 
     status = 503
+    is_early = True
     error_code = "TEMPORARILY_UNAVAILABLE"
     retry_after = 5
     """seconds"""

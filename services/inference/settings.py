@@ -62,6 +62,8 @@ class Settings:
     """INFERENCE_MAX_BODY_MB: the largest request, in the environment as MiB from 1 to 1024."""
     allowed_hosts: frozenset[str] = OWN_NAMES
     """INFERENCE_ALLOWED_HOSTS: further names under which clients may address the service, beside its own; * is any."""
+    api_keys_file: Path | None = None
+    """API_KEYS_FILE: the file with the API keys (docs/api-keys.md), read again when it changes; without it none is asked for."""
     cors_origins: frozenset[str] = frozenset()
     """INFERENCE_CORS_ORIGINS: web pages of other origins that may ask and read answers (CORS); * is any."""
     public_url: str = "http://localhost:1235"
@@ -117,6 +119,7 @@ class Settings:
             log_rate=read.number("INFERENCE_LOG_RATE", cls.log_rate, 0, 100_000),
             max_body_bytes=read.number("INFERENCE_MAX_BODY_MB", 16, 1, 1024) * 1024 * 1024,
             allowed_hosts=_allowed_hosts(read, host, public_url),
+            api_keys_file=Path(read.text("API_KEYS_FILE", "-")) if "API_KEYS_FILE" in read else None,
             cors_origins=_cors_origins(read),
             public_url=public_url,
             mlflow_public_url=read.text("MLFLOW_PUBLIC_URL", "-").rstrip("/") if "MLFLOW_PUBLIC_URL" in read else None,

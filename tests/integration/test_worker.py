@@ -5,6 +5,7 @@ import gc
 import gzip
 import io
 import json
+import math
 import os
 import random
 import resource
@@ -15,7 +16,9 @@ import sys
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
+from hashlib import sha256
 from http.client import HTTPResponse
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +26,8 @@ import pytest
 import uvloop
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from inference.api_keys import key_file
+from inference.api_keys.key_file import ApiKey
 from inference.http.admission import LARGE_BYTES, MOST_WAITING, AdmissionControl
 from inference.http.application import Observation, Service
 from inference.http.connection import (
@@ -346,6 +351,80 @@ def test_a_client_that_waits_to_send_what_is_refused_is_told_so_instead() -> Non
     head = request("POST", "/invocations", b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 99999999")
     ((status, headers, _),) = answers(head, ends=False)
     assert (status, headers["Connection"]) == (413, "close")
+
+
+# --- API keys ------------------------------------------------------------------------------------------------------
+
+
+def asking_for_keys(folder: Path, **key: Any) -> Service:
+    """Return a service that lets in who bears the key `sesame`."""
+    keys = [ApiKey(sha256(b"sesame").digest(), "shop", frozenset(["predict"]), key.get("rate"), "2026-11-26")]
+    (folder / "api-keys").write_bytes(key_file.written(keys))
+    settings = Settings(api_keys_file=folder / "api-keys", cache_dir=folder, workers=1, body_seconds=BODY_SECONDS)
+    return service_of(SERVED, settings=settings)
+
+
+def test_each_request_of_a_connection_is_let_in_by_its_own_key(tmp_path: Path) -> None:
+    keyed = request("POST", "/invocations", BODY, "X-API-Key: sesame")
+    sent = keyed + request() + keyed + request("GET", "/version", b"") + request("GET", "/health", b"") + keyed
+    found = answers_in(exchange(sent, service=asking_for_keys(tmp_path)))
+    assert [status for status, _, _ in found] == [200, 401, 200, 401, 200, 200]
+
+
+def test_a_key_that_is_revoked_between_two_requests_of_a_connection_is_refused(tmp_path: Path) -> None:
+    keyed, service = request("POST", "/invocations", BODY, "Authorization: Bearer sesame"), asking_for_keys(tmp_path)
+
+    async def test(world: Running) -> bytes:
+        client = await world.connect()
+        await client.send(keyed)
+        first = await client.reader.readuntil(b"}")
+        other = ApiKey(sha256(b"other").digest(), "other", frozenset(["predict"]), None, "2026-11-26")
+        key_file.replace(tmp_path / "api-keys", key_file.written([other]))
+        world.service.look_around()
+        await client.send(keyed)
+        client.writer.write_eof()
+        return first + await client.received()
+
+    assert [status for status, _, _ in answers_in(running(test, service))] == [200, 401]
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 99999999999", "Transfer-Encoding: chunked"])
+def test_without_a_key_a_body_is_not_kept_and_a_long_one_not_waited_for(tmp_path: Path, length: str) -> None:
+    service = asking_for_keys(tmp_path)
+
+    async def test(world: Running) -> bytes:
+        client = await world.connect()
+        await client.send(f"POST /invocations HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode())
+        piece = b"x" * 65536
+        if "chunked" in length:
+            piece = b"10000\r\n" + piece + b"\r\n"
+        for _ in range(LARGE_BYTES // 65536 + 1):
+            await client.send(piece)
+        found = await client.reader.readuntil(b"}")
+        assert world.service.admission._bytes == 0
+        client.writer.close()
+        return found
+
+    found = running(test, service)
+    assert found.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+    assert b"WWW-Authenticate: Bearer\r\n" in found
+
+
+@pytest.mark.parametrize(("header", "status"), [("X: y", 401), ("X-API-Key: sesame", 429)])
+def test_who_waits_to_send_what_no_key_lets_in_is_told_so_instead(tmp_path: Path, header: str, status: int) -> None:
+    waits = request("POST", "/invocations", b"", "Expect: 100-continue", header).replace(b"Length: 0", b"Length: 9999")
+    first = request("POST", "/invocations", BODY, "X-API-Key: sesame")
+    found = answers_in(exchange(first + waits, ends=False, service=asking_for_keys(tmp_path, rate=0.01)))
+    assert [(code, headers["Connection"]) for code, headers, _ in found] == [(200, "keep-alive"), (status, "close")]
+
+
+def test_a_large_request_takes_one_of_its_keys_rate(tmp_path: Path) -> None:
+    service = asking_for_keys(tmp_path, rate=2)
+    service._metrics._due = math.inf  # what is counted stays to be looked at
+    large = request("POST", "/invocations", MANY, "X-API-Key: sesame")
+    found = answers_in(exchange(large * 3, service=service))
+    assert [status for status, _, _ in found] == [200, 200, 429]
+    assert service._metrics._keys == {("shop", "200"): 2, ("shop", "429"): 1}
 
 
 def test_a_connection_too_many_is_told_so_at_once() -> None:

@@ -1,8 +1,12 @@
-"""Another name and other ports: allowed hosts and printed links follow."""
+"""Another name and other ports: allowed hosts and printed links follow. API keys: predictions ask for one."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import requests
 
-from tests.compose import Stack, free_ports
+from tests.compose import SAMPLES, Stack, eventually, free_ports
 
 
 def test_allowed_hosts_and_links_follow_the_settings(stack: Stack) -> None:
@@ -19,3 +23,53 @@ def test_allowed_hosts_and_links_follow_the_settings(stack: Stack) -> None:
     finally:
         stack.write_env(PUBLIC_HOST="localhost", MLFLOW_PORT=old)
         stack.up()
+
+
+@contextmanager
+def _api_keys(stack: Stack) -> Iterator[Callable[..., str]]:
+    """Yield what runs scripts/api-key and returns what it says; afterwards there is no key, and never was one."""
+
+    def script(*arguments: str) -> str:
+        command = [str(stack.folder / "scripts" / "api-key"), *arguments]
+        result = subprocess.run(command, env=stack.environ(), capture_output=True, text=True, timeout=300)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+    try:
+        yield script
+    finally:
+        script("off")
+        eventually("nothing asks for a key", stack.predict)
+        stack.compose("run", "--rm", "--no-deps", "--entrypoint", "rm", "api-key", "/run/secrets/api-keys")
+
+
+def test_from_the_first_api_key_on_predictions_ask_for_one_without_a_restart(stack: Stack) -> None:
+    started = stack.containers()["inference"]["State"]["StartedAt"]
+
+    def status(key: str | None = None) -> int:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        body = {"instances": SAMPLES}
+        return requests.post(f"{stack.url}/invocations", json=body, headers=headers, timeout=10).status_code
+
+    def all_are(wanted: int, key: str | None = None) -> bool:
+        return {status(key) for _ in range(20)} == {wanted}
+
+    with _api_keys(stack) as script:
+        key, other = script("add", "shop"), script("add", "watcher", "--scopes", "metrics")
+        eventually("a key is asked for", lambda: all_are(401))
+        eventually("both keys are known", lambda: all_are(200, key) and all_are(403, other))
+        assert status(f"{key}x") == 401
+        scraped = requests.get(f"{stack.url}/metrics", headers={"X-API-Key": other}, timeout=10)
+        assert 'inference_requests_total{endpoint="/invocations"' in scraped.text
+        assert requests.get(f"{stack.url}/ready", timeout=10).status_code == 200
+        file = stack.compose("exec", "-T", "inference", "stat", "-c", "%u:%g %a", "/run/secrets/api-keys").stdout
+        assert file.split() == ["10004:10004", "600"]
+        # Of many requests in a second some have no line.
+        eventually(
+            "it is named",
+            lambda: all_are(200, key) and "shop" in [line.get("key") for line in stack.lines("inference")],
+        )
+        script("revoke", "shop")
+        eventually("it is revoked", lambda: all_are(401, key))
+        assert key not in stack.logs("inference") + script("list")
+    assert stack.containers()["inference"]["State"]["StartedAt"] == started

@@ -21,7 +21,8 @@ PREFLIGHT = [
     ("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS"),
     (
         "Access-Control-Allow-Headers",
-        "Content-Type, Content-Encoding, Inference-Header-Content-Length, X-Request-ID, traceparent, tracestate",
+        "Authorization, X-API-Key, Content-Type, Content-Encoding, Inference-Header-Content-Length, X-Request-ID, "
+        "traceparent, tracestate",
     ),
     ("Access-Control-Max-Age", "600"),
 ]

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from inference.api_keys.key_file import PREDICT
+from inference.api_keys.keyring import Keyring
 from inference.errors import (
-    Forbidden,
     InvalidInput,
     MethodNotAllowed,
     NotReady,
@@ -28,7 +29,17 @@ from inference.errors import (
 from inference.http import content_coding
 from inference.http.admission import LARGE_BYTES, AdmissionControl
 from inference.http.allowed_hosts import AllowedHosts
-from inference.http.routing import EXPLAIN, INFER, INVOCATIONS, PREDICT_NAMES, Route, check_named, route_of
+from inference.http.routing import (
+    EXPLAIN,
+    HEALTH,
+    INFER,
+    INVOCATIONS,
+    PREDICT_NAMES,
+    Route,
+    check_named,
+    route_of,
+    scope_of,
+)
 from inference.model.deployment import Deployment
 from inference.model.explanation import explain
 from inference.model.model import Prediction
@@ -47,7 +58,7 @@ Headers = list[tuple[str, str]]
 # Browsers take an answer for what its Content-Type says, and for nothing else.
 NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 # What is asked all the time by machines: it is logged where the answer is an error.
-PROBES = {"/health", "/ping", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
+PROBES = HEALTH | {"/metrics"}
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 
@@ -125,6 +136,7 @@ class Service:
         self.admission = admission
         self._deployments, self._log, self._flask = deployments, request_log, flask
         self._hosts = AllowedHosts(settings.allowed_hosts, settings.cors_origins)
+        self._keys = Keyring(settings.api_keys_file, settings.cache_dir, settings.workers)
         self._metrics = RequestMetrics()
         worker = os.urandom(8).hex()
         self._ids = (f"{worker}-{number}" for number in itertools.count(1))
@@ -154,6 +166,11 @@ class Service:
     def pass_on(self) -> None:
         """Pass on what was counted; to be done now and then, and at the end."""
         self._metrics.pass_on()
+
+    def look_around(self) -> None:
+        """Do what is to be done about once in a second: pass on what was counted, and look whether the API keys are others."""
+        self.pass_on()
+        self._keys.look()
 
     def answer(self, environ: Environ) -> Answer:
         """Answer a request that has come whole, which is described as WSGI does.
@@ -244,6 +261,8 @@ class Service:
     def _check(self, environ: Environ) -> None:
         """Raise RequestError where a prediction is refused whatever its body is."""
         self._check_address(environ)
+        if self._keys.is_on:
+            self._keys.admit(environ, PREDICT)
         if (method := environ["REQUEST_METHOD"]) != "POST":
             raise MethodNotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", ("OPTIONS", "POST"))
         if (active := self._active(self._route(environ))).served is None:
@@ -327,9 +346,16 @@ class Service:
     # --- all else --------------------------------------------------------------------------------------------------
 
     def _through_flask(self, environ: Environ) -> Answer:
+        environ["inference.keys"] = self._keys
         try:
             self._check_address(environ)
-        except Forbidden as error:
+            if (
+                self._keys.is_on
+                and environ["REQUEST_METHOD"] != "OPTIONS"
+                and (scope := scope_of(environ["PATH_INFO"]))
+            ):
+                self._keys.admit(environ, scope)
+        except RequestError as error:
             return _sized(error_answer(error, environ["PATH_INFO"]))
         self.pass_on()  # it may be the metrics that are asked for
         head: list[Any] = []
@@ -365,6 +391,9 @@ class Service:
             self._metrics.predicted(labels, answer.rows)
         if answer.status >= 400:
             self._metrics.failed(labels, endpoint, answer.error_code or str(answer.status))
+        key = environ.get("inference.key")
+        if key is not None:
+            self._metrics.asked_with(key, str(answer.status))
         self._metrics.pass_on_when_due(now)
         if (answer.status >= 400 or endpoint not in PROBES) and self._log.wants():
             fields = {
@@ -378,6 +407,8 @@ class Service:
                 "version": labels[1],
                 "client": environ.get("REMOTE_ADDR"),
             }
+            if key is not None:
+                fields["key"] = key
             if answer.error_code:
                 fields["error_code"] = answer.error_code
             self._log.write(fields)

@@ -21,7 +21,7 @@ from collections.abc import Coroutine
 from email.utils import formatdate
 from typing import Any
 
-from inference.errors import RequestError, ServiceUnavailable
+from inference.errors import RequestError
 from inference.http.admission import LARGE_BYTES, Line
 from inference.http.application import Answer, Headers, Service, reason_of
 from inference.http.connections import Connections
@@ -298,7 +298,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._give_up(request, error)
         elif request.seen > DISCARDED_BYTES:
             raise NoRequest(f"more than {DISCARDED_BYTES} bytes of its body were thrown away")
-        elif request.seen > LARGE_BYTES and isinstance(request.environ.get("inference.refused"), ServiceUnavailable):
+        elif request.seen > LARGE_BYTES and _is_early(request):
             self._queue(request)
 
     def _keep(self, request: Request, piece: bytes) -> None:
@@ -525,3 +525,9 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self._transport.close()
+
+
+def _is_early(request: Request) -> bool:
+    """Tell whether a request is answered before all of its body has come."""
+    refused: RequestError | None = request.environ.get("inference.refused")
+    return refused is not None and refused.is_early

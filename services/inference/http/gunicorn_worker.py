@@ -58,7 +58,7 @@ class ServingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         servers = [await loop.create_server(clients.connection, sock=one.sock, backlog=backlog) for one in self.sockets]
         while self.alive and not told.is_set():
             self.notify()
-            self.wsgi.pass_on()
+            self.wsgi.look_around()
             clients.all.sweep(loop.time())
             await _first_of(told, HEARTBEAT_SECONDS)
         self.alive = False

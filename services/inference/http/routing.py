@@ -3,12 +3,17 @@
 import re
 from typing import NamedTuple
 
+from inference.api_keys.key_file import METRICS, PREDICT
 from inference.errors import NotFound
 from inference.model.deployment import Deployment
 from inference.rollout.active_model import Deployments
 
 INVOCATIONS, PREDICT_NAMES, INFER = "/invocations", "/predict_names", "/v2/models/{name}/infer"
 EXPLAIN = "/explain"
+# What anybody may ask who reaches the port, also where API keys are on: what tells whether the service works, …
+HEALTH = frozenset({"/health", "/ping", "/ready", "/v2/health/live", "/v2/health/ready"})
+# … and the files that a page is made of.
+_OPEN = HEALTH | {"/favicon.ico", "/page/page.css", "/page/page.js"}
 _MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?/?")
 
 
@@ -35,6 +40,12 @@ def route_of(path: str) -> Route:
         name, version, what = match.groups()
         return Route(INFER if what == "infer" else "", _decoded(name), version and _decoded(version))
     return Route()
+
+
+def scope_of(path: str) -> str:
+    """Return which scope of an API key lets in to a path that predicts nothing, empty where no key is asked for."""
+    path = path.rstrip("/")
+    return "" if path in _OPEN else METRICS if path == "/metrics" else PREDICT
 
 
 def _decoded(part: str) -> str:

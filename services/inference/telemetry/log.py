@@ -11,6 +11,8 @@ from typing import Any
 import orjson
 from contract.display import visible
 
+from inference.token_bucket import TokenBucket
+
 
 class JsonFormatter(logging.Formatter):
     """A log record as a line of JSON, control characters made visible; `extra={"fields": {…}}` adds to it."""
@@ -54,17 +56,11 @@ class RequestLog:
     """One line per request, up to `rate` of them per second; those beyond are counted in the next line that is written."""
 
     def __init__(self, rate: float, descriptor: int = 1) -> None:
-        self._rate, self._descriptor = rate, descriptor
-        self._left, self._filled, self._skipped = rate, time.monotonic(), 0
+        self._bucket, self._descriptor, self._skipped = TokenBucket(rate, time.monotonic), descriptor, 0
 
     def wants(self) -> bool:
         """Tell whether the next request gets a line; where not, it is counted."""
-        now = time.monotonic()
-        # At most a second's worth is saved up for a burst.
-        self._left = min(max(self._rate, 1.0), self._left + (now - self._filled) * self._rate)
-        self._filled = now
-        if self._rate > 0 and self._left >= 1.0:
-            self._left -= 1.0
+        if self._bucket.take():
             return True
         self._skipped += 1
         return False

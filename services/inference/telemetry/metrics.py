@@ -25,6 +25,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LONGEST_PROBLEM, MOST_PROBLEMS = 300, 50
 # Versions that have labels of their own, for each process from its start on; all later ones count as OTHERS.
 MOST_VERSIONS, OTHERS = 100, "others"
+# Likewise names of API keys.
+MOST_KEYS = 1000
 # In one second.
 MOST_EXPOSITIONS = 20
 PASS_ON_SECONDS = 0.1
@@ -39,6 +41,7 @@ LATENCY = Histogram(
     buckets=SECONDS,
 )
 ROWS = Counter("inference_rows", "Rows predicted", ["model", "version"])
+KEY_REQUESTS = Counter("inference_key_requests", "Requests with an API key that is known", ["key", "status"])
 IN_FLIGHT = Gauge("inference_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
 QUEUE = Gauge("inference_queue", "Large requests that wait for their turn", multiprocess_mode="livesum")
 MODEL = Gauge("inference_model_info", "1 for the version being served", ["model", "version"], multiprocess_mode="max")
@@ -115,7 +118,8 @@ class RequestMetrics:
         self._tallies: dict[tuple[Labels, str, str], _Tally] = {}
         self._errors: dict[tuple[Labels, str, str], int] = {}
         self._rows: dict[Labels, int] = {}
-        self._versions = _KnownVersions()
+        self._keys: dict[tuple[str, str], int] = {}
+        self._versions, self._key_names = _KnownVersions(), set[str]()
         self._due = 0.0
 
     def answered(self, served: Labels, endpoint: str, status: str, seconds: float) -> None:
@@ -132,6 +136,10 @@ class RequestMetrics:
     def failed(self, served: Labels, endpoint: str, kind: str) -> None:
         key = served, endpoint, kind
         self._errors[key] = self._errors.get(key, 0) + 1
+
+    def asked_with(self, key: str, status: str) -> None:
+        """Count a request with an API key of this name."""
+        self._keys[key, status] = self._keys.get((key, status), 0) + 1
 
     def pass_on_when_due(self, now: float) -> None:
         """Pass on what was counted, unless that was done a moment ago; `now` in seconds, of a clock that only goes on."""
@@ -151,7 +159,15 @@ class RequestMetrics:
             ERRORS.labels(*self._versions.labels(served), endpoint, kind).inc(count)
         for served, count in rows.items():
             ROWS.labels(*self._versions.labels(served)).inc(count)
+        self._pass_on_keys()
         IN_FLIGHT.set(self.in_flight)
+
+    def _pass_on_keys(self) -> None:
+        keys, self._keys = self._keys, {}
+        for (name, status), count in keys.items():
+            if len(self._key_names) < MOST_KEYS:
+                self._key_names.add(name)
+            KEY_REQUESTS.labels(name if name in self._key_names else OTHERS, status).inc(count)
 
 
 class _Tally:

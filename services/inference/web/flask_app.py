@@ -15,6 +15,7 @@ from flask import Flask, Response, render_template, request, send_from_directory
 from werkzeug import exceptions
 
 from inference import VERSION
+from inference.api_keys.keyring import Keyring
 from inference.errors import MethodNotAllowed, NotFound, NotReady, RequestError
 from inference.http.application import error_answer, log
 from inference.http.routing import check_named
@@ -99,6 +100,12 @@ def served_now() -> Deployment | None:
     return found
 
 
+def keys_now() -> Keyring:
+    """Return the API keys that this request was let in by."""
+    found: Keyring = request.environ["inference.keys"]
+    return found
+
+
 def _served() -> Deployment:
     if (served := served_now()) is None:
         raise NotReady("no model is served yet; GET /ready says why")
@@ -110,9 +117,10 @@ def _add_page(app: Flask, settings: Settings, active: ActiveModel) -> None:
 
     def rendered(served: Deployment | None) -> str:
         """Return the page, rebuilt where there is something new to say: it may be long, and who asks for it may ask often."""
-        said = active.state, active.reason
+        said = active.state, active.reason, keys_now().is_on
         if last[0] is not served or last[1] != said:
-            page = page_content(settings, served, *said, ENDPOINTS)
+            page = page_content(settings, served, active.state, active.reason, ENDPOINTS)
+            page["asks_for_key"] = keys_now().is_on
             last[:] = served, said, render_template("index.html", page=page)
         return str(last[2])
 
@@ -176,8 +184,9 @@ def under_way(deployments: Deployments) -> dict[str, Any]:
 
 
 def _unready(deployments: Deployments) -> list[str]:
-    """Return why predictions do not work, of each model that is not served."""
-    return [active.reason for active in deployments.values() if active.served is None]
+    """Return why predictions do not work: of each model that is not served, and that of the API keys."""
+    problem = [keys_now().problem] if keys_now().problem else []
+    return [*(active.reason for active in deployments.values() if active.served is None), *problem]
 
 
 def model_content(settings: Settings, served: Deployment | None, active: ActiveModel) -> dict[str, Any] | None:
@@ -214,10 +223,13 @@ def _made_once(make: Callable[[Deployment], bytes]) -> Callable[[Deployment], by
 
 def _add_descriptions(app: Flask, settings: Settings, name: str) -> None:
     described = _made_once(lambda served: openapi.content(settings.public_url, name, served))
+    with_keys = _made_once(lambda served: openapi.content(settings.public_url, name, served, asks_for_key=True))
 
     def document() -> bytes:
-        served = served_now()
-        return described(served) if served else openapi.content(settings.public_url, name, None)
+        served, asks_for_key = served_now(), keys_now().is_on
+        if served is None:
+            return openapi.content(settings.public_url, name, None, asks_for_key)
+        return with_keys(served) if asks_for_key else described(served)
 
     @app.get("/model-card")
     def card() -> Response:

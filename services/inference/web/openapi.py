@@ -11,6 +11,7 @@ from contract.manifest import Description
 from contract.preparation.dates import EXAMPLE
 from contract.schema import LARGEST, Column, Kind
 
+from inference.http.routing import scope_of
 from inference.model.deployment import Deployment
 from inference.protocols.open_inference import DTYPES, PREDICT, model_metadata
 
@@ -19,7 +20,15 @@ JSON = "application/json"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def document(url: str, name: str, served: Deployment | None) -> dict[str, Any]:
+# How an API key is sent, any one of these.
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "the API key"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "login": {"type": "http", "scheme": "basic", "description": "the API key as the password, under any name"},
+}
+
+
+def document(url: str, name: str, served: Deployment | None, asks_for_key: bool = False) -> dict[str, Any]:
     """Return the OpenAPI document; without a model, predictions take no particular columns."""
     version = served.version.version if served else "none"
     tensors = model_metadata(served) if served else {"outputs": [{"name": PREDICT}]}
@@ -36,12 +45,28 @@ def document(url: str, name: str, served: Deployment | None) -> dict[str, Any]:
     }
     found: dict[str, Any] = _filled(_template(), values)
     found["components"]["schemas"] |= _model_schemas(served)
+    if asks_for_key:
+        _add_keys(found)
     return found
 
 
-def content(url: str, name: str, served: Deployment | None) -> bytes:
+def _add_keys(found: dict[str, Any]) -> None:
+    """Say of each operation whether it asks for an API key, and what it answers where that is not good enough."""
+    found["components"]["securitySchemes"] = SECURITY_SCHEMES
+    found["security"] = [{name: []} for name in SECURITY_SCHEMES]
+    refused = {"401": "Unauthorized", "403": "Forbidden", "429": "TooManyRequests", "503": "Unavailable"}
+    answers = {status: {"$ref": f"#/components/responses/{name}"} for status, name in refused.items()}
+    for path, item in found["paths"].items():
+        for operation in (item[method] for method in ("get", "post") if method in item):
+            if scope_of(path):
+                operation["responses"] = answers | operation["responses"]
+            else:
+                operation["security"] = []
+
+
+def content(url: str, name: str, served: Deployment | None, asks_for_key: bool = False) -> bytes:
     """Return the document as JSON."""
-    found = document(url, name, served)
+    found = document(url, name, served, asks_for_key)
     try:
         return orjson.dumps(found)
     except orjson.JSONEncodeError:  # the example of a version may have a whole number of more than 64 bits

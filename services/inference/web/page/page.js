@@ -273,14 +273,17 @@ function askTheModel(page) {
     byId("curl").textContent = [
       `curl ${inShell(address)} \\`,
       "  -H 'Content-Type: application/json' \\",
+      ...(page.asksForKey ? ['  -H "Authorization: Bearer $API_KEY" \\'] : []),
       `  -d '${data}'`,
     ].join("\n");
     byId("python").textContent = [
+      ...(page.asksForKey ? ["import os", ""] : []),
       "import requests",
       "",
       "answer = requests.post(",
       `    ${JSON.stringify(address)},`,
       `    json={"instances": [[${row().map(inPython).join(", ")}]]},`,
+      ...(page.asksForKey ? ['    headers={"Authorization": f"Bearer {os.environ[\'API_KEY\']}"},'] : []),
       "    timeout=10,",
       ")",
       "answer.raise_for_status()",
