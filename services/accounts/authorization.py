@@ -20,8 +20,9 @@ PREFIX = re.compile(r"^/(?:(?:ajax-)?api/\d+\.\d+/?mlflow(?:-artifacts)?/)?")
 def authorize() -> Authorization | Response:
     """Return who asks, or the answer to one who may not: 401 for a stranger, 403 with the reason."""
     # MLflow asks again for each grant that it looks at.
-    if (found := g.get("authorized")) is None:
-        g.authorized = found = _authorize()
+    if "authorized" not in g:
+        g.authorized = _authorize()
+    found: Authorization | Response = g.authorized
     return found
 
 

@@ -81,7 +81,7 @@ class World:
         return self.admin.raw("GET", f"api/2.0/mlflow-artifacts/artifacts/{self.files}/file.txt").text
 
 
-def commands(place: Place, *lines: str, **settings: str) -> list[tuple[str, str]]:
+def commands(place: Place, *lines: str, **settings: Any) -> list[tuple[str, str]]:
     """Run commands of `accounts`; return what each said, and the error that it ended with."""
     asked = json.dumps([line.split() for line in lines])
     result = place.run(
@@ -91,7 +91,7 @@ def commands(place: Place, *lines: str, **settings: str) -> list[tuple[str, str]
     return [(said, error) for said, error in json.loads(result.stdout.splitlines()[-1])]
 
 
-def _config(place: Place) -> dict[str, str]:
+def _config(place: Place) -> dict[str, Any]:
     return {
         "MLFLOW_AUTH_CONFIG_PATH": str(place.folder / "login.ini"),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "a key for forms",

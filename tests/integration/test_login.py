@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -326,9 +327,10 @@ with mlflow.start_run() as run:
 def test_a_notebook_logs_in_by_the_file_of_the_page_or_by_the_environment(world: World, tmp_path: Path) -> None:
     scientist = world.clients["scientist"]
     write_credentials(tmp_path, scientist)
-    settings = {"MLFLOW_TRACKING_URI": world.url, "PYTHONPATH": ""}
+    settings: dict[str, Any] = {"MLFLOW_TRACKING_URI": world.url, "PYTHONPATH": ""}
+    by_file: dict[str, Any] = {"HOME": str(tmp_path)}
     by_variables = {"MLFLOW_TRACKING_USERNAME": scientist.name, "MLFLOW_TRACKING_PASSWORD": scientist.password}
-    for login in ({"HOME": str(tmp_path)}, by_variables):
+    for login in (by_file, by_variables):
         result = world.place.run(sys.executable, "-c", NOTEBOOK, **settings, **login)
         assert '"a file"' in result.stdout.splitlines(), result.stderr
 
