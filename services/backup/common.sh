@@ -4,9 +4,10 @@
 # In the container: each volume under its own name.
 VOLUMES=/volumes
 SCRATCH=/scratch
-DUMP=$SCRATCH/database.sql
 SOCKET=/var/run/postgresql
-DATABASE=mlflow
+ROLE=mlflow # whose the databases are
+# Each has a dump of its name: what MLflow knows, and where it asks for a login, its accounts, which change rarely.
+DATABASES=(mlflow mlflow_auth)
 TAG=mlflow-stack
 LOG=/tmp/restic.log
 PATIENCE=30
@@ -16,6 +17,10 @@ NO_REPOSITORY=10
 LOCKED=11
 WRONG_PASSWORD=12
 
+dump_of() { printf '%s/%s.sql' "$SCRATCH" "$1"; }
+has_database() {
+    [ "$(psql --host="$SOCKET" --username=postgres --no-psqlrc -Atc "SELECT 1 FROM pg_database WHERE datname = '$1'" 2>/dev/null)" = 1 ]
+}
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 

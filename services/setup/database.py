@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from setup import database_copy
 from setup.errors import SetupError
-from setup.secret_files import OWN_DATABASE
+from setup.secret_files import OWN_DATABASE, accounts_database, has_login
 
 ROLE = DATABASE = "mlflow"
 SECRETS = Path("/run/secrets")
@@ -25,16 +25,23 @@ OWN = "host=/var/run/postgresql user=postgres dbname=postgres"
 def run(environ: Mapping[str, str]) -> Iterator[str]:
     """Create what is missing and set the passwords to the ones in force; yield a line per change."""
     uri = (SECRETS / "backend-store-uri").read_text()
-    yield from _prepare_own() if uri == OWN_DATABASE else _prepare_external(uri)
+    uris = [uri, *([accounts_database(uri)] if has_login(environ) else [])]
+    if uri == OWN_DATABASE:
+        yield from _prepare_own([urlsplit(one).path.lstrip("/") for one in uris])
+        return
+    for one in uris:
+        yield from _prepare_external(one)
 
 
-def _prepare_own() -> Iterator[str]:
+def _prepare_own(databases: list[str]) -> Iterator[str]:
     passwords = {
         "postgres": (SECRETS / "superuser-password").read_text(),
         ROLE: (SECRETS / "mlflow-password").read_text(),
     }
     with _cursor(OWN) as cursor:
-        changes = [*_ensure_role(cursor), *_ensure_database(cursor, DATABASE, ROLE)]
+        changes = [*_ensure_role(cursor)]
+        for name in databases:
+            changes += _ensure_database(cursor, name, ROLE)
         for role, password in passwords.items():
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
             cursor.execute(statement.format(sql.Identifier(role), sql.Literal(password)))

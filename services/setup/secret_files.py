@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from setup.errors import SetupError
 from setup.signing_key import key_id_of, new_private_key, public_key_of
@@ -43,6 +44,9 @@ OWNERS = {
     "backup": Owner(0, 0),
 }
 
+# What compose.login.yaml adds: each is a folder in which MLflow's clients look for their login.
+OWNERS_WITH_LOGIN = {"trainer-login": OWNERS["trainer"], "inference-login": OWNERS["inference"]}
+
 MLFLOW_ACCESS_KEY = "mlflow"
 
 
@@ -64,6 +68,14 @@ SECRETS = (
     Secret("SIGNING_KEY", ("trainer/signing-key.pem",), new_private_key),
     Secret("BACKUP_PASSWORD", ("backup/repository-password",)),
 )
+# For the accounts of MLflow's administrator and of the stack itself, and for MLflow's forms.
+SECRETS_WITH_LOGIN = (
+    Secret("MLFLOW_ADMIN_PASSWORD", ("mlflow/admin-password",)),
+    Secret("MLFLOW_TRAINER_PASSWORD", ("mlflow/trainer-password",)),
+    Secret("MLFLOW_INFERENCE_PASSWORD", ("mlflow/inference-password",)),
+    Secret("MLFLOW_HEALTHCHECK_PASSWORD", ("mlflow/healthcheck-password",)),
+    Secret("MLFLOW_FLASK_SECRET_KEY", ("mlflow/flask-secret-key",)),
+)
 
 
 def _pgpass(password: str) -> str:
@@ -72,6 +84,13 @@ def _pgpass(password: str) -> str:
 
 def _aws_credentials(secret_key: str) -> str:
     return f"[default]\naws_access_key_id = {MLFLOW_ACCESS_KEY}\naws_secret_access_key = {secret_key}\n"
+
+
+def _login_of(account: str) -> Callable[[str], str]:
+    def login(password: str) -> str:
+        return f"[mlflow]\nmlflow_tracking_username = {account}\nmlflow_tracking_password = {password}\n"
+
+    return login
 
 
 # What follows from a secret. The first two are the same values in the formats that libpq (PGPASSFILE) and boto3
@@ -83,18 +102,43 @@ DERIVED: dict[str, tuple[str, Callable[[str], str]]] = {
     "inference/signing-key.pub": ("trainer/signing-key.pem", public_key_of),
 }
 
+DERIVED_WITH_LOGIN: dict[str, tuple[str, Callable[[str], str]]] = {
+    "trainer-login/credentials": ("mlflow/trainer-password", _login_of("trainer")),
+    "inference-login/credentials": ("mlflow/inference-password", _login_of("inference")),
+}
+
 OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
+# How MLflow asks for a login (services/accounts). Each request would cost a slow hash without the cache; with it, a password
+# that was changed may count for so many seconds more.
+LOGIN = """[mlflow]
+default_permission = NO_PERMISSIONS
+database_uri = {database}
+admin_username = admin
+authorization_function = accounts.authorization:authorize
+auth_cache_ttl_seconds = 60
+"""
+
+
+def has_login(environ: Mapping[str, str]) -> bool:
+    """Tell whether compose.login.yaml is among the compose files."""
+    return environ.get("LOGIN") == "on"
+
+
+def accounts_database(uri: str) -> str:
+    """Return where the accounts are: in the database beside the one at this address, whose name has _auth after it."""
+    return urlsplit(uri)._replace(path=f"{urlsplit(uri).path}_auth").geturl()
 
 
 def run(environ: Mapping[str, str]) -> Iterator[str]:
     """Write what is missing; yield a line per secret that was made, copied or taken from a file."""
     _refuse_values(environ)
-    for volume, owner in OWNERS.items():
+    login = has_login(environ)
+    for volume, owner in _owners(login).items():
         os.chown(VOLUMES / volume, owner.uid, owner.gid)
     _check_signing_key()
     _forget_leftovers()
-    changed = [line for secret in SECRETS if (line := _complete(secret))]
-    for file, content in _contents().items():
+    changed = [line for secret in _secrets(login) if (line := _complete(secret))]
+    for file, content in _contents(login).items():
         if content is None:
             (VOLUMES / file).unlink(missing_ok=True)
         else:
@@ -102,9 +146,17 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
     yield from changed or ["all there"]
 
 
+def _owners(login: bool) -> dict[str, Owner]:
+    return OWNERS | (OWNERS_WITH_LOGIN if login else {})
+
+
+def _secrets(login: bool) -> tuple[Secret, ...]:
+    return SECRETS + (SECRETS_WITH_LOGIN if login else ())
+
+
 def _refuse_values(environ: Mapping[str, str]) -> None:
     """Stop where .env has a secret itself: compose.yaml passes on that it is set, not what it is."""
-    for setting in (*(secret.setting for secret in SECRETS), "BACKEND_STORE_URI"):
+    for setting in (*(secret.setting for secret in _secrets(login=True)), "BACKEND_STORE_URI"):
         if environ.get(setting):
             raise SetupError(
                 f"{setting} is given as a value, which `docker inspect` would show to everybody; "
@@ -148,16 +200,20 @@ def _check_signing_key() -> None:
         ) from error
 
 
-def _contents() -> dict[str, str | None]:
+def _contents(login: bool) -> dict[str, str | None]:
     """Return what each file that follows from secrets has to contain, None where it must not be there."""
+    derived = DERIVED | (DERIVED_WITH_LOGIN if login else {})
     contents: dict[str, str | None] = {
-        file: render((VOLUMES / source).read_text()) for file, (source, render) in DERIVED.items()
+        file: render((VOLUMES / source).read_text()) for file, (source, render) in derived.items()
     }
     # The credentials of an external Postgres or S3 take the place of the stack's own.
     uri, credentials = _given("BACKEND_STORE_URI") or OWN_DATABASE, _given("S3_CREDENTIALS")
     # The driver is named: the images have this one, and what SQLAlchemy takes without a name changes with its version.
     uri = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", uri)
     contents |= {"mlflow/backend-store-uri": uri, "database/backend-store-uri": uri}
+    if login:
+        # Its reader takes % for the beginning of a name.
+        contents["mlflow/login.ini"] = LOGIN.format(database=accounts_database(uri).replace("%", "%%"))
     contents["bucket/aws-credentials"] = credentials
     if credentials:
         contents["mlflow/aws-credentials"] = credentials
@@ -182,7 +238,7 @@ def _write_if_other(file: str, content: str) -> bool:
     path = VOLUMES / file
     if path.is_file() and path.read_text() == content:
         return False
-    owner = OWNERS[file.split("/")[0]]
+    owner = _owners(login=True)[file.split("/")[0]]
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, owner.mode), "w") as stream:

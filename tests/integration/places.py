@@ -315,14 +315,14 @@ class Place:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path) -> Iterator[tuple[Place, Service]]:
+def running_server(folder: Path, *options: str, **settings: str) -> Iterator[tuple[Place, Service]]:
     """Yield a place whose registry is a real `mlflow server`, which ends with the block, and that server."""
     port = free_port()
     place = Place(folder / "place", f"http://127.0.0.1:{port}")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{place.database}", "--workers", "1", "--serve-artifacts"]
-    command += ["--artifacts-destination", str(place.folder / "artifacts")]
-    environ = place.environ(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    command += ["--artifacts-destination", str(place.folder / "artifacts"), *options]
+    environ = place.environ(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", **settings)
     environ.pop("MLFLOW_TRACKING_URI")
     server = Service(command, environ, place.work, place.folder / "server.log", port)
     try:

@@ -29,6 +29,7 @@ INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT"}}
 # What the pages name beside settings and error codes: of Compose, of the tests, of Python, MLflow and the stores, …
 NAMED_BESIDE = {"COMPOSE_FILE", "REQUIRE_STACK", "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACTS_DESTINATION"}
 NAMED_BESIDE |= {"COMPOSE_PROJECT_NAME", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
+NAMED_BESIDE |= {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
 # … a name of many, a data type, a name in the code, and another project's prefix.
 NAMED_BESIDE |= {"NAME_FILE", "FP16", "TRUSTED_TYPES", "BOOSTED_TYPES", "MLSERVER_"}
 # Options of docker compose that have a value, where the pages use them.
@@ -65,6 +66,11 @@ def _env_example() -> dict[str, str]:
     lines = re.findall(r"^# ([A-Z][A-Z0-9_]*)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
     assert len(lines) == len(dict(lines)), "a setting stands twice in .env.example"
     return {name: value for name, value in lines if name != "COMPOSE_FILE"}
+
+
+def _plain(path: Path) -> str:
+    """Return a compose file's text without Compose's own tag."""
+    return path.read_text().replace("!reset", "")
 
 
 def _code(path: Path) -> Iterator[str]:
@@ -162,6 +168,9 @@ def test_a_secret_can_be_given_as_a_file_and_its_value_is_only_looked_for() -> N
     found = _interpolations(ROOT / "compose.yaml")
     presence = {name for name, operator, word in found if (operator, word) == (":+", "set")}
     assert presence == {secret.setting for secret in SECRETS} | {"BACKEND_STORE_URI"}
+    found = _interpolations(ROOT / "compose.login.yaml")
+    presence |= {name for name, operator, word in found if (operator, word) == (":+", "set")}
+    assert presence - {secret.setting for secret in SECRETS} - {"BACKEND_STORE_URI"} == {"MLFLOW_ADMIN_PASSWORD"}
     assert {f"{name}_FILE" for name in presence} <= set(_env_example())
     assert not presence & set(_env_example())
 
@@ -227,8 +236,7 @@ def test_the_page_of_settings_has_each_variable_that_a_person_or_a_process_may_b
 
 @pytest.mark.parametrize("path", COMPOSE_FILES, ids=_ids)
 def test_what_answers_predictions_depends_on_nothing_that_compose_could_replace_or_wait_for(path: Path) -> None:
-    content = path.read_text().replace("!reset", "")  # Compose's own tag
-    for name, service in yaml.safe_load(content)["services"].items():
+    for name, service in yaml.safe_load(_plain(path))["services"].items():
         assert name not in ("inference", "proxy") or "depends_on" not in service
         assert not {"inference", "proxy"} & set(service.get("depends_on", {}))
 
@@ -278,7 +286,8 @@ def test_ci_and_the_hooks_run_the_targets_that_people_run_and_nothing_else(
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
 def test_every_service_in_a_documented_command_is_in_the_compose_file(document: Path) -> None:
-    assert set(_services_named(document)) <= set(SERVICES)
+    there = {name for path in COMPOSE_FILES for name in yaml.safe_load(_plain(path))["services"]}
+    assert set(_services_named(document)) <= there
 
 
 def test_the_readme_shows_how_to_look_into_services() -> None:

@@ -55,3 +55,12 @@ def test_a_folder_that_cannot_be_tidied_up_does_not_keep_the_server_from_startin
     said, _ = start("mlflow", "server", TMPDIR=str(tmp_path / "missing"))
     assert "could not be tidied up" in said
     assert "server postgresql://here\n" in said
+
+
+def test_the_key_for_forms_comes_from_its_file_where_there_is_a_login(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("the key")
+    (tmp_path / "mlflow").write_text('#!/bin/sh\necho "${MLFLOW_FLASK_SERVER_SECRET_KEY-none}"\n')
+    assert start("mlflow", "server")[0] == "none\n"
+    assert start("mlflow", "server", FLASK_SECRET_KEY_FILE=str(tmp_path / "key"))[0] == "the key\n"

@@ -1,6 +1,7 @@
 """The secrets job on folders in the place of the volumes; who owns a file is written down instead of carried out."""
 
 import shutil
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -250,3 +251,68 @@ def test_a_draft_that_a_killed_run_left_behind_is_no_obstacle(volumes: Volumes) 
     volumes.run()
     assert_consistent(volumes.files())
     assert volumes.files()["minio/root-password"] != "half a sec"
+
+
+# --- with compose.login.yaml ----------------------------------------------------------------------------------------
+
+ACCOUNTS = ("admin", "trainer", "inference", "healthcheck")
+
+
+@pytest.fixture
+def with_login(volumes: Volumes) -> Volumes:
+    for name in ("trainer-login", "inference-login"):
+        (volumes.folder / name).mkdir()
+    return volumes
+
+
+def run_with_login() -> list[str]:
+    return list(secret_files.run({"LOGIN": "on"}))
+
+
+def test_with_a_login_each_account_has_a_password_and_services_get_theirs_where_mlflow_looks_for_it(
+    with_login: Volumes,
+) -> None:
+    assert len(run_with_login()) == 11
+    files = with_login.files()
+    passwords = [files[f"mlflow/{name}-password"] for name in ACCOUNTS] + [files["mlflow/flask-secret-key"]]
+    assert len(set(passwords)) == 5
+    assert all(len(password) >= 32 for password in passwords)
+    for name, owner in (("trainer", (0, 10003)), ("inference", (10004, 10004))):
+        assert files[f"{name}-login/credentials"].splitlines() == [
+            "[mlflow]",
+            f"mlflow_tracking_username = {name}",
+            f"mlflow_tracking_password = {files[f'mlflow/{name}-password']}",
+        ]
+        assert with_login.owners[f"{name}-login"] == with_login.owners[f"{name}-login/.credentials.draft"] == owner
+    assert run_with_login() == ["all there"]
+
+
+def test_without_a_login_nothing_of_it_is_made_and_with_one_the_rest_stays(with_login: Volumes) -> None:
+    with_login.run()
+    before = with_login.files()
+    assert set(before) == set(CONSUMERS) | OF_THE_TRAINER
+    run_with_login()
+    assert before.items() <= with_login.files().items()
+
+
+def test_the_accounts_are_in_a_database_beside_mlflows_whose_address_has_no_password_of_ours(
+    with_login: Volumes, tmp_path: Path
+) -> None:
+    def database() -> str:
+        parser = ConfigParser()
+        parser.read_string(with_login.files()["mlflow/login.ini"])
+        return parser["mlflow"]["database_uri"]
+
+    run_with_login()
+    assert database() == "postgresql+psycopg2://mlflow@postgres:5432/mlflow_auth"
+    (tmp_path / "given" / "BACKEND_STORE_URI").write_text("postgres://me:p%40w@db.test/factory?sslmode=require\n")
+    run_with_login()
+    assert database() == "postgresql+psycopg2://me:p%40w@db.test/factory_auth?sslmode=require"
+
+
+def test_a_password_of_admin_is_given_as_a_file_and_never_as_a_value(with_login: Volumes, tmp_path: Path) -> None:
+    (tmp_path / "given" / "MLFLOW_ADMIN_PASSWORD").write_text("of my own choice\n")
+    run_with_login()
+    assert with_login.files()["mlflow/admin-password"] == "of my own choice"
+    with pytest.raises(SetupError, match=r"MLFLOW_ADMIN_PASSWORD_FILE=./secrets/mlflow_admin_password"):
+        list(secret_files.run({"LOGIN": "on", "MLFLOW_ADMIN_PASSWORD": "set"}))

@@ -17,6 +17,8 @@ from typing import Any
 from urllib import request
 from urllib.error import HTTPError
 
+from contract.tracking.credentials import authorization
+
 PIECE_BYTES = 256 * 1024
 # Of an answer that is an error.
 MOST_ERROR_BYTES = 1024**2
@@ -58,7 +60,7 @@ def _answer(url: str, silence: float, until: float) -> Iterator[HTTPResponse]:
     """Give out an answer whose connections are cut when its time is over; raise OSError then, whatever came of it."""
     with _Cut(until) as cut:
         try:
-            with _opener(cut).open(url, timeout=silence) as answer:
+            with _opener(cut).open(_asked(url), timeout=silence) as answer:
                 yield answer
         except HTTPError as error:
             content = b""
@@ -70,6 +72,14 @@ def _answer(url: str, silence: float, until: float) -> Iterator[HTTPResponse]:
             cut.check()
             raise
         cut.check()
+
+
+def _asked(url: str) -> request.Request:
+    """Return a request of the tracking server, with our login; where it sends us elsewhere, that does not go along."""
+    asked = request.Request(url)
+    if (login := authorization()) is not None:
+        asked.add_unredirected_header("Authorization", login)
+    return asked
 
 
 class _Cut:

@@ -85,7 +85,8 @@ def _tracking_errors(tracking_uri: str) -> Iterator[None]:
         yield
     except (Absent, Unanswered) as error:
         if (status := getattr(error, "status", 404)) is not None:
-            raise TrackingError(f"MLflow at {tracking_uri} refuses: {status} {error}") from error
+            hint = "; a name and a password go into ~/.mlflow/credentials (docs/login.md)" if status == 401 else ""
+            raise TrackingError(f"MLflow at {tracking_uri} refuses: {status} {error}{hint}") from error
         raise TrackingError(
             f"MLflow at {tracking_uri} does not answer ({error}); is it running (`docker compose up -d --wait`)? "
             "MLFLOW_TRACKING_URI says where to look"

@@ -1,0 +1,49 @@
+"""What MLflow's server asks of every request (`authorization_function` of its basic-auth): who it is, and whether the rules let it.
+
+MLflow's own grants are looked at after it. Its admins are not held to the rules.
+"""
+
+import json
+import re
+
+from flask import Response, g, request
+from mlflow.protos.model_registry_pb2 import DeleteRegisteredModelAlias, SetRegisteredModelAlias
+from mlflow.server import auth
+from mlflow.server.handlers import _get_request_message
+from werkzeug.datastructures import Authorization
+
+from accounts.roles import READING, refusal
+
+PREFIX = re.compile(r"^/(?:(?:ajax-)?api/\d+\.\d+/?mlflow(?:-artifacts)?/)?")
+
+
+def authorize() -> Authorization | Response:
+    """Return who asks, or the answer to one who may not: 401 for a stranger, 403 with the reason."""
+    # MLflow asks again for each grant that it looks at.
+    if "authorized" not in g:
+        g.authorized = _authorize()
+    found: Authorization | Response = g.authorized
+    return found
+
+
+def _authorize() -> Authorization | Response:
+    found: Authorization | Response = auth.authenticate_request_basic_auth()
+    if isinstance(found, Response) or request.method in READING:
+        return found
+    user = auth.store.get_user(found.username)
+    if user.is_admin:
+        return found
+    held = {role.name for role in auth.store.list_user_roles(user.id)}
+    route = PREFIX.sub("", request.url_rule.rule) if request.url_rule else ""
+    if (reason := refusal(held, request.method, route, _alias)) is None:
+        return found
+    answer: Response = auth.make_forbidden_response()
+    answer.set_data(json.dumps({"error_code": "PERMISSION_DENIED", "message": reason}))
+    answer.content_type = "application/json"
+    return answer
+
+
+def _alias() -> str:
+    """Return the alias that the request is about, as MLflow's handler reads it; raise MlflowException where it would."""
+    message = SetRegisteredModelAlias() if request.method == "POST" else DeleteRegisteredModelAlias()
+    return str(_get_request_message(message).alias)

@@ -1,0 +1,121 @@
+"""Who may do what: each role's grants in MLflow, and the rules that MLflow's grants have no words for.
+
+MLflow lets every account make experiments and registered models, and whoever may edit a registered model may move each of its
+aliases. So the rules come first: a request that they refuse never reaches the grants. docs/login.md has both as one table.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+ADMIN, VIEWER, SCIENTIST, PROMOTER, TRAINER = "admin", "viewer", "scientist", "promoter", "trainer"
+# The alias by which somebody asks for a review of a version; nothing is served by it.
+CANDIDATE = "candidate"
+ALIAS = "registered-models/alias"
+
+READ, EDIT, MANAGE = "READ", "EDIT", "MANAGE"
+# What is told of a model and its versions. Nobody but an admin gives another name to a model, or takes it apart.
+DESCRIBING = frozenset(
+    {
+        "registered-models/update",
+        "registered-models/set-tag",
+        "registered-models/delete-tag",
+        "model-versions/update",
+        "model-versions/set-tag",
+    }
+)
+FOR_ADMINS = frozenset({"registered-models/rename", "registered-models/delete", "model-versions/delete"})
+OF_ACCOUNTS = ("users/", "roles/")
+OWN_PASSWORD = "users/update-password"  # noqa: S105 - a route; MLflow lets it change one's own alone, and asks for the old one
+# What asks in the body of a POST, and changes nothing.
+ASKING = frozenset(
+    {
+        "graphql",
+        "experiments/search",
+        "experiments/search-datasets",
+        "runs/search",
+        "logged-models/search",
+        "registered-models/get-latest-versions",
+        "datasets/search",
+        "issues/search",
+        "prompt-optimization/jobs/search",
+        "traces/search",
+        "traces/batchGetInfos",
+        "traces/metrics",
+        "traces/calculate-filter-correlation",
+    }
+)
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True)
+class Role:
+    """What an account may do that has it."""
+
+    may: str
+    """as MLflow shows it"""
+    grants: Mapping[str, str]
+    """kind of thing → MLflow's permission on all of them; what is part of an experiment follows it"""
+    routes: frozenset[str] | None
+    """what it may use beside what reads, as far as its grants allow it; None: everything that is not for admins"""
+    aliases: frozenset[str] | None
+    """which it may set and take away; None: any"""
+
+
+def _models(of_models: str, of_versions: str) -> dict[str, str]:
+    # A prompt is a registered model with a tag that anybody may set who may edit it: it must not change what its name is worth.
+    return {
+        "registered_model": of_models,
+        "registered_model_version": of_versions,
+        "prompt": of_models,
+        "prompt_version": of_versions,
+    }
+
+
+# To take an alias away MLflow wants MANAGE of the model. What that would allow beside it, its versions' EDIT and the rules refuse.
+ROLES = {
+    VIEWER: Role("read", {"experiment": READ, **_models(READ, READ)}, frozenset(), frozenset()),
+    SCIENTIST: Role(
+        "train, log, register versions and ask for their review",
+        {"experiment": EDIT, **_models(MANAGE, EDIT)},
+        None,
+        frozenset({CANDIDATE}),
+    ),
+    PROMOTER: Role(
+        "read, describe versions, and say which of them is in Production",
+        {"experiment": READ, **_models(MANAGE, EDIT)},
+        DESCRIBING | {ALIAS},
+        None,
+    ),
+    TRAINER: Role(
+        "what the stack's own trainer does: train, register, promote",
+        {"experiment": EDIT, **_models(MANAGE, EDIT)},
+        None,
+        None,
+    ),
+}
+# Those of the stack itself, and the role of each; their passwords are in files of the secrets job. Who has no role may ask whether
+# the server is well, and sees nothing.
+OF_THE_STACK: dict[str, str | None] = {ADMIN: ADMIN, "trainer": TRAINER, "inference": VIEWER, "healthcheck": None}
+# Those that a person may have.
+OF_PEOPLE = (VIEWER, SCIENTIST, PROMOTER, ADMIN)
+
+
+def refusal(held: Collection[str], method: str, route: str, alias: Callable[[], str]) -> str | None:
+    """Say why accounts with these roles may not make a request, None where MLflow's grants decide.
+
+    `route` is what Flask matched, without the prefixes of MLflow's APIs; `alias` reads which one the request is about.
+    """
+    if method in READING or route in ASKING or route == OWN_PASSWORD:
+        return None
+    roles = [ROLES[name] for name in held if name in ROLES]
+    who = " and ".join(sorted(name for name in held if name in ROLES)) or "account without a role"
+    if route in FOR_ADMINS or route.startswith(OF_ACCOUNTS):
+        return "only an admin may do this"
+    if not any(role.routes is None or route in role.routes for role in roles):
+        return f"a {who} may not do this; an admin gives roles: docker compose run --rm accounts role NAME ROLE"
+    if route == ALIAS and not any(role.aliases is None or alias() in role.aliases for role in roles):
+        return (
+            f"a {who} may not set or take away the alias {alias()!r}: set {CANDIDATE!r}, which asks for a review, "
+            "or ask a promoter"
+        )
+    return None

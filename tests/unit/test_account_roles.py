@@ -1,0 +1,50 @@
+"""The rules beside MLflow's grants: what each role may ask for at all."""
+
+import pytest
+from accounts.roles import ASKING, OF_PEOPLE, ROLES, refusal
+
+
+def refused(route: str, *held: str, method: str = "POST", alias: str = "Production") -> str | None:
+    return refusal(held, method, route, lambda: alias)
+
+
+@pytest.mark.parametrize("held", [(), ("viewer",), ("made in the UI",), ("__user_3__",)])
+def test_who_has_no_role_that_writes_reads_alone_whatever_the_route_is_called(held: tuple[str, ...]) -> None:
+    for route in (
+        "runs/create",
+        "experiments/create",
+        "of-a-later-mlflow/create",
+        "",
+        "artifacts/<path:artifact_path>",
+    ):
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            assert refused(route, *held, method=method)
+    for route in ASKING:
+        assert refused(route, *held) is None
+    assert refused("registered-models/alias", *held, method="GET") is None
+
+
+def test_of_several_roles_each_counts() -> None:
+    assert refused("registered-models/alias", "viewer", "scientist")
+    assert refused("runs/create", "promoter")
+    assert refused("registered-models/alias", "scientist", "promoter") is None
+    assert refused("runs/create", "scientist", "promoter") is None
+
+
+def test_a_refusal_names_the_role_and_the_way_out() -> None:
+    assert refused("registered-models/alias", "scientist") == (
+        "a scientist may not set or take away the alias 'Production': set 'candidate', which asks for a review, "
+        "or ask a promoter"
+    )
+    assert "accounts role NAME ROLE" in str(refused("runs/create"))
+    assert refused("roles/create", "promoter") == "only an admin may do this"
+
+
+@pytest.mark.parametrize("alias", ["Candidate", "candidate ", "", "production", "Production"])
+def test_a_scientist_sets_no_alias_but_the_one_that_asks_for_a_review(alias: str) -> None:
+    assert refused("registered-models/alias", "scientist", alias=alias)
+    assert refused("registered-models/alias", "scientist", alias="candidate") is None
+
+
+def test_each_role_of_people_is_one_of_the_table_or_admin() -> None:
+    assert {*ROLES, "admin"} == {*OF_PEOPLE, "trainer"}
