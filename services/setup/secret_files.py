@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.publishing import addresses, guard
+
 from setup.errors import SetupError
 from setup.signing_key import key_id_of, new_private_key, public_key_of
 
@@ -88,6 +90,8 @@ OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
 
 def run(environ: Mapping[str, str]) -> Iterator[str]:
     """Write what is missing; yield a line per secret that was made, copied or taken from a file."""
+    guard.check(environ, SetupError)
+    addresses.check(environ, SetupError)
     _refuse_values(environ)
     for volume, owner in OWNERS.items():
         os.chown(VOLUMES / volume, owner.uid, owner.gid)
