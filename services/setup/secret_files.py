@@ -14,6 +14,7 @@ from pathlib import Path
 
 from contract.publishing import addresses, guard
 
+from setup import edge
 from setup.errors import SetupError
 from setup.signing_key import key_id_of, new_private_key, public_key_of
 
@@ -44,6 +45,9 @@ OWNERS = {
     "bucket": Owner(10005, 10005),
     "backup": Owner(0, 0),
 }
+
+# Volumes that an overlay brings: compose.edge.yaml.
+OF_OVERLAYS = {"edge": Owner(10009, 10009), "edge-data": Owner(10009, 10009)}
 
 MLFLOW_ACCESS_KEY = "mlflow"
 
@@ -93,12 +97,14 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
     guard.check(environ, SetupError)
     addresses.check(environ, SetupError)
     _refuse_values(environ)
-    for volume, owner in OWNERS.items():
-        os.chown(VOLUMES / volume, owner.uid, owner.gid)
+    of_the_edge = edge.files(environ, _given) if (VOLUMES / "edge").is_dir() else {}
+    for volume, owner in (OWNERS | OF_OVERLAYS).items():
+        if volume in OWNERS or (VOLUMES / volume).is_dir():
+            os.chown(VOLUMES / volume, owner.uid, owner.gid)
     _check_signing_key()
     _forget_leftovers()
     changed = [line for secret in SECRETS if (line := _complete(secret))]
-    for file, content in _contents().items():
+    for file, content in (_contents() | of_the_edge).items():
         if content is None:
             (VOLUMES / file).unlink(missing_ok=True)
         else:
@@ -186,7 +192,7 @@ def _write_if_other(file: str, content: str) -> bool:
     path = VOLUMES / file
     if path.is_file() and path.read_text() == content:
         return False
-    owner = OWNERS[file.split("/")[0]]
+    owner = (OWNERS | OF_OVERLAYS)[file.split("/")[0]]
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, owner.mode), "w") as stream:
