@@ -22,6 +22,11 @@ def files(environ: Mapping[str, str], given: Callable[[str], str | None]) -> Fil
     Raises SetupError where a setting cannot be used.
     """
     read = Reader(environ, SetupError)
+    if environ.get("SCALE") == "on":
+        raise SetupError(
+            "compose.edge.yaml and compose.scale.yaml do not go together yet, since the proxy of the second publishes a port "
+            "of its own; leave one of them out of COMPOSE_FILE"
+        )
     way = read.choice("TLS", "internal", "internal", "acme", "files")
     read.number("EDGE_MAX_UPLOAD_MB", 5000, 1, 1_000_000)
     sites = {site: _named(site, environ, way) for site in _sites(read)}

@@ -22,7 +22,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.conftest import OFFLINE
 from tests.compose import BODY, CLASSES, Stack, docker, eventually, free_ports
-from tests.conftest import BROWSERS
+from tests.conftest import BROWSERS, LEFT_OUT
 
 SITES = ("mlflow", "models", "minio")
 REFUSED = "BIND_ADDRESS is 0.0.0.0, where other machines reach this stack, and nothing asks them for a login"
@@ -225,6 +225,7 @@ def test_printed_links_are_the_public_ones(edge: Edge) -> None:
     assert trainer.strip() == f"https://*.factory.test,office.test:{edge.port}"
 
 
+@pytest.mark.skipif("browser" in LEFT_OUT, reason="there is no browser")
 def test_a_browser_works_with_both_pages_and_follows_the_link_between_them(edge: Edge) -> None:
     executable = next(path for name in BROWSERS if (path := shutil.which(name)))
     options = [*OFFLINE, "--host-resolver-rules=MAP *.test 127.0.0.1"]

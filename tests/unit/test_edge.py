@@ -104,6 +104,7 @@ def test_a_certificate_that_would_be_of_no_use_is_told_before_anything_starts(
     [
         ({"TLS": "letsencrypt"}, "TLS is 'letsencrypt'; expected internal, acme, files"),
         ({"EDGE_SITES": "mlflow,console"}, "EDGE_SITES has console; expected mlflow, models, minio or some of them"),
+        ({"SCALE": "on"}, "compose.edge.yaml and compose.scale.yaml do not go together yet"),
         ({"EDGE_SITES": ""}, "EDGE_SITES has nothing; expected mlflow, models, minio"),
         ({"EDGE_MAX_UPLOAD_MB": "5 GB"}, "EDGE_MAX_UPLOAD_MB is '5 GB'; expected a whole number"),
         ({"EDGE_URL": "https://*.10.0.0.5:443"}, "PUBLIC_HOST has 10.0.0.5; with compose.edge.yaml it takes names"),
