@@ -17,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
 from types import FrameType
 
+from contract.publishing import guard
+
 from inference import memory_limit
 from inference.api_keys.keyring import Keyring
 from inference.errors import SettingsError
@@ -37,6 +39,7 @@ WORKERS_SECONDS = 15
 def main() -> int:
     """Serve until gunicorn ends; return its exit code, or end with a line that says which setting cannot be used."""
     try:
+        guard.check(os.environ, SettingsError)
         settings = Settings.from_env(os.environ)
         memory_limit.check(memory_limit.Memory.of_container(), settings.workers)
     except SettingsError as error:

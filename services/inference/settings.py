@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
+from contract.publishing.addresses import Address, addresses
 from contract.settings import Reader
 
 from inference.errors import SettingsError
@@ -67,9 +67,9 @@ class Settings:
     cors_origins: frozenset[str] = frozenset()
     """INFERENCE_CORS_ORIGINS: web pages of other origins that may ask and read answers (CORS); * is any."""
     public_url: str = "http://localhost:1235"
-    """INFERENCE_PUBLIC_URL: where clients find this service, for the log line at its start."""
+    """INFERENCE_PUBLIC_URL: where clients find this service; of several with blanks between, links have the first."""
     mlflow_public_url: str | None = None
-    """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; without it, the page has no links to it."""
+    """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI, likewise; without it, the page has no links to it."""
     run_dir: Path = Path(gettempdir())
     """a folder that the processes of one start share; the first of them makes it, and no variable names it"""
 
@@ -98,7 +98,8 @@ class Settings:
         read = Reader(environ, SettingsError)
         port = read.number("INFERENCE_LISTEN_PORT", cls.port, 1, 65535)
         host = read.text("INFERENCE_HOST", cls.host)
-        public_url = read.text("INFERENCE_PUBLIC_URL", f"http://localhost:{port}").rstrip("/")
+        public = _addresses(read, "INFERENCE_PUBLIC_URL", f"http://localhost:{port}", "models")
+        mlflow = _addresses(read, "MLFLOW_PUBLIC_URL", "-", "mlflow") if "MLFLOW_PUBLIC_URL" in read else []
         return cls(
             tracking_uri=read.text("MLFLOW_TRACKING_URI", cls.tracking_uri),
             model_name=read.text("MODEL_NAME", cls.model_name),
@@ -118,11 +119,11 @@ class Settings:
             body_seconds=read.number("INFERENCE_BODY_SECONDS", cls.body_seconds, 1, 3600),
             log_rate=read.number("INFERENCE_LOG_RATE", cls.log_rate, 0, 100_000),
             max_body_bytes=read.number("INFERENCE_MAX_BODY_MB", 16, 1, 1024) * 1024 * 1024,
-            allowed_hosts=_allowed_hosts(read, host, public_url),
+            allowed_hosts=_allowed_hosts(read, host, public),
             api_keys_file=Path(read.text("API_KEYS_FILE", "-")) if "API_KEYS_FILE" in read else None,
             cors_origins=_cors_origins(read),
-            public_url=public_url,
-            mlflow_public_url=read.text("MLFLOW_PUBLIC_URL", "-").rstrip("/") if "MLFLOW_PUBLIC_URL" in read else None,
+            public_url=public[0].url,
+            mlflow_public_url=mlflow[0].url if mlflow else None,
         )
 
     def handed_on(self) -> bytes:
@@ -140,7 +141,11 @@ def _shown(value: Any) -> str:
     return re.sub(r"(?<=//)[^/@]*@", "", text)
 
 
-def _allowed_hosts(read: Reader, listening: str, public_url: str) -> frozenset[str]:
+def _addresses(read: Reader, name: str, default: str, service: str) -> list[Address]:
+    return addresses(name, read.text(name, default), service, SettingsError)
+
+
+def _allowed_hosts(read: Reader, listening: str, public: list[Address]) -> frozenset[str]:
     """Read the names, and add those that are always allowed: the service's own, where it listens, and where clients find it."""
     given = {name.lower() for name in read.names("INFERENCE_ALLOWED_HOSTS")}
     for name in given:
@@ -148,8 +153,8 @@ def _allowed_hosts(read: Reader, listening: str, public_url: str) -> frozenset[s
             raise SettingsError(
                 f"INFERENCE_ALLOWED_HOSTS has {name!r}; expected names without scheme and port, separated by commas, or *"
             )
-    own = {listening.lower(), urlsplit(public_url).hostname or ""} - EVERYWHERE
-    return OWN_NAMES | given | {f"[{name}]" if ":" in name else name for name in own}
+    own = {f"[{listening}]" if ":" in listening else listening} if listening not in EVERYWHERE else set()
+    return OWN_NAMES | given | {name.lower() for name in own} | {address.host for address in public}
 
 
 def _cors_origins(read: Reader) -> frozenset[str]:

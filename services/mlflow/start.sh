@@ -12,6 +12,7 @@ fi
 # Uploads that a killed server was in the middle of stay in its folder for temporary files, which is a volume. The server
 # alone uses it; another command may be run in a container of its own beside a server that works.
 if [ "${1-} ${2-}" = "mlflow server" ]; then
+    set -- python published.py "$@"
     find "$TMPDIR" -mindepth 1 -delete || echo "start.sh: some of $TMPDIR could not be tidied up, see above" >&2
 fi
 exec "$@"

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from contract.publishing import addresses, guard
+
+from setup import edge
 from setup.errors import SetupError
 from setup.signing_key import key_id_of, new_private_key, public_key_of
 
@@ -46,6 +49,8 @@ OWNERS = {
 
 # What compose.login.yaml adds: each is a folder in which MLflow's clients look for their login.
 OWNERS_WITH_LOGIN = {"trainer-login": OWNERS["trainer"], "inference-login": OWNERS["inference"]}
+# Volumes that compose.edge.yaml brings.
+OWNERS_OF_EDGE = {"edge": Owner(10009, 10009), "edge-data": Owner(10009, 10009)}
 
 MLFLOW_ACCESS_KEY = "mlflow"
 
@@ -131,14 +136,18 @@ def accounts_database(uri: str) -> str:
 
 def run(environ: Mapping[str, str]) -> Iterator[str]:
     """Write what is missing; yield a line per secret that was made, copied or taken from a file."""
+    guard.check(environ, SetupError)
+    addresses.check(environ, SetupError)
     _refuse_values(environ)
     login = has_login(environ)
-    for volume, owner in _owners(login).items():
-        os.chown(VOLUMES / volume, owner.uid, owner.gid)
+    of_the_edge = edge.files(environ, _given) if (VOLUMES / "edge").is_dir() else {}
+    for volume, owner in (_owners(login) | OWNERS_OF_EDGE).items():
+        if volume not in OWNERS_OF_EDGE or (VOLUMES / volume).is_dir():
+            os.chown(VOLUMES / volume, owner.uid, owner.gid)
     _check_signing_key()
     _forget_leftovers()
     changed = [line for secret in _secrets(login) if (line := _complete(secret))]
-    for file, content in _contents(login).items():
+    for file, content in (_contents(login) | of_the_edge).items():
         if content is None:
             (VOLUMES / file).unlink(missing_ok=True)
         else:
@@ -238,7 +247,7 @@ def _write_if_other(file: str, content: str) -> bool:
     path = VOLUMES / file
     if path.is_file() and path.read_text() == content:
         return False
-    owner = _owners(login=True)[file.split("/")[0]]
+    owner = (_owners(login=True) | OWNERS_OF_EDGE)[file.split("/")[0]]
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, owner.mode), "w") as stream:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.publishing.addresses import addresses
 from contract.settings import Reader
 
 from trainer.errors import SettingsError
@@ -20,7 +21,8 @@ class Settings:
     tracking_uri: str = "sqlite:///embedded/mlflow.db"
     """MLFLOW_TRACKING_URI: a tracking server, or a SQLite file for the way without Docker."""
     public_url: str | None = None
-    """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; without it, no links are printed."""
+    """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI; of several with blanks between, links have the first;
+    without it, no links are printed."""
     model_name: str = "iris_logistic_regression"
     """MODEL_NAME: the registered model that new versions are added to."""
     min_test_accuracy: float | None = None
@@ -47,7 +49,7 @@ class Settings:
         read = Reader(environ, SettingsError)
         return cls(
             tracking_uri=read.text("MLFLOW_TRACKING_URI", cls.tracking_uri),
-            public_url=read.text("MLFLOW_PUBLIC_URL", "").rstrip("/") or None,
+            public_url=_public_url(read),
             model_name=read.text("MODEL_NAME", cls.model_name),
             min_test_accuracy=_threshold(read, "MIN_TEST_ACCURACY", 0),
             min_test_r2=_threshold(read, "MIN_TEST_R2", None),
@@ -56,6 +58,12 @@ class Settings:
             trusted_types=read.names("MODEL_TRUSTED_TYPES"),
             signing_key=Path(read.text("SIGNING_KEY_FILE", str(cls.signing_key))),
         )
+
+
+def _public_url(read: Reader) -> str | None:
+    """Return the address of MLflow's UI that links have, None for no links."""
+    found = addresses("MLFLOW_PUBLIC_URL", read.text("MLFLOW_PUBLIC_URL", ""), "mlflow", SettingsError)
+    return found[0].url if found else None
 
 
 def _threshold(read: Reader, name: str, low: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Another name and other ports: allowed hosts and printed links follow. API keys: predictions ask for one."""
+"""Other names and other ports: allowed hosts and printed links follow. API keys: predictions ask for one."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,11 +12,14 @@ from tests.compose import SAMPLES, Stack, eventually, free_ports
 def test_allowed_hosts_and_links_follow_the_settings(stack: Stack) -> None:
     (port,) = free_ports(1)
     old = stack.settings["MLFLOW_PORT"]
-    stack.write_env(PUBLIC_HOST="factory.test", MLFLOW_PORT=str(port))
+    stack.write_env(PUBLIC_HOST="factory.test,office.test", MLFLOW_PORT=str(port))
     try:
         stack.up()
         url = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"
-        assert requests.get(url, headers={"Host": f"factory.test:{port}"}, timeout=10).status_code == 200
+        for name in ("factory.test", "office.test"):
+            assert requests.get(url, headers={"Host": f"{name}:{port}"}, timeout=10).status_code == 200
+            answer = requests.get(f"{stack.url}/health", headers={"Host": name}, timeout=10)
+            assert answer.status_code == 200
         assert requests.get(url, headers={"Host": "other.test"}, timeout=10).status_code == 403
         (ready,) = [line for line in stack.logs("inference").splitlines() if "Ready:" in line]
         assert f"http://factory.test:{port}" in ready

@@ -26,10 +26,14 @@ SETTINGS = {"trainer": trainer.settings.Settings, "inference": inference.setting
 
 # What a container or the way without Docker decides, and no setting of the stack: see inference/settings.py.
 INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT"}}
+# What each container with a port looks at before its settings (services/contract/publishing/guard.py).
+OF_THE_GUARD = {"BIND_ADDRESS", "ALLOW_OPEN"}
 # What the pages name beside settings and error codes: of Compose, of the tests, of Python, MLflow and the stores, …
 NAMED_BESIDE = {"COMPOSE_FILE", "REQUIRE_STACK", "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACTS_DESTINATION"}
 NAMED_BESIDE |= {"COMPOSE_PROJECT_NAME", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
 NAMED_BESIDE |= {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+# … of those who trust an authority, …
+NAMED_BESIDE |= {"MLFLOW_TRACKING_SERVER_CERT_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}
 # … a name of many, a data type, a name in the code, and another project's prefix.
 NAMED_BESIDE |= {"NAME_FILE", "FP16", "TRUSTED_TYPES", "BOOSTED_TYPES", "MLSERVER_"}
 # Options of docker compose that have a value, where the pages use them.
@@ -49,6 +53,11 @@ def _interpolations(path: Path) -> Iterator[tuple[str, str, str]]:
     yield from re.findall(r"\$\{(\w+)(:?[-+?])?([^}]*)\}", text)
 
 
+def _services(path: Path) -> dict[str, Any]:
+    """Return the services of a compose file, without Compose's own tags."""
+    return dict(yaml.safe_load(re.sub("!(reset|override)", "", path.read_text()))["services"])
+
+
 def _compose_defaults() -> dict[str, set[str]]:
     """Return each variable that a person may set and its defaults in the compose files, one unless they disagree."""
     defaults: dict[str, set[str]] = {}
@@ -66,11 +75,6 @@ def _env_example() -> dict[str, str]:
     lines = re.findall(r"^# ([A-Z][A-Z0-9_]*)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
     assert len(lines) == len(dict(lines)), "a setting stands twice in .env.example"
     return {name: value for name, value in lines if name != "COMPOSE_FILE"}
-
-
-def _plain(path: Path) -> str:
-    """Return a compose file's text without Compose's own tag."""
-    return path.read_text().replace("!reset", "")
 
 
 def _code(path: Path) -> Iterator[str]:
@@ -183,7 +187,7 @@ def test_the_docstrings_of_the_settings_name_what_is_read(service: str) -> None:
 
 @pytest.mark.parametrize("service", SETTINGS)
 def test_a_container_is_given_exactly_what_its_settings_read(service: str) -> None:
-    assert _names_read(service) - INTERNAL[service] == set(_environment(service))
+    assert _names_read(service) - INTERNAL[service] == set(_environment(service)) - OF_THE_GUARD
 
 
 @pytest.mark.parametrize("service", SETTINGS)
@@ -236,7 +240,7 @@ def test_the_page_of_settings_has_each_variable_that_a_person_or_a_process_may_b
 
 @pytest.mark.parametrize("path", COMPOSE_FILES, ids=_ids)
 def test_what_answers_predictions_depends_on_nothing_that_compose_could_replace_or_wait_for(path: Path) -> None:
-    for name, service in yaml.safe_load(_plain(path))["services"].items():
+    for name, service in _services(path).items():
         assert name not in ("inference", "proxy") or "depends_on" not in service
         assert not {"inference", "proxy"} & set(service.get("depends_on", {}))
 
@@ -286,8 +290,7 @@ def test_ci_and_the_hooks_run_the_targets_that_people_run_and_nothing_else(
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
 def test_every_service_in_a_documented_command_is_in_the_compose_file(document: Path) -> None:
-    there = {name for path in COMPOSE_FILES for name in yaml.safe_load(_plain(path))["services"]}
-    assert set(_services_named(document)) <= there
+    assert set(_services_named(document)) <= {name for path in COMPOSE_FILES for name in _services(path)}
 
 
 def test_the_readme_shows_how_to_look_into_services() -> None:

@@ -97,7 +97,7 @@ def test_every_variable_is_taken() -> None:
         cors_origins=frozenset({"https://app.example", "http://localhost:3000"}),
         api_keys_file=Path("/run/secrets/api-keys"),
         max_body_bytes=1024 * 1024,
-        public_url="http://models.example:80",
+        public_url="http://models.example",  # whose port it is anyway
         mlflow_public_url="http://models.example:5000",
     )
     assert settings.trusted == Trusted(Trust.SKOPS, frozenset({"my.Type", "another.Type"}))

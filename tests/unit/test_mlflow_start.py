@@ -1,7 +1,8 @@
-"""How MLflow's container starts: what a killed server left behind is swept before the next one begins."""
+"""How MLflow's container starts: open to nobody by accident, and what a killed server left behind is swept before."""
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,21 @@ def start(tmp_path: Path) -> Callable[..., Any]:
     for name in ("upload", ".hidden", "folder/part"):
         (scratch / name).write_text("the beginning of an upload")
     (tmp_path / "uri").write_text("postgresql://here")
-    program = tmp_path / "mlflow"
-    program.write_text('#!/bin/sh\necho "$* $MLFLOW_BACKEND_STORE_URI"\n')
-    program.chmod(0o755)
+    programs = {"mlflow": 'echo "$* $MLFLOW_BACKEND_STORE_URI"', "python": f'exec "{sys.executable}" "$@"'}
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
     environ = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "TMPDIR": str(scratch),
         "BACKEND_STORE_URI_FILE": str(tmp_path / "uri"),
+        "PYTHONPATH": str(SCRIPT.parents[1]),
     }
 
-    def run(*command: str, **changed: str) -> tuple[str, list[str]]:
-        result = subprocess.run(
-            ["sh", str(SCRIPT), *command], env=environ | changed, capture_output=True, text=True, check=True
-        )
+    def run(*command: str, code: int = 0, **changed: str) -> tuple[str, list[str]]:
+        options: dict[str, Any] = {"cwd": SCRIPT.parent, "capture_output": True, "text": True}
+        result = subprocess.run(["sh", str(SCRIPT), *command], env=environ | changed, **options)
+        assert result.returncode == code
         return result.stdout + result.stderr, sorted(path.name for path in scratch.rglob("*"))
 
     return run
@@ -64,3 +67,10 @@ def test_the_key_for_forms_comes_from_its_file_where_there_is_a_login(
     (tmp_path / "mlflow").write_text('#!/bin/sh\necho "${MLFLOW_FLASK_SERVER_SECRET_KEY-none}"\n')
     assert start("mlflow", "server")[0] == "none\n"
     assert start("mlflow", "server", FLASK_SECRET_KEY_FILE=str(tmp_path / "key"))[0] == "the key\n"
+
+
+def test_a_server_that_other_machines_would_reach_without_a_login_does_not_start(start: Callable[..., Any]) -> None:
+    said, _ = start("mlflow", "server", BIND_ADDRESS="0.0.0.0", code=1)  # noqa: S104
+    assert said.startswith("mlflow: BIND_ADDRESS is 0.0.0.0, where other machines reach this stack, and nothing asks")
+    said, _ = start("mlflow", "server", BIND_ADDRESS="0.0.0.0", LOGIN="on")  # noqa: S104
+    assert said == "server postgresql://here\n"

@@ -1,0 +1,379 @@
+"""Other machines are let in with a login or on purpose, and by HTTPS: names, certificates, redirects, limits, links."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from playwright.sync_api import expect, sync_playwright
+
+from tests.browser.conftest import OFFLINE
+from tests.compose import BODY, CLASSES, Stack, docker, eventually, free_ports
+from tests.conftest import BROWSERS, LEFT_OUT
+
+SITES = ("mlflow", "models", "minio")
+REFUSED = "BIND_ADDRESS is 0.0.0.0, where other machines reach this stack, and nothing asks them for a login"
+ROOT = "/data/caddy/pki/authorities/local/root.crt"
+FILES = "compose.yaml:compose.console.yaml:compose.edge.yaml"
+# What Debian's pebble takes from a folder of the test's: an authority that speaks ACME and looks who answers under a name.
+PEBBLE = {
+    "listenAddress": "0.0.0.0:14000",
+    "managementListenAddress": "0.0.0.0:15000",
+    "httpPort": 8080,
+    "tlsPort": 8443,
+}
+
+
+@dataclass
+class Answer:
+    """What curl was answered."""
+
+    status: int
+    version: str
+    headers: dict[str, list[str]]
+    body: str
+
+
+@dataclass
+class Edge:
+    """A stack with HTTPS in front, under names that curl and Chromium are told the address of."""
+
+    stack: Stack
+    port: str
+    http_port: str
+
+    def url(self, site: str, host: str = "factory.test") -> str:
+        return f"https://{site}.{host}:{self.port}"
+
+    def curl(self, url: str, *options: str, check: bool = True) -> Answer:
+        """Ask, trusting the file `authority.pem` alone."""
+        name, port = re.fullmatch(r"https?://([^/:]+):(\d+).*", url).groups()
+        form = "\n%{http_code} %{http_version} %{header_json}"
+        command = ["curl", "--silent", "--show-error", "--max-time", "20", "--write-out", form, "--cacert"]
+        command += [str(self.stack.folder / "authority.pem"), "--resolve", f"{name}:{port}:127.0.0.1", *options, url]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0 or not check, result.stderr
+        body, status, version, headers = re.fullmatch(r"(.*)\n(\d+) (\S+) (\{.*\})\s*", result.stdout, re.S).groups()
+        return Answer(int(status), version, json.loads(headers), body)
+
+    def take_authority(self, pem: str) -> None:
+        (self.stack.folder / "authority.pem").write_text(pem)
+
+
+def _leave(stack: Stack, *names: str) -> None:
+    for name in names:
+        stack.settings.pop(name, None)
+    stack.write_env()
+
+
+# --- nobody opens it by accident ----------------------------------------------------------------------------------------
+
+
+def test_without_a_login_nothing_answers_other_machines_and_what_did_before_is_stopped(stack: Stack) -> None:
+    outside = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    stack.write_env(BIND_ADDRESS="0.0.0.0")  # noqa: S104
+    try:
+        failed = stack.compose("up", "--detach", "--wait", check=False)
+        assert failed.returncode != 0
+        assert 'service "secrets" didn\'t complete successfully' in failed.stderr
+        assert f"secrets: {REFUSED}; either add compose.login.yaml to COMPOSE_FILE, or" in stack.logs("secrets")
+        # It waits for no set-up job, so Compose starts it: it looks by itself.
+        eventually("inference refuses, too", lambda: f"inference: {REFUSED}" in stack.logs("inference"))
+        assert stack.containers()["mlflow"]["State"]["Status"] != "running"
+        for setting in ("MLFLOW_PORT", "INFERENCE_PORT"):
+            for address in (outside, "127.0.0.1"):
+                with pytest.raises(requests.ConnectionError):
+                    requests.get(f"http://{address}:{stack.settings[setting]}/health", timeout=5)
+        alone = stack.compose("run", "--rm", "--no-deps", "mlflow", check=False)
+        assert alone.returncode == 1
+        assert f"mlflow: {REFUSED}" in alone.stderr + alone.stdout
+    finally:
+        _leave(stack, "BIND_ADDRESS")  # the next test starts it
+
+
+def test_the_edge_alone_is_reached_from_elsewhere(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIND_ADDRESS", "0.0.0.0")  # noqa: S104
+    monkeypatch.setenv("COMPOSE_FILE", FILES)
+    services = json.loads(stack.compose("config", "--format", "json").stdout)["services"]
+    found = {name: {port["host_ip"] for port in service.get("ports", [])} for name, service in services.items()}
+    assert {name: found[name] for name in found if found[name]} == {
+        "edge": {"0.0.0.0"}, "mlflow": {"127.0.0.1"}, "inference": {"127.0.0.1"}, "minio": {"127.0.0.1"},  # noqa: S104
+    }  # fmt: skip
+    refused = stack.compose("run", "--rm", "--no-deps", "secrets", check=False)
+    assert f"secrets: {REFUSED}" in refused.stderr
+
+
+# --- HTTPS with an authority of its own ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def edge(stack: Stack) -> Iterator[Edge]:
+    https, http = map(str, free_ports(2))
+    changed = {"COMPOSE_FILE": FILES, "PUBLIC_HOST": "factory.test,office.test", "HTTPS_PORT": https, "HTTP_PORT": http}
+    stack.write_env(**changed, TLS="internal", EDGE_SITES=",".join(SITES), EDGE_MAX_UPLOAD_MB="1")
+    edge = Edge(stack, https, http)
+    try:
+        stack.up()
+        edge.take_authority(stack.compose("exec", "-T", "edge", "cat", ROOT).stdout)
+        yield edge
+    finally:
+        _leave(stack, *changed, "TLS", "EDGE_SITES", "EDGE_MAX_UPLOAD_MB")
+        stack.compose("up", "--detach", "--wait", "--remove-orphans")
+        docker("volume", "rm", f"{stack.name}_edge-data", f"{stack.name}_edge-secrets")
+        docker("network", "rm", f"{stack.name}_edge")
+
+
+def test_each_service_answers_under_each_of_its_names_by_http_2_with_headers_that_keep_browsers_safe(
+    edge: Edge,
+) -> None:
+    for host in ("factory.test", "office.test"):
+        for site, path in {"mlflow": "/version", "models": "/version", "minio": "/login"}.items():
+            answer = edge.curl(edge.url(site, host) + path)
+            assert (answer.status, answer.version) == (200, "2"), site
+            assert answer.headers["x-content-type-options"] == ["nosniff"], site
+            assert answer.headers["referrer-policy"] == ["strict-origin-when-cross-origin"], site
+            assert not {"server", "strict-transport-security"} & set(answer.headers), site
+
+
+def test_http_is_sent_to_https_on_the_port_of_the_outside_and_no_other_name_is_served(edge: Edge) -> None:
+    sent = edge.curl(f"http://mlflow.factory.test:{edge.http_port}/a/b?c=d")
+    assert (sent.status, sent.headers["location"]) == (308, [f"{edge.url('mlflow')}/a/b?c=d"])
+    assert edge.curl(f"http://other.test:{edge.http_port}/").status == 404
+    assert edge.curl(edge.url("mlflow", "other.test"), check=False).status == 0
+
+
+def test_mlflow_takes_changes_from_its_own_page_under_the_public_name_and_from_no_other(edge: Edge) -> None:
+    url = f"{edge.url('mlflow')}/ajax-api/2.0/mlflow/runs/search"
+    send = ["--json", '{"experiment_ids": ["0"]}', "--header"]
+    assert edge.curl(url, *send, f"Origin: {edge.url('mlflow')}").status == 200
+    assert edge.curl(url, *send, f"Origin: {edge.url('models')}").status == 403
+    assert edge.curl(url, *send, "Origin: https://page.example").status == 403
+
+
+def test_predictions_are_made_under_the_public_name_for_programs_and_its_own_page(edge: Edge) -> None:
+    url, send = f"{edge.url('models')}/invocations", ["--json", BODY]
+    assert json.loads(edge.curl(url, *send).body)["predictions"] == CLASSES
+    assert edge.curl(url, *send, "--header", f"Origin: {edge.url('models')}").status == 200
+    assert edge.curl(url, *send, "--header", "Origin: https://page.example").status == 403
+
+
+def test_an_upload_over_the_limit_is_refused_when_it_says_so_and_cut_off_when_it_does_not(edge: Edge) -> None:
+    large = edge.stack.folder / "large"
+    large.write_bytes(bytes(1_500_000))
+    url = f"{edge.url('mlflow')}/api/2.0/mlflow-artifacts/artifacts/0/https/large"
+    send = ["--upload-file", str(large)]
+    refused = edge.curl(url, *send)
+    assert (refused.status, refused.body) == (413, "An upload may have 1 MB here (EDGE_MAX_UPLOAD_MB).\n")
+    assert edge.curl(url, *send, "--http1.1", "--header", "Transfer-Encoding: chunked", check=False).status >= 400
+    large.write_bytes(bytes(900_000))
+    assert edge.curl(url, *send).status == 200
+
+
+def test_the_login_of_minios_console_is_kept_in_a_cookie_that_goes_over_https_alone(edge: Edge) -> None:
+    password = edge.stack.compose("exec", "-T", "minio", "cat", "/run/secrets/root-password").stdout
+    login = json.dumps({"accessKey": "admin", "secretKey": password})
+    url = f"{edge.url('minio')}/api/v1/login"
+    answer = edge.curl(url, "--json", login)
+    assert answer.status == 204, answer.body
+    (cookie,) = answer.headers["set-cookie"]
+    assert cookie.endswith("; Secure")
+    assert edge.curl(url, "--json", login.replace(password, "minioadmin")).status == 401
+    # As the README says, on this machine: compose.console.yaml is among the files.
+    local = f"{edge.stack.console_url}/api/v1/login"
+    assert requests.post(local, json=json.loads(login), timeout=10).status_code == 204
+    look = "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/environ; done 2>/dev/null; true"
+    environ = edge.stack.compose("exec", "-T", "minio", "bash", "-c", look).stdout.splitlines()
+    assert f"MINIO_BROWSER_REDIRECT_URL={edge.url('minio')}" in environ
+
+
+def test_a_notebook_that_trusts_the_authority_logs_a_run_with_a_file(edge: Edge) -> None:
+    code = """
+import socket
+known = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *rest, **more: known("127.0.0.1" if host.endswith(".test") else host, *rest, **more)
+import mlflow
+with mlflow.start_run() as run:
+    mlflow.log_text("by HTTPS", "note.txt")
+print(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/note.txt"))
+"""
+    trust = {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(edge.stack.folder / "authority.pem")}
+    result = edge.stack.notebook(code, MLFLOW_TRACKING_URI=edge.url("mlflow"), **trust)
+    assert "by HTTPS" in result.stdout, result.stderr
+    refused = edge.stack.notebook(code, MLFLOW_TRACKING_URI=edge.url("mlflow"), MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    assert "CERTIFICATE_VERIFY_FAILED" in refused.stderr
+
+
+def test_printed_links_are_the_public_ones(edge: Edge) -> None:
+    ready = [line for line in edge.stack.logs("inference").splitlines() if "Ready:" in line][-1]
+    assert edge.url("models") in ready
+    assert edge.url("mlflow") in ready
+    environ = edge.stack.compose("config", "--format", "json").stdout
+    trainer = json.loads(environ)["services"]["bootstrap"]["environment"]["MLFLOW_PUBLIC_URL"]
+    assert trainer.strip() == f"https://*.factory.test,office.test:{edge.port}"
+
+
+@pytest.mark.skipif("browser" in LEFT_OUT, reason="there is no browser")
+def test_a_browser_works_with_both_pages_and_follows_the_link_between_them(edge: Edge) -> None:
+    executable = next(path for name in BROWSERS if (path := shutil.which(name)))
+    options = [*OFFLINE, "--host-resolver-rules=MAP *.test 127.0.0.1"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=options)
+        page = browser.new_context(ignore_https_errors=True).new_page()
+        page.set_default_timeout(30_000)
+        page.goto(edge.url("models"))
+        page.get_by_role("button", name="Iris virginica").click()
+        expect(page.get_by_text("virginica", exact=True).first).to_be_visible()
+        expect(page.locator("#by")).to_contain_text("of iris_logistic_regression answered")
+        with page.expect_navigation():
+            page.get_by_role("link", name="This version in MLflow").click()
+        assert page.url.startswith(f"{edge.url('mlflow')}/#/models/iris_logistic_regression")
+        expect(page.get_by_text("Version 1", exact=False).first).to_be_visible(timeout=30_000)
+        browser.close()
+
+
+def test_the_edge_is_confined_as_all_containers_are(edge: Edge) -> None:
+    container = edge.stack.containers()["edge"]
+    host = container["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert {capability.removeprefix("CAP_") for capability in host["CapAdd"]} == {"NET_BIND_SERVICE"}
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert container["Config"]["User"] == "10009:10009"
+    assert host["PidsLimit"] > 0
+    assert host["Memory"] > 0
+    listing = edge.stack.compose("exec", "-T", "edge", "sh", "-c", "cd /run/secrets && stat -c '%n %a %u' *").stdout
+    assert {tuple(line.split()) for line in listing.splitlines()} == {
+        ("sites.caddy", "400", "10009"), ("options.caddy", "400", "10009"),
+    }  # fmt: skip
+
+
+# --- with a certificate of one's own, and by ACME -----------------------------------------------------------------------
+
+
+@dataclass
+class Authority:
+    """A key, and a certificate over it that signs others."""
+
+    key: Any
+    certificate: x509.Certificate
+
+    @classmethod
+    def new(cls) -> "Authority":
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority made for a test")])
+        return cls(key, _builder(name, name, key, is_authority=True).sign(key, SHA256()))
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(Encoding.PEM).decode()
+
+    def issue(self, folder: Path, *names: str) -> None:
+        """Write certificate.pem and key.pem for names into a folder."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+        builder = _builder(subject, self.certificate.subject, key, is_authority=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
+        certificate = builder.sign(self.key, SHA256())
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "certificate.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+        (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: Any, is_authority: bool) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key.public_key())
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
+    builder = builder.not_valid_after(now + timedelta(days=30))
+    return builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), True)
+
+
+@pytest.fixture
+def settings(edge: Edge) -> Iterator[Any]:
+    """A function that sets more settings, which are gone after the test."""
+    before = dict(edge.stack.settings)
+    yield edge.stack.write_env
+    edge.stack.settings = before
+    edge.stack.write_env()
+
+
+def test_a_certificate_of_ones_own_is_shown_and_browsers_are_told_to_come_by_https_alone(
+    edge: Edge, settings: Any
+) -> None:
+    authority = Authority.new()
+    authority.issue(edge.stack.folder / "secrets", "*.factory.test", "*.office.test")
+    settings(TLS="files", TLS_CERTIFICATE_FILE="./secrets/certificate.pem", TLS_KEY_FILE="./secrets/key.pem")
+    edge.stack.compose("up", "--detach", "--wait", "edge")
+    edge.take_authority(authority.pem)
+    answer = eventually("the edge shows it", lambda: edge.curl(edge.url("models") + "/version"))
+    assert answer.headers["strict-transport-security"] == ["max-age=31536000"]
+
+
+def test_a_certificate_for_other_names_stops_the_set_up(edge: Edge, settings: Any) -> None:
+    Authority.new().issue(edge.stack.folder / "secrets", "mlflow.other.test")
+    settings(TLS="files", TLS_CERTIFICATE_FILE="./secrets/certificate.pem", TLS_KEY_FILE="./secrets/key.pem")
+    refused = edge.stack.compose("run", "--rm", "--no-deps", "secrets", check=False)
+    assert refused.returncode == 1
+    assert "TLS_CERTIFICATE_FILE is for mlflow.other.test, not for mlflow.factory.test" in refused.stderr
+
+
+@pytest.fixture
+def pebble(edge: Edge) -> Iterator[str]:
+    """An authority that speaks ACME, Debian's pebble, in the edge's network; yields the address of its management."""
+    name, folder = f"{edge.stack.name}-pebble", edge.stack.folder / "pebble"
+    authority = Authority.new()
+    authority.issue(folder, "pebble")
+    (edge.stack.folder / "secrets" / "acme-root.pem").write_text(authority.pem)
+    config = PEBBLE | {"certificate": "/pebble/certificate.pem", "privateKey": "/pebble/key.pem"}
+    (folder / "config.json").write_text(json.dumps({"pebble": config}))
+    base = os.environ.get("DEBIAN_IMAGE", "debian:trixie-slim")
+    build = f"FROM {base}\nRUN apt-get update -qq && apt-get install -y -qq --no-install-recommends pebble\n"
+    made = ["docker", "build", "--quiet", "--tag", f"{edge.stack.name}/pebble", "-"]
+    subprocess.run(made, input=build, text=True, check=True, capture_output=True)
+    options = ["--network", f"{edge.stack.name}_edge", "--network-alias", "pebble", "--volume", f"{folder}:/pebble:ro"]
+    options += ["--env", "PEBBLE_VA_NOSLEEP=1", "--env", "PEBBLE_WFE_NONCEREJECT=0"]
+    docker(
+        "run",
+        "--detach",
+        "--name",
+        name,
+        *options,
+        f"{edge.stack.name}/pebble",
+        "pebble",
+        "-config",
+        "/pebble/config.json",
+    )
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    try:
+        yield f"https://{docker('inspect', name, '--format', form)}:15000"
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def test_certificates_come_from_an_authority_that_looks_who_answers_under_the_names(
+    edge: Edge, settings: Any, pebble: str
+) -> None:
+    names = [f"{site}.{host}" for site in SITES for host in ("factory.test", "office.test")]
+    aliases = {"services": {"edge": {"networks": {"edge": {"aliases": names}}}}}
+    (edge.stack.folder / "compose.aliases.yaml").write_text(json.dumps(aliases))
+    settings(TLS="acme", ACME_CA="https://pebble:14000/dir", ACME_CA_ROOT_FILE="./secrets/acme-root.pem")
+    settings(ACME_EMAIL="somebody@factory.test", COMPOSE_FILE=f"{FILES}:compose.aliases.yaml")
+    edge.stack.compose("up", "--detach", "--wait", "edge")
+    root = ["curl", "--silent", "--show-error", "--insecure", f"{pebble}/roots/0"]
+    edge.take_authority(subprocess.run(root, capture_output=True, text=True, check=True).stdout)
+    for name in names:
+        address = f"https://{name}:{edge.port}/login"
+        answer = eventually(f"a certificate for {name}", partial(edge.curl, address))
+        assert answer.headers["strict-transport-security"] == ["max-age=31536000"], name
