@@ -41,7 +41,11 @@ OWNERS = {
     "database": Owner(10005, 10005),
     "bucket": Owner(10005, 10005),
     "backup": Owner(0, 0),
+    # A user that nothing else runs as: who writes the log says its lines into a pipe (services/trainer/entrypoint.sh), or is an
+    # administrator's job, for which there is the group.
+    "audit": Owner(10009, 10009),
 }
+AUDIT_MODE = 0o620
 
 MLFLOW_ACCESS_KEY = "mlflow"
 
@@ -89,6 +93,7 @@ OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
 def run(environ: Mapping[str, str]) -> Iterator[str]:
     """Write what is missing; yield a line per secret that was made, copied or taken from a file."""
     _refuse_values(environ)
+    _begin_audit(VOLUMES / "audit" / "audit.jsonl")
     for volume, owner in OWNERS.items():
         os.chown(VOLUMES / volume, owner.uid, owner.gid)
     _check_signing_key()
@@ -100,6 +105,15 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
         else:
             _write_if_other(file, content)
     yield from changed or ["all there"]
+
+
+def _begin_audit(path: Path) -> None:
+    """Make the audit log, where it is not there yet: those who append to it may not."""
+    if path.exists():
+        return
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        os.fchmod(file.fileno(), AUDIT_MODE)
+    os.chown(path, OWNERS["audit"].uid, OWNERS["audit"].gid)
 
 
 def _refuse_values(environ: Mapping[str, str]) -> None:

@@ -28,7 +28,13 @@ SETTINGS = {"trainer": trainer.settings.Settings, "inference": inference.setting
 INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT"}}
 # What the pages name beside settings and error codes: of Compose, of the tests, of Python, MLflow and the stores, …
 NAMED_BESIDE = {"COMPOSE_FILE", "REQUIRE_STACK", "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACTS_DESTINATION"}
-NAMED_BESIDE |= {"COMPOSE_PROJECT_NAME", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
+NAMED_BESIDE |= {
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "COMPOSE_PROJECT_NAME",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "PGPASSFILE",
+}
 # … a name of many, a data type, a name in the code, and another project's prefix.
 NAMED_BESIDE |= {"NAME_FILE", "FP16", "TRUSTED_TYPES", "BOOSTED_TYPES", "MLSERVER_"}
 # Options of docker compose that have a value, where the pages use them.
@@ -395,7 +401,9 @@ def test_the_secrets_job_has_a_volume_for_each_owner_and_each_consumer_mounts_it
     for name, service in SERVICES.items():
         for volume in service.get("volumes", []):
             if isinstance(volume, str) and volume.endswith(":/run/secrets:ro"):
-                owner = {"migrate": "mlflow", "cleanup": "mlflow", "bootstrap": "trainer"}.get(name, name)
+                owner = {"migrate": "mlflow", "cleanup": "mlflow", "bootstrap": "trainer", "reviewer": "trainer"}.get(
+                    name, name
+                )
                 assert volume.split(":")[0] == f"{owner}-secrets", name
 
 

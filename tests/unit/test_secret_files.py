@@ -33,7 +33,7 @@ PAIRS = {
 }
 
 
-VOLUMES = ("postgres", "database", "minio", "bucket", "mlflow", "trainer", "inference", "backup")
+VOLUMES = ("postgres", "database", "minio", "bucket", "mlflow", "trainer", "inference", "backup", "audit")
 
 
 class Volumes:
@@ -51,7 +51,9 @@ class Volumes:
 
     def files(self) -> dict[str, str]:
         return {
-            str(path.relative_to(self.folder)): path.read_text() for path in self.folder.rglob("*") if path.is_file()
+            str(path.relative_to(self.folder)): path.read_text()
+            for path in self.folder.rglob("*")
+            if path.is_file() and path.parent.name != "audit"
         }
 
     def clear(self, name: str) -> None:
@@ -134,6 +136,7 @@ def test_each_volume_belongs_to_its_consumer(volumes: Volumes) -> None:
         "trainer": 0,
         "inference": 10004,
         "backup": 0,
+        "audit": 10009,
         "database": 10005,
         "bucket": 10005,
     }
