@@ -45,7 +45,6 @@ OWNERS = {
     # administrator's job, for which there is the group.
     "audit": Owner(10009, 10009),
 }
-AUDIT_MODE = 0o620
 
 MLFLOW_ACCESS_KEY = "mlflow"
 
@@ -93,10 +92,10 @@ OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
 def run(environ: Mapping[str, str]) -> Iterator[str]:
     """Write what is missing; yield a line per secret that was made, copied or taken from a file."""
     _refuse_values(environ)
-    _begin_audit(VOLUMES / "audit" / "audit.jsonl")
     for volume, owner in OWNERS.items():
         os.chown(VOLUMES / volume, owner.uid, owner.gid)
     _check_signing_key()
+    _begin_audit(VOLUMES / "audit" / "audit.jsonl")
     _forget_leftovers()
     changed = [line for secret in SECRETS if (line := _complete(secret))]
     for file, content in _contents().items():
@@ -105,15 +104,6 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
         else:
             _write_if_other(file, content)
     yield from changed or ["all there"]
-
-
-def _begin_audit(path: Path) -> None:
-    """Make the audit log, where it is not there yet: those who append to it may not."""
-    if path.exists():
-        return
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-        os.fchmod(file.fileno(), AUDIT_MODE)
-    os.chown(path, OWNERS["audit"].uid, OWNERS["audit"].gid)
 
 
 def _refuse_values(environ: Mapping[str, str]) -> None:
@@ -206,3 +196,12 @@ def _write_if_other(file: str, content: str) -> bool:
     os.chown(draft, owner.uid, owner.gid)
     draft.replace(path)
     return True
+
+
+def _begin_audit(path: Path) -> None:
+    """Make the audit log, where it is not there yet: those who append to it may not."""
+    if path.exists():
+        return
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        os.fchmod(file.fileno(), 0o620)  # its group, which an administrator's job may be given, appends
+    os.chown(path, OWNERS["audit"].uid, OWNERS["audit"].gid)
