@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train compare models adopt requirements promote rollback history cleanup backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
+.PHONY: help environment demo explore train compare models adopt review requirements promote rollback history cleanup backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,7 @@ train: environment ## without Docker: one more model version; ARGS="…"
 compare: environment ## without Docker: algorithms on the same folds; ARGS="…"
 models: environment ## without Docker: every registered model
 adopt: environment ## without Docker: sign a version that was logged by hand, VERSION=N; one that runs code, ARGS=--allow-code
+review: environment ## without Docker: check, sign and judge the version with the alias candidate; ARGS=VERSION
 requirements: environment ## without Docker: the packages of a version that runs code, VERSION=N
 promote: environment ## without Docker: put a version into Production, VERSION=N
 rollback: environment ## without Docker: back to the version that was in Production before
@@ -29,7 +30,7 @@ restore: environment ## without Docker: bring one back; ARGS=SNAPSHOT
 serve: environment ## without Docker: the prediction service, until Ctrl-C
 apikey: environment ## without Docker: API keys of that service; ARGS="add NAME", list, "revoke NAME", off
 ui: environment ## without Docker: the MLflow UI, until Ctrl-C
-explore train compare models rollback history cleanup backup restore serve apikey ui:
+explore train compare models review rollback history cleanup backup restore serve apikey ui:
 	@$(PY) scripts/embedded.py $@ $(ARGS)
 
 adopt requirements promote:

@@ -2,7 +2,7 @@
 
 python scripts/embedded.py demo       all phases, from the data to predictions; stops what it started
 python scripts/embedded.py explore    phase 1
-python scripts/embedded.py train      phases 3 and 4; and the trainer's other commands: compare, models, adopt VERSION,
+python scripts/embedded.py train      phases 3 and 4; and the trainer's other commands: compare, models, adopt VERSION, review [VERSION],
                                       requirements VERSION, promote VERSION, rollback, history; with the options that they have in the container
 python scripts/embedded.py cleanup    what nobody needs any more: runs, models and files; --yes removes it
 python scripts/embedded.py serve      the inference service, until Ctrl-C
@@ -39,7 +39,7 @@ ADDRESSES = (
     ("trace_tags", "value"),
 )
 # The trainer's commands; it reads their options itself.
-TRAINER = ("explore", "train", "compare", "models", "adopt", "requirements", "promote", "rollback", "history")
+TRAINER = ("explore", "train", "compare", "models", "adopt", "review", "requirements", "promote", "rollback", "history")
 
 
 def main(arguments: list[str]) -> int:
@@ -59,6 +59,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("SIGNING_KEY_FILE", "embedded/keys/signing-key.pem")
     os.environ.setdefault("VERIFYING_KEY_FILE", "embedded/keys/signing-key.pub")
     os.environ.setdefault("API_KEYS_FILE", "embedded/keys/api-keys")
+    os.environ.setdefault("AUDIT_FILE", "embedded/audit.jsonl")
     os.environ.setdefault("ALLOW_CODE", "true")  # here are the packages of whoever has logged a model
     os.environ["PYTHONPATH"] = "services"
     os.environ["PYTHONUNBUFFERED"] = "1"

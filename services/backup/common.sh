@@ -24,6 +24,16 @@ has_database() {
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
+# Note what was done in the audit log, as services/audit has it: note WHAT OF FROM TO BY. The set-up has made the log.
+note() {
+    local log=$VOLUMES/audit/audit.jsonl
+    [ -e "$log" ] || return 0
+    jq --compact-output --null-input --arg time "$(date --utc '+%FT%T+00:00')" --arg who "${AUDIT_WHO:-unknown}" --args '
+        $ARGS.positional | map(if . == "-" then null else . end)
+        | {time: $time, who: $who, what: .[0], of: .[1], from: .[2], to: .[3], by: .[4], why: ""}' -- "$@" >>"$log" ||
+        say "The audit log cannot be written, so it lacks: $*" >&2
+}
+
 # The folder is mounted; elsewhere is only reached by a container that has a network.
 open_repository() {
     export RESTIC_CACHE_DIR=/tmp/restic RESTIC_PROGRESS_FPS=2

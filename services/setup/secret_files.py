@@ -45,6 +45,9 @@ OWNERS = {
     "database": Owner(10005, 10005),
     "bucket": Owner(10005, 10005),
     "backup": Owner(0, 0),
+    # A user that nothing else runs as: who writes the log says its lines into a pipe (services/trainer/entrypoint.sh), or is an
+    # administrator's job, for which there is the group.
+    "audit": Owner(10010, 10010),
 }
 
 # What compose.login.yaml adds: each is a folder in which MLflow's clients look for their login.
@@ -145,6 +148,7 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
         if volume not in OWNERS_OF_EDGE or (VOLUMES / volume).is_dir():
             os.chown(VOLUMES / volume, owner.uid, owner.gid)
     _check_signing_key()
+    _begin_audit(VOLUMES / "audit" / "audit.jsonl")
     _forget_leftovers()
     changed = [line for secret in _secrets(login) if (line := _complete(secret))]
     for file, content in (_contents(login) | of_the_edge).items():
@@ -257,3 +261,12 @@ def _write_if_other(file: str, content: str) -> bool:
     os.chown(draft, owner.uid, owner.gid)
     draft.replace(path)
     return True
+
+
+def _begin_audit(path: Path) -> None:
+    """Make the audit log, where it is not there yet: those who append to it may not."""
+    if path.exists():
+        return
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        os.fchmod(file.fileno(), 0o620)  # its group, which an administrator's job may be given, appends
+    os.chown(path, OWNERS["audit"].uid, OWNERS["audit"].gid)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import audit
 import click
 
 from trainer import experiment, signals
@@ -18,7 +19,7 @@ from trainer.artifact import signing
 from trainer.console import terminal
 from trainer.console.terminal import Console
 from trainer.data import builtin_datasets
-from trainer.errors import TrainerError, VersionError
+from trainer.errors import SettingsError, TrainerError, VersionError
 from trainer.plots.worker import Drawing
 from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
@@ -60,9 +61,19 @@ Exit codes:
 @click.pass_context
 def trainer(context: click.Context, traceback: bool) -> None:
     """Explore data, train models on it, and put them into the registry. Without a command: train."""
-    context.obj = Settings.from_env(os.environ)
+    settings = Settings.from_env(os.environ)
+    context.obj = replace(settings, who=_who(settings))
+    audit.begin(context.obj.audit_file, context.obj.who)
     if context.invoked_subcommand is None:
         context.invoke(train)
+
+
+def _who(settings: Settings) -> str:
+    """Return who is at work: as is said, else as MLflow's client logs in, else as this system knows."""
+    if settings.who != Settings.who:
+        return settings.who
+    known = (os.environ.get(name) for name in ("MLFLOW_TRACKING_USERNAME", "USER"))
+    return next(filter(None, known), settings.who)
 
 
 def _read_config(context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
@@ -349,6 +360,55 @@ def adopt(settings: Settings, version: str, unconfined: bool, allow_code: bool, 
 
 
 @trainer.command()
+@click.argument("version", required=False)
+@MODEL_NAME
+@click.pass_obj
+def review(settings: Settings, version: str | None, model_name: str | None) -> None:
+    """Review a VERSION, by default the one with the alias `candidate`: check, sign, hold its contest, promote it if it wins.
+
+    What came of it is on the version: in its description and its tags, and in `history`. Data and policy are those of the
+    file in experiments/ that names the model (`model_name: NAME`), else those that `bootstrap` trains by.
+    """
+    rest.check_reachable(settings.tracking_uri)
+    with importing():
+        import skops.io  # noqa: F401 - before MLflow, as in a training
+
+        from trainer.commands.review import REFUSED
+        from trainer.commands.review import review as run
+
+    named = _named(settings, model_name)
+    made = run(named, version, lambda: _plan_of(settings, named.model_name), Console())
+    if made is not None and made.outcome == REFUSED:
+        raise VersionError(f"version {made.version} of {named.model_name} is refused: {made.reason}")
+
+
+@trainer.command()
+@click.pass_obj
+def reviewer(settings: Settings) -> None:
+    """Review whatever version of whatever registered model has the alias `candidate`, until it is stopped."""
+    from trainer.commands.reviewer import watch
+
+    signing.check_key(settings.signing_key)
+    watch(settings)
+
+
+def _plan_of(settings: Settings, name: str) -> experiment.Plan:
+    """Return what is said of a registered model's data and policy; raise SettingsError where nothing is."""
+    if (path := experiment.file_of(name)) is None:
+        if name == settings.model_name:
+            return experiment.Plan(model_name=name)
+        raise SettingsError(
+            f"nothing says on which data {name} is judged; a file in experiments/ with `model_name: {name}` and the options of "
+            "its training does"
+        )
+    try:
+        with train.make_context("train", ["--config", str(path)], obj=settings) as context:
+            return _plan(context, {key: value for key, value in context.params.items() if key != "as_json"})
+    except click.ClickException as error:
+        raise SettingsError(f"{path}: {error.format_message()}") from error
+
+
+@trainer.command()
 @click.argument("version")
 @MODEL_NAME
 @click.pass_obj
@@ -396,7 +456,7 @@ def rollback(settings: Settings, reason: str, model_name: str | None) -> None:
 @MODEL_NAME
 @click.pass_obj
 def history(settings: Settings, as_json: bool, model_name: str | None) -> None:
-    """Show every move of Production: when, by which command or by others, from which version to which, and why."""
+    """Show every move of Production: when, by which command or by others, from which version to which, and why; and reviews."""
     rest.check_reachable(settings.tracking_uri)
     with importing():
         from trainer.commands.production import show_history as run

@@ -21,6 +21,8 @@ from trainer.data.files.form import Form
 from trainer.errors import SettingsError
 from trainer.settings import Settings
 
+# Where files about models are, beside the data.
+FOLDER = Path("experiments")
 # What only a file can say.
 NESTED = ("params", "pipeline", "space", "thresholds")
 # What may be said of a file.
@@ -148,6 +150,25 @@ class Plan:
 def _is_number(value: Any) -> bool:
     """Tell whether a figure can be compared with a value: nothing is above or below NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def file_of(model_name: str) -> Path | None:
+    """Return the file in experiments/ that is about a registered model, None where there is none.
+
+    One that cannot be read is about none. Raises SettingsError where there are several: then none is the one.
+    """
+    found = [path for path in sorted(FOLDER.glob("*.y*ml")) if _model_in(path) == model_name]
+    if len(found) > 1:
+        raise SettingsError(f"{' and '.join(map(str, found))} are both about {model_name}; expected one")
+    return found[0] if found else None
+
+
+def _model_in(path: Path) -> Any:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return content.get("model_name") if isinstance(content, dict) else None
 
 
 def read(path: Path, options: set[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from contract.publishing.addresses import addresses
 from contract.settings import Reader
+from contract.tracking.rest import is_server
 
 from trainer.errors import SettingsError
 
@@ -32,11 +33,24 @@ class Settings:
     data_dir: Path = Path("data")
     """DATA_DIR: the folder of the data sets; exploration/ in it takes the plots."""
     signing_key: Path = Path("embedded/keys/signing-key.pem")
-    """SIGNING_KEY_FILE: the private key that models are signed with; the set-up makes it."""
+    """SIGNING_KEY_FILE: the private key that models are signed with; the set-up makes it. Without it, a server's versions are not signed here."""
+    has_key: bool = True
+    """Whether versions are signed here, and so promoted: not on a machine that trains for a server and was given no key."""
     trusted_types: frozenset[str] = frozenset()
     """MODEL_TRUSTED_TYPES: further types that a model may contain, besides those that are always trusted."""
+    review_poll_seconds: float = 5.0
+    """REVIEW_POLL_SECONDS: how often the reviewer looks for candidates, from 0.1 to 3600."""
+    who: str = "unknown"
+    """AUDIT_WHO: who is at work, for the audit log."""
+    audit_file: str | None = None
+    """AUDIT_FILE: what the audit log is appended to: a file, or the number of a descriptor that is open; without it, there is none."""
     image: str | None = None
     """TRAINER_IMAGE: the image that it runs in, for the promotion record; without it, there is none."""
+
+    @property
+    def key(self) -> Path | None:
+        """The private key, None where versions are not signed here."""
+        return self.signing_key if self.has_key else None
 
     @property
     def model_option(self) -> str:
@@ -47,13 +61,18 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the settings; raise SettingsError naming the variable, its value and what is expected."""
         read = Reader(environ, SettingsError)
+        tracking_uri = read.text("MLFLOW_TRACKING_URI", cls.tracking_uri)
         return cls(
-            tracking_uri=read.text("MLFLOW_TRACKING_URI", cls.tracking_uri),
+            tracking_uri=tracking_uri,
+            has_key="SIGNING_KEY_FILE" in read or not is_server(tracking_uri),
             public_url=_public_url(read),
             model_name=read.text("MODEL_NAME", cls.model_name),
             min_test_accuracy=_threshold(read, "MIN_TEST_ACCURACY", 0),
             min_test_r2=_threshold(read, "MIN_TEST_R2", None),
             data_dir=Path(read.text("DATA_DIR", str(cls.data_dir))),
+            review_poll_seconds=read.number("REVIEW_POLL_SECONDS", cls.review_poll_seconds, 0.1, 3600),
+            who=read.text("AUDIT_WHO", cls.who),
+            audit_file=read.text("AUDIT_FILE", "") or None,
             image=read.text("TRAINER_IMAGE", "") or None,
             trusted_types=read.names("MODEL_TRUSTED_TYPES"),
             signing_key=Path(read.text("SIGNING_KEY_FILE", str(cls.signing_key))),

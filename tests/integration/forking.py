@@ -19,6 +19,7 @@ with command_line.importing():  # so that no child has to
     import skl2onnx  # noqa: F401
     import skops.io  # noqa: F401
     import trainer.commands.production
+    import trainer.commands.review
     import trainer.commands.train  # noqa: F401
     from mlflow.utils.requirements_utils import _check_requirement_satisfied
     from model_signing import signing, verifying  # noqa: F401

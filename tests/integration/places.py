@@ -28,7 +28,19 @@ SAMPLES = [[5.1, 3.5, 1.4, 0.2], [7.0, 3.2, 4.7, 1.4], [6.3, 3.3, 6.0, 2.5]]
 CLASSES = [0, 1, 2]
 NAMES = ["setosa", "versicolor", "virginica"]
 EMBEDDED = [sys.executable, str(ROOT / "scripts" / "embedded.py")]
-OURS = ("MLFLOW_", "MODEL_", "INFERENCE_", "DATA_DIR", "MIN_TEST_ACCURACY", "PYTHONPATH", "API_KEYS_FILE")
+OURS = (
+    *(
+        "MLFLOW_",
+        "MODEL_",
+        "INFERENCE_",
+        "AUDIT_",
+        "DATA_DIR",
+        "MIN_TEST_ACCURACY",
+        "PYTHONPATH",
+        "API_KEYS_FILE",
+        "USER",
+    ),
+)
 
 
 def eventually(what: str, condition: Callable[[], Any], seconds: float = 120) -> Any:

@@ -407,7 +407,9 @@ def test_the_secrets_job_has_a_volume_for_each_owner_and_each_consumer_mounts_it
     for name, service in SERVICES.items():
         for volume in service.get("volumes", []):
             if isinstance(volume, str) and volume.endswith(":/run/secrets:ro"):
-                owner = {"migrate": "mlflow", "cleanup": "mlflow", "bootstrap": "trainer"}.get(name, name)
+                owner = {"migrate": "mlflow", "cleanup": "mlflow", "bootstrap": "trainer", "reviewer": "trainer"}.get(
+                    name, name
+                )
                 assert volume.split(":")[0] == f"{owner}-secrets", name
 
 

@@ -34,7 +34,7 @@ PAIRS = {
 }
 
 
-VOLUMES = ("postgres", "database", "minio", "bucket", "mlflow", "trainer", "inference", "backup")
+VOLUMES = ("postgres", "database", "minio", "bucket", "mlflow", "trainer", "inference", "backup", "audit")
 
 
 class Volumes:
@@ -52,7 +52,9 @@ class Volumes:
 
     def files(self) -> dict[str, str]:
         return {
-            str(path.relative_to(self.folder)): path.read_text() for path in self.folder.rglob("*") if path.is_file()
+            str(path.relative_to(self.folder)): path.read_text()
+            for path in self.folder.rglob("*")
+            if path.is_file() and path.parent.name != "audit"
         }
 
     def clear(self, name: str) -> None:
@@ -135,6 +137,7 @@ def test_each_volume_belongs_to_its_consumer(volumes: Volumes) -> None:
         "trainer": 0,
         "inference": 10004,
         "backup": 0,
+        "audit": 10010,
         "database": 10005,
         "bucket": 10005,
     }

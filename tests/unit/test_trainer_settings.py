@@ -33,7 +33,15 @@ def test_every_variable_is_taken() -> None:
         min_test_accuracy=0.5,
         data_dir=Path("/data"),
         trusted_types=frozenset({"my.Type", "another.Type"}),
+        has_key=False,
     )
+
+
+def test_versions_are_signed_but_where_one_trains_for_a_server_and_was_given_no_key() -> None:
+    server, file = "http://mlflow:5000", "sqlite:///mlflow.db"
+    assert Settings.from_env({"MLFLOW_TRACKING_URI": server}).key is None
+    assert Settings.from_env({"MLFLOW_TRACKING_URI": server, "SIGNING_KEY_FILE": "a.pem"}).key == Path("a.pem")
+    assert Settings.from_env({"MLFLOW_TRACKING_URI": file}).key == Settings().signing_key
 
 
 @pytest.mark.parametrize("value", ["", " ", ","])

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import audit
 import mlflow
 import yaml
 from contract import documents, limits
@@ -75,7 +76,10 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
         # The signature last, which makes it all count.
         version_files.upload([folder / path for path in (*made, IDENTITY, SIGNATURE)], place)
     with mlflow_errors():
-        MlflowClient().set_model_version_tag(name, version, SIGNED_BY, signing.key_id(settings.signing_key))
+        MlflowClient().set_model_version_tag(name, version, SIGNED_BY, key_id := signing.key_id(settings.signing_key))
+    audit.note(
+        "signature", f"{name} {version}", None, key_id, "adopt", "with its code, vouched for" if allow_code else ""
+    )
     _tell(console, f"Version {version} of {name} is {_done(settings, version, allow_code)}")
     for line in (*given, *_left(left_out, confined)):
         _tell(console, line)
@@ -140,9 +144,15 @@ def check_adopted(folder: Path, settings: Settings) -> None:
     Where the system has no sandbox, a person has adopted it without one, and it is tried within limits alone.
     """
     confined = _lack_of_sandbox(folder, _hidden(settings)) is None
-    runs_code = (folder / IDENTITY).exists() and documents.read_json(folder, IDENTITY).get(RUNS_CODE) is True
-    function = f"{code_examination.__name__}:check_readable" if runs_code else f"{examination.__name__}:check_servable"
-    _asked(function, folder, settings, confined, *([] if runs_code else [sorted(settings.trusted_types)]))
+    function, trusted = f"{examination.__name__}:check_servable", [sorted(settings.trusted_types)]
+    if runs_code(folder):
+        function, trusted = f"{code_examination.__name__}:check_readable", []
+    _asked(function, folder, settings, confined, *trusted)
+
+
+def runs_code(folder: Path) -> bool:
+    """Tell whether a signed version is one whose owner has vouched for its code."""
+    return (folder / IDENTITY).exists() and documents.read_json(folder, IDENTITY).get(RUNS_CODE) is True
 
 
 def _check_sandbox(folder: Path, settings: Settings, adopted: str) -> None:

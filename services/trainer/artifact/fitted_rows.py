@@ -38,7 +38,11 @@ def unseen(folder: Path, features: pd.DataFrame, target: pd.Series) -> np.ndarra
     """Tell for each row whether a version was not fitted on it: shape (rows,), bool; None where that is not known."""
     if not is_own(folder):
         return None
-    hashes = np.load(folder / FITTED_ROWS, allow_pickle=False)
+    return outside(np.load(folder / FITTED_ROWS, allow_pickle=False), features, target)
+
+
+def outside(hashes: np.ndarray, features: pd.DataFrame, target: pd.Series) -> np.ndarray | None:
+    """Tell for each row whether it is none of those whose hashes these are: shape (rows,), bool; None where that is not known."""
     if not np.array_equal(hashes[:2], _probe()):
         return None
     return ~np.isin(row_hashes(features, target), hashes[2:])

@@ -46,10 +46,10 @@ class LoggedModel:
 
 @dataclass(frozen=True)
 class Signing:
-    """For which registered model a version is signed, by which private key, and the card that goes with it."""
+    """For which registered model a version is signed, by which private key (None: it is not), and the card that goes with it."""
 
     model_name: str
-    key: Path
+    key: Path | None
     card: str
     """Markdown"""
 
@@ -70,7 +70,8 @@ def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, signing: Sign
         made = _write_metadata(estimator, table, rows, folder)
         documents.write_json(folder / FIGURES, _figures(fitted, table, run))
         (folder / MODEL_CARD).write_text(signing.card, encoding="utf-8")
-        sign(folder, signing.model_name, logged.model_id, signing.key)
+        if signing.key is not None:
+            sign(folder, signing.model_name, logged.model_id, signing.key)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])

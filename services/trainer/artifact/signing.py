@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from contract import signature
 from contract.file_names import SIGNATURE
+from contract.tracking.rest import SIGNED_BY
 
 from trainer.errors import SettingsError, refusals
 
@@ -45,8 +46,10 @@ def _public(key: Path) -> Iterator[Path]:
         yield public
 
 
-def check_key(key: Path) -> None:
-    """Raise SettingsError where the private key cannot be read: found out before the work, not after it."""
+def check_key(key: Path | None) -> None:
+    """Raise SettingsError where there is a private key that cannot be read: found out before the work, not after it."""
+    if key is None:
+        return
     try:
         key.read_bytes()
         key_id(key)
@@ -55,6 +58,11 @@ def check_key(key: Path) -> None:
             f"SIGNING_KEY_FILE {key} cannot be read: {error.strerror}; the set-up makes it "
             "(`docker compose up`, or `make` without Docker)"
         ) from error
+
+
+def tags(key: Path | None) -> dict[str, str]:
+    """Return the tags of a version that was signed with a key, none without one."""
+    return {} if key is None else {SIGNED_BY: key_id(key)}
 
 
 def key_id(key: Path) -> str:

@@ -50,6 +50,16 @@ def unsigned(place: Source) -> Iterator[Path]:
         yield Path(parent)
 
 
+def unsigned_file(version: ModelVersion, path: str, folder: Path) -> Path | None:
+    """Copy one of a version's files into a folder, whoever wrote it; return where it is, None where there is none of that name."""
+    with refusals():
+        sizes = version_store.listing(place := place_of(version))
+        if path not in sizes:
+            return None
+        _fetch(place, sizes, [path], folder)
+    return folder / path
+
+
 @contextmanager
 def signed(version: ModelVersion, model_name: str, key: Path) -> Iterator[Path]:
     """Yield a folder with the files that a version's signature lists, verified, until the block ends.

@@ -1,6 +1,7 @@
 """Put a version into Production by hand, go back to an earlier one, and show how it got there."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 
 import click
@@ -13,11 +14,12 @@ from trainer.artifact import fitted_rows, signing, version_checks, version_files
 from trainer.console import output
 from trainer.console.figures import metric_words, number
 from trainer.console.terminal import Console
-from trainer.errors import TrackingError, VersionError
+from trainer.errors import AnswerTooLong, TrackingError, VersionError
 from trainer.settings import Settings
 from trainer.signals import Held
-from trainer.tracking import alias_moves, registry, rest
+from trainer.tracking import alias_moves, candidates, registry, rest
 from trainer.tracking.alias_moves import Records
+from trainer.tracking.candidates import Review
 
 # How a command is told of on the version.
 WORDS = {"promote": "Promoted by hand", "rollback": "Rolled back to", "bootstrap": "Gone back to at a start"}
@@ -99,6 +101,9 @@ def show_history(settings: Settings, as_json: bool, console: Console) -> None:
         click.echo(json.dumps([asdict(made) for made in found]))
     else:
         console.print(_grid(name, found))
+        with suppress(AnswerTooLong):  # as where they are shown in MLflow: only for display
+            if judged := candidates.reviews(name):
+                console.print(_reviews(name, judged))
     # On stderr, where it does not get into what machines read.
     output.notes(Console(stderr=True), [*records.remarks, *_what_is_wrong(settings, records)])
 
@@ -173,6 +178,16 @@ def _move(settings: Settings, by: str, version: str, reason: str, console: Conso
     console.print(
         f"Version {version} of {name} is in Production; before it was {made.before or 'none'}.", soft_wrap=True
     )
+
+
+def _reviews(name: str, found: list[Review]) -> Grid:
+    grid = Grid(
+        "time (UTC)", "version", "asked by", "outcome", "reason", title=f"Reviews of {name}", title_justify="left"
+    )
+    for made in found:
+        time = made.time[:19].replace("T", " ")
+        grid.add_row(time, made.version, made.asked_by, made.outcome, made.reason[:MOST_REASON])
+    return grid
 
 
 def _grid(name: str, found: list[Move]) -> Grid:

@@ -3,13 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import nan
 from pathlib import Path
+from typing import Any
 
 import mlflow
-from contract.tracking.rest import SIGNED_BY
+import numpy as np
+import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
+from trainer.adoption import answers
 from trainer.artifact import logged_model, model_card, signing, version_checks, version_files
 from trainer.artifact.logged_model import LoggedModel, Signing
 from trainer.artifact.model_card import Circumstances
@@ -28,11 +33,17 @@ from trainer.fit.evaluation import gain
 from trainer.fit.model_selection import Choice, Fitted, choose, fit, prepared
 from trainer.plots.worker import Drawing
 from trainer.promotion.champion_challenger import Challenge
-from trainer.promotion.policy import Contender, Decision, QualityGate, Rule, bound
+from trainer.promotion.policy import Contender, Decision, QualityGate, Rule, bound, should_promote
 from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
-from trainer.tracking import alias_moves, registry, rest, run_lifecycle, run_logging
+from trainer.tracking import alias_moves, candidates, registry, rest, run_lifecycle, run_logging
+
+# Why a version is not promoted from a machine that has no key.
+PROPOSED = (
+    "there is no signing key here; it has the alias candidate now, and the reviewer of the server checks and signs it, "
+    "and promotes it where it wins"
+)
 
 Board = tuple[list[Standing], Standing]
 """the algorithms, the best first, and the baseline"""
@@ -58,12 +69,12 @@ class Job:
 def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) -> PromotionRecord:
     """Train as the plan says; add a version to the registry; promote it where the rule says so.
 
-    `drawing` makes the pictures.
+    `drawing` makes the pictures. Without a key the version is not signed, and proposed to whoever has one.
     """
-    signing.check_key(settings.signing_key)
+    signing.check_key(settings.key)
     step = output.steps(console, 5)
     step("read and check the data")
-    job = _prepare(settings, plan, console)
+    job = prepare_job(settings, plan, console)
 
     step(job.choice.words(job.rows))
     board, fitted = _choose_and_fit(job, console)
@@ -75,36 +86,37 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     with Held() as signals, run_lifecycle.training_run(job.choice.name) as run:
         with signals.let_through():
             tags = _log(job, fitted, board)
-            signed_as = Signing(job.name, settings.signing_key, _card(job, fitted))
-            model = logged_model.log_model(fitted, job.table, job.rows, run, signed_as)
+            model = logged_model.log_model(fitted, job.table, job.rows, run, _signing(job, fitted))
             run_logging.log_pictures(drawing.pictures())
 
             step(f"register it as a version of {job.name}")
-            tags |= {SIGNED_BY: signing.key_id(settings.signing_key), "algorithm": fitted.algorithm}
-            version = str(registry.register(model.model_id, job.name, tags).version)
+            tags |= {"algorithm": fitted.algorithm, **signing.tags(settings.key)}
+            challenge = challenge_of(job, fitted, str(registry.register(model.model_id, job.name, tags).version))
 
             step("decide on promotion")
-            challenge = _challenge(job, fitted, version)
-            made = challenge.decide()
+            made = challenge.decide() if settings.has_key else _verdict(challenge)
             output.notes(console, challenge.remarks)
             attempts = run_lifecycle.attempts(job.experiment_id, job.table.sha256, job.name)
         made = challenge.carry_out(made)
         record = _record(job, fitted, model, challenge, made, attempts)
         _show(record, job.table.task)
+        if made.reason == PROPOSED:  # last: what its review comes to is written over what is shown by now
+            candidates.propose(job.name, record.version, settings.who)
 
     output.show(console, record, job.table.task)
     output.links(console, settings.public_url, record, model.experiment_id)
     return record
 
 
-def _prepare(settings: Settings, plan: Plan, console: Console) -> Job:
+def prepare_job(settings: Settings, plan: Plan, console: Console) -> Job:
+    """Read and check the data that a plan names, hold it against the versions of the model, and divide its rows."""
     path = plan.path(settings.data_dir)
     table = read(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep, plan.form())
     choice = Choice.of(plan, table)
     name = plan.registered_name(settings, table.name, choice.name)
     experiment_id = run_logging.connect(settings.tracking_uri, run_logging.experiment_of(table.name))
     run_logging.describe_experiment(experiment_id, f"{table.task} of {table.target.name!r} in {table.path.name}")
-    table = _conform(table, name, plan.new_ranges, settings.signing_key)
+    table = _conform(table, name, plan.new_ranges, settings.key)
     output.notes(console, table.remarks)
     rows = split(table)
     copies = leakage.copies(rows)
@@ -114,10 +126,10 @@ def _prepare(settings: Settings, plan: Plan, console: Console) -> Job:
     return Job(settings, plan, name, experiment_id, table, rows, leaks, choice, lowest, provenance(settings.image))
 
 
-def _conform(table: Table, name: str, new_ranges: bool, key: Path) -> Table:
-    """Hold the table against the schema of the model's version in Production, else of its newest one."""
+def _conform(table: Table, name: str, new_ranges: bool, key: Path | None) -> Table:
+    """Hold the table against the schema of the model's version in Production, else of its newest one; without a key, of none."""
     version = registry.in_production(name) or registry.newest(name)
-    if version is None:
+    if version is None or key is None:
         return table
     try:
         with version_files.signed(version, name, key) as folder:
@@ -156,18 +168,18 @@ def _choose_and_fit(job: Job, console: Console) -> tuple[Board | None, Fitted]:
     positive = None if judged_by.positive is None else metric.class_name(judged_by, job.table)
     explained = contributions.summary(fitted.estimator, job.rows, judged_by, positive)
     fitted = replace(fitted, evaluation=replace(fitted.evaluation, contributions=explained))
-    fitted.evaluation.metrics[_baseline_of(job)] = judged_by.of(job.baseline.estimator, *job.rows.test)
+    fitted.evaluation.metrics[baseline_of(job)] = judged_by.of(job.baseline.estimator, *job.rows.test)
     return board, fitted
 
 
-def _baseline_of(job: Job) -> str:
+def baseline_of(job: Job) -> str:
     """Return under which name the baseline's figure is among the metrics."""
     return f"baseline_{job.choice.metric.name}"
 
 
-def _card(job: Job, fitted: Fitted) -> str:
+def _signing(job: Job, fitted: Fitted) -> Signing:
     known = Circumstances(job.name, job.baseline.words, _thresholds(job), job.leaks, job.origin)
-    return model_card.text(fitted, job.table, job.rows, known)
+    return Signing(job.name, job.settings.key, model_card.text(fitted, job.table, job.rows, known))
 
 
 def _log(job: Job, fitted: Fitted, board: Board | None) -> dict[str, str]:
@@ -184,7 +196,8 @@ def _log(job: Job, fitted: Fitted, board: Board | None) -> dict[str, str]:
     return tags
 
 
-def _challenge(job: Job, fitted: Fitted, version: str) -> Challenge:
+def challenge_of(job: Job, fitted: Fitted, version: str) -> Challenge:
+    """Return a version's challenge by the plan's policy, with nothing decided."""
     metrics, settings, name = fitted.evaluation.metrics, job.settings, job.choice.metric.name
     return Challenge(
         name=job.name,
@@ -197,11 +210,29 @@ def _challenge(job: Job, fitted: Fitted, version: str) -> Challenge:
         metric=job.choice.metric,
         signing_key=settings.signing_key,
         trusted=settings.trusted_types,
+        ask=partial(_asked, settings),
     )
 
 
+def _asked(
+    settings: Settings, version: ModelVersion, folder: Path, rows: pd.DataFrame
+) -> tuple[Any, np.ndarray] | None:
+    """Have a champion that a training elsewhere has made answer rows in a sandbox; None where it does not say which it knows."""
+    if not answers.claimed(version, folder):
+        return None
+    hidden = [settings.signing_key, settings.data_dir]
+    estimator, hashes = answers.asked(folder, rows, settings.trusted_types, hidden)
+    return None if hashes is None else (estimator, hashes)
+
+
+def _verdict(challenge: Challenge) -> Decision:
+    """Say whether a version passes the quality gate: without the key, no champion can be verified and compared with."""
+    made = should_promote(challenge.metrics, challenge.challenger, None, None, challenge.gate)
+    return replace(made, promote=False, reason=PROPOSED) if made.promote else made
+
+
 def _gate(job: Job, fitted: Fitted) -> QualityGate:
-    plan, thresholds, lowest = job.plan, _thresholds(job), fitted.evaluation.metrics[_baseline_of(job)]
+    plan, thresholds, lowest = job.plan, _thresholds(job), fitted.evaluation.metrics[baseline_of(job)]
     return QualityGate(
         metric=job.choice.metric.name,
         thresholds=thresholds,
@@ -251,7 +282,7 @@ def _record(
         metric=gate.metric,
         baseline={
             "answer": job.baseline.words,
-            "value": fitted.evaluation.metrics[_baseline_of(job)],
+            "value": fitted.evaluation.metrics[baseline_of(job)],
             "is_threshold": gate.baseline is not None,
         },
         positive=None if job.choice.metric.positive is None else metric.class_name(job.choice.metric, job.table),

@@ -5,12 +5,15 @@ MLflow has no compare-and-swap, so two trainers at once may both move the alias.
 its record sees the other, and is compared again with it. The one that loses makes way.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contract.schema import breaking_change
+import numpy as np
+import pandas as pd
+from contract.schema import Column, breaking_change
 from mlflow.entities.model_registry import ModelVersion
 
 from trainer.artifact import fitted_rows, signing, version_checks, version_files
@@ -49,6 +52,15 @@ class Challenge:
     signing_key: Path
     trusted: frozenset[str]
     """types that a champion may contain beside SIGNED_TYPES"""
+    interface: Sequence[Column] | None = None
+    """the columns that the challenger takes, None for those of the table"""
+    by: str = "train"
+    """what moves the alias, for the history"""
+    asked: str = ""
+    """who asked for it, in words that follow the reason in the history"""
+    ask: Callable[[ModelVersion, Path, pd.DataFrame], tuple[Any, np.ndarray] | None] | None = None
+    """how a champion that may not be loaded here answers rows: what stands in for its estimator, and the hashes of the rows that it
+    says it was fitted on; None where that is not known"""
     rounds: list[dict[str, Any]] = field(default_factory=list)
     """what was decided against whom, in order: for the promotion record"""
     remarks: list[str] = field(default_factory=list)
@@ -72,7 +84,7 @@ class Challenge:
             if not decision.promote:
                 break
             if (current := registry.production(self.name)) in self._met and current != version:
-                alias_moves.move(self.name, "train", version, decision.reason)
+                alias_moves.move(self.name, self.by, version, f"{decision.reason}{self.asked}")
             rival = self._newcomer()
             if rival is None:
                 break
@@ -83,7 +95,7 @@ class Challenge:
                 continue
             decision = self._against(met)
             if not decision.promote and registry.production(self.name) == version:
-                alias_moves.move(self.name, "train", rival, f"version {version} makes way: {decision.reason}")
+                alias_moves.move(self.name, self.by, rival, f"version {version} makes way: {decision.reason}")
         return decision
 
     def _newcomer(self) -> str | None:
@@ -119,20 +131,30 @@ class Challenge:
         )
         return decision
 
+    def _champion(self, version: ModelVersion, folder: Path) -> tuple[Any, np.ndarray | None]:
+        """Return which of the held-out rows a champion was not fitted on, None where that is not known; and who answers for it.
+
+        That is nobody yet where it may be loaded. One that was adopted may not: here is the key.
+        """
+        rows = self.rows.test_features, self.rows.test_target
+        if fitted_rows.is_own(folder) or self.ask is None or (asked := self.ask(version, folder, rows[0])) is None:
+            return None, fitted_rows.unseen(folder, *rows)
+        return asked[0], fitted_rows.outside(asked[1], *rows)
+
     def _compare(self, version: ModelVersion) -> Comparison | OtherSchema | str:
         """Let challenger and champion predict the rows that neither was fitted on; else say why that cannot be."""
         try:
             with version_files.signed(version, self.name, self.signing_key) as folder:
-                if breaking_change(version_checks.interface_of(folder), self.table.interface):
+                if breaking_change(version_checks.interface_of(folder), self.interface or self.table.interface):
                     return OtherSchema()
-                new = fitted_rows.unseen(folder, self.rows.test_features, self.rows.test_target)
-                if new is None:  # it was adopted: here is the key, so it is not loaded
+                champion, new = self._champion(version, folder)
+                if new is None:
                     return f"which rows version {version.version} was fitted on is not known; recorded scores compared"
                 if new.sum() < LEAST_ROWS:
                     return (
                         f"only {new.sum()} held-out rows are new to version {version.version}; recorded scores compared"
                     )
-                champion = version_checks.load(folder, self.trusted)
+                champion = champion or version_checks.load(folder, self.trusted)
             features, truth = self.rows.test_features[new], self.metric.encoded(self.rows.test_target[new])
             ours, theirs = (self.metric.response(one, features) for one in (self.estimator, champion))
             weights = self.rows.test_aside.weights

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
+import audit
 from contract.display import visible
 from contract.tracking import alias_history as histories
 from contract.tracking.alias_history import Move
@@ -56,6 +57,7 @@ def move(name: str, by: str, version: str, reason: str) -> Move:
     key = f"{histories.TAG}{datetime.fromisoformat(str(made.time)):%Y%m%dT%H%M%S.%f}.{uuid4().hex[:8]}"
     with mlflow_errors():
         MlflowClient().set_registered_model_tag(name, key, histories.record(made))
+    audit.note("alias", f"{name}@{PRODUCTION}", before, version, by, made.reason)
     return made
 
 

@@ -18,7 +18,7 @@ from trainer.tracking.rest import MOST_BYTES
 PIECE_BYTES = 64 * 1024
 # How many are asked for at a time, so that an answer of what the trainer has written stays far below: a run tells of the
 # columns of its data, a registered model of its moves.
-RUNS, MODELS, VERSIONS = 20, 20, 1000
+RUNS, VERSIONS = 20, 1000
 
 
 class BoundedAdapter(request_utils.TCPKeepAliveHTTPAdapter):  # type: ignore[misc]

@@ -18,8 +18,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from trainer.errors import AnswerTooLong, VersionError
-from trainer.tracking.answers import MODELS, VERSIONS, every
-from trainer.tracking.rest import PRODUCTION
+from trainer.tracking.answers import VERSIONS, every
+from trainer.tracking.rest import MODELS, PRODUCTION
 from trainer.tracking.run_logging import mlflow_errors
 
 STAGE = "stage"

@@ -13,10 +13,13 @@ from trainer.errors import TrackingError
 from trainer.tracking import version_store
 
 PRODUCTION = "Production"
+CANDIDATE = "candidate"
 TIMEOUT_SECONDS = 10
 # Anybody can write tags, and a registered model's are all in one answer: 1000 records of moves have 5 MB. Of tags that are a
 # letter each, it takes fifteen times as much memory.
 MOST_BYTES = 16 * 2**20
+# Registered models in one answer, each with all its tags.
+MODELS = 20
 
 
 def check_reachable(tracking_uri: str) -> None:
@@ -62,6 +65,19 @@ def last_in_production(tracking_uri: str, model_name: str) -> str | None:
         tags = {tag["key"]: tag["value"] for tag in found.get("registered_model", {}).get("tags", [])}
     moves, _ = alias_history.parsed(tags)
     return list(moves.values())[-1].version if moves else None
+
+
+def candidates(tracking_uri: str) -> list[tuple[str, str]]:
+    """Return registered model and version of each candidate; raise TrackingError where MLflow does not tell."""
+    found, token = [], ""
+    with _tracking_errors(tracking_uri), as_mlflow_has_it():
+        while True:
+            page = _server(tracking_uri).get("registered-models/search", max_results=MODELS, page_token=token)
+            for model in page.get("registered_models", []):
+                aliases = {alias["alias"]: str(alias["version"]) for alias in model.get("aliases", [])}
+                found += [(str(model["name"]), aliases[CANDIDATE])] if CANDIDATE in aliases else []
+            if not (token := str(page.get("next_page_token") or "")):
+                return found
 
 
 def _place(tracking_uri: str, source: str) -> Source:

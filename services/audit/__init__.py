@@ -1,0 +1,71 @@
+"""The audit log: a line of JSON for each change of an alias, an account, a key, a backup or a restore; it is only appended to.
+
+A line has `time` (UTC), `who`, `what` (alias, signature, account, key, backup, restore), `of` (which one), `from` and `to` (null where
+there is none), `by` (the command) and `why`. Python calls `note`, a shell `python -m audit note …` (audit/__main__.py); whoever
+writes runs `begin` once, or sets AUDIT_FILE and AUDIT_WHO.
+"""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+UNKNOWN = "unknown"
+# What a pipe takes at once, and so never in the midst of another writer's line.
+MOST_BYTES = 4000
+MOST_TEXT = 200
+
+_settings: dict[str, str | None] = {}
+
+
+def begin(file: str | None, who: str) -> None:
+    """Say where lines go from now on, None for nowhere: a file, or the number of an open descriptor; and who is at work."""
+    _settings.update(file=file, who=who)
+
+
+def note(what: str, of: str, before: str | None, after: str | None, by: str, why: str = "") -> None:
+    """Append a line; where that fails say so on stderr: what it tells of has happened by then."""
+    file = _settings.get("file", os.environ.get("AUDIT_FILE"))
+    if not file:
+        return
+    who = _settings.get("who") or os.environ.get("AUDIT_WHO") or UNKNOWN
+    line = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "who": who,
+        "what": what,
+        "of": of,
+        "from": before,
+        "to": after,
+    }
+    content = _encoded(
+        {key: value and value[:MOST_TEXT] for key, value in line.items()} | {"by": by[:MOST_TEXT], "why": why}
+    )
+    try:
+        _append(file, content)
+    except OSError as error:
+        print(
+            f"audit: {file} cannot be written ({error.strerror}), so it lacks: {content.decode()}",
+            file=sys.stderr,
+            end="",
+        )
+
+
+def _encoded(line: dict[str, str | None]) -> bytes:
+    """Return a line as bytes; its reason is cut to what there is room for."""
+    while len(content := json.dumps(line).encode() + b"\n") > MOST_BYTES:
+        line["why"] = (line["why"] or "")[: len(line["why"] or "") // 2]
+    return content
+
+
+def _append(file: str, content: bytes) -> None:
+    if file.isdigit():
+        os.write(int(file), content)
+        return
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    # One call, so that two writers' lines stay whole.
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
