@@ -17,6 +17,7 @@ HEADINGS = {
     "contract": "What both sides read",
     "trainer": "The trainer",
     "cleanup": "The clean-up",
+    "doctor": "The doctor",
     "inference": "The prediction service",
 }
 
