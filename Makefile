@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train compare models adopt review requirements promote rollback history cleanup backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
+.PHONY: help environment demo explore train compare models adopt review requirements promote rollback history cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,12 +25,13 @@ promote: environment ## without Docker: put a version into Production, VERSION=N
 rollback: environment ## without Docker: back to the version that was in Production before
 history: environment ## without Docker: every move of Production, and why
 cleanup: environment ## without Docker: what nobody needs any more; ARGS=--yes removes it
+doctor: environment ## without Docker: what is wrong, or may soon be; ARGS=--json
 backup: environment ## without Docker: an encrypted snapshot of embedded/, by restic
 restore: environment ## without Docker: bring one back; ARGS=SNAPSHOT
 serve: environment ## without Docker: the prediction service, until Ctrl-C
 apikey: environment ## without Docker: API keys of that service; ARGS="add NAME", list, "revoke NAME", off
 ui: environment ## without Docker: the MLflow UI, until Ctrl-C
-explore train compare models review rollback history cleanup backup restore serve apikey ui:
+explore train compare models review rollback history cleanup doctor backup restore serve apikey ui:
 	@$(PY) scripts/embedded.py $@ $(ARGS)
 
 adopt requirements promote:

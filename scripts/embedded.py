@@ -5,6 +5,7 @@ python scripts/embedded.py explore    phase 1
 python scripts/embedded.py train      phases 3 and 4; and the trainer's other commands: compare, models, adopt VERSION, review [VERSION],
                                       requirements VERSION, promote VERSION, rollback, history; with the options that they have in the container
 python scripts/embedded.py cleanup    what nobody needs any more: runs, models and files; --yes removes it
+python scripts/embedded.py doctor     what is wrong, or may soon be, and what mends it; changes nothing
 python scripts/embedded.py serve      the inference service, until Ctrl-C
 python scripts/embedded.py apikey     API keys of that service: add NAME, list, revoke NAME, off
 python scripts/embedded.py ui         the MLflow UI, until Ctrl-C
@@ -45,15 +46,15 @@ TRAINER = ("explore", "train", "compare", "models", "adopt", "review", "requirem
 def main(arguments: list[str]) -> int:
     """Run a command, one of the stack's own or the trainer's; return its exit code."""
     own: dict[str, Callable[..., int]] = {"demo": demo, "serve": serve, "ui": ui, "cleanup": cleanup}
-    own |= {"backup": backup, "restore": restore, "apikey": apikey}
+    own |= {"backup": backup, "restore": restore, "apikey": apikey, "doctor": doctor}
     command, *options = arguments or [""]
-    takes_none = command in own and command not in ("restore", "cleanup", "apikey")
+    takes_none = command in own and command not in ("restore", "cleanup", "apikey", "doctor")
     if command not in (*own, *TRAINER) or (takes_none and options) or (command == "restore" and len(options) > 1):
         print(__doc__, file=sys.stderr)
         return 2
     os.chdir(ROOT)
-    if command == "restore":  # before anything is made in the folder that it restores
-        return restore(*options)
+    if command in ("restore", "doctor"):  # before anything is made in the folder that they look at
+        return own[command](*options)
     os.environ.setdefault("MLFLOW_TRACKING_URI", "sqlite:///embedded/mlflow.db")
     os.environ.setdefault("MODEL_CACHE_DIR", "embedded/model-cache")
     os.environ.setdefault("SIGNING_KEY_FILE", "embedded/keys/signing-key.pem")
@@ -163,6 +164,13 @@ def restore(snapshot: str = "latest") -> int:
 
     restore(Path("embedded"), *_backups(), snapshot)
     return 0
+
+
+def doctor(*options: str) -> int:
+    """Say what is wrong with `embedded/`; return 1 where anything is."""
+    repository, _ = _backups()
+    environ = os.environ | {"PYTHONPATH": "services", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([sys.executable, "-m", "doctor", "embedded", repository, *options], env=environ).returncode
 
 
 def _backups() -> tuple[str, Path | None]:

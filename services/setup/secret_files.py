@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IMODE
 from urllib.parse import urlsplit
 
 from contract.publishing import addresses, guard
@@ -248,10 +249,10 @@ def _complete(secret: Secret) -> str | None:
 
 def _write_if_other(file: str, content: str) -> bool:
     """Write a file that only its consumer may read; a reader sees the old content or the new, never half of it."""
-    path = VOLUMES / file
-    if path.is_file() and path.read_text() == content:
+    path, owner = VOLUMES / file, (_owners(login=True) | OWNERS_OF_EDGE)[file.split("/")[0]]
+    if path.is_file() and path.read_text() == content and S_IMODE(path.stat().st_mode) == owner.mode:
+        os.chown(path, owner.uid, owner.gid)  # whosever it has become
         return False
-    owner = (_owners(login=True) | OWNERS_OF_EDGE)[file.split("/")[0]]
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, owner.mode), "w") as stream:

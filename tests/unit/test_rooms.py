@@ -18,6 +18,7 @@ HEADINGS = {
     "trainer": "The trainer",
     "cleanup": "The clean-up",
     "accounts": "The accounts",
+    "doctor": "The doctor",
     "inference": "The prediction service",
 }
 

@@ -126,6 +126,17 @@ def test_the_trainers_key_may_be_read_by_its_group_only(volumes: Volumes) -> Non
         assert volumes.owners[str(path.with_name(f".{path.name}.draft").relative_to(volumes.folder))] == (0, 10003)
 
 
+def test_a_file_that_others_may_read_is_its_consumers_again(volumes: Volumes) -> None:
+    volumes.run()
+    path, before = volumes.folder / "mlflow" / "pgpass", volumes.files()
+    path.chmod(0o644)
+    volumes.owners.clear()
+    volumes.run()
+    assert path.stat().st_mode & 0o777 == 0o400
+    assert volumes.files() == before
+    assert volumes.owners["minio/root-password"] == (10001, 10001)  # whosever it has become meanwhile
+
+
 def test_each_volume_belongs_to_its_consumer(volumes: Volumes) -> None:
     volumes.run()
     assert {name: user for name, (user, _) in volumes.owners.items() if "/" not in name} == {

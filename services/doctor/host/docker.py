@@ -1,0 +1,98 @@
+"""Docker, asked with patience: each command ends by itself."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from doctor.records import NotLookedAt
+
+ROOT = Path(__file__).resolve().parents[3]
+PROJECT, SERVICE, ONE_OFF, HASH = (
+    f"com.docker.compose.{name}" for name in ("project", "service", "oneoff", "config-hash")
+)
+
+
+class Failed(NotLookedAt):
+    """A docker command failed, or there is none; the message is its own last line."""
+
+
+def docker(*arguments: str, seconds: float, with_stderr: bool = False) -> str:
+    """Return what docker prints; raise Failed."""
+    try:
+        result = subprocess.run(
+            ["docker", *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if with_stderr else subprocess.PIPE,
+            text=True,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+        )
+    except FileNotFoundError as error:
+        raise Failed("there is no docker command") from error
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"`docker {arguments[0]}` did not answer within {seconds:g} s") from error
+    if result.returncode:
+        lines = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
+        raise Failed(lines[-1].strip() if lines else f"`docker {arguments[0]}` ended with {result.returncode}")
+    return result.stdout
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What the compose files ask for, with .env and the environment, and what is there of it."""
+
+    config: Mapping[str, Any]
+    """`docker compose config`, of all profiles"""
+    containers: tuple[Mapping[str, Any], ...]
+    """`docker inspect` of those that `up` has made"""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """service → what Compose tells by that a container is of these settings"""
+
+    @property
+    def name(self) -> str:
+        return str(self.config["name"])
+
+    @property
+    def services(self) -> Mapping[str, Mapping[str, Any]]:
+        """The services that `up` starts."""
+        found: Mapping[str, Mapping[str, Any]] = self.config["services"]
+        return {
+            name: service
+            for name, service in found.items()
+            if not service.get("profiles") and service.get("scale", 1) != 0
+        }
+
+    def setting(self, service: str, name: str) -> str:
+        """Return a variable of a service's environment, empty where it has none."""
+        return str(self.config["services"].get(service, {}).get("environment", {}).get(name) or "")
+
+    def of(self, service: str) -> list[Mapping[str, Any]]:
+        """Return a service's containers."""
+        return [found for found in self.containers if found["Config"]["Labels"].get(SERVICE) == service]
+
+    @property
+    def public_host(self) -> str:
+        """PUBLIC_HOST, as the prediction service is told it."""
+        return self.setting("inference", "INFERENCE_PUBLIC_URL").partition("//")[2].rpartition(":")[0] or "localhost"
+
+
+def config(seconds: float) -> Mapping[str, Any]:
+    """Return what the compose files ask for; raise Failed where they, or .env, cannot be read."""
+    found: Mapping[str, Any] = json.loads(
+        docker("compose", "--profile", "*", "config", "--format", "json", seconds=seconds)
+    )
+    return found
+
+
+def stack(asked: Mapping[str, Any], seconds: float) -> Stack:
+    """Return the stack with the containers that it has; raise Failed."""
+    label = ("--filter", f"label={PROJECT}={asked['name']}")
+    ids = docker("ps", "--all", "--quiet", *label, "--filter", f"label={ONE_OFF}=False", seconds=seconds).split()
+    containers = json.loads(docker("inspect", *ids, seconds=seconds)) if ids else []
+    lines = docker("compose", "--profile", "*", "config", "--hash", "*", seconds=seconds).splitlines() if ids else []
+    hashes = dict(words for line in lines if len(words := line.split()) == 2)
+    return Stack(asked, tuple(containers), hashes)

@@ -1,0 +1,51 @@
+"""What stands in .env and in the environment: secrets in the wrong place, files that are not there, changes not in force."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from doctor.host.docker import HASH, Stack
+from doctor.records import FAIL, OK, WARN, Row
+
+UP = "docker compose up -d --wait"
+GIVEN = "/given/"
+
+
+def look(stack: Stack) -> Iterator[Row]:
+    """Yield the rows of what can be told without a container."""
+    rows = [*_secrets_as_values(stack), *_files_not_there(stack), *_not_in_force(stack)]
+    yield from rows or [
+        Row("settings", OK, "no secret stands in them, the files that they name are there, they are in force")
+    ]
+
+
+def _secrets_as_values(stack: Stack) -> Iterator[Row]:
+    # compose.yaml passes on that there is one, not what it is.
+    for name, value in stack.config["services"].get("secrets", {}).get("environment", {}).items():
+        if value == "set":
+            file = f"./secrets/{name.lower()}"
+            says = f"{name} itself stands in .env or the environment, where `docker inspect` shows it to everybody"
+            yield Row("settings", FAIL, says, f"write it into {file}, and in .env {name}_FILE={file} in its place")
+
+
+def _files_not_there(stack: Stack) -> Iterator[Row]:
+    services = stack.config["services"].values()
+    mounts: list[dict[str, Any]] = [volume for service in services for volume in service.get("volumes", [])]
+    given = {mount["target"].removeprefix(GIVEN): mount["source"] for mount in mounts if GIVEN in mount["target"]}
+    for name, source in given.items():
+        # Docker makes an empty folder of a path that does not exist.
+        if not Path(source).is_file():
+            yield Row("settings", FAIL, f"{name}_FILE names {source}, which is no file", f"write that file, then {UP}")
+
+
+def _not_in_force(stack: Stack) -> Iterator[Row]:
+    """Yield a warning for containers that were made with other settings than there are now."""
+    old = {
+        name
+        for name, digest in stack.hashes.items()
+        for container in stack.of(name)
+        if container["Config"]["Labels"].get(HASH) not in (None, digest)
+    }
+    if old:
+        names = ", ".join(sorted(old))
+        yield Row("settings", WARN, f"they have changed since {names} started, and are not in force there yet", UP)

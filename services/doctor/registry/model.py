@@ -1,0 +1,151 @@
+"""The version that should be served: behind the alias, ready, and with all its files as they were signed."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from contract import limits, signature
+from contract.display import first_line, quoted
+from contract.errors import Refused
+from contract.file_names import SIGNATURE
+from contract.tracking.artifacts import Source, until_of
+from contract.tracking.bounded_http import UNREADABLE
+from contract.tracking.rest import logged_model_id
+
+from doctor.records import FAIL, OK, NotLookedAt, Row
+from doctor.registry import signed
+from doctor.registry.commands import Commands
+from doctor.registry.database import Database
+
+ALIASES = "SELECT alias, version FROM registered_model_aliases WHERE name = ? ORDER BY alias"
+VERSIONS = (
+    "SELECT version, status, source, coalesce(storage_location, source) FROM model_versions "
+    "WHERE name = ? AND coalesce(current_stage, '') <> 'Deleted_Internal' ORDER BY version"
+)
+MODEL_STAGE = "SELECT lifecycle_stage FROM logged_models WHERE model_id = ?"
+READY, ACTIVE = "READY", "active"
+# The alias that `promote` moves.
+PRODUCTION = "Production"
+# Contents are compared up to here: beyond, it would take longer than a look may.
+MOST_COMPARED = 64 * limits.MB
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model."""
+
+    number: int
+    status: str
+    source: str
+    location: str
+
+
+class Model:
+    """A registered model, and the alias whose version is served."""
+
+    def __init__(self, database: Database, name: str, alias: str, commands: Commands) -> None:
+        self._database, self.name, self.alias, self._commands = database, name, alias, commands
+
+    def versions(self) -> dict[int, Version]:
+        found = [Version(int(row[0]), *map(str, row[1:])) for row in self._database.rows(VERSIONS, self.name)]
+        return {version.number: version for version in found}
+
+    def in_force(self) -> Version | None:
+        """Return the version behind the alias, None where there is none."""
+        aliases = dict(self._database.rows(ALIASES, self.name))
+        return self.versions().get(int(aliases[self.alias])) if self.alias in aliases else None
+
+    def look_at_alias(self) -> Iterator[Row]:
+        """Yield the row of the alias and of its version, as far as the registry has it."""
+        aliases: Mapping[str, int] = dict(self._database.rows(ALIASES, self.name))
+        versions = self.versions()
+        if self.alias not in aliases:
+            yield self._without_alias(aliases, versions)
+            return
+        version = versions.get(int(aliases[self.alias]))
+        if version is None:
+            says = f"{self.alias} of {quoted(self.name)} points at version {aliases[self.alias]}, which is not there"
+            yield Row("alias", FAIL, says, self._promote(versions))
+            return
+        others = {number: other for number, other in versions.items() if number != version.number}
+        if version.status != READY:
+            says = f"{self.alias} points at version {version.number}, which is {version.status} and not {READY}"
+            yield Row("alias", FAIL, says, self._promote(others))
+            return
+        yield self._logged_model(version, others)
+
+    def _without_alias(self, aliases: Mapping[str, int], versions: Mapping[int, Version]) -> Row:
+        what = f"no version of {quoted(self.name)} has the alias {quoted(self.alias)}"
+        for other, version in aliases.items():
+            if other.lower() == self.alias.lower():
+                mend = self._promote({version: versions[version]} if version in versions else {})
+                return Row("alias", FAIL, f"{what}; it has {quoted(other)}, and case counts", mend)
+        if not versions:
+            return Row("alias", FAIL, f"{what}: it has no versions", self._commands.train)
+        return Row("alias", FAIL, what, self._promote(versions))
+
+    def _promote(self, versions: Mapping[int, Version]) -> str:
+        ready = [number for number, version in versions.items() if version.status == READY]
+        if self.alias != PRODUCTION:
+            return f"with MlflowClient: set_registered_model_alias({self.name!r}, {self.alias!r}, VERSION)"
+        return self._commands.promote.format(max(ready)) if ready else self._commands.train
+
+    def _logged_model(self, version: Version, others: Mapping[int, Version]) -> Row:
+        model = logged_model_id(version.source)
+        stages = self._database.rows(MODEL_STAGE, model) if model else [(ACTIVE,)]
+        where = f"{self.alias} of {quoted(self.name)} is version {version.number}"
+        if not stages:
+            return Row("alias", FAIL, f"{where}, whose logged model {model} is gone", self._promote(others))
+        if stages[0][0] != ACTIVE:
+            says = f"{where}, whose logged model {model} is deleted: `mlflow gc` would delete its files"
+            return Row("alias", FAIL, says, self._commands.cleanup)
+        return Row("alias", OK, f"{where}, which is {READY}")
+
+    def look_at_files(self, place: Callable[[str], Source], key: bytes | None, seconds: float) -> Iterator[Row]:
+        """Yield the row of the files: there, listed by a signature of the key in force, and as they were signed."""
+        if (version := self.in_force()) is None:
+            raise NotLookedAt("there is no version behind the alias")
+        if key is None:
+            raise NotLookedAt("the key that signatures are checked with is not there")
+        try:
+            yield Row("files", OK, f"version {version.number}: {compared(place(version.location), key, seconds)}")
+        except Refused as error:
+            yield Row("files", FAIL, f"version {version.number}: {error}", self._mend(version, str(error)))
+        except UNREADABLE as error:
+            raise NotLookedAt(f"the files of version {version.number} cannot be read: {first_line(error)}") from error
+
+    def _mend(self, version: Version, problem: str) -> str:
+        if problem == NOT_SIGNED:
+            return self._commands.adopt.format(version.number)
+        others = {number: other for number, other in self.versions().items() if number != version.number}
+        if others:
+            return self._promote(others)
+        # An equal model does not take the place of one that is only damaged.
+        return f"{self._commands.train}, then {self._commands.promote.format(version.number + 1)}"
+
+
+NOT_SIGNED = "it is not signed"
+
+
+def compared(source: Source, key: bytes, seconds: float) -> str:
+    """Say what of a version's files is as it was signed; raise Refused where one is not, and one of UNREADABLE."""
+    sizes = source.sizes(seconds)
+    if not sizes:
+        raise Refused("its files are gone")
+    if SIGNATURE not in sizes:
+        raise Refused(NOT_SIGNED)
+    content = b"".join(source.pieces(SIGNATURE, limits.PARSED[SIGNATURE], until_of(sizes)))
+    files = signature.entries(content)
+    signed.check(content, key)
+    if missing := sorted(set(files) - set(sizes)):
+        raise Refused(f"its files {', '.join(map(quoted, missing[:3]))} are missing")
+    total = sum(sizes[path] or 0 for path in files)
+    if total > MOST_COMPARED:
+        return f"its {len(files)} files are there, listed by a signature of the key in force; {total / 1e6:,.0f} MB are not compared"
+    for path, digest in files.items():
+        found = hashlib.sha256()
+        for piece in source.pieces(path, MOST_COMPARED, until_of(sizes)):
+            found.update(piece)
+        if found.hexdigest() != digest:
+            raise Refused(f"its file {quoted(path)} is not as it was signed")
+    return f"its {len(files)} files are as they were signed with the key in force"

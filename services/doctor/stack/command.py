@@ -1,0 +1,108 @@
+"""The doctor's container: reads what only root reads, becomes nobody, and looks at stores, MLflow, model and replicas."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from contract.tracking.artifacts import Proxy, Source
+
+from doctor.patience import look_at_all
+from doctor.records import FAIL, Look, NotLookedAt, Row
+from doctor.registry import experiments, runs, schema
+from doctor.registry.commands import STACK
+from doctor.registry.database import Database, Unusable, postgres
+from doctor.registry.model import Model
+from doctor.stack import access, replicas, store, tracking, volumes
+from doctor.stack import postgres as server
+
+OWN_POSTGRES = "@postgres:5432/"
+UP = "docker compose up -d --wait"
+
+
+def look(environ: Mapping[str, str], patience: float) -> list[Row]:
+    """Return all rows; what is in volumes is looked at first, as root."""
+    rows = look_at_all(_of_volumes(environ, access.VOLUMES), patience)
+    secrets = access.read(environ)
+    access.become_nobody()
+    return rows + look_at_all(_of_services(environ, secrets, patience), patience)
+
+
+def _of_volumes(environ: Mapping[str, str], folder: Path) -> dict[str, Look]:
+    places = {
+        "Docker's folder": Path("/"),
+        "postgres-data": folder / "postgres-data",
+        "minio-data": folder / "minio-data",
+    }
+    return {
+        "postgres data": partial(volumes.look_at_postgres, folder, environ["POSTGRES_IMAGE"]),
+        "secrets": partial(volumes.look_at_secrets, folder),
+        "disk": partial(volumes.look_at_room, places),
+    }
+
+
+def _of_services(environ: Mapping[str, str], secrets: access.Secrets, patience: float) -> dict[str, Look]:
+    # What waits for an answer gives up before it is given up.
+    seconds = patience * 0.6
+    database = _database(secrets, seconds)
+    mlflow = tracking.Mlflow(environ["MLFLOW_TRACKING_URI"], seconds)
+    bucket = store.Store(environ["S3_ENDPOINT_URL"], environ["S3_REGION"], environ["S3_BUCKET"], seconds)
+    found: dict[str, Look] = {
+        "bucket": partial(_bucket, bucket, secrets),
+        "mlflow inside": partial(tracking.look_at_name, mlflow),
+        "artifacts": partial(tracking.look_at_artifacts, mlflow, bucket, secrets.s3_root),
+    }
+    if database is None:
+        return found | {"postgres": _no_address}
+    prefixes = ("mlflow-artifacts:", f"s3://{bucket.bucket}/") if secrets.s3_root is None else ("mlflow-artifacts:",)
+    model = Model(database, environ["MODEL_NAME"], environ["MODEL_ALIAS"], STACK)
+    return found | {
+        "postgres": partial(server.look, database),
+        "schema": partial(schema.look, database, STACK),
+        "experiments": partial(experiments.look, database, prefixes, STACK),
+        "runs": partial(runs.look, database, STACK),
+        "alias": model.look_at_alias,
+        "files": partial(model.look_at_files, partial(place, mlflow), secrets.verifying_key, seconds),
+        "served": partial(_served, model, seconds),
+        "packages": partial(_packages, model, mlflow, seconds),
+    }
+
+
+def _database(secrets: access.Secrets, seconds: float) -> Database | None:
+    if (uri := secrets.backend_store_uri) is None:
+        return None
+    own = secrets.database_password if OWN_POSTGRES in uri else None
+    return postgres(uri.replace("+psycopg2", "", 1), own, seconds)
+
+
+def _no_address() -> Iterator[Row]:
+    yield Row("postgres", FAIL, "the secret with the database's address is not there", UP)
+
+
+def _bucket(bucket: store.Store, secrets: access.Secrets) -> Iterator[Row]:
+    if secrets.s3_key is None:
+        return iter([Row("bucket", FAIL, "the secret with MLflow's S3 key is not there", UP)])
+    return store.look(bucket, secrets.s3_key, secrets.s3_root)
+
+
+def place(mlflow: tracking.Mlflow, location: str) -> Source:
+    """Return where a version's files are, behind MLflow; raise NotLookedAt for another place."""
+    if (proxy := Proxy.at(location, mlflow.address)) is None:
+        raise NotLookedAt(f"its files are at {location!r:.200}, which is not MLflow's own store")
+    return proxy
+
+
+def _served(model: Model, seconds: float) -> Iterator[Row]:
+    try:
+        version = model.in_force()
+    except Unusable:
+        version = None  # the database's own row says so
+    return replicas.look_at_served(
+        replicas.asked("inference", 1235, seconds), None if version is None else str(version.number)
+    )
+
+
+def _packages(model: Model, mlflow: tracking.Mlflow, seconds: float) -> Iterator[Row]:
+    if (version := model.in_force()) is None:
+        raise NotLookedAt("there is no version behind the alias")
+    said = replicas.asked("inference", 1235, seconds)
+    return replicas.look_at_packages(mlflow, place(mlflow, version.location), said)

@@ -1,0 +1,103 @@
+"""The replicas of the prediction service: whether all serve the version behind the alias, with the packages it was made with."""
+
+import json
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from contract.tracking.artifacts import Source
+from contract.tracking.bounded_http import UNREADABLE
+
+from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
+from doctor.stack.tracking import Mlflow
+
+LOGS = "docker compose logs --tail 20 inference"
+MOST_BYTES = 1_000_000
+REQUIREMENTS = "requirements.txt"
+
+
+def asked(host: str, port: int, seconds: float) -> dict[str, Any]:
+    """Return address → what each replica says of itself; raise NotLookedAt where there is none, or one says nothing."""
+    try:
+        addresses = sorted({str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
+    except OSError as error:
+        raise NotLookedAt(f"no container of {host} runs") from error
+    return {address: _version(f"http://{quote(address)}:{port}/version", host, seconds) for address in addresses}
+
+
+def _version(url: str, host: str, seconds: float) -> Any:
+    try:
+        with urlopen(Request(url, headers={"Host": host}), timeout=seconds) as answer:
+            return json.loads(answer.read(MOST_BYTES))
+    except (OSError, HTTPException, ValueError) as error:
+        raise NotLookedAt(f"{url} does not answer: {error}") from error
+
+
+def look_at_served(said: Mapping[str, Any], expected: str | None) -> Iterator[Row]:
+    """Yield the row of which version is served, by each replica's own words; `expected` is the one behind the alias."""
+    served = {address: answer.get("model") for address, answer in said.items()}
+    if without := [answer for answer in said.values() if not answer.get("model")]:
+        reason = ", ".join(map(str, without[0].get("reasons", []))) or "it does not say why"
+        yield Row("served", FAIL, f"{len(without)} of {len(said)} replicas serve nothing: {reason}", LOGS)
+        return
+    if problems := [model["problem"] for model in served.values() if model.get("problem")]:
+        yield Row(
+            "served", FAIL, f"version {', '.join(_numbers(served))}, and not what it should be: {problems[0]}", LOGS
+        )
+        return
+    numbers = _numbers(served)
+    if len(numbers) > 1:
+        yield Row(
+            "served",
+            FAIL,
+            f"replicas serve different versions: {', '.join(numbers)}",
+            "docker compose restart inference",
+        )
+    elif expected is not None and numbers != [expected]:
+        says = f"version {numbers[0]}, and {expected} is behind the alias: it may be on its way"
+        yield Row("served", WARN, says, LOGS)
+    else:
+        yield Row(
+            "served",
+            OK,
+            f"version {numbers[0]}, by all {len(said)} replicas" if len(said) > 1 else f"version {numbers[0]}",
+        )
+
+
+def _numbers(served: Mapping[str, Any]) -> list[str]:
+    return sorted({str(model["version"]) for model in served.values()})
+
+
+def look_at_packages(mlflow: Mlflow, source: Source, said: Mapping[str, Any]) -> Iterator[Row]:
+    """Yield the row of the packages that the version behind the alias was made with, beside those that are in force."""
+    try:
+        pins = pinned(b"".join(source.pieces(REQUIREMENTS, MOST_BYTES, float("inf"))).decode())
+        server = mlflow.ask("GET", "version").decode().strip()
+    except (*UNREADABLE, OSError) as error:
+        raise NotLookedAt(f"the packages of the version behind the alias cannot be read: {error}") from error
+    in_force = {("scikit-learn", answer.get("scikit-learn")) for answer in said.values()} | {("mlflow", server)}
+    yield compared(pins, in_force)
+
+
+def pinned(requirements: str) -> dict[str, str]:
+    """Return package → version of what is pinned; mlflow-skinny is MLflow."""
+    found = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", requirements, re.MULTILINE))
+    return found | ({"mlflow": found["mlflow-skinny"]} if "mlflow-skinny" in found else {})
+
+
+def compared(pins: Mapping[str, str], in_force: set[tuple[str, str | None]]) -> Row:
+    """Return the row of packages with another version than a model was made with."""
+    others = [
+        f"{name} {pins[name]}, and {found} is in force"
+        for name, found in sorted(in_force, key=str)
+        if found and pins.get(name, found) != found
+    ]
+    if others:
+        says = f"the version behind the alias was made with {'; '.join(others)}"
+        return Row("packages", WARN, says, "docker compose run --rm trainer")
+    shown = ", ".join(f"{name} {found}" for name, found in sorted(in_force, key=str))
+    return Row("packages", OK, f"the version behind the alias was made with what is in force: {shown}")

@@ -1,0 +1,113 @@
+"""The bucket: there, versioned, open to MLflow and closed to it elsewhere; asked for, and nothing written."""
+
+import email.utils
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+from contract.display import first_line
+from minio import Minio
+from minio.error import S3Error
+from urllib3.exceptions import HTTPError
+
+from doctor.records import FAIL, OK, WARN, Row
+
+UP, SET_UP = "docker compose up -d --wait", "docker compose run --rm bucket"
+# A bucket that nobody has: to whoever may list it, it is missing, and to all others it is forbidden.
+NOBODYS = "doctor-nobodys-bucket"
+# S3 refuses requests whose time differs by a quarter of an hour.
+FAIL_SKEW_SECONDS, WARN_SKEW_SECONDS = 300, 60
+
+
+@dataclass(frozen=True)
+class Store:
+    """An S3 store, as one user of it."""
+
+    endpoint: str
+    region: str
+    bucket: str
+    seconds: float
+
+    def client(self, key: tuple[str, str]) -> Any:
+        """Return a client that gives up in time."""
+        parts = urlsplit(self.endpoint)
+        return Minio(
+            endpoint=parts.netloc,
+            access_key=key[0],
+            secret_key=key[1],
+            secure=parts.scheme == "https",
+            region=self.region,
+            http_client=urllib3.PoolManager(timeout=self.seconds, retries=False),
+        )
+
+
+def look(store: Store, key: tuple[str, str], root: tuple[str, str] | None) -> Iterator[Row]:
+    """Yield the rows of the bucket; `root` is none of an external S3, whose own user has to tell what it can."""
+    try:
+        _first(store, key, store.bucket)
+        if (skew := _skew(store)) is not None:
+            yield skew
+        yield from _versioned(store, root or key)
+        yield from _bound(store, key)
+    except S3Error as error:
+        yield refused(store.bucket, error.code, error.message or "")
+    except HTTPError as error:
+        yield Row("bucket", FAIL, f"the store at {store.endpoint} does not answer: {first_line(error)}", UP)
+
+
+def _first(store: Store, key: tuple[str, str], bucket: str) -> None:
+    next(iter(store.client(key).list_objects(bucket)), None)
+
+
+def refused(bucket: str, code: str | None, message: str) -> Row:
+    """Return the row of what the store says to MLflow's user."""
+    if code == "RequestTimeTooSkewed":
+        return Row(
+            "bucket", FAIL, "the clocks of this machine and of the store differ too much", "timedatectl set-ntp true"
+        )
+    if code == "NoSuchBucket":
+        return Row("bucket", FAIL, f"the bucket {bucket!r} is not there", SET_UP)
+    return Row("bucket", FAIL, f"MLflow may not read the bucket {bucket!r}: {code}: {first_line(message)}", SET_UP)
+
+
+def _versioned(store: Store, key: tuple[str, str]) -> Iterator[Row]:
+    try:
+        status = store.client(key).get_bucket_versioning(store.bucket).status
+    except S3Error as error:
+        yield Row("bucket", WARN, f"whether it keeps old versions of its objects is not told: {error.code}")
+        return
+    if status == "Enabled":
+        yield Row("bucket", OK, f"{store.bucket!r} is open to MLflow, and keeps old versions of its objects")
+    else:
+        says = f"{store.bucket!r} does not keep old versions of its objects: what is overwritten or deleted is lost"
+        yield Row("bucket", FAIL, says, SET_UP)
+
+
+def _bound(store: Store, key: tuple[str, str]) -> Iterator[Row]:
+    """Yield a warning where MLflow's user may look into a bucket that is not MLflow's."""
+    try:
+        _first(store, key, NOBODYS)
+    except S3Error as error:
+        if error.code != "NoSuchBucket":
+            return
+    says = f"MLflow's user {key[0]!r} may read other buckets than {store.bucket!r}"
+    yield Row("bucket", WARN, says, f"leave that user the policy `{key[0]}` alone: MinIO's console, Identity, Users")
+
+
+def _skew(store: Store) -> Row | None:
+    """Return a row where the store's clock is another one."""
+    answer = urllib3.PoolManager(timeout=store.seconds, retries=False).request("GET", store.endpoint, redirect=False)
+    date = email.utils.parsedate_to_datetime(answer.headers["Date"]) if "Date" in answer.headers else None
+    return None if date is None else skewed(time.time() - date.timestamp())
+
+
+def skewed(seconds: float) -> Row | None:
+    """Return the row of a difference between two clocks, None where it does no harm."""
+    if abs(seconds) < WARN_SKEW_SECONDS:
+        return None
+    status = FAIL if abs(seconds) >= FAIL_SKEW_SECONDS else WARN
+    says = f"the store's clock differs by {abs(seconds):.0f} seconds from this machine's"
+    return Row("bucket", status, says, "timedatectl set-ntp true")

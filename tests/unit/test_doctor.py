@@ -1,0 +1,445 @@
+"""The doctor's rows, each by what Docker, Postgres, S3 and the service say: what is wrong is named, with what mends it."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doctor import report
+from doctor.host import backups, containers, engine, names, ports, settings
+from doctor.host.docker import HASH, SERVICE, Stack
+from doctor.host.ports import Port
+from doctor.patience import exit_code, look_at_all
+from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
+from doctor.registry import schema
+from doctor.registry.commands import EMBEDDED, STACK
+from doctor.stack import access, postgres, replicas, store, volumes
+from setup.secret_files import DERIVED, OWNERS, SECRETS, Owner
+
+STARTED = "2026-01-01T15:00:00.123456789Z"
+UP = "docker compose up -d --wait"
+
+
+def container(service: str, restart_count: int = 0, digest: str = "now", **state: Any) -> dict[str, Any]:
+    """Return what `docker inspect` says, as far as it is read."""
+    told = {"Status": "running", "Running": True, "ExitCode": 0, "OOMKilled": False, "StartedAt": STARTED}
+    return {
+        "Id": f"id-of-{service}",
+        "RestartCount": restart_count,
+        "State": told | state,
+        "HostConfig": {"Memory": 300 * 1024**2},
+        "Config": {"Labels": {SERVICE: service, HASH: digest}},
+        "NetworkSettings": {"Ports": {}},
+    }
+
+
+def stack(*found: dict[str, Any], hashes: dict[str, str] | None = None, **services: dict[str, Any]) -> Stack:
+    return Stack({"name": "test", "services": services}, found, hashes or {})
+
+
+def only(rows: Iterator[Row] | Sequence[Row]) -> Row:
+    (row,) = rows
+    return row
+
+
+# --- how it looks, and what it says ---------------------------------------------------------------------------------
+
+
+def test_a_look_that_hangs_is_a_line_of_its_own_and_keeps_no_other_waiting() -> None:
+    over = threading.Event()
+
+    def hangs() -> list[Row]:
+        over.wait()
+        return []
+
+    started = time.monotonic()
+    rows = look_at_all({"one": hangs, "two": hangs, "three": lambda: [Row("three", OK, "fine")]}, 0.2)
+    assert time.monotonic() - started < 2
+    over.set()
+    assert [(row.name, row.status) for row in rows] == [("one", WARN), ("two", WARN), ("three", OK)]
+    assert rows[0].says == "not looked at: it did not answer within 0.2 s; --patience SECONDS waits longer"
+
+
+def test_what_could_not_be_looked_at_says_why_and_is_never_ok() -> None:
+    def blocked() -> list[Row]:
+        raise NotLookedAt("MLflow does not answer")
+
+    def broken() -> list[Row]:
+        raise ZeroDivisionError("division by zero")
+
+    rows = look_at_all({"one": blocked, "two": broken}, 5)
+    assert rows == [
+        Row("one", WARN, "not looked at: MLflow does not answer"),
+        Row("two", WARN, "not looked at: ZeroDivisionError: division by zero"),
+    ]
+    assert exit_code(rows) == 0
+    assert exit_code([*rows, Row("three", FAIL, "")]) == 1
+
+
+def test_a_line_has_status_name_cause_and_command_and_what_a_terminal_would_obey_is_shown() -> None:
+    rows = [Row("disk", OK, "room"), Row("alias", FAIL, "it has '\x1b[2J'", "docker compose run --rm trainer")]
+    assert report.text(rows).splitlines() == [
+        "ok    disk   room",
+        "FAIL  alias  it has '\\x1b[2J'  ->  docker compose run --rm trainer",
+        "1 ok, 0 warn, 1 FAIL",
+    ]
+    assert report.of_json(report.as_json(rows)) == rows
+    assert json.loads(report.as_json(rows))[0] == {"name": "disk", "status": "ok", "says": "room", "mend": ""}
+
+
+# --- the host's half ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong"),
+    [
+        ({"Docker Engine": "26.1.5+dfsg1", "Compose": "2.26.1-4"}, None),
+        ({"Docker Engine": "29.0.1", "Compose": "v2.40.3"}, None),
+        (
+            {"Docker Engine": "20.10.24+dfsg1", "Compose": "2.26.1"},
+            "Docker Engine is 20.10.24+dfsg1; 25.0 is the oldest",
+        ),
+        ({"Docker Engine": "25.0.0", "Compose": "v2.9.0"}, "Compose is v2.9.0; 2.24 is the oldest"),
+    ],
+)
+def test_versions_that_are_too_old_are_told_with_the_oldest_that_work(found: dict[str, str], wrong: str | None) -> None:
+    row = engine.judged(found)
+    assert (row.status == OK) == (wrong is None)
+    assert wrong is None or wrong in row.says
+
+
+def test_a_secret_in_env_a_file_that_is_not_there_and_settings_not_in_force_are_told(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("x")
+    mounts = [
+        {"source": str(tmp_path / "there"), "target": "/given/SIGNING_KEY"},
+        {"source": str(tmp_path / "gone"), "target": "/given/MINIO_ROOT_PASSWORD"},
+    ]
+    secrets = {"environment": {"POSTGRES_PASSWORD": "set", "SIGNING_KEY": ""}, "volumes": mounts}
+    rows = list(settings.look(stack(container("mlflow", digest="before"), hashes={"mlflow": "now"}, secrets=secrets)))
+    assert [row.status for row in rows] == [FAIL, FAIL, WARN]
+    assert "POSTGRES_PASSWORD_FILE=./secrets/postgres_password" in rows[0].mend
+    assert f"MINIO_ROOT_PASSWORD_FILE names {tmp_path / 'gone'}" in rows[1].says
+    assert "mlflow" in rows[2].says
+    assert rows[2].mend == UP
+    assert only(settings.look(stack(container("mlflow"), hashes={"mlflow": "now"}))).status == OK
+
+
+def listening(service: str, port: int, address: str = "127.0.0.1") -> dict[str, Any]:
+    return {"ports": [{"host_ip": address, "published": str(port), "target": 5000}]}
+
+
+def test_a_port_that_another_program_has_is_told_with_a_free_one_and_ours_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        row = only(ports.look(stack(mlflow=listening("mlflow", port))))
+        ours = container("mlflow")
+        ours["NetworkSettings"]["Ports"] = {
+            "5000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}],
+            "81/tcp": None,
+        }
+        assert only(ports.look(stack(ours, mlflow=listening("mlflow", port)))).status == OK
+    assert row.status == FAIL
+    assert f"127.0.0.1:{port}, for mlflow, is taken" in row.says
+    setting, _, number = row.mend.split()[0].partition("=")
+    assert setting == "MLFLOW_PORT"
+    assert not ports.is_taken(Port("mlflow", "127.0.0.1", int(number)))
+
+
+@pytest.mark.parametrize(("public", "status"), [("localhost", WARN), ("models.example.com", OK)])
+def test_a_port_that_other_machines_reach_is_a_warning_unless_a_name_for_them_is_set(public: str, status: str) -> None:
+    inference = {"environment": {"INFERENCE_PUBLIC_URL": f"http://{public}:1235"}}
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    row = only(ports.look(stack(mlflow=listening("mlflow", port, "0.0.0.0"), inference=inference)))  # noqa: S104
+    assert row.status == status
+    assert "BIND_ADDRESS=127.0.0.1" in row.mend or status == OK
+
+
+LATELY = time.strftime("%Y-%m-%dT%H:%M:%S.5Z", time.gmtime())
+
+
+@pytest.mark.parametrize(
+    ("state", "says", "mend"),
+    [
+        ({}, None, ""),
+        (
+            {"Status": "restarting", "Running": True, "restart_count": 7},
+            "starts again and again (7 times): its words",
+            UP,
+        ),
+        ({"StartedAt": LATELY, "restart_count": 3}, "starts again and again (3 times): its words", UP),
+        ({"restart_count": 3}, None, ""),
+        ({"OOMKilled": True}, "was ended by the kernel for memory, of which it has 300 MB", "MLFLOW_MEMORY"),
+        ({"Status": "exited", "Running": False, "ExitCode": 137}, "is not running (exited, exit code 137)", UP),
+        ({"Status": "paused"}, "is paused", "docker compose unpause mlflow"),
+        ({"Health": {"Status": "healthy"}}, None, ""),
+        ({"Health": {"Status": "starting"}}, "is starting", "logs"),
+        ({"Health": {"Status": "unhealthy", "Log": [{"Output": "403 to Host mlflow:5000"}]}}, "403 to Host", "logs"),
+    ],
+)
+def test_a_container_that_is_not_well_is_told(state: dict[str, Any], says: str | None, mend: str) -> None:
+    row = containers.running("mlflow", container("mlflow", **state), lambda _: "its words")
+    if says is None:
+        assert row is None
+    else:
+        assert says in row.says
+        assert mend in row.mend
+
+
+def test_a_job_that_failed_is_told_with_its_last_words_and_one_that_waits_for_it_too() -> None:
+    def job(status: str, code: int) -> Row | None:
+        ended = container("bootstrap", Status=status, Running=status == "running", ExitCode=code)
+        return containers.job("bootstrap", ended, lambda _: "trainer: MLflow refuses")
+
+    assert job("exited", 0) is None
+    assert job("running", 0) is None
+    assert "the job bootstrap failed with exit code 4: trainer: MLflow refuses" in job("exited", 4).says
+    assert "what it waits for has failed" in job("created", 0).says
+
+
+def test_a_service_that_has_no_container_is_told_and_a_stack_that_is_well_is_one_line() -> None:
+    services = {"mlflow": {}, "secrets": {"restart": "no"}}
+    done = container("secrets", Status="exited", Running=False)
+    row = only(containers.look(stack(done, **services), 1))
+    assert (row.says, row.mend) == ("mlflow is not there", UP)
+    row = only(containers.look(stack(done, container("mlflow"), **services), 1))
+    assert row == Row("containers", OK, "mlflow run and are healthy; the jobs are done")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers to localhost alone, as MLflow does."""
+
+    def do_GET(self) -> None:
+        known = self.headers["Host"].startswith("localhost")
+        content = b"{}" if known else b"Invalid Host header - possible DNS rebinding attack detected"
+        self.send_response(200 if known else 403)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def refusing() -> Iterator[int]:
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_a_name_that_is_refused_is_told_with_the_setting_that_lets_it_in(refusing: int) -> None:
+    row = only(names.look(stack(mlflow=listening("mlflow", refusing)), 5))
+    assert row.status == FAIL
+    assert f"answers 403 to the name 127.0.0.1:{refusing}: Invalid Host header" in row.says
+    assert row.mend == f"PUBLIC_HOST=127.0.0.1 in .env, then {UP}"
+
+
+def test_a_service_that_does_not_listen_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    row = only(names.look(stack(inference=listening("inference", port)), 5))
+    assert row.status == FAIL
+    assert f"nothing answers at 127.0.0.1:{port}" in row.says
+
+
+@pytest.mark.parametrize(
+    ("hours", "scheduled", "status"),
+    [(1, False, OK), (24 * 6, False, OK), (24 * 8, False, WARN), (25, True, OK), (27, True, FAIL), (None, False, WARN)],
+)
+def test_a_backup_is_as_old_as_its_newest_snapshot(
+    tmp_path: Path, hours: int | None, scheduled: bool, status: str
+) -> None:
+    if hours is not None:
+        (tmp_path / "snapshots").mkdir()
+        (tmp_path / "config").write_text("")
+        for age in (hours, 24 * 100):
+            (tmp_path / "snapshots" / f"{age}").write_text("")
+            os.utime(tmp_path / "snapshots" / f"{age}", (time.time() - age * 3600,) * 2)
+    row = only(backups.look(str(tmp_path), "make backup", scheduled))
+    assert row.status == status
+    assert row.mend.startswith("make backup") == (status != OK)
+
+
+def test_backups_on_another_machine_are_not_looked_at_and_not_ok() -> None:
+    with pytest.raises(NotLookedAt, match="backup list"):
+        list(backups.look("s3:https://store.example/backups", ""))
+
+
+# --- the container's half -------------------------------------------------------------------------------------------
+
+
+def test_data_of_another_postgres_are_told_with_the_image_that_starts_on_them(tmp_path: Path) -> None:
+    (tmp_path / "postgres-data").mkdir()
+    assert list(volumes.look_at_postgres(tmp_path, "postgres:17-trixie")) == []  # an external one has none here
+    (tmp_path / "postgres-data" / "PG_VERSION").write_text("17\n")
+    assert only(volumes.look_at_postgres(tmp_path, "postgres:17-trixie")).status == OK
+    row = only(volumes.look_at_postgres(tmp_path, "mirror.example:5000/postgres:18.1-trixie"))
+    assert (row.status, row.mend) == (FAIL, f"POSTGRES_IMAGE=mirror.example:5000/postgres:17-trixie in .env, then {UP}")
+    with pytest.raises(NotLookedAt, match="its name does not say"):
+        list(volumes.look_at_postgres(tmp_path, "our/postgres"))
+
+
+@pytest.fixture
+def secret_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """All files of secrets, of whoever runs the tests."""
+    own = {name: Owner(os.getuid(), os.getgid(), owner.mode) for name, owner in OWNERS.items()}
+    monkeypatch.setattr(volumes, "OWNERS", own)
+    for file in [
+        *(file for secret in SECRETS for file in secret.files),
+        *DERIVED,
+        "mlflow/backend-store-uri",
+        "database/backend-store-uri",
+    ]:
+        path = tmp_path / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+        path.chmod(own[path.parent.name].mode)
+    return tmp_path
+
+
+def test_a_secret_that_others_may_read_and_one_that_is_missing_are_told(secret_files: Path) -> None:
+    assert only(volumes.look_at_secrets(secret_files)).status == OK
+    (secret_files / "mlflow" / "pgpass").chmod(0o644)
+    (secret_files / "minio" / "root-password").unlink()
+    missing, readable = volumes.look_at_secrets(secret_files)
+    assert missing.says == "minio/root-password is not there"
+    assert "mlflow/pgpass is of" in readable.says
+    assert "with mode 0644; expected" in readable.says
+    assert {missing.mend, readable.mend} == {"docker compose run --rm secrets"}
+
+
+GB = 10**9 // 4096
+
+
+def disk(free: float, total: float, free_inodes: int = 900, inodes: int = 1000) -> os.statvfs_result:
+    return os.statvfs_result(
+        (4096, 4096, int(total * GB), int(free * GB), int(free * GB), inodes, free_inodes, free_inodes, 0, 255)
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "status"),
+    [
+        (disk(60, 100), OK),
+        (disk(60, 100, free_inodes=0, inodes=0), OK),  # a file system that makes inodes as it needs them
+        (disk(0.3, 100), FAIL),
+        (disk(9, 1000), FAIL),
+        (disk(4, 100), WARN),
+        (disk(60, 100, free_inodes=5), FAIL),
+        (disk(60, 100, free_inodes=30), WARN),
+        (disk(0.05, 0.09), OK),  # a small one that is half empty
+    ],
+)
+def test_a_disk_is_judged_by_its_room_and_by_its_inodes(found: os.statvfs_result, status: str) -> None:
+    row = volumes.room("minio-data", found, "docker image prune")
+    assert row.status == status
+    assert bool(row.mend) == (status != OK)
+
+
+def test_secrets_are_read_and_root_of_an_external_store_is_nobody(tmp_path: Path) -> None:
+    contents = {
+        "mlflow/backend-store-uri": "postgresql+psycopg2://mlflow@postgres:5432/mlflow",
+        "mlflow/aws-credentials": "[default]\naws_access_key_id = mlflow\naws_secret_access_key = a%b\n",
+        "minio/root-password": "r",
+    }
+    for file, content in contents.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(content)
+    found = access.read({"MINIO_ROOT_USER": "admin"}, tmp_path)
+    assert found.s3_key == ("mlflow", "a%b")
+    assert found.s3_root == ("admin", "r")
+    assert found.verifying_key is None
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "aws-credentials").write_text("[default]")
+    assert access.read({"MINIO_ROOT_USER": "admin"}, tmp_path).s3_root is None
+
+
+@pytest.mark.parametrize(("used", "status"), [(10, OK), (80, WARN), (95, FAIL)])
+def test_connections_that_run_out_are_told_before_they_have(used: int, status: str) -> None:
+    assert postgres.connections(used, 97).status == status
+
+
+@pytest.mark.parametrize(
+    ("code", "says", "mend"),
+    [
+        ("NoSuchBucket", "the bucket 'mlflow' is not there", "docker compose run --rm bucket"),
+        ("SignatureDoesNotMatch", "MLflow may not read the bucket 'mlflow'", "docker compose run --rm bucket"),
+        ("RequestTimeTooSkewed", "the clocks of this machine and of the store", "timedatectl set-ntp true"),
+    ],
+)
+def test_what_the_store_refuses_is_told_by_its_cause(code: str, says: str, mend: str) -> None:
+    row = store.refused("mlflow", code, "words")
+    assert (row.status, row.mend) == (FAIL, mend)
+    assert says in row.says
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(59.0, None), (-90.0, WARN), (400.0, FAIL)])
+def test_clocks_that_differ_are_told_before_the_store_refuses(seconds: float, status: str | None) -> None:
+    row = store.skewed(seconds)
+    assert (row and row.status) == status
+
+
+def serving(version: str, problem: str | None = None) -> dict[str, Any]:
+    return {"model": {"version": version, "problem": problem}, "scikit-learn": "1.9.1"}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected", "status", "says"),
+    [
+        ([serving("2"), serving("2")], "2", OK, "version 2, by all 2 replicas"),
+        ([serving("2")], None, OK, "version 2"),
+        ([serving("1")], "2", WARN, "version 1, and 2 is behind the alias"),
+        ([serving("1"), serving("2")], "2", FAIL, "replicas serve different versions: 1, 2"),
+        ([serving("1", "version 2 is refused: it is not signed")], "2", FAIL, "version 2 is refused: it is not signed"),
+        (
+            [serving("1"), {"model": None, "reasons": ["no version yet"]}],
+            "1",
+            FAIL,
+            "1 of 2 replicas serve nothing: no version yet",
+        ),
+    ],
+)
+def test_replicas_are_held_against_the_alias_and_against_each_other(
+    said: list[dict[str, Any]], expected: str | None, status: str, says: str
+) -> None:
+    row = only(replicas.look_at_served({str(number): answer for number, answer in enumerate(said)}, expected))
+    assert row.status == status
+    assert says in row.says
+
+
+def test_a_version_that_was_made_with_other_packages_is_told() -> None:
+    pins = replicas.pinned("mlflow-skinny==3.17.2\nscikit-learn==1.8.0\nskops==0.16\n")
+    row = replicas.compared(pins, {("mlflow", "3.17.2"), ("scikit-learn", "1.9.1")})
+    assert row.status == WARN
+    assert row.says == "the version behind the alias was made with scikit-learn 1.8.0, and 1.9.1 is in force"
+    assert replicas.compared(pins, {("mlflow", "3.17.2"), ("scikit-learn", "1.8.0")}).status == OK
+
+
+@pytest.mark.parametrize(
+    ("noted", "status", "says", "mend"),
+    [
+        ([schema.REVISIONS[-1]], OK, "the newest", ""),
+        ([schema.REVISIONS[0]], FAIL, "is older than this checkout's MLflow", UP),
+        (["fffffffffff0"], FAIL, "a newer MLflow has written it", "docker compose run --rm database back"),
+        ([], FAIL, "no revision", "scripts/restore"),
+        (schema.REVISIONS[-2:], FAIL, "2 revisions", "scripts/restore"),
+    ],
+)
+def test_a_schema_is_told_by_what_it_is_older_newer_or_broken(
+    noted: list[str], status: str, says: str, mend: str
+) -> None:
+    row = schema.judged(noted, STACK)
+    assert row.status == status
+    assert says in row.says
+    assert mend in row.mend
+    assert "docker" not in schema.judged(noted, EMBEDDED).mend
