@@ -73,9 +73,10 @@ def predicted(service: Service, key: str | None = None, path: str = "/invocation
 
 
 def assert_refused(answer: TestResponse, status: int, error_code: str, *said: str) -> None:
-    assert (answer.status_code, answer.json["error_code"]) == (status, error_code)
-    assert all(words in answer.json["message"] for words in said), answer.json
-    assert set(answer.json) <= {"error_code", "message", "error"}
+    content: Any = answer.json
+    assert (answer.status_code, content["error_code"]) == (status, error_code)
+    assert all(words in content["message"] for words in said), content
+    assert set(content) <= {"error_code", "message", "error"}
 
 
 # --- who is let in -------------------------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ def test_the_description_of_the_api_says_how_a_key_is_sent_where_keys_are_on(key
     assert "securitySchemes" not in Client(service).get("/openapi.json").json["components"]
     key = keys.add("shop")
     service.look_around()
-    found = Client(service).get("/openapi.json", headers=bearing(key)).json
+    found: Any = Client(service).get("/openapi.json", headers=bearing(key)).json
     OpenAPIV31SpecValidator(found).validate()
     assert set(found["components"]["securitySchemes"]) == {"bearer", "header", "login"}
     assert {"401", "403", "429"} <= set(found["paths"]["/invocations"]["post"]["responses"])
