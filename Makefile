@@ -1,9 +1,10 @@
 # Everything that people and CI run. On a fresh machine: `make demo` (no Docker needed) and `make test`.
 VENV := .venv
 PY := $(VENV)/bin/python
+TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train compare models adopt requirements promote rollback history cleanup backup restore serve ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
+.PHONY: help environment tools demo explore train compare models adopt requirements promote rollback history cleanup backup restore serve ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +62,15 @@ benchtrainer: environment ## measure the trainer beside a plain script, into ben
 benchserving: environment ## measure the prediction service beside its peers, into benchmarks/serving.md (needs wrk)
 	@$(PY) benchmarks/serving.py
 
-lint: environment ## style, common mistakes, and which room may import which
+tools: ## make build/tools from its hashed lock: what looks at the project and is in no image
+	@scripts/environment $(TOOLS) scripts/tools/requirements.txt
+
+lint: environment tools ## style, common mistakes, and which room may import which; Dockerfiles, shell scripts, workflows
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && PYTHONPATH=services $(VENV)/bin/lint-imports
+	@$(TOOLS)/bin/hadolint services/*/Dockerfile
+	@$(TOOLS)/bin/shellcheck --external-sources $$(grep -rlE '^#!/.*sh$$|^# shellcheck shell=' .ci scripts services)
+	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
 
 types: environment ## static types
 	@$(VENV)/bin/mypy
