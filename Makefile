@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools demo explore train compare models adopt requirements promote rollback history cleanup backup restore serve ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
+.PHONY: help environment tools demo explore train compare models adopt requirements promote rollback history cleanup backup restore serve ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types sbom audit configuration lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,12 @@ lint: environment tools ## style, common mistakes, and which room may import whi
 
 types: environment ## static types
 	@$(VENV)/bin/mypy
+
+sbom: tools ## what the images are made of, as CycloneDX, into build/sbom
+	@scripts/sbom
+
+audit: tools ## known vulnerabilities of all that is locked; AUDIT_REQUIRED=1 fails where no database can be reached
+	@$(TOOLS)/bin/python scripts/audit.py
 
 configuration: environment ## make docs/configuration.md from .env.example and the services' settings
 	@$(PY) scripts/configuration.py

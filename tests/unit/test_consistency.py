@@ -30,7 +30,7 @@ INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT"}}
 NAMED_BESIDE = {"COMPOSE_FILE", "REQUIRE_STACK", "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACTS_DESTINATION"}
 NAMED_BESIDE |= {"COMPOSE_PROJECT_NAME", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
 # … a name of many, a data type, a name in the code, and another project's prefix.
-NAMED_BESIDE |= {"NAME_FILE", "FP16", "TRUSTED_TYPES", "BOOSTED_TYPES", "MLSERVER_"}
+NAMED_BESIDE |= {"AUDIT_REQUIRED", "REGISTRY", "NAME_FILE", "FP16", "TRUSTED_TYPES", "BOOSTED_TYPES", "MLSERVER_"}
 # Options of docker compose that have a value, where the pages use them.
 OPTIONS_WITH_A_VALUE = {"--progress", "--profile", "--scale"}
 # The file that stands in for a secret that is not given as a file.
@@ -266,7 +266,8 @@ def _commands_of_hooks() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("commands", "targets"), [(_commands_of_ci, {"lint", "types", "test"}), (_commands_of_hooks, {"lint", "types"})]
+    ("commands", "targets"),
+    [(_commands_of_ci, {"lint", "types", "audit", "sbom", "test"}), (_commands_of_hooks, {"lint", "types"})],
 )
 def test_ci_and_the_hooks_run_the_targets_that_people_run_and_nothing_else(
     commands: Callable[..., Any], targets: set[str]
@@ -349,7 +350,11 @@ def test_an_image_has_the_versions_of_the_one_resolution(lock: Path) -> None:
     assert _pins(lock) <= _pins(ROOT / "requirements.txt")
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, ROOT / "services/minio/go.sum", ROOT / "services/minio/go.mod"], ids=_ids)
+@pytest.mark.parametrize(
+    "lock",
+    [*LOCKS, *ROOT.glob("scripts/tools/*.*"), ROOT / "services/minio/go.sum", ROOT / "services/minio/go.mod"],
+    ids=_ids,
+)
 def test_a_lock_has_no_download_addresses(lock: Path) -> None:
     assert [line for line in lock.read_text().splitlines() if "://" in line] == []
 
