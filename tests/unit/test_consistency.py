@@ -17,7 +17,7 @@ from setup.secret_files import DERIVED, OWNERS, SECRETS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILES = [ROOT / "compose.yaml", *sorted(ROOT.glob("compose.*.yaml"))]
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "data/README.md")]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS += PAGES
 LOCKS = [ROOT / "requirements.txt", *sorted(ROOT.glob("services/*/requirements.txt"))]
