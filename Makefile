@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools demo explore train compare models adopt requirements promote rollback history cleanup backup restore serve ui test fuzz unit integration stack browser bench benchtrainer benchserving chaos lint types sbom audit configuration lock clean
+.PHONY: help environment tools demo explore train compare models adopt requirements promote rollback history cleanup backup restore serve ui test fuzz unit integration stack browser bench benchtrainer benchserving chaos lint workflows types sbom audit configuration lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ lint: environment tools ## style, common mistakes, and which room may import whi
 	@$(TOOLS)/bin/shellcheck --external-sources $$(grep -rlE '^#!/.*sh$$|^# shellcheck shell=' .ci scripts services)
 	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
+
+workflows: ## the workflows, by actionlint (needs Go)
+	@go -C scripts/tools tool actionlint $(CURDIR)/.github/workflows/*.yml
 
 types: environment ## static types
 	@$(VENV)/bin/mypy

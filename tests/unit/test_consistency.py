@@ -267,7 +267,10 @@ def _commands_of_hooks() -> list[str]:
 
 @pytest.mark.parametrize(
     ("commands", "targets"),
-    [(_commands_of_ci, {"lint", "types", "audit", "sbom", "test"}), (_commands_of_hooks, {"lint", "types"})],
+    [
+        (_commands_of_ci, {"lint", "types", "workflows", "audit", "sbom", "test"}),
+        (_commands_of_hooks, {"lint", "types"}),
+    ],
 )
 def test_ci_and_the_hooks_run_the_targets_that_people_run_and_nothing_else(
     commands: Callable[..., Any], targets: set[str]
