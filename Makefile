@@ -1,9 +1,10 @@
 # Everything that people and CI run. On a fresh machine: `make demo` (no Docker needed) and `make test`.
 VENV := .venv
 PY := $(VENV)/bin/python
+TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo explore train compare models adopt review requirements promote rollback history cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving lint types configuration lock clean
+.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving chaos lint workflows types sbom audit configuration lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,11 +65,30 @@ benchtrainer: environment ## measure the trainer beside a plain script, into ben
 benchserving: environment ## measure the prediction service beside its peers, into benchmarks/serving.md (needs wrk)
 	@$(PY) benchmarks/serving.py
 
-lint: environment ## style, common mistakes, and which room may import which
+chaos: environment ## one fault after the other under load, into benchmarks/reliability.md (needs Docker, a quarter of an hour)
+	@$(PY) benchmarks/chaos.py $(ARGS)
+
+tools: ## make build/tools from its hashed lock: what looks at the project and is in no image
+	@scripts/environment $(TOOLS) scripts/tools/requirements.txt
+
+lint: environment tools ## style, common mistakes, and which room may import which; Dockerfiles, shell scripts, workflows
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && PYTHONPATH=services $(VENV)/bin/lint-imports
+	@$(TOOLS)/bin/hadolint services/*/Dockerfile
+	@$(TOOLS)/bin/shellcheck --external-sources $$(grep -rlE '^#!/.*sh$$|^# shellcheck shell=' .ci scripts services)
+	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
+
+workflows: ## the workflows, by actionlint (needs Go)
+	@go -C scripts/tools tool actionlint $(CURDIR)/.github/workflows/*.yml
 
 types: environment ## static types
 	@$(VENV)/bin/mypy
+
+sbom: tools ## what the images are made of, as CycloneDX, into build/sbom
+	@scripts/sbom
+
+audit: tools ## known vulnerabilities of all that is locked; AUDIT_REQUIRED=1 fails where no database can be reached
+	@$(TOOLS)/bin/python scripts/audit_packages.py
 
 configuration: environment ## make docs/configuration.md from .env.example and the services' settings
 	@$(PY) scripts/configuration.py

@@ -17,7 +17,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 EXPORT = Path(__file__).resolve().parent / "peers" / "export.py"
 MIXED_ROWS = 600
-WORDS = ["asked", "called", "late", "bill", "price", "wrong", "slow", "support", "friendly", "again", "moved", "cheaper"]
+WORDS = [
+    "asked",
+    "called",
+    "late",
+    "bill",
+    "price",
+    "wrong",
+    "slow",
+    "support",
+    "friendly",
+    "again",
+    "moved",
+    "cheaper",
+]
 # What must not reach a process from the shell that started the bench.
 OURS = ("MLFLOW_", "MODEL_", "INFERENCE_", "DATA_DIR", "MIN_TEST_ACCURACY", "PYTHONPATH")
 

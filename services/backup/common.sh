@@ -1,5 +1,6 @@
 # What a backup and a restore share: where the repository is, and what restic says in one line.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # what it sets is for those who source it
 
 # In the container: each volume under its own name.
 VOLUMES=/volumes

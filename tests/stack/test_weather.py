@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from tests.compose import CLASSES, LONG_RUNNING, Stack, docker, eventually
+from tests.faults import ALIAS, kill, mounted, setting, stopped, without_alias
 
 
 def _statuses(stack: Any) -> set[str]:
@@ -27,8 +28,7 @@ def _experiment(stack: Any) -> str:
 @pytest.mark.parametrize("service", ["postgres", "minio", "mlflow", "inference"])
 def test_a_killed_service_comes_back_and_everything_works_again(stack: Stack, service: str) -> None:
     stack.up()
-    # From inside, as a crash is: the engine restarts what dies by itself, not what somebody stops.
-    stack.compose("exec", "-T", service, "sh", "-c", "kill -9 -1", check=False)
+    kill(stack, service)
     eventually("predictions work", lambda: stack.predict() == CLASSES)
     eventually("MLflow answers", lambda: stack.alias(), seconds=90)
     eventually(
@@ -39,8 +39,7 @@ def test_a_killed_service_comes_back_and_everything_works_again(stack: Stack, se
 
 def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_stale(stack: Stack) -> None:
     served = stack.served_version()
-    stack.compose("stop", "mlflow", "minio")
-    try:
+    with stopped(stack, "mlflow", "minio"):
         stack.compose("up", "--detach", "--force-recreate", "inference")
         eventually("predictions work", lambda: stack.predict() == CLASSES)
         assert {stack.containers()[name]["State"]["Status"] for name in ("mlflow", "minio")} == {"exited"}
@@ -51,8 +50,6 @@ def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_s
         # It serves first and asks afterwards.
         assert (model()["version"], model()["stale"]) == (served, True)
         eventually("the reason is told", lambda: "does not answer" in model()["problem"])
-    finally:
-        stack.up()
     eventually(
         "it is not stale any more", lambda: not requests.get(f"{stack.url}/ready", timeout=10).json()["model"]["stale"]
     )
@@ -69,7 +66,7 @@ def test_a_damaged_cache_is_fetched_again(stack: Stack, damage: str) -> None:
 
 @pytest.mark.parametrize(
     ("mount", "reason"),
-    [("small-cache:/cache", "No space left on device"), ("model-cache:/cache:ro", "Read-only file system")],
+    [("small:/cache", "No space left on device"), ("model-cache:/cache:ro", "Read-only file system")],
     ids=["full", "read-only"],
 )
 def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(
@@ -78,33 +75,23 @@ def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(
     current = stack.alias()
     stack.compose("run", "--rm", "trainer", "train", "--no-promote")
     other = max(stack.versions(), key=int)
-    override = stack.folder / "compose.override.yaml"
-    override.write_text(
-        f"services: {{inference: {{volumes: ['{mount}']}}}}\n"
-        "volumes: {small-cache: {driver_opts: {type: tmpfs, device: tmpfs, o: 'size=16k,mode=1777'}}}\n"
-    )
-    try:
-        stack.up()
+    with mounted(stack, "inference", mount):
         assert stack.predict() == CLASSES
-        stack.set_alias(other)
-        eventually("the other version is served", lambda: stack.served_version() == other)
-        assert stack.predict() == CLASSES
-        ready = requests.get(f"{stack.url}/ready", timeout=10)
-        assert (ready.status_code, ready.json()["model"]["stale"]) == (200, False)
-        assert f"the model cache /cache/iris_logistic_regression cannot be used: {reason}" in stack.logs("inference")
-    finally:
-        override.unlink()
-        stack.set_alias(current)
-        stack.up()
-        docker("volume", "rm", "--force", f"{stack.name}_small-cache")
+        try:
+            stack.set_alias(other)
+            eventually("the other version is served", lambda: stack.served_version() == other)
+            assert stack.predict() == CLASSES
+            ready = requests.get(f"{stack.url}/ready", timeout=10)
+            assert (ready.status_code, ready.json()["model"]["stale"]) == (200, False)
+            told = f"the model cache /cache/iris_logistic_regression cannot be used: {reason}"
+            assert told in stack.logs("inference")
+        finally:
+            stack.set_alias(current)
     eventually("the version of before is served", lambda: stack.served_version() == current)
 
 
 def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_first_promotion(stack: Stack) -> None:
-    alias = {"name": "iris_logistic_regression", "alias": "Production"}
-    version = stack.alias()
-    assert requests.delete(f"{stack.mlflow_url}/api/2.0/mlflow/registered-models/alias", json=alias, timeout=10).ok
-    try:
+    with without_alias(stack) as version:
         # What was served goes on without the alias, after a start as well, as long as the cache has it.
         stack.compose("up", "--detach", "--no-deps", "--force-recreate", "inference")
         eventually("it serves from its cache", lambda: requests.get(f"{stack.url}/ready", timeout=10).ok)
@@ -120,7 +107,7 @@ def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_firs
         assert refused.status_code == 503
         assert refused.headers["Retry-After"]
         # The MLflow UI writes every alias in lower case; who tries it there is told.
-        misspelt = alias | {"alias": "production", "version": version}
+        misspelt = ALIAS | {"alias": "production", "version": version}
         requests.post(f"{stack.mlflow_url}/api/2.0/mlflow/registered-models/alias", json=misspelt, timeout=10)
         eventually(
             "the misspelt alias is named",
@@ -129,8 +116,6 @@ def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_firs
                 in requests.get(f"{stack.url}/ready", timeout=10).json()["reasons"][0]
             ),
         )
-    finally:
-        stack.set_alias(version)
     eventually(
         "predictions work", lambda: requests.get(f"{stack.url}/ready", timeout=10).ok and stack.predict() == CLASSES
     )
@@ -140,9 +125,8 @@ def test_a_process_that_the_kernel_ended_for_memory_is_told_with_the_setting(sta
     # It takes more than the container may have, and is the largest there, so it is the one that is ended.
     greedy = stack.compose("exec", "-T", "inference", "python", "-c", "b'x' * (8 << 30)", check=False)
     assert greedy.returncode == 137
-    # The service asks what the kernel has counted when a worker ends; a worker is init's child's child's child.
-    child = "child() { cut -d' ' -f1 /proc/$1/task/$1/children; }"
-    stack.compose("exec", "-T", "inference", "sh", "-c", f"{child}; kill -9 $(child $(child $(child 1)))")
+    # The service asks what the kernel has counted when a worker ends.
+    kill(stack, "inference", "$(child $(child $(child 1)))")
     told = "was ended by the kernel for memory: INFERENCE_MEMORY is 1536m;"
     eventually("it is told", lambda: told in stack.logs("inference"))
     eventually("predictions work", lambda: stack.predict() == CLASSES)
@@ -150,13 +134,10 @@ def test_a_process_that_the_kernel_ended_for_memory_is_told_with_the_setting(sta
 
 def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_run(stack: Stack) -> None:
     versions, alias = set(stack.versions()), stack.alias()
-    stack.compose("stop", "minio")
     # It asks for the files in Production and sends its own, each time as often as it may: four times more, ten seconds each.
     once_more = ("--env", "MLFLOW_HTTP_REQUEST_MAX_RETRIES=1")
-    try:
+    with stopped(stack, "minio"):
         result = stack.compose("run", "--rm", *once_more, "trainer", check=False)
-    finally:
-        stack.up()
     assert result.returncode == 4
     words = [line for line in result.stderr.splitlines() if line.startswith("trainer:")]
     assert len(words) == 1
@@ -167,11 +148,8 @@ def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_ru
 
 
 def test_mlflow_out_of_reach_is_told_in_one_line(stack: Stack) -> None:
-    stack.compose("stop", "mlflow")
-    try:
+    with stopped(stack, "mlflow"):
         result = stack.compose("run", "--rm", "trainer", check=False)
-    finally:
-        stack.up()
     assert result.returncode == 4
     words = [line for line in result.stderr.splitlines() if line.startswith("trainer:")]
     assert len(words) == 1
@@ -204,7 +182,7 @@ def test_a_trainer_that_is_stopped_or_killed_leaves_nothing_half_done(stack: Sta
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "service"),
+    ("name", "value", "service"),
     [
         ("MODEL_ALIAS", "", "inference"),
         ("MODEL_TRUST", "sgined", "inference"),
@@ -217,19 +195,14 @@ def test_a_trainer_that_is_stopped_or_killed_leaves_nothing_half_done(stack: Sta
     ],
 )
 def test_a_bad_setting_stops_that_container_at_boot_in_one_line(
-    stack: Stack, setting: str, value: str, service: str
+    stack: Stack, name: str, value: str, service: str
 ) -> None:
-    before = dict(stack.settings)
-    stack.write_env(**{setting: value})
-    try:
+    with setting(stack, **{name: value}):
         result = stack.compose("run", "--rm", "--no-deps", service, check=False)
-    finally:
-        stack.settings = before
-        stack.write_env()
     assert result.returncode == (2 if service == "trainer" else 1)
     words = [line for line in result.stderr.splitlines() if line.startswith(f"{service}:")]
     assert len(words) == 1, result.stderr
-    assert setting in words[0]
+    assert name in words[0]
     assert (repr(value) in words[0]) if value else ("empty" in words[0])
     assert "Traceback" not in result.stderr
 

@@ -17,7 +17,7 @@ from setup.secret_files import DERIVED, OWNERS, SECRETS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILES = [ROOT / "compose.yaml", *sorted(ROOT.glob("compose.*.yaml"))]
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "data/README.md")]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS += PAGES
 LOCKS = [ROOT / "requirements.txt", *sorted(ROOT.glob("services/*/requirements.txt"))]
@@ -35,7 +35,7 @@ NAMED_BESIDE |= {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
 # … of those who trust an authority, …
 NAMED_BESIDE |= {"MLFLOW_TRACKING_SERVER_CERT_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}
 # … a name of many, a data type, a name in the code, and another project's prefix.
-NAMED_BESIDE |= {"NAME_FILE", "FP16", "TRUSTED_TYPES", "BOOSTED_TYPES", "MLSERVER_"}
+NAMED_BESIDE |= {"AUDIT_REQUIRED", "REGISTRY", "NAME_FILE", "FP16", "TRUSTED_TYPES", "BOOSTED_TYPES", "MLSERVER_"}
 # Options of docker compose that have a value, where the pages use them.
 OPTIONS_WITH_A_VALUE = {"--progress", "--profile", "--scale"}
 # The file that stands in for a secret that is not given as a file.
@@ -278,7 +278,11 @@ def _commands_of_hooks() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("commands", "targets"), [(_commands_of_ci, {"lint", "types", "test"}), (_commands_of_hooks, {"lint", "types"})]
+    ("commands", "targets"),
+    [
+        (_commands_of_ci, {"lint", "types", "workflows", "audit", "sbom", "test"}),
+        (_commands_of_hooks, {"lint", "types"}),
+    ],
 )
 def test_ci_and_the_hooks_run_the_targets_that_people_run_and_nothing_else(
     commands: Callable[..., Any], targets: set[str]
@@ -361,7 +365,11 @@ def test_an_image_has_the_versions_of_the_one_resolution(lock: Path) -> None:
     assert _pins(lock) <= _pins(ROOT / "requirements.txt")
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, ROOT / "services/minio/go.sum", ROOT / "services/minio/go.mod"], ids=_ids)
+@pytest.mark.parametrize(
+    "lock",
+    [*LOCKS, *ROOT.glob("scripts/tools/*.*"), ROOT / "services/minio/go.sum", ROOT / "services/minio/go.mod"],
+    ids=_ids,
+)
 def test_a_lock_has_no_download_addresses(lock: Path) -> None:
     assert [line for line in lock.read_text().splitlines() if "://" in line] == []
 

@@ -1,0 +1,92 @@
+"""What goes wrong with a stack: faults to inject, each undone where its block ends. For the tests and for `make chaos`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+
+from tests.compose import Stack, docker
+
+ALIAS = {"name": "iris_logistic_regression", "alias": "Production"}
+CHILD = "child() { cut -d' ' -f1 /proc/$1/task/$1/children; }"
+"""Of the prediction service: init's child follows the registry, its child is gunicorn, and the children of that are workers."""
+
+
+def kill(stack: Stack, service: str, process: str = "-1") -> None:
+    """Kill from inside a container, as a crash does: all of it, or the process that a word of the shell names.
+
+    The engine restarts what dies by itself, not what somebody stops.
+    """
+    stack.compose("exec", "-T", service, "sh", "-c", f"{CHILD}; kill -9 {process}", check=False)
+
+
+@contextmanager
+def stopped(stack: Stack, *services: str) -> Iterator[None]:
+    """Stop services; afterwards start them."""
+    stack.compose("stop", *services)
+    try:
+        yield
+    finally:
+        stack.up()
+
+
+@contextmanager
+def paused(stack: Stack, service: str) -> Iterator[None]:
+    """Freeze a service, which keeps its connections and answers nobody."""
+    stack.compose("pause", service)
+    try:
+        yield
+    finally:
+        stack.compose("unpause", service)
+
+
+@contextmanager
+def mounted(stack: Stack, service: str, *mounts: str) -> Iterator[None]:
+    """Run a service with other mounts; `small:/FOLDER` is a volume of 16 kB. Afterwards it runs as before."""
+    override = stack.folder / "compose.override.yaml"
+    override.write_text(
+        f"services: {{{service}: {{volumes: {list(mounts)}}}}}\n"
+        "volumes: {small: {driver_opts: {type: tmpfs, device: tmpfs, o: 'size=16k,mode=1777'}}}\n"
+    )
+    try:
+        stack.up()
+        yield
+    finally:
+        override.unlink()
+        stack.up()
+        docker("volume", "rm", "--force", f"{stack.name}_small")
+
+
+@contextmanager
+def cut_off(stack: Stack, service: str, network: str) -> Iterator[None]:
+    """Take a container off a network, and put it back under its name."""
+    container, name = stack.containers()[service]["Id"], f"{stack.name}_{network}"
+    docker("network", "disconnect", name, container)
+    try:
+        yield
+    finally:
+        docker("network", "connect", "--alias", service, name, container)
+
+
+@contextmanager
+def without_alias(stack: Stack) -> Iterator[str]:
+    """Take the alias away, and yield the version that had it, which gets it back."""
+    version = stack.alias()
+    url = f"{stack.mlflow_url}/api/2.0/mlflow/registered-models/alias"
+    assert requests.delete(url, json=ALIAS, timeout=10).ok
+    try:
+        yield version
+    finally:
+        stack.set_alias(version)
+
+
+@contextmanager
+def setting(stack: Stack, **settings: str) -> Iterator[None]:
+    """Write settings into .env; afterwards those of before. Nothing is started."""
+    before = dict(stack.settings)
+    stack.write_env(**settings)
+    try:
+        yield
+    finally:
+        stack.settings = before
+        stack.write_env()
