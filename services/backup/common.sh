@@ -12,11 +12,13 @@ DATABASES=(mlflow mlflow_auth)
 TAG=mlflow-stack
 LOG=/tmp/restic.log
 PATIENCE=30
-OPTIONS=() # of restic in all its commands
+OPTIONS=(--stuck-request-timeout "${PATIENCE}s") # of restic in all its commands
 # How restic ends where the password is not the repository's, and where there is no repository (its manual, "Exit status codes").
 NO_REPOSITORY=10
 LOCKED=11
 WRONG_PASSWORD=12
+# What an S3 says of a bucket that is still to be made, which restic tries again and again all the same.
+NO_BUCKET='bucket does not exist'
 
 dump_of() { printf '%s/%s.sql' "$SCRATCH" "$1"; }
 has_database() {
@@ -52,20 +54,28 @@ log_in() {
     export AWS_SHARED_CREDENTIALS_FILE=/given/BACKUP_CREDENTIALS
     [[ $BACKUP_REPOSITORY == sftp:* ]] || return 0
     install -m 0600 /given/BACKUP_CREDENTIALS /tmp/ssh-key
-    local host=${BACKUP_REPOSITORY#sftp:}
-    OPTIONS+=(-o "sftp.command=ssh -i /tmp/ssh-key -o BatchMode=yes -o UserKnownHostsFile=/given/BACKUP_KNOWN_HOSTS ${host%%:*} -s sftp")
+    local host=${BACKUP_REPOSITORY#sftp:} patience="-o ConnectTimeout=$PATIENCE -o ServerAliveInterval=10 -o ServerAliveCountMax=$((PATIENCE / 10))"
+    case $host in # //USER@HOST:PORT//FOLDER is restic's way to name a port, and ssh://USER@HOST:PORT ssh's
+        //*) host=${host#//} host=ssh://${host%%/*} ;;
+        *) host=${host%%:*} ;;
+    esac
+    OPTIONS+=(-o "sftp.command=ssh -i /tmp/ssh-key -o BatchMode=yes -o UserKnownHostsFile=/given/BACKUP_KNOWN_HOSTS $patience $host -s sftp")
 }
 
 # Say in one line what restic could not do: its last words, which name the cause, without the ones that point elsewhere.
 reason() {
     local code=$1 log=$2 last
     ! grep -q -i 'no space left' "$log" || { echo "$(place) is full: no space left on device"; return; }
+    ! grep -q "$NO_BUCKET" "$log" || code=$NO_REPOSITORY
     case $code in
         "$NO_REPOSITORY") echo "there is no backup in $(place)" ;;
         "$LOCKED") echo "$(place) is locked by another backup, or by one that was killed within the last half hour; try again later" ;;
         "$WRONG_PASSWORD") echo "the password does not open $(place); give the one of its first backup: BACKUP_PASSWORD_FILE=./FILE" ;;
-        *)  last=$(grep -v -e '^$' -e '^repository .* opened' -e 'github.com' -e '^goroutine' "$log" | grep -i -m1 -e 'fatal' -e 'error' -e 'refused' -e 'timeout' || tail -n 1 "$log")
-            echo "$(place): ${last#Fatal: }" ;;
+        *)  last=$(grep -o 'subprocess ssh: .*' "$log" | grep -v 'Could not create directory' | tail -n 1 | grep . || # which knows the cause
+                grep -v -e '^$' -e '^repository .* opened' -e 'github.com' -e '^goroutine' "$log" | grep -i -m1 -e 'fatal' -e 'error' -e 'refused' -e 'timeout' || tail -n 1 "$log")
+            [[ $last != "{"* ]] || last=$(jq --raw-output '.message // .error.message' <<<"$last") # where it was asked for JSON
+            last=${last#Fatal: } last=${last#subprocess ssh: }
+            echo "$(place): ${last##*returned error, retrying after *s: }" ;;
     esac
 }
 
@@ -81,14 +91,14 @@ restic_or_die() {
 }
 
 # Run restic, which tries for a quarter of an hour what a full disk or a host that is gone will not let it do: here that is over
-# at once on a full disk, and otherwise when it has tried for PATIENCE seconds. Returns its exit code.
+# at once on a full disk or without a bucket, and otherwise when it has tried for PATIENCE seconds. Returns its exit code.
 restic_within_patience() {
     local pid began=""
     restic "${OPTIONS[@]}" "$@" 2>"$LOG" &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.2
-        ! grep -q -i 'no space left' "$LOG" || kill "$pid" 2>/dev/null || true
+        ! grep -q -i -e 'no space left' -e "$NO_BUCKET" "$LOG" || kill "$pid" 2>/dev/null || true
         case $(grep -e 'returned error, retrying' -e 'operation successful after' "$LOG" | tail -n 1) in
             *retrying*) began=${began:-$SECONDS} ;;
             *) began="" ;;

@@ -19,7 +19,7 @@ def test_every_long_running_service_is_healthy_and_every_job_has_succeeded(stack
     }
     assert {name: states[name] for name in LONG_RUNNING} == dict.fromkeys(LONG_RUNNING, ("running", "healthy"))
     jobs = set(states) - set(LONG_RUNNING)
-    assert jobs == {"secrets", "database", "bucket", "migrate", "bootstrap"}
+    assert jobs == {"secrets", "postgres-version", "database", "bucket", "migrate", "bootstrap"}
     assert {name: containers[name]["State"]["ExitCode"] for name in jobs} == dict.fromkeys(jobs, 0)
 
 

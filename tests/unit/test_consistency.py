@@ -251,7 +251,7 @@ def test_every_job_is_waited_for_so_that_up_tells_whether_it_has_succeeded() -> 
     waits = [wait for service in SERVICES.values() for wait in service.get("depends_on", {}).items()]
     done = {name for name, wait in waits if wait["condition"] == "service_completed_successfully"}
     healthy = {name for name, wait in waits if wait["condition"] == "service_healthy"}
-    assert jobs == {"secrets", "database", "bucket", "migrate", "bootstrap"}
+    assert jobs == {"secrets", "postgres-version", "database", "bucket", "migrate", "bootstrap"}
     assert done == jobs
     assert healthy == {"postgres", "minio", "mlflow"}
 
