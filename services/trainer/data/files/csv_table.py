@@ -165,7 +165,7 @@ def _body(written: Dialect, keys: list[str], **options: Any) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # it names the columns that are read again
         frame = _whole(written, keys, low_memory=True, **options)
-    differing = [key for key in frame if pd.api.types.is_object_dtype(frame[key])]
+    differing = [str(key) for key in frame if pd.api.types.is_object_dtype(frame[key])]
     if not differing:
         return frame
     again = _whole(written, keys, **options | {"usecols": differing})
