@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class Edge:
     """A stack with HTTPS in front, under names that curl and Chromium are told the address of."""
 
     stack: Stack
+    address: str
+    """of this machine, where other machines reach it: here, containers of other networks"""
     port: str
     http_port: str
 
@@ -63,7 +66,13 @@ class Edge:
         name, port = re.fullmatch(r"https?://([^/:]+):(\d+).*", url).groups()
         form = "\n%{http_code} %{http_version} %{header_json}"
         command = ["curl", "--silent", "--show-error", "--max-time", "20", "--write-out", form, "--cacert"]
-        command += [str(self.stack.folder / "authority.pem"), "--resolve", f"{name}:{port}:127.0.0.1", *options, url]
+        command += [
+            str(self.stack.folder / "authority.pem"),
+            "--resolve",
+            f"{name}:{port}:{self.address}",
+            *options,
+            url,
+        ]
         result = subprocess.run(command, capture_output=True, text=True)
         assert result.returncode == 0 or not check, result.stderr
         body, status, version, headers = re.fullmatch(r"(.*)\n(\d+) (\S+) (\{.*\})\s*", result.stdout, re.S).groups()
@@ -71,6 +80,10 @@ class Edge:
 
     def take_authority(self, pem: str) -> None:
         (self.stack.folder / "authority.pem").write_text(pem)
+
+
+def _outside() -> str:
+    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
 
 
 def _leave(stack: Stack, *names: str) -> None:
@@ -83,7 +96,6 @@ def _leave(stack: Stack, *names: str) -> None:
 
 
 def test_without_a_login_nothing_answers_other_machines_and_what_did_before_is_stopped(stack: Stack) -> None:
-    outside = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
     stack.write_env(BIND_ADDRESS="0.0.0.0")  # noqa: S104
     try:
         failed = stack.compose("up", "--detach", "--wait", check=False)
@@ -94,7 +106,7 @@ def test_without_a_login_nothing_answers_other_machines_and_what_did_before_is_s
         eventually("inference refuses, too", lambda: f"inference: {REFUSED}" in stack.logs("inference"))
         assert stack.containers()["mlflow"]["State"]["Status"] != "running"
         for setting in ("MLFLOW_PORT", "INFERENCE_PORT"):
-            for address in (outside, "127.0.0.1"):
+            for address in (_outside(), "127.0.0.1"):
                 with pytest.raises(requests.ConnectionError):
                     requests.get(f"http://{address}:{stack.settings[setting]}/health", timeout=5)
         alone = stack.compose("run", "--rm", "--no-deps", "mlflow", check=False)
@@ -104,18 +116,6 @@ def test_without_a_login_nothing_answers_other_machines_and_what_did_before_is_s
         _leave(stack, "BIND_ADDRESS")  # the next test starts it
 
 
-def test_the_edge_alone_is_reached_from_elsewhere(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BIND_ADDRESS", "0.0.0.0")  # noqa: S104
-    monkeypatch.setenv("COMPOSE_FILE", FILES)
-    services = json.loads(stack.compose("config", "--format", "json").stdout)["services"]
-    found = {name: {port["host_ip"] for port in service.get("ports", [])} for name, service in services.items()}
-    assert {name: found[name] for name in found if found[name]} == {
-        "edge": {"0.0.0.0"}, "mlflow": {"127.0.0.1"}, "inference": {"127.0.0.1"}, "minio": {"127.0.0.1"},  # noqa: S104
-    }  # fmt: skip
-    refused = stack.compose("run", "--rm", "--no-deps", "secrets", check=False)
-    assert f"secrets: {REFUSED}" in refused.stderr
-
-
 # --- HTTPS with an authority of its own ---------------------------------------------------------------------------------
 
 
@@ -123,17 +123,35 @@ def test_the_edge_alone_is_reached_from_elsewhere(stack: Stack, monkeypatch: pyt
 def edge(stack: Stack) -> Iterator[Edge]:
     https, http = map(str, free_ports(2))
     changed = {"COMPOSE_FILE": FILES, "PUBLIC_HOST": "factory.test,office.test", "HTTPS_PORT": https, "HTTP_PORT": http}
-    stack.write_env(**changed, TLS="internal", EDGE_SITES=",".join(SITES), EDGE_MAX_UPLOAD_MB="1")
-    edge = Edge(stack, https, http)
+    changed |= {"TLS": "internal", "EDGE_SITES": ",".join(SITES), "EDGE_MAX_UPLOAD_MB": "1"}
+    stack.write_env(**changed, BIND_ADDRESS=_outside(), ALLOW_OPEN="true")
+    edge = Edge(stack, _outside(), https, http)
     try:
         stack.up()
         edge.take_authority(stack.compose("exec", "-T", "edge", "cat", ROOT).stdout)
         yield edge
     finally:
-        _leave(stack, *changed, "TLS", "EDGE_SITES", "EDGE_MAX_UPLOAD_MB")
+        _leave(stack, *changed, "BIND_ADDRESS", "ALLOW_OPEN")
         stack.compose("up", "--detach", "--wait", "--remove-orphans")
         docker("volume", "rm", f"{stack.name}_edge-data", f"{stack.name}_edge-secrets")
         docker("network", "rm", f"{stack.name}_edge")
+
+
+def test_the_edge_alone_is_reached_from_elsewhere_and_it_needs_a_login_or_a_word_as_well(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_PORT", "INFERENCE_PORT", "MINIO_CONSOLE_PORT"):
+        port = int(edge.stack.settings[name])
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((edge.address, port), timeout=5)
+    for published in (edge.port, edge.http_port):
+        socket.create_connection((edge.address, int(published)), timeout=5).close()
+    monkeypatch.setenv("ALLOW_OPEN", "false")
+    del edge.stack.settings["ALLOW_OPEN"]
+    refused = edge.stack.compose("run", "--rm", "--no-deps", "secrets", check=False)
+    edge.stack.settings["ALLOW_OPEN"] = "true"
+    assert f"secrets: {REFUSED.replace('0.0.0.0', edge.address)}" in refused.stderr  # noqa: S104
 
 
 def test_each_service_answers_under_each_of_its_names_by_http_2_with_headers_that_keep_browsers_safe(
@@ -201,18 +219,19 @@ def test_the_login_of_minios_console_is_kept_in_a_cookie_that_goes_over_https_al
 
 def test_a_notebook_that_trusts_the_authority_logs_a_run_with_a_file(edge: Edge) -> None:
     code = """
-import socket
-known = socket.getaddrinfo
-socket.getaddrinfo = lambda host, *rest, **more: known("127.0.0.1" if host.endswith(".test") else host, *rest, **more)
+import os, socket
+known, there = socket.getaddrinfo, os.environ["THERE"]
+socket.getaddrinfo = lambda host, *rest, **more: known(there if host.endswith(".test") else host, *rest, **more)
 import mlflow
 with mlflow.start_run() as run:
     mlflow.log_text("by HTTPS", "note.txt")
 print(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/note.txt"))
 """
     trust = {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(edge.stack.folder / "authority.pem")}
-    result = edge.stack.notebook(code, MLFLOW_TRACKING_URI=edge.url("mlflow"), **trust)
+    place = {"MLFLOW_TRACKING_URI": edge.url("mlflow"), "THERE": edge.address}
+    result = edge.stack.notebook(code, **place, **trust)
     assert "by HTTPS" in result.stdout, result.stderr
-    refused = edge.stack.notebook(code, MLFLOW_TRACKING_URI=edge.url("mlflow"), MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    refused = edge.stack.notebook(code, **place, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     assert "CERTIFICATE_VERIFY_FAILED" in refused.stderr
 
 
@@ -228,7 +247,7 @@ def test_printed_links_are_the_public_ones(edge: Edge) -> None:
 @pytest.mark.skipif("browser" in LEFT_OUT, reason="there is no browser")
 def test_a_browser_works_with_both_pages_and_follows_the_link_between_them(edge: Edge) -> None:
     executable = next(path for name in BROWSERS if (path := shutil.which(name)))
-    options = [*OFFLINE, "--host-resolver-rules=MAP *.test 127.0.0.1"]
+    options = [*OFFLINE, f"--host-resolver-rules=MAP *.test {edge.address}"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=options)
         page = browser.new_context(ignore_https_errors=True).new_page()
