@@ -206,6 +206,7 @@ def test_a_job_that_failed_is_told_with_its_last_words_and_one_that_waits_for_it
 def test_a_service_that_has_no_container_is_told_and_a_stack_that_is_well_is_one_line() -> None:
     services = {"mlflow": {}, "secrets": {"restart": "no"}}
     done = container("secrets", Status="exited", Running=False)
+    assert "the stack is down, or was never up" in only(containers.look(stack(**services), 1)).says
     row = only(containers.look(stack(done, **services), 1))
     assert (row.says, row.mend) == ("mlflow is not there", UP)
     row = only(containers.look(stack(done, container("mlflow"), **services), 1))

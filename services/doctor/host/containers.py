@@ -15,7 +15,10 @@ MOST = 300
 
 
 def look(stack: Stack, seconds: float) -> Iterator[Row]:
-    """Yield a row for each container that is not well."""
+    """Yield a row for each container that is not well; of a stack that is down, one for all."""
+    if not is_up(stack):
+        yield Row("containers", FAIL, "none is there: the stack is down, or was never up", UP)
+        return
     last_words = _last_words(seconds)
     found = [row for name, service in stack.services.items() for row in _service(stack, name, service, last_words)]
     runs = [name for name, service in stack.services.items() if service.get("restart") != "no"]
