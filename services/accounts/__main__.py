@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import audit
 import click
 
 from accounts.errors import AccountsError
@@ -39,6 +40,7 @@ def accounts() -> None:
 def add(name: str, role: str) -> None:
     """Make an account, and show its password once."""
     password = _directory().add(name, role)
+    audit.note("account", name, None, role, "accounts add")
     click.echo(f"{name} is there, as {role}.")
     _show(password)
 
@@ -47,7 +49,10 @@ def add(name: str, role: str) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """Take an account away; what it has logged stays."""
-    _directory().remove(name)
+    directory = _directory()
+    before = directory.role(name)
+    directory.remove(name)
+    audit.note("account", name, before, None, "accounts remove")
     click.echo(f"{name} is gone.")
 
 
@@ -56,7 +61,10 @@ def remove(name: str) -> None:
 @click.argument("role", type=ROLE)
 def role(name: str, role: str) -> None:
     """Give an account another role."""
-    _directory().set_role(name, role)
+    directory = _directory()
+    before = directory.role(name)
+    directory.set_role(name, role)
+    audit.note("account", name, before, role, "accounts role")
     click.echo(f"{name} is {role} now.")
 
 
@@ -78,9 +86,12 @@ def password(name: str) -> None:
             "the password of admin is in the file that MLFLOW_ADMIN_PASSWORD_FILE names; change it there, then: "
             "docker compose up --detach --wait"
         )
-    new = _directory().renew_password(name)
+    directory = _directory()
+    new = directory.renew_password(name)
     if name == ADMIN:
         _keep(new)
+    role = directory.role(name)
+    audit.note("account", name, role, role, "accounts password")
     click.echo(f"{name} has a new password.")
     _show(new)
 

@@ -96,6 +96,10 @@ class Directory:
         found = self._store.list_users_with_roles()
         return sorted((Account(user.username, _role(user, roles)) for user, roles in found), key=lambda one: one.name)
 
+    def role(self, name: str) -> str | None:
+        """Return the role of an account, None where it has none or is not there."""
+        return next((account.role for account in self.accounts() if account.name == name), None)
+
     def add(self, name: str, role: str) -> str:
         """Make an account, and return its password; raise AccountsError."""
         if not NAME.fullmatch(name):

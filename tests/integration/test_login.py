@@ -1,5 +1,6 @@
 """MLflow with a login: each cell of the table in docs/login.md on a real server, and how people and services log in."""
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -355,6 +356,7 @@ def test_accounts_are_made_changed_listed_and_taken_away_by_commands_each_with_i
         world.place,
         *("add bob --role viewer", "role bob promoter", "list", "password bob", "remove bob", "list"),
         *("add a:b --role viewer", "add viewer --role admin", "role bob viewer", "remove admin", "password trainer"),
+        AUDIT_FILE=str(world.place.folder / "audit.jsonl"),
     )
     (_, none), (role, _), (first, _), (password, _), _, (last, _), *errors = found
     assert none == ""
@@ -368,6 +370,13 @@ def test_accounts_are_made_changed_listed_and_taken_away_by_commands_each_with_i
         "there is no account 'bob'; `accounts list` has them",
         "admin is an account of the stack itself, and stays as it is",
         "trainer is an account of the stack itself, and stays as it is",
+    ]
+    changes = map(json.loads, (world.place.folder / "audit.jsonl").read_text().splitlines())
+    assert [(line["what"], line["of"], line["from"], line["to"], line["by"]) for line in changes] == [
+        ("account", "bob", None, "viewer", "accounts add"),
+        ("account", "bob", "viewer", "promoter", "accounts role"),
+        ("account", "bob", "promoter", "promoter", "accounts password"),
+        ("account", "bob", "promoter", None, "accounts remove"),
     ]
 
 

@@ -524,3 +524,22 @@ def test_what_is_written_is_read_again_as_it_was(keys: KeyFile) -> None:
     found = key_file.parsed(keys.path.read_bytes())
     assert key_file.parsed(key_file.written(found or [])) == found
     assert [key.rate for key in found or []] == [None, 0.001, 0.1, 3.0, 1000000.0]
+
+
+def test_each_change_of_a_key_is_a_line_of_the_audit_log_without_the_key(
+    keys: KeyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "audit.jsonl"
+    monkeypatch.setenv("AUDIT_FILE", str(log))
+    monkeypatch.setenv("AUDIT_WHO", "alice")
+    key = keys.add("shop", "--scopes", "predict,metrics", "--rate", "5")
+    assert keys.run("revoke", "nobody")[0] == 1
+    keys.run("revoke", "shop")
+    keys.run("off")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [tuple(line[name] for name in ("who", "what", "of", "from", "to", "by")) for line in lines] == [
+        ("alice", "key", "shop", None, "metrics,predict 5", "api-key add"),
+        ("alice", "key", "shop", "in force", None, "api-key revoke"),
+        ("alice", "key", "all", "in force", None, "api-key off"),
+    ]
+    assert key not in log.read_text()

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+import audit
+
 from inference.api_keys import key_file
 from inference.api_keys.key_file import ApiKey
 from inference.errors import KeysUnusable
@@ -91,6 +93,7 @@ def add(path: Path, options: argparse.Namespace) -> None:
     if len(content) > key_file.MOST_BYTES:
         raise KeysUnusable(f"{path} has no room for another key; revoke some")
     key_file.replace(path, content)
+    audit.note("key", name, None, f"{','.join(sorted(scopes))} {key_file.shown_rate(rate)}", "api-key add")
     first = "From now on the service asks for a key. " if before is None else ""
     print(f"The key {name!r}. {first}It is shown this once, and kept nowhere:", file=sys.stderr, flush=True)
     print(made)
@@ -118,6 +121,7 @@ def revoke(path: Path, options: argparse.Namespace) -> None:
         names = ", ".join(key.name for key in keys) or "none"
         raise KeysUnusable(f"there is no key of the name {options.name[:100]!r}; there are: {names}")
     key_file.replace(path, key_file.written(left))
+    audit.note("key", options.name, "in force", None, "api-key revoke")
     print(f"The key {options.name!r} is revoked; the service lets it in no more within two seconds.")
     if not left:
         print("It was the last one: nobody is let in now. `add NAME` makes another one; `off` lets everybody in.")
@@ -126,6 +130,7 @@ def revoke(path: Path, options: argparse.Namespace) -> None:
 def off(path: Path, options: argparse.Namespace) -> None:
     """Forget all keys; the service asks for none."""
     key_file.replace(path, key_file.OFF + b"\n")
+    audit.note("key", "all", "in force", None, "api-key off")
     print("API keys are off: the service lets everybody in who reaches its port.")
 
 
