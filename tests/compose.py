@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
+
+from tests import forked
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG_RUNNING = ("postgres", "minio", "mlflow", "inference")
@@ -123,6 +124,10 @@ class Stack:
     def up(self) -> None:
         self.compose("up", "--detach", "--wait")
 
+    def put_right(self, *services: str) -> None:
+        """Bring services back to what compose file and .env say, and nothing else: no build, none of the set-up's jobs."""
+        self.compose("up", "--detach", "--wait", "--no-deps", "--no-build", *(services or LONG_RUNNING))
+
     def down(self, *options: str) -> None:
         self.compose("down", *options)
 
@@ -199,14 +204,8 @@ class Stack:
     def notebook(self, code: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run Python as a person's notebook on the host: plain mlflow, no credentials, nothing but the URL."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AWS_"))}
-        return subprocess.run(
-            [sys.executable, "-c", code],
-            env=kept | {"MLFLOW_TRACKING_URI": self.mlflow_url} | environ,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        environ = kept | {"MLFLOW_TRACKING_URI": self.mlflow_url} | environ
+        return forked.python("-c", code, imports=forked.NOTEBOOK, environ=environ, folder=self.folder)
 
 
 @dataclass

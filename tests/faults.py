@@ -27,7 +27,7 @@ def stopped(stack: Stack, *services: str) -> Iterator[None]:
     try:
         yield
     finally:
-        stack.up()
+        stack.put_right()
 
 
 @contextmanager
@@ -49,11 +49,11 @@ def mounted(stack: Stack, service: str, *mounts: str) -> Iterator[None]:
         "volumes: {small: {driver_opts: {type: tmpfs, device: tmpfs, o: 'size=16k,mode=1777'}}}\n"
     )
     try:
-        stack.up()
+        stack.put_right(service)
         yield
     finally:
         override.unlink()
-        stack.up()
+        stack.put_right(service)
         docker("volume", "rm", "--force", f"{stack.name}_small")
 
 

@@ -26,19 +26,19 @@ class Training:
 @pytest.fixture(scope="session")
 def train() -> Callable[..., Training]:
     """Return a function that trains in a place, as `python -m trainer train` does, and must succeed."""
+    return lambda place, **settings: _trained(place, place.command("train", **settings))
 
-    def train(place: Place, **settings: str) -> Training:
-        result = place.trainer("train", **settings)
-        assert result.returncode == 0, result.stderr
-        return Training(place, result, place.registry())
 
-    return train
+def _trained(place: Place, result: "CompletedProcess[str]") -> Training:
+    assert result.returncode == 0, result.stderr
+    return Training(place, result, place.registry())
 
 
 @pytest.fixture(scope="session")
-def first(tmp_path_factory: pytest.TempPathFactory, train: Callable[..., Training]) -> Training:
-    """The first training into an empty registry."""
-    return train(Place(tmp_path_factory.mktemp("embedded")))
+def first(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """The first training into an empty registry, in a process that was started in full."""
+    place = Place(tmp_path_factory.mktemp("embedded"))
+    return _trained(place, place.trainer("train"))
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,15 @@ import requests
 from mlflow import MlflowClient
 from setup.signing_key import key_id_of, new_private_key, public_key_of
 
+from tests import forked
+
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
 MODEL = "iris_logistic_regression"
 SAMPLES = [[5.1, 3.5, 1.4, 0.2], [7.0, 3.2, 4.7, 1.4], [6.3, 3.3, 6.0, 2.5]]
 CLASSES = [0, 1, 2]
 NAMES = ["setosa", "versicolor", "virginica"]
+TRAINER = Path(__file__).with_name("imports_of_the_trainer.py")
 EMBEDDED = [sys.executable, str(ROOT / "scripts" / "embedded.py")]
 OURS = (
     *(
@@ -198,14 +201,6 @@ def keys() -> dict[str, str]:
     return {"SIGNING_KEY_FILE": str(private), "VERIFYING_KEY_FILE": str(public)}
 
 
-@functools.cache
-def forking(path: str) -> subprocess.Popen[str]:
-    """Start what forks commands of the trainer off; it ends with its input, and so with the tests."""
-    command = [sys.executable, str(Path(__file__).with_name("forking.py"))]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(OURS)} | {"PYTHONPATH": path}
-    return subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
 class Place:
     """A folder, the tracking URI of its registry, and a working directory in which nothing else is found."""
 
@@ -249,12 +244,8 @@ class Place:
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the trainer as `trainer` does, in a child of a process that has imported all that it needs."""
-        stdout, stderr = self._new_log(), self.folder / f"errors-{len(list(self.folder.glob('errors-*')))}"
-        asked = {"arguments": arguments, "environ": self.environ(**settings), "folder": str(self.work)}
-        parent = forking(self.environ()["PYTHONPATH"])
-        print(json.dumps(asked | {"stdout": str(stdout), "stderr": str(stderr)}), file=parent.stdin, flush=True)
-        code = int(parent.stdout.readline())
-        return subprocess.CompletedProcess(arguments, code, stdout.read_text(), stderr.read_text())
+        environ = self.environ(**settings)
+        return forked.python("-m", "trainer", *arguments, imports=TRAINER, environ=environ, folder=self.work)
 
     def start_trainer(self, *arguments: str, **settings: str) -> Process:
         command = [sys.executable, "-m", "trainer", *arguments]
@@ -321,7 +312,8 @@ class Place:
 
     def notebook(self, code: str) -> Any:
         """Run Python as a person's notebook does, with plain mlflow and none of our code; return the JSON it prints."""
-        result = self.run(sys.executable, "-c", code, PYTHONPATH="")
+        environ = self.environ(PYTHONPATH="")
+        result = forked.python("-c", code, imports=forked.NOTEBOOK, environ=environ, folder=self.work)
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout)
 

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -17,18 +19,18 @@ NAME = "challenged_at_once"
 def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Five trainings that start together on one real MLflow server; their records, and the place."""
     with running_server(tmp_path_factory.mktemp("at_once")) as (place, _):
-        first = place.trainer("train", "--model-name", "warmed_up")
+        first = place.command("train", "--model-name", "warmed_up")
         assert first.returncode == 0, first.stderr
-        started = [
-            place.start_trainer(
-                *("train", "--json", "--model-name", NAME, "--param", f"C={value}", "--rule", "better"),
-                MIN_TEST_ACCURACY="0.2",
-            )
-            for value in STRENGTHS
-        ]
-        codes = [process.wait() for process in started]
-        assert codes == [0] * len(STRENGTHS), [process.log for process in started]
-        yield place, [json.loads(process.log.splitlines()[-1]) for process in started]
+
+        def train(strength: float) -> "CompletedProcess[str]":
+            options = ("--json", "--model-name", NAME, "--param", f"C={strength}", "--rule", "better")
+            return place.command("train", *options, MIN_TEST_ACCURACY="0.2")
+
+        with ThreadPoolExecutor(len(STRENGTHS)) as pool:
+            results = list(pool.map(train, STRENGTHS))
+        codes = [result.returncode for result in results]
+        assert codes == [0] * len(STRENGTHS), [result.stderr for result in results]
+        yield place, [json.loads(result.stdout.splitlines()[-1]) for result in results]
 
 
 def in_production(place: Place) -> str:
@@ -59,7 +61,7 @@ def test_the_stages_and_the_history_say_the_same_as_the_alias(records: Any) -> N
         for version in place.client.search_model_versions(f"name = '{NAME}'")
     }
     assert [number for number, stage in stages.items() if stage == "Production"] == [in_production(place)]
-    moves = json.loads(place.trainer("history", "--json", "--model-name", NAME).stdout)
+    moves = json.loads(place.command("history", "--json", "--model-name", NAME).stdout)
     assert moves[-1]["version"] == in_production(place)
     assert {made["by"] for made in moves} == {"train"}
 

@@ -57,7 +57,7 @@ def test_a_registry_comes_back_in_another_folder_with_its_versions_and_goes_on(m
     place = Place(tmp_path, f"sqlite:///{folder / 'mlflow.db'}")
     assert place.registry() == before
     assert str(made.place.folder).encode() not in (folder / "mlflow.db").read_bytes()
-    promoted = place.trainer("promote", "2")
+    promoted = place.command("promote", "2")
     assert promoted.returncode == 0, promoted.stderr
     assert place.registry()["alias"] == "2"
     assert made.place.registry() == before

@@ -250,7 +250,7 @@ def test_a_version_in_production_that_was_made_by_hand_leaves_bootstrap_nothing_
     stand_in: Any, tmp_path: Path, source: str
 ) -> None:
     url = stand_in(200, json.dumps({"model_version": {"version": "3", "source": source}}).encode())
-    result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
+    result = Place(tmp_path / "place").command("bootstrap", MLFLOW_TRACKING_URI=url)
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"version 3 of {MODEL} is in Production: nothing to do\n"
 
@@ -269,7 +269,7 @@ def test_a_trainer_whose_server_refuses_ends_with_its_words(
     stand_in: Any, tmp_path: Path, command: str, status: Any, body: Any, said: Any
 ) -> None:
     url = stand_in(status, body)
-    result = Place(tmp_path / "place").trainer(command, MLFLOW_TRACKING_URI=url)
+    result = Place(tmp_path / "place").command(command, MLFLOW_TRACKING_URI=url)
     assert result.returncode == 4  # MLflow refuses
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"trainer: MLflow at {url} ")
@@ -301,7 +301,7 @@ def test_bootstrap_trains_nothing_while_the_files_in_production_are_only_hard_to
     stand_in: Any, tmp_path: Path, status: Any, body: Any
 ) -> None:
     url = stand_in(200, FOUND, **{LISTING: (status, body)})
-    result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
+    result = Place(tmp_path / "place").command("bootstrap", MLFLOW_TRACKING_URI=url)
     assert result.returncode == 4, result.stdout
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
@@ -321,7 +321,7 @@ def test_bootstrap_trains_nothing_over_an_alias_that_was_taken_away(stand_in: An
     tags = [{"key": "move.20260102T030405.000000.0", "value": json.dumps(made)}, {"key": "move.9", "value": "not json"}]
     registered = json.dumps({"registered_model": {"name": MODEL, "tags": tags}}).encode()
     url = stand_in(404, json.dumps(ABSENT).encode(), **{"registered-models/get": (200, registered)})
-    result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
+    result = Place(tmp_path / "place").command("bootstrap", MLFLOW_TRACKING_URI=url)
     assert result.returncode == 5, result.stdout
     assert f"nothing is in Production of {MODEL}, where version 16 was" in result.stderr
     assert "`rollback` or `promote 16` puts one there" in result.stderr
@@ -378,6 +378,6 @@ def test_an_answer_that_is_as_long_as_it_may_be_is_read(asked: Callable[..., str
 
 def test_what_a_server_says_is_shown_and_not_obeyed(stand_in: Any, tmp_path: Path) -> None:
     url = stand_in(500, json.dumps({"message": "\x1b[2J\x1b[1;32mall is well\nline two"}).encode())
-    result = Place(tmp_path / "place").trainer("bootstrap", MLFLOW_TRACKING_URI=url)
+    result = Place(tmp_path / "place").command("bootstrap", MLFLOW_TRACKING_URI=url)
     assert result.returncode == 4
     assert result.stderr == f"trainer: MLflow at {url} refuses: 500 \\x1b[2J\\x1b[1;32mall is well line two\n"

@@ -50,7 +50,7 @@ def server(place_and_server: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def first_bootstrap(place: Any) -> Any:
-    return place.trainer("bootstrap")
+    return place.command("bootstrap")
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ def bootstrap_after_a_loss(place: Any, second_bootstrap: Any) -> Any:
     model = place.client.create_logged_model(experiment)
     place.client.create_model_version(MODEL, f"models:/{model.model_id}", model_id=model.model_id)
     place.move_alias("2")
-    result = place.trainer("bootstrap")
-    return result, place.registry()["alias"], place.trainer("history", "--json")
+    result = place.command("bootstrap")
+    return result, place.registry()["alias"], place.command("history", "--json")
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,8 @@ def adopted(place: Any, second_bootstrap: Any, tmp_path_factory: pytest.TempPath
     source = f"models:/{model.model_id}"
     version = str(client.create_model_version("by_hand", source, model_id=model.model_id).version)
     return (
-        place.trainer("adopt", version, "--model-name", "by_hand"),
-        place.trainer("promote", version, "--model-name", "by_hand"),
+        place.command("adopt", version, "--model-name", "by_hand"),
+        place.command("promote", version, "--model-name", "by_hand"),
     )
 
 
@@ -103,7 +103,7 @@ def adopted(place: Any, second_bootstrap: Any, tmp_path_factory: pytest.TempPath
 def bootstrap_without_files(place: Any, seen_from_the_server: Any, adopted: Any) -> Any:
     """A bootstrap after the artifact store has lost all that it had."""
     shutil.rmtree(place.folder / "artifacts")
-    result = place.trainer("bootstrap")
+    result = place.command("bootstrap")
     return result, place.registry()
 
 

@@ -81,20 +81,20 @@ def test_bad_data_is_named_and_leaves_mlflow_as_it_was(
     data.mkdir()
     if content is not None:
         (data / "iris_dataset.csv").write_text(content)
-    assert_fails(DATA, place.trainer("train", DATA_DIR=str(data)), f"trainer: {data}/iris_dataset.csv", *said)
+    assert_fails(DATA, place.command("train", DATA_DIR=str(data)), f"trainer: {data}/iris_dataset.csv", *said)
     assert place.registry() == before
     assert statuses(place) == runs
 
 
 def test_a_folder_of_the_database_that_cannot_be_made_is_named(place: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    result = place.trainer("train", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/file/mlflow.db")
+    result = place.command("train", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/file/mlflow.db")
     assert_fails(MLFLOW, result, f"{tmp_path}/file/mlflow.db cannot be opened", "MLFLOW_TRACKING_URI")
 
 
 def test_what_mlflow_does_not_take_is_told_in_its_words(place: Any) -> None:
     assert_fails(
-        MLFLOW, place.trainer("train", MLFLOW_TRACKING_URI="nonsense://x"), "MLflow refuses: ", "'nonsense://x'"
+        MLFLOW, place.command("train", MLFLOW_TRACKING_URI="nonsense://x"), "MLflow refuses: ", "'nonsense://x'"
     )
 
 
@@ -105,7 +105,7 @@ def test_a_database_that_cannot_be_opened_is_refused_without_a_long_series_of_tr
 
 def test_other_data_in_the_place_of_iris_is_not_overwritten_by_explore(place: Any, tmp_path: Path) -> None:
     (tmp_path / "iris_dataset.csv").write_text("my own data\n")
-    assert_fails(DATA, place.trainer("explore", DATA_DIR=str(tmp_path)), "is not the iris data set as published")
+    assert_fails(DATA, place.command("explore", DATA_DIR=str(tmp_path)), "is not the iris data set as published")
     assert (tmp_path / "iris_dataset.csv").read_text() == "my own data\n"
 
 

@@ -72,7 +72,7 @@ def test_no_image_that_is_built_here_has_a_program_with_another_users_rights(sta
 def test_a_stopped_service_ends_by_itself_within_its_grace_period(stack: Stack, service: Any) -> None:
     stack.compose("stop", service)
     state = stack.containers()[service]["State"]
-    stack.up()
+    stack.put_right(service)
     assert state["ExitCode"] != 137, "it was killed"
     assert not state["OOMKilled"]
 

@@ -25,7 +25,7 @@ def test_allowed_hosts_and_links_follow_the_settings(stack: Stack) -> None:
         assert f"http://factory.test:{port}" in ready
     finally:
         stack.write_env(PUBLIC_HOST="localhost", MLFLOW_PORT=old)
-        stack.up()
+        stack.put_right()
 
 
 @contextmanager

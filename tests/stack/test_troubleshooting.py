@@ -41,7 +41,7 @@ def settings(stack: Stack) -> Iterator[Any]:
     yield stack.write_env
     stack.settings = before
     stack.write_env()
-    stack.up()
+    stack.put_right()
 
 
 def test_a_port_that_another_program_has_is_named(stack: Stack, settings: Any) -> None:
@@ -87,7 +87,7 @@ def test_an_engine_that_is_too_old_is_told(stack: Stack, monkeypatch: pytest.Mon
     seen = fails(stack, "up", "--detach", "--force-recreate", "--no-deps", "mlflow")
     monkeypatch.delenv("DOCKER_API_VERSION")
     assert_shown(seen, '"specify health-check start interval" requires API version 1.44')
-    stack.up()
+    stack.put_right()
 
 
 def test_a_name_that_mlflow_does_not_know_is_refused_until_it_is_set(stack: Stack, settings: Any) -> None:

@@ -27,7 +27,7 @@ def _experiment(stack: Any) -> str:
 
 @pytest.mark.parametrize("service", ["postgres", "minio", "mlflow", "inference"])
 def test_a_killed_service_comes_back_and_everything_works_again(stack: Stack, service: str) -> None:
-    stack.up()
+    stack.put_right()
     kill(stack, service)
     eventually("predictions work", lambda: stack.predict() == CLASSES)
     eventually("MLflow answers", lambda: stack.alias(), seconds=90)
@@ -134,10 +134,10 @@ def test_a_process_that_the_kernel_ended_for_memory_is_told_with_the_setting(sta
 
 def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_run(stack: Stack) -> None:
     versions, alias = set(stack.versions()), stack.alias()
-    # It asks for the files in Production and sends its own, each time as often as it may: four times more, ten seconds each.
-    once_more = ("--env", "MLFLOW_HTTP_REQUEST_MAX_RETRIES=1")
+    # It asks for the files in Production and sends its own, each time as often as it may: four times more.
+    once = ("--env", "MLFLOW_HTTP_REQUEST_MAX_RETRIES=0")
     with stopped(stack, "minio"):
-        result = stack.compose("run", "--rm", *once_more, "trainer", check=False)
+        result = stack.compose("run", "--rm", *once, "trainer", check=False)
     assert result.returncode == 4
     words = [line for line in result.stderr.splitlines() if line.startswith("trainer:")]
     assert len(words) == 1

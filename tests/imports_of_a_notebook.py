@@ -1,0 +1,21 @@
+"""What notebooks of plain MLflow import: nothing of ours."""
+
+from importlib import import_module
+
+from mlflow.utils.requirements_utils import _check_requirement_satisfied
+
+for name in (
+    "mlflow.pyfunc",
+    "mlflow.sklearn",
+    "mlflow.tracking.client",
+    "pandas",
+    "skops.io",
+    "sklearn.compose",
+    "sklearn.datasets",
+    "sklearn.ensemble",
+    "sklearn.feature_extraction.text",
+    "sklearn.linear_model",
+    "sklearn.neighbors",
+):
+    import_module(name)
+_check_requirement_satisfied("pandas")  # looks through all packages, the first time

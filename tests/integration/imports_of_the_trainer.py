@@ -1,0 +1,82 @@
+"""What the trainer imports, so that no child of this process has to; and what draws its pictures is such a child as well."""
+
+import os
+import signal
+import traceback
+from importlib import import_module
+
+import trainer.__main__ as command_line
+from trainer import signals
+from trainer.plots import worker
+
+os.environ |= command_line.THREADS
+with command_line.importing():
+    for name in (
+        "skops.io",  # before MLflow, as in a training
+        "model_signing.signing",
+        "model_signing.verifying",
+        "onnxruntime",
+        "skl2onnx",
+        "trainer.adoption.adopt",
+        "trainer.commands.compare",
+        "trainer.commands.explore",
+        "trainer.commands.production",
+        "trainer.commands.review",
+        "trainer.commands.train",
+        "trainer.plots.evaluation",
+    ):
+        import_module(name)
+    from mlflow.utils.requirements_utils import _check_requirement_satisfied
+
+    _check_requirement_satisfied("pandas")  # looks through all packages, the first time
+
+
+class Child:
+    """A process with pipes, as `subprocess` starts one, that has imported all that draws."""
+
+    def __init__(self) -> None:
+        read, to = os.pipe()
+        of, write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(to)
+            draw(read, write)
+        os.close(read)
+        os.close(write)
+        self.stdin, self.stdout = os.fdopen(to, "wb"), os.fdopen(of, "rb")
+        self.returncode: int | None = None
+
+    def kill(self) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
+
+
+def draw(read: int, write: int) -> None:
+    """Be the process that draws."""
+    os.setpgid(0, 0)
+    for number in signals.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    os.dup2(read, 0)
+    os.dup2(write, 1)
+    code = 1
+    try:
+        worker.main()
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def enter(drawing: worker.Drawing) -> worker.Drawing:
+    drawing._process = Child()  # type: ignore[assignment]
+    drawing._to, drawing._from = drawing._process.stdin, drawing._process.stdout  # type: ignore[assignment]
+    return drawing
+
+
+worker.Drawing.__enter__ = enter  # type: ignore[assignment]
