@@ -5,8 +5,10 @@ there is none), `by` (the command) and `why`. Python calls `note`, a shell `pyth
 writes runs `begin` once, or sets AUDIT_FILE and AUDIT_WHO.
 """
 
+import errno
 import json
 import os
+import stat
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +62,9 @@ def _encoded(line: dict[str, str | None]) -> bytes:
 
 def _append(file: str, content: bytes) -> None:
     if file.isdigit():
+        # Where it was not inherited, the number may be that of anything else by now: a connection, a file.
+        if not (stat.S_ISFIFO(mode := os.fstat(int(file)).st_mode) or stat.S_ISCHR(mode)):
+            raise OSError(errno.EBADF, "it is no pipe")
         os.write(int(file), content)
         return
     Path(file).parent.mkdir(parents=True, exist_ok=True)

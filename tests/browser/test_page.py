@@ -211,8 +211,6 @@ class FakeService:
     version: str = "3"
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     held: list[tuple[list[Any], Event]] = field(default_factory=list)
-    key: str = ""
-    """the API key that it asks for, as the service does; empty for none"""
 
     def hold(self, row: list[Any]) -> Event:
         """Answer for this row only once the event is set."""
@@ -232,16 +230,8 @@ class FakeService:
         }
         for path, view in routes.items():
             app.add_url_rule(path, path.replace("/", "_"), view, methods=["GET", "POST"])
-        app.before_request(self._check_key)
         app.after_request(self._with_headers)
         return app
-
-    def _check_key(self) -> Response | None:
-        given = request.authorization.password if request.authorization else ""
-        if not self.key or request.path.startswith("/page/") or given == self.key:
-            return None
-        login = [("WWW-Authenticate", "Basic")] if "text/html" in request.headers.get("Accept", "") else []
-        return Response("{}", 401, [("WWW-Authenticate", "Bearer"), *login])
 
     def _answer(self, of_row: Callable[[list[Any]], dict[str, Any]]) -> Response:
         body = request.get_json()
@@ -329,7 +319,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
     with ExitStack() as stack:
 
         def open_page(context: dict[str, Any], width: int = 1280, prepare: str = "", **options: Any) -> Visit:
-            service = FakeService(copy.deepcopy(context), key=options.get("http_credentials", {}).get("password", ""))
+            service = FakeService(copy.deepcopy(context))
             url = stack.enter_context(serving(service))
             tab = browser.new_context(viewport={"width": width, "height": 900}, **options)
             stack.callback(tab.close)
@@ -392,17 +382,6 @@ def test_the_answer_says_which_version_gave_it_in_what_time_and_to_which_request
     expect(by).to_contain_text("Version 3 of iris_logistic_regression answered in")
     expect(by).to_contain_text("ms")
     expect(by).to_contain_text("0f8fad5b-d9cb-469f-a165-70867728950e")
-
-
-def test_a_browser_that_was_given_the_api_key_sends_it_with_what_the_page_asks(visit: Callable[..., Visit]) -> None:
-    login = {"username": "anybody", "password": "mlstack_sesame"}
-    iris = visit(IRIS | {"asks_for_key": True}, http_credentials=login)
-    iris.predict()
-    assert [path for path, _ in iris.calls] == ["/predict_names"]
-    for call in ("#curl", "#python"):
-        expect(iris.page.locator(call)).to_contain_text("Authorization")
-        expect(iris.page.locator(call)).to_contain_text("API_KEY")
-    assert "sesame" not in iris.page.content()
 
 
 def test_the_answer_is_announced_in_one_sentence(visit: Callable[..., Visit]) -> None:

@@ -348,12 +348,17 @@ def test_a_certificate_for_other_names_stops_the_set_up(edge: Edge, settings: An
     assert "TLS_CERTIFICATE_FILE is for mlflow.other.test, not for mlflow.factory.test" in refused.stderr
 
 
+def _fetched(url: str) -> str:
+    return subprocess.run(["curl", "--silent", "--insecure", url], capture_output=True, text=True).stdout
+
+
 @pytest.fixture
 def pebble(edge: Edge) -> Iterator[str]:
-    """An authority that speaks ACME, Debian's pebble, in the edge's network; yields the address of its management."""
+    """An authority that speaks ACME, Debian's pebble, in the edge's network; yields the root of its certificates, PEM."""
     name, folder = f"{edge.stack.name}-pebble", edge.stack.folder / "pebble"
     authority = Authority.new()
     authority.issue(folder, "pebble")
+    (edge.stack.folder / "secrets").mkdir(exist_ok=True)
     (edge.stack.folder / "secrets" / "acme-root.pem").write_text(authority.pem)
     config = PEBBLE | {"certificate": "/pebble/certificate.pem", "privateKey": "/pebble/key.pem"}
     (folder / "config.json").write_text(json.dumps({"pebble": config}))
@@ -376,7 +381,9 @@ def pebble(edge: Edge) -> Iterator[str]:
     )
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     try:
-        yield f"https://{docker('inspect', name, '--format', form)}:15000"
+        roots = f"https://{docker('inspect', name, '--format', form)}:15000/roots/0"
+        # Caddy waits for a minute after an authority that does not answer yet.
+        yield eventually("pebble listens", partial(_fetched, roots))
     finally:
         docker("rm", "--force", "--volumes", name)
 
@@ -390,9 +397,8 @@ def test_certificates_come_from_an_authority_that_looks_who_answers_under_the_na
     settings(TLS="acme", ACME_CA="https://pebble:14000/dir", ACME_CA_ROOT_FILE="./secrets/acme-root.pem")
     settings(ACME_EMAIL="somebody@factory.test", COMPOSE_FILE=f"{FILES}:compose.aliases.yaml")
     edge.stack.compose("up", "--detach", "--wait", "edge")
-    root = ["curl", "--silent", "--show-error", "--insecure", f"{pebble}/roots/0"]
-    edge.take_authority(subprocess.run(root, capture_output=True, text=True, check=True).stdout)
+    edge.take_authority(pebble)
     for name in names:
         address = f"https://{name}:{edge.port}/login"
-        answer = eventually(f"a certificate for {name}", partial(edge.curl, address))
+        answer = eventually(f"a certificate for {name}", partial(edge.curl, address), seconds=150)
         assert answer.headers["strict-transport-security"] == ["max-age=31536000"], name

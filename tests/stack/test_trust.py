@@ -194,7 +194,7 @@ print("version", mlflow.register_model(f"models:/{model.model_id}", "iris_logist
         stack.set_alias("1")
         del stack.settings["MODEL_TRUST"]
         stack.write_env()
-        stack.up()
+        stack.put_right("inference")
 
 
 def test_trust_in_skops_serves_unsigned_versions_but_no_unknown_types(stack: Stack, serving: Any) -> None:
@@ -213,7 +213,7 @@ def test_trust_in_skops_serves_unsigned_versions_but_no_unknown_types(stack: Sta
     stack.write_env(MODEL_TRUST="skops")
     try:
         stack.set_alias(plain)
-        stack.up()
+        stack.put_right("inference")
         eventually("the unsigned version is served", lambda: stack.served_version() == plain)
         stack.set_alias(unknown)
         eventually(
@@ -224,4 +224,4 @@ def test_trust_in_skops_serves_unsigned_versions_but_no_unknown_types(stack: Sta
         stack.set_alias("1")
         del stack.settings["MODEL_TRUST"]
         stack.write_env()
-        stack.up()
+        stack.put_right("inference")

@@ -54,6 +54,15 @@ def test_a_line_goes_to_a_descriptor_that_is_open_already(tmp_path: Path) -> Non
         assert json.loads(pipe.read())["who"] == "bob"
 
 
+def test_a_number_that_is_no_pipe_is_not_written_into(tmp_path: Path, capsys: Any) -> None:
+    with open(tmp_path / "another", "wb") as other:
+        audit.begin(str(other.fileno()), "bob")
+        audit.note("alias", "churn@Production", None, "1", "train")
+        audit._settings.clear()
+    assert (tmp_path / "another").read_bytes() == b""
+    assert "cannot be written (it is no pipe)" in capsys.readouterr().err
+
+
 def test_what_cannot_be_written_is_told_and_does_not_stop_what_was_done(tmp_path: Path, capsys: Any) -> None:
     audit.begin(str(tmp_path), "bob")
     audit.note("alias", "churn@Production", None, "1", "train")

@@ -60,15 +60,16 @@ def watch(settings: Settings) -> None:
             click.echo(f"reviewer: {words or 'MLflow answers again'}", err=bool(words))
             said = words
         for one in pauses.of(waiting):
-            _review(one[0])
+            _review(one[0], settings.audit_file or "")
             pauses.add(one)
         time.sleep(settings.review_poll_seconds)
 
 
-def _review(name: str) -> None:
+def _review(name: str, audit_file: str) -> None:
     """Review what is the candidate of a registered model by the time that this begins."""
+    inherited = [int(audit_file)] if audit_file.isdigit() else []
     command = [sys.executable, "-m", "trainer", "review", f"--model-name={name}"]
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command, pass_fds=inherited) as process:
         try:
             process.wait()
         except BaseException:  # a signal is for both
