@@ -7,12 +7,17 @@ import json
 import re
 
 from flask import Response, g, request
-from mlflow.protos.model_registry_pb2 import DeleteRegisteredModelAlias, SetRegisteredModelAlias
+from mlflow.exceptions import MlflowException
+from mlflow.protos.model_registry_pb2 import (
+    DeleteRegisteredModelAlias,
+    GetModelVersionByAlias,
+    SetRegisteredModelAlias,
+)
 from mlflow.server import auth
-from mlflow.server.handlers import _get_request_message
+from mlflow.server.handlers import _get_model_registry_store, _get_request_message
 from werkzeug.datastructures import Authorization
 
-from accounts.roles import READING, refusal
+from accounts.roles import ALIAS, READING, refusal
 
 PREFIX = re.compile(r"^/(?:(?:ajax-)?api/\d+\.\d+/?mlflow(?:-artifacts)?/)?")
 
@@ -28,19 +33,33 @@ def authorize() -> Authorization | Response:
 
 def _authorize() -> Authorization | Response:
     found: Authorization | Response = auth.authenticate_request_basic_auth()
-    if isinstance(found, Response) or request.method in READING:
+    if isinstance(found, Response):
         return found
+    route = PREFIX.sub("", request.url_rule.rule) if request.url_rule else ""
+    if request.method in READING:
+        return (_no_model() if route == ALIAS else None) or found
     user = auth.store.get_user(found.username)
     if user.is_admin:
         return found
     held = {role.name for role in auth.store.list_user_roles(user.id)}
-    route = PREFIX.sub("", request.url_rule.rule) if request.url_rule else ""
     if (reason := refusal(held, request.method, route, _alias)) is None:
         return found
     answer: Response = auth.make_forbidden_response()
     answer.set_data(json.dumps({"error_code": "PERMISSION_DENIED", "message": reason}))
     answer.content_type = "application/json"
     return answer
+
+
+def _no_model() -> Response | None:
+    """Return the answer of an MLflow without a login where somebody asks for an alias of a model that is not there.
+
+    MLflow's grants refuse it with 403, which says to the trainer of a first model, and to who waits for it, that they may not ask.
+    """
+    try:
+        _get_model_registry_store().get_registered_model(_get_request_message(GetModelVersionByAlias()).name)
+    except MlflowException as error:
+        return Response(error.serialize_as_json(), error.get_http_status_code(), content_type="application/json")
+    return None
 
 
 def _alias() -> str:

@@ -325,6 +325,14 @@ with mlflow.start_run() as run:
 """
 
 
+@pytest.mark.parametrize("name", ["trainer", "inference", "viewer"])
+def test_of_a_model_that_is_not_there_it_is_said_so_since_a_first_one_is_trained_then(world: World, name: str) -> None:
+    asked = {"name": "nobody_has_trained_it", "alias": "Production"}
+    answer = world.clients[name].ask("GET", "registered-models/alias", **asked)
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert Client(world.url, "", "").ask("GET", "registered-models/alias", **asked).status_code == 401
+
+
 def test_a_notebook_logs_in_by_the_file_of_the_page_or_by_the_environment(world: World, tmp_path: Path) -> None:
     scientist = world.clients["scientist"]
     write_credentials(tmp_path, scientist)
