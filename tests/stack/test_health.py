@@ -107,7 +107,8 @@ def test_a_stack_that_is_well_is_told_so_and_is_left_as_it_was(stack: Stack, doc
 
 def break_what_can_be(stack: Stack, port: int) -> None:
     """Make faults that do not hide each other."""
-    stack.write_env(PUBLIC_HOST="factory.test", MINIO_CONSOLE_PORT=str(port))
+    console = "compose.yaml:compose.console.yaml"
+    stack.write_env(PUBLIC_HOST="factory.test", COMPOSE_FILE=console, MINIO_CONSOLE_PORT=str(port))
     entry = ("run", "--rm", "--no-deps", "-T", "--entrypoint")
     stack.compose(*entry, "chown", "secrets", "12345", "/volumes/postgres/superuser-password")
     stack.compose(*entry, "python", "bucket", "-c", SUSPEND)
