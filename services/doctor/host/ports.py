@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from doctor.host.docker import Stack
-from doctor.records import FAIL, OK, WARN, Row
+from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 
 SETTINGS = {
     "edge": "HTTPS_PORT",
@@ -68,7 +68,7 @@ def look(stack: Stack) -> Iterator[Row]:
         mend = f"{port.setting}={free_after(port)} in .env, then docker compose up -d --wait"
         yield Row("ports", FAIL, f"{port}, for {port.service}, is taken by another program or container", mend)
     opened = [port for port in ports if not port.is_loopback]
-    names = [*dict.fromkeys(address.host for address in stack.addresses("inference"))]
+    names = _names(stack)
     if opened and all(f".{name}".endswith(".localhost") for name in names):
         login = "MLflow alone asks for a login" if stack.has_login else "nothing asks them for a login"
         says = (
@@ -79,6 +79,14 @@ def look(stack: Stack) -> Iterator[Row]:
     elif not taken:
         reach = "this machine alone" if not opened else f"other machines too, as {', '.join(names)}"
         yield Row("ports", OK, f"{', '.join(f'{port.service} {port.number}' for port in ports)}; reached by {reach}")
+
+
+def _names(stack: Stack) -> list[str]:
+    """Return the names that people use; none where a setting cannot be used, which the row of names says."""
+    try:
+        return [*dict.fromkeys(address.host for address in stack.addresses("inference"))]
+    except NotLookedAt:
+        return []
 
 
 def _ours(stack: Stack) -> set[tuple[str, int]]:
