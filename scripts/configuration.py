@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "configuration.md"
-COMPOSES_OWN = "COMPOSE_FILE"
+COMPOSES_OWN = ("COMPOSE_FILE", "COMPOSE_PROFILES")
 SERVICES = {"trainer": "The trainer", "inference": "The prediction service"}
 
 INTRODUCTION = """# Configuration
@@ -23,9 +23,9 @@ services' `settings.py`; edit those. How to change a setting, and what to think 
 ## The stack: `.env`
 
 Copy `.env.example` to `.env`, take the `# ` off a line and change its value; `docker compose up -d --wait` applies it. A name that
-ends in `_FILE` takes the path of a file, written before the start. Nothing here has to be set. `COMPOSE_FILE`, which is Compose's
-own, names the compose files that count: see [your own stores](operations.md#your-own-postgres-or-s3) and
-[several replicas](operations.md#several-replicas).
+ends in `_FILE` takes the path of a file, written before the start. Nothing here has to be set. Two names are
+Compose's own: `COMPOSE_FILE` names the compose files that count, in one line, all overlays with colons between
+([operations.md](operations.md#overlays-and-profiles)), and `COMPOSE_PROFILES` the services that `up` starts beside the others.
 """
 
 PROCESSES = """## The processes
@@ -58,7 +58,9 @@ def _stack() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     _, *parts = re.split(r"^# --- (.+) ---$", text, flags=re.M)
     for title, part in zip(parts[::2], parts[1::2], strict=True):
         found = re.findall(r"((?:^# (?![A-Z][A-Z0-9_]*=).*\n)+)# ([A-Z][A-Z0-9_]*)=(.*)$", part, re.M)
-        rows = [(name, value, _cell(reason.replace("# ", ""))) for reason, name, value in found if name != COMPOSES_OWN]
+        rows = [
+            (name, value, _cell(reason.replace("# ", ""))) for reason, name, value in found if name not in COMPOSES_OWN
+        ]
         yield title[0].upper() + title[1:], rows
 
 

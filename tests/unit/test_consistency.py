@@ -30,7 +30,7 @@ INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT"}}
 OF_THE_GUARD = {"BIND_ADDRESS", "ALLOW_OPEN"}
 # What the pages name beside settings and error codes: of Compose, of the tests, of Python, MLflow and the stores, …
 NAMED_BESIDE = {"COMPOSE_FILE", "REQUIRE_STACK", "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACTS_DESTINATION"}
-NAMED_BESIDE |= {"COMPOSE_PROJECT_NAME", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
+NAMED_BESIDE |= {"COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
 NAMED_BESIDE |= {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
 # … of those who trust an authority, …
 NAMED_BESIDE |= {"MLFLOW_TRACKING_SERVER_CERT_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}
@@ -71,10 +71,10 @@ def _compose_defaults() -> dict[str, set[str]]:
 
 
 def _env_example() -> dict[str, str]:
-    """Return the settings of .env.example; COMPOSE_FILE is Compose's own."""
+    """Return the settings of .env.example; two are Compose's own."""
     lines = re.findall(r"^# ([A-Z][A-Z0-9_]*)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
     assert len(lines) == len(dict(lines)), "a setting stands twice in .env.example"
-    return {name: value for name, value in lines if name != "COMPOSE_FILE"}
+    return {name: value for name, value in lines if name not in ("COMPOSE_FILE", "COMPOSE_PROFILES")}
 
 
 def _code(path: Path) -> Iterator[str]:

@@ -3,21 +3,30 @@
 import json
 import os
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from doctor import report
 from doctor.host import backups, containers, engine, names, ports, settings
 from doctor.host.docker import HASH, SERVICE, Stack
 from doctor.host.ports import Port
 from doctor.patience import exit_code, look_at_all
 from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
-from doctor.registry import schema
+from doctor.registry import model, schema
 from doctor.registry.commands import EMBEDDED, STACK
 from doctor.stack import access, postgres, replicas, store, volumes
 from setup.secret_files import DERIVED, OWNERS, SECRETS, Owner
@@ -238,6 +247,44 @@ def refusing() -> Iterator[int]:
         thread.join()
 
 
+class Edge(Refusing):
+    """Answers to mlflow.localhost alone, as Caddy does where the prediction service is gone."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.headers["Host"].startswith("mlflow.localhost") else 502)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+class Keyed(Refusing):
+    """Asks for an API key, as the prediction service does."""
+
+    version: str | None = None
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.send_header("Content-Length", "0")
+        if self.version:
+            self.send_header("X-Model-Version", self.version)
+        self.end_headers()
+
+
+@pytest.fixture
+def refusing_keys() -> Iterator[Callable[[str | None], int]]:
+    """Start a service with API keys on, which serves that version, or none; return its port."""
+    with ExitStack() as ended:
+
+        def start(version: str | None) -> int:
+            server = ended.enter_context(HTTPServer(("127.0.0.1", 0), type("Serving", (Keyed,), {"version": version})))
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            ended.callback(thread.join)
+            ended.callback(server.shutdown)
+            return int(server.server_address[1])
+
+        yield start
+
+
 def test_a_name_that_is_refused_is_told_with_the_setting_that_lets_it_in(refusing: int) -> None:
     row = only(names.look(stack(mlflow=listening("mlflow", refusing)), 5))
     assert row.status == FAIL
@@ -251,6 +298,93 @@ def test_a_service_that_does_not_listen_is_told() -> None:
     row = only(names.look(stack(inference=listening("inference", port)), 5))
     assert row.status == FAIL
     assert f"nothing answers at 127.0.0.1:{port}" in row.says
+
+
+def addressed(**urls: str) -> dict[str, dict[str, Any]]:
+    """Return the services of a stack that is published, as the compose files tell them their addresses."""
+    return {
+        "mlflow": listening("mlflow", 5000) | {"environment": {"MLFLOW_PUBLIC_URL": urls["mlflow"]}},
+        "inference": listening("inference", 1235) | {"environment": {"INFERENCE_PUBLIC_URL": urls["inference"]}},
+    }
+
+
+def test_each_name_of_public_host_and_public_url_is_asked_for_by_itself() -> None:
+    url = "https://*.ml.lan http://a.lan, b.lan:5000"
+    found = stack(**addressed(mlflow=url, inference=" http://a.lan,b.lan:1235"))
+    asked = names.names(Port("mlflow", "127.0.0.1", 5000), found, "mlflow")
+    assert asked == ["localhost:5000", "127.0.0.1:5000", "mlflow.ml.lan", "a.lan:5000", "b.lan:5000"]
+    asked = names.names(Port("proxy", "127.0.0.1", 1235), found, "inference")
+    assert asked == ["localhost:1235", "127.0.0.1:1235", "a.lan:1235", "b.lan:1235"]
+
+
+@pytest.fixture
+def edge(tmp_path: Path) -> Iterator[int]:
+    """The port of a server of HTTPS, of which no client knows the certificate, that answers to mlflow.localhost alone."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([]), datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    pem = tmp_path / "edge.pem"
+    pem.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with HTTPServer(("127.0.0.1", 0), Edge) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_the_edge_is_asked_by_https_under_each_name_that_it_serves(edge: int) -> None:
+    def looked(sites: str) -> Row:
+        environment = {"EDGE_URL": f" https://*.localhost:{edge}", "EDGE_SITES": sites}
+        ports_of_it = [
+            {"host_ip": "127.0.0.1", "published": str(edge), "target": 8443},
+            {"host_ip": "127.0.0.1", "published": "1", "target": 8080},
+        ]
+        return only(names.look(stack(edge={"environment": environment, "ports": ports_of_it}), 5))
+
+    assert looked("mlflow,minio") == Row("edge", OK, f"answers as mlflow.localhost:{edge}")
+    row = looked("mlflow,models")
+    assert (row.status, row.mend) == (FAIL, "docker compose logs --tail 20 inference")
+    assert f"answers 502 to the name models.localhost:{edge}" in row.says
+
+
+def test_the_two_ports_of_the_edge_have_a_setting_each() -> None:
+    service = {"ports": [{"published": "443", "target": 8443}, {"published": "80", "target": 8080}]}
+    assert [port.setting for port in ports.published({"edge": service})] == ["HTTPS_PORT", "HTTP_PORT"]
+
+
+def test_what_a_profile_has_is_looked_at_where_somebody_has_started_it() -> None:
+    services: dict[str, Any] = {
+        "mlflow": {},
+        "reviewer": {"profiles": ["reviewer"]},
+        "backup-schedule": {"profiles": ["backup"]},
+    }
+    found = stack(container("mlflow"), **services)
+    assert (list(found.services), found.up) == (["mlflow"], UP)
+    ended = container("reviewer", Status="exited", Running=False, ExitCode=1)
+    row = only(containers.look(stack(container("mlflow"), ended, **services), 1))
+    assert "reviewer is not running" in row.says
+    assert row.mend == "docker compose --profile reviewer up -d --wait"
+    killed = containers.running("reviewer", container("reviewer", OOMKilled=True), lambda _: "")
+    assert killed is not None
+    assert "TRAINER_MEMORY" in killed.mend
+
+
+def test_with_a_login_an_open_port_is_not_said_to_ask_for_none() -> None:
+    def said(login: str) -> str:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        mlflow = listening("mlflow", port, "0.0.0.0") | {"environment": {"LOGIN": login}}  # noqa: S104
+        return only(ports.look(stack(mlflow=mlflow))).says
+
+    assert "nothing asks them for a login" in said("")
+    assert "MLflow alone asks for a login" in said("on")
 
 
 @pytest.mark.parametrize(
@@ -416,6 +550,32 @@ def test_replicas_are_held_against_the_alias_and_against_each_other(
     row = only(replicas.look_at_served({str(number): answer for number, answer in enumerate(said)}, expected))
     assert row.status == status
     assert says in row.says
+
+
+@pytest.mark.parametrize("version", ["3", None])
+def test_with_api_keys_the_version_that_is_served_is_told_by_the_head_of_the_refusal(
+    version: str | None, refusing_keys: Callable[[str | None], int]
+) -> None:
+    port = refusing_keys(version)
+    if version is None:
+        with pytest.raises(NotLookedAt, match="answers 401 with API keys on"):
+            replicas.asked("127.0.0.1", port, 5)
+        return
+    said = replicas.asked("127.0.0.1", port, 5)
+    assert only(replicas.look_at_served(said, "3")) == Row("served", OK, "version 3")
+    assert only(replicas.look_at_served(said, "4")).status == WARN
+    in_force = {("scikit-learn", answer.get("scikit-learn")) for answer in said.values()} | {("mlflow", "3.17.2")}
+    assert replicas.compared({"scikit-learn": "1.8.0"}, in_force).says.endswith("in force: mlflow 3.17.2")
+
+
+def test_files_behind_a_login_are_not_looked_at_and_the_login_is_named() -> None:
+    refused = HTTPError("http://mlflow:5000", 401, "UNAUTHORIZED", Message(), None)
+    assert str(model.unread("the files", refused)) == "MLflow asks for a login, so the files cannot be read from here"
+    assert str(model.unread("the files", OSError("timed out"))) == "the files cannot be read: timed out"
+
+
+def test_the_doctor_becomes_a_user_that_owns_no_secret() -> None:
+    assert access.USER not in {owner.uid for owner in OWNERS.values()} | {owner.gid for owner in OWNERS.values()}
 
 
 def test_a_version_that_was_made_with_other_packages_is_told() -> None:

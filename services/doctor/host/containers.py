@@ -9,6 +9,8 @@ from doctor.host.docker import Stack, docker
 from doctor.records import FAIL, OK, WARN, Row
 
 UP = "docker compose up -d --wait"
+# Whose limit a service has that has none of its own name.
+MEMORY = {"reviewer": "TRAINER"}
 # A container that began so lately, and not for the first time, is one that begins again and again.
 LATELY_SECONDS = 60
 MOST = 300
@@ -17,7 +19,7 @@ MOST = 300
 def look(stack: Stack, seconds: float) -> Iterator[Row]:
     """Yield a row for each container that is not well; of a stack that is down, one for all."""
     if not is_up(stack):
-        yield Row("containers", FAIL, "none is there: the stack is down, or was never up", UP)
+        yield Row("containers", FAIL, "none is there: the stack is down, or was never up", stack.up)
         return
     last_words = _last_words(seconds)
     found = [row for name, service in stack.services.items() for row in _service(stack, name, service, last_words)]
@@ -33,39 +35,39 @@ def is_up(stack: Stack) -> bool:
 def _service(stack: Stack, name: str, service: Mapping[str, Any], last_words: Callable[[str], str]) -> Iterator[Row]:
     containers = stack.of(name)
     if not containers:
-        yield Row("containers", FAIL, f"{name} is not there", UP)
+        yield Row("containers", FAIL, f"{name} is not there", stack.up)
     for container in containers:
         is_job = service.get("restart") == "no"
-        row = job(name, container, last_words) if is_job else running(name, container, last_words)
+        row = (job if is_job else running)(name, container, last_words, stack.up)
         if row is not None:
             yield row
 
 
-def job(name: str, container: Mapping[str, Any], last_words: Callable[[str], str]) -> Row | None:
+def job(name: str, container: Mapping[str, Any], last_words: Callable[[str], str], up: str = UP) -> Row | None:
     """Return what is wrong with a job that should have ended well, None where it has, or is at it."""
     state = container["State"]
     if state["Running"] or (state["Status"] == "exited" and state["ExitCode"] == 0):
         return None
     if state["Status"] == "created":
-        return Row("containers", FAIL, f"the job {name} was not run: what it waits for has failed", UP)
+        return Row("containers", FAIL, f"the job {name} was not run: what it waits for has failed", up)
     says = f"the job {name} failed with exit code {state['ExitCode']}: {last_words(container['Id'])}"
-    return Row("containers", FAIL, says, f"once the cause is gone: {UP}")
+    return Row("containers", FAIL, says, f"once the cause is gone: {up}")
 
 
-def running(name: str, container: Mapping[str, Any], last_words: Callable[[str], str]) -> Row | None:
+def running(name: str, container: Mapping[str, Any], last_words: Callable[[str], str], up: str = UP) -> Row | None:
     """Return what is wrong with a container that should run, None where nothing is."""
     state, restarts = container["State"], container.get("RestartCount", 0)
     if state.get("OOMKilled"):
         limit = container["HostConfig"].get("Memory", 0) / 1024**2
         says = f"{name} was ended by the kernel for memory, of which it has {limit:,.0f} MB"
-        return Row("containers", FAIL, says, f"a larger {name.upper()}_MEMORY in .env, then {UP}")
+        return Row("containers", FAIL, says, f"a larger {MEMORY.get(name, name.upper())}_MEMORY in .env, then {up}")
     if state["Status"] == "restarting" or (restarts and state["Running"] and _age(state) < LATELY_SECONDS):
         says = f"{name} starts again and again ({restarts} times): {last_words(container['Id'])}"
-        return Row("containers", FAIL, says, f"once the cause is gone: {UP}")
+        return Row("containers", FAIL, says, f"once the cause is gone: {up}")
     if state["Status"] == "paused":
         return Row("containers", FAIL, f"{name} is paused", f"docker compose unpause {name}")
     if not state["Running"]:
-        return Row("containers", FAIL, f"{name} is not running ({state['Status']}, exit code {state['ExitCode']})", UP)
+        return Row("containers", FAIL, f"{name} is not running ({state['Status']}, exit code {state['ExitCode']})", up)
     return _health(name, state)
 
 

@@ -7,9 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from contract.publishing.addresses import Address, addresses
+
 from doctor.records import NotLookedAt
 
 ROOT = Path(__file__).resolve().parents[3]
+# Where a service is told its addresses, and what it is called in front of a "*." in one.
+ADDRESSES = {
+    "mlflow": ("MLFLOW_PUBLIC_URL", "mlflow"),
+    "inference": ("INFERENCE_PUBLIC_URL", "models"),
+}
 PROJECT, SERVICE, ONE_OFF, HASH = (
     f"com.docker.compose.{name}" for name in ("project", "service", "oneoff", "config-hash")
 )
@@ -58,12 +65,12 @@ class Stack:
 
     @property
     def services(self) -> Mapping[str, Mapping[str, Any]]:
-        """The services that `up` starts."""
+        """The services that `up` starts, or has started: of a profile those that are there."""
         found: Mapping[str, Mapping[str, Any]] = self.config["services"]
         return {
             name: service
             for name, service in found.items()
-            if not service.get("profiles") and service.get("scale", 1) != 0
+            if service.get("scale", 1) != 0 and (not service.get("profiles") or self.of(name))
         }
 
     def setting(self, service: str, name: str) -> str:
@@ -75,9 +82,35 @@ class Stack:
         return [found for found in self.containers if found["Config"]["Labels"].get(SERVICE) == service]
 
     @property
-    def public_host(self) -> str:
-        """PUBLIC_HOST, as the prediction service is told it."""
-        return self.setting("inference", "INFERENCE_PUBLIC_URL").partition("//")[2].rpartition(":")[0] or "localhost"
+    def up(self) -> str:
+        """The command that starts all of it, with the profiles of what somebody has started."""
+        profiles = dict.fromkeys(
+            profile for service in self.services.values() for profile in service.get("profiles", [])
+        )
+        return " ".join(["docker compose", *(f"--profile {profile}" for profile in profiles), "up -d --wait"])
+
+    def addresses(self, service: str) -> list[Address]:
+        """Return where people reach MLflow or the prediction service; raise NotLookedAt where a setting cannot be used."""
+        setting, called = ADDRESSES[service]
+        return addresses(setting, self.setting(service, setting), called, NotLookedAt)
+
+    @property
+    def edge_addresses(self) -> list[tuple[str, Address]]:
+        """Each service that the edge serves, with a name of it; raise NotLookedAt where a setting cannot be used."""
+        called = {site: service for service, (_, site) in ADDRESSES.items()}
+        sites = [site.strip() for site in self.setting("edge", "EDGE_SITES").split(",")]
+        url = self.setting("edge", "EDGE_URL")
+        return [
+            (called[site], found)
+            for site in sites
+            if site in called
+            for found in addresses("EDGE_URL", url, site, NotLookedAt)
+        ]
+
+    @property
+    def has_login(self) -> bool:
+        """Whether MLflow asks for a login."""
+        return self.setting("mlflow", "LOGIN") == "on"
 
 
 def config(seconds: float) -> Mapping[str, Any]:

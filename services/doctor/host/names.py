@@ -2,18 +2,21 @@
 
 import http.client
 import json
+import socket
+import ssl
 from collections.abc import Iterator
 
 from doctor.host.docker import Stack
-from doctor.host.ports import Port, published
+from doctor.host.ports import EDGE_HTTP, Port, published
 from doctor.records import FAIL, OK, Row
 
 # /health of MLflow is answered also where it refuses every client for its Host header.
 ASKED = {
     "mlflow": "/api/2.0/mlflow/experiments/search?max_results=1",
     "inference": "/version",
-    "proxy": "/version",
 }
+# Whose port and names the proxy has.
+BEHIND = {"proxy": "inference"}
 # A service that asks for a login has answered.
 ANSWERS = (200, 401)
 UP = "docker compose up -d --wait"
@@ -22,46 +25,64 @@ UP = "docker compose up -d --wait"
 def look(stack: Stack, seconds: float) -> Iterator[Row]:
     """Yield a row for each service that people address."""
     for port in published(stack.services):
-        if port.service in ASKED:
-            yield _service(port, names(port, stack.public_host), seconds)
+        if (service := BEHIND.get(port.service, port.service)) in ASKED:
+            yield _service(port, [(service, name) for name in names(port, stack, service)], seconds)
+        elif port.service == "edge" and port.target != EDGE_HTTP:
+            yield _service(port, [(service, address.netloc) for service, address in stack.edge_addresses], seconds)
 
 
-def names(port: Port, public_host: str) -> list[str]:
+def names(port: Port, stack: Stack, service: str) -> list[str]:
     """Return the names that are promised, as the Host header has them."""
-    found = [f"{name}:{port.number}" for name in ("localhost", "127.0.0.1", public_host)]
-    return [*dict.fromkeys(found)]
+    found = [f"{name}:{port.number}" for name in ("localhost", "127.0.0.1")]
+    return [*dict.fromkeys([*found, *(address.netloc for address in stack.addresses(service))])]
 
 
-def _service(port: Port, hosts: list[str], seconds: float) -> Row:
-    for host in hosts:
+def _service(port: Port, asked: list[tuple[str, str]], seconds: float) -> Row:
+    for service, host in asked:
         try:
-            status, said = ask(port, host, seconds)
+            status, said = ask(port, service, host, seconds)
         except (OSError, http.client.HTTPException) as error:
             return Row(port.service, FAIL, f"nothing answers at {port}: {error or type(error).__name__}", UP)
         if status not in ANSWERS:
-            return Row(
-                port.service,
-                FAIL,
-                f"{port} answers {status} to the name {host}: {said}",
-                _mend(status, host, port.service),
-            )
-    return Row(port.service, OK, f"answers as {', '.join(hosts)}")
+            says = f"{port} answers {status} to the name {host}: {said}"
+            return Row(port.service, FAIL, says, _mend(status, host, service))
+    return Row(port.service, OK, f"answers as {', '.join(host for _, host in asked)}")
 
 
 def _mend(status: int, host: str, service: str) -> str:
-    name = host.rpartition(":")[0]
+    name = _name(host)
     return f"PUBLIC_HOST={name} in .env, then {UP}" if status == 403 else f"docker compose logs --tail 20 {service}"
 
 
-def ask(port: Port, host: str, seconds: float) -> tuple[int, str]:
-    """Return status and words of an answer under a name; raise OSError, HTTPException."""
+def _name(host: str) -> str:
+    """Return a Host header without its port."""
+    name, colon, number = host.rpartition(":")
+    return name if colon and number.isdigit() else host
+
+
+def ask(port: Port, service: str, host: str, seconds: float) -> tuple[int, str]:
+    """Return status and words of a service's answer under a name, by HTTPS from the edge; raise OSError, HTTPException."""
     connection = http.client.HTTPConnection(port.reached_at, port.number, timeout=seconds)
     try:
-        connection.request("GET", ASKED[port.service], headers={"Host": host})
+        if port.service == "edge":
+            connection.sock = _encrypted(port, _name(host), seconds)
+        connection.request("GET", ASKED[service], headers={"Host": host})
         answer = connection.getresponse()
         return answer.status, _words(answer.read(2000).decode(errors="replace"))
     finally:
         connection.close()
+
+
+def _encrypted(port: Port, name: str, seconds: float) -> ssl.SSLSocket:
+    """Return a connection to the edge under a name; who certifies it is for clients to say, and nothing secret is sent."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain = socket.create_connection((port.reached_at, port.number), seconds)
+    try:
+        return context.wrap_socket(plain, server_hostname=name)
+    except BaseException:
+        plain.close()
+        raise
 
 
 def _words(content: str) -> str:

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from doctor.host.docker import Stack
-from doctor.records import FAIL, OK, WARN, Row
+from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 
 SETTINGS = {
+    "edge": "HTTPS_PORT",
     "mlflow": "MLFLOW_PORT",
     "inference": "INFERENCE_PORT",
     "proxy": "INFERENCE_PORT",
     "minio": "MINIO_CONSOLE_PORT",
 }
 LOOPBACK = ("127.", "::1", "localhost")
+# Of the edge's two ports in its container, the one of HTTP.
+EDGE_HTTP = 8080
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,16 @@ class Port:
     service: str
     address: str
     number: int
+    target: int = 0
+    """the port in the container"""
 
     def __str__(self) -> str:
         return f"{self.address}:{self.number}"
+
+    @property
+    def setting(self) -> str:
+        """The setting that says its number."""
+        return "HTTP_PORT" if self.target == EDGE_HTTP else SETTINGS.get(self.service, "another port")
 
     @property
     def is_loopback(self) -> bool:
@@ -42,7 +52,7 @@ class Port:
 def published(services: Mapping[str, Mapping[str, Any]]) -> list[Port]:
     """Return what the compose files publish."""
     return [
-        Port(name, port.get("host_ip", "0.0.0.0"), int(port["published"]))  # noqa: S104
+        Port(name, port.get("host_ip", "0.0.0.0"), int(port["published"]), port.get("target", 0))  # noqa: S104
         for name, service in services.items()
         for port in service.get("ports", [])
         if port.get("published")
@@ -55,20 +65,28 @@ def look(stack: Stack) -> Iterator[Row]:
     ours = _ours(stack)
     taken = [port for port in ports if (port.service, port.number) not in ours and is_taken(port)]
     for port in taken:
-        mend = (
-            f"{SETTINGS.get(port.service, 'another port')}={free_after(port)} in .env, then docker compose up -d --wait"
-        )
+        mend = f"{port.setting}={free_after(port)} in .env, then docker compose up -d --wait"
         yield Row("ports", FAIL, f"{port}, for {port.service}, is taken by another program or container", mend)
     opened = [port for port in ports if not port.is_loopback]
-    if opened and stack.public_host == "localhost":
+    names = _names(stack)
+    if opened and all(f".{name}".endswith(".localhost") for name in names):
+        login = "MLflow alone asks for a login" if stack.has_login else "nothing asks them for a login"
         says = (
-            f"other machines reach {', '.join(port.service for port in opened)}, and nothing asks them for a login; if that is "
-            "meant, PUBLIC_HOST in .env is the name that they use"
+            f"other machines reach {', '.join(dict.fromkeys(port.service for port in opened))}, and {login} "
+            "(API keys close predictions); if that is meant, PUBLIC_HOST in .env is the name that they use"
         )
         yield Row("ports", WARN, says, "BIND_ADDRESS=127.0.0.1 in .env, then docker compose up -d --wait")
     elif not taken:
-        reach = "this machine alone" if not opened else f"other machines too (PUBLIC_HOST={stack.public_host})"
+        reach = "this machine alone" if not opened else f"other machines too, as {', '.join(names)}"
         yield Row("ports", OK, f"{', '.join(f'{port.service} {port.number}' for port in ports)}; reached by {reach}")
+
+
+def _names(stack: Stack) -> list[str]:
+    """Return the names that people use; none where a setting cannot be used, which the row of names says."""
+    try:
+        return [*dict.fromkeys(address.host for address in stack.addresses("inference"))]
+    except NotLookedAt:
+        return []
 
 
 def _ours(stack: Stack) -> set[tuple[str, int]]:

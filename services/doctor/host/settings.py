@@ -48,4 +48,6 @@ def _not_in_force(stack: Stack) -> Iterator[Row]:
     }
     if old:
         names = ", ".join(sorted(old))
-        yield Row("settings", WARN, f"they have changed since {names} started, and are not in force there yet", UP)
+        yield Row(
+            "settings", WARN, f"they have changed since {names} started, and are not in force there yet", stack.up
+        )

@@ -112,7 +112,7 @@ class Model:
         except Refused as error:
             yield Row("files", FAIL, f"version {version.number}: {error}", self._mend(version, str(error)))
         except UNREADABLE as error:
-            raise NotLookedAt(f"the files of version {version.number} cannot be read: {first_line(error)}") from error
+            raise unread(f"the files of version {version.number}", error) from error
 
     def _mend(self, version: Version, problem: str) -> str:
         if problem == NOT_SIGNED:
@@ -125,6 +125,14 @@ class Model:
 
 
 NOT_SIGNED = "it is not signed"
+LOGIN = 401
+
+
+def unread(what: str, error: Exception) -> NotLookedAt:
+    """Return what is said where MLflow does not give out something; where it asks for a login, there is none here."""
+    if getattr(error, "code", None) == LOGIN:
+        return NotLookedAt(f"MLflow asks for a login, so {what} cannot be read from here")
+    return NotLookedAt(f"{what} cannot be read: {first_line(error)}")
 
 
 def compared(source: Source, key: bytes, seconds: float) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VOLUMES = Path("/volumes")
-# The set-up jobs' own user (services/setup/Dockerfile).
-USER = 10005
+# A user that owns nothing: the set-up jobs' own (10005) owns secrets of the database and the bucket.
+USER = 65534
 
 
 @dataclass(frozen=True)

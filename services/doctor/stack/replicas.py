@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -13,11 +14,13 @@ from contract.tracking.artifacts import Source
 from contract.tracking.bounded_http import UNREADABLE
 
 from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
+from doctor.registry.model import unread
 from doctor.stack.tracking import Mlflow
 
 LOGS = "docker compose logs --tail 20 inference"
 MOST_BYTES = 1_000_000
 REQUIREMENTS = "requirements.txt"
+UNAUTHENTICATED, SERVED = 401, "X-Model-Version"
 
 
 def asked(host: str, port: int, seconds: float) -> dict[str, Any]:
@@ -33,6 +36,12 @@ def _version(url: str, host: str, seconds: float) -> Any:
     try:
         with urlopen(Request(url, headers={"Host": host}), timeout=seconds) as answer:
             return json.loads(answer.read(MOST_BYTES))
+    except HTTPError as error:
+        # Every answer says in its head which version is served, one that asks for an API key too.
+        if error.code == UNAUTHENTICATED and (version := error.headers.get(SERVED)):
+            return {"model": {"version": version}}
+        keys = " with API keys on, and does not say what is served" if error.code == UNAUTHENTICATED else ""
+        raise NotLookedAt(f"{url} answers {error.code}{keys}") from error
     except (OSError, HTTPException, ValueError) as error:
         raise NotLookedAt(f"{url} does not answer: {error}") from error
 
@@ -78,7 +87,7 @@ def look_at_packages(mlflow: Mlflow, source: Source, said: Mapping[str, Any]) ->
         pins = pinned(b"".join(source.pieces(REQUIREMENTS, MOST_BYTES, float("inf"))).decode())
         server = mlflow.ask("GET", "version").decode().strip()
     except (*UNREADABLE, OSError) as error:
-        raise NotLookedAt(f"the packages of the version behind the alias cannot be read: {error}") from error
+        raise unread("the packages of the version behind the alias", error) from error
     in_force = {("scikit-learn", answer.get("scikit-learn")) for answer in said.values()} | {("mlflow", server)}
     yield compared(pins, in_force)
 
@@ -99,5 +108,5 @@ def compared(pins: Mapping[str, str], in_force: set[tuple[str, str | None]]) -> 
     if others:
         says = f"the version behind the alias was made with {'; '.join(others)}"
         return Row("packages", WARN, says, "docker compose run --rm trainer")
-    shown = ", ".join(f"{name} {found}" for name, found in sorted(in_force, key=str))
+    shown = ", ".join(f"{name} {found}" for name, found in sorted(in_force, key=str) if found)
     return Row("packages", OK, f"the version behind the alias was made with what is in force: {shown}")
