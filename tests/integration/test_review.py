@@ -196,7 +196,7 @@ def test_a_version_whose_review_ends_each_time_before_it_is_over_is_refused_in_t
     assert reviewed(place).returncode == 5
     assert "its review was begun 5 times, and never came to its end" in outcome(place, "2")[1]
     assert candidate(place) is None
-    assert "reviews_begun" not in place.client.get_model_version(MODEL, "2").tags
+    assert place.client.get_model_version(MODEL, "2").tags["reviews_begun"] == "0"
 
 
 def test_a_version_that_makes_the_review_fail_is_refused_and_the_next_one_is_reviewed(place: Place) -> None:
@@ -247,7 +247,7 @@ def test_a_review_that_is_stopped_in_the_middle_leaves_a_candidate_that_is_revie
     with pytest.raises(type(error)):
         held(place, stopped)
     assert candidate(place) == "2"
-    assert "reviews_begun" not in place.client.get_model_version(MODEL, "2").tags
+    assert place.client.get_model_version(MODEL, "2").tags["reviews_begun"] == "0"
     assert held(place, lambda: Plan(rule="better")).outcome == "promoted"
 
 
