@@ -251,6 +251,30 @@ def test_a_review_that_is_stopped_in_the_middle_leaves_a_candidate_that_is_revie
     assert held(place, lambda: Plan(rule="better")).outcome == "promoted"
 
 
+def test_a_tag_that_names_another_key_has_no_review_skip_the_version_in_production(place: Place) -> None:
+    place.move_alias("3")
+    place.client.set_model_version_tag(MODEL, "3", "signed_by", "another key")
+    propose(place, "2")
+    made = held(place, lambda: Plan(rule="better"))
+    assert made is not None
+    assert "an equal model does not displace the champion" in made.reason
+    assert place.registry()["alias"] == "3"
+
+
+def test_a_version_in_production_that_cannot_be_measured_is_left_to_a_person(place: Place) -> None:
+    place.move_alias("3")
+    model_id = place.client.get_model_version(MODEL, "3").source.removeprefix("models:/")
+    location = place.client.get_logged_model(model_id).artifact_location
+    Path(location.removeprefix("file://"), "model.sig").unlink()
+    propose(place, "2")
+    made = held(place, lambda: Plan(rule="better"))
+    assert made is not None
+    assert made.outcome == "not promoted"
+    lost = "version 3 in Production cannot be measured on the same rows: it has lost its signature; `promote 2` replaces it"
+    assert made.reason.startswith(lost)
+    assert place.registry()["alias"] == "3"
+
+
 def test_a_version_that_is_in_production_already_only_loses_the_alias(place: Place) -> None:
     propose(place, "1")
     assert reviewed(place).returncode == 0
