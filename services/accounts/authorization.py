@@ -5,13 +5,20 @@ MLflow's own grants are looked at after it. Its admins are not held to the rules
 
 import json
 import re
+from functools import partial
 
 from flask import Response, g, request
 from mlflow.exceptions import MlflowException
 from mlflow.protos.model_registry_pb2 import (
+    CreateModelVersion,
+    CreateRegisteredModel,
+    DeleteModelVersionTag,
     DeleteRegisteredModelAlias,
+    DeleteRegisteredModelTag,
     GetModelVersionByAlias,
+    SetModelVersionTag,
     SetRegisteredModelAlias,
+    SetRegisteredModelTag,
 )
 from mlflow.server import auth
 from mlflow.server.handlers import _get_model_registry_store, _get_request_message
@@ -20,6 +27,17 @@ from werkzeug.datastructures import Authorization
 from accounts.roles import ALIAS, READING, refusal
 
 PREFIX = re.compile(r"^/(?:(?:ajax-)?api/\d+\.\d+/?mlflow(?:-artifacts)?/)?")
+# What a request says that names an alias or tags.
+MESSAGES = {
+    ("POST", ALIAS): SetRegisteredModelAlias,
+    ("DELETE", ALIAS): DeleteRegisteredModelAlias,
+    ("POST", "registered-models/create"): CreateRegisteredModel,
+    ("POST", "registered-models/set-tag"): SetRegisteredModelTag,
+    ("DELETE", "registered-models/delete-tag"): DeleteRegisteredModelTag,
+    ("POST", "model-versions/create"): CreateModelVersion,
+    ("POST", "model-versions/set-tag"): SetModelVersionTag,
+    ("DELETE", "model-versions/delete-tag"): DeleteModelVersionTag,
+}
 
 
 def authorize() -> Authorization | Response:
@@ -42,7 +60,7 @@ def _authorize() -> Authorization | Response:
     if user.is_admin:
         return found
     held = {role.name for role in auth.store.list_user_roles(user.id)}
-    if (reason := refusal(held, request.method, route, _alias)) is None:
+    if (reason := refusal(held, request.method, route, partial(_names, route))) is None:
         return found
     answer: Response = auth.make_forbidden_response()
     answer.set_data(json.dumps({"error_code": "PERMISSION_DENIED", "message": reason}))
@@ -62,7 +80,9 @@ def _no_model() -> Response | None:
     return None
 
 
-def _alias() -> str:
-    """Return the alias that the request is about, as MLflow's handler reads it; raise MlflowException where it would."""
-    message = SetRegisteredModelAlias() if request.method == "POST" else DeleteRegisteredModelAlias()
-    return str(_get_request_message(message).alias)
+def _names(route: str) -> list[str]:
+    """Return the alias or the tags that the request is about, as MLflow's handler reads it; raise MlflowException where it would."""
+    message = _get_request_message(MESSAGES[request.method, route]())
+    if route == ALIAS:
+        return [str(message.alias)]
+    return [str(tag.key) for tag in message.tags] if route.endswith("/create") else [str(message.key)]

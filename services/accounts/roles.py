@@ -12,6 +12,14 @@ ADMIN, VIEWER, SCIENTIST, PROMOTER, TRAINER = "admin", "viewer", "scientist", "p
 CANDIDATE = "candidate"
 ALIAS = "registered-models/alias"
 
+TAGGING = frozenset(
+    f"{of}/{what}" for of in ("registered-models", "model-versions") for what in ("create", "set-tag", "delete-tag")
+)
+# What the trainer and its reviewer have to tell of a version or a registered model, and read again: which key signed it, how its
+# review went, how it came into Production. They are the stack's own word only where nobody else writes them.
+TAGS_OF_THE_STACK = frozenset({"signed_by", "stage", "review", "review_reason", "review_time", "reviews_begun"})
+RECORD = "move."
+
 READ, EDIT, MANAGE = "READ", "EDIT", "MANAGE"
 # What is told of a model and its versions. Nobody but an admin gives another name to a model, or takes it apart.
 DESCRIBING = frozenset(
@@ -59,6 +67,8 @@ class Role:
     """what it may use beside what reads, as far as its grants allow it; None: everything that is not for admins"""
     aliases: frozenset[str] | None
     """which it may set and take away; None: any"""
+    tags_of_the_stack: bool = False
+    """whether it may write and take away those"""
 
 
 def _models(of_models: str, of_versions: str) -> dict[str, str]:
@@ -91,6 +101,7 @@ ROLES = {
         {"experiment": EDIT, **_models(MANAGE, EDIT)},
         None,
         None,
+        tags_of_the_stack=True,
     ),
 }
 # Those of the stack itself, and the role of each; their passwords are in files of the secrets job. Who has no role may ask whether
@@ -100,10 +111,10 @@ OF_THE_STACK: dict[str, str | None] = {ADMIN: ADMIN, "trainer": TRAINER, "infere
 OF_PEOPLE = (VIEWER, SCIENTIST, PROMOTER, ADMIN)
 
 
-def refusal(held: Collection[str], method: str, route: str, alias: Callable[[], str]) -> str | None:
+def refusal(held: Collection[str], method: str, route: str, names: Callable[[], list[str]]) -> str | None:
     """Say why accounts with these roles may not make a request, None where MLflow's grants decide.
 
-    `route` is what Flask matched, without the prefixes of MLflow's APIs; `alias` reads which one the request is about.
+    `route` is what Flask matched, without the prefixes of MLflow's APIs; `names` reads which alias or tags the request is about.
     """
     if method in READING or route in ASKING or route == OWN_PASSWORD:
         return None
@@ -113,9 +124,25 @@ def refusal(held: Collection[str], method: str, route: str, alias: Callable[[], 
         return "only an admin may do this"
     if not any(role.routes is None or route in role.routes for role in roles):
         return f"a {who} may not do this; an admin gives roles: docker compose run --rm accounts role NAME ROLE"
-    if route == ALIAS and not any(role.aliases is None or alias() in role.aliases for role in roles):
-        return (
-            f"a {who} may not set or take away the alias {alias()!r}: set {CANDIDATE!r}, which asks for a review, "
-            "or ask a promoter"
-        )
+    if route == ALIAS:
+        return _refused_alias(roles, who, names())
+    if route in TAGGING and not any(role.tags_of_the_stack for role in roles):
+        found = next((tag for tag in names() if is_of_the_stack(tag)), None)
+        return found and f"a {who} may not write or take away the tag {found!r}, which the trainer alone keeps"
     return None
+
+
+def _refused_alias(roles: Collection[Role], who: str, names: list[str]) -> str | None:
+    """Say that an alias may not be set or taken away by any of the roles, None where one of them may."""
+    for alias in names:
+        if not any(role.aliases is None or alias in role.aliases for role in roles):
+            return (
+                f"a {who} may not set or take away the alias {alias!r}: set {CANDIDATE!r}, which asks for a review, "
+                "or ask a promoter"
+            )
+    return None
+
+
+def is_of_the_stack(tag: str) -> bool:
+    """Tell whether a tag of a version or a registered model is one that the trainer and its reviewer alone write."""
+    return tag in TAGS_OF_THE_STACK or tag.startswith(RECORD)

@@ -14,8 +14,10 @@ from requests import Response
 from trainer.errors import TrackingError
 from trainer.tracking import rest
 
+from tests import forked
 from tests.integration.accounts import APIS, MODEL, PEOPLE, Client, World, commands, new_place, running_world, shown
-from tests.integration.places import ROOT
+from tests.integration.places import MODEL as TRAINED
+from tests.integration.places import ROOT, TRAINER, Place, in_one_line
 
 Answers = Iterator[Response]
 
@@ -110,6 +112,19 @@ def describe(world: World, client: Client) -> Answers:
         yield client.ask("POST", "model-versions/set-tag", api, **version, key="t", value="v")
 
 
+def write_tags_of_the_stack(world: World, client: Client) -> Answers:
+    version, source = {"name": MODEL, "version": "1"}, f"mlflow-artifacts:/{world.files}"
+    for api in APIS:
+        for tag in ("signed_by", "stage", "review", "reviews_begun", "move.20260101"):
+            yield client.ask("POST", "registered-models/set-tag", api, name=MODEL, key=tag, value="v")
+            yield client.ask("DELETE", "registered-models/delete-tag", api, name=MODEL, key=tag)
+            yield client.ask("POST", "model-versions/set-tag", api, **version, key=tag, value="v")
+            yield client.ask("DELETE", "model-versions/delete-tag", api, **version, key=tag)
+        tags = [{"key": "t", "value": "v"}, {"key": "signed_by", "value": "v"}]
+        yield client.ask("POST", "registered-models/create", api, name=new_name(), tags=tags)
+        yield client.ask("POST", "model-versions/create", api, name=MODEL, source=source, run_id=world.run, tags=tags)
+
+
 def ask_for_review(world: World, client: Client) -> Answers:
     yield from _set_and_take_away(world, client, MODEL, "candidate")
 
@@ -179,6 +194,7 @@ ROWS: dict[str, Callable[[World, Client], Answers]] = {
     "delete runs, files or experiments of somebody else's": delete,
     "register a model or a version": register,
     "describe and tag models and versions": describe,
+    "write or take away a tag that the stack goes by": write_tags_of_the_stack,
     "set the alias `candidate`, or take it away": ask_for_review,
     "set `Production` or any other alias, or take it away": promote,
     "rename a registered model": rename,
@@ -267,6 +283,38 @@ def test_no_way_to_write_the_request_lets_them_move_production(world: World, rol
             client.raw("POST", f"{api}/2.0/mlflow/{path}", **options)
             client.raw("DELETE", f"{api}/2.0/mlflow/{path}", **options)
     assert world.in_production() == "1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"name": "iris", "version": "1", "key": "signed_by", "value": "v"}',
+        '{"name": "iris", "version": "1", "key": "t", "key": "signed_by", "value": "v"}',
+        '"{\\"name\\": \\"iris\\", \\"version\\": \\"1\\", \\"key\\": \\"signed_by\\", \\"value\\": \\"v\\"}"',
+        '{"name": "iris", "version": "1", "key": "signed\\u005fby", "value": "v"}',
+    ],
+)
+def test_no_way_to_write_the_request_lets_a_scientist_forge_a_tag_of_the_stack(world: World, body: str) -> None:
+    options: dict[str, Any] = {
+        "params": {"key": "t"},
+        "data": body,
+        "headers": {"Content-Type": "application/json"},
+    }
+    for api in APIS:
+        for kind in ("registered-models", "model-versions"):
+            for path in (f"{kind}/set-tag", f"{kind}/./set-tag", f"/{kind}/set-tag", f"{kind}/%73et-tag"):
+                world.clients["scientist"].raw("POST", f"{api}/2.0/mlflow/{path}", **options)
+    version = world.admin.ask("GET", "model-versions/get", name=MODEL, version="1").json()["model_version"]
+    model = world.admin.ask("GET", "registered-models/get", name=MODEL).json()["registered_model"]
+    assert "signed_by" not in {tag["key"] for tag in (*version.get("tags", []), *model.get("tags", []))}
+
+
+def test_a_refused_tag_is_named_and_who_asks_for_a_review_may_say_so(world: World) -> None:
+    scientist, version = world.clients["scientist"], {"name": MODEL, "version": "2"}
+    answer = scientist.ask("POST", "model-versions/set-tag", **version, key="signed_by", value="v")
+    said = "a scientist may not write or take away the tag 'signed_by', which the trainer alone keeps"
+    assert (answer.status_code, answer.json()["message"]) == (403, said)
+    assert scientist.ask("POST", "model-versions/set-tag", **version, key="asked_by", value="v").ok
 
 
 def test_who_makes_a_model_may_not_promote_rename_or_delete_it(world: World) -> None:
@@ -399,3 +447,40 @@ def test_a_new_password_of_admin_stays_in_force_and_one_that_is_given_as_a_file_
     (_, given), (_, error) = commands(place, "password admin", "prepare", ADMIN_PASSWORD_IS_GIVEN="yes")
     assert "MLFLOW_ADMIN_PASSWORD_FILE names; change it there" in given
     assert "MLflow refuses the password of admin: Password must be at least 12 characters." in error
+
+
+def as_somebody(world: World, name: str, place: Place, *command: str) -> str:
+    """Run a command of the trainer's with an account; one of a person's has no key. Return what it said."""
+    client = world.clients[name]
+    environ = place.environ(MLFLOW_TRACKING_USERNAME=client.name, MLFLOW_TRACKING_PASSWORD=client.password)
+    if name != "trainer":
+        del environ["SIGNING_KEY_FILE"]
+    result = forked.python("-m", "trainer", *command, imports=TRAINER, environ=environ, folder=place.work)
+    assert result.returncode == 0, result.stderr
+    return in_one_line(result.stdout)
+
+
+def aliases(world: World) -> dict[str, str]:
+    found = world.admin.ask("GET", "registered-models/get", name=TRAINED).json()["registered_model"]
+    return {one["alias"]: str(one["version"]) for one in found["aliases"]}
+
+
+def test_the_trainers_account_may_do_all_that_a_review_a_training_and_a_move_ask_of_mlflow(
+    world: World, tmp_path: Path
+) -> None:
+    place = Place(tmp_path / "place", world.url)
+    train = ("train", "--model-name", TRAINED)
+    as_somebody(world, "trainer", place, *train, "--no-promote")
+    asked = {"name": TRAINED, "alias": "candidate", "version": "1"}
+    assert world.clients["scientist"].ask("POST", "registered-models/alias", **asked).ok
+    assert f"Version 1 of {TRAINED}: promoted: " in as_somebody(world, "trainer", place, "review")
+    assert aliases(world) == {"Production": "1"}
+    # a training without the key asks for its review by itself
+    as_somebody(world, "scientist", place, *train)
+    assert aliases(world) == {"Production": "1", "candidate": "2"}
+    assert f"Version 2 of {TRAINED}: not promoted: " in as_somebody(world, "trainer", place, "review")
+    assert aliases(world) == {"Production": "1"}
+    as_somebody(world, "trainer", place, "promote", "2")
+    assert aliases(world) == {"Production": "2"}
+    as_somebody(world, "trainer", place, "rollback")
+    assert aliases(world) == {"Production": "1"}

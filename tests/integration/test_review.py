@@ -196,7 +196,7 @@ def test_a_version_whose_review_ends_each_time_before_it_is_over_is_refused_in_t
     assert reviewed(place).returncode == 5
     assert "its review was begun 5 times, and never came to its end" in outcome(place, "2")[1]
     assert candidate(place) is None
-    assert "reviews_begun" not in place.client.get_model_version(MODEL, "2").tags
+    assert place.client.get_model_version(MODEL, "2").tags["reviews_begun"] == "0"
 
 
 def test_a_version_that_makes_the_review_fail_is_refused_and_the_next_one_is_reviewed(place: Place) -> None:
@@ -247,8 +247,32 @@ def test_a_review_that_is_stopped_in_the_middle_leaves_a_candidate_that_is_revie
     with pytest.raises(type(error)):
         held(place, stopped)
     assert candidate(place) == "2"
-    assert "reviews_begun" not in place.client.get_model_version(MODEL, "2").tags
+    assert place.client.get_model_version(MODEL, "2").tags["reviews_begun"] == "0"
     assert held(place, lambda: Plan(rule="better")).outcome == "promoted"
+
+
+def test_a_tag_that_names_another_key_has_no_review_skip_the_version_in_production(place: Place) -> None:
+    place.move_alias("3")
+    place.client.set_model_version_tag(MODEL, "3", "signed_by", "another key")
+    propose(place, "2")
+    made = held(place, lambda: Plan(rule="better"))
+    assert made is not None
+    assert "an equal model does not displace the champion" in made.reason
+    assert place.registry()["alias"] == "3"
+
+
+def test_a_version_in_production_that_cannot_be_measured_is_left_to_a_person(place: Place) -> None:
+    place.move_alias("3")
+    model_id = place.client.get_model_version(MODEL, "3").source.removeprefix("models:/")
+    location = place.client.get_logged_model(model_id).artifact_location
+    Path(location.removeprefix("file://"), "model.sig").unlink()
+    propose(place, "2")
+    made = held(place, lambda: Plan(rule="better"))
+    assert made is not None
+    assert made.outcome == "not promoted"
+    lost = "version 3 in Production cannot be measured on the same rows: it has lost its signature; `promote 2` replaces it"
+    assert made.reason.startswith(lost)
+    assert place.registry()["alias"] == "3"
 
 
 def test_a_version_that_is_in_production_already_only_loses_the_alias(place: Place) -> None:

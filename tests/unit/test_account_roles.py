@@ -1,11 +1,20 @@
 """The rules beside MLflow's grants: what each role may ask for at all."""
 
 import pytest
-from accounts.roles import ASKING, OF_PEOPLE, ROLES, refusal
+from accounts.roles import ASKING, OF_PEOPLE, ROLES, TAGGING, refusal
+from contract.tracking import alias_history
+from contract.tracking.rest import SIGNED_BY
+from trainer.tracking import candidates, registry
 
 
 def refused(route: str, *held: str, method: str = "POST", alias: str = "Production") -> str | None:
-    return refusal(held, method, route, lambda: alias)
+    return refusal(held, method, route, lambda: [alias])
+
+
+def refused_tags(
+    *tags: str, held: tuple[str, ...] = ("scientist",), route: str = "model-versions/create"
+) -> str | None:
+    return refusal(held, "POST", route, lambda: list(tags))
 
 
 @pytest.mark.parametrize("held", [(), ("viewer",), ("made in the UI",), ("__user_3__",)])
@@ -48,3 +57,30 @@ def test_a_scientist_sets_no_alias_but_the_one_that_asks_for_a_review(alias: str
 
 def test_each_role_of_people_is_one_of_the_table_or_admin() -> None:
     assert {*ROLES, "admin"} == {*OF_PEOPLE, "trainer"}
+
+
+@pytest.mark.parametrize("route", sorted(TAGGING))
+@pytest.mark.parametrize(
+    "tag",
+    [
+        SIGNED_BY,
+        registry.STAGE,
+        candidates.OUTCOME,
+        candidates.REASON,
+        candidates.TIME,
+        candidates.BEGUN,
+        f"{alias_history.TAG}20260101T000000.1",
+    ],
+)
+def test_what_the_trainer_reads_back_from_tags_nobody_else_writes_or_takes_away(tag: str, route: str) -> None:
+    assert refused_tags("t", tag, route=route) == (
+        f"a scientist may not write or take away the tag {tag!r}, which the trainer alone keeps"
+    )
+    assert refused_tags("t", tag, held=("scientist", "trainer"), route=route) is None
+
+
+def test_tags_of_ones_own_and_the_one_that_says_who_asks_for_a_review_are_free() -> None:
+    assert refused_tags("t", candidates.ASKED_BY, "algorithm", "moved", "reviewer", "mlflow.prompt.is_prompt") is None
+    assert refused_tags(registry.STAGE, held=("promoter",), route="model-versions/set-tag")
+    # of a run they are no word of the stack's
+    assert refused_tags(registry.STAGE, route="runs/set-tag") is None

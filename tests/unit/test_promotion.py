@@ -272,6 +272,32 @@ def test_a_champion_that_cannot_be_served_any_more_is_displaced_whatever_its_acc
     )
 
 
+LOST = Contender("1", 0.5, "digest", lost="its signature")
+NOT_MEASURED: list[tuple[Contender, Comparison | str | None, str]] = [
+    (champion(0.5), "version 1 could not be tried: it is not signed; recorded scores compared", "it is not signed"),
+    (champion(None), "which rows version 1 was fitted on is not known; recorded scores compared", "is not known"),
+    (champion(0.5), Comparison(30, 0.99, nan, 0.5), "one of the two has no finite score"),
+    (LOST, None, "it has lost its signature"),
+]
+
+
+@pytest.mark.parametrize(("rival", "comparison", "why"), NOT_MEASURED)
+def test_where_only_what_is_measured_counts_a_person_decides_on_what_was_not(
+    rival: Contender, comparison: Comparison | str | None, why: str
+) -> None:
+    decision = decide(0.99, rival, comparison, only_measured=True)
+    assert (decision.promote, decision.meets_threshold) == (False, True)
+    assert decision.reason.startswith("version 1 in Production cannot be measured on the same rows: ")
+    assert decision.reason.endswith(f"{why}; `promote 2` replaces it, by a person's decision")
+    assert "recorded" not in decision.reason
+
+
+def test_where_only_what_is_measured_counts_the_better_of_two_that_were_is_promoted_and_so_is_a_first_one() -> None:
+    assert decide(0.99, champion(None), Comparison(30, 0.99, 0.9, 0.01), only_measured=True).promote
+    assert not decide(0.99, champion(None), Comparison(30, 0.9, 0.99, 0.5), only_measured=True).promote
+    assert decide(0.99, only_measured=True).promote
+
+
 # --- by a person's will --------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 import time
 from types import SimpleNamespace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from contract.tracking.alias_history import Move
@@ -158,6 +158,8 @@ class Registry:
 
     def __init__(self, later: dict[str, Move]) -> None:
         self.alias: str | None = None
+        self.meanwhile: str | None = None
+        """where somebody else puts the alias just before it is moved"""
         self.later = later
 
     def in_production(self, name: str) -> None:
@@ -175,8 +177,10 @@ class Registry:
     def records(self, name: str) -> dict[str, Move]:
         return {} if self.alias is None else self.later
 
-    def move(self, name: str, by: str, version: str, reason: str) -> None:
-        self.alias = version
+    def move(self, name: str, by: str, version: str, reason: str) -> Move:
+        before, self.alias = self.meanwhile or self.alias, version
+        self.meanwhile = None
+        return Move(None, by, before, version, reason)
 
 
 def test_a_record_of_a_version_that_is_not_there_is_nobody_to_compare_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,3 +191,28 @@ def test_a_record_of_a_version_that_is_not_there_is_nobody_to_compare_with(monke
     challenge = Challenge("m", challenger, None, {}, None, None, gate, None, None, frozenset())  # type: ignore[arg-type]
     assert challenge.carry_out(challenge.decide()).promote
     assert registry.alias == "1"
+
+
+class Better(Registry):
+    """One with a version of whatever number, whose recorded score is better, and which cannot be tried."""
+
+    def model_version(self, name: str, version: str) -> Any:
+        return SimpleNamespace(version=version)
+
+
+@pytest.mark.parametrize(("meanwhile", "alias"), [(None, "1"), ("98", "98")])
+def test_a_challenger_makes_way_for_a_version_that_the_alias_was_at_and_for_none_that_a_record_names(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: str | None, alias: str
+) -> None:
+    registry = Better({"move.98": Move(None, "train", None, "98", "")})
+    registry.meanwhile = meanwhile
+    for name in ("registry", "alias_moves"):
+        monkeypatch.setattr(champion_challenger, name, registry)
+    monkeypatch.setattr(
+        champion_challenger, "contender", lambda version, *_: Contender(version.version, 0.99, "digest")
+    )
+    monkeypatch.setattr(Challenge, "_compare", lambda *_: "it could not be tried")
+    challenger, gate = Contender("1", 0.9, "digest"), QualityGate("accuracy", {})
+    challenge = Challenge("m", challenger, None, {}, None, None, gate, None, None, frozenset())  # type: ignore[arg-type]
+    assert challenge.carry_out(challenge.decide()).promote == (alias == "1")
+    assert registry.alias == alias

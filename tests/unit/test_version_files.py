@@ -309,6 +309,35 @@ def test_a_version_that_is_nowhere_to_be_listed_has_lost_its_key_alone() -> None
     assert version_files.lost(version, "ours") == "the key that it is signed with"
 
 
+BY_FILES: dict[str, tuple[dict[str, bytes], str | None]] = {
+    "all": ({}, "its files"),
+    "its signature": ({"MLmodel": b"", "identity.json": b"{}"}, "its signature"),
+    "nothing: it never was signed": ({"MLmodel": b""}, None),
+    "what nobody can read": ({"MLmodel": b"", "model.sig": b"{"}, "its signature (its signature cannot be read: "),
+}
+
+
+@pytest.mark.parametrize(("files", "lost"), BY_FILES.values(), ids=BY_FILES)
+def test_whether_a_champion_is_lost_its_files_and_their_signature_say_and_none_of_its_tags(
+    proxy: FakeProxy, key: Path, files: dict[str, bytes], lost: str | None
+) -> None:
+    proxy.files = files
+    for tags in ({}, {"signed_by": "another"}, {"signed_by": signing.key_id(key)}):
+        version = SimpleNamespace(version="3", source="models:/m-3", tags=tags)
+        found = version_files.lost_by_files(version, key)
+        assert found == lost if lost is None else str(found).startswith(lost)
+
+
+def test_a_champion_that_is_signed_by_this_key_is_not_lost_whatever_key_its_tag_names_and_one_of_another_key_is(
+    signed: FakeProxy, key: Path, tmp_path: Path
+) -> None:
+    version = SimpleNamespace(version="3", source="models:/m-3", tags={"signed_by": "another"}, run_id=None)
+    assert contender(version, "accuracy", key).lost is None
+    another = tmp_path / "another-key.pem"
+    another.write_text(new_private_key())
+    assert "its signature (its signature does not hold" in str(contender(version, "accuracy", another).lost)
+
+
 def test_a_signature_that_is_gone_is_not_called_one_that_never_was(proxy: FakeProxy, key: Path) -> None:
     proxy.files = {"MLmodel": b""}
     version = SimpleNamespace(version="3", source="models:/m-3", tags={"signed_by": "ours"})
@@ -329,7 +358,7 @@ def test_files_that_a_server_does_not_list_are_not_lost_and_stop_no_training(
         f"version 3 of flowers could not be read, so its schema is not known: MLflow at {proxy.url} does"
         in table.remarks[-1]
     )
-    assert contender(VERSION, "accuracy", "ours").lost is None
+    assert contender(VERSION, "accuracy", key).lost is None
 
 
 def test_a_machine_without_room_is_told_and_is_not_the_servers_fault(

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import mlflow
 from contract import limits
 from contract.display import quoted
-from contract.file_names import SIGNATURE
+from contract.file_names import IDENTITY, SIGNATURE
 from contract.tracking import artifacts
 from contract.tracking.artifacts import Source
 from contract.tracking.bounded_http import UNREADABLE
@@ -94,6 +94,37 @@ def _not_signed(version: ModelVersion) -> str:
 def lost(version: ModelVersion, key_id: str) -> str | None:
     """Say what a version lacks so that nobody can serve it any more (trainer.tracking.version_store)."""
     return version_store.lost(str(version.source), lambda: place_of(version), version.tags.get(SIGNED_BY), key_id)
+
+
+def lost_by_files(version: ModelVersion, key: Path) -> str | None:
+    """Say the same by a version's files and their signature alone: its tags, which anybody can write, say nothing here.
+
+    One that has never been signed has lost nothing, and neither has one whose files were changed: both can be mended. `key`
+    is the private key that this stack signs with. Raises TrackingError where it cannot be told.
+    """
+    if logged_model_id(version.source) is None:
+        return None
+    try:
+        with refusals():
+            sizes = version_store.listing(place := place_of(version))
+    except VersionError as error:
+        return f"its files ({error})"
+    if not sizes:
+        return "its files"
+    if SIGNATURE not in sizes:
+        return "its signature" if IDENTITY in sizes else None
+    with TemporaryDirectory() as parent:
+        try:
+            with refusals():
+                _fetch(place, sizes, [SIGNATURE], Path(parent))
+        except VersionError as error:  # it is there, and this machine has no room, say
+            raise TrackingError(str(error)) from error
+        try:
+            listed = signing.listed(Path(parent), key)
+        except VersionError as error:
+            return f"its signature ({error})"
+    missing = sorted(set(listed) - set(sizes))
+    return f"its file {missing[0]}" if missing else None
 
 
 def place_of(version: ModelVersion) -> Source:

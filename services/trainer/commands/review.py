@@ -130,6 +130,7 @@ def _held(case: Case, signals: Held) -> Came:
             job, fitted, columns = _measured(case)
             challenge = train.challenge_of(job, fitted, case.number)
             challenge.by, challenge.asked, challenge.interface = BY, f" (asked for by {case.asked_by})", columns
+            challenge.gate = replace(challenge.gate, only_measured=True)
             made = challenge.decide()
         return _carried_out(case, job, challenge, made)
     except (TrackingError, Interrupted):

@@ -81,7 +81,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     drawing.begin(fitted.estimator, job.rows, fitted.evaluation, job.table.task, job.table.class_names, fitted.seconds)
 
     step(f"log the run to {settings.tracking_uri}")
-    output.notes(console, run_lifecycle.close_abandoned_runs(job.experiment_id))
+    output.notes(console, run_lifecycle.close_abandoned_runs(job.experiment_id) if settings.has_key else [])
     # Until the decision is carried out the run is RUNNING: whoever kills it in between leaves a trace to tidy up.
     with Held() as signals, run_lifecycle.training_run(job.choice.name) as run:
         with signals.let_through():
@@ -90,7 +90,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             run_logging.log_pictures(drawing.pictures())
 
             step(f"register it as a version of {job.name}")
-            tags |= {"algorithm": fitted.algorithm, **signing.tags(settings.key)}
+            tags |= {"algorithm": fitted.algorithm, **_tags_of_the_key(settings)}
             challenge = challenge_of(job, fitted, str(registry.register(model.model_id, job.name, tags).version))
 
             step("decide on promotion")
@@ -99,7 +99,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             attempts = run_lifecycle.attempts(job.experiment_id, job.table.sha256, job.name)
         made = challenge.carry_out(made)
         record = _record(job, fitted, model, challenge, made, attempts)
-        _show(record, job.table.task)
+        _show(record, job.table.task, settings.has_key)
         if made.reason == PROPOSED:  # last: what its review comes to is written over what is shown by now
             candidates.propose(job.name, record.version, settings.who)
 
@@ -302,8 +302,16 @@ def _record(
     )
 
 
-def _show(record: PromotionRecord, task: Task) -> None:
-    """Show what was decided: the record on the run, and in a few words on the version."""
+def _tags_of_the_key(settings: Settings) -> dict[str, str]:
+    """Return the tags of a new version that are for who has the key, none without it."""
+    return {registry.STAGE: "None", **signing.tags(settings.key)} if settings.has_key else {}
+
+
+def _show(record: PromotionRecord, task: Task, has_key: bool) -> None:
+    """Show what was decided: the record on the run, and in a few words on the version.
+
+    Stages are for who has the key: where MLflow asks for a login, nobody else may write what the stack says of a version.
+    """
     stage = "Production" if record.promoted else "Staging" if record.meets_threshold else "None"
     words = "Promoted" if record.promoted else "Not promoted"
     with run_logging.mlflow_errors():
@@ -315,6 +323,8 @@ def _show(record: PromotionRecord, task: Task) -> None:
             client.update_registered_model(record.model_name, f"{output.about(record)}\n\n{alias_moves.HEADING}")
         for key in ("rule", "attempts_on_this_data"):
             client.set_model_version_tag(record.model_name, record.version, key, str(getattr(record, key)))
-    registry.describe(record.model_name, record.version, stage, f"{words}: {record.reason}.\n\n{output.origin(record)}")
-    registry.show_stages(record.model_name)
+    reason = f"{words}: {record.reason}.\n\n{output.origin(record)}"
+    registry.describe(record.model_name, record.version, stage if has_key else None, reason)
+    if has_key:
+        registry.show_stages(record.model_name)
     alias_moves.show(record.model_name)

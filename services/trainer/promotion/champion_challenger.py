@@ -1,8 +1,8 @@
 """The challenge for Production: a challenger against the champion, and again against whoever comes in between.
 
-MLflow has no compare-and-swap, so two trainers at once may both move the alias. Each first moves it, then leaves its record
-(trainer.tracking.alias_moves), then looks at the alias and at the records of others: of two that moved at once, the later one to leave
-its record sees the other, and is compared again with it. The one that loses makes way.
+MLflow has no compare-and-swap, so two trainers at once may both move the alias. Each looks where it is just before it moves it, and
+again after it has left its record of the move: of two, the one that moves it first sees the other there, or is seen by it, and is
+compared again with it. The one that loses makes way. Only the alias says who is there: records are tags, which others may write.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +16,13 @@ import pandas as pd
 from contract.schema import Column, breaking_change
 from mlflow.entities.model_registry import ModelVersion
 
-from trainer.artifact import fitted_rows, signing, version_checks, version_files
+from trainer.artifact import fitted_rows, version_checks, version_files
 from trainer.data.table import Split, Table
 from trainer.errors import TrackingError, VersionError
 from trainer.fit.metric import Metric
 from trainer.promotion.policy import (
     LEAST_ROWS,
+    RECORDED,
     Comparison,
     Contender,
     Decision,
@@ -65,13 +66,11 @@ class Challenge:
     """what was decided against whom, in order: for the promotion record"""
     remarks: list[str] = field(default_factory=list)
     """which records of moves could not be read, for a person"""
-    _known: set[str] = field(default_factory=set)
     _met: set[str | None] = field(default_factory=set)
 
     def decide(self) -> Decision:
         """Compare with the version that is in Production now; nothing is moved."""
-        found = alias_moves.read(self.name)
-        self._known, self.remarks = set(found.moves), found.remarks
+        self.remarks = alias_moves.read(self.name).remarks
         return self._against(registry.in_production(self.name))
 
     def carry_out(self, decision: Decision) -> Decision:
@@ -83,14 +82,12 @@ class Challenge:
         for _ in range(MOST_ROUNDS):
             if not decision.promote:
                 break
-            if (current := registry.production(self.name)) in self._met and current != version:
-                alias_moves.move(self.name, self.by, version, f"{decision.reason}{self.asked}")
-            rival = self._newcomer()
+            rival = self._moved(decision)
             if rival is None:
                 break
             try:
                 met = registry.model_version(self.name, rival)
-            except VersionError:  # a record names it, and it is not there: nobody to compare with
+            except VersionError:  # deleted since: nobody to compare with
                 self._met.add(rival)
                 continue
             decision = self._against(met)
@@ -98,27 +95,22 @@ class Challenge:
                 alias_moves.move(self.name, self.by, rival, f"version {version} makes way: {decision.reason}")
         return decision
 
-    def _newcomer(self) -> str | None:
-        """Return a version that came into Production since the first decision and was not met yet."""
-        others = self._met | {self.challenger.version}
-        if (current := registry.production(self.name)) not in others:
-            return current
-        found = alias_moves.records(self.name)
-        return next(
-            (
-                record.version
-                for key, record in found.items()
-                if key not in self._known and record.version not in others
-            ),
-            None,
-        )
+    def _moved(self, decision: Decision) -> str | None:
+        """Move the alias where it is at a version that was met; return one that was not, which it was at before or is at now."""
+        version = self.challenger.version
+        others = self._met | {version}
+        if (current := registry.production(self.name)) in others and current != version:
+            made = alias_moves.move(self.name, self.by, version, f"{decision.reason}{self.asked}")
+            if made.before not in others:
+                return made.before
+            current = registry.production(self.name)
+        return None if current in others else current
 
     def _against(self, version: ModelVersion | None) -> Decision:
         self._met.add(None if version is None else str(version.version))
         champion, comparison = None, None
         if version is not None:
-            key_id = signing.key_id(self.signing_key)
-            champion = contender(version, self.gate.metric, key_id)
+            champion = contender(version, self.gate.metric, self.signing_key)
             comparison = None if champion.lost else self._compare(version)
         decision = should_promote(self.metrics, self.challenger, champion, comparison, self.gate)
         self.rounds.append(
@@ -149,30 +141,26 @@ class Challenge:
                     return OtherSchema()
                 champion, new = self._champion(version, folder)
                 if new is None:
-                    return f"which rows version {version.version} was fitted on is not known; recorded scores compared"
+                    return f"which rows version {version.version} was fitted on is not known{RECORDED}"
                 if new.sum() < LEAST_ROWS:
-                    return (
-                        f"only {new.sum()} held-out rows are new to version {version.version}; recorded scores compared"
-                    )
+                    return f"only {new.sum()} held-out rows are new to version {version.version}{RECORDED}"
                 champion = champion or version_checks.load(folder, self.trusted)
             features, truth = self.rows.test_features[new], self.metric.encoded(self.rows.test_target[new])
             ours, theirs = (self.metric.response(one, features) for one in (self.estimator, champion))
             weights = self.rows.test_aside.weights
             return compared(self.metric, truth, ours, theirs, None if weights is None else weights[new])
         except (VersionError, TrackingError) as error:
-            return f"version {version.version} could not be tried: {error}; recorded scores compared"
+            return f"version {version.version} could not be tried: {error}{RECORDED}"
         except Exception as error:  # an estimator of another time may fail in any way, and answer what has no score
-            return (
-                f"version {version.version} does not predict: {type(error).__name__}: {error}; recorded scores compared"
-            )
+            return f"version {version.version} does not predict: {type(error).__name__}: {error}{RECORDED}"
 
 
-def contender(version: ModelVersion, metric: str, key_id: str) -> Contender:
-    """Return what the rule looks at of a version; `key_id` names the key that this stack signs with."""
+def contender(version: ModelVersion, metric: str, key: Path) -> Contender:
+    """Return what the rule looks at of a version; `key` is the one that this stack signs with."""
     metrics, tags = registry.recorded(version)
     score = metrics.get(f"test_{metric}")
     try:
-        lost = version_files.lost(version, key_id)
+        lost = version_files.lost_by_files(version, key)
     except TrackingError:  # what is hard to reach is not lost, and why it cannot be tried the comparison says
         lost = None
     return Contender(str(version.version), score, tags.get("data_sha256"), lost)

@@ -22,6 +22,8 @@ from trainer.fit.metric import Metric, better, is_loss
 # With fewer rows than this a comparison on unseen rows would be a game of dice.
 LEAST_ROWS = 20
 SIGNIFICANCE = 0.05
+# How the words end that say why two cannot be measured on the same rows.
+RECORDED = "; recorded scores compared"
 WAY_OUT = "; --rule better promotes it all the same"
 
 
@@ -87,6 +89,8 @@ class QualityGate:
     """False leaves Production alone, whatever the comparison would say"""
     forced: str | None = None
     """why a challenger is promoted whatever its figures are, None where the rule decides"""
+    only_measured: bool = False
+    """whether a champion is displaced only by what was measured on the same rows with it; what is recorded anybody can write"""
     leaks: tuple[str, ...] = ()
     """what makes its figures worthless, and was not accepted: a sentence each"""
 
@@ -203,12 +207,42 @@ def should_promote(
     reaches = _reaches(gate)
     if champion is None:
         return Decision(True, True, f"nothing was in Production, and its {own} {reaches}")
+    return _against(challenger, champion, comparison, gate, f"{own} {reaches}")
+
+
+def _against(
+    challenger: Contender,
+    champion: Contender,
+    comparison: Comparison | OtherSchema | str | None,
+    gate: QualityGate,
+    own: str,
+) -> Decision:
+    """Decide on a challenger that passes the gate, as `own` says in words, where there is a champion."""
     rival = f"version {champion.version} in Production"
+    is_measured = (
+        isinstance(comparison, Comparison) and _is_score(comparison.challenger) and _is_score(comparison.champion)
+    )
+    if gate.only_measured and not is_measured:
+        return _left_to_a_person(challenger, champion, comparison, rival)
     if champion.lost:
-        return Decision(True, True, f"{rival} has lost {champion.lost}, and the {own} {reaches}")
-    if isinstance(comparison, Comparison) and _is_score(comparison.challenger) and _is_score(comparison.champion):
+        return Decision(True, True, f"{rival} has lost {champion.lost}, and the {own}")
+    if isinstance(comparison, Comparison) and is_measured:
         return _judged(comparison.challenger, comparison.champion, comparison, rival, gate)
     return _by_recorded_scores(challenger, champion, comparison, rival, gate)
+
+
+def _left_to_a_person(
+    challenger: Contender, champion: Contender, comparison: Comparison | OtherSchema | str | None, rival: str
+) -> Decision:
+    why = f"it has lost {champion.lost}" if champion.lost else _why_not_measured(comparison)
+    words = f"{rival} cannot be measured on the same rows: {why}; `promote {challenger.version}` replaces it, by a person's decision"
+    return Decision(False, True, words)
+
+
+def _why_not_measured(comparison: Comparison | OtherSchema | str | None) -> str | None:
+    if isinstance(comparison, Comparison):
+        return f"on {comparison.rows} rows that neither was fitted on one of the two has no finite score"
+    return comparison.removesuffix(RECORDED) if isinstance(comparison, str) else None
 
 
 def _reaches(gate: QualityGate) -> str:
@@ -228,9 +262,7 @@ def _by_recorded_scores(
     rival: str,
     gate: QualityGate,
 ) -> Decision:
-    why = comparison if isinstance(comparison, str) else None
-    if isinstance(comparison, Comparison):
-        why = f"on {comparison.rows} rows that neither was fitted on one of the two has no finite score"
+    why = comparison if isinstance(comparison, str) else _why_not_measured(comparison)
     if gate.rule is Rule.PAIRED:
         return Decision(False, True, f"a paired test with {rival} is not possible: {why}")
     if not _is_score(champion.score) or not _is_score(challenger.score):

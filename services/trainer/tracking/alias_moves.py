@@ -76,11 +76,6 @@ def read(name: str) -> Records:
     return Records(found, remarks, None if now is None else str(now))
 
 
-def records(name: str) -> dict[str, Move]:
-    """Return the recorded moves of a registered model's alias by their keys, the oldest first."""
-    return read(name).moves
-
-
 def history(found: Records) -> list[Move]:
     """Return all moves of a registered model's alias, the oldest first."""
     return list(histories.with_those_by_others(found.moves.values(), found.now))

@@ -24,6 +24,8 @@ from trainer.tracking.run_logging import mlflow_errors
 
 # Tags of a version. ASKED_BY is written by whoever asks, or by a server that knows who it is; anybody else can write it, too.
 ASKED_BY, OUTCOME, REASON, TIME, BEGUN = "asked_by", "review", "review_reason", "review_time", "reviews_begun"
+# What BEGUN is between reviews: nobody but an admin may take a tag of a version away where MLflow asks for a login.
+NONE_BEGUN = "0"
 UNKNOWN = "unknown"
 HEAD = "Review"
 MOST_NAME, MOST_REASON = 100, 2000
@@ -74,7 +76,7 @@ def propose(name: str, version: str, who: str) -> None:
 
 def begin(version: ModelVersion) -> int:
     """Note on a version that a review of it has begun; return how many have, since one last came to its end."""
-    told = version.tags.get(BEGUN, "0")
+    told = version.tags.get(BEGUN, NONE_BEGUN)
     begun = int(told) + 1 if told.isascii() and told.isdigit() and len(told) < 4 else 1
     with mlflow_errors():
         MlflowClient().set_model_version_tag(version.name, version.version, BEGUN, str(begun))
@@ -84,7 +86,7 @@ def begin(version: ModelVersion) -> int:
 def forget(version: ModelVersion) -> None:
     """Take back that a review has begun: what stopped it was none of the version's doing."""
     with suppress(TrackingError), mlflow_errors():
-        MlflowClient().delete_model_version_tag(version.name, version.version, BEGUN)
+        MlflowClient().set_model_version_tag(version.name, version.version, BEGUN, NONE_BEGUN)
 
 
 def end(name: str, review: Review, stage: str | None) -> None:
@@ -99,11 +101,10 @@ def end(name: str, review: Review, stage: str | None) -> None:
         version = client.get_model_version(name, review.version)
         tags = {OUTCOME: review.outcome, REASON: review.reason, TIME: review.time, ASKED_BY: review.asked_by}
         tags |= {} if stage is None else {registry.STAGE: stage}
+        tags |= {BEGUN: NONE_BEGUN} if BEGUN in version.tags else {}
         for tag, value in tags.items():
             client.set_model_version_tag(name, review.version, tag, visible(value, MOST_REASON)[:MOST_REASON])
         client.update_model_version(name, review.version, description=_described(review, version.description or ""))
-        if BEGUN in version.tags:
-            client.delete_model_version_tag(name, review.version, BEGUN)
     if candidate(name) == review.version:
         with mlflow_errors():
             client.delete_registered_model_alias(name, CANDIDATE)

@@ -34,7 +34,7 @@ SHOWN = ("test_accuracy", "test_f1_macro", "test_r2", "test_rmse")
 def register(model_id: str, name: str, tags: dict[str, str]) -> ModelVersion:
     """Add a version; the model's files are all there already, so no version is ever without them."""
     with mlflow_errors():
-        return mlflow.register_model(f"models:/{model_id}", name, tags={STAGE: "None", **tags})
+        return mlflow.register_model(f"models:/{model_id}", name, tags=tags)
 
 
 def recorded(version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
@@ -132,11 +132,12 @@ def move_to_production(name: str, version: str) -> None:
         MlflowClient().set_registered_model_alias(name, PRODUCTION, version)
 
 
-def describe(name: str, version: str, stage: str, reason: str) -> None:
-    """Show a decision on the version: its stage and, in words, why."""
+def describe(name: str, version: str, stage: str | None, reason: str) -> None:
+    """Show a decision on the version: its stage, None where that is not for this trainer to write, and, in words, why."""
     with mlflow_errors():
         client = MlflowClient()
-        client.set_model_version_tag(name, version, STAGE, stage)
+        if stage is not None:
+            client.set_model_version_tag(name, version, STAGE, stage)
         client.update_model_version(name, version, description=visible(reason, keep="\n", most=MOST_DESCRIPTION))
 
 
