@@ -3,7 +3,7 @@
 Of a signed version only what its signature lists is fetched, and nothing is read before the signature holds.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from contract.tracking import artifacts
 from contract.tracking.artifacts import Source
 from contract.tracking.bounded_http import UNREADABLE
 from contract.tracking.rest import ABSENT, SIGNED_BY, logged_model_id
+from contract.version_files import digest_of
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -107,6 +108,18 @@ def place_of(version: ModelVersion) -> Source:
                 raise version_store.no_model(model_id) from error
             raise
     return version_store.place_at(location, mlflow.get_tracking_uri())
+
+
+def check_unchanged(place: Source, sha256: Mapping[str, str]) -> None:
+    """Raise VersionError where one of a place's files has another content by now than this SHA-256."""
+    with TemporaryDirectory() as parent, refusals():
+        sizes = _sizes(place)
+        for path, digest in sha256.items():
+            if path in sizes:
+                _fetch(place, sizes, [path], Path(parent))
+            if path not in sizes or digest_of(found := Path(parent, path)) != digest:
+                raise VersionError(f"its file {path} was changed while it was examined, so it is not signed")
+            found.unlink()
 
 
 def upload(files: Iterable[Path], place: Source) -> None:
