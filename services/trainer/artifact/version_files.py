@@ -24,6 +24,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from trainer.artifact import signing
+from trainer.data import memory
 from trainer.errors import TrackingError, VersionError, refusals
 from trainer.tracking import version_store
 from trainer.tracking.run_logging import mlflow_errors
@@ -138,11 +139,17 @@ def _sizes(place: Source) -> dict[str, int | None]:
 
 
 def _fetch(place: Source, sizes: dict[str, int | None], paths: Iterable[str], folder: Path) -> None:
-    """Copy files into a folder, none of them longer than it was listed with, or than it may be."""
-    until = artifacts.until_of(sizes)
+    """Copy files into a folder, none of them longer than it was listed with, or than it may be; all within the memory's share.
+
+    A container's temporary files are memory, and a model that is loaded takes some more.
+    """
+    until, paths, most = artifacts.until_of(sizes), list(paths), memory.most_files()
+    _check_room(sum(sizes[path] or 0 for path in paths), most)
     for path in paths:
+        others = sum(sizes[other] or 0 for other in paths if other != path)
+        check = partial(_check_copy, folder / path, others, most)
         try:
-            version_store.patiently(partial(artifacts.copy, place, path, sizes[path], folder, until))
+            version_store.patiently(partial(artifacts.copy, place, path, sizes[path], folder, until, check))
         except UNREADABLE as error:
             if getattr(error, "errno", None) in version_store.NO_ROOM:
                 raise VersionError(
@@ -157,3 +164,16 @@ def _fetch(place: Source, sizes: dict[str, int | None], paths: Iterable[str], fo
         if sizes[path] is None:
             sizes[path] = (folder / path).stat().st_size
             limits.check_listing(sizes)
+
+
+def _check_copy(file: Path, others: int, most: int) -> None:
+    """Refuse a file of a size that was not listed as soon as there is more of it than there is room for, beside the others."""
+    _check_room(others + file.stat().st_size, most)
+
+
+def _check_room(size: int, most: int) -> None:
+    if size > most:
+        raise VersionError(
+            f"its files have {size / limits.MB:.0f} MB or more, and there is room for {most / limits.MB:.0f} MB, a quarter of the memory "
+            "that is left; TRAINER_MEMORY is what a container has"
+        )
