@@ -126,7 +126,9 @@ def held(place: Place, plan: Callable[[], Plan]) -> Review | None:
     return review(settings, None, plan, Console(file=io.StringIO()))
 
 
-def test_a_candidate_that_wins_is_promoted_and_who_asked_is_in_the_history_and_the_audit_log(place: Place) -> None:
+def test_a_candidate_that_wins_is_promoted_and_who_asked_by_the_tag_is_in_the_history_and_the_audit_log(
+    place: Place,
+) -> None:
     say(place, model_name=MODEL, rule="better")
     place.client.set_model_version_tag(MODEL, "2", "asked_by", "alice")
     propose(place, "2")
@@ -143,12 +145,13 @@ def test_a_candidate_that_wins_is_promoted_and_who_asked_is_in_the_history_and_t
     assert "it was trained with --no-promote" in place.registry()["descriptions"]["2"]
     moves = json.loads(place.command("history", "--json").stdout)
     assert (moves[-1]["by"], moves[-1]["before"], moves[-1]["version"]) == ("reviewer", "1", "2")
-    assert moves[-1]["reason"].endswith("(asked for by alice)")
+    assert moves[-1]["reason"].endswith("(asked by 'alice', by the tag)")
     lines = audited(log)
     assert [(one["of"], one["from"], one["to"], one["who"], one["by"]) for one in lines] == [
-        (f"{MODEL}@Production", "1", "2", "alice", "reviewer"),
-        (f"{MODEL}@candidate", "2", None, "alice", "reviewer"),
+        (f"{MODEL}@Production", "1", "2", "reviewer", "reviewer"),
+        (f"{MODEL}@candidate", "2", None, "reviewer", "reviewer"),
     ]
+    assert all(one["why"].endswith("(asked by 'alice', by the tag)") for one in lines)
 
 
 def test_a_candidate_that_does_not_win_is_told_why_and_production_stays(place: Place) -> None:
@@ -358,6 +361,18 @@ def test_data_that_does_not_fit_or_is_not_there_is_the_reason(
     assert place.registry()["alias"] == "1"
 
 
+def test_a_review_needs_no_experiment(place: Place) -> None:
+    for experiment in place.client.search_experiments():
+        if experiment.experiment_id != "0":
+            place.client.rename_experiment(experiment.experiment_id, f"renamed {experiment.experiment_id}")
+    before = {experiment.name for experiment in place.client.search_experiments()}
+    propose(place, "2")
+    made = held(place, lambda: Plan(rule="better"))
+    assert made is not None
+    assert made.outcome == "promoted"
+    assert {experiment.name for experiment in place.client.search_experiments()} == before
+
+
 def test_two_files_about_one_model_are_none(place: Place) -> None:
     say(place, model_name=MODEL)
     (place.work / "experiments" / "too.yaml").write_text(f"model_name: {MODEL}\n")
@@ -425,7 +440,7 @@ def test_a_laptop_without_a_key_trains_for_a_server_whose_reviewer_signs_and_pro
             service.serves("1")
         (moved,) = json.loads(place.command("history", "--json").stdout)
         assert (moved["by"], moved["version"]) == ("reviewer", "1")
-        assert moved["reason"].endswith("(asked for by carol)")
+        assert moved["reason"].endswith("(asked by 'carol', by the tag)")
         # a champion that is not the server's own is asked in the sandbox, and says which rows it was fitted on
         assert "on 30 rows that neither was fitted on" in in_one_line(place.command("train").stdout)
         assert laptop.train("--threshold", "accuracy=1.01").returncode == 0

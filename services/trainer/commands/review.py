@@ -73,6 +73,11 @@ class Case:
         return str(self.version.name)
 
     @property
+    def asked(self) -> str:
+        """Who asked for the review, in words that follow a reason; anybody who may write tags may write that one."""
+        return f" (asked by {self.asked_by!r}, by the tag)" if self.is_candidate else f" (asked for by {self.asked_by})"
+
+    @property
     def number(self) -> str:
         """The version's."""
         return str(self.version.version)
@@ -102,7 +107,9 @@ def review(settings: Settings, version: str | None, plan: Callable[[], Plan], co
     found = registry.model_version(name, version)
     is_candidate = str(found.version) == proposed
     asked_by = candidates.asked_by(found) if is_candidate else settings.who
-    audit.begin(settings.audit_file, asked_by)
+    audit.begin(
+        settings.audit_file, BY if is_candidate else settings.who
+    )  # what a tag says is nobody's word but its writer's
     case = Case(settings, found, is_candidate, asked_by, plan, console)
     with Held() as signals:  # the move, its record and the answer belong together
         came = _held(case, signals)
@@ -151,7 +158,7 @@ def _contested(case: Case, signals: Held, opened: ExitStack) -> Came:
         folder, signed = _signed(case, opened)
         job, fitted, columns = _measured(case, folder)
         challenge = train.challenge_of(job, fitted, case.number)
-        challenge.by, challenge.asked, challenge.interface = BY, f" (asked for by {case.asked_by})", columns
+        challenge.by, challenge.asked, challenge.interface = BY, case.asked, columns
         made = challenge.decide()
         if signed is not None and made.promote:
             signed.check_unchanged()
@@ -188,7 +195,7 @@ def _check_never_signed(case: Case) -> None:
 def _measured(case: Case, folder: Path) -> tuple[Job, Fitted, Sequence[Column]]:
     """Return the contest's data and rules, the version with its figures on the rows that are held out, and its columns."""
     plan = replace(case.plan(), model_name=case.name, promote=True, force=False, reason=None)
-    job = train.prepare_job(case.settings, plan, case.console)
+    job = train.prepare_job(case.settings, plan, case.console, logs_run=False)
     columns = version_checks.interface_of(folder)
     _check_names([column.name for column in columns], job)
     estimator, unseen = _asked(case, job, folder)
