@@ -39,11 +39,16 @@ def sign(folder: Path, model_name: str, model_id: str, key: Path, runs_code: boo
     from model_signing import signing
 
     (folder / SIGNATURE).unlink(missing_ok=True)
-    identity = {"model_name": model_name, "model_id": model_id} | ({RUNS_CODE: True} if runs_code else {})
-    (folder / IDENTITY).write_text(json.dumps(identity) + "\n")
+    (folder / IDENTITY).write_text(identity_text(model_name, model_id, runs_code))
     limits.check_listing({path: (folder / path).stat().st_size for path in files_in(folder)})
     config = signing.Config().use_elliptic_key_signer(private_key=key).set_hashing_config(_every_file())
     config.sign(folder, folder / SIGNATURE)
+
+
+def identity_text(model_name: str, model_id: str, runs_code: bool = False) -> str:
+    """Return the content of identity.json."""
+    identity = {"model_name": model_name, "model_id": model_id} | ({RUNS_CODE: True} if runs_code else {})
+    return json.dumps(identity) + "\n"
 
 
 def listed(signature: Path, public_key: Path) -> dict[str, str]:

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 import pytest
+import skops.io
 from mlflow.exceptions import MlflowException
+from sklearn.linear_model import LogisticRegression
 from trainer import signals
 from trainer.commands.review import review
 from trainer.console.terminal import Console
@@ -78,6 +81,20 @@ def outcome(place: Place, version: str, name: str = MODEL) -> tuple[str, str]:
     return tags["review"], tags["review_reason"]
 
 
+def files_of(place: Place, version: str) -> Path:
+    """Return the folder of a version's files, into which a scientist may write."""
+    model_id = str(place.client.get_model_version(MODEL, version).source).removeprefix("models:/")
+    return Path(place.client.get_logged_model(model_id).artifact_location.removeprefix("file://"))
+
+
+def change_model(folder: Path) -> None:
+    """Put another estimator in the place of a version's."""
+    columns = json.loads((folder / "input_example.json").read_text())["columns"]
+    iris = pd.read_csv(DATA / "iris_dataset.csv")
+    other = LogisticRegression(max_iter=1000, C=0.5).fit(iris[columns], iris["target"])
+    skops.io.dump(other, folder / "model.skops")
+
+
 def audited(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
@@ -109,7 +126,9 @@ def held(place: Place, plan: Callable[[], Plan]) -> Review | None:
     return review(settings, None, plan, Console(file=io.StringIO()))
 
 
-def test_a_candidate_that_wins_is_promoted_and_who_asked_is_in_the_history_and_the_audit_log(place: Place) -> None:
+def test_a_candidate_that_wins_is_promoted_and_who_asked_by_the_tag_is_in_the_history_and_the_audit_log(
+    place: Place,
+) -> None:
     say(place, model_name=MODEL, rule="better")
     place.client.set_model_version_tag(MODEL, "2", "asked_by", "alice")
     propose(place, "2")
@@ -126,12 +145,13 @@ def test_a_candidate_that_wins_is_promoted_and_who_asked_is_in_the_history_and_t
     assert "it was trained with --no-promote" in place.registry()["descriptions"]["2"]
     moves = json.loads(place.command("history", "--json").stdout)
     assert (moves[-1]["by"], moves[-1]["before"], moves[-1]["version"]) == ("reviewer", "1", "2")
-    assert moves[-1]["reason"].endswith("(asked for by alice)")
+    assert moves[-1]["reason"].endswith("(asked by 'alice', by the tag)")
     lines = audited(log)
     assert [(one["of"], one["from"], one["to"], one["who"], one["by"]) for one in lines] == [
-        (f"{MODEL}@Production", "1", "2", "alice", "reviewer"),
-        (f"{MODEL}@candidate", "2", None, "alice", "reviewer"),
+        (f"{MODEL}@Production", "1", "2", "reviewer", "reviewer"),
+        (f"{MODEL}@candidate", "2", None, "reviewer", "reviewer"),
     ]
+    assert all(one["why"].endswith("(asked by 'alice', by the tag)") for one in lines)
 
 
 def test_a_candidate_that_does_not_win_is_told_why_and_production_stays(place: Place) -> None:
@@ -158,7 +178,9 @@ def test_a_second_review_takes_the_place_of_the_first_in_the_description(place: 
     assert place.registry()["descriptions"]["2"].count("Review of") == 1
 
 
-def test_a_version_from_a_notebook_is_signed_and_not_promoted_by_rows_that_it_may_know(place: Place) -> None:
+def test_a_version_from_a_notebook_is_neither_promoted_by_rows_that_it_may_know_nor_signed_until_it_wins(
+    place: Place,
+) -> None:
     version = log_by_hand(place, "skops")
     assert reviewed(place).returncode == 0
     word, reason = outcome(place, version)
@@ -166,13 +188,54 @@ def test_a_version_from_a_notebook_is_signed_and_not_promoted_by_rows_that_it_ma
     assert "which rows it was fitted on is not known" in reason
     assert "test accuracy" in reason  # what was measured is told all the same
     assert place.registry()["alias"] == "1"
-    assert "signed_by" in place.client.get_model_version(MODEL, version).tags
+    assert "signed_by" not in place.client.get_model_version(MODEL, version).tags
+    assert not {"model.sig", "identity.json"} & {path.name for path in files_of(place, version).iterdir()}
     # where the file about the model says that nobody trains on what is held out here
     say(place, model_name=MODEL, accept_leak=True, rule="better")
     propose(place, version)
     assert reviewed(place).returncode == 0
     assert place.registry()["alias"] == version
     assert outcome(place, version)[0] == "promoted"
+    assert "signed_by" in place.client.get_model_version(MODEL, version).tags
+    assert (files_of(place, version) / "model.sig").exists()
+
+
+@pytest.mark.parametrize("left", ["model.sig", "signed_by"])
+def test_a_version_that_was_signed_is_not_signed_with_other_files_by_whatever_is_left_of_its_signature(
+    place: Place, left: str
+) -> None:
+    version = log_by_hand(place, "skops")
+    assert place.command("adopt", version).returncode == 0
+    change_model(folder := files_of(place, version))
+    if left == "signed_by":
+        (folder / "model.sig").unlink()
+    else:
+        place.client.delete_model_version_tag(MODEL, version, "signed_by")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    made = held(place, lambda: Plan(rule="not-worse", accept_leak=True))
+    assert made is not None
+    assert made.outcome == "refused"
+    assert "other files are signed as this model already" in made.reason
+    assert "log the model anew" in made.reason
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert place.registry()["alias"] == "1"
+    if left == "model.sig":
+        assert "log the model anew" in place.command("adopt", version).stderr
+
+
+def test_a_version_whose_files_change_during_its_contest_is_neither_signed_nor_promoted(place: Place) -> None:
+    version = log_by_hand(place, "skops")
+
+    def changed() -> Plan:
+        change_model(files_of(place, version))
+        return Plan(rule="not-worse", accept_leak=True)
+
+    made = held(place, changed)
+    assert made is not None
+    assert made.outcome == "refused"
+    assert made.reason == "its file model.skops was changed while it was examined, so it is not signed"
+    assert not (files_of(place, version) / "model.sig").exists()
+    assert place.registry()["alias"] == "1"
 
 
 def test_a_version_that_runs_code_is_refused_with_the_way_to_have_it_served(place: Place) -> None:
@@ -322,6 +385,18 @@ def test_data_that_does_not_fit_or_is_not_there_is_the_reason(
     assert place.registry()["alias"] == "1"
 
 
+def test_a_review_needs_no_experiment(place: Place) -> None:
+    for experiment in place.client.search_experiments():
+        if experiment.experiment_id != "0":
+            place.client.rename_experiment(experiment.experiment_id, f"renamed {experiment.experiment_id}")
+    before = {experiment.name for experiment in place.client.search_experiments()}
+    propose(place, "2")
+    made = held(place, lambda: Plan(rule="better"))
+    assert made is not None
+    assert made.outcome == "promoted"
+    assert {experiment.name for experiment in place.client.search_experiments()} == before
+
+
 def test_two_files_about_one_model_are_none(place: Place) -> None:
     say(place, model_name=MODEL)
     (place.work / "experiments" / "too.yaml").write_text(f"model_name: {MODEL}\n")
@@ -389,7 +464,7 @@ def test_a_laptop_without_a_key_trains_for_a_server_whose_reviewer_signs_and_pro
             service.serves("1")
         (moved,) = json.loads(place.command("history", "--json").stdout)
         assert (moved["by"], moved["version"]) == ("reviewer", "1")
-        assert moved["reason"].endswith("(asked for by carol)")
+        assert moved["reason"].endswith("(asked by 'carol', by the tag)")
         # a champion that is not the server's own is asked in the sandbox, and says which rows it was fitted on
         assert "on 30 rows that neither was fitted on" in in_one_line(place.command("train").stdout)
         assert laptop.train("--threshold", "accuracy=1.01").returncode == 0

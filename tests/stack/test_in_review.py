@@ -59,7 +59,8 @@ def test_a_candidate_of_a_notebook_is_signed_promoted_served_and_noted(stack: St
     assert {alias["alias"]: alias["version"] for alias in aliases}.keys() == {"Production"}
     noted = [json.loads(line) for line in stack.compose("run", "--rm", "-T", "audit").stdout.splitlines()]
     moved = next(line for line in noted if line["of"] == f"{NAME}@Production" and line["to"] == version)
-    assert (moved["who"], moved["by"], moved["from"]) == ("alice", "reviewer", before)
+    assert (moved["who"], moved["by"], moved["from"]) == ("reviewer", "reviewer", before)
+    assert "asked by 'alice', by the tag" in moved["why"]
 
 
 def test_the_reviewer_is_confined_publishes_nothing_and_can_neither_read_nor_change_the_audit_log(

@@ -17,6 +17,7 @@ from contract.tracking.artifacts import Folder, Proxy
 from setup.signing_key import key_id_of, new_private_key
 from trainer.artifact import signing, version_files
 from trainer.commands import train
+from trainer.data import memory
 from trainer.errors import TrackingError, VersionError
 from trainer.promotion.champion_challenger import contender
 from trainer.tracking import registry, version_store
@@ -208,6 +209,26 @@ def test_signed_files_of_another_version_are_not_handed_out(
     version = SimpleNamespace(version="3", source=f"models:/{model_id}", tags={})
     with pytest.raises(VersionError, match="it is signed as"), version_files.signed(version, name, key):
         pytest.fail("it was handed out")
+
+
+def test_a_version_that_is_larger_than_its_share_of_the_memory_is_refused_before_any_of_it_is_fetched(
+    signed: FakeProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "left", lambda: 1000)
+    with pytest.raises(VersionError, match="TRAINER_MEMORY"):
+        version_files.unsigned(version_files.place_of(VERSION)).__enter__()
+    assert signed.given == []
+
+
+def test_a_version_of_sizes_that_are_not_listed_is_refused_when_more_of_it_has_come_than_there_is_room_for(
+    proxy: FakeProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "left", lambda: 4 * limits.MB)
+    proxy.files = {"model.skops": b"x" * 3 * limits.MB, "next": b""}
+    proxy.list = listing({"path": "model.skops"}, {"path": "next"})
+    with pytest.raises(VersionError, match="there is room for 1 MB"):
+        version_files.unsigned(version_files.place_of(VERSION)).__enter__()
+    assert proxy.given == ["model.skops"]
 
 
 def test_a_signed_file_that_is_gone_is_named(signed: FakeProxy, key: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 
-from contract.tracking.bounded_http import UNREADABLE, content_of
+from contract.tracking.bounded_http import UNREADABLE, TooLong, content_of
 
 # How MLflow says that there is no such thing.
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
@@ -27,6 +27,10 @@ class Unanswered(Exception):
         super().__init__(words)
         self.status = status
         """of the refusal, None where there is no answer"""
+
+
+class TooMuch(Unanswered):
+    """MLflow answers with more bytes than are read: somebody has written that much into it."""
 
 
 def is_server(tracking_uri: str) -> bool:
@@ -65,6 +69,8 @@ class Server:
         except HTTPError as error:
             code, words = _refusal_in(error.read())  # it is here, and no longer than it may be
             raise Absent(words) if code in ABSENT else Unanswered(words, error.code) from error
+        except TooLong as error:
+            raise TooMuch(str(error)) from error
         except UNREADABLE as error:
             raise Unanswered(str(getattr(error, "reason", error))) from error
 

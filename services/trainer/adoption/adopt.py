@@ -5,8 +5,9 @@ example as they were checked, byte for byte, text files that are written anew fr
 model where one was proven and has been looked through (trainer.adoption.onnx_graph).
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import GOLDEN, IDENTITY, MLMODEL, ONNX_MODEL, ONNX_RECORD, SIGNATURE
 from contract.signature import RUNS_CODE, entries, files_in
+from contract.tracking.artifacts import Source
 from contract.tracking.rest import SIGNED_BY
 from contract.version_files import digest_of
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
 from trainer.adoption import code_examination, examination, sandbox, vouched
 from trainer.adoption.findings import MOST_ONNX_BYTES, MOST_WORD, Findings
@@ -43,7 +46,43 @@ LACKED = ("figures", "bounds and categories of its columns", "a reference profil
 MOST = sandbox.Limits()
 EXAMINED = "trainer.adoption.examination:examined"
 SHOWN = 10
+SIGNED_BEFORE = "other files are signed as this model already, and could be brought back; log the model anew and register that version"
 ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A version that is checked and signed in a folder of this machine: in MLflow there is nothing of that yet."""
+
+    settings: Settings
+    version: ModelVersion
+    place: Source
+    folder: Path
+    sha256: Mapping[str, str]
+    """path → SHA-256 of its own files"""
+    made: list[str]
+    """the files that go beside them"""
+    words: list[str]
+    """what is to be said of it once it can be served"""
+    allow_code: bool
+
+    def check_unchanged(self) -> None:
+        """Raise VersionError where MLflow has other files of the version by now than those that were checked."""
+        version_files.check_unchanged(self.place, self.sha256)
+
+    def publish(self, by: str, console: Console) -> None:
+        """Put the signature, and what was made for it, beside the version's files: from here on it can be served."""
+        settings, name, number = self.settings, self.version.name, str(self.version.version)
+        # The signature last, which makes it all count.
+        version_files.upload([self.folder / path for path in (*self.made, IDENTITY, SIGNATURE)], self.place)
+        with mlflow_errors():
+            MlflowClient().set_model_version_tag(
+                name, number, SIGNED_BY, key_id := signing.key_id(settings.signing_key)
+            )
+        why = "with its code, vouched for" if self.allow_code else ""
+        audit.note("signature", f"{name} {number}", None, key_id, by, why)
+        for line in self.words:
+            _tell(console, line)
 
 
 def adopt(settings: Settings, version: str, console: Console, confined: bool = True, allow_code: bool = False) -> None:
@@ -54,13 +93,27 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
     """
     signing.check_key(settings.signing_key)
     mlflow.set_tracking_uri(settings.tracking_uri)
-    name, found = settings.model_name, registry.model_version(settings.model_name, version)
-    model_id = version_files.model_id_of(found)
+    found = registry.model_version(settings.model_name, version)
+    with signed_here(settings, found, console, confined, allow_code) as signed:
+        signed.check_unchanged()
+        signed.publish("adopt", console)
+
+
+@contextmanager
+def signed_here(
+    settings: Settings, found: ModelVersion, console: Console, confined: bool = True, allow_code: bool = False
+) -> Iterator[Signed]:
+    """Yield a version, checked and signed in a folder that is there until the block ends; nothing of it is uploaded.
+
+    Raises VersionError saying what it lacks, and for what this key has signed with other files before.
+    """
+    name, version, model_id = settings.model_name, str(found.version), version_files.model_id_of(found)
     # Asked for once: what MLflow says later may be another place, and what was checked is here.
     place = version_files.place_of(found)
     with version_files.unsigned(place) as folder:
         check_names(before := files_in(folder))
         check_identity(folder, name)
+        earlier = signing.signed_before(folder, name, model_id, settings.signing_key)
         if allow_code:
             if confined:
                 _check_sandbox(folder, settings, f"{version}{settings.model_option} --allow-code")
@@ -71,18 +124,21 @@ def adopt(settings: Settings, version: str, console: Console, confined: bool = T
             checked = _examined(folder, settings, version, confined)
             sha256, made, left_out = checked.sha256, _made(checked), _write(checked, folder, before, model_id)
             given = list(_given(checked))
+        own = {path: digest for path, digest in sha256.items() if path not in made}
+        check_first(own, earlier)
         signing.sign(folder, name, model_id, settings.signing_key, allow_code)
         _check_signed(folder, sha256, made)
-        # The signature last, which makes it all count.
-        version_files.upload([folder / path for path in (*made, IDENTITY, SIGNATURE)], place)
-    with mlflow_errors():
-        MlflowClient().set_model_version_tag(name, version, SIGNED_BY, key_id := signing.key_id(settings.signing_key))
-    audit.note(
-        "signature", f"{name} {version}", None, key_id, "adopt", "with its code, vouched for" if allow_code else ""
-    )
-    _tell(console, f"Version {version} of {name} is {_done(settings, version, allow_code)}")
-    for line in (*given, *_left(left_out, confined)):
-        _tell(console, line)
+        done = f"Version {version} of {name} is {_done(settings, version, allow_code)}"
+        yield Signed(settings, found, place, folder, own, made, [done, *given, *_left(left_out, confined)], allow_code)
+
+
+def check_first(own: Mapping[str, str], earlier: Mapping[str, str]) -> None:
+    """Refuse a second signature over other files: one signature is as good as the other, and so would be the files.
+
+    Whoever writes to MLflow could bring back what was signed first, once the second is in Production.
+    """
+    if earlier and any(earlier.get(path) != digest for path, digest in own.items()):
+        raise Refused(SIGNED_BEFORE)
 
 
 def _given(checked: Findings) -> Iterator[str]:

@@ -4,16 +4,17 @@ Anybody who reaches the tracking server can overwrite a version's files, so noth
 says anything.
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from contract import signature
-from contract.file_names import SIGNATURE
+from contract.file_names import IDENTITY, SIGNATURE
 from contract.tracking.rest import SIGNED_BY
 
-from trainer.errors import SettingsError, refusals
+from trainer.errors import SettingsError, VersionError, refusals
 
 
 def sign(folder: Path, model_name: str, model_id: str, key: Path, runs_code: bool = False) -> None:
@@ -32,6 +33,19 @@ def listed(folder: Path, key: Path) -> dict[str, str]:
     """Return path → SHA-256 of the files that a folder's model.sig lists, signed with this key's pair; raise VersionError."""
     with refusals(), _public(key) as public:
         return signature.listed(folder / SIGNATURE, public)
+
+
+def signed_before(folder: Path, model_name: str, model_id: str, key: Path) -> dict[str, str]:
+    """Return path → SHA-256 of what a folder's model.sig says this key has signed as this very model; none where it has not.
+
+    Whatever the other files are by now: those that were signed can be brought back.
+    """
+    try:
+        found = listed(folder, key)
+    except VersionError:
+        return {}
+    texts = (signature.identity_text(model_name, model_id, runs_code) for runs_code in (False, True))
+    return found if found[IDENTITY] in {hashlib.sha256(text.encode()).hexdigest() for text in texts} else {}
 
 
 @contextmanager

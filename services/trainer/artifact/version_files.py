@@ -3,7 +3,7 @@
 Of a signed version only what its signature lists is fetched, and nothing is read before the signature holds.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,14 @@ from contract.tracking import artifacts
 from contract.tracking.artifacts import Source
 from contract.tracking.bounded_http import UNREADABLE
 from contract.tracking.rest import ABSENT, SIGNED_BY, logged_model_id
+from contract.version_files import digest_of
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from trainer.artifact import signing
+from trainer.data import memory
 from trainer.errors import TrackingError, VersionError, refusals
 from trainer.tracking import version_store
 from trainer.tracking.run_logging import mlflow_errors
@@ -140,6 +142,18 @@ def place_of(version: ModelVersion) -> Source:
     return version_store.place_at(location, mlflow.get_tracking_uri())
 
 
+def check_unchanged(place: Source, sha256: Mapping[str, str]) -> None:
+    """Raise VersionError where one of a place's files has another content by now than this SHA-256."""
+    with TemporaryDirectory() as parent, refusals():
+        sizes = _sizes(place)
+        for path, digest in sha256.items():
+            if path in sizes:
+                _fetch(place, sizes, [path], Path(parent))
+            if path not in sizes or digest_of(found := Path(parent, path)) != digest:
+                raise VersionError(f"its file {path} was changed while it was examined, so it is not signed")
+            found.unlink()
+
+
 def upload(files: Iterable[Path], place: Source) -> None:
     """Put files at a place, one after the other, each in the place of what is there under its name."""
     with mlflow_errors():
@@ -156,11 +170,17 @@ def _sizes(place: Source) -> dict[str, int | None]:
 
 
 def _fetch(place: Source, sizes: dict[str, int | None], paths: Iterable[str], folder: Path) -> None:
-    """Copy files into a folder, none of them longer than it was listed with, or than it may be."""
-    until = artifacts.until_of(sizes)
+    """Copy files into a folder, none of them longer than it was listed with, or than it may be; all within the memory's share.
+
+    A container's temporary files are memory, and a model that is loaded takes some more.
+    """
+    until, paths, most = artifacts.until_of(sizes), list(paths), memory.most_files()
+    _check_room(sum(sizes[path] or 0 for path in paths), most)
     for path in paths:
+        others = sum(sizes[other] or 0 for other in paths if other != path)
+        check = partial(_check_copy, folder / path, others, most)
         try:
-            version_store.patiently(partial(artifacts.copy, place, path, sizes[path], folder, until))
+            version_store.patiently(partial(artifacts.copy, place, path, sizes[path], folder, until, check))
         except UNREADABLE as error:
             if getattr(error, "errno", None) in version_store.NO_ROOM:
                 raise VersionError(
@@ -175,3 +195,16 @@ def _fetch(place: Source, sizes: dict[str, int | None], paths: Iterable[str], fo
         if sizes[path] is None:
             sizes[path] = (folder / path).stat().st_size
             limits.check_listing(sizes)
+
+
+def _check_copy(file: Path, others: int, most: int) -> None:
+    """Refuse a file of a size that was not listed as soon as there is more of it than there is room for, beside the others."""
+    _check_room(others + file.stat().st_size, most)
+
+
+def _check_room(size: int, most: int) -> None:
+    if size > most:
+        raise VersionError(
+            f"its files have {size / limits.MB:.0f} MB or more, and there is room for {most / limits.MB:.0f} MB, a quarter of the memory "
+            "that is left; TRAINER_MEMORY is what a container has"
+        )

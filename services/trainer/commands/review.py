@@ -1,10 +1,13 @@
 """Review a version that somebody proposes: check it, sign it, hold its contest for Production, and write down what came of it.
 
 It is `adopt` and the second half of `train`: their code, with a model that is there already in the place of one that is fitted.
+The signature stays here until the version has won: whatever is signed can be served by whoever may write files.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,11 @@ import mlflow
 import numpy as np
 from contract.display import differing, visible
 from contract.schema import Column
+from contract.tracking.rest import SIGNED_BY
 from mlflow.entities.model_registry import ModelVersion
 
 from trainer.adoption import adopt, answers
+from trainer.adoption.adopt import Signed
 from trainer.artifact import fitted_rows, signing, version_checks, version_files
 from trainer.commands import train
 from trainer.commands.train import Job
@@ -68,6 +73,11 @@ class Case:
         return str(self.version.name)
 
     @property
+    def asked(self) -> str:
+        """Who asked for the review, in words that follow a reason; anybody who may write tags may write that one."""
+        return f" (asked by {self.asked_by!r}, by the tag)" if self.is_candidate else f" (asked for by {self.asked_by})"
+
+    @property
     def number(self) -> str:
         """The version's."""
         return str(self.version.version)
@@ -97,7 +107,9 @@ def review(settings: Settings, version: str | None, plan: Callable[[], Plan], co
     found = registry.model_version(name, version)
     is_candidate = str(found.version) == proposed
     asked_by = candidates.asked_by(found) if is_candidate else settings.who
-    audit.begin(settings.audit_file, asked_by)
+    audit.begin(
+        settings.audit_file, BY if is_candidate else settings.who
+    )  # what a tag says is nobody's word but its writer's
     case = Case(settings, found, is_candidate, asked_by, plan, console)
     with Held() as signals:  # the move, its record and the answer belong together
         came = _held(case, signals)
@@ -125,14 +137,8 @@ def _held(case: Case, signals: Held) -> Came:
             return Came(
                 REFUSED, f"its review was begun {begun - 1} times, and never came to its end; is its memory used up?"
             )
-        with signals.let_through():
-            _sign(case)
-            job, fitted, columns = _measured(case)
-            challenge = train.challenge_of(job, fitted, case.number)
-            challenge.by, challenge.asked, challenge.interface = BY, f" (asked for by {case.asked_by})", columns
-            challenge.gate = replace(challenge.gate, only_measured=True)
-            made = challenge.decide()
-        return _carried_out(case, job, challenge, made)
+        with ExitStack() as opened:
+            return _contested(case, signals, opened)
     except (TrackingError, Interrupted):
         candidates.forget(case.version)
         raise
@@ -146,29 +152,54 @@ def _held(case: Case, signals: Held) -> Came:
         return Came(REFUSED, f"its review failed: {type(error).__name__}: {error!s:.500}")
 
 
-def _sign(case: Case) -> None:
-    """Have a version signed where it is not signed by this stack's key, whole, as itself; raise VersionError for what may not be."""
+def _contested(case: Case, signals: Held, opened: ExitStack) -> Came:
+    """Hold the contest on a copy of the version's files; only what has won it gets its signature into MLflow."""
+    with signals.let_through():
+        folder, signed = _signed(case, opened)
+        job, fitted, columns = _measured(case, folder)
+        challenge = train.challenge_of(job, fitted, case.number)
+        challenge.by, challenge.asked, challenge.interface = BY, case.asked, columns
+        challenge.gate = replace(challenge.gate, only_measured=True)
+        made = challenge.decide()
+        if signed is not None and made.promote:
+            signed.check_unchanged()
+            challenge.before_move = partial(signed.publish, BY, case.console)
+    return _carried_out(case, job, challenge, made)
+
+
+def _signed(case: Case, opened: ExitStack) -> tuple[Path, Signed | None]:
+    """Return a folder with a version's files, signed by this stack's key, and what is signed in it only so far, if anything.
+
+    Raises VersionError for what may not be signed. The folder is there as long as what is `opened`.
+    """
     try:
-        with version_files.signed(case.version, case.name, case.settings.signing_key) as folder:
-            runs_code = adopt.runs_code(folder)
+        folder = opened.enter_context(version_files.signed(case.version, case.name, case.settings.signing_key))
     except VersionError:
-        adopt.adopt(case.settings, case.number, case.console)
-        return
-    if runs_code:
+        signed = opened.enter_context(adopt.signed_here(case.settings, case.version, case.console))
+        _check_never_signed(case)
+        return signed.folder, signed
+    if adopt.runs_code(folder):
         raise VersionError(
             "it runs code when it is loaded, for which its owner has vouched, so it cannot be measured here; "
             f"`promote {case.number}{case.settings.model_option}` puts it into {PRODUCTION} by hand"
         )
+    return folder, None
 
 
-def _measured(case: Case) -> tuple[Job, Fitted, Sequence[Column]]:
+def _check_never_signed(case: Case) -> None:
+    """Raise VersionError where tags tell that this key has signed the model before: its signature was taken away since."""
+    key_id = signing.key_id(case.settings.signing_key)
+    if any(version.tags.get(SIGNED_BY) == key_id for version in registry.versions_of(str(case.version.source))):
+        raise VersionError(adopt.SIGNED_BEFORE)
+
+
+def _measured(case: Case, folder: Path) -> tuple[Job, Fitted, Sequence[Column]]:
     """Return the contest's data and rules, the version with its figures on the rows that are held out, and its columns."""
     plan = replace(case.plan(), model_name=case.name, promote=True, force=False, reason=None)
-    job = train.prepare_job(case.settings, plan, case.console)
-    with version_files.signed(case.version, case.name, case.settings.signing_key) as folder:
-        columns = version_checks.interface_of(folder)
-        _check_names([column.name for column in columns], job)
-        estimator, unseen = _asked(case, job, folder)
+    job = train.prepare_job(case.settings, plan, case.console, logs_run=False)
+    columns = version_checks.interface_of(folder)
+    _check_names([column.name for column in columns], job)
+    estimator, unseen = _asked(case, job, folder)
     job = _on_unseen_rows(job, unseen)
     table, judged_by = job.table, job.choice.metric
     figures = evaluate(estimator, job.rows, table.task, table.class_names, judged_by)

@@ -4,10 +4,12 @@ This process imports nothing of MLflow's and reads nothing of a version: what en
 of the watch. All that it knows is in the registry, so it may be stopped and started at any time.
 """
 
+import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 
 import click
 from contract.tracking.rest import is_server
@@ -48,11 +50,17 @@ def watch(settings: Settings) -> None:
         raise SettingsError(
             f"MLFLOW_TRACKING_URI is {settings.tracking_uri!r}; a server is watched, `review` reviews a candidate in a file"
         )
-    pauses, said = Pauses(settings.review_poll_seconds), ""
+    pauses, said, passed_over = Pauses(settings.review_poll_seconds), "", set[str]()
+
+    def tell(words: str) -> None:
+        if words not in passed_over:  # once, and not at each look
+            click.echo(f"reviewer: {words}", err=True)
+            passed_over.add(words)
+
     click.echo(f"reviewer: looking for the alias {rest.CANDIDATE} at {settings.tracking_uri}")
     while True:
         try:
-            waiting = rest.candidates(settings.tracking_uri)
+            waiting = rest.candidates(settings.tracking_uri, tell)
             words = ""
         except TrackingError as error:
             waiting, words = [], str(error)
@@ -66,10 +74,16 @@ def watch(settings: Settings) -> None:
 
 
 def _review(name: str, audit_file: str) -> None:
-    """Review what is the candidate of a registered model by the time that this begins."""
+    """Review what is the candidate of a registered model by the time that this begins.
+
+    Its temporary files are removed here: a review that is killed leaves them, and in a container they are memory.
+    """
     inherited = [int(audit_file)] if audit_file.isdigit() else []
     command = [sys.executable, "-m", "trainer", "review", f"--model-name={name}"]
-    with subprocess.Popen(command, pass_fds=inherited) as process:
+    with (
+        TemporaryDirectory(prefix="review-", ignore_cleanup_errors=True) as folder,
+        subprocess.Popen(command, pass_fds=inherited, env={**os.environ, "TMPDIR": folder}) as process,
+    ):
         try:
             process.wait()
         except BaseException:  # a signal is for both

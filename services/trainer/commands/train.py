@@ -58,6 +58,7 @@ class Job:
     name: str
     """of the registered model"""
     experiment_id: str
+    """empty where no run is logged"""
     table: Table
     rows: Split
     leaks: list[str]
@@ -108,14 +109,16 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     return record
 
 
-def prepare_job(settings: Settings, plan: Plan, console: Console) -> Job:
-    """Read and check the data that a plan names, hold it against the versions of the model, and divide its rows."""
+def prepare_job(settings: Settings, plan: Plan, console: Console, logs_run: bool = True) -> Job:
+    """Read and check the data that a plan names, hold it against the versions of the model, and divide its rows.
+
+    Where no run will be logged, no experiment is opened or needed: others may rename or delete it.
+    """
     path = plan.path(settings.data_dir)
     table = read(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep, plan.form())
     choice = Choice.of(plan, table)
     name = plan.registered_name(settings, table.name, choice.name)
-    experiment_id = run_logging.connect(settings.tracking_uri, run_logging.experiment_of(table.name))
-    run_logging.describe_experiment(experiment_id, f"{table.task} of {table.target.name!r} in {table.path.name}")
+    experiment_id = _experiment(settings, table) if logs_run else ""
     table = _conform(table, name, plan.new_ranges, settings.key)
     output.notes(console, table.remarks)
     rows = split(table)
@@ -124,6 +127,12 @@ def prepare_job(settings: Settings, plan: Plan, console: Console) -> Job:
     output.notes(console, [*leaks, *leakage.notes(table, copies), *metric.remarks(choice.metric, plan.metric, table)])
     lowest = baseline(choice.metric, table, rows)
     return Job(settings, plan, name, experiment_id, table, rows, leaks, choice, lowest, provenance(settings.image))
+
+
+def _experiment(settings: Settings, table: Table) -> str:
+    experiment_id = run_logging.connect(settings.tracking_uri, run_logging.experiment_of(table.name))
+    run_logging.describe_experiment(experiment_id, f"{table.task} of {table.target.name!r} in {table.path.name}")
+    return experiment_id
 
 
 def _conform(table: Table, name: str, new_ranges: bool, key: Path | None) -> Table:

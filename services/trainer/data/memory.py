@@ -37,6 +37,12 @@ def most_unpacked() -> int:
     return MOST if free is None else max(0, free - RESERVE) // (1 + COPIES)
 
 
+def most_files() -> int:
+    """Return how many bytes of a version's files there is room for, beside what loading and trying them takes."""
+    free = left()
+    return MOST if free is None else free // (1 + COPIES)
+
+
 def left() -> int | None:
     """Return how many bytes this process may still take: of its container, else of the machine; None where unknown."""
     found = []

@@ -62,6 +62,8 @@ class Challenge:
     ask: Callable[[ModelVersion, Path, pd.DataFrame], tuple[Any, np.ndarray] | None] | None = None
     """how a champion that may not be loaded here answers rows: what stands in for its estimator, and the hashes of the rows that it
     says it was fitted on; None where that is not known"""
+    before_move: Callable[[], None] | None = None
+    """what the challenger still needs once it has won, before the alias moves to it"""
     rounds: list[dict[str, Any]] = field(default_factory=list)
     """what was decided against whom, in order: for the promotion record"""
     remarks: list[str] = field(default_factory=list)
@@ -100,6 +102,8 @@ class Challenge:
         version = self.challenger.version
         others = self._met | {version}
         if (current := registry.production(self.name)) in others and current != version:
+            if self.before_move is not None:
+                self.before_move()
             made = alias_moves.move(self.name, self.by, version, f"{decision.reason}{self.asked}")
             if made.before not in others:
                 return made.before

@@ -109,7 +109,12 @@ def end(name: str, review: Review, stage: str | None) -> None:
         with mlflow_errors():
             client.delete_registered_model_alias(name, CANDIDATE)
         audit.note(
-            "alias", f"{name}@{CANDIDATE}", review.version, None, "reviewer", f"{review.outcome}: {review.reason}"
+            "alias",
+            f"{name}@{CANDIDATE}",
+            review.version,
+            None,
+            "reviewer",
+            f"{review.outcome}: {review.reason} (asked by {review.asked_by!r}, by the tag)",
         )
 
 

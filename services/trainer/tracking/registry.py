@@ -126,6 +126,12 @@ def model_version(name: str, version: str) -> ModelVersion:
             raise
 
 
+def versions_of(source: str) -> list[ModelVersion]:
+    """Return all versions, of whatever registered model, that point at one logged model: models:/MODEL_ID."""
+    with mlflow_errors():
+        return list(every(MlflowClient().search_model_versions, VERSIONS, filter_string=f"source_path = '{source}'"))
+
+
 def move_to_production(name: str, version: str) -> None:
     """Point the alias at a version: from here on it is the one that is served."""
     with mlflow_errors():

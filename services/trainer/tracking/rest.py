@@ -1,13 +1,25 @@
 """Ask the tracking server without importing MLflow, which takes seconds: whether it is there, and who is in Production."""
 
-from collections.abc import Iterator
+import base64
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from contract.tracking import alias_history
 from contract.tracking.artifacts import Source
-from contract.tracking.rest import SIGNED_BY, Absent, Server, Unanswered, as_mlflow_has_it, is_server, logged_model_id
+from contract.tracking.rest import (
+    SIGNED_BY,
+    Absent,
+    Server,
+    TooMuch,
+    Unanswered,
+    as_mlflow_has_it,
+    is_server,
+    logged_model_id,
+)
 
 from trainer.errors import TrackingError
 from trainer.tracking import version_store
@@ -67,17 +79,42 @@ def last_in_production(tracking_uri: str, model_name: str) -> str | None:
     return list(moves.values())[-1].version if moves else None
 
 
-def candidates(tracking_uri: str) -> list[tuple[str, str]]:
-    """Return registered model and version of each candidate; raise TrackingError where MLflow does not tell."""
-    found, token = [], ""
+def candidates(tracking_uri: str, tell: Callable[[str], object]) -> list[tuple[str, str]]:
+    """Return registered model and version of each candidate; raise TrackingError where MLflow does not tell.
+
+    A model with more tags than are read is passed over, and `tell` is told: the others' candidates are found all the same.
+    """
+    found = []
     with _tracking_errors(tracking_uri), as_mlflow_has_it():
-        while True:
-            page = _server(tracking_uri).get("registered-models/search", max_results=MODELS, page_token=token)
-            for model in page.get("registered_models", []):
-                aliases = {alias["alias"]: str(alias["version"]) for alias in model.get("aliases", [])}
-                found += [(str(model["name"]), aliases[CANDIDATE])] if CANDIDATE in aliases else []
-            if not (token := str(page.get("next_page_token") or "")):
-                return found
+        for model in _models(_server(tracking_uri), tell):
+            aliases = {alias["alias"]: str(alias["version"]) for alias in model.get("aliases", [])}
+            found += [(str(model["name"]), aliases[CANDIDATE])] if CANDIDATE in aliases else []
+    return found
+
+
+def _models(server: Server, tell: Callable[[str], object]) -> Iterator[dict[str, Any]]:
+    """Yield the registered models by name, so many in one answer; where that is too long, one by one."""
+    start, singly = 0, 0
+    while True:
+        count = 1 if singly else MODELS
+        singly = max(0, singly - 1)
+        try:
+            page = server.get("registered-models/search", max_results=count, page_token=_token(start))
+        except TooMuch as error:
+            if count > 1:
+                singly = count
+                continue
+            tell(f"registered model {start + 1} by name is passed over, as it has too many tags: {error}")
+            page = {"next_page_token": True}  # what comes after it is asked for all the same
+        yield from page.get("registered_models", [])
+        if not page.get("next_page_token"):
+            return
+        start += count
+
+
+def _token(start: int) -> str:
+    """Return what MLflow calls a page that begins there: the one after an answer that is not read cannot be had from it."""
+    return base64.b64encode(json.dumps({"offset": start}).encode()).decode() if start else ""
 
 
 def _place(tracking_uri: str, source: str) -> Source:
