@@ -50,7 +50,8 @@ def login(stack: Stack) -> Iterator[Login]:
             passwords[name] = shown(accounts(stack, "add", name, "--role", role))
         yield Login(stack, passwords)
     finally:
-        stack.write_env(COMPOSE_FILE="compose.yaml")
+        del stack.settings["COMPOSE_FILE"]  # and not the one file: then Compose would read no compose.override.yaml
+        stack.write_env()
         stack.up()
         docker("volume", "rm", f"{stack.name}_trainer-login", f"{stack.name}_inference-login")
 
