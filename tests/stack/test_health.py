@@ -143,7 +143,9 @@ def test_each_fault_is_named_in_one_run_and_what_its_line_names_mends_it(
         for name in ("secrets", "alias", "experiments", "ports", "bucket", "runs"):
             doctor.mend(wrong[name])
     eventually("the stack is well", lambda: doctor.wrong() == {})
-    post(stack, "registered-models/alias", "DELETE", name=MODEL, alias="production")  # which harms nobody, and no line names
+    post(
+        stack, "registered-models/alias", "DELETE", name=MODEL, alias="production"
+    )  # which harms nobody, and no line names
 
 
 def test_a_changed_file_and_a_store_that_hangs_are_named_and_mended(stack: Stack, doctor: Doctor) -> None:
