@@ -480,6 +480,7 @@ def test_the_trainers_account_may_do_all_that_a_review_a_training_and_a_move_ask
     assert aliases(world) == {"Production": "1", "candidate": "2"}
     assert f"Version 2 of {TRAINED}: not promoted: " in as_somebody(world, "trainer", place, "review")
     assert aliases(world) == {"Production": "1"}
+    as_somebody(world, "trainer", place, "adopt", "2")  # what lost has no signature
     as_somebody(world, "trainer", place, "promote", "2")
     assert aliases(world) == {"Production": "2"}
     as_somebody(world, "trainer", place, "rollback")
