@@ -259,7 +259,7 @@ def test_a_browser_works_with_both_pages_and_follows_the_link_between_them(edge:
         with page.expect_navigation():
             page.get_by_role("link", name="This version in MLflow").click()
         assert page.url.startswith(f"{edge.url('mlflow')}/#/models/iris_logistic_regression")
-        expect(page.get_by_text("Version 1", exact=False).first).to_be_visible(timeout=30_000)
+        expect(page.get_by_text(f"Version {edge.stack.alias()}", exact=False).first).to_be_visible(timeout=30_000)
         browser.close()
 
 
