@@ -131,7 +131,10 @@ def test_a_database_that_is_about_to_be_migrated_is_copied_and_there_is_a_way_ba
     def database(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return restored.compose("run", "--rm", "--no-deps", "-T", "database", *arguments, check=False)
 
-    newest = sql("SELECT version_num FROM alembic_version")
+    newest, aliases = (
+        sql("SELECT version_num FROM alembic_version"),
+        sql("SELECT count(*) FROM registered_model_aliases"),
+    )
     assert "there is no copy of the database from before a migration" in database("back").stderr
     restored.compose("stop", "mlflow")
     oldest, older = (restored.folder / "services" / "setup" / "mlflow-revisions.txt").read_text().split()[-3:-1]
@@ -143,7 +146,7 @@ def test_a_database_that_is_about_to_be_migrated_is_copied_and_there_is_a_way_ba
     assert f"the copy from before the migration from {oldest} to {newest} is there" in database().stdout
     assert "the database is as it was before the migration" in database("back").stdout
     assert sql("SELECT version_num FROM alembic_version") == oldest
-    assert sql("SELECT count(*) FROM registered_model_aliases") == "1"
+    assert sql("SELECT count(*) FROM registered_model_aliases") == aliases != "0"
     sql("SET ROLE mlflow; CREATE TABLE of_the_next_migration (id integer)")
     assert sql("SELECT has_database_privilege('public', 'mlflow', 'CONNECT')") == "f"
 
