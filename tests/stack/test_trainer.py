@@ -127,8 +127,8 @@ client.delete_experiment(run.info.experiment_id)
 """
     logged = stack.notebook(code)
     assert logged.returncode == 0, logged.stderr
-    shown = stack.compose("run", "--rm", "cleanup", "--older-than", "1s").stdout
-    assert "1 run, 1 experiment; 123.0 KB." in shown
+    look = ("run", "--rm", "cleanup", "--older-than", "1s")
+    eventually("it is a second old", lambda: "1 run, 1 experiment; 123.0 KB." in stack.compose(*look).stdout)
     done = stack.compose("run", "--rm", "cleanup", "--older-than", "1s", "--yes").stdout
     assert f"needed by Production of iris_logistic_regression: version {served['version']}" in done
     assert "keeps the old versions of their files for 30 days (KEEP_DELETED_DAYS)" in done
