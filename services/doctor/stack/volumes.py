@@ -33,7 +33,10 @@ def look_at_postgres(volumes: Path, image: str) -> Iterator[Row]:
         )
     if data != tag[1]:
         right = f"{image[: tag.start()]}:{data}{tag[3]}"
-        says = f"the data are of Postgres {data}, and POSTGRES_IMAGE={image} is {tag[1]}, which does not start on them"
+        says = (
+            f"the data are of Postgres {data}, and POSTGRES_IMAGE={image} is {tag[1]}, which does not start on them; "
+        )
+        says += "scripts/upgrade-postgres moves them to a newer one"
         yield Row("postgres data", FAIL, says, f"POSTGRES_IMAGE={right} in .env, then docker compose up -d --wait")
     else:
         yield Row("postgres data", OK, f"of Postgres {data}, as {image} is")
