@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import skl2onnx
 from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT
 from contract.schema import Column as InferenceColumn
 from contract.schema import Kind as InferenceKind
@@ -54,6 +55,26 @@ def test_an_onnx_engine_is_proven_on_thousands_of_rows_and_answers_the_held_out_
     labels, probabilities = onnx_export.run(made.content, iris.columns, rows.test_features, made.record["input"])  # type: ignore[arg-type]
     assert labels.tolist() == estimator.predict(rows.test_features).tolist()
     assert np.abs(probabilities - estimator.predict_proba(rows.test_features)).max() <= made.record["tolerance"]
+
+
+def test_what_was_learnt_has_the_same_bytes_in_whichever_order_the_converter_lists_its_operator_sets(
+    iris: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # That order is a set's, and one process in some has it the other way round.
+    convert = skl2onnx.convert_sklearn
+
+    def turned(*arguments: Any, **options: Any) -> Any:
+        model = convert(*arguments, **options)
+        listed = list(reversed(model.opset_import))
+        assert len(listed) > 1
+        del model.opset_import[:]
+        model.opset_import.extend(listed)
+        return model
+
+    algorithm = algorithms.named("logistic_regression", Task.CLASSIFICATION, {})
+    one = onnx_engine_of(iris, algorithm).content
+    monkeypatch.setattr(skl2onnx, "convert_sklearn", turned)
+    assert onnx_engine_of(iris, algorithm).content == one
 
 
 def test_numbers_booleans_text_and_missing_values_have_an_onnx_engine(mixed: Table) -> None:

@@ -45,6 +45,10 @@ def reviewer(stack: Stack) -> Iterator[dict[str, Any]]:
     eventually("what was served before is served again", lambda: stack.served_version() == before)
 
 
+def aliases(stack: Stack) -> set[str]:
+    return {alias["alias"] for alias in stack.api("registered-models/get", name=NAME)["registered_model"]["aliases"]}
+
+
 def test_a_candidate_of_a_notebook_is_signed_promoted_served_and_noted(stack: Stack, reviewer: dict[str, Any]) -> None:
     before = stack.alias()
     logged = stack.notebook(NOTEBOOK)
@@ -55,8 +59,7 @@ def test_a_candidate_of_a_notebook_is_signed_promoted_served_and_noted(stack: St
     assert tags["review"] == "promoted", tags
     eventually("it is served", lambda: stack.served_version() == version)
     assert stack.predict() == CLASSES
-    aliases = stack.api("registered-models/get", name=NAME)["registered_model"]["aliases"]
-    assert {alias["alias"]: alias["version"] for alias in aliases}.keys() == {"Production"}
+    eventually("it is no candidate any more", lambda: aliases(stack) == {"Production"})
     noted = [json.loads(line) for line in stack.compose("run", "--rm", "-T", "audit").stdout.splitlines()]
     moved = next(line for line in noted if line["of"] == f"{NAME}@Production" and line["to"] == version)
     assert (moved["who"], moved["by"], moved["from"]) == ("reviewer", "reviewer", before)

@@ -160,6 +160,8 @@ def _converted(estimator: Any, columns: Sequence[Column], form: str, avoided: fr
         model = convert_sklearn(
             estimator, name="onnx_engine", initial_types=inputs, options=options, black_op=set(avoided) or None
         )
+    # The converter lists them in the order of a set, which differs from process to process; what was learnt has one digest.
+    model.opset_import.sort(key=lambda opset: opset.domain)
     content: bytes = model.SerializeToString()
     return content
 
