@@ -26,6 +26,8 @@ class Settings:
     without it, no links are printed."""
     model_name: str = "iris_logistic_regression"
     """MODEL_NAME: the registered model that new versions are added to."""
+    usual_model: str = model_name
+    """The model that a command without --model-name is about, as MODEL_NAME says it."""
     min_test_accuracy: float | None = None
     """MIN_TEST_ACCURACY: the test accuracy below which no version is promoted, from 0 to 1; baseline: better than answers that look at no feature (iris: 0.9)."""
     min_test_r2: float | None = None
@@ -54,8 +56,8 @@ class Settings:
 
     @property
     def model_option(self) -> str:
-        """What a command that is shown needs after the version to be about this model; empty for the default one."""
-        return "" if self.model_name == type(self).model_name else f" --model-name {shlex.quote(self.model_name)}"
+        """What a command that is shown needs after the version to be about this model; empty for the usual one."""
+        return "" if self.model_name == self.usual_model else f" --model-name {shlex.quote(self.model_name)}"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -66,7 +68,8 @@ class Settings:
             tracking_uri=tracking_uri,
             has_key="SIGNING_KEY_FILE" in read or not is_server(tracking_uri),
             public_url=_public_url(read),
-            model_name=read.text("MODEL_NAME", cls.model_name),
+            model_name=(model_name := read.text("MODEL_NAME", cls.model_name)),
+            usual_model=model_name,
             min_test_accuracy=_threshold(read, "MIN_TEST_ACCURACY", 0),
             min_test_r2=_threshold(read, "MIN_TEST_R2", None),
             data_dir=Path(read.text("DATA_DIR", str(cls.data_dir))),

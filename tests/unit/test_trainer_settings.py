@@ -1,5 +1,6 @@
 """The trainer's settings: defaults, and what is said of a value that cannot be used."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def test_every_variable_is_taken() -> None:
         tracking_uri="http://mlflow:5000",
         public_url="http://localhost:5000",
         model_name="flowers",
+        usual_model="flowers",
         min_test_accuracy=0.5,
         data_dir=Path("/data"),
         trusted_types=frozenset({"my.Type", "another.Type"}),
@@ -68,3 +70,18 @@ def test_a_threshold_that_is_no_fraction_is_named_with_what_is_expected(value: s
 def test_an_empty_variable_is_named_with_the_default_to_leave_it_to(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is empty; leave it out to use '"):
         Settings.from_env({name: value})
+
+
+@pytest.mark.parametrize(
+    ("usual", "meant", "option"),
+    [
+        ("churn", "churn", ""),
+        ("churn", "iris_logistic_regression", " --model-name iris_logistic_regression"),
+        ("iris_logistic_regression", "my model", " --model-name 'my model'"),
+    ],
+)
+def test_a_command_that_is_shown_names_the_model_where_it_is_not_the_usual_one(
+    usual: str, meant: str, option: str
+) -> None:
+    settings = Settings.from_env({"MODEL_NAME": usual})
+    assert replace(settings, model_name=meant).model_option == option
