@@ -16,7 +16,11 @@ import skl2onnx
 from contract.signature import entries
 from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import Schema, TensorSpec
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from trainer.adoption.adopt import adopt
 from trainer.artifact import signing
 from trainer.commands import production
@@ -356,6 +360,29 @@ def test_a_model_of_the_onnx_flavor_is_served_with_its_outputs_side_by_side(
     assert label == 1
     assert likely == pytest.approx([1 - likely[1], likely[1]], abs=1e-6)
     assert likely[1] > 0.5
+
+
+def test_a_model_of_the_onnx_flavor_with_a_column_for_each_input_is_asked_by_their_names(
+    service: Service, registry: Registry
+) -> None:
+    table = pd.DataFrame({"size": [1.0, 2.0, 8.0, 9.0], "kind": ["a", "b", "a", "b"]})
+    encoded = ColumnTransformer([("kind", OneHotEncoder(), ["kind"])], remainder="passthrough")
+    pipeline = make_pipeline(encoded, LogisticRegression()).fit(table, ["short", "short", "long", "long"])
+    columns = [("size", FloatTensorType([None, 1])), ("kind", StringTensorType([None, 1]))]
+    version = registry.register(
+        "onnx of columns",
+        mlflow.onnx.save_model,
+        skl2onnx.to_onnx(pipeline, initial_types=columns),
+        signature=infer_signature(table),
+        input_example=table,
+        pip_requirements=["onnx", "onnxruntime"],
+    )
+    assert "It has golden samples: its answers to 4 rows" in registry.adopt(version)
+    registry.place.move_alias(version)
+    service.serves(version)
+    answered = asked(service, [8.0, "a"], [1.0, "b"])
+    assert [row[0] for row in answered] == ["long", "short"]
+    assert answered[0][1:] == pytest.approx(pipeline.predict_proba(table.iloc[2:3])[0], abs=1e-5)
 
 
 def test_a_pickled_estimator_has_its_probabilities(service: Service, registry: Registry, pickled: str) -> None:

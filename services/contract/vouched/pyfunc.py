@@ -27,6 +27,7 @@ class PyFunc:
 
         self._model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
         raw = _raw(self._model)
+        self._session = raw if hasattr(raw, "get_inputs") and hasattr(raw, "run") else None
         # Those of a flavor's estimator with scikit-learn's interface.
         self._likely = raw if hasattr(raw, "predict_proba") and hasattr(raw, "classes_") else None
 
@@ -37,6 +38,8 @@ class PyFunc:
 
     def predict(self, rows: Any) -> np.ndarray:
         """Return one answer per row, of shape (rows,) or (rows, values)."""
+        if self._session is not None and hasattr(rows, "columns"):
+            return answers(_outputs(self._session, rows), len(rows))
         return answers(self._model.predict(rows), len(rows))
 
     def probabilities(self, rows: Any) -> np.ndarray:
@@ -46,6 +49,40 @@ class PyFunc:
         if found.shape != expected:
             raise Unusable(f"its probabilities have the shape {found.shape}; expected {expected}")
         return found
+
+
+# The types of a graph's inputs that columns come as; others come as they are.
+ONNX_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": object,
+}
+
+
+def _outputs(session: Any, rows: Any) -> dict[str, Any]:
+    """Return what an ONNX session answers to a table, by the names of its outputs.
+
+    The flavor's own pyfunc hands a table's columns over as vectors, and lays each output out as one column: it has no answer where the
+    graph takes columns of the shape (rows, 1), as converted pipelines do, or answers with more than one value per row.
+    """
+    inputs, names = session.get_inputs(), [output.name for output in session.get_outputs()]
+    if len(inputs) == 1:
+        given = {inputs[0].name: rows.to_numpy()}
+    else:
+        given = {one.name: _of_rank(rows[one.name].to_numpy(), len(one.shape)) for one in inputs}
+    feeds = {one.name: _of_type(given[one.name], ONNX_TYPES.get(one.type)) for one in inputs}
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def _of_type(values: np.ndarray, wanted: Any) -> np.ndarray:
+    return values if wanted is None else values.astype(wanted, copy=False)
+
+
+def _of_rank(column: np.ndarray, rank: int) -> np.ndarray:
+    return column[:, None] if rank == 2 else column
 
 
 def _raw(model: Any) -> Any:
