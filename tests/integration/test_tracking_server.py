@@ -213,3 +213,11 @@ def test_without_the_server_a_restarted_service_serves_the_last_version_and_says
     assert predictions == CLASSES
     assert (model["version"], model["stale"]) == ("3", True)
     assert f"MLflow at {place.tracking_uri} does not answer" in model["problem"]
+
+
+def test_the_server_is_one_process_and_to_be_stopped_is_no_failure(tmp_path: Path) -> None:
+    """MLflow's command would start another one, which imports it all once more."""
+    with running_server(tmp_path) as (_, server):
+        assert len(server.processes()) == 1
+        assert server.stop() == 0
+        assert "Finished server process" in server.log
