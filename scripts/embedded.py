@@ -193,7 +193,8 @@ def ui() -> int:
         # What a notebook logs goes into the folder itself, where the commands without a server find it.
         options += ["--default-artifact-root", (database.parent / "artifacts").as_uri()]
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options])
+    server = str(ROOT / "services" / "mlflow" / "published.py")
+    os.execv(sys.executable, [sys.executable, server, "mlflow", "server", *options])
 
 
 def demo() -> int:

@@ -246,6 +246,8 @@ def load_on(stack: Stack, clients: int = 6, pause: float = 0.02) -> Iterator[Loa
         except (OSError, http.client.HTTPException) as error:
             with lock:
                 load.failures.append(repr(error))
+        finally:
+            connection.close()
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
     for thread in threads:

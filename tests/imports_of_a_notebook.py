@@ -7,6 +7,8 @@ from mlflow.utils.requirements_utils import _check_requirement_satisfied
 for name in (
     "mlflow.pyfunc",
     "mlflow.sklearn",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.tracking.client",
     "pandas",
     "skops.io",

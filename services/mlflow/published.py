@@ -2,12 +2,19 @@
 
 It does not start where other machines would reach it without a login. It answers to the names under which it is published, and
 takes changes from pages of these origins; MLflow compares the whole Host header, port included.
+
+MLflow's command starts the server as another process, which imports MLflow once more, and stays beside it. Here it is one
+process, which is there seconds sooner and takes half the memory.
 """
 
+import gc
 import os
+import signal
 import sys
 from collections.abc import Mapping
+from typing import Any, NoReturn
 
+import uvicorn  # before MLflow, which takes it as the sign that this is the server
 from contract.publishing import guard
 from contract.publishing.addresses import addresses
 
@@ -34,14 +41,35 @@ def _list(words: list[str]) -> str:
     return ",".join(dict.fromkeys(filter(None, words)))
 
 
+def serve(arguments: list[str]) -> None:
+    """Run `mlflow` with arguments, and be the server that it starts."""
+    # So that a stop while MLflow is imported is no failure, nor one that uvicorn has answered and passes on.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    gc.disable()  # looking for garbage in modules takes a third of the time
+    import mlflow.server
+    from mlflow.cli import cli
+
+    mlflow.server._exec_cmd = be_the_server
+    cli(arguments, prog_name="mlflow")
+
+
+def be_the_server(command: list[str], extra_env: Mapping[str, str], **_: Any) -> NoReturn:
+    """Do in this process what `python -m uvicorn …` would do in another."""
+    os.environ.update(extra_env)
+    gc.freeze()
+    gc.enable()
+    uvicorn.main(command[command.index("uvicorn") + 1 :])
+    sys.exit()
+
+
 def main(command: list[str]) -> None:
-    """Become the command, or end with a line that says which setting cannot be used."""
+    """Serve, or end with a line that says which setting cannot be used."""
     try:
         guard.check(os.environ, SettingsError)
         os.environ.update(names(os.environ))
     except SettingsError as error:
         sys.exit(f"mlflow: {error}")
-    os.execvp(command[0], command)
+    serve(command[1:])
 
 
 if __name__ == "__main__":

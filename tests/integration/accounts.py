@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,9 +83,7 @@ class World:
 def commands(place: Place, *lines: str, **settings: Any) -> list[tuple[str, str]]:
     """Run commands of `accounts`; return what each said, and the error that it ended with."""
     asked = json.dumps([line.split() for line in lines])
-    result = place.run(
-        sys.executable, "-c", COMMANDS, str(place.folder / "secrets"), asked, **_config(place), **settings
-    )
+    result = place.forked("-c", COMMANDS, str(place.folder / "secrets"), asked, **_config(place), **settings)
     assert result.returncode == 0, result.stderr
     return [(said, error) for said, error in json.loads(result.stdout.splitlines()[-1])]
 

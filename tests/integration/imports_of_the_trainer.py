@@ -13,6 +13,8 @@ os.environ |= command_line.THREADS
 with command_line.importing():
     for name in (
         "skops.io",  # before MLflow, as in a training
+        "mlflow.store.model_registry.sqlalchemy_store",
+        "mlflow.store.tracking.sqlalchemy_store",
         "model_signing.signing",
         "model_signing.verifying",
         "onnxruntime",

@@ -30,6 +30,7 @@ SAMPLES = [[5.1, 3.5, 1.4, 0.2], [7.0, 3.2, 4.7, 1.4], [6.3, 3.3, 6.0, 2.5]]
 CLASSES = [0, 1, 2]
 NAMES = ["setosa", "versicolor", "virginica"]
 TRAINER = Path(__file__).with_name("imports_of_the_trainer.py")
+PUBLISHED = str(ROOT / "services" / "mlflow" / "published.py")
 EMBEDDED = [sys.executable, str(ROOT / "scripts" / "embedded.py")]
 OURS = (
     *(
@@ -242,10 +243,14 @@ class Place:
     def trainer(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, "-m", "trainer", *arguments, **settings)  # type: ignore[arg-type]
 
-    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the trainer as `trainer` does, in a child of a process that has imported all that it needs."""
+    def forked(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run Python of ours, -c CODE or -m MODULE …, in a child of a process that has imported all that it needs."""
         environ = self.environ(**settings)
-        return forked.python("-m", "trainer", *arguments, imports=TRAINER, environ=environ, folder=self.work)
+        return forked.python(*arguments, imports=TRAINER, environ=environ, folder=self.work)
+
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the trainer as `trainer` does, in a child of such a process."""
+        return self.forked("-m", "trainer", *arguments, **settings)
 
     def start_trainer(self, *arguments: str, **settings: str) -> Process:
         command = [sys.executable, "-m", "trainer", *arguments]
@@ -312,18 +317,22 @@ class Place:
 
     def notebook(self, code: str) -> Any:
         """Run Python as a person's notebook does, with plain mlflow and none of our code; return the JSON it prints."""
-        environ = self.environ(PYTHONPATH="")
+        return json.loads(self.plain(code).stdout)
+
+    def plain(self, code: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run Python as a person's notebook does, which must succeed."""
+        environ = self.environ(PYTHONPATH="", **settings)
         result = forked.python("-c", code, imports=forked.NOTEBOOK, environ=environ, folder=self.work)
         assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
+        return result
 
 
 @contextlib.contextmanager
 def running_server(folder: Path, *options: str, **settings: str) -> Iterator[tuple[Place, Service]]:
-    """Yield a place whose registry is a real `mlflow server`, which ends with the block, and that server."""
+    """Yield a place whose registry is a real `mlflow server`, as the stack has it; it ends with the block, and that server."""
     port = free_port()
     place = Place(folder / "place", f"http://127.0.0.1:{port}")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, PUBLISHED, "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{place.database}", "--workers", "1", "--serve-artifacts"]
     command += ["--artifacts-destination", str(place.folder / "artifacts"), *options]
     environ = place.environ(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", **settings)

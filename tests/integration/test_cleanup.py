@@ -1,7 +1,6 @@
 """A clean-up on a real database and real files: what goes is gone, and what is needed serves and can be gone back to."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ LATER_MS = 10**15
 
 
 def cleanup(place: Place, *arguments: str) -> CompletedProcess[str]:
-    return place.run(sys.executable, "-m", "cleanup", *arguments, MLFLOW_BACKEND_STORE_URI=place.tracking_uri)
+    return place.forked("-m", "cleanup", *arguments, MLFLOW_BACKEND_STORE_URI=place.tracking_uri)
 
 
 def log_junk(place: Place, experiment: str) -> tuple[str, str]:
@@ -80,7 +79,7 @@ class Cleaned:
 def cleaned(tmp_path_factory: pytest.TempPathFactory, second: Training) -> Cleaned:
     place = second.place.copy_with_files(tmp_path_factory.mktemp("cleaned"))
     place.move_alias("1")
-    assert place.trainer("promote", "2").returncode == 0
+    assert place.command("promote", "2").returncode == 0
     client = place.client
     versions = [client.get_model_version(MODEL, number) for number in ("1", "2")]
     needed = [(found.run_id, found.source.removeprefix("models:/")) for found in versions]
@@ -150,7 +149,7 @@ def test_production_is_served_and_can_be_rolled_back_without_a_cache(cleaned: Cl
         service.serves("2")
         assert service.predict() == CLASSES
         assert service.get("/version").json()["model"]["problem"] is None
-        result = cleaned.place.trainer("rollback")
+        result = cleaned.place.command("rollback")
         assert result.returncode == 0, result.stderr
         service.serves("1")
         assert service.predict() == CLASSES

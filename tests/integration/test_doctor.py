@@ -86,7 +86,7 @@ def test_an_alias_in_another_spelling_is_named_and_promote_sets_it(place: Place,
     assert row.status == FAIL
     assert "it has 'production', and case counts" in row.says
     assert row.mend == "make promote VERSION=2"
-    assert place.trainer("promote", "2").returncode == 0
+    assert place.command("promote", "2").returncode == 0
     assert look("alias").status == OK
 
 
@@ -105,8 +105,8 @@ def test_a_deleted_logged_model_is_named_and_a_clean_up_restores_it(place: Place
     place.client.delete_logged_model(source.removeprefix("models:/"))
     row = look("alias")
     assert (row.status, row.mend) == (FAIL, "make cleanup ARGS=--yes")
-    command = (sys.executable, "-m", "cleanup", "--yes")
-    assert place.run(*command, MLFLOW_BACKEND_STORE_URI=place.tracking_uri).returncode == 0
+    cleaned = place.forked("-m", "cleanup", "--yes", MLFLOW_BACKEND_STORE_URI=place.tracking_uri)
+    assert cleaned.returncode == 0, cleaned.stderr
     assert look("alias").status == OK
 
 
@@ -120,7 +120,7 @@ def test_a_file_that_is_not_as_it_was_signed_is_named_and_another_version_takes_
     assert "version 1: its file 'figures.json' is not as it was signed" in row.says
     file.unlink()
     assert "its files 'figures.json' are missing" in look("files").says
-    assert place.trainer("promote", "2").returncode == 0
+    assert place.command("promote", "2").returncode == 0
     assert look("files").status == OK
 
 
@@ -156,7 +156,7 @@ def test_an_experiment_elsewhere_a_run_left_behind_and_a_newer_schema_are_named(
     )
     assert f"'killed' ({run.info.run_id})" in look("runs").says
     assert look("runs").mend == "make train"
-    assert place.trainer("train").returncode == 0
+    assert place.command("train").returncode == 0
     assert look("runs").status == OK
     sql(place, "UPDATE alembic_version SET version_num = 'fffffffffff0'")
     assert "a newer MLflow has written it" in look("schema").says

@@ -28,7 +28,7 @@ AT_ONCE = 2
 def good(first: Training, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The files of two trained versions: one that its ONNX model answers, and a forest that scikit-learn does."""
     place = first.place.copy(tmp_path_factory.mktemp("versions") / "place")
-    trained = place.trainer("train", "--dataset", "wine", "--algorithm", "random_forest", "--param", "n_estimators=5")
+    trained = place.command("train", "--dataset", "wine", "--algorithm", "random_forest", "--param", "n_estimators=5")
     assert trained.returncode == 0, trained.stderr
     iris, wine = (tmp_path_factory.mktemp(name) / "version" for name in ("iris", "wine"))
     for name, folder in ((MODEL, iris), ("wine_random_forest", wine)):

@@ -38,7 +38,7 @@ def stopped(place: Any, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def killed(place: Any) -> Any:
     """Trainings that were killed, and then one that was not."""
-    return trainings(place, "SIGKILL"), place.trainer("train", MODEL_NAME="after_the_killed")
+    return trainings(place, "SIGKILL"), place.command("train", MODEL_NAME="after_the_killed")
 
 
 def trainings(place: Place, signals: str) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def _by_hand(columns: list[list[Any]] | None, name: str, version: str, **known: 
 def _trained(place: Place, title: str, name: str, *options: str) -> Logged:
     """Train a version, and download it as anybody can."""
     settings = {"DATA_DIR": str(place.folder / "data"), "MIN_TEST_ACCURACY": "0.5"}
-    result = place.trainer("train", "--json", "--model-name", name, *options, **settings)
+    result = place.command("train", "--json", "--model-name", name, *options, **settings)
     assert result.returncode == 0, result.stderr
     version = json.loads(result.stdout)["version"]
     folder = place.folder / name

@@ -56,8 +56,10 @@ def test_the_whole_way_works_on_external_stores(external: Any) -> None:
     assert sorted(external.versions()) == ["1", "2"]
 
 
-def test_the_stacks_own_stores_are_not_started(external: Any) -> None:
-    assert not {"postgres", "minio"} & set(external.containers())
+def test_the_stacks_own_stores_are_not_started_and_names_are_asked_for_outside(external: Any) -> None:
+    found = external.containers()
+    assert not {"postgres", "minio"} & set(found)
+    assert not found["mlflow"]["HostConfig"]["Dns"]
 
 
 def test_runs_and_files_are_in_the_external_stores(external: Any, stores: Any) -> None:

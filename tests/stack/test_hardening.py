@@ -139,13 +139,15 @@ def test_a_secret_given_as_a_file_is_the_one_in_force(stack: Stack) -> None:
 
 PROBE = """
 import socket, sys
-def reach(host, port):
+from concurrent.futures import ThreadPoolExecutor
+def reach(target):
     try:
-        socket.create_connection((host, port), timeout=4).close()
+        socket.create_connection(target.rsplit(":", 1), timeout=4).close()
         return "reached"
     except OSError as error:
         return type(error).__name__
-print(*[reach(*target.rsplit(":", 1)) for target in sys.argv[1:]])
+with ThreadPoolExecutor(len(sys.argv)) as pool:  # what does not answer is waited for once
+    print(*pool.map(reach, sys.argv[1:]))
 """
 
 
@@ -186,6 +188,12 @@ def test_clients_reach_mlflow_and_neither_the_stores_nor_the_outside(stack: Stac
     answers = _probe(stack, service, "mlflow:5000", *forbidden)
     assert answers[0] == "reached"
     assert "reached" not in answers[1:], dict(zip(forbidden, answers[1:], strict=True))
+
+
+def test_what_has_no_way_out_asks_nobody_there_for_the_name_of_a_container_that_is_gone(stack: Stack) -> None:
+    found = stack.containers()
+    for service in ("mlflow", "bootstrap", "inference"):
+        assert found[service]["HostConfig"]["Dns"] == ["127.0.0.1"], service
 
 
 def test_mlflow_reaches_its_two_stores_and_not_the_outside(stack: Stack, outside: Any) -> None:

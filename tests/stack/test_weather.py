@@ -64,17 +64,22 @@ def test_a_damaged_cache_is_fetched_again(stack: Stack, damage: str) -> None:
     assert requests.get(f"{stack.url}/ready", timeout=10).json()["model"]["stale"] is False
 
 
+@pytest.fixture(scope="module")
+def other(stack: Stack) -> str:
+    """A version that is signed, and not in Production."""
+    stack.compose("run", "--rm", "trainer", "train", "--no-promote")
+    return max(stack.versions(), key=int)
+
+
 @pytest.mark.parametrize(
     ("mount", "reason"),
     [("small:/cache", "No space left on device"), ("model-cache:/cache:ro", "Read-only file system")],
     ids=["full", "read-only"],
 )
 def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(
-    stack: Stack, mount: str, reason: str
+    stack: Stack, other: str, mount: str, reason: str
 ) -> None:
     current = stack.alias()
-    stack.compose("run", "--rm", "trainer", "train", "--no-promote")
-    other = max(stack.versions(), key=int)
     with mounted(stack, "inference", mount):
         assert stack.predict() == CLASSES
         try:

@@ -396,6 +396,13 @@ def test_each_image_runs_as_the_user_that_its_secrets_belong_to() -> None:
         assert {user, *folders} == {f"{OWNERS[volume].uid}:{OWNERS[volume].gid}" for volume in volumes}, image
 
 
+def test_what_an_overlay_gives_a_way_out_asks_for_names_there() -> None:
+    for path in COMPOSE_FILES:
+        out = [name for name, service in _services(path).items() if "outside" in service.get("networks", [])]
+        # One line each: the tag does not reach through an anchor.
+        assert path.read_text().count("dns: !reset []") == len([name for name in out if "dns" in SERVICES[name]]), path
+
+
 def test_postgres_runs_as_the_user_that_its_volumes_belong_to() -> None:
     for volume in ("postgres", "postgres-data", "postgres-socket"):
         assert SERVICES["postgres"]["user"] == f"{OWNERS[volume].uid}:{OWNERS[volume].gid}"

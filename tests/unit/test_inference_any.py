@@ -23,10 +23,10 @@ def test_the_overlay_changes_the_image_and_lets_code_run_and_nothing_else() -> N
 
 def test_what_is_built_where_no_stage_is_named_needs_no_packages_of_a_model() -> None:
     stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.M | re.S)
-    assert [name for _, name, _ in stages] == ["dependencies", "base", "any-dependencies", "any", ""]
+    assert [name for _, name, _ in stages] == ["dependencies", "code", "base", "any-dependencies", "any", ""]
     # Each has the packages of one resolution: over others, files of theirs would be left.
     venvs = [re.findall(r"--from=(\S+) /opt/venv", text) for _, _, text in stages]
-    assert venvs == [[], [], [], ["any-dependencies"], ["dependencies"]]
+    assert venvs == [[], [], [], [], ["any-dependencies"], ["dependencies"]]
     assert [base for base, _, _ in stages[-2:]] == ["base", "base"]
     assert [name for _, name, text in stages if "--from=model" in text] == ["any-dependencies"]
 

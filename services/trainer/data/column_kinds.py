@@ -19,7 +19,7 @@ from contract.preparation.steps import folded
 from contract.schema import LARGEST
 
 from trainer.data import dates, missing_words
-from trainer.data.files.form import Form
+from trainer.data.wishes import DAY_FIRST, MONTH_FIRST, Kind, Wish
 
 # Fewer rows prove nothing about a column: its values may differ by chance.
 FEW_ROWS = 20
@@ -53,70 +53,12 @@ DIGIT = re.compile(r"\d")
 LEADING_ZERO = re.compile(r"0\d+")
 
 
-class Kind(StrEnum):
-    """What a column's values are, in the words of an MLflow signature."""
-
-    NUMBER = "double"
-    BOOLEAN = "boolean"
-    TEXT = "string"
-    DATE = "datetime"
-
-
 class Encoding(StrEnum):
     """What numbers a column of text becomes."""
 
     CATEGORIES = "categories"
     MANY = "many categories"
     PROSE = "free text"
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the options say of columns, by their names."""
-
-    text: tuple[str, ...] = ()
-    number: tuple[str, ...] = ()
-    date: tuple[str, ...] = ()
-    """names alone, or NAME=day-first, NAME=month-first"""
-
-    @classmethod
-    def of_form(cls, form: Form) -> "Wishes":
-        """Return what is said of columns among what is said of a file."""
-        return cls(form.text, form.number, form.date)
-
-    def of(self, name: str) -> "Wish":
-        """Return what is said of a column."""
-        order = next((order for known, order in map(_ordered, self.date) if known == name), None)
-        return Wish(self.kind(name), order)
-
-    def kind(self, name: str) -> Kind | None:
-        """Return what a column is to be, None where nobody says."""
-        wanted = {**dict.fromkeys(self.number, Kind.NUMBER), **dict.fromkeys(self.text, Kind.TEXT)}
-        wanted |= dict.fromkeys(self.dates, Kind.DATE)
-        return wanted.get(name)
-
-    @property
-    def names(self) -> list[str]:
-        return [*self.text, *self.number, *self.dates]
-
-    @property
-    def dates(self) -> list[str]:
-        return [name for name, _ in map(_ordered, self.date)]
-
-
-def _ordered(said: str) -> tuple[str, str | None]:
-    """Return the name in NAME=day-first and the order, None where there is none."""
-    name, equals, order = said.rpartition("=")
-    return (name, order) if equals and order in (dates.DAY_FIRST, dates.MONTH_FIRST) else (said, None)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the options say of one column."""
-
-    kind: Kind | None = None
-    order: str | None = None
-    """of day and month in its dates"""
 
 
 @dataclass
@@ -283,7 +225,7 @@ def _dates(column: pd.Series, rest: pd.Series, fillers: list[str], wish: Wish) -
     try:
         found, written = dates.parsed(rest.index, wish.order)
     except ValueError as error:
-        orders = " or ".join(f"--date {f'{name}={order}'!r}" for order in (dates.DAY_FIRST, dates.MONTH_FIRST))
+        orders = " or ".join(f"--date {f'{name}={order}'!r}" for order in (DAY_FIRST, MONTH_FIRST))
         return Verdict(fault=f"column {name!r} {error}; say which by {orders} (--text {name!r} takes it as text)")
     others = rest[found.isna()]
     if wish.kind is None and others.sum() > MISTAKES * rest.sum():

@@ -8,7 +8,8 @@ import re
 import pandas as pd
 from contract.preparation.dates import DTYPE, is_one
 
-DAY_FIRST, MONTH_FIRST = "day-first", "month-first"
+from trainer.data.wishes import DAY_FIRST, MONTH_FIRST
+
 # What a value of a column of dates looks like, quickly looked at.
 LIKE_ONE = re.compile(
     r"\s*(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{4}-\d{2}|\d{1,2}[-. ][A-Za-z]{3,9}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})"

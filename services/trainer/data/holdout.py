@@ -15,8 +15,8 @@ from contract.schema import LARGEST
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, TimeSeriesSplit
 
 from trainer.data import column_kinds
-from trainer.data.column_kinds import Kind, Wish, Wishes
 from trainer.data.files.form import Form
+from trainer.data.wishes import Kind, Wish, Wishes
 from trainer.errors import DataError
 
 # One part of so many is held out.

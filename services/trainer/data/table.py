@@ -15,10 +15,11 @@ from contract.schema import LARGEST
 from sklearn.model_selection import train_test_split
 
 from trainer.data import column_kinds, missing_words, reading
-from trainer.data.column_kinds import Kind, Verdict, Wishes
+from trainer.data.column_kinds import Verdict
 from trainer.data.files.content import stem
 from trainer.data.files.form import Form
 from trainer.data.holdout import Aside, check_weights, held_out, set_aside
+from trainer.data.wishes import Kind, Wishes
 from trainer.errors import DataError
 
 __all__ = ["Column", "Kind", "Look", "Split", "Table", "Task", "look_at", "read", "split"]

@@ -5,6 +5,7 @@ It reads one Subject from its standard input, writes the pictures to its standar
 trainer is gone, however that came about: the pipes are closed then.
 """
 
+import gc
 import os
 import pickle
 import subprocess
@@ -93,9 +94,12 @@ def main() -> None:
     # An estimator that is told to be verbose prints to the standard output.
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    gc.disable()  # as the trainer does while it imports
     from trainer.plots.evaluation import evaluation_pictures, png, warm_up
 
     warm_up()
+    gc.freeze()
+    gc.enable()
     try:
         subject = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the trainer
     except EOFError:  # the trainer ended before there was anything to draw
@@ -108,6 +112,7 @@ def main() -> None:
             pickle.dump(drawn, answer, pickle.HIGHEST_PROTOCOL)
     except BrokenPipeError:  # the trainer ended meanwhile, and has said why
         os._exit(1)
+    gc.freeze()  # or Python would look for garbage among all that is imported
 
 
 if __name__ == "__main__":
