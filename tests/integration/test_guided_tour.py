@@ -1,0 +1,133 @@
+"""The guided tour without Docker: each command of its pages is run in their order, and prints what both languages show."""
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.guided_tour import LANGUAGES, PAGES, Step, differs, steps, without_links
+from tests.integration.places import CLASSES, DATA, ROOT, Place, Service
+
+REFUSED = "trainer: "  # what a command prints that fails, as the page of an exercise has it do
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What came of a command."""
+
+    exit_code: int
+    text: str
+
+
+class Walk:
+    """A person without Docker, who has two services running in terminals of their own and types one command after the other."""
+
+    def __init__(self, folder: Path, running: ExitStack) -> None:
+        self.place = Place(folder)
+        (folder / "data").mkdir()
+        shutil.copy(DATA / "iris_dataset.csv", folder / "data")
+        self._running = running
+        self.services: dict[str, Service] = {}
+
+    def types(self, command: str) -> Printed:
+        """Run a command as the pages have it."""
+        if not command.startswith("make "):
+            return self._shell(command)
+        name, *options = self._made(command)
+        if name in ("ui", "serve"):
+            started = self.place.embedded(name, MODEL_POLL_SECONDS="0.1")
+            self.services[name] = self._running.enter_context(started)
+            if name == "serve":
+                self.services[name].answers("/ready")
+            return Printed(0, "")
+        return self._trainer(name, *options)
+
+    def _made(self, command: str) -> list[str]:
+        """Return the words that the Makefile hands to scripts/embedded.py."""
+        dry = subprocess.run(
+            ["make", "--dry-run", "--no-print-directory", *shlex.split(command)[1:]],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        _, script, *words = shlex.split(dry.stdout.splitlines()[-1])
+        assert script == "scripts/embedded.py"
+        return words
+
+    def _shell(self, command: str) -> Printed:
+        if "localhost:1235" in command:
+            command = command.replace("http://localhost:1235", self.services["serve"].url)
+        result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return Printed(result.returncode, result.stdout)
+
+    def _trainer(self, *words: str) -> Printed:
+        service = self.services.get("serve")
+        settings = {"COLUMNS": "80", "DATA_DIR": str(self.place.folder / "data")}
+        if service:
+            settings["INFERENCE_URL"] = service.url
+        result = self.place.command(*words, **settings)
+        if service:
+            now = self.place.registry()["alias"]
+            service.serves(now)
+        return Printed(result.returncode, result.stdout or "\n".join(result.stderr.splitlines()[-1:]))
+
+
+def walk_on(walk: Walk, page: str) -> Iterator[tuple[str, Step, Printed]]:
+    """Run a page's commands, those that both languages have once; yield language, block and what was printed."""
+    for blocks in zip(*(steps(language, page) for language in LANGUAGES), strict=True):
+        printed: dict[str, Printed] = {}
+        for language, step in zip(LANGUAGES, blocks, strict=True):
+            if step.make is None:
+                continue
+            if step.make not in printed:
+                printed[step.make] = walk.types(step.make)
+            yield language, step, printed[step.make]
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    with ExitStack() as running:
+        yield Walk(tmp_path_factory.mktemp("tour") / "place", running)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_command_does_what_both_languages_show(walk: Walk, page: str) -> None:
+    for language, step, printed in walk_on(walk, page):
+        shown = without_links(step.shown)
+        assert (printed.exit_code == 0) is not shown.startswith(REFUSED), (step.make, printed.text)
+        assert not shown or (wrong := differs(shown, printed.text)) is None, f"{language}: {step.make}: {wrong}"
+
+
+def test_mlflow_and_the_prediction_service_have_run_all_the_way(walk: Walk) -> None:
+    walk.services["ui"].answers("/health")
+    assert walk.services["serve"].predict() == CLASSES
+    assert walk.place.registry()["alias"] == "1"
+
+
+# Runs the notebook's cells as Jupyter does, one after the other in one scope; prints what each prints.
+CELLS = """
+import contextlib, io, json, os
+os.chdir({folder!r})
+printed, scope = [], {{"__name__": "__main__"}}
+for cell in json.load(open("workshop.ipynb"))["cells"]:
+    if cell["cell_type"] == "code":
+        with contextlib.redirect_stdout(io.StringIO()) as stream:
+            exec("".join(cell["source"]), scope)
+        printed.append(stream.getvalue())
+print(json.dumps(printed))
+"""
+
+
+def test_the_notebook_walks_the_same_way_with_plain_mlflow_and_prints_what_it_shows(walk: Walk) -> None:
+    cells = json.loads((ROOT / "examples" / "workshop.ipynb").read_text())["cells"]
+    outputs = [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
+    shown = ["".join(line for output in found for line in output["text"]) for found in outputs]
+    assert walk.place.notebook(CELLS.format(folder=str(ROOT / "examples"))) == shown
+    assert sorted(walk.place.client.get_registered_model("iris_workshop").aliases) == ["Production"]
