@@ -4,6 +4,7 @@ python scripts/embedded.py demo       all phases, from the data to predictions; 
 python scripts/embedded.py explore    phase 1
 python scripts/embedded.py train      phases 3 and 4; and the trainer's other commands: compare, models, adopt VERSION, review [VERSION],
                                       requirements VERSION, promote VERSION, rollback, history; with the options that they have in the container
+python scripts/embedded.py workshop   the companion of the guided tour: which phase you are in, and the next step; --language es
 python scripts/embedded.py cleanup    what nobody needs any more: runs, models and files; --yes removes it
 python scripts/embedded.py doctor     what is wrong, or may soon be, and what mends it; changes nothing
 python scripts/embedded.py serve      the inference service, until Ctrl-C
@@ -41,6 +42,7 @@ ADDRESSES = (
 )
 # The trainer's commands; it reads their options itself.
 TRAINER = ("explore", "train", "compare", "models", "adopt", "review", "requirements", "promote", "rollback", "history")
+TRAINER += ("workshop",)
 
 
 def main(arguments: list[str]) -> int:
@@ -61,6 +63,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("VERIFYING_KEY_FILE", "embedded/keys/signing-key.pub")
     os.environ.setdefault("API_KEYS_FILE", "embedded/keys/api-keys")
     os.environ.setdefault("AUDIT_FILE", "embedded/audit.jsonl")
+    os.environ.setdefault("INFERENCE_URL", f"http://localhost:{os.environ.get('INFERENCE_LISTEN_PORT', '1235')}")
     os.environ.setdefault("ALLOW_CODE", "true")  # here are the packages of whoever has logged a model
     os.environ["PYTHONPATH"] = "services"
     os.environ["PYTHONUNBUFFERED"] = "1"

@@ -465,6 +465,24 @@ def history(settings: Settings, as_json: bool, model_name: str | None) -> None:
 
 
 @trainer.command()
+@click.option(
+    "--language", type=click.Choice(["en", "es"]), help="English or Spanish; by default what LANG says, else English."
+)
+@click.pass_obj
+def workshop(settings: Settings, language: str | None) -> None:
+    """Show which phase of the guided tour you are in, by what MLflow and the prediction service have, and the next step.
+
+    It changes nothing. The tour itself is in docs/workshop/.
+    """
+    rest.check_reachable(settings.tracking_uri)
+    with importing():
+        from trainer.commands.workshop import workshop as run
+        from trainer.workshop.words import language_of
+
+    run(settings, language or language_of(os.environ), Console())
+
+
+@trainer.command()
 @click.pass_obj
 def bootstrap(settings: Settings) -> None:
     """Train the first model, only where nothing ever was in Production.

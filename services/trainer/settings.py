@@ -46,6 +46,8 @@ class Settings:
     """AUDIT_WHO: who is at work, for the audit log."""
     audit_file: str | None = None
     """AUDIT_FILE: what the audit log is appended to: a file, or the number of a descriptor that is open; without it, there is none."""
+    inference_url: str = "http://localhost:1235"
+    """INFERENCE_URL: where `workshop` asks the prediction service what it serves."""
     image: str | None = None
     """TRAINER_IMAGE: the image that it runs in, for the promotion record; without it, there is none."""
 
@@ -76,6 +78,7 @@ class Settings:
             review_poll_seconds=read.number("REVIEW_POLL_SECONDS", cls.review_poll_seconds, 0.1, 3600),
             who=read.text("AUDIT_WHO", cls.who),
             audit_file=read.text("AUDIT_FILE", "") or None,
+            inference_url=read.text("INFERENCE_URL", cls.inference_url).rstrip("/"),
             image=read.text("TRAINER_IMAGE", "") or None,
             trusted_types=read.names("MODEL_TRUSTED_TYPES"),
             signing_key=Path(read.text("SIGNING_KEY_FILE", str(cls.signing_key))),

@@ -25,6 +25,7 @@ with command_line.importing():
         "trainer.commands.production",
         "trainer.commands.review",
         "trainer.commands.train",
+        "trainer.commands.workshop",
         "trainer.plots.evaluation",
     ):
         import_module(name)

@@ -1,0 +1,184 @@
+"""The guided tour without Docker: each command of its pages is run in their order, and prints what both languages show."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.browser.conftest import OFFLINE
+from tests.conftest import BROWSERS
+from tests.guided_tour import FOLDER, LANGUAGES, PAGES, Step, differs, masked, steps, without_links
+from tests.integration.places import CLASSES, DATA, ROOT, Place, Service
+
+REFUSED = "trainer: "  # what a command prints that fails, as the page of an exercise has it do
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What came of a command."""
+
+    exit_code: int
+    text: str
+
+
+class Walk:
+    """A person without Docker, who has two services running in terminals of their own and types one command after the other."""
+
+    def __init__(self, folder: Path, running: ExitStack) -> None:
+        self.place = Place(folder)
+        (folder / "data").mkdir()
+        shutil.copy(DATA / "iris_dataset.csv", folder / "data")
+        self._running = running
+        self.services: dict[str, Service] = {}
+
+    def types(self, command: str) -> Printed:
+        """Run a command as the pages have it."""
+        if not command.startswith("make "):
+            return self._shell(command)
+        name, *options = self._made(command)
+        if name in ("ui", "serve"):
+            started = self.place.embedded(name, MODEL_POLL_SECONDS="0.1")
+            self.services[name] = self._running.enter_context(started)
+            if name == "serve":
+                self.services[name].answers("/ready")
+            return Printed(0, "")
+        return self._trainer(name, *options)
+
+    def _made(self, command: str) -> list[str]:
+        """Return the words that the Makefile hands to scripts/embedded.py."""
+        dry = subprocess.run(
+            ["make", "--dry-run", "--no-print-directory", *shlex.split(command)[1:]],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        _, script, *words = shlex.split(dry.stdout.splitlines()[-1])
+        assert script == "scripts/embedded.py"
+        return words
+
+    def _shell(self, command: str) -> Printed:
+        if "localhost:1235" in command:
+            command = command.replace("http://localhost:1235", self.services["serve"].url)
+        result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return Printed(result.returncode, result.stdout)
+
+    def _trainer(self, *words: str) -> Printed:
+        service = self.services.get("serve")
+        settings = {"COLUMNS": "80", "DATA_DIR": str(self.place.folder / "data")}
+        if service:
+            settings["INFERENCE_URL"] = service.url
+        result = self.place.command(*words, **settings)
+        if service:
+            now = self.place.registry()["alias"]
+            service.serves(now)
+        return Printed(result.returncode, result.stdout or "\n".join(result.stderr.splitlines()[-1:]))
+
+
+def walk_on(walk: Walk, page: str) -> Iterator[tuple[str, Step, Printed]]:
+    """Run a page's commands, those that both languages have once; yield language, block and what was printed."""
+    for blocks in zip(*(steps(language, page) for language in LANGUAGES), strict=True):
+        printed: dict[str, Printed] = {}
+        for language, step in zip(LANGUAGES, blocks, strict=True):
+            if step.make is None:
+                continue
+            if step.make not in printed:
+                printed[step.make] = walk.types(step.make)
+            yield language, step, printed[step.make]
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    with ExitStack() as running:
+        yield Walk(tmp_path_factory.mktemp("tour") / "place", running)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_command_does_what_both_languages_show(walk: Walk, page: str) -> None:
+    for language, step, printed in walk_on(walk, page):
+        shown = without_links(step.shown)
+        assert (printed.exit_code == 0) is not shown.startswith(REFUSED), (step.make, printed.text)
+        assert not shown or (wrong := differs(shown, printed.text)) is None, f"{language}: {step.make}: {wrong}"
+
+
+def test_mlflow_and_the_prediction_service_have_run_all_the_way(walk: Walk) -> None:
+    walk.services["ui"].answers("/health")
+    assert walk.services["serve"].predict() == CLASSES
+    assert walk.place.registry()["alias"] == "1"
+
+
+# Runs the notebook's cells as Jupyter does, one after the other in one scope; prints what each prints.
+CELLS = """
+import contextlib, io, json, os
+os.chdir({folder!r})
+printed, scope = [], {{"__name__": "__main__"}}
+for cell in json.load(open("workshop.ipynb"))["cells"]:
+    if cell["cell_type"] == "code":
+        with contextlib.redirect_stdout(io.StringIO()) as stream:
+            exec("".join(cell["source"]), scope)
+        printed.append(stream.getvalue())
+print(json.dumps(printed))
+"""
+
+
+def test_the_notebook_walks_the_same_way_with_plain_mlflow_and_prints_what_it_shows(walk: Walk) -> None:
+    cells = json.loads((ROOT / "examples" / "workshop.ipynb").read_text())["cells"]
+    outputs = [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
+    shown = ["".join(line for output in found for line in output["text"]) for found in outputs]
+    assert walk.place.notebook(CELLS.format(folder=str(ROOT / "examples"))) == shown
+    assert sorted(walk.place.client.get_registered_model("iris_workshop").aliases) == ["Production"]
+
+
+# --- the pictures on the pages ---------------------------------------------------------------------------------------
+
+PICTURES = FOLDER / "pictures"
+MODE = "?workflowType=machine_learning"
+# Which service's page is on a picture, and a text that is there once all of it is.
+SHOTS = {
+    "runs": ("ui", f"/#/experiments/1/runs{MODE}", "logistic_regression 0.7000 v3"),
+    "registry": ("ui", f"/#/models/iris_logistic_regression{MODE}", "Production"),
+    "page": ("serve", "/", "iris_logistic_regression"),
+}
+AGO = r"(\d+ (second|minute|hour|day)s?|just now|moments?)( ago)?|\d+(\.\d+)?(ms|s|min)\b|\d+/\d+/\d+.*|.*\b(AM|PM|GMT|UTC)\b.*"
+
+
+def text_of(page: Page) -> list[str]:
+    """Return what is to be read on a page, in order, without what is of one moment or of one run."""
+    lines = (re.sub(AGO, "WHEN", line).strip() for line in masked(page.inner_text("body")))
+    return sorted({line for line in lines if line and "WHEN" not in line})
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if executable is None and os.environ.get("REQUIRE_STACK") != "1":
+        pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=OFFLINE)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_a_picture_on_the_pages_shows_what_is_to_be_read_there_today(walk: Walk, page: Page, name: str) -> None:
+    """With TAKE_PICTURES=1 it takes the picture anew; beside it is the text that it shows, which is what is compared."""
+    service, path, last = SHOTS[name]
+    page.goto(walk.services[service].url + path)
+    page.get_by_text(last, exact=True).first.wait_for()
+    page.wait_for_load_state("networkidle")
+    kept, text = PICTURES / f"{name}.txt", text_of(page)
+    if os.environ.get("TAKE_PICTURES") == "1":
+        page.screenshot(path=PICTURES / f"{name}.png")
+        kept.write_text("\n".join([*text, ""]))
+    assert text == kept.read_text().splitlines(), f"{name}.png is of another page than there is: see this test"
