@@ -28,7 +28,7 @@ MOVED = {START: "index.md", INDEX: "pages.md", ROOT / "data" / "README.md": "dat
 LANGUAGES = {"en": "English", "es": "Español"}
 # Code has brackets and parentheses of its own.
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`]*`", re.M | re.S)
-LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+LINK = re.compile(r"(\[[\w./-]+\.md)?\]\(([^)\s]+)\)")
 SHOWN = {".md", ".png", ".svg"}
 
 Section = Mapping[str, "str | Sequence[str | Section]"]
@@ -96,6 +96,11 @@ def place(path: Path) -> str:
     return found if path.suffix in SHOWN else f"files/{found.lstrip('.')}.txt"
 
 
+def title(page: Path) -> str:
+    """Return a page's heading, which in the site stands for the name of its file."""
+    return page.read_text().partition("\n")[0].lstrip("# ")
+
+
 def navigation(pages: list[Path]) -> list[str | Section]:
     """Return the pages in the order of docs/README.md, the workshop's by their folders, and what else is linked at the end."""
     sections: list[str | Section] = [{"Start": MOVED[START]}]
@@ -150,7 +155,8 @@ def _with_links(page: Path, pages: list[Path]) -> str:
         target = (page.parent / path).resolve()
         if not path or "://" in found[2] or not (target in pages or target.is_file()):
             return found[0]
-        return f"{found[1]}{Path(os.path.relpath(place(target), here)).as_posix()}{mark}{anchor}{found[3]}"
+        address = f"{Path(os.path.relpath(place(target), here)).as_posix()}{mark}{anchor}"
+        return f"[{title(target)}]({address})" if found[1] and not anchor else f"{found[1] or ''}]({address})"
 
     parts, end, text = [], 0, page.read_text()
     for code in CODE.finditer(text):

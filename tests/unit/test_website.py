@@ -15,7 +15,7 @@ PAGE = """<html><head>{head}</head><body><h1 id="top">A page</h1>{body}</body></
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository of a few pages, with a workshop in two languages."""
     pages = {
-        "README.md": "# The project\n\nSee [all](docs/README.md), [settings](.env.example) and [what is new](CHANGELOG.md#one).\n",
+        "README.md": "# The project\n\nSee [docs/README.md](docs/README.md), [settings](.env.example) and [what is new](CHANGELOG.md#one).\n",
         "CHANGELOG.md": "# Changes\n",
         ".env.example": "# PORT=1\n",
         "docs/README.md": "# Pages\n\n## Using it\n\n| page |\n|---|\n| [b.md](b.md) |\n| [a.md](a.md) |\n| [one](workshop/en/index.md) |\n",
@@ -68,7 +68,7 @@ def test_links_lead_to_where_things_are_in_the_site_and_code_stays_as_it_is(smal
     build.stage(build.reached(build.START), None)
     source = small / "build" / "site" / "source"
     assert (source / "index.md").read_text() == (
-        "# The project\n\nSee [all](pages.md), [settings](files/env.example.txt) and [what is new](CHANGELOG.md#one).\n"
+        "# The project\n\nSee [Pages](pages.md), [settings](files/env.example.txt) and [what is new](CHANGELOG.md#one).\n"
     )
     assert (source / "a.md").read_text() == "# A\n\n`[code](nowhere.md)`, [back](index.md#the-project)\n"
     assert (source / "files" / "env.example.txt").read_text() == "# PORT=1\n"
