@@ -27,6 +27,8 @@ A command of the trainer's is given in four ways, with the same options:
 Others have pages of their own: [API keys](api-keys.md) (`scripts/api-key`), [the doctor](troubleshooting.md#ask-the-doctor)
 (`scripts/doctor`), [backups](backup.md) (`docker compose run --rm backup`, `scripts/restore`).
 """
+# What an option takes that has no word of its own for it; else it is a number.
+NAMED = {"text": "TEXT"}
 PLACES = {
     "cleanup": "In the stack `docker compose run --rm cleanup`, without Docker `make cleanup ARGS=…`.",
     "accounts": "`docker compose run --rm accounts`, with [the overlay that asks for a login](login.md).",
@@ -85,7 +87,7 @@ def _row(option: click.Option, context: click.Context) -> str:
     if isinstance(option.type, click.Choice):
         takes, said = " …", f"{said.rstrip('.')}. One of {', '.join(f'`{choice}`' for choice in option.type.choices)}."
     elif not option.is_flag:
-        takes = f" {(option.metavar or 'N').replace('|', ' or ')}"
+        takes = f" {(option.metavar or NAMED.get(option.type.name, 'N')).replace('|', ' or ')}"
     default = option.get_default(context) if option.show_default else None
     cell = "-" if default is None else f"`{default}`"
     return f"| `{names}{takes}` | {cell} | {_escaped(' '.join(said.split())).lstrip('. ')} |"
