@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     pages = reached(START)
     faults = [f"{page.relative_to(ROOT)} is not in docs/README.md" for page in orphans(pages)]
+    faults += flattened(pages)
     stage(pages, options.version)
     command: list[str | Path] = [
         sys.executable,
@@ -88,6 +89,13 @@ def reached(start: Path) -> list[Path]:
 def orphans(pages: Iterable[Path]) -> set[Path]:
     """Return the pages of docs/ that nothing leads to."""
     return set((ROOT / "docs").rglob("*.md")) - set(pages)
+
+
+def flattened(pages: Iterable[Path]) -> Iterator[str]:
+    """Yield the lists in lists that Python-Markdown would take for one list: it asks for four blanks before them."""
+    for page in pages:
+        for found in re.finditer(r"^ {1,3}(?:[-*]|\d+\.) .*", CODE.sub("", page.read_text()), re.M):
+            yield f"{page.relative_to(ROOT)}: a list in a list is indented by four blanks: {found[0].strip()[:60]}"
 
 
 def place(path: Path) -> str:

@@ -106,3 +106,9 @@ def test_a_release_is_added_beside_the_others_and_the_newest_is_the_one_to_begin
         ("0.9.0", []),
     ]
     assert "0.10.0/index.html" in (into / "index.html").read_text()
+
+
+def test_a_list_in_a_list_that_would_be_flattened_is_found(small: Path) -> None:
+    (small / "docs" / "b.md").write_text("# B\n\n- one\n  - two\n\n1. one\n    - two\n")
+    (fault,) = build.flattened(build.reached(build.START))
+    assert fault == "docs/b.md: a list in a list is indented by four blanks: - two"
