@@ -164,7 +164,7 @@ def _with_links(page: Path, pages: list[Path]) -> str:
         if not path or "://" in found[2] or not (target in pages or target.is_file()):
             return found[0]
         address = f"{Path(os.path.relpath(place(target), here)).as_posix()}{mark}{anchor}"
-        return f"[{title(target)}]({address})" if found[1] and not anchor else f"{found[1] or ''}]({address})"
+        return f"[{title(target)}]({address})" if found[1] else f"{found[1] or ''}]({address})"
 
     parts, end, text = [], 0, page.read_text()
     for code in CODE.finditer(text):
