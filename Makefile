@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving chaos lint workflows types sbom audit configuration lock clean
+.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving chaos lint site workflows types sbom audit configuration reference lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ lint: environment tools ## style, common mistakes, and which room may import whi
 	@$(TOOLS)/bin/shellcheck --external-sources $$(grep -rlE '^#!/.*sh$$|^# shellcheck shell=' .ci scripts services)
 	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
+	@$(TOOLS)/bin/python scripts/website/build.py
+
+site: tools ## the documentation as a site, into build/site; of a release, ARGS="--version 0.1.0 --into DIR"
+	@$(TOOLS)/bin/python scripts/website/build.py $(ARGS)
 
 workflows: ## the workflows, by actionlint (needs Go)
 	@go -C scripts/tools tool actionlint $(CURDIR)/.github/workflows/*.yml
@@ -93,6 +97,10 @@ audit: tools ## known vulnerabilities of all that is locked; AUDIT_REQUIRED=1 fa
 
 configuration: environment ## make docs/configuration.md from .env.example and the services' settings
 	@$(PY) scripts/configuration.py
+
+reference: environment ## make docs/commands.md and docs/api.md from the parsers and the OpenAPI document
+	@$(PY) scripts/commands.py
+	@$(PY) scripts/api.py
 
 lock: environment ## resolve the packages anew, newest versions that fit
 	@scripts/lock --upgrade

@@ -70,6 +70,8 @@ class Stack:
         self.mlflow_url = f"http://localhost:{mlflow}"
         self.url = f"http://localhost:{inference}"
         self.console_url = f"http://localhost:{console}"
+        self.first_start = ""
+        """what scripts/start said, where it was this that started it"""
         self._clone()
 
     def _clone(self) -> None:
@@ -120,6 +122,24 @@ class Stack:
                 f"{result.stderr[-3000:]}\n{self.guilty_logs()}"
             )
         return result
+
+    def script(self, name: str, *arguments: str) -> str:
+        """Run one of the scripts, which must succeed; return what it says, also to those who look on."""
+        command = [str(self.folder / "scripts" / name), *arguments]
+        result = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+        )
+        assert result.returncode == 0, (
+            f"scripts/{name} → {result.returncode}\n{result.stdout[-6000:]}\n{self.guilty_logs()}"
+        )
+        return result.stdout
 
     def up(self) -> None:
         self.compose("up", "--detach", "--wait")

@@ -67,7 +67,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack, up from nothing, for all tests of a session; gone afterwards with all that it made."""
     stack = Stack(tmp_path_factory.mktemp("clone"), f"mlflow-stack-test-{os.getpid()}")
     try:
-        stack.up()
+        stack.first_start = stack.script("start")
         yield stack
     finally:
         stack.remove()

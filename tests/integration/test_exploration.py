@@ -179,6 +179,25 @@ def test_a_table_without_numbers_is_explored(tmp_path: Path) -> None:
     assert {path.name for path in found.files} == {"target.png", "distributions.png", "report.html"}
 
 
+def test_each_category_says_how_many_of_its_rows_are_of_the_second_class_or_the_mean_of_a_quantity(
+    tmp_path: Path,
+) -> None:
+    plans = ["Basic"] * 40 + ["Plus"] * 40
+    rows = {
+        "plan": plans,
+        "left": (["yes"] * 3 + ["no"]) * 10 + (["yes"] + ["no"] * 3) * 10,
+        "spent": [2.5, 7.5] * 20 + [20.0] * 40,
+    }
+    pd.DataFrame(rows).to_csv(tmp_path / "shop.csv", index=False)
+    for target, drop, told in (
+        ("left", "spent", "how many of them are yes.*Basic 50.0% \\(75%\\), Plus 50.0% \\(25%\\)"),
+        ("spent", "left", "the mean of spent.*Basic 50.0% \\(5.00\\), Plus 50.0% \\(20.00\\)"),
+    ):
+        console = Console(width=160, record=True, file=StringIO())
+        console.print(*distribution_grids(read(tmp_path / "shop.csv", target, drop=(drop,))))
+        assert re.search(told, console.export_text(), re.S)
+
+
 def test_dates_and_free_text_are_explored_and_shown_for_what_they_are_taken_for(tmp_path: Path) -> None:
     customers().to_csv(tmp_path / "customers.csv", index=False)
     look = look_at(tmp_path / "customers.csv", "Churn")

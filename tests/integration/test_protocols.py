@@ -277,9 +277,12 @@ def test_the_description_is_true_in_all_cases_that_are_made_of_it(service: Any, 
 
 
 def examples() -> list[tuple[str, str]]:
-    """Return the commands of docs/serving.md, each with the answer that stands below it."""
-    found = re.findall(r"^    \$ (.*)\n    (.*)$", (ROOT / "docs" / "serving.md").read_text(), re.M)
-    assert len(found) > 6
+    """Return the requests of the README and docs/serving.md, each with the answer that stands below it."""
+    text = "".join((ROOT / name).read_text() for name in ("README.md", "docs/serving.md"))
+    found = [
+        example for example in re.findall(r"^    \$ (.*)\n    (.*)$", text, re.M) if "localhost:1235" in example[0]
+    ]
+    assert len(found) > 12
     return found
 
 

@@ -30,6 +30,12 @@ def test_the_last_line_says_where_to_go(stack: Stack) -> None:
     assert stack.url in last
 
 
+def test_the_start_script_ends_with_where_to_go(stack: Stack) -> None:
+    last = stack.first_start.splitlines()[-5:]
+    assert any(line.endswith(stack.url) for line in last)
+    assert any(f"{stack.mlflow_url}/#/experiments" in line for line in last)
+
+
 def test_nothing_is_said_after_the_line_that_says_where_to_go_but_by_the_job_that_made_the_model(stack: Stack) -> None:
     services = [service for service in stack.containers() if service != "bootstrap"]
     lines = stack.compose("logs", "--no-color", "--timestamps", *services).stdout.strip().splitlines()

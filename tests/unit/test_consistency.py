@@ -11,6 +11,7 @@ from typing import Any
 
 import inference.settings
 import pytest
+import trainer.__main__
 import trainer.settings
 import yaml
 from setup.secret_files import DERIVED, OWNERS, SECRETS
@@ -117,6 +118,8 @@ def _trainer_commands_named(path: Path) -> Iterator[str]:
     for verb, words in _compose_commands(path):
         if verb == "run" and words[:1] == ["trainer"]:
             yield from words[1:2]
+    for words in _commands(path, "scripts/trainer"):
+        yield from (word.rstrip(".,") for word in words[:1] if not word.startswith("-"))
 
 
 def _settings_named(path: Path) -> set[str]:
@@ -224,6 +227,28 @@ def test_the_pages_on_promotion_and_trust_name_the_settings_of_it() -> None:
 def test_the_page_of_settings_is_what_its_script_makes_of_them() -> None:
     made = run_path(str(ROOT / "scripts/configuration.py"))["page"]()
     assert (ROOT / "docs/configuration.md").read_text() == made, "run `make configuration`"
+
+
+@pytest.mark.parametrize("name", ["commands", "api"])
+def test_the_pages_that_are_made_from_the_code_are_what_their_scripts_make_of_it(name: str) -> None:
+    made = run_path(str(ROOT / f"scripts/{name}.py"))["page"]()
+    assert (ROOT / f"docs/{name}.md").read_text() == made, "run `make reference`"
+
+
+def test_the_page_of_commands_has_every_command_of_the_trainer_and_every_option_of_train() -> None:
+    text = (ROOT / "docs/commands.md").read_text()
+    assert all(f"\n### trainer {name}\n" in text for name in trainer.__main__.trainer.commands)
+    section = text.split("\n### trainer train\n")[1].split("\n### ")[0]
+    options = {name for option in trainer.__main__.train.params for name in (*option.opts, *option.secondary_opts)}
+    assert all(re.search(rf"^\| `[^`]*{name}(?![\w-])", section, re.M) for name in options)
+    assert "5  a version is not there" in text
+
+
+def test_the_page_of_the_api_has_every_request_that_the_service_describes() -> None:
+    template = yaml.safe_load((ROOT / "services/inference/web/openapi.yaml").read_text())
+    text = (ROOT / "docs/api.md").read_text()
+    for path, item in template["paths"].items():
+        assert all(f"\n### {method.upper()} {path}\n" in text for method in ("get", "post") if method in item)
 
 
 def test_the_page_of_settings_has_each_variable_that_a_person_or_a_process_may_be_given() -> None:

@@ -1,6 +1,6 @@
 """Phase 1 of the workshop, look at the data first: a report in the terminal, pictures, and all of it as one HTML file."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,7 +199,9 @@ def _numbers(table: Table, columns: list[Column]) -> Grid:
 
 
 def _categories(table: Table, columns: list[Column]) -> Grid:
-    grid = Grid("feature", "most frequent values", title="Categories and dates", title_justify="left")
+    told, of_the_target = _target_among(table)
+    head = f"most frequent values{f', with {told}' if told else ''}"
+    grid = Grid("feature", head, title="Categories and dates", title_justify="left")
     for column in columns[:MOST_COLUMNS]:
         values = table.features[column.name]
         if column.kind is Kind.DATE:
@@ -209,9 +211,21 @@ def _categories(table: Table, columns: list[Column]) -> Grid:
             words = np.mean([len(text.split()) for text in values.dropna().head(MOST_TEXTS)])
             grid.add_row(column.name, f"free text of {words:.0f} words on average")
             continue
-        shares = table.features[column.name].value_counts(normalize=True).head(TOP_CATEGORIES)
-        grid.add_row(column.name, ", ".join(f"{value} {share:.1%}" for value, share in shares.items()))
+        shares = values.value_counts(normalize=True).head(TOP_CATEGORIES)
+        cells = (f"{value} {share:.1%}{of_the_target(values == value)}" for value, share in shares.items())
+        grid.add_row(column.name, ", ".join(cells))
     return grid
+
+
+def _target_among(table: Table) -> tuple[str, Callable[[pd.Series], str]]:
+    """Return what is told of the target among some rows, and what tells it: of two classes the second's share, of a quantity the mean."""
+    name = str(table.target.name)
+    if table.task is Task.REGRESSION:
+        return f"the mean of {name}", lambda rows: f" ({_figures(table.target[rows.fillna(False)])[0]})"
+    if len(classes := list(_counts(table))) != 2:
+        return "", lambda rows: ""
+    is_second = table.classes() == classes[1]
+    return f"how many of them are {classes[1]}", lambda rows: f" ({is_second[rows.fillna(False)].mean():.0%})"
 
 
 def _figures(values: pd.Series) -> list[str]:
