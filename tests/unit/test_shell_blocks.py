@@ -68,6 +68,7 @@ RUN = {
     r"mlflow-stack train": "integration/test_review",
     rf"{TRAINER}( train)?$": "stack/test_trainer",
     r"make (demo|serve|ui|train|explore|compare|cleanup)": "integration/test_demo",
+    rf"{TRAINER} workshop": "integration/test_guided_tour",
     r"BACKUP_PASSWORD_FILE=password make restore": "integration/test_embedded_backup",
     r"INFERENCE_WORKERS=1 INFERENCE_LISTEN_PORT=1236 make serve": "integration/test_demo",
     r"model_signing verify key": "unit/test_contract_signature",
