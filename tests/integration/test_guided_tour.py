@@ -148,13 +148,25 @@ SHOTS = {
     "registry": ("ui", f"/#/models/iris_logistic_regression{MODE}", "Production"),
     "page": ("serve", "/", "iris_logistic_regression"),
 }
-AGO = r"(\d+ (second|minute|hour|day)s?|just now|moments?)( ago)?|\d+(\.\d+)?(ms|s|min)\b|\d+/\d+/\d+.*|.*\b(AM|PM|GMT|UTC)\b.*"
+# Lines of one moment or of one run.
+OF_NOW = re.compile(
+    r"\d ?(ms|s|min|seconds?|minutes?|hours?|days?)\b|just now|\d+/\d+/\d+|\b(AM|PM|GMT|UTC)\b|TIME|DIGEST", re.I
+)
+IN_SIGHT = """() => {
+  const found = [], nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
+  while (nodes.nextNode()) {
+    range.selectNodeContents(nodes.currentNode);
+    const box = range.getBoundingClientRect();
+    if (box.width && box.height && box.top >= 0 && box.bottom <= innerHeight && box.right <= innerWidth)
+      found.push(nodes.currentNode.textContent);
+  }
+  return found.join("\\n");
+}"""
 
 
 def text_of(page: Page) -> list[str]:
-    """Return what is to be read on a page, in order, without what is of one moment or of one run."""
-    lines = (re.sub(AGO, "WHEN", line).strip() for line in masked(page.inner_text("body")))
-    return sorted({line for line in lines if line and "WHEN" not in line})
+    """Return what is to be read on the part of a page that a picture has, without what is of one moment or of one run."""
+    return sorted({line for line in masked(page.evaluate(IN_SIGHT)) if not OF_NOW.search(line)})
 
 
 @pytest.fixture(scope="module")
