@@ -41,8 +41,10 @@ ADDRESSES = (
     ("trace_tags", "value"),
 )
 # The trainer's commands; it reads their options itself.
-TRAINER = ("explore", "train", "compare", "models", "adopt", "review", "requirements", "promote", "rollback", "history")
-TRAINER += ("workshop",)
+TRAINER = (
+    *("explore", "train", "compare", "models", "adopt", "review", "requirements", "promote", "rollback", "history"),
+    "workshop",
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,12 @@
 """The companion of the guided tour: which phase what is seen makes it, and what it says in both languages."""
 
 import re
+import socket
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest
 from contract.tracking.alias_history import Move
@@ -110,6 +115,62 @@ def test_two_versions_are_the_same_training_only_with_the_same_settings_and_the_
 def test_a_version_below_the_quality_gate_is_none_to_promote() -> None:
     assert progress.challenger(TRIED) == "2"
     assert progress.challenger(replace(TRIED, trainings=(ONE, THREE))) is None
+
+
+@pytest.fixture
+def service() -> Iterator[tuple[str, dict[str, tuple[int, str]], list[str | None]]]:
+    """Yield the URL of an HTTP server, its answers by path, and the logins that it was sent."""
+    answers: dict[str, tuple[int, str]] = {}
+    logins: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            logins.append(self.headers["Authorization"])
+            status, text = answers[self.path]
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", answers, logins
+        server.shutdown()
+
+
+def looked(url: str, tmp_path: Path) -> Service:
+    return seen.look(Settings(tracking_uri=f"sqlite:///{tmp_path}/none.db", inference_url=url)).service
+
+
+def test_the_service_is_asked_what_it_serves_and_is_not_given_the_login_for_mlflow(
+    service: tuple[str, dict[str, tuple[int, str]], list[str | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "trainer")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    url, answers, logins = service
+    rows = 'inference_rows_total{model="m",version="%s"} %s\n'
+    answers["/version"] = (200, '{"model": {"version": "2"}}')
+    answers["/metrics"] = (200, "# HELP inference_rows_total Rows\n" + rows % (1, "4.0") + rows % (2, "1e+01"))
+    assert looked(url, tmp_path) == Service("2", 14)
+    assert logins == [None, None]
+    assert not list(tmp_path.iterdir())  # no database was made
+
+
+def test_a_service_that_does_not_answer_is_told_of(
+    service: tuple[str, dict[str, tuple[int, str]], list[str | None]], tmp_path: Path
+) -> None:
+    url, answers, _ = service
+    answers["/version"] = (401, "this service asks for an API key")
+    assert looked(url, tmp_path) == Service(fault="401")
+    answers["/version"] = (200, "<html>")
+    assert looked(url, tmp_path) == Service(fault=f"{url}/version")
+    answers |= {"/version": (200, '{"model": null}'), "/metrics": (200, "")}
+    assert looked(url, tmp_path) == Service()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert looked(f"http://127.0.0.1:{port}", tmp_path) == Service(fault=f"http://127.0.0.1:{port}")
 
 
 def test_both_languages_say_the_same_things_of_the_same_facts() -> None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import mlflow
+import requests
 from contract.tracking.alias_history import Move
-from contract.tracking.bounded_http import UNREADABLE, content_of
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from urllib3.exceptions import HTTPError
 
 from trainer.data import builtin_datasets
 from trainer.settings import Settings
@@ -111,11 +111,21 @@ def _training(version: Any, run: Run) -> Training:
 def _service(url: str) -> Service:
     """Ask the service which version it serves, and how much it was asked; what is no answer is told, and nothing raised."""
     try:
-        model = json.loads(content_of(f"{url}/version", MOST_BYTES, SECONDS))["model"]
-        text = content_of(f"{url}/metrics", MOST_BYTES, SECONDS).decode()
+        model = json.loads(_asked(f"{url}/version"))["model"]
+        text = _asked(f"{url}/metrics").decode()
         served = None if model is None else str(model["version"])
-    except HTTPError as error:
-        return Service(fault=f"{error.code} {error.reason}")
-    except UNREADABLE as error:
-        return Service(fault=str(getattr(error, "reason", error)))
+    except requests.HTTPError as error:
+        return Service(fault=str(error.response.status_code))
+    except (requests.RequestException, HTTPError):
+        return Service(fault=url)
+    except (ValueError, KeyError, TypeError):
+        return Service(fault=f"{url}/version")
     return Service(served, sum(int(float(n)) for n in re.findall(r"^inference_rows_total\{.*\} (\S+)$", text, re.M)))
+
+
+def _asked(url: str) -> bytes:
+    """Return the beginning of an answer. The login that MLflow's clients have is none of this service's business."""
+    with requests.get(url, timeout=SECONDS, stream=True) as answer:
+        answer.raise_for_status()
+        content: bytes = answer.raw.read(MOST_BYTES, decode_content=True)
+        return content
