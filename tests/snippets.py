@@ -43,7 +43,11 @@ SNIPPETS = [
 ]
 
 
-def blocks(heading: str) -> list[str]:
+def blocks(heading: str, page: Path = PAGE) -> list[str]:
     """Return the Python blocks of a section."""
-    (section,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S)
-    return re.findall(r"^```python\n(.*?)^```$", section, re.M | re.S)
+    return re.findall(r"^```python\n(.*?)^```$", section(heading, page), re.M | re.S)
+
+
+def section(heading: str, page: Path) -> str:
+    (found,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", page.read_text(), re.M | re.S)
+    return str(found)

@@ -1,6 +1,7 @@
 """`scripts/embedded.py demo`: everything without Docker, on a machine where the usual port is taken."""
 
 import os
+import re
 import shutil
 import socket
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.integration.places import EMBEDDED, ROOT, Place, Process, Service, in_one_line
-from tests.snippets import SNIPPETS, URL, Snippet, blocks
+from tests.snippets import PAGE, SNIPPETS, URL, Snippet, blocks, section
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,18 @@ def test_a_model_that_a_notebook_logged_through_the_ui_is_adopted_and_served_wit
 ) -> None:
     place.plain(snippet.code(ui.url))
     adopt_and_ask(place, snippet)
+
+
+def test_the_alias_is_moved_by_the_code_and_by_the_request_of_the_page_on_promotion(place: Place, ui: Service) -> None:
+    name, heading, page = "iris_logistic_regression", "Move the alias by other means", PAGE.with_name("promotion.md")
+    (code,) = blocks(heading, page)
+    (request,) = re.findall(r"^    (curl -X POST .*\n.*)$", section(heading, page), re.M)
+    place.notebook(code.replace(URL, ui.url) + "print(0)")
+    assert str(place.client.get_model_version_by_alias(name, "Production").version) == "1"
+    place.client.delete_registered_model_alias(name, "Production")
+    asked = place.run("sh", "-c", request.replace(URL, ui.url).replace("curl ", "curl --silent --fail "))
+    assert asked.returncode == 0, asked.stderr
+    assert str(place.client.get_model_version_by_alias(name, "Production").version) == "1"
 
 
 @pytest.fixture(scope="module")

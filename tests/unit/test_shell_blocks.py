@@ -54,7 +54,7 @@ RUN = {
     r"python examples/predict_test.py": "stack/test_first_start",
     r"(printf .*\| |curl )http://localhost:1235/": "integration/test_protocols",
     r"(curl|printf) .*http://localhost:1235/": "integration/test_protocols",
-    r"curl -X POST http://localhost:5000/.*registered-models/alias": "stack/test_trust",
+    r"curl -X POST http://localhost:5000/.*registered-models/alias": "integration/test_demo",
     r"curl -u anna .*update-password": "integration/test_login",
     r"(mkdir -p -m 0700|cat >|chmod 0600) ~/.mlflow": "integration/test_login",
     rf"{TRAINER} adopt": "integration/test_demo",
