@@ -6,14 +6,17 @@ they are in, so a restore in another folder changes them.
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
 import sqlite3
 import subprocess
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -21,6 +24,9 @@ TAG = "mlflow-stack-embedded"
 KEEP = ("--keep-last=1", "--keep-hourly=24", "--keep-daily=7", "--keep-weekly=5", "--keep-monthly=12")
 # What restic says where there is no repository, and where the password is not its own; codes for these are newer.
 NO_REPOSITORY, WRONG_PASSWORD = "Is there a repository at", "wrong password"
+# What it says after each try of the same thing, which it goes on with for a quarter of an hour.
+TRIES_AGAIN = re.compile(r"^(.*) returned error, retrying", re.MULTILINE)
+PATIENCE_SECONDS = 30
 DATABASE, WHERE = "mlflow.db", "where.json"
 # What the folder with the copy of the database is called, and more.
 COPY = ".backup-"
@@ -69,6 +75,7 @@ def restore(folder: Path, repository: str, password_file: Path | None, snapshot:
         raise SystemExit(
             "restore: BACKUP_PASSWORD_FILE=FILE names the file with the password that the first backup showed"
         )
+    _look(repository, password_file)
     new = folder.with_name(f"{folder.name}.restoring")
     shutil.rmtree(new, ignore_errors=True)  # of a restore that was interrupted
     _restic(repository, password_file, "restore", "--quiet", f"--tag={TAG}", f"--target={new}", "--verify", snapshot)
@@ -130,30 +137,88 @@ def _readdress(database: Path, old: Path, new: Path) -> None:
 
 
 def _make_repository(repository: str, password_file: Path) -> bool:
-    _run(repository, password_file, "unlock")  # what a killed backup left; a lock of one that works stays
-    _, _, complained = _run(repository, password_file, "cat", "config")
-    is_new = NO_REPOSITORY in complained
-    if is_new:
+    """Make the repository where there is none; return whether it is new."""
+    try:
+        _look(repository, password_file)
+    except _NoRepository:
         _restic(repository, password_file, "init")
-    return is_new
+        return True
+    _run(repository, password_file, "unlock")  # what a killed backup left; a lock of one that works stays
+    return False
+
+
+class _NoRepository(SystemExit):
+    """There is no repository, or a restic of some age cannot tell that from one that is out of reach."""
+
+
+def _look(repository: str, password_file: Path) -> None:
+    """Raise SystemExit with one line where the repository cannot be used."""
+    code, _, complained = _run(repository, password_file, "cat", "config", "--no-lock", is_short=True)
+    if code:
+        reason = _reason(repository, password_file, complained)
+        raise _NoRepository(reason) if NO_REPOSITORY in complained else SystemExit(reason)
 
 
 def _restic(repository: str, password_file: Path, *arguments: str, folder: Path | None = None) -> str:
     """Run restic, and return what it prints; raise SystemExit with one line where it fails."""
     code, printed, complained = _run(repository, password_file, *arguments, folder=folder)
-    if code and WRONG_PASSWORD in complained:
-        raise SystemExit(f"the password in {password_file} does not open {repository}")
     if code:
-        lines = [line for line in complained.splitlines() if line.strip()] or [f"restic ended with {code}"]
-        raise SystemExit(f"{repository}: {lines[-1].removeprefix('Fatal: ')}")
+        raise SystemExit(_reason(repository, password_file, complained))
     return printed
 
 
-def _run(repository: str, password_file: Path, *arguments: str, folder: Path | None = None) -> tuple[int, str, str]:
+def _reason(repository: str, password_file: Path, complained: str) -> str:
+    if WRONG_PASSWORD in complained:
+        return f"the password in {password_file} does not open {repository}"
+    lines = [line for line in complained.splitlines() if line.strip()] or ["restic ended without a word"]
+    fatal = [line for line in lines if line.startswith("Fatal: ")] or lines
+    return f"{repository}: {fatal[-1].removeprefix('Fatal: ')}"
+
+
+def _run(
+    repository: str, password_file: Path, *arguments: str, folder: Path | None = None, is_short: bool = False
+) -> tuple[int, str, str]:
+    """Run restic; return its exit code, what it printed and what it complained of.
+
+    It is ended where the place does not answer: when it has tried one thing for PATIENCE_SECONDS, and where it is short, at all.
+    """
     if shutil.which("restic") is None:
         raise SystemExit(
             "backups are made by restic, which is not here: apt-get install restic, or brew install restic"
         )
     environ = os.environ | {"RESTIC_REPOSITORY": repository, "RESTIC_PASSWORD_FILE": str(password_file.resolve())}
-    result = subprocess.run(["restic", *arguments], env=environ, cwd=folder, capture_output=True, text=True)
-    return result.returncode, result.stdout, result.stderr
+    with tempfile.TemporaryDirectory() as said:
+        printed, complained = Path(said, "printed"), Path(said, "complained")
+        with (
+            printed.open("w") as out,
+            complained.open("w") as err,
+            subprocess.Popen(["restic", *arguments], env=environ, cwd=folder, stdout=out, stderr=err) as process,
+        ):
+            answered = _answered(process, complained, is_short)
+            if not answered:
+                process.kill()
+        words = complained.read_text()
+        return process.returncode, printed.read_text(), words if answered else _silence(words)
+
+
+def _answered(process: "subprocess.Popen[bytes]", complained: Path, is_short: bool) -> bool:
+    """Wait for restic's end; return False as soon as it is in vain."""
+    began = time.monotonic()
+    tried: dict[str, tuple[int, float]] = {}  # what it has tried → how many times when that was first seen, and when
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.1)
+            return True
+        now = time.monotonic()
+        if is_short and now - began > PATIENCE_SECONDS:
+            return False
+        for what, times in Counter(TRIES_AGAIN.findall(complained.read_text())).items():
+            seen, since = tried.setdefault(what, (times, now))
+            if times > seen and now - since > PATIENCE_SECONDS:
+                return False
+
+
+def _silence(complained: str) -> str:
+    """Return the line that says that it was in vain, with restic's last words on the cause where it has any."""
+    lines = [line for line in complained.splitlines() if line.strip()] or ["there is no answer"]
+    return f"given up after {PATIENCE_SECONDS} seconds: {lines[-1].rpartition(': ')[2]}"

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
@@ -129,6 +130,43 @@ def test_there_is_no_backup_of_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(SystemExit, match="there is nothing to back up"):
         backup(tmp_path, str(tmp_path / "backups"), None)
+
+
+@pytest.fixture
+def dead(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A place that takes connections and answers nothing; waited for in a second, not in thirty."""
+    import embedded_backup
+
+    monkeypatch.setattr(embedded_backup, "PATIENCE_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"rest:http://127.0.0.1:{server.getsockname()[1]}/"
+
+
+def test_a_place_that_does_not_answer_is_given_up_and_named(made: Made, tmp_path: Path, dead: str) -> None:
+    from embedded_backup import backup, restore
+
+    with pytest.raises(SystemExit) as backup_ended:
+        backup(made.place.folder, dead, made.password)
+    with pytest.raises(SystemExit) as restore_ended:
+        restore(tmp_path / "other", dead, made.password)
+    assert (
+        str(backup_ended.value) == str(restore_ended.value) == f"{dead}: given up after 1 seconds: there is no answer"
+    )
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_place_that_fails_while_it_is_written_is_not_tried_for_a_quarter_of_an_hour(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import embedded_backup
+
+    monkeypatch.setattr(embedded_backup, "PATIENCE_SECONDS", 1)
+    place = tmp_path / "backups"
+    shutil.copytree(made.repository, place)
+    shutil.rmtree(place / "data")
+    (place / "data").write_text("where folders were")
+    with pytest.raises(SystemExit, match=rf"^{place}: given up after 1 seconds: not a directory$"):
+        embedded_backup.backup(made.place.folder, str(place), made.password)
 
 
 def _written(path: Path, content: str) -> Path:

@@ -7,54 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
-from tests.compose import BODY, Stack
-
-# Prints the digest of each file of each version.
-DIGESTS = """
-import hashlib, mlflow
-from pathlib import Path
-for version in sorted(mlflow.MlflowClient().search_model_versions("name='iris_logistic_regression'"), key=lambda v: int(v.version)):
-    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=f"FOLDER/{version.version}"))
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.name != "registered_model_meta":
-            print(version.version, file.relative_to(folder), hashlib.sha256(file.read_bytes()).hexdigest())
-"""
-
-
-def answer_of(stack: Stack) -> bytes:
-    answer = requests.post(f"{stack.url}/predict_names", BODY, headers={"Content-Type": "application/json"}, timeout=10)
-    assert answer.status_code == 200
-    return answer.content
-
-
-def digests(stack: Stack, folder: Path) -> str:
-    found = stack.notebook(DIGESTS.replace("FOLDER", str(folder)))
-    assert found.returncode == 0, found.stderr
-    return found.stdout
+from tests.backups import FIXTURES, answer_of, backup, digests, registry, restore, shown_by
+from tests.compose import Stack, eventually
 
 
 def history(stack: Stack) -> str:
     said = stack.compose("run", "--rm", "trainer", "history").stdout
     return "\n".join(line for line in said.splitlines() if not line.startswith("#"))  # those are the image's
-
-
-def backup(stack: Stack, *command: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-    stack.write_env(**settings)
-    return stack.compose("--progress", "quiet", "run", "--rm", "-T", "backup", *command, check=False)
-
-
-def restore(stack: Stack, password: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        ["scripts/restore", *arguments],
-        cwd=stack.folder,
-        env=stack.environ(),
-        input=f"{password}\n",
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
 
 
 class Made:
@@ -70,8 +30,7 @@ class Made:
         self.result = backup(stack, BACKUP_REPOSITORY=str(folder / "repository"))
         training.communicate(timeout=300)
         assert training.returncode == 0
-        (self.id,) = re.findall(r"^Backup ([0-9a-f]{8}) of", self.result.stdout, re.MULTILINE) or ["none"]
-        (self.password,) = re.findall(r"^ {4}(\S{32})$", self.result.stdout, re.MULTILINE) or [""]
+        self.id, self.password = shown_by(self.result)
 
     @property
     def repository(self) -> Path:
@@ -149,6 +108,27 @@ def test_a_database_that_is_about_to_be_migrated_is_copied_and_there_is_a_way_ba
     assert sql("SELECT count(*) FROM registered_model_aliases") == aliases != "0"
     sql("SET ROLE mlflow; CREATE TABLE of_the_next_migration (id integer)")
     assert sql("SELECT has_database_privilege('public', 'mlflow', 'CONNECT')") == "f"
+
+
+@pytest.mark.parametrize("release", sorted(FIXTURES.glob("release-*")), ids=lambda release: release.name)
+def test_a_backup_of_each_release_is_restored_and_upgraded_by_the_code_of_today(
+    restored: Stack, release: Path, tmp_path: Path
+) -> None:
+    restored.down("--volumes", "--timeout", "0")  # a machine with nothing but the images
+    restored.write_env(BACKUP_REPOSITORY=str(release / "repository"))
+    result = restore(restored, (release / "password").read_text().strip())
+    assert result.returncode == 0, result.stdout + result.stderr
+    answer = json.loads(answer_of(restored, (release / "question.json").read_text()))
+    before = json.loads((release / "answer.json").read_text())
+    assert answer["predictions"] == before["predictions"]
+    # Another processor, or a newer ONNX Runtime, may round the last digit otherwise.
+    for row, row_before in zip(answer["probabilities"], before["probabilities"], strict=True):
+        assert row == pytest.approx(row_before, rel=1e-9)
+    assert registry(restored, tmp_path) == json.loads((release / "registry.json").read_text())
+    assert "nothing to do" in restored.logs("bootstrap")
+    # Which reads the history, and verifies the files of the version that it goes back to.
+    restored.compose("run", "--rm", "trainer", "rollback")
+    eventually("version 1 is served", lambda: restored.served_version() == "1")
 
 
 def test_a_restore_writes_over_nothing(made: Made) -> None:

@@ -433,6 +433,14 @@ def test_postgres_runs_as_the_user_that_its_volumes_belong_to() -> None:
         assert SERVICES["postgres"]["user"] == f"{OWNERS[volume].uid}:{OWNERS[volume].gid}"
 
 
+def test_a_container_of_postgres_data_is_a_new_one_where_their_volume_has_another_name() -> None:
+    """Compose starts the container that it has, with the volume of before, where nothing else of the service has changed."""
+    jobs = {name for name, service in SERVICES.items() if service.get("profiles")}  # new ones each time
+    mounting = {name for name, service in SERVICES.items() if "postgres-data" in str(service.get("volumes"))}
+    saying = {name for name, service in SERVICES.items() if "${POSTGRES_VOLUME:-" in str(service.get("labels"))}
+    assert saying == mounting - jobs
+
+
 def test_the_trainer_is_in_the_group_that_reads_its_key_and_no_other_user_reads_it() -> None:
     (groups,) = re.findall(r"--groups (\d+)", (ROOT / "services/trainer/entrypoint.sh").read_text())
     assert (int(groups), 0o440) == (OWNERS["trainer"].gid, OWNERS["trainer"].mode)
