@@ -6,9 +6,15 @@ setting on the server that turns this off; it goes by whether the repository cla
 one is MLflow's own without them. MLflow finds it by the entry point in the dist-info folder beside this file.
 """
 
+from functools import lru_cache
+
 from mlflow.entities import FileInfo
+from mlflow.store.artifact import s3_artifact_repo
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+
+# MLflow makes a client anew every five minutes and keeps the last 64, each with its connections to the store: one is enough.
+s3_artifact_repo._cached_get_s3_client = lru_cache(maxsize=1)(s3_artifact_repo._cached_get_s3_client.__wrapped__)
 
 
 class S3ThroughServer(ArtifactRepository):  # type: ignore[misc]  # MLflow is not looked into
