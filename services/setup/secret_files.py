@@ -53,8 +53,11 @@ OWNERS = {
 
 # What compose.login.yaml adds: each is a folder in which MLflow's clients look for their login.
 OWNERS_WITH_LOGIN = {"trainer-login": OWNERS["trainer"], "inference-login": OWNERS["inference"]}
-# Volumes that compose.edge.yaml and compose.sso.yaml bring.
-OWNERS_OF_OVERLAYS = {"edge": Owner(10009, 10009), "edge-data": Owner(10009, 10009), "sso": Owner(10011, 10011)}
+# Volumes that compose.edge.yaml brings.
+OWNERS_OF_EDGE = {"edge": Owner(10009, 10009), "edge-data": Owner(10009, 10009)}
+# … and compose.sso.yaml.
+OWNERS_OF_SIGN_ON = {"sso": Owner(10011, 10011)}
+OWNERS_OF_OVERLAYS = OWNERS_OF_EDGE | OWNERS_OF_SIGN_ON
 
 MLFLOW_ACCESS_KEY = "mlflow"
 
