@@ -92,7 +92,7 @@ class Directory:
     def role(self, name: str) -> str | None:
         """Return the role of an account, None where it has none or is not there."""
         found = self.find(name)
-        return found and found.role
+        return found.role if found else None
 
     def find(self, name: str) -> Account | None:
         """Return one account, None where it is not there."""

@@ -23,6 +23,13 @@ from accounts.roles import NAME as NAME_OF_AN_ACCOUNT
 NOBODY = "none"
 
 
+class Headers(Protocol):
+    """The headers of a request; their names are found in whatever case."""
+
+    def get(self, name: str, default: str, /) -> str:
+        """Return a header, or the default."""
+
+
 class Accounts(Protocol):
     """MLflow's accounts (directory.py), as far as they are needed here."""
 
@@ -81,14 +88,14 @@ class SignOn:
             return None
         return cls(Path(file).read_bytes(), Rules.from_env(environ), accounts)
 
-    def person(self, headers: Mapping[str, str]) -> str | None:
+    def person(self, headers: Headers) -> str | None:
         """Return the name of whom the proxy says that a request is, None where it is not the proxy that says so."""
         if not self._secret or not hmac.compare_digest(_bytes(headers, SECRET), self._secret):
             return None
         # Providers write addresses as people typed them once.
         return _text(headers, NAME).strip().lower() or None
 
-    def refusal(self, name: str, headers: Mapping[str, str]) -> str | None:
+    def refusal(self, name: str, headers: Headers) -> str | None:
         """See to the account and the role of somebody who has signed on; return why they are not let in, None where they are."""
         if not NAME_OF_AN_ACCOUNT.fullmatch(name):
             return f"you have signed on as {name!r}, which is no name of an account; {EXPECTED_NAME}"
@@ -98,7 +105,7 @@ class SignOn:
         if found and not self._rules.by_group:
             return None
         role, why = self._rules.role({group.strip() for group in _text(headers, GROUPS).split(",")})
-        if role != (found and found.role):
+        if role != _role(found):
             self._change(name, role, why)
         if role:
             return None
@@ -111,7 +118,7 @@ class SignOn:
         """Make the account, or give it the role; a page asks for many things at once, and each of them comes here."""
         with self._changing:
             found = self._accounts.find(name)
-            before = found and found.role
+            before = _role(found)
             if before == role:
                 return
             # Another of the server's processes may be quicker, and has noted it then.
@@ -123,10 +130,14 @@ class SignOn:
                 audit.note("account", name, before, role, "single sign-on", why)
 
 
-def _bytes(headers: Mapping[str, str], name: str) -> bytes:
+def _role(account: Account | None) -> str | None:
+    return account.role if account else None
+
+
+def _bytes(headers: Headers, name: str) -> bytes:
     # WSGI has bytes as characters of the same numbers.
     return headers.get(name, "").encode("latin-1", "replace")
 
 
-def _text(headers: Mapping[str, str], name: str) -> str:
+def _text(headers: Headers, name: str) -> str:
     return _bytes(headers, name).decode(errors="replace")
