@@ -1,7 +1,7 @@
 """Look for known vulnerabilities in all that is locked: `make audit`.
 
 pip-audit looks up the Python packages of every lock, as this machine would install them, and govulncheck which vulnerable
-functions of its modules MinIO calls. Both ask databases on the network. Exceptions are in scripts/tools/exceptions.toml.
+functions of their modules MinIO and oauth2-proxy call. Both ask databases on the network. Exceptions are in scripts/tools/exceptions.toml.
 
 Exit codes: 0 nothing is known, or something could not be looked up and nobody has asked for more; 1 something is known, or an
 exception is none (any more); 2 with AUDIT_REQUIRED=1, something could not be looked up.
@@ -22,8 +22,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.txt", "services/*/requirements.txt", "benchmarks/peers/*.txt", "scripts/tools/requirements.txt")
-MODULES = "services/minio"
-PACKAGE = "github.com/minio/minio"
+# What is compiled here: the folder with its go.mod, and its package.
+PROGRAMS = {
+    "MinIO": ("services/minio", "github.com/minio/minio"),
+    "oauth2-proxy": ("services/sso", "github.com/oauth2-proxy/oauth2-proxy/v7"),
+}
 EXCEPTIONS = ROOT / "scripts" / "tools" / "exceptions.toml"
 PIP_AUDIT = (str(ROOT / "build" / "tools" / "bin" / "pip-audit"),)
 GOVULNCHECK = ("go", "-C", str(ROOT / "scripts" / "tools"), "tool", "govulncheck")
@@ -58,7 +61,9 @@ def main(pip_audit: tuple[str, ...] = PIP_AUDIT, govulncheck: tuple[str, ...] = 
         _say(str(error))
         return 1
     failed = unasked = False
-    for what, report in (("Python packages", of_python(pip_audit)), ("MinIO's Go modules", of_go(govulncheck))):
+    reports = {"Python packages": of_python(pip_audit)}
+    reports |= {f"{name}'s Go modules": of_go(govulncheck, *program) for name, program in PROGRAMS.items()}
+    for what, report in reports.items():
         known = [found for found in report.known if not passed_over & set(found.names)]
         for found in known:
             _say(f"{found.about}: {', '.join(found.names)}")
@@ -124,12 +129,12 @@ def _of_package(package: dict[str, Any]) -> Iterator[Vulnerability]:
 # --- Go ------------------------------------------------------------------------------------------------------------
 
 
-def of_go(govulncheck: tuple[str, ...]) -> Report:
-    """Ask govulncheck which vulnerable functions are called from MinIO's source."""
+def of_go(govulncheck: tuple[str, ...], folder: str, package: str) -> Report:
+    """Ask govulncheck which vulnerable functions are called from a program's source."""
     if shutil.which(govulncheck[0]) is None:
         return Report(unasked="there is no Go on this machine")
     said = subprocess.run(
-        [*govulncheck, "-format=json", "-C", str(ROOT / MODULES), PACKAGE], capture_output=True, text=True
+        [*govulncheck, "-format=json", "-C", str(ROOT / folder), package], capture_output=True, text=True
     )
     if said.returncode:  # in this format it is 0 whatever is found
         return Report(unasked=_last_words(said))
@@ -142,7 +147,7 @@ def of_go(govulncheck: tuple[str, ...]) -> Report:
         frame = finding["trace"][0]
         if "function" in frame:  # the others are of modules and packages, of which nothing vulnerable is called
             mended = f"mended in {finding['fixed_version']}" if "fixed_version" in finding else "not mended yet"
-            about = f"{frame['module']} {frame.get('version', '')} ({MODULES}/go.mod; {mended})"
+            about = f"{frame['module']} {frame.get('version', '')} ({folder}/go.mod; {mended})"
             called[finding["osv"]] = Vulnerability(names[finding["osv"]], about)
     return Report(list(called.values()))
 

@@ -24,7 +24,7 @@ def _directory() -> "Directory":
         raise AccountsError("there are no accounts yet; this makes the first ones: docker compose up --detach --wait")
     from accounts.directory import Directory
 
-    return Directory()
+    return Directory.connected()
 
 
 @click.group(context_settings={"max_content_width": 110})
@@ -99,6 +99,9 @@ def password(name: str) -> None:
 @accounts.command(hidden=True)
 def prepare() -> None:
     """Bring the accounts' tables, the roles and the stack's own accounts up to date: a job does it at each start."""
+    from accounts.sign_on import Rules
+
+    Rules.from_env(os.environ)  # told here, before the server reads them
     for line in list(_directory().prepare(SECRETS)) or ["all there"]:
         click.echo(f"accounts: {line}")
 

@@ -4,8 +4,9 @@ MLflow's own grants are looked at after it. Its admins are not held to the rules
 """
 
 import json
+import os
 import re
-from functools import partial
+from functools import cache, partial
 
 from flask import Response, g, request
 from mlflow.exceptions import MlflowException
@@ -24,7 +25,9 @@ from mlflow.server import auth
 from mlflow.server.handlers import _get_model_registry_store, _get_request_message
 from werkzeug.datastructures import Authorization
 
+from accounts.directory import Directory
 from accounts.roles import ALIAS, READING, refusal
+from accounts.sign_on import SignOn
 
 PREFIX = re.compile(r"^/(?:(?:ajax-)?api/\d+\.\d+/?mlflow(?:-artifacts)?/)?")
 # What a request says that names an alias or tags.
@@ -50,7 +53,7 @@ def authorize() -> Authorization | Response:
 
 
 def _authorize() -> Authorization | Response:
-    found: Authorization | Response = auth.authenticate_request_basic_auth()
+    found = _authenticated()
     if isinstance(found, Response):
         return found
     route = PREFIX.sub("", request.url_rule.rule) if request.url_rule else ""
@@ -62,6 +65,29 @@ def _authorize() -> Authorization | Response:
     held = {role.name for role in auth.store.list_user_roles(user.id)}
     if (reason := refusal(held, request.method, route, partial(_names, route))) is None:
         return found
+    return _forbidden(reason)
+
+
+def _authenticated() -> Authorization | Response:
+    """Return who asks: whom the proxy of single sign-on says, or whose password is right."""
+    sign_on = _sign_on()
+    if sign_on and (name := sign_on.person(request.headers)):
+        reason = sign_on.refusal(name, request.headers)
+        return _forbidden(reason) if reason else Authorization("sign-on", {"username": name})
+    if request.authorization and request.authorization.type != "basic":
+        # MLflow takes it for one with a password, and fails.
+        stranger: Response = auth.make_basic_auth_response()
+        return stranger
+    found: Authorization | Response = auth.authenticate_request_basic_auth()
+    return found
+
+
+@cache
+def _sign_on() -> SignOn | None:
+    return SignOn.from_env(os.environ, Directory(auth.store))
+
+
+def _forbidden(reason: str) -> Response:
     answer: Response = auth.make_forbidden_response()
     answer.set_data(json.dumps({"error_code": "PERMISSION_DENIED", "message": reason}))
     answer.content_type = "application/json"

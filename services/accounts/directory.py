@@ -4,11 +4,9 @@ It works on the database, with the server or without, so no password is needed t
 again within the minute (`auth_cache_ttl_seconds`).
 """
 
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy
@@ -20,31 +18,25 @@ from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
 
 from accounts.errors import AccountsError
-from accounts.roles import ADMIN, OF_THE_STACK, ROLES
+from accounts.roles import ADMIN, EXPECTED_NAME, NAME, OF_THE_STACK, ROLES, Account
 
-# In a header they are text without colons, and MLflow takes only ASCII for it.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
-
-
-@dataclass(frozen=True)
-class Account:
-    """Who may log in."""
-
-    name: str
-    role: str | None
-    """None for one without, or with one that is none of ours"""
+EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
 class Directory:
-    """MLflow's accounts; the first look brings its schema to the newest."""
+    """MLflow's accounts."""
 
-    def __init__(self) -> None:
-        """Connect to the database that MLflow's settings for its login name; raise AccountsError."""
-        self._store = SqlAlchemyStore()
+    def __init__(self, store: SqlAlchemyStore) -> None:
+        self._store = store
+
+    @classmethod
+    def connected(cls) -> "Directory":
+        """Connect to the database that MLflow's settings for its login name, bring its schema to the newest; raise AccountsError."""
+        store = SqlAlchemyStore()
         try:
             # MLflow would try for minutes.
             sqlalchemy.create_engine(auth_config.database_uri).connect().close()
-            self._store.init_db(auth_config.database_uri)
+            store.init_db(auth_config.database_uri)
         except sqlalchemy.exc.OperationalError as error:
             raise AccountsError(
                 f"the database of accounts cannot be reached ({str(error.orig).splitlines()[0]}); "
@@ -55,6 +47,7 @@ class Directory:
                 f"the database of accounts is newer than this MLflow ({error}); go back to the newer checkout, "
                 "or restore a backup from before"
             ) from error
+        return cls(store)
 
     def prepare(self, passwords: Path) -> Iterator[str]:
         """Make the roles as they are here, and the stack's own accounts with the passwords in that folder; yield what was done."""
@@ -98,18 +91,29 @@ class Directory:
 
     def role(self, name: str) -> str | None:
         """Return the role of an account, None where it has none or is not there."""
-        return next((account.role for account in self.accounts() if account.name == name), None)
+        found = self.find(name)
+        return found.role if found else None
+
+    def find(self, name: str) -> Account | None:
+        """Return one account, None where it is not there."""
+        if not self._store.has_user(name):
+            return None
+        user = self._store.get_user(name)
+        return Account(name, _role(user, self._store.list_user_roles(user.id)))
 
     def add(self, name: str, role: str) -> str:
         """Make an account, and return its password; raise AccountsError."""
         if not NAME.fullmatch(name):
-            raise AccountsError(f"{name!r} is no name; expected up to 64 letters, digits and any of . _ @ + -")
-        if self._store.has_user(name):
+            raise AccountsError(f"{name!r} is no name; {EXPECTED_NAME}")
+        password = _random()
+        try:
+            self._store.create_user(name, password)
+        except MlflowException as error:
+            if error.error_code != EXISTS:
+                raise
             raise AccountsError(
                 f"{name} exists already; `accounts role {name} {role}` gives it this role, `accounts password {name}` a new password"
-            )
-        password = _random()
-        self._store.create_user(name, password)
+            ) from error
         self._give(name, role)
         return password
 
@@ -118,7 +122,7 @@ class Directory:
         self._check(name)
         self._store.delete_user(name)
 
-    def set_role(self, name: str, role: str) -> None:
+    def set_role(self, name: str, role: str | None) -> None:
         self._refuse_own(name)
         self._check(name)
         self._give(name, role)

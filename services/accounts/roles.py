@@ -4,6 +4,7 @@ MLflow lets every account make experiments and registered models, and whoever ma
 aliases. So the rules come first: a request that they refuse never reaches the grants. docs/login.md has both as one table.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -53,6 +54,19 @@ ASKING = frozenset(
     }
 )
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+# In a header names are text without colons, and MLflow takes only ASCII for it.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+EXPECTED_NAME = "expected up to 64 letters, digits and any of . _ @ + -"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who may log in."""
+
+    name: str
+    role: str | None
+    """None for one without, or with one that is none of ours"""
 
 
 @dataclass(frozen=True)

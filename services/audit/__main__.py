@@ -6,8 +6,11 @@ docker compose run --rm audit note WHAT OF FROM TO BY [WHY]              append 
 
 import os
 import sys
+from pathlib import Path
 
 import audit
+
+TIME = len('{"time": "2026-11-26T19:09:00+00:00"')
 
 
 def main(arguments: list[str]) -> int:
@@ -19,12 +22,14 @@ def main(arguments: list[str]) -> int:
     if arguments:
         print(__doc__, file=sys.stderr)
         return 2
-    try:
-        with open(os.environ["AUDIT_FILE"], encoding="utf-8") as file:
-            sys.stdout.writelines(file)
-    except FileNotFoundError:
-        pass  # nothing has changed yet
+    sys.stdout.writelines(_lines(Path(os.environ["AUDIT_FILE"]).parent))
     return 0
+
+
+def _lines(folder: Path) -> list[str]:
+    """Return the lines of all files, by the time that each begins with."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.jsonl"))]
+    return sorted((f"{line}\n" for text in texts for line in text.splitlines()), key=lambda line: line[:TIME])
 
 
 if __name__ == "__main__":

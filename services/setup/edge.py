@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from setup import sign_on
 from setup.errors import SetupError
 
 SITES = ("mlflow", "models", "minio")
@@ -31,7 +32,7 @@ def files(environ: Mapping[str, str], given: Callable[[str], str | None]) -> Fil
     read.number("EDGE_MAX_UPLOAD_MB", 5000, 1, 1_000_000)
     sites = {site: _named(site, environ, way) for site in _sites(read)}
     return {
-        "edge/sites.caddy": "\n".join(_site(site, found) for site, found in sites.items()),
+        "edge/sites.caddy": "\n".join(_site(found, _snippet(site, environ)) for site, found in sites.items()),
         **_authority(environ, way, given("ACME_CA_ROOT")),
         **_pair(way, given, [address.host for found in sites.values() for address in found]),
     }
@@ -69,9 +70,14 @@ def _is_ip(host: str) -> bool:
         return False
 
 
-def _site(site: str, found: Iterable[Address]) -> str:
+def _snippet(site: str, environ: Mapping[str, str]) -> str:
+    """Return what the Caddyfile calls the way to a service."""
+    return "mlflow-sso" if site == "mlflow" and sign_on.is_on(environ) else site
+
+
+def _site(found: Iterable[Address], snippet: str) -> str:
     """Return a service's part of Caddy's configuration: HTTPS under all of its names, and HTTP sent there."""
-    lines = [", ".join(f"https://{address.host}" for address in found) + f" {{\n\timport {site}\n}}\n"]
+    lines = [", ".join(f"https://{address.host}" for address in found) + f" {{\n\timport {snippet}\n}}\n"]
     lines += [f"http://{address.host} {{\n\tredir {address.origin}{{uri}} 308\n}}\n" for address in found]
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from contract.publishing import addresses, guard
 
-from setup import edge
+from setup import edge, sign_on
 from setup.errors import SetupError
 from setup.signing_key import key_id_of, new_private_key, public_key_of
 
@@ -55,6 +55,9 @@ OWNERS = {
 OWNERS_WITH_LOGIN = {"trainer-login": OWNERS["trainer"], "inference-login": OWNERS["inference"]}
 # Volumes that compose.edge.yaml brings.
 OWNERS_OF_EDGE = {"edge": Owner(10009, 10009), "edge-data": Owner(10009, 10009)}
+# … and compose.sso.yaml.
+OWNERS_OF_SIGN_ON = {"sso": Owner(10011, 10011)}
+OWNERS_OF_OVERLAYS = OWNERS_OF_EDGE | OWNERS_OF_SIGN_ON
 
 MLFLOW_ACCESS_KEY = "mlflow"
 
@@ -84,6 +87,11 @@ SECRETS_WITH_LOGIN = (
     Secret("MLFLOW_INFERENCE_PASSWORD", ("mlflow/inference-password",)),
     Secret("MLFLOW_HEALTHCHECK_PASSWORD", ("mlflow/healthcheck-password",)),
     Secret("MLFLOW_FLASK_SECRET_KEY", ("mlflow/flask-secret-key",)),
+)
+# What MLflow knows the proxy of single sign-on by, and what that encrypts its cookies with.
+SECRETS_WITH_SIGN_ON = (
+    Secret("SIGN_ON_SECRET", ("mlflow/sign-on-secret", "sso/mlflow-secret")),
+    Secret("SSO_COOKIE_SECRET", ("sso/cookie-secret",), lambda: secrets.token_urlsafe(32)),
 )
 
 
@@ -143,16 +151,21 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
     guard.check(environ, SetupError)
     addresses.check(environ, SetupError)
     _refuse_values(environ)
-    login = has_login(environ)
+    login, signs_on = has_login(environ), sign_on.is_on(environ)
     of_the_edge = edge.files(environ, _given) if (VOLUMES / "edge").is_dir() else {}
-    for volume, owner in (_owners(login) | OWNERS_OF_EDGE).items():
-        if volume not in OWNERS_OF_EDGE or (VOLUMES / volume).is_dir():
+    of_sign_on = sign_on.files(environ, _given) if signs_on else {}
+    for volume, owner in (_owners(login) | OWNERS_OF_OVERLAYS).items():
+        if volume not in OWNERS_OF_OVERLAYS or (VOLUMES / volume).is_dir():
             os.chown(VOLUMES / volume, owner.uid, owner.gid)
     _check_signing_key()
-    _begin_audit(VOLUMES / "audit" / "audit.jsonl")
+    _begin_audit(VOLUMES / "audit" / "audit.jsonl", OWNERS["audit"].gid)
+    if signs_on:
+        # MLflow, which others reach, writes beside what all others write.
+        _begin_audit(VOLUMES / "audit" / "sign-on.jsonl", OWNERS["mlflow"].gid)
     _forget_leftovers()
-    changed = [line for secret in _secrets(login) if (line := _complete(secret))]
-    for file, content in (_contents(login) | of_the_edge).items():
+    wanted = _secrets(login) + (SECRETS_WITH_SIGN_ON if signs_on else ())
+    changed = [line for secret in wanted if (line := _complete(secret))]
+    for file, content in (_contents(login) | of_the_edge | of_sign_on).items():
         if content is None:
             (VOLUMES / file).unlink(missing_ok=True)
         else:
@@ -170,7 +183,7 @@ def _secrets(login: bool) -> tuple[Secret, ...]:
 
 def _refuse_values(environ: Mapping[str, str]) -> None:
     """Stop where .env has a secret itself: compose.yaml passes on that it is set, not what it is."""
-    for setting in (*(secret.setting for secret in _secrets(login=True)), "BACKEND_STORE_URI"):
+    for setting in (*(secret.setting for secret in _secrets(login=True)), "BACKEND_STORE_URI", "OIDC_CLIENT_SECRET"):
         if environ.get(setting):
             raise SetupError(
                 f"{setting} is given as a value, which `docker inspect` would show to everybody; "
@@ -249,7 +262,7 @@ def _complete(secret: Secret) -> str | None:
 
 def _write_if_other(file: str, content: str) -> bool:
     """Write a file that only its consumer may read; a reader sees the old content or the new, never half of it."""
-    path, owner = VOLUMES / file, (_owners(login=True) | OWNERS_OF_EDGE)[file.split("/")[0]]
+    path, owner = VOLUMES / file, (_owners(login=True) | OWNERS_OF_OVERLAYS)[file.split("/")[0]]
     if path.is_file() and path.read_text() == content and S_IMODE(path.stat().st_mode) == owner.mode:
         os.chown(path, owner.uid, owner.gid)  # whosever it has become
         return False
@@ -264,10 +277,10 @@ def _write_if_other(file: str, content: str) -> bool:
     return True
 
 
-def _begin_audit(path: Path) -> None:
-    """Make the audit log, where it is not there yet: those who append to it may not."""
+def _begin_audit(path: Path, group: int) -> None:
+    """Make a file of the audit log, where it is not there yet: those who append to it may not."""
     if path.exists():
         return
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         os.fchmod(file.fileno(), 0o620)  # its group, which an administrator's job may be given, appends
-    os.chown(path, OWNERS["audit"].uid, OWNERS["audit"].gid)
+    os.chown(path, OWNERS["audit"].uid, group)

@@ -112,12 +112,12 @@ def new_place(folder: Path) -> Place:
 
 
 @contextlib.contextmanager
-def running_world(folder: Path) -> Iterator[World]:
+def running_world(folder: Path, **settings: str) -> Iterator[World]:
     """Yield a server with an account for each role of people and those of the stack; it ends with the block."""
     place = new_place(folder)
     people = [name for name in PEOPLE if name != "admin"]
     _, *made = commands(place, "prepare", *(f"add {name} --role {name}" for name in people))
     passwords = {name: shown(said) for name, (said, _) in zip(people, made, strict=True)}
     passwords |= {name: f"the password of {name}" for name in OF_THE_STACK}
-    with running_server(folder, "--app-name", "basic-auth", **_config(place)) as (_, server):
+    with running_server(folder, "--app-name", "basic-auth", **_config(place), **settings) as (_, server):
         yield World(place, server.url, passwords)

@@ -1,15 +1,38 @@
-"""With compose.login.yaml MLflow asks for a login: people have roles, and the services go on by accounts of their own."""
+"""With compose.login.yaml MLflow asks for a login: people have roles, and the services go on by accounts of their own.
 
+With compose.sso.yaml people sign on by an identity provider, in Chromium, behind HTTPS and without it.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.compose import Stack, docker, eventually
+from tests.browser.conftest import OFFLINE
+from tests.compose import ROOT, Stack, docker, eventually, free_ports
+from tests.conftest import BROWSERS, LEFT_OUT
+from tests.stack.test_https import Authority
 
 OVERLAY = "compose.yaml:compose.login.yaml"
+WITH_SIGN_ON = f"{OVERLAY}:compose.sso.yaml:compose.provider.yaml"
 NAME = "iris_logistic_regression"
+# Who the identity provider knows.
+PEOPLE = {
+    "ines": {"email": "Ines@Example.com", "email_verified": True, "groups": ["office"]},
+    "otto": {"email": "otto@example.com", "email_verified": True, "groups": ["office", "ml-team"]},
+    "eve": {"email": "eve@elsewhere.test", "email_verified": True, "groups": ["ml-team"]},
+    "admin": {"email": "admin", "email_verified": True, "groups": ["ml-team"]},
+}
 
 
 @dataclass
@@ -18,6 +41,8 @@ class Login:
 
     stack: Stack
     passwords: dict[str, str]
+    compiled: "subprocess.Popen[bytes]"
+    """the build of what compose.sso.yaml starts"""
 
     def alias(self, who: str, alias: str, version: str) -> int:
         body = {"name": NAME, "alias": alias, "version": version}
@@ -43,13 +68,16 @@ def shown(said: str) -> str:
 def login(stack: Stack) -> Iterator[Login]:
     """The stack of all tests, which gets a login and loses it again."""
     stack.write_env(COMPOSE_FILE=OVERLAY)
+    files = [word for file in (*OVERLAY.split(":"), "compose.sso.yaml") for word in ("--file", file)]
+    compiled = stack.start(*files, "build", "sso")  # which takes a while, for a test further down
     try:
         stack.up()
         passwords = {"admin": shown(accounts(stack, "password", "admin"))}
         for name, role in (("anna", "scientist"), ("paul", "promoter")):
             passwords[name] = shown(accounts(stack, "add", name, "--role", role))
-        yield Login(stack, passwords)
+        yield Login(stack, passwords, compiled)
     finally:
+        compiled.wait()
         del stack.settings["COMPOSE_FILE"]  # and not the one file: then Compose would read no compose.override.yaml
         stack.write_env()
         stack.up()
@@ -94,3 +122,196 @@ def test_clean_up_and_backup_go_on_and_a_backup_has_the_accounts(login: Login) -
     ask = "RESTIC_PASSWORD_FILE=/volumes/backup-secrets/repository-password restic -r /repository --cache-dir /tmp/c ls latest"
     listed = stack.compose("run", "--rm", "-T", "--entrypoint", "sh", "backup", "-c", ask).stdout
     assert {"/scratch/mlflow.sql", "/scratch/mlflow_auth.sql"} <= set(listed.splitlines())
+
+
+# --- single sign-on ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class SignOn:
+    """The stack with an identity provider, and a browser in which nobody has signed on."""
+
+    login: Login
+    browser: Browser
+    https: str
+    """where MLflow is by the edge"""
+
+    @property
+    def http(self) -> str:
+        return f"http://localhost:{self.login.stack.settings['SSO_PORT']}"
+
+    def page(self) -> Page:
+        page = self.browser.new_context(ignore_https_errors=True).new_page()
+        page.set_default_timeout(30_000)
+        return page
+
+
+def _listens(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
+@contextmanager
+def identity_provider(stack: Stack, address: str) -> Iterator[dict[str, str]]:
+    """Start one that containers and the browser reach; yield the settings that tell of it."""
+    folder, (port,) = stack.folder / "provider", free_ports(1)
+    authority = Authority.new()
+    authority.issue(folder, "provider.test")
+    (folder / "people.json").write_text(json.dumps(PEOPLE))
+    (folder / "authority.pem").write_text(authority.pem)
+    (folder / "client-secret").write_text("known to the provider and the proxy")
+    hosts = {"services": {"sso": {"extra_hosts": [f"provider.test:{address}"]}}}
+    (stack.folder / "compose.provider.yaml").write_text(json.dumps(hosts))
+    command = [sys.executable, str(ROOT / "tests/identity_provider.py"), address, str(port), str(folder)]
+    with open(folder / "log", "w") as log:
+        provider = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        eventually("the provider listens", lambda: _listens(address, port))
+        files = {"OIDC_CLIENT_SECRET_FILE": "./provider/client-secret", "OIDC_CA_FILE": "./provider/authority.pem"}
+        yield {"OIDC_ISSUER": f"https://provider.test:{port}", "OIDC_CLIENT_ID": "mlflow", **files}
+    finally:
+        provider.terminate()
+        provider.wait()
+
+
+@contextmanager
+def signing_on(stack: Stack, address: str) -> Iterator[str]:
+    """Have people sign on, by HTTPS; yield where."""
+    https, http, sso = map(str, free_ports(3))
+    with identity_provider(stack, address) as provider:
+        changed = {**provider, "OIDC_EMAIL_DOMAINS": "example.com", "OIDC_ROLES": "ml-team=scientist", "SSO_PORT": sso}
+        changed |= {"PUBLIC_HOST": "factory.test", "HTTPS_PORT": https, "HTTP_PORT": http, "BIND_ADDRESS": address}
+        stack.write_env(**changed, COMPOSE_FILE=f"{WITH_SIGN_ON}:compose.edge.yaml")
+        try:
+            stack.compose("run", "--rm", "--no-deps", "secrets")
+            stack.put_right("mlflow", "sso", "edge")
+            yield f"https://mlflow.factory.test:{https}"
+        finally:
+            stack.write_env(COMPOSE_FILE=f"{WITH_SIGN_ON}:compose.edge.yaml")
+            stack.compose("rm", "--stop", "--force", "sso", "edge")
+            for name in changed:
+                del stack.settings[name]
+            stack.write_env(COMPOSE_FILE=OVERLAY)
+            stack.put_right("mlflow")
+            docker("volume", "rm", *(f"{stack.name}_{name}" for name in ("sso-secrets", "edge-secrets", "edge-data")))
+            docker("network", "rm", f"{stack.name}_identity", f"{stack.name}_edge")
+
+
+@pytest.fixture(scope="module")
+def sign_on(login: Login) -> Iterator[SignOn]:
+    assert login.compiled.wait() == 0
+    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    executable = next(path for name in BROWSERS if (path := shutil.which(name)))
+    options = [*OFFLINE, f"--host-resolver-rules=MAP *.test {address}"]
+    with signing_on(login.stack, address) as https, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=options)
+        yield SignOn(login, browser, https)
+        browser.close()
+
+
+def signs_on(page: Page, url: str, who: str) -> None:
+    """Go to MLflow and sign on at the provider, as somebody whom it knows."""
+    page.goto(url)
+    page.get_by_role("button", name="Sign in with provider.test").click()
+    page.locator("input[name=sub]").fill(who)
+    page.get_by_role("button", name="Authorize").click()
+
+
+def asked(page: Page, path: str, method: str = "GET", **fields: Any) -> tuple[int, Any]:
+    """Ask MLflow as its own pages do; return status and answer."""
+    ask = """async ([path, method, fields]) => {
+        const headers = {"Content-Type": "application/json", ...fields.headers};
+        const body = method === "GET" ? undefined : JSON.stringify(fields.body);
+        const answer = await fetch(path, {method, headers, body});
+        return [answer.status, await answer.text()];
+    }"""
+    status, text = page.evaluate(ask, [path, method, fields])
+    return status, json.loads(text) if text.startswith("{") else text
+
+
+ME = "/ajax-api/2.0/mlflow/users/current"
+ALIAS = "/ajax-api/2.0/mlflow/registered-models/alias"
+browsing = pytest.mark.skipif("browser" in LEFT_OUT, reason="there is no browser")
+
+
+@browsing
+def test_who_signs_on_sees_mlflow_as_themselves_moves_no_alias_and_is_gone_after_the_sign_out(sign_on: SignOn) -> None:
+    page, before = sign_on.page(), sign_on.login.stack.served_version()
+    signs_on(page, f"{sign_on.https}/#/models", "ines")
+    expect(page.get_by_text(NAME).first).to_be_visible()
+    assert page.url.startswith(f"{sign_on.https}/#/models")  # which no server sees
+    status, me = asked(page, ME)
+    assert (status, me["user"]["username"], me["user"]["is_admin"]) == (200, "ines@example.com", False)
+    status, refused = asked(page, ALIAS, "POST", body={"name": NAME, "alias": "Production", "version": "1"})
+    assert (status, refused["message"].split(";")[0]) == (403, "a viewer may not do this")
+    cookies = [cookie for cookie in page.context.cookies() if cookie["name"].startswith("__Host-mlflow")]
+    assert cookies
+    assert {(cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies} == {(True, True, "Lax")}
+    page.goto(f"{sign_on.https}/oauth2/sign_out")
+    expect(page.get_by_role("button", name="Sign in with provider.test")).to_be_visible()
+    assert asked(page, ME)[0] == 401
+    assert sign_on.login.stack.served_version() == before
+
+
+@browsing
+def test_a_group_of_the_provider_makes_a_scientist_and_programs_log_in_by_password_at_the_same_address(
+    sign_on: SignOn,
+) -> None:
+    page = sign_on.page()
+    signs_on(page, sign_on.https, "otto")
+    status, made = asked(page, "/ajax-api/2.0/mlflow/runs/create", "POST", body={"experiment_id": "0"})
+    assert (status, made["run"]["info"]["status"]) == (200, "RUNNING")
+    assert asked(page, ALIAS, "POST", body={"name": NAME, "alias": "Production", "version": "1"})[0] == 403
+    basic = "Basic " + b64encode(f"anna:{sign_on.login.passwords['anna']}".encode()).decode()
+    program = ME.replace("/ajax-", "/")
+    assert asked(page, program, headers={"Authorization": basic})[1]["user"]["username"] == "anna"
+    assert asked(page, program)[0] == 401
+    audit = sign_on.login.stack.compose("run", "--rm", "--no-deps", "-T", "audit").stdout
+    lines = [json.loads(line) for line in audit.splitlines()]
+    (line,) = (line for line in lines if line["of"] == "otto@example.com")
+    assert (line["who"], line["to"], line["why"]) == ("identity provider", "scientist", "in the group ml-team")
+
+
+@browsing
+def test_who_is_not_of_the_domain_is_not_let_in(sign_on: SignOn) -> None:
+    for who in ("eve", "admin"):
+        page = sign_on.page()
+        signs_on(page, sign_on.https, who)
+        expect(page.get_by_text("Forbidden").first).to_be_visible()
+        assert asked(page, ME)[0] == 401
+
+
+FORGED = {"X-Sign-On-Secret": "a guess", "X-Sign-On-Name": "admin", "X-Sign-On-Groups": "ml-team"}
+
+
+@browsing
+def test_headers_that_a_client_writes_make_nobody_of_it_at_mlflows_port_at_the_proxys_and_at_the_edge(
+    sign_on: SignOn,
+) -> None:
+    stack = sign_on.login.stack
+    for headers in (FORGED, FORGED | {"X-Sign-On-Name": "otto@example.com"}, {"X_Sign_On_Name": "otto@example.com"}):
+        for path in (ME, ME.replace("/ajax-", "/"), ALIAS, "/get-artifact"):
+            assert requests.get(f"{stack.mlflow_url}{path}", headers=headers, timeout=10).status_code == 401
+            answer = requests.get(f"{sign_on.http}{path}", headers=headers, timeout=10)
+            assert answer.status_code in (401, 403)
+            assert "run_id" not in answer.text
+    page = sign_on.page()
+    signs_on(page, sign_on.https, "ines")
+    for name in ("X-Sign-On-Name", "X_Sign_On_Name"):
+        assert asked(page, ME, headers=FORGED | {name: "otto@example.com"})[1]["user"]["username"] == "ines@example.com"
+
+
+@browsing
+def test_without_the_edge_people_sign_on_at_a_port_of_this_machine(sign_on: SignOn) -> None:
+    stack, page = sign_on.login.stack, sign_on.page()
+    stack.write_env(COMPOSE_FILE=WITH_SIGN_ON)
+    stack.compose("run", "--rm", "--no-deps", "secrets")
+    stack.compose("up", "--detach", "--wait", "--no-deps", "--no-build", "--force-recreate", "sso")
+    signs_on(page, sign_on.http, "otto")
+    page.wait_for_url(f"{sign_on.http}/**")
+    assert asked(page, ME)[1]["user"]["username"] == "otto@example.com"
+    (session,) = (cookie for cookie in page.context.cookies() if cookie["name"] == "mlflow")
+    assert (session["httpOnly"], session["sameSite"]) == (True, "Lax")
+    exposed = stack.containers()["sso"]["HostConfig"]
+    assert [one["HostIp"] for one in exposed["PortBindings"]["4180/tcp"]] == ["127.0.0.1"]
+    assert (exposed["ReadonlyRootfs"], exposed["CapDrop"]) == (True, ["ALL"])

@@ -90,6 +90,27 @@ def test_a_shell_appends_lines_and_shows_them(tmp_path: Path, monkeypatch: pytes
     assert (second["from"], second["to"]) == ("scientist", None)
 
 
+def test_what_is_kept_in_several_files_is_shown_by_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("AUDIT_FILE", str(tmp_path / "audit.jsonl"))
+    times = {"audit.jsonl": (1, 3), "sign-on.jsonl": (2, 3, 4)}
+    for name, seconds in times.items():
+        lines = [{"time": f"2026-11-26T19:00:0{second}+00:00", "who": name} for second in seconds]
+        (tmp_path / name).write_text("".join(f"{json.dumps(line)}\n" for line in lines).rstrip())
+    assert main([]) == 0
+    shown = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [(line["time"][18], line["who"]) for line in shown] == [
+        *(
+            ("1", "audit.jsonl"),
+            ("2", "sign-on.jsonl"),
+            ("3", "audit.jsonl"),
+            ("3", "sign-on.jsonl"),
+            ("4", "sign-on.jsonl"),
+        )
+    ]
+
+
 @pytest.mark.parametrize("arguments", [["note"], ["note", "account"], ["forget"]])
 def test_another_command_is_told_which_there_are(arguments: list[str], capsys: Any) -> None:
     assert main(arguments) == 2
@@ -102,8 +123,8 @@ def test_the_set_up_makes_the_log_for_a_user_of_its_own_and_never_makes_it_anew(
     owners: list[tuple[int, int]] = []
     monkeypatch.setattr("os.chown", lambda path, user, group: owners.append((user, group)))
     path = tmp_path / "audit.jsonl"
-    secret_files._begin_audit(path)
+    secret_files._begin_audit(path, 10010)
     assert (stat.S_IMODE(path.stat().st_mode), owners) == (0o620, [(10010, 10010)])
     path.write_text("a line\n")
-    secret_files._begin_audit(path)
+    secret_files._begin_audit(path, 10010)
     assert path.read_text() == "a line\n"

@@ -178,6 +178,9 @@ def test_a_secret_can_be_given_as_a_file_and_its_value_is_only_looked_for() -> N
     found = _interpolations(ROOT / "compose.login.yaml")
     presence |= {name for name, operator, word in found if (operator, word) == (":+", "set")}
     assert presence - {secret.setting for secret in SECRETS} - {"BACKEND_STORE_URI"} == {"MLFLOW_ADMIN_PASSWORD"}
+    found = _interpolations(ROOT / "compose.sso.yaml")
+    presence |= {name for name, operator, word in found if (operator, word) == (":+", "set")}
+    assert "OIDC_CLIENT_SECRET" in presence
     assert {f"{name}_FILE" for name in presence} <= set(_env_example())
     assert not presence & set(_env_example())
 
@@ -392,7 +395,7 @@ def test_an_image_has_the_versions_of_the_one_resolution(lock: Path) -> None:
 
 @pytest.mark.parametrize(
     "lock",
-    [*LOCKS, *ROOT.glob("scripts/tools/*.*"), ROOT / "services/minio/go.sum", ROOT / "services/minio/go.mod"],
+    [*LOCKS, *ROOT.glob("scripts/tools/*.*"), *ROOT.glob("services/*/go.*")],
     ids=_ids,
 )
 def test_a_lock_has_no_download_addresses(lock: Path) -> None:

@@ -330,3 +330,50 @@ def test_a_password_of_admin_is_given_as_a_file_and_never_as_a_value(with_login:
     assert with_login.files()["mlflow/admin-password"] == "of my own choice"
     with pytest.raises(SetupError, match=r"MLFLOW_ADMIN_PASSWORD_FILE=./secrets/mlflow_admin_password"):
         list(secret_files.run({"LOGIN": "on", "MLFLOW_ADMIN_PASSWORD": "set"}))
+
+
+# --- with compose.sso.yaml ------------------------------------------------------------------------------------------
+
+SIGN_ON = {
+    "LOGIN": "on",
+    "SSO": "on",
+    "OIDC_ISSUER": "https://id.test",
+    "OIDC_CLIENT_ID": "mlflow",
+    "OIDC_EMAIL_DOMAINS": "*",
+}
+
+
+@pytest.fixture
+def with_sign_on(with_login: Volumes, tmp_path: Path) -> Volumes:
+    (with_login.folder / "sso").mkdir()
+    (tmp_path / "given" / "OIDC_CLIENT_SECRET").write_text("the provider's\n")
+    return with_login
+
+
+def test_mlflow_and_its_proxy_share_a_secret_that_nobody_else_reads(with_sign_on: Volumes) -> None:
+    said = list(secret_files.run(SIGN_ON))
+    assert "SIGN_ON_SECRET made, written to mlflow/sign-on-secret, sso/mlflow-secret" in said
+    files = with_sign_on.files()
+    assert files["mlflow/sign-on-secret"] == files["sso/mlflow-secret"]
+    assert files["sso/client-secret"] == "the provider's"
+    assert len({files["sso/mlflow-secret"], files["sso/cookie-secret"], files["mlflow/admin-password"]}) == 3
+    assert len(files["sso/cookie-secret"]) == 43  # 32 bytes, by which oauth2-proxy knows what it is
+    for name in ("mlflow-secret", "cookie-secret", "client-secret", "sessions.cfg", "provider.json"):
+        assert (with_sign_on.folder / "sso" / name).stat().st_mode & 0o777 == 0o400
+        assert with_sign_on.owners[f"sso/.{name}.draft"] == (10011, 10011)
+    assert list(secret_files.run(SIGN_ON)) == ["all there"]
+
+
+def test_mlflow_appends_to_a_file_of_the_audit_log_that_is_its_own(with_sign_on: Volumes) -> None:
+    list(secret_files.run(SIGN_ON))
+    log = with_sign_on.folder / "audit" / "sign-on.jsonl"
+    assert (log.stat().st_mode & 0o777, with_sign_on.owners["audit/sign-on.jsonl"]) == (0o620, (10010, 10002))
+    assert with_sign_on.owners["audit/audit.jsonl"] == (10010, 10010)
+
+
+def test_a_setting_that_cannot_be_used_stops_the_job_before_anything_is_written(with_sign_on: Volumes) -> None:
+    with pytest.raises(SetupError, match="OIDC_ISSUER is ''"):
+        list(secret_files.run(SIGN_ON | {"OIDC_ISSUER": ""}))
+    with pytest.raises(SetupError, match=r"OIDC_CLIENT_SECRET_FILE=./secrets/oidc_client_secret"):
+        list(secret_files.run(SIGN_ON | {"OIDC_CLIENT_SECRET": "set"}))
+    assert with_sign_on.files() == {}

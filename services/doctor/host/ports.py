@@ -15,6 +15,7 @@ SETTINGS = {
     "inference": "INFERENCE_PORT",
     "proxy": "INFERENCE_PORT",
     "minio": "MINIO_CONSOLE_PORT",
+    "sso": "SSO_PORT",
 }
 LOOPBACK = ("127.", "::1", "localhost")
 # Of the edge's two ports in its container, the one of HTTP.
