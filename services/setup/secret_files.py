@@ -56,7 +56,11 @@ OWNERS_WITH_LOGIN = {"trainer-login": OWNERS["trainer"], "inference-login": OWNE
 # Volumes that compose.edge.yaml brings.
 OWNERS_OF_EDGE = {"edge": Owner(10009, 10009), "edge-data": Owner(10009, 10009)}
 
-MLFLOW_ACCESS_KEY = "mlflow"
+# … and compose.predictions.yaml.
+OWNERS_OF_LOG = {"predictions": OWNERS["inference"]}
+OWNERS_OF_OVERLAYS = OWNERS_OF_EDGE | OWNERS_OF_LOG
+
+MLFLOW_ACCESS_KEY, PREDICTIONS_ACCESS_KEY = "mlflow", "predictions"
 
 
 @dataclass(frozen=True)
@@ -85,14 +89,19 @@ SECRETS_WITH_LOGIN = (
     Secret("MLFLOW_HEALTHCHECK_PASSWORD", ("mlflow/healthcheck-password",)),
     Secret("MLFLOW_FLASK_SECRET_KEY", ("mlflow/flask-secret-key",)),
 )
+# Of the S3 user to whom the prediction log's bucket belongs.
+SECRETS_OF_LOG = (Secret("PREDICTIONS_S3_SECRET_KEY", ("predictions/s3-secret-key", "bucket/predictions-secret-key")),)
 
 
 def _pgpass(password: str) -> str:
     return f"*:*:*:*:{password}\n"
 
 
-def _aws_credentials(secret_key: str) -> str:
-    return f"[default]\naws_access_key_id = {MLFLOW_ACCESS_KEY}\naws_secret_access_key = {secret_key}\n"
+def _aws_credentials_of(access_key: str) -> Callable[[str], str]:
+    def credentials(secret_key: str) -> str:
+        return f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
+
+    return credentials
 
 
 def _login_of(account: str) -> Callable[[str], str]:
@@ -106,7 +115,7 @@ def _login_of(account: str) -> Callable[[str], str]:
 # (AWS_SHARED_CREDENTIALS_FILE) read by themselves, so that no password stands in an environment variable or a URL.
 DERIVED: dict[str, tuple[str, Callable[[str], str]]] = {
     "mlflow/pgpass": ("mlflow/database-password", _pgpass),
-    "mlflow/aws-credentials": ("mlflow/s3-secret-key", _aws_credentials),
+    "mlflow/aws-credentials": ("mlflow/s3-secret-key", _aws_credentials_of(MLFLOW_ACCESS_KEY)),
     "trainer/signing-key.id": ("trainer/signing-key.pem", key_id_of),
     "inference/signing-key.pub": ("trainer/signing-key.pem", public_key_of),
 }
@@ -114,6 +123,10 @@ DERIVED: dict[str, tuple[str, Callable[[str], str]]] = {
 DERIVED_WITH_LOGIN: dict[str, tuple[str, Callable[[str], str]]] = {
     "trainer-login/credentials": ("mlflow/trainer-password", _login_of("trainer")),
     "inference-login/credentials": ("mlflow/inference-password", _login_of("inference")),
+}
+
+DERIVED_OF_LOG: dict[str, tuple[str, Callable[[str], str]]] = {
+    "predictions/aws-credentials": ("predictions/s3-secret-key", _aws_credentials_of(PREDICTIONS_ACCESS_KEY)),
 }
 
 OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
@@ -133,6 +146,11 @@ def has_login(environ: Mapping[str, str]) -> bool:
     return environ.get("LOGIN") == "on"
 
 
+def has_log() -> bool:
+    """Tell whether compose.predictions.yaml is among the compose files, which brings the volume."""
+    return (VOLUMES / "predictions").is_dir()
+
+
 def accounts_database(uri: str) -> str:
     """Return where the accounts are: in the database beside the one at this address, whose name has _auth after it."""
     return urlsplit(uri)._replace(path=f"{urlsplit(uri).path}_auth").geturl()
@@ -145,8 +163,8 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
     _refuse_values(environ)
     login = has_login(environ)
     of_the_edge = edge.files(environ, _given) if (VOLUMES / "edge").is_dir() else {}
-    for volume, owner in (_owners(login) | OWNERS_OF_EDGE).items():
-        if volume not in OWNERS_OF_EDGE or (VOLUMES / volume).is_dir():
+    for volume, owner in (_owners(login) | OWNERS_OF_OVERLAYS).items():
+        if volume not in OWNERS_OF_OVERLAYS or (VOLUMES / volume).is_dir():
             os.chown(VOLUMES / volume, owner.uid, owner.gid)
     _check_signing_key()
     _begin_audit(VOLUMES / "audit" / "audit.jsonl")
@@ -165,7 +183,7 @@ def _owners(login: bool) -> dict[str, Owner]:
 
 
 def _secrets(login: bool) -> tuple[Secret, ...]:
-    return SECRETS + (SECRETS_WITH_LOGIN if login else ())
+    return SECRETS + (SECRETS_WITH_LOGIN if login else ()) + (SECRETS_OF_LOG if has_log() else ())
 
 
 def _refuse_values(environ: Mapping[str, str]) -> None:
@@ -216,7 +234,7 @@ def _check_signing_key() -> None:
 
 def _contents(login: bool) -> dict[str, str | None]:
     """Return what each file that follows from secrets has to contain, None where it must not be there."""
-    derived = DERIVED | (DERIVED_WITH_LOGIN if login else {})
+    derived = DERIVED | (DERIVED_WITH_LOGIN if login else {}) | (DERIVED_OF_LOG if has_log() else {})
     contents: dict[str, str | None] = {
         file: render((VOLUMES / source).read_text()) for file, (source, render) in derived.items()
     }
@@ -249,7 +267,7 @@ def _complete(secret: Secret) -> str | None:
 
 def _write_if_other(file: str, content: str) -> bool:
     """Write a file that only its consumer may read; a reader sees the old content or the new, never half of it."""
-    path, owner = VOLUMES / file, (_owners(login=True) | OWNERS_OF_EDGE)[file.split("/")[0]]
+    path, owner = VOLUMES / file, (_owners(login=True) | OWNERS_OF_OVERLAYS)[file.split("/")[0]]
     if path.is_file() and path.read_text() == content and S_IMODE(path.stat().st_mode) == owner.mode:
         os.chown(path, owner.uid, owner.gid)  # whosever it has become
         return False

@@ -330,3 +330,25 @@ def test_a_password_of_admin_is_given_as_a_file_and_never_as_a_value(with_login:
     assert with_login.files()["mlflow/admin-password"] == "of my own choice"
     with pytest.raises(SetupError, match=r"MLFLOW_ADMIN_PASSWORD_FILE=./secrets/mlflow_admin_password"):
         list(secret_files.run({"LOGIN": "on", "MLFLOW_ADMIN_PASSWORD": "set"}))
+
+
+def test_with_a_prediction_log_its_user_has_a_secret_that_the_bucket_job_knows_and_else_nobody_has_one(
+    volumes: Volumes,
+) -> None:
+    volumes.run()
+    assert not any("predictions" in file for file in volumes.files())
+    (volumes.folder / "predictions").mkdir()
+    (said,) = volumes.run()
+    assert said.startswith("PREDICTIONS_S3_SECRET_KEY made, written to predictions/")
+    files = volumes.files()
+    secret = files["predictions/s3-secret-key"]
+    assert files["bucket/predictions-secret-key"] == secret != files["mlflow/s3-secret-key"]
+    assert files["predictions/aws-credentials"].splitlines() == [
+        "[default]",
+        "aws_access_key_id = predictions",
+        f"aws_secret_access_key = {secret}",
+    ]
+    assert volumes.owners["predictions"] == (10004, 10004)
+    volumes.clear("predictions")
+    volumes.run()
+    assert volumes.files() == files
