@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving chaos lint site workflows types sbom audit configuration reference lock clean
+.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog chaos lint site workflows types sbom audit configuration reference lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ integration stack browser:
 fuzz: environment ## whatever searches for inputs, 25 times as long as `make test`: an hour or more
 	@FUZZ_TIMES=25 $(PY) -m pytest -m fuzz -s --timeout=7200 tests/unit tests/integration
 
+killing: environment ## kill processes 50 times under load, and hold the prediction log against what was answered
+	@KILL_ROUNDS=50 $(PY) -m pytest --timeout=3600 tests/integration/test_prediction_log.py
+
 bench: environment ## measure all: the stack (needs Docker, wrk, root), the trainer, the prediction service
 	@$(PY) benchmarks/run.py
 	@$(PY) benchmarks/training.py
@@ -65,6 +68,9 @@ benchtrainer: environment ## measure the trainer beside a plain script, into ben
 
 benchserving: environment ## measure the prediction service beside its peers, into benchmarks/serving.md (needs wrk)
 	@$(PY) benchmarks/serving.py
+
+benchlog: environment ## measure what the prediction log costs, into benchmarks/prediction-log.md (needs wrk)
+	@$(PY) benchmarks/prediction_log.py
 
 chaos: environment ## one fault after the other under load, into benchmarks/reliability.md (needs Docker, a quarter of an hour)
 	@$(PY) benchmarks/chaos.py $(ARGS)

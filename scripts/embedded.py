@@ -146,7 +146,9 @@ def cleanup(*options: str) -> int:
 
 
 def serve() -> int:
-    """Become the prediction service."""
+    """Become the prediction service, beside which what it keeps of predictions is brought into `embedded/predictions`."""
+    if os.environ.get("PREDICTION_LOG", "0") != "0":
+        subprocess.Popen([sys.executable, "-m", "inference.prediction_log.shipper", "--beside"])
     os.execv(sys.executable, [sys.executable, "-m", "inference"])
 
 

@@ -80,6 +80,18 @@ class ProcessEnded(ModelRefused):
     """A process ended, or had to be ended, over a version: it is not tried again soon."""
 
 
+class SpoolFull(InferenceError):
+    """The spool of the prediction log has as much in it as it may have."""
+
+
+class SegmentUnusable(InferenceError):
+    """A segment of the prediction log's spool is not what a worker has written."""
+
+
+class StoreUnusable(InferenceError):
+    """Where the prediction log is kept cannot be written, or not reached."""
+
+
 class RequestError(InferenceError):
     """An answer that is not a prediction."""
 

@@ -78,6 +78,7 @@ def app(settings: Settings) -> Any:
     from inference.http.application import Service
     from inference.ipc.client import ControlClient
     from inference.model.model import load
+    from inference.prediction_log.recorder import PredictionLog
     from inference.web.flask_app import create_app
 
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
@@ -89,9 +90,9 @@ def app(settings: Settings) -> Any:
     deployments = Deployments([active])
     deployments.follow(ControlClient(settings.channel), _end, FIRST_LOOK_SECONDS)
     admission = AdmissionControl(settings.queue_seconds, settings.max_body_bytes, _aside())
-    service = Service(
-        settings, deployments, admission, RequestLog(settings.log_rate), create_app(settings, deployments)
-    )
+    kept = PredictionLog.of(settings)
+    flask, request_log = create_app(settings, deployments, kept), RequestLog(settings.log_rate)
+    service = Service(settings, deployments, admission, request_log, flask, (kept,) if kept else ())
     # What is there now stays, so that no search for garbage, of up to 20 ms, goes through it while requests wait.
     gc.collect()
     gc.freeze()

@@ -70,6 +70,14 @@ class Settings:
     """INFERENCE_PUBLIC_URL: where clients find this service; of several with blanks between, links have the first."""
     mlflow_public_url: str | None = None
     """MLFLOW_PUBLIC_URL: where a person's browser finds the MLflow UI, likewise; without it, the page has no links to it."""
+    prediction_log: float = 0.0
+    """PREDICTION_LOG: the share of predictions that is kept (docs/prediction-log.md), from 0 to 1."""
+    prediction_log_omit: frozenset[str] = frozenset()
+    """PREDICTION_LOG_OMIT: columns that are not kept of them; where the served model lacks one, nothing is kept."""
+    prediction_log_dir: Path = Path("embedded/prediction-spool")
+    """PREDICTION_LOG_DIR: the folder in which they wait until they are shipped."""
+    prediction_log_spool_bytes: int = 1024 * 1024 * 1024
+    """PREDICTION_LOG_SPOOL_MB: how much may be in that folder, in the environment as MiB from 32 to 1048576; beyond it none is kept."""
     run_dir: Path = Path(gettempdir())
     """a folder that the processes of one start share; the first of them makes it, and no variable names it"""
 
@@ -124,6 +132,10 @@ class Settings:
             cors_origins=_cors_origins(read),
             public_url=public[0].url,
             mlflow_public_url=mlflow[0].url if mlflow else None,
+            prediction_log=read.number("PREDICTION_LOG", cls.prediction_log, 0, 1),
+            prediction_log_omit=read.names("PREDICTION_LOG_OMIT"),
+            prediction_log_dir=Path(read.text("PREDICTION_LOG_DIR", str(cls.prediction_log_dir))),
+            prediction_log_spool_bytes=read.number("PREDICTION_LOG_SPOOL_MB", 1024, 32, 1024 * 1024) << 20,
         )
 
     def handed_on(self) -> bytes:

@@ -1,4 +1,4 @@
-"""MLflow's bucket, versioned, and the S3 user that can do nothing outside of it.
+"""MLflow's bucket, versioned, and the S3 user that can do nothing outside of it; likewise that of the prediction log, where there is one.
 
 In an external store, with the credentials that were given for it, the bucket alone: its users are its owner's matter.
 """
@@ -19,11 +19,13 @@ from minio.minioadmin import MinioAdmin
 from minio.versioningconfig import VersioningConfig
 
 from setup.errors import SetupError
-from setup.secret_files import MLFLOW_ACCESS_KEY
+from setup.secret_files import MLFLOW_ACCESS_KEY, PREDICTIONS_ACCESS_KEY
 
-POLICY = "mlflow"
-# The one lifecycle rule of ours; others are left alone.
-RULE = "old-versions"
+# The lifecycle rules of ours, one in each bucket; others are left alone.
+RULE, RULE_OF_LOG = "old-versions", "old-predictions"
+PREDICTIONS = "predictions"
+# Where this is set, there is a prediction log (compose.predictions.yaml).
+PREDICTION_DAYS = "PREDICTION_LOG_DAYS"
 MOST_DAYS = 36_500
 SECRETS = Path("/run/secrets")
 # A store that does not answer is told within seconds: the health check said that it does.
@@ -41,12 +43,18 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
         if external.exists():
             store = Minio(**connection, credentials=AWSConfigProvider(str(external)), region=environ["S3_REGION"])
             changes = [*_ensure_bucket(store, bucket)]
+            if PREDICTION_DAYS in environ:
+                raise SetupError(
+                    "compose.predictions.yaml keeps predictions in the stack's own MinIO; leave out compose.external-s3.yaml"
+                )
         else:
             root = StaticProvider(environ["MINIO_ROOT_USER"], (SECRETS / "root-password").read_text())
             store, days = Minio(**connection, credentials=root), _days(environ["KEEP_DELETED_DAYS"])
             changes = [*_ensure_bucket(store, bucket), *_ensure_expiry(store, bucket, days)]
             admin = MinioAdmin(**connection, credentials=root)
-            changes += _ensure_user(admin, bucket, (SECRETS / "mlflow-secret-key").read_text())
+            changes += _ensure_user(admin, MLFLOW_ACCESS_KEY, bucket, (SECRETS / "mlflow-secret-key").read_text())
+            if PREDICTION_DAYS in environ:
+                changes += _ensure_log(store, admin, _days(environ[PREDICTION_DAYS], PREDICTION_DAYS))
     except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
         raise SetupError(f"the artifact store at {endpoint.geturl()} refuses the set-up: {error}") from error
     yield from changes or [f"bucket {bucket!r} and its user are there"]
@@ -62,9 +70,20 @@ def _ensure_bucket(store: Minio, bucket: str) -> Iterator[str]:
         yield f"bucket {bucket!r} keeps old versions of its objects"
 
 
-def _days(text: str) -> int:
+def _ensure_log(store: Minio, admin: MinioAdmin, days: int) -> Iterator[str]:
+    """Create what the prediction log needs: a bucket that keeps no old versions, and deletes what is older than so many days."""
+    if not store.bucket_exists(PREDICTIONS):
+        store.make_bucket(PREDICTIONS)
+        yield f"bucket {PREDICTIONS!r} created"
+    yield from _ensure_retention(store, PREDICTIONS, days)
+    yield from _ensure_user(
+        admin, PREDICTIONS_ACCESS_KEY, PREDICTIONS, (SECRETS / "predictions-secret-key").read_text()
+    )
+
+
+def _days(text: str, name: str = "KEEP_DELETED_DAYS") -> int:
     if not text.isascii() or not text.isdigit() or int(text) > MOST_DAYS:
-        raise SetupError(f"KEEP_DELETED_DAYS is {text!r}; expected a whole number from 0 (for ever) to {MOST_DAYS}")
+        raise SetupError(f"{name} is {text!r}; expected a whole number from 0 (for ever) to {MOST_DAYS}")
     return int(text)
 
 
@@ -81,35 +100,55 @@ def _ensure_expiry(store: Minio, bucket: str, days: int) -> Iterator[str]:
             NoncurrentVersionExpiration(noncurrent_days=days),
             Expiration(expired_object_delete_marker=True),
         )
-        rule = Rule(ENABLED, Filter(prefix=""), RULE, expiration=markers, noncurrent_version_expiration=after)
-        store.set_bucket_lifecycle(bucket, LifecycleConfig([*kept, rule]))
-        yield f"bucket {bucket!r} keeps old versions of its objects for {days} days"
+        kept.append(Rule(ENABLED, Filter(prefix=""), RULE, expiration=markers, noncurrent_version_expiration=after))
+    _set_rules(store, bucket, kept)
+    yield f"bucket {bucket!r} keeps old versions of its objects {_told(days)}"
+
+
+def _ensure_retention(store: Minio, bucket: str, days: int) -> Iterator[str]:
+    """Let objects go after some days, 0: never."""
+    config = store.get_bucket_lifecycle(bucket)
+    rules = list(config.rules) if config else []
+    ours = [rule.expiration for rule in rules if rule.rule_id == RULE_OF_LOG]
+    if [found.days if found else None for found in ours] == ([days] if days else []):
         return
-    if kept:
-        store.set_bucket_lifecycle(bucket, LifecycleConfig(kept))
+    kept = [rule for rule in rules if rule.rule_id != RULE_OF_LOG]
+    if days:
+        kept.append(Rule(ENABLED, Filter(prefix=""), RULE_OF_LOG, expiration=Expiration(days=days)))
+    _set_rules(store, bucket, kept)
+    yield f"bucket {bucket!r} keeps its objects {_told(days)}"
+
+
+def _told(days: int) -> str:
+    return f"for {days} days" if days else "for ever"
+
+
+def _set_rules(store: Minio, bucket: str, rules: list[Rule]) -> None:
+    if rules:
+        store.set_bucket_lifecycle(bucket, LifecycleConfig(rules))
     else:
         store.delete_bucket_lifecycle(bucket)
-    yield f"bucket {bucket!r} keeps old versions of its objects for ever"
 
 
-def _ensure_user(admin: MinioAdmin, bucket: str, secret_key: str) -> Iterator[str]:
-    if MLFLOW_ACCESS_KEY not in json.loads(admin.user_list()):
-        yield f"user {MLFLOW_ACCESS_KEY!r} created, bound to bucket {bucket!r}"
+def _ensure_user(admin: MinioAdmin, name: str, bucket: str, secret_key: str) -> Iterator[str]:
+    """Let a user of S3, by the policy of the same name, do what is to be done in one bucket and nothing else."""
+    if name not in json.loads(admin.user_list()):
+        yield f"user {name!r} created, bound to bucket {bucket!r}"
     with NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(_policy(bucket), file)
         file.flush()
-        admin.policy_add(POLICY, file.name)
-    admin.user_add(MLFLOW_ACCESS_KEY, secret_key)
-    if POLICY not in _policies_of(admin):
-        admin.policy_set(POLICY, MLFLOW_ACCESS_KEY)
+        admin.policy_add(name, file.name)
+    admin.user_add(name, secret_key)
+    if name not in _policies_of(admin, name):
+        admin.policy_set(name, name)
 
 
-def _policies_of(admin: MinioAdmin) -> list[str]:
-    return str(json.loads(admin.user_info(MLFLOW_ACCESS_KEY)).get("policyName", "")).split(",")
+def _policies_of(admin: MinioAdmin, name: str) -> list[str]:
+    return str(json.loads(admin.user_info(name)).get("policyName", "")).split(",")
 
 
 def _policy(bucket: str) -> dict[str, object]:
-    """Return what MLflow's S3 user may do, in the words of AWS IAM."""
+    """Return what a bucket's S3 user may do, in the words of AWS IAM."""
     return {
         "Version": "2012-10-17",
         "Statement": [

@@ -57,9 +57,11 @@ OWNERS_WITH_LOGIN = {"trainer-login": OWNERS["trainer"], "inference-login": OWNE
 OWNERS_OF_EDGE = {"edge": Owner(10009, 10009), "edge-data": Owner(10009, 10009)}
 # … and compose.sso.yaml.
 OWNERS_OF_SIGN_ON = {"sso": Owner(10011, 10011)}
-OWNERS_OF_OVERLAYS = OWNERS_OF_EDGE | OWNERS_OF_SIGN_ON
+# … and compose.predictions.yaml.
+OWNERS_OF_LOG = {"predictions": OWNERS["inference"]}
+OWNERS_OF_OVERLAYS = OWNERS_OF_EDGE | OWNERS_OF_SIGN_ON | OWNERS_OF_LOG
 
-MLFLOW_ACCESS_KEY = "mlflow"
+MLFLOW_ACCESS_KEY, PREDICTIONS_ACCESS_KEY = "mlflow", "predictions"
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,19 @@ SECRETS_WITH_SIGN_ON = (
     Secret("SIGN_ON_SECRET", ("mlflow/sign-on-secret", "sso/mlflow-secret")),
     Secret("SSO_COOKIE_SECRET", ("sso/cookie-secret",), lambda: secrets.token_urlsafe(32)),
 )
+# Of the S3 user to whom the prediction log's bucket belongs.
+SECRETS_OF_LOG = (Secret("PREDICTIONS_S3_SECRET_KEY", ("predictions/s3-secret-key", "bucket/predictions-secret-key")),)
 
 
 def _pgpass(password: str) -> str:
     return f"*:*:*:*:{password}\n"
 
 
-def _aws_credentials(secret_key: str) -> str:
-    return f"[default]\naws_access_key_id = {MLFLOW_ACCESS_KEY}\naws_secret_access_key = {secret_key}\n"
+def _aws_credentials_of(access_key: str) -> Callable[[str], str]:
+    def credentials(secret_key: str) -> str:
+        return f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
+
+    return credentials
 
 
 def _login_of(account: str) -> Callable[[str], str]:
@@ -114,7 +121,7 @@ def _login_of(account: str) -> Callable[[str], str]:
 # (AWS_SHARED_CREDENTIALS_FILE) read by themselves, so that no password stands in an environment variable or a URL.
 DERIVED: dict[str, tuple[str, Callable[[str], str]]] = {
     "mlflow/pgpass": ("mlflow/database-password", _pgpass),
-    "mlflow/aws-credentials": ("mlflow/s3-secret-key", _aws_credentials),
+    "mlflow/aws-credentials": ("mlflow/s3-secret-key", _aws_credentials_of(MLFLOW_ACCESS_KEY)),
     "trainer/signing-key.id": ("trainer/signing-key.pem", key_id_of),
     "inference/signing-key.pub": ("trainer/signing-key.pem", public_key_of),
 }
@@ -122,6 +129,10 @@ DERIVED: dict[str, tuple[str, Callable[[str], str]]] = {
 DERIVED_WITH_LOGIN: dict[str, tuple[str, Callable[[str], str]]] = {
     "trainer-login/credentials": ("mlflow/trainer-password", _login_of("trainer")),
     "inference-login/credentials": ("mlflow/inference-password", _login_of("inference")),
+}
+
+DERIVED_OF_LOG: dict[str, tuple[str, Callable[[str], str]]] = {
+    "predictions/aws-credentials": ("predictions/s3-secret-key", _aws_credentials_of(PREDICTIONS_ACCESS_KEY)),
 }
 
 OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
@@ -139,6 +150,11 @@ auth_cache_ttl_seconds = 60
 def has_login(environ: Mapping[str, str]) -> bool:
     """Tell whether compose.login.yaml is among the compose files."""
     return environ.get("LOGIN") == "on"
+
+
+def has_log() -> bool:
+    """Tell whether compose.predictions.yaml is among the compose files, which brings the volume."""
+    return (VOLUMES / "predictions").is_dir()
 
 
 def accounts_database(uri: str) -> str:
@@ -178,7 +194,7 @@ def _owners(login: bool) -> dict[str, Owner]:
 
 
 def _secrets(login: bool) -> tuple[Secret, ...]:
-    return SECRETS + (SECRETS_WITH_LOGIN if login else ())
+    return SECRETS + (SECRETS_WITH_LOGIN if login else ()) + (SECRETS_OF_LOG if has_log() else ())
 
 
 def _refuse_values(environ: Mapping[str, str]) -> None:
@@ -229,7 +245,7 @@ def _check_signing_key() -> None:
 
 def _contents(login: bool) -> dict[str, str | None]:
     """Return what each file that follows from secrets has to contain, None where it must not be there."""
-    derived = DERIVED | (DERIVED_WITH_LOGIN if login else {})
+    derived = DERIVED | (DERIVED_WITH_LOGIN if login else {}) | (DERIVED_OF_LOG if has_log() else {})
     contents: dict[str, str | None] = {
         file: render((VOLUMES / source).read_text()) for file, (source, render) in derived.items()
     }

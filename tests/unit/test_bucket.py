@@ -70,3 +70,25 @@ def test_no_number_of_days_is_refused(text: str) -> None:
         SetupError, match=r"KEEP_DELETED_DAYS is '.*'; expected a whole number from 0 \(for ever\) to 36500"
     ):
         bucket._days(text)
+
+
+def test_the_prediction_logs_bucket_lets_go_of_what_is_as_old_as_is_set_and_of_others_rules_of_none() -> None:
+    store = Store(THEIRS)
+
+    def said(days: int) -> str:
+        return " ".join(bucket._ensure_retention(store, "predictions", days))  # type: ignore[arg-type]
+
+    def found() -> dict[str, int]:
+        return {str(rule.rule_id): rule.expiration.days for rule in store.config.rules}
+
+    assert said(30) == "bucket 'predictions' keeps its objects for 30 days"
+    assert found() == {"theirs": 1, bucket.RULE_OF_LOG: 30}
+    assert said(30) == ""
+    assert said(7) == "bucket 'predictions' keeps its objects for 7 days"
+    assert said(0) == "bucket 'predictions' keeps its objects for ever"
+    assert found() == {"theirs": 1}
+
+
+def test_days_of_the_prediction_log_that_are_none_are_named() -> None:
+    with pytest.raises(SetupError, match=r"PREDICTION_LOG_DAYS is 'x'; expected a whole number"):
+        bucket._days("x", bucket.PREDICTION_DAYS)

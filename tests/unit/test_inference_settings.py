@@ -21,6 +21,7 @@ TEXTS = (
     "VERIFYING_KEY_FILE",
     "ALLOW_SCHEMA_CHANGE",
     "INFERENCE_HOST",
+    "PREDICTION_LOG_DIR",
 )
 URLS = ("INFERENCE_PUBLIC_URL", "MLFLOW_PUBLIC_URL")
 NUMBERS = {
@@ -32,6 +33,8 @@ NUMBERS = {
     "INFERENCE_LOG_RATE": "a number from 0 to 100000",
     "INFERENCE_MAX_BODY_MB": "a whole number from 1 to 1024",
     "MODEL_POLL_SECONDS": "a number from 0.1 to 3600",
+    "PREDICTION_LOG": "a number from 0 to 1",
+    "PREDICTION_LOG_SPOOL_MB": "a whole number from 32 to 1048576",
 }
 
 
@@ -71,6 +74,10 @@ EVERY_VARIABLE = {
     "INFERENCE_MAX_BODY_MB": "1",
     "INFERENCE_PUBLIC_URL": "http://models.example:80/",
     "MLFLOW_PUBLIC_URL": "http://models.example:5000/",
+    "PREDICTION_LOG": "0.5",
+    "PREDICTION_LOG_OMIT": "age, name,",
+    "PREDICTION_LOG_DIR": "/spool",
+    "PREDICTION_LOG_SPOOL_MB": "64",
 }
 
 
@@ -99,6 +106,10 @@ def test_every_variable_is_taken() -> None:
         max_body_bytes=1024 * 1024,
         public_url="http://models.example",  # whose port it is anyway
         mlflow_public_url="http://models.example:5000",
+        prediction_log=0.5,
+        prediction_log_omit=frozenset({"age", "name"}),
+        prediction_log_dir=Path("/spool"),
+        prediction_log_spool_bytes=64 * 1024 * 1024,
     )
     assert settings.trusted == Trusted(Trust.SKOPS, frozenset({"my.Type", "another.Type"}))
 
@@ -156,7 +167,7 @@ def test_a_number_out_of_range_is_named_with_what_is_expected(name: str, expecte
     assert str(refused.value) == f"{name} is {value!r}; expected {expected}"
 
 
-@pytest.mark.parametrize("name", sorted(set(NUMBERS) - {"INFERENCE_LOG_RATE"}))
+@pytest.mark.parametrize("name", sorted(set(NUMBERS) - {"INFERENCE_LOG_RATE", "PREDICTION_LOG"}))
 def test_none_of_what_there_has_to_be_is_out_of_range(name: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is '0'; expected "):
         Settings.from_env({name: "0"})

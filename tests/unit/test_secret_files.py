@@ -377,3 +377,25 @@ def test_a_setting_that_cannot_be_used_stops_the_job_before_anything_is_written(
     with pytest.raises(SetupError, match=r"OIDC_CLIENT_SECRET_FILE=./secrets/oidc_client_secret"):
         list(secret_files.run(SIGN_ON | {"OIDC_CLIENT_SECRET": "set"}))
     assert with_sign_on.files() == {}
+
+
+def test_with_a_prediction_log_its_user_has_a_secret_that_the_bucket_job_knows_and_else_nobody_has_one(
+    volumes: Volumes,
+) -> None:
+    volumes.run()
+    assert not any("predictions" in file for file in volumes.files())
+    (volumes.folder / "predictions").mkdir()
+    (said,) = volumes.run()
+    assert said.startswith("PREDICTIONS_S3_SECRET_KEY made, written to predictions/")
+    files = volumes.files()
+    secret = files["predictions/s3-secret-key"]
+    assert files["bucket/predictions-secret-key"] == secret != files["mlflow/s3-secret-key"]
+    assert files["predictions/aws-credentials"].splitlines() == [
+        "[default]",
+        "aws_access_key_id = predictions",
+        f"aws_secret_access_key = {secret}",
+    ]
+    assert volumes.owners["predictions"] == (10004, 10004)
+    volumes.clear("predictions")
+    volumes.run()
+    assert volumes.files() == files

@@ -174,7 +174,7 @@ case $* in
 esac
 """
 DIGEST = "sha256:" + 64 * "a"
-RELEASED = ("mlflow", "setup", "trainer", "inference", "minio", "backup")
+RELEASED = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "backup")
 
 
 def _run(script: Path, here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -269,8 +269,9 @@ def test_a_release_that_lacks_something_says_what_and_pushes_nothing(release: Pa
 
 
 def test_every_image_that_is_built_is_in_the_bills_of_materials_and_in_a_release() -> None:
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    built = {service["image"].split("/")[-1] for service in services.values() if "build" in service}
+    files = [yaml.safe_load((ROOT / name).read_text()) for name in ("compose.yaml", "compose.predictions.yaml")]
+    services = [service for file in files for service in file["services"].values()]
+    built = {service["image"].split("/")[-1] for service in services if "build" in service}
     sbom, release = ((ROOT / "scripts" / name).read_text() for name in ("sbom", "release-images"))
     (listed,) = re.findall(r"for image in ([a-z ]+); do of_python", sbom)
     assert {*listed.split(), "minio"} == {path.parent.name for path in ROOT.glob("services/*/requirements.txt")} | {

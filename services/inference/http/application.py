@@ -43,6 +43,7 @@ from inference.http.routing import (
 from inference.model.deployment import Deployment
 from inference.model.explanation import explain
 from inference.model.model import Prediction
+from inference.model.observation import Observation, Observer
 from inference.model.pacing import TakesLong, is_waited_for
 from inference.model.rows import Rows
 from inference.protocols import mlflow, open_inference
@@ -81,20 +82,6 @@ class Answer(NamedTuple):
     error_code: str = ""
     seen: tuple[Rows, Prediction] | None = None
     """what was predicted for which rows, where somebody observes it"""
-
-
-class Observation(NamedTuple):
-    """A prediction that was answered, as observers see it."""
-
-    request_id: str
-    deployment: Deployment
-    rows: Rows
-    prediction: Prediction
-    seconds: float
-    """from the request's head to its answer"""
-
-
-Observer = Callable[[Observation], None]
 
 
 def error_answer(error: RequestError, path: str = "") -> Answer:
@@ -214,6 +201,8 @@ class Service:
         whose = environ["inference.whose"]
         answer.headers.extend(self._about(whose, environ["inference.request_id"], environ))
         self._note(environ, answer, whose)
+        if answer.seen is not None:
+            self._show(environ, *answer.seen)
         return answer
 
     # --- whose request it is ---------------------------------------------------------------------------------------
@@ -330,17 +319,14 @@ class Service:
             check_named(self._deployments, deployment, route.model, route.version)
         return deployment
 
-    def replied(self, environ: Environ, answer: Answer) -> None:
-        """Let observers see a prediction whose answer is on its way: nobody waits for them."""
-        if answer.seen is None:
-            return
-        rows, prediction = answer.seen
+    def _show(self, environ: Environ, rows: Rows, prediction: Prediction) -> None:
+        """Let observers see a prediction before its client does: what was answered they know of, whatever ends the process."""
         seconds = time.perf_counter() - environ["inference.began"]
         request_id, deployment = environ["inference.request_id"], environ["inference.served"]
         for observe in self._observers:
             try:
                 observe(Observation(request_id, deployment, rows, prediction, seconds))
-            except Exception:  # it must not end the connection of somebody who has an answer
+            except Exception:  # it must not keep an answer from whoever waits for it
                 log.exception("a prediction could not be observed")
 
     # --- all else --------------------------------------------------------------------------------------------------

@@ -417,7 +417,6 @@ class Connection(asyncio.BufferedProtocol):
         # A client would take a body for the beginning of the next answer.
         body = b"" if request.environ["REQUEST_METHOD"] == "HEAD" else answer.body
         self._write(reason_of(answer.status), answer.headers, body, closes)
-        self._service.replied(request.environ, answer)
         if not closes:
             self._go_on()
         elif request.is_whole or self._is_over:

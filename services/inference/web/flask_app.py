@@ -20,6 +20,7 @@ from inference.errors import MethodNotAllowed, NotFound, NotReady, RequestError
 from inference.http.application import error_answer, log
 from inference.http.routing import check_named
 from inference.model.deployment import Deployment
+from inference.prediction_log.recorder import PredictionLog
 from inference.protocols import open_inference
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
@@ -60,7 +61,7 @@ POLICY = (
 )
 
 
-def create_app(settings: Settings, deployments: Deployments) -> Flask:
+def create_app(settings: Settings, deployments: Deployments, kept: PredictionLog | None = None) -> Flask:
     """Return what is looked at. What names no model tells of the first of the deployments."""
     app = Flask(__name__, static_folder=None, template_folder=str(PAGE))
     app.url_map.strict_slashes = False  # one behind a path makes no difference, as for predictions
@@ -68,7 +69,7 @@ def create_app(settings: Settings, deployments: Deployments) -> Flask:
     # Answers keep the order that is written here: a person reads them.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     _add_page(app, settings, deployments.first)
-    _add_health(app, settings, deployments)
+    _add_health(app, settings, deployments, kept)
     _add_descriptions(app, settings, deployments.first.name)
     _add_open_inference(app, deployments)
     _add_errors(app)
@@ -148,7 +149,7 @@ def _add_page(app: Flask, settings: Settings, active: ActiveModel) -> None:
         return send_from_directory(PAGE, name, max_age=60)
 
 
-def _add_health(app: Flask, settings: Settings, deployments: Deployments) -> None:
+def _add_health(app: Flask, settings: Settings, deployments: Deployments, kept: PredictionLog | None) -> None:
     first = deployments.first
     packages = {name: installed_version(name) for name in ("scikit-learn", "onnxruntime", "flask", "gunicorn")}
 
@@ -168,7 +169,9 @@ def _add_health(app: Flask, settings: Settings, deployments: Deployments) -> Non
     def version() -> dict[str, Any]:
         model = model_content(settings, served_now(), first)
         reasons = {"reasons": [first.reason]} if model is None else {}
-        return {"model": model, **reasons, **under_way(deployments), "python": platform.python_version(), **packages}
+        of_log = {"prediction_log": kept.told(first.served)} if kept else {}
+        about = {"python": platform.python_version(), **packages}
+        return {"model": model, **reasons, **under_way(deployments), **of_log, **about}
 
     exposition = Exposition()
 

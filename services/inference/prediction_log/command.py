@@ -1,0 +1,89 @@
+"""SQL over the prediction log, by DuckDB: `python -m inference.prediction_log.command query "select …"`.
+
+DuckDB would fetch an extension to read from S3 by itself, and there is no way out of the stack's networks; so pyarrow reads for it.
+"""
+
+import csv
+import os
+import sys
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+from contract.settings import Reader
+from pyarrow import fs
+
+from inference.errors import SettingsError, StoreUnusable
+from inference.prediction_log.store import Store
+
+USAGE = 'usage: monitor query [--csv] "select … from predictions …"'
+# Rows that are shown at most; --csv writes all.
+MOST_SHOWN = 1000
+# What files have of their folders' names.
+FOLDERS = pa.schema([("date", pa.string()), ("hour", pa.string())])
+
+
+def predictions(store: Store, model: str) -> ds.Dataset | None:
+    """Return all that is kept of a model's predictions, columns of any of its versions; None where nothing is.
+
+    Raises StoreUnusable where it cannot be read.
+    """
+    root = f"{store.root}/predictions/model={quote(model, safe='')}"
+    try:
+        found = store.files.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+        paths = [each.path for each in found if each.path.endswith(".parquet") and each.base_name[0] != "."]
+        if not paths:
+            return None
+        options = ds.FileSystemFactoryOptions(
+            partitioning=ds.partitioning(FOLDERS, flavor="hive"), partition_base_dir=root
+        )
+        factory = ds.FileSystemDatasetFactory(store.files, paths, ds.ParquetFileFormat(), options)
+        return factory.finish(factory.inspect(promote_options="permissive", fragments=None))
+    except OSError as error:
+        raise StoreUnusable(f"{store.told} cannot be read: {error}") from error
+
+
+def query(store: Store, model: str, sql: str, as_csv: bool) -> None:
+    """Print what a query finds; raises duckdb.Error where it is none, StoreUnusable where there is nothing to ask."""
+    if (found := predictions(store, model)) is None:
+        raise StoreUnusable(
+            f"no prediction of {model!r} is kept in {store.told} yet; PREDICTION_LOG says whether any is"
+        )
+    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+        connection.register("predictions", found)
+        answer = connection.sql(sql)
+        if answer is None:
+            return
+        if as_csv:
+            writer = csv.writer(sys.stdout)
+            writer.writerow(answer.columns)
+            writer.writerows(answer.project("columns(*)::varchar").fetchall())
+        else:
+            answer.show(max_rows=MOST_SHOWN)
+
+
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Run a command; return its exit code: 2 for what cannot be asked, 3 where there is nothing to ask, 0."""
+    options, words = (
+        [each for each in arguments if each.startswith("--")],
+        [each for each in arguments if each[:2] != "--"],
+    )
+    if len(words) != 2 or words[0] != "query" or not set(options) <= {"--csv"}:
+        print(USAGE, file=sys.stderr)
+        return 2
+    try:
+        model = Reader(environ, SettingsError).text("MODEL_NAME", "iris_logistic_regression")
+        query(Store.of(environ), model, words[1], "--csv" in options)
+    except (SettingsError, duckdb.Error) as error:
+        print(f"monitor: {error}", file=sys.stderr)
+        return 2
+    except StoreUnusable as error:
+        print(f"monitor: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

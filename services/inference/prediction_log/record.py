@@ -1,0 +1,112 @@
+"""What is kept of a prediction: its rows as the service read them, and the answer, packed into bytes and taken apart again."""
+
+import struct
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import numpy as np
+import orjson
+from contract.schema import Kind
+
+if TYPE_CHECKING:  # whoever reads records has nothing that predicts
+    from inference.model.deployment import Deployment
+    from inference.model.observation import Observation
+
+# Bytes of all, time in ns since 1970, seconds that it took, rows, bytes of the id, the forms of values and labels, and the bytes of
+# both; after it the id, the values, the labels and, to the end, the probabilities as 64-bit floats.
+HEAD = struct.Struct("<IQfIHBBII")
+# The forms of values: one matrix of 64-bit floats, or JSON with a list for each column.
+MATRIX, LISTS = 0, 1
+# The forms of labels: none, JSON, or an array of one of NumPy's types.
+NONE, JSON = 0, 1
+_CODES = {"l": 2, "d": 3, "?": 4}
+_DTYPES = {2: "<i8", 3: "<f8", 4: "?"}
+
+
+class Field(NamedTuple):
+    """A column that is kept."""
+
+    name: str
+    kind: Kind
+
+
+class Version(msgspec.Struct):
+    """Which version answered, and what its predictions consist of."""
+
+    model: str
+    version: str
+    columns: list[Field]
+    """those of the model that are kept, in the order of the values"""
+    classes: list[Any] | None
+    """the labels in the order of the probabilities"""
+
+    @classmethod
+    def of(cls, deployment: "Deployment", omit: frozenset[str]) -> "Version":
+        columns = [Field(c.name, c.kind) for c in deployment.model.description.columns if c.name not in omit]
+        classes = deployment.model.classes
+        plain = None if classes is None else np.asarray(classes).tolist()
+        return cls(*deployment.labels, columns, plain)
+
+
+class Record(NamedTuple):
+    """A prediction that was kept."""
+
+    time_ns: int
+    seconds: float
+    request_id: str
+    rows: int
+    values: np.ndarray | list[list[Any]]
+    """a matrix of shape (rows, columns), or a list for each column"""
+    labels: np.ndarray | list[Any] | None
+    """shape (rows,), or (rows, values of a prediction)"""
+    probabilities: np.ndarray | None
+    """shape (rows, classes)"""
+
+
+def packed(seen: "Observation", kept: Sequence[int] | None) -> bytes:
+    """Return a prediction as bytes, of its columns those at the positions `kept`, None for all."""
+    rows, (labels, probabilities, _) = seen.rows, seen.prediction
+    if (matrix := rows.matrix) is not None:
+        form, values = MATRIX, (matrix if kept is None else matrix[:, kept]).tobytes()
+    else:
+        arrays = rows.by_column if kept is None else [rows.by_column[j] for j in kept]
+        form, values = LISTS, orjson.dumps([array.tolist() for array in arrays])
+    if labels is None:
+        code, said = NONE, b""
+    elif code := _CODES.get(labels.dtype.char, 0):
+        said = labels.tobytes()
+    else:
+        code, said = JSON, orjson.dumps(labels.tolist())
+    shares = b"" if probabilities is None else probabilities.astype("<f8", copy=False).tobytes()
+    name = seen.request_id.encode()
+    size = HEAD.size + len(name) + len(values) + len(said) + len(shares)
+    head = HEAD.pack(size, time.time_ns(), seen.seconds, len(rows), len(name), form, code, len(values), len(said))
+    return b"".join((head, name, values, said, shares))
+
+
+def unpacked(record: bytes) -> Record:
+    """Return what was packed."""
+    _, time_ns, seconds, rows, name, form, code, values, labels = HEAD.unpack_from(record)
+    at = HEAD.size + name
+    parts = record[at : at + values], record[at + values : at + values + labels], record[at + values + labels :]
+    return Record(
+        time_ns,
+        seconds,
+        record[HEAD.size : at].decode(),
+        rows,
+        orjson.loads(parts[0]) if form == LISTS else np.frombuffer(parts[0], "<f8").reshape(rows, -1),
+        _labels(code, parts[1], rows),
+        np.frombuffer(parts[2], "<f8").reshape(rows, -1) if parts[2] else None,
+    )
+
+
+def _labels(code: int, content: bytes, rows: int) -> np.ndarray | list[Any] | None:
+    if code == NONE:
+        return None
+    if code == JSON:
+        found: list[Any] = orjson.loads(content)
+        return found
+    array = np.frombuffer(content, _DTYPES[code])
+    return array if len(array) == rows else array.reshape(rows, -1)

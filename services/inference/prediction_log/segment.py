@@ -1,0 +1,130 @@
+"""A segment of the spool: a file that a worker has mapped into its memory, and appends predictions to.
+
+    filled up to | shipped up to | layout | size | the version as JSON | record | record | … | zeros
+
+What "filled up to" says is moved when a record is whole. So whatever ends the worker, it says where the last whole one ends: what
+a process has written into mapped memory stays when it is killed. The room is allocated beforehand: a full disk is an
+error when the segment is made, and does not kill the process at a write. The worker holds a lock on the file as long as it
+writes; the kernel lets go of it when the worker ends, however that happens.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from inference.errors import SegmentUnusable
+
+LAYOUT = 1
+# Filled up to and shipped up to, in bytes from the beginning, the layout, and the bytes of the version after it.
+HEAD = struct.Struct("<QQII")
+_MARK, _SHIPPED_AT = struct.Struct("<Q"), 8
+SUFFIX = ".segment"
+# Bytes of a record's size, which it begins with.
+SIZE = struct.Struct("<I")
+
+
+class Segment:
+    """The segment that a worker writes."""
+
+    def __init__(self, path: Path, size: int, version: bytes) -> None:
+        """Make a segment of `size` bytes, which appears whole under its name; raise OSError where there is no room for it."""
+        draft = path.with_name(f".{path.name}")
+        self._size = size
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _allocate(descriptor, size)
+            self._memory = mmap.mmap(descriptor, size)  # which holds the file open, and the lock
+            self._at = HEAD.size + len(version)
+            self._memory[HEAD.size : self._at] = version
+            HEAD.pack_into(self._memory, 0, self._at, self._at, LAYOUT, len(version))
+            draft.rename(path)
+        except BaseException:
+            with suppress(OSError):
+                draft.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+
+    def append(self, record: bytes) -> bool:
+        """Add a record; return False where there is no room for it any more."""
+        end = self._at + len(record)
+        if end > self._size:
+            return False
+        self._memory[self._at : end] = record
+        _MARK.pack_into(self._memory, 0, end)
+        self._at = end
+        return True
+
+    def close(self) -> None:
+        """Write no more: it may be shipped to its end, and deleted."""
+        self._memory.close()
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:  # macOS
+        os.write(descriptor, bytes(size))
+
+
+class Piece(NamedTuple):
+    """Records of a segment that stand one after the other."""
+
+    start: int
+    end: int
+    version: bytes
+    records: list[bytes]
+    has_more: bool
+    """whether there are others after them"""
+
+
+def is_left(descriptor: int) -> bool:
+    """Tell whether nobody writes this segment any more."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def unshipped(descriptor: int, most: int) -> Piece:
+    """Return the records after what was shipped: as many as are in `most` bytes, or one that is larger.
+
+    Raises SegmentUnusable where they are not what a worker has written: a power cut may leave a segment so.
+    """
+    head = os.pread(descriptor, HEAD.size, 0)
+    if len(head) < HEAD.size:
+        raise SegmentUnusable("it ends in its head")
+    filled, start, layout, size = HEAD.unpack(head)
+    if layout != LAYOUT or not HEAD.size + size <= start <= filled <= os.fstat(descriptor).st_size:
+        raise SegmentUnusable("its head does not fit what is in it")
+    content = os.pread(descriptor, min(filled - start, most), start)
+    if len(content) >= SIZE.size and (first := SIZE.unpack_from(content)[0]) > len(content):
+        content = os.pread(descriptor, min(filled - start, first), start)
+    records = list(_records(content, filled - start))
+    end = start + sum(map(len, records))
+    return Piece(start, end, os.pread(descriptor, size, HEAD.size), records, end < filled)
+
+
+def _records(content: bytes, left: int) -> Iterator[bytes]:
+    """Yield the whole records in what has been read, of so many bytes."""
+    at = 0
+    while at + SIZE.size <= len(content):
+        (size,) = SIZE.unpack_from(content, at)
+        if not SIZE.size < size <= left - at:
+            raise SegmentUnusable(f"a record in it has {size} bytes, where {left - at} are left")
+        if at + size > len(content):
+            return
+        yield content[at : at + size]
+        at += size
+
+
+def note_shipped(descriptor: int, end: int) -> None:
+    """Note in a segment up to where it is shipped."""
+    os.pwrite(descriptor, _MARK.pack(end), _SHIPPED_AT)

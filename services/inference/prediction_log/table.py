@@ -1,0 +1,89 @@
+"""From records to a table as docs/prediction-log.md describes it: one row for each row that was asked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from contract.schema import Kind
+
+from inference.prediction_log.record import Field, Record, Version
+
+TYPES = {
+    Kind.NUMBER: pa.float64(),
+    Kind.INTEGER: pa.int64(),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.TEXT: pa.string(),
+    Kind.DATE: pa.timestamp("us"),
+}
+# What a column of the model's is called: it is never taken for one of the log's own.
+PREFIX = "input_"
+
+
+def table(version: Version, records: Sequence[Record]) -> pa.Table:
+    """Return the rows of predictions that one version made."""
+    counts = np.array([record.rows for record in records])
+    whose = np.repeat(np.arange(len(records)), counts)
+    firsts = np.repeat(np.cumsum(counts) - counts, counts)
+    times = np.array([record.time_ns // 1000 for record in records])
+    columns = {
+        "request_id": pa.array([record.request_id for record in records], pa.string()).take(pa.array(whose)),
+        "row": pa.array((np.arange(len(whose)) - firsts).astype(np.int32)),
+        "time": pa.array(times[whose], pa.timestamp("us", "UTC")),
+        "version": pa.array([version.version] * len(whose), pa.string()),
+        "milliseconds": pa.array(np.array([record.seconds * 1000 for record in records], np.float32)[whose]),
+        "prediction": _predictions(version, records),
+        "probabilities": _probabilities(records),
+    }
+    values = _values(version.columns, records)
+    inputs = {f"{PREFIX}{field.name}": column for field, column in zip(version.columns, values, strict=True)}
+    return pa.table(columns | inputs)
+
+
+def _values(fields: Sequence[Field], records: Sequence[Record]) -> list[pa.Array]:
+    if all(isinstance(record.values, np.ndarray) for record in records):
+        matrix = np.concatenate([record.values for record in records])
+        return [_numbers(field.kind, matrix[:, j]) for j, field in enumerate(fields)]
+    lists = [values.T.tolist() if isinstance(values := record.values, np.ndarray) else values for record in records]
+    return [_column(field.kind, [value for each in lists for value in each[j]]) for j, field in enumerate(fields)]
+
+
+def _numbers(kind: Kind, values: np.ndarray) -> pa.Array:
+    """Return 64-bit floats, NaN where one is missing, as what their column is."""
+    missing = np.isnan(values)
+    if kind is Kind.NUMBER:
+        return pa.array(values, mask=missing)
+    plain = np.where(missing, 0, values)
+    return pa.array(plain.astype(bool if kind is Kind.BOOLEAN else np.int64), TYPES[kind], mask=missing)
+
+
+def _column(kind: Kind, values: list[Any]) -> pa.Array:
+    """Return JSON's values, null or NaN where one is missing, as what their column is."""
+    if kind is Kind.TEXT:
+        return pa.array(values, pa.string())
+    make = {Kind.NUMBER: float, Kind.BOOLEAN: bool}.get(kind, int)
+    return pa.array([None if value is None or value != value else make(value) for value in values], TYPES[kind])
+
+
+def _predictions(version: Version, records: Sequence[Record]) -> pa.Array:
+    """Return the predictions, as labels also where a request asked for names and probabilities alone."""
+    found = [_labels(version, record) for record in records]
+    kinds = {(labels.dtype, labels.ndim) if isinstance(labels, np.ndarray) else None for labels in found}
+    if len(kinds) == 1 and found and isinstance(found[0], np.ndarray) and found[0].ndim == 1:
+        return pa.array(np.concatenate(found))
+    return pa.array([label for labels in found for label in (labels if isinstance(labels, list) else labels.tolist())])
+
+
+def _labels(version: Version, record: Record) -> np.ndarray | list[Any]:
+    if record.labels is not None:
+        return record.labels
+    assert record.probabilities is not None  # noqa: S101 - the one or the other was asked for
+    assert version.classes is not None  # noqa: S101 - there are, where there are probabilities
+    return [version.classes[j] for j in record.probabilities.argmax(axis=1)]
+
+
+def _probabilities(records: Sequence[Record]) -> pa.Array:
+    shares: list[Any] = []
+    for record in records:
+        shares += [None] * record.rows if record.probabilities is None else record.probabilities.tolist()
+    return pa.array(shares, pa.list_(pa.float64()))

@@ -1,0 +1,83 @@
+"""The prediction log on the stack: what was answered is in its bucket, and in nobody else's reach."""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.compose import CLASSES, SAMPLES, Stack, docker, eventually
+
+OF_MLFLOW = """
+import boto3, botocore.exceptions
+try:
+    print(boto3.client("s3", endpoint_url="http://minio:9000").list_objects_v2(Bucket="predictions"))
+except botocore.exceptions.ClientError as error:
+    print(error.response["Error"]["Code"])
+"""
+SETTINGS = {
+    "COMPOSE_FILE": "compose.yaml:compose.predictions.yaml",
+    "PREDICTION_LOG": "1",
+    "PREDICTION_LOG_SECONDS": "0.5",
+    "PREDICTION_LOG_OMIT": "petal width (cm)",
+}
+
+
+@pytest.fixture(scope="module")
+def shipper(stack: Stack) -> Iterator[dict[str, Any]]:
+    """The stack with the overlay; afterwards it is as before."""
+    stack.write_env(**SETTINGS)
+    try:
+        stack.compose("up", "--detach", "--wait", "shipper", "inference")
+        yield stack.containers()["shipper"]
+    finally:
+        stack.compose("rm", "--stop", "--force", "shipper")
+        for name in SETTINGS:
+            del stack.settings[name]
+        stack.write_env()
+        stack.up()
+        docker("volume", "rm", f"{stack.name}_prediction-spool", f"{stack.name}_predictions-secrets")
+
+
+def kept(stack: Stack, request_id: str) -> list[dict[str, str]]:
+    sql = f"from predictions where request_id = '{request_id}' order by row"
+    asked = stack.compose("run", "--rm", "-T", "monitor", "query", "--csv", sql, check=False)
+    assert asked.returncode in (0, 3), asked.stderr  # 3: nothing is there yet
+    return list(csv.DictReader(io.StringIO(asked.stdout)))
+
+
+def predict(stack: Stack, request_id: str) -> None:
+    headers, body = {"X-Request-ID": request_id}, {"instances": SAMPLES}
+    answer = requests.post(f"{stack.url}/invocations", json=body, headers=headers, timeout=10)
+    assert answer.json() == {"predictions": CLASSES}, answer.text
+
+
+def test_predictions_are_kept_in_their_bucket_also_those_of_an_hour_without_it(
+    stack: Stack, shipper: dict[str, Any]
+) -> None:
+    predict(stack, "before")
+    rows = eventually("it is kept", lambda: kept(stack, "before"))
+    assert [(row["row"], row["prediction"], row["version"]) for row in rows] == [
+        (str(number), str(label), stack.served_version()) for number, label in enumerate(CLASSES)
+    ]
+    assert [float(row["input_sepal length (cm)"]) for row in rows] == [row[0] for row in SAMPLES]
+    assert "input_petal width (cm)" not in rows[0]
+    stack.compose("stop", "minio")
+    predict(stack, "meanwhile")
+    eventually("the shipper says so", lambda: "nothing can be shipped" in stack.logs("shipper"))
+    stack.put_right("minio")
+    assert eventually("it is kept", lambda: kept(stack, "meanwhile"))
+
+
+def test_mlflow_cannot_see_what_is_kept_and_what_ships_it_is_confined(stack: Stack, shipper: dict[str, Any]) -> None:
+    assert stack.compose("exec", "-T", "mlflow", "python", "-c", OF_MLFLOW).stdout.strip() == "AccessDenied"
+    host = shipper["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["Memory"] > 0
+    assert not host["PortBindings"]
+    assert set(shipper["NetworkSettings"]["Networks"]) == {f"{stack.name}_storage"}
+    listing = stack.compose("exec", "-T", "inference", "stat", "-c", "%u %a", "/spool").stdout.split()
+    assert listing == ["10004", "700"]
