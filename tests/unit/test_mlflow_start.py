@@ -10,11 +10,19 @@ from typing import Any
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "services/mlflow/start.sh"
+CLI = """
+import os
+def cli(arguments, prog_name):
+    print(*arguments, os.environ["MLFLOW_BACKEND_STORE_URI"], *filter(None, [os.environ.get("MLFLOW_FLASK_SERVER_SECRET_KEY")]))
+"""
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., Any]:
-    """Return a function that starts a command as the container does; an `mlflow` stands in that says what it was given."""
+    """Return a function that starts a command as the container does; an `mlflow` stands in that says what it was given.
+
+    It is a program, and the package that the server is run from.
+    """
     scratch = tmp_path / "scratch"
     (scratch / "folder").mkdir(parents=True)
     for name in ("upload", ".hidden", "folder/part"):
@@ -24,11 +32,14 @@ def start(tmp_path: Path) -> Callable[..., Any]:
     for name, line in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
         (tmp_path / name).chmod(0o755)
+    (tmp_path / "mlflow_package" / "mlflow" / "server").mkdir(parents=True)
+    for name, content in {"__init__.py": "", "server/__init__.py": "", "cli.py": CLI}.items():
+        (tmp_path / "mlflow_package" / "mlflow" / name).write_text(content)
     environ = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "TMPDIR": str(scratch),
         "BACKEND_STORE_URI_FILE": str(tmp_path / "uri"),
-        "PYTHONPATH": str(SCRIPT.parents[1]),
+        "PYTHONPATH": f"{tmp_path / 'mlflow_package'}:{SCRIPT.parents[1]}",
     }
 
     def run(*command: str, code: int = 0, **changed: str) -> tuple[str, list[str]]:
@@ -64,9 +75,9 @@ def test_the_key_for_forms_comes_from_its_file_where_there_is_a_login(
     start: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "key").write_text("the key")
-    (tmp_path / "mlflow").write_text('#!/bin/sh\necho "${MLFLOW_FLASK_SERVER_SECRET_KEY-none}"\n')
-    assert start("mlflow", "server")[0] == "none\n"
-    assert start("mlflow", "server", FLASK_SECRET_KEY_FILE=str(tmp_path / "key"))[0] == "the key\n"
+    assert start("mlflow", "server")[0] == "server postgresql://here\n"
+    given = start("mlflow", "server", FLASK_SECRET_KEY_FILE=str(tmp_path / "key"))[0]
+    assert given == "server postgresql://here the key\n"
 
 
 def test_a_server_that_other_machines_would_reach_without_a_login_does_not_start(start: Callable[..., Any]) -> None:
