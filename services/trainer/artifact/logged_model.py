@@ -94,22 +94,23 @@ def _artifact_name(table: Table) -> str:
 
 def _save(estimator: Any, table: Table, folder: Path, origin: Model) -> None:
     try:
-        mlflow.sklearn.save_model(
-            estimator,
-            str(folder),
-            mlflow_model=origin,
-            serialization_format="skops",
-            skops_trusted_types=sorted(SIGNED_TYPES),
-            signature=ModelSignature(
-                inputs=Schema(run_logging.column_specs(table)),
-                outputs=Schema([ColSpec(run_logging.target_type(table))]),
-            ),
-            input_example=table.features.head(INPUT_EXAMPLE_ROWS),
-            # What MLflow would infer by loading the model once more in a process of its own.
-            pip_requirements=environment.pins(estimator),
-            code_paths=environment.code(estimator, folder.parent / "code"),
-            metadata=_metadata(estimator, table),
-        )
+        with environment.pins_are_packages():
+            mlflow.sklearn.save_model(
+                estimator,
+                str(folder),
+                mlflow_model=origin,
+                serialization_format="skops",
+                skops_trusted_types=sorted(SIGNED_TYPES),
+                signature=ModelSignature(
+                    inputs=Schema(run_logging.column_specs(table)),
+                    outputs=Schema([ColSpec(run_logging.target_type(table))]),
+                ),
+                input_example=table.features.head(INPUT_EXAMPLE_ROWS),
+                # What MLflow would infer by loading the model once more in a process of its own.
+                pip_requirements=environment.pins(estimator),
+                code_paths=environment.code(estimator, folder.parent / "code"),
+                metadata=_metadata(estimator, table),
+            )
     except MlflowException as error:
         if "trusted" not in error.message and "skops" not in error.message:
             raise
