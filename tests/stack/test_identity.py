@@ -4,6 +4,7 @@ With compose.sso.yaml people sign on by an identity provider, in Chromium, behin
 """
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -215,6 +216,7 @@ def signs_on(page: Page, url: str, who: str) -> None:
     page.get_by_role("button", name="Sign in with provider.test").click()
     page.locator("input[name=sub]").fill(who)
     page.get_by_role("button", name="Authorize").click()
+    page.wait_for_url(re.compile(re.escape(re.match(r"\w+://[^/]+", url)[0] + "/")))
 
 
 def asked(page: Page, path: str, method: str = "GET", **fields: Any) -> tuple[int, Any]:
