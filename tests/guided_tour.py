@@ -25,6 +25,7 @@ MASKS = [
     (r"http://mlflow:5000|sqlite:///\S+", "TRACKING"),
     (r"(localhost|127\.0\.0\.1):\d+", "ADDRESS"),
     (r"/experiments/\d+", "/experiments/N"),
+    ("RESOURCE_DOES_NOT_EXIST: ", ""),  # as a server has it
     (r"\S*/data/(?=\w+)", "data/"),
     (r"==\d[\d.]*", "==N"),
     (r"(rows predicted:|filas predichas:|^inference_rows_total.*\}) \d+(\.0)?", r"\1 N"),  # others ask as well

@@ -30,6 +30,9 @@ def walk() -> Iterator[Step]:
 def printed(stack: Stack, command: str) -> str:
     """Type a command as the pages have it; return what it prints, or the last line of its complaint."""
     command = command.replace("http://localhost:1235", stack.url)
+    command = command.replace(
+        "docker compose ", "docker compose --progress quiet "
+    )  # what Compose says of images is its own
     result = subprocess.run(
         ["bash", "-c", command],
         cwd=stack.folder,
