@@ -259,6 +259,22 @@ def test_a_folder_that_cannot_be_written_loses_the_log_and_no_prediction(kept: K
     assert str(kept.spool) in log.told(SERVED)["problem"]
 
 
+def test_a_disk_that_fails_loses_the_log_and_no_prediction(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = kept.log()
+    client, body = Client(service_of(SERVED, observers=(log,))), {"instances": [[1, 2]] * 1000}
+    assert client.post("/invocations", json=body, headers={"X-Request-ID": "before"}).status_code == 200
+
+    def fails(*_: Any) -> int:
+        raise OSError("the disk is broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", fails)
+        assert client.post("/invocations", json=body).status_code == 200
+    assert log.told(SERVED)["problem"] == "the disk is broken"
+    kept.shipper.ship()
+    assert set(kept.ids()) == {"before"}
+
+
 def test_nobody_else_may_read_what_waits_or_what_is_kept(kept: Kept) -> None:
     kept.log()(seen())
     assert {oct(path.stat().st_mode & 0o777) for path in kept.spool.iterdir()} == {"0o600"}
