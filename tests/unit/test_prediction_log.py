@@ -133,7 +133,7 @@ def test_what_is_refused_is_not_kept(kept: Kept) -> None:
 
 def test_every_kind_of_column_comes_back_as_what_it_is(kept: Kept) -> None:
     of = served_as(answering(Says(["yes", "no", "yes"]), described(KINDS)))
-    rows = [
+    rows: list[list[Any]] = [
         [1.5, 2**60, True, "Ulm", "2026-01-02"],
         [2, None, False, None, None],
         [3, 4.0, True, "", "2026-01-02T03:04:05"],
