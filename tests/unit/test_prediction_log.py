@@ -20,6 +20,7 @@ from inference.model.observation import Observation
 from inference.model.rows import from_cells
 from inference.prediction_log import command, shipper, spool
 from inference.prediction_log.recorder import PredictionLog, is_chosen
+from inference.prediction_log.segment import HEAD
 from inference.prediction_log.shipper import Shipper
 from inference.prediction_log.spool import Spool
 from inference.prediction_log.store import Store
@@ -350,15 +351,23 @@ def test_a_shipper_that_dies_before_or_after_a_file_is_there_loses_none_and_doub
     assert kept.ids() == [f"r{number:05}" for number in range(count)]
 
 
-def test_a_segment_that_a_power_cut_has_torn_is_left_and_told(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("torn_at", ["mark", "record", "version"])
+def test_a_segment_that_a_power_cut_has_torn_is_left_and_told_and_the_others_are_shipped(
+    kept: Kept, caplog: pytest.LogCaptureFixture, torn_at: str
+) -> None:
     log = kept.log()
     log(seen("torn"))
     (torn,) = spool.segments(kept.spool)
+    content = bytearray(torn.read_bytes()[:4096])
+    mark, start, _, size = HEAD.unpack_from(content)
+    if torn_at == "mark":
+        content[:8] = (mark + 100).to_bytes(8, "little")
+    elif torn_at == "record":  # its size is there, and the page after it never came to the disk
+        content[start + 4 : mark] = bytes(mark - start - 4)
+    else:
+        content[HEAD.size : HEAD.size + size] = bytes(size)
     with open(torn, "r+b") as file:
-        file.seek(0)
-        mark = int.from_bytes(file.read(8), "little")
-        file.seek(0)
-        file.write((mark + 100).to_bytes(8, "little"))
+        file.write(content)
     kept.log()(seen("whole"))
     kept.shipper.ship()
     assert kept.ids() == ["whole"]
