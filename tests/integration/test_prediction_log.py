@@ -106,7 +106,7 @@ class Parts:
     def end(self) -> None:
         self.service.stop()
         self.shipper.kill_what_is_left()
-        last = self.place.run(*SHIPPER, "--once", **self.settings)
+        last = self.place.run(*SHIPPER, "--once", **self.settings)  # type: ignore[arg-type]
         assert last.returncode == 0, last.stdout + last.stderr
 
 

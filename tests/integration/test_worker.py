@@ -29,7 +29,7 @@ from gunicorn.glogging import Logger
 from inference.api_keys import key_file
 from inference.api_keys.key_file import ApiKey
 from inference.http.admission import LARGE_BYTES, MOST_WAITING, AdmissionControl
-from inference.http.application import Observation, Service
+from inference.http.application import Service
 from inference.http.connection import (
     HEAD_SECONDS,
     IDLE_SECONDS,
@@ -41,6 +41,7 @@ from inference.http.connection import (
 )
 from inference.http.gunicorn_worker import OTHER_FILES, ServingWorker, connections_with_files
 from inference.http.request_parser import RequestReader
+from inference.model.observation import Observation
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 

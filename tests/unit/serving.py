@@ -9,11 +9,12 @@ from contract.manifest import Description
 from contract.schema import Column
 from contract.version_files import VersionFiles
 from inference.http.admission import AdmissionControl
-from inference.http.application import Observer, Service
+from inference.http.application import Service
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
 from inference.model.engines.sklearn import Pipeline
 from inference.model.model import Model
+from inference.model.observation import Observer
 from inference.model.rows import from_cells
 from inference.model.version import ModelVersion
 from inference.protocols.open_inference import OpenInference

@@ -76,7 +76,7 @@ def test_the_prediction_logs_bucket_lets_go_of_what_is_as_old_as_is_set_and_of_o
     store = Store(THEIRS)
 
     def said(days: int) -> str:
-        return " ".join(bucket._ensure_retention(store, "predictions", days))  # type: ignore[arg-type]
+        return " ".join(bucket._ensure_retention(store, "predictions", days))
 
     def found() -> dict[str, int]:
         return {str(rule.rule_id): rule.expiration.days for rule in store.config.rules}

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from contract.schema import Column
-from inference.http.application import Observation, Service
+from inference.http.application import Service
 from inference.ipc.messages import DeploymentSpec, Load, Note, Report, Serve, State, ToPoller, ToWorker
 from inference.model.deployment import Deployment
+from inference.model.observation import Observation
 from inference.model.version import ModelVersion
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.telemetry.log import RequestLog

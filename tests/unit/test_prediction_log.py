@@ -20,6 +20,7 @@ from inference.model.observation import Observation
 from inference.model.rows import from_cells
 from inference.prediction_log import command, shipper, spool
 from inference.prediction_log.recorder import PredictionLog, is_chosen
+from inference.prediction_log.segment import HEAD
 from inference.prediction_log.shipper import Shipper
 from inference.prediction_log.spool import Spool
 from inference.prediction_log.store import Store
@@ -133,7 +134,7 @@ def test_what_is_refused_is_not_kept(kept: Kept) -> None:
 
 def test_every_kind_of_column_comes_back_as_what_it_is(kept: Kept) -> None:
     of = served_as(answering(Says(["yes", "no", "yes"]), described(KINDS)))
-    rows = [
+    rows: list[list[Any]] = [
         [1.5, 2**60, True, "Ulm", "2026-01-02"],
         [2, None, False, None, None],
         [3, 4.0, True, "", "2026-01-02T03:04:05"],
@@ -259,6 +260,22 @@ def test_a_folder_that_cannot_be_written_loses_the_log_and_no_prediction(kept: K
     assert str(kept.spool) in log.told(SERVED)["problem"]
 
 
+def test_a_disk_that_fails_loses_the_log_and_no_prediction(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = kept.log()
+    client, body = Client(service_of(SERVED, observers=(log,))), {"instances": [[1, 2]] * 1000}
+    assert client.post("/invocations", json=body, headers={"X-Request-ID": "before"}).status_code == 200
+
+    def fails(*_: Any) -> int:
+        raise OSError("the disk is broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", fails)
+        assert client.post("/invocations", json=body).status_code == 200
+    assert log.told(SERVED)["problem"] == "the disk is broken"
+    kept.shipper.ship()
+    assert set(kept.ids()) == {"before"}
+
+
 def test_nobody_else_may_read_what_waits_or_what_is_kept(kept: Kept) -> None:
     kept.log()(seen())
     assert {oct(path.stat().st_mode & 0o777) for path in kept.spool.iterdir()} == {"0o600"}
@@ -334,15 +351,23 @@ def test_a_shipper_that_dies_before_or_after_a_file_is_there_loses_none_and_doub
     assert kept.ids() == [f"r{number:05}" for number in range(count)]
 
 
-def test_a_segment_that_a_power_cut_has_torn_is_left_and_told(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("torn_at", ["mark", "record", "version"])
+def test_a_segment_that_a_power_cut_has_torn_is_left_and_told_and_the_others_are_shipped(
+    kept: Kept, caplog: pytest.LogCaptureFixture, torn_at: str
+) -> None:
     log = kept.log()
     log(seen("torn"))
     (torn,) = spool.segments(kept.spool)
+    content = bytearray(torn.read_bytes()[:4096])
+    mark, start, _, size = HEAD.unpack_from(content)
+    if torn_at == "mark":
+        content[:8] = (mark + 100).to_bytes(8, "little")
+    elif torn_at == "record":  # its size is there, and the page after it never came to the disk
+        content[start + 4 : mark] = bytes(mark - start - 4)
+    else:
+        content[HEAD.size : HEAD.size + size] = bytes(size)
     with open(torn, "r+b") as file:
-        file.seek(0)
-        mark = int.from_bytes(file.read(8), "little")
-        file.seek(0)
-        file.write((mark + 100).to_bytes(8, "little"))
+        file.write(content)
     kept.log()(seen("whole"))
     kept.shipper.ship()
     assert kept.ids() == ["whole"]

@@ -86,6 +86,12 @@ def packed(seen: "Observation", kept: Sequence[int] | None) -> bytes:
     return b"".join((head, name, values, said, shares))
 
 
+def time_ns_of(record: bytes) -> int:
+    """Return when a packed prediction was answered."""
+    found: int = HEAD.unpack_from(record)[1]
+    return found
+
+
 def unpacked(record: bytes) -> Record:
     """Return what was packed."""
     _, time_ns, seconds, rows, name, form, code, values, labels = HEAD.unpack_from(record)

@@ -59,7 +59,11 @@ class PredictionLog:
             NOT_KEPT.labels(self._reason).inc()
             return
         record = packed(seen, self._kept)
-        if self._segment is None or not self._segment.append(record):
+        try:
+            is_kept = self._segment is not None and self._segment.append(record)
+        except OSError:
+            is_kept = False
+        if not is_kept:
             self._append_to_another(record)
 
     def told(self, served: Deployment | None) -> dict[str, Any]:
@@ -97,12 +101,12 @@ class PredictionLog:
             self._segment = None
         try:
             self._segment = self._spool.segment(self._version, len(record))
+            self._segment.append(record)
         except (SpoolFull, OSError) as error:
             self._say("full" if isinstance(error, SpoolFull) else "unwritable", str(error))
             self._again = now + PAUSE_SECONDS
             NOT_KEPT.labels(self._reason).inc()
             return
-        self._segment.append(record)
         self._say("", "")
 
     def _say(self, reason: str, problem: str) -> None:

@@ -24,6 +24,8 @@ LAYOUT = 1
 HEAD = struct.Struct("<QQII")
 _MARK, _SHIPPED_AT = struct.Struct("<Q"), 8
 SUFFIX = ".segment"
+# What is longer is handed to the kernel: for each page of a mapped file that is written for the first time it interrupts the worker.
+PAGE_BYTES = 4096
 # Bytes of a record's size, which it begins with.
 SIZE = struct.Struct("<I")
 
@@ -35,28 +37,30 @@ class Segment:
         """Make a segment of `size` bytes, which appears whole under its name; raise OSError where there is no room for it."""
         draft = path.with_name(f".{path.name}")
         self._size = size
-        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            _allocate(descriptor, size)
-            self._memory = mmap.mmap(descriptor, size)  # which holds the file open, and the lock
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            _allocate(self._descriptor, size)
+            self._memory = mmap.mmap(self._descriptor, size)
             self._at = HEAD.size + len(version)
             self._memory[HEAD.size : self._at] = version
             HEAD.pack_into(self._memory, 0, self._at, self._at, LAYOUT, len(version))
             draft.rename(path)
         except BaseException:
+            os.close(self._descriptor)
             with suppress(OSError):
                 draft.unlink()
             raise
-        finally:
-            os.close(descriptor)
 
     def append(self, record: bytes) -> bool:
-        """Add a record; return False where there is no room for it any more."""
+        """Add a record; return False where there is no room for it any more. Raises OSError where the disk fails."""
         end = self._at + len(record)
         if end > self._size:
             return False
-        self._memory[self._at : end] = record
+        if len(record) <= PAGE_BYTES:
+            self._memory[self._at : end] = record
+        elif os.pwrite(self._descriptor, record, self._at) != len(record):
+            raise OSError(f"{len(record)} bytes are not taken")
         _MARK.pack_into(self._memory, 0, end)
         self._at = end
         return True
@@ -64,6 +68,7 @@ class Segment:
     def close(self) -> None:
         """Write no more: it may be shipped to its end, and deleted."""
         self._memory.close()
+        os.close(self._descriptor)
 
 
 def _allocate(descriptor: int, size: int) -> None:

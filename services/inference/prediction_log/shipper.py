@@ -11,6 +11,7 @@ import logging
 import logging.config
 import os
 import signal
+import struct
 import sys
 import threading
 import time
@@ -26,7 +27,7 @@ from contract.settings import Reader
 
 from inference.errors import SegmentUnusable, SettingsError, StoreUnusable
 from inference.prediction_log import segment, spool
-from inference.prediction_log.record import Record, Version, unpacked
+from inference.prediction_log.record import Record, Version, time_ns_of, unpacked
 from inference.prediction_log.store import Store
 from inference.prediction_log.table import table
 from inference.settings import Settings
@@ -60,8 +61,9 @@ class Shipper:
             is_left = segment.is_left(descriptor)  # asked first: then nothing comes any more
             count = 0
             while (piece := segment.unshipped(descriptor, self._file_bytes)).records:
+                hours = {hour_of(record) for record in piece.records}
                 count += self._send(path, piece)
-                if not (is_left or piece.has_more or self._hours(piece) > 1):
+                if not (is_left or piece.has_more or len(hours) > 1):
                     return count
                 segment.note_shipped(descriptor, piece.end)
             if is_left:
@@ -75,22 +77,31 @@ class Shipper:
         finally:
             os.close(descriptor)
 
-    def _hours(self, piece: segment.Piece) -> int:
-        return len({unpacked(record).time_ns // HOUR_NS for record in piece.records})
-
     def _send(self, path: Path, piece: segment.Piece) -> int:
         """Put the records of a piece where they are kept; return how many of them were not there yet."""
         if self._sent.get(path) == piece.end:
             return 0
-        version = msgspec.json.decode(piece.version, type=Version)
-        by_hour: dict[int, list[Record]] = {}
-        for record in map(unpacked, piece.records):
-            by_hour.setdefault(record.time_ns // HOUR_NS, []).append(record)
-        for hour, records in by_hour.items():
-            name = f"{folder_of(version.model, hour)}/{path.stem}-{piece.start:08}.parquet"
-            self._store.put(name, parquet(table(version, records)))
+        for folder, content in files_of(piece).items():
+            self._store.put(f"{folder}/{path.stem}-{piece.start:08}.parquet", content)
         self._sent[path] = piece.end
         return len(piece.records)
+
+
+def hour_of(record: bytes) -> int:
+    """Return the hour since 1970 of a packed prediction."""
+    return time_ns_of(record) // HOUR_NS
+
+
+def files_of(piece: segment.Piece) -> dict[str, pa.Buffer]:
+    """Return the records of a piece as Parquet, by the folder that they belong to; raise SegmentUnusable where they are none."""
+    try:
+        version = msgspec.json.decode(piece.version, type=Version)
+        by_hour: dict[int, list[Record]] = {}
+        for record in piece.records:
+            by_hour.setdefault(hour_of(record), []).append(unpacked(record))
+        return {folder_of(version.model, hour): parquet(table(version, found)) for hour, found in by_hour.items()}
+    except (msgspec.MsgspecError, struct.error, ValueError, TypeError, LookupError) as error:
+        raise SegmentUnusable(f"a record in it cannot be read: {error}") from error
 
 
 def folder_of(model: str, hour: int) -> str:
