@@ -27,7 +27,8 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from trainer.adoption import code_examination, examination, sandbox, vouched
-from trainer.adoption.findings import MOST_ONNX_BYTES, MOST_WORD, Findings
+from trainer.adoption.findings import MOST_WORD, Findings
+from trainer.adoption.onnx_graph import MOST_ONNX_BYTES
 from trainer.artifact import environment, signing, version_files
 from trainer.console.terminal import Console
 from trainer.errors import TrainerError, VersionError

@@ -34,7 +34,6 @@ KEPT: dict[str, type] = {
 MOST_WORD = 500
 MOST_NUMBER = 2**63 - 1
 MOST_CLASSES = 10_000
-MOST_ONNX_BYTES = 128 * limits.MB
 # What MLflow has for a column that is no list and no object; what is answered may be more than what is taken.
 SCALARS = {*TYPES, "binary"}
 TENSOR = re.compile(r"[a-z]{1,20}[0-9]{0,3}")

@@ -16,7 +16,7 @@ from contract.proof import rows as proof
 from contract.schema import Kind
 from sklearn.base import is_regressor
 
-from trainer.adoption.findings import MOST_ONNX_BYTES
+from trainer.adoption.onnx_graph import MOST_ONNX_BYTES
 from trainer.artifact import golden_samples, onnx_export
 from trainer.artifact.onnx_export import OnnxExport
 from trainer.data import table

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+from contract import limits
 from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import ONNX_MODEL
 from contract.schema import MOST_COLUMNS
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from trainer.adoption.findings import MOST_ONNX_BYTES
-
+MOST_ONNX_BYTES = 128 * limits.MB
 MOST_NODES = 5_000
 TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 ML = "ai.onnx.ml"

@@ -3,15 +3,12 @@
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import contract
 import yaml
-from mlflow.utils import requirements_utils
 
 SERVED_WITH = ("mlflow-skinny", "scikit-learn", "skops", "pandas")
 # Rooms of the contract with what pipelines are made of. A version has all of them or none: a client that loads several versions
@@ -30,20 +27,6 @@ def pins(estimator: Any = None) -> list[str]:
     modules = {kind.__module__ for kind in _own(estimator)}
     needed = [*SERVED_WITH, *(package for module, package in BOOSTED.items() if module in modules)]
     return [f"{name}=={version(name)}" for name in needed]
-
-
-@contextmanager
-def pins_are_packages() -> Iterator[None]:
-    """Let MLflow take each pin for the name of a package, which it is.
-
-    It would read the lists of files of all packages to know which module is whose, for a sixth of a training's time.
-    """
-    before = requirements_utils._MODULES_TO_PACKAGES
-    requirements_utils._MODULES_TO_PACKAGES = before or {}
-    try:
-        yield
-    finally:
-        requirements_utils._MODULES_TO_PACKAGES = before
 
 
 def write(folder: Path) -> None:
