@@ -32,7 +32,7 @@ RIGHT = "the proxy's secret"
 
 
 def _made(
-    given: dict[str, str] = GIVEN, **changed: str
+    given: dict[str, str] = GIVEN, /, **changed: str
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, str | None]]:
     """Return the two files of settings, read, and all files."""
     found = sign_on.files(SETTINGS | changed, given.get)
