@@ -1,8 +1,6 @@
 """The guided tour without Docker: each command of its pages is run in their order, and prints what both languages show."""
 
 import json
-import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -12,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
 
-from tests.browser.conftest import OFFLINE
-from tests.conftest import BROWSERS
-from tests.guided_tour import FOLDER, LANGUAGES, PAGES, Step, differs, masked, steps, without_links
-from tests.integration.places import CLASSES, DATA, ROOT, Place, Service, eventually
+from tests.guided_tour import LANGUAGES, PAGES, Step, differs, steps, without_links
+from tests.integration.places import CLASSES, DATA, ROOT, Place, Service
 
 REFUSED = "trainer: "  # what a command prints that fails, as the page of an exercise has it do
 
@@ -136,62 +131,3 @@ def test_the_notebook_walks_the_same_way_with_plain_mlflow_and_prints_what_it_sh
     shown = ["".join(line for output in found for line in output["text"]) for found in outputs]
     assert walk.place.notebook(CELLS.format(folder=str(ROOT / "examples"))) == shown
     assert sorted(walk.place.client.get_registered_model("iris_workshop").aliases) == ["Production"]
-
-
-# --- the pictures on the pages ---------------------------------------------------------------------------------------
-
-PICTURES = FOLDER / "pictures"
-MODE = "?workflowType=machine_learning"
-# Which service's page is on a picture, and a text that is there once all of it is.
-SHOTS = {
-    "runs": ("ui", f"/#/experiments/1/runs{MODE}", "logistic_regression 0.7000 v3"),
-    "registry": ("ui", f"/#/models/iris_logistic_regression{MODE}", "Production"),
-    "page": ("serve", "/", "iris_logistic_regression"),
-}
-# Lines of one moment or of one run.
-OF_NOW = re.compile(
-    r"\d ?(ms|s|min|seconds?|minutes?|hours?|days?)\b|just now|\d+/\d+/\d+|\b(AM|PM|GMT|UTC)\b|TIME|DIGEST", re.I
-)
-IN_SIGHT = """() => {
-  const found = [], nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
-  while (nodes.nextNode()) {
-    range.selectNodeContents(nodes.currentNode);
-    const box = range.getBoundingClientRect();
-    if (box.width && box.height && box.top >= 0 && box.bottom <= innerHeight && box.right <= innerWidth)
-      found.push(nodes.currentNode.textContent);
-  }
-  return found.join("\\n");
-}"""
-
-
-def text_of(page: Page) -> list[str]:
-    """Return what is to be read on the part of a page that a picture has, without what is of one moment or of one run."""
-    return sorted({line for line in masked(page.evaluate(IN_SIGHT)) if not OF_NOW.search(line)})
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if executable is None and os.environ.get("REQUIRE_STACK") != "1":
-        pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=OFFLINE)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
-        yield page
-        browser.close()
-
-
-@pytest.mark.parametrize("name", SHOTS)
-def test_a_picture_on_the_pages_shows_what_is_to_be_read_there_today(walk: Walk, page: Page, name: str) -> None:
-    """With TAKE_PICTURES=1 it takes the picture anew; beside it is the text that it shows, which is what is compared."""
-    service, path, last = SHOTS[name]
-    kept = PICTURES / f"{name}.txt"
-    page.goto(walk.services[service].url + path)
-    page.get_by_text(last).first.wait_for()
-    if os.environ.get("TAKE_PICTURES") == "1":
-        page.wait_for_timeout(5000)  # nobody knows yet what there will be
-        page.screenshot(path=PICTURES / f"{name}.png")
-        kept.write_text("\n".join([*text_of(page), ""]))
-    shown = kept.read_text().splitlines()
-    eventually(f"{name}.png is of the page that there is: {text_of(page)}", lambda: text_of(page) == shown, 30)
