@@ -78,7 +78,7 @@ RUN = {
 # A command → why no test runs it.
 NOT_RUN = {
     r"make (fuzz|lock|environment)|\.ci/run|scripts/lock": "an hour, new packages, and what all of it needs",
-    r"(INFERENCE_WORKERS=1 |PYTHONPATH=services |py-spy |\.venv/bin/python -m pytest|curl http://localhost:1236)": "for a person who looks on",
+    r"(INFERENCE_WORKERS=1 |PYTHONPATH=services |py-spy |\.venv/bin/python -m |curl http://localhost:1236)": "for a person who looks on",
     r"(git |cat release.env|cosign|docker pull|docker tag|pip install|export |grep )": "of a release, or of other programs",
     r"(docker compose build|docker compose --profile backup up|docker compose up -d --wait (&&|--no-build))": "takes minutes, or a clock",
     rf"{TRAINER} train .*--(group|time|weight)": "in parts, by unit/test_holdout and integration/test_weights",
