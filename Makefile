@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving chaos lint workflows types sbom audit configuration lock clean
+.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser bench benchtrainer benchserving chaos soak lint workflows types sbom audit configuration lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,8 +65,11 @@ benchtrainer: environment ## measure the trainer beside a plain script, into ben
 benchserving: environment ## measure the prediction service beside its peers, into benchmarks/serving.md (needs wrk)
 	@$(PY) benchmarks/serving.py
 
-chaos: environment ## one fault after the other under load, into benchmarks/reliability.md (needs Docker, a quarter of an hour)
+chaos: environment ## one fault after the other under load, into benchmarks/reliability.md (needs Docker, half an hour)
 	@$(PY) benchmarks/chaos.py $(ARGS)
+
+soak: environment ## an hour of a little of everything, to see what grows, into benchmarks/soak.md (needs Docker, root); ARGS=MINUTES
+	@$(PY) benchmarks/soak.py $(ARGS)
 
 tools: ## make build/tools from its hashed lock: what looks at the project and is in no image
 	@scripts/environment $(TOOLS) scripts/tools/requirements.txt
