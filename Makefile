@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog chaos lint site workflows types sbom audit configuration reference lock clean
+.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog chaos soak lint site workflows types sbom audit configuration reference lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,8 +72,11 @@ benchserving: environment ## measure the prediction service beside its peers, in
 benchlog: environment ## measure what the prediction log costs, into benchmarks/prediction-log.md (needs wrk)
 	@$(PY) benchmarks/prediction_log.py
 
-chaos: environment ## one fault after the other under load, into benchmarks/reliability.md (needs Docker, a quarter of an hour)
+chaos: environment ## one fault after the other under load, into benchmarks/reliability.md (needs Docker, half an hour)
 	@$(PY) benchmarks/chaos.py $(ARGS)
+
+soak: environment ## an hour of a little of everything, to see what grows, into benchmarks/soak.md (needs Docker, root); ARGS=MINUTES
+	@$(PY) benchmarks/soak.py $(ARGS)
 
 tools: ## make build/tools from its hashed lock: what looks at the project and is in no image
 	@scripts/environment $(TOOLS) scripts/tools/requirements.txt

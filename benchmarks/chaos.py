@@ -1,7 +1,7 @@
 """Inject one fault after the other into a stack under steady load, and count what its clients notice: `make chaos`.
 
 Writes benchmarks/reliability.md; `make chaos ARGS=replicas` injects those with that word in their name, and prints what they did.
-Ends with exit code 1 where a prediction was wrong or a fault was not recovered from. Needs Docker; takes a quarter of an hour. A few of
+Ends with exit code 1 where a prediction was wrong or a fault was not recovered from. Needs Docker; takes half an hour. A few of
 these faults are among the tests of the stack, which `make test` and CI run.
 """
 
@@ -20,11 +20,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import requests
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from run import ROOT, has_stores, say
 from steady import CLIENTS, LATE, RATE, Seen, ready, steady_load
 
 from tests.compose import LONG_RUNNING, Stack, docker, eventually
-from tests.faults import cut_off, kill, mounted, paused, setting, stopped, without_alias
+from tests.faults import cut_off, kill, mounted, on_a_full_disk, out_of_memory, paused, setting, stopped, without_alias
 
 HOLD = 10
 """seconds that a fault lasts which has to be undone"""
@@ -32,6 +35,8 @@ RECOVERY = 120
 """seconds after which a fault counts as not recovered from"""
 QUIET = 2
 """seconds of load before and after each"""
+POSTGRES_DATA = "/var/lib/postgresql/data"
+LITTLE = "200m"
 WORKER = "$(set -- $(child $(child $(child 1))); echo $1)"
 
 
@@ -76,7 +81,7 @@ def suffered(stack: Stack, fault: str, inject: Callable[[Stack], object]) -> Row
             undone = time.monotonic()
             eventually("the stack is whole", partial(is_whole, stack), RECOVERY)
             recovery = time.monotonic() - undone
-        except (AssertionError, subprocess.CalledProcessError) as error:  # also where it could not be injected
+        except (AssertionError, OSError, subprocess.SubprocessError) as error:  # also where it could not be injected
             say(f"{fault}: {error}")
             recovery = None
         time.sleep(QUIET)
@@ -119,10 +124,19 @@ def one_container() -> Iterator[tuple[str, Callable[[Stack], object]]]:
     yield f"no alias for {HOLD} s, and inference restarted meanwhile", without_alias_restarted
     yield f"the bucket gone for {HOLD} s", without_bucket
     yield f"every connection of Postgres taken for {HOLD} s", without_connections
+    yield "minio's disk full during a training", partial(full_store, service="minio", folder="/data")
+    yield "postgres's disk full during a training", partial(full_store, service="postgres", folder=POSTGRES_DATA)
+    yield "MLflow's scratch disk full (16 kB) during an upload", full_scratch
+    yield f"the files of the version in Production gone for {HOLD} s, and inference restarted meanwhile", without_files
+    yield f"the version in Production deleted for {HOLD} s, and inference restarted meanwhile", without_version
+    yield "the kernel ends a process in mlflow for memory", partial(out_of_memory, service="mlflow")
+    yield "the kernel ends a process in inference for memory", partial(out_of_memory, service="inference")
+    yield f"MLflow with less memory than it takes ({LITTLE}) for {HOLD} s", little_memory
     yield "three trainings killed as they run", killed_trainings
     yield "two trainings at once", trainings_at_once
     yield "all killed, and started again in the wrong order", all_killed
     yield "`down`, then `up`", down_and_up
+    yield "`down`, then `up` with another signing key, and the same back", other_signing_key
 
 
 def several_replicas(stack: Stack) -> Iterator[tuple[str, Callable[[Stack], object]]]:
@@ -216,6 +230,72 @@ def without_connections(stack: Stack) -> None:
         raise AssertionError(result.stdout + result.stderr)
 
 
+def full_store(stack: Stack, service: str, folder: str) -> None:
+    with on_a_full_disk(stack, service, folder):
+        training = stack.compose("run", "--rm", "trainer", "train", "--no-promote", check=False)
+    if training.returncode == 0:
+        raise AssertionError(f"a training finds room in {service}")
+
+
+def full_scratch(stack: Stack) -> None:
+    with mounted(stack, "mlflow", "small:/scratch"):
+        url = f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/artifacts/too-much"
+        if requests.put(url, bytes(8_000_000), timeout=60).ok:
+            raise AssertionError("an upload finds room")
+
+
+def without_files(stack: Stack) -> None:
+    version = stack.versions()[stack.alias()]
+    model = version["source"].removeprefix("models:/")
+    experiment = stack.api(f"logged-models/{model}")["model"]["info"]["experiment_id"]
+    folder = f"/data/mlflow/{experiment}/models/{model}"
+    stack.compose("exec", "-T", "minio", "mv", folder, "/data/gone")
+    try:
+        stack.compose("restart", "inference")
+        time.sleep(HOLD)
+    finally:
+        stack.compose("exec", "-T", "minio", "mv", "/data/gone", folder)
+
+
+def without_version(stack: Stack) -> None:
+    """Delete a version of its own, which is in Production for that; what was there before follows it."""
+    before = stack.alias()
+    stack.compose("run", "--rm", "trainer", "train", "--no-promote")
+    spare = max(stack.versions(), key=int)
+    stack.set_alias(spare)
+    eventually("it is served", lambda: stack.served_version() == spare)
+    wanted = {"name": "iris_logistic_regression", "version": spare}
+    requests.delete(
+        f"{stack.mlflow_url}/api/2.0/mlflow/model-versions/delete", json=wanted, timeout=10
+    ).raise_for_status()
+    try:
+        stack.compose("restart", "inference")
+        time.sleep(HOLD)
+    finally:
+        stack.set_alias(before)
+
+
+def little_memory(stack: Stack) -> None:
+    with setting(stack, MLFLOW_MEMORY=LITTLE):
+        stack.compose("up", "--detach", "--no-deps", "--no-build", "mlflow")
+        time.sleep(HOLD)
+    stack.put_right("mlflow")
+
+
+def other_signing_key(stack: Stack) -> None:
+    """Start with another key, with which the version in Production is not served and another is trained; then with the first again."""
+    version, cat = stack.alias(), ("run", "--rm", "--no-deps", "-T", "--entrypoint", "cat", "secrets")
+    own = stack.compose(*cat, "/volumes/trainer/signing-key.pem").stdout
+    form = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    other = ec.generate_private_key(ec.SECP256R1()).private_bytes(*form).decode()
+    for name, key in {"other.pem": other, "own.pem": own}.items():
+        (stack.folder / name).write_text(key)
+        with setting(stack, SIGNING_KEY_FILE=f"./{name}"):
+            down_and_up(stack)
+    stack.set_alias(version)
+    eventually("it is served again", lambda: stack.served_version() == version)
+
+
 def killed_trainings(stack: Stack) -> None:
     for number, pause in enumerate((4, 6, 8)):
         name = f"{stack.name}-killed-{number}"
@@ -281,8 +361,7 @@ def page(rows: list[Row]) -> str:
         f"prediction, *wrong* a prediction that is not the right one, *late* a right one that took more than {LATE} s from when it was "
         "due, the wait for the request before included. *Whole again* counts from when the fault was over (for a kill: from then on), "
         "until `/ready` says ready and not stale, the alias can be read and the artifacts be listed. Once each: counts are exact, "
-        "times depend on the machine. Not among them is what ends in another state than it began in: full disks of the stores, deleted "
-        "versions and files, another signing key.\n\n"
+        "times depend on the machine.\n\n"
         f"**{right:,} right predictions, {wrong:,} wrong, {failed:,} failed requests, {late:,} late.**\n\n"
         "| fault | right | wrong | failed | late | whole again, s | what `/ready` said meanwhile |\n|---|---|---|---|---|---|---|\n"
         + "\n".join(map(line, rows))

@@ -39,11 +39,12 @@ class Seen:
 
 
 @contextmanager
-def steady_load(stack: Stack) -> Iterator[Seen]:
+def steady_load(stack: Stack, rate: float = RATE) -> Iterator[Seen]:
     """Ask and look until the block ends. Each client has one connection, and makes another where it is lost, which is a failure."""
     seen, lock, over = Seen(), threading.Lock(), threading.Event()
     port = int(stack.settings["INFERENCE_PORT"])
-    threads = [threading.Thread(target=_client, args=(port, number, seen, lock, over)) for number in range(CLIENTS)]
+    starts = [number / CLIENTS / rate for number in range(CLIENTS)]
+    threads = [threading.Thread(target=_client, args=(port, start, 1 / rate, seen, lock, over)) for start in starts]
     threads.append(threading.Thread(target=_observer, args=(port, seen, over)))
     for thread in threads:
         thread.start()
@@ -55,9 +56,9 @@ def steady_load(stack: Stack) -> Iterator[Seen]:
             thread.join()
 
 
-def _client(port: int, number: int, seen: Seen, lock: threading.Lock, over: threading.Event) -> None:
+def _client(port: int, start: float, pause: float, seen: Seen, lock: threading.Lock, over: threading.Event) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    due = time.monotonic() + number / CLIENTS / RATE
+    due = time.monotonic() + start
     while not over.wait(max(0.0, due - time.monotonic())):
         try:
             is_right, reason = _ask(connection)
@@ -74,7 +75,7 @@ def _client(port: int, number: int, seen: Seen, lock: threading.Lock, over: thre
             else:
                 seen.right += 1
                 seen.late += took > LATE
-        due += 1 / RATE
+        due += pause
 
 
 def _ask(connection: http.client.HTTPConnection) -> tuple[bool, str]:

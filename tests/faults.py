@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import requests
 
-from tests.compose import Stack, docker
+from tests.compose import Stack, docker, eventually
 
 ALIAS = {"name": "iris_logistic_regression", "alias": "Production"}
 CHILD = "child() { cut -d' ' -f1 /proc/$1/task/$1/children; }"
@@ -55,6 +55,39 @@ def mounted(stack: Stack, service: str, *mounts: str) -> Iterator[None]:
         override.unlink()
         stack.put_right(service)
         docker("volume", "rm", "--force", f"{stack.name}_small")
+
+
+@contextmanager
+def on_a_full_disk(stack: Stack, service: str, folder: str) -> Iterator[None]:
+    """Run a store on a copy of its data, on a disk that fills up as soon as it runs; afterwards on its own, as it was."""
+    name, container = f"{stack.name}_full", stack.containers()[service]
+    megabytes = int(docker("exec", container["Id"], "du", "-sm", folder).split()[0])
+    override = stack.folder / "compose.override.yaml"
+    override.write_text(
+        f'services: {{{service}: {{volumes: ["{name}:{folder}"]}}}}\nvolumes: {{{name}: {{external: true}}}}\n'
+    )
+    stack.compose("stop", service)
+    docker("volume", "create", "--opt=type=tmpfs", "--opt=device=tmpfs", f"--opt=o=size={megabytes + 32}m", name)
+    copy = ("--entrypoint=sh", container["Image"], "-c", f"cp -a {folder}/. /full && echo copied; sleep 600")
+    mounts = (f"--volumes-from={container['Id']}:ro", f"--volume={name}:/full")
+    docker("run", "--detach", f"--name={name}", "--user=0", "--init", *mounts, *copy)
+    try:
+        eventually("it is copied", lambda: docker("logs", name))
+        stack.put_right(service)
+        docker("exec", name, "sh", "-c", "cat /dev/zero >/full/x 2>/dev/null || true")
+        yield
+    finally:
+        override.unlink()
+        stack.put_right(service)
+        docker("rm", "--force", name)
+        docker("volume", "rm", name)
+
+
+def out_of_memory(stack: Stack, service: str) -> None:
+    """Take more memory than a container may have: the kernel ends the largest process in it, which is this one."""
+    greedy = stack.compose("exec", "-T", service, "python", "-c", "b'x' * (8 << 30)", check=False)
+    if greedy.returncode != 137:
+        raise AssertionError(f"the kernel did not end it: {greedy.returncode} {greedy.stderr}")
 
 
 @contextmanager

@@ -1,17 +1,22 @@
 """The doctor on the stack: faults that are made are named, each in a line, and what the lines name mends them."""
 
 import json
+import random
+import re
 import shlex
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import requests
 
-from tests.compose import Stack, eventually
+from tests.compose import Stack, docker, eventually
+from tests.faults import out_of_memory
 
 MODEL = "iris_logistic_regression"
 SUSPEND = """
@@ -20,8 +25,28 @@ from minio import Minio; from minio.versioningconfig import SUSPENDED, Versionin
 root = Minio(endpoint="minio:9000", access_key="admin", secret_key=open("/run/secrets/root-password").read(), secure=False)
 root.set_bucket_versioning("mlflow", VersioningConfig(SUSPENDED))
 """
+# What the doctor's container has of the stack, with a clock that is 400 seconds behind, and a disk with no room.
+FAULTY_DOCTOR = """
+services:
+  doctor:
+    environment: {PYTHONPATH: /fault}
+    volumes: ["./fault:/fault:ro,z", "full:/volumes/minio-data:ro"]
+volumes:
+  full: {external: true, name: FULL}
+"""
+SLOW_CLOCK = "import time; now = time.time; time.time = lambda: now() - 400"
+TAKE_ALL_CONNECTIONS = """
+import os, psycopg2, time
+address, held = open(os.environ["BACKEND_STORE_URI_FILE"]).read().replace("+psycopg2", ""), []
+try:
+    while True: held.append(psycopg2.connect(address))
+except psycopg2.OperationalError: time.sleep(600)
+"""
+# Three are left to the superuser, who asks.
+CONNECTIONS = "SELECT count(*) > 97 FROM pg_stat_activity WHERE backend_type = 'client backend'"
 # What no `up` brings: the first backup is a person's to make, and the disk is this machine's.
 NOT_THE_STACKS = {"backup", "disk"}
+Row = dict[str, str]
 
 
 class Doctor:
@@ -30,30 +55,48 @@ class Doctor:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         command = ["scripts/doctor", "--patience", "10", *arguments]
-        folder, environ = self._stack.folder, self._stack.environ()
+        folder, environ = self._stack.folder, self._stack.environ() | environ
         return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=120)
 
-    def rows(self) -> list[dict[str, str]]:
-        result = self.run("--json")
-        rows: list[dict[str, str]] = json.loads(result.stdout)
+    def rows(self, **environ: str) -> list[Row]:
+        result = self.run("--json", **environ)
+        rows: list[Row] = json.loads(result.stdout)
         assert result.returncode == any(row["status"] == "FAIL" for row in rows)
         return rows
 
-    def wrong(self) -> dict[str, dict[str, str]]:
-        """Return name → row of all that is not well; of several of a name the last."""
-        return {row["name"]: row for row in self.rows() if row["status"] != "ok" and row["name"] not in NOT_THE_STACKS}
+    def wrong(self) -> list[Row]:
+        """Return the rows of all that is not well, as far as an `up` would mend it."""
+        return [row for row in self.rows() if row["status"] != "ok" and row["name"] not in NOT_THE_STACKS]
 
-    def mend(self, row: dict[str, str]) -> None:
-        """Do what a line names, as a person does: what it says of .env first, and then the command."""
-        setting, is_setting, rest = row["mend"].partition(" in .env, then ")
-        if is_setting:
-            name, _, value = setting.partition("=")
-            self._stack.write_env(**{name: value})
-        command = shlex.split((rest if is_setting else row["mend"]).rpartition(": ")[2])
-        assert command[:2] == ["docker", "compose"], row
-        self._stack.compose(*command[2:])
+    def is_content(self) -> bool:
+        assert self.wrong() == []
+        return True
+
+    def mend(self, *rows: Row) -> None:
+        """Do what lines name, as a person does: what they say of .env first, and then each of the commands."""
+        commands = []
+        for row in rows:
+            setting, is_setting, rest = row["mend"].partition(" in .env, then ")
+            if is_setting:
+                name, _, value = setting.partition("=")
+                self._stack.write_env(**{name: value})
+            commands.append((rest if is_setting else row["mend"]).rpartition(": ")[2])
+        with ThreadPoolExecutor() as pool:  # once each, and none waits for another
+            list(pool.map(self._do, dict.fromkeys(commands)))
+
+    def _do(self, command: str) -> None:
+        words = shlex.split(command)
+        assert words[:2] == ["docker", "compose"], command
+        self._stack.compose(*words[2:])
+
+
+def of(rows: list[Row], name: str, words: str) -> Row:
+    """Return the row of that name with these words, which there must be."""
+    return next((row for row in rows if row["name"] == name and words in row["says"]), None) or pytest.fail(
+        f"no row of {name} says {words!r}: {rows}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +131,7 @@ def versions_of_the_byte(stack: Stack) -> str:
 def test_a_stack_that_is_well_is_told_so_and_is_left_as_it_was(stack: Stack, doctor: Doctor) -> None:
     result = doctor.run()
     assert result.returncode == 0, result.stdout + result.stderr
-    assert doctor.wrong() == {}
+    assert doctor.is_content()
     for name in (
         "engine",
         "images",
@@ -105,10 +148,39 @@ def test_a_stack_that_is_well_is_told_so_and_is_left_as_it_was(stack: Stack, doc
     assert versions_of_the_byte(stack) == ""
 
 
-def break_what_can_be(stack: Stack, port: int) -> None:
+def test_an_engine_that_does_not_answer_is_named(doctor: Doctor) -> None:
+    row = of(doctor.rows(DOCKER_HOST="unix:///nowhere/docker.sock"), "engine", "the Docker engine cannot be used")
+    assert row["mend"] == "sudo systemctl start docker"
+
+
+@pytest.fixture
+def full_disk(stack: Stack) -> Iterator[str]:
+    """A volume with no room, by its name."""
+    name, image = f"{stack.name}_full", stack.containers()["postgres"]["Image"]
+    docker("volume", "create", "--opt=type=tmpfs", "--opt=device=tmpfs", "--opt=o=size=1m", name)
+    fill = ("--entrypoint=sh", image, "-c", "cat /dev/zero >/full/x; echo full; sleep 600")
+    docker("run", "--detach", f"--name={name}", f"--volume={name}:/full", "--user=0", "--init", *fill)
+    eventually("it is full", lambda: docker("logs", name))
+    yield name
+    docker("rm", "--force", name)
+    docker("volume", "rm", name)
+
+
+def taken_port() -> socket.socket:
+    """Return a server on a port where the next one is nobody's by chance: below those that the kernel gives to clients."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", port))
+    pytest.fail("no port is free")
+
+
+def break_what_can_be(stack: Stack, port: int, full_disk: str) -> None:
     """Make faults that do not hide each other."""
-    console = "compose.yaml:compose.console.yaml"
-    stack.write_env(PUBLIC_HOST="factory.test", COMPOSE_FILE=console, MINIO_CONSOLE_PORT=str(port))
+    (stack.folder / "fault").mkdir()
+    (stack.folder / "fault" / "sitecustomize.py").write_text(SLOW_CLOCK)
+    (stack.folder / "fault.yaml").write_text(FAULTY_DOCTOR.replace("FULL", full_disk))
+    files = "compose.yaml:compose.console.yaml:fault.yaml"
+    stack.write_env(PUBLIC_HOST="factory.test", COMPOSE_FILE=files, MINIO_CONSOLE_PORT=str(port))
     entry = ("run", "--rm", "--no-deps", "-T", "--entrypoint")
     stack.compose(*entry, "chown", "secrets", "12345", "/volumes/postgres/superuser-password")
     stack.compose(*entry, "python", "bucket", "-c", SUSPEND)
@@ -121,52 +193,86 @@ def break_what_can_be(stack: Stack, port: int) -> None:
     post(stack, "registered-models/alias", "DELETE", name=MODEL, alias="Production")
     post(stack, "registered-models/alias", name=MODEL, alias="production", version=version)
     stack.compose("stop", "inference")
+    out_of_memory(stack, "mlflow")
+    docker("tag", f"{stack.name}/trainer", f"{stack.name}/of-before")
+    docker("image", "rm", "--force", "--no-prune", f"{stack.name}/trainer")
+    stack.write_env(POSTGRES_IMAGE="postgres:16-trixie", SIGNING_KEY="a secret itself")
+
+
+FAULTS = {
+    ("settings", "SIGNING_KEY itself stands in .env"),
+    ("settings", "are not in force"),
+    ("images", "/trainer"),
+    ("ports", "minio, is taken by another program"),
+    ("containers", "inference is not running"),
+    ("containers", "mlflow was ended by the kernel for memory, of which it has 2,048 MB"),
+    ("mlflow", "Invalid Host header"),
+    ("inference", "nothing answers"),
+    ("backup", "there is none in ./backups"),
+    ("postgres data", "the data are of Postgres 17"),
+    ("secrets", "postgres/superuser-password is of 12345:999"),
+    ("disk", "minio-data: 0.0 of 0.0 GB free"),
+    ("bucket", "the store's clock differs by"),
+    ("bucket", "does not keep old versions"),
+    ("experiments", "'lost' has its files at 's3://elsewhere/lost'"),
+    ("runs", "'killed'"),
+    ("alias", "it has 'production', and case counts"),
+}
 
 
 def test_each_fault_is_named_in_one_run_and_what_its_line_names_mends_it(
-    stack: Stack, doctor: Doctor, settings: None
+    stack: Stack, doctor: Doctor, settings: None, full_disk: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        break_what_can_be(stack, taken.getsockname()[1])
-        wrong = doctor.wrong()
-        named = {name: row["says"] for name, row in wrong.items()}
-        assert "minio, is taken by another program" in named["ports"]
-        assert "inference is not running" in named["containers"]
-        assert "Invalid Host header" in named["mlflow"]
-        assert "nothing answers" in named["inference"]
-        assert "postgres/superuser-password is of 12345:999" in named["secrets"]
-        assert "does not keep old versions" in named["bucket"]
-        assert "'lost' has its files at 's3://elsewhere/lost'" in named["experiments"]
-        assert "'killed'" in named["runs"]
-        assert "it has 'production', and case counts" in named["alias"]
-        # The line of the ports has an `up`, as those of containers, mlflow and inference have.
-        for name in ("secrets", "alias", "experiments", "ports", "bucket", "runs"):
-            doctor.mend(wrong[name])
-    eventually("the stack is well", lambda: doctor.wrong() == {})
-    post(
-        stack, "registered-models/alias", "DELETE", name=MODEL, alias="production"
-    )  # which harms nobody, and no line names
+    with taken_port() as taken:
+        break_what_can_be(stack, taken.getsockname()[1], full_disk)
+        rows = doctor.rows()
+        found = {fault: of(rows, *fault) for fault in FAULTS}
+        # What no command of a line mends: the clock and the disk of the doctor alone, and a secret that a person writes elsewhere.
+        del stack.settings["SIGNING_KEY"]
+        stack.write_env()
+        (stack.folder / "fault.yaml").write_text("services: {}")
+        named = {name: row for (name, _), row in found.items() if row["mend"].startswith("docker")}
+        doctor.mend(named["secrets"], named["alias"], of(rows, "experiments", "'lost'"))
+        # Of several that name an `up`, with what they say of .env, there is one.
+        up = ("ports", "postgres data", "images", "mlflow", "inference", "containers")
+        doctor.mend(*(row for row in rows if row["name"] in up and "docker compose up" in row["mend"]))
+        doctor.mend(named["bucket"], named["runs"])
+    eventually("the stack is well", doctor.is_content, seconds=120)
+    docker("image", "rm", "--force", "--no-prune", f"{stack.name}/of-before")
+    # Which harms nobody, and no line names.
+    post(stack, "registered-models/alias", "DELETE", name=MODEL, alias="production")
 
 
-def test_a_changed_file_and_a_store_that_hangs_are_named_and_mended(stack: Stack, doctor: Doctor) -> None:
+def test_a_changed_file_a_store_that_hangs_and_no_connections_left_are_named_and_mended(
+    stack: Stack, doctor: Doctor
+) -> None:
     version = stack.versions()[stack.alias()]
     model = version["source"].removeprefix("models:/")
     experiment = stack.api(f"logged-models/{model}")["model"]["info"]["experiment_id"]
-    url = f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{experiment}/models/{model}/artifacts/figures.json"
+    folder = f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{experiment}/models/{model}/artifacts"
+    url = f"{folder}/requirements.txt"
     before = requests.get(url, timeout=10).content
-    assert requests.put(url, before + b" ", timeout=10).status_code == 200
+    other = re.sub(rb"(?m)^scikit-learn==\S+", b"scikit-learn==0.1", before)
+    assert requests.put(url, other, timeout=10).status_code == 200
     try:
-        row = doctor.wrong()["files"]
-        assert f"version {version['version']}: its file 'figures.json' is not as it was signed" in row["says"]
-        doctor.mend(row)
+        rows = doctor.wrong()
+        changed = f"version {version['version']}: its file 'requirements.txt' is not as it was signed"
+        of(rows, "packages", "made with scikit-learn 0.1, and ")
+        doctor.mend(of(rows, "files", changed))
     finally:
         assert requests.put(url, before, timeout=10).status_code == 200
+    taking = stack.start("exec", "-T", "mlflow", "python", "-c", TAKE_ALL_CONNECTIONS)
+    used = ("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atc", CONNECTIONS)
+    eventually("all connections are taken", lambda: stack.compose(*used).stdout == "t\n")
     stack.compose("pause", "minio")
     try:
-        wrong = doctor.wrong()
-        assert wrong["containers"]["says"] == "minio is paused"
-        assert "does not answer" in wrong["bucket"]["says"]
-        doctor.mend(wrong["containers"])
+        rows = doctor.wrong()
+        of(rows, "bucket", "does not answer")
+        full = of(rows, "postgres", "it does not let MLflow in")
+        assert full["mend"] == "docker compose restart mlflow"
+        doctor.mend(of(rows, "containers", "minio is paused"), full)
     finally:
         stack.compose("unpause", "minio", check=False)
-    eventually("the stack is well", lambda: doctor.wrong() == {})
+        taking.kill()
+        taking.wait()
+    eventually("the stack is well", doctor.is_content, seconds=120)

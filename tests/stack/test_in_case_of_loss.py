@@ -17,6 +17,14 @@ def history(stack: Stack) -> str:
     return "\n".join(line for line in said.splitlines() if not line.startswith("#"))  # those are the image's
 
 
+def told(stack: Stack) -> list[dict[str, str]]:
+    """Return what the doctor says."""
+    command = ["scripts/doctor", "--patience", "10", "--json"]
+    result = subprocess.run(command, cwd=stack.folder, env=stack.environ(), capture_output=True, text=True, timeout=120)
+    rows: list[dict[str, str]] = json.loads(result.stdout)
+    return rows
+
+
 class Made:
     """A backup, with what the stack was when it was made."""
 
@@ -103,6 +111,11 @@ def test_a_database_that_is_about_to_be_migrated_is_copied_and_there_is_a_way_ba
     sql(f"UPDATE alembic_version SET version_num = '{older}'")  # noqa: S608 - as a migration does that is ended in between
     sql("DELETE FROM registered_model_aliases")
     assert f"the copy from before the migration from {oldest} to {newest} is there" in database().stdout
+    sql("UPDATE alembic_version SET version_num = 'fffffffffff0'")
+    rows = {row["name"]: row for row in told(restored)}
+    assert "a newer MLflow has written it" in rows["schema"]["says"]
+    assert rows["schema"]["mend"].endswith("docker compose run --rm database back")
+    assert rows["backup"]["status"] == "ok"
     assert "the database is as it was before the migration" in database("back").stdout
     assert sql("SELECT version_num FROM alembic_version") == oldest
     assert sql("SELECT count(*) FROM registered_model_aliases") == aliases != "0"

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.compose import CLASSES, LONG_RUNNING, Stack, docker, eventually
-from tests.faults import ALIAS, kill, mounted, setting, stopped, without_alias
+from tests.faults import ALIAS, kill, mounted, out_of_memory, setting, stopped, without_alias
 
 
 def _statuses(stack: Any) -> set[str]:
@@ -127,9 +127,7 @@ def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_firs
 
 
 def test_a_process_that_the_kernel_ended_for_memory_is_told_with_the_setting(stack: Stack) -> None:
-    # It takes more than the container may have, and is the largest there, so it is the one that is ended.
-    greedy = stack.compose("exec", "-T", "inference", "python", "-c", "b'x' * (8 << 30)", check=False)
-    assert greedy.returncode == 137
+    out_of_memory(stack, "inference")
     # The service asks what the kernel has counted when a worker ends.
     kill(stack, "inference", "$(child $(child $(child 1)))")
     told = "was ended by the kernel for memory: INFERENCE_MEMORY is 1536m;"

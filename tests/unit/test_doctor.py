@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+import psycopg2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,12 +23,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from doctor import report
 from doctor.host import backups, containers, engine, names, ports, settings
+from doctor.host.containers import Asked
 from doctor.host.docker import HASH, SERVICE, Stack
 from doctor.host.ports import Port
 from doctor.patience import exit_code, look_at_all
 from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 from doctor.registry import model, schema
 from doctor.registry.commands import EMBEDDED, STACK
+from doctor.registry.database import Database
 from doctor.stack import access, postgres, replicas, store, volumes
 from setup.secret_files import DERIVED, OWNERS, SECRETS, Owner
 
@@ -170,6 +173,7 @@ def test_a_port_that_other_machines_reach_is_a_warning_unless_a_name_for_them_is
     assert "BIND_ADDRESS=127.0.0.1" in row.mend or status == OK
 
 
+SAYS_LITTLE = Asked(lambda _: "its words", lambda _: False)
 LATELY = time.strftime("%Y-%m-%dT%H:%M:%S.5Z", time.gmtime())
 
 
@@ -184,7 +188,11 @@ LATELY = time.strftime("%Y-%m-%dT%H:%M:%S.5Z", time.gmtime())
         ),
         ({"StartedAt": LATELY, "restart_count": 3}, "starts again and again (3 times): its words", UP),
         ({"restart_count": 3}, None, ""),
-        ({"OOMKilled": True}, "was ended by the kernel for memory, of which it has 300 MB", "MLFLOW_MEMORY"),
+        (
+            {"OOMKilled": True},
+            "was ended by the kernel for memory, of which it has 300 MB",
+            f"MLFLOW_MEMORY=600m in .env, then {UP}",
+        ),
         ({"Status": "exited", "Running": False, "ExitCode": 137}, "is not running (exited, exit code 137)", UP),
         ({"Status": "paused"}, "is paused", "docker compose unpause mlflow"),
         ({"Health": {"Status": "healthy"}}, None, ""),
@@ -193,7 +201,7 @@ LATELY = time.strftime("%Y-%m-%dT%H:%M:%S.5Z", time.gmtime())
     ],
 )
 def test_a_container_that_is_not_well_is_told(state: dict[str, Any], says: str | None, mend: str) -> None:
-    row = containers.running("mlflow", container("mlflow", **state), lambda _: "its words")
+    row = containers.running("mlflow", container("mlflow", **state), SAYS_LITTLE)
     if says is None:
         assert row is None
     else:
@@ -201,10 +209,21 @@ def test_a_container_that_is_not_well_is_told(state: dict[str, Any], says: str |
         assert mend in row.mend
 
 
+def test_a_container_that_the_kernel_ends_again_and_again_is_told_though_it_has_forgotten_it() -> None:
+    again = container("mlflow", Status="restarting", restart_count=7)
+    row = containers.running("mlflow", again, Asked(lambda _: "its words", lambda found: found == "id-of-mlflow"))
+    assert "was ended by the kernel for memory" in row.says
+
+
+def test_where_a_container_has_no_limit_it_is_the_machine_that_has_no_memory_left() -> None:
+    unlimited = container("proxy", OOMKilled=True) | {"HostConfig": {"Memory": 0}}
+    assert "this machine's is used up" in containers.running("proxy", unlimited, SAYS_LITTLE).says
+
+
 def test_a_job_that_failed_is_told_with_its_last_words_and_one_that_waits_for_it_too() -> None:
     def job(status: str, code: int) -> Row | None:
         ended = container("bootstrap", Status=status, Running=status == "running", ExitCode=code)
-        return containers.job("bootstrap", ended, lambda _: "trainer: MLflow refuses")
+        return containers.job("bootstrap", ended, Asked(lambda _: "trainer: MLflow refuses", lambda _: False))
 
     assert job("exited", 0) is None
     assert job("running", 0) is None
@@ -371,7 +390,7 @@ def test_what_a_profile_has_is_looked_at_where_somebody_has_started_it() -> None
     row = only(containers.look(stack(container("mlflow"), ended, **services), 1))
     assert "reviewer is not running" in row.says
     assert row.mend == "docker compose --profile reviewer up -d --wait"
-    killed = containers.running("reviewer", container("reviewer", OOMKilled=True), lambda _: "")
+    killed = containers.running("reviewer", container("reviewer", OOMKilled=True), SAYS_LITTLE)
     assert killed is not None
     assert "TRAINER_MEMORY" in killed.mend
 
@@ -502,6 +521,24 @@ def test_secrets_are_read_and_root_of_an_external_store_is_nobody(tmp_path: Path
 @pytest.mark.parametrize(("used", "status"), [(10, OK), (80, WARN), (95, FAIL)])
 def test_connections_that_run_out_are_told_before_they_have(used: int, status: str) -> None:
     assert postgres.connections(used, 97).status == status
+
+
+@pytest.mark.parametrize(
+    ("refusal", "mend"),
+    [
+        ('FATAL:  password authentication failed for user "mlflow"', "docker compose run --rm database"),
+        ("FATAL:  sorry, too many clients already", "docker compose restart mlflow"),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", "restart mlflow"),
+        ("Connection refused", UP),
+    ],
+)
+def test_a_server_that_lets_nobody_in_is_told_with_what_mends_that_cause(refusal: str, mend: str) -> None:
+    def connect() -> None:
+        raise psycopg2.OperationalError(f"connection to server failed: {refusal}")
+
+    row = only(postgres.look(Database(connect, (psycopg2.Error,), "%s")))
+    assert refusal in row.says
+    assert row.mend.endswith(mend)
 
 
 @pytest.mark.parametrize(

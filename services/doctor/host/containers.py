@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,6 +15,17 @@ MEMORY = {"reviewer": "TRAINER"}
 # A container that began so lately, and not for the first time, is one that begins again and again.
 LATELY_SECONDS = 60
 MOST = 300
+# How far back what the kernel has ended is asked for; the engine itself remembers some minutes.
+EVENTS_SINCE = "10m"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What Docker says of a container, by its id, when it is asked further."""
+
+    last_words: Callable[[str], str]
+    is_out_of_memory: Callable[[str], bool]
+    """whether the kernel has ended it lately: a container that starts again has forgotten that itself"""
 
 
 def look(stack: Stack, seconds: float) -> Iterator[Row]:
@@ -21,8 +33,8 @@ def look(stack: Stack, seconds: float) -> Iterator[Row]:
     if not is_up(stack):
         yield Row("containers", FAIL, "none is there: the stack is down, or was never up", stack.up)
         return
-    last_words = _last_words(seconds)
-    found = [row for name, service in stack.services.items() for row in _service(stack, name, service, last_words)]
+    asked = Asked(_last_words(seconds), _is_out_of_memory(seconds))
+    found = [row for name, service in stack.services.items() for row in _service(stack, name, service, asked)]
     runs = [name for name, service in stack.services.items() if service.get("restart") != "no"]
     yield from found or [Row("containers", OK, f"{', '.join(runs)} run and are healthy; the jobs are done")]
 
@@ -32,43 +44,51 @@ def is_up(stack: Stack) -> bool:
     return bool(stack.containers)
 
 
-def _service(stack: Stack, name: str, service: Mapping[str, Any], last_words: Callable[[str], str]) -> Iterator[Row]:
+def _service(stack: Stack, name: str, service: Mapping[str, Any], asked: Asked) -> Iterator[Row]:
     containers = stack.of(name)
     if not containers:
         yield Row("containers", FAIL, f"{name} is not there", stack.up)
     for container in containers:
         is_job = service.get("restart") == "no"
-        row = (job if is_job else running)(name, container, last_words, stack.up)
+        row = (job if is_job else running)(name, container, asked, stack.up)
         if row is not None:
             yield row
 
 
-def job(name: str, container: Mapping[str, Any], last_words: Callable[[str], str], up: str = UP) -> Row | None:
+def job(name: str, container: Mapping[str, Any], asked: Asked, up: str = UP) -> Row | None:
     """Return what is wrong with a job that should have ended well, None where it has, or is at it."""
     state = container["State"]
     if state["Running"] or (state["Status"] == "exited" and state["ExitCode"] == 0):
         return None
     if state["Status"] == "created":
         return Row("containers", FAIL, f"the job {name} was not run: what it waits for has failed", up)
-    says = f"the job {name} failed with exit code {state['ExitCode']}: {last_words(container['Id'])}"
+    says = f"the job {name} failed with exit code {state['ExitCode']}: {asked.last_words(container['Id'])}"
     return Row("containers", FAIL, says, f"once the cause is gone: {up}")
 
 
-def running(name: str, container: Mapping[str, Any], last_words: Callable[[str], str], up: str = UP) -> Row | None:
+def running(name: str, container: Mapping[str, Any], asked: Asked, up: str = UP) -> Row | None:
     """Return what is wrong with a container that should run, None where nothing is."""
     state, restarts = container["State"], container.get("RestartCount", 0)
-    if state.get("OOMKilled"):
-        limit = container["HostConfig"].get("Memory", 0) / 1024**2
-        says = f"{name} was ended by the kernel for memory, of which it has {limit:,.0f} MB"
-        return Row("containers", FAIL, says, f"a larger {MEMORY.get(name, name.upper())}_MEMORY in .env, then {up}")
-    if state["Status"] == "restarting" or (restarts and state["Running"] and _age(state) < LATELY_SECONDS):
-        says = f"{name} starts again and again ({restarts} times): {last_words(container['Id'])}"
+    begins_again = state["Status"] == "restarting" or (restarts and state["Running"] and _age(state) < LATELY_SECONDS)
+    if state.get("OOMKilled") or (begins_again and asked.is_out_of_memory(container["Id"])):
+        return _out_of_memory(name, container["HostConfig"].get("Memory", 0) // 1024**2, up)
+    if begins_again:
+        says = f"{name} starts again and again ({restarts} times): {asked.last_words(container['Id'])}"
         return Row("containers", FAIL, says, f"once the cause is gone: {up}")
     if state["Status"] == "paused":
         return Row("containers", FAIL, f"{name} is paused", f"docker compose unpause {name}")
     if not state["Running"]:
         return Row("containers", FAIL, f"{name} is not running ({state['Status']}, exit code {state['ExitCode']})", up)
     return _health(name, state)
+
+
+def _out_of_memory(name: str, limit: int, up: str) -> Row:
+    """Return the row of a container of which the kernel has ended a process; `limit` in MB, 0 for none."""
+    says = f"{name} was ended by the kernel for memory, of which it has"
+    if not limit:
+        return Row("containers", FAIL, f"{says} no limit: this machine's is used up", "docker stats --no-stream")
+    setting = f"{MEMORY.get(name, name.upper())}_MEMORY={2 * limit}m"
+    return Row("containers", FAIL, f"{says} {limit:,} MB", f"{setting} in .env, then {up}")
 
 
 def _health(name: str, state: Mapping[str, Any]) -> Row | None:
@@ -101,5 +121,14 @@ def _last_words(seconds: float) -> Callable[[str], str]:
             return str(json.loads(lines[-1])["message"])[:MOST]
         except (ValueError, KeyError, TypeError):
             return lines[-1][:MOST]
+
+    return said
+
+
+def _is_out_of_memory(seconds: float) -> Callable[[str], bool]:
+    def said(container: str) -> bool:
+        """Tell whether the kernel has ended a process of a container for memory."""
+        of_it = ("--filter", f"container={container}", "--filter", "event=oom")
+        return bool(docker("events", "--since", EVENTS_SINCE, "--until", "0s", *of_it, seconds=seconds).strip())
 
     return said

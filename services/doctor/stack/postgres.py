@@ -16,7 +16,12 @@ OLDEST = (
     "WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database() ORDER BY xact_start LIMIT 1"
 )
 WARN_SHARE, FAIL_SHARE, OLD_SECONDS = 0.8, 0.95, 300
-UP, SET_UP = "docker compose up -d --wait", "docker compose run --rm database"
+UP, SET_UP, RESTART = "docker compose up -d --wait", "docker compose run --rm database", "docker compose restart mlflow"
+# What Postgres says to whom it does not let in → what mends it.
+MENDS = {
+    "authentication failed|does not exist|not permitted": SET_UP,
+    "too many clients|connection slots are reserved": RESTART,
+}
 
 
 def look(database: Database) -> Iterator[Row]:
@@ -25,8 +30,8 @@ def look(database: Database) -> Iterator[Row]:
         ((used, most),) = database.rows(CONNECTIONS)
         oldest = database.rows(OLDEST)
     except Unusable as error:
-        is_refused = re.search(r"authentication failed|does not exist|not permitted", str(error))
-        yield Row("postgres", FAIL, f"it does not let MLflow in: {error}", SET_UP if is_refused else UP)
+        mend = next((mend for words, mend in MENDS.items() if re.search(words, str(error))), UP)
+        yield Row("postgres", FAIL, f"it does not let MLflow in: {error}", mend)
         return
     yield connections(used, most)
     if oldest and oldest[0][1] > OLD_SECONDS:
@@ -41,5 +46,5 @@ def connections(used: int, most: int) -> Row:
     says = f"{used} of {most} connections are used"
     share = used / most
     if share >= WARN_SHARE:
-        return Row("postgres", FAIL if share >= FAIL_SHARE else WARN, says, "docker compose restart mlflow")
+        return Row("postgres", FAIL if share >= FAIL_SHARE else WARN, says, RESTART)
     return Row("postgres", OK, says)
