@@ -8,8 +8,10 @@ import os
 import re
 from functools import cache, partial
 
+from contract.publishing import sign_on
 from flask import Response, g, request
 from mlflow.exceptions import MlflowException
+from mlflow.gateway.providers import utils as gateway
 from mlflow.protos.model_registry_pb2 import (
     CreateModelVersion,
     CreateRegisteredModel,
@@ -28,6 +30,9 @@ from werkzeug.datastructures import Authorization
 from accounts.directory import Directory
 from accounts.roles import ALIAS, READING, refusal
 from accounts.sign_on import SignOn
+
+# MLflow's gateway sends what comes along with a request on to where it leads.
+gateway._STRIPPED_HEADERS |= {"cookie", *(name.lower() for name in (sign_on.SECRET, sign_on.NAME, sign_on.GROUPS))}
 
 PREFIX = re.compile(r"^/(?:(?:ajax-)?api/\d+\.\d+/?mlflow(?:-artifacts)?/)?")
 # What a request says that names an alias or tags.
@@ -56,7 +61,8 @@ def _authorize() -> Authorization | Response:
     found = _authenticated()
     if isinstance(found, Response):
         return found
-    route = PREFIX.sub("", request.url_rule.rule) if request.url_rule else ""
+    # Routes that are not Flask's have no rule.
+    route = PREFIX.sub("", request.url_rule.rule if request.url_rule else request.path)
     if request.method in READING:
         return (_no_model() if route == ALIAS else None) or found
     user = auth.store.get_user(found.username)

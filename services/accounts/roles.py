@@ -33,7 +33,8 @@ DESCRIBING = frozenset(
     }
 )
 FOR_ADMINS = frozenset({"registered-models/rename", "registered-models/delete", "model-versions/delete"})
-OF_ACCOUNTS = ("users/", "roles/")
+# MLflow's gateway sends requests of others to addresses that they choose, with the headers and the credentials that came along.
+OF_ADMINS = ("users/", "roles/", "gateway/")
 OWN_PASSWORD = "users/update-password"  # noqa: S105 - a route; MLflow lets it change one's own alone, and asks for the old one
 # What asks in the body of a POST, and changes nothing.
 ASKING = frozenset(
@@ -128,13 +129,13 @@ OF_PEOPLE = (VIEWER, SCIENTIST, PROMOTER, ADMIN)
 def refusal(held: Collection[str], method: str, route: str, names: Callable[[], list[str]]) -> str | None:
     """Say why accounts with these roles may not make a request, None where MLflow's grants decide.
 
-    `route` is what Flask matched, without the prefixes of MLflow's APIs; `names` reads which alias or tags the request is about.
+    `route` is what Flask matched, without the prefixes of MLflow's APIs, or else the path; `names` reads which alias or tags the request is about.
     """
     if method in READING or route in ASKING or route == OWN_PASSWORD:
         return None
     roles = [ROLES[name] for name in held if name in ROLES]
     who = " and ".join(sorted(name for name in held if name in ROLES)) or "account without a role"
-    if route in FOR_ADMINS or route.startswith(OF_ACCOUNTS):
+    if route in FOR_ADMINS or route.startswith(OF_ADMINS):
         return "only an admin may do this"
     if not any(role.routes is None or route in role.routes for role in roles):
         return f"a {who} may not do this; an admin gives roles: docker compose run --rm accounts role NAME ROLE"

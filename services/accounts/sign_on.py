@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import audit
-from contract.publishing.sign_on import GROUPS, NAME, SECRET
+from contract.publishing.sign_on import GROUPS, NAME, SECRET, mark, marked
 from contract.settings import Reader
 
 from accounts.errors import AccountsError
@@ -79,6 +79,7 @@ class SignOn:
 
     def __init__(self, secret: bytes, rules: Rules, accounts: Accounts) -> None:
         self._secret, self._rules, self._accounts = secret, rules, accounts
+        self._mark = mark(secret)
         self._changing = threading.Lock()
 
     @classmethod
@@ -92,8 +93,9 @@ class SignOn:
         """Return the name of whom the proxy says that a request is, None where it is not the proxy that says so."""
         if not self._secret or not hmac.compare_digest(_bytes(headers, SECRET), self._secret):
             return None
-        # Providers write addresses as people typed them once.
-        return _text(headers, NAME).strip().lower() or None
+        # Providers write addresses as people typed them once. Of other letters some become ASCII, and so another one's name.
+        name = _text(headers, NAME)
+        return (name.lower() if name.isascii() else name) if name.strip() else None
 
     def refusal(self, name: str, headers: Headers) -> str | None:
         """See to the account and the role of somebody who has signed on; return why they are not let in, None where they are."""
@@ -104,7 +106,7 @@ class SignOn:
         found = self._accounts.find(name)
         if found and not self._rules.by_group:
             return None
-        role, why = self._rules.role({group.strip() for group in _text(headers, GROUPS).split(",")})
+        role, why = self._rules.role(marked(_text(headers, GROUPS), self._mark))
         if role != _role(found):
             self._change(name, role, why)
         if role:

@@ -181,6 +181,8 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
     _forget_leftovers()
     wanted = _secrets(login) + (SECRETS_WITH_SIGN_ON if signs_on else ())
     changed = [line for secret in wanted if (line := _complete(secret))]
+    if signs_on:
+        of_sign_on = sign_on.with_mark(of_sign_on, (VOLUMES / "sso" / "mlflow-secret").read_bytes())
     for file, content in (_contents(login) | of_the_edge | of_sign_on).items():
         if content is None:
             (VOLUMES / file).unlink(missing_ok=True)

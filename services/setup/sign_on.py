@@ -7,12 +7,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from contract.publishing.addresses import addresses
-from contract.publishing.sign_on import GROUPS, NAME, SECRET
+from contract.publishing.sign_on import GROUPS, NAME, SECRET, mark
 from contract.settings import Reader
 
 from setup.errors import SetupError
 
 VOLUME = "sso"
+# In the place of what is known when the secret is made.
+MARK = "(the mark of a group)"
 SECRETS = "/run/secrets"
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.I)
 
@@ -42,6 +44,11 @@ def files(environ: Mapping[str, str], given: Callable[[str], str | None]) -> dic
         f"{VOLUME}/sessions.cfg": _sessions(environ),
         f"{VOLUME}/provider.json": _provider(environ, has_authority=bool(authority)),
     }
+
+
+def with_mark(made: Mapping[str, str | None], secret: bytes) -> dict[str, str | None]:
+    """Return the files with what stands before each group, by which MLflow tells one from another."""
+    return {name: content and content.replace(MARK, mark(secret)) for name, content in made.items()}
 
 
 def _sessions(environ: Mapping[str, str]) -> str:
@@ -99,7 +106,7 @@ def _provider(environ: Mapping[str, str], *, has_authority: bool) -> str:
     told = [
         {"name": SECRET, "values": [{"secretSource": {"fromFile": f"{SECRETS}/mlflow-secret"}}]},
         {"name": NAME, "values": [{"claimSource": {"claim": "email"}}]},
-        {"name": GROUPS, "values": [{"claimSource": {"claim": "groups"}}]},
+        {"name": GROUPS, "values": [{"claimSource": {"claim": "groups", "prefix": MARK}}]},
     ]
     settings = {
         "server": {"bindAddress": "0.0.0.0:4180"},

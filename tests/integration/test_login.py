@@ -183,6 +183,15 @@ def change_accounts(world: World, client: Client) -> Answers:
         yield client.ask("DELETE", "users/delete", api, username=temporary)
 
 
+def use_the_gateway(world: World, client: Client) -> Answers:
+    for api in APIS:
+        secret = {"secret_name": new_name(), "secret_value": {"api_key": "k"}, "provider": "openai"}
+        made = client.ask("POST", "gateway/secrets/create", api, "3.0", **secret)
+        yield made
+        identified = made.json()["secret"]["secret_id"] if made.ok else "s-1"
+        yield client.ask("DELETE", "gateway/secrets/delete", api, "3.0", secret_id=identified)
+
+
 ROWS: dict[str, Callable[[World, Client], Answers]] = {
     "see experiments, runs, models and versions": see,
     "download files": download,
@@ -200,6 +209,7 @@ ROWS: dict[str, Callable[[World, Client], Answers]] = {
     "delete a version or a registered model": delete_versions,
     "change one's own password": change_own_password,
     "make and change accounts and roles": change_accounts,
+    "set up MLflow's AI gateway, or ask it": use_the_gateway,
 }
 
 
@@ -306,6 +316,17 @@ def test_no_way_to_write_the_request_lets_a_scientist_forge_a_tag_of_the_stack(w
     version = world.admin.ask("GET", "model-versions/get", name=MODEL, version="1").json()["model_version"]
     model = world.admin.ask("GET", "registered-models/get", name=MODEL).json()["registered_model"]
     assert "signed_by" not in {tag["key"] for tag in (*version.get("tags", []), *model.get("tags", []))}
+
+
+@pytest.mark.parametrize(
+    "path", ["gateway/e/mlflow/invocations", "gateway/proxy/e/v1/x", "gateway/mlflow/v1/chat/completions"]
+)
+def test_nobody_but_an_admin_asks_the_gateway_which_sends_on_what_comes_along(world: World, path: str) -> None:
+    asked = {"model": "e", "messages": [{"role": "user", "content": "hello"}]}
+    for role in ("viewer", "scientist", "promoter"):
+        answer = world.clients[role].raw("POST", path, json=asked)
+        assert (answer.status_code, "only an admin may do this" in answer.text) == (403, True), (role, answer.text)
+    assert world.admin.raw("POST", path, json=asked).status_code not in (401, 403)  # there is no such endpoint
 
 
 def test_a_refused_tag_is_named_and_who_asks_for_a_review_may_say_so(world: World) -> None:

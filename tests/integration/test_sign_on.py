@@ -1,15 +1,20 @@
 """A real MLflow behind the proxy of single sign-on: it believes who shows the proxy's secret, and nobody else's headers."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from contract.publishing.sign_on import GROUPS, NAME, SECRET
+from contract.publishing.sign_on import GROUPS, NAME, SECRET, mark
 
 from tests.integration.accounts import APIS, MODEL, Client, World, commands, running_world
 
+SERVICES = Path(__file__).parents[2] / "services"
 RIGHT = "what only the proxy and MLflow know"
 ANNA = "anna@example.com"
 ROLES = "ml-admins=admin,ml-promoters=promoter,ml-team=scientist"
@@ -39,7 +44,12 @@ class Proxied(Client):
 
 def signed_on(world: World, name: str, *groups: str, **more: str) -> Proxied:
     proxied = Proxied(world.url)
-    proxied.headers = {SECRET: RIGHT, NAME: name, GROUPS: ",".join(groups), **more}
+    proxied.headers = {
+        SECRET: RIGHT,
+        NAME: name,
+        GROUPS: ",".join(mark(RIGHT.encode()) + group for group in groups),
+        **more,
+    }
     return proxied
 
 
@@ -178,3 +188,25 @@ def test_who_is_taken_away_has_no_session_left_and_comes_as_somebody_new(world: 
 def test_a_role_that_nobody_can_have_stops_the_start_in_a_line(world: World) -> None:
     ((_, error),) = commands(world.place, "prepare", OIDC_ROLES="ml-team=root")
     assert error.startswith("OIDC_ROLES has 'ml-team=root'; expected GROUP=ROLE")
+
+
+def test_what_the_proxy_shows_leaves_the_server_by_no_gateway() -> None:
+    code = (
+        "from accounts import authorization\n"
+        "import asyncio, json\n"
+        "from mlflow.gateway.providers import utils\n"
+        "class Seen(Exception): pass\n"
+        "class Session:\n"
+        "    def __init__(self, headers, **_): raise Seen(json.dumps(headers))\n"
+        "import aiohttp\n"
+        "aiohttp.ClientSession = Session\n"
+        "async def ask():\n"
+        "    headers = {'x-sign-on-secret': 's', 'X-Sign-On-Name': 'n', 'x-sign-on-groups': 'g', 'Cookie': 'c', 'x-kept': 'k'}\n"
+        "    async with utils._aiohttp_post(headers, 'https://1.1.1.1', 'v1', {}, ssrf_protect=False): pass\n"
+        "try: asyncio.run(ask())\n"
+        "except Seen as seen: print(seen)\n"
+    )
+    environ = os.environ | {"PYTHONPATH": str(SERVICES)}
+    result = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert {name.lower() for name in json.loads(result.stdout)} == {"accept-encoding", "x-kept"}

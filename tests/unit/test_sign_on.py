@@ -12,7 +12,7 @@ import pytest
 from accounts.errors import AccountsError
 from accounts.roles import OF_THE_STACK, Account
 from accounts.sign_on import Rules, SignOn
-from contract.publishing.sign_on import GROUPS, NAME, SECRET
+from contract.publishing.sign_on import GROUPS, NAME, SECRET, mark
 from setup import edge, sign_on
 from setup.errors import SetupError
 
@@ -51,7 +51,10 @@ def test_the_proxy_asks_the_provider_and_tells_mlflow_who_it_is_beside_its_secre
     told = {header["name"]: header["values"] for header in settings["injectRequestHeaders"]}
     assert told[SECRET] == [{"secretSource": {"fromFile": "/run/secrets/mlflow-secret"}}]
     assert told[NAME] == [{"claimSource": {"claim": "email"}}]
-    assert told[GROUPS] == [{"claimSource": {"claim": "groups"}}]
+    assert told[GROUPS] == [{"claimSource": {"claim": "groups", "prefix": sign_on.MARK}}]
+    written = sign_on.with_mark(files, RIGHT.encode())
+    assert f'"prefix": "{mark(RIGHT.encode())}"' in str(written["sso/provider.json"])
+    assert written.keys() == files.keys()
     # What a client sends under these names is dropped.
     assert not any(header.get("preserveRequestValue") for header in settings["injectRequestHeaders"])
 
@@ -144,7 +147,8 @@ def _signing_on(people: People, roles: str = "", default: str = "viewer", secret
 
 
 def _headers(name: str, groups: str = "", secret: str | None = RIGHT) -> dict[str, str]:
-    return ({} if secret is None else {SECRET: secret}) | {NAME: name, GROUPS: groups}
+    marked = ",".join(mark(RIGHT.encode()) + group for group in groups.split(",")) if groups else ""
+    return ({} if secret is None else {SECRET: secret}) | {NAME: name, GROUPS: marked}
 
 
 @pytest.mark.parametrize(
@@ -180,7 +184,17 @@ def test_nobody_signs_on_as_an_account_of_the_stack(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["anna@example.com,admin", "anna, admin", "a:b", "é@example.com", "__user_1__", "a" * 65]
+    "name",
+    [
+        "anna@example.com,admin",
+        "anna, admin",
+        "a:b",
+        "é@example.com",
+        "__user_1__",
+        "a" * 65,
+        " anna",
+        "an\u212a@example.com",
+    ],
 )
 def test_a_name_that_no_account_can_have_is_refused_in_words_and_makes_none(name: str) -> None:
     people = People()
@@ -226,7 +240,7 @@ def test_where_groups_give_roles_the_first_of_them_counts_each_time_that_somebod
         return people.roles.get("anna")
 
     assert [
-        come(groups) for groups in ("", "ml-admins2,ML-TEAM", "x, ml-team,ml-admins", "cn=ml", "cn=ml", "ml-admins", "")
+        come(groups) for groups in ("", "ml-admins2,ML-TEAM", "x,ml-team,ml-admins", "cn=ml", "cn=ml", "ml-admins", "")
     ] == [
         *(None, None, "scientist", "promoter", "promoter", "admin", None),
     ]
@@ -236,6 +250,18 @@ def test_where_groups_give_roles_the_first_of_them_counts_each_time_that_somebod
         ("anna", "promoter", "admin", "in the group ml-admins"),
         ("anna", "admin", None, "by OIDC_DEFAULT_ROLE"),
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["hobby,ml-admins", " ml-admins", "ml-admins ", ",ml-admins", "ml-admins,", "x:ml-admins"]
+)
+def test_a_name_that_somebody_gave_a_group_of_theirs_is_no_other_group(name: str) -> None:
+    people, before = People(), mark(RIGHT.encode())
+    headers = _headers("anna") | {GROUPS: f"{before}{name},{before}others"}
+    assert _signing_on(people, "ml-admins=admin").refusal("anna", headers) is None
+    assert people.roles == {"anna": "viewer"}
+    assert _signing_on(people, "others=promoter").refusal("anna", headers) is None
+    assert people.roles == {"anna": "promoter"}
 
 
 def test_who_has_left_the_groups_is_what_everybody_is() -> None:
