@@ -26,7 +26,7 @@ from servers import ONNX, Kind, Server
 from serving import CONNECTIONS, CONNECTIONS_MANY_ROWS, MANY_ROWS, Pace, commit, loaded, processor, say, side_by_side
 
 PAGE = ROOT / "benchmarks" / "prediction-log.md"
-PACE = Pace(rounds=9, seconds=2)
+PACE = Pace(rounds=9, seconds=3)
 # Of the rate, what may be lost.
 MOST = {1: 0.05, MANY_ROWS: 0.10}
 

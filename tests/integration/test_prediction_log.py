@@ -104,7 +104,8 @@ class Parts:
         self.service.answers("/ready")
 
     def end(self) -> None:
-        self.service.stop()
+        """End it as it is ended all the time here, and ship what is left."""
+        self.service.kill_what_is_left()
         self.shipper.kill_what_is_left()
         last = self.place.run(*SHIPPER, "--once", **self.settings)  # type: ignore[arg-type]
         assert last.returncode == 0, last.stdout + last.stderr
