@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.backups import backup
 from tests.compose import CLASSES, Stack, docker
 
 PASSWORD = "external-password"
@@ -74,6 +75,13 @@ def test_the_credentials_are_not_shown(external: Any) -> None:
     for container in external.containers().values():
         shown += str(container)
     assert PASSWORD not in shown
+
+
+def test_a_backup_has_the_secrets_and_names_what_it_has_not(external: Stack) -> None:
+    made = backup(external)
+    assert made.returncode == 0, made.stderr
+    assert "Not in this backup: the database, which is an external Postgres." in made.stdout
+    assert "Not in this backup: the files of models and runs, which are in an external S3." in made.stdout
 
 
 def test_a_wrong_address_is_told_in_one_line(external: Any) -> None:

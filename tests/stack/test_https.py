@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from playwright.sync_api import expect, sync_playwright
 
+from tests.backups import backup, shown_by
 from tests.browser.conftest import OFFLINE
 from tests.compose import BODY, CLASSES, Stack, docker, eventually, free_ports
 from tests.conftest import BROWSERS, LEFT_OUT
@@ -135,6 +136,15 @@ def edge(stack: Stack) -> Iterator[Edge]:
         stack.compose("up", "--detach", "--wait", "--remove-orphans")
         docker("volume", "rm", f"{stack.name}_edge-data", f"{stack.name}_edge-secrets")
         docker("network", "rm", f"{stack.name}_edge")
+
+
+@pytest.fixture
+def settings(edge: Edge) -> Iterator[Any]:
+    """A function that sets more settings, which are gone after the test."""
+    before = dict(edge.stack.settings)
+    yield edge.stack.write_env
+    edge.stack.settings = before
+    edge.stack.write_env()
 
 
 def test_the_edge_alone_is_reached_from_elsewhere_and_it_needs_a_login_or_a_word_as_well(
@@ -265,6 +275,29 @@ def test_a_browser_works_with_both_pages_and_follows_the_link_between_them(edge:
         browser.close()
 
 
+def test_the_authority_that_clients_trust_comes_back_from_a_backup(edge: Edge, settings: Any, tmp_path: Path) -> None:
+    settings(BACKUP_REPOSITORY=str(tmp_path / "repository"))
+    made = backup(edge.stack)
+    identity, password = shown_by(made)
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "clone" / "secrets").mkdir(parents=True)
+    (tmp_path / "clone" / "secrets" / "backup").write_text(password)
+    place = {"BACKUP_REPOSITORY": str(tmp_path / "repository"), "BACKUP_PASSWORD_FILE": "./secrets/backup"}
+    other = Stack(tmp_path / "clone", f"{edge.stack.name}-authority", COMPOSE_FILE=FILES, **place)
+    job = ("--progress", "quiet", "run", "--rm", "--no-deps", "-T")
+    try:
+        other.compose(*job, "restore", "volumes", identity)
+        root = ROOT.replace("/data/", "/volumes/edge-data/", 1)
+        restored = other.compose(*job, "--entrypoint", "cat", "restore", root).stdout
+        assert restored == (edge.stack.folder / "authority.pem").read_text()
+        other.down("--volumes")
+        other.write_env(COMPOSE_FILE="compose.yaml")
+        said = other.compose(*job, "restore", "volumes", identity).stdout
+        assert said == "Not restored: edge-data, which no service of this stack has\n"
+    finally:
+        other.remove()
+
+
 def test_the_edge_is_confined_as_all_containers_are(edge: Edge) -> None:
     container = edge.stack.containers()["edge"]
     host = container["HostConfig"]
@@ -319,15 +352,6 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: Any, is_authority: bool
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
     builder = builder.not_valid_after(now + timedelta(days=30))
     return builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), True)
-
-
-@pytest.fixture
-def settings(edge: Edge) -> Iterator[Any]:
-    """A function that sets more settings, which are gone after the test."""
-    before = dict(edge.stack.settings)
-    yield edge.stack.write_env
-    edge.stack.settings = before
-    edge.stack.write_env()
 
 
 def test_a_certificate_of_ones_own_is_shown_and_browsers_are_told_to_come_by_https_alone(
