@@ -8,19 +8,14 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from playwright.sync_api import expect, sync_playwright
 
+from tests.authority import Authority
 from tests.browser.conftest import OFFLINE
 from tests.compose import BODY, CLASSES, Stack, docker, eventually, free_ports
 from tests.conftest import BROWSERS, LEFT_OUT
@@ -282,43 +277,6 @@ def test_the_edge_is_confined_as_all_containers_are(edge: Edge) -> None:
 
 
 # --- with a certificate of one's own, and by ACME -----------------------------------------------------------------------
-
-
-@dataclass
-class Authority:
-    """A key, and a certificate over it that signs others."""
-
-    key: Any
-    certificate: x509.Certificate
-
-    @classmethod
-    def new(cls) -> "Authority":
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority made for a test")])
-        return cls(key, _builder(name, name, key, is_authority=True).sign(key, SHA256()))
-
-    @property
-    def pem(self) -> str:
-        return self.certificate.public_bytes(Encoding.PEM).decode()
-
-    def issue(self, folder: Path, *names: str) -> None:
-        """Write certificate.pem and key.pem for names into a folder."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
-        builder = _builder(subject, self.certificate.subject, key, is_authority=False)
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
-        certificate = builder.sign(self.key, SHA256())
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "certificate.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-        (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: Any, is_authority: bool) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key.public_key())
-    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
-    builder = builder.not_valid_after(now + timedelta(days=30))
-    return builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), True)
 
 
 @pytest.fixture

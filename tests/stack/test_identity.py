@@ -18,10 +18,10 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.authority import Authority
 from tests.browser.conftest import OFFLINE
 from tests.compose import ROOT, Stack, docker, eventually, free_ports
 from tests.conftest import BROWSERS, LEFT_OUT
-from tests.stack.test_https import Authority
 
 OVERLAY = "compose.yaml:compose.login.yaml"
 WITH_SIGN_ON = f"{OVERLAY}:compose.sso.yaml:compose.provider.yaml"
