@@ -106,7 +106,10 @@ def _provider(environ: Mapping[str, str], *, has_authority: bool) -> str:
     told = [
         {"name": SECRET, "values": [{"secretSource": {"fromFile": f"{SECRETS}/mlflow-secret"}}]},
         {"name": NAME, "values": [{"claimSource": {"claim": "email"}}]},
-        {"name": GROUPS, "values": [{"claimSource": {"claim": "groups", "prefix": MARK}}]},
+        {
+            "name": GROUPS,
+            "values": [{"claimSource": {"claim": claim, "prefix": MARK}} for claim in ("groups", "email")],
+        },
     ]
     settings = {
         "server": {"bindAddress": "0.0.0.0:4180"},

@@ -47,7 +47,7 @@ def signed_on(world: World, name: str, *groups: str, **more: str) -> Proxied:
     proxied.headers = {
         SECRET: RIGHT,
         NAME: name,
-        GROUPS: ",".join(mark(RIGHT.encode()) + group for group in groups),
+        GROUPS: ",".join(mark(RIGHT.encode()) + group for group in (*groups, name)),
         **more,
     }
     return proxied

@@ -51,7 +51,10 @@ def test_the_proxy_asks_the_provider_and_tells_mlflow_who_it_is_beside_its_secre
     told = {header["name"]: header["values"] for header in settings["injectRequestHeaders"]}
     assert told[SECRET] == [{"secretSource": {"fromFile": "/run/secrets/mlflow-secret"}}]
     assert told[NAME] == [{"claimSource": {"claim": "email"}}]
-    assert told[GROUPS] == [{"claimSource": {"claim": "groups", "prefix": sign_on.MARK}}]
+    assert [value["claimSource"] for value in told[GROUPS]] == [
+        {"claim": "groups", "prefix": sign_on.MARK},
+        {"claim": "email", "prefix": sign_on.MARK},
+    ]
     written = sign_on.with_mark(files, RIGHT.encode())
     assert f'"prefix": "{mark(RIGHT.encode())}"' in str(written["sso/provider.json"])
     assert written.keys() == files.keys()
@@ -147,7 +150,7 @@ def _signing_on(people: People, roles: str = "", default: str = "viewer", secret
 
 
 def _headers(name: str, groups: str = "", secret: str | None = RIGHT) -> dict[str, str]:
-    marked = ",".join(mark(RIGHT.encode()) + group for group in groups.split(",")) if groups else ""
+    marked = ",".join(mark(RIGHT.encode()) + group for group in [*filter(None, groups.split(",")), name])
     return ({} if secret is None else {SECRET: secret}) | {NAME: name, GROUPS: marked}
 
 
@@ -257,7 +260,7 @@ def test_where_groups_give_roles_the_first_of_them_counts_each_time_that_somebod
 )
 def test_a_name_that_somebody_gave_a_group_of_theirs_is_no_other_group(name: str) -> None:
     people, before = People(), mark(RIGHT.encode())
-    headers = _headers("anna") | {GROUPS: f"{before}{name},{before}others"}
+    headers = _headers("anna") | {GROUPS: f"{before}others,{before}{name},{before}anna"}
     assert _signing_on(people, "ml-admins=admin").refusal("anna", headers) is None
     assert people.roles == {"anna": "viewer"}
     assert _signing_on(people, "others=promoter").refusal("anna", headers) is None

@@ -7,7 +7,7 @@ import hmac
 
 SECRET = "X-Sign-On-Secret"  # noqa: S105 - a header's name
 NAME = "X-Sign-On-Name"
-# Each after the mark, with commas between.
+# Each after the mark, with commas between; the last is the name, so that no server takes blanks from the end of a group.
 GROUPS = "X-Sign-On-Groups"
 
 
@@ -18,5 +18,4 @@ def mark(secret: bytes) -> str:
 
 def marked(groups: str, before: str) -> set[str]:
     """Return the groups of a header by the mark before each, with nothing of their names changed."""
-    *firsts, last = groups.split(before)[1:] or [""]
-    return {group.removesuffix(",") for group in firsts} | {last}
+    return {group.removesuffix(",") for group in groups.split(before)[1:-1]}
