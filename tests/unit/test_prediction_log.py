@@ -585,6 +585,49 @@ def test_sql_sees_all_versions_and_what_a_version_has_not_is_null(
     assert "│ old" in asked(kept, capsys, "query", "select * from predictions")[1]
 
 
+def test_a_column_that_changes_its_kind_between_versions_is_asked_as_text(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds: list[tuple[str, Any, Kind, Any]] = [
+        ("a", 1, Kind.NUMBER, 1.5),
+        ("b", 0.5, Kind.INTEGER, 2),
+        ("c", "yes", Kind.TEXT, "large"),
+    ]
+    log = kept.log()
+    for name, label, kind, value in kinds:
+        log(seen(name, [[value]], served_as(answering(Says([label]), described([Column("size", kind)])))))
+    kept.shipper.ship()
+    sql = "select request_id, prediction, input_size from predictions where input_size <> 'small' order by 1"
+    assert asked(kept, capsys, "query", "--csv", sql) == (
+        0,
+        "request_id,prediction,input_size\r\na,1,1.5\r\nb,0.5,2\r\nc,yes,large\r\n",
+    )
+    assert asked(kept, capsys, "query", "--csv", "select request_id from predictions where prediction = '1'") == (
+        0,
+        "request_id\r\na\r\n",
+    )
+
+
+def test_a_whole_number_that_becomes_any_number_is_asked_as_a_number(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = kept.log()
+    for name, kind, value in (("a", Kind.INTEGER, 3), ("b", Kind.NUMBER, 2.5)):
+        log(seen(name, [[value]], served_as(answering(Says([1]), described([Column("size", kind)])))))
+    kept.shipper.ship()
+    sql = "select request_id, input_size from predictions where input_size > 2.6"
+    assert asked(kept, capsys, "query", "--csv", sql) == (0, "request_id,input_size\r\na,3.0\r\n")
+
+
+def test_a_file_that_is_none_is_told_in_a_line(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    kept.log()(seen())
+    kept.shipper.ship()
+    kept.files()[0].with_name("theirs.parquet").write_bytes(b"none")
+    code, said = asked(kept, capsys, "query", "select count(*) from predictions")
+    assert (code, len(said.splitlines())) == (3, 1)
+    assert said.startswith("monitor: ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
