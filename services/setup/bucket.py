@@ -23,7 +23,7 @@ from setup.secret_files import MLFLOW_ACCESS_KEY, PREDICTIONS_ACCESS_KEY
 
 # The lifecycle rules of ours, one in each bucket; others are left alone.
 RULE, RULE_OF_LOG = "old-versions", "old-predictions"
-PREDICTIONS = "predictions"
+PREDICTIONS, PREFIX_OF_LOG = "predictions", "predictions/"
 # Where this is set, there is a prediction log (compose.predictions.yaml).
 PREDICTION_DAYS = "PREDICTION_LOG_DAYS"
 MOST_DAYS = 36_500
@@ -106,17 +106,21 @@ def _ensure_expiry(store: Minio, bucket: str, days: int) -> Iterator[str]:
 
 
 def _ensure_retention(store: Minio, bucket: str, days: int) -> Iterator[str]:
-    """Let objects go after some days, 0: never."""
+    """Let objects of the log go after some days, 0: never. A bucket of this name that was there before may have others in it."""
     config = store.get_bucket_lifecycle(bucket)
     rules = list(config.rules) if config else []
-    ours = [rule.expiration for rule in rules if rule.rule_id == RULE_OF_LOG]
-    if [found.days if found else None for found in ours] == ([days] if days else []):
+    ours = [rule for rule in rules if rule.rule_id == RULE_OF_LOG]
+    if [_prefix_and_days(rule) for rule in ours] == ([(PREFIX_OF_LOG, days)] if days else []):
         return
     kept = [rule for rule in rules if rule.rule_id != RULE_OF_LOG]
     if days:
-        kept.append(Rule(ENABLED, Filter(prefix=""), RULE_OF_LOG, expiration=Expiration(days=days)))
+        kept.append(Rule(ENABLED, Filter(prefix=PREFIX_OF_LOG), RULE_OF_LOG, expiration=Expiration(days=days)))
     _set_rules(store, bucket, kept)
-    yield f"bucket {bucket!r} keeps its objects {_told(days)}"
+    yield f"bucket {bucket!r} keeps what is in {PREFIX_OF_LOG} {_told(days)}"
+
+
+def _prefix_and_days(rule: Rule) -> tuple[str | None, int | None]:
+    return rule.rule_filter and rule.rule_filter.prefix, rule.expiration and rule.expiration.days
 
 
 def _told(days: int) -> str:

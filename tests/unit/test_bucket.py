@@ -81,12 +81,21 @@ def test_the_prediction_logs_bucket_lets_go_of_what_is_as_old_as_is_set_and_of_o
     def found() -> dict[str, int]:
         return {str(rule.rule_id): rule.expiration.days for rule in store.config.rules}
 
-    assert said(30) == "bucket 'predictions' keeps its objects for 30 days"
+    assert said(30) == "bucket 'predictions' keeps what is in predictions/ for 30 days"
     assert found() == {"theirs": 1, bucket.RULE_OF_LOG: 30}
     assert said(30) == ""
-    assert said(7) == "bucket 'predictions' keeps its objects for 7 days"
-    assert said(0) == "bucket 'predictions' keeps its objects for ever"
+    assert said(7) == "bucket 'predictions' keeps what is in predictions/ for 7 days"
+    assert said(0) == "bucket 'predictions' keeps what is in predictions/ for ever"
     assert found() == {"theirs": 1}
+
+
+@pytest.mark.parametrize("prefix", [None, "", "predictions/"])
+def test_what_else_is_in_a_bucket_of_that_name_stays_also_where_a_rule_of_ours_took_it(prefix: str | None) -> None:
+    before = [] if prefix is None else [Filter(prefix=prefix)]
+    store = Store(*(Rule(ENABLED, each, bucket.RULE_OF_LOG, expiration=Expiration(days=30)) for each in before))
+    list(bucket._ensure_retention(store, "predictions", 30))
+    assert [rule.rule_filter.prefix for rule in store.config.rules] == ["predictions/"]
+    assert store.changes == (0 if prefix else 1)
 
 
 def test_days_of_the_prediction_log_that_are_none_are_named() -> None:
