@@ -19,15 +19,24 @@ from minio.minioadmin import MinioAdmin
 from minio.versioningconfig import VersioningConfig
 
 from setup.errors import SetupError
-from setup.secret_files import MLFLOW_ACCESS_KEY, PREDICTIONS_ACCESS_KEY
+from setup.secret_files import MLFLOW_ACCESS_KEY, MONITOR_ACCESS_KEY, PREDICTIONS_ACCESS_KEY
 
 # The lifecycle rules of ours, one in each bucket; others are left alone.
 RULE, RULE_OF_LOG = "old-versions", "old-predictions"
-PREDICTIONS = "predictions"
+PREDICTIONS, PREFIX_OF_LOG = "predictions", "predictions/"
 # Where this is set, there is a prediction log (compose.predictions.yaml).
 PREDICTION_DAYS = "PREDICTION_LOG_DAYS"
 MOST_DAYS = 36_500
 SECRETS = Path("/run/secrets")
+# What S3 users may do with objects.
+WHAT_READS = ["s3:GetObject"]
+WHAT_WRITES = [
+    *WHAT_READS,
+    "s3:PutObject",
+    "s3:DeleteObject",
+    "s3:AbortMultipartUpload",
+    "s3:ListMultipartUploadParts",
+]
 # A store that does not answer is told within seconds: the health check said that it does.
 HTTP = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3, read=10), retries=urllib3.Retry(3, backoff_factor=0.2))
 
@@ -52,7 +61,7 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
             store, days = Minio(**connection, credentials=root), _days(environ["KEEP_DELETED_DAYS"])
             changes = [*_ensure_bucket(store, bucket), *_ensure_expiry(store, bucket, days)]
             admin = MinioAdmin(**connection, credentials=root)
-            changes += _ensure_user(admin, MLFLOW_ACCESS_KEY, bucket, (SECRETS / "mlflow-secret-key").read_text())
+            changes += _ensure_user(admin, MLFLOW_ACCESS_KEY, bucket)
             if PREDICTION_DAYS in environ:
                 changes += _ensure_log(store, admin, _days(environ[PREDICTION_DAYS], PREDICTION_DAYS))
     except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
@@ -76,9 +85,8 @@ def _ensure_log(store: Minio, admin: MinioAdmin, days: int) -> Iterator[str]:
         store.make_bucket(PREDICTIONS)
         yield f"bucket {PREDICTIONS!r} created"
     yield from _ensure_retention(store, PREDICTIONS, days)
-    yield from _ensure_user(
-        admin, PREDICTIONS_ACCESS_KEY, PREDICTIONS, (SECRETS / "predictions-secret-key").read_text()
-    )
+    yield from _ensure_user(admin, PREDICTIONS_ACCESS_KEY, PREDICTIONS)
+    yield from _ensure_user(admin, MONITOR_ACCESS_KEY, PREDICTIONS, reads_alone=True)
 
 
 def _days(text: str, name: str = "KEEP_DELETED_DAYS") -> int:
@@ -106,17 +114,21 @@ def _ensure_expiry(store: Minio, bucket: str, days: int) -> Iterator[str]:
 
 
 def _ensure_retention(store: Minio, bucket: str, days: int) -> Iterator[str]:
-    """Let objects go after some days, 0: never."""
+    """Let objects of the log go after some days, 0: never. A bucket of this name that was there before may have others in it."""
     config = store.get_bucket_lifecycle(bucket)
     rules = list(config.rules) if config else []
-    ours = [rule.expiration for rule in rules if rule.rule_id == RULE_OF_LOG]
-    if [found.days if found else None for found in ours] == ([days] if days else []):
+    ours = [rule for rule in rules if rule.rule_id == RULE_OF_LOG]
+    if [_prefix_and_days(rule) for rule in ours] == ([(PREFIX_OF_LOG, days)] if days else []):
         return
     kept = [rule for rule in rules if rule.rule_id != RULE_OF_LOG]
     if days:
-        kept.append(Rule(ENABLED, Filter(prefix=""), RULE_OF_LOG, expiration=Expiration(days=days)))
+        kept.append(Rule(ENABLED, Filter(prefix=PREFIX_OF_LOG), RULE_OF_LOG, expiration=Expiration(days=days)))
     _set_rules(store, bucket, kept)
-    yield f"bucket {bucket!r} keeps its objects {_told(days)}"
+    yield f"bucket {bucket!r} keeps what is in {PREFIX_OF_LOG} {_told(days)}"
+
+
+def _prefix_and_days(rule: Rule) -> tuple[str | None, int | None]:
+    return rule.rule_filter and rule.rule_filter.prefix, rule.expiration and rule.expiration.days
 
 
 def _told(days: int) -> str:
@@ -130,15 +142,15 @@ def _set_rules(store: Minio, bucket: str, rules: list[Rule]) -> None:
         store.delete_bucket_lifecycle(bucket)
 
 
-def _ensure_user(admin: MinioAdmin, name: str, bucket: str, secret_key: str) -> Iterator[str]:
+def _ensure_user(admin: MinioAdmin, name: str, bucket: str, reads_alone: bool = False) -> Iterator[str]:
     """Let a user of S3, by the policy of the same name, do what is to be done in one bucket and nothing else."""
     if name not in json.loads(admin.user_list()):
         yield f"user {name!r} created, bound to bucket {bucket!r}"
     with NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(_policy(bucket), file)
+        json.dump(_policy(bucket, WHAT_READS if reads_alone else WHAT_WRITES), file)
         file.flush()
         admin.policy_add(name, file.name)
-    admin.user_add(name, secret_key)
+    admin.user_add(name, (SECRETS / f"{name}-secret-key").read_text())
     if name not in _policies_of(admin, name):
         admin.policy_set(name, name)
 
@@ -147,7 +159,7 @@ def _policies_of(admin: MinioAdmin, name: str) -> list[str]:
     return str(json.loads(admin.user_info(name)).get("policyName", "")).split(",")
 
 
-def _policy(bucket: str) -> dict[str, object]:
+def _policy(bucket: str, actions: list[str]) -> dict[str, object]:
     """Return what a bucket's S3 user may do, in the words of AWS IAM."""
     return {
         "Version": "2012-10-17",
@@ -159,13 +171,7 @@ def _policy(bucket: str) -> dict[str, object]:
             },
             {
                 "Effect": "Allow",
-                "Action": [
-                    "s3:GetObject",
-                    "s3:PutObject",
-                    "s3:DeleteObject",
-                    "s3:AbortMultipartUpload",
-                    "s3:ListMultipartUploadParts",
-                ],
+                "Action": actions,
                 "Resource": [f"arn:aws:s3:::{bucket}/*"],
             },
         ],

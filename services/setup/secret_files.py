@@ -58,10 +58,10 @@ OWNERS_OF_EDGE = {"edge": Owner(10009, 10009), "edge-data": Owner(10009, 10009)}
 # … and compose.sso.yaml.
 OWNERS_OF_SIGN_ON = {"sso": Owner(10011, 10011)}
 # … and compose.predictions.yaml.
-OWNERS_OF_LOG = {"predictions": OWNERS["inference"]}
+OWNERS_OF_LOG = {"predictions": OWNERS["inference"], "monitor": OWNERS["inference"]}
 OWNERS_OF_OVERLAYS = OWNERS_OF_EDGE | OWNERS_OF_SIGN_ON | OWNERS_OF_LOG
 
-MLFLOW_ACCESS_KEY, PREDICTIONS_ACCESS_KEY = "mlflow", "predictions"
+MLFLOW_ACCESS_KEY, PREDICTIONS_ACCESS_KEY, MONITOR_ACCESS_KEY = "mlflow", "predictions", "monitor"
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,11 @@ SECRETS_WITH_SIGN_ON = (
     Secret("SIGN_ON_SECRET", ("mlflow/sign-on-secret", "sso/mlflow-secret")),
     Secret("SSO_COOKIE_SECRET", ("sso/cookie-secret",), lambda: secrets.token_urlsafe(32)),
 )
-# Of the S3 user to whom the prediction log's bucket belongs.
-SECRETS_OF_LOG = (Secret("PREDICTIONS_S3_SECRET_KEY", ("predictions/s3-secret-key", "bucket/predictions-secret-key")),)
+# Of the S3 user to whom the prediction log's bucket belongs, and of the one who may read it.
+SECRETS_OF_LOG = (
+    Secret("PREDICTIONS_S3_SECRET_KEY", ("predictions/s3-secret-key", "bucket/predictions-secret-key")),
+    Secret("MONITOR_S3_SECRET_KEY", ("monitor/s3-secret-key", "bucket/monitor-secret-key")),
+)
 
 
 def _pgpass(password: str) -> str:
@@ -133,6 +136,7 @@ DERIVED_WITH_LOGIN: dict[str, tuple[str, Callable[[str], str]]] = {
 
 DERIVED_OF_LOG: dict[str, tuple[str, Callable[[str], str]]] = {
     "predictions/aws-credentials": ("predictions/s3-secret-key", _aws_credentials_of(PREDICTIONS_ACCESS_KEY)),
+    "monitor/aws-credentials": ("monitor/s3-secret-key", _aws_credentials_of(MONITOR_ACCESS_KEY)),
 }
 
 OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
@@ -153,7 +157,7 @@ def has_login(environ: Mapping[str, str]) -> bool:
 
 
 def has_log() -> bool:
-    """Tell whether compose.predictions.yaml is among the compose files, which brings the volume."""
+    """Tell whether compose.predictions.yaml is among the compose files, which brings the volumes."""
     return (VOLUMES / "predictions").is_dir()
 
 

@@ -174,7 +174,7 @@ def test_a_full_spool_and_a_wrong_name_are_told_by_version_metrics_and_log(place
     settings = {"PREDICTION_LOG": "1", "PREDICTION_LOG_DIR": str(place.folder / "spool"), "INFERENCE_WORKERS": "1"}
     with place.inference(**settings, PREDICTION_LOG_SPOOL_MB="32") as service:
         service.answers("/ready")
-        assert [service.post("/invocations", large).status_code for _ in range(14)] == [200] * 14
+        assert [service.post("/invocations", large).status_code for _ in range(18)] == [200] * 18
         assert "MB in it, of 32" in service.get("/version").json()["prediction_log"]["problem"]
         assert 'inference_prediction_log_dropped_total{reason="full"}' in service.get("/metrics").text
         assert [line["level"] for line in service.lines if "keeps nothing" in line["message"]] == ["error"]

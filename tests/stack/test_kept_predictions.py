@@ -38,7 +38,8 @@ def shipper(stack: Stack) -> Iterator[dict[str, Any]]:
             del stack.settings[name]
         stack.write_env()
         stack.up()
-        docker("volume", "rm", f"{stack.name}_prediction-spool", f"{stack.name}_predictions-secrets")
+        names = ("prediction-spool", "predictions-secrets", "monitor-secrets")
+        docker("volume", "rm", *(f"{stack.name}_{name}" for name in names))
 
 
 def kept(stack: Stack, request_id: str) -> list[dict[str, str]]:

@@ -1,5 +1,7 @@
 """The rule by which old versions of objects leave MLflow's bucket, made by the set-up and beside the rules of others."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,12 +83,70 @@ def test_the_prediction_logs_bucket_lets_go_of_what_is_as_old_as_is_set_and_of_o
     def found() -> dict[str, int]:
         return {str(rule.rule_id): rule.expiration.days for rule in store.config.rules}
 
-    assert said(30) == "bucket 'predictions' keeps its objects for 30 days"
+    assert said(30) == "bucket 'predictions' keeps what is in predictions/ for 30 days"
     assert found() == {"theirs": 1, bucket.RULE_OF_LOG: 30}
     assert said(30) == ""
-    assert said(7) == "bucket 'predictions' keeps its objects for 7 days"
-    assert said(0) == "bucket 'predictions' keeps its objects for ever"
+    assert said(7) == "bucket 'predictions' keeps what is in predictions/ for 7 days"
+    assert said(0) == "bucket 'predictions' keeps what is in predictions/ for ever"
     assert found() == {"theirs": 1}
+
+
+@pytest.mark.parametrize("prefix", [None, "", "predictions/"])
+def test_what_else_is_in_a_bucket_of_that_name_stays_also_where_a_rule_of_ours_took_it(prefix: str | None) -> None:
+    before = [] if prefix is None else [Filter(prefix=prefix)]
+    store = Store(*(Rule(ENABLED, each, bucket.RULE_OF_LOG, expiration=Expiration(days=30)) for each in before))
+    list(bucket._ensure_retention(store, "predictions", 30))
+    assert [rule.rule_filter.prefix for rule in store.config.rules] == ["predictions/"]
+    assert store.changes == (0 if prefix else 1)
+
+
+class Admin:
+    """The users of a store, with what the policy of the same name lets them do."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, str] = {}
+        self.may: dict[str, set[str]] = {}
+        self.policies: dict[str, str] = {}
+
+    def user_list(self) -> str:
+        return json.dumps(self.keys)
+
+    def policy_add(self, name: str, path: str) -> None:
+        statements = json.loads(Path(path).read_text())["Statement"]
+        assert {word for each in statements for word in each["Resource"]} == {
+            "arn:aws:s3:::predictions",
+            "arn:aws:s3:::predictions/*",
+        }
+        self.may[name] = {action for each in statements for action in each["Action"]}
+
+    def user_add(self, name: str, key: str) -> None:
+        self.keys[name] = key
+
+    def user_info(self, name: str) -> str:
+        return json.dumps({"policyName": self.policies.get(name, "")})
+
+    def policy_set(self, policy: str, name: str) -> None:
+        self.policies[name] = policy
+
+
+def test_of_the_prediction_logs_users_one_writes_and_what_asks_may_read_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user in ("predictions", "monitor"):
+        (tmp_path / f"{user}-secret-key").write_text(f"key of {user}")
+    monkeypatch.setattr(bucket, "SECRETS", tmp_path)
+    store, admin = Store(), Admin()
+    monkeypatch.setattr(store, "bucket_exists", lambda name: True, raising=False)
+    said = [*bucket._ensure_log(store, admin, 30)]
+    assert [line for line in said if "user" in line] == [
+        "user 'predictions' created, bound to bucket 'predictions'",
+        "user 'monitor' created, bound to bucket 'predictions'",
+    ]
+    assert admin.keys == {"predictions": "key of predictions", "monitor": "key of monitor"}
+    assert admin.policies == {"predictions": "predictions", "monitor": "monitor"}
+    assert {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"} <= admin.may["predictions"]
+    assert "s3:GetObject" in admin.may["monitor"]
+    assert all(action.startswith(("s3:Get", "s3:List")) for action in admin.may["monitor"])
 
 
 def test_days_of_the_prediction_log_that_are_none_are_named() -> None:

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from contract.schema import Column, Kind
-from inference.errors import StoreUnusable
+from inference.errors import SegmentUnusable, StoreUnusable
 from inference.model.deployment import Deployment
 from inference.model.observation import Observation
 from inference.model.rows import from_cells
 from inference.prediction_log import command, shipper, spool
 from inference.prediction_log.recorder import PredictionLog, is_chosen
-from inference.prediction_log.segment import HEAD
+from inference.prediction_log.segment import HEAD, Segment
 from inference.prediction_log.shipper import Shipper
 from inference.prediction_log.spool import Spool
 from inference.prediction_log.store import Store
@@ -368,11 +368,139 @@ def test_a_segment_that_a_power_cut_has_torn_is_left_and_told_and_the_others_are
         content[HEAD.size : HEAD.size + size] = bytes(size)
     with open(torn, "r+b") as file:
         file.write(content)
-    kept.log()(seen("whole"))
+    log(seen("whole", of=served_as(MODEL)))  # a segment of its own: nobody writes the torn one any more
     kept.shipper.ship()
-    assert kept.ids() == ["whole"]
+    assert kept.ids() == (["torn", "whole"] if torn_at == "mark" else ["whole"])  # what is before the fault is there
     assert torn.with_suffix(".unusable").exists()
-    assert "cannot be shipped" in caplog.text
+    assert ("is in" if torn_at == "record" else "cannot be shipped") in caplog.text
+
+
+WATCHES = """
+import os, sys
+descriptor = os.open(sys.argv[1], os.O_RDONLY)
+while (mark := int.from_bytes(os.pread(descriptor, 8, 0), "little")) < int(sys.argv[2]):
+    if mark < 24:
+        sys.exit(f"it says {mark}")
+"""
+
+
+def test_whoever_reads_a_segment_while_it_is_written_sees_no_mark_that_is_half_written(tmp_path: Path) -> None:
+    size = 8 * MIB
+    segment = Segment(tmp_path / "a.segment", size, b"")
+    watching = subprocess.Popen([sys.executable, "-c", WATCHES, str(tmp_path / "a.segment"), str(size // 2)], stderr=subprocess.PIPE, text=True)  # fmt: skip
+    while watching.poll() is None and segment.append(bytes(40)):
+        pass
+    assert (watching.communicate()[1], watching.returncode) == ("", 0)
+    segment.close()
+
+
+def test_a_segment_that_is_still_written_is_looked_at_again_whatever_is_in_it(kept: Kept) -> None:
+    log = kept.log()
+    log(seen("first"))
+    (path,) = spool.segments(kept.spool)
+    head = path.read_bytes()[:8]
+    with open(path, "r+b") as file:
+        file.write(bytes(8))
+    with pytest.raises(SegmentUnusable, match=f"{path.name} cannot be shipped: its head does not fit"):
+        kept.shipper.ship()
+    with open(path, "r+b") as file:
+        file.write(head)
+    log(seen("second"))
+    assert kept.shipper.ship() == 2
+    assert kept.ids() == ["first", "second"]
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63), 2**63 - 1024])
+def test_the_largest_whole_numbers_are_kept_beside_a_missing_one(kept: Kept, value: int) -> None:
+    of = served_as(answering(Says([1, 0]), described(KINDS)))
+    log = kept.log()
+    log(seen("edge", [[1, value, True, "", None], [1, None, True, "", None]], of))
+    kept.shipper.ship()
+    assert kept.table()["input_count"].to_pylist() == [value, None]
+
+
+class SaysBoth:
+    """Answers with a whole number and a text where it is asked for two rows: no column is of both."""
+
+    def predict(self, frame: Any) -> Any:
+        return np.array([1, "Anna Secret"][: len(frame)], dtype=object)
+
+
+def test_a_prediction_that_cannot_be_read_costs_no_other_and_none_of_its_values_is_logged(
+    kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, of = kept.log(), served_as(answering(SaysBoth(), described([Column("length"), Column("width")])))
+    for name, rows in (("a", 1), ("odd", 2), ("b", 1), ("c", 1)):
+        log(seen(name, [[1, 2]] * rows, of))
+    assert kept.shipper.ship() == 3
+    log(seen("d", [[1, 2]], of))
+    assert kept.shipper.ship() == 4
+    assert kept.ids() == ["a", "b", "c", "d"]
+    (path,) = spool.segments(kept.spool)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"predictions in {path.name} that cannot be read are left out: 1 ArrowInvalid"]
+    assert "Anna" not in caplog.text
+    log(seen("other"))  # of another version: the segment is done
+    kept.shipper.ship()
+    assert [path.name for path in kept.spool.glob("*.unusable")] == [path.with_suffix(".unusable").name]
+
+
+def test_what_is_shipped_before_a_record_that_is_none_stays_shipped(kept: Kept) -> None:
+    log = kept.log()
+    log(seen("whole"))
+    (path,) = spool.segments(kept.spool)
+    end = int.from_bytes(path.read_bytes()[:8], "little")
+    log(seen("torn"))
+    with open(path, "r+b") as file:
+        file.seek(end)
+        file.write(bytes(100))
+    log(seen("other", of=served_as(MODEL)))
+    kept.shipper.ship()
+    assert kept.ids() == ["other", "whole"]
+
+
+def test_a_fault_of_one_segment_whichever_keeps_no_other_from_being_shipped(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = kept.log()
+    log(seen("first"))
+    (path,) = spool.segments(kept.spool)
+    log(seen("second", of=served_as(MODEL)))
+    real = shipper.Shipper._send
+
+    def fails(self: Shipper, at: Path, piece: Any) -> int:
+        if at == path:
+            raise RecursionError("Anna Secret")
+        return real(self, at, piece)
+
+    monkeypatch.setattr(shipper.Shipper, "_send", fails)
+    kept.shipper.ship()
+    assert kept.ids() == ["second"]
+    assert path.with_suffix(".unusable").exists()
+    assert "RecursionError" in caplog.text
+    assert "Anna" not in caplog.text
+
+
+def test_whatever_goes_wrong_the_shipper_goes_on(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"PREDICTION_LOG_DIR": str(kept.spool), "PREDICTION_LOG_STORE": str(kept.store)}
+    work = shipper.Work(environ)
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "forget", lambda *_: 1 // 0)
+        assert not work.once()
+    assert work.once()
+
+
+def test_what_cannot_be_shipped_takes_no_room_from_what_can_and_the_oldest_of_it_goes(kept: Kept) -> None:
+    log = kept.log(most=2 * MIB)
+    versions = [served_as(answering(SaysBoth(), described([Column("length"), Column("width")]))) for _ in range(7)]
+    left = []
+    for number, of in enumerate(versions):
+        log(seen("odd", [[1, 2]] * 2, of))
+        kept.shipper.ship()
+        left.append(max(spool.segments(kept.spool)).with_suffix(".unusable").name)
+        assert log.told(of)["problem"] is None, number
+    kept.shipper.ship()
+    assert sorted(path.name for path in kept.spool.glob("*.unusable")) == sorted(left)[-5:-1]
 
 
 def test_what_a_worker_did_not_live_to_finish_is_forgotten_after_a_minute(kept: Kept) -> None:
@@ -455,6 +583,49 @@ def test_sql_sees_all_versions_and_what_a_version_has_not_is_null(
         "new,1,,2.0,true",
     ]
     assert "│ old" in asked(kept, capsys, "query", "select * from predictions")[1]
+
+
+def test_a_column_that_changes_its_kind_between_versions_is_asked_as_text(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds: list[tuple[str, Any, Kind, Any]] = [
+        ("a", 1, Kind.NUMBER, 1.5),
+        ("b", 0.5, Kind.INTEGER, 2),
+        ("c", "yes", Kind.TEXT, "large"),
+    ]
+    log = kept.log()
+    for name, label, kind, value in kinds:
+        log(seen(name, [[value]], served_as(answering(Says([label]), described([Column("size", kind)])))))
+    kept.shipper.ship()
+    sql = "select request_id, prediction, input_size from predictions where input_size <> 'small' order by 1"
+    assert asked(kept, capsys, "query", "--csv", sql) == (
+        0,
+        "request_id,prediction,input_size\r\na,1,1.5\r\nb,0.5,2\r\nc,yes,large\r\n",
+    )
+    assert asked(kept, capsys, "query", "--csv", "select request_id from predictions where prediction = '1'") == (
+        0,
+        "request_id\r\na\r\n",
+    )
+
+
+def test_a_whole_number_that_becomes_any_number_is_asked_as_a_number(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = kept.log()
+    for name, kind, value in (("a", Kind.INTEGER, 3), ("b", Kind.NUMBER, 2.5)):
+        log(seen(name, [[value]], served_as(answering(Says([1]), described([Column("size", kind)])))))
+    kept.shipper.ship()
+    sql = "select request_id, input_size from predictions where input_size > 2.6"
+    assert asked(kept, capsys, "query", "--csv", sql) == (0, "request_id,input_size\r\na,3.0\r\n")
+
+
+def test_a_file_that_is_none_is_told_in_a_line(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    kept.log()(seen())
+    kept.shipper.ship()
+    kept.files()[0].with_name("theirs.parquet").write_bytes(b"none")
+    code, said = asked(kept, capsys, "query", "select count(*) from predictions")
+    assert (code, len(said.splitlines())) == (3, 1)
+    assert said.startswith("monitor: ")
 
 
 @pytest.mark.parametrize(

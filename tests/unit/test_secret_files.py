@@ -379,23 +379,30 @@ def test_a_setting_that_cannot_be_used_stops_the_job_before_anything_is_written(
     assert with_sign_on.files() == {}
 
 
-def test_with_a_prediction_log_its_user_has_a_secret_that_the_bucket_job_knows_and_else_nobody_has_one(
+def test_with_a_prediction_log_who_writes_and_who_reads_it_have_a_secret_that_the_bucket_job_knows_and_else_nobody_has(
     volumes: Volumes,
 ) -> None:
     volumes.run()
-    assert not any("predictions" in file for file in volumes.files())
-    (volumes.folder / "predictions").mkdir()
-    (said,) = volumes.run()
-    assert said.startswith("PREDICTIONS_S3_SECRET_KEY made, written to predictions/")
-    files = volumes.files()
-    secret = files["predictions/s3-secret-key"]
-    assert files["bucket/predictions-secret-key"] == secret != files["mlflow/s3-secret-key"]
-    assert files["predictions/aws-credentials"].splitlines() == [
-        "[default]",
-        "aws_access_key_id = predictions",
-        f"aws_secret_access_key = {secret}",
+    users = ("predictions", "monitor")
+    assert not any(user in file for file in volumes.files() for user in users)
+    for user in users:
+        (volumes.folder / user).mkdir()
+    said = volumes.run()
+    assert [line.partition("/")[0] for line in said] == [
+        "PREDICTIONS_S3_SECRET_KEY made, written to predictions",
+        "MONITOR_S3_SECRET_KEY made, written to monitor",
     ]
-    assert volumes.owners["predictions"] == (10004, 10004)
-    volumes.clear("predictions")
+    files = volumes.files()
+    assert len({files[f"{user}/s3-secret-key"] for user in (*users, "mlflow")}) == 3
+    for user in users:
+        secret = files[f"{user}/s3-secret-key"]
+        assert files[f"bucket/{user}-secret-key"] == secret
+        assert files[f"{user}/aws-credentials"].splitlines() == [
+            "[default]",
+            f"aws_access_key_id = {user}",
+            f"aws_secret_access_key = {secret}",
+        ]
+        assert volumes.owners[user] == (10004, 10004)
+        volumes.clear(user)
     volumes.run()
     assert volumes.files() == files

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inference.errors import SegmentUnusable
+from inference.prediction_log.record import HEAD as RECORD
 
 LAYOUT = 1
 # Filled up to and shipped up to, in bytes from the beginning, the layout, and the bytes of the version after it.
@@ -61,7 +62,8 @@ class Segment:
             self._memory[self._at : end] = record
         elif os.pwrite(self._descriptor, record, self._at) != len(record):
             raise OSError(f"{len(record)} bytes are not taken")
-        _MARK.pack_into(self._memory, 0, end)
+        # One store: `pack_into` writes zeros first, which the shipper would see, or whoever comes after a worker that is killed then.
+        self._memory[: _MARK.size] = _MARK.pack(end)
         self._at = end
         return True
 
@@ -118,11 +120,13 @@ def unshipped(descriptor: int, most: int) -> Piece:
 
 
 def _records(content: bytes, left: int) -> Iterator[bytes]:
-    """Yield the whole records in what has been read, of so many bytes."""
+    """Yield the whole records in what has been read, of so many bytes, up to one that is none; raise where that is the first."""
     at = 0
     while at + SIZE.size <= len(content):
         (size,) = SIZE.unpack_from(content, at)
-        if not SIZE.size < size <= left - at:
+        if not RECORD.size <= size <= left - at:
+            if at:
+                return
             raise SegmentUnusable(f"a record in it has {size} bytes, where {left - at} are left")
         if at + size > len(content):
             return

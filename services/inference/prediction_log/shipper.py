@@ -11,10 +11,10 @@ import logging
 import logging.config
 import os
 import signal
-import struct
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from contract.settings import Reader
 
-from inference.errors import SegmentUnusable, SettingsError, StoreUnusable
+from inference.errors import InferenceError, SegmentUnusable, SettingsError, StoreUnusable
 from inference.prediction_log import segment, spool
-from inference.prediction_log.record import Record, Version, time_ns_of, unpacked
+from inference.prediction_log.record import Version, time_ns_of, unpacked
 from inference.prediction_log.store import Store
-from inference.prediction_log.table import table
+from inference.prediction_log.table import joined, table
 from inference.settings import Settings
 from inference.telemetry.log import LOGGING
 
@@ -49,17 +49,31 @@ class Shipper:
         self._folder, self._store, self._file_bytes = folder, store, file_bytes
         self._sent: dict[Path, int] = {}
         """up to where the last file of a segment that is still written reaches"""
+        self._skipped: dict[Path, dict[int, int]] = {}
+        """how many records could not be read, by segment and where their file begins: they are told once"""
 
     def ship(self) -> int:
-        """Ship what is new, and delete segments that are done; return how many predictions were. Raises StoreUnusable."""
+        """Ship what is new, and delete segments that are done; return how many predictions were.
+
+        Raises StoreUnusable, and SegmentUnusable where there is one that has to be looked at again.
+        """
         spool.forget_drafts(self._folder)
-        return sum(self._ship(path) for path in spool.segments(self._folder))
+        count, problem = 0, ""
+        for path in spool.segments(self._folder):
+            try:
+                count += self._ship(path)
+            except StoreUnusable:
+                raise
+            except Exception as error:  # whatever is wrong with one, the others are shipped
+                problem = problem or f"{path.name} cannot be shipped: {told(error)}"
+        if problem:
+            raise SegmentUnusable(problem)
+        return count
 
     def _ship(self, path: Path) -> int:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor, count = os.open(path, os.O_RDWR | os.O_CLOEXEC), 0
+        is_left = segment.is_left(descriptor)  # asked first: then nothing comes any more
         try:
-            is_left = segment.is_left(descriptor)  # asked first: then nothing comes any more
-            count = 0
             while (piece := segment.unshipped(descriptor, self._file_bytes)).records:
                 hours = {hour_of(record) for record in piece.records}
                 count += self._send(path, piece)
@@ -67,24 +81,53 @@ class Shipper:
                     return count
                 segment.note_shipped(descriptor, piece.end)
             if is_left:
-                path.unlink()
-                self._sent.pop(path, None)
+                self._forget(path)
             return count
-        except SegmentUnusable as error:
-            kept = path.rename(path.with_suffix(".unusable"))
-            log.error("%s cannot be shipped: %s; it is left as %s", path.name, error, kept.name)
-            return 0
+        except (StoreUnusable, OSError, MemoryError):
+            raise  # it is no fault of the segment's
+        except Exception as error:
+            if not is_left:
+                raise  # it is looked at again
+            self._skipped.pop(path, None)
+            self._sent.pop(path, None)
+            kept = spool.condemn(path)
+            log.error("%s cannot be shipped: %s; it is left as %s", path.name, told(error), kept.name)
+            return count
         finally:
             os.close(descriptor)
+
+    def _forget(self, path: Path) -> None:
+        """Delete a segment that is shipped, or leave it for whoever wants to look at it where not all of it could be."""
+        if path in self._skipped:
+            log.error("what is left of %s is in %s", path.name, spool.condemn(path).name)
+        else:
+            path.unlink()
+        self._sent.pop(path, None)
+        self._skipped.pop(path, None)
 
     def _send(self, path: Path, piece: segment.Piece) -> int:
         """Put the records of a piece where they are kept; return how many of them were not there yet."""
         if self._sent.get(path) == piece.end:
             return 0
-        for folder, content in files_of(piece).items():
+        files, skipped = files_of(piece)
+        for folder, content in files.items():
             self._store.put(f"{folder}/{path.stem}-{piece.start:08}.parquet", content)
         self._sent[path] = piece.end
-        return len(piece.records)
+        if skipped:
+            self._tell(path, piece.start, skipped)
+        return len(piece.records) - skipped.total()
+
+    def _tell(self, path: Path, start: int, skipped: Counter[str]) -> None:
+        told_of = self._skipped.setdefault(path, {})
+        if skipped.total() > told_of.get(start, 0):
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(skipped.items()))
+            log.error("predictions in %s that cannot be read are left out: %s", path.name, kinds)
+        told_of[start] = skipped.total()
+
+
+def told(error: Exception) -> str:
+    """Return what an error says, of one that may have clients' values in it its kind alone."""
+    return str(error) if isinstance(error, (InferenceError, OSError)) else type(error).__name__
 
 
 def hour_of(record: bytes) -> int:
@@ -92,16 +135,36 @@ def hour_of(record: bytes) -> int:
     return time_ns_of(record) // HOUR_NS
 
 
-def files_of(piece: segment.Piece) -> dict[str, pa.Buffer]:
-    """Return the records of a piece as Parquet, by the folder that they belong to; raise SegmentUnusable where they are none."""
+def files_of(piece: segment.Piece) -> tuple[dict[str, pa.Buffer], Counter[str]]:
+    """Return the records of a piece as Parquet, by the folder that they belong to, and how many are none, by the kind of error.
+
+    Raises SegmentUnusable where nothing says of which version they are.
+    """
     try:
         version = msgspec.json.decode(piece.version, type=Version)
-        by_hour: dict[int, list[Record]] = {}
-        for record in piece.records:
-            by_hour.setdefault(hour_of(record), []).append(unpacked(record))
-        return {folder_of(version.model, hour): parquet(table(version, found)) for hour, found in by_hour.items()}
-    except (msgspec.MsgspecError, struct.error, ValueError, TypeError, LookupError) as error:
-        raise SegmentUnusable(f"a record in it cannot be read: {error}") from error
+    except msgspec.MsgspecError as error:
+        raise SegmentUnusable(f"its version cannot be read: {type(error).__name__}") from error
+    by_hour: dict[int, list[bytes]] = {}
+    skipped: Counter[str] = Counter()
+    for record in piece.records:
+        by_hour.setdefault(hour_of(record), []).append(record)
+    files = {}
+    for hour, found in by_hour.items():
+        if tables := tables_of(version, found, skipped):
+            files[folder_of(version.model, hour)] = parquet(joined(tables))
+    return files, skipped
+
+
+def tables_of(version: Version, records: list[bytes], skipped: Counter[str]) -> list[pa.Table]:
+    """Return records as tables, one where all of them are readable; count what is not, by the kind of error, never by what it says."""
+    try:
+        return [table(version, [unpacked(record) for record in records])]
+    except Exception as error:  # whatever a broken record brings about, it alone is left out
+        if len(records) == 1:
+            skipped[type(error).__name__] += 1
+            return []
+    half = len(records) // 2
+    return tables_of(version, records[:half], skipped) + tables_of(version, records[half:], skipped)
 
 
 def folder_of(model: str, hour: int) -> str:
@@ -134,10 +197,11 @@ class Work:
         try:
             count = self._shipper.ship()
             self.store.forget(self.days)
-        except (StoreUnusable, OSError) as error:
+        except Exception as error:  # whatever it is, the next round may be better
             if not self._problem:
-                log.error("nothing can be shipped: %s", error)
-            self._problem = str(error)
+                what = "not everything" if isinstance(error, SegmentUnusable) else "nothing"
+                log.error("%s can be shipped: %s", what, told(error))
+            self._problem = told(error)
             return False
         if self._problem:
             log.info("predictions are shipped again: %d", count)

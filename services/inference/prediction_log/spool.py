@@ -15,6 +15,8 @@ SEGMENT_BYTES = 16 * 1024 * 1024
 # After this a draft is one that its worker did not live to finish.
 DRAFT_SECONDS = 60
 LOCK = "shipper.lock"
+# What the shipper cannot ship, or not all of, and how many of them are left for whoever wants to look.
+UNUSABLE, MOST_UNUSABLE = ".unusable", 4
 
 
 class Spool:
@@ -37,8 +39,11 @@ class Spool:
 
 
 def _used(folder: Path) -> int:
+    """Return the bytes that wait to be shipped."""
     sizes = 0
     for entry in os.scandir(folder):
+        if entry.name.endswith(UNUSABLE):
+            continue
         with suppress(FileNotFoundError):  # shipped meanwhile
             sizes += entry.stat().st_size
     return sizes
@@ -55,6 +60,14 @@ def forget_drafts(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
                 draft.unlink()
+
+
+def condemn(path: Path) -> Path:
+    """Take a segment out of those that are to be shipped, and delete the oldest of such; return where it is then."""
+    found = path.rename(path.with_suffix(UNUSABLE))
+    for old in sorted(path.parent.glob(f"*{UNUSABLE}"), key=lambda each: each.stat().st_ctime_ns)[:-MOST_UNUSABLE]:
+        old.unlink()
+    return found
 
 
 def lock(folder: Path) -> int | None:

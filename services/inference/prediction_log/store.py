@@ -54,7 +54,7 @@ class Store:
             else:
                 with self.files.open_output_stream(target) as stream:
                     stream.write(content)
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             raise StoreUnusable(f"{self.told} takes nothing: {error}") from error
 
     def forget(self, days: int, now: datetime | None = None) -> None:

@@ -1,6 +1,6 @@
 """From records to a table as docs/prediction-log.md describes it: one row for each row that was asked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ TYPES = {
     Kind.TEXT: pa.string(),
     Kind.DATE: pa.timestamp("us"),
 }
+LARGEST_INTEGER = 2**63 - 1
 # What a column of the model's is called: it is never taken for one of the log's own.
 PREFIX = "input_"
 
@@ -40,6 +41,38 @@ def table(version: Version, records: Sequence[Record]) -> pa.Table:
     return pa.table(columns | inputs)
 
 
+def conflicting(schemas: Iterable[pa.Schema]) -> list[str]:
+    """Return the names of columns whose types have nothing in common but that they can be written as text."""
+    types: dict[str, set[pa.DataType]] = {}
+    for field in (field for schema in schemas for field in schema):
+        types.setdefault(field.name, set()).add(field.type)
+    return [name for name, found in types.items() if not _have_common(found)]
+
+
+def _have_common(types: Iterable[pa.DataType]) -> bool:
+    try:
+        pa.unify_schemas([pa.schema([("", kind)]) for kind in types], promote_options="permissive")
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of all tables, as text what is one thing here and another there."""
+    if len(tables) > 1:
+        texts = conflicting(each.schema for each in tables)
+        tables = [_with_texts(each, texts) for each in tables]
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _with_texts(content: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name in names:
+        at = content.schema.get_field_index(name)
+        texts = [None if value is None else str(value) for value in content[name].to_pylist()]
+        content = content.set_column(at, name, pa.array(texts, pa.string()))
+    return content
+
+
 def _values(fields: Sequence[Field], records: Sequence[Record]) -> list[pa.Array]:
     if all(isinstance(record.values, np.ndarray) for record in records):
         matrix = np.concatenate([record.values for record in records])
@@ -61,8 +94,13 @@ def _column(kind: Kind, values: list[Any]) -> pa.Array:
     """Return JSON's values, null or NaN where one is missing, as what their column is."""
     if kind is Kind.TEXT:
         return pa.array(values, pa.string())
-    make = {Kind.NUMBER: float, Kind.BOOLEAN: bool}.get(kind, int)
+    make = {Kind.NUMBER: float, Kind.BOOLEAN: bool}.get(kind, _whole)
     return pa.array([None if value is None or value != value else make(value) for value in values], TYPES[kind])
+
+
+def _whole(value: float) -> int:
+    """Return a whole number; beside a missing one it is a float, and the largest of those is one more than an int64 holds."""
+    return min(int(value), LARGEST_INTEGER)
 
 
 def _predictions(version: Version, records: Sequence[Record]) -> pa.Array:
