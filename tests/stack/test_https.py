@@ -203,7 +203,7 @@ def test_an_upload_over_the_limit_is_refused_when_it_says_so_and_cut_off_when_it
     refused = edge.curl(url, *send, check=False)
     assert (refused.status, refused.body) == (413, "An upload may have 1 MB here (EDGE_MAX_UPLOAD_MB).\n")
     cut_off = edge.curl(url, *send, "--http1.1", "--header", "Transfer-Encoding: chunked", check=False).status
-    assert cut_off == 0 or cut_off >= 400  # 0: the connection was closed before an answer came
+    assert cut_off in (0, 100) or cut_off >= 400  # the first two: the connection was closed before the answer came
     large.write_bytes(bytes(900_000))
     assert edge.curl(url, *send).status == 200
 
