@@ -27,7 +27,12 @@ OVERLAY = "compose.yaml:compose.login.yaml"
 WITH_SIGN_ON = f"{OVERLAY}:compose.sso.yaml:compose.provider.yaml"
 NAME = "iris_logistic_regression"
 # Who the identity provider knows.
-PEOPLE = {"ines": {"email": "Ines@Example.com", "email_verified": True, "groups": ["office"]}}
+PEOPLE = {
+    "ines": {"email": "Ines@Example.com", "email_verified": True, "groups": ["office"]},
+    "otto": {"email": "otto@example.com", "email_verified": True, "groups": ["office", "ml-team"]},
+    "eve": {"email": "eve@elsewhere.test", "email_verified": True, "groups": ["ml-team"]},
+    "admin": {"email": "admin", "email_verified": True, "groups": ["ml-team"]},
+}
 
 
 @dataclass
@@ -130,6 +135,27 @@ class SignOn:
     browser: Browser
     https: str
     """where MLflow is by the edge"""
+
+    @property
+    def http(self) -> str:
+        return f"http://localhost:{self.login.stack.settings['SSO_PORT']}"
+
+    def program(self, path: str, *options: str) -> int:
+        """Ask as a program does, by the edge; return the status."""
+        name = self.https.removeprefix("https://")
+        command = [
+            "curl",
+            "--silent",
+            "--insecure",
+            "--max-time",
+            "20",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}",
+        ]
+        command += ["--resolve", f"{name}:{self.login.stack.settings['BIND_ADDRESS']}", *options, f"{self.https}{path}"]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     def page(self) -> Page:
         page = self.browser.new_context(ignore_https_errors=True).new_page()
@@ -244,3 +270,68 @@ def test_who_signs_on_sees_mlflow_as_themselves_moves_no_alias_and_is_gone_after
     expect(page.get_by_role("button", name="Sign in with provider.test")).to_be_visible()
     assert asked(page, ME)[0] == 401
     assert sign_on.login.stack.served_version() == before
+
+
+@browsing
+def test_a_group_of_the_provider_makes_a_scientist_and_programs_log_in_by_password_at_the_same_address(
+    sign_on: SignOn,
+) -> None:
+    page = sign_on.page()
+    signs_on(page, sign_on.https, "otto")
+    status, made = asked(page, "/ajax-api/2.0/mlflow/runs/create", "POST", body={"experiment_id": "0"})
+    assert (status, made["run"]["info"]["status"]) == (200, "RUNNING")
+    assert asked(page, ALIAS, "POST", body={"name": NAME, "alias": "Production", "version": "1"})[0] == 403
+    assert (
+        sign_on.program(ME, "--user", f"anna:{sign_on.login.passwords['anna']}") == 401
+    )  # a page's way, not a program's
+    assert sign_on.program(ME.replace("/ajax-", "/"), "--user", f"anna:{sign_on.login.passwords['anna']}") == 200
+    assert sign_on.program(ME.replace("/ajax-", "/")) == 401
+    audit = sign_on.login.stack.compose("run", "--rm", "--no-deps", "-T", "audit").stdout
+    lines = [json.loads(line) for line in audit.splitlines()]
+    (line,) = (line for line in lines if line["of"] == "otto@example.com")
+    assert (line["who"], line["to"], line["why"]) == ("identity provider", "scientist", "in the group ml-team")
+
+
+@browsing
+def test_who_is_not_of_the_domain_is_not_let_in(sign_on: SignOn) -> None:
+    for who in ("eve", "admin"):
+        page = sign_on.page()
+        signs_on(page, sign_on.https, who)
+        expect(page.get_by_text("Forbidden").first).to_be_visible()
+        assert asked(page, ME)[0] == 401
+
+
+FORGED = {"X-Sign-On-Secret": "a guess", "X-Sign-On-Name": "admin", "X-Sign-On-Groups": "ml-team"}
+
+
+@browsing
+def test_headers_that_a_client_writes_make_nobody_of_it_at_mlflows_port_at_the_proxys_and_at_the_edge(
+    sign_on: SignOn,
+) -> None:
+    stack = sign_on.login.stack
+    for headers in (FORGED, FORGED | {"X-Sign-On-Name": "otto@example.com"}, {"X_Sign_On_Name": "otto@example.com"}):
+        for path in (ME, ME.replace("/ajax-", "/"), ALIAS, "/get-artifact"):
+            assert requests.get(f"{stack.mlflow_url}{path}", headers=headers, timeout=10).status_code == 401
+            answer = requests.get(f"{sign_on.http}{path}", headers=headers, timeout=10)
+            assert answer.status_code in (401, 403)
+            assert "run_id" not in answer.text
+    page = sign_on.page()
+    signs_on(page, sign_on.https, "ines")
+    for name in ("X-Sign-On-Name", "X_Sign_On_Name"):
+        assert asked(page, ME, headers=FORGED | {name: "otto@example.com"})[1]["user"]["username"] == "ines@example.com"
+
+
+@browsing
+def test_without_the_edge_people_sign_on_at_a_port_of_this_machine(sign_on: SignOn) -> None:
+    stack, page = sign_on.login.stack, sign_on.page()
+    stack.write_env(COMPOSE_FILE=WITH_SIGN_ON)
+    stack.compose("run", "--rm", "--no-deps", "secrets")
+    stack.compose("up", "--detach", "--wait", "--no-deps", "--no-build", "--force-recreate", "sso")
+    signs_on(page, sign_on.http, "otto")
+    page.wait_for_url(f"{sign_on.http}/**")
+    assert asked(page, ME)[1]["user"]["username"] == "otto@example.com"
+    (session,) = (cookie for cookie in page.context.cookies() if cookie["name"] == "mlflow")
+    assert (session["httpOnly"], session["sameSite"]) == (True, "Lax")
+    exposed = stack.containers()["sso"]["HostConfig"]
+    assert [one["HostIp"] for one in exposed["PortBindings"]["4180/tcp"]] == ["127.0.0.1"]
+    assert (exposed["ReadonlyRootfs"], exposed["CapDrop"]) == (True, ["ALL"])
