@@ -102,8 +102,18 @@ def _provider(environ: Mapping[str, str], *, has_authority: bool) -> str:
     # MLflow closes what is idle for five seconds, so no connection is kept.
     upstream: dict[str, Any] = {"id": "mlflow", "path": "/", "uri": "http://mlflow:5000", "disableKeepAlives": True}
     upstream["timeout"] = "10m"
-    # What a client sends under these names is dropped.
-    told = [
+    settings = {
+        "server": {"bindAddress": "0.0.0.0:4180"},
+        "upstreamConfig": {"proxyRawPath": True, "upstreams": [upstream]},
+        "injectRequestHeaders": _told(),
+        "providers": [provider],
+    }
+    return json.dumps(settings, indent=1) + "\n"
+
+
+def _told() -> list[dict[str, Any]]:
+    """Return the headers in which MLflow is told who asks; what a client sends under these names is dropped."""
+    return [
         {"name": SECRET, "values": [{"secretSource": {"fromFile": f"{SECRETS}/mlflow-secret"}}]},
         {"name": NAME, "values": [{"claimSource": {"claim": "email"}}]},
         {
@@ -111,13 +121,6 @@ def _provider(environ: Mapping[str, str], *, has_authority: bool) -> str:
             "values": [{"claimSource": {"claim": claim, "prefix": MARK}} for claim in ("groups", "email")],
         },
     ]
-    settings = {
-        "server": {"bindAddress": "0.0.0.0:4180"},
-        "upstreamConfig": {"proxyRawPath": True, "upstreams": [upstream]},
-        "injectRequestHeaders": told,
-        "providers": [provider],
-    }
-    return json.dumps(settings, indent=1) + "\n"
 
 
 def _issuer(environ: Mapping[str, str]) -> str:
