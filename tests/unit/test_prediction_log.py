@@ -562,7 +562,10 @@ def test_one_shipper_at_a_time_is_at_work(kept: Kept) -> None:
 def asked(
     kept: Kept, capsys: pytest.CaptureFixture[str], *arguments: str, model: str = VERSION.name
 ) -> tuple[int, str]:
-    code = command.main(list(arguments), {"PREDICTION_LOG_STORE": str(kept.store), "MODEL_NAME": model})
+    try:
+        code = command.main(list(arguments), {"PREDICTION_LOG_STORE": str(kept.store), "MODEL_NAME": model})
+    except SystemExit as ended:  # argparse's
+        code = int(str(ended.code))
     said = capsys.readouterr()
     return code, said.out + said.err
 
@@ -634,8 +637,12 @@ def test_a_file_that_is_none_is_told_in_a_line(kept: Kept, capsys: pytest.Captur
         (("query", "selec 1"), 2, "monitor: Parser Error"),
         (("query", "select * from predictions, read_csv('/etc/passwd')"), 2, "monitor: Permission Error"),
         (("query",), 2, "usage: monitor query"),
-        (("report",), 2, "usage: monitor query"),
-        (("query", "--json", "select 1"), 2, "usage: monitor query"),
+        (("report",), 2, "usage: monitor [-h] COMMAND ...\nmonitor: error: argument COMMAND: invalid choice: 'report'"),
+        (
+            ("query", "--json", "select 1"),
+            2,
+            "usage: monitor [-h] COMMAND ...\nmonitor: error: unrecognized arguments: --json",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_told(

@@ -3,6 +3,7 @@
 DuckDB would fetch an extension to read from S3 by itself, and there is no way out of the stack's networks; so pyarrow reads for it.
 """
 
+import argparse
 import csv
 import os
 import sys
@@ -19,7 +20,6 @@ from inference.errors import SettingsError, StoreUnusable
 from inference.prediction_log.store import Store
 from inference.prediction_log.table import conflicting
 
-USAGE = 'usage: monitor query [--csv] "select … from predictions …"'
 # Rows that are shown at most; --csv writes all.
 MOST_SHOWN = 1000
 # What files have of their folders' names.
@@ -87,16 +87,10 @@ def query(store: Store, model: str, sql: str, as_csv: bool) -> None:
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Run a command; return its exit code: 2 for what cannot be asked, 3 where there is nothing to ask, 0."""
-    options, words = (
-        [each for each in arguments if each.startswith("--")],
-        [each for each in arguments if each[:2] != "--"],
-    )
-    if len(words) != 2 or words[0] != "query" or not set(options) <= {"--csv"}:
-        print(USAGE, file=sys.stderr)
-        return 2
+    options = _options(arguments)
     try:
         model = Reader(environ, SettingsError).text("MODEL_NAME", "iris_logistic_regression")
-        query(Store.of(environ), model, words[1], "--csv" in options)
+        query(Store.of(environ), model, options.sql, options.csv)
     except (SettingsError, duckdb.Error, pa.ArrowException) as error:
         print(f"monitor: {error}", file=sys.stderr)
         return 2
@@ -104,6 +98,15 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         print(f"monitor: {error}", file=sys.stderr)
         return 3
     return 0
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("monitor", description="What is kept of predictions (docs/prediction-log.md)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    asked = commands.add_parser("query", help="ask it in SQL")
+    asked.add_argument("sql", help='"select … from predictions …"')
+    asked.add_argument("--csv", action="store_true", help=f"all rows as CSV; a table of {MOST_SHOWN} otherwise")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
