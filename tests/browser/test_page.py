@@ -299,8 +299,12 @@ class Visit:
         return self.service.calls
 
     def predict(self) -> None:
+        self.press("Predict")
+
+    def press(self, button: str) -> None:
+        """Press what asks the service, and wait for its answer: what is on the page may be of the question before."""
         with self.page.expect_response("**/invocations" if self.is_quantity else "**/predict_names"):
-            self.page.get_by_role("button", name="Predict").click()
+            self.page.get_by_role("button", name=button).click()
         self.answered()
 
     @property
@@ -348,7 +352,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
 
 def test_an_example_fills_the_form_and_predicts(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
-    iris.page.get_by_role("button", name="virginica").click()
+    iris.press("virginica")
     expect(iris.page.locator("#prediction")).to_have_text("virginica")
     assert [iris.page.get_by_label(column["name"]).input_value() for column in IRIS["columns"]] == [
         "6.3",
@@ -463,10 +467,10 @@ def test_a_category_is_chosen_and_one_that_is_not_listed_can_be_typed_and_is_rem
 
 def test_an_example_with_a_category_that_is_not_listed_is_filled_in_as_it_is(visit: Callable[..., Visit]) -> None:
     plans = visit(PLANS)
-    plans.page.get_by_role("button", name="rare").click()
+    plans.press("rare")
     expect(plans.page.get_by_label("another value of plan")).to_have_value("Platinum")
     expect(plans.page.get_by_role("button", name="rare")).to_have_attribute("aria-pressed", "true")
-    plans.page.get_by_role("button", name="usual").click()
+    plans.press("usual")
     expect(plans.page.get_by_label("another value of plan")).to_be_hidden()
     expect(plans.page.get_by_label("plan", exact=True)).to_have_value("Basic")
     assert [call["instances"] for _, call in plans.calls] == [[["Platinum", None]], [["Basic", "north"]]]
@@ -490,7 +494,8 @@ def test_text_booleans_and_missing_values_are_sent_as_what_they_are(visit: Calla
     houses.page.get_by_label("district").fill("")
     houses.page.get_by_label("remark").fill("null")
     houses.predict()
-    houses.page.get_by_label("remark").press("Enter")
+    with houses.page.expect_response("**/invocations"):
+        houses.page.get_by_label("remark").press("Enter")
     houses.page.wait_for_function("() => document.querySelector('#answer').getAttribute('aria-busy') === null")
     first, second = [body["instances"][0] for _, body in houses.calls[:2]]
     assert first == [96.5, 1974, True, None, "d'Artagnan", None]
@@ -508,13 +513,15 @@ def test_the_keyboard_alone_reaches_a_prediction_and_sees_where_it_is(visit: Cal
             break
     iris.page.keyboard.press("Control+a")
     iris.page.keyboard.type("4.9")
-    iris.page.keyboard.press("Enter")
+    with iris.page.expect_response("**/predict_names"):
+        iris.page.keyboard.press("Enter")
     expect(iris.page.locator("#prediction")).to_be_visible()
     assert iris.calls[-1][1] == {"instances": [[5.1, 3.5, 4.9, 0.2]]}
     for _ in range(2):
         iris.page.keyboard.press("Tab")
     assert iris.page.evaluate(focused) == ["predict", "solid"]
-    iris.page.keyboard.press("Enter")
+    with iris.page.expect_response("**/predict_names"):
+        iris.page.keyboard.press("Enter")
     expect(iris.page.locator("#result")).to_be_visible()
     iris.page.wait_for_function("() => document.querySelector('#answer').getAttribute('aria-busy') === null")
     assert len(iris.calls) == 2
@@ -728,7 +735,7 @@ def test_names_with_html_are_shown_as_text(visit: Callable[..., Visit]) -> None:
     expect(hostile.page.get_by_role("heading", level=1)).to_have_text(f"model {NAUGHTY}")
     expect(hostile.page.get_by_label(NAUGHTY, exact=True)).to_have_value("1")
     expect(hostile.page.get_by_label(f"text {NAUGHTY}")).to_have_value(NAUGHTY)
-    hostile.page.get_by_role("button", name=NAUGHTY).click()
+    hostile.press(NAUGHTY)
     expect(hostile.page.locator("#prediction")).to_have_text(NAUGHTY)
     expect(hostile.page.locator(".description")).to_have_text(NAUGHTY)
     assert hostile.page.locator("img").count() == 0
