@@ -28,6 +28,11 @@ def test_what_was_done_is_said(tmp_path: Path) -> None:
     assert builtin_datasets.write(folder, "iris") == f"{folder / 'iris_dataset.csv'} is there already, byte for byte"
 
 
+def test_what_the_container_calls_data_is_named_as_people_find_it() -> None:
+    assert str(builtin_datasets.as_on_host(Path("/data/exploration/report.html"))) == "data/exploration/report.html"
+    assert str(builtin_datasets.as_on_host(Path("/home/data/report.html"))) == "/home/data/report.html"
+
+
 def test_nothing_but_the_file_is_left_in_the_folder(tmp_path: Path) -> None:
     builtin_datasets.write(tmp_path, "iris")
     assert [path.name for path in tmp_path.iterdir()] == ["iris_dataset.csv"]

@@ -10,6 +10,8 @@ DEFAULT = "iris"
 THRESHOLDS = {"test_accuracy": 0.9}
 TARGET = "target"
 CLASS_NAME = "target_name"
+# Where compose.yaml mounts the folder data/ that lies beside it.
+MOUNTED = Path("/data")
 
 
 def path_of(folder: Path, name: str) -> Path:
@@ -35,7 +37,7 @@ def write(folder: Path, name: str) -> str:
     try:
         if path.exists():
             if path.read_bytes() == content:
-                return f"{path} is there already, byte for byte"
+                return f"{as_on_host(path)} is there already, byte for byte"
             raise DataError(f"{path} is not the {name} data set as published; move it away, then it is written anew")
         folder.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".draft")
@@ -45,4 +47,9 @@ def write(folder: Path, name: str) -> str:
         raise DataError(
             f"{path} cannot be written: {error.strerror}; give this user the right to write there"
         ) from error
-    return f"{path} written"
+    return f"{as_on_host(path)} written"
+
+
+def as_on_host(path: Path) -> Path:
+    """Return where people find a file of the data folder: what is /data in the container is data/ beside compose.yaml."""
+    return path.relative_to("/") if path.is_relative_to(MOUNTED) else path

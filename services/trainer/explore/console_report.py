@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 
 from trainer.console.terminal import Console
 from trainer.data import leakage
+from trainer.data.builtin_datasets import as_on_host
 from trainer.data.column_kinds import Encoding, encoding
 from trainer.data.table import Column, Kind, Look, Table, Task
 from trainer.errors import DataError
@@ -23,6 +24,8 @@ MOST_FEATURES_BY_CLASS = 12
 MOST_CLASSES_BY_FEATURE = 10
 MOST_COLUMNS = 40
 TOP_CATEGORIES = 5
+HEAD, MOST_HEAD_COLUMNS = 5, 7
+MOST_OF_A_TEXT = 24
 # How many texts are looked at for how long they are.
 MOST_TEXTS = 10_000
 
@@ -49,7 +52,7 @@ def explore(table: Table, folder: Path, console: Console, look: Look | None = No
     named = 2 if table.class_names else 1
     target = "the target and its name" if table.class_names else f"the target {table.target.name!r}"
     console.print(f"Shape {(rows, width + named)}: {rows} rows; {width} features, {target}\n", highlight=False)
-    grids = [columns_grid(table, left_out), target_grid(table), *distribution_grids(table)]
+    grids = [head_grid(table, left_out), columns_grid(table, left_out), target_grid(table), *distribution_grids(table)]
     for grid in grids:
         console.print(grid)
     _print_hints(console, [*table.remarks, *hints])
@@ -86,6 +89,34 @@ def _counts(table: Table) -> dict[str, int]:
     order = dict(zip(table.target, names, strict=True))
     counts = names.value_counts()
     return {str(order[label]): int(counts[order[label]]) for label in sorted(order)}
+
+
+def head_grid(table: Table, left_out: pd.DataFrame) -> Grid:
+    """Return the first rows, as they were understood."""
+    columns = [(column.name, table.features[column.name]) for column in table.columns]
+    columns += [(str(name), values) for name, values in left_out.items()]
+    columns.append((str(table.target.name), table.target))
+    if table.class_names:
+        columns.append((f"{table.target.name}_name", table.classes()))
+    hidden = len(columns) - MOST_HEAD_COLUMNS
+    # The target is the last of them, and is shown in any case.
+    shown = columns if hidden <= 0 else [*columns[: MOST_HEAD_COLUMNS - 1], columns[-1]]
+    told = f" ({hidden} of {len(columns)} columns are not shown)" if hidden > 0 else ""
+    grid = _grid((name for name, _ in shown), f"First rows{told}")
+    for position in range(min(HEAD, len(table.target))):
+        grid.add_row(*(_cell(values.iloc[position]) for _, values in shown))
+    return grid
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, pd.Timestamp):
+        return iso(value)
+    if not pd.api.types.is_list_like(value) and pd.isna(value):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    return text if len(text) <= MOST_OF_A_TEXT else f"{text[:MOST_OF_A_TEXT]}…"
 
 
 def columns_grid(table: Table, left_out: pd.DataFrame) -> Grid:
@@ -252,10 +283,10 @@ def _write(table: Table, hints: list[str], folder: Path, console: Console, left_
         for name, picture in exploration_pictures(table):
             picture.savefig(folder / name)
             written.append(folder / name)
-            console.print(f"{folder / name} drawn", soft_wrap=True)
+            console.print(f"{as_on_host(folder / name)} drawn", soft_wrap=True)
         path = folder / "report.html"
         path.write_text(report(table, [*table.remarks, *hints], written, left_out), encoding="utf-8")
-        console.print(f"{path} written: all of it in one file", soft_wrap=True)
+        console.print(f"{as_on_host(path)} written: all of it in one file; open it in a browser", soft_wrap=True)
     except OSError as error:
         raise DataError(
             f"{folder} cannot be written: {error.strerror}; give this user the right to write there"
