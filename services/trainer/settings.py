@@ -43,13 +43,18 @@ class Settings:
     review_poll_seconds: float = 5.0
     """REVIEW_POLL_SECONDS: how often the reviewer looks for candidates, from 0.1 to 3600."""
     who: str = "unknown"
-    """AUDIT_WHO: who is at work, for the audit log."""
+    """AUDIT_WHO: who is at work, for the audit log and the history of Production."""
     audit_file: str | None = None
     """AUDIT_FILE: what the audit log is appended to: a file, or the number of a descriptor that is open; without it, there is none."""
     inference_url: str = "http://localhost:1235"
     """INFERENCE_URL: where `workshop` asks the prediction service what it serves."""
     image: str | None = None
     """TRAINER_IMAGE: the image that it runs in, for the promotion record; without it, there is none."""
+
+    @property
+    def by_whom(self) -> str:
+        """Who is at work, in words that follow the reason of a move in the history; empty where AUDIT_WHO names nobody."""
+        return "" if self.who == type(self).who else f" (by {self.who})"
 
     @property
     def key(self) -> Path | None:

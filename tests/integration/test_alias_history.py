@@ -59,7 +59,7 @@ def test_a_version_is_promoted_and_rolled_back_and_the_history_tells_why(place: 
     assert registry["stages"] == {"1": "Archived", "2": "Production"}
     assert registry["descriptions"]["2"] == "Promoted by hand: the labels were corrected."
 
-    assert "Version 1 of" in ran(place.command("rollback", "--reason", "customers complain"))
+    assert "Version 1 of" in ran(place.command("rollback", "--reason", "customers complain", AUDIT_WHO="anna"))
     registry = place.registry()
     assert registry["alias"] == "1"
     assert registry["stages"] == {"1": "Production", "2": "Archived"}
@@ -67,7 +67,7 @@ def test_a_version_is_promoted_and_rolled_back_and_the_history_tells_why(place: 
 
     assert history(place) == [("train", None, "1"), ("promote", "1", "2"), ("rollback", "2", "1")]
     shown = ran(place.command("history"))
-    for words in (f"Production of {MODEL}", "customers complain", "the labels were corrected"):
+    for words in (f"Production of {MODEL}", "customers complain (by anna)", "the labels were corrected"):
         assert words in shown
     assert "has no earlier version in Production to go back to" in failed(place.command("rollback"))
 

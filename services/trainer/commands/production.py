@@ -171,7 +171,7 @@ def _check(settings: Settings, version: str) -> None:
 def _move(settings: Settings, by: str, version: str, reason: str, console: Console) -> None:
     name = settings.model_name
     with Held():  # the move, its record and what the versions show of it belong together
-        made = alias_moves.move(name, by, version, reason)
+        made = alias_moves.move(name, by, version, f"{reason}{settings.by_whom}")
         registry.describe(name, version, "Production", f"{WORDS[by]}: {reason}.")
         registry.show_stages(name)
         alias_moves.show(name)

@@ -219,6 +219,7 @@ def challenge_of(job: Job, fitted: Fitted, version: str) -> Challenge:
         metric=job.choice.metric,
         signing_key=settings.signing_key,
         trusted=settings.trusted_types,
+        asked=settings.by_whom,
         ask=partial(_asked, settings),
     )
 
