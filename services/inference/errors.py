@@ -7,6 +7,7 @@ InferenceError
 ├── NoModel                 MLflow answers that nothing is behind the alias
 ├── FetchFailed             a version's files did not arrive whole: tried again
 │   └── VersionLost         they are gone from where they were: the version from the registry, or files from the store
+├── SpoolFull, SegmentUnusable, StoreUnusable, LabelsUnusable   of the prediction log: predictions go on
 ├── ModelRefused            a version cannot or may not be served: the one before it goes on
 │   └── ProcessEnded        the process that was to look at it, or to load it, did not survive that
 └── RequestError            the client's mistake or bad luck: becomes an HTTP answer
@@ -86,6 +87,10 @@ class SpoolFull(InferenceError):
 
 class SegmentUnusable(InferenceError):
     """A segment of the prediction log's spool is not what a worker has written."""
+
+
+class LabelsUnusable(InferenceError):
+    """A file of labels cannot be read, or the service takes none of it."""
 
 
 class StoreUnusable(InferenceError):

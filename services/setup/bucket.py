@@ -21,9 +21,10 @@ from minio.versioningconfig import VersioningConfig
 from setup.errors import SetupError
 from setup.secret_files import MLFLOW_ACCESS_KEY, MONITOR_ACCESS_KEY, PREDICTIONS_ACCESS_KEY
 
-# The lifecycle rules of ours, one in each bucket; others are left alone.
-RULE, RULE_OF_LOG = "old-versions", "old-predictions"
-PREDICTIONS, PREFIX_OF_LOG = "predictions", "predictions/"
+# The lifecycle rules of ours, that of MLflow's bucket and those of the log's, with what they are for; others are left alone.
+RULE = "old-versions"
+RULES_OF_LOG = {"old-predictions": "predictions/", "old-labels": "labels/"}
+PREDICTIONS = "predictions"
 # Where this is set, there is a prediction log (compose.predictions.yaml).
 PREDICTION_DAYS = "PREDICTION_LOG_DAYS"
 MOST_DAYS = 36_500
@@ -117,14 +118,17 @@ def _ensure_retention(store: Minio, bucket: str, days: int) -> Iterator[str]:
     """Let objects of the log go after some days, 0: never. A bucket of this name that was there before may have others in it."""
     config = store.get_bucket_lifecycle(bucket)
     rules = list(config.rules) if config else []
-    ours = [rule for rule in rules if rule.rule_id == RULE_OF_LOG]
-    if [_prefix_and_days(rule) for rule in ours] == ([(PREFIX_OF_LOG, days)] if days else []):
+    ours = {rule.rule_id: _prefix_and_days(rule) for rule in rules if rule.rule_id in RULES_OF_LOG}
+    if ours == ({name: (prefix, days) for name, prefix in RULES_OF_LOG.items()} if days else {}):
         return
-    kept = [rule for rule in rules if rule.rule_id != RULE_OF_LOG]
+    kept = [rule for rule in rules if rule.rule_id not in RULES_OF_LOG]
     if days:
-        kept.append(Rule(ENABLED, Filter(prefix=PREFIX_OF_LOG), RULE_OF_LOG, expiration=Expiration(days=days)))
+        kept += [
+            Rule(ENABLED, Filter(prefix=prefix), name, expiration=Expiration(days=days))
+            for name, prefix in RULES_OF_LOG.items()
+        ]
     _set_rules(store, bucket, kept)
-    yield f"bucket {bucket!r} keeps what is in {PREFIX_OF_LOG} {_told(days)}"
+    yield f"bucket {bucket!r} keeps what is in {' and '.join(RULES_OF_LOG.values())} {_told(days)}"
 
 
 def _prefix_and_days(rule: Rule) -> tuple[str | None, int | None]:

@@ -2,7 +2,10 @@
 
 import csv
 import io
+import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ import requests
 
 from tests.compose import CLASSES, SAMPLES, Stack, docker, eventually
 
+PAGE = Path(__file__).parents[2] / "docs" / "prediction-log.md"
 OF_MLFLOW = """
 import boto3, botocore.exceptions
 try:
@@ -42,8 +46,8 @@ def shipper(stack: Stack) -> Iterator[dict[str, Any]]:
         docker("volume", "rm", *(f"{stack.name}_{name}" for name in names))
 
 
-def kept(stack: Stack, request_id: str) -> list[dict[str, str]]:
-    sql = f"from predictions where request_id = '{request_id}' order by row"
+def kept(stack: Stack, request_id: str, table: str = "predictions") -> list[dict[str, str]]:
+    sql = f"from {table} where request_id = '{request_id}' order by row"
     asked = stack.compose("run", "--rm", "-T", "monitor", "query", "--csv", sql, check=False)
     assert asked.returncode in (0, 3), asked.stderr  # 3: nothing is there yet
     return list(csv.DictReader(io.StringIO(asked.stdout)))
@@ -70,6 +74,26 @@ def test_predictions_are_kept_in_their_bucket_also_those_of_an_hour_without_it(
     eventually("the shipper says so", lambda: "nothing can be shipped" in stack.logs("shipper"))
     stack.put_right("minio")
     assert eventually("it is kept", lambda: kept(stack, "meanwhile"))
+
+
+def test_labels_are_kept_beside_them_as_the_page_sends_one_and_as_a_file(stack: Stack, shipper: dict[str, Any]) -> None:
+    predict(stack, "order-17")
+    (said,) = re.findall(r"^    \$ (curl .*/labels .*)\n    (.*)$", PAGE.read_text(), re.M)
+    command = said[0].replace("http://localhost:1235", stack.url)
+    assert subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30).stdout.strip() == said[1]
+    rows = "".join(f"order-17,{row},{label}\n" for row, label in enumerate(CLASSES) if row)
+    (stack.folder / "data" / "labels.csv").write_text(f"request_id,row,label\n{rows}")
+    try:
+        sent = stack.compose("run", "--rm", "-T", "monitor", "labels", "data/labels.csv").stdout
+        assert sent.startswith(f"{len(CLASSES) - 1} labels are taken, 0 of them with an API key")
+    finally:
+        (stack.folder / "data" / "labels.csv").unlink()
+    found = eventually(
+        "all are kept", lambda: (rows := kept(stack, "order-17", "labelled"))[len(CLASSES) - 1 :] and rows
+    )
+    assert [(row["label"], row["trusted"]) for row in found] == [(str(label), "false") for label in [0, *CLASSES[1:]]]
+    counts = stack.compose("run", "--rm", "-T", "monitor", "labels", "status", "--csv").stdout.splitlines()
+    assert counts == ["labels,trusted,repeated,unknown,late", f"{len(CLASSES)},0,0,0,0"]
 
 
 def test_mlflow_cannot_see_what_is_kept_and_what_ships_it_is_confined(stack: Stack, shipper: dict[str, Any]) -> None:

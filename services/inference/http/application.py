@@ -16,15 +16,17 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from inference.api_keys.key_file import PREDICT
 from inference.api_keys.keyring import Keyring
 from inference.errors import (
     InvalidInput,
     MethodNotAllowed,
+    NotFound,
     NotReady,
     Overloaded,
     RequestEntityTooLarge,
     RequestError,
+    ServiceUnavailable,
+    SpoolFull,
 )
 from inference.http import content_coding
 from inference.http.admission import LARGE_BYTES, AdmissionControl
@@ -34,6 +36,7 @@ from inference.http.routing import (
     HEALTH,
     INFER,
     INVOCATIONS,
+    LABELS,
     PREDICT_NAMES,
     Route,
     check_named,
@@ -46,12 +49,13 @@ from inference.model.model import Prediction
 from inference.model.observation import Observation, Observer
 from inference.model.pacing import TakesLong, is_waited_for
 from inference.model.rows import Rows
-from inference.protocols import mlflow, open_inference
+from inference.prediction_log.label_log import LabelLog
+from inference.protocols import labels, mlflow, open_inference
 from inference.protocols.protocol import PredictionProtocol
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
-from inference.telemetry.metrics import RequestMetrics
+from inference.telemetry.metrics import LABELS_TAKEN, RequestMetrics
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -124,7 +128,7 @@ class Service:
         self._deployments, self._log, self._flask = deployments, request_log, flask
         self._hosts = AllowedHosts(settings.allowed_hosts, settings.cors_origins)
         self._keys = Keyring(settings.api_keys_file, settings.cache_dir, settings.workers)
-        self._metrics = RequestMetrics()
+        self._metrics, self._labels = RequestMetrics(), LabelLog.of(settings)
         worker = os.urandom(8).hex()
         self._ids = (f"{worker}-{number}" for number in itertools.count(1))
         self._observers = observers
@@ -251,7 +255,7 @@ class Service:
         """Raise RequestError where a prediction is refused whatever its body is."""
         self._check_address(environ)
         if self._keys.is_on:
-            self._keys.admit(environ, PREDICT)
+            self._keys.admit(environ, scope_of(environ["PATH_INFO"]))
         if (method := environ["REQUEST_METHOD"]) != "POST":
             raise MethodNotAllowed(f"{environ['PATH_INFO']} takes POST, and not {method}", ("OPTIONS", "POST"))
         if (active := self._active(self._route(environ))).served is None:
@@ -288,6 +292,8 @@ class Service:
             self._check(environ)
         self.admission.enter(environ.get("inference.waited", 0.0))
         deployment = self._asked(environ)
+        if environ["inference.endpoint"] == LABELS:
+            return self._labelled(environ, deployment)
         protocol = self._protocols[environ["inference.endpoint"]]
         question = protocol.decode(self._body(environ), environ, deployment)
         rows, model = question.rows, deployment.model
@@ -298,6 +304,23 @@ class Service:
             question = question._replace(form=explain(model, rows, prediction))
         body, headers = protocol.encode(prediction, question, deployment)
         return Answer(200, body, headers, len(rows), seen=(rows, prediction) if self._observers else None)
+
+    def _labelled(self, environ: Environ, deployment: Deployment) -> Answer:
+        """Keep labels before it is answered that they are taken."""
+        if self._labels is None:
+            raise NotFound(
+                "no prediction is kept, so there is none to label; PREDICTION_LOG=1 keeps them (docs/prediction-log.md)"
+            )
+        found = labels.decode(self._body(environ), environ.get("CONTENT_TYPE", ""), deployment.model)
+        trusted = environ.get("inference.key") is not None
+        try:
+            self._labels.append(deployment.labels[0], found.request_ids, found.rows, found.values, trusted)
+        except (SpoolFull, OSError) as error:
+            raise ServiceUnavailable(f"labels cannot be kept now: {error}") from error
+        LABELS_TAKEN.labels("trusted" if trusted else "untrusted").inc(len(found.rows))
+        LABELS_TAKEN.labels("repeated").inc(found.repeated)
+        content = {"accepted": len(found.rows), "repeated": found.repeated, "trusted": trusted}
+        return Answer(200, orjson.dumps(content), [("Content-Type", "application/json")])
 
     def _body(self, environ: Environ) -> bytes:
         """Return a request's body, unpacked; raise TakesLong where it may become large and others wait."""

@@ -3,17 +3,18 @@
 import re
 from typing import NamedTuple
 
-from inference.api_keys.key_file import METRICS, PREDICT
+from inference.api_keys import key_file
 from inference.errors import NotFound
 from inference.model.deployment import Deployment
 from inference.rollout.active_model import Deployments
 
 INVOCATIONS, PREDICT_NAMES, INFER = "/invocations", "/predict_names", "/v2/models/{name}/infer"
-EXPLAIN = "/explain"
+EXPLAIN, LABELS = "/explain", "/labels"
 # What anybody may ask who reaches the port, also where API keys are on: what tells whether the service works, …
 HEALTH = frozenset({"/health", "/ping", "/ready", "/v2/health/live", "/v2/health/ready"})
 # … and the files that a page is made of.
 _OPEN = HEALTH | {"/favicon.ico", "/page/page.css", "/page/page.js"}
+_SCOPES = {"/metrics": key_file.METRICS, LABELS: key_file.LABELS}
 _MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?/?")
 
 
@@ -21,7 +22,7 @@ class Route(NamedTuple):
     """What a path asks."""
 
     endpoint: str = ""
-    """the name of what predicts, empty where nothing does"""
+    """the name of what predicts, or takes labels, empty where nothing does"""
     model: str = ""
     """the name of the model, empty where none is named"""
     version: str | None = None
@@ -29,7 +30,9 @@ class Route(NamedTuple):
 
 
 # A slash behind a path makes no difference.
-_NAMING_NONE = {path + slash: Route(path) for path in (INVOCATIONS, PREDICT_NAMES, EXPLAIN) for slash in ("", "/")}
+_NAMING_NONE = {
+    path + slash: Route(path) for path in (INVOCATIONS, PREDICT_NAMES, EXPLAIN, LABELS) for slash in ("", "/")
+}
 
 
 def route_of(path: str) -> Route:
@@ -43,9 +46,9 @@ def route_of(path: str) -> Route:
 
 
 def scope_of(path: str) -> str:
-    """Return which scope of an API key lets in to a path that predicts nothing, empty where no key is asked for."""
+    """Return which scope of an API key lets in to a path, empty where no key is asked for."""
     path = path.rstrip("/")
-    return "" if path in _OPEN else METRICS if path == "/metrics" else PREDICT
+    return "" if path in _OPEN else _SCOPES.get(path, key_file.PREDICT)
 
 
 def _decoded(part: str) -> str:

@@ -1,79 +1,28 @@
-"""SQL over the prediction log, by DuckDB: `python -m inference.prediction_log.command query "select …"`.
-
-DuckDB would fetch an extension to read from S3 by itself, and there is no way out of the stack's networks; so pyarrow reads for it.
-"""
+"""SQL over the prediction log, by DuckDB, and labels for it: `python -m inference.prediction_log.command query "select …"`."""
 
 import argparse
 import csv
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from urllib.parse import quote
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 from contract.settings import Reader
-from pyarrow import fs
 
-from inference.errors import SettingsError, StoreUnusable
+from inference.errors import LabelsUnusable, SettingsError, StoreUnusable
+from inference.prediction_log import label_files
 from inference.prediction_log.store import Store
-from inference.prediction_log.table import conflicting
+from inference.prediction_log.views import opened
 
 # Rows that are shown at most; --csv writes all.
 MOST_SHOWN = 1000
-# What files have of their folders' names.
-FOLDERS = pa.schema([("date", pa.string()), ("hour", pa.string())])
-
-
-def predictions(store: Store, model: str) -> list[ds.Dataset]:
-    """Return all that is kept of a model's predictions, those in one that have the same columns of the same types.
-
-    Raises StoreUnusable where it cannot be read.
-    """
-    root = f"{store.root}/predictions/model={quote(model, safe='')}"
-    try:
-        found = store.files.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
-        paths = [each.path for each in found if each.path.endswith(".parquet") and each.base_name[0] != "."]
-        if not paths:
-            return []
-        options = ds.FileSystemFactoryOptions(
-            partitioning=ds.partitioning(FOLDERS, flavor="hive"), partition_base_dir=root
-        )
-        kind = ds.ParquetFileFormat()
-        every = ds.FileSystemDatasetFactory(store.files, paths, kind, options).finish(FOLDERS)
-        alike: dict[pa.Schema, list[ds.Fragment]] = {}
-        for fragment in every.get_fragments():
-            alike.setdefault(fragment.physical_schema, []).append(fragment)
-        return [
-            ds.FileSystemDataset(fragments, pa.schema([*schema, *FOLDERS]), kind, store.files)
-            for schema, fragments in alike.items()
-        ]
-    except (OSError, pa.ArrowException) as error:
-        raise StoreUnusable(f"{store.told} cannot be read: {error}") from error
-
-
-def view(parts: Sequence[ds.Dataset]) -> str:
-    """Return SQL for the rows of all parts, p0, p1, …: null where one lacks a column, text where its types have nothing in common."""
-    texts = conflicting(part.schema for part in parts)
-
-    def columns(part: ds.Dataset) -> str:
-        names = ['"' + name.replace('"', '""') + '"' for name in texts if name in part.schema.names]
-        return f"* replace ({', '.join(f'{name}::varchar as {name}' for name in names)})" if names else "*"
-
-    return " union all by name ".join(f"select {columns(part)} from p{n}" for n, part in enumerate(parts))  # noqa: S608 - names are quoted
 
 
 def query(store: Store, model: str, sql: str, as_csv: bool) -> None:
     """Print what a query finds; raises duckdb.Error where it is none, StoreUnusable where there is nothing to ask."""
-    if not (parts := predictions(store, model)):
-        raise StoreUnusable(
-            f"no prediction of {model!r} is kept in {store.told} yet; PREDICTION_LOG says whether any is"
-        )
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-        for number, part in enumerate(parts):
-            connection.register(f"p{number}", part)
-        connection.execute(f"create temporary view predictions as {view(parts)}")
+    with opened(store, model) as connection:
         answer = connection.sql(sql)
         if answer is None:
             return
@@ -85,27 +34,70 @@ def query(store: Store, model: str, sql: str, as_csv: bool) -> None:
             answer.show(max_rows=MOST_SHOWN)
 
 
+def send(environ: Mapping[str, str], file: str) -> None:
+    """Send a file of labels to the prediction service; raise LabelsUnusable, or SettingsError."""
+    url = Reader(environ, SettingsError).text("INFERENCE_URL", "http://127.0.0.1:1235")
+    sender = label_files.Sender(url, environ.get("API_KEY"))
+    try:
+        labels = label_files.read(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
+        taken = sender.send(labels)
+    except OSError as error:
+        raise LabelsUnusable(f"{file} cannot be read: {error.strerror}") from error
+    except LabelsUnusable as error:
+        raise LabelsUnusable(f"{file}: {error}") from None
+    print(
+        f"{taken['accepted']} labels are taken, {taken['trusted']} of them with an API key; "
+        f"{taken['repeated']} more were of rows that had one already"
+    )
+
+
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
-    """Run a command; return its exit code: 2 for what cannot be asked, 3 where there is nothing to ask, 0."""
+    """Run a command; return its exit code: 2 for what cannot be asked, 3 where there is nothing to ask, or labels are refused; 0."""
     options = _options(arguments)
     try:
-        model = Reader(environ, SettingsError).text("MODEL_NAME", "iris_logistic_regression")
-        query(Store.of(environ), model, options.sql, options.csv)
+        options.run(options, environ)
     except (SettingsError, duckdb.Error, pa.ArrowException) as error:
         print(f"monitor: {error}", file=sys.stderr)
         return 2
-    except StoreUnusable as error:
+    except (StoreUnusable, LabelsUnusable) as error:
         print(f"monitor: {error}", file=sys.stderr)
         return 3
     return 0
 
 
+def _query(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    model = Reader(environ, SettingsError).text("MODEL_NAME", "iris_logistic_regression")
+    query(Store.of(environ), model, options.sql, options.csv)
+
+
+def _labels(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    if options.file == "status":
+        options.sql = "from label_counts"
+        _query(options, environ)
+    else:
+        send(environ, options.file)
+
+
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("monitor", description="What is kept of predictions (docs/prediction-log.md)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    asked = commands.add_parser("query", help="ask it in SQL")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace, Mapping[str, str]], None], told: str
+    ) -> argparse.ArgumentParser:
+        found = commands.add_parser(name, help=told)
+        found.set_defaults(run=run)
+        return found
+
+    asked = command("query", _query, "ask it in SQL")
     asked.add_argument("sql", help='"select … from predictions …"')
-    asked.add_argument("--csv", action="store_true", help=f"all rows as CSV; a table of {MOST_SHOWN} otherwise")
+    sent = command("labels", _labels, "send labels to the prediction service, or count those that came")
+    sent.add_argument(
+        "file",
+        help="CSV, Parquet or JSON lines with request_id, row and label; -: standard input; status: how many came",
+    )
+    for each in (asked, sent):
+        each.add_argument("--csv", action="store_true", help=f"all rows as CSV; a table of {MOST_SHOWN} otherwise")
     return parser.parse_args(arguments)
 
 

@@ -86,6 +86,12 @@ def packed(seen: "Observation", kept: Sequence[int] | None) -> bytes:
     return b"".join((head, name, values, said, shares))
 
 
+def packed_labels(request_ids: list[str], rows: list[int], labels: list[Any], trusted: bool) -> bytes:
+    """Return labels that came together, one for each id and row, as bytes; `unpacked` has them as the record's values."""
+    values = orjson.dumps([request_ids, rows, labels, [trusted] * len(rows)])
+    return HEAD.pack(HEAD.size + len(values), time.time_ns(), 0, len(rows), 0, LISTS, NONE, len(values), 0) + values
+
+
 def time_ns_of(record: bytes) -> int:
     """Return when a packed prediction was answered."""
     found: int = HEAD.unpack_from(record)[1]

@@ -2,6 +2,8 @@
 
     filled up to | shipped up to | layout | size | the version as JSON | record | record | … | zeros
 
+One of labels has the model in the place of the version, and says so by its layout.
+
 What "filled up to" says is moved when a record is whole. So whatever ends the worker, it says where the last whole one ends: what
 a process has written into mapped memory stays when it is killed. The room is allocated beforehand: a full disk is an
 error when the segment is made, and does not kill the process at a write. The worker holds a lock on the file as long as it
@@ -20,7 +22,8 @@ from typing import NamedTuple
 from inference.errors import SegmentUnusable
 from inference.prediction_log.record import HEAD as RECORD
 
-LAYOUT = 1
+# The layouts: what the records are.
+LAYOUTS = PREDICTIONS, LABELS = 1, 2
 # Filled up to and shipped up to, in bytes from the beginning, the layout, and the bytes of the version after it.
 HEAD = struct.Struct("<QQII")
 _MARK, _SHIPPED_AT = struct.Struct("<Q"), 8
@@ -34,7 +37,7 @@ SIZE = struct.Struct("<I")
 class Segment:
     """The segment that a worker writes."""
 
-    def __init__(self, path: Path, size: int, version: bytes) -> None:
+    def __init__(self, path: Path, size: int, version: bytes, layout: int = PREDICTIONS) -> None:
         """Make a segment of `size` bytes, which appears whole under its name; raise OSError where there is no room for it."""
         draft = path.with_name(f".{path.name}")
         self._size = size
@@ -45,7 +48,7 @@ class Segment:
             self._memory = mmap.mmap(self._descriptor, size)
             self._at = HEAD.size + len(version)
             self._memory[HEAD.size : self._at] = version
-            HEAD.pack_into(self._memory, 0, self._at, self._at, LAYOUT, len(version))
+            HEAD.pack_into(self._memory, 0, self._at, self._at, layout, len(version))
             draft.rename(path)
         except BaseException:
             os.close(self._descriptor)
@@ -85,6 +88,7 @@ class Piece(NamedTuple):
 
     start: int
     end: int
+    layout: int
     version: bytes
     records: list[bytes]
     has_more: bool
@@ -109,14 +113,14 @@ def unshipped(descriptor: int, most: int) -> Piece:
     if len(head) < HEAD.size:
         raise SegmentUnusable("it ends in its head")
     filled, start, layout, size = HEAD.unpack(head)
-    if layout != LAYOUT or not HEAD.size + size <= start <= filled <= os.fstat(descriptor).st_size:
+    if layout not in LAYOUTS or not HEAD.size + size <= start <= filled <= os.fstat(descriptor).st_size:
         raise SegmentUnusable("its head does not fit what is in it")
     content = os.pread(descriptor, min(filled - start, most), start)
     if len(content) >= SIZE.size and (first := SIZE.unpack_from(content)[0]) > len(content):
         content = os.pread(descriptor, min(filled - start, first), start)
     records = list(_records(content, filled - start))
     end = start + sum(map(len, records))
-    return Piece(start, end, os.pread(descriptor, size, HEAD.size), records, end < filled)
+    return Piece(start, end, layout, os.pread(descriptor, size, HEAD.size), records, end < filled)
 
 
 def _records(content: bytes, left: int) -> Iterator[bytes]:

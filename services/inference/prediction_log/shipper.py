@@ -1,6 +1,7 @@
 """The shipper: `python -m inference.prediction_log.shipper` brings what is in the spool to where it is kept, as Parquet.
 
     predictions/model=NAME/date=YYYY-MM-DD/hour=HH/WORKER-SEGMENT-OFFSET.parquet
+    labels/model=NAME/date=YYYY-MM-DD/WORKER-SEGMENT-OFFSET.parquet
 
 A file's name follows from where its records begin, and where it begins is noted when it is there for good. So whatever
 ends the shipper, the next one writes the same file again, with what came after it: each prediction is there once. As long as a worker
@@ -15,8 +16,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,9 +29,9 @@ from contract.settings import Reader
 
 from inference.errors import InferenceError, SegmentUnusable, SettingsError, StoreUnusable
 from inference.prediction_log import segment, spool
-from inference.prediction_log.record import Version, time_ns_of, unpacked
+from inference.prediction_log.record import Record, Version, time_ns_of, unpacked
 from inference.prediction_log.store import Store
-from inference.prediction_log.table import joined, table
+from inference.prediction_log.table import joined, label_table, table
 from inference.settings import Settings
 from inference.telemetry.log import LOGGING
 
@@ -38,6 +40,9 @@ FILE_BYTES = 8 * 1024 * 1024
 HOUR_NS = 3600 * 10**9
 # How much it gives way to those who answer.
 NICENESS = 10
+
+Make = Callable[[Sequence[Record]], pa.Table]
+"""what makes a table of records"""
 
 log = logging.getLogger("inference")
 
@@ -141,36 +146,45 @@ def files_of(piece: segment.Piece) -> tuple[dict[str, pa.Buffer], Counter[str]]:
     Raises SegmentUnusable where nothing says of which version they are.
     """
     try:
-        version = msgspec.json.decode(piece.version, type=Version)
+        model, make = _made_by(piece)
     except msgspec.MsgspecError as error:
         raise SegmentUnusable(f"its version cannot be read: {type(error).__name__}") from error
-    by_hour: dict[int, list[bytes]] = {}
+    by_folder: dict[str, list[bytes]] = {}
     skipped: Counter[str] = Counter()
     for record in piece.records:
-        by_hour.setdefault(hour_of(record), []).append(record)
+        by_folder.setdefault(folder_of(piece.layout, model, hour_of(record)), []).append(record)
     files = {}
-    for hour, found in by_hour.items():
-        if tables := tables_of(version, found, skipped):
-            files[folder_of(version.model, hour)] = parquet(joined(tables))
+    for folder, found in by_folder.items():
+        if tables := tables_of(make, found, skipped):
+            files[folder] = parquet(joined(tables))
     return files, skipped
 
 
-def tables_of(version: Version, records: list[bytes], skipped: Counter[str]) -> list[pa.Table]:
+def _made_by(piece: segment.Piece) -> tuple[str, Make]:
+    """Return of which model a piece's records are, and what makes a table of them."""
+    if piece.layout == segment.LABELS:
+        return msgspec.json.decode(piece.version, type=str), label_table
+    version = msgspec.json.decode(piece.version, type=Version)
+    return version.model, partial(table, version)
+
+
+def tables_of(make: Make, records: list[bytes], skipped: Counter[str]) -> list[pa.Table]:
     """Return records as tables, one where all of them are readable; count what is not, by the kind of error, never by what it says."""
     try:
-        return [table(version, [unpacked(record) for record in records])]
+        return [make([unpacked(record) for record in records])]
     except Exception as error:  # whatever a broken record brings about, it alone is left out
         if len(records) == 1:
             skipped[type(error).__name__] += 1
             return []
     half = len(records) // 2
-    return tables_of(version, records[:half], skipped) + tables_of(version, records[half:], skipped)
+    return tables_of(make, records[:half], skipped) + tables_of(make, records[half:], skipped)
 
 
-def folder_of(model: str, hour: int) -> str:
-    """Return the folder of a model's predictions in an hour since 1970."""
+def folder_of(layout: int, model: str, hour: int) -> str:
+    """Return the folder of what came of a model in an hour since 1970: predictions have one for each hour, labels for each day."""
     began = datetime.fromtimestamp(hour * 3600, UTC)
-    return f"predictions/model={quote(model, safe='')}/date={began:%Y-%m-%d}/hour={began:%H}"
+    day = f"model={quote(model, safe='')}/date={began:%Y-%m-%d}"
+    return f"labels/{day}" if layout == segment.LABELS else f"predictions/{day}/hour={began:%H}"
 
 
 def parquet(content: pa.Table) -> pa.Buffer:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from inference.errors import SpoolFull
-from inference.prediction_log.segment import HEAD, SUFFIX, Segment
+from inference.prediction_log.segment import HEAD, PREDICTIONS, SUFFIX, Segment
 
 # Of one segment: a few seconds' worth of a busy worker.
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -22,9 +22,11 @@ UNUSABLE, MOST_UNUSABLE = ".unusable", 4
 class Spool:
     """The folder, as those see it who write segments."""
 
-    def __init__(self, folder: Path, most_bytes: int, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, most_bytes: int, segment_bytes: int = SEGMENT_BYTES, layout: int = PREDICTIONS
+    ) -> None:
         self.folder = folder
-        self._most_bytes, self._segment_bytes = most_bytes, segment_bytes
+        self._most_bytes, self._segment_bytes, self._layout = most_bytes, segment_bytes, layout
         # Not the process's id: in a container that is started again the same ones come again.
         self._writer, self._count = os.urandom(8).hex(), 0
 
@@ -35,7 +37,7 @@ class Spool:
         if (used := _used(self.folder)) + size > self._most_bytes:
             raise SpoolFull(f"{self.folder} has {used >> 20} MB in it, of {self._most_bytes >> 20}")
         self._count += 1
-        return Segment(self.folder / f"{self._writer}-{self._count:06}{SUFFIX}", size, version)
+        return Segment(self.folder / f"{self._writer}-{self._count:06}{SUFFIX}", size, version, self._layout)
 
 
 def _used(folder: Path) -> int:

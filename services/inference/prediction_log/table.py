@@ -41,6 +41,21 @@ def table(version: Version, records: Sequence[Record]) -> pa.Table:
     return pa.table(columns | inputs)
 
 
+def label_table(records: Sequence[Record]) -> pa.Table:
+    """Return labels that came."""
+    request_ids, rows, labels, trusted = ([value for record in records for value in record.values[j]] for j in range(4))
+    times = np.repeat([record.time_ns // 1000 for record in records], [record.rows for record in records])
+    return pa.table(
+        {
+            "request_id": pa.array(request_ids, pa.string()),
+            "row": pa.array(rows, pa.int32()),
+            "label": pa.array(labels),
+            "time": pa.array(times, pa.timestamp("us", "UTC")),
+            "trusted": pa.array(trusted, pa.bool_()),
+        }
+    )
+
+
 def conflicting(schemas: Iterable[pa.Schema]) -> list[str]:
     """Return the names of columns whose types have nothing in common but that they can be written as text."""
     types: dict[str, set[pa.DataType]] = {}

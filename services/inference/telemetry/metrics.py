@@ -43,6 +43,11 @@ LATENCY = Histogram(
 ROWS = Counter("inference_rows", "Rows predicted", ["model", "version"])
 KEY_REQUESTS = Counter("inference_key_requests", "Requests with an API key that is known", ["key", "status"])
 NOT_KEPT = Counter("inference_prediction_log_dropped", "Predictions that the prediction log did not keep", ["reason"])
+LABELS_TAKEN = Counter(
+    "inference_labels",
+    "Labels taken: with an API key (trusted) or without, and those of rows that had one already",
+    ["kind"],
+)
 IN_FLIGHT = Gauge("inference_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
 QUEUE = Gauge("inference_queue", "Large requests that wait for their turn", multiprocess_mode="livesum")
 MODEL = Gauge("inference_model_info", "1 for the version being served", ["model", "version"], multiprocess_mode="max")

@@ -41,6 +41,8 @@ ENDPOINTS = {
     "POST /explain": "one row of the same → what each column adds to its prediction",
     "GET /v2 …, POST /v2/models/NAME/infer": "the Open Inference Protocol",
 }
+# Where predictions are kept.
+FOR_LABELS = {"POST /labels": '{"labels": [{"request_id", "row", "label"}, …]} → how many are kept'}
 # Headers that are lists, which Werkzeug takes apart for this app. Each piece costs microseconds in which all others wait, and a
 # client may send ten thousand of them; what browsers send has half as many characters.
 LISTS = (
@@ -115,12 +117,13 @@ def _served() -> Deployment:
 
 def _add_page(app: Flask, settings: Settings, active: ActiveModel) -> None:
     last: list[Any] = [None, None, None]
+    endpoints = ENDPOINTS | FOR_LABELS if settings.prediction_log else ENDPOINTS
 
     def rendered(served: Deployment | None) -> str:
         """Return the page, rebuilt where there is something new to say: it may be long, and who asks for it may ask often."""
         said = active.state, active.reason, keys_now().is_on
         if last[0] is not served or last[1] != said:
-            page = page_content(settings, served, active.state, active.reason, ENDPOINTS)
+            page = page_content(settings, served, active.state, active.reason, endpoints)
             page["asks_for_key"] = keys_now().is_on
             last[:] = served, said, render_template("index.html", page=page)
         return str(last[2])
@@ -133,7 +136,7 @@ def _add_page(app: Flask, settings: Settings, active: ActiveModel) -> None:
             response.headers["Referrer-Policy"] = "no-referrer"
         else:
             model = model_content(settings, served_now(), active)
-            response = app.json.response(service=open_inference.NAME, model=model, endpoints=ENDPOINTS)
+            response = app.json.response(service=open_inference.NAME, model=model, endpoints=endpoints)
         response.headers["Vary"] = "Accept"
         response.headers["Cache-Control"] = "no-store"
         return response
