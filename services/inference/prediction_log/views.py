@@ -1,0 +1,104 @@
+"""What is kept of a model, as DuckDB sees it.
+
+    predictions     what was asked and answered, row by row
+    label_history   each label as it came
+    labels          of these, the latest for each row of a request
+    labelled        predictions with the label that came for them: of several with one id, the latest
+    label_counts    one row: how many came, again, for what is not there, and more than a day late
+
+DuckDB would fetch an extension to read from S3 by itself, and there is no way out of the stack's networks; so pyarrow reads for it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow import fs
+
+from inference.errors import StoreUnusable
+from inference.prediction_log.store import Store
+from inference.prediction_log.table import conflicting
+
+# What files have of their folders' names.
+DATE, HOUR = pa.field("date", pa.string()), pa.field("hour", pa.string())
+FOLDERS = {"predictions": pa.schema([DATE, HOUR]), "labels": pa.schema([DATE])}
+# Where no label has come yet.
+NO_LABELS = "select request_id, row, prediction as label, time, false as trusted, date from predictions where false"
+VIEWS = """
+create temporary view labels as
+    from label_history qualify row_number() over (partition by request_id, row order by time desc) = 1;
+create temporary view labelled as
+    select predictions.*, labels.label, labels.time as labelled_at, labels.trusted
+    from predictions join labels using (request_id, row)
+    qualify row_number() over (partition by request_id, row order by predictions.time desc) = 1;
+create temporary view label_counts as
+    select count(*) as labels, count(*) filter (trusted) as trusted,
+        (select count(*) from label_history) - count(*) as repeated,
+        count(*) - (select count(*) from labelled) as unknown,
+        (select count(*) from labelled where labelled_at - time > interval 1 day) as late
+    from labels
+"""
+
+
+@contextmanager
+def opened(store: Store, model: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection that has the views of a model, and reaches nothing else.
+
+    Raises StoreUnusable where no prediction is kept, or what is kept cannot be read.
+    """
+    if not (predictions := datasets(store, "predictions", model)):
+        raise StoreUnusable(
+            f"no prediction of {model!r} is kept in {store.told} yet; PREDICTION_LOG says whether any is"
+        )
+    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+        connection.execute(f"create temporary view predictions as {union(connection, 'predictions', predictions)}")
+        labels = datasets(store, "labels", model)
+        sql = union(connection, "labels", labels) if labels else NO_LABELS
+        if connection.table("predictions").select("prediction").types[0] == duckdb.sqltypes.VARCHAR:
+            sql = f"select * replace (label::varchar as label) from ({sql})"  # noqa: S608 - it is made here
+        connection.execute(f"create temporary view label_history as {sql}")
+        connection.execute(VIEWS)
+        yield connection
+
+
+def datasets(store: Store, kind: str, model: str) -> list[ds.Dataset]:
+    """Return all files of a kind, a folder of the store, that are kept of a model, those in one that have the same columns of the same types.
+
+    Raises StoreUnusable where it cannot be read.
+    """
+    root, folders = f"{store.root}/{kind}/model={quote(model, safe='')}", FOLDERS[kind]
+    try:
+        found = store.files.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+        paths = [each.path for each in found if each.path.endswith(".parquet") and each.base_name[0] != "."]
+        if not paths:
+            return []
+        options = ds.FileSystemFactoryOptions(
+            partitioning=ds.partitioning(folders, flavor="hive"), partition_base_dir=root
+        )
+        form = ds.ParquetFileFormat()
+        every = ds.FileSystemDatasetFactory(store.files, paths, form, options).finish(folders)
+        alike: dict[pa.Schema, list[ds.Fragment]] = {}
+        for fragment in every.get_fragments():
+            alike.setdefault(fragment.physical_schema, []).append(fragment)
+        return [
+            ds.FileSystemDataset(fragments, pa.schema([*schema, *folders]), form, store.files)
+            for schema, fragments in alike.items()
+        ]
+    except (OSError, pa.ArrowException) as error:
+        raise StoreUnusable(f"{store.told} cannot be read: {error}") from error
+
+
+def union(connection: duckdb.DuckDBPyConnection, kind: str, parts: Sequence[ds.Dataset]) -> str:
+    """Return SQL for the rows of all parts: null where one lacks a column, text where its types have nothing in common."""
+    texts = conflicting(part.schema for part in parts)
+    for number, part in enumerate(parts):
+        connection.register(f"{kind}_{number}", part)
+
+    def columns(part: ds.Dataset) -> str:
+        names = ['"' + name.replace('"', '""') + '"' for name in texts if name in part.schema.names]
+        return f"* replace ({', '.join(f'{name}::varchar as {name}' for name in names)})" if names else "*"
+
+    return " union all by name ".join(f"select {columns(part)} from {kind}_{n}" for n, part in enumerate(parts))  # noqa: S608 - names are quoted
