@@ -118,11 +118,15 @@ def verify(folder: Path, model_name: str, model_id: str, public_key: Path) -> di
         )
     limits.check_listing({path: (folder / path).stat().st_size for path in files})
     _verify(folder, public_key)
-    identity = documents.read_json(folder, IDENTITY)
+    check_identity(documents.read_json(folder, IDENTITY), model_name, model_id)
+    return files
+
+
+def check_identity(identity: Any, model_name: str, model_id: str) -> None:
+    """Raise Refused where what identity.json says is of another version than this one."""
     expected = {"model_name": model_name, "model_id": model_id}
     if identity not in (expected, {**expected, RUNS_CODE: True}):
         raise Refused(f"it is signed as {identity!s:.200}, not as {expected}")
-    return files
 
 
 def _verify(folder: Path, public_key: Path) -> None:

@@ -137,6 +137,7 @@ DERIVED_WITH_LOGIN: dict[str, tuple[str, Callable[[str], str]]] = {
 DERIVED_OF_LOG: dict[str, tuple[str, Callable[[str], str]]] = {
     "predictions/aws-credentials": ("predictions/s3-secret-key", _aws_credentials_of(PREDICTIONS_ACCESS_KEY)),
     "monitor/aws-credentials": ("monitor/s3-secret-key", _aws_credentials_of(MONITOR_ACCESS_KEY)),
+    "monitor/signing-key.pub": ("trainer/signing-key.pem", public_key_of),
 }
 
 OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"

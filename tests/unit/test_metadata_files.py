@@ -11,9 +11,12 @@ from contract.errors import Refused
 from contract.file_names import FITTED_ROWS, GOLDEN
 from contract.manifest import Description
 from contract.version_files import VersionFiles
+from monitoring.sources.reference import of_profile
 from trainer.artifact import fitted_rows, golden_samples, reference_profile
 from trainer.data.table import Split, Table, Task, split
 from trainer.fit import algorithms
+from trainer.fit.evaluation import evaluate
+from trainer.fit.metric import Metric
 
 from tests.unit.tables import people, written
 
@@ -131,3 +134,34 @@ def test_the_profile_describes_the_rows_that_were_fitted_on(table: Table, rows: 
     assert sum(age["histogram"]["counts"]) == len(rows.train_features)
     assert profile["columns"]["city"]["missing"] == rows.train_features["city"].isna().sum()
     assert sum(profile["target"]["classes"].values()) == profile["rows"] == 160
+
+
+def test_the_profile_has_deciles_of_numbers_and_how_the_hold_out_was_answered(
+    table: Table, rows: Split, fitted: Any
+) -> None:
+    judged = Metric("accuracy", Task.CLASSIFICATION, ("no", "yes"), "yes")
+    found = evaluate(fitted, rows, Task.CLASSIFICATION, None, judged)
+    profile = json.loads(json.dumps(reference_profile.profile(table, rows, found), allow_nan=False))
+    deciles = profile["columns"]["income"]["deciles"]
+    assert sum(deciles["counts"]) == rows.train_features["income"].notna().sum()
+    assert max(deciles["counts"]) - min(deciles["counts"]) <= 2
+    held = profile["held_out"]
+    assert sum(held["predictions"].values()) == held["rows"] == len(rows.test_target)
+    assert held["classes"] == ["no", "yes"]
+    assert held["accuracy"] == found.metrics["test_accuracy"]
+    right = held["calibration"]["right"]
+    assert right == sorted(right)
+    reference = of_profile(profile, None)
+    assert reference.metric_value == held["accuracy"]
+    assert reference.confidence.rows == held["rows"]
+
+
+def test_the_profile_of_a_regression_has_the_values_that_the_hold_out_was_answered(tmp_path: Path) -> None:
+    table = written(tmp_path, people().dropna(subset="income"), "income")
+    rows = split(table)
+    algorithm = algorithms.named("linear_regression", Task.REGRESSION, {})
+    estimator = algorithms.with_preparation(algorithm, table, rows.train_features)
+    found = evaluate(estimator.fit(rows.train_features, rows.train_target), rows, Task.REGRESSION)
+    held = json.loads(json.dumps(reference_profile.profile(table, rows, found), allow_nan=False))["held_out"]
+    assert sum(held["predictions"]["deciles"]["counts"]) == held["rows"]
+    assert held["metric"] == {"name": "r2", "value": found.metrics["test_r2"], "positive": None}

@@ -19,6 +19,7 @@ HEADINGS = {
     "cleanup": "The clean-up",
     "accounts": "The accounts",
     "doctor": "The doctor",
+    "monitoring": "The monitoring",
     "inference": "The prediction service",
 }
 

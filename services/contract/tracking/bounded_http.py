@@ -30,10 +30,10 @@ class TooLong(ValueError):
     """An answer has more bytes than it may have."""
 
 
-def pieces(url: str, most: int, silence: float, until: float) -> Iterator[bytes]:
+def pieces(url: str | request.Request, most: int, silence: float, until: float) -> Iterator[bytes]:
     """Yield an answer as it comes, of `most` bytes at most, until that time (time.monotonic) at most.
 
-    `silence` is how many seconds may pass without a byte. Raises TooLong for an answer that is larger, HTTPError, with its
+    `url` is what is asked for by GET, or a request with content of its own. `silence` is how many seconds may pass without a byte. Raises TooLong for an answer that is larger, HTTPError, with its
     content, for one that is an error, and OSError for one that is late or ends before its Content-Length.
     """
     found = 0
@@ -50,13 +50,13 @@ def pieces(url: str, most: int, silence: float, until: float) -> Iterator[bytes]
         raise OSError(f"it ended after {found} of {int(expected)} bytes")
 
 
-def content_of(url: str, most: int, seconds: float) -> bytes:
+def content_of(url: str | request.Request, most: int, seconds: float) -> bytes:
     """Return an answer's content, which is here within `seconds`; raise as `pieces` does."""
     return b"".join(pieces(url, most, seconds, time.monotonic() + seconds))
 
 
 @contextmanager
-def _answer(url: str, silence: float, until: float) -> Iterator[HTTPResponse]:
+def _answer(url: str | request.Request, silence: float, until: float) -> Iterator[HTTPResponse]:
     """Give out an answer whose connections are cut when its time is over; raise OSError then, whatever came of it."""
     with _Cut(until) as cut:
         try:
@@ -74,9 +74,9 @@ def _answer(url: str, silence: float, until: float) -> Iterator[HTTPResponse]:
         cut.check()
 
 
-def _asked(url: str) -> request.Request:
+def _asked(url: str | request.Request) -> request.Request:
     """Return a request of the tracking server, with our login; where it sends us elsewhere, that does not go along."""
-    asked = request.Request(url)
+    asked = request.Request(url) if isinstance(url, str) else url
     if (login := authorization()) is not None:
         asked.add_unredirected_header("Authorization", login)
     return asked

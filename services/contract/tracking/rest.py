@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
+from urllib.request import Request
 
 from contract.tracking.bounded_http import UNREADABLE, TooLong, content_of
 
@@ -61,8 +62,20 @@ class Server:
 
     def get(self, path: str, **query: object) -> dict[str, Any]:
         """Return what is answered; raise Absent where MLflow says that there is no such thing, Unanswered for all else."""
+        return self._answer(f"{self._api}/{path}?{urlencode(query)}")
+
+    def post(self, path: str, **content: object) -> dict[str, Any]:
+        """Return what is answered to a change; raise as `get` does."""
+        headers = {"Content-Type": "application/json"}
+        return self._answer(Request(f"{self._api}/{path}", json.dumps(content).encode(), headers, method="POST"))
+
+    def put(self, url: str, content: bytes) -> None:
+        """Put a file behind the artifact proxy; raise as `get` does."""
+        self._answer(Request(url, content, {"Content-Type": "application/octet-stream"}, method="PUT"))
+
+    def _answer(self, asked: str | Request) -> dict[str, Any]:
         try:
-            found = json.loads(content_of(f"{self._api}/{path}?{urlencode(query)}", self._most, self._seconds))
+            found = json.loads(content_of(asked, self._most, self._seconds))
             if not isinstance(found, dict):
                 raise ValueError(f"its answer is {type(found).__name__}, no object")
             return found

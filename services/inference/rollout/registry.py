@@ -53,7 +53,7 @@ class Registry(Protocol):
         """Return the last metrics of a run; raise RegistryUnreachable."""
 
 
-def connect(tracking_uri: str, name: str, alias: str) -> Registry:
+def connect(tracking_uri: str, name: str, alias: str) -> "ServerRegistry | EmbeddedRegistry":
     """Return the registry at a tracking URI."""
     if is_server(tracking_uri):
         return ServerRegistry(tracking_uri, name, alias)
@@ -74,6 +74,17 @@ class ServerRegistry:
                 return self._version(answer["model_version"])
         except Absent as error:
             raise _nothing_there(self._name, self._alias, first_line(error), self._aliases()) from error
+        except Unanswered as error:
+            raise self._unreachable(error) from error
+
+    def numbered(self, number: str) -> ModelVersion:
+        """Return the version of a number, whoever has the alias; raise VersionLost or RegistryUnreachable."""
+        try:
+            answer = self._server.get("model-versions/get", name=self._name, version=number)
+            with as_mlflow_has_it():
+                return self._version(answer["model_version"])
+        except Absent as error:
+            raise VersionLost(_no_such(self._name, number)) from error
         except Unanswered as error:
             raise self._unreachable(error) from error
 
@@ -151,16 +162,30 @@ class EmbeddedRegistry:
         self._file = Path(tracking_uri.removeprefix("sqlite:///"))
 
     def current(self) -> ModelVersion:
-        query = (
-            "SELECT v.version, v.run_id, v.creation_time, v.source, substr(v.description, 1, ?) FROM registered_model_aliases a "
-            "JOIN model_versions v ON v.name = a.name AND v.version = a.version WHERE a.name = ? AND a.alias = ?"
-        )
         with self._database() as database:
-            found = database.execute(query, (MOST_DESCRIPTION + 1, self._name, self._alias)).fetchone()
-            if not found:
+            query = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
+            behind = database.execute(query, (self._name, self._alias)).fetchone()
+            found = self._version(database, behind[0]) if behind else None
+            if found is None:
                 raise _nothing_there(self._name, self._alias, f"{self._file} has none", self._aliases(database))
-            version, run_id, created_ms, source, description = found
-            tags = _tags(dict(database.execute(_TAG_QUERY, (self._name, version, *TAGS)).fetchall()))
+            return found
+
+    def numbered(self, number: str) -> ModelVersion:
+        with self._database() as database:
+            if (found := self._version(database, number)) is None:
+                raise VersionLost(_no_such(self._name, number))
+            return found
+
+    def _version(self, database: sqlite3.Connection, number: int | str) -> ModelVersion | None:
+        query = (
+            "SELECT version, run_id, creation_time, source, substr(description, 1, ?) FROM model_versions "
+            "WHERE name = ? AND version = ?"
+        )
+        found = database.execute(query, (MOST_DESCRIPTION + 1, self._name, number)).fetchone()
+        if not found:
+            return None
+        version, run_id, created_ms, source, description = found
+        tags = _tags(dict(database.execute(_TAG_QUERY, (self._name, version, *TAGS)).fetchall()))
         said = visible(description or "", MOST_DESCRIPTION, keep="\n")
         signed_by, model_id = tags.get(SIGNED_BY, ""), _model_id(source)
         return ModelVersion(self._name, str(version), run_id or "", created_ms, model_id, signed_by, said, tags)
@@ -210,6 +235,10 @@ def _nothing_there(name: str, alias: str, message: str, others: Sequence[str] = 
         # MLflow's UI writes every alias in lower case, whatever one types.
         hint = f"; it has {', '.join(map(quoted, others))}, and case counts: set {alias!r} with MlflowClient, not in the UI"
     return NoModel(f"no version of {name!r} has the alias {alias!r}", f" (MLflow: {message.rstrip('.')}){hint}")
+
+
+def _no_such(name: str, number: str) -> str:
+    return f"{quoted(name)} has no version {quoted(number)}"
 
 
 def _deleted(version: ModelVersion, has_model: bool, is_run_deleted: bool) -> str | None:

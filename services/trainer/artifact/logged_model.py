@@ -28,6 +28,7 @@ from trainer.data import schema
 from trainer.data.table import Split, Table, Task
 from trainer.errors import TrainerError
 from trainer.fit.decision import threshold_of
+from trainer.fit.evaluation import Evaluation
 from trainer.fit.model_selection import Fitted
 from trainer.tracking import run_logging
 
@@ -70,7 +71,7 @@ def log_model(fitted: Fitted, table: Table, rows: Split, run: Run, signing: Sign
         folder = Path(parent, "model")
         origin = Model(artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id)
         _save(estimator, table, folder, origin)
-        made = _write_metadata(estimator, table, rows, folder)
+        made = _write_metadata(estimator, table, rows, folder, fitted.evaluation)
         documents.write_json(folder / FIGURES, _figures(fitted, table, run))
         (folder / MODEL_CARD).write_text(signing.card, encoding="utf-8")
         if signing.key is not None:
@@ -142,10 +143,12 @@ def _metadata(estimator: Any, table: Table) -> dict[str, Any] | None:
     return {name: value for name, value in found.items() if value} or None
 
 
-def _write_metadata(estimator: Any, table: Table, rows: Split, folder: Path) -> onnx_export.OnnxExport:
+def _write_metadata(
+    estimator: Any, table: Table, rows: Split, folder: Path, evaluation: Evaluation | None = None
+) -> onnx_export.OnnxExport:
     schema.write(schema.infer(table), folder)
     documents.write_json(folder / GOLDEN, golden_samples.golden(estimator, rows.train_features))
-    documents.write_json(folder / PROFILE, reference_profile.profile(table, rows))
+    documents.write_json(folder / PROFILE, reference_profile.profile(table, rows, evaluation))
     if (stands_for_all := reference_profile.background(rows.train_features)) is not None:
         documents.write_json(folder / BACKGROUND, stands_for_all)
     fitted_rows.write(rows, folder)

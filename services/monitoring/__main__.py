@@ -1,0 +1,35 @@
+"""`monitor`: `python -m monitoring report|watch|query …`. What is kept is asked by the prediction log's own command.
+
+Each part is imported when it is wanted: a query does not wait for statistics.
+"""
+
+import os
+import sys
+
+USAGE = """usage: monitor COMMAND, each of which has --help
+
+  report    drift and quality of a version, as text, as a page, and in MLflow
+  watch     the same again and again, with /metrics and /status
+"""
+
+
+def main() -> int:
+    """Run a command; return its exit code."""
+    match sys.argv[1:]:
+        case ["report", *arguments]:
+            from monitoring import command
+
+            return command.main(arguments, os.environ)
+        case ["watch", *arguments]:
+            from monitoring import watch
+
+            return watch.main(arguments, os.environ)
+    if sys.argv[1:] in ([], ["-h"], ["--help"]):
+        print(USAGE)
+    from inference.prediction_log import command as of_log
+
+    return of_log.main(sys.argv[1:], os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""`monitor watch`: looks again and again, and tells what it saw: /metrics, /status, /report and /health (docs/monitoring.md)."""
+
+import argparse
+import json
+import logging
+import logging.config
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from inference.errors import SettingsError
+from inference.prediction_log.store import Store
+from inference.telemetry.log import LOGGING
+
+from monitoring import command
+from monitoring.errors import MonitoringError, TooFewRows
+from monitoring.exposition import Figures
+from monitoring.looking.look import Look
+from monitoring.page import html_report
+from monitoring.settings import Settings
+from monitoring.verdict import status
+
+PORT = 9105
+NOT_YET: dict[str, Any] = {
+    "drift": False,
+    "columns": [],
+    "window": None,
+    "rows": 0,
+    "missing_rows": None,
+    "model": None,
+    "version": None,
+    "looked": None,
+    "problem": "there was no look yet",
+    "accuracy": None,
+    "labelled_rows": 0,
+    "estimated_accuracy": None,
+}
+# How old a look may be, in intervals and beyond them in seconds, before /health says that there are none any more.
+MOST_INTERVALS, PATIENCE_SECONDS = 3, 600
+
+log = logging.getLogger("inference")
+
+
+class Watch:
+    """What was seen last."""
+
+    def __init__(self, settings: Settings, look: Callable[[], Look], record: Callable[[Look, str], object]) -> None:
+        self._settings, self._look, self._record = settings, look, record
+        self._tried = time.monotonic()
+        self.status, self.page, self.figures = dict(NOT_YET, model=settings.service.model_name), "", Figures()
+
+    def once(self) -> None:
+        """Look; where that comes to nothing, say why, and leave what the last look has found."""
+        try:
+            self._take(self._look())
+        except TooFewRows as error:
+            self._nothing(error, "too_few", error.rows, error.missing)
+        except Exception as error:  # whatever it is, the next look may be better
+            self._nothing(error, "failed", None, None)
+        self._tried = time.monotonic()
+
+    def _take(self, look: Look) -> None:
+        now, page = datetime.now(UTC), html_report.report(look)
+        begins = bool(look.drifted) and not self.status["drift"]
+        self.status, self.page = status(look, now), page
+        self.figures.take(look, now)
+        log.info(
+            "%s: %s", look.version.uri, f"drift in {', '.join(look.drifted)!r:.500}" if look.drifted else "no drift"
+        )
+        if begins and self._settings.log:
+            try:
+                self._record(look, page)
+            except MonitoringError as error:
+                log.error("the report is not logged: %s", error)
+
+    def _nothing(self, error: Exception, result: str, rows: int | None, missing: int | None) -> None:
+        said = str(error) if isinstance(error, MonitoringError) else type(error).__name__
+        if said != self.status["problem"]:
+            log.warning("there is no verdict: %s", said)
+        rows = self.status["rows"] if rows is None else rows
+        self.status = self.status | {"problem": said, "rows": rows, "missing_rows": missing}
+        self.figures.nothing(result, rows, missing)
+
+    @property
+    def is_alive(self) -> bool:
+        return time.monotonic() - self._tried < MOST_INTERVALS * self._settings.seconds + PATIENCE_SECONDS
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Look until told to end; return the exit code."""
+    parser = argparse.ArgumentParser("monitor watch", description="Look again and again (docs/monitoring.md)")
+    parser.add_argument("--port", type=int, default=PORT, help=f"to listen on; {PORT} otherwise")
+    parser.add_argument("--host", default="0.0.0.0", help="to listen at; all addresses otherwise")  # noqa: S104 - of its container
+    options = parser.parse_args(arguments)
+    try:
+        settings, store = Settings.from_env(environ), Store.of(environ)
+    except (MonitoringError, SettingsError) as error:
+        print(f"monitor: {error}", file=sys.stderr)
+        return 2
+    logging.config.dictConfig(LOGGING)
+    asked = argparse.Namespace(last=None, begin=None, to=None, version=None, by=None, rows=None)
+    watch = Watch(
+        settings,
+        lambda: command.looked(settings, store, asked),
+        lambda look, page: command.log(settings, look, page, datetime.now(UTC)),
+    )
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with serving(watch, options.host, options.port) as server:
+        log.info(
+            "%s is looked at every %g s; figures are at port %d",
+            settings.service.model_name,
+            settings.seconds,
+            server.server_port,
+        )
+        watch.once()
+        while not ended.wait(settings.seconds):
+            watch.once()
+        server.shutdown()
+    return 0
+
+
+def serving(watch: Watch, host: str, port: int) -> ThreadingHTTPServer:
+    """Return a server that tells what was seen, at work in a thread of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_GET(self) -> None:
+            code, kind, content = _answer(watch, self.path.partition("?")[0])
+            self.send_response(code)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Leave out what would be a line for each look of Prometheus's."""
+
+    server = ThreadingHTTPServer((host, port), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def _answer(watch: Watch, path: str) -> tuple[int, str, bytes]:
+    """Return status, content type and content of what is at a path."""
+    if path == "/metrics":
+        return 200, "text/plain; version=0.0.4; charset=utf-8", watch.figures.exposition()
+    if path == "/status":
+        return 200, "application/json", json.dumps(watch.status).encode() + b"\n"
+    if path == "/health":
+        return (
+            (200 if watch.is_alive else 503),
+            "application/json",
+            json.dumps({"looks": watch.is_alive}).encode() + b"\n",
+        )
+    if path == "/report" and watch.page:
+        return 200, "text/html; charset=utf-8", watch.page.encode()
+    words = "there was no look yet" if path == "/report" else "there are /metrics, /status, /report and /health"
+    return 404, "application/json", json.dumps({"error": words}).encode() + b"\n"

@@ -1,0 +1,471 @@
+"""What is drift and what is chance, how good answers are, and what a look at a version's rows comes to."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from contract.reference import bins
+from inference.model.version import ModelVersion
+from inference.prediction_log.store import Store
+from monitoring import verdict
+from monitoring.errors import NothingKept, TooFewRows, WrongOption
+from monitoring.exposition import Figures
+from monitoring.looking.look import Look, look
+from monitoring.page import html_report
+from monitoring.settings import Settings, time_of
+from monitoring.sources import log_rows
+from monitoring.sources.reference import Reference, of_profile
+from monitoring.statistics import drift, metrics, quality
+from monitoring.statistics.metrics import Answers
+from scipy import stats
+from sklearn import metrics as measures
+
+VERSION = ModelVersion("churn", "7", "run", 0, "m-7", "key")
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+DAY = (NOON - timedelta(days=1), NOON)
+
+
+def numbers(rows: int, shift: float = 0.0, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(shift, 1, rows)
+
+
+def number_profile(values: np.ndarray, missing: int = 0) -> dict[str, Any]:
+    counts, edges = np.histogram(values, 20)
+    names, shares = ["min", "p05", "p25", "p50", "p75", "p95", "max"], [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]
+    deciles = bins.deciles(values)
+    return {
+        "type": "double",
+        "missing": missing,
+        "mean": float(values.mean()),
+        "std": float(values.std()),
+        "quantiles": dict(zip(names, np.quantile(values, shares).tolist(), strict=True)),
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+        "deciles": {"edges": deciles.tolist(), "counts": bins.counts(values, deciles).tolist()},
+    }
+
+
+def profile(rows: int = 2000) -> dict[str, Any]:
+    """Return a profile as the trainer writes it, of rows with a number, a text and a date."""
+    cities = {"Basel": rows * 6 // 10, "Bern": rows * 4 // 10}
+    date = {"type": "datetime", "missing": 0, "distinct": 9, "from": "2026-01-01", "to": "2026-02-01"}
+    return {
+        "rows": rows,
+        "columns": {
+            "age": number_profile(numbers(rows)),
+            "city": {"type": "string", "missing": 0, "distinct": 2, "categories": cities},
+            "since": date,
+        },
+        "target": {"name": "left", "classes": {"no": rows // 2, "yes": rows // 2}},
+        "held_out": {
+            "rows": 500,
+            "metric": {"name": "f1", "value": 0.8, "positive": "yes"},
+            "accuracy": 0.82,
+            "classes": ["no", "yes"],
+            "predictions": {"no": 250, "yes": 250},
+            "confidence": number_profile(np.linspace(0.5, 1, 500)),
+            "calibration": {"confidence": [0.5, 1.0], "right": [0.5, 0.9]},
+        },
+    }
+
+
+class Log:
+    """A prediction log in a folder, with rows of version 7, one a request, over the hours before noon."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store.of({"PREDICTION_LOG_STORE": str(folder)})
+        self._folder = folder
+
+    def keep(self, rows: int = 1000, shift: float = 0.0, version: str = "7", **columns: Any) -> None:
+        """Keep rows whose age is shifted; `columns` are put in the place of others, None leaves one out."""
+        rng = np.random.default_rng(3)
+        times = [NOON - timedelta(minutes=1 + position) for position in reversed(range(rows))]
+        yes = np.clip(rng.uniform(0, 1, rows), 0.001, 0.999)
+        content = {
+            "request_id": [f"{version}-{position}" for position in range(rows)],
+            "row": pa.array(np.zeros(rows, np.int32)),
+            "time": pa.array(times, pa.timestamp("us", "UTC")),
+            "version": [version] * rows,
+            "prediction": np.where(yes > 0.5, "yes", "no").tolist(),
+            "probabilities": pa.array(np.stack([1 - yes, yes], 1).tolist(), pa.list_(pa.float64())),
+            "input_age": numbers(rows, shift, seed=4),
+            "input_city": np.where(rng.uniform(0, 1, rows) < 0.6, "Basel", "Bern").tolist(),
+            "input_since": pa.array([datetime(2026, 3, 1)] * rows, pa.timestamp("us")),
+        } | columns
+        self._write(
+            "predictions", "hour=11", version, {name: found for name, found in content.items() if found is not None}
+        )
+
+    def label(self, rows: int, right: Callable[[int], bool]) -> None:
+        """Keep labels of the first rows, right or wrong ones."""
+        kept = pq.read_table(next(self._folder.rglob("7.parquet"))).slice(0, rows)
+        said = kept["prediction"].to_pylist()
+        labels = [one if right(at) else {"no": "yes", "yes": "no"}[one] for at, one in enumerate(said)]
+        times = pa.array([NOON] * rows, pa.timestamp("us", "UTC"))
+        content = {"request_id": kept["request_id"], "row": kept["row"], "label": labels, "time": times}
+        self._write("labels", "", "labels", content | {"trusted": [True] * rows})
+
+    def _write(self, kind: str, hour: str, name: str, content: dict[str, Any]) -> None:
+        day = "2026-11-26" if kind == "labels" else "2026-11-25"
+        folder = self._folder / kind / "model=churn" / f"date={day}" / hour
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(content), folder / f"{name}.parquet")
+
+    def look(self, reference: Reference, by: str | None = None, least: int = 200) -> Look:
+        rows = log_rows.read(self.store, "churn", "7", DAY, reference)
+        return look(VERSION, reference, DAY, rows, least, by)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return of_profile(profile(), None)
+
+
+# --- distances ------------------------------------------------------------------------------------------------------
+
+
+def test_distances_of_counts_are_what_their_definitions_say() -> None:
+    reference, window = np.array([60.0, 40.0, 50.0]), np.array([30.0, 50.0, 70.0])
+    found = drift.distance(reference, window)
+    p, q = (reference + 0.5) / 151.5, (window + 0.5) / 151.5
+    assert found.psi == pytest.approx(sum((b - a) * np.log(b / a) for a, b in zip(p, q, strict=True)))
+    assert found.chance == pytest.approx((1 / 150 + 1 / 150) * stats.chi2.ppf(0.999, 2))
+    middle = (reference + window) / 300
+    divergences = [sum(x / 150 * np.log2(x / 150 / middle)) for x in (reference, window)]
+    assert found.js == pytest.approx(np.sqrt(np.mean(divergences)))
+    expected = (reference + window) / 2
+    chi2 = sum(((x - expected) ** 2 / expected).sum() for x in (reference, window))
+    assert found.p == pytest.approx(stats.chi2.sf(chi2, 2))
+
+
+def test_bins_that_are_too_rare_for_a_test_are_taken_together_and_empty_ones_left_out() -> None:
+    reference, window = drift.pooled(np.array([100, 3, 0, 2, 95]), np.array([98, 2, 0, 4, 96]))
+    assert sorted(zip(reference, window, strict=True)) == [(5, 6), (95, 96), (100, 98)]
+
+
+def test_a_window_that_is_all_in_one_bin_is_far_off_also_where_the_reference_is_small() -> None:
+    found = drift.distance(np.full(10, 3), np.array([600, *[0] * 9]))
+    assert found.p < 1e-20
+    assert found.drifted(found.p)
+
+
+def test_nothing_is_far_from_nothing() -> None:
+    assert drift.distance(np.zeros(3), np.zeros(3)) == drift.Distance(0, 0, 0, 1)
+    assert drift.distance(np.array([5, 5]), np.zeros(2)).p == 1
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4])
+def test_the_wasserstein_distance_by_quantiles_is_scipys_of_the_rows(shift: float) -> None:
+    then, now = numbers(20_000), numbers(20_000, shift, seed=1)
+    shares = np.linspace(0, 1, 101)
+    found = drift.wasserstein(shares, np.quantile(then, shares), now)
+    assert found == pytest.approx(stats.wasserstein_distance(then, now), abs=0.015)
+
+
+def test_chance_alone_is_hardly_ever_drift_and_half_a_standard_deviation_is_found() -> None:
+    """Of a hundred looks at ten columns, in one window alone: the rule asks for two."""
+    alarms = found = 0
+    for seed in range(100):
+        edges = bins.deciles(then := numbers(1000, seed=1000 + seed))
+        binned = bins.counts(then, edges)
+        columns = [bins.counts(numbers(300, seed=50 * seed + at), edges) for at in range(10)]
+        distances = [drift.distance(binned, column) for column in columns]
+        qs = drift.corrected([one.p for one in distances])
+        alarms += any(one.drifted(q) for one, q in zip(distances, qs, strict=True))
+        moved = drift.distance(binned, bins.counts(numbers(300, 0.5, seed=seed), edges))
+        found += moved.drifted(moved.p)
+    assert alarms <= 2
+    assert found >= 95
+
+
+def test_deciles_of_a_column_that_is_mostly_one_value_are_fewer_and_hold_all_its_rows() -> None:
+    values = np.array([0.0] * 70 + [*range(1, 31)])
+    edges = bins.deciles(values)
+    assert (np.diff(edges) > 0).all()
+    assert bins.counts(values, edges).sum() == 100
+    assert len(bins.deciles(np.empty(0))) == 0
+
+
+def test_windows_are_cut_in_the_middle_and_never_within_a_moment() -> None:
+    assert drift.middle(np.array([1, 2, 3, 4])) == 2
+    assert drift.middle(np.array([1, 2, 2, 2, 2, 3])) in (1, 5)
+    assert drift.middle(np.array([7, 7, 7])) in (0, 3)
+    assert drift.middle(np.array([])) == 0
+
+
+# --- quality --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "accuracy",
+        "balanced_accuracy",
+        "f1_macro",
+        "f1_weighted",
+        "f1_micro",
+        "precision_macro",
+        "recall_weighted",
+        "jaccard_macro",
+    ],
+)
+def test_metrics_of_labels_are_scikit_learns(name: str) -> None:
+    rng = np.random.default_rng(0)
+    truth, said, weights = rng.integers(0, 3, 300), rng.integers(0, 3, 300), rng.integers(0, 3, 300).astype(float)
+    kind, _, average = name.partition("_")
+    if "accuracy" in name:
+        known = getattr(measures, "balanced_accuracy_score" if kind == "balanced" else "accuracy_score")(
+            truth, said, sample_weight=weights
+        )
+    else:
+        known = getattr(measures, f"{kind}_score")(truth, said, average=average, sample_weight=weights)
+    assert metrics.value(name, Answers(truth, said, ("a", "b", "c")), weights) == pytest.approx(known)
+
+
+@pytest.mark.parametrize("name", ["f1", "precision", "recall", "roc_auc", "log_loss", "brier_score"])
+def test_metrics_of_two_classes_are_scikit_learns(name: str) -> None:
+    rng = np.random.default_rng(1)
+    truth, likely = rng.integers(0, 2, 200), rng.uniform(0.01, 0.99, 200)
+    answers = Answers(truth, (likely > 0.5).astype(int), ("no", "yes"), 1, np.stack([1 - likely, likely], 1))
+    score = {"brier_score": "brier_score_loss", "log_loss": "log_loss"}.get(name, f"{name}_score")
+    given = answers.predicted if name in ("f1", "precision", "recall") else likely
+    found = metrics.value(name, answers, np.ones(200))
+    assert found == pytest.approx(getattr(measures, score)(truth, given))
+
+
+@pytest.mark.parametrize("name", ["r2", "rmse", "mae", "mean_squared_error", "mean_absolute_percentage_error"])
+def test_metrics_of_numbers_are_scikit_learns(name: str) -> None:
+    truth, said = numbers(100), numbers(100, seed=1)
+    long = metrics.SHORT.get(name, name)
+    known = getattr(measures, "r2_score" if name == "r2" else long)(truth, said)
+    assert metrics.value(name, Answers(truth, said), np.ones(100)) == pytest.approx(known)
+
+
+def test_a_metric_that_is_not_computed_here_has_no_value_and_no_interval() -> None:
+    answers = Answers(np.array([0, 1]), np.array([0, 1]), ("a", "b"))
+    assert metrics.value("matthews_corrcoef", answers, np.ones(2)) is None
+    assert metrics.value("roc_auc", answers, np.ones(2)) is None
+    assert quality.measured("matthews_corrcoef", answers, np.arange(2)) is None
+
+
+def test_a_metrics_interval_is_wider_where_the_rows_are_of_few_requests() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.repeat(rng.integers(0, 2, 40), 25)
+    said = np.repeat(rng.integers(0, 2, 40), 25)
+    answers = Answers(truth, said, ("a", "b"), 1)
+    rows = quality.measured("f1", answers, np.arange(1000))
+    requests = quality.measured("f1", answers, np.repeat(np.arange(40), 25))
+    assert rows.value == requests.value
+    assert requests.high - requests.low > 3 * (rows.high - rows.low)
+
+
+def test_accuracy_without_labels_is_what_such_confidence_was_worth_and_its_interval_knows_of_a_small_hold_out() -> None:
+    at, right = np.array([0.5, 1.0]), np.array([0.5, 0.7])
+    found = quality.estimated(np.full(10_000, 0.95), at, right, 10_000)
+    assert found.value == pytest.approx(0.68)
+    sure = quality.estimated(np.full(10_000, 1.0), at, np.array([0.5, 1.0]), 30)
+    assert sure.value == 1.0
+    assert sure.low < 0.95
+
+
+# --- a look ---------------------------------------------------------------------------------------------------------
+
+
+def test_rows_like_those_of_the_training_are_no_drift(log: Log, reference: Reference) -> None:
+    log.keep(1000)
+    found = log.look(reference)
+    assert found.drifted == []
+    assert {seen.column.name for seen in found.columns} == {"age", "city", "since", "prediction", "confidence"}
+    assert found.quality.estimated.value == pytest.approx(0.7, abs=0.02)
+    assert (found.quality.labelled, found.quality.accuracy) == (0, None)
+
+
+def test_a_shift_is_drift_and_says_of_which_column_and_how_far(log: Log, reference: Reference) -> None:
+    log.keep(1000, shift=0.7)
+    found = log.look(reference)
+    assert found.drifted == ["age"]
+    assert found.columns[0].older.wasserstein == pytest.approx(0.7, abs=0.1)
+
+
+def test_a_shift_in_the_newer_window_alone_is_no_drift_yet(log: Log, reference: Reference) -> None:
+    ages = np.concatenate([numbers(500), numbers(500, 1.0, seed=2)])
+    log.keep(1000, input_age=ages)
+    found = log.look(reference)
+    assert found.drifted == []
+    (age,) = (seen for seen in found.columns if seen.column.name == "age")
+    assert (age.older.drifted, age.newer.drifted) == (False, True)
+
+
+def test_values_that_go_missing_are_drift_and_so_are_categories_that_nobody_knows(
+    log: Log, reference: Reference
+) -> None:
+    ages = [None if at % 5 == 0 else float(value) for at, value in enumerate(numbers(1000))]
+    cities = ["Chur" if at % 4 == 0 else "Basel" if at % 4 < 3 else "Bern" for at in range(1000)]
+    log.keep(1000, input_age=pa.array(ages, pa.float64()), input_city=cities)
+    found = log.look(reference)
+    assert set(found.drifted) == {"age", "city"}
+    seen = {one.column.name: one for one in found.columns}
+    assert seen["age"].missing == pytest.approx(0.2)
+    assert seen["city"].unknown == pytest.approx(0.25)
+    assert not any(bar.label == "Chur" for bar in seen["city"].bars)
+
+
+def test_a_date_that_moves_on_is_shown_and_is_no_drift(log: Log, reference: Reference) -> None:
+    log.keep(600)
+    (since,) = (seen for seen in log.look(reference).columns if seen.column.name == "since")
+    assert (since.out_of_range, since.drifted) == (1.0, False)
+
+
+def test_too_few_rows_say_how_many_are_missing_and_whose_the_others_are(log: Log, reference: Reference) -> None:
+    log.keep(300)
+    log.keep(50, version="6")
+    with pytest.raises(
+        TooFewRows, match=r"300 rows of .*50 are of other versions.* each needs 200, so 100 are missing"
+    ) as error:
+        log.look(reference)
+    assert (error.value.rows, error.value.missing) == (300, 100)
+
+
+def test_rows_of_one_request_cannot_be_two_windows(log: Log, reference: Reference) -> None:
+    log.keep(1000, time=pa.array([NOON - timedelta(minutes=5)] * 1000, pa.timestamp("us", "UTC")))
+    with pytest.raises(TooFewRows, match="200 are missing"):
+        log.look(reference)
+
+
+def test_where_nothing_is_kept_there_is_nothing_to_look_at(log: Log, reference: Reference) -> None:
+    with pytest.raises(NothingKept, match="no prediction of 'churn' is kept"):
+        log.look(reference)
+
+
+def test_labels_that_came_give_accuracy_and_the_versions_own_metric(log: Log, reference: Reference) -> None:
+    log.keep(1000)
+    log.label(400, lambda at: at % 10 != 0)
+    found = log.look(reference).quality
+    assert found.labelled == 400
+    assert found.accuracy.value == pytest.approx(0.9)
+    assert found.accuracy.low == pytest.approx(stats.binomtest(360, 400).proportion_ci(method="wilson").low)
+    assert found.metric.low < found.metric.value < found.metric.high
+
+
+def test_a_column_that_is_not_kept_is_said_and_not_missed(log: Log, reference: Reference) -> None:
+    log.keep(1000, input_city=None)
+    found = log.look(reference)
+    assert found.omitted == ("city",)
+    with pytest.raises(WrongOption, match=r"--by 'city' is not kept \(PREDICTION_LOG_OMIT\); there are age, since"):
+        log.look(reference, by="city")
+    with pytest.raises(WrongOption, match="--by 'town' is no column of the version"):
+        log.look(reference, by="town")
+
+
+def test_slices_have_their_own_quality_and_name_no_value_that_the_training_did_not_have(
+    log: Log, reference: Reference
+) -> None:
+    cities = ["Chur" if at % 4 == 0 else "Basel" for at in range(1000)]
+    log.keep(1000, input_city=cities)
+    log.label(1000, lambda at: at % 4 != 0)
+    parts = {part.name: part for part in log.look(reference, by="city").parts}
+    assert {name: part.rows for name, part in parts.items()} == {"Basel": 750, "other": 250}
+    assert parts["Basel"].quality.accuracy.value == 1
+    assert parts["other"].quality.accuracy.value == 0
+    assert sum(part.rows for part in log.look(reference, by="age").parts) == 1000
+
+
+def test_a_profile_of_an_earlier_trainer_is_compared_by_what_it_has(log: Log) -> None:
+    old = profile()
+    del old["held_out"], old["columns"]["age"]["deciles"]
+    reference = of_profile(old, {"metrics": {"test_accuracy": 0.8}})
+    log.keep(1000, shift=0.7)
+    found = log.look(reference)
+    assert found.drifted == ["age"]
+    assert (found.reference.accuracy, found.quality.estimated) == (0.8, None)
+    assert len(found.reference.lacks) == 3
+    assert "earlier trainer" in html_report.report(found)
+
+
+def test_more_rows_than_are_read_are_counted_all_and_read_in_part(
+    log: Log, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_rows, "MOST_ROWS", 500)
+    log.keep(1000)
+    rows = log_rows.read(log.store, "churn", "7", DAY, reference)
+    assert rows.count == 1000
+    assert 400 < len(rows) < 600
+
+
+# --- what it says ---------------------------------------------------------------------------------------------------
+
+
+def test_the_page_and_the_figures_say_what_was_seen_and_no_value_of_a_clients(log: Log) -> None:
+    hostile = profile()
+    hostile["columns"]["<b>&\"'"] = hostile["columns"].pop("age")
+    reference = of_profile(hostile, None)
+    columns = {"input_<b>&\"'": numbers(1000, 1.0), "input_age": None}
+    log.keep(1000, input_city=["s3cret"] * 1000, **columns)
+    found = log.look(reference, by="city")
+    page = html_report.report(found)
+    figures = Figures()
+    figures.take(found, NOON)
+    told = figures.exposition().decode()
+    assert '<b>&"' not in page
+    assert "&lt;b&gt;" in page
+    assert 'monitor_column_drifted{column="<b>&\\"\'"} 1.0' in told
+    assert 'monitor_looks_total{result="drift"} 1.0' in told
+    assert "monitor_drift_detected 1.0" in told
+    assert not any("s3cret" in text for text in (page, told, json.dumps(verdict.whole(found, NOON))))
+    assert "http" not in page
+
+
+def test_a_verdict_says_in_short_what_others_act_on(log: Log, reference: Reference) -> None:
+    log.keep(1000, shift=1.0)
+    assert verdict.status(log.look(reference), NOON) == {
+        "drift": True,
+        "columns": ["age"],
+        "window": ["2026-11-25T12:00:00Z", "2026-11-26T12:00:00Z"],
+        "rows": 1000,
+        "missing_rows": 0,
+        "model": "churn",
+        "version": "7",
+        "looked": "2026-11-26T12:00:00Z",
+        "problem": None,
+        "accuracy": None,
+        "labelled_rows": 0,
+        "estimated_accuracy": pytest.approx(0.7, abs=0.02),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("90m", timedelta(minutes=90)), ("24h", timedelta(days=1)), ("7d", timedelta(days=7))]
+)
+def test_a_time_is_a_number_and_its_unit(text: str, length: timedelta) -> None:
+    assert time_of("--last", text) == length
+
+
+@pytest.mark.parametrize("text", ["", "24", "0h", "-1h", "1w", "99999d", "1h30m"])
+def test_what_is_no_time_is_said(text: str) -> None:
+    with pytest.raises(WrongOption, match=r"--last is .*; expected a number and m, h or d"):
+        time_of("--last", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MONITOR_SECONDS", "0"),
+        ("MONITOR_ROWS", "10"),
+        ("MONITOR_LAST", "soon"),
+        ("MONITOR_LOG", "yes"),
+        ("MODEL_TRUST", "no"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(WrongOption, match=f"{name} is '{value}'; expected"):
+        Settings.from_env({name: value})
