@@ -15,6 +15,9 @@ environment: ## make .venv from the hashed lock, where it is not there yet
 demo: environment ## without Docker: explore, train, register, promote, serve, predict
 	@$(PY) scripts/embedded.py demo
 
+loop: environment ## without Docker: a week of traffic with a drift in it, reports on it, and a version that is trained on what came back
+	@$(PY) scripts/embedded.py loop
+
 explore: environment ## without Docker: the data; ARGS="--dataset wine" and other options as in the container
 train: environment ## without Docker: one more model version; ARGS="…"
 compare: environment ## without Docker: algorithms on the same folds; ARGS="…"

@@ -67,24 +67,28 @@ class Service:
 
 
 def main(url: str, seconds: float, count: int, seed: int) -> int:
-    service, flowers, chance = Service(url), read(DATA), random.Random(seed)  # noqa: S311 - of flowers
     print(f"A week of {count} requests a day, to {url}; each day takes {seconds:g} s.\n")
-    print("day  began (UTC)               asked  right   labels sent")
-    week: list[Day] = []
     try:
-        for number in range(1, DAYS + 1):
-            week.append(lived(service, number, seconds, count, flowers, chance))
-            late = send_labels(service, week[-2]) if number > 1 else 0
-            tell(week[-1], late)
-        print(f"     and on the day after                     {send_labels(service, week[-1]):>4} (of day {DAYS})")
+        days = week(Service(url), seconds, count, random.Random(seed))  # noqa: S311 - of flowers
     except (requests.RequestException, KeyError) as error:
         print(f"\nThe week ended early: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    slip = week[SLIPS_ON - 1]
-    print(f"\nAs it was, and as it is since the ruler slipped ({slip.began:%FT%TZ}):\n")
-    for window in (f"--from {week[0].began:%FT%TZ} --to {slip.began:%FT%TZ}", f"--from {slip.began:%FT%TZ}"):
+    slip = f"{days[SLIPS_ON - 1].began:%FT%TZ}"
+    print("\nAs it was, and as it is since the ruler slipped:\n")
+    for window in (f"--from {days[0].began:%FT%TZ} --to {slip}", f"--from {slip}"):
         print(f"    docker compose run --rm monitor report {window}")
     return 0
+
+
+def week(service: Service, seconds: float, count: int, chance: random.Random) -> list[Day]:
+    """Live through a week, the labels of each day on the day after it; return what was asked."""
+    flowers, days = read(DATA), list[Day]()
+    print("day  began (UTC)               asked  right   labels sent")
+    for number in range(1, DAYS + 1):
+        days.append(lived(service, number, seconds, count, flowers, chance))
+        tell(days[-1], send_labels(service, days[-2]) if number > 1 else 0)
+    print(f"  8{'':>44}{send_labels(service, days[-1])} (of day {DAYS})", flush=True)
+    return days
 
 
 def read(path: Path) -> list[tuple[list[float], str]]:

@@ -1,6 +1,7 @@
 """The way without Docker: the same services on a SQLite file and a local folder, `embedded/`.
 
 python scripts/embedded.py demo       all phases, from the data to predictions; stops what it started
+python scripts/embedded.py loop       the production loop: traffic with a drift in it, reports, and a training on what came back
 python scripts/embedded.py explore    phase 1
 python scripts/embedded.py train      phases 3 and 4; and the trainer's other commands: compare, models, adopt VERSION, review [VERSION],
                                       requirements VERSION, promote VERSION, rollback, history; with the options that they have in the container
@@ -20,8 +21,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from runpy import run_path
 from urllib.error import URLError
@@ -49,7 +50,7 @@ TRAINER = (
 
 def main(arguments: list[str]) -> int:
     """Run a command, one of the stack's own or the trainer's; return its exit code."""
-    own: dict[str, Callable[..., int]] = {"demo": demo, "serve": serve, "ui": ui, "cleanup": cleanup}
+    own: dict[str, Callable[..., int]] = {"demo": demo, "loop": loop, "serve": serve, "ui": ui, "cleanup": cleanup}
     own |= {"backup": backup, "restore": restore, "apikey": apikey, "doctor": doctor}
     command, *options = arguments or [""]
     takes_none = command in own and command not in ("restore", "cleanup", "apikey", "doctor")
@@ -211,26 +212,52 @@ def demo() -> int:
         if code := trainer(command):
             return code
     heading("3. Serve")
-    port = free_port(int(os.environ.get("INFERENCE_LISTEN_PORT", "1235")))
-    url = f"http://localhost:{port}"
-    service = subprocess.Popen(
-        [sys.executable, "-m", "inference"],
-        # Its line for each request would stand between what the example client says.
-        env={"INFERENCE_LOG_RATE": "0"}
-        | os.environ
-        | {"INFERENCE_LISTEN_PORT": str(port), "INFERENCE_PUBLIC_URL": url},
-    )
-    try:
-        if not wait_until_ready(service, f"{url}/ready"):
-            print(f"The service was not ready within {READY_SECONDS} seconds.", file=sys.stderr)
+    # Its line for each request would stand between what the example client says.
+    with serving([sys.executable, "-m", "inference"], INFERENCE_LOG_RATE="0") as url:
+        if url is None:
             return 1
         heading("4. Predict")
         code = subprocess.run([sys.executable, "examples/predict_test.py", url]).returncode
+    heading("The service is stopped. To go on: `make serve` for the API, `make ui` for the MLflow UI")
+    return code
+
+
+def loop() -> int:
+    """Train, serve, live through a week with a drift in it, and train again; return the first exit code that is not 0."""
+    from embedded_loop import LoopBroken, loop
+
+    heading("1. Train, track, register, promote")
+    if code := trainer("train"):
+        return code
+    heading("2. Serve, and keep what is asked and answered")
+    kept = {"PREDICTION_LOG": "1", "PREDICTION_LOG_SECONDS": "1", "INFERENCE_LOG_RATE": "0"}
+    with serving([sys.executable, __file__, "serve"], **kept) as url:
+        if url is None:
+            return 1
+        try:
+            loop(url, Path(os.environ.get("DATA_DIR", "data")), heading)
+        except LoopBroken as error:
+            print(f"loop: {error}", file=sys.stderr)
+            return 1
+    heading("The service is stopped. `make ui` shows the reports: experiment `… monitoring`")
+    return 0
+
+
+@contextmanager
+def serving(command: list[str], **settings: str) -> Iterator[str | None]:
+    """Start the prediction service, give its address, or None where it is not ready in time, and end it."""
+    port = free_port(int(os.environ.get("INFERENCE_LISTEN_PORT", "1235")))
+    url = f"http://localhost:{port}"
+    own = {"INFERENCE_LISTEN_PORT": str(port), "INFERENCE_PUBLIC_URL": url}
+    service = subprocess.Popen(command, env=settings | os.environ | own)
+    try:
+        is_ready = wait_until_ready(service, f"{url}/ready")
+        if not is_ready:
+            print(f"The service was not ready within {READY_SECONDS} seconds.", file=sys.stderr)
+        yield url if is_ready else None
     finally:
         service.terminate()
         service.wait()
-    heading("The service is stopped. To go on: `make serve` for the API, `make ui` for the MLflow UI")
-    return code
 
 
 def heading(text: str) -> None:
