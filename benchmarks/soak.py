@@ -261,6 +261,7 @@ def page(samples: list[dict[str, Any]], seen: Seen, work: Work, verdicts: list[V
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
     wrong = "".join(f" Failed {name}: {count}." for name, count in work.wrong.items())
+    wrong += "".join(f" Predictions that failed, {reason}: {count}." for reason, count in seen.reasons.items())
     grows = [f"{verdict.name} ({verdict.panel})" for verdict in verdicts if verdict.grows]
     return (
         "# Soak\n\nThis page shows whether anything of a stack grows as it works. Made by `make soak`.\n\n"
