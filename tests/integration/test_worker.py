@@ -15,6 +15,7 @@ import struct
 import sys
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from http.client import HTTPResponse
@@ -188,10 +189,10 @@ def test_requests_on_one_connection_are_answered_in_their_order() -> None:
 def test_observers_see_what_was_predicted_for_which_rows_and_break_nothing() -> None:
     seen: list[Observation] = []
 
-    def fails(observation: Observation) -> None:
+    def fails(*observations: Observation) -> None:
         raise RuntimeError("no room")
 
-    service = service_of(SERVED, observers=(fails, seen.append))
+    service = service_of(SERVED, observers=(fails, lambda *found: seen.extend(found)))
     sent = request(path="/predict_names") + request(body=b"no JSON") + request("GET", "/health", b"") + request()
     statuses = [status for status, _, _ in answers_in(exchange(sent, service=service))]
     assert statuses == [200, 400, 200, 200]
@@ -203,6 +204,43 @@ def test_observers_see_what_was_predicted_for_which_rows_and_break_nothing() -> 
     assert names.prediction.probabilities.shape == (1, 2)
     assert (labels.prediction.labels is not None, labels.prediction.engine) == (True, "scikit-learn")
     assert 0 < labels.seconds < 30
+
+
+@pytest.mark.parametrize("rows", [1, 20_000, MANY_ROWS])
+def test_no_answer_leaves_before_observers_have_seen_what_it_says(rows: int) -> None:
+    """Of one row several are answered at a time; of many, what is written is more than the loop holds back."""
+    count, clients, seen = 4, list[socket.socket](), list[str]()
+    came: dict[socket.socket, bytes] = {}
+    unseen: list[int] = []
+
+    def answered() -> int:
+        for one in clients:
+            with suppress(BlockingIOError):
+                while piece := one.recv(1 << 20):
+                    came[one] += piece
+        return sum(content.count(b"HTTP/1.1 200") for content in came.values())
+
+    def look(*observations: Observation) -> None:
+        unseen.append(max(0, answered() - len(seen)))
+        seen.extend(one.request_id for one in observations)
+
+    async def test(world: Running) -> None:
+        sent = request("POST", "/invocations", json.dumps({"instances": [[2, 1]] * rows}).encode()) * count
+        for _ in range(3):
+            one = socket.create_connection(("127.0.0.1", world.port))
+            one.setblocking(False)
+            clients.append(one)
+            came[one] = b""
+        sending = [asyncio.create_task(world.clients.loop.sock_sendall(one, sent)) for one in clients]
+        await eventually(lambda: answered() == count * len(clients))
+        await asyncio.gather(*sending)
+        for one in clients:
+            one.close()
+
+    service = service_of(SERVED, observers=(look,))
+    running(test, service)
+    assert len(set(seen)) == count * 3
+    assert not any(unseen)
 
 
 def test_a_small_body_that_unpacks_to_a_large_one_is_read_aside() -> None:

@@ -124,10 +124,11 @@ def test_what_waits_has_a_name_that_a_header_can_have() -> None:
 def test_a_log_line_and_an_observer_tell_whose_answer_it_was() -> None:
     readable, writable = os.pipe()
     seen: list[Observation] = []
-    asked = service(log=RequestLog(1000, writable), observers=(seen.append,))
+    asked = service(log=RequestLog(1000, writable), observers=(lambda *found: seen.extend(found),))
     environ = EnvironBuilder(f"{TULIPS_PATH}/infer", method="POST", json=ROW).get_environ()
     asked.begin(environ)
     asked.answer(environ)
+    asked.show()
     os.close(writable)
     with open(readable) as lines:
         (line,) = map(json.loads, lines)

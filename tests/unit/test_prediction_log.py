@@ -269,7 +269,7 @@ def test_a_disk_that_fails_loses_the_log_and_no_prediction(kept: Kept, monkeypat
         raise OSError("the disk is broken")
 
     with monkeypatch.context() as broken:
-        broken.setattr(os, "pwrite", fails)
+        broken.setattr(os, "pwritev", fails)
         assert client.post("/invocations", json=body).status_code == 200
     assert log.told(SERVED)["problem"] == "the disk is broken"
     kept.shipper.ship()
@@ -388,7 +388,7 @@ def test_whoever_reads_a_segment_while_it_is_written_sees_no_mark_that_is_half_w
     size = 8 * MIB
     segment = Segment(tmp_path / "a.segment", size, b"")
     watching = subprocess.Popen([sys.executable, "-c", WATCHES, str(tmp_path / "a.segment"), str(size // 2)], stderr=subprocess.PIPE, text=True)  # fmt: skip
-    while watching.poll() is None and segment.append(bytes(40)):
+    while watching.poll() is None and segment.append([bytes(40)], 40):
         pass
     assert (watching.communicate()[1], watching.returncode) == ("", 0)
     segment.close()

@@ -45,9 +45,13 @@ class Line:
     """
 
     def __init__(
-        self, call_soon: Callable[[Callable[[], None]], Any], now: Callable[[], float] = time.perf_counter
+        self,
+        call_soon: Callable[[Callable[[], None]], Any],
+        now: Callable[[], float] = time.perf_counter,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
-        self._call_soon, self._now = call_soon, now
+        """`after` is done after those who have had their turn, before the next look at the network."""
+        self._call_soon, self._now, self._after = call_soon, now, after
         self._waiting: deque[tuple[float, Turn]] = deque()
         self._is_called = False
 
@@ -68,6 +72,7 @@ class Line:
                 turn(now - came)
                 now = self._now()
         finally:
+            self._after()
             if waiting:
                 self._call_soon(self._advance)
             else:

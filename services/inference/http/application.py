@@ -132,6 +132,7 @@ class Service:
         worker = os.urandom(8).hex()
         self._ids = (f"{worker}-{number}" for number in itertools.count(1))
         self._observers = observers
+        self._seen: list[tuple[Environ, Rows, Prediction, float]] = []
         self._protocols: dict[str, PredictionProtocol] = {
             INVOCATIONS: mlflow.Invocations(),
             PREDICT_NAMES: mlflow.NamedPredictions(),
@@ -142,6 +143,7 @@ class Service:
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         self.begin(environ)
         answer = self.answer(environ)
+        self.show()
         start_response(reason_of(answer.status), answer.headers)
         return [answer.body]
 
@@ -166,7 +168,7 @@ class Service:
     def answer(self, environ: Environ) -> Answer:
         """Answer a request that has come whole, which is described as WSGI does.
 
-        Raises TakesLong for a connection's request that others would have to wait for; `answer_aside` is to follow.
+        `show` is to follow before the answer goes. Raises TakesLong for a connection's request that others would have to wait for; `answer_aside` is to follow.
         """
         try:
             self._receive(environ)
@@ -179,7 +181,7 @@ class Service:
             self._metrics.in_flight -= 1
 
     async def answer_aside(self, environ: Environ, is_large: bool) -> Answer:
-        """Answer a prediction that is too large, or takes too long, to be made while others wait."""
+        """Answer a prediction that is too large, or takes too long, to be made while others wait; `show` is to follow here too."""
         environ["inference.aside"] = True
         try:
             self._receive(environ)
@@ -206,7 +208,7 @@ class Service:
         answer.headers.extend(self._about(whose, environ["inference.request_id"], environ))
         self._note(environ, answer, whose)
         if answer.seen is not None:
-            self._show(environ, *answer.seen)
+            self._seen.append((environ, *answer.seen, time.perf_counter() - environ["inference.began"]))
         return answer
 
     # --- whose request it is ---------------------------------------------------------------------------------------
@@ -342,15 +344,20 @@ class Service:
             check_named(self._deployments, deployment, route.model, route.version)
         return deployment
 
-    def _show(self, environ: Environ, rows: Rows, prediction: Prediction) -> None:
-        """Let observers see a prediction before its client does: what was answered they know of, whatever ends the process."""
-        seconds = time.perf_counter() - environ["inference.began"]
-        request_id, deployment = environ["inference.request_id"], environ["inference.served"]
+    def show(self) -> None:
+        """Let observers see what was predicted, before clients do: what was answered they know of, whatever ends the process."""
+        if not self._seen:
+            return
+        seen = [
+            Observation(environ["inference.request_id"], environ["inference.served"], rows, prediction, seconds)
+            for environ, rows, prediction, seconds in self._seen
+        ]
+        self._seen.clear()
         for observe in self._observers:
             try:
-                observe(Observation(request_id, deployment, rows, prediction, seconds))
+                observe(*seen)
             except Exception:  # it must not keep an answer from whoever waits for it
-                log.exception("a prediction could not be observed")
+                log.exception("predictions could not be observed")
 
     # --- all else --------------------------------------------------------------------------------------------------
 

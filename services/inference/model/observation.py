@@ -1,7 +1,6 @@
 """A prediction as whoever looks on sees it: what was asked, who answered, and what."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from inference.model.deployment import Deployment
 from inference.model.model import Prediction
@@ -19,4 +18,8 @@ class Observation(NamedTuple):
     """from the request's head to its answer"""
 
 
-Observer = Callable[[Observation], None]
+class Observer(Protocol):
+    """Whoever looks on."""
+
+    def __call__(self, *seen: Observation) -> None:
+        """See predictions before their answers go: whatever ends the process then, who was answered is known of."""

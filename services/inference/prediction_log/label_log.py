@@ -31,12 +31,12 @@ class LabelLog:
 
     def append(self, model: str, request_ids: list[str], rows: list[int], labels: list[object], trusted: bool) -> None:
         """Keep labels, one for each id and row; raise SpoolFull, or OSError, where they cannot be kept."""
-        record = packed_labels(request_ids, rows, labels, trusted)
+        size, parts = packed_labels(request_ids, rows, labels, trusted)
         with self._lock:
-            if self._segment is not None and model == self._model and self._segment.append(record):
+            if self._segment is not None and model == self._model and self._segment.append(parts, size):
                 return
             if self._segment is not None:
                 self._segment.close()
                 self._segment = None
-            self._segment, self._model = self._spool.segment(msgspec.json.encode(model), len(record)), model
-            self._segment.append(record)
+            self._segment, self._model = self._spool.segment(msgspec.json.encode(model), size), model
+            self._segment.append(parts, size)

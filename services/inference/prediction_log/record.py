@@ -21,8 +21,14 @@ HEAD = struct.Struct("<IQfIHBBII")
 MATRIX, LISTS = 0, 1
 # The forms of labels: none, JSON, or an array of one of NumPy's types.
 NONE, JSON = 0, 1
-_CODES = {"l": 2, "d": 3, "?": 4}
+# Bytes of an array that are copied rather than pointed at.
+SMALL_BYTES, _HEAD_BYTES = 1024, HEAD.size
+_CODES = {"l": 2, "q": 2, "d": 3, "?": 4}
 _DTYPES = {2: "<i8", 3: "<f8", 4: "?"}
+
+
+Packed = tuple[int, tuple[bytes | memoryview, ...]]
+"""a record: its size in bytes, and the parts that it consists of"""
 
 
 class Field(NamedTuple):
@@ -65,31 +71,38 @@ class Record(NamedTuple):
     """shape (rows, classes)"""
 
 
-def packed(seen: "Observation", kept: Sequence[int] | None) -> bytes:
-    """Return a prediction as bytes, of its columns those at the positions `kept`, None for all."""
+def packed(seen: "Observation", kept: Sequence[int] | None, now_ns: int) -> Packed:
+    """Return a prediction in parts, of its columns those at the positions `kept`, None for all, as answered at that time."""
     rows, (labels, probabilities, _) = seen.rows, seen.prediction
+    nothing: bytes | memoryview = b""
     if (matrix := rows.matrix) is not None:
-        form, values = MATRIX, (matrix if kept is None else matrix[:, kept]).tobytes()
+        count, form, values = len(matrix), MATRIX, _content(matrix if kept is None else matrix[:, kept])
     else:
         arrays = rows.by_column if kept is None else [rows.by_column[j] for j in kept]
-        form, values = LISTS, orjson.dumps([array.tolist() for array in arrays])
+        count, form, values = len(rows), LISTS, orjson.dumps([array.tolist() for array in arrays])
     if labels is None:
-        code, said = NONE, b""
+        code, said = NONE, nothing
     elif code := _CODES.get(labels.dtype.char, 0):
-        said = labels.tobytes()
+        said = _content(labels)
     else:
         code, said = JSON, orjson.dumps(labels.tolist())
-    shares = b"" if probabilities is None else probabilities.astype("<f8", copy=False).tobytes()
+    shares = nothing if probabilities is None else _content(probabilities.astype("<f8", copy=False))
     name = seen.request_id.encode()
-    size = HEAD.size + len(name) + len(values) + len(said) + len(shares)
-    head = HEAD.pack(size, time.time_ns(), seen.seconds, len(rows), len(name), form, code, len(values), len(said))
-    return b"".join((head, name, values, said, shares))
+    size = _HEAD_BYTES + len(name) + len(values) + len(said) + len(shares)
+    head = HEAD.pack(size, now_ns, seen.seconds, count, len(name), form, code, len(values), len(said))
+    return size, (head, name, values, said, shares)
 
 
-def packed_labels(request_ids: list[str], rows: list[int], labels: list[Any], trusted: bool) -> bytes:
-    """Return labels that came together, one for each id and row, as bytes; `unpacked` has them as the record's values."""
+def _content(array: np.ndarray) -> bytes | memoryview:
+    """Return an array's bytes; of a large one they are not copied, and it must stay as it is until they are written."""
+    return array.tobytes() if array.nbytes <= SMALL_BYTES else np.ascontiguousarray(array).data.cast("B")
+
+
+def packed_labels(request_ids: list[str], rows: list[int], labels: list[Any], trusted: bool) -> Packed:
+    """Return labels that came together, one for each id and row; `unpacked` has them as the record's values."""
     values = orjson.dumps([request_ids, rows, labels, [trusted] * len(rows)])
-    return HEAD.pack(HEAD.size + len(values), time.time_ns(), 0, len(rows), 0, LISTS, NONE, len(values), 0) + values
+    size = HEAD.size + len(values)
+    return size, (HEAD.pack(size, time.time_ns(), 0, len(rows), 0, LISTS, NONE, len(values), 0), values)
 
 
 def time_ns_of(record: bytes) -> int:

@@ -1,5 +1,7 @@
 """What a worker does for the prediction log: each prediction, or a share of them, goes into the spool before its answer goes.
 
+They come as many at a time as the worker answers before it looks at the network again: the second of several costs a third of the first.
+
 Nothing that is wrong with the spool keeps a prediction from being answered: it is counted, and tried again a second later.
 """
 
@@ -50,21 +52,39 @@ class PredictionLog:
         spool = Spool(settings.prediction_log_dir, settings.prediction_log_spool_bytes)
         return cls(settings.prediction_log, settings.prediction_log_omit, spool)
 
-    def __call__(self, seen: Observation) -> None:
-        if self._share < 1 and not is_chosen(seen.request_id, self._share):
+    def __call__(self, *seen: Observation) -> None:
+        if self._share < 1:
+            seen = tuple(one for one in seen if is_chosen(one.request_id, self._share))
+        parts: list[bytes | memoryview] = []
+        now_ns, size, count = time.time_ns(), 0, 0
+        for one in seen:
+            if one.deployment is not self._deployment:
+                self._append(parts, size, count)
+                parts, size, count = [], 0, 0
+                self._turn_to(one.deployment)
+            try:
+                more, content = packed(one, self._kept, now_ns)
+            except Exception:  # whatever is in it costs no other
+                log.exception("a prediction could not be kept")
+                continue
+            parts += content
+            size += more
+            count += 1
+        self._append(parts, size, count)
+
+    def _append(self, parts: list[bytes | memoryview], size: int, count: int) -> None:
+        """Append so many predictions, which are of the version that it has turned to."""
+        if not count:
             return
-        if seen.deployment is not self._deployment:
-            self._turn_to(seen.deployment)
         if self._reason == "omit":
-            NOT_KEPT.labels(self._reason).inc()
+            NOT_KEPT.labels(self._reason).inc(count)
             return
-        record = packed(seen, self._kept)
         try:
-            is_kept = self._segment is not None and self._segment.append(record)
+            is_kept = self._segment is not None and self._segment.append(parts, size)
         except OSError:
             is_kept = False
         if not is_kept:
-            self._append_to_another(record)
+            self._append_to_another(parts, size, count)
 
     def told(self, served: Deployment | None) -> dict[str, Any]:
         """Return what GET /version says of the log."""
@@ -92,20 +112,20 @@ class PredictionLog:
         lacking = self._lacking(description)
         self._say("omit" if lacking else "", lacking)
 
-    def _append_to_another(self, record: bytes) -> None:
+    def _append_to_another(self, parts: list[bytes | memoryview], size: int, count: int) -> None:
         if (now := time.monotonic()) < self._again:
-            NOT_KEPT.labels(self._reason).inc()
+            NOT_KEPT.labels(self._reason).inc(count)
             return
         if self._segment is not None:
             self._segment.close()
             self._segment = None
         try:
-            self._segment = self._spool.segment(self._version, len(record))
-            self._segment.append(record)
+            self._segment = self._spool.segment(self._version, size)
+            self._segment.append(parts, size)
         except (SpoolFull, OSError) as error:
             self._say("full" if isinstance(error, SpoolFull) else "unwritable", str(error))
             self._again = now + PAUSE_SECONDS
-            NOT_KEPT.labels(self._reason).inc()
+            NOT_KEPT.labels(self._reason).inc(count)
             return
         self._say("", "")
 

@@ -14,7 +14,7 @@ import fcntl
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,8 @@ _MARK, _SHIPPED_AT = struct.Struct("<Q"), 8
 SUFFIX = ".segment"
 # What is longer is handed to the kernel: for each page of a mapped file that is written for the first time it interrupts the worker.
 PAGE_BYTES = 4096
+# What the kernel takes at a time (IOV_MAX).
+MOST_PARTS = 1024
 # Bytes of a record's size, which it begins with.
 SIZE = struct.Struct("<I")
 
@@ -45,10 +47,11 @@ class Segment:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             _allocate(self._descriptor, size)
-            self._memory = mmap.mmap(self._descriptor, size)
             self._at = HEAD.size + len(version)
-            self._memory[HEAD.size : self._at] = version
-            HEAD.pack_into(self._memory, 0, self._at, self._at, layout, len(version))
+            _write(self._descriptor, [HEAD.pack(self._at, self._at, layout, len(version)), version], self._at, 0)
+            self._memory = mmap.mmap(self._descriptor, size)
+            # Otherwise the kernel reads megabytes of zeros ahead, while clients wait, where the first of a page is written.
+            self._memory.madvise(mmap.MADV_RANDOM)
             draft.rename(path)
         except BaseException:
             os.close(self._descriptor)
@@ -56,15 +59,18 @@ class Segment:
                 draft.unlink()
             raise
 
-    def append(self, record: bytes) -> bool:
-        """Add a record; return False where there is no room for it any more. Raises OSError where the disk fails."""
-        end = self._at + len(record)
+    def append(self, parts: Sequence[bytes | memoryview], size: int) -> bool:
+        """Add records, which consist of these parts; return False where there is no room for them any more.
+
+        Raises OSError where the disk fails.
+        """
+        end = self._at + size
         if end > self._size:
             return False
-        if len(record) <= PAGE_BYTES:
-            self._memory[self._at : end] = record
-        elif os.pwrite(self._descriptor, record, self._at) != len(record):
-            raise OSError(f"{len(record)} bytes are not taken")
+        if size <= PAGE_BYTES:
+            self._memory[self._at : end] = b"".join(parts)
+        else:
+            _write(self._descriptor, parts, size, self._at)
         # One store: `pack_into` writes zeros first, which the shipper would see, or whoever comes after a worker that is killed then.
         self._memory[: _MARK.size] = _MARK.pack(end)
         self._at = end
@@ -74,6 +80,14 @@ class Segment:
         """Write no more: it may be shipped to its end, and deleted."""
         self._memory.close()
         os.close(self._descriptor)
+
+
+def _write(descriptor: int, parts: Sequence[bytes | memoryview], size: int, at: int) -> None:
+    """Write parts one after the other; raise OSError where the disk takes them not."""
+    if len(parts) > MOST_PARTS:
+        parts = [b"".join(parts)]
+    if (taken := os.pwritev(descriptor, parts, at)) != size:
+        raise OSError(f"{taken} of {size} bytes are taken")
 
 
 def _allocate(descriptor: int, size: int) -> None:
