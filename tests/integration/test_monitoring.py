@@ -27,7 +27,7 @@ class Traffic:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "PREDICTION_LOG": "1",
             "PREDICTION_LOG_DIR": str(place.folder / "spool"),
             "PREDICTION_LOG_STORE": str(place.folder / "kept"),

@@ -1,7 +1,7 @@
 """What is drift and what is chance, how good answers are, and what a look at a version's rows comes to."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from monitoring.sources import log_rows
 from monitoring.sources.reference import Reference, of_profile
 from monitoring.statistics import drift, metrics, quality
 from monitoring.statistics.metrics import Answers
+from monitoring.watch import Watch
 from scipy import stats
 from sklearn import metrics as measures
 
@@ -409,7 +410,7 @@ def test_the_page_and_the_figures_say_what_was_seen_and_no_value_of_a_clients(lo
     hostile = profile()
     hostile["columns"]["<b>&\"'"] = hostile["columns"].pop("age")
     reference = of_profile(hostile, None)
-    columns = {"input_<b>&\"'": numbers(1000, 1.0), "input_age": None}
+    columns: dict[str, Any] = {"input_<b>&\"'": numbers(1000, 1.0), "input_age": None}
     log.keep(1000, input_city=["s3cret"] * 1000, **columns)
     found = log.look(reference, by="city")
     page = html_report.report(found)
@@ -469,3 +470,44 @@ def test_what_is_no_time_is_said(text: str) -> None:
 def test_a_setting_that_cannot_be_used_is_named(name: str, value: str) -> None:
     with pytest.raises(WrongOption, match=f"{name} is '{value}'; expected"):
         Settings.from_env({name: value})
+
+
+# --- the service ----------------------------------------------------------------------------------------------------
+
+
+def test_the_service_puts_a_report_into_mlflow_when_drift_begins_and_not_at_each_look(
+    log: Log, reference: Reference, tmp_path: Path
+) -> None:
+    log.keep(1000)
+    quiet = log.look(reference)
+    log.keep(1000, shift=1.0)
+    drifted = log.look(reference)
+    looks, recorded = iter([quiet, drifted, drifted, quiet, drifted]), []
+    watch = Watch(Settings.from_env({}), lambda: next(looks), lambda look, page: recorded.append(look.drifted))
+    for _ in range(5):
+        watch.once()
+    assert recorded == [["age"], ["age"]]
+    assert watch.status["drift"]
+    assert 'monitor_looks_total{result="drift"} 3.0' in watch.figures.exposition().decode()
+
+
+def test_a_look_that_comes_to_nothing_leaves_what_the_last_one_found_and_says_why(
+    log: Log, reference: Reference
+) -> None:
+    log.keep(1000, shift=1.0)
+    found = log.look(reference)
+
+    def looks() -> Iterator[Look]:
+        yield found
+        raise TooFewRows("150 rows", 150, 250)
+
+    answers = looks()
+    watch = Watch(Settings.from_env({"MONITOR_LOG": "false"}), lambda: next(answers), lambda look, page: None)
+    watch.once()
+    watch.once()
+    assert (watch.status["drift"], watch.status["columns"]) == (True, ["age"])
+    assert (watch.status["problem"], watch.status["missing_rows"]) == ("150 rows", 250)
+    told = watch.figures.exposition().decode()
+    assert "monitor_drift_detected 1.0" in told
+    assert "monitor_missing_rows 250.0" in told
+    assert 'monitor_looks_total{result="too_few"} 1.0' in told
