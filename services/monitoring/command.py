@@ -15,7 +15,7 @@ from monitoring import mlflow_run, verdict
 from monitoring.errors import MonitoringError, NoAnswer, WrongOption
 from monitoring.looking.look import Look, Seen, look
 from monitoring.page import html_report
-from monitoring.page.html_report import figure, moment, number, share
+from monitoring.page.html_report import figure, hundredths, moment, number, share
 from monitoring.settings import Settings, time_of
 from monitoring.sources import log_rows, version
 
@@ -117,7 +117,7 @@ def _line(seen: Seen) -> str:
     shares = f"{share(seen.missing):>7} {share(seen.out_of_range):>7} {share(seen.unknown):>7}"
     if seen.older is None or seen.newer is None:
         return f"{name} {shares}  a date moves on"
-    psis = f"{number(seen.older.distance.psi):>9} {number(seen.newer.distance.psi):>5} {number(seen.newer.distance.chance):>6}"
+    psis = f"{hundredths(seen.older.distance.psi):>9} {hundredths(seen.newer.distance.psi):>5} {hundredths(seen.newer.distance.chance):>6}"
     return f"{name} {shares} {psis} {number(seen.newer.distance.js):>6} {number(seen.newer.q):>8} {number(seen.newer.wasserstein):>6}"
 
 

@@ -66,7 +66,7 @@ class Watch:
 
     def _take(self, look: Look) -> None:
         now, page = datetime.now(UTC), html_report.report(look)
-        begins = bool(look.drifted) and not self.status["drift"]
+        begins = bool(look.drifted) and not (self.status["drift"] and self.status["version"] == look.version.version)
         self.status, self.page = status(look, now), page
         self.figures.take(look, now)
         log.info(

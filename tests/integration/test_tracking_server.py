@@ -4,15 +4,19 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import skops.io
 from inference.ipc.messages import NOT_ASKED
 from inference.model.version import ModelVersion
 from inference.rollout import registry
+from monitoring import command as monitor
 from sklearn.linear_model import LogisticRegression
 from trainer.errors import TrackingError
 from trainer.tracking.run_logging import connect
@@ -125,6 +129,32 @@ def seen_without_the_server(place: Any, server: Any, bootstrap_without_files: An
 def _model(service: Any) -> dict[str, Any]:
     model: dict[str, Any] = service.get("/version").json()["model"]
     return model
+
+
+def test_a_report_is_put_into_the_server_as_a_run_at_the_versions_model(
+    place: Any, seen_from_the_server: Any, tmp_path: Path
+) -> None:
+    rows, now = 40, datetime.now(UTC)
+    content = {
+        "request_id": [str(number) for number in range(rows)],
+        "row": pa.array([0] * rows, pa.int32()),
+        "time": pa.array([now - timedelta(seconds=60 - number) for number in range(rows)], pa.timestamp("us", "UTC")),
+        "version": ["1"] * rows,
+        "prediction": [0] * rows,
+        "probabilities": pa.array([None] * rows, pa.list_(pa.float64())),
+        "input_sepal length (cm)": [50.0] * rows,
+    }
+    folder = tmp_path / f"predictions/model={MODEL}/date={now:%Y-%m-%d}/hour=00"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table(content), folder / "kept.parquet")
+    environ = place.environ(PREDICTION_LOG_STORE=str(tmp_path), MONITOR_LAST="1d")
+    assert monitor.main(["--rows", "10"], environ) == 6
+    experiment = place.client.get_experiment_by_name(f"{MODEL} monitoring")
+    (run,) = place.client.search_runs([experiment.experiment_id])
+    (model,) = place.client.get_run(run.info.run_id).inputs.model_inputs
+    assert place.client.get_model_version(MODEL, "1").source == f"models:/{model.model_id}"
+    assert {file.path for file in place.client.list_artifacts(run.info.run_id)} == {"report.html", "report.json"}
+    assert (run.info.status, run.data.tags["drift"], run.data.metrics["drifted_columns"]) == ("FINISHED", "true", 2.0)
 
 
 def test_where_nothing_is_in_production_bootstrap_trains(first_bootstrap: Any) -> None:

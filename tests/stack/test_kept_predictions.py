@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -26,7 +27,12 @@ SETTINGS = {
     "PREDICTION_LOG": "1",
     "PREDICTION_LOG_SECONDS": "0.5",
     "PREDICTION_LOG_OMIT": "petal width (cm)",
+    "COMPOSE_PROFILES": "monitor",
+    "MONITOR_ROWS": "100",
+    "MONITOR_SECONDS": "1",
+    "MONITOR_LOG": "false",
 }
+OF_WATCH = "import urllib.request as r; print(r.urlopen('http://watch:9105/{path}', timeout=5).read().decode())"
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +40,15 @@ def shipper(stack: Stack) -> Iterator[dict[str, Any]]:
     """The stack with the overlay; afterwards it is as before."""
     stack.write_env(**SETTINGS)
     try:
-        stack.compose("up", "--detach", "--wait", "shipper", "inference")
+        stack.compose("up", "--detach", "--wait", "shipper", "inference", "watch")
         yield stack.containers()["shipper"]
     finally:
-        stack.compose("rm", "--stop", "--force", "shipper")
+        stack.compose("rm", "--stop", "--force", "shipper", "watch")
         for name in SETTINGS:
             del stack.settings[name]
         stack.write_env()
         stack.up()
-        names = ("prediction-spool", "predictions-secrets", "monitor-secrets")
+        names = ("prediction-spool", "predictions-secrets", "monitor-secrets", "inference-login")
         docker("volume", "rm", *(f"{stack.name}_{name}" for name in names))
 
 
@@ -94,6 +100,30 @@ def test_labels_are_kept_beside_them_as_the_page_sends_one_and_as_a_file(stack: 
     assert [(row["label"], row["trusted"]) for row in found] == [(str(label), "false") for label in [0, *CLASSES[1:]]]
     counts = stack.compose("run", "--rm", "-T", "monitor", "labels", "status", "--csv").stdout.splitlines()
     assert counts == ["labels,trusted,repeated,unknown,late", f"{len(CLASSES)},0,0,0,0"]
+
+
+def test_what_has_drifted_is_reported_at_the_versions_model_and_watched(stack: Stack, shipper: dict[str, Any]) -> None:
+    for number in range(4):
+        body, headers = {"instances": SAMPLES * 30}, {"X-Request-ID": f"many-{number}"}
+        requests.post(f"{stack.url}/predict_names", json=body, headers=headers, timeout=10).raise_for_status()
+    eventually("it is kept", lambda: kept(stack, "many-3"))
+    report = ("run", "--rm", "-T", "-e", "MONITOR_LOG=true", "monitor", "report", "--last", "1h")
+    result = stack.compose(*report, check=False)
+    assert result.returncode == 6, result.stdout + result.stderr
+    assert "not kept, so not looked at: petal width (cm)" in result.stdout
+    run_id = result.stderr.partition("in MLflow: run ")[2].split()[0]
+    (model,) = stack.api("runs/get", run_id=run_id)["run"]["inputs"]["model_inputs"]
+    assert stack.versions()[str(stack.served_version())]["source"] == f"models:/{model['model_id']}"
+    files = stack.api("artifacts/list", run_id=run_id)["files"]
+    assert {file["path"] for file in files} == {"report.html", "report.json"}
+
+    def status() -> dict[str, Any]:
+        asked = stack.compose("exec", "-T", "watch", "python", "-c", OF_WATCH.format(path="status"))
+        return dict(json.loads(asked.stdout))
+
+    found = eventually("it is seen", lambda: (seen := status())["drift"] and seen)
+    assert (found["version"], found["problem"]) == (stack.served_version(), None)
+    assert stack.containers()["watch"]["HostConfig"]["PortBindings"] in (None, {})
 
 
 def test_mlflow_cannot_see_what_is_kept_and_what_ships_it_is_confined(stack: Stack, shipper: dict[str, Any]) -> None:

@@ -71,14 +71,20 @@ class Server:
 
     def put(self, url: str, content: bytes) -> None:
         """Put a file behind the artifact proxy; raise as `get` does."""
-        self._answer(Request(url, content, {"Content-Type": "application/octet-stream"}, method="PUT"))
+        self._content(Request(url, content, {"Content-Type": "application/octet-stream"}, method="PUT"))
 
     def _answer(self, asked: str | Request) -> dict[str, Any]:
         try:
-            found = json.loads(content_of(asked, self._most, self._seconds))
+            found = json.loads(self._content(asked))
             if not isinstance(found, dict):
                 raise ValueError(f"its answer is {type(found).__name__}, no object")
             return found
+        except UNREADABLE as error:
+            raise Unanswered(str(error)) from error
+
+    def _content(self, asked: str | Request) -> bytes:
+        try:
+            return content_of(asked, self._most, self._seconds)
         except HTTPError as error:
             code, words = _refusal_in(error.read())  # it is here, and no longer than it may be
             raise Absent(words) if code in ABSENT else Unanswered(words, error.code) from error

@@ -32,7 +32,14 @@ def report(look: Look) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    pages.filters |= {"shown": _shown, "share": share, "moment": moment, "figure": figure, "number": number}
+    pages.filters |= {
+        "shown": _shown,
+        "share": share,
+        "moment": moment,
+        "figure": figure,
+        "number": number,
+        "hundredths": hundredths,
+    }
     ruled = [seen for seen in look.columns if seen.older is not None]
     return pages.get_template("report.html.j2").render(
         look=look,
@@ -92,6 +99,11 @@ def share(value: float | None) -> str:
 def number(value: float | None) -> str:
     """Return a number of three digits; a dash for none."""
     return "–" if value is None else f"{value:.3g}"
+
+
+def hundredths(value: float) -> str:
+    """Return a PSI, of which more digits tell nothing."""
+    return f"{value:.2f}"
 
 
 def figure(found: Figure | None) -> str:

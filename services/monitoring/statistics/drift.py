@@ -75,7 +75,8 @@ def pooled(reference: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.nd
     order = np.argsort(expected, kind="stable")
     enough = int(np.searchsorted(np.cumsum(expected[order]), LEAST_EXPECTED)) + 1
     rare = min(max(enough, int((expected < LEAST_EXPECTED).sum())), len(r) - 1)
-    return tuple(np.append(x[order[rare:]], x[order[:rare]].sum()) for x in (r, c))
+    r, c = (np.append(x[order[rare:]], x[order[:rare]].sum()) for x in (r, c))
+    return r, c
 
 
 def corrected(ps: Sequence[float]) -> list[float]:
@@ -100,5 +101,5 @@ def smallest_shift(chance: float) -> float:
 def middle(times: np.ndarray) -> int:
     """Return where to cut rows into two windows of about as many, `times` rising: rows of one moment stay together."""
     half = times[len(times) // 2] if len(times) else 0
-    before, after = (int(np.searchsorted(times, half, side)) for side in ("left", "right"))  # type: ignore[call-overload]
+    before, after = (int(np.searchsorted(times, half, side)) for side in ("left", "right"))
     return min((before, after), key=lambda cut: abs(cut - len(times) / 2))
