@@ -438,6 +438,45 @@ def promote(settings: Settings, version: str, reason: str, model_name: str | Non
     run(_named(settings, model_name), version, reason, Console())
 
 
+@trainer.command(
+    epilog="""\b
+Examples:
+  trainer challenge 4                  shadow: it answers nobody
+  trainer challenge 4 --percent 10
+  trainer challenge status
+  trainer challenge stop --reason "the campaign is over\""""
+)
+@click.argument("what", metavar="VERSION|status|stop")
+@click.option(
+    "--percent", type=float, default=0.0, show_default=True, help="How many of 100 requests it answers, up to 50."
+)
+@click.option(
+    "--days", type=click.FloatRange(0.01, 365), default=14.0, show_default=True, help="When it is over by itself."
+)
+@click.option("--json", "as_json", is_flag=True, help="Of status, for machines.")
+@REASON
+@MODEL_NAME
+@click.pass_obj
+def challenge(settings: Settings, /, what: str, **options: Any) -> None:
+    """Let a VERSION challenge the one in Production with a share of the requests; show how it stands; stop it.
+
+    It is checked as for `promote`, and has to take and answer what Production does. Which requests are its own follows from
+    X-Split-Key or else the request's id. Beyond a limit the service sends it away by itself, at once and for good.
+    """
+    rest.check_reachable(settings.tracking_uri)
+    named = _named(settings, options.pop("model_name"))
+    with importing():
+        from trainer.commands import challenge as run
+
+    if what == "status":
+        run.status(named, options["as_json"], Console())
+    elif what == "stop":
+        run.stop(named, options["reason"], Console())
+    else:
+        run.check_percent(options["percent"])
+        run.start(named, what, options["percent"], options["days"], Console())
+
+
 @trainer.command()
 @REASON
 @MODEL_NAME

@@ -47,6 +47,7 @@ RUN = {
     r"docker compose run --rm database back": "stack/test_in_case_of_loss",
     r"docker compose run --rm cleanup": "stack/test_trainer",
     r"docker compose run --rm monitor query": "stack/test_kept_predictions",
+    r"docker compose run --rm trainer challenge": "stack/test_kept_predictions",
     r"([A-Z_]+=\S* )*scripts/restore": "stack/test_in_case_of_loss",
     r"scripts/roll": "stack/test_scale",
     r"scripts/doctor": "stack/test_health",
