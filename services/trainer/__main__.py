@@ -444,6 +444,7 @@ Examples:
   trainer challenge 4                  shadow: it answers nobody
   trainer challenge 4 --percent 10
   trainer challenge status
+  trainer challenge status --logged answers.csv --auto --margin 0.01
   trainer challenge stop --reason "the campaign is over\""""
 )
 @click.argument("what", metavar="VERSION|status|stop")
@@ -454,6 +455,20 @@ Examples:
     "--days", type=click.FloatRange(0.01, 365), default=14.0, show_default=True, help="When it is over by itself."
 )
 @click.option("--json", "as_json", is_flag=True, help="Of status, for machines.")
+@click.option(
+    "--logged",
+    type=click.File(),
+    metavar="FILE",
+    help="Of status: answers, and labels where they have come, as CSV of `monitor query`; - is the standard input.",
+)
+@click.option("--auto", is_flag=True, help="Of status: promote it or end it, where the interval or its time says so.")
+@click.option(
+    "--margin",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Of --auto: by how much it has to be better.",
+)
 @REASON
 @MODEL_NAME
 @click.pass_obj
@@ -469,7 +484,10 @@ def challenge(settings: Settings, /, what: str, **options: Any) -> None:
         from trainer.commands import challenge as run
 
     if what == "status":
-        run.status(named, options["as_json"], Console())
+        if options["auto"] and options["logged"] is None:
+            raise SettingsError("--auto decides by labels: --logged FILE has them")
+        asked = run.Asked(options["as_json"], options["logged"], options["auto"], options["margin"])
+        run.status(named, asked, Console(stderr=options["as_json"]))
     elif what == "stop":
         run.stop(named, options["reason"], Console())
     else:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -172,6 +173,84 @@ def test_a_share_that_is_written_by_hand_does_not_count(place: Place, service: A
     place.client.set_model_version_tag(MODEL, "2", "challenge", forged)
     eventually("it answers nobody", lambda: all(told(service).get("mode") == "shadow" for _ in range(20)))
     assert "does not count" in told(service)["problem"]
+
+
+def labelled(place: Place, right: dict[str, int], trusted: bool) -> str:
+    """Write a thousand answers of each version with labels, so many of which were right; return the file's name."""
+    path, now = place.folder / "labelled.csv", datetime.now(UTC) + timedelta(seconds=5)
+    lines = ["request_id,row,time,version,prediction,label,trusted"]
+    for version, share in right.items():
+        lines += [f"{version}-{n},0,{now},{version},1,{int(n < share)},{str(trusted).lower()}" for n in range(1000)]
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def test_in_shadow_the_challenger_is_asked_for_what_production_has_answered(place: Place, service: Any) -> None:
+    challenge(place, service, "2")
+    names = service.get("/version").json()["model"]["columns"]
+    head = [
+        "request_id",
+        "row",
+        "time",
+        "version",
+        "prediction",
+        "label",
+        "trusted",
+        *(f"input_{name}" for name in names),
+    ]
+    now, lines = datetime.now(UTC) + timedelta(seconds=5), [",".join(head)]
+    for number in range(60):
+        sample, truth = SAMPLES[number % 3], CLASSES[number % 3]
+        said = truth if number % 4 else (truth + 1) % 3  # as Production would have been wrong now and then
+        lines.append(",".join(map(str, [f"r{number}", 0, now, 1, said, truth, "false", *sample])))
+    path = place.folder / "logged.csv"
+    path.write_text("\n".join(lines))
+    found = json.loads(challenge(place, service, "status", "--logged", str(path), "--json"))
+    assert (found["interval"]["gain"], found["interval"]["requests"], found["interval"]["paired"]) == (0.25, 60, True)
+    assert "25.0% of the answers differ" in found["verdict"]
+    path.write_text("\n".join([*lines, "r99,0,soon,1,1,1,false,1,2,3,4"]))
+    wrong = place.command("challenge", "status", "--logged", str(path), INFERENCE_URL=service.url)
+    assert (wrong.returncode, "line 62 of the logged predictions" in wrong.stderr) == (3, True)
+
+
+def test_labels_of_known_senders_promote_a_challenger_that_is_better_and_the_history_has_the_interval(
+    place: Place, service: Any
+) -> None:
+    challenge(place, service, "2", "--percent", "10")
+    unknown = labelled(place, {"1": 700, "2": 900}, trusted=False)
+    found = json.loads(challenge(place, service, "status", "--logged", unknown, "--json"))
+    assert (found["interval"]["low"] > 0, found["interval"]["paired"]) == (True, False)
+    assert "labels of unknown senders are among them" in found["verdict"]
+    waiting = json.loads(challenge(place, service, "status", "--logged", unknown, "--auto", "--json"))
+    assert (waiting["challenger"], waiting["verdict"][:20]) == ("2", "Goes on: too few lab")
+    known = labelled(place, {"1": 700, "2": 900}, trusted=True)
+    assert "Goes on" in challenge(place, service, "status", "--logged", known, "--auto", "--margin", "0.2")
+    challenge(place, service, "status", "--logged", known, "--auto", "--margin", "0.01")
+    assert place.registry()["alias"] == "2"
+    last = json.loads(place.command("history", "--json").stdout)[-1]
+    assert (last["by"], last["before"], last["version"]) == ("auto", "1", "2")
+    assert "accuracy: +0.2000 (+0." in last["reason"]
+    assert json.loads(challenge(place, service, "status", "--json"))["challenger"] is None
+    assert place.command("rollback").returncode == 0
+
+
+def test_a_challenger_that_is_no_better_is_ended_and_production_stays(place: Place, service: Any) -> None:
+    challenge(place, service, "2")
+    known = labelled(place, {"1": 900, "2": 700}, trusted=True)
+    found = json.loads(challenge(place, service, "status", "--logged", known, "--auto", "--json"))
+    assert (found["challenger"], found["records"][-1]["by"]) == (None, "auto")
+    assert "accuracy: -0.2000" in found["records"][-1]["reason"]
+    assert place.registry()["alias"] == "1"
+
+
+def test_no_label_promotes_what_did_not_pass_the_quality_gate(place: Place, service: Any) -> None:
+    challenge(place, service, "2")
+    place.client.set_model_version_tag(MODEL, "2", "stage", "None")
+    known = labelled(place, {"1": 700, "2": 900}, trusted=True)
+    found = json.loads(challenge(place, service, "status", "--logged", known, "--auto", "--json"))
+    place.client.set_model_version_tag(MODEL, "2", "stage", "Staging")
+    assert (place.registry()["alias"], found["challenger"]) == ("1", None)
+    assert "did not pass the quality gate" in found["verdict"]
 
 
 def test_a_challenger_that_is_promoted_is_none_any_more(place: Place, service: Any) -> None:

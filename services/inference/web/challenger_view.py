@@ -25,7 +25,7 @@ def challenger_content(active: ActiveModel) -> dict[str, Any] | None:
         "version": served.version.version,
         "since": served.since,
         "engine": {"name": served.model.engine, "reason": served.model.reason},
-        # Split: it answers a share of the requests. Shadow: it answers nobody, and is asked for what was logged.
+        # Split: it answers a share of the requests. Shadow: it answers nobody.
         "mode": "split" if is_split else "shadow",
         "percent": _percent(tags) if is_split else 0.0,
         "returned": returned,

@@ -22,7 +22,12 @@ from trainer.tracking.alias_moves import Records
 from trainer.tracking.candidates import Review
 
 # How a command is told of on the version.
-WORDS = {"promote": "Promoted by hand", "rollback": "Rolled back to", "bootstrap": "Gone back to at a start"}
+WORDS = {
+    "promote": "Promoted by hand",
+    "auto": "Promoted by its challenge",
+    "rollback": "Rolled back to",
+    "bootstrap": "Gone back to at a start",
+}
 # What is read of one reason, in a table; `--json` has the whole.
 MOST_REASON = 500
 # Of a model's name on one line of a table.
@@ -35,7 +40,7 @@ def promote(settings: Settings, version: str, reason: str, console: Console) -> 
     if registry.production(settings.model_name) == version:
         raise VersionError(f"version {version} of {settings.model_name} is in Production already")
     check(settings, version)
-    _move(settings, "promote", version, reason, console)
+    move(settings, "promote", version, reason, console)
 
 
 def rollback(settings: Settings, reason: str, console: Console) -> None:
@@ -50,7 +55,7 @@ def rollback(settings: Settings, reason: str, console: Console) -> None:
                 rest.check_reachable(settings.tracking_uri)  # where nothing answers, nothing is passed over
             console.print(f"Version {version} is passed over: {error}", soft_wrap=True)
             continue
-        _move(settings, "rollback", version, reason, console)
+        move(settings, "rollback", version, reason, console)
         return
     raise VersionError(f"{name} has no earlier version in Production to go back to; `history` shows what there was")
 
@@ -69,7 +74,7 @@ def recover(settings: Settings, lost: str, console: Console) -> bool:
         if (fault := _why_not(settings, version)) is not None:
             console.print(f"Version {version} is passed over: {fault}", soft_wrap=True)
             continue
-        _move(settings, "bootstrap", version, f"version {current} has lost {lost}", console)
+        move(settings, "bootstrap", version, f"version {current} has lost {lost}", console)
         return True
     return False
 
@@ -171,7 +176,8 @@ def check(settings: Settings, version: str) -> None:
             adopt.check_adopted(folder, settings)
 
 
-def _move(settings: Settings, by: str, version: str, reason: str, console: Console) -> None:
+def move(settings: Settings, by: str, version: str, reason: str, console: Console) -> None:
+    """Put a version that was checked into Production, record it, and show it on the versions."""
     name = settings.model_name
     with Held():  # the move, its record and what the versions show of it belong together
         made = alias_moves.move(name, by, version, reason)
