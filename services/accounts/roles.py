@@ -18,8 +18,10 @@ TAGGING = frozenset(
 )
 # What the trainer and its reviewer have to tell of a version or a registered model, and read again: which key signed it, how its
 # review went, how it came into Production. They are the stack's own word only where nobody else writes them.
-TAGS_OF_THE_STACK = frozenset({"signed_by", "stage", "review", "review_reason", "review_time", "reviews_begun"})
-RECORD = "move."
+TAGS_OF_THE_STACK = frozenset(
+    {"signed_by", "stage", "review", "review_reason", "review_time", "reviews_begun", "challenge"}
+)
+RECORDS = ("move.", "challenge.")
 
 READ, EDIT, MANAGE = "READ", "EDIT", "MANAGE"
 # What is told of a model and its versions. Nobody but an admin gives another name to a model, or takes it apart.
@@ -160,4 +162,4 @@ def _refused_alias(roles: Collection[Role], who: str, names: list[str]) -> str |
 
 def is_of_the_stack(tag: str) -> bool:
     """Tell whether a tag of a version or a registered model is one that the trainer and its reviewer alone write."""
-    return tag in TAGS_OF_THE_STACK or tag.startswith(RECORD)
+    return tag in TAGS_OF_THE_STACK or tag.startswith(RECORDS)

@@ -169,3 +169,29 @@ def own_file(name: Any, files: Iterable[str]) -> str:
     if not isinstance(name, str) or name not in files:
         raise Refused(f"its file {name!r:.100} is not one of its own")
     return name
+
+
+def sign_text(content: bytes, key: Path) -> str:
+    """Return a signature over some bytes, Base64, with the private key in a PEM file."""
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise Refused(f"the key in {key} is none of an elliptic curve")
+    return base64.b64encode(private.sign(content, ec.ECDSA(hashes.SHA256()))).decode()
+
+
+def verify_text(content: bytes, signature: str, public_key: Path) -> None:
+    """Raise Refused unless a signature over some bytes holds."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    public = serialization.load_pem_public_key(public_key.read_bytes())
+    try:
+        if not isinstance(public, ec.EllipticCurvePublicKey):
+            raise ValueError("another kind of key")
+        public.verify(base64.b64decode(signature, validate=True), content, ec.ECDSA(hashes.SHA256()))
+    except (InvalidSignature, ValueError) as error:
+        raise Refused("its signature does not hold") from error

@@ -18,6 +18,7 @@ from tempfile import TemporaryFile, mkdtemp
 from types import FrameType
 
 from contract.publishing import guard
+from contract.tracking.challenge import ALIAS
 
 from inference import memory_limit
 from inference.api_keys.keyring import Keyring
@@ -102,19 +103,22 @@ def _tell_of_keys(keys: Keyring) -> None:
 
 
 def _serve(settings: Settings) -> int:
-    """Run gunicorn and the poller until gunicorn ends; return its exit code."""
+    """Run gunicorn and the pollers until gunicorn ends; return its exit code."""
     _prepare_environment(settings.run_dir)
     from inference.ipc.server import WorkerGroup
-    from inference.rollout.wiring import poller_of, verifier_of
+    from inference.rollout.wiring import challenger_poller_of, poller_of, verifier_of
     from inference.telemetry.log import LOGGING
     from inference.verification.key import KeyWatch
 
     logging.config.dictConfig(LOGGING)
     log.info("Settings", extra={"fields": {"settings": settings.told()}})
-    verifier = verifier_of(settings)
+    # The challenger's is started when there is something to verify: nobody waits for what it takes.
+    verifier, verifier_of_challenger = verifier_of(settings), verifier_of(settings)
     workers = WorkerGroup(settings.channel)
     poller = poller_of(settings, verifier, workers)
-    workers.accept_workers(poller.rollout.catch_up)
+    challenger = challenger_poller_of(settings, verifier_of_challenger, workers, poller.rollout)
+    workers.on_return = challenger.returned
+    workers.accept_workers(poller.rollout.catch_up, challenger.rollout.catch_up)
     gunicorn = _gunicorn(settings)
     key = KeyWatch(settings.verifying_key, gunicorn.terminate)
     _pass_signals_on(gunicorn)
@@ -128,13 +132,16 @@ def _serve(settings: Settings) -> int:
 
     verifier.start()
     keys = Keyring(settings.api_keys_file, settings.cache_dir)
-    threading.Thread(target=_tell_of_keys, args=[keys], name="keys", daemon=True).start()
-    threading.Thread(target=follow, name="poller", daemon=True).start()
+    targets = [follow, lambda: _tell_of_keys(keys)]
+    if settings.model_alias != ALIAS:
+        targets.append(lambda: challenger.follow_after(poller.rollout, settings.poll_seconds))
+    for target in targets:
+        threading.Thread(target=target, name="poller", daemon=True).start()
     try:
         return gunicorn.wait()
     finally:
-        poller.end()
-        verifier.end()
+        for each in (poller, challenger, verifier, verifier_of_challenger):
+            each.end()
 
 
 if __name__ == "__main__":

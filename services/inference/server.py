@@ -10,10 +10,14 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from contract.manifest import Description
+from contract.version_files import VersionFiles
 from gunicorn.app.base import Application
 from prometheus_client import multiprocess
 
+from inference.challenger.guard import Limits
 from inference.http.admission import LARGE_PATIENCE, AdmissionControl
+from inference.ipc.messages import place_of
 from inference.memory_limit import Memory, Watch
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
@@ -77,17 +81,19 @@ def app(settings: Settings) -> Any:
     # Here and not above: gunicorn's own process needs none of it.
     from inference.http.application import Service
     from inference.ipc.client import ControlClient
-    from inference.model.model import load
+    from inference.model.model import Model, load
     from inference.prediction_log.recorder import PredictionLog
     from inference.web.flask_app import create_app
 
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
     sys.setswitchinterval(0.0001)
     most_seconds = LARGE_PATIENCE * settings.queue_seconds
-    active = ActiveModel(
-        settings.model_name, lambda files, description: load(files, settings.trusted, most_seconds, description)
-    )
-    deployments = Deployments([active])
+
+    def loaded(files: VersionFiles, description: Description) -> Model:
+        return load(files, settings.trusted, most_seconds, description)
+
+    name, limits = settings.model_name, Limits(settings.challenger_max_disagreement)
+    deployments = Deployments([ActiveModel(name, loaded, ActiveModel(place_of(name), loaded), limits)])
     deployments.follow(ControlClient(settings.channel), _end, FIRST_LOOK_SECONDS)
     admission = AdmissionControl(settings.queue_seconds, settings.max_body_bytes, _aside())
     kept = PredictionLog.of(settings)

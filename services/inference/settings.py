@@ -38,6 +38,8 @@ class Settings:
     """MODEL_TRUSTED_TYPES: further types that a model may contain, besides those that are always trusted."""
     allow_code: bool = False
     """ALLOW_CODE: true runs code that the owner of a signed version has vouched for (`adopt --allow-code`)."""
+    challenger_max_disagreement: float = 0.3
+    """CHALLENGER_MAX_DISAGREEMENT: the share of a challenger's answers that may differ from Production's before Production answers all again, from 0 to 1."""
     allow_schema_change: bool = False
     """ALLOW_SCHEMA_CHANGE: whether a version may replace one with another schema or other class names."""
     poll_seconds: float = 1.0
@@ -116,6 +118,9 @@ class Settings:
             verifying_key=Path(read.text("VERIFYING_KEY_FILE", str(cls.verifying_key))),
             trusted_types=read.names("MODEL_TRUSTED_TYPES"),
             allow_code=read.choice("ALLOW_CODE", "false", "true", "false") == "true",
+            challenger_max_disagreement=read.number(
+                "CHALLENGER_MAX_DISAGREEMENT", cls.challenger_max_disagreement, 0, 1
+            ),
             allow_schema_change=read.choice("ALLOW_SCHEMA_CHANGE", "false", "true", "false") == "true",
             poll_seconds=read.number("MODEL_POLL_SECONDS", cls.poll_seconds, 0.1, 3600),
             cache_dir=Path(read.text("MODEL_CACHE_DIR", str(cls.cache_dir))),

@@ -438,6 +438,63 @@ def promote(settings: Settings, version: str, reason: str, model_name: str | Non
     run(_named(settings, model_name), version, reason, Console())
 
 
+@trainer.command(
+    epilog="""\b
+Examples:
+  trainer challenge 4                  shadow: it answers nobody
+  trainer challenge 4 --percent 10
+  trainer challenge status
+  trainer challenge status --logged answers.csv --auto --margin 0.01
+  trainer challenge stop --reason "the campaign is over\""""
+)
+@click.argument("what", metavar="VERSION|status|stop")
+@click.option(
+    "--percent", type=float, default=0.0, show_default=True, help="How many of 100 requests it answers, up to 50."
+)
+@click.option(
+    "--days", type=click.FloatRange(0.01, 365), default=14.0, show_default=True, help="When it is over by itself."
+)
+@click.option("--json", "as_json", is_flag=True, help="Of status, for machines.")
+@click.option(
+    "--logged",
+    type=click.File(),
+    metavar="FILE",
+    help="Of status: answers, and labels where they have come, as CSV of `monitor query`; - is the standard input.",
+)
+@click.option("--auto", is_flag=True, help="Of status: promote it or end it, where the interval or its time says so.")
+@click.option(
+    "--margin",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Of --auto: by how much it has to be better.",
+)
+@REASON
+@MODEL_NAME
+@click.pass_obj
+def challenge(settings: Settings, /, what: str, **options: Any) -> None:
+    """Let a VERSION challenge the one in Production with a share of the requests; show how it stands; stop it.
+
+    It is checked as for `promote`, and has to take and answer what Production does. Which requests are its own follows from
+    X-Split-Key or else the request's id. Beyond a limit the service sends it away by itself, at once and for good.
+    """
+    rest.check_reachable(settings.tracking_uri)
+    named = _named(settings, options.pop("model_name"))
+    with importing():
+        from trainer.commands import challenge as run
+
+    if what == "status":
+        if options["auto"] and options["logged"] is None:
+            raise SettingsError("--auto decides by labels: --logged FILE has them")
+        asked = run.Asked(options["as_json"], options["logged"], options["auto"], options["margin"])
+        run.status(named, asked, Console(stderr=options["as_json"]))
+    elif what == "stop":
+        run.stop(named, options["reason"], Console())
+    else:
+        run.check_percent(options["percent"])
+        run.start(named, what, options["percent"], options["days"], Console())
+
+
 @trainer.command()
 @REASON
 @MODEL_NAME

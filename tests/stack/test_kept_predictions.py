@@ -126,6 +126,55 @@ def test_what_has_drifted_is_reported_at_the_versions_model_and_watched(stack: S
     assert stack.containers()["watch"]["HostConfig"]["PortBindings"] in (None, {})
 
 
+def another(stack: Stack) -> str:
+    """Return a signed version that is not in Production; trained where there is none yet."""
+
+    def found() -> str | None:
+        now = stack.alias()
+        signed = (number for number, version in stack.versions().items() if "signed_by" in version["tags"])
+        return next((number for number in signed if number != now), None)
+
+    if found() is None:
+        stack.compose("run", "--rm", "-T", "trainer", "train", "--no-promote")
+    return str(found())
+
+
+def answered_by(stack: Stack, key: str) -> str:
+    headers, body = {"X-Split-Key": key, "X-Request-ID": f"of-{key}"}, {"instances": SAMPLES[:1]}
+    answer = requests.post(f"{stack.url}/invocations", json=body, headers=headers, timeout=10)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["X-Model-Version"]
+
+
+def test_a_challenger_answers_its_share_and_the_log_has_who_was_answered_by_whom(
+    stack: Stack, shipper: dict[str, Any]
+) -> None:
+    production, challenger = stack.alias(), another(stack)
+    keys = [f"customer-{number}" for number in range(12)]
+    said = stack.compose("run", "--rm", "-T", "trainer", "challenge", challenger, "--percent", "50").stdout
+    assert f"challenges version {production}" in " ".join(said.split())
+    try:
+        told = f"{stack.url}/version"
+        eventually(
+            "it answers", lambda: requests.get(told, timeout=10).json().get("challenger", {}).get("mode") == "split"
+        )
+        eventually("all workers do", lambda: len({answered_by(stack, "probe") for _ in range(10)}) == 1)
+        answers = {key: answered_by(stack, key) for key in keys}
+        assert set(answers.values()) == {production, challenger}
+        assert {key: answered_by(stack, key) for key in keys} == answers
+        sql = "select distinct request_id, version from predictions where request_id like 'of-customer%'"
+
+        def logged() -> dict[str, str]:
+            asked = stack.compose("run", "--rm", "-T", "monitor", "query", "--csv", sql, check=False)
+            return {row["request_id"]: row["version"] for row in csv.DictReader(io.StringIO(asked.stdout))}
+
+        expected = {f"of-{key}": version for key, version in answers.items()}
+        assert eventually("it is kept", lambda: (found := logged()).keys() >= expected.keys() and found) == expected
+    finally:
+        stack.compose("run", "--rm", "-T", "trainer", "challenge", "stop", check=False)
+    eventually("Production answers all", lambda: {answered_by(stack, key) for key in keys} == {production})
+
+
 def test_mlflow_cannot_see_what_is_kept_and_what_ships_it_is_confined(stack: Stack, shipper: dict[str, Any]) -> None:
     assert stack.compose("exec", "-T", "mlflow", "python", "-c", OF_MLFLOW).stdout.strip() == "AccessDenied"
     host = shipper["HostConfig"]

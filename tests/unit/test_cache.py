@@ -594,7 +594,7 @@ def test_a_content_whose_note_cannot_be_written_does_not_stay(
     def write(path: Path, content: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(caching, "_write", write)
+    monkeypatch.setattr(caching, "write_note", write)
     with pytest.raises(FetchFailed, match="cannot be used: Input/output error"):
         cache.folder_of(ONE)
     assert list((folder / "flowers" / "contents").iterdir()) == []

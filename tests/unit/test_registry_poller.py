@@ -110,6 +110,9 @@ class FakeCache:
             raise FetchFailed("the model cache cannot be used: No space left on device")
         self.last = version, metrics
 
+    def forget_last(self) -> None:
+        self.last = None
+
     def last_served(self) -> tuple[ModelVersion, dict[str, float]] | None:
         return self.last if self.last and self.last[0] in self.held else None
 

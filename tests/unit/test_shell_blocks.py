@@ -49,6 +49,8 @@ RUN = {
     r"([A-Z_]+=\S* )*docker compose run --rm( -T -e API_KEY)? monitor labels": "stack/test_kept_predictions",
     r"curl http://localhost:1235/labels": "stack/test_kept_predictions",
     r"docker compose run --rm monitor (query|report)": "stack/test_kept_predictions",
+    r"docker compose run --rm (-T )?trainer challenge": "stack/test_kept_predictions",
+    r"docker compose run --rm -T monitor query": "stack/test_kept_predictions",
     r"([A-Z_]+=\S* )*scripts/restore": "stack/test_in_case_of_loss",
     r"scripts/roll": "stack/test_scale",
     r"scripts/doctor": "stack/test_health",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from contract.tracking.alias_history import Move
 from rich.table import Table as Grid
-from trainer.commands.production import _grid
+from trainer.commands.production import grid_of
 from trainer.console import output, terminal
 from trainer.console.terminal import Console, Visible, one_line, protect
 
@@ -58,7 +58,7 @@ def test_a_table_shows_what_its_cells_heads_and_title_are_given(console: Console
 
 @hostile
 def test_the_history_shows_a_reason_and_a_name_of_others(console: Console, text: str, seen: str) -> None:
-    console.print(_grid(text, [Move(None, "train", None, "1", text)]))
+    console.print(grid_of(text, [Move(None, "train", None, "1", text)]))
     assert printed(console).count(seen) == 2
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from typing import Any
+from uuid import uuid4
 
 from contract.display import quoted, visible
 
@@ -55,12 +56,19 @@ def record(made: Move) -> str:
     return f"{made.before or 'none'} → {made.version} by {made.by}: {made.reason} [{made.looked}/{made.time}]"
 
 
-def parsed(tags: Mapping[str, str]) -> tuple[dict[str, Move], list[str]]:
+def key_of(made: Move, kind: str = TAG) -> str:
+    """Return a key of its own for a record, so that two writers never lose each other's: the keys sort as they were made."""
+    return f"{kind}{datetime.fromisoformat(str(made.time)):%Y%m%dT%H%M%S.%f}.{uuid4().hex[:8]}"
+
+
+def parsed(tags: Mapping[str, str], kind: str = TAG) -> tuple[dict[str, Move], list[str]]:
     """Return the recorded moves among a registered model's tags by their keys, the oldest first, and remarks.
+
+    `kind` is how the keys begin: those of Production's moves, or those of its challengers.
 
     A tag that is no readable record is passed over with a remark, and so are all but the newest MOST_RECORDS.
     """
-    keys = sorted(key for key in tags if key.startswith(TAG))
+    keys = sorted(key for key in tags if key.startswith(kind))
     found: dict[str, Move] = {}
     wrong: list[str] = []
     for key in keys[-MOST_RECORDS:]:

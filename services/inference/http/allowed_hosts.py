@@ -21,7 +21,7 @@ PREFLIGHT = [
     ("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS"),
     (
         "Access-Control-Allow-Headers",
-        "Authorization, X-API-Key, Content-Type, Content-Encoding, Inference-Header-Content-Length, X-Request-ID, "
+        "Authorization, X-API-Key, Content-Type, Content-Encoding, Inference-Header-Content-Length, X-Request-ID, X-Split-Key, "
         "traceparent, tracestate",
     ),
     ("Access-Control-Max-Age", "600"),

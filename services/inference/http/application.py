@@ -43,7 +43,7 @@ from inference.http.routing import (
     route_of,
     scope_of,
 )
-from inference.model.deployment import Deployment
+from inference.model.deployment import Deployment, Watch
 from inference.model.explanation import explain
 from inference.model.model import Prediction
 from inference.model.observation import Observation, Observer
@@ -161,9 +161,10 @@ class Service:
         self._metrics.pass_on()
 
     def look_around(self) -> None:
-        """Do what is to be done about once in a second: pass on what was counted, and look whether the API keys are others."""
+        """Do what is to be done about once in a second: pass on what was counted, and look whether the time has come for something."""
         self.pass_on()
         self._keys.look()
+        self._deployments.look()
 
     def answer(self, environ: Environ) -> Answer:
         """Answer a request that has come whole, which is described as WSGI does.
@@ -197,9 +198,12 @@ class Service:
         """Add to a request what is to be known of it: who answers it, under which id, and as what."""
         route = self._route(environ)
         active = self._active(route)
-        served = environ["inference.served"] = active.served
+        served, request_id = active.served, self._request_id(environ)
+        if active.split is not None and route.endpoint and route.version is None:
+            served = self._chosen(environ, active, request_id)
+        environ["inference.served"] = served
         environ["inference.whose"] = served or active
-        environ["inference.request_id"] = self._request_id(environ)
+        environ["inference.request_id"] = request_id
         environ["inference.endpoint"] = route.endpoint
 
     def _finished(self, environ: Environ, answer: Answer) -> Answer:
@@ -222,6 +226,13 @@ class Service:
     def _active(self, route: Route) -> ActiveModel:
         """Return what answers; where there is no model of the name that is asked, what is asked where none is named."""
         return self._deployments.get(route.model, self._deployments.first)
+
+    def _chosen(self, environ: Environ, active: ActiveModel, request_id: str) -> Deployment | None:
+        """Return who answers a request while a challenger answers some: the same for all with one X-Split-Key."""
+        split = active.split  # in a variable: another thread may end it
+        if split is None or not split.chooses(environ.get("HTTP_X_SPLIT_KEY") or request_id):
+            return active.served
+        return split.challenger
 
     # --- predictions -----------------------------------------------------------------------------------------------
 
@@ -296,6 +307,30 @@ class Service:
         deployment = self._asked(environ)
         if environ["inference.endpoint"] == LABELS:
             return self._labelled(environ, deployment)
+        if (watch := deployment.watch) is not None:
+            return self._by_challenger(environ, deployment, watch)
+        return self._answered(environ, deployment)
+
+    def _by_challenger(self, environ: Environ, challenger: Deployment, watch: Watch) -> Answer:
+        """Answer by the challenger, and where it fails by Production: no request fails over it."""
+        began = time.perf_counter()
+        try:
+            answer = self._answered(environ, challenger)
+        except TakesLong:
+            raise
+        except Exception as error:
+            environ["inference.served"] = environ["inference.whose"] = watch.champion
+            environ["wsgi.input"].seek(0)
+            answer = self._answered(
+                environ, watch.champion
+            )  # where it is refused too, that is no fault of the challenger's
+            watch.failed(error)
+            return answer
+        if answer.seen is not None:
+            watch.compare(*answer.seen, time.perf_counter() - began)
+        return answer
+
+    def _answered(self, environ: Environ, deployment: Deployment) -> Answer:
         protocol = self._protocols[environ["inference.endpoint"]]
         question = protocol.decode(self._body(environ), environ, deployment)
         rows, model = question.rows, deployment.model
@@ -305,7 +340,8 @@ class Service:
         if question.explained:
             question = question._replace(form=explain(model, rows, prediction))
         body, headers = protocol.encode(prediction, question, deployment)
-        return Answer(200, body, headers, len(rows), seen=(rows, prediction) if self._observers else None)
+        is_seen = self._observers or deployment.watch is not None
+        return Answer(200, body, headers, len(rows), seen=(rows, prediction) if is_seen else None)
 
     def _labelled(self, environ: Environ, deployment: Deployment) -> Answer:
         """Keep labels before it is answered that they are taken."""

@@ -1,6 +1,7 @@
 """The poller, as a worker sees it."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ class ControlClient:
     def __init__(self, path: Path) -> None:
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(str(path))
+        self._one_at_a_time = threading.Lock()
 
     def messages(self) -> Iterator[ToWorker]:
         """Yield what the poller says, until it is gone."""
@@ -20,4 +22,5 @@ class ControlClient:
 
     def answer(self, message: ToPoller) -> None:
         """Answer it; raise OSError where it is gone."""
-        send(self._connection, message)
+        with self._one_at_a_time:
+            send(self._connection, message)

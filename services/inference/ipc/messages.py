@@ -1,7 +1,7 @@
 """What the processes of the service say to each other about a deployment, typed, and how it is written on their socket.
 
-    poller → worker      Load, Serve, Drop, Report, Note
-    worker → poller      Loaded, Serving, Refused
+    poller → worker      Load, Serve, Stop, Drop, Report, Note
+    worker → poller      Loaded, Serving, Refused, Returned
 
 A message on the socket is its length, four bytes, and so many of MessagePack. (JSON has no NaN, and a metric may be one.)
 """
@@ -23,6 +23,11 @@ log = logging.getLogger("inference")
 _LENGTH = struct.Struct("!I")
 
 Phase = Literal["load", "serve"]
+
+
+def place_of(model: str) -> str:
+    """Return what the processes of the service call the place of a model's challenger: no model is called so."""
+    return f"{model}\0challenger"
 
 
 class DeploymentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,7 +72,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=str.l
     """What is said about one deployment."""
 
     deployment: str
-    """the model's name"""
+    """the model's name, or that of its challenger's place"""
 
 
 class Load(Message, frozen=True):
@@ -82,6 +87,10 @@ class Serve(Message, frozen=True):
 
     spec: DeploymentSpec
     phase: ClassVar[Phase] = "serve"
+
+
+class Stop(Message, frozen=True):
+    """Answer no request with this any more: the challenger is none any more."""
 
 
 class Drop(Message, frozen=True):
@@ -126,8 +135,15 @@ class Refused(Message, frozen=True):
     reason: str
 
 
-ToWorker = Load | Serve | Drop | Report | Note
-ToPoller = Loaded | Serving | Refused
+class Returned(Message, frozen=True):
+    """This worker has returned to Production: it asks the challenger no more, and so is nobody else to."""
+
+    version: ModelVersion
+    reason: str
+
+
+ToWorker = Load | Serve | Stop | Drop | Report | Note
+ToPoller = Loaded | Serving | Refused | Returned
 FOR_WORKERS: Decoder[ToWorker] = Decoder(ToWorker)
 FOR_POLLER: Decoder[ToPoller] = Decoder(ToPoller)
 M = TypeVar("M")

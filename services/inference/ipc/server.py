@@ -7,12 +7,12 @@ ends tells that its worker did, or to the worker that the service is at its end.
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.ipc.messages import FOR_POLLER, Load, Phase, Serve, Serving, ToPoller, ToWorker, received, send
+from inference.ipc.messages import FOR_POLLER, Load, Phase, Returned, Serve, Serving, ToPoller, ToWorker, received, send
 
 log = logging.getLogger("inference")
 
@@ -39,6 +39,8 @@ class WorkerGroup:
     """The workers of this service."""
 
     def __init__(self, path: Path) -> None:
+        self.on_return: Callable[[Returned], None] = lambda message: None
+        """what is done where a worker has returned to Production by itself, in a thread of its own"""
         # Of each worker: which spec of a deployment it serves.
         self._serving: dict[socket.socket, dict[str, int]] = {}
         # What has been answered to that which is being asked.
@@ -48,8 +50,8 @@ class WorkerGroup:
         self._listener.bind(str(path))
         self._listener.listen(64)
 
-    def accept_workers(self, catch_up: Callable[[Deliver], None]) -> None:
-        """Let workers join from now on; `catch_up` tells each what it has to know."""
+    def accept_workers(self, *catch_up: Callable[[Deliver], None]) -> None:
+        """Let workers join from now on; each of `catch_up` tells them what they have to know of one deployment."""
         threading.Thread(target=self._accept, args=(catch_up,), name="workers", daemon=True).start()
 
     def wait_for(self, count: int, seconds: float) -> int:
@@ -92,21 +94,22 @@ class WorkerGroup:
         with self._changed:
             return list(self._serving)
 
-    def _accept(self, catch_up: Callable[[Deliver], None]) -> None:
+    def _accept(self, catch_up: Sequence[Callable[[Deliver], None]]) -> None:
         while True:
             connection, _ = self._listener.accept()
             threading.Thread(target=self._converse, args=(connection, catch_up), daemon=True).start()
 
-    def _converse(self, connection: socket.socket, catch_up: Callable[[Deliver], None]) -> None:
+    def _converse(self, connection: socket.socket, catch_up: Sequence[Callable[[Deliver], None]]) -> None:
         def deliver(messages: list[ToWorker]) -> None:
             for message in messages:
                 send(connection, message)
             with self._changed:
-                self._serving[connection] = {}
+                self._serving.setdefault(connection, {})
                 self._changed.notify_all()
 
         try:
-            catch_up(deliver)
+            for tell in catch_up:
+                tell(deliver)
             for message in received(connection, FOR_POLLER):
                 self._take(connection, message)
         except OSError:
@@ -118,6 +121,9 @@ class WorkerGroup:
             connection.close()
 
     def _take(self, connection: socket.socket, answer: ToPoller) -> None:
+        if isinstance(answer, Returned):
+            threading.Thread(target=self.on_return, args=(answer,), daemon=True).start()
+            return
         with self._changed:
             if isinstance(answer, Serving):
                 self._serving[connection][answer.deployment] = answer.spec_id

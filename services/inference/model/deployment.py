@@ -2,10 +2,23 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 from urllib.parse import quote
 
-from inference.model.model import Model
+from inference.model.model import Model, Prediction
+from inference.model.rows import Rows
 from inference.model.version import ModelVersion
+
+
+class Watch(Protocol):
+    """What watches over a challenger while it answers requests (inference.challenger.guard)."""
+
+    champion: "Deployment"
+    """who answers where it does not"""
+
+    def failed(self, error: Exception) -> None: ...
+
+    def compare(self, rows: Rows, prediction: Prediction, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -16,6 +29,8 @@ class Deployment:
     version: ModelVersion
     metrics: dict[str, float]
     since: str
+    watch: Watch | None = None
+    """of a challenger that answers a share of the requests, else None"""
 
     @cached_property
     def labels(self) -> tuple[str, str]:

@@ -7,6 +7,7 @@ Nothing that is wrong with the spool keeps a prediction from being answered: it 
 
 import logging
 import time
+import weakref
 from hashlib import blake2b
 from typing import Any
 
@@ -33,15 +34,46 @@ def is_chosen(request_id: str, share: float) -> bool:
     return int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest(), "big") < share * 2**64
 
 
+class _Version:
+    """What is kept of one version's predictions: a segment is of one."""
+
+    def __init__(self, deployment: Deployment, omit: frozenset[str]) -> None:
+        # Not the deployment itself, so that a model that is served no more leaves the memory.
+        self.deployment = weakref.ref(deployment)
+        description = deployment.model.description
+        self.kept = [j for j, c in enumerate(description.columns) if c.name not in omit] if omit else None
+        self.told = msgspec.json.encode(Version.of(deployment, omit))
+        self.lacking = lacking_of(description, omit)
+        self.segment: Segment | None = None
+
+    def close(self) -> None:
+        if self.segment is not None:
+            self.segment.close()
+            self.segment = None
+
+
+def _take_turns(one: Deployment | None, other: Deployment) -> bool:
+    """Tell whether one is the challenger of the other."""
+    if one is None:
+        return False
+    return (one.watch is not None and one.watch.champion is other) or (
+        other.watch is not None and other.watch.champion is one
+    )
+
+
+def lacking_of(description: Description, omit: frozenset[str]) -> str:
+    """Say which names of what is to be omitted a version lacks: a name that is mistyped must not let anything through."""
+    names = sorted(omit - {column.name for column in description.columns})
+    return f"PREDICTION_LOG_OMIT has {', '.join(map(repr, names))}, which the model lacks" if names else ""
+
+
 class PredictionLog:
     """An observer that keeps predictions."""
 
     def __init__(self, share: float, omit: frozenset[str], spool: Spool) -> None:
         self._share, self._omit, self._spool = share, omit, spool
-        self._deployment: Deployment | None = None
-        self._version = b""
-        self._kept: list[int] | None = None
-        self._segment: Segment | None = None
+        self._version: _Version | None = None
+        self._other: _Version | None = None
         self._reason, self._problem, self._again = "", "", 0.0
 
     @classmethod
@@ -55,73 +87,72 @@ class PredictionLog:
     def __call__(self, *seen: Observation) -> None:
         if self._share < 1:
             seen = tuple(one for one in seen if is_chosen(one.request_id, self._share))
+        version, now_ns = self._version, time.time_ns()
         parts: list[bytes | memoryview] = []
-        now_ns, size, count = time.time_ns(), 0, 0
+        size, count = 0, 0
         for one in seen:
-            if one.deployment is not self._deployment:
-                self._append(parts, size, count)
+            if version is None or version.deployment() is not one.deployment:
+                self._append(version, parts, size, count)
                 parts, size, count = [], 0, 0
-                self._turn_to(one.deployment)
+                version = self._turn_to(one.deployment)
             try:
-                more, content = packed(one, self._kept, now_ns)
+                more, content = packed(one, version.kept, now_ns)
             except Exception:  # whatever is in it costs no other
                 log.exception("a prediction could not be kept")
                 continue
             parts += content
             size += more
             count += 1
-        self._append(parts, size, count)
+        self._append(version, parts, size, count)
 
-    def _append(self, parts: list[bytes | memoryview], size: int, count: int) -> None:
-        """Append so many predictions, which are of the version that it has turned to."""
-        if not count:
+    def _append(self, version: _Version | None, parts: list[bytes | memoryview], size: int, count: int) -> None:
+        """Append so many predictions, which are of one version."""
+        if version is None or not count:
             return
         if self._reason == "omit":
             NOT_KEPT.labels(self._reason).inc(count)
             return
         try:
-            is_kept = self._segment is not None and self._segment.append(parts, size)
+            is_kept = version.segment is not None and version.segment.append(parts, size)
         except OSError:
             is_kept = False
         if not is_kept:
-            self._append_to_another(parts, size, count)
+            self._append_to_another(version, parts, size, count)
 
     def told(self, served: Deployment | None) -> dict[str, Any]:
         """Return what GET /version says of the log."""
-        lacking = served and self._lacking(served.model.description)
+        lacking = served and lacking_of(served.model.description, self._omit)
         return {
             "share": self._share,
             "omit": sorted(self._omit),
             "problem": lacking or self._problem or None,
         }
 
-    def _lacking(self, description: Description) -> str:
-        """Say which names of what is to be omitted a version lacks: a name that is mistyped must not let anything through."""
-        names = sorted(self._omit - {column.name for column in description.columns})
-        return f"PREDICTION_LOG_OMIT has {', '.join(map(repr, names))}, which the model lacks" if names else ""
+    def _turn_to(self, deployment: Deployment) -> _Version:
+        """Go on with another version: what is in Production and its challenger take turns, and each has its own segment."""
+        known = [one for one in (self._version, self._other) if one]
+        found = next((one for one in known if one.deployment() is deployment), None)
+        if found is None:
+            found, self._again = _Version(deployment, self._omit), 0.0
+        self._other = next(
+            (one for one in known if one is not found and _take_turns(one.deployment(), deployment)), None
+        )
+        for one in known:
+            if one not in (found, self._other):
+                one.close()
+        self._version = found
+        if found.lacking or self._reason == "omit":
+            self._say("omit" if found.lacking else "", found.lacking)
+        return found
 
-    def _turn_to(self, deployment: Deployment) -> None:
-        """Begin with another version: a segment is of one."""
-        if self._segment is not None:
-            self._segment.close()
-        self._segment, self._again = None, 0.0
-        self._deployment = deployment
-        description = deployment.model.description
-        self._kept = [j for j, c in enumerate(description.columns) if c.name not in self._omit] if self._omit else None
-        self._version = msgspec.json.encode(Version.of(deployment, self._omit))
-        lacking = self._lacking(description)
-        self._say("omit" if lacking else "", lacking)
-
-    def _append_to_another(self, parts: list[bytes | memoryview], size: int, count: int) -> None:
+    def _append_to_another(self, version: _Version, parts: list[bytes | memoryview], size: int, count: int) -> None:
         if (now := time.monotonic()) < self._again:
             NOT_KEPT.labels(self._reason).inc(count)
             return
-        if self._segment is not None:
-            self._segment.close()
-            self._segment = None
+        version.close()
         try:
-            self._segment = self._spool.segment(self._version, size)
-            self._segment.append(parts, size)
+            version.segment = self._spool.segment(version.told, size)
+            version.segment.append(parts, size)
         except (SpoolFull, OSError) as error:
             self._say("full" if isinstance(error, SpoolFull) else "unwritable", str(error))
             self._again = now + PAUSE_SECONDS

@@ -138,7 +138,7 @@ class ModelCache:
             with _locked(durable):
                 try:
                     digest = self._settled(version)
-                    _write(self._last, _LastServed(digest, version, metrics))
+                    write_note(self._last, _LastServed(digest, version, metrics))
                 finally:
                     with suppress(OSError):
                         _let_go(durable, version, CONTENTS_KEPT)
@@ -146,6 +146,11 @@ class ModelCache:
             raise FetchFailed(f"the model cache {durable} cannot be used: {error.strerror or error}") from error
         finally:
             self._let_go_of_makeshift(version)
+
+    def forget_last(self) -> None:
+        """Have a start without the registry serve nothing; the files go when others need their room."""
+        with suppress(OSError):
+            self._last.unlink()
 
     def last_served(self) -> tuple[ModelVersion, dict[str, float]] | None:
         """Return the version that was served last and its metrics; None where its note or its files are not there."""
@@ -316,7 +321,7 @@ def _keep(folder: Path, partial: Path, version: ModelVersion) -> Path:
         shutil.rmtree(content, ignore_errors=True)
         partial.replace(content)
     try:
-        _write(_note_of(folder, version), _Content(digest))
+        write_note(_note_of(folder, version), _Content(digest))
     except OSError:
         _sweep(folder, _noted_in(folder))  # nobody would ever find it
         raise
@@ -383,7 +388,8 @@ def written(note: msgspec.Struct) -> str:
     return json.dumps(msgspec.to_builtins(note))
 
 
-def _write(path: Path, note: msgspec.Struct) -> None:
+def write_note(path: Path, note: msgspec.Struct) -> None:
+    """Write a note, whole or not at all; raise OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f"{DRAFT}{secrets.token_hex(8)}")  # a name that nobody can have taken
     try:

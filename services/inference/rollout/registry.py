@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from contract.display import first_line, quoted, visible
+from contract.tracking.challenge import ALIAS, TAG
 from contract.tracking.rest import SIGNED_BY, Absent, Server, Unanswered, as_mlflow_has_it, is_server, logged_model_id
 
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
@@ -30,6 +31,7 @@ TAGS = (
     "code_sha256",
     "image",
     "model_name",
+    TAG,
 )
 MOST_TAG, MOST_DESCRIPTION, MOST_METRICS, MOST_ALIASES = 500, 4000, 1000, 10
 MOST_ANSWER_BYTES = 1024 * 1024
@@ -73,7 +75,9 @@ class ServerRegistry:
             with as_mlflow_has_it():
                 return self._version(answer["model_version"])
         except Absent as error:
-            raise _nothing_there(self._name, self._alias, first_line(error), self._aliases()) from error
+            # Mostly there is no challenger, and nothing to explain.
+            others = [] if self._alias == ALIAS else self._aliases()
+            raise _nothing_there(self._name, self._alias, first_line(error), others) from error
         except Unanswered as error:
             raise self._unreachable(error) from error
 

@@ -44,6 +44,8 @@ class Cache(model_cache.Notes, Protocol):
 
     def forget(self, version: ModelVersion) -> None: ...
 
+    def forget_last(self) -> None: ...
+
 
 class Store(Protocol):
     """What can be told of a version's files without fetching them."""
@@ -121,7 +123,12 @@ class RegistryPoller:
         """Look again and again, for ever."""
         while True:
             self.look()
-            pause(poll_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - no secret
+            pause(poll_seconds * self.pace * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - no secret
+
+    @property
+    def pace(self) -> float:
+        """How many times as long as it is told to it waits between two looks."""
+        return 1.0
 
     def end(self) -> None:
         """Note that the service ends in good order: what is being tried has no part in that."""
@@ -141,24 +148,36 @@ class RegistryPoller:
         try:
             version = self._current()
         except RegistryUnreachable as error:
-            self._go_on_with_last(str(error))
+            self._out_of_reach(error)
             return
         except NoModel as error:
             self._backoff.clear()
             self._metrics.looked()
-            self._go_on_with_last(error.any_more if self._has_served else str(error))
+            self._without(error)
             return
         self._metrics.looked()
         served, failure = self.rollout.served, self._backoff.of(version)
         if served and served.version == version:
             self._stay_with(version)
         elif failure is None:
+            self._turn_from(version)
             self._take_up(version, self._sources.fresh_candidate)
         elif self._backoff.is_due(failure):
             self._forget(version)  # it is to be tried as it is now, not as it was fetched
             self._take_up(version, self._sources.candidate)
         else:
             self._report(failure.problem)
+
+    def _out_of_reach(self, error: RegistryUnreachable) -> None:
+        """Go on while nobody knows what is behind the alias."""
+        self._go_on_with_last(str(error))
+
+    def _without(self, error: NoModel) -> None:
+        """Go on where nothing is behind the alias."""
+        self._go_on_with_last(error.any_more if self._has_served else str(error))
+
+    def _turn_from(self, version: ModelVersion) -> None:
+        """Make ready for another version, which is about to be tried for the first time: what is served goes on."""
 
     def _begin(self) -> None:
         """Serve what was served last before anybody is asked: what is behind the alias now may hang, or end the service."""

@@ -82,18 +82,23 @@ class Rollout:
         allow_schema_change: bool = False,
     ) -> None:
         """`folder_of` returns a folder with a version's files, whole; it may take minutes, and raises FetchFailed."""
-        self._deployment, self._workers, self._folder_of = deployment, workers, folder_of
+        self.deployment, self._workers, self._folder_of = deployment, workers, folder_of
         self._allow_schema_change = allow_schema_change
         self.served: DeploymentSpec | None = None
         self._expected: Description | None = None
         self._state = State(NOT_ASKED)
-        self._is_reported = False
+        self.is_reported = False
         self._specs = 0
         self._remind_due = float("-inf")
         # Held while the workers change, and while one that joins is told what to serve: it misses no change between.
         self._changing = threading.Lock()
         # Held while the copy is looked through for a worker that joins, so that it is fetched once where it is damaged.
         self._greeting = threading.Lock()
+
+    @property
+    def expected(self) -> Description | None:
+        """What those who ask rely on, None as long as nothing was served."""
+        return self._expected
 
     def expect(self, description: Description) -> None:
         """Take a version's input and output for what those who ask rely on, as long as nothing was served."""
@@ -112,7 +117,7 @@ class Rollout:
         spec = DeploymentSpec(self._specs, folder, candidate.version, metrics, _now(), files, description)
         self._load(spec)
         with self._changing:
-            answers = self._workers.ask(Serve(self._deployment, spec), SWAP_SECONDS)
+            answers = self._workers.ask(Serve(self.deployment, spec), SWAP_SECONDS)
             self.served, self._expected = spec, candidate.description
         return _swap_of(candidate.version, answers)
 
@@ -125,9 +130,9 @@ class Rollout:
             )
 
     def _load(self, spec: DeploymentSpec) -> None:
-        answers = self._workers.ask(Load(self._deployment, spec), LOAD_SECONDS)
+        answers = self._workers.ask(Load(self.deployment, spec), LOAD_SECONDS)
         if error := _refusal_in(answers):
-            self._workers.tell(Drop(self._deployment, spec.id))
+            self._workers.tell(Drop(self.deployment, spec.id))
             raise error
         if not answers:
             raise FetchFailed(f"no worker is there to load {spec.version.uri}")
@@ -156,7 +161,7 @@ class Rollout:
         if self.served is None or time.monotonic() < self._remind_due:
             return
         with self._changing:
-            behind = self._workers.remind(Serve(self._deployment, self.served))
+            behind = self._workers.remind(Serve(self.deployment, self.served))
         self._remind_due = time.monotonic() + (FIRST_RETRY_SECONDS if behind else 0.0)
 
     def begin(self, version: ModelVersion) -> None:
@@ -166,20 +171,20 @@ class Rollout:
             if self.served is None:
                 what = f"version {version.version} of {version.name} is being fetched and checked"
                 self._state = State(what, under_way=under_way)
-                self._workers.tell(Note(self._deployment, self._state))
+                self._workers.tell(Note(self.deployment, self._state))
             else:
                 self._state = structs.replace(self._state, under_way=under_way)
-                self._workers.tell(Report(self._deployment, self._state))
+                self._workers.tell(Report(self.deployment, self._state))
 
     def report(self, problem: str | None) -> None:
         """Tell the workers how things are, where that is news; `problem` is why what is served is not what should be."""
         served = self.served
         state = State(problem, served.version, served.metrics) if served else State(problem)
         with self._changing:
-            self._is_reported = True
+            self.is_reported = True
             if to_builtins(state) != to_builtins(self._state):  # versions are equal whatever is said of them
                 self._state = state
-                self._workers.tell(Report(self._deployment, state))
+                self._workers.tell(Report(self.deployment, state))
 
     def catch_up(self, deliver: Deliver) -> None:
         """Tell a worker that joins what to serve, from a copy that is whole, and what there is to say.
@@ -202,13 +207,13 @@ class Rollout:
                 return False
             if problem:
                 log.warning("%s", problem)
-                deliver([Report(self._deployment, structs.replace(self._state, problem=problem))])
+                deliver([Report(self.deployment, structs.replace(self._state, problem=problem))])
             elif served:
                 if folder != served.folder:
                     self.served = served = structs.replace(served, folder=folder)
-                deliver([Serve(self._deployment, served), Report(self._deployment, self._state)])
+                deliver([Serve(self.deployment, served), Report(self.deployment, self._state)])
             else:
-                deliver([(Report if self._is_reported else Note)(self._deployment, self._state)])
+                deliver([(Report if self.is_reported else Note)(self.deployment, self._state)])
         return True
 
 

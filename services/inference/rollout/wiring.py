@@ -5,12 +5,15 @@ from collections.abc import Collection
 from pathlib import Path
 
 from contract.file_names import SIGNATURE
+from contract.tracking.challenge import ALIAS
 
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
 from inference.model.trust import Trust
 from inference.model.version import ModelVersion
 from inference.rollout import download, registry
 from inference.rollout.background_call import LOOK_SECONDS, within
+from inference.rollout.challenger.poller import ChallengerPoller, ChallengerRollout
+from inference.rollout.challenger.standing import ChallengerRegistry, Returns, Standing
 from inference.rollout.model_cache import ModelCache
 from inference.rollout.registry import Registry
 from inference.rollout.registry_poller import RegistryPoller, Sources
@@ -31,14 +34,6 @@ def verifier_of(settings: Settings) -> Verifier:
 def poller_of(settings: Settings, verifier: Verifier, workers: Workers) -> RegistryPoller:
     """Return what keeps the workers in step with the alias that the settings name."""
     found = registry.connect(settings.tracking_uri, settings.model_name, settings.model_alias)
-    is_signed = settings.trust is Trust.SIGNED
-
-    def bring(version: ModelVersion, folder: Path, most: int | None) -> None:
-        listed = verifier.listed if is_signed else None
-        location = _location_of(found, version)
-        download.fetch(
-            version, location, settings.tracking_uri, folder, listed, lambda: is_behind_the_alias(found, version), most
-        )
 
     def announce(swap: Swap) -> None:
         version = swap.version
@@ -54,15 +49,54 @@ def poller_of(settings: Settings, verifier: Verifier, workers: Workers) -> Regis
             },
         )
 
-    name, alias = settings.model_name, settings.model_alias
-    cache = ModelCache(settings.cache_dir, settings.run_dir / "makeshift", name, alias, bring)
+    sources = _sources_of(settings, found, verifier, settings.model_alias)
     return RegistryPoller(
-        Sources(found, cache, Store(found, settings.tracking_uri, is_signed), verifier.check),
-        Rollout(name, workers, cache.folder_of, settings.allow_schema_change),
-        Trials(settings.cache_dir, name, alias),
+        sources,
+        Rollout(settings.model_name, workers, sources.cache.folder_of, settings.allow_schema_change),
+        Trials(settings.cache_dir, settings.model_name, settings.model_alias),
         PollerMetrics(),
         announce,
     )
+
+
+def challenger_poller_of(
+    settings: Settings, verifier: Verifier, workers: Workers, champion: Rollout
+) -> ChallengerPoller:
+    """Return what keeps the workers in step with the alias `challenger`.
+
+    It has a verifier of its own: nobody waits for what a challenger takes to be looked through.
+    """
+    returns = Returns(settings.cache_dir, settings.model_name)
+    standing = Standing(verifier.check_text if settings.trust is Trust.SIGNED else None, returns)
+    found = ChallengerRegistry(registry.connect(settings.tracking_uri, settings.model_name, ALIAS), standing)
+    sources = _sources_of(settings, found, verifier, ALIAS)
+
+    def announce(swap: Swap) -> None:
+        words = "The challenger of %s is version %s from now on; `trainer challenge` says how many requests it answers"
+        log.info(words, swap.version.name, swap.version.version)
+
+    return ChallengerPoller(
+        sources,
+        ChallengerRollout(champion, workers, sources.cache.folder_of),
+        Trials(settings.cache_dir, settings.model_name, ALIAS),
+        standing,
+        announce,
+    )
+
+
+def _sources_of(settings: Settings, found: Registry, verifier: Verifier, alias: str) -> Sources:
+    is_signed = settings.trust is Trust.SIGNED
+
+    def bring(version: ModelVersion, folder: Path, most: int | None) -> None:
+        listed = verifier.listed if is_signed else None
+        location = _location_of(found, version)
+        download.fetch(
+            version, location, settings.tracking_uri, folder, listed, lambda: is_behind_the_alias(found, version), most
+        )
+
+    makeshift = settings.run_dir / ("makeshift" if alias == settings.model_alias else f"makeshift-{alias}")
+    cache = ModelCache(settings.cache_dir, makeshift, settings.model_name, alias, bring)
+    return Sources(found, cache, Store(found, settings.tracking_uri, is_signed), verifier.check)
 
 
 def is_behind_the_alias(found: Registry, version: ModelVersion) -> bool:

@@ -48,6 +48,11 @@ LABELS_TAKEN = Counter(
     "Labels taken: with an API key (trusted) or without, and those of rows that had one already",
     ["kind"],
 )
+COMPARED = Counter(
+    "inference_challenger_rows",
+    "Rows that the challenger answered and Production was asked as well: alike, unlike, unknown to the challenger alone; requests that were slow or failed",
+    ["model", "version", "result"],
+)
 IN_FLIGHT = Gauge("inference_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
 QUEUE = Gauge("inference_queue", "Large requests that wait for their turn", multiprocess_mode="livesum")
 MODEL = Gauge("inference_model_info", "1 for the version being served", ["model", "version"], multiprocess_mode="max")
@@ -61,6 +66,21 @@ PROBLEM = Gauge(
 )
 STALE = Gauge(
     "inference_stale", "1 while what the alias points at is not known or cannot be served", multiprocess_mode="max"
+)
+CHALLENGER = Gauge(
+    "inference_challenger_info", "1 for the challenger that is loaded", ["model", "version"], multiprocess_mode="max"
+)
+PERCENT = Gauge(
+    "inference_challenger_percent",
+    "How many of a hundred requests the challenger is to answer",
+    ["model", "version"],
+    multiprocess_mode="max",
+)
+RETURNED = Gauge(
+    "inference_challenger_returned",
+    "1 for a challenger that was beyond a limit: Production answers all requests again",
+    ["model", "version"],
+    multiprocess_mode="max",
 )
 LOOKED = Gauge("inference_registry_seen_timestamp_seconds", "When the registry answered last", multiprocess_mode="max")
 
@@ -236,3 +256,26 @@ class PollerMetrics:
             return "another one: see /ready"
         self._problems.add(told)
         return told
+
+
+class ChallengerMetrics(PollerMetrics):
+    """The same for the challenger, which is no matter of what is served."""
+
+    def looked(self) -> None:
+        """Tell nothing: of the registry Production's look tells."""
+
+    def swapped(self, version: ModelVersion) -> None:
+        """Tell nothing: the served version has not changed."""
+
+    def report(
+        self, served: ModelVersion | None, problem: str | None, percent: float = 0.0, returned: bool = False
+    ) -> None:
+        labels = self._versions.labels((served.name, served.version)) if served else None
+        if self._served and labels != self._served:
+            for gauge in (CHALLENGER, PERCENT, RETURNED):
+                gauge.labels(*self._served).set(0)
+        if labels:
+            CHALLENGER.labels(*labels).set(1)
+            PERCENT.labels(*labels).set(percent)
+            RETURNED.labels(*labels).set(float(returned))
+        self._served = labels

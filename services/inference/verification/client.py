@@ -69,6 +69,10 @@ class Verifier:
         )
         return VersionFiles(folder, answer["files"]), Description.of_json(answer["description"])
 
+    def check_text(self, content: bytes, signature: str) -> None:
+        """Raise ModelRefused unless a signature over some bytes holds."""
+        self._ask({"text": content.hex(), "signature": signature}, self._seconds)
+
     def start(self) -> None:
         """Start the process, so that the first question does not wait for it."""
         with self._one_at_a_time:

@@ -6,7 +6,8 @@ without anything that is secret; where this process ends over them, the version 
 It is asked over its standard input and answers on its standard output, in lines of JSON; an answer has the "id" of its question:
     {"list": FILE}                      → {"files": {path: SHA-256}}     what a signature lists, which is verified
     {"check": FOLDER, "version": {…}}   → {"files": {path: SHA-256}, "description": JSON}   verified, and readable
-    … either of them                    → {"refused": reason}
+    {"text": HEX, "signature": BASE64}  → {"files": {}}                  a signature over some bytes, which holds
+    … any of them                       → {"refused": reason}
 """
 
 import json
@@ -65,6 +66,8 @@ def _answer(question: dict[str, Any], public_key: Path | None) -> dict[str, Any]
     try:
         if "list" in question:
             return {"files": _listed(Path(question["list"]), public_key)}
+        if "text" in question:
+            return {"files": _check_text(bytes.fromhex(question["text"]), question["signature"], public_key)}
         return _checked(Path(question["check"]), ModelVersion(**question["version"]), public_key)
     except ModelRefused as error:
         return {"refused": visible(str(error), 1000)}
@@ -78,6 +81,13 @@ def _listed(path: Path, public_key: Path | None) -> dict[str, str]:
     assert public_key is not None, "only signed versions have a list"  # noqa: S101
     with refusing():
         return signature.listed(path, public_key)
+
+
+def _check_text(content: bytes, text: str, public_key: Path | None) -> dict[str, str]:
+    assert public_key is not None, "without a key nothing is signed"  # noqa: S101
+    with refusing():
+        signature.verify_text(content, text, public_key)
+    return {}
 
 
 def _checked(folder: Path, version: ModelVersion, public_key: Path | None) -> dict[str, Any]:

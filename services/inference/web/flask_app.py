@@ -26,6 +26,7 @@ from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.metrics import CONTENT_TYPE, Exposition
 from inference.web import openapi
+from inference.web.challenger_view import challenger_content, in_words
 from inference.web.page_view import page_content
 
 ENDPOINTS = {
@@ -121,10 +122,11 @@ def _add_page(app: Flask, settings: Settings, active: ActiveModel) -> None:
 
     def rendered(served: Deployment | None) -> str:
         """Return the page, rebuilt where there is something new to say: it may be long, and who asks for it may ask often."""
-        said = active.state, active.reason, keys_now().is_on
+        said = active.state, active.reason, keys_now().is_on, challenger_content(active)
         if last[0] is not served or last[1] != said:
             page = page_content(settings, served, active.state, active.reason, endpoints)
             page["asks_for_key"] = keys_now().is_on
+            page["challenger"], page["challenger_words"] = said[3] and said[3]["version"], in_words(said[3])
             last[:] = served, said, render_template("index.html", page=page)
         return str(last[2])
 
@@ -173,8 +175,10 @@ def _add_health(app: Flask, settings: Settings, deployments: Deployments, kept: 
         model = model_content(settings, served_now(), first)
         reasons = {"reasons": [first.reason]} if model is None else {}
         of_log = {"prediction_log": kept.told(first.served)} if kept else {}
+        challenger = challenger_content(first)
+        of_challenger = {"challenger": challenger} if challenger else {}
         about = {"python": platform.python_version(), **packages}
-        return {"model": model, **reasons, **under_way(deployments), **of_log, **about}
+        return {"model": model, **reasons, **of_challenger, **under_way(deployments), **of_log, **about}
 
     exposition = Exposition()
 

@@ -17,12 +17,17 @@ from trainer.console.terminal import Console
 from trainer.errors import AnswerTooLong, TrackingError, VersionError
 from trainer.settings import Settings
 from trainer.signals import Held
-from trainer.tracking import alias_moves, candidates, registry, rest
+from trainer.tracking import alias_moves, candidates, challengers, registry, rest
 from trainer.tracking.alias_moves import Records
 from trainer.tracking.candidates import Review
 
 # How a command is told of on the version.
-WORDS = {"promote": "Promoted by hand", "rollback": "Rolled back to", "bootstrap": "Gone back to at a start"}
+WORDS = {
+    "promote": "Promoted by hand",
+    "auto": "Promoted by its challenge",
+    "rollback": "Rolled back to",
+    "bootstrap": "Gone back to at a start",
+}
 # What is read of one reason, in a table; `--json` has the whole.
 MOST_REASON = 500
 # Of a model's name on one line of a table.
@@ -31,26 +36,26 @@ MOST_NAME = 40
 
 def promote(settings: Settings, version: str, reason: str, console: Console) -> None:
     """Put a version into Production; raise VersionError where it is there already or may not be served."""
-    _connect(settings)
+    connect(settings)
     if registry.production(settings.model_name) == version:
         raise VersionError(f"version {version} of {settings.model_name} is in Production already")
-    _check(settings, version)
-    _move(settings, "promote", version, reason, console)
+    check(settings, version)
+    move(settings, "promote", version, reason, console)
 
 
 def rollback(settings: Settings, reason: str, console: Console) -> None:
     """Go back to the version before the one in Production, of those that may still be served."""
-    _connect(settings)
+    connect(settings)
     name = settings.model_name
     for version in earlier(_history(name, console)):
         try:
-            _check(settings, version)
+            check(settings, version)
         except (VersionError, TrackingError) as error:
             if isinstance(error, TrackingError):
                 rest.check_reachable(settings.tracking_uri)  # where nothing answers, nothing is passed over
             console.print(f"Version {version} is passed over: {error}", soft_wrap=True)
             continue
-        _move(settings, "rollback", version, reason, console)
+        move(settings, "rollback", version, reason, console)
         return
     raise VersionError(f"{name} has no earlier version in Production to go back to; `history` shows what there was")
 
@@ -60,7 +65,7 @@ def recover(settings: Settings, lost: str, console: Console) -> bool:
 
     Returns whether there is one, which may be the one in Production itself. Raises TrackingError where that cannot be told: what is hard to reach is not lost.
     """
-    _connect(settings)
+    connect(settings)
     name, current = settings.model_name, registry.production(settings.model_name)
     if current is not None and _why_not(settings, current) is None:
         console.print(f"Version {current} of {name} can be served, whatever its tags say: it stays in Production.")
@@ -69,7 +74,7 @@ def recover(settings: Settings, lost: str, console: Console) -> bool:
         if (fault := _why_not(settings, version)) is not None:
             console.print(f"Version {version} is passed over: {fault}", soft_wrap=True)
             continue
-        _move(settings, "bootstrap", version, f"version {current} has lost {lost}", console)
+        move(settings, "bootstrap", version, f"version {current} has lost {lost}", console)
         return True
     return False
 
@@ -80,7 +85,7 @@ def _why_not(settings: Settings, version: str) -> str | None:
     Its tags, which anybody can write, give words for it alone.
     """
     try:
-        _check(settings, version)
+        check(settings, version)
     except VersionError as error:
         try:
             found = registry.model_version(settings.model_name, version)
@@ -100,7 +105,9 @@ def show_history(settings: Settings, as_json: bool, console: Console) -> None:
     if as_json:
         click.echo(json.dumps([asdict(made) for made in found]))
     else:
-        console.print(_grid(name, found))
+        console.print(grid_of(name, found))
+        if told := challengers.records(name):
+            console.print(grid_of(name, told, "Challengers"))
         with suppress(AnswerTooLong):  # as where they are shown in MLflow: only for display
             if judged := candidates.reviews(name):
                 console.print(_reviews(name, judged))
@@ -153,12 +160,13 @@ def show_models(settings: Settings, as_json: bool, console: Console) -> None:
     console.print(grid)
 
 
-def _connect(settings: Settings) -> None:
+def connect(settings: Settings) -> None:
+    """Make ready to move an alias; raise SettingsError where the key that signs cannot be read."""
     signing.check_key(settings.signing_key)
     mlflow.set_tracking_uri(settings.tracking_uri)
 
 
-def _check(settings: Settings, version: str) -> None:
+def check(settings: Settings, version: str) -> None:
     """Raise VersionError unless the version has its files, is signed, and answers as the service will ask it."""
     found = registry.model_version(settings.model_name, version)
     with version_files.signed(found, settings.model_name, settings.signing_key) as folder:
@@ -168,13 +176,16 @@ def _check(settings: Settings, version: str) -> None:
             adopt.check_adopted(folder, settings)
 
 
-def _move(settings: Settings, by: str, version: str, reason: str, console: Console) -> None:
+def move(settings: Settings, by: str, version: str, reason: str, console: Console) -> None:
+    """Put a version that was checked into Production, record it, and show it on the versions."""
     name = settings.model_name
     with Held():  # the move, its record and what the versions show of it belong together
         made = alias_moves.move(name, by, version, f"{reason}{settings.by_whom}")
         registry.describe(name, version, "Production", f"{WORDS[by]}: {reason}.")
         registry.show_stages(name)
         alias_moves.show(name)
+        if (now := challengers.challenger(name)) and now.number == version:
+            challengers.end(name, now, by, f"it is in Production: {reason}")
     console.print(
         f"Version {version} of {name} is in Production; before it was {made.before or 'none'}.", soft_wrap=True
     )
@@ -190,8 +201,9 @@ def _reviews(name: str, found: list[Review]) -> Grid:
     return grid
 
 
-def _grid(name: str, found: list[Move]) -> Grid:
-    grid = Grid("time (UTC)", "by", "from", "to", "reason", title=f"Production of {name}", title_justify="left")
+def grid_of(name: str, found: list[Move], what: str = "Production") -> Grid:
+    """Return records of moves as a table."""
+    grid = Grid("time (UTC)", "by", "from", "to", "reason", title=f"{what} of {name}", title_justify="left")
     for made in found:
         grid.add_row(
             (made.time or "?")[:19].replace("T", " "),

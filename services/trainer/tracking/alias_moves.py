@@ -7,8 +7,6 @@ decides what is served; the records say how it got there (contract.tracking.alia
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from uuid import uuid4
 
 import audit
 from contract.display import visible
@@ -53,10 +51,8 @@ def move(name: str, by: str, version: str, reason: str) -> Move:
     made = Move(
         histories.stamp(), by, before, version, visible(reason, keep="\n", most=MOST_REASON)[:MOST_REASON], looked
     )
-    # The time comes first in the key, so that the keys sort as the records were made.
-    key = f"{histories.TAG}{datetime.fromisoformat(str(made.time)):%Y%m%dT%H%M%S.%f}.{uuid4().hex[:8]}"
     with mlflow_errors():
-        MlflowClient().set_registered_model_tag(name, key, histories.record(made))
+        MlflowClient().set_registered_model_tag(name, histories.key_of(made), histories.record(made))
     audit.note("alias", f"{name}@{PRODUCTION}", before, version, by, made.reason)
     return made
 

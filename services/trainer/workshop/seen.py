@@ -111,8 +111,8 @@ def _training(version: Any, run: Run) -> Training:
 def _service(url: str) -> Service:
     """Ask the service which version it serves, and how much it was asked; what is no answer is told, and nothing raised."""
     try:
-        model = json.loads(_asked(f"{url}/version"))["model"]
-        text = _asked(f"{url}/metrics").decode()
+        model = json.loads(asked(f"{url}/version"))["model"]
+        text = asked(f"{url}/metrics").decode()
         served = None if model is None else str(model["version"])
     except requests.HTTPError as error:
         return Service(fault=str(error.response.status_code))
@@ -123,7 +123,7 @@ def _service(url: str) -> Service:
     return Service(served, sum(int(float(n)) for n in re.findall(r"^inference_rows_total\{.*\} (\S+)$", text, re.M)))
 
 
-def _asked(url: str) -> bytes:
+def asked(url: str) -> bytes:
     """Return the beginning of an answer. The login that MLflow's clients have is none of this service's business."""
     with requests.get(url, timeout=SECONDS, stream=True) as answer:
         answer.raise_for_status()

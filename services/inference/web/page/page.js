@@ -261,7 +261,7 @@ function askTheModel(page) {
   /** Say so when another version than the page's own has answered. */
   function noticeMove(headers) {
     const version = headers.get("X-Model-Version");
-    byId("moved").hidden = version === null || version === page.version;
+    byId("moved").hidden = [null, page.version, page.challenger].includes(version);
     byId("moved-words").textContent = byId("moved").hidden ? "" : `Version ${version} is served now.`;
   }
 

@@ -1,0 +1,115 @@
+"""Follows the alias `challenger` as the one of Production is followed, and lets go of what is behind it no more."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from contract import manifest
+from contract.display import first_line, visible
+from contract.manifest import Description
+from contract.tracking.challenge import TAG, Challenge
+
+from inference.errors import ModelRefused, NoModel, RegistryUnreachable
+from inference.ipc.messages import Returned, State, Stop, place_of
+from inference.model.version import ModelVersion
+from inference.rollout.challenger.standing import RETURNED, Standing
+from inference.rollout.registry_poller import MOST_PROBLEM, RegistryPoller, Sources, Trials
+from inference.rollout.two_phase import Candidate, Rollout, Swap, Workers
+from inference.telemetry.metrics import ChallengerMetrics
+
+# Where there is none, it is looked for so much more seldom than Production.
+SELDOM = 5
+# How often it is looked whether it is known what is in Production.
+FIRST_SECONDS = 0.1
+
+log = logging.getLogger("inference")
+
+
+class ChallengerRollout(Rollout):
+    """What all workers have as the challenger of one model: it has to take what Production takes."""
+
+    def __init__(self, champion: Rollout, workers: Workers, folder_of: Callable[[ModelVersion], Path]) -> None:
+        super().__init__(place_of(champion.deployment), workers, folder_of)
+        self._champion = champion
+
+    def _check_compatible(self, description: Description) -> None:
+        served = self._champion.expected
+        if served is not None and (change := manifest.breaking_change(served, description)):
+            raise ModelRefused(f"{change}; that would break requests that Production answers")
+
+    def stop(self) -> None:
+        """Have no challenger any more."""
+        with self._changing:
+            self.served, self._state = None, State(None)
+            self._workers.tell(Stop(self.deployment))
+
+
+class ChallengerPoller(RegistryPoller):
+    """Keeps what all workers have as the challenger in step with its alias; what is wrong with it is no fault of the service's."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        rollout: ChallengerRollout,
+        trials: Trials,
+        standing: Standing,
+        announce: Callable[[Swap], None],
+    ) -> None:
+        self._told = ChallengerMetrics()
+        super().__init__(sources, rollout, trials, self._told, announce)
+        self._place, self._standing = rollout, standing
+
+    def follow_after(self, champion: Rollout, poll_seconds: float) -> None:
+        """Look again and again, for ever, once it is known what is in Production."""
+        while not champion.is_reported:
+            time.sleep(FIRST_SECONDS)
+        self.follow(poll_seconds)
+
+    @property
+    def pace(self) -> float:
+        return 1.0 if self.rollout.served or self._backoff.failure else SELDOM
+
+    def returned(self, message: Returned) -> None:
+        """Send away whom a worker has sent away: in all workers, in all replicas with the same cache, and after a start."""
+        self._standing.returns.add(message.version, message.reason)
+        served = self.rollout.served
+        if served is not None and served.version == message.version:
+            self.rollout.update(version=self._standing.of(served.version))
+            self._report(None)
+
+    def _without(self, error: NoModel) -> None:
+        if self.rollout.served:
+            log.info("nobody has the alias of the challenger any more")
+        self._let_go()
+        self._report(None)
+
+    def _out_of_reach(self, error: RegistryUnreachable) -> None:
+        """Go on with the last one; that MLflow does not answer is told of Production already."""
+        if self.rollout.served is None:
+            self._serve_last()
+            self._report(None)
+
+    def _turn_from(self, version: ModelVersion) -> None:
+        """Let go of the one before it, whatever becomes of the next."""
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._sources.cache.forget_last()
+        if self.rollout.served:
+            self._place.stop()
+
+    def _change_to(self, candidate: Candidate, metrics: dict[str, float]) -> None:
+        super()._change_to(replace(candidate, version=self._standing.of(candidate.version)), metrics)
+
+    def _report(self, problem: str | None) -> None:
+        problem = problem and visible(first_line(problem, MOST_PROBLEM), MOST_PROBLEM)
+        if problem != self._problem and problem is not None:
+            log.warning("no challenger: %s; Production answers", problem)
+        self._problem = problem
+        self.rollout.report(problem)
+        version = self.rollout.served.version if self.rollout.served else None
+        tags = version.tags if version else {}
+        percent = Challenge.of(tags[TAG]).percent if TAG in tags else 0.0
+        self._told.report(version, problem, percent, RETURNED in tags)

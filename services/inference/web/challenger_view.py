@@ -1,0 +1,52 @@
+"""What is said of the challenger: in JSON, and in a sentence for the page."""
+
+from typing import Any
+
+from contract.errors import Refused
+from contract.tracking.challenge import TAG, Challenge
+
+from inference.ipc.messages import NOT_ASKED
+from inference.rollout.active_model import ActiveModel
+from inference.rollout.challenger.standing import PROBLEM, RETURNED
+
+
+def challenger_content(active: ActiveModel) -> dict[str, Any] | None:
+    """Return what is said of a model's challenger, None where it has none, and nothing is wrong with that."""
+    if (other := active.challenger) is None:
+        return None
+    if (served := other.served) is None:
+        problem = other.state.problem
+        return {"version": None, "problem": problem} if problem not in (None, NOT_ASKED) else None
+    told = other.state.version
+    tags = told.tags if told is not None and told == served.version else {}
+    returned = active.returned or tags.get(RETURNED)
+    is_split = active.split is not None
+    return {
+        "version": served.version.version,
+        "since": served.since,
+        "engine": {"name": served.model.engine, "reason": served.model.reason},
+        # Split: it answers a share of the requests. Shadow: it answers nobody.
+        "mode": "split" if is_split else "shadow",
+        "percent": _percent(tags) if is_split else 0.0,
+        "returned": returned,
+        "problem": other.state.problem or tags.get(PROBLEM) or active.split_problem or None,
+    }
+
+
+def _percent(tags: dict[str, str]) -> float:
+    try:
+        return Challenge.of(tags[TAG]).percent
+    except (KeyError, Refused):
+        return 0.0
+
+
+def in_words(content: dict[str, Any] | None) -> str | None:
+    """Return what the page says of it, None where there is nothing to say."""
+    if content is None or content["version"] is None:
+        return None
+    version = f"Version {content['version']}, the challenger,"
+    if content["returned"]:
+        return f"{version} answers nobody any more: {content['returned']}."
+    if content["mode"] == "split":
+        return f"{version} answers {content['percent']:g} of 100 requests; each answer says which version gave it."
+    return f"{version} answers nobody yet."

@@ -1,0 +1,264 @@
+"""Let a version challenge Production, show how that stands, and end it.
+
+The service answers by what MLflow says, which its own account cannot write. So where it has sent a challenger away, which it does at
+once and by itself, it says so, and this command writes it down.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import requests
+from contract import manifest
+from contract.tracking.challenge import MOST_PERCENT
+from contract.version_files import VersionFiles
+from mlflow.entities.model_registry import ModelVersion
+from urllib3.exceptions import HTTPError
+
+from trainer.artifact import version_files
+from trainer.commands.production import check, connect, grid_of, move
+from trainer.console.terminal import Console
+from trainer.errors import SettingsError, VersionError
+from trainer.promotion import shadow
+from trainer.promotion.live_comparison import Interval, Row, answers_of, compared, disagreement, rows_of
+from trainer.promotion.policy import below_threshold
+from trainer.settings import Settings
+from trainer.signals import Held
+from trainer.tracking import challengers, registry
+from trainer.tracking.challengers import GUARD, Challenger
+from trainer.workshop import seen
+
+# Stages of versions that have passed the quality gate.
+PASSED = ("Staging", "Archived", "Production")
+SERVICE_SAYS = "the prediction service has sent it away: "
+
+
+def start(settings: Settings, version: str, percent: float, days: float, console: Console) -> None:
+    """Give a version the alias and a share of the requests; raise VersionError where it may not be served, or not beside Production.
+
+    One that has them already goes on with the new share: the same clients, and more or fewer.
+    """
+    connect(settings)
+    name, now = settings.model_name, challengers.challenger(settings.model_name)
+    if settings.key is None:
+        raise SettingsError("SIGNING_KEY_FILE is not set: a share of the requests is signed, as a version is")
+    champion = registry.in_production(name)
+    if champion is None:
+        raise VersionError(f"nothing is in Production of {name}: there is nobody to challenge")
+    if str(champion.version) == version:
+        raise VersionError(f"version {version} of {name} is in Production: it cannot challenge itself")
+    if (reason := challengers.sent_away(name, version)) is not None:
+        raise VersionError(f"version {version} challenges nobody again: {reason}; train another one")
+    check(settings, version)
+    found = registry.model_version(name, version)
+    _check_same(settings, champion, found)
+    before = now.challenge if now and now.number == version else None
+    asked_for = challengers.challenge(percent, days, before)
+    words = f"{percent:g} of 100 requests" if percent else "no requests: it is asked for what was logged"
+    with Held():
+        if now and now.number != version:
+            challengers.end(name, now, "challenge", f"version {version} takes its place")
+        challengers.begin(name, found, asked_for, settings.key, f"{words}, until {asked_for.until}")
+    console.print(f"Version {version} of {name} challenges version {champion.version}: {words}.", soft_wrap=True)
+
+
+def _check_same(settings: Settings, champion: ModelVersion, version: ModelVersion) -> None:
+    """Raise VersionError unless a version takes and answers what the one in Production does."""
+    found = []
+    for one in (champion, version):
+        with version_files.signed(one, settings.model_name, settings.signing_key) as folder:
+            found.append(manifest.read(VersionFiles.of(folder)))
+    if change := manifest.breaking_change(*found):
+        raise VersionError(f"version {version.version}: {change}; that would break requests that Production answers")
+
+
+def stop(settings: Settings, reason: str, console: Console) -> None:
+    """Have Production answer all requests again; raise VersionError where nobody challenges it."""
+    connect(settings)
+    name, now = settings.model_name, challengers.challenger(settings.model_name)
+    if now is None:
+        raise VersionError(f"nobody challenges Production of {name}")
+    with Held():
+        challengers.end(name, now, "stop", reason)
+    console.print(f"Version {now.number} of {name} challenges nobody any more.")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What `status` is asked for."""
+
+    as_json: bool = False
+    logged: Iterable[str] | None = None
+    """lines of CSV with what is in the prediction log, and labels; None without"""
+    auto: bool = False
+    """whether to act on what they say"""
+    margin: float = 0.0
+
+
+def status(settings: Settings, asked: Asked, console: Console) -> None:
+    """Print who challenges Production, what the service says of it, what labels say, and how earlier challenges went."""
+    connect(settings)
+    name, service = settings.model_name, _of_service(settings.inference_url)
+    now = note_return(settings, challengers.challenger(name), service)
+    interval = words = None
+    if now and asked.logged is not None:
+        interval, words = _judged(settings, now, asked, console)
+        now = challengers.challenger(name)
+    told = challengers.records(name)
+    if asked.as_json:
+        found = {"interval": interval and asdict(interval), "verdict": words, "service": service}
+        click.echo(json.dumps({"model": name, **_content(now), **found, "records": [vars(one) for one in told]}))
+        return
+    console.print(_in_words(name, now, service), soft_wrap=True)
+    if words:
+        console.print(words, soft_wrap=True)
+    if told:
+        console.print(grid_of(name, told, "Challengers"))
+
+
+def _judged(settings: Settings, now: Challenger, asked: Asked, console: Console) -> tuple[Interval | None, str]:
+    """Return what labels say of a challenger, as an interval and in words, and act on it where that is asked for.
+
+    By labels that anybody can have written nobody is promoted and nothing is ended: then only those of known senders count.
+    """
+    champion = registry.in_production(settings.model_name)
+    if champion is None or now.challenge is None:
+        return None, "Nothing is compared."
+    metrics = registry.recorded(champion)[0]
+    is_quantity = "test_accuracy" not in metrics and "test_r2" in metrics
+    rows = rows_of(asked.logged or ())
+    rows += _in_shadow(settings, now, str(champion.version), rows)
+    since = datetime.fromisoformat(now.challenge.since)
+    found = [one for one in answers_of(rows, is_quantity) if one.time >= since]
+    counted = [one for one in found if one.trusted] if asked.auto else found
+    interval = compared(counted, str(champion.version), now.number)
+    what = "mean absolute error, negative:" if is_quantity else "accuracy:"
+    words = f"{what} {interval}" if interval else f"too few labels: {len(counted)} answers that count have one"
+    if apart := disagreement(rows, str(champion.version), now.number, is_quantity):
+        words += f"; the two are {apart.gain:.4f} apart" if is_quantity else f"; {apart.gain:.1%} of the answers differ"
+    if asked.auto:
+        words = _carried_out(settings, now, interval, asked.margin, words, console)
+    elif len(found) > sum(one.trusted for one in found):
+        words += "; labels of unknown senders are among them, by which nothing is decided"
+    return interval, words
+
+
+def _in_shadow(settings: Settings, now: Challenger, champion: str, rows: list[Row]) -> list[Row]:
+    """Return what the challenger would have answered where Production has, if the rows are there with all their values."""
+    known = {(row["request_id"], row["row"]) for row in rows if row["version"] == now.number}
+    asked = [row for row in rows if row["version"] == champion and (row["request_id"], row["row"]) not in known]
+    with version_files.signed(now.version, settings.model_name, settings.signing_key) as folder:
+        return shadow.answered(folder, now.number, settings.trusted_types, asked)
+
+
+def _carried_out(
+    settings: Settings, now: Challenger, interval: Interval | None, margin: float, words: str, console: Console
+) -> str:
+    """Promote a challenger, or end its challenge, where that is decided; return what was done, and why."""
+    name = settings.model_name
+    if interval and interval.low > margin:
+        if (fault := _unfit(settings, now)) is not None:
+            with Held():
+                challengers.end(name, now, "auto", f"it is better, and not promoted: {fault}; {words}")
+            return f"Ended: {fault}; {words}"
+        move(settings, "auto", now.number, f"better by more than {margin:g}: {words}", console)
+        return f"Promoted: {words}"
+    assert now.challenge is not None  # noqa: S101 - else nothing is compared
+    if interval and interval.high < margin:
+        reason = f"not better by {margin:g}: {words}"
+    elif now.challenge.is_over(datetime.now(UTC)):
+        reason = f"its time is over, and nothing is decided: {words}"
+    else:
+        return f"Goes on: {words}"
+    with Held():
+        challengers.end(name, now, "auto", reason)
+    return f"Ended: {reason}"
+
+
+def _unfit(settings: Settings, now: Challenger) -> str | None:
+    """Say why a version may not be in Production whatever its answers were, None where it may.
+
+    Its files are verified once more, and it has to have passed the quality gate when it was trained.
+    """
+    try:
+        check(settings, now.number)
+        if (champion := registry.in_production(settings.model_name)) is not None:
+            _check_same(settings, champion, now.version)
+    except VersionError as error:
+        return str(error)
+    if now.version.tags.get(registry.STAGE) not in PASSED:
+        return "it did not pass the quality gate when it was trained"
+    limits = {"test_accuracy": settings.min_test_accuracy, "test_r2": settings.min_test_r2}
+    metrics = registry.recorded(now.version)[0]
+    return below_threshold(
+        metrics, {key: least for key, least in limits.items() if least is not None and key in metrics}
+    )
+
+
+def note_return(settings: Settings, now: Challenger | None, service: dict[str, Any]) -> Challenger | None:
+    """Write down that the service has sent a challenger away, where it has; return who challenges Production then."""
+    reason = service.get("returned")
+    if now is None or not isinstance(reason, str) or service.get("version") != now.number:
+        return now
+    with Held():
+        challengers.end(settings.model_name, now, GUARD, f"{SERVICE_SAYS}{reason}")
+    return None
+
+
+def _of_service(url: str) -> dict[str, Any]:
+    """Return what the service says of its challenger, {"fault": …} where it says nothing."""
+    try:
+        found = json.loads(seen.asked(f"{url}/version")).get("challenger")
+    except requests.HTTPError as error:
+        return {"fault": f"{url} answers {error.response.status_code}"}
+    except (requests.RequestException, HTTPError, ValueError, AttributeError):
+        return {"fault": f"{url} does not answer"}
+    return found if isinstance(found, dict) else {}
+
+
+def _content(now: Challenger | None) -> dict[str, Any]:
+    if now is None:
+        return {"challenger": None}
+    asked_for = now.challenge
+    return {
+        "challenger": now.number,
+        "percent": asked_for.percent if asked_for else 0,
+        "since": asked_for and asked_for.since,
+        "until": asked_for and asked_for.until,
+    }
+
+
+def _in_words(name: str, now: Challenger | None, service: dict[str, Any]) -> str:
+    if now is None:
+        return f"Nobody challenges Production of {name}."
+    asked_for = now.challenge
+    if asked_for is None or not asked_for.percent:
+        words = f"Version {now.number} of {name} is the challenger, and answers nobody."
+    elif asked_for.is_over(datetime.now(UTC)):
+        words = f"Version {now.number} of {name} is the challenger; its time was over at {asked_for.until}."
+    else:
+        words = (
+            f"Version {now.number} of {name} answers {asked_for.percent:g} of 100 requests, until {asked_for.until}."
+        )
+    return f"{words} {_service_in_words(now, service)}"
+
+
+def _service_in_words(now: Challenger, service: dict[str, Any]) -> str:
+    if fault := service.get("fault"):
+        return f"What the service makes of it is not known: {fault}."
+    if service.get("version") != now.number:
+        return f"The service has not loaded it: {service.get('problem') or 'it will look within seconds'}."
+    if problem := service.get("problem"):
+        return f"The service says: {problem}."
+    return f"The service: {service.get('mode')}, {service.get('percent')} of 100."
+
+
+def check_percent(percent: float) -> None:
+    """Raise SettingsError for a share that no challenger has."""
+    if not 0 <= percent <= MOST_PERCENT:
+        raise SettingsError(
+            f"--percent is {percent:g}; expected 0 to {MOST_PERCENT:g}, as Production answers at least as many"
+        )

@@ -1,0 +1,153 @@
+"""Champion and challenger by what came of their answers to requests: a difference with an interval that holds at each look.
+
+An ordinary interval holds for one look that was decided on beforehand. Who looks each day and stops when it says "better" finds a
+difference where there is none in four of ten cases. An asymptotic confidence sequence (Waudby-Smith and others, 2021) is wider, and
+holds at all looks together: so one may stop at any of them.
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from math import isfinite, log, sqrt
+
+import numpy as np
+
+from trainer.errors import DataError
+
+# How likely it is that the truth is ever outside, at any look.
+ALPHA = 0.05
+# The interval is as narrow as it can be after so many requests.
+TUNED_FOR = 1000
+# Requests of each version, or answered by both, before anything is said.
+LEAST = 50
+COLUMNS = ("request_id", "row", "time", "version", "prediction", "label", "trusted")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a version answered to one row, and what it turned out to be."""
+
+    request_id: str
+    row: str
+    time: datetime
+    version: str
+    score: float
+    """1 for the right class and 0 for a wrong one; of a quantity the absolute error, negative"""
+    trusted: bool
+    """whether the label came from somebody who is known"""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What the challenger is better by, where it is worse negative, and between which values that lies."""
+
+    gain: float
+    low: float
+    high: float
+    requests: int
+    paired: bool
+    """whether both answered the same requests"""
+
+    def __str__(self) -> str:
+        how = "requests that both answered" if self.paired else "requests of both"
+        return f"{self.gain:+.4f} ({self.low:+.4f} to {self.high:+.4f}, at every look, on {self.requests} {how})"
+
+
+Row = dict[str, str]
+"""a row of the prediction log as CSV has it, by the names of its columns"""
+
+
+def rows_of(lines: Iterable[str]) -> list[Row]:
+    """Return the rows in a CSV as `monitor query --csv` writes it; raise DataError where it is another."""
+    reader = csv.DictReader(lines)
+    if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+        raise DataError(f"the logged predictions lack {', '.join(missing)}; expected CSV with {', '.join(COLUMNS)}")
+    return list(reader)
+
+
+def answers_of(rows: Iterable[Row], is_quantity: bool) -> list[Answer]:
+    """Return the answers for which a label has come; raise DataError naming the line that is wrong."""
+    found = []
+    for number, row in enumerate(rows, 2):
+        try:
+            if row["label"] and row["prediction"]:
+                found.append(_answer(row, is_quantity))
+        except (ValueError, TypeError) as error:
+            raise DataError(f"line {number} of the logged predictions cannot be read: {error}") from error
+    return found
+
+
+def disagreement(rows: Iterable[Row], champion: str, challenger: str, is_quantity: bool) -> Interval | None:
+    """Return the share of rows to which the two say another thing, or by how much quantities differ; None for too few rows."""
+    said: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        said.setdefault((row["request_id"], row["row"]), {})[row["version"]] = row["prediction"]
+    both = {
+        key: (found[champion], found[challenger]) for key, found in said.items() if {champion, challenger} <= set(found)
+    }
+    apart = _by_request({key: _apart(one, other, is_quantity) for key, (one, other) in both.items()})
+    return _interval(float(apart.mean()), float(apart.var()), len(apart), paired=True) if len(apart) >= LEAST else None
+
+
+def _apart(one: str, other: str, is_quantity: bool) -> float:
+    return abs(float(one) - float(other)) if is_quantity else float(one != other)
+
+
+def _answer(row: dict[str, str], is_quantity: bool) -> Answer:
+    score = float(row["prediction"] == row["label"])
+    if is_quantity and not isfinite(score := -abs(float(row["prediction"]) - float(row["label"]))):
+        raise ValueError("a value is not finite")
+    time = datetime.fromisoformat(row["time"])
+    if time.tzinfo is None:
+        raise ValueError(f"time {row['time']!r} has no zone")
+    return Answer(row["request_id"], row["row"], time, row["version"], score, row["trusted"].lower() == "true")
+
+
+def compared(answers: Iterable[Answer], champion: str, challenger: str) -> Interval | None:
+    """Return what the challenger is better by, None where that is too few to say anything.
+
+    A request counts once, whatever its rows: they are not independent of each other. Where both have answered enough of the same requests
+    these alone are compared, row by row, which takes far fewer of them.
+    """
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for one in answers:
+        rows.setdefault((one.request_id, one.row), {})[one.version] = one.score
+    pairs = {key: found for key, found in rows.items() if champion in found and challenger in found}
+    gains = _by_request({key: found[challenger] - found[champion] for key, found in pairs.items()})
+    if len(gains) >= LEAST:
+        return _interval(float(gains.mean()), float(gains.var()), len(gains), paired=True)
+    theirs, ours = (
+        _by_request({key: found[version] for key, found in rows.items() if version in found and key not in pairs})
+        for version in (champion, challenger)
+    )
+    if min(len(theirs), len(ours)) < LEAST:
+        return None
+    count = len(theirs) + len(ours)
+    variance = count * sum(_variance(each) / len(each) for each in (theirs, ours))
+    return _interval(float(ours.mean() - theirs.mean()), variance, count, paired=False)
+
+
+def _by_request(scores: dict[tuple[str, str], float]) -> np.ndarray:
+    """Return the mean of each request's rows."""
+    found: dict[str, list[float]] = {}
+    for (request_id, _), score in scores.items():
+        found.setdefault(request_id, []).append(score)
+    return np.array([sum(each) / len(each) for each in found.values()])
+
+
+def _variance(values: np.ndarray) -> float:
+    """Return the variance, and no 0 where by chance all were alike: as if one more had been a whole step away."""
+    return max(float(values.var()), 1 / (len(values) + 1))
+
+
+def _interval(gain: float, variance: float, count: int, paired: bool) -> Interval:
+    half = half_width(count, max(variance, 1 / (count + 1)))
+    return Interval(gain, gain - half, gain + half, count, paired)
+
+
+def half_width(count: int, variance: float, alpha: float = ALPHA, tuned_for: int = TUNED_FOR) -> float:
+    """Return half of what an asymptotic confidence sequence is wide after so many differences of this variance."""
+    rho2 = (-2 * log(alpha) + log(-2 * log(alpha) + 1)) / tuned_for
+    inflated = count * rho2 + 1
+    return sqrt(variance) * sqrt(2 * inflated / (count**2 * rho2) * log(sqrt(inflated) / alpha))

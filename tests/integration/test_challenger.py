@@ -1,0 +1,277 @@
+"""A challenger beside Production, on a real tracking server: who answers whom, under load, and what becomes of a bad one."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integration.conftest import Training
+from tests.integration.places import CLASSES, MODEL, SAMPLES, Place, eventually, write_permuted_iris
+
+KEYS = [f"customer-{number}" for number in range(60)]
+CLIENTS = 3
+
+
+@pytest.fixture(scope="module")
+def place(second: Training, train: Callable[..., Training], tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A registry with three versions: 1 in Production, 2 that answers the same, and 3 that never does."""
+    place = second.place.copy(tmp_path_factory.mktemp("challenger") / "place")
+    write_permuted_iris(place.folder / "permuted")
+    train(place, DATA_DIR=str(place.folder / "permuted"))
+    return place
+
+
+@pytest.fixture
+def service(place: Place) -> Iterator[Any]:
+    with place.inference(INFERENCE_WORKERS="2", CHALLENGER_MAX_DISAGREEMENT="0.5") as service:
+        service.answers("/ready")
+        yield service
+        place.command("challenge", "stop")
+
+
+def challenge(place: Place, service: Any, *arguments: str) -> str:
+    result = place.command("challenge", *arguments, INFERENCE_URL=service.url)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def asked(url: str, key: str) -> str:
+    answer = requests.post(f"{url}/invocations", json={"instances": SAMPLES}, headers={"X-Split-Key": key}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["X-Model-Version"]
+
+
+def told(service: Any) -> dict[str, Any]:
+    found: dict[str, Any] = service.get("/version").json().get("challenger", {})
+    return found
+
+
+def splits(service: Any, percent: float) -> None:
+    """Wait until the challenger answers so many of 100, in all workers: in all that answer twenty requests in a row."""
+
+    def is_so() -> bool:
+        return all(told(service).get("percent") == percent for _ in range(20))
+
+    eventually(f"the challenger answers {percent:g} of 100", is_so)
+
+
+def chosen(service: Any) -> set[str]:
+    """Return the keys that the challenger answers, each asked several times: by one worker and by the other."""
+    found: dict[str, set[str]] = {key: {asked(service.url, key) for _ in range(4)} for key in KEYS}
+    assert all(len(versions) == 1 for versions in found.values()), found
+    return {key for key, versions in found.items() if versions == {"2"}}
+
+
+def test_a_share_of_the_clients_is_answered_by_the_challenger_and_each_by_one_version(
+    place: Place, service: Any
+) -> None:
+    assert "challenger" not in service.get("/version").json()
+    challenge(place, service, "2")
+    eventually("it is loaded", lambda: told(service).get("version") == "2")
+    assert (told(service)["mode"], chosen(service)) == ("shadow", set())
+    challenge(place, service, "2", "--percent", "20")
+    splits(service, 20)
+    few = chosen(service)
+    assert 0 < len(few) < 30
+    challenge(place, service, "2", "--percent", "50")
+    splits(service, 50)
+    assert few < chosen(service)
+    status = json.loads(challenge(place, service, "status", "--json"))
+    assert (status["challenger"], status["percent"], status["service"]["mode"]) == ("2", 50, "split")
+    metrics = service.get("/metrics").text
+    assert f'inference_challenger_percent{{model="{MODEL}",version="2"}} 50.0' in metrics
+    assert f'inference_challenger_rows_total{{model="{MODEL}",result="alike",version="2"}}' in metrics
+    challenge(place, service, "stop", "--reason", "seen enough")
+    eventually("Production answers all", lambda: not told(service))
+    assert chosen(service) == set()
+    assert [
+        (one["by"], one["before"], one["version"])
+        for one in json.loads(challenge(place, service, "status", "--json"))["records"]
+    ][-4:] == [("challenge", "1", "2"), ("challenge", "1", "2"), ("challenge", "1", "2"), ("stop", "2", "1")]
+    assert "seen enough" in place.command("history").stdout
+
+
+class Client(threading.Thread):
+    """Asks again and again, each time as another customer; notes who was answered by whom."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.url, self.stop = url, threading.Event()
+        self.answers: list[tuple[str, int, str]] = []
+
+    def run(self) -> None:
+        with requests.Session() as session:
+            while not self.stop.is_set():
+                for key in KEYS:
+                    headers = {"X-Split-Key": key}
+                    answer = session.post(
+                        f"{self.url}/invocations", json={"instances": SAMPLES}, headers=headers, timeout=30
+                    )
+                    self.answers.append((key, answer.status_code, answer.headers["X-Model-Version"]))
+
+
+def test_under_load_a_bad_challenger_is_sent_away_and_no_request_fails(place: Place, service: Any) -> None:
+    clients = [Client(service.url) for _ in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    challenge(place, service, "3", "--percent", "50")
+    eventually("it is sent away", lambda: told(service).get("returned"))
+    eventually("by all workers", lambda: all(told(service).get("mode") == "shadow" for _ in range(20)))
+    seen = [len(client.answers) for client in clients]
+    eventually("all clients go on", lambda: all(len(c.answers) > n + 20 for c, n in zip(clients, seen, strict=True)))
+    for client in clients:
+        client.stop.set()
+        client.join()
+    answers = [answer for client in clients for answer in client.answers]
+    assert {status for _, status, _ in answers} == {200}
+    assert {version for _, _, version in answers} == {"1", "3"}
+    for client in clients:  # from Production to the challenger and back, and never to and fro
+        for key in KEYS:
+            turns = [version for version, _ in groupby(version for name, _, version in client.answers if name == key)]
+            assert turns in (["1"], ["1", "3", "1"], ["3", "1"]), (key, turns)
+    assert "of its answers differ from those of version 1 (limit: 50%)" in told(service)["returned"]
+    assert f'inference_challenger_returned{{model="{MODEL}",version="3"}} 1.0' in service.get("/metrics").text
+    said = challenge(place, service, "status")
+    assert "Nobody challenges Production" in said
+    assert "guard" in said
+    again = place.command("challenge", "3", "--percent", "10")
+    assert (again.returncode, "challenges nobody again" in again.stderr) == (5, True)
+
+
+def test_a_version_that_cannot_be_served_challenges_nobody_and_production_does_not_notice(
+    place: Place, service: Any
+) -> None:
+    place.client.set_registered_model_alias(MODEL, "challenger", "2")
+    eventually("it is loaded", lambda: told(service).get("version") == "2")
+    unsigned = place.notebook(
+        "import json, mlflow\n"
+        "from sklearn.dummy import DummyClassifier\n"
+        "model = mlflow.sklearn.log_model(DummyClassifier().fit([[1, 2, 3, 4]], [0]), name='m', "
+        "serialization_format='skops', input_example=[[1, 2, 3, 4]])\n"
+        f"print(json.dumps(str(mlflow.register_model(model.model_uri, {MODEL!r}).version)))"
+    )
+    place.client.set_registered_model_alias(MODEL, "challenger", unsigned)
+    eventually("it is refused", lambda: "is refused" in (told(service).get("problem") or ""))
+    assert told(service)["version"] is None
+    assert service.get("/ready").json()["model"]["problem"] is None
+    assert service.predict() == CLASSES
+    refused = place.command("challenge", unsigned, "--percent", "10")
+    assert (refused.returncode, "it is not signed" in refused.stderr) == (5, True)
+
+
+def test_a_share_that_is_written_by_hand_does_not_count(place: Place, service: Any) -> None:
+    challenge(place, service, "2", "--percent", "10")
+    splits(service, 10)
+    version = place.client.get_model_version(MODEL, "2")
+    forged = version.tags["challenge"].replace('"percent":10.0', '"percent":50.0')
+    assert forged != version.tags["challenge"]
+    place.client.set_model_version_tag(MODEL, "2", "challenge", forged)
+    eventually("it answers nobody", lambda: all(told(service).get("mode") == "shadow" for _ in range(20)))
+    assert "does not count" in told(service)["problem"]
+
+
+def labelled(place: Place, right: dict[str, int], trusted: bool) -> str:
+    """Write a thousand answers of each version with labels, so many of which were right; return the file's name."""
+    path, now = place.folder / "labelled.csv", datetime.now(UTC) + timedelta(seconds=5)
+    lines = ["request_id,row,time,version,prediction,label,trusted"]
+    for version, share in right.items():
+        lines += [f"{version}-{n},0,{now},{version},1,{int(n < share)},{str(trusted).lower()}" for n in range(1000)]
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def test_in_shadow_the_challenger_is_asked_for_what_production_has_answered(place: Place, service: Any) -> None:
+    challenge(place, service, "2")
+    names = service.get("/version").json()["model"]["columns"]
+    head = [
+        "request_id",
+        "row",
+        "time",
+        "version",
+        "prediction",
+        "label",
+        "trusted",
+        *(f"input_{name}" for name in names),
+    ]
+    now, lines = datetime.now(UTC) + timedelta(seconds=5), [",".join(head)]
+    for number in range(60):
+        sample, truth = SAMPLES[number % 3], CLASSES[number % 3]
+        said = truth if number % 4 else (truth + 1) % 3  # as Production would have been wrong now and then
+        lines.append(",".join(map(str, [f"r{number}", 0, now, 1, said, truth, "false", *sample])))
+    path = place.folder / "logged.csv"
+    path.write_text("\n".join(lines))
+    found = json.loads(challenge(place, service, "status", "--logged", str(path), "--json"))
+    assert (found["interval"]["gain"], found["interval"]["requests"], found["interval"]["paired"]) == (0.25, 60, True)
+    assert "25.0% of the answers differ" in found["verdict"]
+    path.write_text("\n".join([*lines, "r99,0,soon,1,1,1,false,1,2,3,4"]))
+    wrong = place.command("challenge", "status", "--logged", str(path), INFERENCE_URL=service.url)
+    assert (wrong.returncode, "line 62 of the logged predictions" in wrong.stderr) == (3, True)
+
+
+def test_labels_of_known_senders_promote_a_challenger_that_is_better_and_the_history_has_the_interval(
+    place: Place, service: Any
+) -> None:
+    challenge(place, service, "2", "--percent", "10")
+    unknown = labelled(place, {"1": 700, "2": 900}, trusted=False)
+    found = json.loads(challenge(place, service, "status", "--logged", unknown, "--json"))
+    assert (found["interval"]["low"] > 0, found["interval"]["paired"]) == (True, False)
+    assert "labels of unknown senders are among them" in found["verdict"]
+    waiting = json.loads(challenge(place, service, "status", "--logged", unknown, "--auto", "--json"))
+    assert (waiting["challenger"], waiting["verdict"][:20]) == ("2", "Goes on: too few lab")
+    known = labelled(place, {"1": 700, "2": 900}, trusted=True)
+    assert "Goes on" in challenge(place, service, "status", "--logged", known, "--auto", "--margin", "0.2")
+    challenge(place, service, "status", "--logged", known, "--auto", "--margin", "0.01")
+    assert place.registry()["alias"] == "2"
+    last = json.loads(place.command("history", "--json").stdout)[-1]
+    assert (last["by"], last["before"], last["version"]) == ("auto", "1", "2")
+    assert "accuracy: +0.2000 (+0." in last["reason"]
+    assert json.loads(challenge(place, service, "status", "--json"))["challenger"] is None
+    assert place.command("rollback").returncode == 0
+
+
+def test_a_challenger_that_is_no_better_is_ended_and_production_stays(place: Place, service: Any) -> None:
+    challenge(place, service, "2")
+    known = labelled(place, {"1": 900, "2": 700}, trusted=True)
+    found = json.loads(challenge(place, service, "status", "--logged", known, "--auto", "--json"))
+    assert (found["challenger"], found["records"][-1]["by"]) == (None, "auto")
+    assert "accuracy: -0.2000" in found["records"][-1]["reason"]
+    assert place.registry()["alias"] == "1"
+
+
+def test_no_label_promotes_what_did_not_pass_the_quality_gate(place: Place, service: Any) -> None:
+    challenge(place, service, "2")
+    place.client.set_model_version_tag(MODEL, "2", "stage", "None")
+    known = labelled(place, {"1": 700, "2": 900}, trusted=True)
+    found = json.loads(challenge(place, service, "status", "--logged", known, "--auto", "--json"))
+    place.client.set_model_version_tag(MODEL, "2", "stage", "Staging")
+    assert (place.registry()["alias"], found["challenger"]) == ("1", None)
+    assert "did not pass the quality gate" in found["verdict"]
+
+
+def test_a_challenger_that_is_promoted_is_none_any_more(place: Place, service: Any) -> None:
+    challenge(place, service, "2", "--percent", "10")
+    splits(service, 10)
+    assert place.command("promote", "2", "--reason", "it is better").returncode == 0
+    eventually("it is served", lambda: service.get("/version").json()["model"]["version"] == "2")
+    assert json.loads(challenge(place, service, "status", "--json"))["challenger"] is None
+    assert place.command("rollback").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["1"], 5, "it cannot challenge itself"),
+        (["99"], 5, "there is no version '99'"),
+        (["2", "--percent", "51"], 2, "expected 0 to 50"),
+        (["stop"], 5, "nobody challenges Production"),
+    ],
+)
+def test_what_cannot_challenge_is_told_in_one_line(place: Place, arguments: list[str], code: int, words: str) -> None:
+    result = place.command("challenge", *arguments)
+    assert (result.returncode, result.stderr.count("\n")) == (code, 1)
+    assert words in result.stderr

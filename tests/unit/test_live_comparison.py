@@ -1,0 +1,113 @@
+"""Champion and challenger by late labels: the interval holds however often one looks, and what it is made of is what came."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from trainer.errors import DataError
+from trainer.promotion.live_comparison import (
+    ALPHA,
+    LEAST,
+    Answer,
+    answers_of,
+    compared,
+    disagreement,
+    half_width,
+    rows_of,
+)
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+HEAD = "request_id,row,time,version,prediction,label,trusted"
+LINE = "a,0,2026-01-02 03:04:05.123+00,3,1,1,true"
+
+
+def read(lines: list[str], is_quantity: bool) -> list[Answer]:
+    return answers_of(rows_of(lines), is_quantity)
+
+
+def answers(version: str, scores: Iterator[float] | list[float], ids: str = "") -> list[Answer]:
+    return [Answer(f"{ids or version}-{n}", "0", NOW, version, score, True) for n, score in enumerate(scores)]
+
+
+def test_who_looks_a_hundred_times_is_seldom_told_of_a_difference_that_is_none() -> None:
+    random, wrong, rounds = np.random.default_rng(1), 0, 300
+    looks = np.arange(100, 10_001, 100)
+    for _ in range(rounds):
+        ours, theirs = random.random((2, 10_000)) < 0.9
+        gains = np.cumsum(ours.astype(float) - theirs) / np.arange(1, 10_001)
+        widths = np.array([half_width(int(look), 2 * 0.9 * 0.1) for look in looks])
+        wrong += bool((np.abs(gains[looks - 1]) > widths).any())
+    assert wrong / rounds <= ALPHA
+
+
+def test_a_difference_that_is_one_is_found() -> None:
+    random = np.random.default_rng(2)
+    theirs, ours = (random.random((4000,)) < share for share in (0.85, 0.92))
+    found = compared(
+        [*answers("3", theirs.astype(float).tolist()), *answers("4", ours.astype(float).tolist())], "3", "4"
+    )
+    assert (found.low > 0, found.paired, found.requests) == (True, False, 8000)
+    assert found.low < 0.07 < found.high
+    assert compared([*answers("3", [1.0] * 4000), *answers("4", [0.0] * 4000)], "3", "4").high < 0
+
+
+def test_what_both_have_answered_needs_far_fewer() -> None:
+    theirs, ours = [1.0] * 400 + [0.0] * 100, [1.0] * 450 + [0.0] * 50
+    paired = compared([*answers("3", theirs, "r"), *answers("4", ours, "r")], "3", "4")
+    apart = compared([*answers("3", theirs), *answers("4", ours)], "3", "4")
+    assert (paired.paired, apart.paired) == (True, False)
+    assert paired.gain == pytest.approx(apart.gain)
+    assert paired.high - paired.low < 2 / 3 * (apart.high - apart.low)  # and of half as many requests
+
+
+def test_rows_of_one_request_count_as_one() -> None:
+    many = [Answer("one", str(row), NOW, version, 1.0, True) for version in "34" for row in range(1000)]
+    assert compared(many, "3", "4") is None
+
+
+def test_too_few_say_nothing_and_chance_is_never_taken_for_certainty() -> None:
+    assert compared([*answers("3", [1.0] * 500), *answers("4", [1.0] * (LEAST - 1))], "3", "4") is None
+    alike = compared([*answers("3", [1.0] * LEAST), *answers("4", [1.0] * LEAST)], "3", "4")
+    assert alike.low < -0.05 < 0.05 < alike.high
+
+
+def test_answers_of_others_do_not_count() -> None:
+    with_others = [*answers("3", [1.0] * 60), *answers("4", [1.0] * 60), *answers("2", [0.0] * 60)]
+    assert compared(with_others, "3", "4").requests == 120
+
+
+def test_classes_are_right_or_wrong_and_quantities_are_off_by_so_much() -> None:
+    (right,) = read([HEAD, LINE], is_quantity=False)
+    assert (right.score, right.trusted, right.version, right.time.year) == (1.0, True, "3", 2026)
+    (off,) = read([HEAD, LINE.replace("3,1,1,true", "3,1.5,4,false")], is_quantity=True)
+    assert (off.score, off.trusted) == (-2.5, False)
+    assert read([HEAD, LINE.replace("3,1,1,true", "3,1,,")], is_quantity=False) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["request_id,row"], "lack time, version"),
+        ([], "lack request_id"),
+        ([HEAD, LINE, LINE.replace("+00", "")], "line 3 .* has no zone"),
+        ([HEAD, LINE.replace("2026", "soon")], "line 2"),
+    ],
+)
+def test_what_is_no_labelled_prediction_is_told_by_its_line(lines: list[str], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        read(lines, is_quantity=False)
+
+
+def test_a_quantity_that_is_none_is_told_by_its_line() -> None:
+    with pytest.raises(DataError, match="line 2"):
+        read([HEAD, LINE.replace("3,1,1,true", "3,nan,4,true")], is_quantity=True)
+
+
+def test_without_labels_there_is_how_often_the_two_say_another_thing() -> None:
+    lines = [HEAD] + [LINE.replace("a,", f"{n},") for n in range(100)]
+    lines += [LINE.replace("a,", f"{n},").replace("3,1,1", f"4,{int(n >= 20)},") for n in range(100)]
+    found = disagreement(rows_of(lines), "3", "4", is_quantity=False)
+    assert (found.gain, found.requests, found.low < 0.2 < found.high) == (0.2, 100, True)
+    assert disagreement(rows_of(lines), "3", "5", is_quantity=False) is None
+    assert disagreement(rows_of(lines), "3", "4", is_quantity=True).gain == 0.2
