@@ -78,6 +78,10 @@ class Settings:
     """PREDICTION_LOG_DIR: the folder in which they wait until they are shipped."""
     prediction_log_spool_bytes: int = 1024 * 1024 * 1024
     """PREDICTION_LOG_SPOOL_MB: how much may be in that folder, in the environment as MiB from 32 to 1048576; beyond it none is kept."""
+    monitor_url: str = ""
+    """MONITOR_URL: where the monitor of drift says what it found, for the page at /status; without it, nobody is asked."""
+    schedule_url: str = ""
+    """SCHEDULE_URL: where the schedule of trainings says what it did, likewise."""
     run_dir: Path = Path(gettempdir())
     """a folder that the processes of one start share; the first of them makes it, and no variable names it"""
 
@@ -136,6 +140,8 @@ class Settings:
             prediction_log_omit=read.names("PREDICTION_LOG_OMIT"),
             prediction_log_dir=Path(read.text("PREDICTION_LOG_DIR", str(cls.prediction_log_dir))),
             prediction_log_spool_bytes=read.number("PREDICTION_LOG_SPOOL_MB", 1024, 32, 1024 * 1024) << 20,
+            monitor_url=read.text("MONITOR_URL", cls.monitor_url),
+            schedule_url=read.text("SCHEDULE_URL", cls.schedule_url),
         )
 
     def handed_on(self) -> bytes:

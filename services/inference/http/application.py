@@ -31,6 +31,7 @@ from inference.http.admission import LARGE_BYTES, AdmissionControl
 from inference.http.allowed_hosts import AllowedHosts
 from inference.http.routing import (
     EXPLAIN,
+    FIGURES,
     HEALTH,
     INFER,
     INVOCATIONS,
@@ -59,7 +60,7 @@ Headers = list[tuple[str, str]]
 # Browsers take an answer for what its Content-Type says, and for nothing else.
 NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 # What is asked all the time by machines: it is logged where the answer is an error.
-PROBES = HEALTH | {"/metrics"}
+PROBES = HEALTH | FIGURES
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 

@@ -13,7 +13,9 @@ EXPLAIN = "/explain"
 # What anybody may ask who reaches the port, also where API keys are on: what tells whether the service works, …
 HEALTH = frozenset({"/health", "/ping", "/ready", "/v2/health/live", "/v2/health/ready"})
 # … and the files that a page is made of.
-_OPEN = HEALTH | {"/favicon.ico", "/page/page.css", "/page/page.js"}
+_OPEN = HEALTH | {"/favicon.ico", "/page/page.css", "/page/page.js", "/page/status.js"}
+# What tells how the service is used.
+FIGURES = frozenset({"/metrics", "/status"})
 _MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?/?")
 
 
@@ -45,7 +47,7 @@ def route_of(path: str) -> Route:
 def scope_of(path: str) -> str:
     """Return which scope of an API key lets in to a path that predicts nothing, empty where no key is asked for."""
     path = path.rstrip("/")
-    return "" if path in _OPEN else METRICS if path == "/metrics" else PREDICT
+    return "" if path in _OPEN else METRICS if path in FIGURES else PREDICT
 
 
 def _decoded(part: str) -> str:

@@ -7,7 +7,7 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -67,21 +67,25 @@ def exposition() -> bytes:
     return generate_latest(registry)
 
 
-class Exposition:
+T = TypeVar("T")
+
+
+class Exposition(Generic[T]):
     """All metrics for whoever asks: rebuilt a few times in a second, and those of this second beyond that.
 
     It takes as long as some fifteen predictions to make them.
     """
 
-    def __init__(self, make: Callable[[], bytes] = exposition, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, make: Callable[[], T], now: Callable[[], float] = time.monotonic) -> None:
         self._make, self._now = make, now
-        self._second, self._count, self._last = 0, 0, b""
+        self._second, self._count = 0, 0
+        self._last: T | None = None
 
-    def __call__(self) -> bytes:
+    def __call__(self) -> T:
         if (second := int(self._now())) != self._second:
             self._second, self._count = second, 0
         self._count += 1
-        if self._count <= MOST_EXPOSITIONS:
+        if self._last is None or self._count <= MOST_EXPOSITIONS:
             self._last = self._make()
         return self._last
 
