@@ -53,6 +53,7 @@ from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from inference.telemetry.metrics import RequestMetrics
+from inference.telemetry.tracing import Trace, Tracer, unmarked
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -126,6 +127,11 @@ class Service:
         self._hosts = AllowedHosts(settings.allowed_hosts, settings.cors_origins)
         self._keys = Keyring(settings.api_keys_file, settings.cache_dir, settings.workers)
         self._metrics = RequestMetrics()
+        self._tracer = (
+            Tracer(settings.trace_share, settings.otlp_endpoint, settings.otlp_headers)
+            if settings.trace_share
+            else None
+        )
         worker = os.urandom(8).hex()
         self._ids = (f"{worker}-{number}" for number in itertools.count(1))
         self._observers = observers
@@ -196,15 +202,33 @@ class Service:
         environ["inference.whose"] = served or active
         environ["inference.request_id"] = self._request_id(environ)
         environ["inference.endpoint"] = route.endpoint
+        if self._tracer and route.endpoint and (trace := self._tracer.begin(environ.get("HTTP_TRACEPARENT"))):
+            environ["inference.trace"], environ["inference.mark"] = trace, trace.mark
 
     def _finished(self, environ: Environ, answer: Answer) -> Answer:
         """Add to an answer what all have, and note it."""
         whose = environ["inference.whose"]
         answer.headers.extend(self._about(whose, environ["inference.request_id"], environ))
         self._note(environ, answer, whose)
+        if self._tracer and (trace := environ.get("inference.trace")):
+            self._end(self._tracer, trace, environ, answer)
         if answer.seen is not None:
             self._show(environ, *answer.seen)
         return answer
+
+    def _end(self, tracer: Tracer, trace: Trace, environ: Environ, answer: Answer) -> None:
+        """Have the trace of a request sent that is answered; nothing of what it asked is in it."""
+        whose, endpoint = environ["inference.whose"].labels, environ["inference.endpoint"]
+        attributes: dict[str, str | int] = {
+            "http.request.method": environ["REQUEST_METHOD"],
+            "http.route": endpoint,
+            "http.response.status_code": answer.status,
+            "request_id": environ["inference.request_id"],
+            "model.name": whose[0],
+            "model.version": whose[1],
+            "rows": answer.rows,
+        }
+        tracer.end(trace, environ["inference.began"], f"POST {endpoint}", attributes, answer.status >= 500)
 
     # --- whose request it is ---------------------------------------------------------------------------------------
 
@@ -287,17 +311,22 @@ class Service:
             return error_answer(refused, environ["PATH_INFO"])  # to raise it would tie the request to itself
         if "inference.checked" not in environ:
             self._check(environ)
+        mark = environ.get("inference.mark", unmarked)
         self.admission.enter(environ.get("inference.waited", 0.0))
+        mark("wait")
         deployment = self._asked(environ)
         protocol = self._protocols[environ["inference.endpoint"]]
         question = protocol.decode(self._body(environ), environ, deployment)
+        mark("parse")
         rows, model = question.rows, deployment.model
         if len(rows) > 1 or model.runs_code:
             model.check_turn(rows, environ)
         prediction = model.answer(rows, question.labels, question.probabilities)
         if question.explained:
             question = question._replace(form=explain(model, rows, prediction))
+        mark("predict")
         body, headers = protocol.encode(prediction, question, deployment)
+        mark("serialize")
         return Answer(200, body, headers, len(rows), seen=(rows, prediction) if self._observers else None)
 
     def _body(self, environ: Environ) -> bytes:

@@ -43,6 +43,7 @@ LATENCY = Histogram(
 ROWS = Counter("inference_rows", "Rows predicted", ["model", "version"])
 KEY_REQUESTS = Counter("inference_key_requests", "Requests with an API key that is known", ["key", "status"])
 NOT_KEPT = Counter("inference_prediction_log_dropped", "Predictions that the prediction log did not keep", ["reason"])
+TRACES_DROPPED = Counter("inference_traces_dropped", "Traces that were not sent", ["reason"])
 IN_FLIGHT = Gauge("inference_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
 QUEUE = Gauge("inference_queue", "Large requests that wait for their turn", multiprocess_mode="livesum")
 MODEL = Gauge("inference_model_info", "1 for the version being served", ["model", "version"], multiprocess_mode="max")
