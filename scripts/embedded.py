@@ -67,6 +67,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("API_KEYS_FILE", "embedded/keys/api-keys")
     os.environ.setdefault("AUDIT_FILE", "embedded/audit.jsonl")
     os.environ.setdefault("INFERENCE_URL", f"http://localhost:{os.environ.get('INFERENCE_LISTEN_PORT', '1235')}")
+    os.environ.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://localhost:{os.environ.get('MLFLOW_PORT', '5000')}")
     os.environ.setdefault("ALLOW_CODE", "true")  # here are the packages of whoever has logged a model
     os.environ["PYTHONPATH"] = "services"
     os.environ["PYTHONUNBUFFERED"] = "1"

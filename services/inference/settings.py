@@ -80,6 +80,16 @@ class Settings:
     """PREDICTION_LOG_DIR: the folder in which they wait until they are shipped."""
     prediction_log_spool_bytes: int = 1024 * 1024 * 1024
     """PREDICTION_LOG_SPOOL_MB: how much may be in that folder, in the environment as MiB from 32 to 1048576; beyond it none is kept."""
+    trace_share: float = 0.0
+    """TRACE_SHARE: the share of predictions that are traced (docs/tracing.md), from 0 to 1."""
+    otlp_endpoint: str = "http://mlflow:5000"
+    """OTEL_EXPORTER_OTLP_ENDPOINT: where traces are sent, as OTLP over HTTP: MLflow, or any collector."""
+    otlp_headers: str = "x-mlflow-experiment-id=0"
+    """OTEL_EXPORTER_OTLP_HEADERS: what is sent with them, as name=value with commas between."""
+    monitor_url: str = ""
+    """MONITOR_URL: where the monitor of drift says what it found, for the page at /status; without it, nobody is asked."""
+    schedule_url: str = ""
+    """SCHEDULE_URL: where the schedule of trainings says what it did, likewise."""
     run_dir: Path = Path(gettempdir())
     """a folder that the processes of one start share; the first of them makes it, and no variable names it"""
 
@@ -109,7 +119,6 @@ class Settings:
         port = read.number("INFERENCE_LISTEN_PORT", cls.port, 1, 65535)
         host = read.text("INFERENCE_HOST", cls.host)
         public = _addresses(read, "INFERENCE_PUBLIC_URL", f"http://localhost:{port}", "models")
-        mlflow = _addresses(read, "MLFLOW_PUBLIC_URL", "-", "mlflow") if "MLFLOW_PUBLIC_URL" in read else []
         return cls(
             tracking_uri=read.text("MLFLOW_TRACKING_URI", cls.tracking_uri),
             model_name=read.text("MODEL_NAME", cls.model_name),
@@ -136,11 +145,16 @@ class Settings:
             api_keys_file=Path(read.text("API_KEYS_FILE", "-")) if "API_KEYS_FILE" in read else None,
             cors_origins=_cors_origins(read),
             public_url=public[0].url,
-            mlflow_public_url=mlflow[0].url if mlflow else None,
+            mlflow_public_url=_mlflow_url(read),
             prediction_log=read.number("PREDICTION_LOG", cls.prediction_log, 0, 1),
             prediction_log_omit=read.names("PREDICTION_LOG_OMIT"),
             prediction_log_dir=Path(read.text("PREDICTION_LOG_DIR", str(cls.prediction_log_dir))),
             prediction_log_spool_bytes=read.number("PREDICTION_LOG_SPOOL_MB", 1024, 32, 1024 * 1024) << 20,
+            trace_share=read.number("TRACE_SHARE", cls.trace_share, 0, 1),
+            otlp_endpoint=read.text("OTEL_EXPORTER_OTLP_ENDPOINT", cls.otlp_endpoint),
+            otlp_headers=read.text("OTEL_EXPORTER_OTLP_HEADERS", cls.otlp_headers),
+            monitor_url=read.text("MONITOR_URL", cls.monitor_url),
+            schedule_url=read.text("SCHEDULE_URL", cls.schedule_url),
         )
 
     def handed_on(self) -> bytes:
@@ -160,6 +174,10 @@ def _shown(value: Any) -> str:
 
 def _addresses(read: Reader, name: str, default: str, service: str) -> list[Address]:
     return addresses(name, read.text(name, default), service, SettingsError)
+
+
+def _mlflow_url(read: Reader) -> str | None:
+    return _addresses(read, "MLFLOW_PUBLIC_URL", "-", "mlflow")[0].url if "MLFLOW_PUBLIC_URL" in read else None
 
 
 def _allowed_hosts(read: Reader, listening: str, public: list[Address]) -> frozenset[str]:

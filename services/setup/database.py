@@ -18,6 +18,8 @@ from setup.errors import SetupError
 from setup.secret_files import OWN_DATABASE, accounts_database, has_login
 
 ROLE = DATABASE = "mlflow"
+# Sees Postgres's figures, and no rows of MLflow's; there with compose.monitoring.yaml, whose exporter it is.
+EXPORTER = "exporter"
 SECRETS = Path("/run/secrets")
 OWN = "host=/var/run/postgresql user=postgres dbname=postgres"
 
@@ -39,7 +41,11 @@ def _prepare_own(databases: list[str]) -> Iterator[str]:
         ROLE: (SECRETS / "mlflow-password").read_text(),
     }
     with _cursor(OWN) as cursor:
-        changes = [*_ensure_role(cursor)]
+        if (exporter := SECRETS / "exporter-password").exists():
+            passwords[EXPORTER] = exporter.read_text()
+        changes = [change for role in passwords if role != "postgres" for change in _ensure_role(cursor, role)]
+        if EXPORTER in passwords:
+            cursor.execute(sql.SQL("GRANT pg_monitor TO {}").format(sql.Identifier(EXPORTER)))
         for name in databases:
             changes += _ensure_database(cursor, name, ROLE)
         for role, password in passwords.items():
@@ -109,13 +115,13 @@ def _is_missing_database(error: SetupError) -> bool:
     return "does not exist" in str(error) and "database" in str(error)
 
 
-def _ensure_role(cursor: psycopg2.extensions.cursor) -> Iterator[str]:
-    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (ROLE,))
+def _ensure_role(cursor: psycopg2.extensions.cursor, role: str) -> Iterator[str]:
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
     if cursor.fetchone():
         return
     rights = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
-    cursor.execute(sql.SQL("CREATE ROLE {} " + rights).format(sql.Identifier(ROLE)))
-    yield f"role {ROLE!r} created"
+    cursor.execute(sql.SQL("CREATE ROLE {} " + rights).format(sql.Identifier(role)))
+    yield f"role {role!r} created"
 
 
 def _ensure_database(cursor: psycopg2.extensions.cursor, name: str, owner: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from contract.publishing import addresses, guard
 
-from setup import edge, sign_on
+from setup import alerting, edge, sign_on
 from setup.errors import SetupError
 from setup.signing_key import key_id_of, new_private_key, public_key_of
 
@@ -59,7 +59,10 @@ OWNERS_OF_EDGE = {"edge": Owner(10009, 10009), "edge-data": Owner(10009, 10009)}
 OWNERS_OF_SIGN_ON = {"sso": Owner(10011, 10011)}
 # … and compose.predictions.yaml.
 OWNERS_OF_LOG = {"predictions": OWNERS["inference"], "monitor": OWNERS["inference"]}
-OWNERS_OF_OVERLAYS = OWNERS_OF_EDGE | OWNERS_OF_SIGN_ON | OWNERS_OF_LOG
+# … and compose.monitoring.yaml, whose users are those of the official images.
+OWNERS_OF_MONITORING = {name: Owner(65534, 65534) for name in ("prometheus", "alertmanager", "postgres-exporter")}
+OWNERS_OF_MONITORING["grafana"] = Owner(472, 0)
+OWNERS_OF_OVERLAYS = OWNERS_OF_EDGE | OWNERS_OF_SIGN_ON | OWNERS_OF_LOG | OWNERS_OF_MONITORING
 
 MLFLOW_ACCESS_KEY, PREDICTIONS_ACCESS_KEY, MONITOR_ACCESS_KEY = "mlflow", "predictions", "monitor"
 
@@ -99,6 +102,11 @@ SECRETS_WITH_SIGN_ON = (
 SECRETS_OF_LOG = (
     Secret("PREDICTIONS_S3_SECRET_KEY", ("predictions/s3-secret-key", "bucket/predictions-secret-key")),
     Secret("MONITOR_S3_SECRET_KEY", ("monitor/s3-secret-key", "bucket/monitor-secret-key")),
+)
+# Of the role in Postgres that sees its figures and no rows, and of Grafana's administrator.
+SECRETS_OF_MONITORING = (
+    Secret("POSTGRES_EXPORTER_PASSWORD", ("postgres-exporter/password", "database/exporter-password")),
+    Secret("GRAFANA_ADMIN_PASSWORD", ("grafana/admin-password",)),
 )
 
 
@@ -162,6 +170,11 @@ def has_log() -> bool:
     return (VOLUMES / "predictions").is_dir()
 
 
+def has_monitoring() -> bool:
+    """Tell whether compose.monitoring.yaml is among the compose files, which brings the volumes."""
+    return (VOLUMES / "prometheus").is_dir()
+
+
 def accounts_database(uri: str) -> str:
     """Return where the accounts are: in the database beside the one at this address, whose name has _auth after it."""
     return urlsplit(uri)._replace(path=f"{urlsplit(uri).path}_auth").geturl()
@@ -173,7 +186,9 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
     addresses.check(environ, SetupError)
     _refuse_values(environ)
     login, signs_on = has_login(environ), sign_on.is_on(environ)
-    of_the_edge = edge.files(environ, _given) if (VOLUMES / "edge").is_dir() else {}
+    of_overlays = edge.files(environ, _given) if (VOLUMES / "edge").is_dir() else {}
+    if has_monitoring():
+        of_overlays |= alerting.files(environ, _given)
     of_sign_on = sign_on.files(environ, _given) if signs_on else {}
     for volume, owner in (_owners(login) | OWNERS_OF_OVERLAYS).items():
         if volume not in OWNERS_OF_OVERLAYS or (VOLUMES / volume).is_dir():
@@ -188,7 +203,7 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
     changed = [line for secret in wanted if (line := _complete(secret))]
     if signs_on:
         of_sign_on = sign_on.with_mark(of_sign_on, (VOLUMES / "sso" / "mlflow-secret").read_bytes())
-    for file, content in (_contents(login) | of_the_edge | of_sign_on).items():
+    for file, content in (_contents(login) | of_overlays | of_sign_on).items():
         if content is None:
             (VOLUMES / file).unlink(missing_ok=True)
         else:
@@ -201,12 +216,18 @@ def _owners(login: bool) -> dict[str, Owner]:
 
 
 def _secrets(login: bool) -> tuple[Secret, ...]:
-    return SECRETS + (SECRETS_WITH_LOGIN if login else ()) + (SECRETS_OF_LOG if has_log() else ())
+    secrets_of_overlays = (SECRETS_OF_LOG if has_log() else ()) + (SECRETS_OF_MONITORING if has_monitoring() else ())
+    return SECRETS + (SECRETS_WITH_LOGIN if login else ()) + secrets_of_overlays
 
 
 def _refuse_values(environ: Mapping[str, str]) -> None:
     """Stop where .env has a secret itself: compose.yaml passes on that it is set, not what it is."""
-    for setting in (*(secret.setting for secret in _secrets(login=True)), "BACKEND_STORE_URI", "OIDC_CLIENT_SECRET"):
+    for setting in (
+        *(secret.setting for secret in _secrets(login=True)),
+        "BACKEND_STORE_URI",
+        "OIDC_CLIENT_SECRET",
+        "ALERT_SMTP_PASSWORD",
+    ):
         if environ.get(setting):
             raise SetupError(
                 f"{setting} is given as a value, which `docker inspect` would show to everybody; "

@@ -3,6 +3,7 @@
 `prometheus_client` chooses where figures are kept when it is imported, so each of these tests runs processes of its own.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -250,6 +251,24 @@ sys.stdout.write(answer.text)
     }
     assert 'inference_rows_total{model="iris_logistic_regression",version="7"} 2.0' in text
     assert "inference_requests_in_flight 1.0" in text
+
+
+def test_the_status_page_has_the_same_figures_of_all_processes_for_people(run: Callable[..., Any]) -> None:
+    lines = """
+from tests.unit.serving import SERVED, client_of
+
+client = client_of(SERVED)
+client.post("/invocations", json={"instances": [[1, 2], [2, 1]]})
+client.post("/invocations", json={})
+client.get("/version")
+sys.stdout.write(client.get("/status").text)
+"""
+    run(lines)
+    found = json.loads(run(lines))["figures"]
+    assert found["requests"] == {"200": 2, "400": 2}
+    assert found["rows"] == {"7": 4}
+    assert found["seconds"]["+Inf"] == 4
+    assert sum(found["errors"].values()) == 2
 
 
 def test_figures_are_made_anew_a_few_times_in_a_second_however_often_they_are_asked_for(

@@ -16,11 +16,11 @@ import skops.io
 from inference.ipc.messages import NOT_ASKED
 from inference.model.version import ModelVersion
 from inference.rollout import registry
-from monitoring import command as monitor
 from sklearn.linear_model import LogisticRegression
 from trainer.errors import TrackingError
 from trainer.tracking.run_logging import connect
 
+from monitoring import command as monitor
 from tests.integration.places import CLASSES, MODEL, eventually, in_one_line, running_server
 from tests.unit.version_files import COLUMNS, Files
 
@@ -75,10 +75,12 @@ def bootstrap_after_a_loss(place: Any, second_bootstrap: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def seen_from_the_server(place: Any, bootstrap_after_a_loss: Any) -> Any:
-    """What a service on the tracking server answers while that runs."""
-    with place.inference() as service:
+    """What a service on the tracking server answers while that runs, and the trace of it that the server has then."""
+    with place.inference(TRACE_SHARE="1", OTEL_EXPORTER_OTLP_ENDPOINT=place.tracking_uri) as service:
         service.serves("1")
-        return service.predict(), service.get("/version").json()["model"]
+        predicted, model = service.predict(), service.get("/version").json()["model"]
+        found = eventually("it is there", lambda: place.client.search_traces(locations=["0"]))
+        return predicted, model, found[0]
 
 
 @pytest.fixture(scope="module")
@@ -182,9 +184,21 @@ def test_where_the_version_in_production_is_lost_bootstrap_goes_back_to_the_last
 
 
 def test_a_service_serves_what_the_server_has_in_production(seen_from_the_server: Any) -> None:
-    predictions, model = seen_from_the_server
+    predictions, model, _ = seen_from_the_server
     assert predictions == CLASSES
     assert (model["version"], model["stale"], model["problem"]) == ("1", False, None)
+
+
+def test_a_prediction_is_traced_stage_by_stage_in_mlflow(seen_from_the_server: Any) -> None:
+    _, _, trace = seen_from_the_server
+    root, *stages = sorted(trace.data.spans, key=lambda span: (span.start_time_ns, -span.end_time_ns))
+    assert (root.name, [stage.name for stage in stages]) == (
+        "POST /invocations",
+        ["wait", "parse", "predict", "serialize"],
+    )
+    assert {stage.parent_id for stage in stages} == {root.span_id}
+    assert (root.attributes["model.version"], root.attributes["rows"]) == ("1", 3)
+    assert trace.info.state == "OK"
 
 
 def test_a_version_that_was_logged_by_hand_is_adopted_and_promoted_over_http(adopted: Any) -> None:

@@ -161,8 +161,9 @@ def test_a_key_lets_in_to_what_its_scopes_say(keys: KeyFile) -> None:
     assert predicted(service, scopes["predict"]).status_code == 200
     for name in ("labels", "metrics"):
         assert_refused(predicted(service, scopes[name]), 403, "PERMISSION_DENIED", "predict", name)
-    metrics = Client(service).get("/metrics", headers=bearing(scopes["predict"]))
-    assert_refused(metrics, 403, "PERMISSION_DENIED", "has not the scope metrics")
+    for path in ("/metrics", "/status"):
+        refused = Client(service).get(path, headers=bearing(scopes["predict"]))
+        assert_refused(refused, 403, "PERMISSION_DENIED", "has not the scope metrics")
     assert_refused(Client(service).get("/metrics/"), 401, "UNAUTHENTICATED")
     Keyring(keys.path, keys.cache).admit({"HTTP_X_API_KEY": scopes["metrics"]}, key_file.METRICS)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from inference.errors import Forbidden, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
-from inference.http.allowed_hosts import AllowedHosts
+from inference.http.allowed_hosts import AllowedHosts, own_addresses
 from inference.ipc.messages import Attempt, State
 from inference.model.version import ModelVersion
 from inference.settings import Settings
@@ -74,11 +74,11 @@ def assert_is_error(answer: Any, status: int, error_code: str, *said: str) -> No
 
 def test_the_front_page_lists_every_endpoint_that_answers(client: Client) -> None:
     endpoints = client.get("/").json["endpoints"]
-    assert len(endpoints) == 11
+    assert len(endpoints) == 12
     for endpoint in endpoints:
         for one in endpoint.replace(" …", "").split(", "):
             method, path = one.split()
-            if path == "/metrics":
+            if path in ("/metrics", "/status"):
                 continue  # of several processes: test_metrics.py
             body = {"instances": [[1, 2]]}
             if "NAME" in path:
@@ -638,6 +638,20 @@ def test_what_was_accepted_as_a_host_is_no_origin_and_the_other_way_round(
     allowed.check(*first)
     with pytest.raises(Forbidden):
         allowed.check(*then)
+
+
+def test_prometheus_may_ask_each_replica_by_its_own_address_and_by_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(2, 1, 6, "", ("172.20.0.5", 0)), (10, 1, 6, "", ("fd00::5", 0, 0, 0))]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: found)
+    client = client_of(SERVED, settings=Settings(allowed_hosts=own_addresses()))
+    for host in ("172.20.0.5:1235", "[fd00::5]:1235"):
+        assert client.get("/version", headers={"Host": host}).status_code == 200
+    assert_is_error(client.get("/version", headers={"Host": "172.20.0.6:1235"}), 403, "PERMISSION_DENIED", "Host is ")
+
+
+def test_a_machine_whose_name_is_nobodys_has_no_addresses_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "nobody.invalid")
+    assert own_addresses() == frozenset()
 
 
 def test_a_program_that_names_no_host_is_let_in() -> None:

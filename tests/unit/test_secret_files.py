@@ -406,3 +406,19 @@ def test_with_a_prediction_log_who_writes_and_who_reads_it_have_a_secret_that_th
         volumes.clear(user)
     volumes.run()
     assert volumes.files() == files
+
+
+def test_with_monitoring_each_of_its_parts_reads_its_own_files_and_the_database_job_the_exporters_password(
+    volumes: Volumes, tmp_path: Path
+) -> None:
+    parts = ("prometheus", "alertmanager", "postgres-exporter", "grafana")
+    for part in parts:
+        (volumes.folder / part).mkdir()
+    (tmp_path / "given" / "ALERT_WEBHOOK_URL").write_text("https://chat.test/secret\n")
+    volumes.run()
+    files = volumes.files()
+    assert files["database/exporter-password"] == files["postgres-exporter/password"]
+    assert [name for name, content in files.items() if "chat.test" in content] == ["alertmanager/webhook-url"]
+    assert {volumes.owners[part] for part in parts} == {(65534, 65534), (472, 0)}
+    with pytest.raises(SetupError, match="ALERT_SMTP_PASSWORD is given as a value"):
+        list(secret_files.run({"ALERT_SMTP_PASSWORD": "set"}))

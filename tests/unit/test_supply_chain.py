@@ -228,6 +228,18 @@ def test_an_image_without_a_digest_is_refused_in_words_and_nothing_is_pinned(
     assert reason in result.stderr
 
 
+def test_grafana_which_has_no_stand_in_is_left_out_where_it_cannot_be_pulled(machine: Path) -> None:
+    (machine / "config").write_text('{"services": {"grafana": {"image": "grafana/grafana:12.4.0"}}}')
+    _program(
+        machine,
+        "docker",
+        DOCKER.replace("*Config.Labels*", '"image inspect grafana/"* | pull*) exit 1 ;;\n    *Config.Labels*'),
+    )
+    result = _run(ROOT / "scripts/base-images", machine)
+    assert result.returncode == 0, result.stderr
+    assert "without it there are no dashboards, and all else" in result.stdout
+
+
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
     """A checkout with all that a release needs, on a machine whose Docker has built and pushed it."""

@@ -7,6 +7,7 @@ Programs that send neither are let in, and so are pages of those origins that th
 """
 
 import re
+import socket
 from typing import Any
 
 from inference.errors import Forbidden
@@ -30,6 +31,15 @@ EXPOSED = (
     "Access-Control-Expose-Headers",
     "X-Model-Name, X-Model-Version, X-Request-ID, Retry-After, Inference-Header-Content-Length",
 )
+
+
+def own_addresses() -> frozenset[str]:
+    """Return the addresses of this machine or container, as its own name has them: Prometheus asks each replica by its address."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None)}
+    except OSError:  # its name is nobody's
+        return frozenset()
+    return frozenset(f"[{address}]" if ":" in address else address for address in found)
 
 
 class AllowedHosts:

@@ -33,6 +33,7 @@ from inference.http.admission import LARGE_BYTES, AdmissionControl
 from inference.http.allowed_hosts import AllowedHosts
 from inference.http.routing import (
     EXPLAIN,
+    FIGURES,
     HEALTH,
     INFER,
     INVOCATIONS,
@@ -56,6 +57,7 @@ from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from inference.telemetry.metrics import LABELS_TAKEN, RequestMetrics
+from inference.telemetry.tracing import Trace, Tracer, unmarked
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -63,7 +65,7 @@ Headers = list[tuple[str, str]]
 # Browsers take an answer for what its Content-Type says, and for nothing else.
 NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 # What is asked all the time by machines: it is logged where the answer is an error.
-PROBES = HEALTH | {"/metrics"}
+PROBES = HEALTH | FIGURES
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 
@@ -129,6 +131,11 @@ class Service:
         self._hosts = AllowedHosts(settings.allowed_hosts, settings.cors_origins)
         self._keys = Keyring(settings.api_keys_file, settings.cache_dir, settings.workers)
         self._metrics, self._labels = RequestMetrics(), LabelLog.of(settings)
+        self._tracer = (
+            Tracer(settings.trace_share, settings.otlp_endpoint, settings.otlp_headers)
+            if settings.trace_share
+            else None
+        )
         worker = os.urandom(8).hex()
         self._ids = (f"{worker}-{number}" for number in itertools.count(1))
         self._observers = observers
@@ -205,15 +212,33 @@ class Service:
         environ["inference.whose"] = served or active
         environ["inference.request_id"] = request_id
         environ["inference.endpoint"] = route.endpoint
+        if self._tracer and route.endpoint and (trace := self._tracer.begin(environ.get("HTTP_TRACEPARENT"))):
+            environ["inference.trace"], environ["inference.mark"] = trace, trace.mark
 
     def _finished(self, environ: Environ, answer: Answer) -> Answer:
         """Add to an answer what all have, and note it."""
         whose = environ["inference.whose"]
         answer.headers.extend(self._about(whose, environ["inference.request_id"], environ))
         self._note(environ, answer, whose)
+        if self._tracer and (trace := environ.get("inference.trace")):
+            self._end(self._tracer, trace, environ, answer)
         if answer.seen is not None:
             self._seen.append((environ, *answer.seen, time.perf_counter() - environ["inference.began"]))
         return answer
+
+    def _end(self, tracer: Tracer, trace: Trace, environ: Environ, answer: Answer) -> None:
+        """Have the trace of a request sent that is answered; nothing of what it asked is in it."""
+        whose, endpoint = environ["inference.whose"].labels, environ["inference.endpoint"]
+        attributes: dict[str, str | int] = {
+            "http.request.method": environ["REQUEST_METHOD"],
+            "http.route": endpoint,
+            "http.response.status_code": answer.status,
+            "request_id": environ["inference.request_id"],
+            "model.name": whose[0],
+            "model.version": whose[1],
+            "rows": answer.rows,
+        }
+        tracer.end(trace, environ["inference.began"], f"POST {endpoint}", attributes, answer.status >= 500)
 
     # --- whose request it is ---------------------------------------------------------------------------------------
 
@@ -304,6 +329,7 @@ class Service:
         if "inference.checked" not in environ:
             self._check(environ)
         self.admission.enter(environ.get("inference.waited", 0.0))
+        environ.get("inference.mark", unmarked)("wait")
         deployment = self._asked(environ)
         if environ["inference.endpoint"] == LABELS:
             return self._labelled(environ, deployment)
@@ -321,9 +347,8 @@ class Service:
         except Exception as error:
             environ["inference.served"] = environ["inference.whose"] = watch.champion
             environ["wsgi.input"].seek(0)
-            answer = self._answered(
-                environ, watch.champion
-            )  # where it is refused too, that is no fault of the challenger's
+            # Where it is refused too, that is no fault of the challenger's.
+            answer = self._answered(environ, watch.champion)
             watch.failed(error)
             return answer
         if answer.seen is not None:
@@ -331,15 +356,19 @@ class Service:
         return answer
 
     def _answered(self, environ: Environ, deployment: Deployment) -> Answer:
+        mark = environ.get("inference.mark", unmarked)
         protocol = self._protocols[environ["inference.endpoint"]]
         question = protocol.decode(self._body(environ), environ, deployment)
+        mark("parse")
         rows, model = question.rows, deployment.model
         if len(rows) > 1 or model.runs_code:
             model.check_turn(rows, environ)
         prediction = model.answer(rows, question.labels, question.probabilities)
         if question.explained:
             question = question._replace(form=explain(model, rows, prediction))
+        mark("predict")
         body, headers = protocol.encode(prediction, question, deployment)
+        mark("serialize")
         is_seen = self._observers or deployment.watch is not None
         return Answer(200, body, headers, len(rows), seen=(rows, prediction) if is_seen else None)
 

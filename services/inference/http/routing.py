@@ -13,8 +13,10 @@ EXPLAIN, LABELS = "/explain", "/labels"
 # What anybody may ask who reaches the port, also where API keys are on: what tells whether the service works, …
 HEALTH = frozenset({"/health", "/ping", "/ready", "/v2/health/live", "/v2/health/ready"})
 # … and the files that a page is made of.
-_OPEN = HEALTH | {"/favicon.ico", "/page/page.css", "/page/page.js"}
-_SCOPES = {"/metrics": key_file.METRICS, LABELS: key_file.LABELS}
+_OPEN = HEALTH | {"/favicon.ico", "/page/page.css", "/page/page.js", "/page/status.js"}
+# What tells how the service is used.
+FIGURES = frozenset({"/metrics", "/status"})
+_SCOPES = dict.fromkeys(FIGURES, key_file.METRICS) | {LABELS: key_file.LABELS}
 _MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?/?")
 
 

@@ -7,7 +7,7 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -53,6 +53,7 @@ COMPARED = Counter(
     "Rows that the challenger answered and Production was asked as well: alike, unlike, unknown to the challenger alone; requests that were slow or failed",
     ["model", "version", "result"],
 )
+TRACES_DROPPED = Counter("inference_traces_dropped", "Traces that were not sent", ["reason"])
 IN_FLIGHT = Gauge("inference_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
 QUEUE = Gauge("inference_queue", "Large requests that wait for their turn", multiprocess_mode="livesum")
 MODEL = Gauge("inference_model_info", "1 for the version being served", ["model", "version"], multiprocess_mode="max")
@@ -92,21 +93,25 @@ def exposition() -> bytes:
     return generate_latest(registry)
 
 
-class Exposition:
+T = TypeVar("T")
+
+
+class Exposition(Generic[T]):
     """All metrics for whoever asks: rebuilt a few times in a second, and those of this second beyond that.
 
     It takes as long as some fifteen predictions to make them.
     """
 
-    def __init__(self, make: Callable[[], bytes] = exposition, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, make: Callable[[], T], now: Callable[[], float] = time.monotonic) -> None:
         self._make, self._now = make, now
-        self._second, self._count, self._last = 0, 0, b""
+        self._second, self._count = 0, 0
+        self._last: T | None = None
 
-    def __call__(self) -> bytes:
+    def __call__(self) -> T:
         if (second := int(self._now())) != self._second:
             self._second, self._count = second, 0
         self._count += 1
-        if self._count <= MOST_EXPOSITIONS:
+        if self._last is None or self._count <= MOST_EXPOSITIONS:
             self._last = self._make()
         return self._last
 

@@ -24,9 +24,11 @@ from inference.prediction_log.recorder import PredictionLog
 from inference.protocols import open_inference
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
-from inference.telemetry.metrics import CONTENT_TYPE, Exposition
+from inference.telemetry.metrics import CONTENT_TYPE, Exposition, exposition
 from inference.web import openapi
 from inference.web.challenger_view import challenger_content, in_words
+from inference.web.figures import figures_of_all
+from inference.web.neighbour import Neighbour
 from inference.web.page_view import page_content
 
 ENDPOINTS = {
@@ -35,6 +37,7 @@ ENDPOINTS = {
     "GET /ready": "200 when predictions work, else 503 with reasons",
     "GET /version": "which model is served, since when, and by what",
     "GET /metrics": "figures for Prometheus",
+    "GET /status": "the same figures for people: a page, or JSON",
     "GET /model-card": "what is known of the model, for people",
     "GET /openapi.json": "all of this, for machines",
     "POST /invocations": '{"instances": [[values], …] or [{column: value}, …]} → {"predictions": […]}',
@@ -73,6 +76,7 @@ def create_app(settings: Settings, deployments: Deployments, kept: PredictionLog
     app.json.sort_keys = False  # type: ignore[attr-defined]
     _add_page(app, settings, deployments.first)
     _add_health(app, settings, deployments, kept)
+    _add_status(app, settings, deployments, kept)
     _add_descriptions(app, settings, deployments.first.name)
     _add_open_inference(app, deployments)
     _add_errors(app)
@@ -130,18 +134,13 @@ def _add_page(app: Flask, settings: Settings, active: ActiveModel) -> None:
             last[:] = served, said, render_template("index.html", page=page)
         return str(last[2])
 
+    def listed() -> Any:
+        model = model_content(settings, served_now(), active)
+        return app.json.response(service=open_inference.NAME, model=model, endpoints=endpoints)
+
     @app.get("/")
     def index() -> Any:
-        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-            response: Any = Response(rendered(served_now()), mimetype="text/html")
-            response.headers["Content-Security-Policy"] = POLICY
-            response.headers["Referrer-Policy"] = "no-referrer"
-        else:
-            model = model_content(settings, served_now(), active)
-            response = app.json.response(service=open_inference.NAME, model=model, endpoints=endpoints)
-        response.headers["Vary"] = "Accept"
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return _page_or_json(lambda: rendered(served_now()), listed)
 
     @app.get("/favicon.ico")
     def icon() -> tuple[str, int]:
@@ -149,9 +148,44 @@ def _add_page(app: Flask, settings: Settings, active: ActiveModel) -> None:
 
     @app.get("/page/<name>")
     def page_file(name: str) -> Any:
-        if name not in ("page.css", "page.js"):
+        if name not in ("page.css", "page.js", "status.js"):
             raise NotFound(f"there is no {request.path}; GET / lists what there is")
         return send_from_directory(PAGE, name, max_age=60)
+
+
+def _page_or_json(page: Callable[[], str], content: Callable[[], Any]) -> Any:
+    """Return what a browser or a program is answered, whichever asks."""
+    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+        response: Any = Response(page(), mimetype="text/html")
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["Referrer-Policy"] = "no-referrer"
+    else:
+        response = content()
+    response.headers["Vary"] = "Accept"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _add_status(app: Flask, settings: Settings, deployments: Deployments, kept: PredictionLog | None) -> None:
+    figures = Exposition(figures_of_all)
+    monitor, schedule = Neighbour(settings.monitor_url), Neighbour(settings.schedule_url)
+
+    def content() -> Any:
+        first = deployments.first
+        model = model_content(settings, served_now(), first)
+        return app.json.response(
+            model=model,
+            reasons=[] if model else [first.reason],
+            under_way=under_way(deployments).get("under_way"),
+            figures=figures(),
+            prediction_log=kept.told(first.served) if kept else None,
+            drift=monitor.said(),
+            schedule=schedule.said(),
+        )
+
+    @app.get("/status")
+    def status() -> Any:
+        return _page_or_json(lambda: render_template("status.html", name=deployments.first.name), content)
 
 
 def _add_health(app: Flask, settings: Settings, deployments: Deployments, kept: PredictionLog | None) -> None:
@@ -180,11 +214,11 @@ def _add_health(app: Flask, settings: Settings, deployments: Deployments, kept: 
         about = {"python": platform.python_version(), **packages}
         return {"model": model, **reasons, **of_challenger, **under_way(deployments), **of_log, **about}
 
-    exposition = Exposition()
+    metrics_of_all = Exposition(exposition)
 
     @app.get("/metrics")
     def metrics() -> Response:
-        return Response(exposition(), content_type=CONTENT_TYPE)
+        return Response(metrics_of_all(), content_type=CONTENT_TYPE)
 
 
 def under_way(deployments: Deployments) -> dict[str, Any]:

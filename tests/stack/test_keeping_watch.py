@@ -1,0 +1,170 @@
+"""With compose.monitoring.yaml a real Prometheus watches the real services, and a real alert reaches people."""
+
+import json
+import re
+import socketserver
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+import pytest
+import requests
+
+from tests.compose import BODY, ROOT, Stack, docker, eventually, free_ports
+
+PARTS = ("prometheus", "alertmanager", "postgres-exporter", "backup-figures")
+VOLUMES = ["prometheus-secrets", "alertmanager-secrets", "postgres-exporter-secrets", "grafana-secrets"]
+VOLUMES += ["prometheus-data", "alertmanager-data", "backup-figures"]
+
+
+class Webhook(BaseHTTPRequestHandler):
+    """Somebody's chat."""
+
+    told: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class MailServer(socketserver.StreamRequestHandler):
+    """Somebody's mail server, as far as one mail at a time needs it."""
+
+    mails: ClassVar[list[str]] = []
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 mail\r\n")
+        for line in self.rfile:
+            word = line[:4].upper()
+            if word == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                self.mails.append("".join(iter(lambda: self.rfile.readline().decode(), ".\r\n")))
+            self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
+
+
+@pytest.fixture(scope="module")
+def people() -> Iterator[dict[str, str]]:
+    """Who is told, at addresses that containers reach, as settings."""
+    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    servers = [ThreadingHTTPServer((gateway, 0), Webhook), socketserver.ThreadingTCPServer((gateway, 0), MailServer)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    webhook, mail = (server.server_address[1] for server in servers)
+    yield {
+        "ALERT_WEBHOOK_URL": f"http://host.docker.internal:{webhook}/hook",
+        "ALERT_EMAIL_TO": "ops@example.com",
+        "ALERT_SMTP_SERVER": f"host.docker.internal:{mail}",
+        "ALERT_SMTP_TLS": "false",
+    }
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def prometheus(stack: Stack, people: dict[str, str]) -> Iterator[str]:
+    """Prometheus's address beside the stack, whose clock of 15 seconds and patience of minutes are seconds here."""
+    ports = dict(zip(("PROMETHEUS_PORT", "ALERTMANAGER_PORT"), map(str, free_ports(2)), strict=True))
+    settings = {"COMPOSE_FILE": "compose.yaml:compose.monitoring.yaml", **ports, **people}
+    stack.write_env(**settings)
+    folder = stack.folder / "monitoring"
+    kept = {path: path.read_text() for path in (folder / "prometheus.yml", folder / "rules.yml")}
+    for path, text in kept.items():
+        path.write_text(re.sub(r"(_interval|for): \w+$", r"\1: 1s", text, flags=re.M))
+    try:
+        stack.compose("up", "--detach", "--wait", *PARTS, "minio")
+        yield f"http://localhost:{ports['PROMETHEUS_PORT']}/api/v1"
+    finally:
+        stack.compose("rm", "--stop", "--force", *PARTS)
+        for path, text in kept.items():
+            path.write_text(text)
+        for name in settings:
+            del stack.settings[name]
+        stack.write_env()
+        stack.up()
+        docker("volume", "rm", *(f"{stack.name}_{name}" for name in VOLUMES))
+        docker("network", "rm", f"{stack.name}_watching", f"{stack.name}_alerts")
+
+
+def asked(prometheus: str, path: str, **query: str) -> Any:
+    answer = requests.get(f"{prometheus}/{path}", params=query, timeout=10).json()
+    assert answer["status"] == "success", answer
+    return answer["data"]
+
+
+def test_each_alert_fires_when_it_has_to_and_then_alone(stack: Stack, prometheus: str) -> None:
+    mount = f"{ROOT / 'monitoring'}:/rules:ro"
+    image = stack.containers()["prometheus"]["Config"]["Image"]
+    for arguments in (("test", "rules", "/rules/rules_test.yml"), ("check", "rules", "/rules/rules.yml")):
+        docker("run", "--rm", "--network", "none", "--volume", mount, "--entrypoint", "promtool", image, *arguments)
+
+
+def test_prometheus_finds_all_that_it_watches_and_each_replica_by_its_own_address(
+    stack: Stack, prometheus: str
+) -> None:
+    def up() -> set[str]:
+        targets = asked(prometheus, "targets")["activeTargets"]
+        return {target["labels"]["job"] for target in targets if target["health"] == "up"}
+
+    eventually("all are up", lambda: up() == {"inference", "postgres", "minio", "prometheus", "alertmanager"})
+    (target,) = [t for t in asked(prometheus, "targets")["activeTargets"] if t["labels"]["job"] == "inference"]
+    networks = stack.containers()["inference"]["NetworkSettings"]["Networks"]
+    assert target["labels"]["instance"] == f"{networks[f'{stack.name}_tracking']['IPAddress']}:1235"
+
+
+def test_every_panel_and_every_rule_is_answered_by_a_real_prometheus(stack: Stack, prometheus: str) -> None:
+    def ask() -> Any:
+        for body in (BODY, "{}"):
+            requests.post(
+                f"{stack.url}/invocations", data=body, headers={"Content-Type": "application/json"}, timeout=10
+            )
+        return asked(
+            prometheus, "query", query="rate(inference_rows_total[1m]) and on() inference:failed:ratio_rate1h"
+        )["result"]
+
+    eventually("it is told twice, which makes a rate", ask)
+    rules = [rule for group in asked(prometheus, "rules")["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} == {"ok"}
+    boards = (ROOT / "monitoring/grafana/dashboards").glob("*.json")
+    panels = [panel for board in boards for panel in json.loads(board.read_text())["panels"]]
+    answered = set()
+    for panel in panels:
+        expressions = [target["expr"].replace("$__rate_interval", "1m") for target in panel["targets"]]
+        results = [asked(prometheus, "query", query=expression)["result"] for expression in expressions]
+        if all(results):
+            answered.add(panel["title"])
+    # What is not there until something happens, or until the monitor or the schedule is.
+    silent = {"Last backup", "Prediction log: not kept", "Drift by column (PSI)", "Accuracy", "Rows with a label"}
+    silent |= {"Trainings by schedule", "Until the next training"}
+    assert {panel["title"] for panel in panels} - answered <= silent
+
+
+def test_an_alert_reaches_people_by_webhook_and_by_mail(stack: Stack, prometheus: str) -> None:
+    stack.compose("stop", "postgres-exporter")
+    eventually("the chat is told", lambda: Webhook.told)
+    (alert,) = Webhook.told[0]["alerts"]
+    assert (alert["labels"]["alertname"], alert["labels"]["job"], alert["status"]) == ("PartDown", "postgres", "firing")
+    (mail,) = eventually("a mail comes", lambda: MailServer.mails)
+    assert "To: ops@example.com" in mail
+    assert "PartDown" in mail
+
+
+def test_what_watches_cannot_change_anything_and_is_reached_from_this_machine_alone(
+    stack: Stack, prometheus: str
+) -> None:
+    found = stack.containers()
+    for part in PARTS:
+        host = found[part]["HostConfig"]
+        assert host["ReadonlyRootfs"]
+        assert host["CapDrop"] == ["ALL"]
+        assert host["Memory"] > 0
+        addresses = {port["HostIp"] for ports in (host["PortBindings"] or {}).values() for port in ports}
+        assert addresses <= {"127.0.0.1"}
+    sql = "SELECT rolsuper, has_database_privilege('exporter', 'mlflow', 'CONNECT') FROM pg_roles WHERE rolname = 'exporter'"
+    told = stack.compose("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atc", sql).stdout.strip()
+    assert told == "f|f"
