@@ -51,6 +51,9 @@ class Settings:
     image: str | None = None
     """TRAINER_IMAGE: the image that it runs in, for the promotion record; without it, there is none."""
 
+    has_lock: bool = False
+    """TRAINING_LOCK: held, where whoever has started this training holds the lock on the data folder for it."""
+
     @property
     def key(self) -> Path | None:
         """The private key, None where versions are not signed here."""
@@ -80,6 +83,7 @@ class Settings:
             audit_file=read.text("AUDIT_FILE", "") or None,
             inference_url=read.text("INFERENCE_URL", cls.inference_url).rstrip("/"),
             image=read.text("TRAINER_IMAGE", "") or None,
+            has_lock="TRAINING_LOCK" in read,
             trusted_types=read.names("MODEL_TRUSTED_TYPES"),
             signing_key=Path(read.text("SIGNING_KEY_FILE", str(cls.signing_key))),
         )
