@@ -90,6 +90,7 @@ lint: environment tools ## style, common mistakes, and which room may import whi
 	@$(TOOLS)/bin/hadolint services/*/Dockerfile
 	@$(TOOLS)/bin/shellcheck --external-sources $$(grep -rlE '^#!/.*sh$$|^# shellcheck shell=' .ci scripts services)
 	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
 	@$(TOOLS)/bin/python scripts/website/build.py
 

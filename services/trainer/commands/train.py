@@ -68,10 +68,7 @@ class Job:
 
 
 def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) -> PromotionRecord:
-    """Train as the plan says; add a version to the registry; promote it where the rule says so. Raises Unchanged where it says so.
-
-    `drawing` makes the pictures. Without a key the version is not signed, and proposed to whoever has one.
-    """
+    """Train, register and promote as the plan says, with pictures by `drawing`; without a key, propose. Raises Unchanged if so wanted."""
     signing.check_key(settings.key)
     step = output.steps(console, 5)
     step("read and check the data")
@@ -100,6 +97,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             attempts = run_lifecycle.attempts(job.experiment_id, job.table.sha256, job.name)
         made = challenge.carry_out(made)
         record = _record(job, fitted, model, challenge, made, attempts)
+        record = replace(record, leaderboard=leaderboard.told(*board, job.choice) if board else [])
         _show(record, job.table.task, settings.has_key)
         if made.reason == PROPOSED:  # last: what its review comes to is written over what is shown by now
             candidates.propose(job.name, record.version, settings.who)
