@@ -57,6 +57,7 @@ case $* in
     *"config --format json"*) cat "$HERE/config" ;;
     *Config.Labels*) ;;
     *RepoDigests*) sed "s/ARCHITECTURE/$(cat "$HERE/architecture")/" "$HERE/digests" ;;
+    login*) cat >/dev/null ;; # the password, which else meets a pipe that nobody reads
     *"imagetools inspect"*) echo '{"digest": "DIGEST"}' ;;
     "compose run"*) echo "[1/5] read and check the data" >&2; cat "$HERE/record"; exit "$(cat "$HERE/code")" ;;
 esac
