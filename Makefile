@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog benchbackup chaos soak lint site workflows types sbom audit configuration reference lock clean
+.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop schedule cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog benchbackup chaos soak lint site workflows types sbom audit configuration reference lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,7 @@ promote: environment ## without Docker: put a version into Production, VERSION=N
 rollback: environment ## without Docker: back to the version that was in Production before
 history: environment ## without Docker: every move of Production, and why
 workshop: environment ## without Docker: where you are in the guided tour, and the next step; ARGS="--language es"
+schedule: environment ## without Docker: train by the clock and on drift, until Ctrl-C; TRAIN_SCHEDULE="…" TRAIN_ARGS="…"
 cleanup: environment ## without Docker: what nobody needs any more; ARGS=--yes removes it
 doctor: environment ## without Docker: what is wrong, or may soon be; ARGS=--json
 backup: environment ## without Docker: an encrypted snapshot of embedded/, by restic
@@ -36,7 +37,7 @@ restore: environment ## without Docker: bring one back; ARGS=SNAPSHOT
 serve: environment ## without Docker: the prediction service, until Ctrl-C
 apikey: environment ## without Docker: API keys of that service; ARGS="add NAME", list, "revoke NAME", off
 ui: environment ## without Docker: the MLflow UI, until Ctrl-C
-explore train compare models review rollback history workshop cleanup doctor backup restore serve apikey ui:
+explore train compare models review rollback history workshop schedule cleanup doctor backup restore serve apikey ui:
 	@$(PY) scripts/embedded.py $@ $(ARGS)
 
 adopt requirements promote:
@@ -92,6 +93,7 @@ lint: environment tools ## style, common mistakes, and which room may import whi
 	@$(TOOLS)/bin/hadolint services/*/Dockerfile
 	@$(TOOLS)/bin/shellcheck --external-sources $$(grep -rlE '^#!/.*sh$$|^# shellcheck shell=' .ci scripts services)
 	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.renovate renovate.json
 	@$(TOOLS)/bin/python scripts/website/build.py
 

@@ -6,6 +6,7 @@ python scripts/embedded.py explore    phase 1
 python scripts/embedded.py train      phases 3 and 4; and the trainer's other commands: compare, models, adopt VERSION, review [VERSION],
                                       requirements VERSION, promote VERSION, rollback, history; with the options that they have in the container
 python scripts/embedded.py workshop   the companion of the guided tour: which phase you are in, and the next step; --language es
+python scripts/embedded.py schedule   train by the clock and on drift, until Ctrl-C (docs/schedule.md)
 python scripts/embedded.py cleanup    what nobody needs any more: runs, models and files; --yes removes it
 python scripts/embedded.py doctor     what is wrong, or may soon be, and what mends it; changes nothing
 python scripts/embedded.py serve      the inference service, until Ctrl-C
@@ -44,7 +45,7 @@ ADDRESSES = (
 # The trainer's commands; it reads their options itself.
 TRAINER = (
     *("explore", "train", "compare", "models", "adopt", "review", "requirements", "promote", "rollback", "history"),
-    "workshop",
+    *("workshop", "schedule"),
 )
 
 

@@ -3,23 +3,25 @@
 import gc
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import audit
 import click
 
-from trainer import experiment, signals
+from trainer import experiment, signals, training_lock
 from trainer.artifact import signing
 from trainer.console import terminal
 from trainer.console.terminal import Console
 from trainer.data import builtin_datasets
-from trainer.errors import SettingsError, TrainerError, VersionError
+from trainer.errors import SettingsError, TrainerError, Unchanged, VersionError
 from trainer.plots.worker import Drawing
 from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
@@ -258,6 +260,11 @@ Examples:
   trainer train --config experiments/wine_leaderboard.yaml"""
 )
 @_options(DATA_OPTIONS, FORM_OPTIONS, CHOICE_OPTIONS, GATE_OPTIONS)
+@click.option(
+    "--if-new",
+    is_flag=True,
+    help="Only where no run has trained this model on the same data with the same options; else say which has.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The promotion record as JSON on stdout; all else on stderr.")
 @click.pass_context
 def train(context: click.Context, /, as_json: bool, **options: Any) -> None:
@@ -270,9 +277,13 @@ def train(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """
     wanted = _plan(context, options)
     rest.check_reachable(context.obj.tracking_uri)
-    record = _train(context.obj, wanted, Console(stderr=as_json))
+    try:
+        found: PromotionRecord | Unchanged = _train(context.obj, wanted, Console(stderr=as_json))
+    except Unchanged as unchanged:
+        click.echo(terminal.one_line(str(unchanged)), err=as_json)
+        found = unchanged
     if as_json:
-        click.echo(json.dumps(record.as_dict(), allow_nan=False))
+        click.echo(json.dumps(found.as_dict(), allow_nan=False))
 
 
 @trainer.command(
@@ -402,10 +413,15 @@ def _plan_of(settings: Settings, name: str) -> experiment.Plan:
             "its training does"
         )
     try:
-        with train.make_context("train", ["--config", str(path)], obj=settings) as context:
-            return _plan(context, {key: value for key, value in context.params.items() if key != "as_json"})
+        return _plan_of_arguments(settings, ["--config", str(path)])
     except click.ClickException as error:
         raise SettingsError(f"{path}: {error.format_message()}") from error
+
+
+def _plan_of_arguments(settings: Settings, arguments: list[str]) -> experiment.Plan:
+    """Return what `train` makes of its arguments; raise ClickException or SettingsError where it would not take them."""
+    with train.make_context("train", arguments, obj=settings) as context:
+        return _plan(context, {name: value for name, value in context.params.items() if name != "as_json"})
 
 
 @trainer.command()
@@ -576,6 +592,33 @@ def _recover(settings: Settings, lost: str) -> bool:
     return recover(settings, lost, Console())
 
 
+@trainer.command()
+@click.pass_obj
+def schedule(settings: Settings) -> None:
+    """Train by the clock (TRAIN_SCHEDULE, TRAIN_TZ) and on drift, with the options TRAIN_ARGS, until a signal ends it.
+
+    Never two at once; what was missed is made up for once; what has been trained before is not trained again. What came of it
+    is under /status and /metrics (docs/schedule.md).
+    """
+    from trainer.commands.schedule import run
+    from trainer.schedule.settings import Schedule
+
+    wanted = Schedule.from_env(os.environ)
+    _check_arguments(settings, list(wanted.arguments))
+    signing.check_key(settings.key)
+    run(settings, wanted)
+
+
+def _check_arguments(settings: Settings, arguments: list[str]) -> None:
+    """Raise SettingsError where `train` would not take them."""
+    try:
+        _plan_of_arguments(settings, list(arguments))
+    except click.ClickException as error:
+        raise SettingsError(f"TRAIN_ARGS is {shlex.join(arguments)!r}: {error.format_message()}") from error
+    except click.exceptions.Exit:
+        raise SettingsError(f"TRAIN_ARGS is {shlex.join(arguments)!r}; expected options of a training") from None
+
+
 @contextmanager
 def importing() -> Iterator[None]:
     """Import MLflow with its settings, and without looking for garbage in modules, which takes a third of the time."""
@@ -591,7 +634,7 @@ def importing() -> Iterator[None]:
 
 def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> PromotionRecord:
     # Imported where it is needed: MLflow and scikit-learn take seconds, and `bootstrap` mostly has nothing to do.
-    with Drawing() as drawing:
+    with _lock(settings), Drawing() as drawing:
         with importing():
             # Before MLflow: for each of its types it looks through every module that is there.
             import skops.io  # noqa: F401
@@ -599,6 +642,12 @@ def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> Pro
             from trainer.commands.train import train as run
 
         return run(settings, wanted, console, drawing)
+
+
+def _lock(settings: Settings) -> AbstractContextManager[None]:
+    """Hold the lock of a training, unless whoever has started this one does."""
+    tell = partial(click.echo, err=True)
+    return nullcontext() if settings.has_lock else training_lock.beside_others(settings.data_dir, tell)
 
 
 for _command in trainer.commands.values():

@@ -1,6 +1,7 @@
 """What can go wrong in the trainer, and the exit code that says so.
 
 TrainerError            1   anything that is none of these
+├── Unchanged           0   there is nothing new to train on
 ├── SettingsError       2   an option or an environment variable is unusable
 ├── DataError           3   the training data is missing or unusable
 ├── TrackingError       4   MLflow cannot be reached or refuses
@@ -10,6 +11,7 @@ TrainerError            1   anything that is none of these
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from contract.errors import Refused
 
@@ -18,6 +20,20 @@ class TrainerError(Exception):
     """The job cannot go on; the message names the thing, the value and the way out."""
 
     exit_code = 1
+
+
+class Unchanged(TrainerError):
+    """A run has trained this model on this data with these options before, and nothing else was asked for."""
+
+    exit_code = 0
+
+    def __init__(self, model_name: str, run_id: str, words: str) -> None:
+        super().__init__(words)
+        self.model_name, self.run_id = model_name, run_id
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"unchanged": True, "reason": str(self), "model_name": self.model_name, "run_id": self.run_id}
 
 
 class SettingsError(TrainerError):

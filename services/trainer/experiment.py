@@ -5,10 +5,12 @@ estimator), `pipeline` (whole, step by step), `space` (what a search may try) an
 file wins over the file.
 """
 
+import hashlib
+import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,7 @@ class Plan:
     reason: str | None = None
     new_ranges: bool = False
     accept_leak: bool = False
+    if_new: bool = False
 
     def __post_init__(self) -> None:
         """Raise SettingsError where options do not go together, or say of a file what none can be."""
@@ -118,6 +121,13 @@ class Plan:
     def form(self) -> Form:
         """Return what is said of how the file is written. Raises SettingsError for what no file can be read by."""
         return Form(**{name: getattr(self, name) for name in FORM})
+
+    def sha256(self) -> str:
+        """Return a digest of all that decides what a training comes to, but for its data and the name of its model."""
+        decides = {
+            name: value for name, value in asdict(self).items() if name not in ("model_name", "reason", "if_new")
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
     def several(self) -> bool:

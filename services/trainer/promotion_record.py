@@ -1,6 +1,6 @@
 """The promotion record: what a training came to, as `promotion.json` on its run has it (docs/model-contract.md)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -52,6 +52,8 @@ class PromotionRecord:
     git_commit: str | None
     code_sha256: str
     image: str | None
+    leaderboard: list[dict[str, Any]] = field(default_factory=list)
+    """the algorithms that competed, as `compare --json` tells it; empty where there was one"""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""

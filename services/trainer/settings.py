@@ -51,6 +51,9 @@ class Settings:
     image: str | None = None
     """TRAINER_IMAGE: the image that it runs in, for the promotion record; without it, there is none."""
 
+    has_lock: bool = False
+    """TRAINING_LOCK: held, where whoever has started this training holds the lock on the data folder for it."""
+
     @property
     def by_whom(self) -> str:
         """Who is at work, in words that follow the reason of a move in the history; empty where AUDIT_WHO names nobody."""
@@ -85,6 +88,7 @@ class Settings:
             audit_file=read.text("AUDIT_FILE", "") or None,
             inference_url=read.text("INFERENCE_URL", cls.inference_url).rstrip("/"),
             image=read.text("TRAINER_IMAGE", "") or None,
+            has_lock="TRAINING_LOCK" in read,
             trusted_types=read.names("MODEL_TRUSTED_TYPES"),
             signing_key=Path(read.text("SIGNING_KEY_FILE", str(cls.signing_key))),
         )

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,12 @@ def test_several_algorithms_compete_on_the_same_folds_as_child_runs(place: Any) 
     costs = {"fit_seconds", "predict_seconds_per_1000_rows", "file_bytes", "has_onnx_engine"}
     assert all(costs <= child.data.metrics.keys() for child in children)
     assert {"leaderboard.csv", "leaderboard.md"} <= artifacts
+    board = record["leaderboard"]
+    assert [row["place"] for row in board] == [1, 2, None]
+    assert board[0]["mean"] == best.data.metrics["cv_mean"]
+    summary = run_path("scripts/retrain.py")["summary"](0, json.dumps(record), "")
+    assert summary.startswith(f"### Version {record['version']} of ranked is promoted")
+    assert [line.split("|")[1].strip() for line in summary.splitlines()[-3:]] == ["1", "2", ""]
     assert {"leaderboard.json", "leaderboard.png", "curves.png", "importance.png", "learning_curve.png"} <= artifacts
 
 

@@ -26,7 +26,7 @@ SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 SETTINGS = {"trainer": trainer.settings.Settings, "inference": inference.settings.Settings}
 
 # What a container or the way without Docker decides, and no setting of the stack: see inference/settings.py.
-INTERNAL = {"trainer": set(), "inference": {"INFERENCE_LISTEN_PORT"}}
+INTERNAL = {"trainer": {"TRAINING_LOCK"}, "inference": {"INFERENCE_LISTEN_PORT"}}
 # What each container with a port looks at before its settings (services/contract/publishing/guard.py).
 OF_THE_GUARD = {"BIND_ADDRESS", "ALLOW_OPEN"}
 # What the pages name beside settings and error codes: of Compose, of the tests, of Python, MLflow and the stores, …
@@ -35,6 +35,8 @@ NAMED_BESIDE |= {"COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "AWS_SHARED_CREDENT
 NAMED_BESIDE |= {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "TAKE_PICTURES"}
 # … of those who trust an authority, …
 NAMED_BESIDE |= {"MLFLOW_TRACKING_SERVER_CERT_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}
+# … of the workflows, …
+NAMED_BESIDE |= {"STACK_FOLDER", "MERGE_REQUEST", "GITLAB_TOKEN"}
 # … a name of many, a data type, a name in the code, and another project's prefix.
 NAMED_BESIDE |= {"AUDIT_REQUIRED", "REGISTRY", "NAME_FILE", "FP16", "TRUSTED_TYPES", "BOOSTED_TYPES", "MLSERVER_"}
 # Options of docker compose that have a value, where the pages use them.
@@ -218,7 +220,7 @@ def test_bootstrap_trains_with_the_settings_of_the_trainer() -> None:
 def test_every_setting_that_is_documented_is_one(document: Any) -> None:
     code = (path.read_text() for path in (ROOT / "services/inference").rglob("*.py"))
     error_codes = re.findall(r'"([A-Z_]{4,})"', "".join(code))
-    read = {name for service in SETTINGS for name in _names_read(service)}
+    read = {name for service in (*SETTINGS, "trainer/schedule") for name in _names_read(service)}
     assert _settings_named(document) - set(_env_example()) - read - set(error_codes) - NAMED_BESIDE == set()
 
 
@@ -460,9 +462,13 @@ def test_the_secrets_job_has_a_volume_for_each_owner_and_each_consumer_mounts_it
     for name, service in SERVICES.items():
         for volume in service.get("volumes", []):
             if isinstance(volume, str) and volume.endswith(":/run/secrets:ro"):
-                owner = {"migrate": "mlflow", "cleanup": "mlflow", "bootstrap": "trainer", "reviewer": "trainer"}.get(
-                    name, name
-                )
+                owner = {
+                    "migrate": "mlflow",
+                    "cleanup": "mlflow",
+                    "bootstrap": "trainer",
+                    "reviewer": "trainer",
+                    "schedule": "trainer",
+                }.get(name, name)
                 assert volume.split(":")[0] == f"{owner}-secrets", name
 
 

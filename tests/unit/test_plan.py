@@ -1,6 +1,7 @@
 """What a training is asked for, by options and by a YAML file."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,18 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_every_field_of_a_plan_can_be_said_by_option_or_file() -> None:
     assert set(Plan.__dataclass_fields__) <= OPTIONS | set(experiment.NESTED)
+
+
+def test_two_plans_are_told_apart_by_all_that_decides_what_comes_of_them_and_by_nothing_else() -> None:
+    plan = Plan(algorithm=("random_forest", "xgboost"), model_name="sales", force=True, reason="it is late")
+    assert plan.sha256() == replace(plan, model_name="other", reason="it is early", if_new=True).sha256()
+    others: list[dict[str, Any]] = [
+        {"folds": 4},
+        {"drop": ("id",)},
+        {"thresholds": {"test_f1": 0.5}},
+        {"data": "other.csv"},
+    ]
+    assert len({plan.sha256(), *(replace(plan, **other).sha256() for other in others)}) == 5
 
 
 def test_what_is_said_of_a_file_s_form_is_checked_before_anything_is_read() -> None:

@@ -38,6 +38,7 @@ RUN = {
     r"docker compose stop mlflow": "stack/test_life",
     r"docker compose up -d --wait( --scale inference=5)?": "stack/test_scale",
     r"docker compose --profile reviewer up": "stack/test_in_review",
+    r"TRAIN_SCHEDULE=\".*\" make schedule": "integration/test_schedule",
     r"docker compose exec minio cat /run/secrets/root-password": "stack/test_https",
     r"docker compose exec -T edge cat": "stack/test_https",
     r"docker compose exec -T inference cat /run/secrets/signing-key.pub": "stack/test_hardening",

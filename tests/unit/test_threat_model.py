@@ -70,7 +70,7 @@ def test_nobody_but_trainer_and_reviewer_reads_the_key_that_signs_while_the_stac
         if any(source == "trainer-secrets" for source, _ in _mounts(service))
     }
     once = {"secrets", "backup", "backup-schedule", "restore", "doctor"}
-    assert readers - once == {"trainer", "bootstrap", "reviewer"}
+    assert readers - once == {"trainer", "bootstrap", "reviewer", "schedule"}
 
 
 def test_every_test_that_the_page_names_is_there() -> None:

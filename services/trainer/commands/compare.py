@@ -10,9 +10,7 @@ from trainer.data.table import Task, read, split
 from trainer.experiment import Plan
 from trainer.fit import algorithms, metric
 from trainer.fit.model_selection import Choice, choose
-from trainer.promotion_record import finite
 from trainer.settings import Settings
-from trainer.tracking import run_logging
 
 
 def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, Any]]:
@@ -33,17 +31,4 @@ def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, 
     standings, lowest = leaderboard.shown(choose(choice, table, rows, console), choice, table, rows, console)
     step(f"log the run to {settings.tracking_uri}")
     leaderboard.log(settings, standings, lowest, choice, table, console)
-    return [
-        {
-            "place": None if found is lowest else place,
-            "algorithm": found.name,
-            "metric": choice.metric.name,
-            "mean": finite(found.mean),
-            "spread": finite(found.spread),
-            "folds": finite(found.scores),
-            "seconds": found.seconds,
-            **run_logging.costs(found),
-            "parameters": found.found.parameters if found.found else {},
-        }
-        for place, found in enumerate([*standings, lowest], 1)
-    ]
+    return leaderboard.told(standings, lowest, choice)

@@ -16,6 +16,7 @@ from trainer.data.table import Split, Table
 from trainer.errors import TrackingError
 from trainer.fit.cross_validation import Standing
 from trainer.fit.model_selection import Choice, on_folds
+from trainer.promotion_record import finite
 from trainer.settings import Settings
 from trainer.signals import Held
 from trainer.tracking import rest, run_lifecycle, run_logging
@@ -49,6 +50,24 @@ def _as_file(standing: Standing, table: Table, rows: Split) -> Standing:
         return standing
     made = onnx_export.make(standing.model, table.columns, rows.train_features, table.task)
     return replace(standing, file_bytes=count, has_onnx_engine=made.content is not None)
+
+
+def told(standings: list[Standing], lowest: Standing, choice: Choice) -> list[dict[str, Any]]:
+    """Return the leaderboard as JSON has it, the best first and the baseline, which has no place, last."""
+    return [
+        {
+            "place": None if found is lowest else place,
+            "algorithm": found.name,
+            "metric": choice.metric.name,
+            "mean": finite(found.mean),
+            "spread": finite(found.spread),
+            "folds": finite(found.scores),
+            "seconds": found.seconds,
+            **run_logging.costs(found),
+            "parameters": found.found.parameters if found.found else {},
+        }
+        for place, found in enumerate([*standings, lowest], 1)
+    ]
 
 
 def log(

@@ -4,16 +4,13 @@ This process imports nothing of MLflow's and reads nothing of a version: what en
 of the watch. All that it knows is in the registry, so it may be stopped and started at any time.
 """
 
-import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
-from tempfile import TemporaryDirectory
 
 import click
 from contract.tracking.rest import is_server
 
+from trainer import child
 from trainer.errors import SettingsError, TrackingError
 from trainer.settings import Settings
 from trainer.tracking import rest
@@ -74,19 +71,7 @@ def watch(settings: Settings) -> None:
 
 
 def _review(name: str, audit_file: str) -> None:
-    """Review what is the candidate of a registered model by the time that this begins.
-
-    Its temporary files are removed here: a review that is killed leaves them, and in a container they are memory.
-    """
+    """Review what is the candidate of a registered model by the time that this begins."""
     inherited = [int(audit_file)] if audit_file.isdigit() else []
-    command = [sys.executable, "-m", "trainer", "review", f"--model-name={name}"]
-    with (
-        TemporaryDirectory(prefix="review-", ignore_cleanup_errors=True) as folder,
-        subprocess.Popen(command, pass_fds=inherited, env={**os.environ, "TMPDIR": folder}) as process,
-    ):
-        try:
-            process.wait()
-        except BaseException:  # a signal is for both
-            process.terminate()
-            process.wait()
-            raise
+    with child.started(["review", f"--model-name={name}"], inherited):
+        pass  # it ends by itself

@@ -24,7 +24,7 @@ from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.data import builtin_datasets, leakage, schema
 from trainer.data.table import Split, Table, Task, read, split
-from trainer.errors import DataError, TrackingError, VersionError
+from trainer.errors import DataError, TrackingError, Unchanged, VersionError
 from trainer.experiment import Plan
 from trainer.fit import contributions, decision, metric
 from trainer.fit.baseline import Baseline, baseline
@@ -68,14 +68,11 @@ class Job:
 
 
 def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) -> PromotionRecord:
-    """Train as the plan says; add a version to the registry; promote it where the rule says so.
-
-    `drawing` makes the pictures. Without a key the version is not signed, and proposed to whoever has one.
-    """
+    """Train, register and promote as the plan says, with pictures by `drawing`; without a key, propose. Raises Unchanged if so wanted."""
     signing.check_key(settings.key)
     step = output.steps(console, 5)
     step("read and check the data")
-    job = prepare_job(settings, plan, console)
+    job = _checked_new(prepare_job(settings, plan, console))
 
     step(job.choice.words(job.rows))
     board, fitted = _choose_and_fit(job, console)
@@ -100,6 +97,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             attempts = run_lifecycle.attempts(job.experiment_id, job.table.sha256, job.name)
         made = challenge.carry_out(made)
         record = _record(job, fitted, model, challenge, made, attempts)
+        record = replace(record, leaderboard=leaderboard.told(*board, job.choice) if board else [])
         _show(record, job.table.task, settings.has_key)
         if made.reason == PROPOSED:  # last: what its review comes to is written over what is shown by now
             candidates.propose(job.name, record.version, settings.who)
@@ -127,6 +125,24 @@ def prepare_job(settings: Settings, plan: Plan, console: Console, logs_run: bool
     output.notes(console, [*leaks, *leakage.notes(table, copies), *metric.remarks(choice.metric, plan.metric, table)])
     lowest = baseline(choice.metric, table, rows)
     return Job(settings, plan, name, experiment_id, table, rows, leaks, choice, lowest, provenance(settings.image))
+
+
+def _checked_new(job: Job) -> Job:
+    """Return the job; raise Unchanged where that is asked for, and a run that has ended well trained the model on the same data, options and code."""
+    if job.plan.if_new and (run := run_lifecycle.finished(job.experiment_id, _tags_of_what_decides(job))):
+        raise Unchanged(
+            job.name,
+            run.info.run_id,
+            f"{job.table.path.name} is what run {run.info.run_name} of {job.name} was trained on, with the same options: nothing new",
+        )
+    return job
+
+
+def _tags_of_what_decides(job: Job) -> dict[str, str]:
+    """Return the tags by which two trainings are the same: each has been given what the other one was."""
+    options = replace(job.plan, thresholds=dict(_thresholds(job))).sha256()
+    known = {"data_sha256": job.table.sha256, "model_name": job.name, "options_sha256": options}
+    return known | {"code_sha256": job.origin.code_sha256}
 
 
 def _experiment(settings: Settings, table: Table) -> str:
@@ -196,7 +212,7 @@ def _log(job: Job, fitted: Fitted, board: Board | None) -> dict[str, str]:
     tags = {"data_sha256": job.table.sha256, "model_name": job.name, **job.origin.known()}
     with run_logging.mlflow_errors():
         commit = {"mlflow.source.git.commit": job.origin.git_commit} if job.origin.git_commit else {}
-        mlflow.set_tags(tags | commit)
+        mlflow.set_tags(tags | _tags_of_what_decides(job) | commit)
         run_logging.log_parameters(fitted.estimator, job.table, job.rows)
         run_logging.log_dataset(job.table)
         mlflow.log_metrics(fitted.evaluation.metrics)

@@ -1,7 +1,7 @@
 """The life of a training run: opened, shown to be alive, closed in order, or found abandoned and tidied up."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
@@ -122,6 +122,15 @@ def attempts(experiment_id: str, data_sha256: str, model_name: str) -> int:
         for _ in every(MlflowClient().search_runs, RUNS, experiment_ids=[experiment_id], filter_string=same):
             count += 1
     return max(count, 1)
+
+
+def finished(experiment_id: str, tags: Mapping[str, str]) -> Run | None:
+    """Return the newest run that has ended well with these tags, None where there is none, or more is written into one than is read."""
+    said = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
+    query = " AND ".join(["attributes.status = 'FINISHED'", *said])
+    with suppress(AnswerTooLong), mlflow_errors():
+        return next(every(MlflowClient().search_runs, RUNS, experiment_ids=[experiment_id], filter_string=query), None)
+    return None
 
 
 def _last_beat(run: Run) -> float | None:

@@ -1,0 +1,36 @@
+"""A command of the trainer as a process of its own: what ends it, or takes its memory, is not the end of whoever started it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import Any
+
+
+@contextmanager
+def started(
+    arguments: Sequence[str], inherited: Sequence[int], environ: Mapping[str, str] | None = None, **streams: Any
+) -> Iterator["subprocess.Popen[str]"]:
+    """Start `trainer ARGUMENTS`, and wait for its end when the block is over; a signal is for both.
+
+    Its temporary files are removed here: a command that is killed leaves them, and in a container they are memory.
+    """
+    with (
+        TemporaryDirectory(prefix="trainer-", ignore_cleanup_errors=True) as folder,
+        subprocess.Popen(
+            [sys.executable, "-m", "trainer", *arguments],
+            pass_fds=inherited,
+            env={**os.environ, **(environ or {}), "TMPDIR": folder},
+            text=True,
+            **streams,
+        ) as process,
+    ):
+        try:
+            yield process
+            process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
