@@ -152,14 +152,26 @@ def test_a_restore_writes_over_nothing(made: Made) -> None:
     assert made.stack.predict()
 
 
+EXTERNAL_S3 = {
+    "COMPOSE_FILE": "compose.yaml:compose.external-s3.yaml",
+    "S3_ENDPOINT_URL": "http://nowhere.test",
+    "S3_BUCKET": "my-models",
+    "S3_CREDENTIALS_FILE": "./services/setup/not-given",
+}
+
+
 @pytest.mark.parametrize(
-    ("password", "snapshot", "words"),
-    [("wrong", "latest", "the password does not open"), (None, "0123abcd", "there is no backup '0123abcd'")],
+    ("password", "snapshot", "words", "settings"),
+    [
+        ("wrong", "latest", "the password does not open", {}),
+        (None, "0123abcd", "there is no backup '0123abcd'", {}),
+        (None, "latest", "here they are in an external S3, to which a restore writes nothing", EXTERNAL_S3),
+    ],
 )
 def test_a_restore_that_cannot_be_leaves_nothing(
-    made: Made, tmp_path: Path, password: str | None, snapshot: str, words: str
+    made: Made, tmp_path: Path, password: str | None, snapshot: str, words: str, settings: dict[str, str]
 ) -> None:
-    other = Stack(tmp_path, f"{made.stack.name}-empty", BACKUP_REPOSITORY=str(made.repository))
+    other = Stack(tmp_path, f"{made.stack.name}-empty", BACKUP_REPOSITORY=str(made.repository), **settings)
     try:
         result = restore(other, password or made.password, snapshot)
         assert (result.returncode, words in result.stderr) == (1, True), result.stderr
