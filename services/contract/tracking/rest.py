@@ -8,6 +8,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 from contract.tracking.bounded_http import UNREADABLE, TooLong, content_of
+from contract.tracking.credentials import authorization
 
 # How MLflow says that there is no such thing.
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
@@ -62,7 +63,8 @@ class Server:
     def get(self, path: str, **query: object) -> dict[str, Any]:
         """Return what is answered; raise Absent where MLflow says that there is no such thing, Unanswered for all else."""
         try:
-            found = json.loads(content_of(f"{self._api}/{path}?{urlencode(query)}", self._most, self._seconds))
+            url = f"{self._api}/{path}?{urlencode(query)}"
+            found = json.loads(content_of(url, self._most, self._seconds, authorization()))
             if not isinstance(found, dict):
                 raise ValueError(f"its answer is {type(found).__name__}, no object")
             return found
