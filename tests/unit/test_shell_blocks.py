@@ -48,6 +48,7 @@ RUN = {
     r"docker compose run --rm cleanup": "stack/test_trainer",
     r"docker compose run --rm monitor query": "stack/test_kept_predictions",
     r"([A-Z_]+=\S* )*scripts/restore": "stack/test_in_case_of_loss",
+    r"scripts/upgrade-postgres": "stack/test_in_case_of_loss",
     r"scripts/roll": "stack/test_scale",
     r"scripts/doctor": "stack/test_health",
     r"scripts/api-key": "stack/test_settings",
@@ -84,7 +85,7 @@ NOT_RUN = {
     r"(docker compose build|docker compose --profile backup up|docker compose up -d --wait (&&|--no-build))": "takes minutes, or a clock",
     rf"{TRAINER} train .*--(group|time|weight)": "in parts, by unit/test_holdout and integration/test_weights",
     r"docker compose exec inference (ls|rm)": "of a cache that many names have been in",
-    r"scripts/(upgrade-postgres|inference-any)": "takes another base image",
+    r"scripts/inference-any": "takes the packages of a model",
     r"(AUDIT_WHO=\$USER )?docker compose run --rm -T audit": "runs in unit/test_audit without a container",
     r"MLFLOW_TRACKING_URI=\S+ mlflow artifacts download": "MLflow's own",
 }
