@@ -169,7 +169,10 @@ def test_a_secret_that_stands_in_env_is_moved_into_a_file_by_the_command_that_it
     assert (tmp_path / ".env").read_text() == f"{now}\n"
 
 
-@pytest.mark.parametrize("env", ["", 'SIGNING_KEY="-----BEGIN\nEND-----"\n', "SIGNING_KEY='it is'\n"])
+@pytest.mark.parametrize(
+    "env",
+    ["", 'SIGNING_KEY="-----BEGIN\nEND-----"\n', "SIGNING_KEY='it is'\n", "SIGNING_KEY=a # b\n", "SIGNING_KEY=a$B\n"],
+)
 def test_a_secret_of_several_lines_or_of_the_shell_is_told_what_to_do_with(tmp_path: Path, env: str) -> None:
     (tmp_path / ".env").write_text(env)
     row = only(settings.look(stack(secrets={"environment": {"SIGNING_KEY": "set"}}), tmp_path / ".env"))

@@ -32,7 +32,8 @@ def _into_a_file(name: str, env: Path) -> str:
     """Return what takes a secret out of .env: a command, where it stands there on one line; else what a person does."""
     file = f"./secrets/{name.lower()}"
     content = env.read_text(errors="replace") if env.is_file() else ""
-    if re.search(rf"^{name}=[^\"'\s]+( [^\"'\s]+)*$", content, re.MULTILINE) is None:
+    # Without what Compose reads otherwise than sed: quotes, variables, a comment.
+    if re.search(rf"^{name}=[^\"'$#\s]+( [^\"'$#\s]+)*$", content, re.MULTILINE) is None:
         return f"write it into {file}, unset {name}, and in .env {name}_FILE={file}"
     moved = f"sed -n 's/^{name}=//p' .env >{file}; sed 's|^{name}=.*|{name}_FILE={file}|' .env >.env.new && mv .env.new .env"
     return f"(umask 77; mkdir -p secrets; {moved})"
