@@ -24,6 +24,8 @@ TAG = "mlflow-stack-embedded"
 KEEP = ("--keep-last=1", "--keep-hourly=24", "--keep-daily=7", "--keep-weekly=5", "--keep-monthly=12")
 # What restic says where there is no repository, and where the password is not its own; codes for these are newer.
 NO_REPOSITORY, WRONG_PASSWORD = "Is there a repository at", "wrong password"
+# What ssh says, which knows the cause: restic itself knows no more of an SFTP than that it ended ("EOF").
+SSH = re.compile(r"^subprocess ssh: (.+)$", re.MULTILINE)
 # What it says after each try of the same thing, which it goes on with for a quarter of an hour.
 TRIES_AGAIN = re.compile(r"^(.*) returned error, retrying", re.MULTILINE)
 PATIENCE_SECONDS = 30
@@ -170,9 +172,19 @@ def _restic(repository: str, password_file: Path, *arguments: str, folder: Path 
 def _reason(repository: str, password_file: Path, complained: str) -> str:
     if WRONG_PASSWORD in complained:
         return f"the password in {password_file} does not open {repository}"
+    if said := SSH.findall(complained):
+        login = f"`{_login(repository)}` has to log in without a question"
+        return f"{repository}: {said[-1].strip()}; {login}, or BACKUP_REPOSITORY names another place"
     lines = [line for line in complained.splitlines() if line.strip()] or ["restic ended without a word"]
     fatal = [line for line in lines if line.startswith("Fatal: ")] or lines
     return f"{repository}: {fatal[-1].removeprefix('Fatal: ')}"
+
+
+def _login(repository: str) -> str:
+    """Return what a person types to log in where a repository is: sftp:USER@HOST:/FOLDER, or sftp://USER@HOST:PORT//FOLDER."""
+    if found := re.match(r"sftp://([^/:]+)(?::(\d+))?", repository):
+        return f"ssh -p {found[2]} {found[1]}" if found[2] else f"ssh {found[1]}"
+    return f"ssh {repository.removeprefix('sftp:').partition(':')[0]}"
 
 
 def _run(

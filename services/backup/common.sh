@@ -75,6 +75,10 @@ reason() {
                 grep -v -e '^$' -e '^repository .* opened' -e 'github.com' -e '^goroutine' "$log" | grep -i -m1 -e 'fatal' -e 'error' -e 'refused' -e 'timeout' || tail -n 1 "$log")
             [[ $last != "{"* ]] || last=$(jq --raw-output '.message // .error.message' <<<"$last") # where it was asked for JSON
             last=${last#Fatal: } last=${last#subprocess ssh: }
+            case $last in
+                *'Host key verification failed'*) last="${last%.}; BACKUP_KNOWN_HOSTS_FILE has to have its key, as ssh-keyscan prints it" ;;
+                *'Permission denied'*) last="${last%.}; the key in BACKUP_CREDENTIALS_FILE has to log in there" ;;
+            esac
             echo "$(place): ${last##*returned error, retrying after *s: }" ;;
     esac
 }

@@ -82,14 +82,17 @@ def cleanup(older_than: int, yes: bool, keep_versions: int | None, keep_rollback
         click.echo(line)
     if not (choice.goes or choice.restored):
         return
+    days = os.environ.get("KEEP_DELETED_DAYS", "")
     if not yes:
+        if choice.goes:
+            click.echo(report.beforehand(stores.keeps_old_versions, days))
         click.echo(f"Nothing is changed yet. To do it: {_command()}")
         return
     for item in choice.restored:
         database.restore(engine, item)
     if choice.goes:
         gone = list(_removed(remove(engine, [(item, places.get(item)) for item in choice.goes], keep_rollbacks)))
-        click.echo(report.done(gone, sizes, stores.keeps_old_versions, os.environ.get("KEEP_DELETED_DAYS", "")))
+        click.echo(report.done(gone, sizes, stores.keeps_old_versions, days))
 
 
 def _removed(found: Iterator[tuple[Item, str | None]]) -> Iterator[Item]:

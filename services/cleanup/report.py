@@ -69,12 +69,22 @@ def done(gone: Sequence[Item], sizes: dict[Item, int], keeps_old_versions: bool,
         return "Removed: nothing."
     if not keeps_old_versions:
         return f"Removed: {_counts(gone)}. {freed} are free again. This cannot be undone."
-    span = {"": "as long as its own rules say", "0": "for ever (KEEP_DELETED_DAYS=0)"}.get(
-        days, f"for {days} days (KEEP_DELETED_DAYS)"
-    )
     return (
-        f"Removed: {_counts(gone)}. The bucket keeps the old versions of their files {span}, from which they can be brought back; "
-        f"then {freed} are free again. Their rows in the database come back from a backup alone."
+        f"Removed: {_counts(gone)}. No room is free yet: the bucket keeps the old versions of their files {_span(days)}, from which "
+        f"they can be brought back; then {freed} are free again. Their rows in the database come back from a backup alone."
+    )
+
+
+def beforehand(keeps_old_versions: bool, days: str) -> str:
+    """Say when the room of what would go is free again."""
+    if not keeps_old_versions:
+        return "Its room is free at once, and it cannot be undone."
+    return f"Its room is not free at once: the bucket keeps the old versions of files {_span(days)}."
+
+
+def _span(days: str) -> str:
+    return {"": "as long as its own rules say", "0": "for ever (KEEP_DELETED_DAYS=0)"}.get(
+        days, f"for {days} days (KEEP_DELETED_DAYS)"
     )
 
 

@@ -57,13 +57,14 @@ def test_a_version_is_promoted_and_rolled_back_and_the_history_tells_why(place: 
     registry = place.registry()
     assert registry["alias"] == "2"
     assert registry["stages"] == {"1": "Archived", "2": "Production"}
-    assert registry["descriptions"]["2"] == "Promoted by hand: the labels were corrected."
+    assert registry["descriptions"]["2"].startswith("Promoted by hand: the labels were corrected.\n\nData: ")
 
     assert "Version 1 of" in ran(place.command("rollback", "--reason", "customers complain", AUDIT_WHO="anna"))
     registry = place.registry()
     assert registry["alias"] == "1"
     assert registry["stages"] == {"1": "Production", "2": "Archived"}
-    assert registry["descriptions"]["1"] == "Rolled back to: customers complain."
+    assert registry["descriptions"]["1"].startswith("Rolled back to: customers complain.\n\nData: ")
+    assert "Promoted" not in registry["descriptions"]["1"]
 
     assert history(place) == [("train", None, "1"), ("promote", "1", "2"), ("rollback", "2", "1")]
     shown = ran(place.command("history"))
@@ -91,6 +92,25 @@ def test_the_description_of_the_model_has_the_newest_moves_first_and_keeps_what_
     assert shown[-1] == ("train", "-", "1", "nothing was")
     assert len(shown) == 7
     assert len(text) <= 4000
+
+
+@pytest.mark.parametrize("theirs", ["Promoted products only.\n\nReview of the data: Anna\x07", "x" * 4500, "y" * 4990])
+def test_what_people_wrote_about_a_version_stays_whole_when_the_alias_moves(
+    place: Place, settings: Settings, console: Console, theirs: str
+) -> None:
+    for version in "12":
+        place.client.update_model_version(MODEL, version, theirs)
+    for version in "212":
+        production.promote(settings, version, "for a reason" * 100, console)
+    place.move_alias("1")
+    registry.show_stages(MODEL)
+    found = place.registry()["descriptions"]
+    assert all(text.endswith(theirs) and len(text) <= 5000 for text in found.values())
+    if len(theirs) < 4900:
+        ours = {number: text.removesuffix(theirs) for number, text in found.items()}
+        assert ours["1"] == "Put into Production by hand: the alias was moved.\n\n"
+        assert ours["2"].startswith("Promoted by hand: for a reason")
+        assert ours["2"].count("\n\n") == 1
 
 
 def test_the_description_tells_of_a_move_by_others_as_well(place: Place, settings: Settings, console: Console) -> None:

@@ -1,8 +1,10 @@
 """Several trainers at once: MLflow has no compare-and-swap, and yet the version in Production has won its comparison."""
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -33,8 +35,27 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield place, [json.loads(result.stdout.splitlines()[-1]) for result in results]
 
 
-def in_production(place: Place) -> str:
-    return str(place.client.get_model_version_by_alias(NAME, "Production").version)
+# Trains, and is held up between its look at the alias and its move of it, until somebody opens a pipe and closes it.
+HELD_UP = """
+import sys
+from trainer.__main__ import main
+from trainer.tracking import registry
+
+sys.argv, (looked, goes_on), move = sys.argv[:-2], sys.argv[-2:], registry.move_to_production
+
+def held_up(name, version):
+    registry.move_to_production = move
+    open(looked, "w").close()
+    open(goes_on).read()
+    move(name, version)
+
+registry.move_to_production = held_up
+main()
+"""
+
+
+def in_production(place: Place, name: str = NAME) -> str:
+    return str(place.client.get_model_version_by_alias(name, "Production").version)
 
 
 def test_each_training_leaves_a_version_and_a_whole_record(records: Any) -> None:
@@ -69,3 +90,37 @@ def test_the_stages_and_the_history_say_the_same_as_the_alias(records: Any) -> N
 def test_the_data_of_the_comparisons_is_the_committed_one(records: Any) -> None:
     _, found = records
     assert {record["data"]["file"] for record in found} == {DATA.joinpath("iris_dataset.csv").name}
+
+
+@pytest.mark.parametrize(("held_up", "other"), [(0.01, 10.0), (10.0, 0.01)])
+def test_one_that_is_held_up_before_it_moves_the_alias_makes_way_for_a_better_one_that_came_and_went_meanwhile(
+    records: Any, tmp_path: Path, held_up: float, other: float
+) -> None:
+    place, _ = records
+    name, pipes = f"held_up_{held_up}", [str(tmp_path / pipe) for pipe in ("looked", "goes_on")]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+
+    def arguments(strength: float) -> tuple[str, ...]:
+        return ("train", "--json", "--model-name", name, "--param", f"C={strength}", "--rule", "better")
+
+    def told(result: "CompletedProcess[str]") -> Any:
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout.splitlines()[-1])
+
+    setting = {"MIN_TEST_ACCURACY": "0.2"}
+    told(place.command(*arguments(0.001), **setting))
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(place.forked, "-c", HELD_UP, *arguments(held_up), *pipes, **setting)
+        Path(pipes[0]).read_text()
+        between = told(place.command(*arguments(other), **setting))
+        assert in_production(place, name) == between["version"]
+        Path(pipes[1]).write_text("")
+        made = told(late.result())
+    accuracies = [record["metrics"]["test_accuracy"] for record in (made, between)]
+    assert (accuracies[0] < accuracies[1]) == (held_up < other)
+    assert between["promoted"]
+    assert made["promoted"] == (held_up > other)
+    assert in_production(place, name) == (made if held_up > other else between)["version"]
+    assert made["reason"] == made["rounds"][-1]["decision"]["reason"]
+    assert ("makes way" in place.command("history", "--json", "--model-name", name).stdout) == (held_up < other)

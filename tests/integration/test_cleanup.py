@@ -115,6 +115,7 @@ def test_what_it_would_do_is_shown_first_and_nothing_is_changed(cleaned: Cleaned
     assert "Together: 1 logged model, 1 run, 1 experiment; 2 bytes." in cleaned.shown
     assert f"needed by Production of {MODEL}: version 2" in cleaned.shown
     assert f"needed by way back of {MODEL}: version 1" in cleaned.shown
+    assert "Its room is free at once, and it cannot be undone." in cleaned.shown
     assert f'Nothing is changed yet. To do it: make cleanup ARGS="{OLD} --yes"' in cleaned.shown
 
 

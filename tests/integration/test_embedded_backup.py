@@ -169,6 +169,28 @@ def test_a_place_that_fails_while_it_is_written_is_not_tried_for_a_quarter_of_an
         embedded_backup.backup(made.place.folder, str(place), made.password)
 
 
+@pytest.mark.parametrize(
+    ("place", "login", "said"),
+    [
+        ("sftp:me@nas:/backups", "ssh me@nas", "ssh: Could not resolve hostname nas: Name or service not known"),
+        ("sftp://me@nas:2222//backups", "ssh -p 2222 me@nas", "Host key verification failed."),
+    ],
+)
+def test_an_sftp_that_is_not_reached_is_told_in_the_words_of_ssh_with_the_way_out(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, login: str, said: str
+) -> None:
+    from embedded_backup import backup
+
+    _written(tmp_path / "ssh", f"#!/bin/sh\necho 'Warning: not so important' >&2\necho '{said}' >&2\nexit 255\n").chmod(
+        0o755
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(SystemExit) as ended:
+        backup(made.place.folder, place, made.password)
+    way_out = f"`{login}` has to log in without a question, or BACKUP_REPOSITORY names another place"
+    assert str(ended.value) == f"{place}: {said}; {way_out}"
+
+
 def _written(path: Path, content: str) -> Path:
     path.write_text(content)
     return path

@@ -1,12 +1,14 @@
 """A Postgres and an S3 from elsewhere take the place of the stack's own, which are then not started."""
 
 from collections.abc import Iterator
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from tests.backups import backup
+from tests.backups import answer_of, backup, restore, shown_by
 from tests.compose import CLASSES, Stack, docker
+from tests.faults import setting
 
 PASSWORD = "external-password"
 
@@ -77,11 +79,46 @@ def test_the_credentials_are_not_shown(external: Any) -> None:
     assert PASSWORD not in shown
 
 
-def test_a_backup_has_the_secrets_and_names_what_it_has_not(external: Stack) -> None:
-    made = backup(external)
+@pytest.fixture(scope="module")
+def made(external: Stack) -> CompletedProcess[str]:
+    return backup(external)
+
+
+def test_a_backup_has_the_secrets_and_names_what_it_has_not(made: CompletedProcess[str]) -> None:
     assert made.returncode == 0, made.stderr
     assert "Not in this backup: the database, which is an external Postgres." in made.stdout
     assert "Not in this backup: the files of models and runs, which are in an external S3." in made.stdout
+
+
+def test_a_restore_brings_back_what_a_backup_has_beside_external_stores_that_are_named_and_stay_as_they_are(
+    external: Stack, made: CompletedProcess[str]
+) -> None:
+    _, password = shown_by(made)
+    answer, versions = answer_of(external), external.versions()
+    external.down("--volumes", "--timeout", "0")
+    uri = external.folder / "secrets" / "uri"
+    right = uri.read_text()
+
+    def is_refused(words: str, files: str) -> None:
+        with setting(external, COMPOSE_FILE=files):
+            result = restore(external, password)
+        assert (result.returncode, words in result.stderr) == (1, True), result.stderr
+        assert len(result.stderr.splitlines()) == 1, result.stderr
+
+    is_refused("is of a stack with an external Postgres, which has the database", "compose.yaml")
+    is_refused("is of a stack with an external S3", "compose.yaml:compose.external-postgres.yaml")
+    uri.write_text(right.replace("/factory", "/postgres"))
+    is_refused("the external database is empty; restore its own backup first", external.settings["COMPOSE_FILE"])
+    uri.write_text(right)
+    result = restore(external, password)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Not restored: the database, which is an external Postgres. It stays as it is." in result.stdout
+    assert (
+        "Not restored: the files of models and runs, which are in the bucket my-models of an external S3."
+        in result.stdout
+    )
+    assert (answer_of(external), external.versions()) == (answer, versions)
+    assert "nothing to do" in external.logs("bootstrap")
 
 
 def test_a_wrong_address_is_told_in_one_line(external: Any) -> None:

@@ -25,16 +25,26 @@ from minio import Minio; from minio.versioningconfig import SUSPENDED, Versionin
 root = Minio(endpoint="minio:9000", access_key="admin", secret_key=open("/run/secrets/root-password").read(), secure=False)
 root.set_bucket_versioning("mlflow", VersioningConfig(SUSPENDED))
 """
-# What the doctor's container has of the stack, with a clock that is 400 seconds behind, and a disk with no room.
+# What the doctor's container has of the stack, with a clock that is 400 seconds behind, a disk with no room, and no patience
+# with a transaction that is open.
 FAULTY_DOCTOR = """
 services:
   doctor:
+    entrypoint: [python, -c, "import runpy, doctor.stack.postgres as at; at.OLD_SECONDS = 0; runpy.run_module('doctor', run_name='__main__')"]
     environment: {PYTHONPATH: /fault}
     volumes: ["./fault:/fault:ro,z", "full:/volumes/minio-data:ro"]
 volumes:
   full: {external: true, name: FULL}
 """
 SLOW_CLOCK = "import time; now = time.time; time.time = lambda: now() - 400"
+OPEN_TRANSACTION = ("psql", "-U", "mlflow", "-c", "BEGIN", "-c", "SELECT pg_sleep(600)", "mlflow")
+TRANSACTIONS = (
+    "psql",
+    "-U",
+    "postgres",
+    "-Atc",
+    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'",
+)
 TAKE_ALL_CONNECTIONS = """
 import os, psycopg2, time
 address, held = open(os.environ["BACKEND_STORE_URI_FILE"]).read().replace("+psycopg2", ""), []
@@ -174,8 +184,8 @@ def taken_port() -> socket.socket:
     pytest.fail("no port is free")
 
 
-def break_what_can_be(stack: Stack, port: int, full_disk: str) -> None:
-    """Make faults that do not hide each other."""
+def break_what_can_be(stack: Stack, port: int, full_disk: str) -> "subprocess.Popen[bytes]":
+    """Make faults that do not hide each other; return what holds a transaction open."""
     (stack.folder / "fault").mkdir()
     (stack.folder / "fault" / "sitecustomize.py").write_text(SLOW_CLOCK)
     (stack.folder / "fault.yaml").write_text(FAULTY_DOCTOR.replace("FULL", full_disk))
@@ -197,6 +207,9 @@ def break_what_can_be(stack: Stack, port: int, full_disk: str) -> None:
     docker("tag", f"{stack.name}/trainer", f"{stack.name}/of-before")
     docker("image", "rm", "--force", "--no-prune", f"{stack.name}/trainer")
     stack.write_env(POSTGRES_IMAGE="postgres:16-trixie", SIGNING_KEY="a secret itself")
+    holding = stack.start("exec", "-T", "postgres", *OPEN_TRANSACTION)
+    eventually("it is open", lambda: stack.compose("exec", "-T", "postgres", *TRANSACTIONS).stdout == "1\n")
+    return holding
 
 
 FAULTS = {
@@ -210,6 +223,7 @@ FAULTS = {
     ("inference", "nothing answers"),
     ("backup", "there is none in ./backups"),
     ("postgres data", "the data are of Postgres 17"),
+    ("postgres", "a transaction has been open for"),
     ("secrets", "postgres/superuser-password is of 12345:999"),
     ("disk", "minio-data: 0.0 of 0.0 GB free"),
     ("bucket", "the store's clock differs by"),
@@ -224,15 +238,20 @@ def test_each_fault_is_named_in_one_run_and_what_its_line_names_mends_it(
     stack: Stack, doctor: Doctor, settings: None, full_disk: str
 ) -> None:
     with taken_port() as taken:
-        break_what_can_be(stack, taken.getsockname()[1], full_disk)
+        holding = break_what_can_be(stack, taken.getsockname()[1], full_disk)
         rows = doctor.rows()
         found = {fault: of(rows, *fault) for fault in FAULTS}
-        # What no command of a line mends: the clock and the disk of the doctor alone, and a secret that a person writes elsewhere.
+        subprocess.run(
+            ["sh", "-euc", found["settings", "SIGNING_KEY itself stands in .env"]["mend"]], cwd=stack.folder, check=True
+        )
+        assert "SIGNING_KEY_FILE=./secrets/signing_key\n" in (stack.folder / ".env").read_text()
+        # That is no key, and the clock and the disk are the doctor's alone.
         del stack.settings["SIGNING_KEY"]
         stack.write_env()
         (stack.folder / "fault.yaml").write_text("services: {}")
         named = {name: row for (name, _), row in found.items() if row["mend"].startswith("docker")}
-        doctor.mend(named["secrets"], named["alias"], of(rows, "experiments", "'lost'"))
+        doctor.mend(named["secrets"], named["alias"], named["postgres"], of(rows, "experiments", "'lost'"))
+        holding.wait(60)
         # Of several that name an `up`, with what they say of .env, there is one.
         up = ("ports", "postgres data", "images", "mlflow", "inference", "containers")
         doctor.mend(*(row for row in rows if row["name"] in up and "docker compose up" in row["mend"]))

@@ -5,11 +5,12 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.backups import FIXTURES, answer_of, backup, digests, registry, restore, shown_by
-from tests.compose import Stack, eventually
+from tests.compose import Stack, docker, eventually
 
 
 def history(stack: Stack) -> str:
@@ -144,6 +145,34 @@ def test_a_backup_of_each_release_is_restored_and_upgraded_by_the_code_of_today(
     eventually("version 1 is served", lambda: restored.served_version() == "1")
 
 
+@pytest.fixture(scope="module")
+def next_postgres(restored: Stack) -> str:
+    """The image of the next major: pulled, or built of Debian's packages, where it is not here yet."""
+    environ = restored.environ() | {"POSTGRES_IMAGE": "postgres:18-trixie"}
+    made = subprocess.run(["scripts/base-images"], cwd=restored.folder, env=environ, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return environ["POSTGRES_IMAGE"]
+
+
+def test_the_database_moves_to_the_next_postgres_and_the_old_one_is_there_still(
+    restored: Stack, next_postgres: str
+) -> None:
+    def found() -> tuple[str, bytes, dict[str, Any], dict[str, Any]]:
+        version = ("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atc", "SHOW server_version")
+        model = restored.api("registered-models/get", name="iris_logistic_regression")["registered_model"]
+        return restored.compose(*version).stdout.split(".")[0], answer_of(restored), model, restored.versions()
+
+    _, *before = found()
+    said = restored.script("upgrade-postgres", next_postgres)
+    assert "Done: the data are of Postgres 18" in said
+    assert found() == ("18", *before)
+    restored.set_alias("2")
+    restored.write_env()  # the way back, as it says: without the two lines that it has written
+    restored.up()
+    assert found() == ("17", *before)
+    docker("volume", "rm", f"{restored.name}_postgres-data-18")
+
+
 def test_a_restore_writes_over_nothing(made: Made) -> None:
     result = restore(made.stack, made.password)
     assert result.returncode == 1
@@ -152,14 +181,26 @@ def test_a_restore_writes_over_nothing(made: Made) -> None:
     assert made.stack.predict()
 
 
+EXTERNAL_S3 = {
+    "COMPOSE_FILE": "compose.yaml:compose.external-s3.yaml",
+    "S3_ENDPOINT_URL": "http://nowhere.test",
+    "S3_BUCKET": "my-models",
+    "S3_CREDENTIALS_FILE": "./services/setup/not-given",
+}
+
+
 @pytest.mark.parametrize(
-    ("password", "snapshot", "words"),
-    [("wrong", "latest", "the password does not open"), (None, "0123abcd", "there is no backup '0123abcd'")],
+    ("password", "snapshot", "words", "settings"),
+    [
+        ("wrong", "latest", "the password does not open", {}),
+        (None, "0123abcd", "there is no backup '0123abcd'", {}),
+        (None, "latest", "here they are in an external S3, to which a restore writes nothing", EXTERNAL_S3),
+    ],
 )
 def test_a_restore_that_cannot_be_leaves_nothing(
-    made: Made, tmp_path: Path, password: str | None, snapshot: str, words: str
+    made: Made, tmp_path: Path, password: str | None, snapshot: str, words: str, settings: dict[str, str]
 ) -> None:
-    other = Stack(tmp_path, f"{made.stack.name}-empty", BACKUP_REPOSITORY=str(made.repository))
+    other = Stack(tmp_path, f"{made.stack.name}-empty", BACKUP_REPOSITORY=str(made.repository), **settings)
     try:
         result = restore(other, password or made.password, snapshot)
         assert (result.returncode, words in result.stderr) == (1, True), result.stderr

@@ -1,8 +1,10 @@
 """Other names and other ports: allowed hosts and printed links follow. API keys: predictions ask for one."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import requests
 
@@ -26,6 +28,20 @@ def test_allowed_hosts_and_links_follow_the_settings(stack: Stack) -> None:
     finally:
         stack.write_env(PUBLIC_HOST="localhost", MLFLOW_PORT=old)
         stack.put_right()
+
+
+def test_the_service_that_runs_code_of_models_differs_in_its_image_and_in_that_it_may(stack: Stack) -> None:
+    def inference(*files: str) -> Any:
+        options = [word for file in ("compose.yaml", *files) for word in ("--file", file)]
+        found = json.loads(stack.compose(*options, "config", "--format", "json").stdout)
+        return found["services"]["inference"]
+
+    plain, other = inference(), inference("compose.any.yaml")
+    assert other["build"].pop("target") == "any"
+    assert other["build"].pop("additional_contexts") == {"model": str(stack.folder / "build" / "inference-any")}
+    assert (other.pop("image"), plain.pop("image")) == (f"{stack.name}/inference-any", f"{stack.name}/inference")
+    assert (other["environment"].pop("ALLOW_CODE"), plain["environment"].pop("ALLOW_CODE")) == ("true", "false")
+    assert other == plain
 
 
 @contextmanager

@@ -285,4 +285,7 @@ def test_what_others_have_named_is_shown_and_not_obeyed() -> None:
 )
 def test_how_long_it_can_be_undone_is_told(keeps: bool, days: str, said: str) -> None:
     item = Item("run", "a", "name", NOW, "why")
-    assert said in report.done([item], {item: 5}, keeps, days)
+    done = report.done([item], {item: 5}, keeps, days)
+    assert said in done
+    assert ("No room is free yet" in done) == keeps
+    assert said in report.beforehand(keeps, days) or not keeps

@@ -1,13 +1,16 @@
 """How the services log in to MLflow: by the environment or by MLflow's own file, and to nobody else."""
 
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from contract.tracking.artifacts import Proxy
 from contract.tracking.bounded_http import content_of
 from contract.tracking.credentials import authorization
+from contract.tracking.rest import Server, Unanswered
 
 FILE = "[mlflow]\nmlflow_tracking_username = anna\nmlflow_tracking_password = secret\n"
 # anna:secret and bob:secret
@@ -92,6 +95,16 @@ def test_the_login_goes_to_the_server_that_is_asked_and_not_where_it_sends_us(
     asked, other = servers
     write(home, FILE)
     asked.elsewhere = f"{other.url}/there"
-    content_of(f"{asked.url}/here", 100, 5)
-    assert asked.logins == [("/here", ANNA)]
+    with pytest.raises(Unanswered):
+        Server(asked.url, 5, 100).get("here")
+    assert asked.logins == [("/api/2.0/mlflow/here?", ANNA)]
     assert other.logins == [("/there", None)]
+
+
+def test_the_login_goes_to_no_address_but_the_tracking_servers(home: Path, servers: tuple[_Server, _Server]) -> None:
+    tracking, other = servers
+    write(home, FILE)
+    assert b"".join(Proxy(f"{tracking.url}/artifacts", "1/models/m").pieces("a", 100, time.monotonic() + 5)) == b""
+    content_of(f"{other.url}/here", 100, 5)
+    assert tracking.logins == [("/artifacts/1/models/m/a", ANNA)]
+    assert other.logins == [("/here", None)]

@@ -1,9 +1,11 @@
 """The doctor's rows, each by what Docker, Postgres, S3 and the service say: what is wrong is named, with what mends it."""
 
+import ast
 import json
 import os
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +33,7 @@ from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 from doctor.registry import model, schema
 from doctor.registry.commands import EMBEDDED, STACK
 from doctor.registry.database import Database
-from doctor.stack import access, postgres, replicas, store, volumes
+from doctor.stack import access, postgres, replicas, store, tracking, volumes
 from setup.secret_files import DERIVED, OWNERS, SECRETS, Owner
 
 STARTED = "2026-01-01T15:00:00.123456789Z"
@@ -105,6 +107,16 @@ def test_a_line_has_status_name_cause_and_command_and_what_a_terminal_would_obey
     assert json.loads(report.as_json(rows))[0] == {"name": "disk", "status": "ok", "says": "room", "mend": ""}
 
 
+def test_every_line_of_what_is_wrong_names_what_mends_it() -> None:
+    """But for what was not looked at, of which another line has the cause."""
+    folder = Path(report.__file__).parent
+    calls = [node for file in folder.rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
+    made = [call for call in calls if isinstance(call, ast.Call) and ast.unparse(call.func) == "Row"]
+    wrong = [ast.unparse(call) for call in made if len(call.args) == 3 and ast.unparse(call.args[1]) != "OK"]
+    assert len(made) > 50
+    assert [text for text in wrong if "not looked at" not in text] == []
+
+
 # --- the host's half ------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +152,34 @@ def test_a_secret_in_env_a_file_that_is_not_there_and_settings_not_in_force_are_
     assert "mlflow" in rows[2].says
     assert rows[2].mend == UP
     assert only(settings.look(stack(container("mlflow"), hashes={"mlflow": "now"}))).status == OK
+
+
+@pytest.mark.parametrize("before", ["SIGNING_KEY=a secret", "A=1\nSIGNING_KEY=a/secret|&\nB=2"])
+def test_a_secret_that_stands_in_env_is_moved_into_a_file_by_the_command_that_its_line_names(
+    tmp_path: Path, before: str
+) -> None:
+    (tmp_path / ".env").write_text(f"{before}\n")
+    given = {"environment": {"SIGNING_KEY": "set"}}
+    row = only(settings.look(stack(secrets=given), tmp_path / ".env"))
+    subprocess.run(["sh", "-euc", row.mend], cwd=tmp_path, check=True)
+    file, secret = tmp_path / "secrets" / "signing_key", before.partition("SIGNING_KEY=")[2].splitlines()[0]
+    assert file.read_text() == f"{secret}\n"
+    assert file.stat().st_mode & 0o077 == 0
+    now = before.replace(f"SIGNING_KEY={secret}", "SIGNING_KEY_FILE=./secrets/signing_key")
+    assert (tmp_path / ".env").read_text() == f"{now}\n"
+
+
+@pytest.mark.parametrize(
+    "env",
+    ["", 'SIGNING_KEY="-----BEGIN\nEND-----"\n', "SIGNING_KEY='it is'\n", "SIGNING_KEY=a # b\n", "SIGNING_KEY=a$B\n"],
+)
+def test_a_secret_of_several_lines_or_of_the_shell_is_told_what_to_do_with(tmp_path: Path, env: str) -> None:
+    (tmp_path / ".env").write_text(env)
+    row = only(settings.look(stack(secrets={"environment": {"SIGNING_KEY": "set"}}), tmp_path / ".env"))
+    assert (
+        row.mend
+        == "write it into ./secrets/signing_key, unset SIGNING_KEY, and in .env SIGNING_KEY_FILE=./secrets/signing_key"
+    )
 
 
 def listening(service: str, port: int, address: str = "127.0.0.1") -> dict[str, Any]:
@@ -500,6 +540,13 @@ def test_a_disk_is_judged_by_its_room_and_by_its_inodes(found: os.statvfs_result
     assert bool(row.mend) == (status != OK)
 
 
+def test_what_makes_room_is_by_what_is_on_the_disk() -> None:
+    every = {volumes.DOCKER, "postgres-data", volumes.BUCKET}
+    assert volumes.makes_room(every) == "; ".join([volumes.OF_DOCKER, volumes.OF_MLFLOW, volumes.OF_BUCKET])
+    assert volumes.makes_room({"postgres-data"}) == volumes.OF_MLFLOW  # images are on another one
+    assert volumes.makes_room({volumes.DOCKER}) == volumes.OF_DOCKER
+
+
 def test_secrets_are_read_and_root_of_an_external_store_is_nobody(tmp_path: Path) -> None:
     contents = {
         "mlflow/backend-store-uri": "postgresql+psycopg2://mlflow@postgres:5432/mlflow",
@@ -521,6 +568,37 @@ def test_secrets_are_read_and_root_of_an_external_store_is_nobody(tmp_path: Path
 @pytest.mark.parametrize(("used", "status"), [(10, OK), (80, WARN), (95, FAIL)])
 def test_connections_that_run_out_are_told_before_they_have(used: int, status: str) -> None:
     assert postgres.connections(used, 97).status == status
+
+
+class Cursor:
+    """One of a server that has a transaction which began so many seconds ago, or none."""
+
+    def __init__(self, seconds: int | None) -> None:
+        self._seconds, self._rows = seconds, list[tuple[Any, ...]]()
+
+    def execute(self, statement: str, values: Sequence[Any]) -> None:
+        oldest = [] if self._seconds is None else [(77, self._seconds, "idle in transaction")]
+        self._rows = [(3, 97)] if statement == postgres.CONNECTIONS else oldest
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self._rows
+
+    def cursor(self) -> "Cursor":
+        return self
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(("seconds", "is_told"), [(None, False), (300, False), (1500, True)])
+def test_a_transaction_that_is_open_for_long_is_told_with_what_ends_it(seconds: int | None, is_told: bool) -> None:
+    rows = list(postgres.look(Database(lambda: Cursor(seconds), (psycopg2.Error,), "%s")))
+    assert [row.status for row in rows] == [OK, WARN][: 1 + is_told]
+    if is_told:
+        assert (
+            rows[1].says == "a transaction has been open for 25 minutes (idle in transaction), and may hold others up"
+        )
+        assert rows[1].mend.endswith('psql -U postgres -c "SELECT pg_terminate_backend(77)"')
 
 
 @pytest.mark.parametrize(
@@ -546,7 +624,7 @@ def test_a_server_that_lets_nobody_in_is_told_with_what_mends_that_cause(refusal
     [
         ("NoSuchBucket", "the bucket 'mlflow' is not there", "docker compose run --rm bucket"),
         ("SignatureDoesNotMatch", "MLflow may not read the bucket 'mlflow'", "docker compose run --rm bucket"),
-        ("RequestTimeTooSkewed", "the clocks of this machine and of the store", "timedatectl set-ntp true"),
+        ("RequestTimeTooSkewed", "the clocks of this machine and of the store", store.CLOCK),
     ],
 )
 def test_what_the_store_refuses_is_told_by_its_cause(code: str, says: str, mend: str) -> None:
@@ -586,6 +664,62 @@ def test_replicas_are_held_against_the_alias_and_against_each_other(
 ) -> None:
     row = only(replicas.look_at_served({str(number): answer for number, answer in enumerate(said)}, expected))
     assert row.status == status
+    assert says in row.says
+
+
+@pytest.fixture
+def serve(request: pytest.FixtureRequest) -> Callable[..., int]:
+    """Return a function that starts a server which gives one answer, and says at which port."""
+
+    def start(address: str, status: int, content: str, port: int = 0) -> int:
+        class Answers(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content.encode())
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        server = HTTPServer((address, port), Answers)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        request.addfinalizer(server.server_close)
+        request.addfinalizer(server.shutdown)
+        return server.server_port
+
+    return start
+
+
+def test_replicas_that_disagree_are_found_under_their_one_name_and_told_with_what_starts_each_anew(
+    serve: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = ("127.0.0.1", "127.0.0.2")
+    port = serve(addresses[0], 200, json.dumps(serving("1")))
+    serve(addresses[1], 200, json.dumps(serving("2")), port)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+    resolve = socket.getaddrinfo
+    names = {"inference": found}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **b: names.get(host) or resolve(host, *a, **b))
+    row = only(replicas.look_at_served(replicas.asked("inference", port, 5), "2"))
+    assert row == Row("served", FAIL, "replicas serve different versions: 1, 2", "scripts/roll")
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "found", "says", "mend"),
+    [
+        (200, "{}", OK, "answers trainer and prediction service at http://", ""),
+        (401, "", OK, "and asks for a login", ""),
+        (403, "Invalid Host header", FAIL, "answers 403: Invalid Host header", tracking.HOSTS),
+        (500, "oh", FAIL, "answers 500: oh", tracking.RESTART),
+    ],
+)
+def test_mlflow_is_asked_as_trainer_and_prediction_service_ask_it(
+    serve: Callable[..., int], status: int, content: str, found: str, says: str, mend: str
+) -> None:
+    mlflow = tracking.Mlflow(f"http://127.0.0.1:{serve('127.0.0.1', status, content)}", 5)
+    row = only(tracking.look_at_name(mlflow))
+    assert (row.name, row.status, row.mend) == ("mlflow inside", found, mend)
     assert says in row.says
 
 

@@ -54,6 +54,7 @@ RUN = {
     r"docker compose run --rm -T monitor query": "stack/test_kept_predictions",
     r"docker compose run --rm --no-deps --entrypoint=promtool": "stack/test_keeping_watch",
     r"([A-Z_]+=\S* )*scripts/restore": "stack/test_in_case_of_loss",
+    r"scripts/upgrade-postgres": "stack/test_in_case_of_loss",
     r"scripts/roll": "stack/test_scale",
     r"scripts/doctor": "stack/test_health",
     r"scripts/api-key": "stack/test_settings",
@@ -91,7 +92,7 @@ NOT_RUN = {
     rf"{TRAINER} train .*--(group|time|weight)": "in parts, by unit/test_holdout and integration/test_weights",
     r"docker compose (--profile grafana up|exec grafana)": "of Grafana's image, of which there is no stand-in",
     r"docker compose exec inference (ls|rm)": "of a cache that many names have been in",
-    r"scripts/(upgrade-postgres|inference-any)": "takes another base image",
+    r"scripts/inference-any": "takes the packages of a model",
     r"(AUDIT_WHO=\$USER )?docker compose run --rm -T audit": "runs in unit/test_audit without a container",
     r"MLFLOW_TRACKING_URI=\S+ mlflow artifacts download": "MLflow's own",
 }

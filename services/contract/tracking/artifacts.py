@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlparse
 from contract import limits, signature
 from contract.errors import Refused
 from contract.tracking.bounded_http import TooLong, content_of, pieces
+from contract.tracking.credentials import authorization
 
 # For files together; and so much longer for each byte that was listed.
 FETCH_SECONDS, BYTES_PER_SECOND = 600, 1024**2
@@ -67,7 +68,7 @@ class Proxy:
     def _listing(self, folder: str, seconds: float) -> list[dict[str, Any]]:
         url = f"{self.api}?path={quote(f'{self.root}/{folder}'.rstrip('/'), safe='')}"
         try:
-            content = content_of(url, MOST_LISTING_BYTES, seconds)
+            content = content_of(url, MOST_LISTING_BYTES, seconds, authorization())
         except TooLong as error:
             raise Refused(f"the list of its files has more than {MOST_LISTING_BYTES} bytes") from error
         files: list[dict[str, Any]] = json.loads(content).get("files", [])
@@ -75,7 +76,8 @@ class Proxy:
 
     def pieces(self, path: str, most: int, until: float) -> Iterator[bytes]:
         """Yield a file's content of at most `most` bytes, until that time (time.monotonic); raise one of UNREADABLE."""
-        return pieces(f"{self.api}/{quote(f'{self.root}/{path}')}", most, SILENCE_SECONDS, until)
+        url = f"{self.api}/{quote(f'{self.root}/{path}')}"
+        return pieces(url, most, SILENCE_SECONDS, until, authorization())
 
 
 def _own_path(location: str, host: str) -> str | None:

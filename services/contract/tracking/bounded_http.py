@@ -17,8 +17,6 @@ from typing import Any
 from urllib import request
 from urllib.error import HTTPError
 
-from contract.tracking.credentials import authorization
-
 PIECE_BYTES = 256 * 1024
 # Of an answer that is an error.
 MOST_ERROR_BYTES = 1024**2
@@ -30,14 +28,17 @@ class TooLong(ValueError):
     """An answer has more bytes than it may have."""
 
 
-def pieces(url: str | request.Request, most: int, silence: float, until: float) -> Iterator[bytes]:
+def pieces(
+    url: str | request.Request, most: int, silence: float, until: float, login: str | None = None
+) -> Iterator[bytes]:
     """Yield an answer as it comes, of `most` bytes at most, until that time (time.monotonic) at most.
 
-    `url` is what is asked for by GET, or a request with content of its own. `silence` is how many seconds may pass without a byte. Raises TooLong for an answer that is larger, HTTPError, with its
+    `url` is what is asked for by GET, or a request with content of its own. `silence` is how many seconds may pass without a byte.
+    `login` is an Authorization header for this very address: where it sends us elsewhere, that does not go along. Raises TooLong for an answer that is larger, HTTPError, with its
     content, for one that is an error, and OSError for one that is late or ends before its Content-Length.
     """
     found = 0
-    with _answer(url, silence, until) as answer:
+    with _answer(_asked(url, login), silence, until) as answer:
         expected = answer.headers.get("Content-Length")
         if expected is not None and int(expected) > most:
             raise TooLong(f"it has {int(expected)} bytes; expected at most {most}")
@@ -50,17 +51,17 @@ def pieces(url: str | request.Request, most: int, silence: float, until: float) 
         raise OSError(f"it ended after {found} of {int(expected)} bytes")
 
 
-def content_of(url: str | request.Request, most: int, seconds: float) -> bytes:
-    """Return an answer's content, which is here within `seconds`; raise as `pieces` does."""
-    return b"".join(pieces(url, most, seconds, time.monotonic() + seconds))
+def content_of(url: str | request.Request, most: int, seconds: float, login: str | None = None) -> bytes:
+    """Return an answer's content, which is here within `seconds`; `login` and what is raised are those of `pieces`."""
+    return b"".join(pieces(url, most, seconds, time.monotonic() + seconds, login))
 
 
 @contextmanager
-def _answer(url: str | request.Request, silence: float, until: float) -> Iterator[HTTPResponse]:
+def _answer(asked: request.Request, silence: float, until: float) -> Iterator[HTTPResponse]:
     """Give out an answer whose connections are cut when its time is over; raise OSError then, whatever came of it."""
     with _Cut(until) as cut:
         try:
-            with _opener(cut).open(_asked(url), timeout=silence) as answer:
+            with _opener(cut).open(asked, timeout=silence) as answer:
                 yield answer
         except HTTPError as error:
             content = b""
@@ -74,10 +75,9 @@ def _answer(url: str | request.Request, silence: float, until: float) -> Iterato
         cut.check()
 
 
-def _asked(url: str | request.Request) -> request.Request:
-    """Return a request of the tracking server, with our login; where it sends us elsewhere, that does not go along."""
+def _asked(url: str | request.Request, login: str | None) -> request.Request:
     asked = request.Request(url) if isinstance(url, str) else url
-    if (login := authorization()) is not None:
+    if login is not None:
         asked.add_unredirected_header("Authorization", login)
     return asked
 

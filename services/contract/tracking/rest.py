@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from urllib.request import Request
 
 from contract.tracking.bounded_http import UNREADABLE, TooLong, content_of
+from contract.tracking.credentials import authorization
 
 # How MLflow says that there is no such thing.
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
@@ -84,7 +85,7 @@ class Server:
 
     def _content(self, asked: str | Request) -> bytes:
         try:
-            return content_of(asked, self._most, self._seconds)
+            return content_of(asked, self._most, self._seconds, authorization())
         except HTTPError as error:
             code, words = _refusal_in(error.read())  # it is here, and no longer than it may be
             raise Absent(words) if code in ABSENT else Unanswered(words, error.code) from error

@@ -1,31 +1,42 @@
 """What stands in .env and in the environment: secrets in the wrong place, files that are not there, changes not in force."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from doctor.host.docker import HASH, Stack
+from doctor.host.docker import HASH, ROOT, Stack
 from doctor.records import FAIL, OK, WARN, Row
 
 UP = "docker compose up -d --wait"
 GIVEN = "/given/"
 
 
-def look(stack: Stack) -> Iterator[Row]:
+def look(stack: Stack, env: Path = ROOT / ".env") -> Iterator[Row]:
     """Yield the rows of what can be told without a container."""
-    rows = [*_secrets_as_values(stack), *_files_not_there(stack), *_not_in_force(stack)]
+    rows = [*_secrets_as_values(stack, env), *_files_not_there(stack), *_not_in_force(stack)]
     yield from rows or [
         Row("settings", OK, "no secret stands in them, the files that they name are there, they are in force")
     ]
 
 
-def _secrets_as_values(stack: Stack) -> Iterator[Row]:
+def _secrets_as_values(stack: Stack, env: Path) -> Iterator[Row]:
     # compose.yaml passes on that there is one, not what it is.
     for name, value in stack.config["services"].get("secrets", {}).get("environment", {}).items():
         if value == "set":
-            file = f"./secrets/{name.lower()}"
-            says = f"{name} itself stands in .env or the environment, where `docker inspect` shows it to everybody"
-            yield Row("settings", FAIL, says, f"write it into {file}, and in .env {name}_FILE={file} in its place")
+            says = f"{name} itself stands in .env or the environment, open to others, and the set-up takes it from a file alone"
+            yield Row("settings", FAIL, says, _into_a_file(name, env))
+
+
+def _into_a_file(name: str, env: Path) -> str:
+    """Return what takes a secret out of .env: a command, where it stands there on one line; else what a person does."""
+    file = f"./secrets/{name.lower()}"
+    content = env.read_text(errors="replace") if env.is_file() else ""
+    # Without what Compose reads otherwise than sed: quotes, variables, a comment.
+    if re.search(rf"^{name}=[^\"'$#\s]+( [^\"'$#\s]+)*$", content, re.MULTILINE) is None:
+        return f"write it into {file}, unset {name}, and in .env {name}_FILE={file}"
+    moved = f"sed -n 's/^{name}=//p' .env >{file}; sed 's|^{name}=.*|{name}_FILE={file}|' .env >.env.new && mv .env.new .env"
+    return f"(umask 77; mkdir -p secrets; {moved})"
 
 
 def _files_not_there(stack: Stack) -> Iterator[Row]:

@@ -29,9 +29,9 @@ def look(environ: Mapping[str, str], patience: float) -> list[Row]:
 
 def _of_volumes(environ: Mapping[str, str], folder: Path) -> dict[str, Look]:
     places = {
-        "Docker's folder": Path("/"),
+        volumes.DOCKER: Path("/"),
         "postgres-data": folder / "postgres-data",
-        "minio-data": folder / "minio-data",
+        volumes.BUCKET: folder / "minio-data",
     }
     return {
         "postgres data": partial(volumes.look_at_postgres, folder, environ["POSTGRES_IMAGE"]),

@@ -17,6 +17,8 @@ from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 from doctor.registry.model import unread
 from doctor.stack.tracking import Mlflow
 
+# Of several replicas, one after the other.
+ROLL = "scripts/roll"
 LOGS = "docker compose logs --tail 20 inference"
 MOST_BYTES = 1_000_000
 REQUIREMENTS = "requirements.txt"
@@ -64,7 +66,7 @@ def look_at_served(said: Mapping[str, Any], expected: str | None) -> Iterator[Ro
             "served",
             FAIL,
             f"replicas serve different versions: {', '.join(numbers)}",
-            "docker compose restart inference",
+            ROLL,
         )
     elif expected is not None and numbers != [expected]:
         says = f"version {numbers[0]}, and {expected} is behind the alias: it may be on its way"

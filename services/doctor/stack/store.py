@@ -15,6 +15,8 @@ from urllib3.exceptions import HTTPError
 
 from doctor.records import FAIL, OK, WARN, Row
 
+# Docker Desktop's own machine has a clock of its own, which a start sets.
+CLOCK = "sudo timedatectl set-ntp true, here and where the store runs; with Docker Desktop: restart it"
 UP, SET_UP = "docker compose up -d --wait", "docker compose run --rm bucket"
 # A bucket that nobody has: to whoever may list it, it is missing, and to all others it is forbidden.
 NOBODYS = "doctor-nobodys-bucket"
@@ -65,9 +67,7 @@ def _first(store: Store, key: tuple[str, str], bucket: str) -> None:
 def refused(bucket: str, code: str | None, message: str) -> Row:
     """Return the row of what the store says to MLflow's user."""
     if code == "RequestTimeTooSkewed":
-        return Row(
-            "bucket", FAIL, "the clocks of this machine and of the store differ too much", "timedatectl set-ntp true"
-        )
+        return Row("bucket", FAIL, "the clocks of this machine and of the store differ too much", CLOCK)
     if code == "NoSuchBucket":
         return Row("bucket", FAIL, f"the bucket {bucket!r} is not there", SET_UP)
     return Row("bucket", FAIL, f"MLflow may not read the bucket {bucket!r}: {code}: {first_line(message)}", SET_UP)
@@ -77,7 +77,8 @@ def _versioned(store: Store, key: tuple[str, str]) -> Iterator[Row]:
     try:
         status = store.client(key).get_bucket_versioning(store.bucket).status
     except S3Error as error:
-        yield Row("bucket", WARN, f"whether it keeps old versions of its objects is not told: {error.code}")
+        says = f"whether it keeps old versions of its objects is not told: {error.code}"
+        yield Row("bucket", WARN, says, "let the S3 user of MLflow's do s3:GetBucketVersioning")
         return
     if status == "Enabled":
         yield Row("bucket", OK, f"{store.bucket!r} is open to MLflow, and keeps old versions of its objects")
@@ -110,4 +111,4 @@ def skewed(seconds: float) -> Row | None:
         return None
     status = FAIL if abs(seconds) >= FAIL_SKEW_SECONDS else WARN
     says = f"the store's clock differs by {abs(seconds):.0f} seconds from this machine's"
-    return Row("bucket", status, says, "timedatectl set-ntp true")
+    return Row("bucket", status, says, CLOCK)

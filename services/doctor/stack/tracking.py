@@ -20,7 +20,12 @@ SEARCH = "api/2.0/mlflow/experiments/search?max_results=1"
 ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
 # Beside what MLflow has: its own folders are called by numbers of experiments.
 FOLDER = "doctor-probe"
-LOGIN = 401
+LOGIN, FORBIDDEN = 401, 403
+RESTART = "docker compose restart mlflow; docker compose logs --tail 20 mlflow"
+# Which no setting takes away; a compose file of somebody's may.
+HOSTS = (
+    "MLFLOW_SERVER_ALLOWED_HOSTS as compose.yaml has it, in any other compose file, then docker compose up -d --wait"
+)
 
 
 class Mlflow:
@@ -47,7 +52,7 @@ def look_at_name(mlflow: Mlflow) -> Iterator[Row]:
             yield Row("mlflow inside", OK, f"answers at {mlflow.address}, and asks for a login")
             return
         says = f"{mlflow.address} answers {error.code}: {first_line(error.read(500).decode(errors='replace'), 200)}"
-        yield Row("mlflow inside", FAIL, says, "docker compose logs --tail 20 mlflow")
+        yield Row("mlflow inside", FAIL, says, HOSTS if error.code == FORBIDDEN else RESTART)
     except (OSError, HTTPException) as error:
         yield Row("mlflow inside", FAIL, f"{mlflow.address} does not answer: {first_line(error)}", UP)
     else:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from stat import S_IMODE
 
@@ -13,9 +13,13 @@ from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 # In OWNERS because the job hands them over; they hold no secrets.
 DATA = ("postgres-data", "postgres-socket", "audit")
 SECRETS_AGAIN = "docker compose run --rm secrets"
-MAKE_ROOM = (
-    "docker image prune; docker builder prune; docker compose run --rm cleanup; `docker system df` says what takes it"
+# What makes room where the images are, and where MLflow's files are: the bucket keeps what was deleted for a while.
+DOCKER, BUCKET = "Docker's folder", "minio-data"
+OF_DOCKER, OF_MLFLOW = (
+    "docker image prune --force; docker builder prune --force",
+    "docker compose run --rm cleanup --yes",
 )
+OF_BUCKET = "KEEP_DELETED_DAYS=1 in .env, then docker compose run --rm bucket, for its files to go within a day or two"
 # Least of room: below the first Postgres and MinIO may stop at any moment, below the second somebody should think of it.
 FAIL_BYTES, FAIL_SHARE, WARN_BYTES, WARN_SHARE = 500e6, 0.01, 2e9, 0.05
 
@@ -71,13 +75,23 @@ def _guarded(file: str, path: Path) -> Row | None:
     return Row("secrets", FAIL, says, SECRETS_AGAIN)
 
 
-def look_at_room(places: Mapping[str, Path], make_room: str = MAKE_ROOM) -> Iterator[Row]:
-    """Yield a row for each disk; `places` is what is on it → a path there."""
+def makes_room(names: Collection[str]) -> str:
+    """Return what makes room on a disk, by what is on it."""
+    found = [OF_DOCKER] if DOCKER in names else []
+    if set(names) - {DOCKER}:
+        found.append(OF_MLFLOW)
+    if BUCKET in names:
+        found.append(OF_BUCKET)
+    return "; ".join(found)
+
+
+def look_at_room(places: Mapping[str, Path], make_room: str | None = None) -> Iterator[Row]:
+    """Yield a row for each disk; `places` is what is on it → a path there, `make_room` what mends all of them."""
     disks: dict[int, list[str]] = {}
     for name, path in places.items():
         disks.setdefault(path.stat().st_dev, []).append(name)
     for names in disks.values():
-        yield room(", ".join(names), os.statvfs(places[names[0]]), make_room)
+        yield room(", ".join(names), os.statvfs(places[names[0]]), make_room or makes_room(names))
 
 
 def room(name: str, disk: os.statvfs_result, make_room: str) -> Row:

@@ -2,7 +2,9 @@
 
 MLflow has no compare-and-swap, so two trainers at once may both move the alias. Each looks where it is just before it moves it, and
 again after it has left its record of the move: of two, the one that moves it first sees the other there, or is seen by it, and is
-compared again with it. The one that loses makes way. Only the alias says who is there: records are tags, which others may write.
+compared again with it. The one that loses makes way. One that was held up between its look and its move may have moved over another
+that had looked for the last time by then: that one's record is there. Records are tags, which others may write, so what only a record
+says is believed as far as both are measured on the same rows: the one that was there wins there, or nothing is done.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,6 +32,7 @@ from trainer.promotion.policy import (
     QualityGate,
     compared,
     should_promote,
+    would_win,
 )
 from trainer.tracking import alias_moves, registry
 
@@ -68,11 +71,14 @@ class Challenge:
     """what was decided against whom, in order: for the promotion record"""
     remarks: list[str] = field(default_factory=list)
     """which records of moves could not be read, for a person"""
+    _known: frozenset[str] = frozenset()
+    """the records of moves that were there when it was decided"""
     _met: set[str | None] = field(default_factory=set)
 
     def decide(self) -> Decision:
         """Compare with the version that is in Production now; nothing is moved."""
-        self.remarks = alias_moves.read(self.name).remarks
+        records = alias_moves.read(self.name)
+        self.remarks, self._known = records.remarks, frozenset(records.moves)
         return self._against(registry.in_production(self.name))
 
     def carry_out(self, decision: Decision) -> Decision:
@@ -86,7 +92,7 @@ class Challenge:
                 break
             rival = self._moved(decision)
             if rival is None:
-                break
+                return self._against_recorded(decision)
             try:
                 met = registry.model_version(self.name, rival)
             except VersionError:  # deleted since: nobody to compare with
@@ -110,6 +116,35 @@ class Challenge:
             current = registry.production(self.name)
         return None if current in others else current
 
+    def _against_recorded(self, decision: Decision) -> Decision:
+        """Make way for a version that was moved over unseen, where it would win against the challenger; return what holds then.
+
+        The other one may have seen the challenger as well, and been compared with it: the question is the same, and so the answer.
+        """
+        if self.gate.forced is not None:
+            return decision
+        moves = [made for key, made in alias_moves.read(self.name).moves.items() if key not in self._known]
+        left = {made.before for made in moves}  # by somebody who had seen it
+        for rival in [
+            made.version for made in moves if made.version not in self._met | left | {self.challenger.version}
+        ]:
+            self._met.add(rival)
+            try:
+                comparison = self._compare(registry.model_version(self.name, str(rival)), True)
+            except VersionError:
+                continue
+            if (words := would_win(comparison, self.challenger.version, self.gate)) is not None:
+                lost = Decision(
+                    False, decision.meets_threshold, f"version {rival}, put there at the same time, wins: {words}"
+                )
+                self._note(None, comparison, lost)
+                if registry.production(self.name) == self.challenger.version:
+                    alias_moves.move(
+                        self.name, self.by, str(rival), f"version {self.challenger.version} makes way: {lost.reason}"
+                    )
+                return lost
+        return decision
+
     def _against(self, version: ModelVersion | None) -> Decision:
         self._met.add(None if version is None else str(version.version))
         champion, comparison = None, None
@@ -117,6 +152,12 @@ class Challenge:
             champion = contender(version, self.gate.metric, self.signing_key)
             comparison = None if champion.lost else self._compare(version)
         decision = should_promote(self.metrics, self.challenger, champion, comparison, self.gate)
+        self._note(champion, comparison, decision)
+        return decision
+
+    def _note(
+        self, champion: Contender | None, comparison: Comparison | OtherSchema | str | None, decision: Decision
+    ) -> None:
         self.rounds.append(
             {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -125,7 +166,6 @@ class Challenge:
                 "decision": asdict(decision),
             }
         )
-        return decision
 
     def _champion(self, version: ModelVersion, folder: Path) -> tuple[Any, np.ndarray | None]:
         """Return which of the held-out rows a champion was not fitted on, None where that is not known; and who answers for it.
@@ -137,8 +177,11 @@ class Challenge:
             return None, fitted_rows.unseen(folder, *rows)
         return asked[0], fitted_rows.outside(asked[1], *rows)
 
-    def _compare(self, version: ModelVersion) -> Comparison | OtherSchema | str:
-        """Let challenger and champion predict the rows that neither was fitted on; else say why that cannot be."""
+    def _compare(self, version: ModelVersion, turned: bool = False) -> Comparison | OtherSchema | str:
+        """Let challenger and champion predict the rows that neither was fitted on; else say why that cannot be.
+
+        `turned` is as if the champion were the one that challenges.
+        """
         try:
             with version_files.signed(version, self.name, self.signing_key) as folder:
                 if breaking_change(version_checks.interface_of(folder), self.interface or self.table.interface):
@@ -150,7 +193,8 @@ class Challenge:
                     return f"only {new.sum()} held-out rows are new to version {version.version}{RECORDED}"
                 champion = champion or version_checks.load(folder, self.trusted)
             features, truth = self.rows.test_features[new], self.metric.encoded(self.rows.test_target[new])
-            ours, theirs = (self.metric.response(one, features) for one in (self.estimator, champion))
+            both = (champion, self.estimator) if turned else (self.estimator, champion)
+            ours, theirs = (self.metric.response(one, features) for one in both)
             weights = self.rows.test_aside.weights
             return compared(self.metric, truth, ours, theirs, None if weights is None else weights[new])
         except (VersionError, TrackingError) as error:

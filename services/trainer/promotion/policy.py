@@ -210,6 +210,16 @@ def should_promote(
     return _against(challenger, champion, comparison, gate, f"{own} {reaches}")
 
 
+def would_win(comparison: Comparison | OtherSchema | str | None, version: str, gate: QualityGate) -> str | None:
+    """Say why the challenger of a comparison would displace a version; None where it would not, or it was not measured."""
+    if not isinstance(comparison, Comparison) or not (
+        _is_score(comparison.challenger) and _is_score(comparison.champion)
+    ):
+        return None
+    made = _judged(comparison.challenger, comparison.champion, comparison, f"version {version} in Production", gate)
+    return made.reason if made.promote else None
+
+
 def _against(
     challenger: Contender,
     champion: Contender,

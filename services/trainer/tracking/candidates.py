@@ -27,7 +27,6 @@ ASKED_BY, OUTCOME, REASON, TIME, BEGUN = "asked_by", "review", "review_reason", 
 # What BEGUN is between reviews: nobody but an admin may take a tag of a version away where MLflow asks for a login.
 NONE_BEGUN = "0"
 UNKNOWN = "unknown"
-HEAD = "Review"
 MOST_NAME, MOST_REASON = 100, 2000
 
 
@@ -120,10 +119,8 @@ def end(name: str, review: Review, stage: str | None) -> None:
 
 def _described(review: Review, before: str) -> str:
     """Return a description with the review on top, in the place of an earlier one; what others have written stays."""
-    first, _, rest = before.partition("\n\n")
-    words = f"{HEAD} of {review.time[:16].replace('T', ' ')} UTC, asked for by {review.asked_by}: {review.outcome}: {review.reason}."
-    below = rest if first.startswith(f"{HEAD} of ") else before
-    return visible(f"{words}\n\n{below}".strip(), keep="\n", most=registry.MOST_DESCRIPTION)
+    words = f"Review of {review.time[:16].replace('T', ' ')} UTC, asked for by {review.asked_by}: {review.outcome}: {review.reason}."
+    return registry.on_top(words, before, registry.REVIEW)
 
 
 def reviews(name: str) -> list[Review]:

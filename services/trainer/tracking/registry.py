@@ -4,6 +4,7 @@ The alias alone decides what is served. The tag `stage` only shows it (None, Sta
 put right whenever the trainer has looked, also after somebody moved the alias by hand.
 """
 
+import re
 import sys
 from contextlib import suppress
 from itertools import islice
@@ -23,8 +24,13 @@ from trainer.tracking.rest import MODELS, PRODUCTION
 from trainer.tracking.run_logging import mlflow_errors
 
 STAGE = "stage"
-# MLflow's database takes 5000 characters.
-MOST_DESCRIPTION = 4000
+# What MLflow's database takes, and as much of it as is ours.
+MOST_CHARACTERS, MOST_DESCRIPTION = 5000, 4000
+LEAST_DESCRIPTION = 100
+# How the paragraphs of ours begin that a version's description has on top.
+REVIEW = r"Review of \d{4}-\d\d-\d\d \d\d:\d\d UTC, asked for by "
+BY_HAND = "Put into Production by hand: the alias was moved."
+DECISION = rf"((Not p|P)romoted|Promoted by hand|Rolled back to|Gone back to at a start): |(Promoted; i|I)ts training was stopped |{BY_HAND}"
 # As many as a list of models has; each costs three questions.
 MOST_MODELS = 1000
 # The figures that a list of models has room for.
@@ -139,12 +145,31 @@ def move_to_production(name: str, version: str) -> None:
 
 
 def describe(name: str, version: str, stage: str | None, reason: str) -> None:
-    """Show a decision on the version: its stage, None where that is not for this trainer to write, and, in words, why."""
+    """Show a decision on the version: its stage, None where that is not for this trainer to write, and, in words, why.
+
+    The words come on top of its description, in the place of an earlier decision; what people have written there stays.
+    """
     with mlflow_errors():
         client = MlflowClient()
         if stage is not None:
             client.set_model_version_tag(name, version, STAGE, stage)
-        client.update_model_version(name, version, description=visible(reason, keep="\n", most=MOST_DESCRIPTION))
+        before = client.get_model_version(name, version).description
+        client.update_model_version(name, version, on_top(reason, before, rf"{REVIEW}|{DECISION}"))
+
+
+def on_top(words: str, description: str | None, ours: str) -> str:
+    """Return a description with `words` on top, in the place of paragraphs there that begin as the pattern `ours` says.
+
+    All else in it stays, whole: where it leaves no room, the description is as it was.
+    """
+    theirs = description or ""
+    while re.match(ours, theirs):
+        theirs = theirs.partition("\n\n")[2]
+    room = MOST_CHARACTERS - len(f"\n\n{theirs}")
+    if room < LEAST_DESCRIPTION:
+        return description or ""
+    cut = visible(words, keep="\n", most=min(room, MOST_DESCRIPTION))[:room]
+    return f"{cut}\n\n{theirs}".strip()
 
 
 def describe_interrupted(version: ModelVersion) -> str:
@@ -169,7 +194,8 @@ def show_stages(name: str) -> None:
             says_current = version.tags.get(STAGE) == PRODUCTION
             if is_current and not says_current:
                 client.set_model_version_tag(name, version.version, STAGE, PRODUCTION)
-                client.update_model_version(name, version.version, "Put into Production by hand: the alias was moved.")
+                shown = on_top(BY_HAND, version.description, rf"{REVIEW}|{DECISION}")
+                client.update_model_version(name, version.version, shown)
             if says_current and not is_current:
                 client.set_model_version_tag(name, version.version, STAGE, "Archived")
 

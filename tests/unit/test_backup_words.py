@@ -1,0 +1,38 @@
+"""What a backup says where it cannot be made: restic's cause and the setting that mends it, in one line."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+COMMON = Path(__file__).parents[2] / "services" / "backup" / "common.sh"
+PLACE = "sftp:me@nas:/backups"
+EOF = f"Fatal: unable to open repository at {PLACE}: unable to start the sftp session, error: EOF"
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "words"),
+    [
+        (1, f"subprocess ssh: ssh: connect to host nas port 22: Connection refused\n{EOF}", "Connection refused"),
+        (
+            1,
+            f"subprocess ssh: Host key verification failed.\n{EOF}",
+            f"{PLACE}: Host key verification failed; BACKUP_KNOWN_HOSTS_FILE has to have its key, as ssh-keyscan prints it",
+        ),
+        (
+            1,
+            f"subprocess ssh: me@nas: Permission denied (publickey).\n{EOF}",
+            f"{PLACE}: me@nas: Permission denied (publickey); the key in BACKUP_CREDENTIALS_FILE has to log in there",
+        ),
+        (12, "Fatal: wrong password or no key found", "give the one of its first backup: BACKUP_PASSWORD_FILE=./FILE"),
+        (1, "write /repository/x: no space left on device", f"{PLACE} is full: no space left on device"),
+    ],
+)
+def test_each_cause_is_one_line_with_the_setting_that_mends_it(tmp_path: Path, code: int, log: str, words: str) -> None:
+    (tmp_path / "log").write_text(f"{log}\n")
+    script = f'. "{COMMON}"; RESTIC_REPOSITORY={PLACE}; reason {code} "{tmp_path}/log"'
+    run = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+    (line,) = run.stdout.splitlines()
+    assert PLACE in line
+    assert words in line
+    assert "EOF" not in line
