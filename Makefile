@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog benchbackup chaos soak lint site workflows types sbom audit configuration reference lock clean
+.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog benchbackup images chaos soak lint site workflows types sbom audit configuration reference lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ benchlog: environment ## measure what the prediction log costs, into benchmarks/
 
 benchbackup: environment ## measure a backup beside pg_dump and a mirror, into benchmarks/backup.md (needs Docker, root)
 	@$(PY) benchmarks/backup.py
+
+images: environment ## where the megabytes of the images are, into benchmarks/images.md (needs Docker, and the images)
+	@$(PY) benchmarks/images.py $(ARGS)
 
 chaos: environment ## one fault after the other under load, into benchmarks/reliability.md (needs Docker, half an hour)
 	@$(PY) benchmarks/chaos.py $(ARGS)
