@@ -4,10 +4,10 @@ PY := $(VENV)/bin/python
 TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog benchbackup images chaos soak lint site workflows types sbom audit configuration reference lock clean
+.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog benchbackup images chaos soak lint site workflows types sbom release-check audit configuration reference lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 environment: ## make .venv from the hashed lock, where it is not there yet
 	@scripts/environment $(VENV)
@@ -106,6 +106,9 @@ types: environment ## static types
 
 sbom: tools ## what the images are made of, as CycloneDX, into build/sbom
 	@scripts/sbom
+
+release-check: environment ## what is missing for a release, before its tag; after its images, ARGS=--published
+	@$(PY) scripts/release_check.py $(ARGS)
 
 audit: tools ## known vulnerabilities of all that is locked; AUDIT_REQUIRED=1 fails where no database can be reached
 	@$(TOOLS)/bin/python scripts/audit_packages.py

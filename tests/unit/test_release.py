@@ -1,11 +1,14 @@
 """A release's images take the place of builds, each by its digest; what a release lacks is named."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import release_check
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -69,3 +72,89 @@ def test_what_is_no_list_of_one_releases_images_is_refused_and_nothing_is_writte
     assert said.returncode == 1
     assert reason in said.stderr
     assert not (checkout / "compose.release.yaml").exists()
+
+
+# --- what a release needs ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Path:
+    """A checkout with all that release 0.2.0 needs before its tag, and after its images."""
+    files = {
+        "pyproject.toml": '[project]\nversion = "0.2.0"\n',
+        "services/inference/__init__.py": 'VERSION = "0.2.0"\n',
+        "CHANGELOG.md": "## [Unreleased]\n\n## [0.2.0] - 2027-01-31\n\n- New.\n\n## [0.1.0] - 2026-12-24\n\n- All.\n",
+        "release.env": "".join(f"{base}=some:1@{DIGEST}\n" for base in release_check.BASES),
+        "release.images": "".join(f"{PREFIX}/{name}@{DIGEST}\n" for name in release_check.IMAGES),
+        "compose.release.yaml": DIGEST,
+        "services/mlflow/requirements.txt": "flask==3.1.3 \\\n    --hash=sha256:00\n",
+    }
+    for name in release_check.IMAGES:
+        components = [{"name": "flask", "version": "3.1.3"}] if name == "mlflow" else []
+        files[f"build/sbom/{name}.cdx.json"] = json.dumps({"components": components})
+    for release in ("0.1.0", "0.2.0"):
+        files |= {f"tests/fixtures/release-{release}/{name}": "…" for name in release_check.OF_A_FIXTURE}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    identity = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.com")
+    for command in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "All"), ("tag", "v0.2.0")):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    # Not of the code that is here, but of what the working tree has.
+    (tmp_path / "build/green").write_text(release_check.commit(tmp_path, "HEAD"))
+    (tmp_path / ".git/info/exclude").write_text("build\n")
+    return tmp_path
+
+
+def missing(checkout: Path) -> list[str]:
+    """Return what is missing, by whatever looks at the checkout alone."""
+    elsewhere = (release_check.generated, release_check.locked)  # they run the code, and the resolver
+    checks = dict.fromkeys([*release_check.BEFORE, *release_check.PUBLISHED])
+    number = release_check.version(checkout)
+    return [line for check in checks if check not in elsewhere for line in check(checkout, number)]
+
+
+def test_nothing_is_missing_where_a_release_has_all(ready: Path) -> None:
+    assert missing(ready) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        ("pyproject.toml", '[project]\nversion = "0.3.0"\n', "CHANGELOG.md: there is no section `## [0.3.0] - YYYY-MM-DD`"),
+        ("pyproject.toml", '[project]\nversion = "0.3.0"\n', "this commit has no tag v0.3.0, and pyproject.toml has 0.3.0"),
+        ("services/inference/__init__.py", 'VERSION = "0.1.0"\n', "services/inference/__init__.py: VERSION is 0.1.0, pyproject.toml has 0.2.0"),
+        ("CHANGELOG.md", "## [0.2.0] - soon\n\n- New.\n", "CHANGELOG.md: the section [0.2.0] has no day, `## [0.2.0] - YYYY-MM-DD`"),
+        ("CHANGELOG.md", "## [0.2.0] - 2027-01-31\n", "CHANGELOG.md: the section [0.2.0] is empty"),
+        ("tests/fixtures/release-0.1.0/password", None, "tests/fixtures/release-0.1.0/password is missing; `.venv/bin/python -m tests.backups 0.1.0` makes it"),
+        ("build/green", "0123abc", "no test run has passed on this commit; `.ci/run` runs all, and notes it in build/green"),
+        ("README.md", "new", "README.md is not committed"),
+        ("release.images", f"{PREFIX}/mlflow@{DIGEST}\n", "release.images: backup has no digest; `scripts/release-images PREFIX 0.2.0`"),
+        ("release.env", "", "release.env: CADDY_IMAGE has no digest; `scripts/base-images --digests >release.env`"),
+        ("compose.release.yaml", None, f"compose.release.yaml: {DIGEST} is not in it; `scripts/release-compose release.images`"),
+        ("build/sbom/minio.cdx.json", None, "build/sbom/minio.cdx.json is missing; `make sbom` makes it"),
+        ("services/mlflow/requirements.txt", "flask==3.1.4\n", "build/sbom/mlflow.cdx.json: flask==3.1.4 is not in it; `make sbom` makes it anew"),
+    ],
+)  # fmt: skip
+def test_what_a_release_lacks_is_named_in_a_line_of_its_own(
+    ready: Path, file: str, text: str | None, line: str
+) -> None:
+    if text is None:
+        (ready / file).unlink()
+    else:
+        (ready / file).write_text(text)
+    assert line in missing(ready)
+
+
+def test_a_tag_that_another_commit_has_is_taken(ready: Path) -> None:
+    identity = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.com")
+    subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", "More"], cwd=ready, check=True)
+    assert "the tag v0.2.0 is on another commit; raise `version` in pyproject.toml" in missing(ready)
+
+
+def test_the_images_that_are_looked_for_are_those_of_a_release_and_what_they_are_built_on() -> None:
+    script = (ROOT / "scripts/release-images").read_text()
+    (published,) = re.findall(r"for image in ([a-z ]+); do publish", script)
+    assert tuple(published.split()) == release_check.IMAGES
+    files = "".join((ROOT / name).read_text() for name in ("compose.yaml", "compose.scale.yaml", "compose.edge.yaml"))
+    assert {*re.findall(r"\$\{(\w+_IMAGE):-(?!from-source)", files)} == set(release_check.BASES)
