@@ -67,7 +67,7 @@ def page(project: str, images: list[str]) -> str:
             f"| {image} | {total / 1e6:.0f} | {base / 1e6:.0f} | {own / 1e6:.0f} | {compiled / 1e6:.0f} | "
             f"{started(f'{project}/{image}', PROGRAMS[image]):.2f} |"
         )
-        largest = ", ".join(f"{name} {number / 1e6:.0f}" for name, number in packages[:LARGEST])
+        largest = ", ".join(f"{name} {number / 1e6:.0f}" for name, number in packages[:LARGEST] if number >= 1e6)
         tables.append(f"| {image} | {largest} |")
     return PAGE.format(
         date=datetime.date.today(), commit=commit, cores=os.cpu_count(), machine=platform.machine(),

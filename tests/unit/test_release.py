@@ -1,10 +1,12 @@
 """A release's images take the place of builds, each by its digest; what a release lacks is named."""
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -158,3 +160,51 @@ def test_the_images_that_are_looked_for_are_those_of_a_release_and_what_they_are
     assert tuple(published.split()) == release_check.IMAGES
     files = "".join((ROOT / name).read_text() for name in ("compose.yaml", "compose.scale.yaml", "compose.edge.yaml"))
     assert {*re.findall(r"\$\{(\w+_IMAGE):-(?!from-source)", files)} == set(release_check.BASES)
+
+
+# --- the same commit, built twice ----------------------------------------------------------------------------------
+
+EXPORTS = """
+case $1 in
+    create) echo "$2" ;;
+    export) cat "$HERE/$2.tar" ;;
+    rm) ;;
+    *) exit 99 ;;
+esac
+"""
+
+
+def image(folder: Path, name: str, time: int, **files: str) -> None:
+    """Make what `docker export` gives of an image."""
+    with tarfile.open(folder / f"{name}.tar", "w") as archive:
+        for path, content in files.items():
+            member = tarfile.TarInfo(path)
+            member.size, member.mtime = len(content), time
+            archive.addfile(member, io.BytesIO(content.encode()))
+
+
+def compared(folder: Path) -> "subprocess.CompletedProcess[str]":
+    (folder / "docker").write_text(f"#!/bin/sh\n{EXPORTS}")
+    (folder / "docker").chmod(0o755)
+    environ = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "HERE": str(folder)}
+    command = [str(ROOT / "scripts/compare-images"), "one", "other"]
+    return subprocess.run(command, env=environ, capture_output=True, text=True)
+
+
+def test_two_builds_that_differ_in_their_times_alone_are_said_to_be_the_same(tmp_path: Path) -> None:
+    image(tmp_path, "one", 1, code="print(1)")
+    image(tmp_path, "other", 2, code="print(1)")
+    said = compared(tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "0 files with other content" in said.stdout
+    assert "1 of 1 files with another time" in said.stdout
+
+
+def test_files_that_two_builds_do_not_share_are_named(tmp_path: Path) -> None:
+    image(tmp_path, "one", 1, code="print(1)", old="")
+    image(tmp_path, "other", 1, code="print(2)", new="")
+    said = compared(tmp_path)
+    assert said.returncode == 1
+    assert "1 files only in the one\n  /old\n" in said.stdout
+    assert "1 files only in the other\n  /new\n" in said.stdout
+    assert "1 files with other content\n  /code\n" in said.stdout
