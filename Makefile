@@ -4,10 +4,10 @@ PY := $(VENV)/bin/python
 TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools demo explore train compare models adopt review requirements promote rollback history workshop schedule cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog benchbackup chaos soak lint site workflows types sbom audit configuration reference lock clean
+.PHONY: help environment tools demo loop explore train compare models adopt review requirements promote rollback history workshop schedule cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog benchbackup chaos soak lint site workflows types sbom audit configuration reference lock clean images release-check
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 environment: ## make .venv from the hashed lock, where it is not there yet
 	@scripts/environment $(VENV)
@@ -79,6 +79,9 @@ benchlog: environment ## measure what the prediction log costs, into benchmarks/
 benchbackup: environment ## measure a backup beside pg_dump and a mirror, into benchmarks/backup.md (needs Docker, root)
 	@$(PY) benchmarks/backup.py
 
+images: environment ## where the megabytes of the images are, into benchmarks/images.md (needs Docker, and the images)
+	@$(PY) benchmarks/images.py $(ARGS)
+
 chaos: environment ## one fault after the other under load, into benchmarks/reliability.md (needs Docker, half an hour)
 	@$(PY) benchmarks/chaos.py $(ARGS)
 
@@ -108,6 +111,9 @@ types: environment ## static types
 
 sbom: tools ## what the images are made of, as CycloneDX, into build/sbom
 	@scripts/sbom
+
+release-check: environment ## what is missing for a release, before its tag; after its images, ARGS=--published
+	@$(PY) scripts/release_check.py $(ARGS)
 
 audit: tools ## known vulnerabilities of all that is locked; AUDIT_REQUIRED=1 fails where no database can be reached
 	@$(TOOLS)/bin/python scripts/audit_packages.py

@@ -32,7 +32,7 @@ OF_THE_GUARD = {"BIND_ADDRESS", "ALLOW_OPEN"}
 # What the pages name beside settings and error codes: of Compose, of the tests, of Python, MLflow and the stores, …
 NAMED_BESIDE = {"COMPOSE_FILE", "REQUIRE_STACK", "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACTS_DESTINATION"}
 NAMED_BESIDE |= {"COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"}
-NAMED_BESIDE |= {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "TAKE_PICTURES"}
+NAMED_BESIDE |= {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "TAKE_PICTURES", "MLFLOW_STACK_REGISTRY"}
 # … of those who trust an authority, …
 NAMED_BESIDE |= {"MLFLOW_TRACKING_SERVER_CERT_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}
 # … of the workflows, …
@@ -291,7 +291,7 @@ def test_every_job_is_waited_for_so_that_up_tells_whether_it_has_succeeded() -> 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
 def test_every_make_target_that_is_documented_exists(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = {word for words in _commands(document, "make") for word in words if "=" not in word}
     assert named <= targets
     assert named or document.name not in ("README.md", "CONTRIBUTING.md") or document.parent != ROOT

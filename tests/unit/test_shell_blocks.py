@@ -81,6 +81,7 @@ RUN = {
     r"INFERENCE_WORKERS=1 INFERENCE_LISTEN_PORT=1236 make serve": "integration/test_demo",
     r"model_signing verify key": "unit/test_contract_signature",
     r"make site": "unit/test_website",
+    r"make release-check|scripts/(release-compose|compare-images)": "unit/test_release",
     r"make (test|lint types|audit( sbom)?|sbom)$": CI,
 }
 # A command → why no test runs it.
@@ -95,6 +96,7 @@ NOT_RUN = {
     r"scripts/inference-any": "takes the packages of a model",
     r"(AUDIT_WHO=\$USER )?docker compose run --rm -T audit": "runs in unit/test_audit without a container",
     r"MLFLOW_TRACKING_URI=\S+ mlflow artifacts download": "MLflow's own",
+    r"curl -LO https://github.com/OWNER|scripts/release-images": "of a release that is there, or is made",
 }
 
 

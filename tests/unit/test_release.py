@@ -1,0 +1,210 @@
+"""A release's images take the place of builds, each by its digest; what a release lacks is named."""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+import release_check
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PREFIX = "registry.example.com:5000/team/mlflow-stack"
+DIGEST = "sha256:" + 64 * "a"
+RELEASED = ("mlflow", "setup", "trainer", "inference", "minio", "backup")
+CONFIG = """
+{"services": {
+  "secrets": {"image": "release-compose/setup", "build": {}, "pull_policy": "build"},
+  "bucket": {"image": "release-compose/setup", "pull_policy": "never"},
+  "postgres": {"image": "postgres:17-trixie"},
+  "sso": {"image": "release-compose/sso", "build": {}}
+}}
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout whose Docker reads a small compose file, and the list of a release's images."""
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts/release-compose", tmp_path / "scripts")
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ncat <<'END'\n{CONFIG}\nEND\n")
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "release.images").write_text("".join(f"{PREFIX}/{name}@{DIGEST}\n" for name in RELEASED))
+    return tmp_path
+
+
+def release_compose(checkout: Path) -> "subprocess.CompletedProcess[str]":
+    environ = os.environ | {"PATH": f"{checkout}:{os.environ['PATH']}"}
+    command = [str(checkout / "scripts/release-compose"), "release.images", "compose.sso.yaml"]
+    return subprocess.run(command, cwd=checkout, env=environ, capture_output=True, text=True)
+
+
+def test_each_of_our_images_is_pulled_by_its_digest_and_built_nowhere(checkout: Path) -> None:
+    said = release_compose(checkout)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout == "COMPOSE_FILE=compose.yaml:compose.sso.yaml:compose.release.yaml\n"
+    text = (checkout / "compose.release.yaml").read_text()
+    services = yaml.safe_load(text.replace("!reset null", "RESET"))["services"]
+    ours = {"image": f"${{MLFLOW_STACK_REGISTRY:-{PREFIX}}}/setup@{DIGEST}", "build": "RESET", "pull_policy": "missing"}
+    assert services == {"secrets": ours, "bucket": ours}
+
+
+def test_an_image_that_the_release_does_not_have_is_built_as_before_and_named(checkout: Path) -> None:
+    assert "the release has no image sso, which is built as before" in release_compose(checkout).stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (f"{PREFIX}/mlflow:0.1.0", "is no image by its digest"),
+        (f"elsewhere.example.com/mlflow@{DIGEST}", "must have images under one prefix"),
+    ],
+)
+def test_what_is_no_list_of_one_releases_images_is_refused_and_nothing_is_written(
+    checkout: Path, line: str, reason: str
+) -> None:
+    with (checkout / "release.images").open("a") as file:
+        file.write(f"{line}\n")
+    said = release_compose(checkout)
+    assert said.returncode == 1
+    assert reason in said.stderr
+    assert not (checkout / "compose.release.yaml").exists()
+
+
+# --- what a release needs ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Path:
+    """A checkout with all that release 0.2.0 needs before its tag, and after its images."""
+    files = {
+        "pyproject.toml": '[project]\nversion = "0.2.0"\n',
+        "services/inference/__init__.py": 'VERSION = "0.2.0"\n',
+        "CHANGELOG.md": "## [Unreleased]\n\n## [0.2.0] - 2027-01-31\n\n- New.\n\n## [0.1.0] - 2026-12-24\n\n- All.\n",
+        "release.env": "".join(f"{base}=some:1@{DIGEST}\n" for base in release_check.BASES),
+        "release.images": "".join(f"{PREFIX}/{name}@{DIGEST}\n" for name in release_check.IMAGES),
+        "compose.release.yaml": DIGEST,
+        "services/mlflow/requirements.txt": "flask==3.1.3 \\\n    --hash=sha256:00\n",
+    }
+    for name in release_check.IMAGES:
+        components = [{"name": "flask", "version": "3.1.3"}] if name == "mlflow" else []
+        files[f"build/sbom/{name}.cdx.json"] = json.dumps({"components": components})
+    for release in ("0.1.0", "0.2.0"):
+        files |= {f"tests/fixtures/release-{release}/{name}": "…" for name in release_check.OF_A_FIXTURE}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    identity = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.com")
+    for command in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "All"), ("tag", "v0.2.0")):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    # Not of the code that is here, but of what the working tree has.
+    (tmp_path / "build/green").write_text(release_check.commit(tmp_path, "HEAD"))
+    (tmp_path / ".git/info/exclude").write_text("build\n")
+    return tmp_path
+
+
+def missing(checkout: Path) -> list[str]:
+    """Return what is missing, by whatever looks at the checkout alone."""
+    elsewhere = (release_check.generated, release_check.locked)  # they run the code, and the resolver
+    checks = dict.fromkeys([*release_check.BEFORE, *release_check.PUBLISHED])
+    number = release_check.version(checkout)
+    return [line for check in checks if check not in elsewhere for line in check(checkout, number)]
+
+
+def test_nothing_is_missing_where_a_release_has_all(ready: Path) -> None:
+    assert missing(ready) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        ("pyproject.toml", '[project]\nversion = "0.3.0"\n', "CHANGELOG.md: there is no section `## [0.3.0] - YYYY-MM-DD`"),
+        ("pyproject.toml", '[project]\nversion = "0.3.0"\n', "this commit has no tag v0.3.0, and pyproject.toml has 0.3.0"),
+        ("services/inference/__init__.py", 'VERSION = "0.1.0"\n', "services/inference/__init__.py: VERSION is 0.1.0, pyproject.toml has 0.2.0"),
+        ("CHANGELOG.md", "## [0.2.0] - soon\n\n- New.\n", "CHANGELOG.md: the section [0.2.0] has no day, `## [0.2.0] - YYYY-MM-DD`"),
+        ("CHANGELOG.md", "## [0.2.0] - 2027-01-31\n", "CHANGELOG.md: the section [0.2.0] is empty"),
+        ("tests/fixtures/release-0.1.0/password", None, "tests/fixtures/release-0.1.0/password is missing; `.venv/bin/python -m tests.backups 0.1.0` makes it"),
+        ("build/green", "0123abc", "no test run has passed on this commit; `.ci/run` runs all, and notes it in build/green"),
+        ("README.md", "new", "README.md is not committed"),
+        ("release.images", f"{PREFIX}/mlflow@{DIGEST}\n", "release.images: backup has no digest; `scripts/release-images PREFIX 0.2.0`"),
+        ("release.env", "", "release.env: CADDY_IMAGE has no digest; `scripts/base-images --digests >release.env`"),
+        ("compose.release.yaml", None, f"compose.release.yaml: {DIGEST} is not in it; `scripts/release-compose release.images`"),
+        ("build/sbom/minio.cdx.json", None, "build/sbom/minio.cdx.json is missing; `make sbom` makes it"),
+        ("services/mlflow/requirements.txt", "flask==3.1.4\n", "build/sbom/mlflow.cdx.json: flask==3.1.4 is not in it; `make sbom` makes it anew"),
+    ],
+)  # fmt: skip
+def test_what_a_release_lacks_is_named_in_a_line_of_its_own(
+    ready: Path, file: str, text: str | None, line: str
+) -> None:
+    if text is None:
+        (ready / file).unlink()
+    else:
+        (ready / file).write_text(text)
+    assert line in missing(ready)
+
+
+def test_a_tag_that_another_commit_has_is_taken(ready: Path) -> None:
+    identity = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.com")
+    subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", "More"], cwd=ready, check=True)
+    assert "the tag v0.2.0 is on another commit; raise `version` in pyproject.toml" in missing(ready)
+
+
+def test_the_images_that_are_looked_for_are_those_of_a_release_and_what_they_are_built_on() -> None:
+    script = (ROOT / "scripts/release-images").read_text()
+    (published,) = re.findall(r"for image in ([a-z ]+); do publish", script)
+    assert tuple(published.split()) == release_check.IMAGES
+    files = "".join((ROOT / name).read_text() for name in ("compose.yaml", "compose.scale.yaml", "compose.edge.yaml"))
+    assert {*re.findall(r"\$\{(\w+_IMAGE):-(?!from-source)", files)} == set(release_check.BASES)
+
+
+# --- the same commit, built twice ----------------------------------------------------------------------------------
+
+EXPORTS = """
+case $1 in
+    create) echo "$2" ;;
+    export) cat "$HERE/$2.tar" ;;
+    rm) ;;
+    *) exit 99 ;;
+esac
+"""
+
+
+def image(folder: Path, name: str, time: int, **files: str) -> None:
+    """Make what `docker export` gives of an image."""
+    with tarfile.open(folder / f"{name}.tar", "w") as archive:
+        for path, content in files.items():
+            member = tarfile.TarInfo(path)
+            member.size, member.mtime = len(content), time
+            archive.addfile(member, io.BytesIO(content.encode()))
+
+
+def compared(folder: Path) -> "subprocess.CompletedProcess[str]":
+    (folder / "docker").write_text(f"#!/bin/sh\n{EXPORTS}")
+    (folder / "docker").chmod(0o755)
+    environ = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "HERE": str(folder)}
+    command = [str(ROOT / "scripts/compare-images"), "one", "other"]
+    return subprocess.run(command, env=environ, capture_output=True, text=True)
+
+
+def test_two_builds_that_differ_in_their_times_alone_are_said_to_be_the_same(tmp_path: Path) -> None:
+    image(tmp_path, "one", 1, code="print(1)")
+    image(tmp_path, "other", 2, code="print(1)")
+    said = compared(tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "0 files with other content" in said.stdout
+    assert "1 of 1 files with another time" in said.stdout
+
+
+def test_files_that_two_builds_do_not_share_are_named(tmp_path: Path) -> None:
+    image(tmp_path, "one", 1, code="print(1)", old="")
+    image(tmp_path, "other", 1, code="print(2)", new="")
+    said = compared(tmp_path)
+    assert said.returncode == 1
+    assert "1 files only in the one\n  /old\n" in said.stdout
+    assert "1 files only in the other\n  /new\n" in said.stdout
+    assert "1 files with other content\n  /code\n" in said.stdout
