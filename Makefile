@@ -2,6 +2,8 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 TOOLS := build/tools
+# What Python has compiled is kept, whatever the environment says: `make test` starts our own code by the hundred.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help environment tools demo loop explore train compare models adopt review requirements promote rollback history workshop schedule cleanup doctor backup restore serve apikey ui test fuzz unit integration stack browser killing bench benchtrainer benchserving benchlog benchbackup chaos soak lint site workflows types sbom audit configuration reference lock clean images release-check

@@ -141,8 +141,8 @@ class Stack:
         )
         return result.stdout
 
-    def up(self) -> None:
-        self.compose("up", "--detach", "--wait")
+    def up(self, *options: str) -> None:
+        self.compose("up", "--detach", "--wait", *options)
 
     def put_right(self, *services: str) -> None:
         """Bring services back to what compose file and .env say, and nothing else: no build, none of the set-up's jobs."""

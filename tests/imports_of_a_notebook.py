@@ -5,6 +5,7 @@ from importlib import import_module
 from mlflow.utils.requirements_utils import _check_requirement_satisfied
 
 for name in (
+    "git",
     "mlflow.pyfunc",
     "mlflow.sklearn",
     "mlflow.store.model_registry.sqlalchemy_store",
@@ -18,6 +19,7 @@ for name in (
     "sklearn.feature_extraction.text",
     "sklearn.linear_model",
     "sklearn.neighbors",
+    "sqlalchemy.dialects.sqlite",
 ):
     import_module(name)
 _check_requirement_satisfied("pandas")  # looks through all packages, the first time

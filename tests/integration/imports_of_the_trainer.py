@@ -7,18 +7,27 @@ from importlib import import_module
 
 import trainer.__main__ as command_line
 from trainer import signals
+from trainer.artifact import onnx_converters
 from trainer.plots import worker
 
 os.environ |= command_line.THREADS
 with command_line.importing():
     for name in (
         "skops.io",  # before MLflow, as in a training
+        "contract.boosting.lightgbm_estimators",
+        "contract.boosting.xgboost_estimators",
+        "contract.trust.state",
+        "git",
+        "mlflow.pyfunc.loaders",
         "mlflow.store.model_registry.sqlalchemy_store",
         "mlflow.store.tracking.sqlalchemy_store",
+        "mlflow.tracing.processor.base_mlflow",
         "model_signing.signing",
         "model_signing.verifying",
         "onnxruntime",
+        "pandera.backends.pandas.builtin_checks",
         "skl2onnx",
+        "sqlalchemy.dialects.sqlite",
         "trainer.adoption.adopt",
         "trainer.commands.compare",
         "trainer.commands.explore",
@@ -32,6 +41,7 @@ with command_line.importing():
     from mlflow.utils.requirements_utils import _check_requirement_satisfied
 
     _check_requirement_satisfied("pandas")  # looks through all packages, the first time
+    onnx_converters.register()  # of XGBoost's and LightGBM's estimators, which are imported above
 
 
 class Child:

@@ -108,7 +108,7 @@ def test_the_set_up_copes_with_lost_volumes(stack: Stack, lost: Any) -> None:
     stack.down()
     for volume in lost:
         docker("volume", "rm", f"{stack.name}_{volume}")
-    stack.up()
+    stack.up("--no-build")
     assert stack.predict() == CLASSES
     assert stack.alias() in stack.versions()
     result = stack.notebook(

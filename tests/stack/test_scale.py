@@ -212,7 +212,7 @@ def test_a_killed_replica_loses_no_request(scaled: Stack, capsys: pytest.Capture
         answered = load.answered
         eventually("it goes on", lambda: load.answered > answered + 1000)
     _proves_that_nothing_was_lost(load, at_least=1200, capsys=capsys, again=_sent_again(scaled) - again)
-    scaled.up()
+    scaled.put_right("inference")
     _all_are_reached(scaled)
 
 
@@ -235,7 +235,7 @@ def test_requests_that_a_replica_had_when_it_stopped_answering_are_answered_by_a
         docker("kill", replica)
     assert _sent_again(scaled) > again
     _proves_that_nothing_was_lost(load, at_least=200, capsys=capsys, again=_sent_again(scaled) - again)
-    scaled.up()
+    scaled.put_right("inference")
     _all_are_reached(scaled)
 
 
@@ -271,7 +271,7 @@ def test_without_any_replica_the_proxy_says_so_and_it_serves_when_they_are_back(
     assert answer.headers["Retry-After"]
     assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
     assert answer.json()["message"]
-    scaled.up()
+    scaled.put_right("inference")
     eventually("predictions work", lambda: scaled.predict() == CLASSES)
     _all_are_reached(scaled)
 
@@ -302,6 +302,6 @@ def test_what_replicas_without_a_model_say_reaches_the_client(scaled: Stack) -> 
 def test_the_proxy_ends_by_itself_within_its_grace_period(scaled: Stack) -> None:
     scaled.compose("stop", "proxy")
     state = scaled.containers()["proxy"]["State"]
-    scaled.up()
+    scaled.put_right("proxy")
     assert state["ExitCode"] == 0
     assert scaled.predict() == CLASSES

@@ -6,6 +6,7 @@ import pytest
 
 SELDOM = 50_000  # objects made between two looks at the youngest; by default every 700, which takes a tenth of the run
 gc.disable()  # until all is imported: what a module consists of lives as long as the run
+import skops.io  # noqa: E402, F401 - before all others, as in a training: it looks at each module that is there, for each of its types
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,6 +1,7 @@
 """What people read and what runs say the same: documentation, compose files, .env.example, settings and locks."""
 
 import ast
+import functools
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -56,11 +57,13 @@ def _interpolations(path: Path) -> Iterator[tuple[str, str, str]]:
     yield from re.findall(r"\$\{(\w+)(:?[-+?])?([^}]*)\}", text)
 
 
+@functools.cache
 def _services(path: Path) -> dict[str, Any]:
     """Return the services of a compose file, without Compose's own tags."""
     return dict(yaml.safe_load(re.sub("!(reset|override)", "", path.read_text()))["services"])
 
 
+@functools.cache
 def _compose_defaults() -> dict[str, set[str]]:
     """Return each variable that a person may set and its defaults in the compose files, one unless they disagree."""
     defaults: dict[str, set[str]] = {}
@@ -73,6 +76,7 @@ def _compose_defaults() -> dict[str, set[str]]:
     return defaults
 
 
+@functools.cache
 def _env_example() -> dict[str, str]:
     """Return the settings of .env.example; two are Compose's own."""
     lines = re.findall(r"^# ([A-Z][A-Z0-9_]*)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
@@ -133,6 +137,24 @@ def _settings_named(path: Path) -> set[str]:
 def _names_read(service: str) -> set[str]:
     """Return the environment variables that a service's settings read."""
     return set(re.findall(r'"([A-Z][A-Z0-9_]+)"', (ROOT / "services" / service / "settings.py").read_text()))
+
+
+@functools.cache
+def _error_codes() -> set[str]:
+    """Return what else stands in capitals in the prediction service."""
+    code = (path.read_text() for path in (ROOT / "services/inference").rglob("*.py"))
+    return set(re.findall(r'"([A-Z_]{4,})"', "".join(code)))
+
+
+@functools.cache
+def _commands_of_the_trainer() -> set[str]:
+    tree = ast.parse((ROOT / "services/trainer/__main__.py").read_text())
+    return {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and any(ast.unparse(decorator).startswith("trainer.command(") for decorator in node.decorator_list)
+    }
 
 
 def _environment(service: str) -> dict[str, str]:
@@ -218,10 +240,8 @@ def test_bootstrap_trains_with_the_settings_of_the_trainer() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
 def test_every_setting_that_is_documented_is_one(document: Any) -> None:
-    code = (path.read_text() for path in (ROOT / "services/inference").rglob("*.py"))
-    error_codes = re.findall(r'"([A-Z_]{4,})"', "".join(code))
     read = {name for service in (*SETTINGS, "trainer/schedule") for name in _names_read(service)}
-    assert _settings_named(document) - set(_env_example()) - read - set(error_codes) - NAMED_BESIDE == set()
+    assert _settings_named(document) - set(_env_example()) - read - _error_codes() - NAMED_BESIDE == set()
 
 
 def test_the_pages_on_promotion_and_trust_name_the_settings_of_it() -> None:
@@ -333,15 +353,8 @@ def test_the_readme_shows_how_to_look_into_services() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
 def test_every_documented_command_of_the_trainer_exists(document: Path) -> None:
-    tree = ast.parse((ROOT / "services/trainer/__main__.py").read_text())
-    commands = {
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-        and any(ast.unparse(decorator).startswith("trainer.command(") for decorator in node.decorator_list)
-    }
-    assert "train" in commands
-    assert set(_trainer_commands_named(document)) <= commands
+    assert "train" in _commands_of_the_trainer()
+    assert set(_trainer_commands_named(document)) <= _commands_of_the_trainer()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)

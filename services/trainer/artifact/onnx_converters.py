@@ -1,5 +1,7 @@
 """ONNX converters of what skl2onnx itself does not know: XGBoost's and LightGBM's estimators, by onnxmltools."""
 
+import sys
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -10,16 +12,15 @@ IN_DOUBLES = ("nodes_values", "base_values", "class_weights", "target_weights")
 OF_CLASSES = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
 
 
-@cache
 def register() -> None:
-    """Tell skl2onnx of the converters, of the libraries that are here."""
-    for add in (_register_xgboost, _register_lightgbm):
-        try:
-            add()
-        except (ImportError, OSError):  # then there is no model of theirs to convert either
-            continue
+    """Tell skl2onnx of the converters, of the libraries that are loaded: without one there is no model of its to convert."""
+    for library, add in (("xgboost", _register_xgboost), ("lightgbm", _register_lightgbm)):
+        if library in sys.modules:
+            with suppress(ImportError, OSError):  # where they cannot be imported, there is no model of theirs either
+                add()
 
 
+@cache
 def _register_xgboost() -> None:
     from contract.boosting.xgboost_estimators import XGBClassifier, XGBRegressor
     from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
@@ -27,6 +28,7 @@ def _register_xgboost() -> None:
     _register(XGBClassifier, XGBRegressor, _converter(convert_xgboost, takes_doubles=False))
 
 
+@cache
 def _register_lightgbm() -> None:
     from contract.boosting.lightgbm_estimators import LGBMClassifier, LGBMRegressor
     from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
