@@ -394,6 +394,7 @@ def test_with_a_prediction_log_who_writes_and_who_reads_it_have_a_secret_that_th
     ]
     files = volumes.files()
     assert len({files[f"{user}/s3-secret-key"] for user in (*users, "mlflow")}) == 3
+    assert files["monitor/signing-key.pub"] == files["inference/signing-key.pub"]
     for user in users:
         secret = files[f"{user}/s3-secret-key"]
         assert files[f"bucket/{user}-secret-key"] == secret
