@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 DAY_SECONDS, REQUESTS, SEED = 4, 150, 42
@@ -51,9 +52,9 @@ def loop(url: str, data: Path, heading: Callable[[str], None]) -> None:
 def _week(url: str) -> tuple[str, str]:
     """Live through the week; return when it began, and when the drift did."""
     sys.path.insert(0, "examples")
-    import live_traffic
     import requests
 
+    live_traffic = import_module("live_traffic")
     try:
         days = live_traffic.week(live_traffic.Service(url), DAY_SECONDS, REQUESTS, random.Random(SEED))  # noqa: S311
     except (requests.RequestException, KeyError) as error:

@@ -117,7 +117,6 @@ class Settings:
         """Read the settings; raise SettingsError naming the variable, its value and what is expected."""
         read = Reader(environ, SettingsError)
         port = read.number("INFERENCE_LISTEN_PORT", cls.port, 1, 65535)
-        host = read.text("INFERENCE_HOST", cls.host)
         public = _addresses(read, "INFERENCE_PUBLIC_URL", f"http://localhost:{port}", "models")
         return cls(
             tracking_uri=read.text("MLFLOW_TRACKING_URI", cls.tracking_uri),
@@ -127,13 +126,11 @@ class Settings:
             verifying_key=Path(read.text("VERIFYING_KEY_FILE", str(cls.verifying_key))),
             trusted_types=read.names("MODEL_TRUSTED_TYPES"),
             allow_code=read.choice("ALLOW_CODE", "false", "true", "false") == "true",
-            challenger_max_disagreement=read.number(
-                "CHALLENGER_MAX_DISAGREEMENT", cls.challenger_max_disagreement, 0, 1
-            ),
+            challenger_max_disagreement=read.number("CHALLENGER_MAX_DISAGREEMENT", 0.3, 0, 1),
             allow_schema_change=read.choice("ALLOW_SCHEMA_CHANGE", "false", "true", "false") == "true",
             poll_seconds=read.number("MODEL_POLL_SECONDS", cls.poll_seconds, 0.1, 3600),
             cache_dir=Path(read.text("MODEL_CACHE_DIR", str(cls.cache_dir))),
-            host=host,
+            host=(host := read.text("INFERENCE_HOST", cls.host)),
             port=port,
             workers=read.number("INFERENCE_WORKERS", cls.workers, 1, 64),
             connections=read.number("INFERENCE_CONNECTIONS", cls.connections, 1, 100_000),

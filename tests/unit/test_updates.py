@@ -25,7 +25,8 @@ def test_renovate_finds_every_base_image_of_the_compose_files_and_wherever_it_is
     used = {
         tuple(image.split(":")) for path in files for image in re.findall(r"_IMAGE:-([^}]+:[^}]+)\}", path.read_text())
     }
-    assert {name for name, _ in used} == {"python", "debian", "golang", "postgres", "haproxy", "caddy"}
+    watching = {"prom/prometheus", "prom/alertmanager", "prometheuscommunity/postgres-exporter", "grafana/grafana"}
+    assert {name for name, _ in used} == {"python", "debian", "golang", "postgres", "haproxy", "caddy", *watching}
     assert {image for path in files for image in _renovated(path)} == used
     for page in (".env.example", "docs/configuration.md"):
         assert _renovated(ROOT / page) == used, page
