@@ -118,7 +118,7 @@ def test_the_set_up_copes_with_lost_volumes(stack: Stack, lost: Any) -> None:
 
 
 def test_down_with_volumes_starts_afresh_also_after_run_without_rm(stack: Stack) -> None:
-    stack.compose("run", "trainer", "explore")
+    stack.compose("run", "trainer", "models")
     secrets = _secrets(stack)
     stack.down("--volumes")
     stack.up()

@@ -1,7 +1,8 @@
 """A service for tests: everything is real but where its model comes from, and nothing is done aside."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from inference.web.flask_app import create_app
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 from werkzeug.test import Client
 
 VERSION = ModelVersion("iris_logistic_regression", "7", "run-of-7", 1700000000000, "m-7", "")
@@ -75,6 +78,40 @@ async def at_once(function: Any, *arguments: Any) -> Any:
     return function(*arguments)
 
 
+class Compiled(BytecodeCache):
+    """Templates of the page, which each application would compile anew."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = Compiled()
+
+
+class OnceAsked:
+    """The application that answers what has no way of its own, made where a test asks it: most ask it for nothing."""
+
+    def __init__(self, settings: Settings, deployments: Deployments) -> None:
+        self._made_of = settings, deployments
+
+    @cached_property
+    def _app(self) -> Any:
+        app = create_app(*self._made_of)
+        app.jinja_env.bytecode_cache = COMPILED
+        return app
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        answer: Iterable[bytes] = self._app(environ, start_response)
+        return answer
+
+
 def service_of(
     served: Deployment | None,
     problem: str | None = None,
@@ -96,7 +133,7 @@ def service_among(
     """Return a service of several models, of which the first answers where none is named."""
     settings, deployments = settings or Settings(), Deployments(active)
     admission = admission or AdmissionControl(settings.queue_seconds, settings.max_body_bytes, at_once)
-    return Service(settings, deployments, admission, log or RequestLog(0), create_app(settings, deployments), observers)
+    return Service(settings, deployments, admission, log or RequestLog(0), OnceAsked(settings, deployments), observers)
 
 
 def client_of(served: Deployment | None, problem: str | None = None, settings: Settings | None = None) -> Client:
