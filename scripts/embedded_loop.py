@@ -1,7 +1,7 @@
 """The production loop without Docker, for scripts/embedded.py: a week of traffic with a drift in it, what watching tells, and what is done about it.
 
 A version is trained and served with the prediction log on; examples/live_traffic.py lives through a week; a report on the days before the drift finds
-none, one on those since then does; a version is trained on what came back as labels, and takes over.
+none, one on those since then does; a version is trained on what came back as labels, challenges the one in Production for a day, and takes over.
 """
 
 import csv
@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 DAY_SECONDS, REQUESTS, SEED = 4, 150, 42
 NO_DRIFT, DRIFT = 0, 6
 """exit codes of `monitor report`"""
-SHIPPED_SECONDS = 60
-"""within which what was kept has to be in the store"""
+SECONDS = 60
+"""within which what was kept has to be in the store, and a challenger loaded"""
 LABELLED = """
     select "input_sepal length (cm)" as "sepal length (cm)", "input_sepal width (cm)" as "sepal width (cm)",
         "input_petal length (cm)" as "petal length (cm)", "input_petal width (cm)" as "petal width (cm)",
@@ -46,30 +47,91 @@ def loop(url: str, data: Path, heading: Callable[[str], None]) -> None:
     file = data / "since-the-drift.csv"
     file.write_text(_asked(LABELLED.format(since=since)))
     print(f"{len(file.read_text().splitlines()) - 1} labelled rows: {file}\n", flush=True)
-    _run("train", "trainer", "train", "--data", file.name, "--target", "target", "--model-name", _model())
+    _trainer("train", "--data", file.name, "--target", "target", "--no-promote")
+    heading("7. It challenges Production: it answers half of the requests, for a day")
+    challenger = _newest()
+    _trainer("challenge", challenger, "--percent", "50", "--reason", "trained since the ruler slipped")
+    answers = data / "exploration" / "answers.csv"
+    answers.parent.mkdir(exist_ok=True)
+    answers.write_text(_day_of_both(url, challenger))
+    heading("8. Which of them is better")
+    _trainer("challenge", "status", "--logged", str(answers))
+    heading("9. It takes over")
+    _trainer("promote", challenger, "--reason", "better on live requests")
+    _trainer("history")
+
+
+def _newest() -> str:
+    """Return the version that was registered last."""
+    from mlflow import MlflowClient
+
+    versions = MlflowClient().search_model_versions(f"name = '{_model()}'")
+    return str(max(int(version.version) for version in versions))
+
+
+def _day_of_both(url: str, challenger: str) -> str:
+    """Live through a day while two versions answer; return their answers and the labels as CSV."""
+    live_traffic = _traffic()
+    service = live_traffic.Service(url)
+    _wait("the challenger answers its share", lambda: _mode(url) == "split")
+    flowers = live_traffic.read(live_traffic.DATA)
+    day = live_traffic.lived(service, live_traffic.DAYS, DAY_SECONDS, 2 * REQUESTS, flowers, random.Random(SEED))  # noqa: S311
+    live_traffic.send_labels(service, day)
+    both = f"from labelled where time >= '{day.began:%FT%TZ}'"
+    _wait("all answers are in the store, with their labels", lambda: _count(both) >= len(day.ids))
+    print(
+        _asked(
+            f"select version, count(*) as answers, avg((prediction = label)::int) as accuracy {both} group by version"
+        )
+    )
+    return _asked(f"select request_id, row, time, version, prediction, label, trusted, columns('input_.*') {both}")
+
+
+def _mode(url: str) -> str | None:
+    """Return what the challenger does, as the service says it."""
+    import requests
+
+    challenger = requests.get(f"{url}/version", timeout=10).json().get("challenger") or {}
+    if challenger.get("problem"):
+        raise LoopBroken(f"the challenger answers nobody: {challenger['problem']}")
+    return challenger.get("mode")
 
 
 def _week(url: str) -> tuple[str, str]:
     """Live through the week; return when it began, and when the drift did."""
-    sys.path.insert(0, "examples")
     import requests
 
-    live_traffic = import_module("live_traffic")
+    live_traffic = _traffic()
     try:
         days = live_traffic.week(live_traffic.Service(url), DAY_SECONDS, REQUESTS, random.Random(SEED))  # noqa: S311
     except (requests.RequestException, KeyError) as error:
         raise LoopBroken(f"the week ended early: {error}") from error
-    deadline, asked = time.monotonic() + SHIPPED_SECONDS, len(days) * REQUESTS
     began, slipped = (f"{day.began:%FT%TZ}" for day in (days[0], days[live_traffic.SLIPS_ON - 1]))
-    # A second is kept in whole, so one more of the day before the first may be there.
-    count = f"select count(*) from labelled where time >= '{began}'"  # noqa: S608 - it is made here
-    while int(list(csv.reader(_asked(count).splitlines()))[1][0]) < asked:
-        if time.monotonic() > deadline:
-            raise LoopBroken(
-                f"of {asked} predictions not all are in the store, with their labels, after {SHIPPED_SECONDS} s"
-            )
-        time.sleep(1)
+    asked = sum(len(day.ids) for day in days)
+    _wait(
+        "all answers are in the store, with their labels",
+        lambda: _count(f"from labelled where time >= '{began}'") >= asked,
+    )
     return began, slipped
+
+
+def _traffic() -> Any:
+    """Return the module of the example that sends traffic."""
+    if "examples" not in sys.path:
+        sys.path.insert(0, "examples")
+    return import_module("live_traffic")
+
+
+def _wait(what: str, is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise LoopBroken(f"waited {SECONDS} s until {what}")
+        time.sleep(1)
+
+
+def _count(selected: str) -> int:
+    return int(list(csv.reader(_asked(f"select count(*) {selected}").splitlines()))[1][0])
 
 
 def _asked(sql: str) -> str:
@@ -88,9 +150,10 @@ def _report(expected: int, *options: str) -> None:
         raise LoopBroken(f"`monitor report` ended with {code}; expected {expected}")
 
 
-def _run(what: str, *module: str) -> None:
-    if code := subprocess.run([sys.executable, "-m", *module]).returncode:
-        raise LoopBroken(f"`{what}` ended with {code}")
+def _trainer(*command: str) -> None:
+    """Run a command of the trainer's on the model; raise LoopBroken where it fails."""
+    if code := subprocess.run([sys.executable, "-m", "trainer", *command, "--model-name", _model()]).returncode:
+        raise LoopBroken(f"`{command[0]}` ended with {code}")
 
 
 def _model() -> str:
