@@ -12,6 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
@@ -31,6 +33,8 @@ NICENESS = 10
 # Requests are what runs side by side: OpenMP, and BLAS which reads this too, start no team of threads for one of them. Where
 # somebody wants a team, its threads sleep while they wait: on busy cores those that spin made a request take seconds.
 THREADS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+# What ends the service.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 # How often the API keys are looked at.
 KEYS_SECONDS = 1.0
 # How long the first look waits for the workers, so that they all try the first version together.
@@ -78,8 +82,21 @@ def _pass_signals_on(gunicorn: "subprocess.Popen[bytes]") -> None:
     def pass_on(number: int, _frame: FrameType | None) -> None:
         gunicorn.send_signal(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+    for number in SIGNALS:
         signal.signal(number, pass_on)
+
+
+@contextmanager
+def _for_main_thread_alone() -> Iterator[None]:
+    """Let no thread that is started here, nor any of theirs, take a signal that ends the service.
+
+    The kernel may choose any thread that does, and Python would act on it in the main thread, which sleeps until gunicorn ends.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _gunicorn(settings: Settings) -> "subprocess.Popen[bytes]":
@@ -118,7 +135,6 @@ def _serve(settings: Settings) -> int:
     poller = poller_of(settings, verifier, workers)
     challenger = challenger_poller_of(settings, verifier_of_challenger, workers, poller.rollout)
     workers.on_return = challenger.returned
-    workers.accept_workers(poller.rollout.catch_up, challenger.rollout.catch_up)
     gunicorn = _gunicorn(settings)
     key = KeyWatch(settings.verifying_key, gunicorn.terminate)
     _pass_signals_on(gunicorn)
@@ -130,13 +146,15 @@ def _serve(settings: Settings) -> int:
         workers.wait_for(1, threading.TIMEOUT_MAX)
         poller.follow(settings.poll_seconds, key.pause)
 
-    verifier.start()
     keys = Keyring(settings.api_keys_file, settings.cache_dir)
     targets = [follow, lambda: _tell_of_keys(keys)]
     if settings.model_alias != ALIAS:
         targets.append(lambda: challenger.follow_after(poller.rollout, settings.poll_seconds))
-    for target in targets:
-        threading.Thread(target=target, name="poller", daemon=True).start()
+    with _for_main_thread_alone():
+        workers.accept_workers(poller.rollout.catch_up, challenger.rollout.catch_up)
+        verifier.start()
+        for target in targets:
+            threading.Thread(target=target, name="poller", daemon=True).start()
     try:
         return gunicorn.wait()
     finally:

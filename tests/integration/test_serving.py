@@ -1,5 +1,7 @@
 """`python -m inference` on SQLite: from the registry to answers, and from one version to the next."""
 
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -190,6 +192,16 @@ def test_a_setting_that_cannot_be_used_ends_the_start_in_one_line(place: Any, na
     assert line.startswith(f"inference: {name} is ")
 
 
+def threads_that_take(pid: int, number: int) -> set[int]:
+    """Return the threads of a process to which the kernel may give a signal."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", (task / "status").read_text(), re.M)
+        if not int(blocked, 16) >> (number - 1) & 1:
+            found.add(int(task.name))
+    return found
+
+
 @pytest.fixture(scope="module")
 def without_the_database(second: Training, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A service whose database goes away, and which is stopped and started again without it."""
@@ -200,6 +212,8 @@ def without_the_database(second: Training, tmp_path_factory: pytest.TempPathFact
         place.database.unlink()
         eventually("the service is stale", lambda: service.get("/version").json()["model"]["stale"])
         seen.predictions = service.predict()
+        seen.pid = service._process.pid
+        seen.takes_signals = threads_that_take(seen.pid, signal.SIGTERM)
         seen.exit_code, seen.log, seen.has_left_processes = service.stop(), service.log, service.has_left_processes
     with place.inference(INFERENCE_WORKERS="1") as service:
         service.answers("/ready")
@@ -218,6 +232,12 @@ def test_serving_goes_on_when_the_database_goes_away(without_the_database: Any) 
 def test_a_stopped_service_ends_well_and_leaves_no_process(without_the_database: Any) -> None:
     assert without_the_database.exit_code == 0
     assert not without_the_database.has_left_processes
+
+
+def test_the_signal_to_end_reaches_the_thread_that_sleeps_until_it_comes_and_no_other(
+    without_the_database: Any,
+) -> None:
+    assert without_the_database.takes_signals == {without_the_database.pid}
 
 
 def test_without_the_database_a_restarted_service_serves_from_its_cache_and_says_that_it_may_be_stale(

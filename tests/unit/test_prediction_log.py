@@ -156,6 +156,21 @@ def test_every_kind_of_column_comes_back_as_what_it_is(kept: Kept) -> None:
     assert found["prediction"].to_pylist() == ["yes", "no", "yes", "yes"]
 
 
+def test_many_rows_of_every_kind_come_back_as_few_of_them_do(kept: Kept) -> None:
+    rows: list[list[Any]] = [[1.5, 2**60, True, "Ulm", "2026-01-02"], [2, None, False, None, None]]
+    many = 100
+    of = served_as(answering(Says(["yes", "no"] * many), described(KINDS)))
+    log = kept.log(omit="new")
+    log(seen("few", rows, of), seen("many", rows * many, of))
+    kept.shipper.ship()
+    found = kept.table().drop_columns(["time", "milliseconds", "row"]).to_pylist()
+    few, of_many = (
+        [{**row, "request_id": ""} for row in found if row["request_id"] == name] for name in ("few", "many")
+    )
+    assert of_many == few * many
+    assert few[0]["input_count"] == 2**60
+
+
 def test_numbers_keep_their_kinds_where_all_fit_one_matrix_and_a_missing_one_is_null(kept: Kept) -> None:
     columns = [
         Column("size", missing=True),

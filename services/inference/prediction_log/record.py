@@ -17,8 +17,10 @@ if TYPE_CHECKING:  # whoever reads records has nothing that predicts
 # Bytes of all, time in ns since 1970, seconds that it took, rows, bytes of the id, the forms of values and labels, and the bytes of
 # both; after it the id, the values, the labels and, to the end, the probabilities as 64-bit floats.
 HEAD = struct.Struct("<IQfIHBBII")
-# The forms of values: one matrix of 64-bit floats, or JSON with a list for each column.
-MATRIX, LISTS = 0, 1
+# The forms of values: one matrix of 64-bit floats; JSON with a list for each column; or, of many rows, each column by itself, its form as
+# that of labels and its bytes before it: to write so many numbers as JSON takes twenty times as long as to copy them.
+MATRIX, LISTS, COLUMNS = 0, 1, 2
+MANY_ROWS, COLUMN = 64, struct.Struct("<BI")
 # The forms of labels: none, JSON, or an array of one of NumPy's types.
 NONE, JSON = 0, 1
 # Bytes of an array that are copied rather than pointed at.
@@ -78,19 +80,32 @@ def packed(seen: "Observation", kept: Sequence[int] | None, now_ns: int) -> Pack
     if (matrix := rows.matrix) is not None:
         count, form, values = len(matrix), MATRIX, _content(matrix if kept is None else matrix[:, kept])
     else:
-        arrays = rows.by_column if kept is None else [rows.by_column[j] for j in kept]
-        count, form, values = len(rows), LISTS, orjson.dumps([array.tolist() for array in arrays])
-    if labels is None:
-        code, said = NONE, nothing
-    elif code := _CODES.get(labels.dtype.char, 0):
-        said = _content(labels)
-    else:
-        code, said = JSON, orjson.dumps(labels.tolist())
+        count, arrays = len(rows), rows.by_column if kept is None else [rows.by_column[j] for j in kept]
+        if count < MANY_ROWS:
+            form, values = LISTS, orjson.dumps([array.tolist() for array in arrays])
+        else:
+            form, values = COLUMNS, _columns(arrays)
+    code, said = (NONE, nothing) if labels is None else _coded(labels)
     shares = nothing if probabilities is None else _content(probabilities.astype("<f8", copy=False))
     name = seen.request_id.encode()
     size = _HEAD_BYTES + len(name) + len(values) + len(said) + len(shares)
     head = HEAD.pack(size, now_ns, seen.seconds, count, len(name), form, code, len(values), len(said))
     return size, (head, name, values, said, shares)
+
+
+def _coded(array: np.ndarray) -> tuple[int, bytes | memoryview]:
+    """Return the form of an array, and what it consists of."""
+    if code := _CODES.get(array.dtype.char, 0):
+        return code, _content(array)
+    return JSON, orjson.dumps(array.tolist())
+
+
+def _columns(arrays: Sequence[np.ndarray]) -> bytes:
+    parts: list[bytes | memoryview] = []
+    for array in arrays:
+        code, content = _coded(array)
+        parts += (COLUMN.pack(code, len(content)), content)
+    return b"".join(parts)
 
 
 def _content(array: np.ndarray) -> bytes | memoryview:
@@ -121,10 +136,26 @@ def unpacked(record: bytes) -> Record:
         seconds,
         record[HEAD.size : at].decode(),
         rows,
-        orjson.loads(parts[0]) if form == LISTS else np.frombuffer(parts[0], "<f8").reshape(rows, -1),
+        _values(form, parts[0], rows),
         _labels(code, parts[1], rows),
         np.frombuffer(parts[2], "<f8").reshape(rows, -1) if parts[2] else None,
     )
+
+
+def _values(form: int, content: bytes, rows: int) -> np.ndarray | list[Any]:
+    if form == MATRIX:
+        return np.frombuffer(content, "<f8").reshape(rows, -1)
+    if form == LISTS:
+        lists: list[Any] = orjson.loads(content)
+        return lists
+    found: list[Any] = []
+    at = 0
+    while at < len(content):
+        code, size = COLUMN.unpack_from(content, at)
+        at += COLUMN.size + size
+        column = _labels(code, content[at - size : at], rows)
+        found.append(column.tolist() if isinstance(column, np.ndarray) else column)
+    return found
 
 
 def _labels(code: int, content: bytes, rows: int) -> np.ndarray | list[Any] | None:
