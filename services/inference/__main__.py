@@ -12,9 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
 from types import FrameType
@@ -119,6 +120,11 @@ def _tell_of_keys(keys: Keyring) -> None:
         is_news = keys.look()
 
 
+def _start(*targets: Callable[[], None]) -> None:
+    for target in targets:
+        threading.Thread(target=target, name="poller", daemon=True).start()
+
+
 def _serve(settings: Settings) -> int:
     """Run gunicorn and the pollers until gunicorn ends; return its exit code."""
     _prepare_environment(settings.run_dir)
@@ -147,14 +153,11 @@ def _serve(settings: Settings) -> int:
         poller.follow(settings.poll_seconds, key.pause)
 
     keys = Keyring(settings.api_keys_file, settings.cache_dir)
-    targets = [follow, lambda: _tell_of_keys(keys)]
-    if settings.model_alias != ALIAS:
-        targets.append(lambda: challenger.follow_after(poller.rollout, settings.poll_seconds))
+    follow_challenger = partial(challenger.follow_after, poller.rollout, settings.poll_seconds)
     with _for_main_thread_alone():
         workers.accept_workers(poller.rollout.catch_up, challenger.rollout.catch_up)
         verifier.start()
-        for target in targets:
-            threading.Thread(target=target, name="poller", daemon=True).start()
+        _start(follow, partial(_tell_of_keys, keys), *([follow_challenger] if settings.model_alias != ALIAS else []))
     try:
         return gunicorn.wait()
     finally:
