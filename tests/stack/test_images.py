@@ -49,7 +49,7 @@ IMPORTED = {
          "model_signing.verifying"],
     ),
     "predictions": (
-        [],
+        ["monitoring"],
         ["inference.prediction_log.shipper", "inference.prediction_log.command", "duckdb", "pyarrow.parquet", "pyarrow.fs"],
     ),
 }  # fmt: skip

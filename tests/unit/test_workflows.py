@@ -251,7 +251,7 @@ def test_a_release_has_images_of_both_architectures_in_one_each_signed_by_digest
     (made,) = (line for line in built.called if line.startswith("gh "))
     bills = " ".join(f"build/sbom/{image}.cdx.json" for image in sorted(set(IMAGES) - {"backup"}))
     assert (
-        made == f"gh release create v0.3.0 --verify-tag --notes-file build/notes.md release.env release.images {bills}"
+        made == f"gh release create v0.3.0 --verify-tag --notes-file build/notes.md release.env release.images compose.release.yaml {bills}"
     )
     assert (built.checkout / "build/notes.md").read_text() == "### Added\n\n- Bread.\n"
 
@@ -394,7 +394,7 @@ def test_on_gitlab_a_release_is_made_the_same_way(machine: Machine) -> None:
     run_on_gitlab(machine, "release")
     (made,) = (line for line in machine.called if line.startswith("glab "))
     assert made.startswith(
-        "glab release create v0.3.0 --notes-file build/notes.md release.env release.images build/sbom/"
+        "glab release create v0.3.0 --notes-file build/notes.md release.env release.images compose.release.yaml build/sbom/"
     )
     assert (machine.checkout / "build/notes.md").read_text() == "### Added\n\n- Bread.\n"
     assert not any("secret" in line for line in machine.called)
