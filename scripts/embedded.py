@@ -238,6 +238,7 @@ def loop() -> int:
     with serving([sys.executable, __file__, "serve"], **kept) as url:
         if url is None:
             return 1
+        os.environ["INFERENCE_URL"] = url  # for `challenge status`
         try:
             loop(url, Path(os.environ.get("DATA_DIR", "data")), heading)
         except LoopBroken as error:

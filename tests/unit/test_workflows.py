@@ -266,6 +266,8 @@ def check_joined(machine: Machine) -> None:
         assert (bill in machine.called) is (image != "backup")
     listed = (machine.checkout / "release.images").read_text().splitlines()
     assert listed == [f"{OWNER}/{image}@{OF['both']}" for image in IMAGES]
+    assert "make release-check ARGS=--published" in machine.called
+    assert (machine.checkout / "compose.release.yaml").exists()
     assert f"POSTGRES_IMAGE=postgres:17-trixie@{OF['both']}" in (machine.checkout / "release.env").read_text()
 
 
