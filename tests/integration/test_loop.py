@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.places import EMBEDDED, ROOT, Place, Process, in_one_line
+from tests.integration.places import EMBEDDED, ROOT, Place, Process, eventually, in_one_line
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
 def ended(process: Process, data: Path) -> str:
     try:
         assert process.wait(280) == 0, process.log
-        assert not process.has_left_processes
+        eventually("what ships predictions ends", lambda: not process.has_left_processes)
     finally:
         process.kill_what_is_left()
     assert (data / "since-the-drift.csv").is_file()
