@@ -10,7 +10,6 @@ from pathlib import Path
 from contract.display import visible
 from inference.errors import SettingsError
 from inference.prediction_log.store import Store
-
 from monitoring import mlflow_run, verdict
 from monitoring.errors import MonitoringError, NoAnswer, WrongOption
 from monitoring.looking.look import Look, Seen, look

@@ -2,10 +2,9 @@
 
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-
 from monitoring.looking.look import Look, Seen
 from monitoring.statistics.quality import Figure
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 # Columns with figures of their own: those that differ most.
 MOST_COLUMNS = 100

@@ -10,7 +10,6 @@ from urllib.parse import quote
 from contract.tracking.artifacts import Proxy
 from contract.tracking.rest import Absent, Server, Unanswered, as_mlflow_has_it, is_server
 from inference.model.version import ModelVersion
-
 from monitoring.errors import NoAnswer
 
 TIMEOUT_SECONDS, MOST_ANSWER_BYTES = 20, 1024**2

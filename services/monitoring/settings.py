@@ -9,7 +9,6 @@ from pathlib import Path
 from contract.settings import Reader
 from inference.errors import SettingsError
 from inference.settings import Settings as Service
-
 from monitoring.errors import WrongOption
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}

@@ -16,7 +16,6 @@ from typing import Any
 from inference.errors import SettingsError
 from inference.prediction_log.store import Store
 from inference.telemetry.log import LOGGING
-
 from monitoring import command
 from monitoring.errors import MonitoringError, TooFewRows
 from monitoring.exposition import Figures

@@ -16,11 +16,11 @@ import skops.io
 from inference.ipc.messages import NOT_ASKED
 from inference.model.version import ModelVersion
 from inference.rollout import registry
+from monitoring import command as monitor
 from sklearn.linear_model import LogisticRegression
 from trainer.errors import TrackingError
 from trainer.tracking.run_logging import connect
 
-from monitoring import command as monitor
 from tests.integration.places import CLASSES, MODEL, eventually, in_one_line, running_server
 from tests.unit.version_files import COLUMNS, Files
 

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import requests
 from tests.compose import CLASSES, SAMPLES, Stack, docker, eventually
 
 PAGE = Path(__file__).parents[2] / "docs" / "prediction-log.md"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "live_traffic.py"
 OF_MLFLOW = """
 import boto3, botocore.exceptions
 try:
@@ -124,6 +126,25 @@ def test_what_has_drifted_is_reported_at_the_versions_model_and_watched(stack: S
     found = eventually("it is seen", lambda: (seen := status())["drift"] and seen)
     assert (found["version"], found["problem"]) == (stack.served_version(), None)
     assert stack.containers()["watch"]["HostConfig"]["PortBindings"] in (None, {})
+
+
+def test_the_week_of_the_example_has_a_drift_on_its_fifth_day(stack: Stack, shipper: dict[str, Any]) -> None:
+    command = [sys.executable, str(EXAMPLE), stack.url, "--day", "1", "--requests", "80"]
+    week = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert week.returncode == 0, week.stdout + week.stderr
+    assert len(re.findall(r"\d\.\d%", week.stdout)) == 7
+    before, since = re.findall(r"docker compose (run --rm monitor report .*)", week.stdout)
+    last = "select count(*) as rows from labelled where request_id like 'day-7-%'"
+    eventually("all of it is kept, with its labels", lambda: asked_of(stack, last) == [{"rows": "80"}])
+    assert stack.compose(*before.split(), check=False).returncode == 0
+    result = stack.compose(*since.split(), check=False)
+    assert result.returncode == 6, result.stdout + result.stderr
+    assert "drift: petal length (cm)" in result.stdout
+
+
+def asked_of(stack: Stack, sql: str) -> list[dict[str, str]]:
+    asked = stack.compose("run", "--rm", "-T", "monitor", "query", "--csv", sql)
+    return list(csv.DictReader(io.StringIO(asked.stdout)))
 
 
 def another(stack: Stack) -> str:

@@ -251,7 +251,8 @@ def test_a_release_has_images_of_both_architectures_in_one_each_signed_by_digest
     (made,) = (line for line in built.called if line.startswith("gh "))
     bills = " ".join(f"build/sbom/{image}.cdx.json" for image in sorted(set(IMAGES) - {"backup"}))
     assert (
-        made == f"gh release create v0.3.0 --verify-tag --notes-file build/notes.md release.env release.images compose.release.yaml {bills}"
+        made
+        == f"gh release create v0.3.0 --verify-tag --notes-file build/notes.md release.env release.images compose.release.yaml {bills}"
     )
     assert (built.checkout / "build/notes.md").read_text() == "### Added\n\n- Bread.\n"
 

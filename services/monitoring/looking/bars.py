@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-
 from monitoring.sources.reference import TEXT, Column
 
 MOST = 12

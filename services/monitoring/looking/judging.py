@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from monitoring.sources.log_rows import Rows
 from monitoring.sources.reference import CONFIDENCE, PREDICTION, Reference
 from monitoring.statistics import quality

@@ -6,7 +6,6 @@ from datetime import datetime
 
 import numpy as np
 from inference.model.version import ModelVersion
-
 from monitoring.errors import TooFewRows
 from monitoring.looking import bars
 from monitoring.looking.bars import Bar

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-
 from monitoring.errors import WrongOption
 from monitoring.looking.bars import MISSING, OTHER
 from monitoring.looking.judging import Quality, judged

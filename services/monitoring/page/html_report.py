@@ -7,7 +7,6 @@ from typing import Any
 
 from contract.display import visible
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from monitoring.looking.bars import Bar
 from monitoring.looking.look import Look, Seen, Window
 from monitoring.sources.reference import NUMBER

@@ -12,7 +12,6 @@ from inference.errors import StoreUnusable
 from inference.prediction_log.store import Store
 from inference.prediction_log.table import PREFIX
 from inference.prediction_log.views import opened
-
 from monitoring.errors import NothingKept
 from monitoring.sources.reference import CONFIDENCE, PREDICTION, TEXT, Reference
 from monitoring.statistics.drift import middle

@@ -20,7 +20,6 @@ from inference.model.version import ModelVersion
 from inference.rollout import download
 from inference.rollout.registry import connect
 from inference.verification.client import Verifier
-
 from monitoring.errors import NoAnswer, NoReference
 from monitoring.settings import Settings
 from monitoring.sources.reference import UNREADABLE, Reference, of_profile

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-
 from monitoring.statistics import metrics
 from monitoring.statistics.metrics import Answers
+from scipy import stats
 
 Z = 1.959964
 DRAWS = 200
