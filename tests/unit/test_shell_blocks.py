@@ -50,6 +50,7 @@ RUN = {
     r"([A-Z_]+=\S* )*docker compose run --rm( -T -e API_KEY)? monitor labels": "stack/test_kept_predictions",
     r"curl http://localhost:1235/labels": "stack/test_kept_predictions",
     r"python examples/live_traffic.py": "stack/test_kept_predictions",
+    r"make loop": "integration/test_loop",
     r"docker compose run --rm monitor (query|report)": "stack/test_kept_predictions",
     r"docker compose run --rm (-T )?trainer challenge": "stack/test_kept_predictions",
     r"docker compose run --rm -T monitor query": "stack/test_kept_predictions",
