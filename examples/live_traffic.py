@@ -6,7 +6,7 @@
 Needs only `requests`, and data/iris_dataset.csv. Each day takes `--day` seconds, and has as many requests of one flower. Until day four, flowers are
 like those that the model was trained on. From day five on, the petals are measured 1 cm too long: the model goes on answering, and is wrong more
 often. What each flower really was is known a day later, and sent to `POST /labels`. All of it needs the prediction log (docs/prediction-log.md);
-docs/live-traffic.md walks through what is then seen.
+docs/monitoring.md walks through what is then seen.
 
 Without an address it is that of the stack in this repository. Where the service asks for an API key, API_KEY has one that may send labels.
 The exit code is 0 when every request was answered and every label was taken, else 1.

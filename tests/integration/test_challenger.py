@@ -236,7 +236,7 @@ def test_labels_of_known_senders_promote_a_challenger_that_is_better_and_the_his
     assert place.registry()["alias"] == "2"
     last = json.loads(place.command("history", "--json").stdout)[-1]
     assert (last["by"], last["before"], last["version"]) == ("auto", "1", "2")
-    assert "accuracy: +0.2000 (+0." in last["reason"]
+    assert "accuracy: 0.9000 against 0.7000, +0.2000 (+0." in last["reason"]
     assert json.loads(challenge(place, service, "status", "--json"))["challenger"] is None
     assert place.command("rollback").returncode == 0
 
@@ -244,9 +244,12 @@ def test_labels_of_known_senders_promote_a_challenger_that_is_better_and_the_his
 def test_a_challenger_that_is_no_better_is_ended_and_production_stays(place: Place, service: Any) -> None:
     challenge(place, service, "2")
     known = labelled(place, {"1": 900, "2": 700}, trusted=True)
+    arguments = ("challenge", "status", "--logged", known, "--auto", "--json")
+    silent = json.loads(place.command(*arguments, INFERENCE_URL="http://127.0.0.1:9").stdout)
+    assert (silent["challenger"], silent["verdict"][:31]) == ("2", "Goes on, as it is not known whe")
     found = json.loads(challenge(place, service, "status", "--logged", known, "--auto", "--json"))
     assert (found["challenger"], found["records"][-1]["by"]) == (None, "auto")
-    assert "accuracy: -0.2000" in found["records"][-1]["reason"]
+    assert "accuracy: 0.7000 against 0.9000, -0.2000" in found["records"][-1]["reason"]
     assert place.registry()["alias"] == "1"
 
 

@@ -11,7 +11,7 @@ from doctor.records import FAIL, OK, WARN, Row
 
 UP = "docker compose up -d --wait"
 # Whose limit a service has that has none of its own name.
-MEMORY = {"reviewer": "TRAINER", "schedule": "TRAINER"}
+MEMORY = {"reviewer": "TRAINER", "schedule": "TRAINER", "watch": "MONITOR", "postgres-exporter": "POSTGRES_EXPORTER"}
 # A container that began so lately, and not for the first time, is one that begins again and again.
 LATELY_SECONDS = 60
 MOST = 300

@@ -5,6 +5,7 @@ once and by itself, it says so, and this command writes it down.
 """
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from trainer.commands.production import check, connect, grid_of, move
 from trainer.console.terminal import Console
 from trainer.errors import SettingsError, VersionError
 from trainer.promotion import shadow
-from trainer.promotion.live_comparison import Interval, Row, answers_of, compared, disagreement, rows_of
+from trainer.promotion.live_comparison import Interval, Row, answers_of, compared, disagreement, rows_of, since
 from trainer.promotion.policy import below_threshold
 from trainer.settings import Settings
 from trainer.signals import Held
@@ -105,7 +106,7 @@ def status(settings: Settings, asked: Asked, console: Console) -> None:
     now = note_return(settings, challengers.challenger(name), service)
     interval = words = None
     if now and asked.logged is not None:
-        interval, words = _judged(settings, now, asked, console)
+        interval, words = _judged(settings, now, asked, service.get("fault"), console)
         now = challengers.challenger(name)
     told = challengers.records(name)
     if asked.as_json:
@@ -119,27 +120,33 @@ def status(settings: Settings, asked: Asked, console: Console) -> None:
         console.print(grid_of(name, told, "Challengers"))
 
 
-def _judged(settings: Settings, now: Challenger, asked: Asked, console: Console) -> tuple[Interval | None, str]:
+def _judged(
+    settings: Settings, now: Challenger, asked: Asked, fault: str | None, console: Console
+) -> tuple[Interval | None, str]:
     """Return what labels say of a challenger, as an interval and in words, and act on it where that is asked for.
 
-    By labels that anybody can have written nobody is promoted and nothing is ended: then only those of known senders count.
+    By labels that anybody can have written nobody is promoted and nothing is ended: then only those of known senders count. And as long as the
+    service does not say (the fault tells why) whether it has sent the challenger away, nothing is done.
     """
     champion = registry.in_production(settings.model_name)
-    if champion is None or now.challenge is None:
+    if champion is None:
         return None, "Nothing is compared."
     metrics = registry.recorded(champion)[0]
     is_quantity = "test_accuracy" not in metrics and "test_r2" in metrics
     rows = rows_of(asked.logged or ())
+    if now.challenge is not None:  # else the alias alone was set, and who knows since when
+        rows = since(rows, now.challenge.since)
     rows += _in_shadow(settings, now, str(champion.version), rows)
-    since = datetime.fromisoformat(now.challenge.since)
-    found = [one for one in answers_of(rows, is_quantity) if one.time >= since]
+    found = answers_of(rows, is_quantity)
     counted = [one for one in found if one.trusted] if asked.auto else found
     interval = compared(counted, str(champion.version), now.number)
     what = "mean absolute error, negative:" if is_quantity else "accuracy:"
     words = f"{what} {interval}" if interval else f"too few labels: {len(counted)} answers that count have one"
     if apart := disagreement(rows, str(champion.version), now.number, is_quantity):
         words += f"; the two are {apart.gain:.4f} apart" if is_quantity else f"; {apart.gain:.1%} of the answers differ"
-    if asked.auto:
+    if asked.auto and fault is not None:
+        words = f"Goes on, as it is not known whether the service has sent it away: {words}"
+    elif asked.auto:
         words = _carried_out(settings, now, interval, asked.margin, words, console)
     elif len(found) > sum(one.trusted for one in found):
         words += "; labels of unknown senders are among them, by which nothing is decided"
@@ -166,10 +173,9 @@ def _carried_out(
             return f"Ended: {fault}; {words}"
         move(settings, "auto", now.number, f"better by more than {margin:g}: {words}", console)
         return f"Promoted: {words}"
-    assert now.challenge is not None  # noqa: S101 - else nothing is compared
     if interval and interval.high < margin:
         reason = f"not better by {margin:g}: {words}"
-    elif now.challenge.is_over(datetime.now(UTC)):
+    elif now.challenge is not None and now.challenge.is_over(datetime.now(UTC)):
         reason = f"its time is over, and nothing is decided: {words}"
     else:
         return f"Goes on: {words}"
@@ -209,11 +215,13 @@ def note_return(settings: Settings, now: Challenger | None, service: dict[str, A
 
 
 def _of_service(url: str) -> dict[str, Any]:
-    """Return what the service says of its challenger, {"fault": …} where it says nothing."""
+    """Return what the service says of its challenger, {"fault": …} where it says nothing; API_KEY has the key that it may ask for."""
     try:
-        found = json.loads(seen.asked(f"{url}/version")).get("challenger")
+        found = json.loads(seen.asked(f"{url}/version", os.environ.get("API_KEY"))).get("challenger")
     except requests.HTTPError as error:
-        return {"fault": f"{url} answers {error.response.status_code}"}
+        status = error.response.status_code
+        way = ": it asks for an API key, and API_KEY has none that it takes" if status in (401, 403) else ""
+        return {"fault": f"{url} answers {status}{way}"}
     except (requests.RequestException, HTTPError, ValueError, AttributeError):
         return {"fault": f"{url} does not answer"}
     return found if isinstance(found, dict) else {}

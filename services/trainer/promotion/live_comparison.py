@@ -48,10 +48,13 @@ class Interval:
     requests: int
     paired: bool
     """whether both answered the same requests"""
+    scores: tuple[float, float] | None = None
+    """the challenger's and the champion's own, None where what is told is how far they are apart"""
 
     def __str__(self) -> str:
         how = "requests that both answered" if self.paired else "requests of both"
-        return f"{self.gain:+.4f} ({self.low:+.4f} to {self.high:+.4f}, at every look, on {self.requests} {how})"
+        own = "{:.4f} against {:.4f}, ".format(*self.scores) if self.scores else ""
+        return f"{own}{self.gain:+.4f} ({self.low:+.4f} to {self.high:+.4f}, at every look, on {self.requests} {how})"
 
 
 Row = dict[str, str]
@@ -64,6 +67,18 @@ def rows_of(lines: Iterable[str]) -> list[Row]:
     if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
         raise DataError(f"the logged predictions lack {', '.join(missing)}; expected CSV with {', '.join(COLUMNS)}")
     return list(reader)
+
+
+def since(rows: Iterable[Row], moment: str) -> list[Row]:
+    """Return the rows of a time, ISO 8601 with a zone, and later ones; raise DataError naming the line whose time is none."""
+    found, begin = [], datetime.fromisoformat(moment)
+    for number, row in enumerate(rows, 2):
+        try:
+            if datetime.fromisoformat(row["time"]) >= begin:
+                found.append(row)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"line {number} of the logged predictions cannot be read: {error}") from error
+    return found
 
 
 def answers_of(rows: Iterable[Row], is_quantity: bool) -> list[Answer]:
@@ -116,7 +131,10 @@ def compared(answers: Iterable[Answer], champion: str, challenger: str) -> Inter
     pairs = {key: found for key, found in rows.items() if champion in found and challenger in found}
     gains = _by_request({key: found[challenger] - found[champion] for key, found in pairs.items()})
     if len(gains) >= LEAST:
-        return _interval(float(gains.mean()), float(gains.var()), len(gains), paired=True)
+        ours, theirs = (
+            _by_request({key: found[one] for key, found in pairs.items()}) for one in (challenger, champion)
+        )
+        return _interval(float(gains.mean()), float(gains.var()), len(gains), True, _means(ours, theirs))
     theirs, ours = (
         _by_request({key: found[version] for key, found in rows.items() if version in found and key not in pairs})
         for version in (champion, challenger)
@@ -125,7 +143,11 @@ def compared(answers: Iterable[Answer], champion: str, challenger: str) -> Inter
         return None
     count = len(theirs) + len(ours)
     variance = count * sum(_variance(each) / len(each) for each in (theirs, ours))
-    return _interval(float(ours.mean() - theirs.mean()), variance, count, paired=False)
+    return _interval(float(ours.mean() - theirs.mean()), variance, count, False, _means(ours, theirs))
+
+
+def _means(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
+    return float(ours.mean()), float(theirs.mean())
 
 
 def _by_request(scores: dict[tuple[str, str], float]) -> np.ndarray:
@@ -141,9 +163,11 @@ def _variance(values: np.ndarray) -> float:
     return max(float(values.var()), 1 / (len(values) + 1))
 
 
-def _interval(gain: float, variance: float, count: int, paired: bool) -> Interval:
+def _interval(
+    gain: float, variance: float, count: int, paired: bool, scores: tuple[float, float] | None = None
+) -> Interval:
     half = half_width(count, max(variance, 1 / (count + 1)))
-    return Interval(gain, gain - half, gain + half, count, paired)
+    return Interval(gain, gain - half, gain + half, count, paired, scores)
 
 
 def half_width(count: int, variance: float, alpha: float = ALPHA, tuned_for: int = TUNED_FOR) -> float:
