@@ -50,8 +50,12 @@ def looked(settings: Settings, store: Store, options: argparse.Namespace) -> Loo
     """Return a look as the options ask for it; raise MonitoringError."""
     time = _time(settings, options)
     known, reference = version.found(settings, options.version)
-    rows = log_rows.read(store, known.name, known.version, time, reference)
-    return look(known, reference, time, rows, options.rows or settings.rows, options.by)
+    try:
+        rows = log_rows.read(store, known.name, known.version, time, reference)
+        return look(known, reference, time, rows, options.rows or settings.rows, options.by)
+    except MonitoringError as error:
+        error.version = known.version
+        raise
 
 
 def log(settings: Settings, found: Look, page: str, now: datetime) -> str:

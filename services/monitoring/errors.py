@@ -13,6 +13,8 @@ class MonitoringError(Exception):
     """There is no verdict; the message names the thing, the value and the way out."""
 
     exit_code = 1
+    version: str | None = None
+    """the version that was looked at, None where it is not known"""
 
 
 class WrongOption(MonitoringError):

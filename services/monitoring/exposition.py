@@ -70,6 +70,10 @@ class Figures:
         self._looks.labels(result).inc()
         self._set_rows(rows, missing)
 
+    def forget(self) -> None:
+        """Tell no more of the last look that came to a verdict: it was at a version that is served no more."""
+        self._last = CollectorRegistry()
+
     def _set_rows(self, rows: int, missing: int | None) -> None:
         self._rows = CollectorRegistry()
         _single(self._rows, "monitor_rows", rows)

@@ -81,6 +81,10 @@ class Watch:
         said = str(error) if isinstance(error, MonitoringError) else type(error).__name__
         if said != self.status["problem"]:
             log.warning("there is no verdict: %s", said)
+        version = getattr(error, "version", None)
+        if version not in (None, self.status["version"]):  # what another version's rows were says nothing of this one's
+            self.status, self.page = dict(NOT_YET, model=self.status["model"], version=version), ""
+            self.figures.forget()
         rows = self.status["rows"] if rows is None else rows
         self.status = self.status | {"problem": said, "rows": rows, "missing_rows": missing}
         self.figures.nothing(result, rows, missing)

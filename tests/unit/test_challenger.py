@@ -15,6 +15,7 @@ from contract.schema import Column, Kind
 from contract.tracking.challenge import TAG, Challenge
 from inference.challenger.guard import ALL, LEAST, Guard, Limits
 from inference.challenger.split import Split
+from inference.errors import Overloaded
 from inference.http.application import Service
 from inference.ipc.messages import DeploymentSpec, Report, Returned, Serve, State, Stop, ToPoller, place_of
 from inference.model.deployment import Deployment
@@ -27,7 +28,7 @@ from inference.prediction_log.spool import Spool, segments
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.rollout.challenger.standing import RETURNED
 from inference.telemetry.log import RequestLog
-from werkzeug.test import Client
+from werkzeug.test import Client, EnvironBuilder
 
 from tests.unit.serving import active_of, answering, described, served_as, service_among
 
@@ -89,6 +90,9 @@ class Worker:
 
     def ask(self, key: str = "", **more: Any) -> Any:
         return self.client.post("/invocations", json={"instances": [[1]]}, headers={"X-Split-Key": key, **more})
+
+    def client_environ(self) -> dict[str, Any]:
+        return EnvironBuilder(path="/invocations", method="POST", json={"instances": [[1]]}).get_environ()
 
     def version(self, key: str) -> str:
         answer = self.ask(key)
@@ -213,6 +217,25 @@ def test_what_the_challenger_cannot_answer_production_answers_and_from_then_on_a
     assert worker.client.get("/version").json["challenger"]["returned"] == told.reason
 
 
+def test_explanations_and_labels_are_productions_whoever_the_client_is() -> None:
+    worker = Worker(says(2, "4"), challenge(50))
+    headers = {"X-Split-Key": key_of_challenger(worker)}
+    for path, body in (("/explain", {"instances": [[1]]}), ("/labels", {"labels": []})):
+        assert worker.client.post(path, json=body, headers=headers).headers["X-Model-Version"] == "3"
+    assert worker.active.split is not None
+
+
+def test_a_request_that_is_answered_aside_keeps_its_id_and_who_answers_it() -> None:
+    worker = Worker(says(2, "4"), challenge(50))
+    for _ in range(20):
+        environ = worker.client_environ()
+        found = []
+        for _ in range(2):
+            worker.service._receive(environ)
+            found.append((environ["inference.request_id"], environ["inference.served"].version.version))
+        assert found[0] == found[1]
+
+
 def test_what_neither_of_them_takes_is_no_fault_of_the_challengers() -> None:
     worker = Worker(says(2, "4"), challenge(50))
     key = key_of_challenger(worker)
@@ -302,6 +325,30 @@ def test_quantities_are_unlike_where_they_are_further_apart_than_they_vary() -> 
         for number in range(LEAST):
             compare(one, challenger, [[number % 7], [number % 5]])
         assert bool(reasons) is is_unlike
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_quantity_that_is_no_number_is_unlike_one_that_is_and_hides_no_other(value: float) -> None:
+    champion, challenger = says(1.5, "3"), says(value, "4")
+    one, reasons = guard(champion, challenger)
+    for _ in range(LEAST):
+        compare(one, challenger, [[1]])
+    assert reasons == ["100% of its answers differ from those of version 3 (limit: 30%)"]
+    swapped, reasons = guard(challenger, champion)
+    for _ in range(LEAST):
+        compare(swapped, champion, [[1]])
+    assert len(reasons) == 1
+
+
+def test_one_request_for_which_it_has_no_time_is_no_reason_and_many_are() -> None:
+    one, reasons = guard(says(1, "3"), challenger := says(1, "4"))
+    one.failed(Overloaded("it takes too long"))
+    for _ in range(LEAST):
+        compare(one, challenger, [[1]])
+    assert reasons == []
+    for _ in range(LEAST):
+        one.failed(Overloaded("it takes too long"))
+    assert reasons[0].endswith("take far longer than those of version 3 (limit: 5%)")
 
 
 def test_names_alone_are_compared_too() -> None:

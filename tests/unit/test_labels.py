@@ -134,14 +134,24 @@ def test_a_later_label_replaces_an_earlier_one_and_the_history_has_both(
     assert [row["label"] for row in labelled.asked(capsys, "from label_history order by time")] == ["1", "0"]
 
 
-def test_a_label_belongs_to_the_latest_prediction_of_an_id_that_was_used_twice(
+def test_a_label_belongs_to_the_first_prediction_of_an_id_whoever_uses_it_again(
     labelled: Labelled, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labelled.predict("a", [1, 2])
     labelled.predict("a", [2, 1])
     labelled.came(("a", 0, 1))
     labelled.ship()
-    assert [row["prediction"] for row in labelled.asked(capsys, "from labelled")] == ["1"]
+    assert [row["prediction"] for row in labelled.asked(capsys, "from labelled")] == ["0"]
+
+
+def test_a_label_that_came_without_a_key_takes_the_place_of_none_that_came_with_one(
+    labelled: Labelled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled.predict("a", [1, 2])
+    labelled.came(("a", 0, 1))
+    labelled.came(("a", 0, 0), trusted=False)
+    labelled.ship()
+    assert [(row["label"], row["trusted"]) for row in labelled.asked(capsys, "from labelled")] == [("1", "true")]
 
 
 def test_it_is_counted_how_many_came_again_late_and_for_what_is_not_there(
@@ -152,7 +162,7 @@ def test_it_is_counted_how_many_came_again_late_and_for_what_is_not_there(
     labelled.came(("a", 0, 1), ("nobody's", 0, 1), ("a", 1, 1))
     labelled.came(("a", 0, 0), trusted=False)
     labelled.ship()
-    counts = {"labels": "3", "trusted": "2", "repeated": "1", "unknown": "2", "late": "0"}
+    counts = {"labels": "3", "trusted": "3", "repeated": "1", "unknown": "2", "late": "0"}
     assert labelled.asked(capsys, "from label_counts") == [counts]
     two_days_on = pd.Timestamp.now().value + 48 * HOUR
     monkeypatch.setattr("time.time_ns", lambda: two_days_on)

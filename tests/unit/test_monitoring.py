@@ -416,3 +416,21 @@ def test_a_look_that_comes_to_nothing_leaves_what_the_last_one_found_and_says_wh
     assert "monitor_drift_detected 1.0" in told
     assert "monitor_missing_rows 250.0" in told
     assert 'monitor_looks_total{result="too_few"} 1.0' in told
+
+
+def test_what_one_version_was_asked_says_nothing_of_the_next(log: Log, reference: Reference) -> None:
+    log.keep(1000, shift=1.0)
+    found = log.look(reference)
+    too_few = TooFewRows("150 rows", 150, 250)
+    too_few.version = "another"
+
+    def looks() -> Iterator[Look]:
+        yield found
+        raise too_few
+
+    answers = looks()
+    watch = Watch(Settings.from_env({"MONITOR_LOG": "false"}), lambda: next(answers), lambda look, page: None)
+    watch.once()
+    watch.once()
+    assert (watch.status["drift"], watch.status["columns"], watch.status["version"]) == (False, [], "another")
+    assert "monitor_drift_detected" not in watch.figures.exposition().decode()

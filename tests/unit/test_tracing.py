@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import closing
+from http.client import BadStatusLine
 from io import BytesIO
 from typing import Any
 
@@ -136,6 +137,16 @@ def test_where_too_many_wait_to_be_sent_requests_go_on_and_a_counter_counts(
     assert [predict(collector) for _ in range(5)] == [200] * 5
     assert dropped("full") - before == 3
     assert len(collector.spans()) == 2 * 5
+
+
+def test_what_answers_there_as_no_http_server_does_ends_no_tracing() -> None:
+    def answers(*_: Any, **__: Any) -> Any:
+        raise BadStatusLine("\x00\x00")
+
+    before = dropped("unsent")
+    finished = Finished(Trace(TRACE, ""), 1.0, 2.0, "POST /invocations", {}, is_fault=False)
+    Tracer(1.0, "http://collector:4317").send([finished], answers)
+    assert dropped("unsent") - before == 1
 
 
 def test_what_cannot_be_sent_is_dropped_and_said_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,8 @@
 """The challenge: what the trainer says of the version behind the alias `challenger`, and the service holds itself to.
 
 It is a tag of that version: JSON with a signature over what it says and of whom. So whoever only reaches MLflow can make no
-version answer anybody that the holder of the key has not let answer, nor more of them, nor for longer.
+version answer anybody that the holder of the key has not let answer, nor more of them than that ever was, nor for longer. An earlier share
+of the same version can be brought back, until it is over by itself: its signature holds.
 """
 
 import json

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from inference.errors import Overloaded
 from inference.model.deployment import Deployment
 from inference.model.model import Model, Prediction
 from inference.model.rows import Rows
@@ -72,6 +73,14 @@ class Guard:
 
     def failed(self, error: Exception) -> None:
         """Note that the challenger has not answered what Production has: of what it was asked nothing is told."""
+        if isinstance(error, Overloaded):  # it takes longer, and that is judged as such
+            self._requests += 1
+            self._compared += 1
+            self._slow += 1
+            self._count("slow")
+            if self._compared >= LEAST and (reason := next(self._beyond(), None)):
+                self._finish(reason)
+            return
         self._count("failed")
         self._finish(f"it fails where version {self._version} answers ({type(error).__name__})")
 
@@ -109,18 +118,22 @@ class Guard:
     def _is_unlike(self, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
         """Return of which rows the two say another thing: of quantities, what differs by more than these vary among themselves."""
         found: np.ndarray
-        if theirs.dtype.kind == "f" and self.champion.model.classes is None:
-            self._spread.add(theirs)
-            found = np.asarray(np.abs(ours.astype(float) - theirs) > self._spread.deviation)
+        if theirs.dtype.kind in "fiu" and self.champion.model.classes is None:
+            ours, theirs = ours.astype(float), theirs.astype(float)
+            self._spread.add(theirs[np.isfinite(theirs)])
+            # So that one which is no number is unlike each that is.
+            alike = (np.abs(ours - theirs) <= self._spread.deviation) | (np.isnan(ours) & np.isnan(theirs))
+            found = np.asarray(~alike)
         else:
             found = np.asarray(ours != theirs)
         return np.asarray(found.reshape(len(found), -1).any(axis=1))
 
     def _beyond(self) -> Iterator[str]:
         limits, version = self._limits, self._version
-        if (share := self._unlike / self._rows) > limits.unlike:
+        rows = max(self._rows, 1)
+        if (share := self._unlike / rows) > limits.unlike:
             yield f"{share:.0%} of its answers differ from those of version {version} (limit: {limits.unlike:.0%})"
-        if (share := self._unknown / self._rows) > limits.unknown:
+        if (share := self._unknown / rows) > limits.unknown:
             yield f"{share:.0%} of the rows have a text that version {version} knows and it does not (limit: {limits.unknown:.0%})"
         if (share := self._slow / self._compared) > limits.slow:
             yield f"{share:.0%} of its answers take far longer than those of version {version} (limit: {limits.slow:.0%})"

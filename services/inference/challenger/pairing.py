@@ -42,7 +42,7 @@ class Pairing:
                     self.returned = ""
                 if champion and challenger and text and not self.returned:
                     self._split = self._split_of(champion, challenger, text)
-            return self._split
+            return self._split if self._split is None or time.time() < self._split.until else None
 
     def _split_of(self, champion: Deployment, challenger: Deployment, text: str) -> Split | None:
         if champion.version == challenger.version:

@@ -72,11 +72,13 @@ class Line:
                 turn(now - came)
                 now = self._now()
         finally:
-            self._after()
-            if waiting:
-                self._call_soon(self._advance)
-            else:
-                self._is_called = False
+            try:
+                self._after()
+            finally:  # whatever went wrong for one of them, those behind have their turn
+                if waiting:
+                    self._call_soon(self._advance)
+                else:
+                    self._is_called = False
 
 
 class Reader(Protocol):

@@ -4,12 +4,11 @@ Every request passes through here, so that a request id, the served version, lim
 all. Flask costs a tenth of a millisecond, which is most of what a prediction takes.
 """
 
-import itertools
 import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -113,6 +112,17 @@ def _sized(answer: Answer) -> Answer:
     return answer
 
 
+# What a challenger answers a share of. Labels are of the model, whoever has answered; an explanation takes as long as it takes.
+SPLIT = frozenset({INVOCATIONS, PREDICT_NAMES, INFER})
+
+
+def _request_ids() -> Iterator[str]:
+    """Give one id after the other, which nobody can guess from another: with one, labels find an answer."""
+    while True:
+        block = os.urandom(16 * 256).hex()
+        yield from (block[at : at + 32] for at in range(0, len(block), 32))
+
+
 class Service:
     """Answers requests with what the deployments have."""
 
@@ -136,8 +146,7 @@ class Service:
             if settings.trace_share
             else None
         )
-        worker = os.urandom(8).hex()
-        self._ids = (f"{worker}-{number}" for number in itertools.count(1))
+        self._ids = _request_ids()
         self._observers = observers
         self._seen: list[tuple[Environ, Rows, Prediction, float]] = []
         self._protocols: dict[str, PredictionProtocol] = {
@@ -205,14 +214,23 @@ class Service:
         """Add to a request what is to be known of it: who answers it, under which id, and as what."""
         route = self._route(environ)
         active = self._active(route)
-        served, request_id = active.served, self._request_id(environ)
-        if active.split is not None and route.endpoint and route.version is None:
+        # One that is answered aside has been looked at before: who answers it follows from its id.
+        is_new = (request_id := environ.get("inference.request_id")) is None
+        if request_id is None:
+            request_id = self._request_id(environ)
+        served = active.served
+        if active.split is not None and route.endpoint in SPLIT and route.version is None:
             served = self._chosen(environ, active, request_id)
         environ["inference.served"] = served
         environ["inference.whose"] = served or active
         environ["inference.request_id"] = request_id
         environ["inference.endpoint"] = route.endpoint
-        if self._tracer and route.endpoint and (trace := self._tracer.begin(environ.get("HTTP_TRACEPARENT"))):
+        if (
+            self._tracer
+            and is_new
+            and route.endpoint
+            and (trace := self._tracer.begin(environ.get("HTTP_TRACEPARENT")))
+        ):
             environ["inference.trace"], environ["inference.mark"] = trace, trace.mark
 
     def _finished(self, environ: Environ, answer: Answer) -> Answer:

@@ -29,11 +29,11 @@ FOLDERS = {"predictions": pa.schema([DATE, HOUR]), "labels": pa.schema([DATE])}
 NO_LABELS = "select request_id, row, prediction as label, time, false as trusted, date from predictions where false"
 VIEWS = """
 create temporary view labels as
-    from label_history qualify row_number() over (partition by request_id, row order by time desc) = 1;
+    from label_history qualify row_number() over (partition by request_id, row order by trusted desc, time desc) = 1;
 create temporary view labelled as
     select predictions.*, labels.label, labels.time as labelled_at, labels.trusted
     from predictions join labels using (request_id, row)
-    qualify row_number() over (partition by request_id, row order by predictions.time desc) = 1;
+    qualify row_number() over (partition by request_id, row order by predictions.time) = 1;
 create temporary view label_counts as
     select count(*) as labels, count(*) filter (trusted) as trusted,
         (select count(*) from label_history) - count(*) as repeated,

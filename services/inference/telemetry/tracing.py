@@ -108,7 +108,7 @@ class Tracer:
         try:
             with opened(Request(self._url, body, self._headers), timeout=PATIENCE_SECONDS):
                 pass
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever answers there, the thread goes on
             TRACES_DROPPED.labels("unsent").inc(len(traces))
             if not self._failed:
                 log.warning("traces cannot be sent to %s: %s", self._url, error)

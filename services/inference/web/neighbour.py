@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any
 from urllib.request import urlopen
 
@@ -33,6 +34,6 @@ class Neighbour:
         try:
             with urlopen(self._url, timeout=PATIENCE_SECONDS) as answer:
                 found = json.loads(answer.read(MOST_BYTES))
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):
             found = None
         self._said = found if isinstance(found, dict) else None

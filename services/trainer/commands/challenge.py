@@ -71,7 +71,7 @@ def _check_same(settings: Settings, champion: ModelVersion, version: ModelVersio
     found = []
     for one in (champion, version):
         with version_files.signed(one, settings.model_name, settings.signing_key) as folder:
-            found.append(manifest.read(VersionFiles.of(folder)))
+            found.append(manifest.read(VersionFiles.of(folder), is_signed=True))
     if change := manifest.breaking_change(*found):
         raise VersionError(f"version {version.version}: {change}; that would break requests that Production answers")
 

@@ -11,7 +11,7 @@ from contract.trust import SIGNED_TYPES
 from contract.version_files import VersionFiles
 
 from trainer.artifact import fitted_rows, golden_samples, version_checks
-from trainer.errors import DataError, VersionError
+from trainer.errors import DataError
 from trainer.promotion.live_comparison import Row
 
 # What the prediction log calls a column of the model's.
@@ -21,17 +21,15 @@ PREFIX = "input_"
 def answered(folder: Path, version: str, trusted: frozenset[str], rows: Sequence[Row]) -> list[Row]:
     """Return rows of the log as a version would have answered them; its files are verified. None where the log has not all its columns.
 
-    Raises VersionError for one that was adopted: it is not loaded beside the key; DataError for a row that the log cannot have.
+    None of one that was adopted, either: it is not loaded beside the key. Raises DataError for a row that the log cannot have.
     """
+    if not fitted_rows.is_own(folder):
+        return []
     files = VersionFiles.of(folder)
     description = manifest.read(files)
     names = [f"{PREFIX}{column.name}" for column in description.columns]
     if not rows or not set(names) <= set(rows[0]):
         return []
-    if not fitted_rows.is_own(folder):
-        raise VersionError(
-            f"version {version} was adopted, and is not loaded beside the key: give it a share of the requests"
-        )
     try:
         cells = [
             [_value(row[name], column) for name, column in zip(names, description.columns, strict=True)] for row in rows
@@ -45,8 +43,8 @@ def answered(folder: Path, version: str, trusted: frozenset[str], rows: Sequence
 
 
 def _value(text: str, column: Column) -> Any:
-    """Return what CSV has as the JSON value of a request; empty is missing."""
-    if text == "":
+    """Return what CSV has as the JSON value of a request; empty is missing, or an empty text where a model takes no missing one."""
+    if text == "" and (column.missing or column.kind is not Kind.TEXT):
         return None
     if column.kind is Kind.NUMBER:
         return float(text)
