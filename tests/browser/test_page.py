@@ -79,6 +79,8 @@ def _context(model: dict[str, Any] | None, columns: list[dict[str, Any]], **more
         "has_probabilities": False,
         "endpoints": ENDPOINTS,
         "asks_for_key": False,
+        "challenger": None,
+        "challenger_words": "",
         "reasons": [],
     }
     return {"model": model, "columns": columns, **defaults, **more}
@@ -626,7 +628,7 @@ def test_what_can_be_looked_at_is_linked_and_nothing_else_is(visit: Callable[...
     assert set(found) == {
         "http://localhost:5000/#/models/iris_logistic_regression/versions/3",
         "/",  # loads the page anew
-        *("/health", "/ping", "/ready", "/version", "/metrics", "/openapi.json"),
+        *("/health", "/ping", "/ready", "/version", "/metrics", "/status", "/openapi.json"),
     }
 
 

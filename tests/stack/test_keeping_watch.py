@@ -123,9 +123,8 @@ def test_every_panel_and_every_rule_is_answered_by_a_real_prometheus(stack: Stac
             requests.post(
                 f"{stack.url}/invocations", data=body, headers={"Content-Type": "application/json"}, timeout=10
             )
-        return asked(
-            prometheus, "query", query="rate(inference_rows_total[1m]) and on() inference:failed:ratio_rate1h"
-        )["result"]
+        twice = "rate(inference_rows_total[1m]) and on() sum(rate(inference_errors_total[1m]))"
+        return asked(prometheus, "query", query=f"{twice} and on() inference:failed:ratio_rate1h")["result"]
 
     eventually("it is told twice, which makes a rate", ask)
     rules = [rule for group in asked(prometheus, "rules")["groups"] for rule in group["rules"]]
