@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -21,6 +22,8 @@ class Training:
     place: Place
     result: CompletedProcess[str]
     registry: dict[str, Any]
+    left: list[Path]
+    """what it left in the folder that it was started in"""
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +34,7 @@ def train() -> Callable[..., Training]:
 
 def _trained(place: Place, result: "CompletedProcess[str]") -> Training:
     assert result.returncode == 0, result.stderr
-    return Training(place, result, place.registry())
+    return Training(place, result, place.registry(), list(place.work.iterdir()))
 
 
 @pytest.fixture(scope="session")
