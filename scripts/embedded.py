@@ -241,7 +241,7 @@ def loop() -> int:
         os.environ["INFERENCE_URL"] = url  # for `challenge status`
         try:
             loop(url, Path(os.environ.get("DATA_DIR", "data")), heading)
-        except LoopBroken as error:
+        except (LoopBroken, OSError) as error:  # requests' own errors are OSErrors
             print(f"loop: {error}", file=sys.stderr)
             return 1
     heading("The service is stopped. `make ui` shows the reports: experiment `… monitoring`")

@@ -5,6 +5,7 @@ none, one on those since then does; a version is trained on what came back as la
 """
 
 import csv
+import json
 import os
 import random
 import subprocess
@@ -33,8 +34,9 @@ class LoopBroken(Exception):
 
 
 def loop(url: str, data: Path, heading: Callable[[str], None]) -> None:
-    """Walk the loop with a prediction service that keeps its predictions; raise LoopBroken where a step goes wrong.
+    """Walk the loop with a prediction service that keeps its predictions.
 
+    Raises LoopBroken where a step comes to something else, OSError where the service does not answer or a file cannot be written.
     `data` is the folder of the data sets, into which the labelled rows go; `heading` prints a line above a step.
     """
     heading("3. A week of traffic; on day five a ruler slips")
@@ -56,9 +58,21 @@ def loop(url: str, data: Path, heading: Callable[[str], None]) -> None:
     answers.write_text(_day_of_both(url, challenger))
     heading("8. Which of them is better")
     _trainer("challenge", "status", "--logged", str(answers))
+    _check_better(answers)
     heading("9. It takes over")
     _trainer("promote", challenger, "--reason", "better on live requests")
     _trainer("history")
+
+
+def _check_better(answers: Path) -> None:
+    """Raise LoopBroken unless the whole interval says that the challenger is better."""
+    command = [sys.executable, "-m", "trainer", "challenge", "status", "--logged", str(answers), "--json"]
+    result = subprocess.run([*command, "--model-name", _model()], capture_output=True, text=True)
+    if result.returncode:
+        raise LoopBroken(result.stderr.strip())
+    interval = json.loads(result.stdout)["interval"]
+    if interval is None or interval["low"] <= 0:
+        raise LoopBroken(f"the challenger is not told to be better: {json.loads(result.stdout)['verdict']}")
 
 
 def _newest() -> str:
@@ -99,13 +113,8 @@ def _mode(url: str) -> str | None:
 
 def _week(url: str) -> tuple[str, str]:
     """Live through the week; return when it began, and when the drift did."""
-    import requests
-
     live_traffic = _traffic()
-    try:
-        days = live_traffic.week(live_traffic.Service(url), DAY_SECONDS, REQUESTS, random.Random(SEED))  # noqa: S311
-    except (requests.RequestException, KeyError) as error:
-        raise LoopBroken(f"the week ended early: {error}") from error
+    days = live_traffic.week(live_traffic.Service(url), DAY_SECONDS, REQUESTS, random.Random(SEED))  # noqa: S311
     began, slipped = (f"{day.began:%FT%TZ}" for day in (days[0], days[live_traffic.SLIPS_ON - 1]))
     asked = sum(len(day.ids) for day in days)
     _wait(

@@ -4,9 +4,9 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from http.client import HTTPException
 from typing import Any
-from urllib.request import urlopen
+
+from contract.tracking.bounded_http import UNREADABLE, content_of
 
 AGAIN_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
@@ -32,8 +32,7 @@ class Neighbour:
     def ask(self) -> None:
         """Ask, and wait for the answer."""
         try:
-            with urlopen(self._url, timeout=PATIENCE_SECONDS) as answer:
-                found = json.loads(answer.read(MOST_BYTES))
-        except (OSError, ValueError, HTTPException):
+            found = json.loads(content_of(self._url, MOST_BYTES, PATIENCE_SECONDS))
+        except UNREADABLE:
             found = None
         self._said = found if isinstance(found, dict) else None

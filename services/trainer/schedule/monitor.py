@@ -2,8 +2,8 @@
 
 import json
 from dataclasses import dataclass
-from http.client import HTTPException
-from urllib.request import urlopen
+
+from contract.tracking.bounded_http import UNREADABLE, content_of
 
 SECONDS = 5.0
 MOST_BYTES = 1024**2
@@ -22,11 +22,10 @@ class Verdict:
 def ask(url: str) -> Verdict:
     """Return what GET `url`/status says; without an answer nothing is known."""
     try:
-        with urlopen(f"{url}/status", timeout=SECONDS) as answer:
-            said = json.loads(answer.read(MOST_BYTES))
+        said = json.loads(content_of(f"{url}/status", MOST_BYTES, SECONDS))
         drift, columns = said["drift"], said.get("columns") or []
         if drift not in (True, False, None):
             raise TypeError
         return Verdict(True, drift, tuple(str(column) for column in columns))
-    except (OSError, HTTPException, ValueError, TypeError, KeyError, AttributeError):
+    except UNREADABLE:
         return Verdict(False)
