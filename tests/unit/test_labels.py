@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ import pytest
 from contract.schema import Column
 from inference.api_keys import command as keys
 from inference.model.deployment import Deployment
-from inference.prediction_log import command
+from inference.prediction_log import command, views
 from inference.prediction_log.label_log import LabelLog
 from inference.prediction_log.recorder import PredictionLog
 from inference.prediction_log.segment import LABELS
@@ -464,3 +465,18 @@ def test_what_cannot_be_sent_is_told(monitor: Monitor, environ: dict[str, str], 
 def test_a_service_that_is_not_there_is_told(monitor: Monitor, tmp_path: Path) -> None:
     code, said = monitor("labels", str(as_csv(tmp_path)), INFERENCE_URL="http://127.0.0.1:1")
     assert (code, "http://127.0.0.1:1 takes no labels: " in said) == (3, True)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(labelled: Labelled) -> None:
+    labelled.predict("a", [1, 2])
+    labelled.ship()
+    tries: list[int] = []
+
+    def ask(connection: duckdb.DuckDBPyConnection) -> int:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            raise duckdb.InvalidInputException("Page was smaller (1062) than expected (1473)")
+        return int(connection.sql("select count(*) from predictions").fetchall()[0][0])
+
+    assert views.asked(Store(fs.LocalFileSystem(), str(labelled.store), "the folder"), VERSION.name, ask) == 1
+    assert len(tries) == 2

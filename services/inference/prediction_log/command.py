@@ -5,6 +5,7 @@ import csv
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -14,7 +15,7 @@ from contract.settings import Reader
 from inference.errors import LabelsUnusable, SettingsError, StoreUnusable
 from inference.prediction_log import label_files
 from inference.prediction_log.store import Store
-from inference.prediction_log.views import opened
+from inference.prediction_log.views import asked
 
 # Rows that are shown at most; --csv writes all.
 MOST_SHOWN = 1000
@@ -22,16 +23,21 @@ MOST_SHOWN = 1000
 
 def query(store: Store, model: str, sql: str, as_csv: bool) -> None:
     """Print what a query finds; raises duckdb.Error where it is none, StoreUnusable where there is nothing to ask."""
-    with opened(store, model) as connection:
-        answer = connection.sql(sql)
-        if answer is None:
-            return
-        if as_csv:
-            writer = csv.writer(sys.stdout)
-            writer.writerow(answer.columns)
-            writer.writerows(answer.project("columns(*)::varchar").fetchall())
-        else:
-            answer.show(max_rows=MOST_SHOWN)
+    asked(store, model, partial(_print, sql, as_csv))
+
+
+def _print(sql: str, as_csv: bool, connection: duckdb.DuckDBPyConnection) -> None:
+    """Print what a query finds, all of which is there before the first line is: it may have to be asked again."""
+    answer = connection.sql(sql)
+    if answer is None:
+        return
+    if as_csv:
+        rows = answer.project("columns(*)::varchar").fetchall()
+        writer = csv.writer(sys.stdout)
+        writer.writerow(answer.columns)
+        writer.writerows(rows)
+    else:
+        answer.show(max_rows=MOST_SHOWN)
 
 
 def send(environ: Mapping[str, str], file: str) -> None:

@@ -9,8 +9,9 @@
 DuckDB would fetch an extension to read from S3 by itself, and there is no way out of the stack's networks; so pyarrow reads for it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 from urllib.parse import quote
 
 import duckdb
@@ -25,6 +26,10 @@ from inference.prediction_log.table import conflicting
 # What files have of their folders' names.
 DATE, HOUR = pa.field("date", pa.string()), pa.field("hour", pa.string())
 FOLDERS = {"predictions": pa.schema([DATE, HOUR]), "labels": pa.schema([DATE])}
+# How often it is asked before that is told which a file that was replaced meanwhile looks like.
+ATTEMPTS = 5
+REPLACED = (duckdb.InvalidInputException, duckdb.IOException, pa.ArrowException, OSError)
+T = TypeVar("T")
 # Where no label has come yet.
 NO_LABELS = "select request_id, row, prediction as label, time, false as trusted, date from predictions where false"
 VIEWS = """
@@ -41,6 +46,21 @@ create temporary view label_counts as
         (select count(*) from labelled where labelled_at - time > interval 1 day) as late
     from labels
 """
+
+
+def asked(store: Store, model: str, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+    """Return what `ask` makes of the views of a model; raises as `opened`, and duckdb.Error.
+
+    A file that grows is replaced by a longer one, perhaps between its footer and its rows: then all is asked again.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            with opened(store, model) as connection:
+                return ask(connection)
+        except REPLACED:
+            continue
+    with opened(store, model) as connection:
+        return ask(connection)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -11,7 +13,7 @@ import pyarrow.compute as pc
 from inference.errors import StoreUnusable
 from inference.prediction_log.store import Store
 from inference.prediction_log.table import PREFIX
-from inference.prediction_log.views import opened
+from inference.prediction_log.views import asked
 from monitoring.errors import NothingKept
 from monitoring.sources.reference import CONFIDENCE, PREDICTION, TEXT, Reference
 from monitoring.statistics.drift import middle
@@ -54,17 +56,22 @@ def read(store: Store, model: str, version: str, time: tuple[datetime, datetime]
     """Return the rows from the first to before the second time; raise NothingKept."""
     days = [f"{moment.astimezone(UTC):%Y-%m-%d}" for moment in time]
     try:
-        with opened(store, model) as connection:
-            there = set(connection.table("predictions").columns)
-            names = [column.name for column in reference.columns if f"{PREFIX}{column.name}" in there]
-            counted = connection.execute(COUNTS, [version, *time, *days]).fetchall()[0]
-            most = min(MOST_ROWS, MOST_CELLS // (len(names) + 1))
-            share = max(1, -(-counted[0] // most))
-            sql = _query([f"{PREFIX}{name}" for name in names], share)
-            found = connection.sql(sql, params=[version, *time, *days]).to_arrow_table()
+        found, names, counted = asked(store, model, partial(_found, [version, *time, *days], reference))
     except (StoreUnusable, duckdb.Error, pa.ArrowException, OSError) as error:
         raise NothingKept(str(error)) from error
     return _rows(found, names, (counted[0], counted[1] - counted[0]), reference)
+
+
+def _found(
+    chosen: list[Any], reference: Reference, connection: duckdb.DuckDBPyConnection
+) -> tuple[pa.Table, list[str], tuple[int, int]]:
+    """Return the rows that WHICH is true of with these parameters, the columns that they have, and how many rows there are in all."""
+    there = set(connection.table("predictions").columns)
+    names = [column.name for column in reference.columns if f"{PREFIX}{column.name}" in there]
+    counted = connection.execute(COUNTS, chosen).fetchall()[0]
+    share = max(1, -(-counted[0] // min(MOST_ROWS, MOST_CELLS // (len(names) + 1))))
+    sql = _query([f"{PREFIX}{name}" for name in names], share)
+    return connection.sql(sql, params=chosen).to_arrow_table(), names, counted
 
 
 def _query(inputs: Sequence[str], share: int) -> str:
