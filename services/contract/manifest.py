@@ -71,6 +71,8 @@ class Description:
     """from which probability on it predicts its positive class; None where it predicts the likeliest one"""
     runs_code: bool = False
     """whether its owner has vouched for the code that MLflow's pyfunc runs when it loads it"""
+    example_targets: list[str | float] = field(default_factory=list)
+    """what the data say of each example: its class by name, or its value; empty where the version does not say"""
     categories: dict[str, list[str]] = field(default_factory=dict)
     """text column → all values that it had in training, of columns with few of them: for people to choose from"""
 
@@ -148,6 +150,7 @@ def _described(files: VersionFiles, content: dict[str, Any], flavor: dict[str, A
         width=width,
         class_names=_class_names(content),
         examples=[],
+        example_targets=_example_targets(content),
         flavor=flavor,
         has_probabilities=_has_probabilities(files),
         example=_example(files, content),
@@ -322,6 +325,16 @@ def _class_names(content: dict[str, Any]) -> tuple[str, ...] | None:
 def _example(files: VersionFiles, content: dict[str, Any]) -> str | None:
     saved = content.get("saved_input_example_info")
     return files.named(saved["artifact_path"]) if isinstance(saved, dict) and "artifact_path" in saved else None
+
+
+def _example_targets(content: dict[str, Any]) -> list[str | float]:
+    metadata = content.get("metadata")
+    found = metadata.get("example_targets", []) if isinstance(metadata, dict) else []
+    if not isinstance(found, list) or not all(isinstance(value, str | int | float) for value in found):
+        raise Refused(
+            f"its example_targets are {quoted(found)}; expected a text or a number for each row of its example"
+        )
+    return found[:EXAMPLES]
 
 
 def example_rows(

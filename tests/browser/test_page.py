@@ -487,6 +487,19 @@ def test_a_class_without_probabilities_is_shown_by_its_name(visit: Callable[...,
     expect(iris.page.locator("#confidence")).to_have_text("class 1")
 
 
+def test_what_the_data_say_of_an_example_stands_beside_its_answer_alone(visit: Callable[..., Visit]) -> None:
+    iris = visit({**IRIS, "examples": [{**example, "target": example["label"]} for example in IRIS["examples"]]})
+    iris.page.get_by_role("button", name="virginica").click()
+    expect(iris.page.locator("#target")).to_have_text("The data say: virginica")
+    iris.page.get_by_label("petal width (cm)").fill("2.4")
+    iris.predict()
+    expect(iris.page.locator("#target")).to_be_hidden()
+    (example,) = HOUSES["examples"]
+    houses = visit({**HOUSES, "examples": [{**example, "target": 290412.25}]})
+    houses.predict()
+    expect(houses.page.locator("#target")).to_have_text("The data say: 290,412")
+
+
 def test_text_booleans_and_missing_values_are_sent_as_what_they_are(visit: Callable[..., Visit]) -> None:
     houses = visit(HOUSES)
     houses.predict()

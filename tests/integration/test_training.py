@@ -234,6 +234,7 @@ def test_the_model_carries_an_example_and_the_class_names(notebook: Any) -> None
     assert notebook["example"]["columns"] == FEATURES
     assert notebook["example"]["data"][0] == SAMPLES[0]
     assert notebook["metadata"]["class_names"] == ["setosa", "versicolor", "virginica"]
+    assert notebook["metadata"]["example_targets"] == 3 * ["setosa"]  # of the file's first rows
 
 
 def test_the_model_pins_the_packages_that_loading_it_needs(notebook: Any) -> None:

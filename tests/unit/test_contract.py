@@ -359,6 +359,13 @@ def test_class_names_that_are_no_list_of_texts_are_refused(
     assert refusal(files) == f"its class_names are {class_names!r}; expected a list of texts"
 
 
+@pytest.mark.parametrize("targets", ["Yes", {"0": "Yes"}, [None], [["Yes"]]])
+def test_targets_of_the_example_that_are_no_texts_or_numbers_are_refused(files: Files, targets: object) -> None:
+    files.describe(lambda content: content.update(metadata={"example_targets": targets}))
+    wanted = "expected a text or a number for each row of its example"
+    assert refusal(files) == f"its example_targets are {targets!r}; {wanted}"
+
+
 @pytest.mark.parametrize(
     "name", ["../input.json", "/etc/hostname", "folder/../../input.json", "not-there.json", "./MLmodel"]
 )

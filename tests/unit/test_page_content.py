@@ -116,6 +116,23 @@ def test_an_example_that_is_too_long_for_a_form_is_none() -> None:
     assert [example["row"] for example in found["examples"]] == [["short"]]
 
 
+@pytest.mark.parametrize(
+    ("examples", "targets", "shown"),
+    [
+        ([[1.0], [2.0]], ["Yes", 2.5], ["Yes", 2.5]),
+        ([[1.0]], [], [None]),  # of a version that does not say
+        ([[1.0]], ["Yes", "No"], [None]),  # one row of the example did not fit, and nobody knows which
+        ([[1.0]], [float("nan")], [None]),
+    ],
+)
+def test_an_example_has_what_the_data_say_of_it(
+    examples: list[list[float]], targets: list[str | float], shown: list[str | float | None]
+) -> None:
+    description = replace(described([Column("length")], examples=examples), example_targets=targets)
+    found = data_of(page(served_as(answering(SimpleNamespace(), description))))
+    assert [example["target"] for example in found["examples"]] == shown
+
+
 def test_the_values_that_a_column_had_are_there_to_choose_from() -> None:
     description = replace(described([Column("plan", Kind.TEXT), Column("n")]), categories={"plan": ["<a>", "b"]})
     text = page(served_as(answering(SimpleNamespace(), description)))

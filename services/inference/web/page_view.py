@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 from contract.display import visible
-from contract.schema import Column, Kind
+from contract.manifest import Description
+from contract.schema import Kind
 
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
@@ -17,9 +18,9 @@ KINDS = {Kind.NUMBER: "number", Kind.INTEGER: "number", Kind.BOOLEAN: "boolean",
 # The workshop's three samples, one of each kind of iris.
 IRIS = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
 IRIS_EXAMPLES = [
-    {"label": "Iris setosa", "row": [5.1, 3.5, 1.4, 0.2]},
-    {"label": "Iris versicolor", "row": [7.0, 3.2, 4.7, 1.4]},
-    {"label": "Iris virginica", "row": [6.3, 3.3, 6.0, 2.5]},
+    {"label": "Iris setosa", "row": [5.1, 3.5, 1.4, 0.2], "target": "setosa"},
+    {"label": "Iris versicolor", "row": [7.0, 3.2, 4.7, 1.4], "target": "versicolor"},
+    {"label": "Iris virginica", "row": [6.3, 3.3, 6.0, 2.5], "target": "virginica"},
 ]
 
 
@@ -65,7 +66,7 @@ def page_content(
             }
             for column in description.columns
         ],
-        "examples": _examples(description.columns, description.examples),
+        "examples": _examples(description),
         "class_names": served.model.class_names,
         "has_probabilities": served.model.classes is not None,
         "url": settings.public_url,
@@ -119,12 +120,19 @@ def _task(served: Deployment) -> str:
     return "regression" if served.model.description.output in ("double", "float") else "classification"
 
 
-def _examples(columns: tuple[Column, ...], examples: list[list[Any]]) -> list[dict[str, Any]]:
-    if tuple(column.name for column in columns) == IRIS:
+def _examples(description: Description) -> list[dict[str, Any]]:
+    if tuple(column.name for column in description.columns) == IRIS:
         return IRIS_EXAMPLES
-    rows = [[_shown(cell) for cell in row] for row in examples]
-    short = [row for row in rows if sum(len(cell) for cell in row if isinstance(cell, str)) <= MOST_EXAMPLE]
-    return [{"label": f"Example {i}", "row": row} for i, row in enumerate(short, 1)]
+    rows = [[_shown(cell) for cell in row] for row in description.examples]
+    # Rows that do not fit the columns are left out of the examples: then it is not known whose target is whose.
+    known = description.example_targets if len(description.example_targets) == len(rows) else [None] * len(rows)
+    found = [{"row": row, "target": _shown(target)} for row, target in zip(rows, known, strict=True)]
+    short = [example for example in found if _length(*example["row"], example["target"]) <= MOST_EXAMPLE]
+    return [{"label": f"Example {i}", **example} for i, example in enumerate(short, 1)]
+
+
+def _length(*cells: Any) -> int:
+    return sum(len(cell) for cell in cells if isinstance(cell, str))
 
 
 def _shown(cell: Any) -> Any:

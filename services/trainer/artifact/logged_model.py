@@ -138,8 +138,13 @@ def _pins_are_packages() -> Iterator[None]:
 
 
 def _metadata(estimator: Any, table: Table) -> dict[str, Any] | None:
-    """Return what the model's signature has no place for: names of its classes, and that it decides by a threshold."""
-    found = {"class_names": table.class_names, "decision_threshold": threshold_of(estimator)}
+    """Return what has no place elsewhere: names of its classes, the targets of its example's rows, and its threshold."""
+    known = table.classes() if table.task is Task.CLASSIFICATION else table.target.astype(float)
+    found = {
+        "class_names": table.class_names,
+        "example_targets": known.head(INPUT_EXAMPLE_ROWS).tolist(),
+        "decision_threshold": threshold_of(estimator),
+    }
     return {name: value for name, value in found.items() if value} or None
 
 

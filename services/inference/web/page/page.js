@@ -148,6 +148,7 @@ function askTheModel(page) {
   }
 
   async function ask(signal, unasked) {
+    const asked = JSON.stringify(row());
     const started = performance.now();
     const answer = await fetch(path, {
       method: "POST",
@@ -157,7 +158,7 @@ function askTheModel(page) {
     });
     const text = await answer.text();
     const elapsed = performance.now() - started;
-    if (answer.ok) show(JSON.parse(text), answer.headers, elapsed);
+    if (answer.ok) show(JSON.parse(text), answer.headers, elapsed, asked);
     else refuse(answer, text);
     if (answer.ok && !unasked) bringIntoView(byId("answer"));
     noticeMove(answer.headers);
@@ -202,15 +203,17 @@ function askTheModel(page) {
 
   // --- the answer --------------------------------------------------------------------------------------------------
 
-  function show({ predictions, probabilities }, headers, elapsed) {
+  function show({ predictions, probabilities }, headers, elapsed, asked) {
     const [prediction] = predictions;
     const shares = probabilities ? Object.entries(probabilities[0]).sort((a, b) => b[1] - a[1]) : [];
     const { title, detail, exact = "" } = named(prediction, probabilities?.[0]);
+    const truth = ofExample(asked);
     byId("failure").replaceChildren();
     byId("waiting").hidden = true;
     byId("prediction").textContent = title;
     byId("prediction").title = exact;
     byId("confidence").textContent = detail;
+    byId("target").textContent = truth;
     byId("probabilities").hidden = shares.length === 0;
     drawBars(shares);
     const version = headers.get("X-Model-Version") ?? page.version;
@@ -219,7 +222,7 @@ function askTheModel(page) {
     const request = headers.get("X-Request-ID");
     byId("by").replaceChildren(by, ...(request ? [element("span", `Request ${request}`, "request")] : []));
     byId("result").hidden = false;
-    byId("spoken").textContent = [title, detail, by].filter(Boolean).join(". ");
+    byId("spoken").textContent = [title, detail, truth, by].filter(Boolean).join(". ");
   }
 
   /** Return a prediction in large letters, and what is to be said of it below them. */
@@ -232,6 +235,13 @@ function askTheModel(page) {
       return { title: quantity(prediction, page.usualError), detail: error, exact: String(prediction) };
     }
     return { title: String(prediction), detail: "" };
+  }
+
+  /** Return what the data say of a row that is one of the examples, nothing where it is none or they do not say. */
+  function ofExample(asked) {
+    const target = examples.find((example) => JSON.stringify(example.row) === asked)?.target ?? null;
+    if (target === null) return "";
+    return `The data say: ${typeof target === "number" ? quantity(target, page.usualError) : target}`;
   }
 
   function drawBars(shares) {
