@@ -1,4 +1,4 @@
-"""Say what is missing for a release, one line each; the exit code is 1 where anything is.
+"""Say what is missing for a release, one line each; the exit code is 1 where anything is. What cannot be looked at is said, too.
 
     make release-check                     before the tag: what the commit needs
     make release-check ARGS=--published    after the images: the tag, their digests and their bills of materials
@@ -22,6 +22,14 @@ sys.path.insert(0, str(ROOT / "services"))  # of which the pages are made
 IMAGES = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "backup")
 BASES = ("PYTHON_IMAGE", "DEBIAN_IMAGE", "GOLANG_IMAGE", "POSTGRES_IMAGE", "HAPROXY_IMAGE", "CADDY_IMAGE")
 DIGEST = "sha256:[0-9a-f]{64}"
+# Of the images: their processors, as Python calls them, and the Python of the base image.
+ARCHITECTURES = ("x86_64", "aarch64")
+IMAGES_PYTHON = "3.13"
+ELSEWHERE = (
+    "known vulnerabilities, which a database on the network knows: `AUDIT_REQUIRED=1 make audit`",
+    "what the tag starts (release.yml): builds on the base images of the day, a start on ARM, signatures and the release's page",
+    "whether a registry has the images: after it has, `make release-check ARGS=--published`",
+)
 OF_A_FIXTURE = ("repository", "password", "question.json", "answer.json", "registry.json")
 # Page → what makes it of the code, and the command that a person runs.
 PAGES = {
@@ -41,6 +49,8 @@ def main(arguments: list[str]) -> int:
     found = [line for check in checks for line in check(ROOT, number)]
     for line in found:
         print(f"release-check: {line}")
+    for line in () if arguments else ELSEWHERE:
+        print(f"release-check: not looked at: {line}")
     if not found:
         print(f"release-check: {number} has all that a release needs{'' if arguments else ' before its tag'}")
     return 1 if found else 0
@@ -123,6 +133,37 @@ def locked(root: Path, number: str) -> Iterator[str]:
                 yield f"{name} is not what its requirements.in asks for; `scripts/lock` makes it anew"
 
 
+def packaged(root: Path, number: str) -> Iterator[str]:
+    """Yield the packages of the images that the index has no wheel of for an architecture, or none with a hash of the lock.
+
+    A lock has hashes alone: which of them is whose, the index knows.
+    """
+    asked = {}
+    for lock in sorted((root / "services").glob("*/requirements.txt")):
+        for architecture in ARCHITECTURES:
+            platform = ("--python-version", IMAGES_PYTHON, "--python-platform", f"{architecture}-manylinux_2_40")
+            command = [root / ".venv/bin/uv", "pip", "compile", "--quiet", "--no-deps", "--only-binary", ":all:"]
+            command += [*platform, "--format", "pylock.toml", lock]
+            asked[lock, architecture] = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+    for (lock, architecture), process in asked.items():
+        made, error = process.communicate()
+        name = f"{lock.relative_to(root)}, for {architecture}"
+        if process.returncode:
+            yield f"{name}: {' '.join(error.split())}"
+        else:
+            yield from (f"{name}: {package}" for package in without_wheel(lock.read_text(), made))
+
+
+def without_wheel(lock: str, resolved: str) -> Iterator[str]:
+    """Yield the packages of a pylock.toml that have no wheel whose hash is in a lock."""
+    known = set(re.findall(DIGEST, lock))
+    for package in tomllib.loads(resolved)["packages"]:
+        if not any(f"sha256:{wheel['hashes']['sha256']}" in known for wheel in package.get("wheels", ())):
+            yield f"{package['name']} {package['version']} has no wheel whose hash is in the lock; `scripts/lock`"
+
+
 def tested(root: Path, number: str) -> Iterator[str]:
     """Yield whether .ci/run has not passed on this commit."""
     green = root / "build/green"
@@ -171,6 +212,7 @@ BEFORE: list[Callable[[Path, str], Iterator[str]]] = [
     committed,
     generated,
     locked,
+    packaged,
     tested,
 ]
 PUBLISHED: list[Callable[[Path, str], Iterator[str]]] = [one_version, changelog, fixtures, tag, digests, bills]

@@ -110,7 +110,8 @@ def ready(tmp_path: Path) -> Path:
 
 def missing(checkout: Path) -> list[str]:
     """Return what is missing, by whatever looks at the checkout alone."""
-    elsewhere = (release_check.generated, release_check.locked)  # they run the code, and the resolver
+    # They run the code, and the resolver, which asks the package index.
+    elsewhere = (release_check.generated, release_check.locked, release_check.packaged)
     checks = dict.fromkeys([*release_check.BEFORE, *release_check.PUBLISHED])
     number = release_check.version(checkout)
     return [line for check in checks if check not in elsewhere for line in check(checkout, number)]
@@ -146,6 +147,19 @@ def test_what_a_release_lacks_is_named_in_a_line_of_its_own(
     else:
         (ready / file).write_text(text)
     assert line in missing(ready)
+
+
+def test_a_package_is_named_that_has_no_wheel_of_the_lock_for_a_processor() -> None:
+    wheels = {"numpy": "aa", "pandas": "bb", "scipy": ""}  # the index has one of pandas that is not in the lock, and none of scipy
+    resolved = "".join(
+        f'[[packages]]\nname = "{name}"\nversion = "1"\n'
+        + (f'wheels = [{{ hashes = {{ sha256 = "{32 * digits}" }} }}]\n' if digits else "")
+        for name, digits in wheels.items()
+    )
+    lock = f"numpy==1 \\\n    --hash=sha256:{32 * 'cc'} \\\n    --hash=sha256:{32 * 'aa'}\n"
+    found = list(release_check.without_wheel(lock, resolved))
+    reason = "has no wheel whose hash is in the lock; `scripts/lock`"
+    assert found == [f"pandas 1 {reason}", f"scipy 1 {reason}"]
 
 
 def test_a_tag_that_another_commit_has_is_taken(ready: Path) -> None:
