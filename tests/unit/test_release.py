@@ -150,7 +150,11 @@ def test_what_a_release_lacks_is_named_in_a_line_of_its_own(
 
 
 def test_a_package_is_named_that_has_no_wheel_of_the_lock_for_a_processor() -> None:
-    wheels = {"numpy": "aa", "pandas": "bb", "scipy": ""}  # the index has one of pandas that is not in the lock, and none of scipy
+    wheels = {
+        "numpy": "aa",
+        "pandas": "bb",
+        "scipy": "",
+    }  # the index has one of pandas that is not in the lock, and none of scipy
     resolved = "".join(
         f'[[packages]]\nname = "{name}"\nversion = "1"\n'
         + (f'wheels = [{{ hashes = {{ sha256 = "{32 * digits}" }} }}]\n' if digits else "")

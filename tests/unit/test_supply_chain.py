@@ -165,7 +165,11 @@ def test_ci_requires_the_audit() -> None:
 
 DOCKER = r"""
 case $* in
-    version* | tag* | push* | *build) ;;
+    version* | "buildx inspect"*) ;;
+    "buildx build"*)
+        echo "$SOURCE_DATE_EPOCH $*" >>"$HERE/built"
+        while [ "$1" != --metadata-file ]; do shift; done
+        echo '{"containerimage.digest": "DIGEST"}' >"$2" ;;
     *"config --format json"*) cat "$HERE/config" ;;
     *Config.Labels*) cat "$HERE/label" 2>/dev/null || true ;;
     *RepoDigests*) cat "$HERE/digests" 2>/dev/null || true ;;
@@ -174,6 +178,7 @@ case $* in
 esac
 """
 DIGEST = "sha256:" + 64 * "a"
+DOCKER = DOCKER.replace("DIGEST", DIGEST)
 RELEASED = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "backup")
 
 
@@ -247,7 +252,14 @@ def release(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "scripts/release-images", tmp_path / "scripts")
     _program(tmp_path, "docker", DOCKER)
     _program(tmp_path, "cosign", 'echo "$*" >>"$HERE/signed"')
-    (tmp_path / "digests").write_text("".join(f"r.example/stack/{image}@{DIGEST}\n" for image in RELEASED))
+    identity = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.com")
+    for command in (
+        ("init", "-q"),
+        ("add", "scripts"),
+        (*identity, "commit", "-qm", "All", "--date", "@1800000000 +0000"),
+    ):
+        environ = os.environ | {"GIT_COMMITTER_DATE": "@1800000000 +0000"}
+        subprocess.run(["git", *command], cwd=tmp_path, env=environ, check=True)
     (tmp_path / "release.env").write_text(f"POSTGRES_IMAGE=postgres:17-trixie@{DIGEST}\n")
     (tmp_path / "build/sbom").mkdir(parents=True)
     for image in RELEASED:
@@ -262,6 +274,23 @@ def test_a_release_signs_each_image_and_its_bill_of_materials_by_the_digest_that
     named = [f"r.example/stack/{image}@{DIGEST}" for image in RELEASED]
     assert [line.split()[-1] for line in signed if line.startswith("sign ")] == named
     assert [line.split()[-1] for line in signed if line.startswith("attest ")] == named[:-1]
+    assert (release / "release.images").read_text().split() == named
+
+
+def test_a_release_is_built_on_the_pinned_base_images_and_no_file_of_it_is_younger_than_its_commit(
+    release: Path,
+) -> None:
+    result = _run(release / "scripts/release-images", release, "r.example/stack", "0.3.0")
+    assert result.returncode == 0, result.stderr
+    built = (release / "built").read_text().splitlines()
+    assert len(built) == len(RELEASED)
+    for image, line in zip(RELEASED, built, strict=True):
+        assert line.startswith("1800000000 ")
+        assert f"--build-arg POSTGRES_IMAGE=postgres:17-trixie@{DIGEST} " in line
+        assert f"--file services/{image}/Dockerfile " in line
+        assert f"--output type=image,name=r.example/stack/{image}:0.3.0,push=true,rewrite-timestamp=true ." in line
+        assert "--label org.opencontainers.image.version=0.3.0 " in line
+        assert "--provenance=false" in line
 
 
 @pytest.mark.parametrize(
