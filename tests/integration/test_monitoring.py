@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from monitoring import command
 
@@ -57,6 +59,28 @@ class Traffic:
             except SystemExit as ended:  # argparse's own
                 code = int(ended.code or 0)
         return CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    def keep_since(self, moment: datetime, folder: Path) -> None:
+        """Write what is kept since a moment into another folder."""
+        root = Path(self.settings["PREDICTION_LOG_STORE"])
+        for path in root.rglob("*.parquet"):
+            later = folder / path.relative_to(root)
+            later.parent.mkdir(parents=True)
+            kept = pq.read_table(path, partitioning=None)
+            pq.write_table(kept.filter(pc.field("time") >= moment), later)
+
+    @contextmanager
+    def scheduled(self, **settings: str) -> Iterator[Service]:
+        """Start the schedule, which trains on drift and by a clock that is far away, and promotes nothing."""
+        port = free_port()
+        settings |= {"SCHEDULE_FILE": str(self.place.folder / "schedule.json"), "SCHEDULE_PORT": str(port)}
+        environ = self.place.environ(TRAIN_SCHEDULE="0 0 29 2 *", TRAIN_ARGS="--no-promote", **settings)
+        words = [sys.executable, "-m", "trainer", "schedule"]
+        service = Service(words, environ, self.place.work, self.place.folder / "schedule.log", port)
+        try:
+            yield service
+        finally:
+            service.kill_what_is_left()
 
     @contextmanager
     def watched(self, **settings: str) -> Iterator[Service]:
@@ -156,3 +180,30 @@ def test_the_service_says_what_is_in_its_way_and_goes_on(traffic: Traffic) -> No
         assert 'monitor_looks_total{result="too_few"}' in watch.get("/metrics").text
     result = traffic.place.run(*MONITOR, "watch", **traffic.settings | {"MONITOR_SECONDS": "never"})
     assert (result.returncode, json.dumps("never")[1:-1] in result.stderr) == (2, True)
+
+
+def test_drift_that_the_monitor_sees_has_one_version_trained_and_the_schedule_tells_what_came_of_it(
+    traffic: Traffic, tmp_path: Path
+) -> None:
+    traffic.keep_since(traffic.between, tmp_path / "kept")
+    header, *flowers = (DATA / "iris_dataset.csv").read_text().splitlines()
+    (tmp_path / "iris_dataset.csv").write_text("\n".join([header, *flowers, *flowers[:20], ""]))
+    monitored = {"PREDICTION_LOG_STORE": str(tmp_path / "kept"), "MONITOR_ROWS": "100", "MONITOR_LOG": "false"}
+    with traffic.watched(MONITOR_SECONDS="1", **monitored) as watch:
+        seen = eventually("it sees drift", lambda: (said := watch.get("/status").json())["drift"] and said)
+        settings = {"MONITOR_URL": watch.url, "DATA_DIR": str(tmp_path)}
+        with traffic.scheduled(**settings) as schedule:
+            last = eventually("it has trained", lambda: schedule.get("/status").json()["last"])
+            assert (last["trigger"], last["outcome"], last["version"]) == ("drift", "kept", "2"), schedule.log
+            said = schedule.get("/status").json()
+            assert said["drift"] == {"answers": True, "drift": True, "columns": seen["columns"]}
+            assert said["next"].startswith("2028-02-29T00:00")
+            assert "training, by drift" in schedule.log
+            assert "training_kept_total 1.0" in schedule.get("/metrics").text
+            assert schedule.stop() == 143
+        # The drift is still there, and the last training less than TRAIN_MIN_HOURS ago.
+        with traffic.scheduled(**settings) as schedule:
+            eventually("it has asked the monitor", lambda: schedule.get("/status").json()["drift"]["drift"])
+            assert schedule.stop() == 143
+            assert "training, by drift" not in schedule.log
+    assert traffic.place.client.get_model_version(MODEL, "2").run_id == last["run_id"]

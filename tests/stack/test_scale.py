@@ -3,17 +3,18 @@
 import csv
 import json
 import os
+import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 import requests
 
-from tests.compose import BODY, CLASSES, SAMPLES, Load, Stack, docker, eventually, load_on
+from tests.compose import BODY, CLASSES, SAMPLES, Load, Stack, docker, eventually, free_ports, load_on
 
 MEGABYTE = 1024 * 1024
 
@@ -123,6 +124,71 @@ def test_predictions_come_from_all_three(scaled: Stack) -> None:
     shares = {row["svname"]: int(row["hrsp_2xx"]) - before[row["svname"]] for row in _servers(scaled)}
     assert sum(shares.values()) == 30
     assert min(shares.values()) >= 5, shares
+
+
+@contextmanager
+def _prometheus(stack: Stack) -> Iterator[Callable[..., Any]]:
+    """Have Prometheus beside the replicas, whose clock of 15 seconds is one of a second; yield what asks it."""
+    (port,) = free_ports(1)
+    alone = stack.settings["COMPOSE_FILE"]
+    stack.write_env(COMPOSE_FILE=f"{alone}:compose.monitoring.yaml", PROMETHEUS_PORT=str(port))
+    folder = stack.folder / "monitoring"
+    kept = {path: path.read_text() for path in (folder / "prometheus.yml", folder / "rules.yml")}
+    for path, text in kept.items():
+        path.write_text(re.sub(r"(_interval|for): \w+(}?)$", r"\1: 1s\2", text, flags=re.M))
+
+    def ask(path: str, **query: str) -> Any:
+        answer = requests.get(f"http://localhost:{port}/api/v1/{path}", params=query, timeout=10).json()
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    try:
+        stack.compose("up", "--detach", "--wait", "--no-build", "prometheus")
+        yield ask
+    finally:
+        stack.compose("rm", "--stop", "--force", "prometheus")
+        for path, text in kept.items():
+            path.write_text(text)
+        del stack.settings["PROMETHEUS_PORT"]
+        stack.write_env(COMPOSE_FILE=alone)
+        secrets = ("prometheus", "alertmanager", "postgres-exporter", "grafana")
+        docker("volume", "rm", f"{stack.name}_prometheus-data", *(f"{stack.name}_{name}-secrets" for name in secrets))
+        docker("network", "rm", f"{stack.name}_watching")
+
+
+def test_prometheus_asks_each_replica_and_shows_and_tells_of_all_of_them(scaled: Stack) -> None:
+    replicas = _replicas(scaled)
+    networks = {name: found["NetworkSettings"]["Networks"] for name, found in replicas.items()}
+    addresses = {name: f"{found[f'{scaled.name}_tracking']['IPAddress']}:1235" for name, found in networks.items()}
+    boards = (scaled.folder / "monitoring/grafana/dashboards").glob("*.json")
+    panels = [panel for board in boards for panel in json.loads(board.read_text())["panels"]]
+    shown = [target["expr"].replace("$__rate_interval", "1m") for panel in panels for target in panel["targets"]]
+    with _prometheus(scaled) as ask:
+
+        def rows(query: str = "inference_rows_total") -> dict[str, float]:
+            found = ask("query", query=query)["result"]
+            return {one["metric"].get("instance", ""): float(one["value"][1]) for one in found}
+
+        eventually("it asks all", lambda: rows("up{job='inference'}") == dict.fromkeys(addresses.values(), 1.0))
+        before = eventually("all have predicted", lambda: len(found := rows()) == 3 and found)
+        for _ in range(30):
+            assert scaled.predict() == CLASSES
+        total = sum(before.values()) + 30 * len(CLASSES)
+        eventually("it has counted all", lambda: rows("sum(inference_rows_total)") == {"": total})
+        assert all(now > before[instance] for instance, now in rows().items())
+        for expression in (one for one in shown if "inference" in one):
+            found = ask("query", query=expression)["result"]
+            assert not any("instance" in one["metric"] for one in found), expression
+        # One that hangs is told of by its own address.
+        hangs = next(iter(replicas))
+        docker("pause", hangs)
+        try:
+            firing = 'ALERTS{alertname="InferenceDown",alertstate="firing"}'
+            eventually("it is told of", lambda: rows(firing).keys() == {addresses[hangs]})
+            assert rows('sum(up{job="inference"})') == {"": 2.0}
+        finally:
+            docker("unpause", hangs)
+    _all_are_reached(scaled)
 
 
 @pytest.mark.parametrize(("megabytes", "status"), [(1, 200), (15.9, 200), (17, 413)])

@@ -86,24 +86,21 @@ class Log:
             "input_city": np.where(rng.uniform(0, 1, rows) < 0.6, "Basel", "Bern").tolist(),
             "input_since": pa.array([datetime(2026, 3, 1)] * rows, pa.timestamp("us")),
         } | columns
-        self._write(
-            "predictions", "hour=11", version, {name: found for name, found in content.items() if found is not None}
-        )
+        there = {name: found for name, found in content.items() if found is not None}
+        self._write("predictions/model=churn/date=2026-11-25/hour=11", version, there)
 
-    def label(self, rows: int, right: Callable[[int], bool]) -> None:
-        """Keep labels of the first rows, right or wrong ones."""
+    def label(self, rows: int, right: Callable[[int], bool], day: str = "2026-11-26") -> None:
+        """Keep labels of the first rows, right or wrong ones, that came on a day."""
         kept = pq.read_table(next(self._folder.rglob("7.parquet"))).slice(0, rows)
         said = kept["prediction"].to_pylist()
         labels = [one if right(at) else {"no": "yes", "yes": "no"}[one] for at, one in enumerate(said)]
         times = pa.array([NOON] * rows, pa.timestamp("us", "UTC"))
         content = {"request_id": kept["request_id"], "row": kept["row"], "label": labels, "time": times}
-        self._write("labels", "", "labels", content | {"trusted": [True] * rows})
+        self._write(f"labels/model=churn/date={day}", "labels", content | {"trusted": [True] * rows})
 
-    def _write(self, kind: str, hour: str, name: str, content: dict[str, Any]) -> None:
-        day = "2026-11-26" if kind == "labels" else "2026-11-25"
-        folder = self._folder / kind / "model=churn" / f"date={day}" / hour
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(content), folder / f"{name}.parquet")
+    def _write(self, folder: str, name: str, content: dict[str, Any]) -> None:
+        (self._folder / folder).mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(content), self._folder / folder / f"{name}.parquet")
 
     def look(self, reference: Reference, by: str | None = None, least: int = 200) -> Look:
         rows = log_rows.read(self.store, "churn", "7", DAY, reference)

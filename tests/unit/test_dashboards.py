@@ -28,9 +28,14 @@ def _panels() -> list[dict[str, Any]]:
     return [panel for path in BOARDS for panel in json.loads(path.read_text())["panels"]]
 
 
+def _annotations() -> list[dict[str, Any]]:
+    return [note for path in BOARDS for note in json.loads(path.read_text())["annotations"]["list"]]
+
+
 def _expressions() -> Iterator[str]:
     yield from (rule["expr"] for rule in RULES)
     yield from (target["expr"] for panel in _panels() for target in panel["targets"])
+    yield from (note["target"]["expr"] for note in _annotations())
 
 
 def _named(expression: str) -> set[str]:

@@ -1,7 +1,7 @@
 """What is drift and what is chance, how good answers are, and what a look at a version's rows comes to."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from contract.reference import bins
 from monitoring import verdict
 from monitoring.errors import NothingKept, TooFewRows, WrongOption
 from monitoring.exposition import Figures
-from monitoring.looking.look import Look
+from monitoring.looking.look import Look, look
 from monitoring.page import html_report
 from monitoring.settings import Settings, time_of
 from monitoring.sources import log_rows
@@ -21,10 +21,11 @@ from monitoring.sources.reference import Reference, of_profile
 from monitoring.statistics import drift, metrics, quality
 from monitoring.statistics.metrics import Answers
 from monitoring.watch import Watch
+from pyarrow import fs
 from scipy import stats
 from sklearn import metrics as measures
 
-from tests.unit.monitored import DAY, NOON, Log, numbers, profile
+from tests.unit.monitored import DAY, NOON, VERSION, Log, numbers, profile
 
 
 @pytest.fixture
@@ -251,6 +252,74 @@ def test_rows_of_one_request_cannot_be_two_windows(log: Log, reference: Referenc
 def test_where_nothing_is_kept_there_is_nothing_to_look_at(log: Log, reference: Reference) -> None:
     with pytest.raises(NothingKept, match="no prediction of 'churn' is kept"):
         log.look(reference)
+
+
+# What is kept beside a look at the day before noon of the 26th, and the day before that one.
+BEYOND = [f"predictions/model=churn/date=2026-{day}" for day in ("10-01/hour=11", "11-24/hour=11", "11-26/hour=13")]
+BEYOND += [f"predictions/model=churn/date=2026-12-{day:02}/hour=00" for day in range(1, 31)]
+BEYOND += [f"labels/model=churn/date=2026-11-{day:02}" for day in range(1, 24)]
+
+
+def noting(files: fs.FileSystem, asked: set[str]) -> fs.FileSystem:
+    """Return a file system that notes what is listed and opened."""
+
+    def noted(name: str) -> Callable[..., Any]:
+        def call(_: Any, what: Any, *others: Any) -> Any:
+            asked.add(f"{name} {what.base_dir if isinstance(what, fs.FileSelector) else what}")
+            return getattr(files, name.removesuffix("_selector"))(what, *others)
+
+        return call
+
+    methods = {name: noted(name) for name in fs.FileSystemHandler.__abstractmethods__}
+    own = {"get_type_name": lambda _: "noting", "normalize_path": lambda _, path: path}
+    return fs.PyFileSystem(type("Noting", (fs.FileSystemHandler,), methods | own)())
+
+
+def test_a_look_neither_lists_nor_opens_what_is_kept_beyond_its_time(log: Log, reference: Reference) -> None:
+    log.keep(1000)
+    log.label(400, lambda at: True)
+    before, after = set[str](), set[str]()
+    files = log.store.files
+    log.store.files = noting(files, before)
+    assert log.look(reference).rows.count == 1000
+    root = Path(log.store.root)
+    for folder in BEYOND:
+        (root / folder).mkdir(parents=True)
+        (root / folder / "0.parquet").write_bytes(b"whoever opens it fails")
+    log.store.files = noting(files, after)
+    assert log.look(reference).quality.labelled == 400
+    # Of its first day and its last, the names of the hours.
+    ends = [f"{root}/predictions/model=churn/date=2026-11-{day}" for day in (24, 26)]
+    assert after - before == {f"get_file_info_selector {folder}" for folder in ends}
+    opened = {name.rpartition("/")[2] for name in after if name.startswith("open_input_file ")}
+    assert opened == {"7.parquet", "labels.parquet"}
+
+
+@pytest.mark.parametrize("day", ["2026-11-25", "2026-12-24"])
+def test_a_label_is_found_however_late_it_comes(log: Log, reference: Reference, day: str) -> None:
+    log.keep(1000)
+    log.label(400, lambda at: True, day)
+    assert log.look(reference).quality.labelled == 400
+
+
+def test_a_label_is_that_of_the_first_prediction_of_an_id_also_where_that_was_before_the_time(
+    log: Log, reference: Reference
+) -> None:
+    log.keep(1000)
+    times = pa.array([DAY[0] - timedelta(hours=1)] * 30, pa.timestamp("us", "UTC"))
+    log.keep(30, version="6", request_id=[f"7-{at}" for at in range(30)], time=times)
+    log.label(100, lambda at: True)
+    found = log.look(reference)
+    assert (found.rows.count, found.quality.labelled) == (1000, 70)
+
+
+def test_a_time_in_which_nothing_was_asked_has_no_rows(log: Log, reference: Reference) -> None:
+    log.keep(1000)
+    next_week = NOON + timedelta(days=7), NOON + timedelta(days=8)
+    rows = log_rows.read(log.store, "churn", "7", next_week, reference)
+    with pytest.raises(TooFewRows) as error:
+        look(VERSION, reference, next_week, rows, 200, None)
+    assert (error.value.rows, error.value.missing) == (0, 400)
 
 
 def test_labels_that_came_give_accuracy_and_the_versions_own_metric(log: Log, reference: Reference) -> None:

@@ -19,11 +19,13 @@ from inference.model.deployment import Deployment
 from inference.model.observation import Observation
 from inference.model.rows import from_cells
 from inference.prediction_log import command, shipper, spool
-from inference.prediction_log.recorder import PredictionLog, is_chosen
+from inference.prediction_log.recorder import REASONS, PredictionLog, is_chosen
 from inference.prediction_log.segment import HEAD, Segment
 from inference.prediction_log.shipper import Shipper
 from inference.prediction_log.spool import Spool
 from inference.prediction_log.store import Store
+from inference.settings import Settings
+from inference.telemetry.metrics import NOT_KEPT
 from pyarrow import fs
 from werkzeug.test import Client
 
@@ -289,6 +291,13 @@ def test_a_disk_that_fails_loses_the_log_and_no_prediction(kept: Kept, monkeypat
     assert log.told(SERVED)["problem"] == "the disk is broken"
     kept.shipper.ship()
     assert set(kept.ids()) == {"before"}
+
+
+def test_what_is_not_kept_is_counted_from_0_on_so_that_the_first_of_it_is_an_increase(kept: Kept) -> None:
+    NOT_KEPT.clear()
+    assert PredictionLog.of(Settings(prediction_log=1.0, prediction_log_dir=kept.spool))
+    (told,) = NOT_KEPT.collect()
+    assert {sample.labels["reason"] for sample in told.samples if sample.name.endswith("_total")} == set(REASONS)
 
 
 def test_nobody_else_may_read_what_waits_or_what_is_kept(kept: Kept) -> None:

@@ -25,6 +25,8 @@ from inference.telemetry.metrics import NOT_KEPT
 
 # How long nothing is tried where the spool takes nothing.
 PAUSE_SECONDS = 1.0
+# Why predictions may not be kept.
+OMIT, FULL, UNWRITABLE = REASONS = ("omit", "full", "unwritable")
 
 log = logging.getLogger("inference")
 
@@ -81,6 +83,8 @@ class PredictionLog:
         """Return the log that the settings ask for, None where they ask for none."""
         if not settings.prediction_log:
             return None
+        for reason in REASONS:  # from 0 on: of a counter that begins with what it counts, Prometheus sees no increase
+            NOT_KEPT.labels(reason)
         spool = Spool(settings.prediction_log_dir, settings.prediction_log_spool_bytes)
         return cls(settings.prediction_log, settings.prediction_log_omit, spool)
 
@@ -109,7 +113,7 @@ class PredictionLog:
         """Append so many predictions, which are of one version."""
         if version is None or not count:
             return
-        if self._reason == "omit":
+        if self._reason == OMIT:
             NOT_KEPT.labels(self._reason).inc(count)
             return
         try:
@@ -141,8 +145,8 @@ class PredictionLog:
             if one not in (found, self._other):
                 one.close()
         self._version = found
-        if found.lacking or self._reason == "omit":
-            self._say("omit" if found.lacking else "", found.lacking)
+        if found.lacking or self._reason == OMIT:
+            self._say(OMIT if found.lacking else "", found.lacking)
         return found
 
     def _append_to_another(self, version: _Version, parts: list[bytes | memoryview], size: int, count: int) -> None:
@@ -154,7 +158,7 @@ class PredictionLog:
             version.segment = self._spool.segment(version.told, size)
             version.segment.append(parts, size)
         except (SpoolFull, OSError) as error:
-            self._say("full" if isinstance(error, SpoolFull) else "unwritable", str(error))
+            self._say(FULL if isinstance(error, SpoolFull) else UNWRITABLE, str(error))
             self._again = now + PAUSE_SECONDS
             NOT_KEPT.labels(self._reason).inc(count)
             return

@@ -3,14 +3,18 @@
     predictions     what was asked and answered, row by row
     label_history   each label as it came
     labels          of these, the latest for each row of a request
-    labelled        predictions with the label that came for them: of several with one id, the latest
+    labelled        predictions with the label that came for them: of several with one id, the first
     label_counts    one row: how many came, again, for what is not there, and more than a day late
+
+Who asks for a time reads the hours that it has a part in, and labels from its first day on, which come as late as they may: what is
+kept beyond that is neither listed nor opened, however much it is.
 
 DuckDB would fetch an extension to read from S3 by itself, and there is no way out of the stack's networks; so pyarrow reads for it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -26,10 +30,30 @@ from inference.prediction_log.table import conflicting
 # What files have of their folders' names.
 DATE, HOUR = pa.field("date", pa.string()), pa.field("hour", pa.string())
 FOLDERS = {"predictions": pa.schema([DATE, HOUR]), "labels": pa.schema([DATE])}
+Time = tuple[datetime, datetime]
+"""from the first moment to before the second"""
+Names = tuple[str, str]
+"""of the first folder and the last, beginning with the model's"""
+# Later than any day: there is no last one on which a label may come.
+NO_END = "date=~"
 # How often it is asked before that is told which a file that was replaced meanwhile looks like.
 ATTEMPTS = 5
 REPLACED = (duckdb.InvalidInputException, duckdb.IOException, pa.ArrowException, OSError)
 T = TypeVar("T")
+# What predictions have in common, for a time that has none.
+NONE = pa.schema(
+    [
+        pa.field("request_id", pa.string()),
+        pa.field("row", pa.int32()),
+        pa.field("time", pa.timestamp("us", "UTC")),
+        pa.field("version", pa.string()),
+        pa.field("milliseconds", pa.float32()),
+        pa.field("prediction", pa.string()),
+        pa.field("probabilities", pa.list_(pa.float64())),
+        DATE,
+        HOUR,
+    ]
+).empty_table()
 # Where no label has come yet.
 NO_LABELS = "select request_id, row, prediction as label, time, false as trusted, date from predictions where false"
 VIEWS = """
@@ -48,34 +72,38 @@ create temporary view label_counts as
 """
 
 
-def asked(store: Store, model: str, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+def asked(store: Store, model: str, ask: Callable[[duckdb.DuckDBPyConnection], T], time: Time | None = None) -> T:
     """Return what `ask` makes of the views of a model; raises as `opened`, and duckdb.Error.
 
     A file that grows is replaced by a longer one, perhaps between its footer and its rows: then all is asked again.
     """
     for _ in range(ATTEMPTS - 1):
         try:
-            with opened(store, model) as connection:
+            with opened(store, model, time) as connection:
                 return ask(connection)
         except REPLACED:
             continue
-    with opened(store, model) as connection:
+    with opened(store, model, time) as connection:
         return ask(connection)
 
 
 @contextmanager
-def opened(store: Store, model: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection that has the views of a model, and reaches nothing else.
+def opened(store: Store, model: str, time: Time | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection that has the views of a model, and reaches nothing else; None is all of its time.
 
-    Raises StoreUnusable where no prediction is kept, or what is kept cannot be read.
+    A time is to the hour: the views may have some predictions beyond its ends. Raises StoreUnusable where no prediction is kept, or what
+    is kept cannot be read.
     """
-    if not (predictions := datasets(store, "predictions", model)):
-        raise StoreUnusable(
-            f"no prediction of {model!r} is kept in {store.told} yet; PREDICTION_LOG says whether any is"
-        )
+    within = _names(time) if time else None
+    if not (predictions := datasets(store, "predictions", model, within)):
+        if within is None or not _has_any(store, model):
+            raise StoreUnusable(
+                f"no prediction of {model!r} is kept in {store.told} yet; PREDICTION_LOG says whether any is"
+            )
+        predictions = [ds.dataset(NONE)]
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
         connection.execute(f"create temporary view predictions as {union(connection, 'predictions', predictions)}")
-        labels = datasets(store, "labels", model)
+        labels = datasets(store, "labels", model, (within[0], NO_END) if within else None)
         sql = union(connection, "labels", labels) if labels else NO_LABELS
         if connection.table("predictions").select("prediction").types[0] == duckdb.sqltypes.VARCHAR:
             sql = f"select * replace (label::varchar as label) from ({sql})"  # noqa: S608 - it is made here
@@ -84,14 +112,20 @@ def opened(store: Store, model: str) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def datasets(store: Store, kind: str, model: str) -> list[ds.Dataset]:
-    """Return all files of a kind, a folder of the store, that are kept of a model, those in one that have the same columns of the same types.
+def _names(time: Time) -> Names:
+    """Return the folders of the first and the last hour that a time has a part in."""
+    first, last = (f"date={moment:%Y-%m-%d}/hour={moment:%H}" for moment in (each.astimezone(UTC) for each in time))
+    return first, last
 
-    Raises StoreUnusable where it cannot be read.
+
+def datasets(store: Store, kind: str, model: str, within: Names | None) -> list[ds.Dataset]:
+    """Return the files of a kind, a folder of the store, that are kept of a model, those in one that have the same columns of the same types.
+
+    `within` are the names of the first and the last folder that is looked at, None for all. Raises StoreUnusable where it cannot be read.
     """
-    root, folders = f"{store.root}/{kind}/model={quote(model, safe='')}", FOLDERS[kind]
+    root, folders = _root(store, kind, model), FOLDERS[kind]
     try:
-        found = store.files.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+        found = _listed(store.files, root, within) if within else _all(store.files, root)
         paths = [each.path for each in found if each.path.endswith(".parquet") and each.base_name[0] != "."]
         if not paths:
             return []
@@ -109,6 +143,33 @@ def datasets(store: Store, kind: str, model: str) -> list[ds.Dataset]:
         ]
     except (OSError, pa.ArrowException) as error:
         raise StoreUnusable(f"{store.told} cannot be read: {error}") from error
+
+
+def _root(store: Store, kind: str, model: str) -> str:
+    return f"{store.root}/{kind}/model={quote(model, safe='')}"
+
+
+def _has_any(store: Store, model: str) -> bool:
+    selector = fs.FileSelector(_root(store, "predictions", model), allow_not_found=True)
+    return bool(store.files.get_file_info(selector))
+
+
+def _all(files: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
+    found: list[fs.FileInfo] = files.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
+    return found
+
+
+def _listed(files: fs.FileSystem, folder: str, within: Names, parents: str = "") -> Iterator[fs.FileInfo]:
+    """Yield what is in folders from the first to the last, whose names begin with `parents` here; a whole one is listed at once."""
+    first, last = within
+    for each in files.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
+        name = f"{parents}{each.base_name}"
+        if each.type is not fs.FileType.Directory:
+            yield each
+        elif first[: len(name)] < name < last[: len(name)]:
+            yield from _all(files, each.path)
+        elif first[: len(name)] <= name <= last[: len(name)]:
+            yield from _listed(files, each.path, within, f"{name}/")
 
 
 def union(connection: duckdb.DuckDBPyConnection, kind: str, parts: Sequence[ds.Dataset]) -> str:

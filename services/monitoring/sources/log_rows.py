@@ -18,6 +18,7 @@ from monitoring.errors import NothingKept
 from monitoring.sources.reference import CONFIDENCE, PREDICTION, TEXT, Reference
 from monitoring.statistics.drift import middle
 
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 # Of more, an even share is read.
 MOST_ROWS, MOST_CELLS = 100_000, 10_000_000
 WHICH = "version = ? and time >= ? and time < ? and date between ? and ?"
@@ -53,10 +54,16 @@ class Rows:
 
 
 def read(store: Store, model: str, version: str, time: tuple[datetime, datetime], reference: Reference) -> Rows:
-    """Return the rows from the first to before the second time; raise NothingKept."""
+    """Return the rows from the first to before the second time; raise NothingKept.
+
+    As much time before it is asked for ids alone: a label belongs to the first prediction of an id that is used twice.
+    """
     days = [f"{moment.astimezone(UTC):%Y-%m-%d}" for moment in time]
+    before = time[0] - min(time[1] - time[0], time[0] - EARLIEST)
     try:
-        found, names, counted = asked(store, model, partial(_found, [version, *time, *days], reference))
+        found, names, counted = asked(
+            store, model, partial(_found, [version, *time, *days], reference), (before, time[1])
+        )
     except (StoreUnusable, duckdb.Error, pa.ArrowException, OSError) as error:
         raise NothingKept(str(error)) from error
     return _rows(found, names, (counted[0], counted[1] - counted[0]), reference)

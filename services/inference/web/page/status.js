@@ -87,7 +87,7 @@ function showRollout({ model, under_way: underWay, figures }) {
 }
 
 function showLog({ prediction_log: log, figures }) {
-  const dropped = Object.entries(figures.prediction_log_dropped);
+  const dropped = Object.entries(figures.prediction_log_dropped).filter(([, count]) => count > 0);
   const labels = Object.entries(figures.labels);
   list("log", [
     ["Kept", log ? (log.problem ? `nothing: ${log.problem}` : share(log.share)) : "nothing: it is off"],
