@@ -38,6 +38,8 @@ NAMED_BESIDE |= {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "TAKE_P
 NAMED_BESIDE |= {"MLFLOW_TRACKING_SERVER_CERT_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}
 # … of the workflows, …
 NAMED_BESIDE |= {"STACK_FOLDER", "MERGE_REQUEST", "GITLAB_TOKEN"}
+# … of BuildKit, …
+NAMED_BESIDE |= {"BUILDX_BUILDER", "SOURCE_DATE_EPOCH"}
 # … a name of many, a data type, a name in the code, and another project's prefix.
 NAMED_BESIDE |= {"AUDIT_REQUIRED", "REGISTRY", "NAME_FILE", "FP16", "TRUSTED_TYPES", "BOOSTED_TYPES", "MLSERVER_"}
 # Options of docker compose that have a value, where the pages use them.
