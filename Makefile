@@ -43,7 +43,7 @@ explore train compare models review rollback history workshop schedule cleanup d
 	@$(PY) scripts/embedded.py $@ $(ARGS)
 
 adopt requirements promote:
-	@$(PY) scripts/embedded.py $@ $(VERSION) $(ARGS)
+	@$(if $(VERSION)$(ARGS),,$(error VERSION is missing, as in: make $@ VERSION=2))$(PY) scripts/embedded.py $@ $(VERSION) $(ARGS)
 
 test: environment ## all tests that this machine can run, in two lanes side by side
 	@scripts/test

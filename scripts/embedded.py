@@ -23,9 +23,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from runpy import run_path
+from typing import NoReturn
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -77,7 +78,12 @@ def main(arguments: list[str]) -> int:
     if (database := database_file()) and database.exists():
         check_revision(database)
         find_proxied(database, ROOT / "mlartifacts")
-    return own[command](*options) if command in own else trainer(*arguments)
+    return own[command](*options) if command in own else become("trainer", *arguments)
+
+
+def become(module: str, *arguments: str) -> NoReturn:
+    """Go on as a module of the services, so that Ctrl-C and other signals are its own, and its time to end in order too."""
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
 def make_keys(private: Path, public: Path) -> None:
@@ -133,31 +139,34 @@ def find_proxied(database: Path, folder: Path) -> None:
 
 
 def trainer(*arguments: str) -> int:
-    """Run a command of the trainer's; return its exit code."""
-    return subprocess.run([sys.executable, "-m", "trainer", *arguments]).returncode
+    """Run a command of the trainer's; return its exit code. A Ctrl-C reaches it as well: it is waited for until it has ended."""
+    with subprocess.Popen([sys.executable, "-m", "trainer", *arguments]) as process:
+        while True:
+            with suppress(KeyboardInterrupt):
+                return process.wait()
 
 
 def cleanup(*options: str) -> int:
-    """Do what the `cleanup` job does in the stack; return its exit code."""
+    """Become what the `cleanup` job is in the stack; return 1 where there is nothing to clean up."""
     file = database_file()
     if file is None or not file.exists():
         given = os.environ["MLFLOW_TRACKING_URI"]
         print(f"cleanup: MLFLOW_TRACKING_URI is {given!r}; expected a SQLite file that is there", file=sys.stderr)
         return 1
     os.environ["MLFLOW_BACKEND_STORE_URI"] = os.environ["MLFLOW_TRACKING_URI"]
-    return subprocess.run([sys.executable, "-m", "cleanup", *options]).returncode
+    become("cleanup", *options)
 
 
 def serve() -> int:
     """Become the prediction service, beside which what it keeps of predictions is brought into `embedded/predictions`."""
     if os.environ.get("PREDICTION_LOG", "0") != "0":
         subprocess.Popen([sys.executable, "-m", "inference.prediction_log.shipper", "--beside"])
-    os.execv(sys.executable, [sys.executable, "-m", "inference"])
+    become("inference")
 
 
 def apikey(*options: str) -> int:
     """Become the command for API keys."""
-    os.execv(sys.executable, [sys.executable, "-m", "inference.api_keys.command", *options])
+    become("inference.api_keys.command", *options)
 
 
 def backup() -> int:
@@ -220,7 +229,9 @@ def demo() -> int:
             return 1
         heading("4. Predict")
         code = subprocess.run([sys.executable, "examples/predict_test.py", url]).returncode
-    heading("The service is stopped. To go on: `make serve` for the API, `make ui` for the MLflow UI")
+    heading(
+        "The service is stopped. To go on: `make serve` for the API, `make ui` for the MLflow UI, `make workshop` for the tour"
+    )
     return code
 
 
@@ -302,4 +313,7 @@ def is_taken(port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # of the demo, whose service is stopped by then
+        sys.exit(130)

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from textwrap import indent
 from urllib.parse import unquote
 
 HERE = Path(__file__).resolve().parent
@@ -26,9 +27,12 @@ START, INDEX, WORKSHOP = ROOT / "README.md", ROOT / "docs" / "README.md", ROOT /
 # Where a page or a file of the repository is in the site, other than where it is in the repository.
 MOVED = {START: "index.md", INDEX: "pages.md", ROOT / "data" / "README.md": "data.md"}
 LANGUAGES = {"en": "English", "es": "Español"}
+WITHOUT = {"en": "Without Docker", "es": "Sin Docker"}
 # Code has brackets and parentheses of its own.
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`]*`", re.M | re.S)
 LINK = re.compile(r"(\[[\w./-]+\.md)?\]\(([^)\s]+)\)")
+# What the guided tour has for the same step, with Docker and without it, and what both show.
+BOTH_WAYS = re.compile(r"^```console\n(\$ docker .+)\n(\$ make .+)\n((?:(?!```).*\n)*)```$", re.M)
 SHOWN = {".md", ".png", ".svg"}
 
 Section = Mapping[str, "str | Sequence[str | Section]"]
@@ -59,6 +63,7 @@ def main(arguments: list[str]) -> int:
     if built.returncode:
         print(built.stdout + built.stderr, file=sys.stderr)
     faults += [] if built.returncode else [*dead_ends(BUILD / "html")]
+    say_languages(BUILD / "html")
     for fault in faults:
         print(f"site: {fault}", file=sys.stderr)
     if not faults and not built.returncode:
@@ -141,7 +146,7 @@ def stage(pages: list[Path], version: str | None) -> None:
     source = BUILD / "source"
     shutil.rmtree(source, ignore_errors=True)
     for page in pages:
-        _write(source / place(page), _with_links(page, pages))
+        _write(source / place(page), in_tabs(_with_links(page, pages), page.parent.name))
         for path in links(page):
             if path.suffix != ".md" and path.is_file():
                 _copy(path, source / place(path))
@@ -173,6 +178,17 @@ def _with_links(page: Path, pages: list[Path]) -> str:
     return "".join([*parts, LINK.sub(moved, text[end:])])
 
 
+def in_tabs(text: str, language: str) -> str:
+    """Return a page's text in which a step that is taken with Docker or without it has a tab for each way."""
+
+    def tabs(found: re.Match[str]) -> str:
+        ways = {"Docker": found[1], WITHOUT.get(language, WITHOUT["en"]): found[2]}
+        blocks = {title: f"```console\n{command}\n{found[3]}```" for title, command in ways.items()}
+        return "\n\n".join(f'=== "{title}"\n\n{indent(block, "    ")}' for title, block in blocks.items())
+
+    return BOTH_WAYS.sub(tabs, text)
+
+
 def _toml(value: "str | Section | Sequence[str | Section]") -> str:
     """Return texts, lists and tables as TOML writes them in one line."""
     if isinstance(value, str):
@@ -190,6 +206,13 @@ def _write(path: Path, text: str) -> None:
 def _copy(path: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, to)
+
+
+def say_languages(folder: Path) -> None:
+    """Let the pages of the workshop say which language they are in: to screen readers, and to browsers that offer to translate."""
+    for language in LANGUAGES:
+        for page in (folder / "workshop" / language).glob("*.html"):
+            page.write_text(page.read_text().replace('<html lang="en"', f'<html lang="{language}"', 1))
 
 
 # --- what came of it -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ file wins over the file.
 
 import hashlib
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -224,4 +225,9 @@ def parameters(texts: tuple[str, ...]) -> dict[str, Any]:
             found[name.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise SettingsError(f"the value of {name} is {value!r}, which cannot be read: {error}") from error
+        if re.fullmatch(r"[+-]?\d+,\d+", value.strip()):
+            point = value.strip().replace(",", ".")
+            raise SettingsError(
+                f"the value of {name} is {value!r}; expected a decimal point, {point}, or a list, [{value}]"
+            )
     return found

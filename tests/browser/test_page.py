@@ -602,6 +602,34 @@ def test_an_empty_number_is_asked_for_at_its_field_before_the_service_is(visit: 
     assert iris.calls == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "sent"), [("5,1", 5.1), (" 0,125", 0.125), ("5.1", 5.1), ("1234,5", 1234.5), ("5e0", 5)]
+)
+def test_a_decimal_comma_is_as_good_as_a_point(visit: Callable[..., Visit], typed: str, sent: float) -> None:
+    iris = visit(IRIS)
+    iris.page.get_by_label("sepal length (cm)").fill(typed)
+    iris.predict()
+    ((_, body),) = iris.calls
+    assert body["instances"][0][0] == sent
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("1,234", "Enter 1234, or 1.234 where the comma is a decimal one."),
+        ("1.234,5", "Enter a number."),
+        ("5.1 cm", "Enter a number."),
+        ("five", "Enter a number."),
+    ],
+)
+def test_what_is_no_number_or_may_be_two_is_not_asked(visit: Callable[..., Visit], typed: str, words: str) -> None:
+    iris = visit(IRIS)
+    iris.page.get_by_label("sepal length (cm)").fill(typed)
+    iris.page.get_by_role("button", name="Predict").click()
+    expect(iris.page.locator("#error-0")).to_have_text(words)
+    assert iris.calls == []
+
+
 def test_an_error_without_a_place_or_without_json_is_shown_all_the_same(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     iris.page.route("**/predict_names", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))

@@ -101,6 +101,11 @@ class Process:
         self._process.terminate()
         return self.wait()
 
+    def interrupt(self) -> int:
+        """End it as Ctrl-C does, which a terminal tells all processes of the group, and return its exit code."""
+        os.killpg(self._process.pid, signal.SIGINT)
+        return self.wait()
+
     def wait(self, seconds: float = 60) -> int:
         return self._process.wait(seconds)
 

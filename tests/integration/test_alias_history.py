@@ -281,6 +281,14 @@ def test_records_that_cannot_be_read_stop_neither_history_nor_rollback_nor_a_tra
     assert "passed over: the tag move.20991231" in ran(trained)
 
 
+@pytest.mark.parametrize("command", ["history", "rollback"])
+def test_where_nothing_is_registered_it_is_said_what_makes_the_first_version(place: Place, command: str) -> None:
+    result = place.command(command, "--model-name", "nothing_yet")
+    assert (result.returncode, result.stdout) == (5, "")
+    words = "trainer: no version of nothing_yet is registered yet: `train` makes the first, and `models` shows what there is"
+    assert result.stderr.strip() == words
+
+
 def test_all_models_are_listed_up_to_an_end_that_is_said(
     place: Place, settings: Any, console: Console, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +303,10 @@ def test_all_models_are_listed_up_to_an_end_that_is_said(
     listed = capsys.readouterr()
     assert MODEL not in {model["name"] for model in json.loads(listed.out)}
     assert "there are more: these are the first 100 by name" in listed.err
+    monkeypatch.setattr(registry, "models", lambda: ([], True))
+    production.show_models(settings, False, console)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said == "No model is registered yet: `train` registers the first version of one.\n"
 
 
 def test_a_metric_of_the_champion_that_is_no_number_stops_neither_a_training_nor_a_list_of_models(place: Place) -> None:

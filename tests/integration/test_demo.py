@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.places import EMBEDDED, ROOT, Place, Process, Service, in_one_line
+from tests.integration.places import EMBEDDED, ROOT, Place, Process, Service, eventually, in_one_line
 from tests.snippets import PAGE, SNIPPETS, URL, Snippet, blocks, section
 
 
@@ -73,6 +73,16 @@ def test_the_demo_leaves_its_data_pictures_and_registry(demo: Any, place: Any) -
 
 def test_nothing_that_the_demo_started_is_left_running(demo: Any) -> None:
     assert not demo[3]
+
+
+def test_a_training_that_ctrl_c_stops_closes_its_run_and_says_so_in_a_line(demo: Any, place: Place) -> None:
+    training = Process([*EMBEDDED, "train"], place.environ(), place.work, place.folder / "stopped")
+    eventually("it registers a version", lambda: "[4/5]" in training.log)
+    assert training.interrupt() == 130, training.log
+    assert "trainer: stopped by SIGINT" in training.log
+    assert "Traceback" not in training.log
+    (newest, *_) = place.client.search_runs(["1"])
+    assert newest.info.status == "FAILED"
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,15 @@ def test_numbers_booleans_text_and_missing_values_have_an_onnx_engine(mixed: Tab
     assert labels.tolist() == estimator.predict(rows.test_features).tolist()
 
 
+def test_columns_of_any_name_have_an_onnx_engine_that_is_fed_by_these_names(tmp_path: Path) -> None:
+    names = {"age": "edad (años)", "income": "total-charges", "member": "total charges", "maybe": "2nd", "city": "a/b"}
+    table = written(tmp_path, people().rename(columns=names))
+    made = onnx_engine_of(table, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
+    assert made.record["kept"], made.record
+    session = onnx_export._session(made.content)  # type: ignore[arg-type]
+    assert [each.name for each in session.get_inputs()] == list(names.values())
+
+
 def test_the_word_nan_is_a_category_that_nobody_knows_and_no_missing_value(mixed: Table) -> None:
     estimator, rows = fitted(mixed, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
     made = onnx_export.make(estimator, mixed.columns, rows.train_features, mixed.task)

@@ -106,6 +106,12 @@ def test_registered_is_told_from_in_production(
     assert "no version is registered" in shown(replace(EXPLORED, versions=()), monkeypatch, capsys)
 
 
+def test_before_the_first_training_none_is_said_to_be_tracked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "MLflow no tiene todavía ningún entrenamiento" in shown(Seen(), monkeypatch, capsys, "es")
+
+
 def test_two_versions_are_the_same_training_only_with_the_same_settings_and_the_same_figures() -> None:
     assert progress.twins((ONE, TWO)) == (ONE, TWO)
     assert progress.twins((ONE, THREE)) is None

@@ -2,6 +2,7 @@
 
 import socket
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.util import module_from_spec, spec_from_file_location
@@ -54,6 +55,13 @@ def test_a_command_that_is_unknown_is_answered_with_those_that_are_known(
     said = capsys.readouterr().err
     for command in ("demo", "explore", "train", "serve", "ui"):
         assert f"embedded.py {command}" in said
+
+
+@pytest.mark.parametrize("command", ["promote", "adopt", "requirements"])
+def test_make_says_how_a_version_is_named(command: str) -> None:
+    result = subprocess.run(["make", "-n", command, "2"], cwd=FILE.parents[1], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert f"VERSION is missing, as in: make {command} VERSION=2" in result.stderr
 
 
 @pytest.mark.parametrize("uri", ["http://localhost:5000", "sqlite:///nowhere/mlflow.db"])

@@ -104,6 +104,10 @@ def test_parameters_are_read_as_plain_values_and_nothing_is_evaluated() -> None:
     }
     with pytest.raises(SettingsError, match="expected NAME=VALUE"):
         experiment.parameters(("C",))
+    with pytest.raises(
+        SettingsError, match=r"the value of C is '0,001'; expected a decimal point, 0\.001, or a list, \[0,001\]"
+    ):
+        experiment.parameters(("C=0,001",))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)

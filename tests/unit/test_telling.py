@@ -63,7 +63,8 @@ def test_large_figures_are_written_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(15234.2, "15,234"), (0.96667, "0.9667"), (-1200.0, "-1,200"), (999.5, "999.5000")]
+    ("value", "expected"),
+    [(15234.2, "15,234"), (0.96667, "0.9667"), (-12000.0, "-12,000"), (2026.0, "2026"), (999.5, "999.5000")],
 )
 def test_a_number_has_its_thousands_in_groups_and_four_decimals_below(value: float, expected: str) -> None:
     assert number(value) == expected

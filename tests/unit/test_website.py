@@ -74,6 +74,27 @@ def test_links_lead_to_where_things_are_in_the_site_and_code_stays_as_it_is(smal
     assert (source / "files" / "env.example.txt").read_text() == "# PORT=1\n"
 
 
+def test_a_step_of_the_workshop_has_a_tab_for_each_way_and_other_blocks_stay_as_they_are() -> None:
+    alone = "```console\n$ make ui\n```\n\n```console\n$ curl x\n1\n```\n"
+    assert build.in_tabs(alone, "es") == alone
+    step = "Now:\n\n```console\n$ docker compose run --rm trainer\n$ make train\n1\n\n2\n```\n\nDone.\n"
+    assert build.in_tabs(step, "es") == (
+        'Now:\n\n=== "Docker"\n\n    ```console\n    $ docker compose run --rm trainer\n    1\n\n    2\n    ```\n\n'
+        '=== "Sin Docker"\n\n    ```console\n    $ make train\n    1\n\n    2\n    ```\n\nDone.\n'
+    )
+
+
+def test_a_page_of_the_workshop_says_which_language_it_is_in(tmp_path: Path) -> None:
+    for name in ("index", "workshop/en/index", "workshop/es/index"):
+        page = tmp_path / f"{name}.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text('<html lang="en" class="no-js">')
+    build.say_languages(tmp_path)
+    said = {path.parent.name: path.read_text() for path in tmp_path.rglob("*.html")}
+    assert said["es"] == '<html lang="es" class="no-js">'
+    assert said["en"] == said[tmp_path.name] == '<html lang="en" class="no-js">'
+
+
 @pytest.mark.parametrize(
     ("head", "body", "fault"),
     [

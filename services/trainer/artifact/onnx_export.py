@@ -160,10 +160,20 @@ def _converted(estimator: Any, columns: Sequence[Column], form: str, avoided: fr
         model = convert_sklearn(
             estimator, name="onnx_engine", initial_types=inputs, options=options, black_op=set(avoided) or None
         )
+    _give_names(model.graph, [name for name, _ in inputs])
     # The converter lists them in the order of a set, which differs from process to process; what was learnt has one digest.
     model.opset_import.sort(key=lambda opset: opset.domain)
     content: bytes = model.SerializeToString()
     return content
+
+
+def _give_names(graph: Any, names: Sequence[str]) -> None:
+    """Name a graph's inputs as what it is fed: of 'total charges (EUR)' the converter has made total_charges__EUR_."""
+    given = dict(zip((each.name for each in graph.input), names, strict=True))
+    for each in graph.input:
+        each.name = given[each.name]
+    for node in graph.node:
+        node.input[:] = [given.get(name, name) for name in node.input]
 
 
 def _is_one_tensor(columns: Sequence[Column]) -> bool:

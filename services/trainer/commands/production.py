@@ -143,6 +143,9 @@ def show_models(settings: Settings, as_json: bool, console: Console) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
+    if not found:
+        console.print("No model is registered yet: `train` registers the first version of one.")
+        return
     grid = Grid(
         "model", "versions", "Production", "figures", "trained on", title="Registered models", title_justify="left"
     )

@@ -9,7 +9,12 @@ UPPER = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "roc": "ROC", "auc": "AUC", 
 
 def number(value: float) -> str:
     """Return a figure with its thousands in groups, and no more digits than say something: 15,200 and 0.9667."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"
+    return grouped(value) if abs(value) >= 1000 else f"{value:.4f}"
+
+
+def grouped(value: float) -> str:
+    """Return a number without decimals, its thousands in groups from five digits on: 15,200, and 2026, which may be a year."""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.0f}"
 
 
 def metric_words(name: str) -> str:

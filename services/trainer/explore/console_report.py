@@ -10,6 +10,7 @@ import pandas as pd
 from contract.preparation.dates import iso
 from rich.table import Table as Grid
 
+from trainer.console.figures import grouped
 from trainer.console.terminal import Console
 from trainer.data import leakage
 from trainer.data.builtin_datasets import as_on_host
@@ -262,7 +263,7 @@ def _target_among(table: Table) -> tuple[str, Callable[[pd.Series], str]]:
 def _figures(values: pd.Series) -> list[str]:
     found = [values.mean(), values.std(), values.min(), values.median(), values.max()]
     return [
-        f"{figure:.2f}" if abs(figure) < 1e3 else f"{figure:,.0f}" if abs(figure) < 1e9 else f"{figure:.3g}"
+        f"{figure:.2f}" if abs(figure) < 1e3 else grouped(figure) if abs(figure) < 1e9 else f"{figure:.3g}"
         for figure in found
     ]
 

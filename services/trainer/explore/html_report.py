@@ -8,6 +8,7 @@ import pandas as pd
 from contract.display import visible
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from trainer.console.figures import grouped
 from trainer.data.table import Kind, Table, Task
 from trainer.explore.console_report import taken_for
 
@@ -92,4 +93,4 @@ def _base64(path: Path) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
+    return grouped(value) if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"

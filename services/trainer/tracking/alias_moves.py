@@ -13,9 +13,11 @@ from contract.display import visible
 from contract.tracking import alias_history as histories
 from contract.tracking.alias_history import Move
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import RegisteredModel
+from mlflow.exceptions import MlflowException
 
 from trainer.console.figures import markdown
-from trainer.errors import AnswerTooLong
+from trainer.errors import AnswerTooLong, VersionError
 from trainer.tracking import registry
 from trainer.tracking.rest import PRODUCTION
 from trainer.tracking.run_logging import mlflow_errors
@@ -60,16 +62,28 @@ def move(name: str, by: str, version: str, reason: str) -> Move:
 def read(name: str) -> Records:
     """Return the records of a registered model and where its alias is, of one moment.
 
-    Where somebody has given it so many tags that they are not read, there are no records, and a remark says so.
+    Where somebody has given it so many tags that they are not read, there are no records, and a remark says so. Raises
+    VersionError where there is no such model.
     """
     try:
         with mlflow_errors():
-            model = MlflowClient().get_registered_model(name)
+            model = _registered(name)
     except AnswerTooLong as error:
         return Records({}, [f"no record of a move of {name} is read: {error}"], registry.production(name))
     found, remarks = histories.parsed(model.tags)
     now = model.aliases.get(PRODUCTION)
     return Records(found, remarks, None if now is None else str(now))
+
+
+def _registered(name: str) -> RegisteredModel:
+    try:
+        return MlflowClient().get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise VersionError(
+            f"no version of {name} is registered yet: `train` makes the first, and `models` shows what there is"
+        ) from error
 
 
 def history(found: Records) -> list[Move]:

@@ -55,7 +55,7 @@ def twins(trainings: tuple[Training, ...]) -> tuple[Training, Training] | None:
 
 def _train(seen: Seen) -> Phase:
     kinds = len({training.settings for training in seen.trainings})
-    told = "compared" if kinds > 1 else "tracked"
+    told = "compared" if kinds > 1 else "tracked" if kinds else "untracked"
     return Phase("train", kinds > 1, told, {"count": len(seen.trainings), "kinds": kinds})
 
 

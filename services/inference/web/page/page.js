@@ -4,6 +4,8 @@
 const byId = (id) => document.getElementById(id);
 const FIRST_CLASSES = 10;
 const LOOK_AGAIN_MS = 5000;
+const NUMBER = /^[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?$/i;
+const THOUSANDS = /^[+-]?[1-9]\d{0,2},\d{3}$/; // to one a thousand, to another a decimal: 1,234
 
 if (byId("page-data")) askTheModel(JSON.parse(byId("page-data").textContent));
 if (byId("looking")) lookForAModel();
@@ -84,8 +86,8 @@ function askTheModel(page) {
   function valueOf(index) {
     const { value: text } = isOther(index) ? others[index] : controls[index];
     const { kind, missing } = columns[index];
+    if (kind === "number") return Number.isFinite(numberIn(text)) ? numberIn(text) : null;
     if (text === "" && (missing || kind !== "text")) return null;
-    if (kind === "number") return Number(text);
     return kind === "boolean" ? text === "true" : text;
   }
 
@@ -104,8 +106,9 @@ function askTheModel(page) {
   /** Say what is wrong with each field that the service would refuse for sure; return the first one's index, or -1. */
   function findFaults() {
     const faulty = columns.map(({ kind, missing }, i) => {
-      const wrong = kind === "number" && (controls[i].validity.badInput || (controls[i].value === "" && !missing));
-      complain(i, wrong ? "Enter a number." : "");
+      const text = controls[i].value.trim();
+      const wrong = kind === "number" && !(text === "" ? missing : Number.isFinite(numberIn(text)));
+      complain(i, wrong ? whatToEnter(text) : "");
       return wrong;
     });
     return faulty.indexOf(true);
@@ -300,6 +303,17 @@ function askTheModel(page) {
       "print(answer.json())",
     ].join("\n");
   }
+}
+
+/** Return the number that somebody has typed, with a decimal point or a decimal comma; NaN where it is none, or may be two. */
+function numberIn(text) {
+  const typed = text.trim();
+  return NUMBER.test(typed) && !THOUSANDS.test(typed) ? Number(typed.replace(",", ".")) : NaN;
+}
+
+function whatToEnter(text) {
+  if (!THOUSANDS.test(text)) return "Enter a number.";
+  return `Enter ${text.replaceAll(",", "")}, or ${text.replace(",", ".")} where the comma is a decimal one.`;
 }
 
 function inShell(text) {
