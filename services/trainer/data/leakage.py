@@ -2,10 +2,11 @@
 
 import numpy as np
 import pandas as pd
+from sklearn.tree import DecisionTreeClassifier
 
 from trainer.data.table import Kind, Split, Table, Task
 
-# Of the rows, how many a feature has to tell the class of to be suspected of being the target in disguise.
+# Of each class's rows, in the mean, how many a feature has to tell to be suspected of being the target in disguise.
 TELLS_ALL = 0.999
 CORRELATED = 0.9999
 SAME_AS_TARGET = 0.999
@@ -15,6 +16,10 @@ FEW_VALUES = 50
 # Of the rows, how many have to have one value for a feature to be nearly constant.
 ONE_VALUE = 0.99
 MOST_TOLD = 5
+# In so many stretches for each class a number that is the target in disguise falls: 0 and above it, say, or missing and there.
+STRETCHES = 2
+# Rows by which most numbers show at once that they are none such.
+FIRST_LOOK = 2000
 # Of the held-out rows, how many have to be copies of rows that were fitted on to be more than chance.
 COPIED = 0.1
 # How many of the different rows one column has to tell apart for equal rows to be copies, and no coincidence.
@@ -119,18 +124,47 @@ def _targets(table: Table, features: pd.DataFrame, target: pd.Series) -> list[st
 
 
 def _is_quantity(values: pd.Series, target: pd.Series) -> bool:
+    """Tell whether numbers are the target in another unit, or its logarithm, say, which orders the rows in the same way."""
     is_number = pd.api.types.is_float_dtype(values) and values.nunique() > 1
-    return bool(is_number and abs(values.corr(target)) > SAME_AS_TARGET)
+    return is_number and any(
+        abs(one.corr(other)) > SAME_AS_TARGET for one, other in ((values, target), (values.rank(), target.rank()))
+    )
 
 
 def _tells_class(values: pd.Series, classes: np.ndarray) -> bool:
-    """Tell whether each value goes with one class; `classes` are numbers of shape (rows,)."""
-    if not 2 <= values.nunique() <= min(FEW_VALUES, len(values) / 4):
-        return False  # a value for (nearly) each row tells its class by being unique
+    """Tell whether each value goes with one class, or each stretch of a number or a date, or that there is one.
+
+    `classes` are numbers of shape (rows,).
+    """
     numbers, distinct = pd.factorize(values, use_na_sentinel=False)
+    if 2 <= len(distinct) <= min(FEW_VALUES, len(values) / 4):
+        return _tell(numbers, classes)
+    # A value for (nearly) each row tells its class by being unique; but not where it lies, or that it is there.
+    if pd.api.types.is_datetime64_any_dtype(values):
+        values = values.astype("int64").where(values.notna()).astype("float64")
+    if not pd.api.types.is_float_dtype(values):
+        return bool(values.isna().any()) and _tell(values.isna().to_numpy().astype(int), classes)
+    some = slice(None, None, max(1, len(values) // FIRST_LOOK))
+    return all(_lies_apart(values.to_numpy()[part], classes[part]) for part in (some, slice(None)))
+
+
+def _lies_apart(values: np.ndarray, classes: np.ndarray) -> bool:
+    """Tell whether numbers of one class lie in a stretch of their own; both are of shape (rows,), and NaN is a stretch, too."""
+    present = np.unique(classes)
+    if len(present) < 2:
+        return True  # of a first look, which tells nothing
+    tree = DecisionTreeClassifier(max_leaf_nodes=STRETCHES * len(present), class_weight="balanced", random_state=0)
+    column = values.reshape(-1, 1)
+    return _tell(tree.fit(column, classes).apply(column), np.searchsorted(present, classes))
+
+
+def _tell(groups: np.ndarray, classes: np.ndarray) -> bool:
+    """Tell whether each group has rows of one class alone; both are numbers of shape (rows,). A rare class counts as a frequent one."""
     width = int(classes.max()) + 1
-    counts = np.bincount(numbers * width + classes, minlength=len(distinct) * width)
-    return bool(counts.reshape(-1, width).max(axis=1).sum() >= TELLS_ALL * len(classes))
+    counts = np.bincount(groups * width + classes, minlength=(int(groups.max()) + 1) * width).reshape(-1, width)
+    # The rows of a class that are where it is the likeliest one, of those that it has.
+    told = counts * (counts == counts.max(axis=1, keepdims=True))
+    return bool((told.sum(axis=0) / counts.sum(axis=0)).mean() >= TELLS_ALL)
 
 
 def _nearly_constant(features: pd.DataFrame) -> list[str]:
