@@ -143,3 +143,21 @@ def test_a_column_that_has_one_value_in_nearly_all_rows_is_named(tmp_path: Path)
 def test_columns_that_say_the_same_are_named_by_a_training_too(tmp_path: Path) -> None:
     (found,) = notes_of(tmp_path, NOISE.assign(twice=NOISE["a"] * 2, y=CLASSES))
     assert found == "features 'a' and 'twice' say the same: one of them is enough"
+
+
+@pytest.mark.parametrize("filler", [-999, 9999, -99])
+def test_a_number_of_nines_far_from_all_others_is_said_to_be_a_missing_value_perhaps(
+    tmp_path: Path, filler: int
+) -> None:
+    ages = pd.Series(DRAWS.integers(18, 80, ROWS)).where(np.arange(ROWS) % 20 > 0, filler)
+    frame = NOISE.assign(age=ages, y=CLASSES)
+    (found,) = notes_of(tmp_path, frame)
+    assert found.startswith(f"feature 'age' is {filler} in ")
+    assert found.endswith("in all others; if that stands for a missing value, leave those fields empty")
+    assert found.partition(" rows")[0] in " ".join(leakage.hints(read(tmp_path / "table.csv", "y")))
+
+
+@pytest.mark.parametrize("values", [range(ROWS), [99] * 5 + [90] * 95 + [60] * 100, [9999] + [1, 2] * 99 + [3]])
+def test_nines_among_others_like_them_or_but_once_are_numbers(tmp_path: Path, values: list[int]) -> None:
+    frame = NOISE.assign(n=DRAWS.permutation(np.array(values)), y=CLASSES)
+    assert notes_of(tmp_path, frame) == []

@@ -58,6 +58,17 @@ def refusal(folder: Path, content: str | bytes, name: str = "table.csv", **form:
     return said.removeprefix(f"{folder / name}").strip()
 
 
+@pytest.mark.parametrize(("code", "number"), [("63E6", "63000000"), ("1e3", "1000")])
+def test_a_number_with_a_power_that_may_be_a_code_is_said_and_can_be_left_as_it_is_written(
+    tmp_path: Path, code: str, number: str
+) -> None:
+    content = f"part,size\n12,1.5e-3\n{code},2.5e+3\n"
+    rows = rows_of(tmp_path, content)
+    assert values(rows) == {"part": [12, float(number)], "size": [0.0015, 2500]}
+    assert rows.remarks == [f"read as: {code!r} in 'part' as {number} (--text 'part' where it is a code)"]
+    assert values(rows_of(tmp_path, content, text=("part",)))["part"] == ["12", code]
+
+
 # --- large files, which pandas reads in parts -----------------------------------------------------------------------
 
 # From 5 MB on it reads on all cores; then each part tells the types of its own.

@@ -1,5 +1,8 @@
 """What makes a model look better than it is: hints, each with the columns it is about and what to do."""
 
+import re
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from sklearn.tree import DecisionTreeClassifier
@@ -16,6 +19,8 @@ FEW_VALUES = 50
 # Of the rows, how many have to have one value for a feature to be nearly constant.
 ONE_VALUE = 0.99
 MOST_TOLD = 5
+# A number of nines that stands for a missing value: -999, 9999, 99999.0.
+NINES = re.compile(r"-?9{2,}|-9")
 # In so many stretches for each class a number that is the target in disguise falls: 0 and above it, say, or missing and there.
 STRETCHES = 2
 # Rows by which most numbers show at once that they are none such.
@@ -30,7 +35,7 @@ def hints(table: Table) -> list[str]:
     """Return one sentence for each thing that a person should look at before trusting a score."""
     features, target = table.features.head(MOST_ROWS), table.target.head(MOST_ROWS)
     duplicates, targets = _duplicates(features, target), _targets(table, features, target)
-    return [*duplicates, *targets, *_nearly_constant(features), *_twins(table, features)]
+    return [*duplicates, *targets, *_nearly_constant(features), *_twins(table, features), *_fillers(features)]
 
 
 def leaks(table: Table, rows: Split, counted: tuple[int, int] | None = None) -> list[str]:
@@ -52,7 +57,7 @@ def notes(table: Table, counted: tuple[int, int]) -> list[str]:
         [] if _copies(count, held_out) or not count else [f"{_words(count, held_out)}; have each row in the file once"]
     )
     features = table.features.head(MOST_ROWS)
-    return [*said, *_nearly_constant(features), *_twins(table, features)]
+    return [*said, *_nearly_constant(features), *_twins(table, features), *_fillers(features)]
 
 
 def _copies(count: int, held_out: int) -> list[str]:
@@ -190,3 +195,19 @@ def _twins(table: Table, features: pd.DataFrame) -> list[str]:
         if correlations[i, j] > CORRELATED
     ]
     return [f"features {other!r} and {one!r} say the same: one of them is enough" for one, other in pairs[:5]]
+
+
+def _fillers(features: pd.DataFrame) -> Iterator[str]:
+    """Yield which numbers of nines, far from all others, may stand for missing values."""
+    for name, values in features.select_dtypes("float64").items():
+        for filler in (values.min(), values.max()):
+            is_filler = values == filler
+            others = values[~is_filler & values.notna()]
+            if is_filler.sum() < 2 or others.nunique() < 2 or NINES.fullmatch(f"{filler:.15g}") is None:
+                continue
+            low, high = others.min(), others.max()
+            if max(low - filler, filler - high) > high - low:
+                yield (
+                    f"feature {name!r} is {filler:.15g} in {is_filler.sum()} rows, and from {low:.6g} to {high:.6g} in all others; if "
+                    "that stands for a missing value, leave those fields empty"
+                )
