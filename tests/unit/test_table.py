@@ -391,12 +391,14 @@ LEFT = ["left,member,age,visits", *["1,0,42,3", "0,1,37,5"] * 10]
         (["", LEFT[0], "", "", f"{LEFT[1]},,", *LEFT[2:]], "line 5 has 6 fields; the header has 4"),
         ([LEFT[0], '1,0,"4\n2",3', "", f"{LEFT[1]},"], "line 5 has 5 fields; the header has 4"),
         ([LEFT[0].removeprefix("left,"), *LEFT[1:]], "line 2 has 4 fields; the header has 3"),
+        ([f"{LEFT[0]},", *[f"{line}," for line in LEFT[1:]], "1,0,42,3,7,"], "line 22 has 6 fields; the header has 5 (a value with a comma in it needs quotes)"),
         (["left;member", *["1,5;2,5"] * 3, "1,5;2,5;"], "line 5 has 3 fields; the header has 2 (take away the semicolon"),
         ([LEFT[0], *[f"{LEFT[1]},"] * 7], "line 2 has 5 fields; the header has 4 (take away the comma at its end); 6 more such lines: 3, 4, 5, 6, …"),
     ],
     ids=[
         "in all rows", "in the first row", "in a later row", "no comma at the end", "after blank lines",
-        "after a line break in quotes", "row names", "between semicolons", "more than are named",
+        "after a line break in quotes", "row names", "within a value where all lines end with one", "between semicolons",
+        "more than are named",
     ],
 )  # fmt: skip
 def test_a_row_with_more_fields_than_the_header_is_named_and_shifts_nothing(
