@@ -345,6 +345,7 @@ def test_values_that_are_not_written_as_the_others_are_all_named_by_their_lines(
         "line 22, column 'a' is '1.000,5'; expected a number as in the other rows, such as '$1,000.5' (1 such row)"
         in said
     )
+    assert ": --number 'b' takes what is none as missing, --text 'b' leaves the column as it is" in said
     assert "line 23, column 'b' is '5 lb'; expected a number as in the other rows, such as '5 kg' (2 such rows)" in said
     assert "--text 'b' leaves the column as it is" in said
 

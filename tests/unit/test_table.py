@@ -12,6 +12,7 @@ from contract.missing import MISSING_WORDS
 from pyarrow import parquet
 from trainer.data import memory
 from trainer.data.files import csv_table
+from trainer.data.files.form import Form
 from trainer.data.table import Column, Kind, Table, Task, read, split
 from trainer.errors import DataError
 
@@ -593,3 +594,26 @@ def test_rows_that_were_filtered_are_counted_as_they_are_in_the_file(tmp_path: P
     table = read(tmp_path / "some.parquet", "stays")
     assert table.features.index.tolist() == list(range((people["age"] > 22).sum()))
     assert "__index_level_0__" not in table.features
+
+
+@pytest.mark.parametrize(
+    ("above", "skip"),
+    [("Sales of May;;;\n", 1), ("Sales of May,,,\n\n", 2), ("Sales,,,\nof May,,,\n", 2)],
+    ids=["with another separator", "with the same one and a blank line", "of two lines"],
+)
+def test_names_below_a_title_are_found_and_an_option_leaves_the_title_out(
+    tmp_path: Path, above: str, skip: int
+) -> None:
+    path = tmp_path / "titled.csv"
+    path.write_text(above + "\n".join([*LEFT, ""]))
+    with pytest.raises(DataError) as refused:
+        read(path, "left")
+    assert f"line {skip + 1} has 'left' as a value: are the names there? (--skip-lines {skip} " in str(refused.value)
+    assert len(read(path, "left", form=Form(skip_lines=skip)).target) == len(LEFT) - 1
+
+
+def test_a_value_that_is_taken_for_the_target_is_no_name_further_down(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("size,kind\n" + "1.5,left\n2.5,right\n" * 10)
+    with pytest.raises(DataError, match=r"has no column 'left'; it has 'size', 'kind'$"):
+        read(path, "left")

@@ -1,5 +1,6 @@
 """A table to train on: typed feature columns and a target, read from a CSV or Parquet file and checked."""
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from trainer.data import column_kinds, missing_words, reading
 from trainer.data.column_kinds import Verdict
 from trainer.data.files.content import stem
 from trainer.data.files.form import Form
+from trainer.data.files.rows import Rows
 from trainer.data.holdout import Aside, check_weights, held_out, set_aside
 from trainer.data.wishes import Kind, Wishes
 from trainer.errors import DataError
@@ -30,6 +32,9 @@ SEED = 42
 MOST_NUMBERED_CLASSES = 20
 # Of what is wrong with a file, how much is said at once.
 MOST_FAULTS = 20
+# Where the names are not in the first line, so many rows are looked at for them.
+MOST_ABOVE = 30
+NUMBER = re.compile(r"[-+]?[0-9.,]*[0-9][0-9.,]*")
 
 
 Place = Callable[[int], str]
@@ -182,7 +187,7 @@ def _look_at(
     path: Path, digest: Future[str], target: str, task: Task | None, keep: tuple[str, ...], form: Form
 ) -> Look:
     rows, wishes, drop = reading.read(path, form), Wishes.of_form(form), form.drop
-    _check_columns(rows.frame, path, target, [*drop, *keep, *wishes.names, *form.aside])
+    _check_columns(rows, path, target, [*drop, *keep, *wishes.names, *form.aside])
     frame, aside = set_aside(rows.frame.drop(columns=list(drop)), form, path, rows.place)
     labels, task, class_names, faults = _understood(frame, target, task, path, rows.place)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
@@ -207,7 +212,8 @@ def _look_at(
     )
     left_out = features[[name for name in features.columns if str(name) not in columns]]
     of_file = [f"{path} {fault}" for fault in rows.faults]
-    return Look(table, [*of_file, *faults, *_faults(features, found, path, rows.place)], left_out)
+    others = {name: verdict for name, verdict in found.items() if name not in rows.at_fault}
+    return Look(table, [*of_file, *faults, *_faults(features, others, path, rows.place)], left_out)
 
 
 def _of_rows(features: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
@@ -272,15 +278,34 @@ def split(table: Table, seed: int = SEED) -> Split:
     return found
 
 
-def _check_columns(frame: pd.DataFrame, path: Path, target: str, others: list[str]) -> None:
+def _check_columns(rows: Rows, path: Path, target: str, others: list[str]) -> None:
+    frame = rows.frame
     if frame.empty:
         raise DataError(f"{path} has no rows")
     if lacking := [repr(name) for name in dict.fromkeys((target, *others)) if name not in frame.columns]:
         raise DataError(
             f"{path} has no column {', '.join(lacking[:30])}; it has {', '.join(map(repr, frame.columns[:30]))}"
+            f"{_further_down(rows, target)}"
         )
     if target in others:
         raise DataError(f"{target!r} is the target; --drop, --keep, --text, --number and --date are for features")
+
+
+def _further_down(rows: Rows, target: str) -> str:
+    """Say where the names of the columns are, if they are not in the first line, as where a title stands above them."""
+    for row, values in enumerate(rows.frame.head(MOST_ABOVE).astype("str").fillna("").to_numpy()):
+        # A title without a separator in it leaves the names in one field.
+        fields = [field.strip(' "') for value in values if value for field in re.split("[,;\t|]", value)]
+        if target in fields and len(fields) > 1 and not any(map(NUMBER.fullmatch, fields)):
+            place = rows.place(row)
+            number = place.removeprefix("line ")
+            way = (
+                f" (--skip-lines {int(number) - 1} leaves out what is above)"
+                if rows.separator and number.isdigit()
+                else ""
+            )
+            return f"; {place} has {target!r} as a value: are the names there?{way}"
+    return ""
 
 
 # --- the target ----------------------------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ def convert(rows: Rows, form: Form) -> Rows:
     styles = {name: style for name, style in styled.items() if style}
     columns = {name: _converted(rows.frame[name], found[name], style) for name, style in styles.items()}
     faults = [_doubt(doubtful)] if doubtful else []
-    faults += [_wrong(rows, rows.frame[name], column) for name, column in columns.items() if column.others.any()]
+    wrong = {name: column for name, column in columns.items() if column.others.any() and name not in form.number}
+    faults += [_wrong(rows, rows.frame[name], column) for name, column in wrong.items()]
     said = ", ".join(f"{name!r} ({found[name].words(style)})" for name, style in list(styles.items())[:SHOWN])
     remark = f"{len(styles)} column{'s' * (len(styles) > 1)} of numbers written for people: {said}{', …' * (len(styles) > SHOWN)}"
     return replace(
@@ -79,6 +80,7 @@ def convert(rows: Rows, form: Form) -> Rows:
         frame=rows.frame.assign(**{name: column.values for name, column in columns.items()}),
         words=rows.words | {name: column.words for name, column in columns.items() if column.words},
         faults=[*rows.faults, *faults],
+        at_fault=rows.at_fault | wrong.keys(),
         remarks=[*rows.remarks, *([remark] if styles else []), *several],
     )
 
@@ -88,7 +90,8 @@ def _wrong(rows: Rows, given: pd.Series, column: "Converted") -> str:
     row, count = int(column.others.argmax()), int(column.others.sum())
     return (
         f"{rows.place(row)}, column {given.name!r} is {given.iloc[row]!r}; expected a number as in the other rows, such as "
-        f"{given[~column.others].dropna().iloc[0]!r} ({count} such row{'s' * (count > 1)}); --text {given.name!r} leaves the column as it is"
+        f"{given[~column.others].dropna().iloc[0]!r} ({count} such row{'s' * (count > 1)}): --number {given.name!r} takes what is none as missing, --text {given.name!r} leaves the column "
+        "as it is"
     )
 
 
