@@ -312,6 +312,18 @@ def test_numbers_with_several_units_stay_text_which_is_said(tmp_path: Path) -> N
     assert rows.remarks == ["read as: 'weight' as text, for it has several units (kg, lb)"]
 
 
+@pytest.mark.parametrize(
+    ("amounts", "said"),
+    [(["1.2k", "950", "3k"], "k, none"), (["1.2k", "3M", "2.5M"], "M, k"), (["12a", "7", "3b"], "")],
+)
+def test_amounts_in_thousands_beside_others_are_text_which_is_said(
+    tmp_path: Path, amounts: list[str], said: str
+) -> None:
+    rows = rows_of(tmp_path, "a,n\n" + "".join(f"{amount},{i}\n" for i, amount in enumerate(amounts * 20)))
+    assert values(rows)["a"][:3] == amounts
+    assert rows.remarks == ([f"read as: 'a' as text, for it has several units ({said})"] if said else [])
+
+
 def test_other_columns_tell_what_a_mark_is(tmp_path: Path) -> None:
     assert values(rows_of(tmp_path, 'a,b\n"1,234",6.02\n'))["a"] == [1234]
     assert values(rows_of(tmp_path, 'a,b\n"1,234","47,4"\n'))["a"] == [1.234]
