@@ -617,3 +617,35 @@ def test_a_value_that_is_taken_for_the_target_is_no_name_further_down(tmp_path: 
     path.write_text("size,kind\n" + "1.5,left\n2.5,right\n" * 10)
     with pytest.raises(DataError, match=r"has no column 'left'; it has 'size', 'kind'$"):
         read(path, "left")
+
+
+@pytest.mark.parametrize("codes", [["01", "02", "10"], [f"{i:03d}" for i in range(40)]], ids=["few", "many"])
+def test_classes_that_are_codes_keep_the_zeros_that_they_begin_with(tmp_path: Path, codes: list[str]) -> None:
+    path = tmp_path / "codes.csv"
+    path.write_text("a,y\n" + "".join(f"{i}.5,{code}\n" for i, code in enumerate(codes * 10)))
+    table = read(path, "y")
+    assert (table.task, table.target.tolist()) == (Task.CLASSIFICATION, codes * 10)
+
+
+@pytest.mark.parametrize(
+    ("count", "task", "is_said"), [(9, None, True), (3, None, False), (9, Task.CLASSIFICATION, False)]
+)
+def test_whole_numbers_that_are_taken_for_classes_by_a_guess_are_said(
+    tmp_path: Path, count: int, task: Task | None, is_said: bool
+) -> None:
+    path = tmp_path / "rooms.csv"
+    path.write_text("a,y\n" + "".join(f"{i}.5,{i % count}\n" for i in range(90)))
+    said = (
+        f"the target 'y' has {count} different whole numbers, taken for classes; --task regression predicts a quantity"
+    )
+    assert (said in read(path, "y", task).remarks) == is_said
+
+
+def test_a_target_of_numbers_for_people_is_refused_once_for_a_value_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text("a,y\n" + "".join(f"{i}.5,{i}.25 {'$' if i % 20 == 0 else '€'}\n" for i in range(100)))
+    with pytest.raises(DataError) as refused:
+        read(path, "y")
+    assert str(refused.value) == (
+        f"{path} line 2, column 'y' is '0.25 $'; expected a number as in the other rows, such as '1.25 €' (5 such rows)"
+    )

@@ -35,6 +35,8 @@ WORDS_OF_TEXT = 3.0
 FEW_PHRASES = 100
 # With more different texts than this, nobody writes them by hand.
 MOST_SPELLINGS = 20_000
+# Beyond it not each whole number is a double.
+EXACT = 2**53
 SAMPLE = 1000
 SHOWN = 4
 DATES = frozenset({datetime.date, datetime.datetime, pd.Timestamp})
@@ -138,7 +140,8 @@ def _numbers(column: pd.Series) -> Verdict:
     plain = pd.api.types.is_numeric_dtype(column)
     numbers = (column if plain else pd.to_numeric(column, errors="coerce")).astype("float64")
     if plain and numbers.min() >= -LARGEST and numbers.max() <= LARGEST:
-        return Verdict(Kind.NUMBER, numbers)
+        is_exact = not pd.api.types.is_integer_dtype(column) or numbers.abs().max() <= EXACT
+        return Verdict(Kind.NUMBER, numbers, remarks=[] if is_exact else [_rounded(str(column.name))])
     wrong = ~((numbers.abs() <= LARGEST) | column.isna())
     if wrong.any():
         return Verdict(fault="expected a finite number", wrong=wrong)
@@ -149,6 +152,10 @@ def _days(column: pd.Series) -> Verdict:
     name, found = str(column.name), dates.of_days(column)
     said = f"column {name!r} has dates written such as {int(column.dropna().iloc[0])}; predictions take ISO 8601 (--number {name!r})"
     return Verdict(Kind.DATE, found, remarks=[said])
+
+
+def _rounded(name: str) -> str:
+    return f"column {name!r} has whole numbers beyond 2^53, of which neighbours become one; if they are codes, --text {name!r}"
 
 
 def _moments(column: pd.Series) -> Verdict:
