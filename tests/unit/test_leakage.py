@@ -78,6 +78,15 @@ def test_what_tells_the_target_by_where_it_lies_or_that_it_is_there_is_a_leak(tm
     assert found.startswith("feature 'code' is the target, or tells it for all rows; ")
 
 
+def test_the_first_rows_of_a_file_that_is_sorted_by_its_classes_tell_of_no_leak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = NOISE.assign(kind=DRAWS.integers(0, 3, ROWS), y=CLASSES.sort_values().to_numpy())
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    monkeypatch.setattr(leakage, "MOST_ROWS", 50)
+    assert leakage.hints(read(tmp_path / "table.csv", "y")) == []
+
+
 def test_a_number_that_mostly_tells_the_target_is_no_leak(tmp_path: Path) -> None:
     assert leaks_of(tmp_path, NOISE.assign(code=FEES + 20 * IS_YES, y=CLASSES)) == []
 
