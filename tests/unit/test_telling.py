@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from mlflow.exceptions import MlflowException
 from rich.console import Console
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -16,6 +17,7 @@ from trainer.__main__ import trainer
 from trainer.console import output
 from trainer.console.figures import markdown, metric_words, number
 from trainer.data.table import Task
+from trainer.errors import TrackingError
 from trainer.fit.cross_validation import Standing
 from trainer.promotion_record import PromotionRecord
 from trainer.tracking import run_logging
@@ -132,3 +134,19 @@ def test_names_of_algorithms_on_the_leaderboard_are_whole_in_a_narrow_terminal()
     assert max(map(len, lines)) <= 80
     cells = [line.split("│")[2].strip() for line in lines if line.startswith("│")]
     assert "".join(cells).startswith("hist_gradient_boosting")
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "API request to http://mlflow:5000/x failed with exception Max retries exceeded (Failed to resolve 'mlflow')",
+            "does not answer",
+        ),
+        ("Max retries exceeded with url: /x (Caused by ResponseError('too many 503 error responses'))", "refuses"),
+        ("Model name cannot be empty", "refuses"),
+    ],
+)
+def test_an_mlflow_that_is_not_there_is_not_said_to_refuse(message: str, said: str) -> None:
+    with pytest.raises(TrackingError, match=f"^MLflow {said}"), run_logging.mlflow_errors():
+        raise MlflowException(message)
