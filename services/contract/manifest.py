@@ -32,7 +32,7 @@ MOST_CATEGORY = 100
 MOST_CATEGORIES_TEXT = 200_000
 # What counts of MLmodel's flavors.sklearn.
 FLAVOR_KEYS = ("pickled_model", "serialization_format", "sklearn_version")
-NO_COLUMNS = "it has no signature with named columns; log it with input_example=DATAFRAME, of which MLflow makes one"
+NO_COLUMNS = "it has no signature with named columns; log it with input_example=DATAFRAME, of which MLflow makes one, or where MLflow warns that it could not, with signature=infer_signature(DATAFRAME, ANSWERS) as well"
 VOUCH = (
     "where you vouch for the code that runs when it is loaded, `adopt VERSION --allow-code` signs it as it is, for the "
     "image inference-any"

@@ -12,11 +12,13 @@ from inference.errors import SettingsError
 from inference.prediction_log.store import Store
 from monitoring import mlflow_run, verdict
 from monitoring.errors import MonitoringError, NoAnswer, WrongOption
+from monitoring.looking.judging import Quality
 from monitoring.looking.look import Look, Seen, look
 from monitoring.page import html_report
 from monitoring.page.html_report import figure, hundredths, moment, number, share
 from monitoring.settings import Settings, time_of
 from monitoring.sources import log_rows, version
+from monitoring.sources.reference import Reference
 
 DRIFT = 6
 WIDEST = 32
@@ -108,9 +110,11 @@ def lines_of(found: Look) -> Iterator[str]:
     yield from (_line(seen) for seen in found.columns)
     yield from _quality(found)
     for part in found.parts:
-        yield f"  {visible(str(found.by), 30)} = {visible(part.name, 30)}: {part.rows} rows, accuracy {figure(part.quality.accuracy)}, estimated {figure(part.quality.estimated)}"
+        yield f"  {visible(str(found.by), 30)} = {visible(part.name, 30)}: {part.rows} rows, {_good(part.quality, found.reference)}"
     if found.drifted:
         yield f"drift: {visible(', '.join(found.drifted), 500)}"
+    elif found.begun:
+        yield f"no drift yet: in the newer window alone {visible(', '.join(found.begun), 500)}; look again when there are more rows, or at a shorter time"
     else:
         yield f"no drift; a shift of {found.smallest_shift:.1f} standard deviations would have been told"
 
@@ -122,6 +126,13 @@ def _line(seen: Seen) -> str:
         return f"{name} {shares}  a date moves on"
     psis = f"{hundredths(seen.older.distance.psi):>9} {hundredths(seen.newer.distance.psi):>5} {hundredths(seen.newer.distance.chance):>6}"
     return f"{name} {shares} {psis} {number(seen.newer.distance.js):>6} {number(seen.newer.q):>8} {number(seen.newer.wasserstein):>6}"
+
+
+def _good(quality: Quality, reference: Reference) -> str:
+    """Say how good the answers to a part of the rows are."""
+    if reference.is_classifier:
+        return f"accuracy {figure(quality.accuracy)}, estimated {figure(quality.estimated)}"
+    return f"{reference.metric} {figure(quality.metric)}"
 
 
 def _quality(found: Look) -> Iterator[str]:

@@ -122,6 +122,19 @@ def test_the_interval_of_the_accuracy_is_that_of_drawing_rows_with_replacement(e
     assert evaluation.metrics["test_accuracy_ci_high"] == pytest.approx(high, abs=0.035)
 
 
+@pytest.mark.parametrize("count", [30, 600])
+def test_where_nothing_is_wrong_the_interval_is_wider_with_fewer_rows(count: int) -> None:
+    features = pd.DataFrame({"a": np.arange(2.0 * count) % 2})
+    target = pd.Series(np.where(features["a"] > 0, "yes", "no"))
+    rows = Split(features[count:], features[:count], target[count:], target[:count])
+    figures = evaluate(fit(rows), rows, Task.CLASSIFICATION).metrics
+    exact = 0.025 ** (1 / count)  # Clopper and Pearson's, of no error
+    for name in ("test_accuracy", "test_balanced_accuracy", "test_f1_macro"):
+        assert figures[name] == 1
+        assert 1 - figures[f"{name}_ci_low"] == pytest.approx(1 - exact, rel=0.35)
+        assert figures[f"{name}_ci_high"] == 1
+
+
 def test_figures_of_probabilities_are_scikit_learns(evaluation: Evaluation) -> None:
     expected = measures.roc_auc_score(evaluation.truth, evaluation.probabilities, multi_class="ovr")
     assert evaluation.metrics["test_roc_auc"] == pytest.approx(expected)

@@ -240,3 +240,23 @@ def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path) -> None:
     assert len(look.faults) == 3
     assert list(look.left_out) == ["a", "span"]
     assert set(look.table.target) == {"yes", "(empty)"}
+
+
+def test_a_value_among_numbers_for_people_is_refused_once_and_missing_where_an_option_says_so(tmp_path: Path) -> None:
+    values: list[object] = [f"{1000 + i:,}" if i % 20 else "1.2k" for i in range(ROWS)]
+    with pytest.raises(DataError) as refused:
+        told(tmp_path, values)
+    assert str(refused.value).count("line 2, column 'x' is '1.2k'") == 1
+    assert "--number 'x' takes what is none as missing" in str(refused.value)
+    table = told(tmp_path, values, form=Form(number=("x",)))
+    assert table.features["x"].isna().sum() == ROWS // 20
+    assert table.features["x"].iloc[1] == 1001
+
+
+def test_whole_numbers_that_a_double_has_not_are_said_and_an_option_keeps_them_apart(tmp_path: Path) -> None:
+    values: list[object] = [2**53 + i % 50 for i in range(ROWS)]
+    table = told(tmp_path, values)
+    assert table.remarks == [
+        "column 'x' has whole numbers beyond 2^53, of which neighbours become one; if they are codes, --text 'x'"
+    ]
+    assert told(tmp_path, values, form=Form(text=("x",))).features["x"].nunique() == 50

@@ -312,7 +312,7 @@ def test_flavors_that_are_no_mapping_are_refused(files: Files, flavors: Any) -> 
 def test_a_version_without_named_columns_is_refused(files: Files, change: Callable[..., Any]) -> None:
     assert (
         refusal(files.describe(change))
-        == "it has no signature with named columns; log it with input_example=DATAFRAME, of which MLflow makes one"
+        == "it has no signature with named columns; log it with input_example=DATAFRAME, of which MLflow makes one, or where MLflow warns that it could not, with signature=infer_signature(DATAFRAME, ANSWERS) as well"
     )
 
 

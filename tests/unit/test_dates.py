@@ -37,7 +37,8 @@ def told(folder: Path, values: Sequence[str | None], date: str | None = None) ->
     "written",
     [
         "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT00:00:00Z", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y",
-        "%m/%d/%Y", "%d-%m-%Y", "%m/%d/%Y 12:00 AM", "%d %b %Y", "%d-%b-%Y", "%B %d, %Y",
+        "%m/%d/%Y", "%d-%m-%Y", "%m/%d/%Y 12:00 AM", "%d %b %Y", "%d-%b-%Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y",
+        "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y 00:00", "%d-%b-%y", "%Y%m%d",
     ],
 )  # fmt: skip
 def test_dates_are_read_as_they_are_written(tmp_path: Path, written: str) -> None:
@@ -46,6 +47,71 @@ def test_dates_are_read_as_they_are_written(tmp_path: Path, written: str) -> Non
     assert table.features["day"].tolist() == DAYS.tolist()
     is_iso = written.startswith("%Y-")
     assert is_iso == (not any("has dates written" in remark for remark in table.remarks))
+
+
+@pytest.mark.parametrize(
+    "months",
+    [
+        "Jan. Feb. März April Mai Juni Juli Aug. Sept. Okt. Nov. Dez.",
+        "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+        "ene feb mar abr may jun jul ago sep oct nov dic",
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    ],
+)
+def test_months_may_have_german_and_spanish_names(tmp_path: Path, months: str) -> None:
+    names = months.split()
+    for form in ("{}. {} {}", "{} {} {}", "{} de {} de {}"):
+        table = told(tmp_path, [form.format(day.day, names[day.month - 1], day.year) for day in DAYS])
+        assert table.features["day"].tolist() == DAYS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("first", "said"), [("1951-05-20", "years 1951 to 2008"), ("2020-01-05", "years 2020 to 2029")]
+)
+def test_years_of_two_digits_are_those_that_follow_one_another_which_is_said(
+    tmp_path: Path, first: str, said: str
+) -> None:
+    days = pd.date_range(first, periods=ROWS, freq="353D" if "51" in said else "60D")
+    table = told(tmp_path, list(days.strftime("%d.%m.%y")))
+    assert table.features["day"].tolist() == days.tolist()
+    (remark,) = table.remarks
+    assert said in remark
+
+
+def test_a_day_that_may_be_the_year_is_refused_and_an_option_tells(tmp_path: Path) -> None:
+    values = list(DAYS.strftime("%y/%m/%d"))
+    with pytest.raises(DataError, match="no value tells the day from the year; with the year first, write 2026-03-15"):
+        told(tmp_path, values)
+    assert told(tmp_path, values, "day=day-first").columns[1].kind is Kind.DATE
+
+
+def test_numbers_of_eight_digits_are_dates_where_each_is_one_and_an_option_says_otherwise(tmp_path: Path) -> None:
+    values = [text if i % 7 else None for i, text in enumerate(DAYS.strftime("%Y%m%d"))]
+    table = told(tmp_path, values)
+    assert table.features["day"].tolist()[1:3] == DAYS.tolist()[1:3]
+    assert table.features["day"].isna().sum() == 9
+    frame = pd.DataFrame({"day": DAYS.strftime("%Y%m%d").astype(int), "y": ["yes", "no"] * (ROWS // 2)})
+    frame.to_csv(tmp_path / "numbers.csv", index=False)
+    assert read(tmp_path / "numbers.csv", "y", form=Form(number=("day",))).columns[0].kind is Kind.NUMBER
+    frame["day"] += 50  # of some there are 60 and more days in a month
+    frame.to_csv(tmp_path / "numbers.csv", index=False)
+    assert read(tmp_path / "numbers.csv", "y").columns[0].kind is Kind.NUMBER
+
+
+@pytest.mark.parametrize("written", ["%H:%M", "%I:%M %p", "%b-%y"])
+def test_what_looks_like_a_date_or_a_time_and_is_read_as_text_is_said(tmp_path: Path, written: str) -> None:
+    moments = pd.date_range("2024-03-01 08:00", periods=20, freq="31D3h")
+    values = list(moments.strftime(written)) * 3
+    table = told(tmp_path, values)
+    assert table.columns[1].kind is Kind.TEXT
+    (remark,) = table.remarks
+    assert remark.startswith("column 'day' is taken as text: '")
+    assert remark.endswith("and is not read as one; write dates as 2026-03-15, and times as numbers")
+
+
+def test_durations_are_not_left_out_as_an_id(tmp_path: Path) -> None:
+    (remark,) = told(tmp_path, [f"{i}:{i * 7 % 60:02d}:30" for i in range(ROWS)]).remarks
+    assert remark.startswith("column 'day' is left out: it looks like dates or times that are not read, such as '")
 
 
 def test_a_time_of_day_counts_and_one_with_a_zone_is_counted_in_utc(tmp_path: Path) -> None:

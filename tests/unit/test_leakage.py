@@ -36,8 +36,16 @@ def test_the_data_sets_that_come_with_scikit_learn_have_no_leak(tmp_path: Path, 
         (CLASSES == "yes", CLASSES),
         (CLASSES.map({"yes": "b", "no": "c"}).where(DRAWS.random(ROWS) < 0.5, CLASSES), CLASSES),
         (QUANTITY * 3 + 5, QUANTITY),
+        (np.exp(2 * QUANTITY), QUANTITY),
     ],
-    ids=["text", "numbers", "booleans", "several values for a class", "a quantity in another unit"],
+    ids=[
+        "text",
+        "numbers",
+        "booleans",
+        "several values for a class",
+        "a quantity in another unit",
+        "one of which it is the logarithm",
+    ],
 )
 def test_a_feature_that_tells_the_target_is_a_leak_that_explore_names_in_the_same_words(
     tmp_path: Path, leak: pd.Series, target: pd.Series
@@ -46,6 +54,48 @@ def test_a_feature_that_tells_the_target_is_a_leak_that_explore_names_in_the_sam
     (found,) = leaks_of(tmp_path, frame)
     assert found.startswith("feature 'code' is the target, or tells it for all rows; ")
     assert found in leakage.hints(read(tmp_path / "table.csv", "y"))
+
+
+IS_YES = CLASSES == "yes"
+FEES = pd.Series(DRAWS.normal(50, 8, ROWS).round(2))
+DAYS = pd.Series(pd.date_range("2024-01-01", periods=ROWS).strftime("%Y-%m-%d"))
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        FEES.where(IS_YES, 0),
+        FEES.where(IS_YES),
+        FEES.where(IS_YES, -FEES),
+        FEES.where(IS_YES, FEES + 100),
+        DAYS.where(IS_YES),
+        ("they said that price number " + FEES.astype(str) + " is too high").where(IS_YES),
+    ],
+    ids=["0 or a fee", "a fee or none", "by its sign", "by a limit", "a date or none", "a reason or none"],
+)
+def test_what_tells_the_target_by_where_it_lies_or_that_it_is_there_is_a_leak(tmp_path: Path, leak: pd.Series) -> None:
+    (found,) = leaks_of(tmp_path, NOISE.assign(code=leak, y=CLASSES))
+    assert found.startswith("feature 'code' is the target, or tells it for all rows; ")
+
+
+def test_the_first_rows_of_a_file_that_is_sorted_by_its_classes_tell_of_no_leak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = NOISE.assign(kind=DRAWS.integers(0, 3, ROWS), y=CLASSES.sort_values().to_numpy())
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    monkeypatch.setattr(leakage, "MOST_ROWS", 50)
+    assert leakage.hints(read(tmp_path / "table.csv", "y")) == []
+
+
+def test_a_number_that_mostly_tells_the_target_is_no_leak(tmp_path: Path) -> None:
+    assert leaks_of(tmp_path, NOISE.assign(code=FEES + 20 * IS_YES, y=CLASSES)) == []
+
+
+def test_where_one_class_is_rare_a_feature_that_says_nothing_of_it_is_no_leak(tmp_path: Path) -> None:
+    rows = 40_000
+    fraud = np.where(np.arange(rows) % 1600 == 0, "fraud", "none")
+    frame = pd.DataFrame({"kind": DRAWS.integers(0, 5, rows), "amount": DRAWS.normal(size=rows), "y": fraud})
+    assert leaks_of(tmp_path, frame) == []
 
 
 def test_a_feature_that_tells_the_target_of_most_rows_is_none(tmp_path: Path) -> None:
@@ -102,3 +152,21 @@ def test_a_column_that_has_one_value_in_nearly_all_rows_is_named(tmp_path: Path)
 def test_columns_that_say_the_same_are_named_by_a_training_too(tmp_path: Path) -> None:
     (found,) = notes_of(tmp_path, NOISE.assign(twice=NOISE["a"] * 2, y=CLASSES))
     assert found == "features 'a' and 'twice' say the same: one of them is enough"
+
+
+@pytest.mark.parametrize("filler", [-999, 9999, -99])
+def test_a_number_of_nines_far_from_all_others_is_said_to_be_a_missing_value_perhaps(
+    tmp_path: Path, filler: int
+) -> None:
+    ages = pd.Series(DRAWS.integers(18, 80, ROWS)).where(np.arange(ROWS) % 20 > 0, filler)
+    frame = NOISE.assign(age=ages, y=CLASSES)
+    (found,) = notes_of(tmp_path, frame)
+    assert found.startswith(f"feature 'age' is {filler} in ")
+    assert found.endswith("in all others; if that stands for a missing value, leave those fields empty")
+    assert found.partition(" rows")[0] in " ".join(leakage.hints(read(tmp_path / "table.csv", "y")))
+
+
+@pytest.mark.parametrize("values", [range(ROWS), [99] * 5 + [90] * 95 + [60] * 100, [9999] + [1, 2] * 99 + [3]])
+def test_nines_among_others_like_them_or_but_once_are_numbers(tmp_path: Path, values: list[int]) -> None:
+    frame = NOISE.assign(n=DRAWS.permutation(np.array(values)), y=CLASSES)
+    assert notes_of(tmp_path, frame) == []

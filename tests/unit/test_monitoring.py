@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from contract.reference import bins
-from monitoring import verdict
+from monitoring import command, verdict
 from monitoring.errors import NothingKept, TooFewRows, WrongOption
 from monitoring.exposition import Figures
 from monitoring.looking.look import Look, look
@@ -211,6 +211,8 @@ def test_a_shift_in_the_newer_window_alone_is_no_drift_yet(log: Log, reference: 
     assert found.drifted == []
     (age,) = (seen for seen in found.columns if seen.column.name == "age")
     assert (age.older.drifted, age.newer.drifted) == (False, True)
+    assert list(command.lines_of(found))[-1].startswith("no drift yet: in the newer window alone age; look again")
+    assert "<b>No drift yet</b>: in the newer window alone\n<b>age</b>." in html_report.report(found)
 
 
 def test_values_that_go_missing_are_drift_and_so_are_categories_that_nobody_knows(

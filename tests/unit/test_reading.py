@@ -58,6 +58,17 @@ def refusal(folder: Path, content: str | bytes, name: str = "table.csv", **form:
     return said.removeprefix(f"{folder / name}").strip()
 
 
+@pytest.mark.parametrize(("code", "number"), [("63E6", "63000000"), ("1e3", "1000")])
+def test_a_number_with_a_power_that_may_be_a_code_is_said_and_can_be_left_as_it_is_written(
+    tmp_path: Path, code: str, number: str
+) -> None:
+    content = f"part,size\n12,1.5e-3\n{code},2.5e+3\n"
+    rows = rows_of(tmp_path, content)
+    assert values(rows) == {"part": [12, float(number)], "size": [0.0015, 2500]}
+    assert rows.remarks == [f"read as: {code!r} in 'part' as {number} (--text 'part' where it is a code)"]
+    assert values(rows_of(tmp_path, content, text=("part",)))["part"] == ["12", code]
+
+
 # --- large files, which pandas reads in parts -----------------------------------------------------------------------
 
 # From 5 MB on it reads on all cores; then each part tells the types of its own.
@@ -301,6 +312,18 @@ def test_numbers_with_several_units_stay_text_which_is_said(tmp_path: Path) -> N
     assert rows.remarks == ["read as: 'weight' as text, for it has several units (kg, lb)"]
 
 
+@pytest.mark.parametrize(
+    ("amounts", "said"),
+    [(["1.2k", "950", "3k"], "k, none"), (["1.2k", "3M", "2.5M"], "M, k"), (["12a", "7", "3b"], "")],
+)
+def test_amounts_in_thousands_beside_others_are_text_which_is_said(
+    tmp_path: Path, amounts: list[str], said: str
+) -> None:
+    rows = rows_of(tmp_path, "a,n\n" + "".join(f"{amount},{i}\n" for i, amount in enumerate(amounts * 20)))
+    assert values(rows)["a"][:3] == amounts
+    assert rows.remarks == ([f"read as: 'a' as text, for it has several units ({said})"] if said else [])
+
+
 def test_other_columns_tell_what_a_mark_is(tmp_path: Path) -> None:
     assert values(rows_of(tmp_path, 'a,b\n"1,234",6.02\n'))["a"] == [1234]
     assert values(rows_of(tmp_path, 'a,b\n"1,234","47,4"\n'))["a"] == [1.234]
@@ -334,6 +357,7 @@ def test_values_that_are_not_written_as_the_others_are_all_named_by_their_lines(
         "line 22, column 'a' is '1.000,5'; expected a number as in the other rows, such as '$1,000.5' (1 such row)"
         in said
     )
+    assert ": --number 'b' takes what is none as missing, --text 'b' leaves the column as it is" in said
     assert "line 23, column 'b' is '5 lb'; expected a number as in the other rows, such as '5 kg' (2 such rows)" in said
     assert "--text 'b' leaves the column as it is" in said
 

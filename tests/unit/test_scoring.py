@@ -644,7 +644,11 @@ def test_csv_has_booleans_texts_and_whole_numbers() -> None:
         ("\n\n", None, "the body is empty"),
         ("length,width\n", None, "no rows after the names of the columns"),
         ("1,2\n3,4\n", "the first line", "the first line lacks 'length', 'width'"),
-        ("length;width\n1;2\n", "the first line", "lacks 'length', 'width'"),
+        (
+            "length;width\n1;2\n",
+            "the first line",
+            "lacks 'length', 'width'; it is separated by ';', and CSV here by ','",
+        ),
         ("length,width\n1,2\n1,2,3\n", "row 2", "row 2 has 3 fields; expected 2"),
         ("length,width\n1,2\n1,two\n", "row 2, 'width'", "row 2, 'width' is 'two'; expected a number"),
         ("length,width\n1,1_0\n", "row 1, 'width'", "is '1_0'; expected a number"),

@@ -12,6 +12,7 @@ from contract.missing import MISSING_WORDS
 from pyarrow import parquet
 from trainer.data import memory
 from trainer.data.files import csv_table
+from trainer.data.files.form import Form
 from trainer.data.table import Column, Kind, Table, Task, read, split
 from trainer.errors import DataError
 
@@ -391,12 +392,14 @@ LEFT = ["left,member,age,visits", *["1,0,42,3", "0,1,37,5"] * 10]
         (["", LEFT[0], "", "", f"{LEFT[1]},,", *LEFT[2:]], "line 5 has 6 fields; the header has 4"),
         ([LEFT[0], '1,0,"4\n2",3', "", f"{LEFT[1]},"], "line 5 has 5 fields; the header has 4"),
         ([LEFT[0].removeprefix("left,"), *LEFT[1:]], "line 2 has 4 fields; the header has 3"),
+        ([f"{LEFT[0]},", *[f"{line}," for line in LEFT[1:]], "1,0,42,3,7,"], "line 22 has 6 fields; the header has 5 (a value with a comma in it needs quotes)"),
         (["left;member", *["1,5;2,5"] * 3, "1,5;2,5;"], "line 5 has 3 fields; the header has 2 (take away the semicolon"),
         ([LEFT[0], *[f"{LEFT[1]},"] * 7], "line 2 has 5 fields; the header has 4 (take away the comma at its end); 6 more such lines: 3, 4, 5, 6, …"),
     ],
     ids=[
         "in all rows", "in the first row", "in a later row", "no comma at the end", "after blank lines",
-        "after a line break in quotes", "row names", "between semicolons", "more than are named",
+        "after a line break in quotes", "row names", "within a value where all lines end with one", "between semicolons",
+        "more than are named",
     ],
 )  # fmt: skip
 def test_a_row_with_more_fields_than_the_header_is_named_and_shifts_nothing(
@@ -591,3 +594,58 @@ def test_rows_that_were_filtered_are_counted_as_they_are_in_the_file(tmp_path: P
     table = read(tmp_path / "some.parquet", "stays")
     assert table.features.index.tolist() == list(range((people["age"] > 22).sum()))
     assert "__index_level_0__" not in table.features
+
+
+@pytest.mark.parametrize(
+    ("above", "skip"),
+    [("Sales of May;;;\n", 1), ("Sales of May,,,\n\n", 2), ("Sales,,,\nof May,,,\n", 2)],
+    ids=["with another separator", "with the same one and a blank line", "of two lines"],
+)
+def test_names_below_a_title_are_found_and_an_option_leaves_the_title_out(
+    tmp_path: Path, above: str, skip: int
+) -> None:
+    path = tmp_path / "titled.csv"
+    path.write_text(above + "\n".join([*LEFT, ""]))
+    with pytest.raises(DataError) as refused:
+        read(path, "left")
+    assert f"line {skip + 1} has 'left' as a value: are the names there? (--skip-lines {skip} " in str(refused.value)
+    assert len(read(path, "left", form=Form(skip_lines=skip)).target) == len(LEFT) - 1
+
+
+def test_a_value_that_is_taken_for_the_target_is_no_name_further_down(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("size,kind\n" + "1.5,left\n2.5,right\n" * 10)
+    with pytest.raises(DataError, match=r"has no column 'left'; it has 'size', 'kind'$"):
+        read(path, "left")
+
+
+@pytest.mark.parametrize("codes", [["01", "02", "10"], [f"{i:03d}" for i in range(40)]], ids=["few", "many"])
+def test_classes_that_are_codes_keep_the_zeros_that_they_begin_with(tmp_path: Path, codes: list[str]) -> None:
+    path = tmp_path / "codes.csv"
+    path.write_text("a,y\n" + "".join(f"{i}.5,{code}\n" for i, code in enumerate(codes * 10)))
+    table = read(path, "y")
+    assert (table.task, table.target.tolist()) == (Task.CLASSIFICATION, codes * 10)
+
+
+@pytest.mark.parametrize(
+    ("count", "task", "is_said"), [(9, None, True), (3, None, False), (9, Task.CLASSIFICATION, False)]
+)
+def test_whole_numbers_that_are_taken_for_classes_by_a_guess_are_said(
+    tmp_path: Path, count: int, task: Task | None, is_said: bool
+) -> None:
+    path = tmp_path / "rooms.csv"
+    path.write_text("a,y\n" + "".join(f"{i}.5,{i % count}\n" for i in range(90)))
+    said = (
+        f"the target 'y' has {count} different whole numbers, taken for classes; --task regression predicts a quantity"
+    )
+    assert (said in read(path, "y", task).remarks) == is_said
+
+
+def test_a_target_of_numbers_for_people_is_refused_once_for_a_value_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text("a,y\n" + "".join(f"{i}.5,{i}.25 {'$' if i % 20 == 0 else '€'}\n" for i in range(100)))
+    with pytest.raises(DataError) as refused:
+        read(path, "y")
+    assert str(refused.value) == (
+        f"{path} line 2, column 'y' is '0.25 $'; expected a number as in the other rows, such as '1.25 €' (5 such rows)"
+    )

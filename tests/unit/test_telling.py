@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from mlflow.exceptions import MlflowException
 from rich.console import Console
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -16,6 +17,8 @@ from trainer.__main__ import trainer
 from trainer.console import output
 from trainer.console.figures import markdown, metric_words, number
 from trainer.data.table import Task
+from trainer.errors import TrackingError
+from trainer.fit.cross_validation import Standing
 from trainer.promotion_record import PromotionRecord
 from trainer.tracking import run_logging
 
@@ -118,3 +121,33 @@ def test_the_help_is_whole_in_eighty_columns(command: str | None) -> None:
     assert "..." not in shown.output.replace("[ARGS]...", "")
     examples = shown.output.partition("Example")[2]
     assert all(len(line) <= 80 for line in shown.output.removesuffix(examples).splitlines())
+
+
+def test_names_of_algorithms_on_the_leaderboard_are_whole_in_a_narrow_terminal() -> None:
+    board = [
+        Standing(name, LogisticRegression(), [0.7, 0.8], 32.2, fit_seconds=6.3, predict_seconds=0.18)
+        for name in ("hist_gradient_boosting", "always No")
+    ]
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(output.leaderboard(board[:1], board[1], "ROC AUC"))
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    cells = [line.split("│")[2].strip() for line in lines if line.startswith("│")]
+    assert "".join(cells).startswith("hist_gradient_boosting")
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "API request to http://mlflow:5000/x failed with exception Max retries exceeded (Failed to resolve 'mlflow')",
+            "does not answer",
+        ),
+        ("Max retries exceeded with url: /x (Caused by ResponseError('too many 503 error responses'))", "refuses"),
+        ("Model name cannot be empty", "refuses"),
+    ],
+)
+def test_an_mlflow_that_is_not_there_is_not_said_to_refuse(message: str, said: str) -> None:
+    with pytest.raises(TrackingError, match=f"^MLflow {said}"), run_logging.mlflow_errors():
+        raise MlflowException(message)

@@ -362,10 +362,17 @@ def _order(columns: list[Any], where: str, model: Description) -> list[int | Non
     return [places.get(column.name) for column in model.columns]
 
 
+def _separated(names: Collection[str], lacking: list[str]) -> str:
+    """Say that CSV takes commas, where one name has one of those that are lacking in it, beside another mark."""
+    (name, *others) = names or [""]
+    mark = next((mark for mark in ";\t|" if mark in name and set(lacking) & set(name.split(mark))), None)
+    return "" if others or mark is None else f"; it is separated by {mark!r}, and CSV here by ','"
+
+
 def _check_columns(names: Collection[str], where: str, model: Description) -> None:
     """Raise InvalidInput unless all columns that have to be there are among the names, which are a dict or a set."""
     if lacking := [c.name for c in model.columns if c.name not in names and not c.missing]:
-        raise InvalidInput(f"{where} lacks {', '.join(map(repr, lacking[:20]))}", where)
+        raise InvalidInput(f"{where} lacks {', '.join(map(repr, lacking[:20]))}{_separated(names, lacking)}", where)
     if not any(column.name in names for column in model.columns):
         raise InvalidInput(f"{where} has none of the model's columns{_names(model)}", where)
 

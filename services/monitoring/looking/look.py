@@ -51,6 +51,11 @@ class Seen:
         return self.older is not None and self.newer is not None and self.older.drifted and self.newer.drifted
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it is drift in the newer window alone."""
+        return self.newer is not None and self.newer.drifted and not self.drifted
+
+    @property
     def psi(self) -> float:
         """The lesser of both windows', -1 where there is none: what the rule goes by."""
         return (
@@ -79,6 +84,10 @@ class Look:
     @property
     def drifted(self) -> list[str]:
         return [seen.column.name for seen in self.columns if seen.drifted]
+
+    @property
+    def begun(self) -> list[str]:
+        return [seen.column.name for seen in self.columns if seen.has_begun]
 
     @property
     def smallest_shift(self) -> float:

@@ -133,15 +133,17 @@ def _judged(
         return None, "Nothing is compared."
     metrics = registry.recorded(champion)[0]
     is_quantity = "test_accuracy" not in metrics and "test_r2" in metrics
-    rows = rows_of(asked.logged or ())
-    if now.challenge is not None:  # else the alias alone was set, and who knows since when
-        rows = since(rows, now.challenge.since)
+    given = rows_of(asked.logged or ())
+    # Where the alias alone was set, who knows since when?
+    rows = since(given, now.challenge.since) if now.challenge is not None else given
+    earlier = len(given) - len(rows)
     rows += _in_shadow(settings, now, str(champion.version), rows)
     found = answers_of(rows, is_quantity)
     counted = [one for one in found if one.trusted] if asked.auto else found
     interval = compared(counted, str(champion.version), now.number)
     what = "mean absolute error, negative:" if is_quantity else "accuracy:"
-    words = f"{what} {interval}" if interval else f"too few labels: {len(counted)} answers that count have one"
+    older = f"; {earlier} rows are of before the challenge, and do not count" if earlier else ""
+    words = f"{what} {interval}" if interval else f"too few labels: {len(counted)} answers that count have one{older}"
     if apart := disagreement(rows, str(champion.version), now.number, is_quantity):
         words += f"; the two are {apart.gain:.4f} apart" if is_quantity else f"; {apart.gain:.1%} of the answers differ"
     if asked.auto and fault is not None:

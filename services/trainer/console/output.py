@@ -83,6 +83,7 @@ def leaderboard(standings: list[Any], lowest: Any, words: str) -> Grid:
     """Return the algorithms, the best on top, and below them the baseline; `words` name the metric."""
     head, *rows = _board(standings, lowest, words)
     grid = Grid(*head, title="Leaderboard", title_justify="left")
+    grid.columns[1].overflow = "fold"  # a name that is cut cannot be copied
     for row in rows:
         if row is rows[-1]:
             grid.add_section()

@@ -35,6 +35,8 @@ WORDS_OF_TEXT = 3.0
 FEW_PHRASES = 100
 # With more different texts than this, nobody writes them by hand.
 MOST_SPELLINGS = 20_000
+# Beyond it not each whole number is a double.
+EXACT = 2**53
 SAMPLE = 1000
 SHOWN = 4
 DATES = frozenset({datetime.date, datetime.datetime, pd.Timestamp})
@@ -112,6 +114,8 @@ def _typed(column: pd.Series, wish: Wish, is_typed: bool) -> Verdict:
     if pd.api.types.is_complex_dtype(column):
         return Verdict(fault=f"column {column.name!r} has complex numbers; expected real ones")
     if pd.api.types.is_numeric_dtype(column) or (types and types <= {Decimal, int, float}):
+        if wish.kind is None and pd.api.types.is_numeric_dtype(column) and dates.are_days(column):
+            return _days(column)
         return _numbers(column) if wish.kind in (None, Kind.NUMBER) else _forced(column, wish)
     if pd.api.types.is_datetime64_any_dtype(column) or (types and types <= DATES):
         return _moments(column) if wish.kind in (None, Kind.DATE) else _forced(column, wish)
@@ -136,11 +140,22 @@ def _numbers(column: pd.Series) -> Verdict:
     plain = pd.api.types.is_numeric_dtype(column)
     numbers = (column if plain else pd.to_numeric(column, errors="coerce")).astype("float64")
     if plain and numbers.min() >= -LARGEST and numbers.max() <= LARGEST:
-        return Verdict(Kind.NUMBER, numbers)
+        is_exact = not pd.api.types.is_integer_dtype(column) or numbers.abs().max() <= EXACT
+        return Verdict(Kind.NUMBER, numbers, remarks=[] if is_exact else [_rounded(str(column.name))])
     wrong = ~((numbers.abs() <= LARGEST) | column.isna())
     if wrong.any():
         return Verdict(fault="expected a finite number", wrong=wrong)
     return Verdict(Kind.NUMBER, numbers)
+
+
+def _days(column: pd.Series) -> Verdict:
+    name, found = str(column.name), dates.of_days(column)
+    said = f"column {name!r} has dates written such as {int(column.dropna().iloc[0])}; predictions take ISO 8601 (--number {name!r})"
+    return Verdict(Kind.DATE, found, remarks=[said])
+
+
+def _rounded(name: str) -> str:
+    return f"column {name!r} has whole numbers beyond 2^53, of which neighbours become one; if they are codes, --text {name!r}"
 
 
 def _moments(column: pd.Series) -> Verdict:
@@ -190,10 +205,20 @@ def _of_texts(column: pd.Series, counts: pd.Series, wish: Wish, is_typed: bool) 
     if wanted is Kind.DATE or (share < MOST and dates.look_like_dates(rest.index)):
         return _dates(column, rest, fillers, wish)
     if rest.empty or share < MOST or others.sum() == rest.sum():
-        return Verdict(Kind.TEXT, column)
+        return _words(column, rest)
     if others.empty:
         return _numbers_or_codes(column, rest, fillers)
     return _numbers_or_text(column, others, len(column.dropna()))
+
+
+def _words(column: pd.Series, texts: pd.Series) -> Verdict:
+    """Take a column as text, and say so where some of its texts look like dates or times."""
+    name = str(column.name)
+    said = (
+        f"column {name!r} is taken as text: {texts.index[0]!r} looks like a date or a time, and is not read as one; write dates as "
+        "2026-03-15, and times as numbers"
+    )
+    return Verdict(Kind.TEXT, column, remarks=[said] if dates.resemble_some(texts.index) else [])
 
 
 def _are_boolean(values: pd.Index) -> bool:
@@ -229,7 +254,7 @@ def _dates(column: pd.Series, rest: pd.Series, fillers: list[str], wish: Wish) -
         return Verdict(fault=f"column {name!r} {error}; say which by {orders} (--text {name!r} takes it as text)")
     others = rest[found.isna()]
     if wish.kind is None and others.sum() > MISTAKES * rest.sum():
-        return Verdict(Kind.TEXT, column)
+        return _words(column, others)
     if wish.kind is None and len(others):
         said = f"expected a date; --date {name!r} takes what is none as missing, --text {name!r} all as text"
         return Verdict(fault=said, wrong=column.isin(others.index))
@@ -316,6 +341,8 @@ def _no_feature(name: str, column: pd.Series, found: Verdict) -> str | None:
         numbers_rows = named_like_id(name) or (is_whole and _counts_up(values))
         return "it numbers the rows" if numbers_rows and _tells_apart(values, values.nunique()) else None
     if found.counts is not None and _tells_apart(values, len(found.counts)) and not is_prose(values):
+        if dates.resemble_some(found.counts.index):
+            return f"it looks like dates or times that are not read, such as {found.counts.index[0]!r}"
         return "each row has a text of its own, like an id"
     return None
 

@@ -5,29 +5,83 @@ Nothing is guessed for a single value: where no value says which of two numbers 
 
 import re
 
+import numpy as np
 import pandas as pd
 from contract.preparation.dates import DTYPE, is_one
 
 from trainer.data.wishes import DAY_FIRST, MONTH_FIRST
 
+WORD, NTH = r"[^\W\d_]{3,12}", r"(?:\.|st|nd|rd|th)?"
 # What a value of a column of dates looks like, quickly looked at.
 LIKE_ONE = re.compile(
-    r"\s*(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{4}-\d{2}|\d{1,2}[-. ][A-Za-z]{3,9}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})"
+    rf"\s*(\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}|\d{{4}}-\d{{2}}|({WORD}\.?,? )?(\d{{1,2}}{NTH}[-. ] ?(de )?{WORD}|{WORD}\.? \d{{1,2}}))"
 )
+# What is none that anybody could read, or a time of day.
+RESEMBLES = re.compile(r"\s*(\d{1,4}([-/.])\d{1,2}\2\d{1,4}|\d{1,3}:\d{2}(:\d{2}([.,]\d+)?)?)( ?[AaPp][Mm])?\s*")
 TIME = r"(?:[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d{1,9})?))?\s*(?P<half>[AaPp]\.?[Mm]\.?)?)?"
-ORDERED = rf"\s*(?P<one>\d{{1,2}})(?P<separator>[-/.])(?P<other>\d{{1,2}})(?P=separator)(?P<year>\d{{4}}){TIME}\s*"
-# Year first, but not as ISO 8601 has it; and months by their English names.
-OTHER_FORMS = (
-    "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y.%m.%d %H:%M:%S",
-    "%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%d-%B-%Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y%m%d",
-)  # fmt: skip
+ORDERED = (
+    rf"\s*(?P<one>\d{{1,2}})(?P<separator>[-/.])(?P<other>\d{{1,2}})(?P=separator)(?P<year>\d{{4}}|\d{{2}}){TIME}\s*"
+)
+NAMED = (
+    rf"\s*(?:[^\W\d_]+\.?,? )?(?:(?P<one>\d{{1,2}}){NTH}[- ](?:de )?(?P<name>{WORD})\.?,?[- ](?:del? )?|(?P<first>{WORD})\.?[- ]"
+    rf"(?:(?P<second_one>\d{{1,2}}){NTH},? )?)(?P<year>\d{{4}}|\d{{2}}){TIME}\s*"
+)
+# Of English, German and Spanish, each with its short forms.
+MONTHS = {
+    word: month
+    for month, words in enumerate(
+        (
+            "jan january januar jänner ene enero", "feb february februar febrero", "mar march mär mrz märz marzo",
+            "apr april abr abril", "may mai mayo", "jun june juni junio", "jul july juli julio", "aug august ago agosto",
+            "sep sept september set septiembre setiembre", "oct october okt oktober octubre", "nov november noviembre",
+            "dec december dez dezember dic diciembre",
+        ),
+        start=1,
+    )
+    for word in words.split()
+}  # fmt: skip
+# Years of two digits are none after this one.
+NEWEST = 2049
+# Year first, but not as ISO 8601 has it.
+OTHER_FORMS = ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y.%m.%d %H:%M:%S", "%Y%m%d")
 SAMPLE = 100
+# Fewer different numbers may be dates by chance: one in 27 of eight digits is.
+FEW_DAYS = 10
+FIRST_DAY, LAST_DAY = 19000101, 21001231
 
 
 def look_like_dates(values: pd.Index) -> bool:
     """Tell whether most of some different texts may be dates."""
     sample = values[:SAMPLE]
     return len(sample) > 0 and sum(LIKE_ONE.match(text) is not None for text in sample) > 0.5 * len(sample)
+
+
+def resemble_some(values: pd.Index) -> bool:
+    """Tell whether most of some different texts look like dates, or times of day, however they are written."""
+    sample = values[:SAMPLE]
+    return len(sample) > 0 and sum(_resembles(text) for text in sample) > 0.5 * len(sample)
+
+
+def _resembles(text: str) -> bool:
+    has_month = any(word.lower() in MONTHS for word in re.findall(WORD, text)) and re.search(r"\d", text) is not None
+    return has_month or RESEMBLES.fullmatch(text) is not None
+
+
+def are_days(numbers: pd.Series) -> bool:
+    """Tell whether whole numbers are dates, as in 20260315: each of them is one, of 1900 to 2100."""
+    if not (numbers.min() >= FIRST_DAY and numbers.max() <= LAST_DAY):  # as of nearly all, which is soon seen
+        return False
+    there = np.unique(numbers.dropna())
+    if len(there) < FEW_DAYS or (there % 1 != 0).any():
+        return False
+    return bool(
+        pd.to_datetime(pd.Series(there.astype(np.int64).astype(str)), format="%Y%m%d", errors="coerce").notna().all()
+    )
+
+
+def of_days(numbers: pd.Series) -> pd.Series:
+    """Return numbers such as 20260315 as dates of DTYPE, NaT for NaN."""
+    return pd.to_datetime(numbers.astype("Int64").astype("str"), format="%Y%m%d", errors="coerce").astype(DTYPE)
 
 
 def parsed(values: pd.Index, order: str | None) -> tuple[pd.Series, str | None]:
@@ -39,10 +93,16 @@ def parsed(values: pd.Index, order: str | None) -> tuple[pd.Series, str | None]:
     found = _utc(pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True))
     if found.notna().mean() > 0.5:
         return found, None if is_one(values[0].strip()) else f"such as {values[0]!r}"
-    parts = texts.str.extract(rf"^{ORDERED}$")
+    parts = _without_versions(texts.str.extract(rf"^{ORDERED}$"))
     if parts["one"].notna().mean() > 0.5:
         order = order or _order(parts)
-        return _of_parts(parts, order), f"{order.replace('-', ' ')}, such as {values[0]!r}"
+        day, month = ("one", "other") if order == DAY_FIRST else ("other", "one")
+        found = _of_parts(parts, parts[day], parts[month])
+        return found, f"{order.replace('-', ' ')}, such as {values[0]!r}{_centuries(parts, found)}"
+    parts, months = _named(texts)
+    if months.notna().mean() > 0.5:
+        found = _of_parts(parts, parts["one"], months)
+        return found, f"such as {values[0]!r}{_centuries(parts, found)}"
     for form in OTHER_FORMS:
         found = _utc(pd.to_datetime(texts.str.strip(), format=form, errors="coerce", utc=True))
         if found.notna().mean() > 0.5:
@@ -55,33 +115,71 @@ def _utc(found: pd.Series) -> pd.Series:
     return naive
 
 
+def _without_versions(parts: pd.DataFrame) -> pd.DataFrame:
+    """Return the parts without those of "1.2.10", a version; with slashes, "3/4/24" is a date."""
+    is_short = parts["one"].str.len().eq(1) | parts["other"].str.len().eq(1)
+    return parts.mask(parts["year"].str.len().eq(2) & is_short & parts["separator"].ne("/"))
+
+
+def _named(texts: pd.Series) -> tuple[pd.DataFrame, pd.Series]:
+    """Return the parts of dates whose months have names, and the months' numbers, NaN of what is none; a month alone begins on its first day."""
+    parts = texts.str.extract(rf"^{NAMED}$")
+    months = parts["name"].fillna(parts["first"]).str.lower().map(MONTHS)
+    one = parts["one"].fillna(parts["second_one"])
+    is_vague = one.isna() & parts["year"].str.len().eq(2)  # "may 12"
+    return parts.assign(one=one.fillna("1")), months.mask(is_vague)
+
+
 def _order(parts: pd.DataFrame) -> str:
-    one, other = (pd.to_numeric(parts[name]) for name in ("one", "other"))
+    one, other, year = (pd.to_numeric(parts[name]) for name in ("one", "other", "year"))
+    first = parts.index[parts["one"].notna()][0]
+    has_points = (parts["separator"].dropna() == ".").all()
+    if not has_points and year.max() <= 31 and year.nunique() >= one.nunique():
+        raise ValueError(
+            f"has dates such as {first!r}, of which no value tells the day from the year; with the year first, write 2026-03-15"
+        )
     if (one > 12).any() != (other > 12).any():
         return DAY_FIRST if (one > 12).any() else MONTH_FIRST
-    first = parts.index[0]
     if (one > 12).any():
         both = ", ".join(map(repr, (parts.index[one > 12][0], parts.index[other > 12][0])))
         raise ValueError(f"has dates of which some have the day first and some the month: {both}")
-    if (parts["separator"].dropna() == ".").all():
+    if has_points:
         return DAY_FIRST
     raise ValueError(f"has dates such as {first!r}, of which no value tells the day from the month")
 
 
-def _of_parts(parts: pd.DataFrame, order: str) -> pd.Series:
-    day, month = ("one", "other") if order == DAY_FIRST else ("other", "one")
+def _full_years(years: pd.Series) -> pd.Series:
+    """Return years as numbers; those of two digits follow one another without the widest gap between them, up to NEWEST."""
+    numbers = pd.to_numeric(years)
+    if (is_short := years.str.len().eq(2)).any():
+        there = np.unique(numbers[is_short])
+        gaps = np.diff(there, append=there[0] + 100)
+        last = there[gaps.argmax()]
+        first = there[(gaps.argmax() + 1) % len(there)]
+        begin = first + (2000 if 2000 + first + (last - first) % 100 <= NEWEST else 1900)
+        numbers = numbers.mask(is_short, begin + (numbers - first) % 100)
+    return numbers
+
+
+def _centuries(parts: pd.DataFrame, found: pd.Series) -> str:
+    """Say which years two digits were taken for."""
+    is_short = parts["year"].str.len().eq(2)
+    return f" (years {found[is_short].min().year} to {found[is_short].max().year})" if is_short.any() else ""
+
+
+def _of_parts(parts: pd.DataFrame, day: pd.Series, month: pd.Series) -> pd.Series:
     half = parts["half"].str[0].str.lower()
     hour = pd.to_numeric(parts["hour"]).fillna(0)
     hour = hour.where(half.isna(), hour % 12) + (half == "p") * 12
     numbers = {
-        "year": pd.to_numeric(parts["year"]),
-        "month": pd.to_numeric(parts[month]),
-        "day": pd.to_numeric(parts[day]),
+        "year": _full_years(parts["year"]),
+        "month": pd.to_numeric(month),
+        "day": pd.to_numeric(day),
         "hour": hour,
         "minute": pd.to_numeric(parts["minute"]).fillna(0),
         "second": pd.to_numeric(parts["second"].str.replace(",", ".")).fillna(0),
     }
-    is_one = parts["one"].notna()
+    is_one = parts["year"].notna() & month.notna()
     made = pd.Series(pd.NaT, index=parts.index).astype(DTYPE)
     if is_one.any():
         frame = pd.DataFrame(numbers)[is_one]

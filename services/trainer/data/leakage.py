@@ -1,11 +1,15 @@
 """What makes a model look better than it is: hints, each with the columns it is about and what to do."""
 
+import re
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
+from sklearn.tree import DecisionTreeClassifier
 
 from trainer.data.table import Kind, Split, Table, Task
 
-# Of the rows, how many a feature has to tell the class of to be suspected of being the target in disguise.
+# Of each class's rows, in the mean, how many a feature has to tell to be suspected of being the target in disguise.
 TELLS_ALL = 0.999
 CORRELATED = 0.9999
 SAME_AS_TARGET = 0.999
@@ -15,6 +19,13 @@ FEW_VALUES = 50
 # Of the rows, how many have to have one value for a feature to be nearly constant.
 ONE_VALUE = 0.99
 MOST_TOLD = 5
+# A number of nines that stands for a missing value: -999, 9999, 99999.0.
+NINES = re.compile(r"-?9{2,}|-9")
+# In so many stretches for each class a number that is the target in disguise falls: 0 and above it, say, or missing and there.
+STRETCHES = 2
+# Rows by which most numbers show at once that they are none such: along these, their classes change more often than a few mistakes do.
+FIRST_LOOK = 2000
+CHANGES = 0.02
 # Of the held-out rows, how many have to be copies of rows that were fitted on to be more than chance.
 COPIED = 0.1
 # How many of the different rows one column has to tell apart for equal rows to be copies, and no coincidence.
@@ -25,7 +36,7 @@ def hints(table: Table) -> list[str]:
     """Return one sentence for each thing that a person should look at before trusting a score."""
     features, target = table.features.head(MOST_ROWS), table.target.head(MOST_ROWS)
     duplicates, targets = _duplicates(features, target), _targets(table, features, target)
-    return [*duplicates, *targets, *_nearly_constant(features), *_twins(table, features)]
+    return [*duplicates, *targets, *_nearly_constant(features), *_twins(table, features), *_fillers(features)]
 
 
 def leaks(table: Table, rows: Split, counted: tuple[int, int] | None = None) -> list[str]:
@@ -47,7 +58,7 @@ def notes(table: Table, counted: tuple[int, int]) -> list[str]:
         [] if _copies(count, held_out) or not count else [f"{_words(count, held_out)}; have each row in the file once"]
     )
     features = table.features.head(MOST_ROWS)
-    return [*said, *_nearly_constant(features), *_twins(table, features)]
+    return [*said, *_nearly_constant(features), *_twins(table, features), *_fillers(features)]
 
 
 def _copies(count: int, held_out: int) -> list[str]:
@@ -106,6 +117,8 @@ def _duplicates(features: pd.DataFrame, target: pd.Series) -> list[str]:
 
 def _targets(table: Table, features: pd.DataFrame, target: pd.Series) -> list[str]:
     classes = pd.factorize(target)[0] if table.task is Task.CLASSIFICATION else None
+    if classes is not None and not classes.any():
+        return []  # the first rows of a file that is sorted by its classes
     return [
         f"feature {column.name!r} is the target, or tells it for all rows; is it known before the prediction is needed? "
         f"Else leave it out: --drop {column.name!r}"
@@ -119,18 +132,51 @@ def _targets(table: Table, features: pd.DataFrame, target: pd.Series) -> list[st
 
 
 def _is_quantity(values: pd.Series, target: pd.Series) -> bool:
+    """Tell whether numbers are the target in another unit, or its logarithm, say, which orders the rows in the same way."""
     is_number = pd.api.types.is_float_dtype(values) and values.nunique() > 1
-    return bool(is_number and abs(values.corr(target)) > SAME_AS_TARGET)
+    return is_number and any(
+        abs(one.corr(other)) > SAME_AS_TARGET for one, other in ((values, target), (values.rank(), target.rank()))
+    )
 
 
 def _tells_class(values: pd.Series, classes: np.ndarray) -> bool:
-    """Tell whether each value goes with one class; `classes` are numbers of shape (rows,)."""
-    if not 2 <= values.nunique() <= min(FEW_VALUES, len(values) / 4):
-        return False  # a value for (nearly) each row tells its class by being unique
+    """Tell whether each value goes with one class, or each stretch of a number or a date, or that there is one.
+
+    `classes` are numbers of shape (rows,).
+    """
     numbers, distinct = pd.factorize(values, use_na_sentinel=False)
+    if 2 <= len(distinct) <= min(FEW_VALUES, len(values) / 4):
+        return _tell(numbers, classes)
+    # A value for (nearly) each row tells its class by being unique; but not where it lies, or that it is there.
+    if pd.api.types.is_datetime64_any_dtype(values):
+        values = values.astype("int64").where(values.notna()).astype("float64")
+    if not pd.api.types.is_float_dtype(values):
+        return bool(values.isna().any()) and _tell(values.isna().to_numpy().astype(int), classes)
+    return _may_lie_apart(values.to_numpy(), classes) and _lies_apart(values.to_numpy(), classes)
+
+
+def _may_lie_apart(values: np.ndarray, classes: np.ndarray) -> bool:
+    """Tell by some rows, which takes no time, whether classes hardly change along the numbers, as they do along most."""
+    some = slice(None, None, max(1, len(values) // FIRST_LOOK))
+    along = classes[some][np.argsort(values[some])]
+    return bool(np.count_nonzero(np.diff(along)) <= STRETCHES * (classes.max() + 1) + CHANGES * len(along))
+
+
+def _lies_apart(values: np.ndarray, classes: np.ndarray) -> bool:
+    """Tell whether numbers of one class lie in a stretch of their own; both are of shape (rows,), and NaN is a stretch, too."""
+    leaves = STRETCHES * max(2, int(classes.max()) + 1)
+    tree = DecisionTreeClassifier(max_leaf_nodes=leaves, class_weight="balanced", random_state=0)
+    column = values.reshape(-1, 1)
+    return _tell(tree.fit(column, classes).apply(column), classes)
+
+
+def _tell(groups: np.ndarray, classes: np.ndarray) -> bool:
+    """Tell whether each group has rows of one class alone; both are numbers of shape (rows,). A rare class counts as a frequent one."""
     width = int(classes.max()) + 1
-    counts = np.bincount(numbers * width + classes, minlength=len(distinct) * width)
-    return bool(counts.reshape(-1, width).max(axis=1).sum() >= TELLS_ALL * len(classes))
+    counts = np.bincount(groups * width + classes, minlength=(int(groups.max()) + 1) * width).reshape(-1, width)
+    # The rows of a class that are where it is the likeliest one, of those that it has.
+    told = counts * (counts == counts.max(axis=1, keepdims=True))
+    return bool((told.sum(axis=0) / counts.sum(axis=0)).mean() >= TELLS_ALL)
 
 
 def _nearly_constant(features: pd.DataFrame) -> list[str]:
@@ -156,3 +202,19 @@ def _twins(table: Table, features: pd.DataFrame) -> list[str]:
         if correlations[i, j] > CORRELATED
     ]
     return [f"features {other!r} and {one!r} say the same: one of them is enough" for one, other in pairs[:5]]
+
+
+def _fillers(features: pd.DataFrame) -> Iterator[str]:
+    """Yield which numbers of nines, far from all others, may stand for missing values."""
+    for name, values in features.select_dtypes("float64").items():
+        for filler in (values.min(), values.max()):
+            is_filler = values == filler
+            others = values[~is_filler & values.notna()]
+            if is_filler.sum() < 2 or others.nunique() < 2 or NINES.fullmatch(f"{filler:.15g}") is None:
+                continue
+            low, high = others.min(), others.max()
+            if max(low - filler, filler - high) > high - low:
+                yield (
+                    f"feature {name!r} is {filler:.15g} in {is_filler.sum()} rows, and from {low:.6g} to {high:.6g} in all others; if "
+                    "that stands for a missing value, leave those fields empty"
+                )

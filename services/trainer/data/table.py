@@ -1,5 +1,6 @@
 """A table to train on: typed feature columns and a target, read from a CSV or Parquet file and checked."""
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from trainer.data import column_kinds, missing_words, reading
 from trainer.data.column_kinds import Verdict
 from trainer.data.files.content import stem
 from trainer.data.files.form import Form
+from trainer.data.files.rows import Rows
 from trainer.data.holdout import Aside, check_weights, held_out, set_aside
 from trainer.data.wishes import Kind, Wishes
 from trainer.errors import DataError
@@ -28,8 +30,13 @@ TEST_SIZE = 0.2
 SEED = 42
 # A whole-number target with no more distinct values than this is taken for class numbers.
 MOST_NUMBERED_CLASSES = 20
+# From so many on it is said that they may be quantities.
+MAY_BE_QUANTITIES = 5
 # Of what is wrong with a file, how much is said at once.
 MOST_FAULTS = 20
+# Where the names are not in the first line, so many rows are looked at for them.
+MOST_ABOVE = 30
+NUMBER = re.compile(r"[-+]?[0-9.,]*[0-9][0-9.,]*")
 
 
 Place = Callable[[int], str]
@@ -182,9 +189,11 @@ def _look_at(
     path: Path, digest: Future[str], target: str, task: Task | None, keep: tuple[str, ...], form: Form
 ) -> Look:
     rows, wishes, drop = reading.read(path, form), Wishes.of_form(form), form.drop
-    _check_columns(rows.frame, path, target, [*drop, *keep, *wishes.names, *form.aside])
+    _check_columns(rows, path, target, [*drop, *keep, *wishes.names, *form.aside])
     frame, aside = set_aside(rows.frame.drop(columns=list(drop)), form, path, rows.place)
+    guessed = task is None
     labels, task, class_names, faults = _understood(frame, target, task, path, rows.place)
+    faults = [] if target in rows.at_fault else faults  # it is said already
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
     features = _with_codes(_of_rows(features, labels), wishes)
     found = {
@@ -202,12 +211,24 @@ def _look_at(
         features=typed,
         target=labels,
         class_names=class_names,
-        remarks=[*rows.remarks, *_remarks(typed, found, rows.words), *aside.remarks],
+        remarks=[
+            *rows.remarks,
+            *_remarks(typed, found, rows.words),
+            *(_numbered(labels) if guessed and class_names is None else ()),
+            *aside.remarks,
+        ],
         aside=aside.of(labels.index.to_numpy()),
     )
     left_out = features[[name for name in features.columns if str(name) not in columns]]
     of_file = [f"{path} {fault}" for fault in rows.faults]
-    return Look(table, [*of_file, *faults, *_faults(features, found, path, rows.place)], left_out)
+    others = {name: verdict for name, verdict in found.items() if name not in rows.at_fault}
+    return Look(table, [*of_file, *faults, *_faults(features, others, path, rows.place)], left_out)
+
+
+def _numbered(labels: pd.Series) -> Iterator[str]:
+    """Yield that whole numbers are taken for classes, where there are so many that they may be quantities."""
+    if pd.api.types.is_integer_dtype(labels) and (count := labels.nunique()) >= MAY_BE_QUANTITIES:
+        yield f"the target {str(labels.name)!r} has {count} different whole numbers, taken for classes; --task regression predicts a quantity"
 
 
 def _of_rows(features: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
@@ -272,15 +293,34 @@ def split(table: Table, seed: int = SEED) -> Split:
     return found
 
 
-def _check_columns(frame: pd.DataFrame, path: Path, target: str, others: list[str]) -> None:
+def _check_columns(rows: Rows, path: Path, target: str, others: list[str]) -> None:
+    frame = rows.frame
     if frame.empty:
         raise DataError(f"{path} has no rows")
     if lacking := [repr(name) for name in dict.fromkeys((target, *others)) if name not in frame.columns]:
         raise DataError(
             f"{path} has no column {', '.join(lacking[:30])}; it has {', '.join(map(repr, frame.columns[:30]))}"
+            f"{_further_down(rows, target)}"
         )
     if target in others:
         raise DataError(f"{target!r} is the target; --drop, --keep, --text, --number and --date are for features")
+
+
+def _further_down(rows: Rows, target: str) -> str:
+    """Say where the names of the columns are, if they are not in the first line, as where a title stands above them."""
+    for row, values in enumerate(rows.frame.head(MOST_ABOVE).astype("str").fillna("").to_numpy()):
+        # A title without a separator in it leaves the names in one field.
+        fields = [field.strip(' "') for value in values if value for field in re.split("[,;\t|]", value)]
+        if target in fields and len(fields) > 1 and not any(map(NUMBER.fullmatch, fields)):
+            place = rows.place(row)
+            number = place.removeprefix("line ")
+            way = (
+                f" (--skip-lines {int(number) - 1} leaves out what is above)"
+                if rows.separator and number.isdigit()
+                else ""
+            )
+            return f"; {place} has {target!r} as a value: are the names there?{way}"
+    return ""
 
 
 # --- the target ----------------------------------------------------------------------------------------------------
@@ -310,12 +350,17 @@ def _understood(
 def _task(target: pd.Series) -> Task:
     """Tell by the target: text, booleans and a few whole numbers are classes, other numbers are quantities."""
     if pd.api.types.is_bool_dtype(target) or not pd.api.types.is_numeric_dtype(target):
-        if pd.api.types.is_bool_dtype(target) or not missing_words.numeric(target):
+        if pd.api.types.is_bool_dtype(target) or not missing_words.numeric(target) or _are_codes(target):
             return Task.CLASSIFICATION
         target = pd.to_numeric(target, errors="coerce")
     values = target.dropna().unique()
     is_whole = bool(np.all(np.mod(values[np.isfinite(values)], 1) == 0))
     return Task.CLASSIFICATION if is_whole and len(values) <= MOST_NUMBERED_CLASSES else Task.REGRESSION
+
+
+def _are_codes(target: pd.Series) -> bool:
+    """Tell whether a target's digits are codes, of which some begin with 0, and a number would lose it."""
+    return bool(target.astype("str").str.fullmatch(r"\s*0\d+\s*").any())
 
 
 def _target(frame: pd.DataFrame, target: str, task: Task, path: Path) -> tuple[pd.Series, list[str] | None]:
@@ -336,7 +381,7 @@ def _labels(column: pd.Series, path: Path) -> pd.Series:
     _refuse(column.isna(), column, path, "a class")
     if pd.api.types.is_bool_dtype(column):
         return column.astype(bool)
-    if pd.api.types.is_numeric_dtype(column) or missing_words.numeric(column):
+    if pd.api.types.is_numeric_dtype(column) or (missing_words.numeric(column) and not _are_codes(column)):
         numbers = pd.to_numeric(column, errors="coerce")
         _refuse(~(numbers % 1 == 0), column, path, "a class, a whole number as in the other rows")
         return numbers.astype("int64")

@@ -204,14 +204,17 @@ def _drawn(evaluation: Evaluation) -> np.ndarray:
     """Return the confusions of draws of the test rows with replacement, of shape (draws, classes, classes).
 
     Drawing rows that count alike is drawing the cells of the confusion matrix: the same distribution, at a cost that does not
-    grow with the rows.
+    grow with the rows. Where no row is wrong, each draw would be without an error too, however few rows there are: there it is as
+    if one more had been wrong, which gives nearly the exact interval of such a share.
     """
     classes, weights = len(evaluation.labels), evaluation.weights
     count = min(RESAMPLES, max(100, 10_000_000 // classes**2))
     if weights is None:
-        counts = evaluation.confusion.ravel()
+        counts = evaluation.confusion
         rows = int(counts.sum())
-        drawn = np.random.default_rng(SEED).multinomial(rows, counts / rows, size=count)
+        if classes > 1 and counts.trace() == rows:
+            counts = counts + (1 - np.eye(classes)) / (classes * (classes - 1))
+        drawn = np.random.default_rng(SEED).multinomial(rows, counts.ravel() / counts.sum(), size=count)
     else:
         truth, predicted = (np.searchsorted(evaluation.labels, of) for of in (evaluation.truth, evaluation.predicted))
         cells = truth * classes + predicted

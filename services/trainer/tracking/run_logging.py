@@ -59,6 +59,10 @@ def mlflow_errors() -> Iterator[None]:
             ) from error
         # Where the server fails, and not the request, the client knows only that it gave up.
         hint = "; its log says why (`docker compose logs mlflow`)" if "error responses" in error.message else ""
+        if not hint and "Max retries exceeded" in error.message:
+            raise TrackingError(
+                f"MLflow does not answer ({error.message:.300}); is it running (`docker compose up -d --wait`)?"
+            ) from error
         raise TrackingError(f"MLflow refuses: {error.message}{hint}") from error
     except RequestException as error:  # artifacts are sent without MLflow's own wrapping
         raise TrackingError(f"MLflow does not take or give the files: {error}") from error

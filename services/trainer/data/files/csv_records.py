@@ -108,26 +108,31 @@ def check_first_row(dialect: Dialect, names: list[str]) -> None:
 
 def fault(dialect: Dialect, words: str) -> str:
     """Say which lines they are that pandas cannot read; `words` are its own."""
-    found, width, line = [], 0, 0
+    found, line = [], 0
+    header: list[str] = []
     for line, record in records(dialect):
-        width = width or len(record)
-        if len(record) > width:
+        header = header or record
+        if len(record) > len(header):
             found.append((line, record))
     if found:
-        return f"{dialect.path} {_too_many(dialect, found, width)}"
+        return f"{dialect.path} {_too_many(dialect, found, header)}"
     if "EOF inside string" in words:
         return f"{dialect.path} line {line} has a quote that is not closed"
     return f"{dialect.path} is no CSV table: {' '.join(words.split())}"
 
 
-def _too_many(dialect: Dialect, found: list[tuple[int, list[str]]], width: int) -> str:
+def _too_many(dialect: Dialect, found: list[tuple[int, list[str]]], header: list[str]) -> str:
     """Say of records, each with its line, that they have more fields than there are names."""
     line, record = found[0]
     mark = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}.get(dialect.separator, repr(dialect.separator))
-    way_out = f"a value with a {mark} in it needs quotes" if record[-1] else f"take away the {mark} at its end"
+    # Where the names end with one as well, the surplus one is within a value.
+    ends_alike = not header[-1].strip()
+    way_out = (
+        f"a value with a {mark} in it needs quotes" if record[-1] or ends_alike else f"take away the {mark} at its end"
+    )
     more = [str(other) for other, _ in found[1:SHOWN]] + ["…"] * (len(found) > SHOWN)
     others = f"; {len(found) - 1} more such lines: {', '.join(more)}" if more else ""
-    return f"line {line} has {len(record)} fields; the header has {width} ({way_out}){others}"
+    return f"line {line} has {len(record)} fields; the header has {len(header)} ({way_out}){others}"
 
 
 def place(dialect: Dialect, row: int) -> str:

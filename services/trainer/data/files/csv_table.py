@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,8 @@ SAMPLE = 512 * 1024
 COPIES_WHILE_READING = 2
 # A digit after it makes a zero one of a code, such as a postcode, which is lost in a number.
 CODE = re.compile(r"\s*0\d+\s*")
+# A number for pandas, and more often a code.
+POWER = re.compile(r"\s*\d+[eE]\d+\s*")
 COMMA = re.compile(r"\d,\d")
 COMMA_IN_QUOTES = re.compile(r'"[^"\n\d]*[\d., ]*\d,\d')
 
@@ -66,7 +69,7 @@ def read(content: Content, form: Form) -> Rows:
         separator=written.separator,
         decimal=decimal,
         faults=doubt,
-        remarks=[*written.remarks, *(["decimal ','"] if decimal == "," else []), *said],
+        remarks=[*written.remarks, *(["decimal ','"] if decimal == "," else []), *said, *_powers(sample, named, frame)],
     )
 
 
@@ -134,6 +137,19 @@ def _as_text(sample: str, texts: pd.DataFrame, written: Dialect, form: Form) -> 
         return list(form.text)
     codes = (str(name) for name, column in texts.items() if any(map(CODE.fullmatch, column.dropna().unique())))
     return [*form.text, *codes]
+
+
+def _powers(sample: str, texts: pd.DataFrame, frame: pd.DataFrame) -> Iterator[str]:
+    """Yield what there is to say of numbers such as 63E6."""
+    if not re.search(r"\d[eE]\d", sample):
+        return
+    for (name, column), values in zip(texts.items(), frame.items(), strict=True):
+        if not pd.api.types.is_numeric_dtype(values[1]):
+            continue
+        present = column.dropna()
+        if code := next(filter(POWER.fullmatch, present.unique()), None):
+            number = float(code)
+            yield f"{code.strip()!r} in {str(name)!r} as {number:.15g} (--text {str(name)!r} where it is a code)"
 
 
 def _all_rows(written: Dialect, texts: pd.DataFrame, found: dict[str, list[str]], **options: Any) -> pd.DataFrame:

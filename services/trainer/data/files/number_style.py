@@ -24,6 +24,8 @@ WRITTEN = re.compile(
     rf"(?P<open>\()? ?[-+]? ?(?P<before>{MONEY})? ?[-+]? ?(?P<digits>[0-9][0-9.,' ]*[0-9]|[0-9]|[.,][0-9]+)(?P<power>[eE][-+]?[0-9]+)? ?"
     rf"(?P<after>{UNIT})? ?(?P<close>\))?"
 )
+# What thousands, millions and more are written by, with a currency or without.
+POWERS = frozenset(["k", "K", "M", "Mio", "Mio.", "mn", "B", "bn", "Bn", "Mrd", "Tsd", "T"])
 CURRENCY = re.compile(MONEY)
 # Blanks, minus signs and apostrophes as word processors set them.
 ODD = {
@@ -159,8 +161,11 @@ def told(column: pd.Series, form: Form) -> Written | None:
 def _of_several_units(found: list[re.Match[str]], count: int) -> Written | None:
     """Tell numbers that have one of a few units each from other text, such as the numbers of houses."""
     units = {" ".join(filter(None, (match["before"], match["after"]))) for match in found}
-    has_units = len(found) >= ALIKE * count and "" not in units and max(map(len, units), default=0) > 1
-    return Written(None, [], units=sorted(units)) if has_units and len(units) <= MOST_UNITS else None
+    # "12" and "12a" are houses, but "950" and "1.2k" are amounts.
+    are_powers = units - {""} <= POWERS and len(units) > 1
+    has_units = are_powers or ("" not in units and max(map(len, units), default=0) > 1)
+    is_so = has_units and len(found) >= ALIKE * count and len(units) <= MOST_UNITS
+    return Written(None, [], units=sorted(unit or "none" for unit in units)) if is_so else None
 
 
 def _unit(found: list[re.Match[str]]) -> tuple[str, str]:

@@ -32,6 +32,8 @@ class Rows:
     """the mark that the numbers of a text file were read by"""
     faults: list[str] = field(default_factory=list)
     """what is wrong with columns or may be read in two ways, each as a sentence goes on after the file's name"""
+    at_fault: frozenset[str] = frozenset()
+    """the columns of which a fault says that some of their values are wrong"""
     remarks: list[str] = field(default_factory=list)
     """how it was understood, where that does not go without saying"""
 

@@ -71,7 +71,8 @@ def convert(rows: Rows, form: Form) -> Rows:
     styles = {name: style for name, style in styled.items() if style}
     columns = {name: _converted(rows.frame[name], found[name], style) for name, style in styles.items()}
     faults = [_doubt(doubtful)] if doubtful else []
-    faults += [_wrong(rows, rows.frame[name], column) for name, column in columns.items() if column.others.any()]
+    wrong = {name: column for name, column in columns.items() if column.others.any() and name not in form.number}
+    faults += [_wrong(rows, rows.frame[name], column, name in form.words) for name, column in wrong.items()]
     said = ", ".join(f"{name!r} ({found[name].words(style)})" for name, style in list(styles.items())[:SHOWN])
     remark = f"{len(styles)} column{'s' * (len(styles) > 1)} of numbers written for people: {said}{', …' * (len(styles) > SHOWN)}"
     return replace(
@@ -79,17 +80,22 @@ def convert(rows: Rows, form: Form) -> Rows:
         frame=rows.frame.assign(**{name: column.values for name, column in columns.items()}),
         words=rows.words | {name: column.words for name, column in columns.items() if column.words},
         faults=[*rows.faults, *faults],
+        at_fault=rows.at_fault | wrong.keys(),
         remarks=[*rows.remarks, *([remark] if styles else []), *several],
     )
 
 
-def _wrong(rows: Rows, given: pd.Series, column: "Converted") -> str:
-    """Say of a column which value is not written as the others are."""
+def _wrong(rows: Rows, given: pd.Series, column: "Converted", is_target: bool) -> str:
+    """Say of a column which value is not written as the others are; of the target no option makes something else."""
     row, count = int(column.others.argmax()), int(column.others.sum())
-    return (
+    said = (
         f"{rows.place(row)}, column {given.name!r} is {given.iloc[row]!r}; expected a number as in the other rows, such as "
-        f"{given[~column.others].dropna().iloc[0]!r} ({count} such row{'s' * (count > 1)}); --text {given.name!r} leaves the column as it is"
+        f"{given[~column.others].dropna().iloc[0]!r} ({count} such row{'s' * (count > 1)})"
     )
+    options = (
+        f": --number {given.name!r} takes what is none as missing, --text {given.name!r} leaves the column as it is"
+    )
+    return said if is_target else said + options
 
 
 def _mark(rows: Rows, found: Iterable[Written]) -> str | None:
