@@ -19,8 +19,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 TAG = "mlflow-stack-embedded"
+# Of one that lacks files of a model in use: not what `latest` restores, and no whole one goes for it.
+INCOMPLETE = "mlflow-stack-embedded-incomplete"
 KEEP = ("--keep-last=1", "--keep-hourly=24", "--keep-daily=7", "--keep-weekly=5", "--keep-monthly=12")
 # What restic says where there is no repository, and where the password is not its own; codes for these are newer.
 NO_REPOSITORY, WRONG_PASSWORD = "Is there a repository at", "wrong password"
@@ -34,6 +38,10 @@ DATABASE, WHERE = "mlflow.db", "where.json"
 COPY = ".backup-"
 # Beside the database: what restores are made of.
 KEPT = ("artifacts", "keys")
+IN_USE = (
+    "SELECT DISTINCT name, version, coalesce(storage_location, source) FROM registered_model_aliases "
+    "JOIN model_versions USING (name, version) ORDER BY name, version"
+)
 
 
 def backup(folder: Path, repository: str, password_file: Path | None) -> None:
@@ -52,7 +60,8 @@ def backup(folder: Path, repository: str, password_file: Path | None) -> None:
             "This password opens the backups. It is on this machine alone, and is not shown again: keep it elsewhere.\n"
         )
         print(f"    {password_file.read_text().strip()}\n")
-    series = (f"--tag={TAG}", f"--host={socket.gethostname()}:{folder.resolve()}")
+    lost = _lost(folder)
+    series = (f"--tag={INCOMPLETE if lost else TAG}", f"--host={socket.gethostname()}:{folder.resolve()}")
     with _copy(folder) as copy:
         paths = [path for path in (*KEPT, copy.name) if (folder / path).exists()]
         said = _restic(repository, password_file, "backup", "--json", *series, *paths, folder=folder)
@@ -62,6 +71,11 @@ def backup(folder: Path, repository: str, password_file: Path | None) -> None:
         f"{summary['total_bytes_processed'] / 1e6:,.1f} MB, {summary.get('data_added_packed', summary['data_added']) / 1e6:,.1f} MB new"
     )
     _restic(repository, password_file, "forget", "--quiet", *series, "--group-by=host", *KEEP, "--prune")
+    if lost:
+        raise SystemExit(
+            f"backup: this backup lacks the files of {', '.join(lost)}, which are not there; it is kept, no whole one goes for it, "
+            "and `make restore` takes it by its id alone; `make doctor` names what to do"
+        )
 
 
 def restore(folder: Path, repository: str, password_file: Path | None, snapshot: str = "latest") -> None:
@@ -89,6 +103,18 @@ def restore(folder: Path, repository: str, password_file: Path | None, snapshot:
         folder.rename(_free(folder.with_name(f"{folder.name}.before-restore")))
     new.rename(folder)
     print(f"Restored into {folder}. `make serve` and `make ui` go on with it")
+
+
+def _lost(folder: Path) -> list[str]:
+    """Return the versions that an alias points at and whose files are all gone."""
+    with closing(sqlite3.connect(folder / DATABASE)) as database:
+        found = database.execute(IN_USE).fetchall()
+    places = {f"version {version} of {name}": urlsplit(location) for name, version, location in found}
+    return [
+        version
+        for version, place in places.items()
+        if place.scheme in ("", "file") and not any(Path(url2pathname(place.path)).rglob("*"))
+    ]
 
 
 def _own_password(folder: Path) -> Path:

@@ -221,6 +221,16 @@ class Stack:
         )
         assert answer.status_code == 200, answer.text
 
+    def doctor(self) -> list[dict[str, str]]:
+        """Return the rows of scripts/doctor, with the patience that a busy machine takes."""
+        command = ["scripts/doctor", "--patience", "10", "--json"]
+        result = subprocess.run(
+            command, cwd=self.folder, env=self.environ(), capture_output=True, text=True, timeout=120
+        )
+        rows: list[dict[str, str]] = json.loads(result.stdout)
+        assert result.returncode == any(row["status"] == "FAIL" for row in rows)
+        return rows
+
     def notebook(self, code: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run Python as a person's notebook on the host: plain mlflow, no credentials, nothing but the URL."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AWS_"))}

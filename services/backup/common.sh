@@ -10,6 +10,8 @@ ROLE=mlflow # whose the databases are
 # Each has a dump of its name: what MLflow knows, and where it asks for a login, its accounts, which change rarely.
 DATABASES=(mlflow mlflow_auth)
 TAG=mlflow-stack
+# Of one that lacks files of a model in use: not what `latest` restores, and no whole one goes for it.
+INCOMPLETE=mlflow-stack-incomplete
 LOG=/tmp/restic.log
 PATIENCE=30
 OPTIONS=(--stuck-request-timeout "${PATIENCE}s") # of restic in all its commands

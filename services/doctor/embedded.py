@@ -45,6 +45,7 @@ def _looks(folder: Path, repository: str, patience: float) -> dict[str, Look]:
         "runs": partial(runs.look, database, EMBEDDED),
         "alias": model.look_at_alias,
         "files": partial(model.look_at_files, place, key, patience),
+        "rollback": partial(model.look_at_way_back, place, patience),
         "served": partial(_served, model, port, patience * 0.8),
         "backup": partial(backups.look, repository, "make backup"),
     }

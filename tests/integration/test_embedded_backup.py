@@ -125,6 +125,23 @@ def test_two_folders_let_go_of_their_own_backups_alone(made: Made, tmp_path: Pat
     assert (tmp_path / "again" / "mlflow.db").exists()
 
 
+def test_a_backup_that_lacks_a_model_in_use_says_so_and_is_not_the_one_that_a_restore_takes(
+    made: Made, tmp_path: Path
+) -> None:
+    from embedded_backup import backup
+
+    emptied = tmp_path / "emptied"
+    made.restore(emptied)
+    backup(emptied, made.repository, made.password)
+    shutil.rmtree(emptied / "artifacts")
+    with pytest.raises(
+        SystemExit, match=r"lacks the files of version \d of iris_logistic_regression, which are not there"
+    ):
+        backup(emptied, made.repository, made.password)
+    made.restore(tmp_path / "again")
+    assert any((tmp_path / "again" / "artifacts").rglob("model.sig"))
+
+
 def test_there_is_no_backup_of_nothing(tmp_path: Path) -> None:
     from embedded_backup import backup
 

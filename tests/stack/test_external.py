@@ -1,5 +1,7 @@
 """A Postgres and an S3 from elsewhere take the place of the stack's own, which are then not started."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from subprocess import CompletedProcess
 from typing import Any
@@ -133,3 +135,47 @@ def test_a_wrong_address_is_told_in_one_line(external: Any) -> None:
         external.compose("run", "--rm", "--no-deps", "secrets")
     assert result.returncode == 1
     assert "BACKEND_STORE_URI_FILE must hold postgresql://USER:PASSWORD@HOST:5432/DATABASE" in result.stderr
+
+
+def test_an_external_bucket_that_was_emptied_is_named_and_what_is_named_brings_a_model_back(
+    external: Stack, stores: Any
+) -> None:
+    def files() -> dict[str, str]:
+        return next(row for row in external.doctor() if row["name"] == "files")
+
+    served, (_, s3) = external.alias(), stores[0]
+    assert "files are as they were signed with the key in force" in files()["says"]
+    docker("exec", s3, "sh", "-c", "rm -r /data/my-models/*")
+    emptied = files()
+    assert emptied["says"] == f"version {served}: its files are gone"
+    words = shlex.split(emptied["mend"])
+    assert words[:2] == ["docker", "compose"]
+    external.compose(*words[2:])
+    assert files()["status"] == "ok"
+    assert int(external.alias()) > int(served)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "elsewhere"),
+    [("external-postgres", "the database"), ("external-s3", "the files of models and runs")],
+    ids=["postgres", "s3"],
+)
+def test_with_one_external_store_the_other_one_is_backed_up_and_comes_back(
+    external: Stack, overlay: str, elsewhere: str
+) -> None:
+    external.down("--volumes", "--timeout", "0")
+    uri = external.folder / "secrets" / "uri"
+    uri.write_text(uri.read_text().replace("/factory", "/one"))  # which nobody has used
+    files, bucket = f"compose.yaml:compose.{overlay}.yaml", f"beside-{overlay}"
+    with setting(external, COMPOSE_FILE=files, S3_BUCKET=bucket, BACKUP_REPOSITORY=f"./{bucket}"):
+        external.up()
+        answer, versions = answer_of(external), external.versions()
+        made = backup(external)
+        _, password = shown_by(made)
+        external.down("--volumes", "--timeout", "0")
+        result = restore(external, password)
+        assert (made.returncode, result.returncode) == (0, 0), made.stderr + result.stderr
+        for said, words in ((made.stdout, "Not in this backup"), (result.stdout, "Not restored")):
+            assert re.findall(rf"^{words}: (.*?), which", said, re.MULTILINE) == [elsewhere]
+        assert (answer_of(external), external.versions()) == (answer, versions)
+        assert "nothing to do" in external.logs("bootstrap")

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from tests.compose import Stack, docker, eventually
-from tests.faults import out_of_memory
+from tests.faults import out_of_memory, setting
 
 MODEL = "iris_logistic_regression"
 SUSPEND = """
@@ -25,6 +25,8 @@ from minio import Minio; from minio.versioningconfig import SUSPENDED, Versionin
 root = Minio(endpoint="minio:9000", access_key="admin", secret_key=open("/run/secrets/root-password").read(), secure=False)
 root.set_bucket_versioning("mlflow", VersioningConfig(SUSPENDED))
 """
+# MLflow without the name that containers use, as a compose file of somebody's may have it.
+NOT_INSIDE = "services: {mlflow: {environment: {MLFLOW_SERVER_ALLOWED_HOSTS: 'localhost:*,127.0.0.1:*'}}}"
 # What the doctor's container has of the stack, with a clock that is 400 seconds behind, a disk with no room, and no patience
 # with a transaction that is open.
 FAULTY_DOCTOR = """
@@ -131,15 +133,26 @@ def post(stack: Stack, path: str, method: str = "POST", **body: Any) -> dict[str
     return found
 
 
-def versions_of_the_byte(stack: Stack) -> str:
-    """Return what the volume keeps of the byte that went up and down."""
-    return stack.compose(
-        "exec", "-T", "minio", "sh", "-c", "ls -A /data/mlflow/doctor-probe 2>/dev/null || true"
+def all_of(stack: Stack) -> list[Any]:
+    """Return what the doctor could change: rows, objects with all their versions, containers, volumes, networks, the folder."""
+    rows = stack.compose("exec", "-T", "postgres", "pg_dump", "-U", "postgres", "mlflow").stdout
+    objects = stack.compose(
+        "exec", "-T", "minio", "sh", "-c", "find /data/mlflow -type f -exec cksum {} + | sort"
     ).stdout
+    made = [
+        docker(*command, "--filter", f"label=com.docker.compose.project={stack.name}", "--quiet")
+        for command in (("ps", "--all", "--no-trunc"), ("volume", "ls"), ("network", "ls"))
+    ]
+    files = {path: path.read_bytes() for path in stack.folder.rglob("*") if path.is_file()}
+    # Each dump has a key of its own for what psql may be told.
+    return [re.sub(r"(?m)^.(un)?restrict .*", "", rows), objects, made, files]
 
 
 def test_a_stack_that_is_well_is_told_so_and_is_left_as_it_was(stack: Stack, doctor: Doctor) -> None:
+    before = all_of(stack)
     result = doctor.run()
+    # On a busy machine its container may go on for a moment after it.
+    eventually("nothing has changed", lambda: all_of(stack) == before)
     assert result.returncode == 0, result.stdout + result.stderr
     assert doctor.is_content()
     for name in (
@@ -152,10 +165,10 @@ def test_a_stack_that_is_well_is_told_so_and_is_left_as_it_was(stack: Stack, doc
         "bucket",
         "artifacts",
         "files",
+        "rollback",
         "served",
     ):
         assert f"\nok    {name} " in f"\n{result.stdout}", result.stdout
-    assert versions_of_the_byte(stack) == ""
 
 
 def test_an_engine_that_does_not_answer_is_named(doctor: Doctor) -> None:
@@ -260,6 +273,20 @@ def test_each_fault_is_named_in_one_run_and_what_its_line_names_mends_it(
     docker("image", "rm", "--force", "--no-prune", f"{stack.name}/of-before")
     # Which harms nobody, and no line names.
     post(stack, "registered-models/alias", "DELETE", name=MODEL, alias="production")
+
+
+def test_an_mlflow_that_refuses_the_name_that_containers_use_is_named_and_mended(stack: Stack, doctor: Doctor) -> None:
+    other = stack.folder / "inside.yaml"
+    other.write_text(NOT_INSIDE)
+    with setting(stack, COMPOSE_FILE="compose.yaml:inside.yaml"):
+        stack.compose("up", "--detach", "--no-deps", "--no-build", "mlflow")
+        eventually("MLflow answers outside", lambda: stack.versions())
+        row = of(doctor.rows(), "mlflow inside", "http://mlflow:5000 answers 403: Invalid Host header")
+        what, _, command = row["mend"].partition(", then ")
+        assert what == "MLFLOW_SERVER_ALLOWED_HOSTS as compose.yaml has it, in any other compose file"
+        other.write_text("services: {}")
+        doctor.mend(row | {"mend": command})
+    eventually("the stack is well", doctor.is_content, seconds=120)
 
 
 def test_a_changed_file_a_store_that_hangs_and_no_connections_left_are_named_and_mended(

@@ -106,6 +106,13 @@ def test_a_training_logs_in_and_a_promoter_puts_its_version_into_production_whic
     assert login.stack.predict()
 
 
+def test_the_doctor_has_no_account_and_says_what_it_does_not_look_at_for_that(login: Login) -> None:
+    rows = {row["name"]: row for row in login.stack.doctor()}
+    left_out = {name for name, row in rows.items() if row["says"].startswith("not looked at: MLflow asks for a login")}
+    assert left_out == {"artifacts", "packages"}
+    assert {rows[name]["status"] for name in ("mlflow", "mlflow inside", "files", "rollback", "served")} == {"ok"}
+
+
 def test_no_password_is_in_an_environment_or_on_a_command_line(login: Login) -> None:
     files = "/run/secrets/admin-password /run/secrets/trainer-password /run/secrets/inference-password"
     found = login.stack.compose("exec", "-T", "mlflow", "sh", "-c", f"for f in {files}; do cat $f; echo; done").stdout

@@ -18,14 +18,6 @@ def history(stack: Stack) -> str:
     return "\n".join(line for line in said.splitlines() if not line.startswith("#"))  # those are the image's
 
 
-def told(stack: Stack) -> list[dict[str, str]]:
-    """Return what the doctor says."""
-    command = ["scripts/doctor", "--patience", "10", "--json"]
-    result = subprocess.run(command, cwd=stack.folder, env=stack.environ(), capture_output=True, text=True, timeout=120)
-    rows: list[dict[str, str]] = json.loads(result.stdout)
-    return rows
-
-
 class Made:
     """A backup, with what the stack was when it was made."""
 
@@ -91,6 +83,33 @@ def test_a_restored_stack_goes_on_as_the_first_one_would(made: Made, restored: S
     assert made.password not in backup(restored).stdout  # it knows it
 
 
+def test_a_bucket_that_was_emptied_beside_its_database_is_named_and_lets_no_whole_backup_go(restored: Stack) -> None:
+    before, served = backup(restored, "list").stdout.splitlines(), restored.alias()
+    back = next(number for number in restored.versions() if number != served)
+    restored.compose("exec", "-T", "minio", "sh", "-c", "mkdir /data/aside && mv /data/mlflow/* /data/aside")
+    try:
+        rows = {row["name"]: row for row in restored.doctor()}
+        made = backup(restored, BACKUP_KEEP="1h")
+        again = backup(restored)
+        listed = backup(restored, "list").stdout.splitlines()
+    finally:
+        restored.compose("exec", "-T", "minio", "sh", "-c", "mv /data/aside/* /data/mlflow && rmdir /data/aside")
+        del restored.settings["BACKUP_KEEP"]
+        restored.write_env()
+    assert f"version {served}: its files are gone" in rows["files"]["says"]
+    assert rows["files"]["mend"] == "docker compose up -d --wait"
+    assert "lost all files; there is no version to go back to" in rows["rollback"]["says"]
+    assert (made.returncode, again.returncode) == (1, 1)
+    assert f"this backup lacks the files of version {served} of iris_logistic_regression" in made.stderr
+    assert len(made.stderr.splitlines()) == 1, made.stderr
+    assert f"version {back} of iris_logistic_regression" in made.stdout
+    # The whole ones are there still, and of those that lack something BACKUP_KEEP leaves the newest.
+    assert set(before) < set(listed)
+    assert [line.split()[0] for line in listed if line.endswith("lacks files of a model in use")] == [
+        shown_by(again)[0]
+    ]
+
+
 def test_a_database_that_is_about_to_be_migrated_is_copied_and_there_is_a_way_back(restored: Stack) -> None:
     def sql(statement: str) -> str:
         command = ("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atq", "mlflow", "-c", statement)
@@ -113,7 +132,7 @@ def test_a_database_that_is_about_to_be_migrated_is_copied_and_there_is_a_way_ba
     sql("DELETE FROM registered_model_aliases")
     assert f"the copy from before the migration from {oldest} to {newest} is there" in database().stdout
     sql("UPDATE alembic_version SET version_num = 'fffffffffff0'")
-    rows = {row["name"]: row for row in told(restored)}
+    rows = {row["name"]: row for row in restored.doctor()}
     assert "a newer MLflow has written it" in rows["schema"]["says"]
     assert rows["schema"]["mend"].endswith("docker compose run --rm database back")
     assert rows["backup"]["status"] == "ok"

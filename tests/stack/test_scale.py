@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from tests.compose import BODY, CLASSES, SAMPLES, Load, Stack, docker, eventually, free_ports, load_on
+from tests.faults import setting
 
 MEGABYTE = 1024 * 1024
 
@@ -238,10 +239,31 @@ def test_a_moved_alias_reaches_every_worker_of_every_replica_and_no_request_fail
 # --- coming and going ----------------------------------------------------------------------------------------------
 
 
-def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings(
+def _leave_one_behind(stack: Stack) -> None:
+    """Have Production move while one of three replicas looks for that no more often than once an hour."""
+    docker("rm", "--force", next(iter(_replicas(stack))))
+    with setting(stack, MODEL_POLL_SECONDS="3600"):
+        stack.compose("up", "--detach", "--wait", "--no-deps", "--no-build", "--no-recreate", "inference")
+    _all_are_reached(stack)
+    if len(stack.versions()) == 1:
+        stack.compose("run", "--rm", "trainer", "train", "--no-promote")
+    changes = len(stack.changes())
+    stack.set_alias(next(number for number in stack.versions() if number != stack.alias()))
+    eventually("two replicas have changed", lambda: len(stack.changes()) >= changes + 2)
+
+
+def _served(stack: Stack) -> tuple[str, str, str]:
+    """Return what the doctor says of the versions that replicas serve."""
+    (row,) = [row for row in stack.doctor() if row["name"] == "served"]
+    return row["status"], row["says"], row["mend"]
+
+
+def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings_and_has_replicas_agree_again(
     scaled: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _all_are_reached(scaled)
+    _leave_one_behind(scaled)
+    numbers = ", ".join(sorted(scaled.versions()))
+    assert _served(scaled) == ("FAIL", f"replicas serve different versions: {numbers}", "scripts/roll")
     before, again = _replicas(scaled), _sent_again(scaled)
     code = scaled.folder / "services" / "inference" / "__init__.py"
     code.write_text(f"{code.read_text()}\nROLLED = True\n")
@@ -258,9 +280,26 @@ def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings
         assert "MODEL_POLL_SECONDS=0.7" in replica["Config"]["Env"]
         assert "ROLLED = True" in docker("exec", name, "cat", "/app/inference/__init__.py")
     _proves_that_nothing_was_lost(load, at_least=1000, capsys=capsys, again=_sent_again(scaled) - again)
+    assert _served(scaled) == ("ok", f"version {scaled.alias()}, by all 3 replicas", "")
     # A plain `up` finds nothing to do.
     scaled.up()
     assert set(_replicas(scaled)) == set(after)
+
+
+def test_a_replica_that_is_off_the_network_of_mlflow_is_named_and_put_back_by_the_command_that_is_named(
+    scaled: Stack,
+) -> None:
+    replica, network = next(iter(_replicas(scaled))), f"{scaled.name}_tracking"
+    docker("network", "disconnect", network, replica)
+    try:
+        (row,) = [row for row in scaled.doctor() if row["name"] == "containers"]
+        assert row["says"].endswith("is not in the network tracking, so others do not reach it there")
+        subprocess.run(row["mend"].split(), check=True, capture_output=True)
+        agreed = ("ok", f"version {scaled.alias()}, by all 3 replicas", "")
+        eventually("it serves what the others do", lambda: _served(scaled) == agreed)
+    finally:
+        if network not in json.loads(docker("inspect", replica))[0]["NetworkSettings"]["Networks"]:
+            docker("network", "connect", "--alias", "inference", network, replica)
 
 
 def _roll(stack: Stack) -> subprocess.CompletedProcess[str]:

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from tests.compose import CLASSES, Stack, eventually
+from tests.faults import setting
 from tests.snippets import SNIPPETS
 
 NAME = "iris_logistic_regression"
@@ -21,6 +22,27 @@ mlflow.set_experiment("by hand")
 with mlflow.start_run():
     logged = mlflow.sklearn.log_model(LogisticRegression(max_iter=1000).fit(X, y), name="mine", input_example=X.head(2),
         serialization_format=sys.argv[1], pip_requirements=["scikit-learn"],
+        metadata={"class_names": ["setosa", "versicolor", "virginica"]})
+print("version", mlflow.register_model(logged.model_uri, "iris_logistic_regression").version)
+"""
+
+# Code that asks for a package which no image has.
+RULE = """
+import mlflow
+class Rule(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        from more_itertools import ilen
+        return [ilen(value for value in row if value > 2.5) - 1 for row in model_input.to_numpy()]
+mlflow.models.set_model(Rule())
+"""
+LOG_A_RULE = """
+import mlflow, pandas as pd
+from mlflow.models import infer_signature
+X = pd.read_csv("data/iris_dataset.csv").iloc[:, :4]
+mlflow.set_experiment("by hand")
+with mlflow.start_run():
+    logged = mlflow.pyfunc.log_model(name="rule", python_model="rule.py", pip_requirements=["mlflow-skinny", "more-itertools"],
+        input_example=X.head(3), signature=infer_signature(X, X.iloc[:, 0].astype(int)),
         metadata={"class_names": ["setosa", "versicolor", "virginica"]})
 print("version", mlflow.register_model(logged.model_uri, "iris_logistic_regression").version)
 """
@@ -106,6 +128,25 @@ def test_what_the_snippets_of_the_page_log_is_adopted_and_served(stack: Stack, s
         eventually(f"{snippet.heading} is served", lambda version=version: stack.served_version() == version)  # type: ignore[misc]
         answer = requests.post(f"{stack.url}/invocations", json={"instances": snippet.rows}, timeout=10)
         assert answer.json() == {"predictions": snippet.answers}
+
+
+def test_code_that_was_vouched_for_is_served_by_an_image_with_its_packages(stack: Stack, serving: Any) -> None:
+    (stack.folder / "rule.py").write_text(RULE)
+    version = _log_by_hand(stack, code=LOG_A_RULE)
+    stack.compose("run", "--rm", "trainer", "adopt", version, "--allow-code")
+    said = stack.script("inference-any", version)
+    assert "\n    more-itertools\n" in said
+    try:
+        with setting(stack, COMPOSE_FILE="compose.yaml:compose.any.yaml", ALLOW_SCHEMA_CHANGE="true"):
+            stack.put_right("inference")
+            stack.set_alias(version)
+            eventually("the code is served", lambda: _settled(stack, version))
+            assert stack.predict() == [1, 2, 2]
+            stack.set_alias("1")
+            eventually("so is what runs no code", lambda: _settled(stack, "1"))
+            assert stack.predict() == CLASSES
+    finally:
+        stack.put_right("inference")
 
 
 def test_one_changed_byte_is_refused(stack: Stack, serving: Any) -> None:

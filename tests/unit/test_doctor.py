@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from urllib.error import HTTPError
 
 import psycopg2
 import pytest
+from contract.errors import Refused
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -33,7 +35,7 @@ from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 from doctor.registry import model, schema
 from doctor.registry.commands import EMBEDDED, STACK
 from doctor.registry.database import Database
-from doctor.stack import access, postgres, replicas, store, tracking, volumes
+from doctor.stack import access, command, postgres, replicas, store, tracking, volumes
 from setup.secret_files import DERIVED, OWNERS, SECRETS, Owner
 
 STARTED = "2026-01-01T15:00:00.123456789Z"
@@ -118,6 +120,33 @@ def test_every_line_of_what_is_wrong_names_what_mends_it() -> None:
 
 
 # --- the host's half ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hangs", "row"),
+    [
+        ("version", ("engine", FAIL, "the Docker engine cannot be used: `docker version` did not answer within 0.4 s")),
+        ("compose", ("settings", FAIL, "Compose cannot read them: `docker compose` did not answer within 0.4 s")),
+    ],
+)
+def test_docker_itself_is_waited_for_no_longer_than_the_patience_says(
+    tmp_path: Path, hangs: str, row: tuple[str, str, str]
+) -> None:
+    """It would hang for ten minutes; how long it takes is not measured."""
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f'#!/bin/sh\ncase "$*" in *config*|version*) [ "$1" != {hangs} ] || exec sleep 600;; esac\necho 26.1\n'
+    )
+    docker.chmod(0o755)
+    result = subprocess.run(
+        [sys.executable, Path(report.__file__).parents[2] / "scripts" / "doctor", "--json", "--patience", "0.4"],
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    found = [(told["name"], told["status"], told["says"]) for told in json.loads(result.stdout)]
+    assert (result.returncode, row in found) == (1, True), found
 
 
 @pytest.mark.parametrize(
@@ -282,6 +311,25 @@ def test_a_service_that_has_no_container_is_told_and_a_stack_that_is_well_is_one
     assert row == Row("containers", OK, "mlflow run and are healthy; the jobs are done")
 
 
+def test_a_container_that_is_off_a_network_is_told_with_what_puts_it_back() -> None:
+    config = {
+        "name": "test",
+        "services": {"inference": {"networks": {"tracking": None, "serving": None}}},
+        "networks": {"tracking": {"name": "test_tracking"}, "serving": {"name": "test_serving"}},
+    }
+    found = container("inference") | {"Name": "/test-inference-2"}
+    found["NetworkSettings"]["Networks"] = {"test_serving": {}}
+    row = only(containers.look(Stack(config, (found,), {"inference": "now"}), 1))
+    assert (row.status, row.mend) == (
+        FAIL,
+        "docker network connect --alias inference test_tracking test-inference-2",
+    )
+    assert "test-inference-2 is not in the network tracking" in row.says
+    # What was made with other settings is told as such.
+    other = Stack(config, (found,), {"inference": "after a change"})
+    assert only(containers.look(other, 1)).status == OK
+
+
 class Refusing(BaseHTTPRequestHandler):
     """Answers to localhost alone, as MLflow does."""
 
@@ -345,8 +393,14 @@ def refusing_keys() -> Iterator[Callable[[str | None], int]]:
         yield start
 
 
+def looked_up(found: Stack) -> Row:
+    """Return the row of the one service that people address."""
+    (port,) = names.addressed(found)
+    return only(names.look(found, port, 5))
+
+
 def test_a_name_that_is_refused_is_told_with_the_setting_that_lets_it_in(refusing: int) -> None:
-    row = only(names.look(stack(mlflow=listening("mlflow", refusing)), 5))
+    row = looked_up(stack(mlflow=listening("mlflow", refusing)))
     assert row.status == FAIL
     assert f"answers 403 to the name 127.0.0.1:{refusing}: Invalid Host header" in row.says
     assert row.mend == f"PUBLIC_HOST=127.0.0.1 in .env, then {UP}"
@@ -355,7 +409,7 @@ def test_a_name_that_is_refused_is_told_with_the_setting_that_lets_it_in(refusin
 def test_a_service_that_does_not_listen_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    row = only(names.look(stack(inference=listening("inference", port)), 5))
+    row = looked_up(stack(inference=listening("inference", port)))
     assert row.status == FAIL
     assert f"nothing answers at 127.0.0.1:{port}" in row.says
 
@@ -406,7 +460,7 @@ def test_the_edge_is_asked_by_https_under_each_name_that_it_serves(edge: int) ->
             {"host_ip": "127.0.0.1", "published": str(edge), "target": 8443},
             {"host_ip": "127.0.0.1", "published": "1", "target": 8080},
         ]
-        return only(names.look(stack(edge={"environment": environment, "ports": ports_of_it}), 5))
+        return looked_up(stack(edge={"environment": environment, "ports": ports_of_it}))
 
     assert looked("mlflow,minio") == Row("edge", OK, f"answers as mlflow.localhost:{edge}")
     row = looked("mlflow,models")
@@ -651,6 +705,7 @@ def serving(version: str, problem: str | None = None) -> dict[str, Any]:
         ([serving("2")], None, OK, "version 2"),
         ([serving("1")], "2", WARN, "version 1, and 2 is behind the alias"),
         ([serving("1"), serving("2")], "2", FAIL, "replicas serve different versions: 1, 2"),
+        ([serving("1", "no answer"), serving("2")], "2", FAIL, "replicas serve different versions: 1, 2; no answer"),
         ([serving("1", "version 2 is refused: it is not signed")], "2", FAIL, "version 2 is refused: it is not signed"),
         (
             [serving("1"), {"model": None, "reasons": ["no version yet"]}],
@@ -676,6 +731,7 @@ def serve(request: pytest.FixtureRequest) -> Callable[..., int]:
         class Answers(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(status)
+                self.send_header("Content-Type", "application/xml")  # as an S3's is
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content.encode())
@@ -690,6 +746,61 @@ def serve(request: pytest.FixtureRequest) -> Callable[..., int]:
         return server.server_port
 
     return start
+
+
+S3_LIST = "<ListBucketResult><Name>mlflow</Name><IsTruncated>false</IsTruncated>{}</ListBucketResult>"
+S3_FILE = "<Contents><Key>{}</Key><Size>{}</Size></Contents>"
+
+
+def test_a_versions_files_are_read_from_the_bucket_and_what_the_store_refuses_is_told(
+    serve: Callable[..., int],
+) -> None:
+    def files(status: int, content: str) -> store.Files:
+        found = store.Store(f"http://127.0.0.1:{serve('127.0.0.1', status, content)}", "us-east-1", "mlflow", 5)
+        return command.place(found, ("mlflow", "secret"), "http://mlflow:5000", "mlflow-artifacts:/1/m/artifacts")
+
+    listed = "".join(S3_FILE.format(f"1/m/artifacts/{path}", 3) for path in ("model.sig", "data/x.csv"))
+    assert files(200, S3_LIST.format(listed)).sizes(5) == {"model.sig": 3, "data/x.csv": 3}
+    with pytest.raises(Refused, match="its files are gone"):
+        model.compared(files(200, S3_LIST.format("")), b"", 5)
+    assert b"".join(files(200, "abc").pieces("x", 3, 0)) == b"abc"
+    with pytest.raises(Refused, match="its file x goes on"):
+        list(files(200, "abcd").pieces("x", 3, 0))
+    refusal = "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
+    with pytest.raises(OSError, match="the store says AccessDenied: Access Denied"):
+        files(403, refusal).sizes(5)
+    nowhere = store.Store("http://127.0.0.1:1", "us-east-1", "mlflow", 1)
+    with pytest.raises(OSError, match="the store does not answer"):
+        store.Files(nowhere, ("mlflow", "secret"), "1").sizes(1)
+
+
+@pytest.mark.parametrize(
+    ("key", "location", "why"),
+    [
+        (("mlflow", "secret"), "s3://elsewhere/1", "which is not MLflow's own store"),
+        (None, "mlflow-artifacts:/1", "the secret with MLflow's S3 key is not there"),
+    ],
+)
+def test_files_that_are_not_in_the_bucket_are_not_looked_at(
+    key: tuple[str, str] | None, location: str, why: str
+) -> None:
+    with pytest.raises(NotLookedAt, match=why):
+        command.place(store.Store("http://minio:9000", "us-east-1", "mlflow", 1), key, "http://mlflow:5000", location)
+
+
+def test_one_replica_of_several_that_hangs_is_told_and_keeps_the_others_not_waiting(
+    serve: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = serve("127.0.0.1", 200, json.dumps(serving("1")))
+    with socket.create_server(("127.0.0.2", port)):  # takes connections, and answers none
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", port)) for last in (1, 2)]
+        resolve = socket.getaddrinfo
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda host, *a, **b: found if host == "inference" else resolve(host, *a, **b)
+        )
+        row = only(replicas.look_at_served(replicas.asked("inference", port, 0.5), "1"))
+    assert (row.status, row.mend) == (FAIL, "scripts/roll")
+    assert f"1 of 2 replicas serve nothing: http://127.0.0.2:{port}/version does not answer: timed out" in row.says
 
 
 def test_replicas_that_disagree_are_found_under_their_one_name_and_told_with_what_starts_each_anew(

@@ -19,8 +19,13 @@ _ELSE = Row("all else", WARN, "not looked at: that takes Docker")
 def main(arguments: list[str]) -> int:
     """Look at everything, print it, and return 1 where anything failed."""
     options = parsed("scripts/doctor", arguments)
-    rows = look_at_all({"engine": partial(engine.look, options.patience)}, 2 * options.patience)
-    rows += [_ELSE] if exit_code(rows) else _stack(options.patience)
+    patience, found = options.patience, list[docker.Stack]()
+    reading = {"engine": partial(engine.look, patience), "settings": partial(_read, found, patience)}
+    rows = look_at_all(reading, 2 * patience)
+    if rows[0].status == FAIL:  # the engine's
+        rows = [rows[0], _ELSE]
+    elif found:
+        rows += look_at_all(_looks(found[0], patience), START_SECONDS + patience)
     print(as_json(rows) if options.json else text(rows))
     return exit_code(rows)
 
@@ -41,25 +46,25 @@ def parsed(program: str, arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _stack(patience: float) -> list[Row]:
-    """Return the rows of the stack that compose files and .env describe."""
+def _read(found: list[docker.Stack], patience: float) -> Iterator[Row]:
+    """Add the stack that compose files and .env describe, or yield the row that says why it cannot be read."""
     try:
-        found = docker.stack(docker.config(patience * 2), patience * 2)
+        found.append(docker.stack(patience))
     except docker.Failed as error:
         mend = "mend .env or the compose file that it names, then docker compose up -d --wait"
-        return [Row("settings", FAIL, f"Compose cannot read them: {error}", mend)]
-    return look_at_all(_looks(found, patience), START_SECONDS + patience)
+        yield Row("settings", FAIL, f"Compose cannot read them: {error}", mend)
 
 
 def _looks(stack: docker.Stack, patience: float) -> Mapping[str, Look]:
     repository = stack.setting("backup", "BACKUP_REPOSITORY") or "./backups"
     is_on_schedule = bool(stack.of("backup-schedule"))
+    addressed = {port.service: partial(names.look, stack, port, patience) for port in names.addressed(stack)}
     return {
         "settings": partial(settings.look, stack),
         "images": partial(images.look, stack, patience),
         "ports": partial(ports.look, stack),
         "containers": partial(containers.look, stack, patience),
-        "names": partial(names.look, stack, patience),
+        **addressed,
         "backup": partial(backups.look, repository, "docker compose run --rm backup", is_on_schedule),
         "stores and model": partial(_inside, stack, patience),
     }

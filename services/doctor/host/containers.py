@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from doctor.host.docker import Stack, docker
+from doctor.host.docker import HASH, Stack, docker
 from doctor.records import FAIL, OK, WARN, Row
 
 UP = "docker compose up -d --wait"
@@ -53,6 +53,8 @@ def _service(stack: Stack, name: str, service: Mapping[str, Any], asked: Asked) 
         row = (job if is_job else running)(name, container, asked, stack.up)
         if row is not None:
             yield row
+        elif not is_job:
+            yield from cut_off(stack, name, container)
 
 
 def job(name: str, container: Mapping[str, Any], asked: Asked, up: str = UP) -> Row | None:
@@ -80,6 +82,20 @@ def running(name: str, container: Mapping[str, Any], asked: Asked, up: str = UP)
     if not state["Running"]:
         return Row("containers", FAIL, f"{name} is not running ({state['Status']}, exit code {state['ExitCode']})", up)
     return _health(name, state)
+
+
+def cut_off(stack: Stack, name: str, container: Mapping[str, Any]) -> Iterator[Row]:
+    """Yield a row for each network that a container should be in and is not: who else is in it does not see it there."""
+    if container["Config"]["Labels"].get(HASH) not in (None, stack.hashes.get(name)):
+        return  # it was made with other settings, which is said elsewhere
+    there = container["NetworkSettings"].get("Networks", {})
+    for network in stack.config["services"][name].get("networks") or ():
+        if (called := stack.config["networks"][network]["name"]) not in there:
+            one = container["Name"].lstrip("/")
+            mend = f"docker network connect --alias {name} {called} {one}"
+            yield Row(
+                "containers", FAIL, f"{one} is not in the network {network}, so others do not reach it there", mend
+            )
 
 
 def _out_of_memory(name: str, limit: int, up: str) -> Row:

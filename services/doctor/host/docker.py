@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,19 +114,14 @@ class Stack:
         return self.setting("mlflow", "LOGIN") == "on"
 
 
-def config(seconds: float) -> Mapping[str, Any]:
-    """Return what the compose files ask for; raise Failed where they, or .env, cannot be read."""
-    found: Mapping[str, Any] = json.loads(
-        docker("compose", "--profile", "*", "config", "--format", "json", seconds=seconds)
-    )
-    return found
-
-
-def stack(asked: Mapping[str, Any], seconds: float) -> Stack:
-    """Return the stack with the containers that it has; raise Failed."""
-    label = ("--filter", f"label={PROJECT}={asked['name']}")
-    ids = docker("ps", "--all", "--quiet", *label, "--filter", f"label={ONE_OFF}=False", seconds=seconds).split()
-    containers = json.loads(docker("inspect", *ids, seconds=seconds)) if ids else []
-    lines = docker("compose", "--profile", "*", "config", "--hash", "*", seconds=seconds).splitlines() if ids else []
-    hashes = dict(words for line in lines if len(words := line.split()) == 2)
-    return Stack(asked, tuple(containers), hashes)
+def stack(seconds: float) -> Stack:
+    """Return what the compose files ask for, and the containers of it; raise Failed where they, or .env, cannot be read."""
+    config = ("compose", "--profile", "*", "config")
+    with ThreadPoolExecutor() as pool:
+        digests = pool.submit(docker, *config, "--hash", "*", seconds=seconds)
+        asked = json.loads(docker(*config, "--format", "json", seconds=seconds))
+        label = ("--filter", f"label={PROJECT}={asked['name']}", "--filter", f"label={ONE_OFF}=False")
+        ids = docker("ps", "--all", "--quiet", *label, seconds=seconds).split()
+        containers = json.loads(docker("inspect", *ids, seconds=seconds)) if ids else []
+        lines = digests.result().splitlines()
+    return Stack(asked, tuple(containers), dict(words for line in lines if len(words := line.split()) == 2))

@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from doctor.host.docker import Stack
 from doctor.host.ports import EDGE_HTTP, Port, published
@@ -22,13 +23,25 @@ ANSWERS = (200, 401)
 UP = "docker compose up -d --wait"
 
 
-def look(stack: Stack, seconds: float) -> Iterator[Row]:
-    """Yield a row for each service that people address."""
-    for port in published(stack.services):
-        if (service := BEHIND.get(port.service, port.service)) in ASKED:
-            yield _service(port, [(service, name) for name in names(port, stack, service)], seconds)
-        elif port.service == "edge" and port.target != EDGE_HTTP:
-            yield _service(port, [(service, address.netloc) for service, address in stack.edge_addresses], seconds)
+def addressed(stack: Stack) -> list[Port]:
+    """Return the ports that people address, one of each service."""
+    return [
+        port
+        for port in published(stack.services)
+        if BEHIND.get(port.service, port.service) in ASKED or (port.service == "edge" and port.target != EDGE_HTTP)
+    ]
+
+
+def look(stack: Stack, port: Port, seconds: float) -> Iterator[Row]:
+    """Yield the row of a service that people address, under each of its names."""
+    if port.service == "edge":
+        asked = [(service, address.netloc) for service, address in stack.edge_addresses]
+    else:
+        service = BEHIND.get(port.service, port.service)
+        asked = [(service, name) for name in names(port, stack, service)]
+    with ThreadPoolExecutor() as pool:  # what hangs takes as long under all names as under one
+        rows = list(pool.map(lambda one: _answered(port, one[0], one[1], seconds), asked))
+    yield next(filter(None, rows), Row(port.service, OK, f"answers as {', '.join(host for _, host in asked)}"))
 
 
 def names(port: Port, stack: Stack, service: str) -> list[str]:
@@ -37,16 +50,15 @@ def names(port: Port, stack: Stack, service: str) -> list[str]:
     return [*dict.fromkeys([*found, *(address.netloc for address in stack.addresses(service))])]
 
 
-def _service(port: Port, asked: list[tuple[str, str]], seconds: float) -> Row:
-    for service, host in asked:
-        try:
-            status, said = ask(port, service, host, seconds)
-        except (OSError, http.client.HTTPException) as error:
-            return Row(port.service, FAIL, f"nothing answers at {port}: {error or type(error).__name__}", UP)
-        if status not in ANSWERS:
-            says = f"{port} answers {status} to the name {host}: {said}"
-            return Row(port.service, FAIL, says, _mend(status, host, service))
-    return Row(port.service, OK, f"answers as {', '.join(host for _, host in asked)}")
+def _answered(port: Port, service: str, host: str, seconds: float) -> Row | None:
+    """Return what is wrong with a service's answer under a name, None where nothing is."""
+    try:
+        status, said = ask(port, service, host, seconds)
+    except (OSError, http.client.HTTPException) as error:
+        return Row(port.service, FAIL, f"nothing answers at {port}: {error or type(error).__name__}", UP)
+    if status in ANSWERS:
+        return None
+    return Row(port.service, FAIL, f"{port} answers {status} to the name {host}: {said}", _mend(status, host, service))
 
 
 def _mend(status: int, host: str, service: str) -> str:

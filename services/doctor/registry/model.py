@@ -3,16 +3,18 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from contract import limits, signature
 from contract.display import first_line, quoted
 from contract.errors import Refused
 from contract.file_names import SIGNATURE
-from contract.tracking.artifacts import Source, until_of
+from contract.tracking import alias_history
+from contract.tracking.artifacts import until_of
 from contract.tracking.bounded_http import UNREADABLE
 from contract.tracking.rest import logged_model_id
 
-from doctor.records import FAIL, OK, NotLookedAt, Row
+from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 from doctor.registry import signed
 from doctor.registry.commands import Commands
 from doctor.registry.database import Database
@@ -23,11 +25,24 @@ VERSIONS = (
     "WHERE name = ? AND coalesce(current_stage, '') <> 'Deleted_Internal' ORDER BY version"
 )
 MODEL_STAGE = "SELECT lifecycle_stage FROM logged_models WHERE model_id = ?"
+MOVES = "SELECT key, coalesce(value, '') FROM registered_model_tags WHERE name = ? AND key LIKE ?"
 READY, ACTIVE = "READY", "active"
 # The alias that `promote` moves.
 PRODUCTION = "Production"
 # Contents are compared up to here: beyond, it would take longer than a look may.
 MOST_COMPARED = 64 * limits.MB
+# Of the versions to go back to, as many as a clean-up leaves.
+MOST_BACK = 10
+
+
+class Files(Protocol):
+    """A version's files, wherever they are; the methods are those of the contract's Proxy and Folder."""
+
+    def sizes(self, seconds: float) -> Mapping[str, int | None]:
+        """Return path → bytes; raise one of UNREADABLE, or Refused."""
+
+    def pieces(self, path: str, most: int, until: float) -> Iterator[bytes]:
+        """Yield a file's content; raise one of UNREADABLE."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +116,33 @@ class Model:
             return Row("alias", FAIL, says, self._commands.cleanup)
         return Row("alias", OK, f"{where}, which is {READY}")
 
-    def look_at_files(self, place: Callable[[str], Source], key: bytes | None, seconds: float) -> Iterator[Row]:
+    def way_back(self) -> list[Version]:
+        """Return the versions that `rollback` goes to, the next one first."""
+        if (now := self.in_force()) is None or self.alias != PRODUCTION:
+            return []
+        tags = dict(self._database.rows(MOVES, self.name, f"{alias_history.TAG}%"))
+        records, _ = alias_history.parsed(tags)
+        moves = list(alias_history.with_those_by_others(records.values(), str(now.number)))
+        versions = self.versions()
+        return [versions[int(number)] for number in alias_history.earlier(moves) if int(number) in versions]
+
+    def look_at_way_back(self, place: Callable[[str], Files], seconds: float) -> Iterator[Row]:
+        """Yield the row of `rollback`: whether the versions that it goes to have their files still."""
+        back = self.way_back()[:MOST_BACK]
+        try:
+            lost = [version for version in back if not place(version.location).sizes(seconds)]
+        except (*UNREADABLE, Refused) as error:
+            raise unread("the files of the versions to go back to", error) from error
+        whole = [version for version in back if version not in lost]
+        goes = f"rollback goes to version {whole[0].number}" if whole else "there is no version to go back to"
+        if lost:
+            numbers = ", ".join(str(version.number) for version in lost)
+            says = f"of the versions that were in Production before, {numbers} lost all files; {goes}"
+            yield Row("rollback", WARN, says, self._commands.restore)
+        else:
+            yield Row("rollback", OK, f"{goes}, and its files are there" if whole else f"{goes} yet")
+
+    def look_at_files(self, place: Callable[[str], Files], key: bytes | None, seconds: float) -> Iterator[Row]:
         """Yield the row of the files: there, listed by a signature of the key in force, and as they were signed."""
         if (version := self.in_force()) is None:
             raise NotLookedAt("there is no version behind the alias")
@@ -117,6 +158,8 @@ class Model:
     def _mend(self, version: Version, problem: str) -> str:
         if problem == NOT_SIGNED:
             return self._commands.adopt.format(version.number)
+        if problem == GONE and self._commands.recover:
+            return self._commands.recover
         others = {number: other for number, other in self.versions().items() if number != version.number}
         if others:
             return self._promote(others)
@@ -124,7 +167,7 @@ class Model:
         return f"{self._commands.train}, then {self._commands.promote.format(version.number + 1)}"
 
 
-NOT_SIGNED = "it is not signed"
+NOT_SIGNED, GONE = "it is not signed", "its files are gone"
 LOGIN = 401
 
 
@@ -135,11 +178,11 @@ def unread(what: str, error: Exception) -> NotLookedAt:
     return NotLookedAt(f"{what} cannot be read: {first_line(error)}")
 
 
-def compared(source: Source, key: bytes, seconds: float) -> str:
+def compared(source: Files, key: bytes, seconds: float) -> str:
     """Say what of a version's files is as it was signed; raise Refused where one is not, and one of UNREADABLE."""
     sizes = source.sizes(seconds)
     if not sizes:
-        raise Refused("its files are gone")
+        raise Refused(GONE)
     if SIGNATURE not in sizes:
         raise Refused(NOT_SIGNED)
     content = b"".join(source.pieces(SIGNATURE, limits.PARSED[SIGNATURE], until_of(sizes)))

@@ -1,10 +1,10 @@
 """The doctor's container: reads what only root reads, becomes nobody, and looks at stores, MLflow, model and replicas."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from contract.tracking.artifacts import Proxy, Source
+from contract.tracking.artifacts import Proxy
 
 from doctor.patience import look_at_all
 from doctor.records import FAIL, Look, NotLookedAt, Row
@@ -55,15 +55,17 @@ def _of_services(environ: Mapping[str, str], secrets: access.Secrets, patience: 
         return found | {"postgres": _no_address}
     prefixes = ("mlflow-artifacts:", f"s3://{bucket.bucket}/") if secrets.s3_root is None else ("mlflow-artifacts:",)
     model = Model(database, environ["MODEL_NAME"], environ["MODEL_ALIAS"], STACK)
+    files = partial(place, bucket, secrets.s3_key, mlflow.address)
     return found | {
         "postgres": partial(server.look, database),
         "schema": partial(schema.look, database, STACK),
         "experiments": partial(experiments.look, database, prefixes, STACK),
         "runs": partial(runs.look, database, STACK),
         "alias": model.look_at_alias,
-        "files": partial(model.look_at_files, partial(place, mlflow), secrets.verifying_key, seconds),
+        "files": partial(model.look_at_files, files, secrets.verifying_key, seconds),
+        "rollback": partial(model.look_at_way_back, files, seconds),
         "served": partial(_served, model, seconds),
-        "packages": partial(_packages, model, mlflow, seconds),
+        "packages": partial(_packages, model, mlflow, files, seconds),
     }
 
 
@@ -84,11 +86,13 @@ def _bucket(bucket: store.Store, secrets: access.Secrets) -> Iterator[Row]:
     return store.look(bucket, secrets.s3_key, secrets.s3_root)
 
 
-def place(mlflow: tracking.Mlflow, location: str) -> Source:
-    """Return where a version's files are, behind MLflow; raise NotLookedAt for another place."""
-    if (proxy := Proxy.at(location, mlflow.address)) is None:
+def place(bucket: store.Store, key: tuple[str, str] | None, mlflow: str, location: str) -> store.Files:
+    """Return where the bucket has a version's files; `mlflow` is its address. Raises NotLookedAt for another place."""
+    if key is None:
+        raise NotLookedAt("the secret with MLflow's S3 key is not there")
+    if (proxy := Proxy.at(location, mlflow)) is None:
         raise NotLookedAt(f"its files are at {location!r:.200}, which is not MLflow's own store")
-    return proxy
+    return store.Files(bucket, key, proxy.root)
 
 
 def _served(model: Model, seconds: float) -> Iterator[Row]:
@@ -101,8 +105,10 @@ def _served(model: Model, seconds: float) -> Iterator[Row]:
     )
 
 
-def _packages(model: Model, mlflow: tracking.Mlflow, seconds: float) -> Iterator[Row]:
+def _packages(
+    model: Model, mlflow: tracking.Mlflow, files: Callable[[str], store.Files], seconds: float
+) -> Iterator[Row]:
     if (version := model.in_force()) is None:
         raise NotLookedAt("there is no version behind the alias")
     said = replicas.asked("inference", 1235, seconds)
-    return replicas.look_at_packages(mlflow, place(mlflow, version.location), said)
+    return replicas.look_at_packages(mlflow, files(version.location), said)

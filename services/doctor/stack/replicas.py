@@ -4,17 +4,17 @@ import json
 import re
 import socket
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from contract.tracking.artifacts import Source
 from contract.tracking.bounded_http import UNREADABLE
 
 from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
-from doctor.registry.model import unread
+from doctor.registry.model import Files, unread
 from doctor.stack.tracking import Mlflow
 
 # Of several replicas, one after the other.
@@ -26,12 +26,26 @@ UNAUTHENTICATED, SERVED = 401, "X-Model-Version"
 
 
 def asked(host: str, port: int, seconds: float) -> dict[str, Any]:
-    """Return address → what each replica says of itself; raise NotLookedAt where there is none, or one says nothing."""
+    """Return address → what each replica says of itself, and of one that says nothing beside others why.
+
+    Raises NotLookedAt where there is none, or none says anything.
+    """
     try:
         addresses = sorted({str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except OSError as error:
         raise NotLookedAt(f"no container of {host} runs") from error
-    return {address: _version(f"http://{quote(address)}:{port}/version", host, seconds) for address in addresses}
+    with ThreadPoolExecutor() as pool:  # what hangs costs the others nothing
+        asked = {
+            address: pool.submit(_version, f"http://{quote(address)}:{port}/version", host, seconds)
+            for address in addresses
+        }
+    silent = {address: why for address, found in asked.items() if (why := found.exception()) is not None}
+    if len(silent) == len(asked):
+        raise next(iter(silent.values()))
+    return {
+        address: {"model": None, "reasons": [str(silent[address])]} if address in silent else found.result()
+        for address, found in asked.items()
+    }
 
 
 def _version(url: str, host: str, seconds: float) -> Any:
@@ -39,6 +53,7 @@ def _version(url: str, host: str, seconds: float) -> Any:
         with urlopen(Request(url, headers={"Host": host}), timeout=seconds) as answer:
             return json.loads(answer.read(MOST_BYTES))
     except HTTPError as error:
+        error.close()
         # Every answer says in its head which version is served, one that asks for an API key too.
         if error.code == UNAUTHENTICATED and (version := error.headers.get(SERVED)):
             return {"model": {"version": version}}
@@ -53,21 +68,16 @@ def look_at_served(said: Mapping[str, Any], expected: str | None) -> Iterator[Ro
     served = {address: answer.get("model") for address, answer in said.items()}
     if without := [answer for answer in said.values() if not answer.get("model")]:
         reason = ", ".join(map(str, without[0].get("reasons", []))) or "it does not say why"
-        yield Row("served", FAIL, f"{len(without)} of {len(said)} replicas serve nothing: {reason}", LOGS)
-        return
-    if problems := [model["problem"] for model in served.values() if model.get("problem")]:
-        yield Row(
-            "served", FAIL, f"version {', '.join(_numbers(served))}, and not what it should be: {problems[0]}", LOGS
-        )
+        mend = ROLL if len(without) < len(said) else LOGS
+        yield Row("served", FAIL, f"{len(without)} of {len(said)} replicas serve nothing: {reason}", mend)
         return
     numbers = _numbers(served)
+    problems = [model["problem"] for model in served.values() if model.get("problem")]
     if len(numbers) > 1:
-        yield Row(
-            "served",
-            FAIL,
-            f"replicas serve different versions: {', '.join(numbers)}",
-            ROLL,
-        )
+        why = f"; {problems[0]}" if problems else ""
+        yield Row("served", FAIL, f"replicas serve different versions: {', '.join(numbers)}{why}", ROLL)
+    elif problems:
+        yield Row("served", FAIL, f"version {numbers[0]}, and not what it should be: {problems[0]}", LOGS)
     elif expected is not None and numbers != [expected]:
         says = f"version {numbers[0]}, and {expected} is behind the alias: it may be on its way"
         yield Row("served", WARN, says, LOGS)
@@ -83,7 +93,7 @@ def _numbers(served: Mapping[str, Any]) -> list[str]:
     return sorted({str(model["version"]) for model in served.values()})
 
 
-def look_at_packages(mlflow: Mlflow, source: Source, said: Mapping[str, Any]) -> Iterator[Row]:
+def look_at_packages(mlflow: Mlflow, source: Files, said: Mapping[str, Any]) -> Iterator[Row]:
     """Yield the row of the packages that the version behind the alias was made with, beside those that are in force."""
     try:
         pins = pinned(b"".join(source.pieces(REQUIREMENTS, MOST_BYTES, float("inf"))).decode())

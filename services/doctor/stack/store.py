@@ -1,16 +1,20 @@
-"""The bucket: there, versioned, open to MLflow and closed to it elsewhere; asked for, and nothing written."""
+"""The bucket: there, versioned, open to MLflow and closed to it elsewhere, and a version's files in it; nothing is written."""
 
 import email.utils
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
+from contract import limits
 from contract.display import first_line
+from contract.errors import Refused
 from minio import Minio
-from minio.error import S3Error
+from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
 from doctor.records import FAIL, OK, WARN, Row
@@ -44,6 +48,45 @@ class Store:
             region=self.region,
             http_client=urllib3.PoolManager(timeout=self.seconds, retries=False),
         )
+
+
+@dataclass(frozen=True)
+class Files:
+    """A folder in the bucket, read past MLflow: so a login does not keep the doctor from it, and a hanging MLflow neither."""
+
+    store: Store
+    key: tuple[str, str]
+    root: str
+
+    def sizes(self, seconds: float) -> dict[str, int | None]:
+        """Return path → bytes; the store's own patience counts."""
+        prefix = f"{self.root}/"
+        with _answering():
+            found = self.store.client(self.key).list_objects(self.store.bucket, prefix=prefix, recursive=True)
+            files = {file.object_name.removeprefix(prefix): file.size for file in islice(found, limits.MOST_FILES + 1)}
+        if len(files) > limits.MOST_FILES:
+            raise Refused(f"it has more than {limits.MOST_FILES} files")
+        return files
+
+    def pieces(self, path: str, most: int, until: float) -> Iterator[bytes]:
+        """Yield a file's content; `most` bytes of it at most."""
+        client = self.store.client(self.key)
+        with _answering(), closing(client.get_object(self.store.bucket, f"{self.root}/{path}")) as answer:
+            for piece in answer.stream(limits.MB):
+                if (most := most - len(piece)) < 0:
+                    raise Refused(f"its file {path} goes on after what it may have")
+                yield piece
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what the store's client raises into OSError, with its words."""
+    try:
+        yield
+    except S3Error as error:
+        raise OSError(f"the store says {error.code}: {first_line(error.message or '')}") from error
+    except (MinioException, HTTPError) as error:
+        raise OSError(f"the store does not answer: {first_line(error)}") from error
 
 
 def look(store: Store, key: tuple[str, str], root: tuple[str, str] | None) -> Iterator[Row]:
