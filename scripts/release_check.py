@@ -142,7 +142,15 @@ def packaged(root: Path, number: str) -> Iterator[str]:
     for lock in sorted((root / "services").glob("*/requirements.txt")):
         for architecture in ARCHITECTURES:
             platform = ("--python-version", IMAGES_PYTHON, "--python-platform", f"{architecture}-manylinux_2_40")
-            command = [root / ".venv/bin/uv", "pip", "compile", "--quiet", "--no-deps", "--only-binary", ":all:"]
+            command: list[str | Path] = [
+                root / ".venv/bin/uv",
+                "pip",
+                "compile",
+                "--quiet",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+            ]
             command += [*platform, "--format", "pylock.toml", lock]
             asked[lock, architecture] = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

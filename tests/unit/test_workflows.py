@@ -27,6 +27,8 @@ OF = {
     architecture: "sha256:" + 64 * letter for architecture, letter in {"amd64": "a", "arm64": "b", "both": "c"}.items()
 }
 IMAGES = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "backup")
+# Each paragraph is one line, and what is a file of the project is one of the tag's.
+NOTES = "### Added\n\n- Bread, and [butter]({}/v0.3.0/docs/butter.md).\n- Jam.\n"
 RECORD = {
     "model_name": "sales",
     "version": "7",
@@ -121,7 +123,7 @@ def made_in(tmp_path: Path) -> Machine:
     made.checkout.mkdir()
     shutil.copytree(ROOT / "scripts", made.checkout / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     (made.checkout / "CHANGELOG.md").write_text(
-        "# Changelog\n\n## [0.3.0]\n\n### Added\n\n- Bread.\n\n## [0.2.0]\n\n- Salt.\n"
+        "# Changelog\n\n## [0.3.0]\n\n### Added\n\n- Bread, and\n  [butter](docs/butter.md).\n- Jam.\n\n## [0.2.0]\n\n- Salt.\n"
     )
     (made.checkout / ".gitignore").write_text("/build/\n/release.*\n/retrain/\n")
     (tmp_path / "bin").mkdir()
@@ -260,7 +262,7 @@ def test_a_release_has_images_of_both_architectures_in_one_each_signed_by_digest
         made
         == f"gh release create v0.3.0 --verify-tag --notes-file build/notes.md release.env release.images compose.release.yaml {bills}"
     )
-    assert (built.checkout / "build/notes.md").read_text() == "### Added\n\n- Bread.\n"
+    assert (built.checkout / "build/notes.md").read_text() == NOTES.format("https://github.com/team/stack/blob")
 
 
 def check_joined(machine: Machine) -> None:
@@ -386,6 +388,7 @@ def test_every_action_is_pinned_by_a_commit_with_its_version_beside_it() -> None
 def run_on_gitlab(machine: Machine, job: str, **variables: str) -> None:
     definition = ON_GITLAB[job]
     environ = {"CI_PROJECT_DIR": str(machine.checkout), "CI_COMMIT_TAG": "v0.3.0", "CI_REGISTRY": "r.example"}
+    environ |= {"CI_PROJECT_URL": "https://gitlab.example/team/stack"}
     environ |= {"CI_REGISTRY_IMAGE": OWNER, "CI_REGISTRY_USER": "ci", "CI_REGISTRY_PASSWORD": "secret"}
     environ |= definition.get("variables", {}) | variables
     for part in ("script", "after_script"):
@@ -405,7 +408,7 @@ def test_on_gitlab_a_release_is_made_the_same_way(machine: Machine) -> None:
     assert made.startswith(
         "glab release create v0.3.0 --notes-file build/notes.md release.env release.images compose.release.yaml build/sbom/"
     )
-    assert (machine.checkout / "build/notes.md").read_text() == "### Added\n\n- Bread.\n"
+    assert (machine.checkout / "build/notes.md").read_text() == NOTES.format("https://gitlab.example/team/stack/-/blob")
     assert not any("secret" in line for line in machine.called)
 
 
