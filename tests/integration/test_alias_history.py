@@ -161,7 +161,8 @@ from sklearn.linear_model import LogisticRegression
 X, y = load_iris(return_X_y=True, as_frame=True)
 mlflow.set_experiment("notebook")
 info = mlflow.sklearn.log_model(LogisticRegression(max_iter=1000).fit(X, y), name="mine", input_example=X.head(3),
-                                serialization_format="skops", registered_model_name={MODEL!r})
+                                serialization_format="skops", pip_requirements=["scikit-learn"],
+                                registered_model_name={MODEL!r})
 print(json.dumps(info.registered_model_version))
 """
     version = str(place.notebook(code))

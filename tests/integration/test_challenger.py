@@ -159,7 +159,7 @@ def test_a_version_that_cannot_be_served_challenges_nobody_and_production_does_n
         "import json, mlflow\n"
         "from sklearn.dummy import DummyClassifier\n"
         "model = mlflow.sklearn.log_model(DummyClassifier().fit([[1, 2, 3, 4]], [0]), name='m', "
-        "serialization_format='skops', input_example=[[1, 2, 3, 4]])\n"
+        "serialization_format='skops', input_example=[[1, 2, 3, 4]], pip_requirements=['scikit-learn'])\n"
         f"print(json.dumps(str(mlflow.register_model(model.model_uri, {MODEL!r}).version)))"
     )
     place.client.set_registered_model_alias(MODEL, "challenger", unsigned)

@@ -24,11 +24,11 @@ from trainer.tracking.run_logging import connect
 from tests.integration.places import CLASSES, MODEL, eventually, in_one_line, running_server
 from tests.unit.version_files import COLUMNS, Files
 
-# Runs `python -m trainer bootstrap` and tells afterwards what it has imported of what takes seconds.
-BOOTSTRAP = """
+# Runs `python -m trainer COMMAND` and tells afterwards what it has imported of what takes seconds.
+COMMAND = """
 import sys
 from trainer.__main__ import main
-sys.argv = ["trainer", "bootstrap"]
+sys.argv[0] = "trainer"
 try:
     main()
 finally:
@@ -59,7 +59,7 @@ def first_bootstrap(place: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def second_bootstrap(place: Any, first_bootstrap: Any) -> Any:
-    return place.run(sys.executable, "-c", BOOTSTRAP)
+    return place.run(sys.executable, "-c", COMMAND, "bootstrap")
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +169,14 @@ def test_where_a_model_is_in_production_bootstrap_has_nothing_to_do(second_boots
     said, imported = second_bootstrap.stdout.splitlines()
     assert said == f"version 1 of {MODEL} is in Production: nothing to do"
     assert imported == ""
+
+
+def test_what_was_in_production_is_shown_without_importing_scikit_learn(place: Any, second_bootstrap: Any) -> None:
+    result = place.run(sys.executable, "-c", COMMAND, "history", "--json")
+    assert result.returncode == 0, result.stderr
+    moves, imported = result.stdout.splitlines()
+    assert [move["by"] for move in json.loads(moves)] == ["train"]
+    assert set(imported.split()) == {"mlflow", "pandas"}
 
 
 def test_where_the_version_in_production_is_lost_bootstrap_goes_back_to_the_last_that_is_whole(

@@ -34,7 +34,7 @@ from trainer.console.terminal import Console
 from trainer.errors import TrainerError, VersionError
 from trainer.settings import Settings
 from trainer.tracking import registry
-from trainer.tracking.run_logging import mlflow_errors
+from trainer.tracking.answers import mlflow_errors
 
 # What is written anew, whatever the version had under these names.
 MADE = (MLMODEL, GOLDEN, ONNX_RECORD, *environment.FILES)

@@ -27,7 +27,7 @@ from trainer.artifact import signing
 from trainer.data import memory
 from trainer.errors import TrackingError, VersionError, refusals
 from trainer.tracking import version_store
-from trainer.tracking.run_logging import mlflow_errors
+from trainer.tracking.answers import mlflow_errors
 
 
 def model_id_of(version: ModelVersion) -> str:

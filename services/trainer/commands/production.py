@@ -9,8 +9,7 @@ import mlflow
 from contract.tracking.alias_history import Move, earlier
 from rich.table import Table as Grid
 
-from trainer.adoption import adopt
-from trainer.artifact import fitted_rows, signing, version_checks, version_files
+from trainer.artifact import signing, version_files
 from trainer.console import output
 from trainer.console.figures import metric_words, number
 from trainer.console.terminal import Console
@@ -171,6 +170,10 @@ def connect(settings: Settings) -> None:
 
 def check(settings: Settings, version: str) -> None:
     """Raise VersionError unless the version has its files, is signed, and answers as the service will ask it."""
+    # Here and not above: what shows the registry need not wait for scikit-learn and ONNX.
+    from trainer.adoption import adopt
+    from trainer.artifact import fitted_rows, version_checks
+
     found = registry.model_version(settings.model_name, version)
     with version_files.signed(found, settings.model_name, settings.signing_key) as folder:
         if fitted_rows.is_own(folder):  # here is the key

@@ -38,6 +38,7 @@ from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
 from trainer.tracking import alias_moves, candidates, registry, rest, run_lifecycle, run_logging
+from trainer.tracking.answers import mlflow_errors
 
 # Why a version is not promoted from a machine that has no key.
 PROPOSED = (
@@ -210,7 +211,7 @@ def _signing(job: Job, fitted: Fitted) -> Signing:
 def _log(job: Job, fitted: Fitted, board: Board | None) -> dict[str, str]:
     """Log all but the model and the pictures; return the run's tags."""
     tags = {"data_sha256": job.table.sha256, "model_name": job.name, **job.origin.known()}
-    with run_logging.mlflow_errors():
+    with mlflow_errors():
         commit = {"mlflow.source.git.commit": job.origin.git_commit} if job.origin.git_commit else {}
         mlflow.set_tags(tags | _tags_of_what_decides(job) | commit)
         run_logging.log_parameters(fitted.estimator, job.table, job.rows)
@@ -340,7 +341,7 @@ def _show(record: PromotionRecord, task: Task, has_key: bool) -> None:
     """
     stage = "Production" if record.promoted else "Staging" if record.meets_threshold else "None"
     words = "Promoted" if record.promoted else "Not promoted"
-    with run_logging.mlflow_errors():
+    with mlflow_errors():
         client = MlflowClient()
         content = json.dumps(record.as_dict(), indent=1, allow_nan=False) + "\n"
         client.log_text(record.run_id, content, "promotion.json")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from contract.display import visible
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -11,8 +11,10 @@ from rich.table import Table as Grid
 
 from trainer.console.figures import markdown, metric_words, number
 from trainer.console.terminal import Console
-from trainer.data.table import Task
 from trainer.promotion_record import PromotionRecord
+
+if TYPE_CHECKING:  # which imports scikit-learn, of which `models` and `history` have no use
+    from trainer.data.table import Task
 
 # How to have another quality gate.
 WAY_OUT = (
@@ -129,14 +131,14 @@ def _parameters(parameters: dict[str, Any]) -> str:
     )
 
 
-def show(console: Console, record: PromotionRecord, task: Task) -> None:
+def show(console: Console, record: PromotionRecord, task: "Task") -> None:
     """Print the figures of one training and the decision; below the quality gate also how to have another one."""
     console.print(result(record, task))
     if not record.meets_threshold:
         console.print(WAY_OUT, highlight=False)
 
 
-def result(record: PromotionRecord, task: Task) -> Grid:
+def result(record: PromotionRecord, task: "Task") -> Grid:
     """Return the figures of one training and the decision."""
     grid = Grid(title=_title(record), title_justify="left", show_header=False)
     for rows in (_figures(record, task), _decision(record)):
@@ -146,7 +148,7 @@ def result(record: PromotionRecord, task: Task) -> Grid:
     return grid
 
 
-def note(record: PromotionRecord, task: Task) -> str:
+def note(record: PromotionRecord, task: "Task") -> str:
     """Return the same as Markdown, as MLflow's page of a run shows it."""
     rows = [*_figures(record, task), *_decision(record)]
     lines = [f"| {markdown(name)} | {markdown(value)} |" for name, value in rows]
@@ -170,9 +172,9 @@ def _title(record: PromotionRecord) -> str:
     return f"{record.model_name}, version {record.version}"
 
 
-def _figures(record: PromotionRecord, task: Task) -> Iterator[tuple[str, str]]:
+def _figures(record: PromotionRecord, task: "Task") -> Iterator[tuple[str, str]]:
     metrics = record.metrics
-    if task is Task.REGRESSION:
+    if task == "regression":
         yield from _regression(metrics)
         return
     yield from _classification(metrics)

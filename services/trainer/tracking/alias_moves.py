@@ -19,8 +19,8 @@ from mlflow.exceptions import MlflowException
 from trainer.console.figures import markdown
 from trainer.errors import AnswerTooLong, VersionError
 from trainer.tracking import registry
+from trainer.tracking.answers import mlflow_errors
 from trainer.tracking.rest import PRODUCTION
-from trainer.tracking.run_logging import mlflow_errors
 
 # Longer than any reason of ours; a record with it stays below the 5000 that MLflow's database takes for a tag.
 MOST_REASON = 2000

@@ -6,13 +6,16 @@ answer is cut before it is parsed, whatever of MLflow's has asked for it; a file
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from contract.tracking.bounded_http import TooLong
+from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 from mlflow.utils import request_utils
-from requests import PreparedRequest, Response
+from requests import PreparedRequest, RequestException, Response
 
+from trainer.errors import AnswerTooLong, TrackingError
 from trainer.tracking.rest import MOST_BYTES
 
 PIECE_BYTES = 64 * 1024
@@ -48,6 +51,28 @@ request_utils.TCPKeepAliveHTTPAdapter = BoundedAdapter
 def too_long(error: BaseException | None) -> bool:
     """Tell whether MLflow raises because an answer was cut here: it says so in errors of its own, one within another."""
     return error is not None and (isinstance(error, TooLong) or too_long(error.__context__))
+
+
+@contextmanager
+def mlflow_errors() -> Iterator[None]:
+    """Turn what MLflow raises into one TrackingError."""
+    try:
+        yield
+    except MlflowException as error:
+        if too_long(error):
+            raise AnswerTooLong(
+                f"an answer of MLflow's is not read ({error.message:.300}): somebody has written that much into it; what is "
+                "none of the trainer's tags or metrics has to be deleted"
+            ) from error
+        # Where the server fails, and not the request, the client knows only that it gave up.
+        hint = "; its log says why (`docker compose logs mlflow`)" if "error responses" in error.message else ""
+        if not hint and "Max retries exceeded" in error.message:
+            raise TrackingError(
+                f"MLflow does not answer ({error.message:.300}); is it running (`docker compose up -d --wait`)?"
+            ) from error
+        raise TrackingError(f"MLflow refuses: {error.message}{hint}") from error
+    except RequestException as error:  # artifacts are sent without MLflow's own wrapping
+        raise TrackingError(f"MLflow does not take or give the files: {error}") from error
 
 
 def every(search: Callable[..., PagedList[Any]], at_once: int, **query: Any) -> Iterator[Any]:

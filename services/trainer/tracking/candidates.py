@@ -18,9 +18,8 @@ from mlflow.exceptions import MlflowException
 
 from trainer.errors import TrackingError
 from trainer.tracking import registry
-from trainer.tracking.answers import VERSIONS, every
+from trainer.tracking.answers import VERSIONS, every, mlflow_errors
 from trainer.tracking.rest import CANDIDATE
-from trainer.tracking.run_logging import mlflow_errors
 
 # Tags of a version. ASKED_BY is written by whoever asks, or by a server that knows who it is; anybody else can write it, too.
 ASKED_BY, OUTCOME, REASON, TIME, BEGUN = "asked_by", "review", "review_reason", "review_time", "reviews_begun"

@@ -23,7 +23,7 @@ from mlflow.exceptions import MlflowException
 
 from trainer.errors import AnswerTooLong
 from trainer.tracking import registry
-from trainer.tracking.run_logging import mlflow_errors
+from trainer.tracking.answers import mlflow_errors
 
 MOST_REASON = 2000
 # What ends a challenge once for all: the service has sent it away.

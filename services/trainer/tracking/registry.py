@@ -19,9 +19,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from trainer.errors import AnswerTooLong, VersionError
-from trainer.tracking.answers import VERSIONS, every
+from trainer.tracking.answers import VERSIONS, every, mlflow_errors
 from trainer.tracking.rest import MODELS, PRODUCTION
-from trainer.tracking.run_logging import mlflow_errors
 
 STAGE = "stage"
 # What MLflow's database takes, and as much of it as is ours.

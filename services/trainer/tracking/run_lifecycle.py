@@ -12,8 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from trainer.errors import AnswerTooLong
 from trainer.tracking import registry
-from trainer.tracking.answers import RUNS, every
-from trainer.tracking.run_logging import mlflow_errors
+from trainer.tracking.answers import RUNS, every, mlflow_errors
 
 # The tag by which a run shows that its trainer lives, in seconds since 1970.
 HEARTBEAT = "trainer_heartbeat"

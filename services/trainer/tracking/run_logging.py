@@ -2,8 +2,6 @@
 
 import sqlite3
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,20 +15,18 @@ from contract.tracking.artifacts import Proxy
 from contract.tracking.rest import is_server
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.types.schema import ColSpec, DataType, Schema
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
-from requests import RequestException
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from trainer.console import output
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
-from trainer.errors import AnswerTooLong, TrackingError
+from trainer.errors import TrackingError
 from trainer.fit.algorithms import HYPERPARAMETERS, defaults_of
 from trainer.fit.cross_validation import Standing
 from trainer.fit.decision import threshold_of, without_threshold
-from trainer.tracking.answers import too_long
+from trainer.tracking.answers import mlflow_errors
 
 # Parameters that say something even where they are as scikit-learn has them.
 TELLING = frozenset(name for known in HYPERPARAMETERS.values() for name in known)
@@ -44,28 +40,6 @@ NOTE = "mlflow.note.content"
 def experiment_of(data_set: str) -> str:
     """Return the name of the experiment that a data set's runs are logged to."""
     return EXPERIMENTS.get(data_set, f"MLflow Stack - {data_set}")
-
-
-@contextmanager
-def mlflow_errors() -> Iterator[None]:
-    """Turn what MLflow raises into one TrackingError."""
-    try:
-        yield
-    except MlflowException as error:
-        if too_long(error):
-            raise AnswerTooLong(
-                f"an answer of MLflow's is not read ({error.message:.300}): somebody has written that much into it; what is "
-                "none of the trainer's tags or metrics has to be deleted"
-            ) from error
-        # Where the server fails, and not the request, the client knows only that it gave up.
-        hint = "; its log says why (`docker compose logs mlflow`)" if "error responses" in error.message else ""
-        if not hint and "Max retries exceeded" in error.message:
-            raise TrackingError(
-                f"MLflow does not answer ({error.message:.300}); is it running (`docker compose up -d --wait`)?"
-            ) from error
-        raise TrackingError(f"MLflow refuses: {error.message}{hint}") from error
-    except RequestException as error:  # artifacts are sent without MLflow's own wrapping
-        raise TrackingError(f"MLflow does not take or give the files: {error}") from error
 
 
 def connect(tracking_uri: str, experiment_name: str) -> str:

@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 from trainer.data import builtin_datasets
 from trainer.settings import Settings
 from trainer.tracking import alias_moves, registry, run_logging
-from trainer.tracking.answers import RUNS, VERSIONS, every
+from trainer.tracking.answers import RUNS, VERSIONS, every, mlflow_errors
 
 # A tour has a dozen; in an experiment with thousands the newest tell as much.
 MOST_RUNS, MOST_VERSIONS = 200, 1000
@@ -69,7 +69,7 @@ def look(settings: Settings) -> Seen:
     if file != settings.tracking_uri and not Path(file).exists():
         return Seen(service=_service(settings.inference_url))  # MLflow would make the file
     mlflow.set_tracking_uri(settings.tracking_uri)
-    with run_logging.mlflow_errors():
+    with mlflow_errors():
         runs = list(_runs())
         versions = _versions(settings.model_name)
     by_id = {run.info.run_id: run for run in runs}
