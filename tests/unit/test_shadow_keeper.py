@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 from inference.ipc.messages import DeploymentSpec
-from inference.prediction_log import spool
+from inference.prediction_log import segment, spool
 from inference.rollout.challenger.standing import RETURNED
 from inference.settings import Settings
-from inference.shadow import keeper, state
+from inference.shadow import keeper, process, state
 from inference.shadow.keeper import Keeper
 from inference.shadow.state import State
 from inference.shadow.task import REFUSED, Task
@@ -113,6 +113,20 @@ def test_one_that_ends_the_process_or_hangs_is_told_and_tried_again_later(
     service.looks(lambda: service.process is not None)
 
 
+def test_what_is_logged_while_nobody_can_ask_is_held_up_to_a_limit(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "MOST_HELD", 2)
+    service.keeper._due = time.monotonic() + 60
+    folder = service.settings.prediction_log_dir
+    for number in range(3):
+        path = folder / f"w-00000{number}.segment"
+        segment.write_whole(path, b"{}", segment.PREDICTIONS, b"")
+        service.keeper.look()
+        path.unlink()  # as what ships it does
+    assert [path.name for path in sorted(service.folder.glob("*.segment"))] == ["w-000000.segment", "w-000001.segment"]
+
+
 def test_each_time_that_it_ends_soon_the_pause_is_longer(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     does(monkeypatch, ENDS)
     pauses = list[float]()
@@ -175,6 +189,18 @@ def test_what_is_to_be_asked_is_handed_on_with_metrics_that_are_no_numbers() -> 
     task = Task(Settings().handed_on(), spec(VERSION), spec(OTHER))
     again = msgspec.msgpack.decode(msgspec.msgpack.encode(task), type=Task)
     assert (Settings.taken_over(again.settings), again.challenger.version) == (Settings(), OTHER)
+
+
+def test_a_new_challenger_is_asked_from_when_it_became_one_however_long_the_process_takes_to_start(
+    service: Service,
+) -> None:
+    another = msgspec.structs.replace(spec(replace(OTHER, version="9")), since="2026-01-02T03:04:05+00:00")
+    waiting = service.folder / "w-000001.segment"
+    waiting.touch()
+    found = process._state(service.folder, Task(b"", spec(VERSION), another))
+    assert (found.version, found.begun_ns) == ("9", 1767323045 * 10**9)
+    assert not waiting.exists()
+    assert process._state(service.folder, Task(b"", spec(VERSION), another)) == found
 
 
 def told(settings: Settings) -> Any:

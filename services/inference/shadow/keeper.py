@@ -17,6 +17,7 @@ import msgspec
 
 from inference.ipc.messages import DeploymentSpec
 from inference.prediction_log import spool
+from inference.prediction_log.segment import SUFFIX
 from inference.rollout.challenger.standing import RETURNED
 from inference.rollout.two_phase import Rollout
 from inference.settings import Settings
@@ -32,6 +33,8 @@ END_SECONDS = 5.0
 # The pause before it is started again, twice as long each time that it ends soon, up to the last.
 FIRST_PAUSE, LAST_PAUSE, SOON_SECONDS = 1.0, 60.0, 60.0
 LOOK_SECONDS = 1.0
+# Segments that are held while there is nobody to ask.
+MOST_HELD = 32
 
 log = logging.getLogger("inference")
 
@@ -82,10 +85,18 @@ class Keeper:
         elif self._process is not None:
             self._listen()
             return
-        elif time.monotonic() >= self._due and self._has_lock() and champion and challenger:
-            self._begin(champion, challenger)
-            self._asked = asked
+        elif self._has_lock() and champion and challenger:
+            self._hold(challenger)
+            if time.monotonic() >= self._due:
+                self._begin(champion, challenger)
+                self._asked = asked
         self._over.wait(LOOK_SECONDS)
+
+    def _hold(self, challenger: DeploymentSpec) -> None:
+        """See to it that what is logged meanwhile is there for the process that asks, once it is started again."""
+        state = states.read(self._folder, challenger.version)
+        if state is not None and len(list(self._folder.glob(f"*{SUFFIX}"))) < MOST_HELD:
+            states.take_in(self._settings.prediction_log_dir, state.places)
 
     def _stop(self) -> None:
         if (process := self._process) is not None:

@@ -10,9 +10,9 @@ import resource
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -77,7 +77,8 @@ def _state(folder: Path, task: Task) -> State:
     version = task.challenger.version
     if (found := states.read(folder, version)) is None:
         states.clear(folder)
-        found = State(states.identity_of(version), version.version, time.time_ns())
+        begun = datetime.fromisoformat(task.challenger.since).timestamp()
+        found = State(states.identity_of(version), version.version, int(begun * 1e9))
         states.write(folder, found)
     return found
 

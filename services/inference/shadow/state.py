@@ -5,12 +5,16 @@ SPOOL/shadow/NAME.segment       a link to a segment of the spool, which stays un
 SPOOL/shadow/NAME.answers       what it answered to it, as far as that is in one file of the store
 """
 
+import os
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from inference.model.version import ModelVersion
+from inference.prediction_log import segment
+from inference.prediction_log import spool as spools
 from inference.prediction_log.segment import SUFFIX
 from inference.rollout.model_cache import NO_NOTE, read_note, write_note
 
@@ -88,6 +92,24 @@ def read(folder: Path, version: ModelVersion) -> State | None:
 def write(folder: Path, state: State) -> None:
     """Note it; raise OSError."""
     write_note(folder / NOTE, state)
+
+
+def take_in(spool: Path, known: Container[str]) -> list[str]:
+    """Link the segments of predictions that are not known, so that they are there until a challenger was asked for them; return their names."""
+    found = []
+    for path in spools.segments(spool):
+        with suppress(FileNotFoundError):  # shipped meanwhile
+            if path.name not in known and _layout_of(path) == segment.PREDICTIONS:
+                with suppress(FileExistsError):
+                    os.link(path, folder_in(spool) / path.name)
+                found.append(path.name)
+    return found
+
+
+def _layout_of(path: Path) -> int:
+    with open(path, "rb") as file:
+        head = file.read(segment.HEAD.size)
+    return int(segment.HEAD.unpack(head)[2]) if len(head) == segment.HEAD.size else 0
 
 
 def clear(folder: Path) -> None:

@@ -77,15 +77,11 @@ class Work:
         return sorted(self._folder.glob(f"*{SUFFIX}"), key=lambda path: (path.stat().st_mtime_ns, path.name))
 
     def _take_in(self) -> None:
-        """Link the segments that are new, so that they are there until the challenger was asked for them; leave out what is too much."""
+        """Take in the segments that are new, forget those that are gone, and leave out what is too much."""
         there = {path.name for path in spool.segments(self._spool.folder)}
         places = self._state.places
-        for name in there - places.keys():
-            with suppress(FileNotFoundError):  # shipped meanwhile
-                if _layout_of(self._spool.folder / name) == segment.PREDICTIONS:
-                    (self._folder / name).unlink(missing_ok=True)
-                    os.link(self._spool.folder / name, self._folder / name)
-                    places[name] = Place()
+        for name in states.take_in(self._spool.folder, places):
+            places[name] = Place()
         for name in [name for name, place in places.items() if place.is_done and name not in there]:
             del places[name]
         for path in [path for path in self._held() if _is_left(path)][:-MOST_SEGMENTS]:
@@ -292,9 +288,3 @@ def _opened(path: Path) -> Iterator[int]:
 def _is_left(path: Path) -> bool:
     with _opened(path) as descriptor:
         return segment.is_left(descriptor)
-
-
-def _layout_of(path: Path) -> int:
-    with _opened(path) as descriptor:
-        head = os.pread(descriptor, segment.HEAD.size, 0)
-    return int(segment.HEAD.unpack(head)[2]) if len(head) == segment.HEAD.size else 0
