@@ -25,7 +25,7 @@ from inference.shadow import state as states
 from inference.shadow.task import REFUSED, Task
 
 LOCK = "shadow.lock"
-COMMAND = [sys.executable, "-P", "-m", "inference.shadow.process"]
+COMMAND = [sys.executable, "-m", "inference.shadow.process"]
 # How long it may give no sign of life, while it loads both versions and while it asks.
 LOAD_SECONDS, SILENT_SECONDS = 120.0, 30.0
 # What it is given to hand on what was answered.
