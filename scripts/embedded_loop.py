@@ -84,7 +84,7 @@ def _newest() -> str:
 
 
 def _day_of_both(url: str, challenger: str) -> str:
-    """Live through a day while two versions answer; return their answers and the labels as CSV."""
+    """Live through a day while two versions answer; return what either would have answered, and the labels, as CSV."""
     live_traffic = _traffic()
     service = live_traffic.Service(url)
     _wait("the challenger answers its share", lambda: _mode(url) == "split")
@@ -98,7 +98,10 @@ def _day_of_both(url: str, challenger: str) -> str:
             f"select version, count(*) as answers, avg((prediction = label)::int) as accuracy {both} group by version"
         )
     )
-    return _asked(f"select request_id, row, time, version, prediction, label, trusted, columns('input_.*') {both}")
+    others = f"{both} and version != '{challenger}'"
+    since = f"where time >= '{day.began:%FT%TZ}'"
+    _wait("the challenger is asked for the others", lambda: _count(f"from shadow {since}") >= _count(others))
+    return _asked(f"from compared {since} and label is not null")
 
 
 def _mode(url: str) -> str | None:

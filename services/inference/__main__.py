@@ -130,6 +130,7 @@ def _serve(settings: Settings) -> int:
     _prepare_environment(settings.run_dir)
     from inference.ipc.server import WorkerGroup
     from inference.rollout.wiring import challenger_poller_of, poller_of, verifier_of
+    from inference.shadow.keeper import Keeper
     from inference.telemetry.log import LOGGING
     from inference.verification.key import KeyWatch
 
@@ -141,11 +142,11 @@ def _serve(settings: Settings) -> int:
     poller = poller_of(settings, verifier, workers)
     challenger = challenger_poller_of(settings, verifier_of_challenger, workers, poller.rollout)
     workers.on_return = challenger.returned
+    shadow = Keeper(settings, poller.rollout, challenger.rollout)
     gunicorn = _gunicorn(settings)
     key = KeyWatch(settings.verifying_key, gunicorn.terminate)
     _pass_signals_on(gunicorn)
-    # From here on: what is fetched and verified does not take the processor from those who answer.
-    os.nice(NICENESS)
+    os.nice(NICENESS)  # what is fetched and verified does not take the processor from those who answer
 
     def follow() -> None:
         workers.wait_for(settings.workers, WORKERS_SECONDS)
@@ -158,10 +159,11 @@ def _serve(settings: Settings) -> int:
         workers.accept_workers(poller.rollout.catch_up, challenger.rollout.catch_up)
         verifier.start()
         _start(follow, partial(_tell_of_keys, keys), *([follow_challenger] if settings.model_alias != ALIAS else []))
+        shadow.start()
     try:
         return gunicorn.wait()
     finally:
-        for each in (poller, challenger, verifier, verifier_of_challenger):
+        for each in (shadow, poller, challenger, verifier, verifier_of_challenger):
             each.end()
 
 

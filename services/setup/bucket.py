@@ -23,7 +23,7 @@ from setup.secret_files import MLFLOW_ACCESS_KEY, MONITOR_ACCESS_KEY, PREDICTION
 
 # The lifecycle rules of ours, that of MLflow's bucket and those of the log's, with what they are for; others are left alone.
 RULE = "old-versions"
-RULES_OF_LOG = {"old-predictions": "predictions/", "old-labels": "labels/"}
+RULES_OF_LOG = {"old-predictions": "predictions/", "old-shadow": "shadow/", "old-labels": "labels/"}
 PREDICTIONS = "predictions"
 # Where this is set, there is a prediction log (compose.predictions.yaml).
 PREDICTION_DAYS = "PREDICTION_LOG_DAYS"
@@ -128,7 +128,8 @@ def _ensure_retention(store: Minio, bucket: str, days: int) -> Iterator[str]:
             for name, prefix in RULES_OF_LOG.items()
         ]
     _set_rules(store, bucket, kept)
-    yield f"bucket {bucket!r} keeps what is in {' and '.join(RULES_OF_LOG.values())} {_told(days)}"
+    *others, last = RULES_OF_LOG.values()
+    yield f"bucket {bucket!r} keeps what is in {', '.join(others)} and {last} {_told(days)}"
 
 
 def _prefix_and_days(rule: Rule) -> tuple[str | None, int | None]:

@@ -475,7 +475,7 @@ Examples:
     "--logged",
     type=click.File(),
     metavar="FILE",
-    help="Of status: answers, and labels where they have come, as CSV of `monitor query`; - is the standard input.",
+    help='Of status: answers, and labels where they have come, as `monitor query --csv "from compared"` writes them; - is the standard input.',
 )
 @click.option("--auto", is_flag=True, help="Of status: promote it or end it, where the interval or its time says so.")
 @click.option(

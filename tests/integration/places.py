@@ -181,6 +181,11 @@ class Service(Process):
         gunicorn = children(self._process.pid)
         return [pid for parent in gunicorn for pid in children(parent)]
 
+    def asker(self) -> int:
+        """Return the id of the process that asks the challenger for what was logged."""
+        (found,) = (pid for pid in children(self._process.pid) if "inference.shadow.process" in command_line(pid))
+        return found
+
     def predict(self) -> list[int]:
         answer = self.post("/invocations", {"instances": SAMPLES})
         assert answer.status_code == 200, answer.text

@@ -1,6 +1,10 @@
 """A challenger beside Production, on a real tracking server: who answers whom, under load, and what becomes of a bad one."""
 
 import json
+import os
+import re
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,17 +15,21 @@ import pytest
 import requests
 
 from tests.integration.conftest import Training
-from tests.integration.places import CLASSES, DATA, MODEL, SAMPLES, Place, eventually, write_permuted_iris
+from tests.integration.places import (
+    CLASSES,
+    DATA,
+    MODEL,
+    SAMPLES,
+    Place,
+    eventually,
+    write_permuted_iris,
+)
 
 KEYS = [f"customer-{number}" for number in range(60)]
 CLIENTS = 3
 # Every fifth flower: of these a version that has learnt nothing says another thing of more than a quarter.
-FLOWERS = {
-    "instances": [
-        [float(value) for value in line.split(",")[:4]]
-        for line in (DATA / "iris_dataset.csv").read_text().splitlines()[1::5]
-    ]
-}
+LINES = [line.split(",") for line in (DATA / "iris_dataset.csv").read_text().splitlines()[1::5]]
+FLOWERS = {"instances": [[float(value) for value in line[:4]] for line in LINES]}
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +41,18 @@ def place(second: Training, train: Callable[..., Training], tmp_path_factory: py
     return place
 
 
+def logged(place: Place) -> dict[str, str]:
+    """Return the settings by which predictions are kept."""
+    return {
+        "PREDICTION_LOG": "1",
+        "PREDICTION_LOG_DIR": str(place.folder / "spool"),
+        "PREDICTION_LOG_STORE": str(place.folder / "kept"),
+    }
+
+
 @pytest.fixture
 def service(place: Place) -> Iterator[Any]:
-    with place.inference(INFERENCE_WORKERS="2", CHALLENGER_MAX_DISAGREEMENT="0.1") as service:
+    with place.inference(INFERENCE_WORKERS="2", CHALLENGER_MAX_DISAGREEMENT="0.1", **logged(place)) as service:
         service.answers("/ready")
         yield service
         place.command("challenge", "stop")
@@ -129,7 +146,8 @@ def test_under_load_a_bad_challenger_is_sent_away_and_no_request_fails(place: Pl
         eventually("it is sent away", lambda: told(service).get("returned"))
         eventually("by all workers", lambda: all(told(service).get("mode") == "shadow" for _ in range(20)))
         seen = [len(client.answers) for client in clients]
-        eventually("all go on", lambda: all(len(c.answers) > n + 20 for c, n in zip(clients, seen, strict=True)))
+        # So that each client has asked for each key once more.
+        eventually("all go on", lambda: all(len(c.answers) > n + len(KEYS) for c, n in zip(clients, seen, strict=True)))
     finally:
         for client in clients:
             client.stop.set()
@@ -192,32 +210,98 @@ def labelled(place: Place, right: dict[str, int], trusted: bool) -> str:
     return str(path)
 
 
-def test_in_shadow_the_challenger_is_asked_for_what_production_has_answered(place: Place, service: Any) -> None:
-    challenge(place, service, "2")
-    names = service.get("/version").json()["model"]["columns"]
-    head = [
-        "request_id",
-        "row",
-        "time",
-        "version",
-        "prediction",
-        "label",
-        "trusted",
-        *(f"input_{name}" for name in names),
+def shadow(service: Any) -> dict[str, Any]:
+    found: dict[str, Any] = told(service).get("shadow", {})
+    return found
+
+
+def rows_asked(service: Any) -> int:
+    return int(shadow(service).get("alike", 0)) + int(shadow(service).get("unlike", 0))
+
+
+def asks(service: Any, prefix: str, count: int) -> None:
+    """Send requests with all flowers, each with an id of its own."""
+    for number in range(count):
+        headers = {"X-Request-ID": f"{prefix}-{number}"}
+        requests.post(f"{service.url}/invocations", json=FLOWERS, headers=headers, timeout=30).raise_for_status()
+
+
+def queried(place: Place, sql: str) -> str:
+    module, kept = "inference.prediction_log", logged(place)
+    shipped = place.run(sys.executable, "-m", f"{module}.shipper", "--once", timeout=60, **kept)
+    assert shipped.returncode == 0, shipped.stderr
+    result = place.run(sys.executable, "-m", f"{module}.command", "query", "--csv", sql, timeout=60, **kept)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_in_shadow_the_challenger_is_asked_for_what_production_answers_once_whoever_is_killed(
+    place: Place, service: Any
+) -> None:
+    challenge(place, service, "3")
+    eventually("it can be asked", lambda: shadow(service).get("alike") == 0)
+    asks(service, "first", 20)
+    eventually("it is asked", lambda: rows_asked(service) == 20 * len(LINES))
+    killed = service.asker()
+    os.kill(killed, signal.SIGKILL)
+    asks(service, "second", 40)
+    labels = [
+        {"request_id": request_id, "row": row, "label": label}
+        for request_id in [*(f"first-{number}" for number in range(20)), *(f"second-{number}" for number in range(40))]
+        for row, label in enumerate(int(line[4]) for line in LINES)
     ]
-    now, lines = datetime.now(UTC) + timedelta(seconds=5), [",".join(head)]
-    for number in range(60):
-        sample, truth = SAMPLES[number % 3], CLASSES[number % 3]
-        said = truth if number % 4 else (truth + 1) % 3  # as Production would have been wrong now and then
-        lines.append(",".join(map(str, [f"r{number}", 0, now, 1, said, truth, "false", *sample])))
-    path = place.folder / "logged.csv"
-    path.write_text("\n".join(lines))
+    requests.post(f"{service.url}/labels", json={"labels": labels}, timeout=30).raise_for_status()
+    eventually("it is asked for the rest", lambda: rows_asked(service) == 60 * len(LINES), 60)
+    assert service.asker() != killed
+    assert shadow(service)["failed"] == shadow(service)["skipped"] == 0
+    rows = 60 * len(LINES)
+    counted = "select version, production_version, count(*), count(distinct (request_id, row)) from shadow group by all"
+    eventually("all is kept, once", lambda: queried(place, counted).splitlines()[1:] == [f"3,1,{rows},{rows}"])
+    path = place.folder / "compared.csv"
+    path.write_text(queried(place, "from compared"))
     found = json.loads(challenge(place, service, "status", "--logged", str(path), "--json"))
-    assert (found["interval"]["gain"], found["interval"]["requests"], found["interval"]["paired"]) == (0.25, 60, True)
-    assert "25.0% of the answers differ" in found["verdict"]
-    path.write_text("\n".join([*lines, "r99,0,soon,1,1,1,false,1,2,3,4"]))
-    wrong = place.command("challenge", "status", "--logged", str(path), INFERENCE_URL=service.url)
-    assert (wrong.returncode, "line 62 of the logged predictions" in wrong.stderr) == (3, True)
+    assert (found["interval"]["requests"], found["interval"]["paired"]) == (60, True)
+    assert found["interval"]["gain"] < 0
+    assert re.search(r"% of the answers differ; for a request's rows it takes \d+\.\d\d ms", found["verdict"])
+    said = " ".join(challenge(place, service, "status").split())
+    assert re.search(r"Logged rows that it was asked for: (\d+ alike, )?\d+ unlike\.", said)
+    metrics = service.get("/metrics").text
+    assert f'inference_shadow_rows_total{{model="{MODEL}",result="unlike",version="3"}}' in metrics
+    assert f'inference_shadow_seconds_count{{model="{MODEL}",version="1"}}' in metrics
+
+
+# A model that its owner has to vouch for, and that knows no flower with sepals of seven centimetres.
+MODERN = """
+import json, mlflow, pandas as pd
+from sklearn.linear_model import LogisticRegression
+class Modern(LogisticRegression):
+    def predict(self, X):
+        if X.iloc[0, 0] >= 7:
+            raise RuntimeError("no such flower")
+        return super().predict(X)
+frame = pd.read_csv(DATA)
+X, y = frame.iloc[:, :4], frame["target"]
+logged = mlflow.sklearn.log_model(Modern(max_iter=1000).fit(X, y), name="modern", input_example=X.head(2),
+    serialization_format="cloudpickle", pip_requirements=["scikit-learn"],
+    metadata={"class_names": ["setosa", "versicolor", "virginica"]})
+print(json.dumps(str(mlflow.register_model(logged.model_uri, "iris_logistic_regression").version)))
+"""
+
+
+def test_one_with_code_of_its_own_that_fails_is_asked_in_shadow_and_what_it_fails_on_is_counted(place: Place) -> None:
+    version = place.notebook(MODERN.replace("DATA", repr(str(DATA / "iris_dataset.csv"))))
+    adopted = place.command("adopt", version, "--allow-code", "--unconfined")
+    assert adopted.returncode == 0, adopted.stderr
+    with place.inference(INFERENCE_WORKERS="1", ALLOW_CODE="true", **logged(place)) as service:
+        service.answers("/ready")
+        place.client.set_registered_model_alias(MODEL, "challenger", version)
+        eventually("it can be asked", lambda: shadow(service).get("alike") == 0)
+        for sample in SAMPLES:
+            service.post("/invocations", {"instances": [sample]}).raise_for_status()
+        eventually("it is asked", lambda: rows_asked(service) == 2)
+        eventually("it fails on one", lambda: shadow(service)["failed"] == 1)
+        assert service.predict() == CLASSES
+        place.client.delete_registered_model_alias(MODEL, "challenger")
 
 
 def test_labels_of_known_senders_promote_a_challenger_that_is_better_and_the_history_has_the_interval(

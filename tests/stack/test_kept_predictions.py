@@ -196,6 +196,45 @@ def test_a_challenger_answers_its_share_and_the_log_has_who_was_answered_by_whom
     eventually("Production answers all", lambda: {answered_by(stack, key) for key in keys} == {production})
 
 
+COMPARED = (
+    'docker compose run --rm -T monitor query --csv "from compared" | '
+    "docker compose run --rm -T trainer challenge status --logged -"
+)
+
+
+def test_in_shadow_a_challenger_is_asked_in_its_own_process_and_status_compares_both(
+    stack: Stack, shipper: dict[str, Any]
+) -> None:
+    def shadow() -> dict[str, Any]:
+        challenger = requests.get(f"{stack.url}/version", timeout=10).json().get("challenger") or {}
+        return dict(challenger.get("shadow") or {})
+
+    production, challenger = str(stack.alias()), another(stack)
+    stack.compose("run", "--rm", "-T", "trainer", "challenge", challenger)
+    try:
+        eventually("it can be asked", lambda: "alike" in shadow())
+        predict(stack, "omitted")
+        why = "it needs 'petal width (cm)', which is not in the prediction log (PREDICTION_LOG_OMIT)"
+        eventually("it says that it cannot be", lambda: shadow().get("problem") == why)
+        stack.write_env(PREDICTION_LOG_OMIT="")
+        stack.put_right("inference")
+        for number in range(55):
+            predict(stack, f"shadow-{number}")
+        eventually("it is asked", lambda: (of := shadow()) and of["alike"] + of["unlike"] == 55 * len(CLASSES))
+        sql = "select version, production_version as production, count(*) as rows from shadow group by all"
+        expected = [{"version": challenger, "production": production, "rows": str(55 * len(CLASSES))}]
+        eventually("its answers are kept", lambda: asked_of(stack, sql) == expected)
+        status = subprocess.run(
+            ["sh", "-c", COMPARED], cwd=stack.folder, env=stack.environ(), capture_output=True, text=True, timeout=300
+        )
+        said = " ".join(status.stdout.split())
+        assert re.search(r"% of the answers differ; for a request's rows it takes [\d.]+ ms, 95 %", said), status
+        assert "Logged rows that it was asked for: " in said
+    finally:
+        stack.compose("run", "--rm", "-T", "trainer", "challenge", "stop", check=False)
+        stack.write_env(PREDICTION_LOG_OMIT=SETTINGS["PREDICTION_LOG_OMIT"])
+
+
 def test_mlflow_cannot_see_what_is_kept_and_what_ships_it_is_confined(stack: Stack, shipper: dict[str, Any]) -> None:
     assert stack.compose("exec", "-T", "mlflow", "python", "-c", OF_MLFLOW).stdout.strip() == "AccessDenied"
     host = shipper["HostConfig"]

@@ -83,22 +83,22 @@ def test_the_prediction_logs_bucket_lets_go_of_what_is_as_old_as_is_set_and_of_o
     def found() -> dict[str, int]:
         return {str(rule.rule_id): rule.expiration.days for rule in store.config.rules}
 
-    assert said(30) == "bucket 'predictions' keeps what is in predictions/ and labels/ for 30 days"
-    assert found() == {"theirs": 1, "old-predictions": 30, "old-labels": 30}
+    assert said(30) == "bucket 'predictions' keeps what is in predictions/, shadow/ and labels/ for 30 days"
+    assert found() == {"theirs": 1, "old-predictions": 30, "old-shadow": 30, "old-labels": 30}
     assert said(30) == ""
-    assert said(7) == "bucket 'predictions' keeps what is in predictions/ and labels/ for 7 days"
-    assert said(0) == "bucket 'predictions' keeps what is in predictions/ and labels/ for ever"
+    assert said(7) == "bucket 'predictions' keeps what is in predictions/, shadow/ and labels/ for 7 days"
+    assert said(0) == "bucket 'predictions' keeps what is in predictions/, shadow/ and labels/ for ever"
     assert found() == {"theirs": 1}
 
 
 @pytest.mark.parametrize("prefix", [None, "", "predictions/"])
 def test_what_else_is_in_a_bucket_of_that_name_stays_also_where_a_rule_of_ours_took_it(prefix: str | None) -> None:
-    ours = {"old-predictions": prefix, "old-labels": "labels/"} if prefix is not None else {}
+    ours = {"old-predictions": prefix, "old-shadow": "shadow/", "old-labels": "labels/"} if prefix is not None else {}
     store = Store(
         *(Rule(ENABLED, Filter(prefix=each), name, expiration=Expiration(days=30)) for name, each in ours.items())
     )
     list(bucket._ensure_retention(store, "predictions", 30))
-    assert [rule.rule_filter.prefix for rule in store.config.rules] == ["predictions/", "labels/"]
+    assert [rule.rule_filter.prefix for rule in store.config.rules] == ["predictions/", "shadow/", "labels/"]
     assert store.changes == (0 if prefix else 1)
 
 

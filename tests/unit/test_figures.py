@@ -31,6 +31,12 @@ inference_rows_total{model="m",version="1"} 30.0
 inference_queue 2.0
 # TYPE inference_prediction_log_dropped_total counter
 inference_prediction_log_dropped_total{reason="full"} 7.0
+# TYPE inference_shadow_rows_total counter
+inference_shadow_rows_total{model="m",version="2",result="alike"} 40.0
+# TYPE inference_shadow_seconds histogram
+inference_shadow_seconds_bucket{model="m",version="2",le="+Inf"} 8.0
+inference_shadow_seconds_sum{model="m",version="2"} 0.002
+inference_shadow_seconds_count{model="m",version="2"} 8.0
 """
 
 
@@ -41,6 +47,7 @@ def test_figures_are_those_of_all_versions_and_of_requests_for_predictions_alone
     assert found["seconds"] == {"0.001": 6, "+Inf": 8}
     assert (found["rows"], found["waiting"], found["prediction_log_dropped"]) == ({"1": 30}, 2, {"full": 7})
     assert (found["in_flight"], found["swaps"], found["labels"]) == (0, 0, {})
+    assert (found["shadow"], found["shadow_milliseconds"]) == ({"alike": 40}, {"2": 0.25})
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from trainer.promotion.live_comparison import (
     disagreement,
     half_width,
     rows_of,
+    times_of,
 )
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -111,3 +112,18 @@ def test_without_labels_there_is_how_often_the_two_say_another_thing() -> None:
     assert (found.gain, found.requests, found.low < 0.2 < found.high) == (0.2, 100, True)
     assert disagreement(rows_of(lines), "3", "5", is_quantity=False) is None
     assert disagreement(rows_of(lines), "3", "4", is_quantity=True).gain == 0.2
+
+
+def test_times_are_of_requests_that_both_were_asked_for_and_of_all_their_rows_once() -> None:
+    lines = [f"{HEAD},model_milliseconds"]
+    for number in range(100):
+        for row in range(2):
+            lines += [f"r{number},{row},2026-01-02 03:04:05+00,4,1,,false,{number + 1}"]
+            lines += [f"r{number},{row},2026-01-02 03:04:05+00,3,1,,false,{2.0 if number % 10 == 0 else ''}"]
+    found = times_of(rows_of(lines), "3", "4")
+    assert found is not None
+    assert (found.requests, found.champion, found.challenger[0]) == (10, (2.0, 2.0), 46.0)
+    assert str(found).startswith("for a request's rows it takes 46.00 ms, 95 % at most 86.50, against 2.00 and 2.00")
+    assert times_of(rows_of([HEAD, LINE]), "3", "4") is None
+    with pytest.raises(DataError, match="of request 'a' is no number"):
+        times_of(rows_of([f"{HEAD},model_milliseconds", f"{LINE},soon"]), "3", "4")

@@ -7,12 +7,11 @@ and then, aside from the answer: the same rows, at the same moment, so that what
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 
+from inference.challenger.likeness import Likeness
 from inference.errors import Overloaded
 from inference.model.deployment import Deployment
 from inference.model.model import Model, Prediction
@@ -39,26 +38,6 @@ class Limits(NamedTuple):
     slow: float = 0.05
 
 
-@dataclass
-class _Spread:
-    """The mean and the spread of quantities that come one after the other (Welford)."""
-
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def add(self, values: np.ndarray) -> None:
-        for value in values.ravel().tolist():
-            self.count += 1
-            step = value - self.mean
-            self.mean += step / self.count
-            self.squares += step * (value - self.mean)
-
-    @property
-    def deviation(self) -> float:
-        return sqrt(self.squares / self.count) if self.count else 0.0
-
-
 class Guard:
     """Watches in one worker; `end` has Production answer everybody from now on, and is told why, once."""
 
@@ -67,7 +46,7 @@ class Guard:
     ) -> None:
         self.champion = champion
         self._challenger, self._end, self._limits = challenger, end, limits or Limits()
-        self._spread = _Spread()
+        self._likeness = Likeness(champion.model)
         self._requests = self._compared = self._rows = self._slow = self._unlike = self._unknown = 0
         self._has_ended = False
 
@@ -103,7 +82,7 @@ class Guard:
         wanted = prediction.labels is not None, prediction.probabilities is not None
         theirs = model.answer(rows, *wanted)
         least = time.perf_counter() - began
-        is_unlike = self._is_unlike(_labels(self._challenger.model, prediction), _labels(model, theirs))
+        is_unlike = self._likeness.unlike(_labels(self._challenger.model, prediction), _labels(model, theirs))
         is_unknown = _unknown(self._challenger.model, rows) & ~_unknown(model, rows)
         self._compared += 1
         self._rows += len(rows)
@@ -114,19 +93,6 @@ class Guard:
             self._count(result, count)
         if self._compared >= LEAST and (reason := next(self._beyond(), None)):
             self._finish(reason)
-
-    def _is_unlike(self, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-        """Return of which rows the two say another thing: of quantities, what differs by more than these vary among themselves."""
-        found: np.ndarray
-        if theirs.dtype.kind in "fiu" and self.champion.model.classes is None:
-            ours, theirs = ours.astype(float), theirs.astype(float)
-            self._spread.add(theirs[np.isfinite(theirs)])
-            # So that one which is no number is unlike each that is.
-            alike = (np.abs(ours - theirs) <= self._spread.deviation) | (np.isnan(ours) & np.isnan(theirs))
-            found = np.asarray(~alike)
-        else:
-            found = np.asarray(ours != theirs)
-        return np.asarray(found.reshape(len(found), -1).any(axis=1))
 
     def _beyond(self) -> Iterator[str]:
         limits, version = self._limits, self._version

@@ -12,6 +12,7 @@ from contract.schema import Kind
 
 if TYPE_CHECKING:  # whoever reads records has nothing that predicts
     from inference.model.deployment import Deployment
+    from inference.model.model import Prediction
     from inference.model.observation import Observation
 
 # Bytes of all, time in ns since 1970, seconds that it took, rows, bytes of the id, the forms of values and labels, and the bytes of
@@ -56,6 +57,18 @@ class Version(msgspec.Struct):
         classes = deployment.model.classes
         plain = None if classes is None else np.asarray(classes).tolist()
         return cls(*deployment.labels, columns, plain)
+
+
+class Shadowed(msgspec.Struct):
+    """Whom the challenger's answers in a segment stand beside, and what they consist of."""
+
+    model: str
+    version: str
+    """the challenger"""
+    production: str
+    """the version that answered"""
+    classes: list[Any] | None
+    """the labels in the order of the probabilities"""
 
 
 class Record(NamedTuple):
@@ -120,9 +133,26 @@ def packed_labels(request_ids: list[str], rows: list[int], labels: list[Any], tr
     return size, (HEAD.pack(size, time.time_ns(), 0, len(rows), 0, LISTS, NONE, len(values), 0), values)
 
 
+def packed_shadow(asked: Record, seconds: float, production_seconds: float | None, answer: "Prediction") -> bytes:
+    """Return what a challenger answered to the rows of a prediction; `unpacked` has Production's seconds as the record's values."""
+    assert answer.labels is not None  # noqa: S101 - it was asked for them
+    name, values = asked.request_id.encode(), orjson.dumps([production_seconds])
+    code, said = _coded(answer.labels)
+    shares = b"" if answer.probabilities is None else answer.probabilities.astype("<f8").tobytes()
+    size = HEAD.size + len(name) + len(values) + len(said) + len(shares)
+    head = HEAD.pack(size, asked.time_ns, seconds, asked.rows, len(name), LISTS, code, len(values), len(said))
+    return b"".join((head, name, values, said, shares))
+
+
 def time_ns_of(record: bytes) -> int:
     """Return when a packed prediction was answered."""
     found: int = HEAD.unpack_from(record)[1]
+    return found
+
+
+def rows_of(record: bytes) -> int:
+    """Return how many rows a packed prediction has."""
+    found: int = HEAD.unpack_from(record)[3]
     return found
 
 
@@ -140,6 +170,15 @@ def unpacked(record: bytes) -> Record:
         _labels(code, parts[1], rows),
         np.frombuffer(parts[2], "<f8").reshape(rows, -1) if parts[2] else None,
     )
+
+
+def labels_of(version: Version | Shadowed, record: Record) -> np.ndarray | list[Any]:
+    """Return what was predicted of each row, as labels also where probabilities alone were asked for."""
+    if record.labels is not None:
+        return record.labels
+    assert record.probabilities is not None  # noqa: S101 - the one or the other was asked for
+    assert version.classes is not None  # noqa: S101 - there are, where there are probabilities
+    return [version.classes[j] for j in record.probabilities.argmax(axis=1)]
 
 
 def _values(form: int, content: bytes, rows: int) -> np.ndarray | list[Any]:

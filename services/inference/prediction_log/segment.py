@@ -2,7 +2,7 @@
 
     filled up to | shipped up to | layout | size | the version as JSON | record | record | … | zeros
 
-One of labels has the model in the place of the version, and says so by its layout.
+One of labels has the model in the place of the version, and one of a challenger's answers both versions; each says so by its layout.
 
 What "filled up to" says is moved when a record is whole. So whatever ends the worker, it says where the last whole one ends: what
 a process has written into mapped memory stays when it is killed. The room is allocated beforehand: a full disk is an
@@ -23,7 +23,7 @@ from inference.errors import SegmentUnusable
 from inference.prediction_log.record import HEAD as RECORD
 
 # The layouts: what the records are.
-LAYOUTS = PREDICTIONS, LABELS = 1, 2
+LAYOUTS = PREDICTIONS, LABELS, SHADOW = 1, 2, 3
 # Filled up to and shipped up to, in bytes from the beginning, the layout, and the bytes of the version after it.
 HEAD = struct.Struct("<QQII")
 _MARK, _SHIPPED_AT = struct.Struct("<Q"), 8
@@ -82,6 +82,14 @@ class Segment:
         os.close(self._descriptor)
 
 
+def write_whole(path: Path, version: bytes, layout: int, records: bytes) -> None:
+    """Write a segment that nobody writes any more, which appears whole under its name; raise OSError."""
+    draft, start = path.with_name(f".{path.name}"), HEAD.size + len(version)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(HEAD.pack(start + len(records), start, layout, len(version)) + version + records)
+    draft.rename(path)
+
+
 def _write(descriptor: int, parts: Sequence[bytes | memoryview], size: int, at: int) -> None:
     """Write parts one after the other; raise OSError where the disk takes them not."""
     if len(parts) > MOST_PARTS:
@@ -118,8 +126,8 @@ def is_left(descriptor: int) -> bool:
     return True
 
 
-def unshipped(descriptor: int, most: int) -> Piece:
-    """Return the records after what was shipped: as many as are in `most` bytes, or one that is larger.
+def unshipped(descriptor: int, most: int, after: int | None = None) -> Piece:
+    """Return the records after what was shipped, or after a place: as many as are in `most` bytes, or one that is larger.
 
     Raises SegmentUnusable where they are not what a worker has written: a power cut may leave a segment so.
     """
@@ -129,6 +137,7 @@ def unshipped(descriptor: int, most: int) -> Piece:
     filled, start, layout, size = HEAD.unpack(head)
     if layout not in LAYOUTS or not HEAD.size + size <= start <= filled <= os.fstat(descriptor).st_size:
         raise SegmentUnusable("its head does not fit what is in it")
+    start = HEAD.size + size if after == 0 else after or start
     content = os.pread(descriptor, min(filled - start, most), start)
     if len(content) >= SIZE.size and (first := SIZE.unpack_from(content)[0]) > len(content):
         content = os.pread(descriptor, min(filled - start, first), start)

@@ -1,6 +1,7 @@
 """The shipper: `python -m inference.prediction_log.shipper` brings what is in the spool to where it is kept, as Parquet.
 
     predictions/model=NAME/date=YYYY-MM-DD/hour=HH/WORKER-SEGMENT-OFFSET.parquet
+    shadow/model=NAME/date=YYYY-MM-DD/hour=HH/WORKER-SEGMENT-OFFSET-vCHALLENGER-OFFSET.parquet
     labels/model=NAME/date=YYYY-MM-DD/WORKER-SEGMENT-OFFSET.parquet
 
 A file's name follows from where its records begin, and where it begins is noted when it is there for good. So whatever
@@ -29,9 +30,9 @@ from contract.settings import Reader
 
 from inference.errors import InferenceError, SegmentUnusable, SettingsError, StoreUnusable
 from inference.prediction_log import segment, spool
-from inference.prediction_log.record import Record, Version, time_ns_of, unpacked
+from inference.prediction_log.record import Record, Shadowed, Version, time_ns_of, unpacked
 from inference.prediction_log.store import Store
-from inference.prediction_log.table import joined, label_table, table
+from inference.prediction_log.table import joined, label_table, shadow_table, table
 from inference.settings import Settings
 from inference.telemetry.log import LOGGING
 
@@ -116,7 +117,8 @@ class Shipper:
             return 0
         files, skipped = files_of(piece)
         for folder, content in files.items():
-            self._store.put(f"{folder}/{path.stem}-{piece.start:08}.parquet", content)
+            # After a point in its name is how often a segment of a challenger's answers was written anew, each time with more of them.
+            self._store.put(f"{folder}/{path.stem.partition('.')[0]}-{piece.start:08}.parquet", content)
         self._sent[path] = piece.end
         if skipped:
             self._tell(path, piece.start, skipped)
@@ -164,6 +166,9 @@ def _made_by(piece: segment.Piece) -> tuple[str, Make]:
     """Return of which model a piece's records are, and what makes a table of them."""
     if piece.layout == segment.LABELS:
         return msgspec.json.decode(piece.version, type=str), label_table
+    if piece.layout == segment.SHADOW:
+        between = msgspec.json.decode(piece.version, type=Shadowed)
+        return between.model, partial(shadow_table, between)
     version = msgspec.json.decode(piece.version, type=Version)
     return version.model, partial(table, version)
 
@@ -181,10 +186,12 @@ def tables_of(make: Make, records: list[bytes], skipped: Counter[str]) -> list[p
 
 
 def folder_of(layout: int, model: str, hour: int) -> str:
-    """Return the folder of what came of a model in an hour since 1970: predictions have one for each hour, labels for each day."""
+    """Return the folder of what came of a model in an hour since 1970: labels have one for each day, all else for each hour."""
     began = datetime.fromtimestamp(hour * 3600, UTC)
     day = f"model={quote(model, safe='')}/date={began:%Y-%m-%d}"
-    return f"labels/{day}" if layout == segment.LABELS else f"predictions/{day}/hour={began:%H}"
+    if layout == segment.LABELS:
+        return f"labels/{day}"
+    return f"{'shadow' if layout == segment.SHADOW else 'predictions'}/{day}/hour={began:%H}"
 
 
 def parquet(content: pa.Table) -> pa.Buffer:

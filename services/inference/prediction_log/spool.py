@@ -34,13 +34,13 @@ class Spool:
         """Return a new segment with room for such a record; raise SpoolFull, or OSError where nothing can be written."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         size = max(self._segment_bytes, HEAD.size + len(version) + record_bytes)
-        if (used := _used(self.folder)) + size > self._most_bytes:
+        if (used := used_of(self.folder)) + size > self._most_bytes:
             raise SpoolFull(f"{self.folder} has {used >> 20} MB in it, of {self._most_bytes >> 20}")
         self._count += 1
         return Segment(self.folder / f"{self._writer}-{self._count:06}{SUFFIX}", size, version, self._layout)
 
 
-def _used(folder: Path) -> int:
+def used_of(folder: Path) -> int:
     """Return the bytes that wait to be shipped."""
     sizes = 0
     for entry in os.scandir(folder):
@@ -72,10 +72,10 @@ def condemn(path: Path) -> Path:
     return found
 
 
-def lock(folder: Path) -> int | None:
+def lock(folder: Path, name: str = LOCK) -> int | None:
     """Return a lock that one process at a time holds, as long as it lives; None where another one holds it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

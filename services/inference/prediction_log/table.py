@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from contract.schema import Kind
 
-from inference.prediction_log.record import Field, Record, Version
+from inference.prediction_log.record import Field, Record, Shadowed, Version, labels_of
 
 TYPES = {
     Kind.NUMBER: pa.float64(),
@@ -52,6 +52,25 @@ def label_table(records: Sequence[Record]) -> pa.Table:
             "label": pa.array(labels),
             "time": pa.array(times, pa.timestamp("us", "UTC")),
             "trusted": pa.array(trusted, pa.bool_()),
+        }
+    )
+
+
+def shadow_table(between: Shadowed, records: Sequence[Record]) -> pa.Table:
+    """Return what a challenger answered to the rows of predictions, each of which one record has."""
+    rows = [(record, row) for record in records for row in range(record.rows)]
+    known = [record.values[0] for record, _ in rows]
+    return pa.table(
+        {
+            "request_id": pa.array([record.request_id for record, _ in rows], pa.string()),
+            "row": pa.array([row for _, row in rows], pa.int32()),
+            "time": pa.array([record.time_ns // 1000 for record, _ in rows], pa.timestamp("us", "UTC")),
+            "version": pa.array([between.version] * len(rows), pa.string()),
+            "production_version": pa.array([between.production] * len(rows), pa.string()),
+            "prediction": _predictions(between, records),
+            "probabilities": _probabilities(records),
+            "milliseconds": pa.array([record.seconds * 1000 for record, _ in rows], pa.float32()),
+            "production_milliseconds": pa.array([None if s is None else s * 1000 for s in known], pa.float32()),
         }
     )
 
@@ -118,21 +137,13 @@ def _whole(value: float) -> int:
     return min(int(value), LARGEST_INTEGER)
 
 
-def _predictions(version: Version, records: Sequence[Record]) -> pa.Array:
+def _predictions(version: Version | Shadowed, records: Sequence[Record]) -> pa.Array:
     """Return the predictions, as labels also where a request asked for names and probabilities alone."""
-    found = [_labels(version, record) for record in records]
+    found = [labels_of(version, record) for record in records]
     kinds = {(labels.dtype, labels.ndim) if isinstance(labels, np.ndarray) else None for labels in found}
     if len(kinds) == 1 and found and isinstance(found[0], np.ndarray) and found[0].ndim == 1:
         return pa.array(np.concatenate(found))
     return pa.array([label for labels in found for label in (labels if isinstance(labels, list) else labels.tolist())])
-
-
-def _labels(version: Version, record: Record) -> np.ndarray | list[Any]:
-    if record.labels is not None:
-        return record.labels
-    assert record.probabilities is not None  # noqa: S101 - the one or the other was asked for
-    assert version.classes is not None  # noqa: S101 - there are, where there are probabilities
-    return [version.classes[j] for j in record.probabilities.argmax(axis=1)]
 
 
 def _probabilities(records: Sequence[Record]) -> pa.Array:

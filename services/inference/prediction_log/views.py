@@ -4,6 +4,8 @@
     label_history   each label as it came
     labels          of these, the latest for each row of a request
     labelled        predictions with the label that came for them: of several with one id, the first
+    shadow          what a challenger answered to the rows that Production answered
+    compared        what both answered, one below the other, with the labels that came
     label_counts    one row: how many came, again, for what is not there, and more than a day late
 
 Who asks for a time reads the hours that it has a part in, and labels from its first day on, which come as late as they may: what is
@@ -29,7 +31,7 @@ from inference.prediction_log.table import conflicting
 
 # What files have of their folders' names.
 DATE, HOUR = pa.field("date", pa.string()), pa.field("hour", pa.string())
-FOLDERS = {"predictions": pa.schema([DATE, HOUR]), "labels": pa.schema([DATE])}
+FOLDERS = {"predictions": pa.schema([DATE, HOUR]), "labels": pa.schema([DATE]), "shadow": pa.schema([DATE, HOUR])}
 Time = tuple[datetime, datetime]
 """from the first moment to before the second"""
 Names = tuple[str, str]
@@ -56,6 +58,11 @@ NONE = pa.schema(
 ).empty_table()
 # Where no label has come yet.
 NO_LABELS = "select request_id, row, prediction as label, time, false as trusted, date from predictions where false"
+# Where no challenger has been asked yet.
+NO_SHADOW = (
+    "select request_id, row, time, version, version as production_version, prediction, probabilities, milliseconds, "
+    "milliseconds as production_milliseconds, date, hour from predictions where false"
+)
 VIEWS = """
 create temporary view labels as
     from label_history qualify row_number() over (partition by request_id, row order by trusted desc, time desc) = 1;
@@ -68,7 +75,23 @@ create temporary view label_counts as
         (select count(*) from label_history) - count(*) as repeated,
         count(*) - (select count(*) from labelled) as unknown,
         (select count(*) from labelled where labelled_at - time > interval 1 day) as late
-    from labels
+    from labels;
+create temporary view compared as
+    with answered as (
+        select request_id, row, time, version, prediction, date, hour from predictions
+        qualify row_number() over (partition by request_id, row order by time) = 1
+    ), timed as (
+        select request_id, row, time, max(production_milliseconds) as model_milliseconds from shadow group by all
+    ), answers as (
+        from answered left join timed using (request_id, row, time)
+        union all by name
+        select shadow.* exclude (production_version, probabilities, milliseconds, production_milliseconds),
+            shadow.milliseconds as model_milliseconds
+        from shadow join answered on shadow.request_id = answered.request_id and shadow.row = answered.row
+            and shadow.time = answered.time and shadow.production_version = answered.version
+    )
+    select answers.*, labels.label, coalesce(labels.trusted, false) as trusted
+    from answers left join labels using (request_id, row)
 """
 
 
@@ -108,6 +131,9 @@ def opened(store: Store, model: str, time: Time | None = None) -> Iterator[duckd
         if connection.table("predictions").select("prediction").types[0] == duckdb.sqltypes.VARCHAR:
             sql = f"select * replace (label::varchar as label) from ({sql})"  # noqa: S608 - it is made here
         connection.execute(f"create temporary view label_history as {sql}")
+        shadow = datasets(store, "shadow", model, within)
+        sql = union(connection, "shadow", shadow) if shadow else NO_SHADOW
+        connection.execute(f"create temporary view shadow as {sql}")
         connection.execute(VIEWS)
         yield connection
 

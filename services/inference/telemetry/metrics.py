@@ -53,6 +53,17 @@ COMPARED = Counter(
     "Rows that the challenger answered and Production was asked as well: alike, unlike, unknown to the challenger alone; requests that were slow or failed",
     ["model", "version", "result"],
 )
+SHADOW_ROWS = Counter(
+    "inference_shadow_rows",
+    "Rows of the prediction log that the challenger was asked for in shadow: alike, unlike, failed; and those that it was not (skipped)",
+    ["model", "version", "result"],
+)
+SHADOW_SECONDS = Histogram(
+    "inference_shadow_seconds",
+    "What the challenger, and now and then Production, takes for the rows of a logged request, beside those that answer",
+    ["model", "version"],
+    buckets=SECONDS,
+)
 TRACES_DROPPED = Counter("inference_traces_dropped", "Traces that were not sent", ["reason"])
 IN_FLIGHT = Gauge("inference_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
 QUEUE = Gauge("inference_queue", "Large requests that wait for their turn", multiprocess_mode="livesum")

@@ -4,13 +4,17 @@ from typing import Any
 
 from contract.errors import Refused
 from contract.tracking.challenge import TAG, Challenge
+from msgspec import to_builtins
 
 from inference.ipc.messages import NOT_ASKED
+from inference.model.version import ModelVersion
 from inference.rollout.active_model import ActiveModel
 from inference.rollout.challenger.standing import PROBLEM, RETURNED
+from inference.settings import Settings
+from inference.shadow import state as shadow
 
 
-def challenger_content(active: ActiveModel) -> dict[str, Any] | None:
+def challenger_content(settings: Settings, active: ActiveModel) -> dict[str, Any] | None:
     """Return what is said of a model's challenger, None where it has none, and nothing is wrong with that."""
     if (other := active.challenger) is None:
         return None
@@ -30,7 +34,17 @@ def challenger_content(active: ActiveModel) -> dict[str, Any] | None:
         "percent": _percent(tags) if is_split else 0.0,
         "returned": returned,
         "problem": other.state.problem or tags.get(PROBLEM) or active.split_problem or None,
+        "shadow": _shadow_content(settings, served.version),
     }
+
+
+def _shadow_content(settings: Settings, version: ModelVersion) -> dict[str, Any]:
+    """Return how many rows of the prediction log it was asked for, and what came of that."""
+    if not settings.prediction_log:
+        return {"problem": "PREDICTION_LOG is 0: there are no logged rows that it could be asked for"}
+    if (state := shadow.read(shadow.folder_in(settings.prediction_log_dir), version)) is None:
+        return {"problem": "it has not been asked for logged rows yet"}
+    return {**to_builtins(state.figures), "problem": state.problem or None}
 
 
 def _percent(tags: dict[str, str]) -> float:
@@ -49,4 +63,10 @@ def in_words(content: dict[str, Any] | None) -> str | None:
         return f"{version} answers nobody any more: {content['returned']}."
     if content["mode"] == "split":
         return f"{version} answers {content['percent']:g} of 100 requests; each answer says which version gave it."
-    return f"{version} answers nobody yet."
+    return f"{version} answers nobody yet{_shadow_in_words(content['shadow'])}."
+
+
+def _shadow_in_words(shadow: dict[str, Any]) -> str:
+    if not (asked := shadow.get("alike", 0) + shadow.get("unlike", 0)):
+        return ""
+    return f": of {asked:,} rows that Production answered, it says another thing of {shadow['unlike'] / asked:.1%}"

@@ -1,7 +1,7 @@
 """What Prometheus is told, summed up for people: of all processes together, since they began."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -40,6 +40,8 @@ def figures(families: Iterable[Metric]) -> dict[str, Any]:
         "prediction_log_dropped": _by(samples["inference_prediction_log_dropped_total"], "reason"),
         "labels": _by(samples["inference_labels_total"], "kind"),
         "challenger": _by(samples["inference_challenger_rows_total"], "result"),
+        "shadow": _by(samples["inference_shadow_rows_total"], "result"),
+        "shadow_milliseconds": _means(samples, "inference_shadow_seconds"),
     }
 
 
@@ -52,6 +54,12 @@ def _by(samples: Iterable[Sample], label: str) -> dict[str, int]:
     for sample in samples:
         found[sample.labels[label]] += int(sample.value)
     return dict(found)
+
+
+def _means(samples: Mapping[str, list[Sample]], name: str) -> dict[str, float]:
+    """Return the mean of a histogram of seconds, in milliseconds, by version."""
+    sums, counts = ({one.labels["version"]: one.value for one in samples[f"{name}_{of}"]} for of in ("sum", "count"))
+    return {version: round(sums[version] / count * 1000, 3) for version, count in counts.items() if count}
 
 
 def _sum(samples: Iterable[Sample]) -> int:

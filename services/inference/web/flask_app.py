@@ -126,7 +126,7 @@ def _add_page(app: Flask, settings: Settings, active: ActiveModel) -> None:
 
     def rendered(served: Deployment | None) -> str:
         """Return the page, rebuilt where there is something new to say: it may be long, and who asks for it may ask often."""
-        said = active.state, active.reason, keys_now().is_on, challenger_content(active)
+        said = active.state, active.reason, keys_now().is_on, challenger_content(settings, active)
         if last[0] is not served or last[1] != said:
             page = page_content(settings, served, active.state, active.reason, endpoints)
             page["asks_for_key"] = keys_now().is_on
@@ -209,7 +209,7 @@ def _add_health(app: Flask, settings: Settings, deployments: Deployments, kept: 
         model = model_content(settings, served_now(), first)
         reasons = {"reasons": [first.reason]} if model is None else {}
         of_log = {"prediction_log": kept.told(first.served)} if kept else {}
-        challenger = challenger_content(first)
+        challenger = challenger_content(settings, first)
         of_challenger = {"challenger": challenger} if challenger else {}
         about = {"python": platform.python_version(), **packages}
         return {"model": model, **reasons, **of_challenger, **under_way(deployments), **of_log, **about}

@@ -23,8 +23,7 @@ from trainer.artifact import version_files
 from trainer.commands.production import check, connect, grid_of, move
 from trainer.console.terminal import Console
 from trainer.errors import SettingsError, VersionError
-from trainer.promotion import shadow
-from trainer.promotion.live_comparison import Interval, Row, answers_of, compared, disagreement, rows_of, since
+from trainer.promotion.live_comparison import Interval, answers_of, compared, disagreement, rows_of, since, times_of
 from trainer.promotion.policy import below_threshold
 from trainer.settings import Settings
 from trainer.signals import Held
@@ -34,6 +33,8 @@ from trainer.workshop import seen
 
 # Stages of versions that have passed the quality gate.
 PASSED = ("Staging", "Archived", "Production")
+# What may come of a logged row that it is asked for, as the service says it.
+RESULTS = ("alike", "unlike", "failed", "skipped")
 SERVICE_SAYS = "the prediction service has sent it away: "
 
 
@@ -137,7 +138,6 @@ def _judged(
     # Where the alias alone was set, who knows since when?
     rows = since(given, now.challenge.since) if now.challenge is not None else given
     earlier = len(given) - len(rows)
-    rows += _in_shadow(settings, now, str(champion.version), rows)
     found = answers_of(rows, is_quantity)
     counted = [one for one in found if one.trusted] if asked.auto else found
     interval = compared(counted, str(champion.version), now.number)
@@ -146,6 +146,8 @@ def _judged(
     words = f"{what} {interval}" if interval else f"too few labels: {len(counted)} answers that count have one{older}"
     if apart := disagreement(rows, str(champion.version), now.number, is_quantity):
         words += f"; the two are {apart.gain:.4f} apart" if is_quantity else f"; {apart.gain:.1%} of the answers differ"
+    if times := times_of(rows, str(champion.version), now.number):
+        words += f"; {times}"
     if asked.auto and fault is not None:
         words = f"Goes on, as it is not known whether the service has sent it away: {words}"
     elif asked.auto:
@@ -153,14 +155,6 @@ def _judged(
     elif len(found) > sum(one.trusted for one in found):
         words += "; labels of unknown senders are among them, by which nothing is decided"
     return interval, words
-
-
-def _in_shadow(settings: Settings, now: Challenger, champion: str, rows: list[Row]) -> list[Row]:
-    """Return what the challenger would have answered where Production has, if the rows are there with all their values."""
-    known = {(row["request_id"], row["row"]) for row in rows if row["version"] == now.number}
-    asked = [row for row in rows if row["version"] == champion and (row["request_id"], row["row"]) not in known]
-    with version_files.signed(now.version, settings.model_name, settings.signing_key) as folder:
-        return shadow.answered(folder, now.number, settings.trusted_types, asked)
 
 
 def _carried_out(
@@ -261,9 +255,17 @@ def _service_in_words(now: Challenger, service: dict[str, Any]) -> str:
         return f"What the service makes of it is not known: {fault}."
     if service.get("version") != now.number:
         return f"The service has not loaded it: {service.get('problem') or 'it will look within seconds'}."
+    asked = _shadow_in_words(service.get("shadow") or {})
     if problem := service.get("problem"):
-        return f"The service says: {problem}."
-    return f"The service: {service.get('mode')}, {service.get('percent')} of 100."
+        return f"The service says: {problem}. {asked}"
+    return f"The service: {service.get('mode')}, {service.get('percent')} of 100. {asked}"
+
+
+def _shadow_in_words(shadow: dict[str, Any]) -> str:
+    """Return what came of the logged rows that the service has asked it for."""
+    counts = ", ".join(f"{shadow[result]} {result}" for result in RESULTS if shadow.get(result))
+    words = f"Logged rows that it was asked for: {counts or 'none'}"
+    return f"{words}; {problem}." if (problem := shadow.get("problem")) else f"{words}."
 
 
 def check_percent(percent: float) -> None:

@@ -22,6 +22,8 @@ TUNED_FOR = 1000
 # Requests of each version, or answered by both, before anything is said.
 LEAST = 50
 COLUMNS = ("request_id", "row", "time", "version", "prediction", "label", "trusted")
+# What a version took for all rows of a request, in milliseconds, empty where that is not known; this one may be missing.
+TIME = "model_milliseconds"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,22 @@ class Interval:
         how = "requests that both answered" if self.paired else "requests of both"
         own = "{:.4f} against {:.4f}, ".format(*self.scores) if self.scores else ""
         return f"{own}{self.gain:+.4f} ({self.low:+.4f} to {self.high:+.4f}, at every look, on {self.requests} {how})"
+
+
+@dataclass(frozen=True)
+class Times:
+    """What the challenger and the champion took for the same requests, each alone: median and 95th percentile, milliseconds."""
+
+    challenger: tuple[float, float]
+    champion: tuple[float, float]
+    requests: int
+
+    def __str__(self) -> str:
+        (ours, slow), (theirs, their_slow) = self.challenger, self.champion
+        return (
+            f"for a request's rows it takes {ours:.2f} ms, 95 % at most {slow:.2f}, "
+            f"against {theirs:.2f} and {their_slow:.2f} (on {self.requests} requests)"
+        )
 
 
 Row = dict[str, str]
@@ -103,6 +121,22 @@ def disagreement(rows: Iterable[Row], champion: str, challenger: str, is_quantit
     }
     apart = _by_request({key: _apart(one, other, is_quantity) for key, (one, other) in both.items()})
     return _interval(float(apart.mean()), float(apart.var()), len(apart), paired=True) if len(apart) >= LEAST else None
+
+
+def times_of(rows: Iterable[Row], champion: str, challenger: str) -> Times | None:
+    """Return what the two took for those requests of which that is known of both, None for none; raise DataError for no number."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if text := row.get(TIME):
+            try:
+                found.setdefault(row["request_id"], {})[row["version"]] = float(text)
+            except ValueError as error:
+                raise DataError(f"{TIME} of request {row['request_id']!r} is no number: {error}") from error
+    both = [(times[challenger], times[champion]) for times in found.values() if {champion, challenger} <= set(times)]
+    if not both:
+        return None
+    ours, theirs = ((float(np.median(times)), float(np.quantile(times, 0.95))) for times in zip(*both, strict=True))
+    return Times(ours, theirs, len(both))
 
 
 def _apart(one: str, other: str, is_quantity: bool) -> float:

@@ -82,6 +82,8 @@ function showRollout({ model, under_way: underWay, figures }) {
     ["Changes since the start", number(figures.swaps)],
     ["Refused", Object.keys(figures.refused_versions).map((version) => `version ${version}`).join(", ") || "none"],
     ...Object.entries(figures.challenger).map(([result, rows]) => [`Challenger: ${result}`, number(rows)]),
+    ...Object.entries(figures.shadow).map(([result, rows]) => [`Challenger in shadow: ${result}`, number(rows)]),
+    ...Object.entries(figures.shadow_milliseconds).map(([version, mean]) => [`In shadow version ${version} takes`, `${number(mean * 1000)} µs`]),
     ...Object.entries(figures.rows).map(([version, rows]) => [`Rows by version ${version}`, number(rows)]),
   ]);
 }
