@@ -21,6 +21,7 @@ from trainer.errors import TrackingError
 from trainer.fit.cross_validation import Standing
 from trainer.promotion_record import PromotionRecord
 from trainer.tracking import run_logging
+from trainer.tracking.answers import mlflow_errors
 
 METRICS = {
     "test_accuracy": 0.7583, "test_accuracy_ci_low": 0.72, "test_accuracy_ci_high": 0.79, "train_accuracy": 0.76,
@@ -149,5 +150,5 @@ def test_names_of_algorithms_on_the_leaderboard_are_whole_in_a_narrow_terminal()
     ],
 )
 def test_an_mlflow_that_is_not_there_is_not_said_to_refuse(message: str, said: str) -> None:
-    with pytest.raises(TrackingError, match=f"^MLflow {said}"), run_logging.mlflow_errors():
+    with pytest.raises(TrackingError, match=f"^MLflow {said}"), mlflow_errors():
         raise MlflowException(message)
