@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Send a week of made-up traffic in minutes: iris flowers, a ruler that slips on day five, and labels that come a day late.
 
-    python examples/live_traffic.py [http://localhost:1235] [--day 30] [--requests 300] [--seed 42]
+    python examples/live_traffic.py [http://localhost:1235] [--day 30] [--requests 300] [--seed 42] [--only 7]
 
 Needs only `requests`, and data/iris_dataset.csv. Each day takes `--day` seconds, and has as many requests of one flower. Until day four, flowers are
 like those that the model was trained on. From day five on, the petals are measured 1 cm too long: the model goes on answering, and is wrong more
-often. What each flower really was is known a day later, and sent to `POST /labels`. All of it needs the prediction log (docs/prediction-log.md);
-docs/monitoring.md walks through what is then seen.
+often. What each flower really was is known a day later, and sent to `POST /labels`. With `--only` it is that day alone, and its labels at its end.
+All of it needs the prediction log (docs/prediction-log.md); docs/monitoring.md walks through what is then seen.
 
 Without an address it is that of the stack in this repository. Where the service asks for an API key, API_KEY has one that may send labels.
 The exit code is 0 when every request was answered and every label was taken, else 1.
@@ -30,6 +30,7 @@ DATA = Path(__file__).resolve().parent.parent / "data" / "iris_dataset.csv"
 DAYS, SLIPS_ON = 7, 5
 PETAL_LENGTH, TOO_LONG = 2, 1.0
 """which measurement is wrong, and by how many centimetres"""
+HEADING = "day  began (UTC)                   asked  right   labels sent"
 JITTER = 0.05
 """what two people who measure one flower differ by, in centimetres"""
 
@@ -43,6 +44,11 @@ class Day:
     ids: list[str] = field(default_factory=list)
     truths: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+
+    @property
+    def moment(self) -> str:
+        """When it began, in ISO 8601, to the millisecond: what came before is of the day before."""
+        return f"{self.began:%FT%T}.{self.began.microsecond // 1000:03}Z"
 
     @property
     def accuracy(self) -> float:
@@ -66,28 +72,45 @@ class Service:
         return answer.json()
 
 
-def main(url: str, seconds: float, count: int, seed: int) -> int:
-    print(f"A week of {count} requests a day, to {url}; each day takes {seconds:g} s.\n")
+def main(url: str, given: argparse.Namespace) -> int:
+    chance = random.Random(given.seed)  # noqa: S311 - of flowers
+    what = f"Day {given.only}" if given.only else "A week"
+    print(f"{what}, {given.requests} requests a day, to {url}; each day takes {given.day:g} s.\n")
     try:
-        days = week(Service(url), seconds, count, random.Random(seed))  # noqa: S311 - of flowers
+        if given.only:
+            day_alone(Service(url), given.only, given.day, given.requests, chance)
+        else:
+            advise(week(Service(url), given.day, given.requests, chance))
     except (requests.RequestException, KeyError) as error:
-        print(f"\nThe week ended early: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"\n{what} ended early: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    slip = f"{days[SLIPS_ON - 1].began:%FT%TZ}"
-    print("\nAs it was, and as it is since the ruler slipped:\n")
-    for window in (f"--from {days[0].began:%FT%TZ} --to {slip}", f"--from {slip}"):
-        print(f"    docker compose run --rm monitor report {window}")
     return 0
+
+
+def advise(days: list[Day]) -> None:
+    """Print the commands that look at a week."""
+    print("\nAs it was, and as it is since the ruler slipped:\n")
+    for window in (f"--from {days[0].moment} --to {days[SLIPS_ON - 1].moment}", f"--from {days[SLIPS_ON - 1].moment}"):
+        print(f"    docker compose run --rm monitor report {window}")
+
+
+def day_alone(service: Service, number: int, seconds: float, count: int, chance: random.Random) -> Day:
+    """Live through one day, with its labels at its end; return what was asked."""
+    print(HEADING)
+    day = lived(service, number, seconds, count, read(DATA), chance)
+    tell(day, 0)
+    print(f"   {'':>48}{send_labels(service, day)} (of day {number})", flush=True)
+    return day
 
 
 def week(service: Service, seconds: float, count: int, chance: random.Random) -> list[Day]:
     """Live through a week, the labels of each day on the day after it; return what was asked."""
     flowers, days = read(DATA), list[Day]()
-    print("day  began (UTC)               asked  right   labels sent")
+    print(HEADING)
     for number in range(1, DAYS + 1):
         days.append(lived(service, number, seconds, count, flowers, chance))
         tell(days[-1], send_labels(service, days[-2]) if number > 1 else 0)
-    print(f"  8{'':>44}{send_labels(service, days[-1])} (of day {DAYS})", flush=True)
+    print(f"  8{'':>48}{send_labels(service, days[-1])} (of day {DAYS})", flush=True)
     return days
 
 
@@ -132,7 +155,7 @@ def send_labels(service: Service, day: Day) -> int:
 def tell(day: Day, late: int) -> None:
     sent = f"{late} (of day {day.number - 1})" if late else "-"
     slip = "   the ruler slips" if day.number == SLIPS_ON else ""
-    print(f"{day.number:>3}  {day.began:%FT%TZ}    {len(day.ids):>7}  {day.accuracy:>5.1%}   {sent}{slip}", flush=True)
+    print(f"{day.number:>3}  {day.moment}    {len(day.ids):>7}  {day.accuracy:>5.1%}   {sent}{slip}", flush=True)
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -144,6 +167,9 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--day", type=float, default=30, metavar="SECONDS", help="how long a day takes; default: 30")
     parser.add_argument("--requests", type=int, default=300, help="of each day; default: 300")
     parser.add_argument("--seed", type=int, default=42, help="of chance; default: 42")
+    parser.add_argument(
+        "--only", type=int, metavar="N", choices=range(1, DAYS + 1), help=f"one day alone, from 1 to {DAYS}"
+    )
     given = parser.parse_args(arguments)
     if given.day < 0 or given.requests < 1:
         parser.error(f"--day is {given.day:g} and --requests {given.requests}; expected at least 0 and 1")
@@ -152,4 +178,4 @@ def options(arguments: list[str]) -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = options(sys.argv[1:])
-    sys.exit(main(given.url or url_of_the_stack(), given.day, given.requests, given.seed))
+    sys.exit(main(given.url or url_of_the_stack(), given))

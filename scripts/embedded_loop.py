@@ -87,11 +87,9 @@ def _day_of_both(url: str, challenger: str) -> str:
     """Live through a day while two versions answer; return what either would have answered, and the labels, as CSV."""
     live_traffic = _traffic()
     service = live_traffic.Service(url)
-    _wait("the challenger answers its share", lambda: _mode(url) == "split")
-    flowers = live_traffic.read(live_traffic.DATA)
-    day = live_traffic.lived(service, live_traffic.DAYS, DAY_SECONDS, 2 * REQUESTS, flowers, random.Random(SEED))  # noqa: S311
-    live_traffic.send_labels(service, day)
-    both = f"from labelled where time >= '{day.began:%FT%TZ}'"
+    _wait_for_split(url)
+    day = live_traffic.day_alone(service, live_traffic.DAYS, DAY_SECONDS, 2 * REQUESTS, random.Random(SEED))  # noqa: S311
+    both = f"from labelled where time >= '{day.moment}'"
     _wait("all answers are in the store, with their labels", lambda: _count(both) >= len(day.ids))
     print(
         _asked(
@@ -104,21 +102,25 @@ def _day_of_both(url: str, challenger: str) -> str:
     return _asked(f"from compared {since} and label is not null")
 
 
-def _mode(url: str) -> str | None:
-    """Return what the challenger does, as the service says it."""
+def _wait_for_split(url: str) -> None:
+    """Wait until the challenger answers its share; while it is fetched and checked it has a problem, which is none."""
     import requests
 
-    challenger = requests.get(f"{url}/version", timeout=10).json().get("challenger") or {}
-    if challenger.get("problem"):
-        raise LoopBroken(f"the challenger answers nobody: {challenger['problem']}")
-    return challenger.get("mode")
+    def challenger() -> dict[str, Any]:
+        found: dict[str, Any] = requests.get(f"{url}/version", timeout=10).json().get("challenger") or {}
+        return found
+
+    try:
+        _wait("the challenger answers its share", lambda: challenger().get("mode") == "split")
+    except LoopBroken as error:
+        raise LoopBroken(f"{error}: {challenger().get('problem')}") from error
 
 
 def _week(url: str) -> tuple[str, str]:
     """Live through the week; return when it began, and when the drift did."""
     live_traffic = _traffic()
     days = live_traffic.week(live_traffic.Service(url), DAY_SECONDS, REQUESTS, random.Random(SEED))  # noqa: S311
-    began, slipped = (f"{day.began:%FT%TZ}" for day in (days[0], days[live_traffic.SLIPS_ON - 1]))
+    began, slipped = days[0].moment, days[live_traffic.SLIPS_ON - 1].moment
     asked = sum(len(day.ids) for day in days)
     _wait(
         "all answers are in the store, with their labels",

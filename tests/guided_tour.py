@@ -53,12 +53,17 @@ class Step:
 def steps(language: str, page: str | None = None) -> Iterator[Step]:
     """Yield the blocks of one page, or of all, in order."""
     for name in [page] if page else PAGES:
-        for block in re.findall(r"^```console\n(.*?)^```$", (FOLDER / language / name).read_text(), re.M | re.S):
-            lines = block.splitlines()
-            commands = [line.removeprefix("$ ") for line in takewhile(lambda line: line.startswith("$ "), lines)]
-            docker = None if commands[0].startswith("make ") else commands[0]
-            make = None if commands[-1].startswith("docker ") else commands[-1]
-            yield Step(docker, make, "\n".join(lines[len(commands) :]))
+        yield from steps_of((FOLDER / language / name).read_text())
+
+
+def steps_of(text: str) -> Iterator[Step]:
+    """Yield the blocks of a page's text, in order."""
+    for block in re.findall(r"^```console\n(.*?)^```$", text, re.M | re.S):
+        lines = block.splitlines()
+        commands = [line.removeprefix("$ ") for line in takewhile(lambda line: line.startswith("$ "), lines)]
+        docker = None if commands[0].startswith("make ") else commands[0]
+        make = None if commands[-1].startswith("docker ") else commands[-1]
+        yield Step(docker, make, "\n".join(lines[len(commands) :]))
 
 
 def masked(text: str) -> list[str]:
@@ -71,6 +76,11 @@ def masked(text: str) -> list[str]:
 def without_links(text: str) -> str:
     """Return a text without the lines with which the stack says where a run is: without Docker there are none."""
     return "\n".join(line for line in text.splitlines() if not LINK.match(line))
+
+
+def without_figures(text: str) -> str:
+    """Return a text in which each figure is N."""
+    return re.sub(r"\d[\d.,]*(e-\d+)?", "N", text)
 
 
 def differs(shown: str, printed: str) -> str | None:

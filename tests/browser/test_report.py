@@ -20,6 +20,7 @@ def test_the_report_fits_a_telephone_and_shows_what_drifted_first(browser: Brows
     view.on("console", lambda message: said.append(message.text))
     view.goto(page.as_uri())
     assert view.evaluate("document.documentElement.scrollWidth") == 375
+    assert view.locator(".quality").evaluate("table => table.clientWidth <= table.parentElement.clientWidth")
     assert view.locator(".row").first.inner_text().startswith("age")
     drawn = view.locator("figure.over").first
     assert drawn.locator("h3").inner_text() == "age"

@@ -16,14 +16,14 @@ FIGURES: dict[str, Any] = {
     "requests": {"200": 90, "400": 6, "503": 4},
     "errors": {"INVALID_PARAMETER_VALUE": 6, "RESOURCE_EXHAUSTED": 4},
     "rows": {"6": 100, "7": 1234},
-    "seconds": {"0.001": 50, "0.0025": 90, "0.005": 100, "+Inf": 100},
+    "seconds": {"0.001": 50, "0.0025": 90, "0.005": 95, "0.25": 100, "+Inf": 100},
     "in_flight": 3,
     "waiting": 1,
     "swaps": 2,
     "refused_versions": {"8": 1},
     "prediction_log_dropped": {"full": 7},
-    "labels": {},
-    "challenger": {},
+    "labels": {"trusted": 40, "repeated": 2},
+    "challenger": {"alike": 31, "unlike": 9},
 }
 DRIFT = {"drift": True, "columns": ["age", NAUGHTY], "rows": 5120, "looked": "2026-11-26T22:00:01Z", "problem": None,
          "accuracy": 0.93, "labelled_rows": 300, "estimated_accuracy": None}  # fmt: skip
@@ -88,13 +88,25 @@ def test_the_page_shows_what_was_counted_since_the_start_and_what_the_others_say
     assert row(page, "Failed (5xx)")[1] == "4"
     assert row(page, "Refused, the client's fault")[1] == "6"
     assert row(page, "Median time")[1] == "1.0 ms"
-    assert row(page, "99 % are answered within")[1] == "4.8 ms"
+    assert row(page, "99 % are answered within")[1] == "201 ms"
     assert row(page, "RESOURCE_EXHAUSTED")[1] == "4"
     expect(page.locator("#facts")).to_contain_text("Version 7")
     expect(page.locator("#rollout")).to_contain_text("version 8")
     expect(page.locator("#log")).to_contain_text("Not kept (full)")
+    expect(page.locator("#log")).to_contain_text("Labels with a key40")
+    expect(page.locator("#rollout")).to_contain_text("Answered otherwise by the challenger9")
+    expect(page.locator("#challenger")).to_be_hidden()
     expect(page.locator("#drift")).to_contain_text(f"drift: age, {NAUGHTY}")
     expect(page.locator("#schedule")).to_contain_text("kept")
+
+
+def test_while_there_is_a_challenger_the_page_says_whom_it_answers(
+    visit: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = {"version": "8", "mode": "split", "percent": 10.0, "returned": None}
+    monkeypatch.setattr(flask_app, "challenger_content", lambda _: split)
+    page = visit(viewport={"width": 1280, "height": 900})
+    expect(page.locator("#challenger")).to_contain_text("Version 8, the challenger, answers 10 of 100 requests")
 
 
 def test_what_has_just_happened_stands_beside_what_was_since_the_start(
@@ -102,7 +114,7 @@ def test_what_has_just_happened_stands_beside_what_was_since_the_start(
 ) -> None:
     page = visit(viewport={"width": 1280, "height": 900})
     figures["requests"]["200"] += 40
-    figures["seconds"] = {"0.001": 50, "0.0025": 90, "0.005": 140, "+Inf": 140}
+    figures["seconds"] = {"0.001": 50, "0.0025": 90, "0.005": 135, "0.25": 140, "+Inf": 140}
     expect(page.get_by_role("row", name="Requests").first.locator("td").first).to_have_text("40")
     assert row(page, "Requests")[1] == "140"
     assert row(page, "Median time")[0] == "3.8 ms"

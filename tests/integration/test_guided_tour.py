@@ -1,8 +1,6 @@
 """The guided tour without Docker: each command of its pages is run in their order, and prints what both languages show."""
 
 import json
-import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -12,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from tests.browser.conftest import OFFLINE
-from tests.conftest import BROWSERS
-from tests.guided_tour import FOLDER, LANGUAGES, PAGES, Step, differs, masked, steps, without_links
-from tests.integration.places import CLASSES, DATA, ROOT, Place, Service, eventually
+from tests import pictures
+from tests.guided_tour import FOLDER, LANGUAGES, PAGES, Step, differs, steps, without_links
+from tests.integration.places import CLASSES, DATA, ROOT, Place, Service
 
 REFUSED = "trainer: "  # what a command prints that fails, as the page of an exercise has it do
 
@@ -145,69 +142,27 @@ def test_the_notebook_walks_the_same_way_with_plain_mlflow_and_prints_what_it_sh
 
 PICTURES = FOLDER / "pictures"
 MODE = "?workflowType=machine_learning"
-WIDTH, HEIGHT = 1280, 800
-ASSISTANT = 450  # MLflow's UI opens with it in the quarter at the right, and pictures leave it out
-EVERYWHERE = 10**6
 # Which service's page is on a picture, and a text that is there once all of it is.
 SHOTS = {
     "runs": ("ui", f"/#/experiments/1/runs{MODE}", "logistic_regression 0.7000 v3"),
     "registry": ("ui", f"/#/models/iris_logistic_regression{MODE}", "customers complain"),
     "page": ("serve", "/", "Ask the model"),
 }
-# Lines of one moment or of one run.
-OF_NOW = re.compile(
-    r"\d ?(ms|s|min|seconds?|minutes?|hours?|days?)\b|just now|\d+/\d+/\d+|\b(AM|PM|GMT|UTC)\b|TIME|DIGEST"
-    r"|#[0-9a-f]{6}|\bmove\.\d|ms\.",
-    re.I,
-)
-WITHIN = """([width, height]) => {
-  const found = [], nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
-  while (nodes.nextNode()) {
-    range.selectNodeContents(nodes.currentNode);
-    const box = range.getBoundingClientRect();
-    if (box.width && box.height && box.top >= 0 && box.bottom <= height && box.right <= width)
-      found.push(nodes.currentNode.textContent);
-  }
-  return found.join("\\n");
-}"""
-
-
-def text_of(page: Page, width: int, height: int) -> set[str]:
-    """Return what is to be read on so much of a page, without what is of one moment or of one run."""
-    return {line for line in masked(page.evaluate(WITHIN, [width, height])) if not OF_NOW.search(line)}
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if executable is None and os.environ.get("REQUIRE_STACK") != "1":
-        pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=OFFLINE)
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        page.set_default_timeout(60_000)
+    with pictures.a_page() as page:
         yield page
-        browser.close()
 
 
 @pytest.mark.parametrize("name", SHOTS)
 def test_a_picture_on_the_pages_shows_nothing_that_is_not_to_be_read_there_today(
     walk: Walk, page: Page, name: str
 ) -> None:
-    """With TAKE_PICTURES=1 it takes the picture anew; beside it is the text that it shows, which is what is looked for."""
     service, path, last = SHOTS[name]
-    kept = PICTURES / f"{name}.txt"
-    page.set_viewport_size({"width": WIDTH + ASSISTANT * (service == "ui"), "height": HEIGHT})
-    page.goto(walk.services[service].url + path)
-    page.get_by_text(last).first.wait_for()
-    if os.environ.get("TAKE_PICTURES") == "1":
-        page.wait_for_timeout(5000)  # nobody knows yet what there will be
-        page.screenshot(path=PICTURES / f"{name}.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT})
-        kept.write_text("".join(f"{line}\n" for line in sorted(text_of(page, WIDTH, HEIGHT))))
-    shown = set(kept.read_text().splitlines())
-    assert last in shown
-    eventually(
-        f"{shown - text_of(page, EVERYWHERE, EVERYWHERE)}, on {name}.png, is there",
-        lambda: shown <= text_of(page, EVERYWHERE, EVERYWHERE),
-        30,
+    page.set_viewport_size(
+        {"width": pictures.WIDTH + pictures.ASSISTANT * (service == "ui"), "height": pictures.HEIGHT}
     )
+    page.goto(walk.services[service].url + path)
+    pictures.hold(page, pictures.Shot(PICTURES / f"{name}.png", last))

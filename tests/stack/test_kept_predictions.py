@@ -5,18 +5,22 @@ import io
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import Page
 
-from tests.compose import CLASSES, SAMPLES, Stack, docker, eventually
+from tests import pictures
+from tests.compose import CLASSES, ROOT, SAMPLES, Stack, docker, eventually, free_ports
+from tests.pictures import Shot
+from tests.production_loop import Walk
 
 PAGE = Path(__file__).parents[2] / "docs" / "prediction-log.md"
-EXAMPLE = Path(__file__).parents[2] / "examples" / "live_traffic.py"
+PICTURES = PAGE.parent / "pictures"
 OF_MLFLOW = """
 import boto3, botocore.exceptions
 try:
@@ -34,6 +38,8 @@ SETTINGS = {
     "MONITOR_SECONDS": "1",
     "MONITOR_LOG": "false",
 }
+VOLUMES = ["prediction-spool", "predictions-secrets", "monitor-secrets", "inference-login", "prometheus-data"]
+VOLUMES += [f"{name}-secrets" for name in ("prometheus", "alertmanager", "postgres-exporter", "grafana")]
 OF_WATCH = "import urllib.request as r; print(r.urlopen('http://watch:9105/{path}', timeout=5).read().decode())"
 
 
@@ -50,8 +56,8 @@ def shipper(stack: Stack) -> Iterator[dict[str, Any]]:
             del stack.settings[name]
         stack.write_env()
         stack.up()
-        names = ("prediction-spool", "predictions-secrets", "monitor-secrets", "inference-login")
-        docker("volume", "rm", *(f"{stack.name}_{name}" for name in names))
+        docker("volume", "rm", "--force", *(f"{stack.name}_{name}" for name in VOLUMES))
+        docker("network", "rm", "--force", f"{stack.name}_watching")
 
 
 def kept(stack: Stack, request_id: str, table: str = "predictions") -> list[dict[str, str]]:
@@ -126,25 +132,6 @@ def test_what_has_drifted_is_reported_at_the_versions_model_and_watched(stack: S
     found = eventually("it is seen", lambda: (seen := status())["drift"] and seen)
     assert (found["version"], found["problem"]) == (stack.served_version(), None)
     assert stack.containers()["watch"]["HostConfig"]["PortBindings"] in (None, {})
-
-
-def test_the_week_of_the_example_has_a_drift_on_its_fifth_day(stack: Stack, shipper: dict[str, Any]) -> None:
-    command = [sys.executable, str(EXAMPLE), stack.url, "--day", "1", "--requests", "80"]
-    week = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert week.returncode == 0, week.stdout + week.stderr
-    assert len(re.findall(r"\d\.\d%", week.stdout)) == 7
-    before, since = re.findall(r"docker compose (run --rm monitor report .*)", week.stdout)
-    last = "select count(*) as rows from labelled where request_id like 'day-7-%'"
-    eventually("all of it is kept, with its labels", lambda: asked_of(stack, last) == [{"rows": "80"}])
-    assert stack.compose(*before.split(), check=False).returncode == 0
-    result = stack.compose(*since.split(), check=False)
-    assert result.returncode == 6, result.stdout + result.stderr
-    assert "drift: petal length (cm)" in result.stdout
-
-
-def asked_of(stack: Stack, sql: str) -> list[dict[str, str]]:
-    asked = stack.compose("run", "--rm", "-T", "monitor", "query", "--csv", sql)
-    return list(csv.DictReader(io.StringIO(asked.stdout)))
 
 
 def another(stack: Stack) -> str:
@@ -233,6 +220,152 @@ def test_in_shadow_a_challenger_is_asked_in_its_own_process_and_status_compares_
     finally:
         stack.compose("run", "--rm", "-T", "trainer", "challenge", "stop", check=False)
         stack.write_env(PREDICTION_LOG_OMIT=SETTINGS["PREDICTION_LOG_OMIT"])
+
+
+# --- the walk of docs/monitoring.md ----------------------------------------------------------------------------------
+
+# In seconds what is in minutes on the page; of these rows, and of all columns.
+OF_THE_WALK = {
+    "PREDICTION_LOG_OMIT": "",
+    "MONITOR_LAST": "1m",
+    "MONITOR_ROWS": "50",
+    "MONITOR_LOG": "true",
+}
+ALERTS = re.findall(r"alert: (\w+)", (ROOT / "monitoring" / "rules.yml").read_text())
+COLUMNS = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)", "prediction", "confidence")
+PSI = "g0.expr=monitor_drift_psi&g0.tab=0&g0.range_input=15m"
+SHOTS = (
+    Shot(PICTURES / "report.png", "How good the answers are", 1130, figures=False),
+    Shot(PICTURES / "alert.png", "FeatureDrift", 640, names=ALERTS),
+    Shot(PICTURES / "graph.png", "petal length (cm)", 940, names=COLUMNS),
+    Shot(PICTURES / "challenger.png", "the challenger,", 1000, figures=False),
+    Shot(PICTURES / "status.png", "the challenger,", 1510, figures=False),
+)
+SOME_REQUESTS = """async () => {
+  const call = { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"instances": [[6.3, 3.3, 7.0, 2.5]]}' };
+  for (let i = 0; i < 200; i++) await fetch("/predict_names", call);
+}"""
+MLFLOW = "/#/models/iris_logistic_regression/versions/{}?workflowType=machine_learning"
+
+
+@pytest.fixture(scope="module")
+def prometheus(stack: Stack, shipper: dict[str, Any]) -> Iterator[str]:
+    """Prometheus's address, which asks each second; and all columns are kept."""
+    before, file = dict(stack.settings), stack.folder / "monitoring" / "prometheus.yml"
+    port = free_ports(1)[0]
+    stack.write_env(**OF_THE_WALK, PROMETHEUS_PORT=str(port))
+    text = file.read_text()
+    file.write_text(re.sub(r"(_interval): \w+$", r"\1: 1s", text, flags=re.M))
+    try:
+        stack.put_right("inference", "watch")
+        with _overlay_of_prometheus(stack):
+            stack.compose("up", "--detach", "--wait", "prometheus")
+        yield f"http://localhost:{port}"
+    finally:
+        with _overlay_of_prometheus(stack):
+            stack.compose("rm", "--stop", "--force", "prometheus")
+        file.write_text(text)
+        stack.settings = before
+        stack.write_env()
+
+
+@contextmanager
+def _overlay_of_prometheus(stack: Stack) -> Iterator[None]:
+    """Have the overlay for a moment alone: with it, whatever is run beside would make MinIO anew."""
+    files = stack.settings["COMPOSE_FILE"]
+    stack.write_env(COMPOSE_FILE=f"{files}:compose.monitoring.yaml")
+    try:
+        yield
+    finally:
+        stack.write_env(COMPOSE_FILE=files)
+
+
+@pytest.fixture(scope="module")
+def walk(stack: Stack, prometheus: str) -> Iterator[Walk]:
+    """Who walks along the page, from the version that is in Production; afterwards it is again."""
+    production = stack.alias()
+    walk = Walk(stack)
+    try:
+        yield walk
+    finally:
+        if stack.alias() == production:  # it did not get to its end
+            stack.compose("run", "--rm", "-T", "trainer", "challenge", "stop", check=False)
+        stack.script("api-key", "off")
+        stack.compose("run", "--rm", "--no-deps", "--entrypoint", "rm", "api-key", "/run/secrets/api-keys")
+        for file in (stack.folder / "data" / "since-the-drift.csv", stack.folder / "answers.csv"):
+            file.unlink(missing_ok=True)
+        stack.set_alias(production)
+        eventually("it is served", lambda: answered_by(stack, "any") == production)
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with pictures.a_page() as page:
+        yield page
+
+
+def test_the_week_of_the_page_has_no_drift_until_its_fifth_day_and_then_one(stack: Stack, walk: Walk) -> None:
+    walk.through("1. Traffic")
+    before, since = walk.through("2. Two reports")
+    assert (before.exit_code, since.exit_code) == (0, 6), since.error
+    walk.run_id = since.error.partition("in MLflow: run ")[2].split()[0]
+
+
+def test_what_is_trained_on_what_came_back_challenges_production(stack: Stack, walk: Walk) -> None:
+    walk.through("4. A version of what came back")
+    walk.through("5. It challenges Production")
+    sql = f"from predictions select distinct version where time >= '{list(walk.moments.values())[-1]}'"
+    assert {row["version"] for row in walk.asked(sql)} == {stack.alias(), walk.newest}
+
+
+def test_the_drift_is_an_alert_meanwhile(prometheus: str, walk: Walk) -> None:
+    def firing() -> set[str]:
+        alerts = requests.get(f"{prometheus}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
+    eventually("both fire", lambda: firing() >= {"FeatureDrift", "LabelledAccuracyLow"}, 90)
+
+
+@pytest.mark.parametrize("shot", SHOTS, ids=lambda shot: shot.picture.stem)
+def test_a_picture_of_the_walk_shows_nothing_that_is_not_to_be_read_there_today(
+    stack: Stack, prometheus: str, walk: Walk, page: Page, shot: Shot
+) -> None:
+    name = shot.picture.stem
+    page.set_extra_http_headers({})
+    if name == "report":
+        report = f"{stack.mlflow_url}/get-artifact?path=report.html&run_uuid={walk.run_id}"
+        page.set_content(requests.get(report, timeout=10).content.decode())
+    elif name in ("alert", "graph"):
+        # Of 2.53 as Debian has it the classic pages are all there are; 3 has none of them.
+        classic = requests.get(f"{prometheus}/classic/alerts", timeout=10).ok
+        paths = {"alert": "alerts", "graph": f"{'graph' if classic else 'query'}?{PSI}"}
+        page.goto(f"{prometheus}/{'classic/' if classic else ''}{paths[name]}")
+        if name == "alert":
+            page.get_by_text("FeatureDrift").first.click()
+    else:
+        page.set_extra_http_headers({"Authorization": f"Bearer {walk.variables['API_KEY']}"})
+        page.goto(stack.url + {"challenger": "/", "status": "/status"}[name])
+        if name == "status" and pictures.TAKEN_ANEW:
+            page.evaluate(SOME_REQUESTS)
+    pictures.hold(page, shot)
+
+
+def test_it_takes_over_by_labels_of_a_known_sender_and_the_history_has_the_interval(stack: Stack, walk: Walk) -> None:
+    before = stack.alias()
+    walk.through("6. It takes over")
+    assert stack.alias() == walk.newest != before
+    eventually("it answers", lambda: answered_by(stack, "any") == walk.newest)
+    tags = stack.api("registered-models/get", name="iris_logistic_regression")["registered_model"]["tags"]
+    assert any(re.search(r"\(\+0\.\d+ to \+0\.\d+, at every look", tag["value"]) for tag in tags)
+
+
+def test_the_picture_of_the_version_that_took_over_shows_nothing_that_is_not_to_be_read_there_today(
+    stack: Stack, walk: Walk, page: Page
+) -> None:
+    page.set_extra_http_headers({})
+    page.set_viewport_size({"width": pictures.WIDTH + pictures.ASSISTANT, "height": pictures.HEIGHT})
+    page.goto(stack.mlflow_url + MLFLOW.format(walk.newest))
+    pictures.hold(page, Shot(PICTURES / "promoted.png", "Aliases", figures=False))
 
 
 def test_mlflow_cannot_see_what_is_kept_and_what_ships_it_is_confined(stack: Stack, shipper: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Every shell command that the pages show: which test runs it, or why none does; and that its own parser takes it.
 
-The workshop's pages have a test of their own, which runs all of them.
+What stands in a fenced block, in the workshop's pages and in docs/monitoring.md, is run in order by tests of their own (tests/guided_tour.py).
 """
 
 import re
@@ -49,7 +49,6 @@ RUN = {
     r"docker compose run --rm cleanup": "stack/test_trainer",
     r"([A-Z_]+=\S* )*docker compose run --rm( -T -e API_KEY)? monitor labels": "stack/test_kept_predictions",
     r"curl http://localhost:1235/labels": "stack/test_kept_predictions",
-    r"python examples/live_traffic.py": "stack/test_kept_predictions",
     r"make loop": "integration/test_loop",
     r"docker compose run --rm monitor (query|report)": "stack/test_kept_predictions",
     r"docker compose run --rm (-T )?trainer challenge": "stack/test_kept_predictions",

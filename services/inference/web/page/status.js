@@ -6,6 +6,9 @@ const EVERY_MS = 2000;
 const RECENT_MS = 60000; // of "just now"
 const KEPT_MS = 600000; // of the chart
 const seen = []; // {at, figures}, the oldest first
+// What the metrics call by a word.
+const COMPARED = { alike: "Answered alike by both", unlike: "Answered otherwise by the challenger", unknown: "Unknown to the challenger alone", slow: "Slow at the challenger", failed: "Failed by the challenger" };
+const LABELS = { trusted: "Labels with a key", untrusted: "Labels without a key", repeated: "Labels sent again" };
 
 look();
 
@@ -38,19 +41,21 @@ function show(status) {
 
 // --- parts -----------------------------------------------------------------------------------------------------------
 
-function showModel({ model, reasons }) {
+function showModel({ model, reasons, challenger }) {
   const facts = model ? [`Version ${model.version}`, model.alias, `since ${time(model.since)}`, model.engine.name] : ["No model is served yet"];
   byId("facts").replaceChildren(...facts.map((text) => element("li", text)));
   const problem = model ? model.problem : reasons[0];
   byId("problem").hidden = !problem;
   byId("problem").textContent = problem ? `What the alias points at is not served: ${problem}` : "";
+  byId("challenger").hidden = !challenger;
+  byId("challenger").textContent = challenger ?? "";
 }
 
 function showRequests(now) {
   const latest = seen.at(-1).figures;
   const first = seen.find(({ at }) => now - at <= RECENT_MS);
   const seconds = (now - first.at) / 1000;
-  byId("recent-title").textContent = seconds ? `last ${Math.round(seconds)} s` : "just now";
+  byId("recent-title").textContent = seconds ? `last ${Math.round(seconds)}\u00a0s` : "just now";
   const recent = seconds ? between(first.figures, latest) : null;
   const answered = ({ requests }) => total(requests);
   const failed = ({ requests }) => total(requests, (status) => status.startsWith("5"));
@@ -79,13 +84,18 @@ function showRollout({ model, under_way: underWay, figures }) {
   list("rollout", [
     ["Served", model ? `version ${model.version}, since ${time(model.since)}` : "none"],
     ["Under way", underWay ? `version ${underWay.version}, since ${time(underWay.since)}` : "nothing"],
+    ...Object.entries(figures.rows).map(([version, rows]) => [`Rows that version ${version} answered`, number(rows)]),
     ["Changes since the start", number(figures.swaps)],
     ["Refused", Object.keys(figures.refused_versions).map((version) => `version ${version}`).join(", ") || "none"],
-    ...Object.entries(figures.challenger).map(([result, rows]) => [`Challenger: ${result}`, number(rows)]),
-    ...Object.entries(figures.shadow).map(([result, rows]) => [`Challenger in shadow: ${result}`, number(rows)]),
+    ...Object.entries(compared(figures.challenger)).map(([result, rows]) => [COMPARED[result] ?? result, number(rows)]),
+    ...Object.entries(figures.shadow).map(([result, rows]) => [`In shadow: ${result}`, number(rows)]),
     ...Object.entries(figures.shadow_milliseconds).map(([version, mean]) => [`In shadow version ${version} takes`, `${number(mean * 1000)} µs`]),
-    ...Object.entries(figures.rows).map(([version, rows]) => [`Rows by version ${version}`, number(rows)]),
   ]);
+}
+
+/** All that may be counted of a challenger, once any of it has been. */
+function compared(counts) {
+  return total(counts) ? { ...Object.fromEntries(Object.keys(COMPARED).map((result) => [result, 0])), ...counts } : {};
 }
 
 function showLog({ prediction_log: log, figures }) {
@@ -94,7 +104,7 @@ function showLog({ prediction_log: log, figures }) {
   list("log", [
     ["Kept", log ? (log.problem ? `nothing: ${log.problem}` : share(log.share)) : "nothing: it is off"],
     ...dropped.map(([reason, count]) => [`Not kept (${reason})`, number(count)]),
-    ...labels.map(([result, count]) => [`Labels: ${result}`, number(count)]),
+    ...labels.map(([result, count]) => [LABELS[result] ?? result, number(count)]),
   ]);
 }
 
@@ -102,6 +112,7 @@ function showDrift(drift) {
   if (!drift) return list("drift", [["Monitor", "does not answer, or is not on"]]);
   list("drift", [
     ["Verdict", drift.looked === null ? "none yet" : drift.drift ? `drift: ${drift.columns.join(", ")}` : "no drift"],
+    ...(drift.looked === null ? [] : [["Looked", time(drift.looked)]]),
     ["Rows", number(drift.rows)],
     ...(drift.accuracy == null ? [] : [["Accuracy", `${share(drift.accuracy)} of ${number(drift.labelled_rows)} with a label`]]),
     ...(drift.estimated_accuracy == null ? [] : [["Estimated without labels", share(drift.estimated_accuracy)]]),
@@ -176,7 +187,9 @@ function share(value) {
 function duration(seconds) {
   if (seconds === null) return "–";
   if (seconds === Infinity) return "over 10 s";
-  return seconds < 1 ? `${(1000 * seconds).toPrecision(2)} ms` : `${seconds.toPrecision(2)} s`;
+  if (seconds >= 1) return `${seconds.toPrecision(2)} s`;
+  const ms = 1000 * seconds;
+  return `${ms < 99.5 ? ms.toPrecision(2) : Math.round(ms)} ms`;
 }
 
 function time(text) {
