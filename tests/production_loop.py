@@ -94,13 +94,21 @@ class Walk:
         return Printed(result.returncode, result.stdout, result.stderr)
 
     def _wait_until_kept(self, printed: str) -> None:
-        """Wait until all that a script has asked is in the log, with its labels."""
+        """Wait until all that a script has asked is in the log, with its labels, and what a challenger says to it."""
         asked = [int(count) for count in re.findall(r"Z +(\d+) +[\d.]+%", printed)]
-        sql = f"from labelled select count(*) as rows where time >= '{MOMENT.findall(printed)[0]}'"
+        since = f"where time >= '{MOMENT.findall(printed)[0]}'"
+        sql = f"from labelled select count(*) as rows {since}"
+        eventually("all of it is kept, with its labels", lambda: self._asked(sql) == [{"rows": str(sum(asked))}], 120)
+        if self._challenger():
+            production = f"from predictions select count(*) as rows {since} and version = '{self.stack.alias()}'"
+            shadow = f"from shadow select count(*) as rows {since}"
+            eventually("its challenger was asked", lambda: self._asked(shadow) == self._asked(production), 120)
 
-        eventually("all of it is kept, with its labels", lambda: self.asked(sql) == [{"rows": str(sum(asked))}], 120)
+    def _asked(self, sql: str) -> list[dict[str, str]]:
+        return asked_of(self.stack, sql)
 
-    def asked(self, sql: str) -> list[dict[str, str]]:
-        """Return the rows of a query of the prediction log."""
-        command = ("exec", "-T", "watch", "python", "-m", "monitoring", "query", "--csv", sql)
-        return list(csv.DictReader(io.StringIO(self.stack.compose(*command).stdout)))
+
+def asked_of(stack: Stack, sql: str) -> list[dict[str, str]]:
+    """Return the rows of a query of the prediction log."""
+    command = ("exec", "-T", "watch", "python", "-m", "monitoring", "query", "--csv", sql)
+    return list(csv.DictReader(io.StringIO(stack.compose(*command).stdout)))

@@ -17,7 +17,7 @@ from playwright.sync_api import Page
 from tests import pictures
 from tests.compose import CLASSES, ROOT, SAMPLES, Stack, docker, eventually, free_ports
 from tests.pictures import Shot
-from tests.production_loop import Walk
+from tests.production_loop import Walk, asked_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "prediction-log.md"
 PICTURES = PAGE.parent / "pictures"
@@ -315,7 +315,7 @@ def test_what_is_trained_on_what_came_back_challenges_production(stack: Stack, w
     walk.through("4. A version of what came back")
     walk.through("5. It challenges Production")
     sql = f"from predictions select distinct version where time >= '{list(walk.moments.values())[-1]}'"
-    assert {row["version"] for row in walk.asked(sql)} == {stack.alias(), walk.newest}
+    assert {row["version"] for row in asked_of(stack, sql)} == {stack.alias(), walk.newest}
 
 
 def test_the_drift_is_an_alert_meanwhile(prometheus: str, walk: Walk) -> None:
