@@ -60,8 +60,8 @@ NONE = pa.schema(
 NO_LABELS = "select request_id, row, prediction as label, time, false as trusted, date from predictions where false"
 # Where no challenger has been asked yet.
 NO_SHADOW = (
-    "select request_id, row, time, version, version as production_version, prediction, probabilities, milliseconds, "
-    "milliseconds as production_milliseconds, date, hour from predictions where false"
+    "select request_id, row, time, version, version as production_version, prediction, null::double[] as probabilities, "
+    "null::float as milliseconds, null::float as production_milliseconds, date, hour from predictions where false"
 )
 VIEWS = """
 create temporary view labels as

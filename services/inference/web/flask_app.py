@@ -176,7 +176,7 @@ def _add_status(app: Flask, settings: Settings, deployments: Deployments, kept: 
         return app.json.response(
             model=model,
             reasons=[] if model else [first.reason],
-            challenger=in_words(challenger_content(first)),
+            challenger=in_words(challenger_content(settings, first)),
             under_way=under_way(deployments).get("under_way"),
             figures=figures(),
             prediction_log=kept.told(first.served) if kept else None,
