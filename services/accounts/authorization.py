@@ -7,6 +7,7 @@ import json
 import os
 import re
 from functools import cache, partial
+from typing import Any
 
 from contract.publishing import sign_on
 from flask import Response, g, request
@@ -27,6 +28,7 @@ from mlflow.server import auth
 from mlflow.server.handlers import _get_model_registry_store, _get_request_message
 from werkzeug.datastructures import Authorization
 
+from accounts.alias_log import note_when_done
 from accounts.directory import Directory
 from accounts.roles import ALIAS, READING, refusal
 from accounts.sign_on import SignOn
@@ -66,12 +68,13 @@ def _authorize() -> Authorization | Response:
     if request.method in READING:
         return (_no_model() if route == ALIAS else None) or found
     user = auth.store.get_user(found.username)
-    if user.is_admin:
-        return found
-    held = {role.name for role in auth.store.list_user_roles(user.id)}
-    if (reason := refusal(held, request.method, route, partial(_names, route))) is None:
-        return found
-    return _forbidden(reason)
+    if not user.is_admin:
+        held = {role.name for role in auth.store.list_user_roles(user.id)}
+        if reason := refusal(held, request.method, route, partial(_names, route)):
+            return _forbidden(reason)
+    if route == ALIAS:
+        note_when_done(str(found.username), _message(route))
+    return found
 
 
 def _authenticated() -> Authorization | Response:
@@ -82,10 +85,14 @@ def _authenticated() -> Authorization | Response:
         return _forbidden(reason) if reason else Authorization("sign-on", {"username": name})
     if request.authorization and request.authorization.type != "basic":
         # MLflow takes it for one with a password, and fails.
-        stranger: Response = auth.make_basic_auth_response()
-        return stranger
+        return _unknown()
     found: Authorization | Response = auth.authenticate_request_basic_auth()
     return found
+
+
+def _unknown() -> Response:
+    answer: Response = auth.make_basic_auth_response()
+    return answer
 
 
 @cache
@@ -114,7 +121,11 @@ def _no_model() -> Response | None:
 
 def _names(route: str) -> list[str]:
     """Return the alias or the tags that the request is about, as MLflow's handler reads it; raise MlflowException where it would."""
-    message = _get_request_message(MESSAGES[request.method, route]())
+    message = _message(route)
     if route == ALIAS:
         return [str(message.alias)]
     return [str(tag.key) for tag in message.tags] if route.endswith("/create") else [str(message.key)]
+
+
+def _message(route: str) -> Any:
+    return _get_request_message(MESSAGES[request.method, route]())

@@ -2,7 +2,7 @@
 
 A line has `time` (UTC), `who`, `what` (alias, signature, account, key, backup, restore), `of` (which one), `from` and `to` (null where
 there is none), `by` (the command) and `why`. Python calls `note`, a shell `python -m audit note …` (audit/__main__.py); whoever
-writes runs `begin` once, or sets AUDIT_FILE and AUDIT_WHO.
+writes runs `begin` once, or sets AUDIT_FILE and AUDIT_WHO; a server that works for many says `at_work` for each.
 """
 
 import errno
@@ -10,6 +10,9 @@ import json
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +22,7 @@ MOST_BYTES = 4000
 MOST_TEXT = 200
 
 _settings: dict[str, str | None] = {}
+_at_work: ContextVar[str | None] = ContextVar("at_work", default=None)
 
 
 def begin(file: str | None, who: str) -> None:
@@ -26,12 +30,22 @@ def begin(file: str | None, who: str) -> None:
     _settings.update(file=file, who=who)
 
 
+@contextmanager
+def at_work(who: str) -> Iterator[None]:
+    """Say who is at work for what this thread notes in the block, whatever `begin` has said."""
+    token = _at_work.set(who)
+    try:
+        yield
+    finally:
+        _at_work.reset(token)
+
+
 def note(what: str, of: str, before: str | None, after: str | None, by: str, why: str = "") -> None:
     """Append a line; where that fails say so on stderr: what it tells of has happened by then."""
     file = _settings.get("file", os.environ.get("AUDIT_FILE"))
     if not file:
         return
-    who = _settings.get("who") or os.environ.get("AUDIT_WHO") or UNKNOWN
+    who = _at_work.get() or _settings.get("who") or os.environ.get("AUDIT_WHO") or UNKNOWN
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "who": who,

@@ -195,9 +195,9 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
             os.chown(VOLUMES / volume, owner.uid, owner.gid)
     _check_signing_key()
     _begin_audit(VOLUMES / "audit" / "audit.jsonl", OWNERS["audit"].gid)
-    if signs_on:
+    if login:
         # MLflow, which others reach, writes beside what all others write.
-        _begin_audit(VOLUMES / "audit" / "sign-on.jsonl", OWNERS["mlflow"].gid)
+        _begin_audit(VOLUMES / "audit" / "mlflow.jsonl", OWNERS["mlflow"].gid)
     _forget_leftovers()
     wanted = _secrets(login) + (SECRETS_WITH_SIGN_ON if signs_on else ())
     changed = [line for secret in wanted if (line := _complete(secret))]

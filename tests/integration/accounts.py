@@ -76,6 +76,10 @@ class World:
         answer = self.admin.ask("GET", "registered-models/alias", name=MODEL, alias="Production")
         return str(answer.json()["model_version"]["version"])
 
+    def audited(self) -> list[dict[str, Any]]:
+        """Return the lines of the audit log that the server has written."""
+        return [json.loads(line) for line in (self.place.folder / "mlflow.jsonl").read_text().splitlines()]
+
     def content(self) -> str:
         return self.admin.raw("GET", f"api/2.0/mlflow-artifacts/artifacts/{self.files}/file.txt").text
 
@@ -119,5 +123,6 @@ def running_world(folder: Path, **settings: str) -> Iterator[World]:
     _, *made = commands(place, "prepare", *(f"add {name} --role {name}" for name in people))
     passwords = {name: shown(said) for name, (said, _) in zip(people, made, strict=True)}
     passwords |= {name: f"the password of {name}" for name in OF_THE_STACK}
+    settings = {"AUDIT_FILE": str(place.folder / "mlflow.jsonl")} | settings
     with running_server(folder, "--app-name", "basic-auth", **_config(place), **settings) as (_, server):
         yield World(place, server.url, passwords)

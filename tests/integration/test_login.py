@@ -373,6 +373,33 @@ def test_the_prediction_service_reads_and_the_health_check_sees_that_the_server_
     assert healthcheck.ask("GET", "registered-models/get", name=MODEL).status_code == 403
 
 
+def test_who_sets_or_takes_away_an_alias_is_a_line_of_the_audit_log_by_the_name_they_logged_in_by(world: World) -> None:
+    model = new_name()
+    world.made("registered-models/create", name=model)
+    source = f"mlflow-artifacts:/{world.files}"
+    for _ in range(2):
+        world.made("model-versions/create", name=model, source=source, run_id=world.run)
+    moves = [
+        ("scientist", "POST", "candidate", "1", 200),
+        ("scientist", "POST", "Production", "1", 403),
+        ("trainer", "POST", "Production", "1", 200),  # whose commands write a line with a reason
+        ("promoter", "POST", "Production", "2", 200),
+        ("promoter", "POST", "Production", "7", 404),
+        ("admin", "DELETE", "Production", None, 200),
+    ]
+    for role, method, alias, version, status in moves:
+        fields = {"name": model, "alias": alias} | ({"version": version} if version else {})
+        answer = world.clients[role].ask(method, "registered-models/alias", **fields)
+        assert answer.status_code == status, answer.text
+    assert world.admin.ask("POST", "registered-models/alias", name=[1], alias="a").status_code == 400
+    lines = [line for line in world.audited() if line["of"].startswith(model)]
+    assert [(line["who"], line["of"], line["from"], line["to"], line["by"]) for line in lines] == [
+        ("scientist", f"{model}@candidate", None, "1", "MLflow"),
+        ("promoter", f"{model}@Production", "1", "2", "MLflow"),
+        ("admin", f"{model}@Production", "2", None, "MLflow"),
+    ]
+
+
 def write_credentials(home: Path, client: Client) -> None:
     """Write the file of docs/login.md."""
     (home / ".mlflow").mkdir(parents=True)

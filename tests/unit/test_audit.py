@@ -36,6 +36,13 @@ def test_a_line_says_who_did_what_to_which_and_when(log: Path) -> None:
     assert second["from"] is None
 
 
+def test_a_server_that_works_for_many_says_for_whom_each_line_is(log: Path) -> None:
+    with audit.at_work("bob"):
+        audit.note("alias", "churn@Production", "6", "7", "MLflow")
+    audit.note("alias", "churn@Production", "7", "6", "MLflow")
+    assert [line["who"] for line in lines(log)] == ["bob", "alice"]
+
+
 def test_a_line_stays_one_line_and_goes_into_a_pipe_whole_whatever_it_says(log: Path) -> None:
     audit.note("alias", "x\n{}" * 1000, None, "é" * 9000, "train", '"\n\u2028{"who": "root"}' * 5000)
     assert len(log.read_bytes()) <= 4096
@@ -94,7 +101,7 @@ def test_what_is_kept_in_several_files_is_shown_by_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setenv("AUDIT_FILE", str(tmp_path / "audit.jsonl"))
-    times = {"audit.jsonl": (1, 3), "sign-on.jsonl": (2, 3, 4)}
+    times = {"audit.jsonl": (1, 3), "mlflow.jsonl": (2, 3, 4)}
     for name, seconds in times.items():
         lines = [{"time": f"2026-11-26T19:00:0{second}+00:00", "who": name} for second in seconds]
         (tmp_path / name).write_text("".join(f"{json.dumps(line)}\n" for line in lines).rstrip())
@@ -103,10 +110,10 @@ def test_what_is_kept_in_several_files_is_shown_by_its_time(
     assert [(line["time"][18], line["who"]) for line in shown] == [
         *(
             ("1", "audit.jsonl"),
-            ("2", "sign-on.jsonl"),
+            ("2", "mlflow.jsonl"),
             ("3", "audit.jsonl"),
-            ("3", "sign-on.jsonl"),
-            ("4", "sign-on.jsonl"),
+            ("3", "mlflow.jsonl"),
+            ("4", "mlflow.jsonl"),
         )
     ]
 

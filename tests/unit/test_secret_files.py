@@ -332,6 +332,13 @@ def test_a_password_of_admin_is_given_as_a_file_and_never_as_a_value(with_login:
         list(secret_files.run({"LOGIN": "on", "MLFLOW_ADMIN_PASSWORD": "set"}))
 
 
+def test_mlflow_appends_to_a_file_of_the_audit_log_that_is_its_own(with_login: Volumes) -> None:
+    run_with_login()
+    log = with_login.folder / "audit" / "mlflow.jsonl"
+    assert (log.stat().st_mode & 0o777, with_login.owners["audit/mlflow.jsonl"]) == (0o620, (10010, 10002))
+    assert with_login.owners["audit/audit.jsonl"] == (10010, 10010)
+
+
 # --- with compose.sso.yaml ------------------------------------------------------------------------------------------
 
 SIGN_ON = {
@@ -362,13 +369,6 @@ def test_mlflow_and_its_proxy_share_a_secret_that_nobody_else_reads(with_sign_on
         assert (with_sign_on.folder / "sso" / name).stat().st_mode & 0o777 == 0o400
         assert with_sign_on.owners[f"sso/.{name}.draft"] == (10011, 10011)
     assert list(secret_files.run(SIGN_ON)) == ["all there"]
-
-
-def test_mlflow_appends_to_a_file_of_the_audit_log_that_is_its_own(with_sign_on: Volumes) -> None:
-    list(secret_files.run(SIGN_ON))
-    log = with_sign_on.folder / "audit" / "sign-on.jsonl"
-    assert (log.stat().st_mode & 0o777, with_sign_on.owners["audit/sign-on.jsonl"]) == (0o620, (10010, 10002))
-    assert with_sign_on.owners["audit/audit.jsonl"] == (10010, 10010)
 
 
 def test_a_setting_that_cannot_be_used_stops_the_job_before_anything_is_written(with_sign_on: Volumes) -> None:
