@@ -63,6 +63,9 @@ def _authorize() -> Authorization | Response:
     found = _authenticated()
     if isinstance(found, Response):
         return found
+    if not auth.store.has_user(found.username):
+        # Somebody whose account was removed, and whom MLflow still knows from a moment ago.
+        return _unknown()
     # Routes that are not Flask's have no rule.
     route = PREFIX.sub("", request.url_rule.rule if request.url_rule else request.path)
     if request.method in READING:

@@ -400,6 +400,18 @@ def test_who_sets_or_takes_away_an_alias_is_a_line_of_the_audit_log_by_the_name_
     ]
 
 
+def test_who_is_removed_is_a_stranger_at_once_although_mlflow_still_knows_their_password(world: World) -> None:
+    name = new_name()
+    ((said, _),) = commands(world.place, f"add {name} --role promoter")
+    leaver = Client(world.url, name, shown(said))
+    asked = {"name": MODEL, "alias": "Production"}
+    assert leaver.ask("GET", "registered-models/alias", **asked).status_code == 200
+    commands(world.place, f"remove {name}")
+    assert leaver.ask("GET", "registered-models/alias", **asked).status_code == 401
+    assert leaver.ask("POST", "registered-models/alias", **asked, version="2").status_code == 401
+    assert world.in_production() == "1"
+
+
 def write_credentials(home: Path, client: Client) -> None:
     """Write the file of docs/login.md."""
     (home / ".mlflow").mkdir(parents=True)
