@@ -406,6 +406,34 @@ def test_a_name_that_is_refused_is_told_with_the_setting_that_lets_it_in(refusin
     assert row.mend == f"PUBLIC_HOST=127.0.0.1 in .env, then {UP}"
 
 
+class Open(Refusing):
+    """Answers whoever asks."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.mark.parametrize(("address", "status"), [("127.0.0.1", OK), ("0.0.0.0", WARN)])  # noqa: S104
+def test_predictions_that_other_machines_reach_without_a_key_are_told(address: str, status: str) -> None:
+    with HTTPServer(("127.0.0.1", 0), Open) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        found = looked_up(stack(inference=listening("inference", server.server_address[1], address)))
+        server.shutdown()
+        thread.join()
+    assert found.status == status
+    assert ("predictions need no API key" in found.says, found.mend == "scripts/api-key add NAME") == (
+        (status == WARN,) * 2
+    )
+
+
+def test_predictions_that_ask_for_a_key_may_be_reached(refusing_keys: Callable[[str | None], int]) -> None:
+    port = refusing_keys("3")
+    assert looked_up(stack(inference=listening("inference", port, "0.0.0.0"))).status == OK  # noqa: S104
+
+
 def test_a_service_that_does_not_listen_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

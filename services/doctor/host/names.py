@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from doctor.host.docker import Stack
 from doctor.host.ports import EDGE_HTTP, Port, published
-from doctor.records import FAIL, OK, Row
+from doctor.records import FAIL, OK, WARN, Row
 
 # /health of MLflow is answered also where it refuses every client for its Host header.
 ASKED = {
@@ -21,6 +21,7 @@ BEHIND = {"proxy": "inference"}
 # A service that asks for a login has answered.
 ANSWERS = (200, 401)
 UP = "docker compose up -d --wait"
+KEY = "scripts/api-key add NAME"
 
 
 def addressed(stack: Stack) -> list[Port]:
@@ -41,7 +42,8 @@ def look(stack: Stack, port: Port, seconds: float) -> Iterator[Row]:
         asked = [(service, name) for name in names(port, stack, service)]
     with ThreadPoolExecutor() as pool:  # what hangs takes as long under all names as under one
         rows = list(pool.map(lambda one: _answered(port, one[0], one[1], seconds), asked))
-    yield next(filter(None, rows), Row(port.service, OK, f"answers as {', '.join(host for _, host in asked)}"))
+    found = sorted(filter(None, rows), key=lambda row: row.status != FAIL)
+    yield next(iter(found), Row(port.service, OK, f"answers as {', '.join(host for _, host in asked)}"))
 
 
 def names(port: Port, stack: Stack, service: str) -> list[str]:
@@ -56,6 +58,8 @@ def _answered(port: Port, service: str, host: str, seconds: float) -> Row | None
         status, said = ask(port, service, host, seconds)
     except (OSError, http.client.HTTPException) as error:
         return Row(port.service, FAIL, f"nothing answers at {port}: {error or type(error).__name__}", UP)
+    if status == 200 and service == "inference" and not port.is_loopback:
+        return Row(port.service, WARN, f"answers as {host} whoever reaches it: predictions need no API key", KEY)
     if status in ANSWERS:
         return None
     return Row(port.service, FAIL, f"{port} answers {status} to the name {host}: {said}", _mend(status, host, service))
