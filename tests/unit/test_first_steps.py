@@ -84,6 +84,12 @@ def test_the_short_command_of_the_trainer_says_nothing_of_dockers_own_and_who_is
     assert docker.read("who") == ["ci"]
 
 
+def test_who_makes_an_api_key_is_at_work(docker: Docker) -> None:
+    assert docker.run("api-key", "add", "shop", USER="anna").returncode == 0
+    assert docker.read("asked") == ["compose --progress quiet run --rm --no-TTY api-key add shop"]
+    assert docker.read("who") == ["anna"]
+
+
 @pytest.mark.parametrize(
     ("settings", "environ", "address"),
     [
