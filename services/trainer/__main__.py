@@ -658,23 +658,25 @@ for _command in trainer.commands.values():
 def main() -> None:
     """Run a command; an error is one line, and its exit code says of which kind it is."""
     terminal.protect()
-    for name, value in THREADS.items():
-        os.environ.setdefault(name, value)
+    for variable, value in THREADS.items():
+        os.environ.setdefault(variable, value)
     for number in signals.SIGNALS:
         signal.signal(number, signals.interrupt)
+    # As it was typed: the package's command, or the container's.
+    name = "mlflow-stack" if Path(sys.argv[0]).stem == "mlflow-stack" else "trainer"
     # Wherever it stands, before the command or after it.
     arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
     try:
-        trainer(arguments, prog_name="trainer")
+        trainer(arguments, prog_name=name)
     except signals.Interrupted as stop:
-        click.echo(f"trainer: {stop}", err=True)
+        click.echo(f"{name}: {stop}", err=True)
         sys.exit(stop.exit_code)
     except Exception as error:
         if "--traceback" in sys.argv:
             raise
         known = isinstance(error, TrainerError)
-        words = str(error) if known else f"unexpected {type(error).__name__}: {error} (trainer --traceback shows where)"
-        click.echo(terminal.one_line(f"trainer: {words}"), err=True)
+        words = str(error) if known else f"unexpected {type(error).__name__}: {error} ({name} --traceback shows where)"
+        click.echo(terminal.one_line(f"{name}: {words}"), err=True)
         sys.exit(error.exit_code if isinstance(error, TrainerError) else 1)
     finally:
         # At its end Python looks for garbage among all that MLflow has imported: a second that nobody needs.

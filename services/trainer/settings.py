@@ -77,7 +77,7 @@ class Settings:
         return cls(
             tracking_uri=tracking_uri,
             has_key="SIGNING_KEY_FILE" in read or not is_server(tracking_uri),
-            public_url=_public_url(read),
+            public_url=_public_url(read, tracking_uri),
             model_name=(model_name := read.text("MODEL_NAME", cls.model_name)),
             usual_model=model_name,
             min_test_accuracy=_threshold(read, "MIN_TEST_ACCURACY", 0),
@@ -94,10 +94,12 @@ class Settings:
         )
 
 
-def _public_url(read: Reader) -> str | None:
-    """Return the address of MLflow's UI that links have, None for no links."""
+def _public_url(read: Reader, tracking_uri: str) -> str | None:
+    """Return the address of MLflow's UI that links have, None for no links; a server is reached at its own, and shows no password."""
     found = addresses("MLFLOW_PUBLIC_URL", read.text("MLFLOW_PUBLIC_URL", ""), "mlflow", SettingsError)
-    return found[0].url if found else None
+    if found:
+        return found[0].url
+    return tracking_uri.rstrip("/") if is_server(tracking_uri) and "@" not in tracking_uri else None
 
 
 def _threshold(read: Reader, name: str, low: float | None) -> float | None:

@@ -458,6 +458,8 @@ def test_a_laptop_without_a_key_trains_for_a_server_whose_reviewer_signs_and_pro
         result = laptop.train()
         assert result.returncode == 0, result.stderr
         assert "it has the alias candidate now" in in_one_line(result.stdout)
+        assert f"Version: {place.environ()['MLFLOW_TRACKING_URI']}/#/models/{MODEL}/versions/1" in result.stdout
+        assert "Usage: mlflow-stack train" in laptop.train("--no-such-option").stderr
         eventually("it is reviewed", partial(is_reviewed, place, "1"))
         assert outcome(place, "1")[0] == "promoted", watch.log
         with place.inference() as service:

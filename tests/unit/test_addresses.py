@@ -93,6 +93,20 @@ def test_the_trainers_links_have_the_first_address() -> None:
     assert TrainerSettings.from_env({"MLFLOW_PUBLIC_URL": PROXY}).public_url == "https://mlflow.example.com"
 
 
+@pytest.mark.parametrize(
+    ("tracking_uri", "url"),
+    [
+        ("https://mlflow.example.com/", "https://mlflow.example.com"),
+        ("https://anna:secret@mlflow.example.com", None),
+        ("sqlite:///mlflow.db", None),
+    ],
+)
+def test_without_one_links_have_the_address_of_the_server_and_never_a_password(
+    tracking_uri: str, url: str | None
+) -> None:
+    assert TrainerSettings.from_env({"MLFLOW_TRACKING_URI": tracking_uri}).public_url == url
+
+
 def test_the_prediction_service_answers_to_all_names_and_shows_the_first() -> None:
     found = InferenceSettings.from_env({"INFERENCE_PUBLIC_URL": EDGE, "MLFLOW_PUBLIC_URL": EDGE})
     assert found.public_url == "https://models.example.com:8443"

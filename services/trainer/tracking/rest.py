@@ -140,6 +140,11 @@ def _tracking_errors(tracking_uri: str) -> Iterator[None]:
         if (status := getattr(error, "status", 404)) is not None:
             hint = "; a name and a password go into ~/.mlflow/credentials (docs/login.md)" if status == 401 else ""
             raise TrackingError(f"MLflow at {tracking_uri} refuses: {status} {error}{hint}") from error
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise TrackingError(
+                f"MLflow at {tracking_uri} is not trusted ({error}); name the certificate of its authority, FILE, in both "
+                "MLFLOW_TRACKING_SERVER_CERT_PATH=FILE and SSL_CERT_FILE=FILE (docs/https.md)"
+            ) from error
         raise TrackingError(
             f"MLflow at {tracking_uri} does not answer ({error}); is it running (`docker compose up -d --wait`)? "
             "MLFLOW_TRACKING_URI says where to look"
