@@ -5,12 +5,14 @@ docker compose run --rm audit note WHAT OF FROM TO BY [WHY]              append 
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import audit
 
-TIME = len('{"time": "2026-11-26T19:09:00+00:00"')
+# jq, which the backups write with, puts no space there.
+TIME = re.compile(r'"time": ?"([^"]*)"')
 
 
 def main(arguments: list[str]) -> int:
@@ -27,9 +29,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _lines(folder: Path) -> list[str]:
-    """Return the lines of all files, by the time that each begins with."""
+    """Return the lines of all files, by the time that each has; a line that was cut short comes first."""
     texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.jsonl"))]
-    return sorted((f"{line}\n" for text in texts for line in text.splitlines()), key=lambda line: line[:TIME])
+    return sorted((f"{line}\n" for text in texts for line in text.splitlines()), key=_time)
+
+
+def _time(line: str) -> str:
+    found = TIME.search(line)
+    return found[1] if found else ""
 
 
 if __name__ == "__main__":

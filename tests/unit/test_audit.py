@@ -118,6 +118,18 @@ def test_what_is_kept_in_several_files_is_shown_by_its_time(
     ]
 
 
+def test_a_line_of_the_backups_stands_where_its_time_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("AUDIT_FILE", str(tmp_path / "audit.jsonl"))
+    times = [f"2026-11-26T19:00:0{second}+00:00" for second in (1, 2, 3)]
+    spaces = [(", ", ": "), (",", ":"), (", ", ": ")]  # as Python and as jq write it
+    found = [json.dumps({"time": time, "who": "a"}, separators=way) for time, way in zip(times, spaces, strict=True)]
+    (tmp_path / "audit.jsonl").write_text("".join(f"{line}\n" for line in found))
+    assert main([]) == 0
+    assert capsys.readouterr().out.splitlines() == found
+
+
 @pytest.mark.parametrize("arguments", [["note"], ["note", "account"], ["forget"]])
 def test_another_command_is_told_which_there_are(arguments: list[str], capsys: Any) -> None:
     assert main(arguments) == 2
