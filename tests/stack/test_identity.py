@@ -104,6 +104,9 @@ def test_a_training_logs_in_and_a_promoter_puts_its_version_into_production_whic
     assert login.alias("paul", "Production", other) == 200
     eventually("the prediction service follows", lambda: login.stack.served_version() == other)
     assert login.stack.predict()
+    lines = map(json.loads, login.stack.compose("run", "--rm", "--no-deps", "-T", "audit").stdout.splitlines())
+    moves = [(line["who"], line["of"], line["to"]) for line in lines if line["by"] == "MLflow"]
+    assert moves == [("anna", f"{NAME}@candidate", other), ("paul", f"{NAME}@Production", other)]
 
 
 def test_the_doctor_has_no_account_and_says_what_it_does_not_look_at_for_that(login: Login) -> None:
