@@ -398,6 +398,8 @@ def test_who_sets_or_takes_away_an_alias_is_a_line_of_the_audit_log_by_the_name_
         ("promoter", f"{model}@Production", "1", "2", "MLflow"),
         ("admin", f"{model}@Production", "2", None, "MLflow"),
     ]
+    version = world.admin.ask("GET", "model-versions/get", name=model, version="1").json()["model_version"]
+    assert version["tags"] == [{"key": "asked_by", "value": "scientist"}]
 
 
 def test_who_is_removed_is_a_stranger_at_once_although_mlflow_still_knows_their_password(world: World) -> None:
