@@ -242,6 +242,17 @@ def test_a_port_that_other_machines_reach_is_a_warning_unless_a_name_for_them_is
     assert "BIND_ADDRESS=127.0.0.1" in row.mend or status == OK
 
 
+def test_each_name_that_other_machines_use_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    urls = dict.fromkeys(("mlflow", "inference"), "https://*.ml.lan")
+    services = {name: found | listening(name, port, "127.1.2.3") for name, found in addressed(**urls).items()}
+    services["edge"] = listening("edge", port, "0.0.0.0")  # noqa: S104
+    assert only(ports.look(stack(**services))).says.endswith(
+        "reached by other machines too, as mlflow.ml.lan, models.ml.lan"
+    )
+
+
 SAYS_LITTLE = Asked(lambda _: "its words", lambda _: False)
 # Ahead of now by as much as the tests may take until they come here.
 LATELY = time.strftime("%Y-%m-%dT%H:%M:%S.5Z", time.gmtime(time.time() + 3600))

@@ -85,7 +85,8 @@ def look(stack: Stack) -> Iterator[Row]:
 def _names(stack: Stack) -> list[str]:
     """Return the names that people use; none where a setting cannot be used, which the row of names says."""
     try:
-        return [*dict.fromkeys(address.host for address in stack.addresses("inference"))]
+        found = (address.host for service in ("mlflow", "inference") for address in stack.addresses(service))
+        return [*dict.fromkeys(found)]
     except NotLookedAt:
         return []
 
