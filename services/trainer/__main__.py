@@ -146,7 +146,8 @@ FORM_OPTIONS = [
         "--date",
         metavar="COLUMN",
         multiple=True,
-        help="A column to take as dates; COLUMN=day-first or COLUMN=month-first says how they are written.",
+        help="A column to take as dates; COLUMN=day-first or COLUMN=month-first says how they are written, COLUMN=until-2054 which is "
+        "the last year of those with two digits, COLUMN=day-first,until-2054 both.",
     ),
 ]
 CHOICE_OPTIONS = [

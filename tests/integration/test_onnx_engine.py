@@ -85,8 +85,18 @@ def test_numbers_booleans_text_and_missing_values_have_an_onnx_engine(mixed: Tab
     assert labels.tolist() == estimator.predict(rows.test_features).tolist()
 
 
-def test_columns_of_any_name_have_an_onnx_engine_that_is_fed_by_these_names(tmp_path: Path) -> None:
-    names = {"age": "edad (años)", "income": "total-charges", "member": "total charges", "maybe": "2nd", "city": "a/b"}
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("edad (años)", "total-charges", "total charges", "2nd", "a/b"),
+        ("label", "probabilities", "label_1", "variable", "output_label"),
+    ],
+    ids=["that the converter changes", "that the converter gives"],
+)
+def test_columns_of_any_name_have_an_onnx_engine_that_is_fed_by_these_names(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    names = dict(zip(("age", "income", "member", "maybe", "city"), words, strict=True))
     table = written(tmp_path, people().rename(columns=names))
     made = onnx_engine_of(table, algorithms.named("logistic_regression", Task.CLASSIFICATION, {}))
     assert made.record["kept"], made.record

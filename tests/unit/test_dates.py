@@ -21,7 +21,7 @@ from trainer.errors import DataError
 from tests.unit import hostile_models as hostile
 
 ROWS = 60
-SIZE = np.random.default_rng(0).normal(size=ROWS)
+SIZE = np.random.default_rng(0).normal(size=200)
 DAYS = pd.date_range("2023-01-09", periods=ROWS, freq="11D")
 
 
@@ -83,6 +83,68 @@ def test_a_day_that_may_be_the_year_is_refused_and_an_option_tells(tmp_path: Pat
     with pytest.raises(DataError, match="no value tells the day from the year; with the year first, write 2026-03-15"):
         told(tmp_path, values)
     assert told(tmp_path, values, "day=day-first").columns[1].kind is Kind.DATE
+
+
+def test_a_year_may_be_first_before_points_too_and_a_version_is_no_date_unseen(tmp_path: Path) -> None:
+    for values in (list(DAYS.strftime("%y.%m.%d")), ["10.12.15", "11.10.20", "12.11.13"] * 10):
+        with pytest.raises(
+            DataError, match=r"no value tells the day from the year; .*--date 'day=day-first'.*--text 'day'"
+        ):
+            told(tmp_path, values)
+    assert told(tmp_path, ["22.11.13"] * 30, "day=day-first").features["day"].iloc[0] == pd.Timestamp("2013-11-22")
+
+
+@pytest.mark.parametrize(
+    "days", [["15.03.26", "16.03.26"], ["1.3.2026"], ["01.03.21", "01.04.22"], ["30.06.22", "31.03.23", "28.02.26"]]
+)
+def test_the_day_is_first_before_points_where_years_are_few_or_it_is_the_months_first_or_last(
+    tmp_path: Path, days: list[str]
+) -> None:
+    table = told(tmp_path, [*days, "01.05.24" if days[0][:2] == "01" else "31.01.24"] * 20)
+    assert table.columns[1].kind is Kind.DATE
+    assert table.features["day"].iloc[0].strftime("%d.%m.%Y") == pd.to_datetime(
+        days[0], dayfirst=True, format="mixed"
+    ).strftime("%d.%m.%Y")
+
+
+@pytest.mark.parametrize(
+    ("years", "written", "said", "last"),
+    [
+        (
+            range(21, 55),
+            "15.06.{}",
+            "may be 1921 to 1954 or 2021 to 2054; .*'day=until-1954' or .*'day=until-2054'",
+            2054,
+        ),
+        (range(100), "15.06.{}", "no gap between them tells which is the last one; say which by .*'day=until-20", 2024),
+        ((24, 75), "15 Jun {}", "no gap between them tells which is the last one", 2075),
+    ],
+    ids=["of either century", "of all a century", "of which two orders are as likely"],
+)
+def test_years_of_two_digits_that_may_be_of_two_centuries_are_refused_and_an_option_tells(
+    tmp_path: Path, years: Sequence[int], written: str, said: str, last: int
+) -> None:
+    values = [written.format(f"{years[i % len(years)]:02}") for i in range(max(20, len(years)))]
+    with pytest.raises(DataError, match=said):
+        told(tmp_path, values)
+    found = told(tmp_path, values, f"day=until-{last}").features["day"]
+    assert (found.dt.year.max(), set(found.dt.year % 100)) == (last, set(years))
+
+
+def test_an_option_tells_the_order_and_the_last_year(tmp_path: Path) -> None:
+    values = [f"03/04/{year:02}" for year in range(21, 55)]
+    with pytest.raises(DataError, match="--date 'day=day-first,until-1954' or --date 'day=day-first,until-2054'"):
+        told(tmp_path, values, "day=day-first")
+    with pytest.raises(DataError, match="--date 'day=day-first,until-2054' or --date 'day=month-first,until-2054'"):
+        told(tmp_path, values, "day=until-2054")
+    found = told(tmp_path, values, "day=day-first,until-2054").features["day"]
+    assert found.tolist() == list(pd.to_datetime([f"{year}-04-03" for year in range(2021, 2055)]))
+
+
+def test_years_of_two_digits_go_on_where_one_gap_is_wide(tmp_path: Path) -> None:
+    years = [*range(30, 100), *range(25)]
+    found = told(tmp_path, [f"15.06.{year:02}" for year in years]).features["day"]
+    assert found.dt.year.tolist() == list(range(1930, 2025))
 
 
 def test_numbers_of_eight_digits_are_dates_where_each_is_one_and_an_option_says_otherwise(tmp_path: Path) -> None:

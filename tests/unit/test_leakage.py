@@ -98,6 +98,33 @@ def test_where_one_class_is_rare_a_feature_that_says_nothing_of_it_is_no_leak(tm
     assert leaks_of(tmp_path, frame) == []
 
 
+@pytest.mark.parametrize(("rare", "rows"), [(2, 60), (2, 100), (3, 60), (5, 10), (8, 16)])
+def test_numbers_that_say_nothing_are_no_leak_of_a_class_with_few_rows_which_some_of_them_tell_by_chance(
+    tmp_path: Path, rare: int, rows: int
+) -> None:
+    columns = {f"n{i}": DRAWS.normal(size=rows) for i in range(60)}
+    target = np.where(np.arange(rows) < rare, "yes", "no")
+    assert leaks_of(tmp_path, pd.DataFrame({**columns, "y": target})) == []
+    assert leakage.hints(read(tmp_path / "table.csv", "y")) == []
+
+
+def test_a_fee_that_eight_of_a_hundred_pay_is_a_leak_among_columns_that_say_nothing(tmp_path: Path) -> None:
+    leaves = pd.Series(np.arange(100) % 12 == 5)
+    noise = {f"n{i}": DRAWS.normal(size=100) for i in range(10)}
+    fee = FEES.head(100)
+    columns = {"fee": fee.where(leaves, 0), "refund": fee.where(leaves, -fee), "left on": DAYS.head(100).where(leaves)}
+    pd.DataFrame({**noise, **columns, "y": leaves}).to_csv(tmp_path / "table.csv", index=False)
+    found = leakage.hints(read(tmp_path / "table.csv", "y"))
+    assert [said.split("'")[1] for said in found] == list(columns)
+
+
+@pytest.mark.parametrize(("there", "is_leak"), [(3, False), (20, True)])
+def test_a_quantity_is_told_by_no_few_values(tmp_path: Path, there: int, is_leak: bool) -> None:
+    code = (QUANTITY * 3).where(np.arange(ROWS) < there)
+    NOISE.assign(code=code, y=QUANTITY).to_csv(tmp_path / "table.csv", index=False)
+    assert bool(leakage.hints(read(tmp_path / "table.csv", "y"))) == is_leak
+
+
 def test_a_feature_that_tells_the_target_of_most_rows_is_none(tmp_path: Path) -> None:
     wrong = CLASSES.where(DRAWS.random(ROWS) > 0.05, "no")
     assert leaks_of(tmp_path, NOISE.assign(code=wrong, y=CLASSES)) == []

@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from contract.schema import Column, Kind
 from inference.http.application import Service
@@ -174,3 +175,16 @@ def test_wherever_there_is_no_model_the_reason_stands_beside_it(problem: str | N
     assert client.get("/ready").json["reasons"] == [said]
     assert said in client.post("/invocations", json={"instances": [[1]]}).json["message"]
     assert said in client.get("/", headers={"Accept": "text/html"}).text
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"), [(["setosa", "versicolor", "virginica"], ["setosa", "versicolor", "virginica"]), (None, [2.5])]
+)
+def test_the_kinds_of_iris_are_said_of_a_model_that_tells_them_alone(
+    names: list[str] | None, shown: list[str | float]
+) -> None:
+    columns = [Column(f"{part} {what} (cm)") for part in ("sepal", "petal") for what in ("length", "width")]
+    description = described(columns, examples=[[1.0, 2.0, 3.0, 4.0]], class_names=names)
+    estimator = SimpleNamespace(classes_=np.array([0, 1, 2]), predict_proba=None)
+    found = data_of(page(served_as(answering(estimator, replace(description, example_targets=[2.5])))))
+    assert [example["target"] for example in found["examples"]] == shown

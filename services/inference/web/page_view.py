@@ -6,16 +6,16 @@ from typing import Any
 from urllib.parse import quote
 
 from contract.display import visible
-from contract.manifest import Description
 from contract.schema import Kind
 
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
+from inference.model.model import Model
 from inference.model.trust import Trust
 from inference.settings import Settings
 
 KINDS = {Kind.NUMBER: "number", Kind.INTEGER: "number", Kind.BOOLEAN: "boolean", Kind.TEXT: "text", Kind.DATE: "text"}
-# The workshop's three samples, one of each kind of iris.
+# The workshop's three samples, one of each kind of iris, for a model that tells these kinds.
 IRIS = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
 IRIS_EXAMPLES = [
     {"label": "Iris setosa", "row": [5.1, 3.5, 1.4, 0.2], "target": "setosa"},
@@ -66,7 +66,7 @@ def page_content(
             }
             for column in description.columns
         ],
-        "examples": _examples(description),
+        "examples": _examples(served.model),
         "class_names": served.model.class_names,
         "has_probabilities": served.model.classes is not None,
         "url": settings.public_url,
@@ -120,8 +120,10 @@ def _task(served: Deployment) -> str:
     return "regression" if served.model.description.output in ("double", "float") else "classification"
 
 
-def _examples(description: Description) -> list[dict[str, Any]]:
-    if tuple(column.name for column in description.columns) == IRIS:
+def _examples(model: Model) -> list[dict[str, Any]]:
+    description = model.description
+    kinds = {example["target"] for example in IRIS_EXAMPLES}
+    if tuple(column.name for column in description.columns) == IRIS and set(model.class_names or ()) == kinds:
         return IRIS_EXAMPLES
     rows = [[_shown(cell) for cell in row] for row in description.examples]
     # Rows that do not fit the columns are left out of the examples: then it is not known whose target is whose.

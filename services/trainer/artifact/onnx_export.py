@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -168,12 +168,21 @@ def _converted(estimator: Any, columns: Sequence[Column], form: str, avoided: fr
 
 
 def _give_names(graph: Any, names: Sequence[str]) -> None:
-    """Name a graph's inputs as what it is fed: of 'total charges (EUR)' the converter has made total_charges__EUR_."""
+    """Name a graph's inputs as what it is fed: of 'total charges (EUR)' the converter has made total_charges__EUR_.
+
+    What else has such a name, as an output `label` and a feature that is called so, gets another one: outputs are told by their order.
+    """
     given = dict(zip((each.name for each in graph.input), names, strict=True))
-    for each in graph.input:
-        each.name = given[each.name]
+    made = {name for node in graph.node for name in node.output} | {each.name for each in graph.initializer}
+    taken = {*made, *names}
+    for name in sorted(made & set(names)):
+        given[name] = next(free for i in count(1) if (free := f"{name}_{i}") not in taken)
+        taken.add(given[name])
+    for each in (*graph.input, *graph.output, *graph.initializer):
+        each.name = given.get(each.name, each.name)
     for node in graph.node:
         node.input[:] = [given.get(name, name) for name in node.input]
+        node.output[:] = [given.get(name, name) for name in node.output]
 
 
 def _is_one_tensor(columns: Sequence[Column]) -> bool:

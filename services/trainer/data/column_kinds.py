@@ -19,7 +19,7 @@ from contract.preparation.steps import folded
 from contract.schema import LARGEST
 
 from trainer.data import dates, missing_words
-from trainer.data.wishes import DAY_FIRST, MONTH_FIRST, Kind, Wish
+from trainer.data.wishes import Kind, Wish
 
 # Fewer rows prove nothing about a column: its values may differ by chance.
 FEW_ROWS = 20
@@ -248,10 +248,10 @@ def _dates(column: pd.Series, rest: pd.Series, fillers: list[str], wish: Wish) -
     """Say what a column is that looks like dates; `rest` counts its values but for the fillers."""
     name = str(column.name)
     try:
-        found, written = dates.parsed(rest.index, wish.order)
-    except ValueError as error:
-        orders = " or ".join(f"--date {f'{name}={order}'!r}" for order in (DAY_FIRST, MONTH_FIRST))
-        return Verdict(fault=f"column {name!r} {error}; say which by {orders} (--text {name!r} takes it as text)")
+        found, written = dates.parsed(rest.index, wish.order, wish.last_year)
+    except dates.Ambiguous as error:
+        ways = " or ".join(f"--date {f'{name}={way}'!r}" for way in error.ways)
+        return Verdict(fault=f"column {name!r} {error}; say which by {ways} (--text {name!r} takes it as text)")
     others = rest[found.isna()]
     if wish.kind is None and others.sum() > MISTAKES * rest.sum():
         return _words(column, others)

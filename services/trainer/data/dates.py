@@ -4,6 +4,8 @@ Nothing is guessed for a single value: where no value says which of two numbers 
 """
 
 import re
+from collections.abc import Sequence
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -40,14 +42,29 @@ MONTHS = {
     )
     for word in words.split()
 }  # fmt: skip
-# Years of two digits are none after this one.
-NEWEST = 2049
+# Years of two digits are none after this one; but where some are up to it and none is after LATEST, they may be of either century:
+# those from 21 to 54 are births, or when loans are due.
+NEWEST, LATEST = 2049, 2079
+# Between the last and the first of them, as numbers from 0 to 99 that go round, so many years lie at the least, and twice as many
+# as in any other gap. Else it is by chance which one is the widest.
+WIDE, WIDER = 5, 2
+# Of a column, how many are dates at the least that might be ones.
+NEARLY_ALL = 0.95
 # Year first, but not as ISO 8601 has it.
 OTHER_FORMS = ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y.%m.%d %H:%M:%S", "%Y%m%d")
 SAMPLE = 100
 # Fewer different numbers may be dates by chance: one in 27 of eight digits is.
 FEW_DAYS = 10
 FIRST_DAY, LAST_DAY = 19000101, 21001231
+
+
+class Ambiguous(ValueError):
+    """Dates that can be read in several ways."""
+
+    def __init__(self, said: str, ways: Sequence[str]) -> None:
+        """Take what is ambiguous, as a sentence goes on after the column's name, and what an option says of it: one for each way."""
+        super().__init__(said)
+        self.ways = ways
 
 
 def look_like_dates(values: pd.Index) -> bool:
@@ -84,10 +101,11 @@ def of_days(numbers: pd.Series) -> pd.Series:
     return pd.to_datetime(numbers.astype("Int64").astype("str"), format="%Y%m%d", errors="coerce").astype(DTYPE)
 
 
-def parsed(values: pd.Index, order: str | None) -> tuple[pd.Series, str | None]:
+def parsed(values: pd.Index, order: str | None, last_year: int | None = None) -> tuple[pd.Series, str | None]:
     """Return different texts as dates of DTYPE, NaT for what is none; and how they are written where that is not ISO 8601.
 
-    `order` is DAY_FIRST, MONTH_FIRST or None. Raises ValueError, with what to do, where day and month cannot be told apart.
+    `order` is DAY_FIRST, MONTH_FIRST or None, `last_year` the last one that two digits stand for. Raises Ambiguous where neither the
+    values nor these tell which number is the day, or which century is meant.
     """
     texts = pd.Series(values, index=values, dtype="str")
     found = _utc(pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True))
@@ -95,13 +113,15 @@ def parsed(values: pd.Index, order: str | None) -> tuple[pd.Series, str | None]:
         return found, None if is_one(values[0].strip()) else f"such as {values[0]!r}"
     parts = _without_versions(texts.str.extract(rf"^{ORDERED}$"))
     if parts["one"].notna().mean() > 0.5:
-        order = order or _order(parts)
+        until = "" if last_year is None else f",until-{last_year}"
+        years = _full_years(parts["year"], last_year, "" if order is None else f"{order},")
+        order = order or _order(parts, until)
         day, month = ("one", "other") if order == DAY_FIRST else ("other", "one")
-        found = _of_parts(parts, parts[day], parts[month])
+        found = _of_parts(parts, years, parts[month], parts[day])
         return found, f"{order.replace('-', ' ')}, such as {values[0]!r}{_centuries(parts, found)}"
     parts, months = _named(texts)
     if months.notna().mean() > 0.5:
-        found = _of_parts(parts, parts["one"], months)
+        found = _of_parts(parts, _full_years(parts["year"], last_year), months, parts["one"])
         return found, f"such as {values[0]!r}{_centuries(parts, found)}"
     for form in OTHER_FORMS:
         found = _utc(pd.to_datetime(texts.str.strip(), format=form, errors="coerce", utc=True))
@@ -130,35 +150,76 @@ def _named(texts: pd.Series) -> tuple[pd.DataFrame, pd.Series]:
     return parts.assign(one=one.fillna("1")), months.mask(is_vague)
 
 
-def _order(parts: pd.DataFrame) -> str:
-    one, other, year = (pd.to_numeric(parts[name]) for name in ("one", "other", "year"))
+def _order(parts: pd.DataFrame, until: str) -> str:
+    """Return DAY_FIRST or MONTH_FIRST, as all values tell; `until` is what an option says beside it."""
+    ways = [f"{order}{until}" for order in (DAY_FIRST, MONTH_FIRST)]
+    one, other = (pd.to_numeric(parts[name]) for name in ("one", "other"))
     first = parts.index[parts["one"].notna()][0]
     has_points = (parts["separator"].dropna() == ".").all()
-    if not has_points and year.max() <= 31 and year.nunique() >= one.nunique():
-        raise ValueError(
-            f"has dates such as {first!r}, of which no value tells the day from the year; with the year first, write 2026-03-15"
+    if _may_begin_with_years(parts, bool(has_points)):
+        raise Ambiguous(
+            f"has dates such as {first!r}, of which no value tells the day from the year; with the year first, write 2026-03-15",
+            ways,
         )
     if (one > 12).any() != (other > 12).any():
         return DAY_FIRST if (one > 12).any() else MONTH_FIRST
     if (one > 12).any():
         both = ", ".join(map(repr, (parts.index[one > 12][0], parts.index[other > 12][0])))
-        raise ValueError(f"has dates of which some have the day first and some the month: {both}")
+        raise Ambiguous(f"has dates of which some have the day first and some the month: {both}", ways)
     if has_points:
         return DAY_FIRST
-    raise ValueError(f"has dates such as {first!r}, of which no value tells the day from the month")
+    raise Ambiguous(f"has dates such as {first!r}, of which no value tells the day from the month", ways)
 
 
-def _full_years(years: pd.Series) -> pd.Series:
-    """Return years as numbers; those of two digits follow one another without the widest gap between them, up to NEWEST."""
+def _may_begin_with_years(parts: pd.DataFrame, has_points: bool) -> bool:
+    """Tell whether dates may have the year first: they are ones then, too, and their last numbers differ as much as the first."""
+    one, other, year = (pd.to_numeric(parts[name].dropna()) for name in ("one", "other", "year"))
+    if year.max() > 31 or _days(2000 + one, other, year).notna().mean() < NEARLY_ALL or year.nunique() < one.nunique():
+        return False
+    # Of 01.03.24, 01.04.24, …, or 31.03.24, 30.04.24, … the day is the first one of its month, or the last. With points nobody
+    # who means the year 2001 writes so; with slashes somebody might.
+    days = _days(2000 + year, other, one)
+    return not (has_points and ((one == 1).all() or days.dt.is_month_end.all()))
+
+
+def _days(years: pd.Series, months: pd.Series, days: pd.Series) -> pd.Series:
+    found: pd.Series = pd.to_datetime(pd.DataFrame({"year": years, "month": months, "day": days}), errors="coerce")
+    return found
+
+
+def _full_years(years: pd.Series, last_year: int | None, order: str = "") -> pd.Series:
+    """Return years as numbers; those of two digits follow one another without the widest gap between them, up to NEWEST.
+
+    `last_year` says up to which else. Raises Ambiguous where no gap is wide, and where two centuries are likely; `order` is what an
+    option says before the year.
+    """
     numbers = pd.to_numeric(years)
-    if (is_short := years.str.len().eq(2)).any():
-        there = np.unique(numbers[is_short])
-        gaps = np.diff(there, append=there[0] + 100)
-        last = there[gaps.argmax()]
-        first = there[(gaps.argmax() + 1) % len(there)]
-        begin = first + (2000 if 2000 + first + (last - first) % 100 <= NEWEST else 1900)
-        numbers = numbers.mask(is_short, begin + (numbers - first) % 100)
-    return numbers
+    if not (is_short := years.str.len().eq(2)).any():
+        return numbers
+    if last_year is None:
+        last_year = _last_year(np.unique(numbers[is_short]), str(years.index[is_short][0]), order)
+    return numbers.mask(is_short, last_year - (last_year - numbers) % 100)
+
+
+def _last_year(there: np.ndarray, such: str, order: str) -> int:
+    """Return the last of the years that different numbers from 0 to 99, in their order, stand for."""
+    gaps = np.diff(there, append=there[0] + 100)
+    widest = int(gaps.argmax())
+    if gaps[widest] < max(WIDE, WIDER * np.delete(gaps, widest).max(initial=0)):
+        raise Ambiguous(
+            f"has years of two digits, such as in {such!r}, and no gap between them tells which is the last one",
+            [f"{order}until-{date.today().year}"],
+        )
+    first = int(there[(widest + 1) % len(there)])
+    last = first + (int(there[widest]) - first) % 100
+    if 2000 + last <= NEWEST:
+        return 2000 + last
+    if 2000 + first <= NEWEST and 2000 + last <= LATEST:
+        raise Ambiguous(
+            f"has years of two digits, such as in {such!r}, which may be {1900 + first} to {1900 + last} or {2000 + first} to {2000 + last}",
+            [f"{order}until-{century + last}" for century in (1900, 2000)],
+        )
+    return 1900 + last
 
 
 def _centuries(parts: pd.DataFrame, found: pd.Series) -> str:
@@ -167,12 +228,12 @@ def _centuries(parts: pd.DataFrame, found: pd.Series) -> str:
     return f" (years {found[is_short].min().year} to {found[is_short].max().year})" if is_short.any() else ""
 
 
-def _of_parts(parts: pd.DataFrame, day: pd.Series, month: pd.Series) -> pd.Series:
+def _of_parts(parts: pd.DataFrame, years: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
     half = parts["half"].str[0].str.lower()
     hour = pd.to_numeric(parts["hour"]).fillna(0)
     hour = hour.where(half.isna(), hour % 12) + (half == "p") * 12
     numbers = {
-        "year": _full_years(parts["year"]),
+        "year": years,
         "month": pd.to_numeric(month),
         "day": pd.to_numeric(day),
         "hour": hour,

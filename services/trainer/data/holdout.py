@@ -5,7 +5,7 @@ group are all fitted on or all measured on, and of rows in time the newest are m
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,10 @@ def set_aside(frame: pd.DataFrame, form: Form, path: Path, place: Place) -> tupl
     `place` says where a row stands in the file.
     """
     group, time = form.group, form.time
-    order = None if time is None else Wishes.of_form(form).of(time).order
     where: Place = lambda row: f"{path} {place(row)}"  # noqa: E731
     found = Aside(
         None if group is None else _groups(frame[group], where),
-        None if time is None else _times(frame[time], order, path, where),
+        None if time is None else _times(frame[time], Wishes.of_form(form).of(time), path, where),
         None if form.weight is None else _weights(frame[form.weight], path, where),
     )
     if found.group is not None and found.group.nunique() < PARTS:
@@ -94,11 +93,11 @@ def _groups(column: pd.Series, where: Place) -> pd.Series:
     return pd.Series(pd.factorize(column)[0], index=column.index, name=column.name)
 
 
-def _times(column: pd.Series, order: str | None, path: Path, where: Place) -> pd.Series:
+def _times(column: pd.Series, wish: Wish, path: Path, where: Place) -> pd.Series:
     """Return when rows were: numbers as they are, dates as any column of dates is read."""
     found = column
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        verdict = column_kinds.tell(column, Wish(Kind.DATE, order), keep=True, is_typed=True)
+        verdict = column_kinds.tell(column, replace(wish, kind=Kind.DATE), keep=True, is_typed=True)
         if verdict.fault:
             raise DataError(f"{path}: {verdict.fault}")
         found = column if verdict.values is None else verdict.values

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from scipy.special import betainc, betaln
+from scipy.stats import hypergeom
 from sklearn.tree import DecisionTreeClassifier
 
 from trainer.data.table import Kind, Split, Table, Task
@@ -13,6 +15,9 @@ from trainer.data.table import Kind, Split, Table, Task
 TELLS_ALL = 0.999
 CORRELATED = 0.9999
 SAME_AS_TARGET = 0.999
+# In how many tables of which no column says anything one of them may pass for a leak. Where a class has two rows, some number of
+# any ten has them side by side; so what tells all is believed only where chance would hardly do it: see _chances.
+BY_CHANCE = 0.01
 MOST_ROWS = 50_000
 MOST_PAIRS = 200
 FEW_VALUES = 50
@@ -119,40 +124,58 @@ def _targets(table: Table, features: pd.DataFrame, target: pd.Series) -> list[st
     classes = pd.factorize(target)[0] if table.task is Task.CLASSIFICATION else None
     if classes is not None and not classes.any():
         return []  # the first rows of a file that is sorted by its classes
+    chance = BY_CHANCE / max(1, len(table.columns))  # each column has one (Bonferroni)
     return [
         f"feature {column.name!r} is the target, or tells it for all rows; is it known before the prediction is needed? "
         f"Else leave it out: --drop {column.name!r}"
         for column in table.columns
         if (
-            _is_quantity(features[column.name], target)
+            _is_quantity(features[column.name], target, chance)
             if classes is None
-            else _tells_class(features[column.name], classes)
+            else _tells_class(features[column.name], classes, chance)
         )
     ]
 
 
-def _is_quantity(values: pd.Series, target: pd.Series) -> bool:
-    """Tell whether numbers are the target in another unit, or its logarithm, say, which orders the rows in the same way."""
-    is_number = pd.api.types.is_float_dtype(values) and values.nunique() > 1
-    return is_number and any(
-        abs(one.corr(other)) > SAME_AS_TARGET for one, other in ((values, target), (values.rank(), target.rank()))
-    )
+def _is_quantity(values: pd.Series, target: pd.Series, chance: float) -> bool:
+    """Tell whether numbers are the target in another unit, or its logarithm, say, which orders the rows in the same way.
+
+    It is not told by so few rows that `chance`, or more, is the likelihood of it between numbers that have nothing to do with each other.
+    """
+    there = values[values.notna()]
+    # Of the coefficient r of independent numbers, 1 - r² has a beta distribution; it is looked at in two ways.
+    if len(there) < 3 or there.nunique() < 2 or not pd.api.types.is_float_dtype(values):
+        return False
+    if 2 * betainc(len(there) / 2 - 1, 0.5, 1 - SAME_AS_TARGET**2) >= chance:
+        return False
+    pairs = ((values, target), (values.rank(), target.rank()))
+    return any(abs(one.corr(other)) > SAME_AS_TARGET for one, other in pairs)
 
 
-def _tells_class(values: pd.Series, classes: np.ndarray) -> bool:
+def _tells_class(values: pd.Series, classes: np.ndarray, chance: float) -> bool:
     """Tell whether each value goes with one class, or each stretch of a number or a date, or that there is one.
 
-    `classes` are numbers of shape (rows,).
+    `classes` are numbers of shape (rows,); `chance` is how likely it may at most be for a column that has nothing to do with them.
     """
     numbers, distinct = pd.factorize(values, use_na_sentinel=False)
     if 2 <= len(distinct) <= min(FEW_VALUES, len(values) / 4):
-        return _tell(numbers, classes)
+        return _tell_by_groups(numbers, classes, chance)
     # A value for (nearly) each row tells its class by being unique; but not where it lies, or that it is there.
     if pd.api.types.is_datetime64_any_dtype(values):
         values = values.astype("int64").where(values.notna()).astype("float64")
     if not pd.api.types.is_float_dtype(values):
-        return bool(values.isna().any()) and _tell(values.isna().to_numpy().astype(int), classes)
-    return _may_lie_apart(values.to_numpy(), classes) and _lies_apart(values.to_numpy(), classes)
+        return bool(values.isna().any()) and _tell_by_groups(values.isna().to_numpy().astype(int), classes, chance)
+    return _may_lie_apart(values.to_numpy(), classes) and _lies_apart(values.to_numpy(), classes, chance)
+
+
+def _tell_by_groups(groups: np.ndarray, classes: np.ndarray, chance: float) -> bool:
+    """Tell whether each group has one class, and that is no chance; both are numbers of shape (rows,)."""
+    if not _tell(groups, classes):
+        return False
+    likeliest = _counts(groups, classes).argmax(axis=1)
+    parts = np.bincount(likeliest, minlength=int(classes.max()) + 1)
+    # A class may have any `parts` of the groups.
+    return _chances(likeliest[groups], classes, parts, _log_ways(len(likeliest), parts)) < chance
 
 
 def _may_lie_apart(values: np.ndarray, classes: np.ndarray) -> bool:
@@ -162,21 +185,59 @@ def _may_lie_apart(values: np.ndarray, classes: np.ndarray) -> bool:
     return bool(np.count_nonzero(np.diff(along)) <= STRETCHES * (classes.max() + 1) + CHANGES * len(along))
 
 
-def _lies_apart(values: np.ndarray, classes: np.ndarray) -> bool:
-    """Tell whether numbers of one class lie in a stretch of their own; both are of shape (rows,), and NaN is a stretch, too."""
+def _lies_apart(values: np.ndarray, classes: np.ndarray, chance: float) -> bool:
+    """Tell whether numbers of one class lie in a stretch of their own, and that is no chance.
+
+    Both are of shape (rows,), and NaN is a stretch, too.
+    """
     leaves = STRETCHES * max(2, int(classes.max()) + 1)
     tree = DecisionTreeClassifier(max_leaf_nodes=leaves, class_weight="balanced", random_state=0)
     column = values.reshape(-1, 1)
-    return _tell(tree.fit(column, classes).apply(column), classes)
+    groups = tree.fit(column, classes).apply(column)
+    if not _tell(groups, classes):
+        return False
+    said = _counts(groups, classes).argmax(axis=1)[groups]
+    along = said[np.argsort(values)]  # which has NaN last
+    parts = np.bincount(along[np.diff(along, prepend=-1) != 0], minlength=int(classes.max()) + 1)
+    # A class may have any `parts` stretches of the different numbers, of which each has a beginning and an end.
+    distinct = len(pd.unique(values))
+    return _chances(said, classes, parts, _log_ways(distinct + 1, 2 * parts)) < chance
 
 
 def _tell(groups: np.ndarray, classes: np.ndarray) -> bool:
     """Tell whether each group has rows of one class alone; both are numbers of shape (rows,). A rare class counts as a frequent one."""
-    width = int(classes.max()) + 1
-    counts = np.bincount(groups * width + classes, minlength=(int(groups.max()) + 1) * width).reshape(-1, width)
+    counts = _counts(groups, classes)
     # The rows of a class that are where it is the likeliest one, of those that it has.
     told = counts * (counts == counts.max(axis=1, keepdims=True))
     return bool((told.sum(axis=0) / counts.sum(axis=0)).mean() >= TELLS_ALL)
+
+
+def _counts(groups: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return how many rows of each class each group has, of shape (groups, classes)."""
+    width = int(classes.max()) + 1
+    counts: np.ndarray = np.bincount(groups * width + classes, minlength=(int(groups.max()) + 1) * width)
+    return counts.reshape(-1, width)
+
+
+def _chances(said: np.ndarray, classes: np.ndarray, parts: np.ndarray, log_ways: np.ndarray) -> float:
+    """Return at most how likely a column that has nothing to do with the classes tells one of them as well as this one.
+
+    Rows in which a column says a class, taken beforehand, have as many of the class's rows by chance as a draw without putting
+    back: all of them in one of n! / (class! (n - class)!) orderings. The rows were not taken beforehand, but because they fit: so
+    it counts as often as there were `log_ways` to take that many parts, twice for each part, as there might have been another number
+    of them (½ + ¼ + … = 1), and once for each class. `said` is of shape (rows,), `parts` and `log_ways` of shape (classes,).
+    """
+    width = len(parts)
+    rows, taken = np.bincount(classes, minlength=width), np.bincount(said, minlength=width)
+    right = np.bincount(classes[said == classes], minlength=width)
+    by_draw = hypergeom.logsf(right - 1, len(classes), taken, rows)
+    return float(np.exp(min(0.0, (by_draw + log_ways + parts * np.log(2)).min() + np.log(width))))
+
+
+def _log_ways(count: int, taken: np.ndarray) -> np.ndarray:
+    """Return the logarithms of how many ways there are to take some of `count`."""
+    ways: np.ndarray = -betaln(count - taken + 1, taken + 1) - np.log(count + 1)
+    return ways
 
 
 def _nearly_constant(features: pd.DataFrame) -> list[str]:

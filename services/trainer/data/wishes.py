@@ -3,12 +3,15 @@
 A command line is read without pandas and scikit-learn, which take a second to import: `bootstrap` mostly has nothing to do.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from trainer.data.files.form import Form
 
 DAY_FIRST, MONTH_FIRST = "day-first", "month-first"
+# What may be said of a column's dates: how they are written, the last of the years that two digits stand for, or both.
+OF_DATES = re.compile(rf"(?P<order>{DAY_FIRST}|{MONTH_FIRST})?((^|,)until-(?P<last>[12]\d{{3}}))?")
 
 
 class Kind(StrEnum):
@@ -27,7 +30,7 @@ class Wishes:
     text: tuple[str, ...] = ()
     number: tuple[str, ...] = ()
     date: tuple[str, ...] = ()
-    """names alone, or NAME=day-first, NAME=month-first"""
+    """names alone, or NAME=day-first, NAME=month-first, NAME=until-2054, NAME=day-first,until-2054"""
 
     @classmethod
     def of_form(cls, form: Form) -> "Wishes":
@@ -36,8 +39,10 @@ class Wishes:
 
     def of(self, name: str) -> "Wish":
         """Return what is said of a column."""
-        order = next((order for known, order in map(_ordered, self.date) if known == name), None)
-        return Wish(self.kind(name), order)
+        order, last = next(
+            ((order, last) for known, order, last in map(_of_dates, self.date) if known == name), (None, None)
+        )
+        return Wish(self.kind(name), order, last)
 
     def kind(self, name: str) -> Kind | None:
         """Return what a column is to be, None where nobody says."""
@@ -51,13 +56,16 @@ class Wishes:
 
     @property
     def dates(self) -> list[str]:
-        return [name for name, _ in map(_ordered, self.date)]
+        return [name for name, _, _ in map(_of_dates, self.date)]
 
 
-def _ordered(said: str) -> tuple[str, str | None]:
-    """Return the name in NAME=day-first and the order, None where there is none."""
-    name, equals, order = said.rpartition("=")
-    return (name, order) if equals and order in (DAY_FIRST, MONTH_FIRST) else (said, None)
+def _of_dates(said: str) -> tuple[str, str | None, int | None]:
+    """Return the name in NAME=day-first,until-2054, the order and the year; None for what is not said."""
+    name, _, words = said.rpartition("=")
+    found = OF_DATES.fullmatch(words)
+    if not name or not words or found is None:
+        return said, None, None
+    return name, found["order"], int(found["last"]) if found["last"] else None
 
 
 @dataclass(frozen=True)
@@ -67,3 +75,5 @@ class Wish:
     kind: Kind | None = None
     order: str | None = None
     """of day and month in its dates"""
+    last_year: int | None = None
+    """of the years that two digits stand for in its dates"""

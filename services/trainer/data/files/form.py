@@ -34,7 +34,7 @@ class Form:
     number: tuple[str, ...] = ()
     """columns of numbers, in which what is none is missing"""
     date: tuple[str, ...] = ()
-    """columns of dates: names alone, or NAME=day-first, NAME=month-first"""
+    """columns of dates: names alone, or NAME=day-first, NAME=month-first, NAME=until-2054, NAME=day-first,until-2054"""
     group: str | None = None
     """the column that says which rows belong together"""
     time: str | None = None
