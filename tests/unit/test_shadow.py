@@ -355,6 +355,15 @@ def test_both_answers_are_compared_with_the_labels_that_came_and_of_an_id_used_t
     assert rows[0]["model_milliseconds"] > 0
 
 
+def test_of_two_requests_with_one_id_that_are_answered_together_there_is_a_first(place: Place) -> None:
+    place.log()(place.seen("r1", [[0.6, 0]]), place.seen("r1", [[0.1, 0]]))
+    place.work().look()
+    place.shipper.ship()
+    rows = place.table("from compared order by version")
+    assert [(r["version"], r["prediction"]) for r in rows] == [("7", 1), ("8", 0)]
+    assert place.table("select count(distinct time) as times from predictions") == [{"times": 2}]
+
+
 def test_without_a_challenger_the_views_are_there_and_empty(place: Place) -> None:
     place.log()(place.seen("r1", [[0.9, 0]]))
     place.shipper.ship()
