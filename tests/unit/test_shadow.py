@@ -11,6 +11,8 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from contract.schema import Column, Kind
 from inference.model.deployment import Deployment
@@ -315,6 +317,8 @@ def test_what_it_fails_on_is_counted_and_kept_as_no_prediction_and_it_is_asked_o
         ("r3", None, True, None),
     ]
     assert (place.state.figures.alike, place.state.figures.failed) == (1, 3)
+    files = Path(place.store.root).rglob("shadow/**/*.parquet")
+    assert [pq.read_schema(path).field("prediction").type for path in files] == [pa.int64(), pa.int64()]
 
 
 def test_while_no_store_is_there_the_spool_has_each_answer_twice_at_most(

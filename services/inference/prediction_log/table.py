@@ -61,6 +61,11 @@ def shadow_table(between: Shadowed, records: Sequence[Record]) -> pa.Table:
     rows = [(record, row) for record in records for row in range(record.rows)]
     took = [None if record.labels is None else record.seconds for record, _ in rows]
     known = [record.values[0] for record, _ in rows]
+    predictions = _predictions(between, records)
+    if (
+        pa.types.is_null(predictions.type) and between.classes
+    ):  # it failed on all of them: still a column of its classes
+        predictions = predictions.cast(pa.array(between.classes).type)
     return pa.table(
         {
             "request_id": pa.array([record.request_id for record, _ in rows], pa.string()),
@@ -68,7 +73,7 @@ def shadow_table(between: Shadowed, records: Sequence[Record]) -> pa.Table:
             "time": pa.array([record.time_ns // 1000 for record, _ in rows], pa.timestamp("us", "UTC")),
             "version": pa.array([between.version] * len(rows), pa.string()),
             "production_version": pa.array([between.production] * len(rows), pa.string()),
-            "prediction": _predictions(between, records),
+            "prediction": predictions,
             "probabilities": _probabilities(records),
             "milliseconds": pa.array([None if s is None else s * 1000 for s in took], pa.float32()),
             "production_milliseconds": pa.array([None if s is None else s * 1000 for s in known], pa.float32()),
