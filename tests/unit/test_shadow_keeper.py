@@ -259,5 +259,7 @@ def test_the_version_and_the_page_tell_what_it_was_asked_and_why_not(service: Se
         "Version 8, the challenger, answers nobody yet: "
         "of 1,000 rows that Production answered, it says another thing of 1.0%."
     )
+    content["shadow"] |= {"alike": 987, "failed": 3}
+    assert in_words(content).endswith("it says another thing of 1.0%, and fails on 3.")
     (service.folder / state.NOTE).unlink()
     assert told(service.settings)["shadow"] == {"problem": "it has not been asked for logged rows yet"}
