@@ -478,7 +478,9 @@ Examples:
     metavar="FILE",
     help='Of status: answers, and labels where they have come, as `monitor query --csv "from compared"` writes them; - is the standard input.',
 )
-@click.option("--auto", is_flag=True, help="Of status: promote it or end it, where the interval or its time says so.")
+@click.option(
+    "--auto", is_flag=True, help="Of status: promote it or end it, where the interval, a failure or its time says so."
+)
 @click.option(
     "--margin",
     type=click.FloatRange(0),

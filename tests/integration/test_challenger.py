@@ -301,7 +301,12 @@ def test_one_with_code_of_its_own_that_fails_is_asked_in_shadow_and_what_it_fail
         eventually("it is asked", lambda: rows_asked(service) == 2)
         eventually("it fails on one", lambda: shadow(service)["failed"] == 1)
         assert service.predict() == CLASSES
-        place.client.delete_registered_model_alias(MODEL, "challenger")
+        path, failed = place.folder / "failed.csv", "select version from shadow where prediction is null"
+        eventually("that is kept", lambda: queried(place, failed).splitlines()[1:] == [version])
+        path.write_text(queried(place, "from compared"))
+        found = json.loads(challenge(place, service, "status", "--logged", str(path), "--auto", "--json"))
+        assert (found["challenger"], found["records"][-1]["by"]) == (None, "auto")
+        assert "it failed on 1 of the rows that Production answered" in found["records"][-1]["reason"]
 
 
 def test_labels_of_known_senders_promote_a_challenger_that_is_better_and_the_history_has_the_interval(

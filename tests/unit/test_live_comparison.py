@@ -13,6 +13,7 @@ from trainer.promotion.live_comparison import (
     answers_of,
     compared,
     disagreement,
+    failures,
     half_width,
     rows_of,
     times_of,
@@ -84,6 +85,10 @@ def test_classes_are_right_or_wrong_and_quantities_are_off_by_so_much() -> None:
     (off,) = read([HEAD, LINE.replace("3,1,1,true", "3,1.5,4,false")], is_quantity=True)
     assert (off.score, off.trusted) == (-2.5, False)
     assert read([HEAD, LINE.replace("3,1,1,true", "3,1,,")], is_quantity=False) == []
+    failed = [HEAD, LINE.replace("3,1,1,true", "3,,1,true")]
+    assert [one.score for one in read(failed, is_quantity=False)] == [0.0]
+    assert read(failed, is_quantity=True) == []
+    assert (failures(rows_of(failed), "3"), failures(rows_of(failed), "4")) == (1, 0)
 
 
 @pytest.mark.parametrize(

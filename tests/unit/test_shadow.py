@@ -1,18 +1,24 @@
 """A challenger in shadow, in one process: asked for what the log has of Production's answers, once, whatever ends who asks."""
 
+import errno
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from contract.schema import Column, Kind
 from inference.model.deployment import Deployment
 from inference.model.observation import Observation
 from inference.model.rows import from_cells
+from inference.prediction_log import segment
 from inference.prediction_log.label_log import LabelLog
 from inference.prediction_log.recorder import PredictionLog
 from inference.prediction_log.segment import LABELS
@@ -30,6 +36,8 @@ from pyarrow import fs
 from tests.unit.serving import VERSION, answering, described, served_as
 
 MIB = 1024 * 1024
+# What whoever asks does to files.
+STEPS = [(states, "write"), (segment, "write_whole"), (Path, "unlink")]
 COLUMNS = [Column("a"), Column("b")]
 KINDS = [
     Column("size"),
@@ -184,20 +192,22 @@ def test_what_the_shipper_has_deleted_meanwhile_is_still_asked(place: Place) -> 
     assert not [path for path in states.folder_in(place.spool).iterdir() if "r1" in path.name]
 
 
-def kill_at(step: int) -> Callable[..., None]:
-    """Return what ends whoever asks at the n-th write of what it knows."""
+def kill_at(step: int, *steps: Callable[..., None]) -> Iterator[Callable[..., None]]:
+    """Yield each of several steps as one that ends whoever asks where it is the n-th of all that are taken."""
     count = iter(range(1000))
-    write = states.write
 
-    def writes(folder: Path, state: State) -> None:
-        if next(count) == step:
-            raise KeyboardInterrupt
-        write(folder, state)
+    def taken(do: Callable[..., None]) -> Callable[..., None]:
+        def does(*arguments: Any, **options: Any) -> None:
+            if next(count) == step:
+                raise KeyboardInterrupt
+            do(*arguments, **options)
 
-    return writes
+        return does
+
+    yield from map(taken, steps)
 
 
-@pytest.mark.parametrize("step", range(12))
+@pytest.mark.parametrize("step", range(16))
 def test_whatever_step_it_is_killed_at_each_row_is_answered_once(
     place: Place, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,16 +216,16 @@ def test_whatever_step_it_is_killed_at_each_row_is_answered_once(
         log(place.seen(f"r{number}", [[0.9, 0], [0.1, 0]]))
     with monkeypatch.context() as killed:
         killed.setattr(works, "MOST_ROWS", 2)
-        killed.setattr(states, "write", kill_at(step))
-        try:
+        for (thing, name), does in zip(STEPS, kill_at(step, *(getattr(*each) for each in STEPS)), strict=True):
+            killed.setattr(thing, name, does)
+        with suppress(KeyboardInterrupt):
             work = place.work()
             work.look()
-            place.shipper.ship()
             log(place.seen("later", [[0.9, 0]]))
+            log._version.close()
             work.look()
             work.hand_on()
-        except KeyboardInterrupt:
-            pass
+            pytest.fail("there are fewer steps")
     if step % 2:
         place.shipper.ship()
     for _ in range(3):  # it is started again
@@ -226,10 +236,26 @@ def test_whatever_step_it_is_killed_at_each_row_is_answered_once(
     rows = place.table("select request_id, row, count(*) as count from shadow group by all order by all")
     logged = place.table("select request_id, row, 1 as count from predictions order by all")
     assert rows == logged
-    assert place.state.figures.failed == 0
+    figures = place.state.figures
+    assert (figures.alike, figures.failed, figures.skipped) == (len(logged), 0, 0)
+    log._version.close()
+    place.work().look()
+    assert [path.name for path in states.folder_in(place.spool).iterdir()] == [states.NOTE]
 
 
-def test_a_request_that_ends_the_process_twice_is_left_out_and_the_others_are_asked(place: Place) -> None:
+def ended(place: Place) -> None:
+    """Note, as the keeper does, that the process has ended over what it was asked for."""
+    state = states.read(states.folder_in(place.spool), OTHER)
+    assert state is not None
+    assert state.tried is not None
+    state.tried.is_fatal = True
+    states.write(states.folder_in(place.spool), state)
+
+
+@pytest.mark.parametrize("is_fatal", [True, False])
+def test_a_request_that_ends_the_process_twice_is_one_that_it_fails_on_and_the_others_are_asked(
+    place: Place, is_fatal: bool
+) -> None:
     def poison(frame: Any) -> None:
         if np.asarray(frame)[0, 0] == 0.66:
             raise KeyboardInterrupt  # as a process ends: nothing is said, and nothing noted
@@ -240,15 +266,21 @@ def test_a_request_that_ends_the_process_twice_is_left_out_and_the_others_are_as
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             place.work().look()
+        if is_fatal:
+            ended(place)
+    if not is_fatal:  # the service was killed, and it with it: that is no fault of the request's
+        place.says.before = lambda frame: None
     work = place.work()
     work.look()
     work.hand_on()
     place.shipper.ship()
-    assert [row["request_id"] for row in place.table()] == [f"r{n}" for n in range(10) if n != 4]
-    assert (place.state.figures.failed, place.state.figures.alike) == (1, 9)
+    expected = [(f"r{n}", 1 if n != 4 else None if is_fatal else 0) for n in range(10)]
+    assert [(row["request_id"], row["prediction"]) for row in place.table()] == expected
+    figures = place.state.figures
+    assert (figures.failed, figures.alike + figures.unlike) == ((1, 9) if is_fatal else (0, 10))
 
 
-def test_one_that_fails_is_counted_and_asked_on(place: Place) -> None:
+def test_what_it_fails_on_is_counted_and_kept_as_no_prediction_and_it_is_asked_on(place: Place) -> None:
     def fails(frame: Any) -> None:
         if np.asarray(frame)[0, 0] == 0.66:
             raise ValueError("no such flower")
@@ -261,12 +293,93 @@ def test_one_that_fails_is_counted_and_asked_on(place: Place) -> None:
         2,
         "it fails on what version 7 answered (InvalidInput)",
     )
-    log(place.seen("r2", [[0.9, 0]]))
+    work.hand_on()
+    place.shipper.ship()
+    kept = "select row, prediction, version, production_version from compared order by all"
+    assert [tuple(row.values()) for row in place.table(kept)] == [
+        (0, 1, "7", None),
+        (0, None, "8", "7"),
+        (1, 1, "7", None),
+        (1, None, "8", "7"),
+    ]
+    again = place.log()
+    again(place.seen("r2", [[0.9, 0]]), place.seen("r3", [[0.66, 0]]))
     work.look()
     work.hand_on()
     place.shipper.ship()
-    assert [row["request_id"] for row in place.table()] == ["r2"]
-    assert (place.state.figures.alike, place.state.problem) == (1, "")
+    # The first file has no prediction at all, the second has some.
+    assert [
+        (r["request_id"], r["prediction"], r["milliseconds"] is None, r["probabilities"]) for r in place.table()
+    ] == [
+        ("r1", None, True, None),
+        ("r1", None, True, None),
+        ("r2", 1, False, [0, 1]),
+        ("r3", None, True, None),
+    ]
+    assert (place.state.figures.alike, place.state.figures.failed) == (1, 3)
+    files = Path(place.store.root).rglob("shadow/**/*.parquet")
+    assert [pq.read_schema(path).field("prediction").type for path in files] == [pa.int64(), pa.int64()]
+
+
+def test_while_no_store_is_there_the_spool_has_each_answer_twice_at_most(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(works, "HAND_ON_SECONDS", 0)
+    monkeypatch.setattr(works, "FILE_BYTES", 2000)
+    log, work = place.log(), place.work()
+    for number in range(100):
+        log(place.seen(f"r{number}", [[0.9, 0]]))
+        work.look()
+    pages = Counter(path.name.partition(".")[0] for path in place.spool.glob("*-v8.*"))
+    assert len(pages) > 2
+    assert max(pages.values()) == 2
+    work.hand_on()
+    place.shipper.ship()
+    assert len(place.table()) == 100
+
+
+def test_one_that_challenges_again_is_asked_on_where_it_was(place: Place) -> None:
+    log = place.log()
+    log(place.seen("r1", [[0.9, 0]]))
+    work = place.work()
+    work.look()
+    work.hand_on()
+    states.clear(states.folder_in(place.spool))
+    log(place.seen("r2", [[0.9, 0]]))
+    work = place.work()
+    for name in ("r3", "r4"):
+        log(place.seen(name, [[0.9, 0]]))
+        work.look()
+        work.hand_on()
+        place.shipper.ship()
+    assert [row["request_id"] for row in place.table()] == ["r1", "r2", "r3", "r4"]
+    assert place.state.figures.alike == 4
+
+
+def test_what_a_full_disk_has_taken_half_of_is_asked_for_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, work = place.log(), place.work()
+    log(place.seen("r1", [[0.9, 0]] * 5))
+    work.look()
+    log(place.seen("r2", [[0.9, 0]] * 5))
+    with monkeypatch.context() as full:
+
+        def half(path: Path, answers: bytes) -> None:
+            with work._answers(path).open("ab") as file:
+                file.write(answers[: len(answers) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr(work, "_keep", half)
+        with pytest.raises(OSError, match="No space"):
+            work.look()
+    assert place.state.figures.alike == 5
+    log(place.seen("r3", [[0.9, 0]] * 5))
+    work.look()
+    work.hand_on()
+    place.shipper.ship()
+    assert [(r["request_id"], r["row"]) for r in place.table()] == [
+        (f"r{n}", row) for n in (1, 2, 3) for row in range(5)
+    ]
+    assert (place.state.figures.alike, place.state.figures.unlike) == (15, 0)
 
 
 def test_where_what_it_needs_is_omitted_it_is_not_asked_and_says_so(place: Place) -> None:
@@ -293,7 +406,7 @@ def test_nothing_that_was_answered_before_it_came_is_asked_nor_what_it_answered_
 def test_one_that_is_slower_than_what_is_logged_leaves_out_the_oldest_and_counts_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(works, "MOST_SEGMENTS", 2)
+    monkeypatch.setattr(works, "MOST_BYTES", 500)
     last = place.log()
     last(place.seen("r4", [[0.9, 0]]))
     for number in range(4):
@@ -308,6 +421,15 @@ def test_one_that_is_slower_than_what_is_logged_leaves_out_the_oldest_and_counts
     assert (figures.skipped, figures.alike) == (2, 3)
     assert [row["request_id"] for row in place.table()] == ["r4", "r2", "r3"]
     assert len(list(states.folder_in(place.spool).glob("*.segment"))) == 1
+
+
+def test_however_many_workers_end_nothing_that_is_little_is_left_out(place: Place) -> None:
+    for number in range(12):
+        log = place.log()
+        log(place.seen(f"r{number}", [[0.9, 0]]))
+        log._version.close()
+    place.work().look()
+    assert (place.state.figures.skipped, place.state.figures.alike) == (0, 12)
 
 
 def test_what_it_takes_at_a_look_has_an_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,6 +475,15 @@ def test_both_answers_are_compared_with_the_labels_that_came_and_of_an_id_used_t
         ("r2", "8", 1, None, False),
     ]
     assert rows[0]["model_milliseconds"] > 0
+
+
+def test_of_two_requests_with_one_id_that_are_answered_together_there_is_a_first(place: Place) -> None:
+    place.log()(place.seen("r1", [[0.6, 0]]), place.seen("r1", [[0.1, 0]]))
+    place.work().look()
+    place.shipper.ship()
+    rows = place.table("from compared order by version")
+    assert [(r["version"], r["prediction"]) for r in rows] == [("7", 1), ("8", 0)]
+    assert place.table("select count(distinct time) as times from predictions") == [{"times": 2}]
 
 
 def test_without_a_challenger_the_views_are_there_and_empty(place: Place) -> None:

@@ -1,6 +1,7 @@
 """Who keeps a challenger being asked: whether it fails, hangs or ends the process, requests and the log go on without it."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -111,6 +112,38 @@ def test_one_that_ends_the_process_or_hangs_is_told_and_tried_again_later(
     assert service.process is None
     does(monkeypatch, LIVES)
     service.looks(lambda: service.process is not None)
+
+
+def fatal(service: Service) -> bool:
+    """Tell whether what was asked is taken for what has ended the process."""
+    found = state.read(service.folder, OTHER)
+    assert found is not None
+    assert found.tried is not None
+    return found.tried.is_fatal
+
+
+def test_only_what_the_process_has_ended_over_by_itself_is_to_blame(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.write(service.folder, State(state.identity_of(OTHER), "8", 0, tried=state.Tried("w-000001.segment", 100)))
+    does(monkeypatch, LIVES)
+    service.looks(lambda: service.keeper._heard)
+    service.keeper._stop()
+    assert not fatal(service)
+    service.looks(lambda: service.process is not None)
+    os.kill(service.process.pid, signal.SIGKILL)
+    service.looks(lambda: service.process is None)
+    assert fatal(service)
+
+
+def test_what_is_logged_while_it_is_silent_is_held(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "SILENT_SECONDS", 60)
+    does(monkeypatch, HANGS)
+    service.looks(lambda: service.keeper._heard)
+    path = service.settings.prediction_log_dir / "w-000001.segment"
+    segment.write_whole(path, b"{}", segment.PREDICTIONS, b"")
+    service.looks(lambda: (service.folder / path.name).exists())
+    assert service.process is not None
 
 
 def test_what_is_logged_while_nobody_can_ask_is_held_up_to_a_limit(
@@ -226,5 +259,7 @@ def test_the_version_and_the_page_tell_what_it_was_asked_and_why_not(service: Se
         "Version 8, the challenger, answers nobody yet: "
         "of 1,000 rows that Production answered, it says another thing of 1.0%."
     )
+    content["shadow"] |= {"alike": 987, "failed": 3}
+    assert in_words(content).endswith("it says another thing of 1.0%, and fails on 3.")
     (service.folder / state.NOTE).unlink()
     assert told(service.settings)["shadow"] == {"problem": "it has not been asked for logged rows yet"}

@@ -133,12 +133,17 @@ def packed_labels(request_ids: list[str], rows: list[int], labels: list[Any], tr
     return size, (HEAD.pack(size, time.time_ns(), 0, len(rows), 0, LISTS, NONE, len(values), 0), values)
 
 
-def packed_shadow(asked: Record, seconds: float, production_seconds: float | None, answer: "Prediction") -> bytes:
-    """Return what a challenger answered to the rows of a prediction; `unpacked` has Production's seconds as the record's values."""
-    assert answer.labels is not None  # noqa: S101 - it was asked for them
+def packed_shadow(
+    asked: Record, seconds: float, production_seconds: float | None, answer: "Prediction | None"
+) -> bytes:
+    """Return what a challenger answered to the rows of a prediction, None where it failed.
+
+    `unpacked` has Production's seconds as the record's values.
+    """
     name, values = asked.request_id.encode(), orjson.dumps([production_seconds])
-    code, said = _coded(answer.labels)
-    shares = b"" if answer.probabilities is None else answer.probabilities.astype("<f8").tobytes()
+    labels, probabilities = (None, None) if answer is None else (answer.labels, answer.probabilities)
+    code, said = (NONE, b"") if labels is None else _coded(labels)
+    shares = b"" if probabilities is None else probabilities.astype("<f8").tobytes()
     size = HEAD.size + len(name) + len(values) + len(said) + len(shares)
     head = HEAD.pack(size, asked.time_ns, seconds, asked.rows, len(name), LISTS, code, len(values), len(said))
     return b"".join((head, name, values, said, shares))
@@ -173,9 +178,11 @@ def unpacked(record: bytes) -> Record:
 
 
 def labels_of(version: Version | Shadowed, record: Record) -> np.ndarray | list[Any]:
-    """Return what was predicted of each row, as labels also where probabilities alone were asked for."""
+    """Return what was predicted of each row, as labels also where probabilities alone were asked for; None where a challenger failed."""
     if record.labels is not None:
         return record.labels
+    if isinstance(version, Shadowed):
+        return [None] * record.rows
     assert record.probabilities is not None  # noqa: S101 - the one or the other was asked for
     assert version.classes is not None  # noqa: S101 - there are, where there are probabilities
     return [version.classes[j] for j in record.probabilities.argmax(axis=1)]

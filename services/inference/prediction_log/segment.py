@@ -126,6 +126,12 @@ def is_left(descriptor: int) -> bool:
     return True
 
 
+def filled_to(descriptor: int) -> int:
+    """Return up to where a segment has records, in bytes from its beginning."""
+    found: int = _MARK.unpack(os.pread(descriptor, _MARK.size, 0))[0]
+    return found
+
+
 def unshipped(descriptor: int, most: int, after: int | None = None) -> Piece:
     """Return the records after what was shipped, or after a place: as many as are in `most` bytes, or one that is larger.
 

@@ -57,9 +57,15 @@ def label_table(records: Sequence[Record]) -> pa.Table:
 
 
 def shadow_table(between: Shadowed, records: Sequence[Record]) -> pa.Table:
-    """Return what a challenger answered to the rows of predictions, each of which one record has."""
+    """Return what a challenger answered to the rows of predictions, each of which one record has; no prediction where it failed."""
     rows = [(record, row) for record in records for row in range(record.rows)]
+    took = [None if record.labels is None else record.seconds for record, _ in rows]
     known = [record.values[0] for record, _ in rows]
+    predictions = _predictions(between, records)
+    if (
+        pa.types.is_null(predictions.type) and between.classes
+    ):  # it failed on all of them: still a column of its classes
+        predictions = predictions.cast(pa.array(between.classes).type)
     return pa.table(
         {
             "request_id": pa.array([record.request_id for record, _ in rows], pa.string()),
@@ -67,9 +73,9 @@ def shadow_table(between: Shadowed, records: Sequence[Record]) -> pa.Table:
             "time": pa.array([record.time_ns // 1000 for record, _ in rows], pa.timestamp("us", "UTC")),
             "version": pa.array([between.version] * len(rows), pa.string()),
             "production_version": pa.array([between.production] * len(rows), pa.string()),
-            "prediction": _predictions(between, records),
+            "prediction": predictions,
             "probabilities": _probabilities(records),
-            "milliseconds": pa.array([record.seconds * 1000 for record, _ in rows], pa.float32()),
+            "milliseconds": pa.array([None if s is None else s * 1000 for s in took], pa.float32()),
             "production_milliseconds": pa.array([None if s is None else s * 1000 for s in known], pa.float32()),
         }
     )

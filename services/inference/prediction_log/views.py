@@ -85,7 +85,7 @@ create temporary view compared as
     ), answers as (
         from answered left join timed using (request_id, row, time)
         union all by name
-        select shadow.* exclude (production_version, probabilities, milliseconds, production_milliseconds),
+        select shadow.* exclude (probabilities, milliseconds, production_milliseconds),
             shadow.milliseconds as model_milliseconds
         from shadow join answered on shadow.request_id = answered.request_id and shadow.row = answered.row
             and shadow.time = answered.time and shadow.production_version = answered.version

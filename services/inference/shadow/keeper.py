@@ -82,8 +82,8 @@ class Keeper:
             self._stop()
         if not is_wanted:
             self._let_go(challenger)
-        elif self._process is not None:
-            self._listen()
+        elif self._process is not None and challenger:
+            self._listen(challenger)
             return
         elif self._has_lock() and champion and challenger:
             self._hold(challenger)
@@ -93,7 +93,7 @@ class Keeper:
         self._over.wait(LOOK_SECONDS)
 
     def _hold(self, challenger: DeploymentSpec) -> None:
-        """See to it that what is logged meanwhile is there for the process that asks, once it is started again."""
+        """See to it that what is logged meanwhile is there for the process that asks, once it is started, or goes on."""
         state = states.read(self._folder, challenger.version)
         if state is not None and len(list(self._folder.glob(f"*{SUFFIX}"))) < MOST_HELD:
             states.take_in(self._settings.prediction_log_dir, state.places)
@@ -122,7 +122,7 @@ class Keeper:
             )
         self._began, self._heard, self._is_clear = time.monotonic(), 0.0, False
 
-    def _listen(self) -> None:
+    def _listen(self, challenger: DeploymentSpec) -> None:
         """Wait a second for a sign of life; where there is none any more, or for too long, note that, and have it started again."""
         assert self._process is not None  # noqa: S101
         assert self._process.stdout is not None  # noqa: S101
@@ -135,6 +135,8 @@ class Keeper:
             self._ended("the process that asks it ended over it")
         elif now - (self._heard or self._began) > (SILENT_SECONDS if self._heard else LOAD_SECONDS):
             self._ended(f"it does not answer within {SILENT_SECONDS if self._heard else LOAD_SECONDS:.0f} s")
+        else:
+            self._hold(challenger)
 
     def _ended(self, problem: str) -> None:
         """End the process where it has not ended, note why nothing is asked, and when it is tried again."""
@@ -148,6 +150,8 @@ class Keeper:
         challenger = self._challenger.served
         if challenger and (state := states.read(self._folder, challenger.version)):
             state.problem = problem = state.problem if code == REFUSED else problem
+            if state.tried is not None:
+                state.tried.is_fatal = True
             states.write(self._folder, state)
         log.error(
             "the challenger is not asked for what is logged: %s; it is tried again in %.0f s", problem, self._pause

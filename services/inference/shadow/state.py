@@ -6,7 +6,7 @@ SPOOL/shadow/NAME.answers       what it answered to it, as far as that is in one
 """
 
 import os
-from collections.abc import Container
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,7 +50,8 @@ class Tried(msgspec.Struct):
 
     segment: str
     end: int
-    rows: int
+    is_fatal: bool = False
+    """whether the process was seen to end over it, or to be silent: one that is killed with the service has done nothing"""
 
 
 class State(msgspec.Struct):
@@ -94,16 +95,13 @@ def write(folder: Path, state: State) -> None:
     write_note(folder / NOTE, state)
 
 
-def take_in(spool: Path, known: Container[str]) -> list[str]:
-    """Link the segments of predictions that are not known, so that they are there until a challenger was asked for them; return their names."""
-    found = []
+def take_in(spool: Path, places: Mapping[str, Place]) -> None:
+    """Link the segments of predictions that are not done, so that they are there until a challenger was asked for all that is in them."""
     for path in spools.segments(spool):
-        with suppress(FileNotFoundError):  # shipped meanwhile
-            if path.name not in known and _layout_of(path) == segment.PREDICTIONS:
-                with suppress(FileExistsError):
-                    os.link(path, folder_in(spool) / path.name)
-                found.append(path.name)
-    return found
+        is_done = path.name in places and places[path.name].is_done
+        with suppress(FileNotFoundError, FileExistsError):  # shipped meanwhile, or here already
+            if not is_done and _layout_of(path) == segment.PREDICTIONS:
+                os.link(path, folder_in(spool) / path.name)
 
 
 def _layout_of(path: Path) -> int:
@@ -113,7 +111,12 @@ def _layout_of(path: Path) -> int:
 
 
 def clear(folder: Path) -> None:
-    """Let go of what a challenger has not been asked for; how it answered stays known."""
+    """Let go of what a challenger has not been asked for; how it answered stays known, and where it goes on if it challenges again."""
+    with suppress(*NO_NOTE):
+        state = read_note(folder / NOTE, State)
+        for place in state.places.values():
+            place.start, place.answers, place.handed_on = place.end, 0, 0
+        write(folder, state)
     for path in [*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{ANSWERS}")]:
         with suppress(OSError):
             path.unlink()

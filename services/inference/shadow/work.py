@@ -7,8 +7,9 @@ follows from that place: so one that has grown, or is handed on again as nobody 
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import msgspec
 
 from inference.errors import SegmentUnusable
 from inference.prediction_log import segment, spool
-from inference.prediction_log.record import Version, rows_of, time_ns_of, unpacked
+from inference.prediction_log.record import Version, packed_shadow, rows_of, time_ns_of, unpacked
 from inference.prediction_log.segment import SUFFIX, Piece
 from inference.shadow import state as states
 from inference.shadow.asking import Pair
@@ -27,8 +28,9 @@ from inference.telemetry.metrics import SHADOW_ROWS
 BUSY_SECONDS, PIECE_BYTES, MOST_ROWS = 0.5, 256 * 1024, 2000
 # How often answers are handed on, and of one file, about.
 HAND_ON_SECONDS, FILE_BYTES = 5.0, 1024 * 1024
-# Segments that wait and nobody writes any more; beyond them the oldest is left out: a challenger that is too slow never catches up.
-MOST_SEGMENTS = 8
+# Predictions that wait in segments that nobody writes any more; beyond that the oldest are left out: a challenger that is too slow never
+# catches up.
+MOST_BYTES = 128 * 1024 * 1024
 HOUR_NS = 3600 * 10**9
 
 log = logging.getLogger("inference")
@@ -48,6 +50,8 @@ class Work:
         self._spool, self._state, self._pair, self._sign = where, state, pair, sign
         self._folder = states.folder_in(where.folder)
         self._hand_on_due, self._has_told = 0.0, False
+        self._fatal: tuple[str, int] | None = None
+        """the request that has ended the process twice: its segment, and where it ends"""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._recover()
 
@@ -62,12 +66,14 @@ class Work:
                     break
             has_more |= more
         if time.monotonic() >= self._hand_on_due:
-            self.hand_on()
+            self._hand_on_due = time.monotonic() + HAND_ON_SECONDS
+            for path in self._held():
+                if not self._is_waiting(path):
+                    self._hand_on(path)
         return has_more
 
     def hand_on(self) -> None:
-        """Let the shipper have what was answered; raise OSError."""
-        self._hand_on_due = time.monotonic() + HAND_ON_SECONDS
+        """Let the shipper have all that was answered; raise OSError."""
         for path in self._held():
             self._hand_on(path)
 
@@ -80,12 +86,22 @@ class Work:
         """Take in the segments that are new, forget those that are gone, and leave out what is too much."""
         there = {path.name for path in spool.segments(self._spool.folder)}
         places = self._state.places
-        for name in states.take_in(self._spool.folder, places):
-            places[name] = Place()
-        for name in [name for name, place in places.items() if place.is_done and name not in there]:
+        states.take_in(self._spool.folder, places)
+        for path in self._held():
+            if self._place(
+                path
+            ).is_done:  # who asked has ended before it let go of it, or the keeper has linked it once more
+                self._let_go(path)
+        # What is held is known as long, whether it was shipped or not: it would be asked from its beginning again.
+        for name in [name for name in places if name not in there and not (self._folder / name).exists()]:
             del places[name]
-        for path in [path for path in self._held() if _is_left(path)][:-MOST_SEGMENTS]:
-            self._leave_out(path)
+            self._state.careful.pop(name, None)
+        waiting = 0
+        for path in reversed(self._held()):
+            size = _bytes_left(path, self._place(path).end)
+            waiting += size
+            if size and waiting > MOST_BYTES:
+                self._leave_out(path)
 
     def _leave_out(self, path: Path) -> None:
         place, before = self._place(path), self._state.figures.skipped
@@ -109,18 +125,14 @@ class Work:
     def _recover(self) -> None:
         """Go on where the one before ended: what it was in the middle of is asked again, a request at a time, and one that ends it twice not."""
         tried, careful = self._state.tried, self._state.careful
-        if tried is not None and tried.segment in self._state.places:
+        if tried is not None and tried.is_fatal and tried.segment in self._state.places:
             if careful.get(tried.segment, 0) >= tried.end:
-                self._state.places[tried.segment].end = tried.end
-                self._count("failed", tried.rows)
-                log.error("a request of %d rows has ended the challenger's process: it is left out", tried.rows)
+                self._fatal = (tried.segment, tried.end)
             else:
                 careful[tried.segment] = tried.end
         self._state.tried = None
-        for path in self._held():
-            place = self._place(path)
-            with suppress(FileNotFoundError):  # where nothing was answered yet
-                os.truncate(self._answers(path), place.answers)  # what was not noted is not there
+        # The one before may have handed on something that it did not live to note: no other content gets the same name.
+        self._state.count += 1
         self._note()
 
     # --- asking --------------------------------------------------------------------------------------------------------
@@ -166,45 +178,63 @@ class Work:
         records = [record for record in piece.records if time_ns_of(record) >= self._state.begun_ns]
         if records and not self._turn_the_page(path, time_ns_of(records[0]) // HOUR_NS):
             return False
-        self._state.tried = Tried(path.name, piece.end, sum(map(rows_of, records)))
+        is_fatal = self._fatal == (path.name, piece.end)
+        self._state.tried = Tried(path.name, piece.end)
         self._note()
-        answers, place.end = [], piece.start
+        answers, end, counts = [], piece.start, Counter[str]()
         for record in piece.records:
             if time_ns_of(record) >= self._state.begun_ns:
-                answers.append(self._answer(version, record))
-            place.end += len(record)
+                answers.append(self._answer(version, record, is_fatal, counts))
+            end += len(record)
             if time.monotonic() >= until:
                 break
         self._keep(path, b"".join(answers))
+        place.end = end
+        for result, rows in counts.items():
+            self._count(result, rows)
         self._state.tried = None
         self._note()
         return True
 
-    def _answer(self, version: Version, packed: bytes) -> bytes:
-        """Return what the challenger answers to a prediction, packed; nothing where it fails, or what was kept cannot be read."""
+    def _answer(self, version: Version, packed: bytes, is_fatal: bool, counts: Counter[str]) -> bytes:
+        """Return what the challenger answers to a prediction, packed, and count its rows; nothing where what was kept cannot be read.
+
+        Where it fails, which is what one that is fatal is taken for, that is its answer: no prediction.
+        """
         rows = rows_of(packed)
         try:
-            answer, unlike = self._pair.answer(version, unpacked(packed))
+            record = unpacked(packed)
+        except Exception:  # as after a power cut: the shipper says so, and it is no fault of the challenger's
+            counts["skipped"] += rows
+            return b""
+        if is_fatal:
+            log.error("a request of %d rows has ended the challenger's process: it is not asked for it again", rows)
+            counts["failed"] += rows
+            return packed_shadow(record, 0, None, None)
+        try:
+            answer, unlike = self._pair.answer(version, record)
         except Exception as error:  # whatever it is, it is the challenger's, and the next request may be answered
-            self._count("failed", rows)
+            counts["failed"] += rows
             self._state.problem = f"it fails on what version {version.version} answered ({type(error).__name__})"
             if not self._has_told:
                 log.warning("the challenger, version %s: %s", self._pair.version, self._state.problem)
                 self._has_told = True
-            return b""
+            return packed_shadow(record, 0, None, None)
         finally:
             self._sign()
-        self._count("alike", rows - unlike)
-        self._count("unlike", unlike)
+        counts.update(alike=rows - unlike, unlike=unlike)
         self._say("")
         return answer
 
     # --- what it answered ----------------------------------------------------------------------------------------------
 
     def _keep(self, path: Path, answers: bytes) -> None:
+        place = self._place(path)
         with open(os.open(self._answers(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
+            # What is beyond was not noted, whatever has ended the write, a full disk or a kill: it is asked for again.
+            file.truncate(place.answers)
             file.write(answers)
-        self._place(path).answers += len(answers)
+        place.answers += len(answers)
 
     def _turn_the_page(self, path: Path, hour: int) -> bool:
         """Begin another file where the last one is large enough, or of another hour; return False where the spool is full."""
@@ -214,7 +244,6 @@ class Work:
                 return False
             place.start, place.answers, place.handed_on = place.end, 0, 0
             self._note()
-            os.truncate(self._answers(path), 0)
         place.hour = hour
         return True
 
@@ -228,7 +257,7 @@ class Work:
             return False
         with _opened(path) as descriptor:
             version = msgspec.json.decode(segment.unshipped(descriptor, 0, 0).version, type=Version)
-        name = f"{path.stem}-{place.start:08}-v{self._pair.version}.{self._state.count:09}{SUFFIX}"
+        name = f"{self._page(path)}{self._state.count:09}{SUFFIX}"
         content = self._answers(path).read_bytes()[: place.answers]
         between = msgspec.json.encode(self._pair.between(version))
         segment.write_whole(self._spool.folder / name, between, segment.SHADOW, content)
@@ -237,21 +266,32 @@ class Work:
         self._note()
         return True
 
+    def _page(self, path: Path) -> str:
+        """Return what the names of all files begin with that have the answers from where the segment's last file of the store begins."""
+        return f"{path.stem}-{self._place(path).start:08}-v{self._pair.version}."
+
+    def _is_waiting(self, path: Path) -> bool:
+        """Tell whether the shipper still has some of a page: while there is no store, the spool would get one copy after the other."""
+        return any(self._spool.folder.glob(f"{self._page(path)}*{SUFFIX}"))
+
     def _finish(self, path: Path) -> None:
         """Let go of a segment that was asked for to its end, once all answers are on their way."""
         if self._hand_on(path):
-            self._place(path).is_done = True
-            self._state.careful.pop(path.name, None)
-            self._note()
-            path.unlink()
-            self._answers(path).unlink(missing_ok=True)
+            self._done(path)
 
     def _give_up(self, path: Path, error: Exception) -> None:
         log.error("what is in %s cannot be asked for: %s", path.name, type(error).__name__)
+        self._done(path)
+
+    def _done(self, path: Path) -> None:
         self._place(path).is_done = True
         self._note()
-        path.unlink()
+        self._let_go(path)
+
+    def _let_go(self, path: Path) -> None:
+        """Remove a segment that is done, last what says that there is something to remove."""
         self._answers(path).unlink(missing_ok=True)
+        path.unlink()
 
     def _place(self, path: Path) -> Place:
         return self._state.places.setdefault(path.name, Place())
@@ -285,6 +325,7 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _is_left(path: Path) -> bool:
+def _bytes_left(path: Path, after: int) -> int:
+    """Return how much is in a segment after a place, 0 where somebody writes it."""
     with _opened(path) as descriptor:
-        return segment.is_left(descriptor)
+        return max(0, segment.filled_to(descriptor) - after) if segment.is_left(descriptor) else 0

@@ -67,6 +67,9 @@ def in_words(content: dict[str, Any] | None) -> str | None:
 
 
 def _shadow_in_words(shadow: dict[str, Any]) -> str:
-    if not (asked := shadow.get("alike", 0) + shadow.get("unlike", 0)):
+    if not (asked := sum(shadow.get(result, 0) for result in ("alike", "unlike", "failed"))):
         return ""
-    return f": of {asked:,} rows that Production answered, it says another thing of {shadow['unlike'] / asked:.1%}"
+    fails = f", and fails on {shadow['failed']:,}" if shadow["failed"] else ""
+    return (
+        f": of {asked:,} rows that Production answered, it says another thing of {shadow['unlike'] / asked:.1%}{fails}"
+    )

@@ -23,7 +23,17 @@ from trainer.artifact import version_files
 from trainer.commands.production import check, connect, grid_of, move
 from trainer.console.terminal import Console
 from trainer.errors import SettingsError, VersionError
-from trainer.promotion.live_comparison import Interval, answers_of, compared, disagreement, rows_of, since, times_of
+from trainer.promotion.live_comparison import (
+    Interval,
+    answers_of,
+    beside,
+    compared,
+    disagreement,
+    failures,
+    rows_of,
+    since,
+    times_of,
+)
 from trainer.promotion.policy import below_threshold
 from trainer.settings import Settings
 from trainer.signals import Held
@@ -121,6 +131,16 @@ def status(settings: Settings, asked: Asked, console: Console) -> None:
         console.print(grid_of(name, told, "Challengers"))
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What the log says of a challenger."""
+
+    interval: Interval | None
+    words: str
+    failed: int
+    """rows that Production answered, and it did not"""
+
+
 def _judged(
     settings: Settings, now: Challenger, asked: Asked, fault: str | None, console: Console
 ) -> tuple[Interval | None, str]:
@@ -138,6 +158,7 @@ def _judged(
     # Where the alias alone was set, who knows since when?
     rows = since(given, now.challenge.since) if now.challenge is not None else given
     earlier = len(given) - len(rows)
+    failed, rows = failures(rows, now.number), beside(rows, str(champion.version))
     found = answers_of(rows, is_quantity)
     counted = [one for one in found if one.trusted] if asked.auto else found
     interval = compared(counted, str(champion.version), now.number)
@@ -148,28 +169,33 @@ def _judged(
         words += f"; the two are {apart.gain:.4f} apart" if is_quantity else f"; {apart.gain:.1%} of the answers differ"
     if times := times_of(rows, str(champion.version), now.number):
         words += f"; {times}"
+    if failed:
+        words += f"; it failed on {failed} of the rows that Production answered"
     if asked.auto and fault is not None:
         words = f"Goes on, as it is not known whether the service has sent it away: {words}"
     elif asked.auto:
-        words = _carried_out(settings, now, interval, asked.margin, words, console)
+        words = _carried_out(settings, now, Verdict(interval, words, failed), asked.margin, console)
     elif len(found) > sum(one.trusted for one in found):
         words += "; labels of unknown senders are among them, by which nothing is decided"
     return interval, words
 
 
-def _carried_out(
-    settings: Settings, now: Challenger, interval: Interval | None, margin: float, words: str, console: Console
-) -> str:
-    """Promote a challenger, or end its challenge, where that is decided; return what was done, and why."""
-    name = settings.model_name
-    if interval and interval.low > margin:
+def _carried_out(settings: Settings, now: Challenger, found: Verdict, margin: float, console: Console) -> str:
+    """Promote a challenger, or end its challenge, where that is decided; return what was done, and why.
+
+    One that fails where Production answers is never promoted, however good its other answers are: once is enough, as in a split.
+    """
+    name, interval, words = settings.model_name, found.interval, found.words
+    if not found.failed and interval and interval.low > margin:
         if (fault := _unfit(settings, now)) is not None:
             with Held():
                 challengers.end(name, now, "auto", f"it is better, and not promoted: {fault}; {words}")
             return f"Ended: {fault}; {words}"
         move(settings, "auto", now.number, f"better by more than {margin:g}: {words}", console)
         return f"Promoted: {words}"
-    if interval and interval.high < margin:
+    if found.failed:
+        reason = f"once is enough: {words}"
+    elif interval and interval.high < margin:
         reason = f"not better by {margin:g}: {words}"
     elif now.challenge is not None and now.challenge.is_over(datetime.now(UTC)):
         reason = f"its time is over, and nothing is decided: {words}"

@@ -24,6 +24,8 @@ LEAST = 50
 COLUMNS = ("request_id", "row", "time", "version", "prediction", "label", "trusted")
 # What a version took for all rows of a request, in milliseconds, empty where that is not known; this one may be missing.
 TIME = "model_milliseconds"
+# Of what a challenger answered in shadow: the version whose answer it stands beside. It may be missing, too.
+BESIDE = "production_version"
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,25 @@ def since(rows: Iterable[Row], moment: str) -> list[Row]:
     return found
 
 
+def failures(rows: Iterable[Row], challenger: str) -> int:
+    """Return on how many rows the challenger failed, which Production answered."""
+    return sum(row["version"] == challenger and not row["prediction"] for row in rows)
+
+
+def beside(rows: Iterable[Row], champion: str) -> list[Row]:
+    """Return the rows without what a challenger was asked because another version than the champion was: that was other traffic."""
+    return [row for row in rows if row.get(BESIDE) in (None, "", champion)]
+
+
 def answers_of(rows: Iterable[Row], is_quantity: bool) -> list[Answer]:
-    """Return the answers for which a label has come; raise DataError naming the line that is wrong."""
+    """Return the answers for which a label has come; raise DataError naming the line that is wrong.
+
+    Where a challenger failed is none, so it is wrong; how far off a quantity is that is not there nobody can say.
+    """
     found = []
     for number, row in enumerate(rows, 2):
         try:
-            if row["label"] and row["prediction"]:
+            if row["label"] and (row["prediction"] or not is_quantity):
                 found.append(_answer(row, is_quantity))
         except (ValueError, TypeError) as error:
             raise DataError(f"line {number} of the logged predictions cannot be read: {error}") from error
@@ -115,7 +130,8 @@ def disagreement(rows: Iterable[Row], champion: str, challenger: str, is_quantit
     """Return the share of rows to which the two say another thing, or by how much quantities differ; None for too few rows."""
     said: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
-        said.setdefault((row["request_id"], row["row"]), {})[row["version"]] = row["prediction"]
+        if row["prediction"]:
+            said.setdefault((row["request_id"], row["row"]), {})[row["version"]] = row["prediction"]
     both = {
         key: (found[champion], found[challenger]) for key, found in said.items() if {champion, challenger} <= set(found)
     }

@@ -1,0 +1,75 @@
+"""What `challenge status --auto` makes of the log: a challenger that fails where Production answers is never promoted."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from trainer.commands import challenge
+from trainer.commands.challenge import Asked
+from trainer.tracking import challengers, registry
+from trainer.tracking.challengers import Challenger
+
+HEAD = "request_id,row,time,version,prediction,label,trusted,production_version"
+Judge = Callable[[list[str]], tuple[list[str], str]]
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> Judge:
+    """Return what is done about challenger 4 of version 3, and why, by lines of the log."""
+    done = list[str]()
+    monkeypatch.setattr(registry, "in_production", lambda name: SimpleNamespace(version="3"))
+    monkeypatch.setattr(registry, "recorded", lambda version: ({"test_accuracy": 0.9}, {}))
+    monkeypatch.setattr(challenge, "_unfit", lambda settings, now: None)
+    monkeypatch.setattr(challenge, "move", lambda *of: done.append(f"promoted {of[2]}"))
+    monkeypatch.setattr(challengers, "end", lambda *of: done.append(f"ended by {of[2]}"))
+    now: Any = Challenger(SimpleNamespace(version="4"), None)
+    settings: Any = SimpleNamespace(model_name="iris")
+
+    def judge(lines: list[str]) -> tuple[list[str], str]:
+        _, words = challenge._judged(settings, now, Asked(logged=[HEAD, *lines], auto=True), None, None)  # type: ignore[arg-type]
+        return done, words
+
+    return judge
+
+
+def answer(request_id: str, version: str, prediction: int | str, label: int, beside: str = "") -> str:
+    return f"{request_id},0,2026-11-27 03:00:00+00:00,{version},{prediction},{label},true,{beside}"
+
+
+def answers(failing: bool) -> list[str]:
+    """Return what both said to two thousand requests: the challenger is better, but for the hard ones, on which it may fail."""
+    random, lines = np.random.default_rng(0), list[str]()
+    for number in range(2000):
+        label, is_hard = int(random.random() < 0.5), random.random() < 0.1
+        theirs, ours = (label if random.random() < share else 1 - label for share in (0.8, 0.97))
+        lines.append(answer(f"r{number}", "3", theirs, label))
+        lines.append(answer(f"r{number}", "4", "" if failing and is_hard else ours, label, "3"))
+    return lines
+
+
+def test_one_that_is_better_is_promoted_and_one_that_fails_besides_is_ended(judged: Judge) -> None:
+    done, words = judged(answers(failing=False))
+    assert (done, words[:9]) == (["promoted 4"], "Promoted:")
+    done, words = judged(answers(failing=True))
+    assert done == ["promoted 4", "ended by auto"]
+    assert words.startswith("Ended: once is enough: accuracy: 0.8")
+    assert words.endswith("; it failed on 189 of the rows that Production answered")
+
+
+def test_one_failure_is_enough_before_a_label_has_come(judged: Judge) -> None:
+    done, words = judged([answer("r1", "4", "", 1, "3")])
+    assert (done, words) == (
+        ["ended by auto"],
+        "Ended: once is enough: too few labels: 1 answers that count have one; it failed on 1 of the rows that Production answered",
+    )
+
+
+def test_what_it_answered_beside_an_earlier_version_is_no_comparison_with_this_one(judged: Judge) -> None:
+    random = np.random.default_rng(0)
+    easy = [answer(f"a{n}", "2", 1, 1) for n in range(400)]
+    easy += [answer(f"a{n}", "4", int(random.random() < 0.97), 1, "2") for n in range(400)]
+    hard = [answer(f"b{n}", "3", int(random.random() < 0.75), 1) for n in range(400)]
+    done, words = judged([*easy, *hard])
+    assert (done, words) == ([], "Goes on: too few labels: 800 answers that count have one")
