@@ -5,15 +5,14 @@ import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 import pytest
 import requests
 
+from tests.integration.challenging import KEYS, go_round, is_sent_away, load, told
 from tests.integration.conftest import Training
 from tests.integration.places import (
     CLASSES,
@@ -25,8 +24,6 @@ from tests.integration.places import (
     write_permuted_iris,
 )
 
-KEYS = [f"customer-{number}" for number in range(60)]
-CLIENTS = 3
 # Every fifth flower: of these a version that has learnt nothing says another thing of more than a quarter.
 LINES = [line.split(",") for line in (DATA / "iris_dataset.csv").read_text().splitlines()[1::5]]
 FLOWERS = {"instances": [[float(value) for value in line[:4]] for line in LINES]}
@@ -68,11 +65,6 @@ def asked(url: str, key: str) -> str:
     answer = requests.post(f"{url}/invocations", json={"instances": SAMPLES}, headers={"X-Split-Key": key}, timeout=30)
     assert answer.status_code == 200, answer.text
     return answer.headers["X-Model-Version"]
-
-
-def told(service: Any) -> dict[str, Any]:
-    found: dict[str, Any] = service.get("/version").json().get("challenger", {})
-    return found
 
 
 def splits(service: Any, percent: float) -> None:
@@ -120,45 +112,17 @@ def test_a_share_of_the_clients_is_answered_by_the_challenger_and_each_by_one_ve
     assert "seen enough" in place.command("history").stdout
 
 
-class Client(threading.Thread):
-    """Asks again and again, each time as another customer; notes who was answered by whom."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self.url, self.stop = url, threading.Event()
-        self.answers: list[tuple[str, int, str]] = []
-
-    def run(self) -> None:
-        with requests.Session() as session:
-            while not self.stop.is_set():
-                for key in KEYS:
-                    headers = {"X-Split-Key": key}
-                    answer = session.post(f"{self.url}/invocations", json=FLOWERS, headers=headers, timeout=30)
-                    self.answers.append((key, answer.status_code, answer.headers["X-Model-Version"]))
-
-
 def test_under_load_a_bad_challenger_is_sent_away_and_no_request_fails(place: Place, service: Any) -> None:
-    clients = [Client(service.url) for _ in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    try:
+    with load(service, FLOWERS) as clients:
         challenge(place, service, "3", "--percent", "50")
-        eventually("it is sent away", lambda: told(service).get("returned"))
-        eventually("by all workers", lambda: all(told(service).get("mode") == "shadow" for _ in range(20)))
-        seen = [len(client.answers) for client in clients]
-        # So that each client has asked for each key once more.
-        eventually("all go on", lambda: all(len(c.answers) > n + len(KEYS) for c, n in zip(clients, seen, strict=True)))
-    finally:
-        for client in clients:
-            client.stop.set()
-            client.join()
+        is_sent_away(service)
+        go_round(clients)
     answers = [answer for client in clients for answer in client.answers]
     assert {status for _, status, _ in answers} == {200}
     assert {version for _, _, version in answers} == {"1", "3"}
     for client in clients:  # from Production to the challenger and back, and never to and fro
         for key in KEYS:
-            turns = [version for version, _ in groupby(version for name, _, version in client.answers if name == key)]
-            assert turns in (["1"], ["1", "3", "1"], ["3", "1"]), (key, turns)
+            assert client.turns(key) in (["1"], ["1", "3", "1"], ["3", "1"]), (key, client.turns(key))
     assert "of its answers differ from those of version 1 (limit: 10%)" in told(service)["returned"]
     assert f'inference_challenger_returned{{model="{MODEL}",version="3"}} 1.0' in service.get("/metrics").text
     said = challenge(place, service, "status")
