@@ -112,6 +112,69 @@ def test_a_share_of_the_clients_is_answered_by_the_challenger_and_each_by_one_ve
     assert "seen enough" in place.command("history").stdout
 
 
+def shadow(service: Any) -> dict[str, Any]:
+    found: dict[str, Any] = told(service).get("shadow", {})
+    return found
+
+
+def rows_asked(service: Any) -> int:
+    return int(shadow(service).get("alike", 0)) + int(shadow(service).get("unlike", 0))
+
+
+def asks(service: Any, prefix: str, count: int) -> None:
+    """Send requests with all flowers, each with an id of its own."""
+    for number in range(count):
+        headers = {"X-Request-ID": f"{prefix}-{number}"}
+        requests.post(f"{service.url}/invocations", json=FLOWERS, headers=headers, timeout=30).raise_for_status()
+
+
+def queried(place: Place, sql: str) -> str:
+    module, kept = "inference.prediction_log", logged(place)
+    shipped = place.run(sys.executable, "-m", f"{module}.shipper", "--once", timeout=60, **kept)
+    assert shipped.returncode == 0, shipped.stderr
+    result = place.run(sys.executable, "-m", f"{module}.command", "query", "--csv", sql, timeout=60, **kept)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_in_shadow_the_challenger_is_asked_for_what_production_answers_once_whoever_is_killed(
+    place: Place, service: Any
+) -> None:
+    challenge(place, service, "3")  # before the next test, in which it is sent away for good
+    eventually("it can be asked", lambda: shadow(service).get("alike") == 0)
+    asks(service, "first", 20)
+    eventually("it is asked", lambda: rows_asked(service) == 20 * len(LINES))
+    killed = service.asker()
+    os.kill(killed, signal.SIGKILL)
+    asks(service, "second", 40)
+    labels = [
+        {"request_id": request_id, "row": row, "label": label}
+        for request_id in [*(f"first-{number}" for number in range(20)), *(f"second-{number}" for number in range(40))]
+        for row, label in enumerate(int(line[4]) for line in LINES)
+    ]
+    requests.post(f"{service.url}/labels", json={"labels": labels}, timeout=30).raise_for_status()
+    eventually("it is asked for the rest", lambda: rows_asked(service) == 60 * len(LINES), 60)
+    assert service.asker() != killed
+    assert shadow(service)["failed"] == shadow(service)["skipped"] == 0
+    rows = 60 * len(LINES)
+    counted = (
+        "select version, production_version, count(*), count(distinct (request_id, row)) from shadow "
+        "where version = '3' group by all"
+    )
+    eventually("all is kept, once", lambda: queried(place, counted).splitlines()[1:] == [f"3,1,{rows},{rows}"])
+    path = place.folder / "compared.csv"
+    path.write_text(queried(place, "from compared"))
+    found = json.loads(challenge(place, service, "status", "--logged", str(path), "--json"))
+    assert (found["interval"]["requests"], found["interval"]["paired"]) == (60, True)
+    assert found["interval"]["gain"] < 0
+    assert re.search(r"% of the answers differ; for a request's rows it takes \d+\.\d\d ms", found["verdict"])
+    said = " ".join(challenge(place, service, "status").split())
+    assert re.search(r"Logged rows that it was asked for: (\d+ alike, )?\d+ unlike\.", said)
+    metrics = service.get("/metrics").text
+    assert f'inference_shadow_rows_total{{model="{MODEL}",result="unlike",version="3"}}' in metrics
+    assert f'inference_shadow_seconds_count{{model="{MODEL}",version="1"}}' in metrics
+
+
 def test_under_load_a_bad_challenger_is_sent_away_and_no_request_fails(place: Place, service: Any) -> None:
     with load(service, FLOWERS) as clients:
         challenge(place, service, "3", "--percent", "50")
@@ -172,66 +235,6 @@ def labelled(place: Place, right: dict[str, int], trusted: bool) -> str:
         lines += [f"{version}-{n},0,{now},{version},1,{int(n < share)},{str(trusted).lower()}" for n in range(1000)]
     path.write_text("\n".join(lines))
     return str(path)
-
-
-def shadow(service: Any) -> dict[str, Any]:
-    found: dict[str, Any] = told(service).get("shadow", {})
-    return found
-
-
-def rows_asked(service: Any) -> int:
-    return int(shadow(service).get("alike", 0)) + int(shadow(service).get("unlike", 0))
-
-
-def asks(service: Any, prefix: str, count: int) -> None:
-    """Send requests with all flowers, each with an id of its own."""
-    for number in range(count):
-        headers = {"X-Request-ID": f"{prefix}-{number}"}
-        requests.post(f"{service.url}/invocations", json=FLOWERS, headers=headers, timeout=30).raise_for_status()
-
-
-def queried(place: Place, sql: str) -> str:
-    module, kept = "inference.prediction_log", logged(place)
-    shipped = place.run(sys.executable, "-m", f"{module}.shipper", "--once", timeout=60, **kept)
-    assert shipped.returncode == 0, shipped.stderr
-    result = place.run(sys.executable, "-m", f"{module}.command", "query", "--csv", sql, timeout=60, **kept)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def test_in_shadow_the_challenger_is_asked_for_what_production_answers_once_whoever_is_killed(
-    place: Place, service: Any
-) -> None:
-    challenge(place, service, "3")
-    eventually("it can be asked", lambda: shadow(service).get("alike") == 0)
-    asks(service, "first", 20)
-    eventually("it is asked", lambda: rows_asked(service) == 20 * len(LINES))
-    killed = service.asker()
-    os.kill(killed, signal.SIGKILL)
-    asks(service, "second", 40)
-    labels = [
-        {"request_id": request_id, "row": row, "label": label}
-        for request_id in [*(f"first-{number}" for number in range(20)), *(f"second-{number}" for number in range(40))]
-        for row, label in enumerate(int(line[4]) for line in LINES)
-    ]
-    requests.post(f"{service.url}/labels", json={"labels": labels}, timeout=30).raise_for_status()
-    eventually("it is asked for the rest", lambda: rows_asked(service) == 60 * len(LINES), 60)
-    assert service.asker() != killed
-    assert shadow(service)["failed"] == shadow(service)["skipped"] == 0
-    rows = 60 * len(LINES)
-    counted = "select version, production_version, count(*), count(distinct (request_id, row)) from shadow group by all"
-    eventually("all is kept, once", lambda: queried(place, counted).splitlines()[1:] == [f"3,1,{rows},{rows}"])
-    path = place.folder / "compared.csv"
-    path.write_text(queried(place, "from compared"))
-    found = json.loads(challenge(place, service, "status", "--logged", str(path), "--json"))
-    assert (found["interval"]["requests"], found["interval"]["paired"]) == (60, True)
-    assert found["interval"]["gain"] < 0
-    assert re.search(r"% of the answers differ; for a request's rows it takes \d+\.\d\d ms", found["verdict"])
-    said = " ".join(challenge(place, service, "status").split())
-    assert re.search(r"Logged rows that it was asked for: (\d+ alike, )?\d+ unlike\.", said)
-    metrics = service.get("/metrics").text
-    assert f'inference_shadow_rows_total{{model="{MODEL}",result="unlike",version="3"}}' in metrics
-    assert f'inference_shadow_seconds_count{{model="{MODEL}",version="1"}}' in metrics
 
 
 # A model that its owner has to vouch for, and that knows no flower with sepals of seven centimetres.
