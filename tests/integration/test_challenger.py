@@ -5,15 +5,14 @@ import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 import pytest
 import requests
 
+from tests.integration.challenging import KEYS, go_round, is_sent_away, load, told
 from tests.integration.conftest import Training
 from tests.integration.places import (
     CLASSES,
@@ -25,8 +24,6 @@ from tests.integration.places import (
     write_permuted_iris,
 )
 
-KEYS = [f"customer-{number}" for number in range(60)]
-CLIENTS = 3
 # Every fifth flower: of these a version that has learnt nothing says another thing of more than a quarter.
 LINES = [line.split(",") for line in (DATA / "iris_dataset.csv").read_text().splitlines()[1::5]]
 FLOWERS = {"instances": [[float(value) for value in line[:4]] for line in LINES]}
@@ -68,11 +65,6 @@ def asked(url: str, key: str) -> str:
     answer = requests.post(f"{url}/invocations", json={"instances": SAMPLES}, headers={"X-Split-Key": key}, timeout=30)
     assert answer.status_code == 200, answer.text
     return answer.headers["X-Model-Version"]
-
-
-def told(service: Any) -> dict[str, Any]:
-    found: dict[str, Any] = service.get("/version").json().get("challenger", {})
-    return found
 
 
 def splits(service: Any, percent: float) -> None:
@@ -120,45 +112,80 @@ def test_a_share_of_the_clients_is_answered_by_the_challenger_and_each_by_one_ve
     assert "seen enough" in place.command("history").stdout
 
 
-class Client(threading.Thread):
-    """Asks again and again, each time as another customer; notes who was answered by whom."""
+def shadow(service: Any) -> dict[str, Any]:
+    found: dict[str, Any] = told(service).get("shadow", {})
+    return found
 
-    def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self.url, self.stop = url, threading.Event()
-        self.answers: list[tuple[str, int, str]] = []
 
-    def run(self) -> None:
-        with requests.Session() as session:
-            while not self.stop.is_set():
-                for key in KEYS:
-                    headers = {"X-Split-Key": key}
-                    answer = session.post(f"{self.url}/invocations", json=FLOWERS, headers=headers, timeout=30)
-                    self.answers.append((key, answer.status_code, answer.headers["X-Model-Version"]))
+def rows_asked(service: Any) -> int:
+    return int(shadow(service).get("alike", 0)) + int(shadow(service).get("unlike", 0))
+
+
+def asks(service: Any, prefix: str, count: int) -> None:
+    """Send requests with all flowers, each with an id of its own."""
+    for number in range(count):
+        headers = {"X-Request-ID": f"{prefix}-{number}"}
+        requests.post(f"{service.url}/invocations", json=FLOWERS, headers=headers, timeout=30).raise_for_status()
+
+
+def queried(place: Place, sql: str) -> str:
+    module, kept = "inference.prediction_log", logged(place)
+    shipped = place.run(sys.executable, "-m", f"{module}.shipper", "--once", timeout=60, **kept)
+    assert shipped.returncode == 0, shipped.stderr
+    result = place.run(sys.executable, "-m", f"{module}.command", "query", "--csv", sql, timeout=60, **kept)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_in_shadow_the_challenger_is_asked_for_what_production_answers_once_whoever_is_killed(
+    place: Place, service: Any
+) -> None:
+    challenge(place, service, "3")  # before the next test, in which it is sent away for good
+    eventually("it can be asked", lambda: shadow(service).get("alike") == 0)
+    asks(service, "first", 20)
+    eventually("it is asked", lambda: rows_asked(service) == 20 * len(LINES))
+    killed = service.asker()
+    os.kill(killed, signal.SIGKILL)
+    asks(service, "second", 40)
+    labels = [
+        {"request_id": request_id, "row": row, "label": label}
+        for request_id in [*(f"first-{number}" for number in range(20)), *(f"second-{number}" for number in range(40))]
+        for row, label in enumerate(int(line[4]) for line in LINES)
+    ]
+    requests.post(f"{service.url}/labels", json={"labels": labels}, timeout=30).raise_for_status()
+    eventually("it is asked for the rest", lambda: rows_asked(service) == 60 * len(LINES), 60)
+    assert service.asker() != killed
+    assert shadow(service)["failed"] == shadow(service)["skipped"] == 0
+    rows = 60 * len(LINES)
+    counted = (
+        "select version, production_version, count(*), count(distinct (request_id, row)) from shadow "
+        "where version = '3' group by all"
+    )
+    eventually("all is kept, once", lambda: queried(place, counted).splitlines()[1:] == [f"3,1,{rows},{rows}"])
+    path = place.folder / "compared.csv"
+    path.write_text(queried(place, "from compared"))
+    found = json.loads(challenge(place, service, "status", "--logged", str(path), "--json"))
+    assert (found["interval"]["requests"], found["interval"]["paired"]) == (60, True)
+    assert found["interval"]["gain"] < 0
+    assert re.search(r"% of the answers differ; for a request's rows it takes \d+\.\d\d ms", found["verdict"])
+    said = " ".join(challenge(place, service, "status").split())
+    assert re.search(r"Logged rows that it was asked for: (\d+ alike, )?\d+ unlike\.", said)
+    metrics = service.get("/metrics").text
+    assert f'inference_shadow_rows_total{{model="{MODEL}",result="unlike",version="3"}}' in metrics
+    assert f'inference_shadow_seconds_count{{model="{MODEL}",version="1"}}' in metrics
 
 
 def test_under_load_a_bad_challenger_is_sent_away_and_no_request_fails(place: Place, service: Any) -> None:
-    clients = [Client(service.url) for _ in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    try:
+    with load(service, FLOWERS) as clients:
         challenge(place, service, "3", "--percent", "50")
-        eventually("it is sent away", lambda: told(service).get("returned"))
-        eventually("by all workers", lambda: all(told(service).get("mode") == "shadow" for _ in range(20)))
-        seen = [len(client.answers) for client in clients]
-        # So that each client has asked for each key once more.
-        eventually("all go on", lambda: all(len(c.answers) > n + len(KEYS) for c, n in zip(clients, seen, strict=True)))
-    finally:
-        for client in clients:
-            client.stop.set()
-            client.join()
+        is_sent_away(service)
+        go_round(clients)
     answers = [answer for client in clients for answer in client.answers]
     assert {status for _, status, _ in answers} == {200}
     assert {version for _, _, version in answers} == {"1", "3"}
     for client in clients:  # from Production to the challenger and back, and never to and fro
         for key in KEYS:
-            turns = [version for version, _ in groupby(version for name, _, version in client.answers if name == key)]
-            assert turns in (["1"], ["1", "3", "1"], ["3", "1"]), (key, turns)
+            assert client.turns(key) in (["1"], ["1", "3", "1"], ["3", "1"]), (key, client.turns(key))
     assert "of its answers differ from those of version 1 (limit: 10%)" in told(service)["returned"]
     assert f'inference_challenger_returned{{model="{MODEL}",version="3"}} 1.0' in service.get("/metrics").text
     said = challenge(place, service, "status")
@@ -208,66 +235,6 @@ def labelled(place: Place, right: dict[str, int], trusted: bool) -> str:
         lines += [f"{version}-{n},0,{now},{version},1,{int(n < share)},{str(trusted).lower()}" for n in range(1000)]
     path.write_text("\n".join(lines))
     return str(path)
-
-
-def shadow(service: Any) -> dict[str, Any]:
-    found: dict[str, Any] = told(service).get("shadow", {})
-    return found
-
-
-def rows_asked(service: Any) -> int:
-    return int(shadow(service).get("alike", 0)) + int(shadow(service).get("unlike", 0))
-
-
-def asks(service: Any, prefix: str, count: int) -> None:
-    """Send requests with all flowers, each with an id of its own."""
-    for number in range(count):
-        headers = {"X-Request-ID": f"{prefix}-{number}"}
-        requests.post(f"{service.url}/invocations", json=FLOWERS, headers=headers, timeout=30).raise_for_status()
-
-
-def queried(place: Place, sql: str) -> str:
-    module, kept = "inference.prediction_log", logged(place)
-    shipped = place.run(sys.executable, "-m", f"{module}.shipper", "--once", timeout=60, **kept)
-    assert shipped.returncode == 0, shipped.stderr
-    result = place.run(sys.executable, "-m", f"{module}.command", "query", "--csv", sql, timeout=60, **kept)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def test_in_shadow_the_challenger_is_asked_for_what_production_answers_once_whoever_is_killed(
-    place: Place, service: Any
-) -> None:
-    challenge(place, service, "3")
-    eventually("it can be asked", lambda: shadow(service).get("alike") == 0)
-    asks(service, "first", 20)
-    eventually("it is asked", lambda: rows_asked(service) == 20 * len(LINES))
-    killed = service.asker()
-    os.kill(killed, signal.SIGKILL)
-    asks(service, "second", 40)
-    labels = [
-        {"request_id": request_id, "row": row, "label": label}
-        for request_id in [*(f"first-{number}" for number in range(20)), *(f"second-{number}" for number in range(40))]
-        for row, label in enumerate(int(line[4]) for line in LINES)
-    ]
-    requests.post(f"{service.url}/labels", json={"labels": labels}, timeout=30).raise_for_status()
-    eventually("it is asked for the rest", lambda: rows_asked(service) == 60 * len(LINES), 60)
-    assert service.asker() != killed
-    assert shadow(service)["failed"] == shadow(service)["skipped"] == 0
-    rows = 60 * len(LINES)
-    counted = "select version, production_version, count(*), count(distinct (request_id, row)) from shadow group by all"
-    eventually("all is kept, once", lambda: queried(place, counted).splitlines()[1:] == [f"3,1,{rows},{rows}"])
-    path = place.folder / "compared.csv"
-    path.write_text(queried(place, "from compared"))
-    found = json.loads(challenge(place, service, "status", "--logged", str(path), "--json"))
-    assert (found["interval"]["requests"], found["interval"]["paired"]) == (60, True)
-    assert found["interval"]["gain"] < 0
-    assert re.search(r"% of the answers differ; for a request's rows it takes \d+\.\d\d ms", found["verdict"])
-    said = " ".join(challenge(place, service, "status").split())
-    assert re.search(r"Logged rows that it was asked for: (\d+ alike, )?\d+ unlike\.", said)
-    metrics = service.get("/metrics").text
-    assert f'inference_shadow_rows_total{{model="{MODEL}",result="unlike",version="3"}}' in metrics
-    assert f'inference_shadow_seconds_count{{model="{MODEL}",version="1"}}' in metrics
 
 
 # A model that its owner has to vouch for, and that knows no flower with sepals of seven centimetres.

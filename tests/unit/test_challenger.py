@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from contract.schema import Column, Kind
 from contract.tracking.challenge import TAG, Challenge
-from inference.challenger.guard import ALL, LEAST, Guard, Limits
+from inference.challenger.guard import ALL, LEAST, Guard, Limits, is_no_chance
 from inference.challenger.split import Split
 from inference.errors import Overloaded
 from inference.http.application import Service
@@ -289,6 +289,55 @@ def test_a_challenger_that_takes_far_longer_is_sent_away_and_one_stall_is_none()
     for _ in range(LEAST):
         compare(always, challenger, [[1]], seconds=5.0)
     assert reasons == ["100% of its answers take far longer than those of version 3 (limit: 5%)"]
+
+
+class Clock:
+    """Goes on by a step with each look at it."""
+
+    def __init__(self) -> None:
+        self.now = self.step = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def stalled(likelihood: float, more: float, requests: int) -> list[str]:
+    """Return why a challenger is sent away where the machine stalls either version so often, and itself it stalls more often by so much."""
+    champion, challenger = says(1, "3"), says(1, "4")
+    clock, reasons = Clock(), list[str]()
+    one = Guard(champion, challenger, reasons.append, Limits(), clock)
+    cells = from_cells([[1]], challenger.model.description.columns, lambda i, j: "")
+    answer = challenger.model.answer(cells)
+    chances = np.random.default_rng(7).random((requests, 2)) < (likelihood, likelihood + more)
+    for theirs, ours in np.where(chances, 0.03, 0.001).tolist():
+        clock.step = theirs
+        one.compare(cells, answer, ours)
+    return reasons
+
+
+@pytest.mark.parametrize("likelihood", [0.02, 0.1, 0.3])
+def test_a_machine_that_stalls_either_version_sends_no_challenger_away(likelihood: float) -> None:
+    assert stalled(likelihood, 0.0, requests=10_000) == []
+
+
+@pytest.mark.parametrize("likelihood", [0.0, 0.1, 0.3])
+def test_a_challenger_that_is_slow_is_found_out_on_a_busy_machine_too(likelihood: float) -> None:
+    (reason,) = stalled(likelihood, 0.3, requests=1000)
+    assert reason.endswith("take far longer than those of version 3 (limit: 5%)")
+
+
+def test_a_fair_coin_is_taken_for_an_unfair_one_in_one_case_of_a_thousand_at_most_at_whatever_throw() -> None:
+    not_yet, taken = np.ones(1), 0.0  # the likelihood of each count of heads, where it was not taken for one so far
+    for throws in range(1, 300):
+        not_yet = (np.append(not_yet, 0) + np.append(0, not_yet)) / 2
+        is_taken = [is_no_chance(heads, throws - heads) for heads in range(throws + 1)]
+        taken += not_yet[is_taken].sum()
+        not_yet[is_taken] = 0
+    assert 1 / 10_000 < taken < 1 / 1000
+    assert not is_no_chance(13, 0)
+    assert is_no_chance(14, 0)
+    assert not is_no_chance(0, 14)
 
 
 def test_texts_that_the_challenger_alone_never_saw_send_it_away() -> None:

@@ -5,6 +5,7 @@ and then, aside from the answer: the same rows, at the same moment, so that what
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -22,8 +23,10 @@ from inference.telemetry.metrics import COMPARED
 LEAST, ALL, ONE_IN = 50, 200, 10
 # Of one request: it must not take as long again.
 MOST_ROWS = 100
-# What counts as slow: more than twice what Production takes for the same rows, and this many seconds more.
+# Of two that answer the same rows, one is slow: it takes more than twice as long, and this many seconds more.
 SLOW_FACTOR, SLOW_SECONDS = 2.0, 0.02
+# A busy machine stalls the one as well as the other. By how much likelier what was seen has to be where it is the challenger's doing.
+EVIDENCE = 1000.0
 
 log = logging.getLogger("inference")
 
@@ -36,18 +39,25 @@ class Limits(NamedTuple):
     unknown: float = 0.05
     """rows with a text that it never saw in training, where Production did"""
     slow: float = 0.05
+    """answers that are slow, less those for which Production was"""
 
 
 class Guard:
     """Watches in one worker; `end` has Production answer everybody from now on, and is told why, once."""
 
     def __init__(
-        self, champion: Deployment, challenger: Deployment, end: Callable[[str], None], limits: Limits | None = None
+        self,
+        champion: Deployment,
+        challenger: Deployment,
+        end: Callable[[str], None],
+        limits: Limits | None = None,
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.champion = champion
-        self._challenger, self._end, self._limits = challenger, end, limits or Limits()
+        self._challenger, self._end, self._limits, self._now = challenger, end, limits or Limits(), now
         self._likeness = Likeness(champion.model)
-        self._requests = self._compared = self._rows = self._slow = self._unlike = self._unknown = 0
+        self._requests = self._compared = self._rows = self._unlike = self._unknown = 0
+        self._slow = self._fast = 0  # requests for which the challenger, or Production, was slow
         self._has_ended = False
 
     def failed(self, error: Exception) -> None:
@@ -64,7 +74,7 @@ class Guard:
         self._finish(f"it fails where version {self._version} answers ({type(error).__name__})")
 
     def compare(self, rows: Rows, prediction: Prediction, seconds: float) -> None:
-        """Ask Production for the same rows, now and then; the challenger's answer took so many seconds. Never raises."""
+        """Ask Production for the same rows, now and then; the challenger took so many seconds to predict. Never raises."""
         self._requests += 1
         if self._requests > ALL and self._requests % ONE_IN:
             return
@@ -78,17 +88,18 @@ class Guard:
         holds_up = model.runs_code and not self._challenger.model.runs_code  # code is asked where nobody waits
         if len(rows) > MOST_ROWS or holds_up or model.takes_long(rows):
             return
-        began = time.perf_counter()
+        began = self._now()
         wanted = prediction.labels is not None, prediction.probabilities is not None
         theirs = model.answer(rows, *wanted)
-        least = time.perf_counter() - began
+        their_seconds = self._now() - began
         is_unlike = self._likeness.unlike(_labels(self._challenger.model, prediction), _labels(model, theirs))
         is_unknown = _unknown(self._challenger.model, rows) & ~_unknown(model, rows)
         self._compared += 1
         self._rows += len(rows)
         self._unlike += (unlike := int(is_unlike.sum()))
         self._unknown += (unknown := int(is_unknown.sum()))
-        self._slow += (slow := int(seconds > SLOW_FACTOR * least + SLOW_SECONDS))
+        self._slow += (slow := int(_is_slow(seconds, their_seconds)))
+        self._fast += int(_is_slow(their_seconds, seconds))
         for result, count in (("alike", len(rows) - unlike), ("unlike", unlike), ("unknown", unknown), ("slow", slow)):
             self._count(result, count)
         if self._compared >= LEAST and (reason := next(self._beyond(), None)):
@@ -101,7 +112,8 @@ class Guard:
             yield f"{share:.0%} of its answers differ from those of version {version} (limit: {limits.unlike:.0%})"
         if (share := self._unknown / rows) > limits.unknown:
             yield f"{share:.0%} of the rows have a text that version {version} knows and it does not (limit: {limits.unknown:.0%})"
-        if (share := self._slow / self._compared) > limits.slow:
+        share = (self._slow - self._fast) / self._compared
+        if share > limits.slow and is_no_chance(self._slow, self._fast):
             yield f"{share:.0%} of its answers take far longer than those of version {version} (limit: {limits.slow:.0%})"
 
     @property
@@ -116,6 +128,21 @@ class Guard:
     def _count(self, result: str, count: int = 1) -> None:
         if count:
             COMPARED.labels(*self._challenger.labels, result).inc(count)
+
+
+def _is_slow(seconds: float, others: float) -> bool:
+    return seconds > SLOW_FACTOR * others + SLOW_SECONDS
+
+
+def is_no_chance(slow: int, fast: int) -> bool:
+    """Tell whether one of two is the slower one more often than where a coin decides which of them the machine stalls.
+
+    That is a sequential test, as it is asked after each request: how likely these throws are with a coin of any bias, each as likely, over how
+    likely they are with a fair one. With a fair coin that ratio is ever above EVIDENCE in one case of EVIDENCE at most (Ville's inequality).
+    """
+    throws = slow + fast
+    ratio = throws * math.log(2) + math.lgamma(slow + 1) + math.lgamma(fast + 1) - math.lgamma(throws + 2)
+    return slow > fast and ratio > math.log(EVIDENCE)
 
 
 def _labels(model: Model, prediction: Prediction) -> np.ndarray:

@@ -87,6 +87,8 @@ class Answer(NamedTuple):
     error_code: str = ""
     seen: tuple[Rows, Prediction] | None = None
     """what was predicted for which rows, where somebody observes it"""
+    seconds: float = 0.0
+    """how long the model took to predict it"""
 
 
 def error_answer(error: RequestError, path: str = "") -> Answer:
@@ -357,7 +359,6 @@ class Service:
 
     def _by_challenger(self, environ: Environ, challenger: Deployment, watch: Watch) -> Answer:
         """Answer by the challenger, and where it fails by Production: no request fails over it."""
-        began = time.perf_counter()
         try:
             answer = self._answered(environ, challenger)
         except TakesLong:
@@ -370,7 +371,7 @@ class Service:
             watch.failed(error)
             return answer
         if answer.seen is not None:
-            watch.compare(*answer.seen, time.perf_counter() - began)
+            watch.compare(*answer.seen, answer.seconds)
         return answer
 
     def _answered(self, environ: Environ, deployment: Deployment) -> Answer:
@@ -381,14 +382,16 @@ class Service:
         rows, model = question.rows, deployment.model
         if len(rows) > 1 or model.runs_code:
             model.check_turn(rows, environ)
+        began = time.perf_counter()
         prediction = model.answer(rows, question.labels, question.probabilities)
+        seconds = time.perf_counter() - began
         if question.explained:
             question = question._replace(form=explain(model, rows, prediction))
         mark("predict")
         body, headers = protocol.encode(prediction, question, deployment)
         mark("serialize")
         is_seen = self._observers or deployment.watch is not None
-        return Answer(200, body, headers, len(rows), seen=(rows, prediction) if is_seen else None)
+        return Answer(200, body, headers, len(rows), seen=(rows, prediction) if is_seen else None, seconds=seconds)
 
     def _labelled(self, environ: Environ, deployment: Deployment) -> Answer:
         """Keep labels before it is answered that they are taken."""
