@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,6 +26,9 @@ from urllib.request import url2pathname
 TAG = "mlflow-stack-embedded"
 # Of one that lacks files of a model in use: not what `latest` restores, and no whole one goes for it.
 INCOMPLETE = "mlflow-stack-embedded-incomplete"
+# In a folder of backups: the ids of those; services/doctor reads it. Once there is a whole one, they go after so many days.
+LIST_OF_INCOMPLETE = "incomplete-snapshots"
+INCOMPLETE_DAYS = 30
 KEEP = ("--keep-last=1", "--keep-hourly=24", "--keep-daily=7", "--keep-weekly=5", "--keep-monthly=12")
 # What restic says where there is no repository, and where the password is not its own; codes for these are newer.
 NO_REPOSITORY, WRONG_PASSWORD = "Is there a repository at", "wrong password"
@@ -61,7 +65,8 @@ def backup(folder: Path, repository: str, password_file: Path | None) -> None:
         )
         print(f"    {password_file.read_text().strip()}\n")
     lost = _lost(folder)
-    series = (f"--tag={INCOMPLETE if lost else TAG}", f"--host={socket.gethostname()}:{folder.resolve()}")
+    host = f"--host={socket.gethostname()}:{folder.resolve()}"
+    series = (f"--tag={INCOMPLETE if lost else TAG}", host)
     with _copy(folder) as copy:
         paths = [path for path in (*KEPT, copy.name) if (folder / path).exists()]
         said = _restic(repository, password_file, "backup", "--json", *series, *paths, folder=folder)
@@ -72,10 +77,22 @@ def backup(folder: Path, repository: str, password_file: Path | None) -> None:
     )
     _restic(repository, password_file, "forget", "--quiet", *series, "--group-by=host", *KEEP, "--prune")
     if lost:
+        if (place := Path(repository)).is_dir():
+            with (place / LIST_OF_INCOMPLETE).open("a") as list_of_incomplete:
+                list_of_incomplete.write(f"{summary['snapshot_id']}\n")
         raise SystemExit(
             f"backup: this backup lacks the files of {', '.join(lost)}, which are not there; it is kept, no whole one goes for it, "
             "and `make restore` takes it by its id alone; `make doctor` names what to do"
         )
+    _let_incomplete_go(repository, password_file, host)
+
+
+def _let_incomplete_go(repository: str, password_file: Path, host: str) -> None:
+    """Let go of old snapshots that lack files, of which KEEP would keep the last one for ever."""
+    snapshots = json.loads(_restic(repository, password_file, "snapshots", "--json", f"--tag={INCOMPLETE}", host))
+    before = (datetime.now(UTC) - timedelta(days=INCOMPLETE_DAYS)).date().isoformat()
+    if old := [snapshot["id"] for snapshot in snapshots or [] if snapshot["time"] < before]:
+        _restic(repository, password_file, "forget", "--quiet", "--prune", *old)
 
 
 def restore(folder: Path, repository: str, password_file: Path | None, snapshot: str = "latest") -> None:

@@ -1,8 +1,10 @@
 """Backup and restore without Docker: a registry that comes back in another folder, and what is refused."""
 
+import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
@@ -44,6 +46,11 @@ class Made:
         from embedded_backup import restore
 
         restore(folder, self.repository, password or self.password, snapshot)
+
+    def restic(self, folder: Path, *arguments: str) -> str:
+        host = f"--host={socket.gethostname()}:{folder.resolve()}"
+        command = ["restic", "--repo", self.repository, "--password-file", str(self.password), *arguments, host]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -128,18 +135,26 @@ def test_two_folders_let_go_of_their_own_backups_alone(made: Made, tmp_path: Pat
 def test_a_backup_that_lacks_a_model_in_use_says_so_and_is_not_the_one_that_a_restore_takes(
     made: Made, tmp_path: Path
 ) -> None:
-    from embedded_backup import backup
+    from embedded_backup import INCOMPLETE, LIST_OF_INCOMPLETE, backup
 
     emptied = tmp_path / "emptied"
     made.restore(emptied)
     backup(emptied, made.repository, made.password)
-    shutil.rmtree(emptied / "artifacts")
+    (emptied / "artifacts").rename(tmp_path / "aside")
     with pytest.raises(
         SystemExit, match=r"lacks the files of version \d of iris_logistic_regression, which are not there"
     ):
         backup(emptied, made.repository, made.password)
     made.restore(tmp_path / "again")
     assert any((tmp_path / "again" / "artifacts").rglob("model.sig"))
+    (new,) = (Path(made.repository) / LIST_OF_INCOMPLETE).read_text().split()
+    assert len(list(Path(made.repository, "snapshots").glob(f"{new}*"))) == 1  # which the doctor knows by it
+    (tmp_path / "aside").rename(emptied / "artifacts")
+    old = made.restic(emptied, "backup", f"--tag={INCOMPLETE}", "--time=2026-01-01 00:00:00", "mlflow.db")
+    assert "snapshot" in old
+    backup(emptied, made.repository, made.password)
+    left = json.loads(made.restic(emptied, "snapshots", "--json", f"--tag={INCOMPLETE}"))
+    assert [snapshot["id"][: len(new)] for snapshot in left] == [new]  # one of some age goes for a whole one
 
 
 def test_there_is_no_backup_of_nothing(tmp_path: Path) -> None:

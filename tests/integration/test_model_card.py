@@ -59,7 +59,7 @@ def test_the_card_tells_what_the_model_looks_at(iris: str) -> None:
 def test_the_card_tells_where_it_comes_from_and_where_it_ends(iris: str) -> None:
     assert "iris\\_dataset.csv, 150 rows, SHA-256 `" in iris
     assert "; git_commit cccc" in iris
-    assert "| sepal length (cm) | number | 4.3000 to " in iris
+    assert "| sepal length (cm) | number | 4.3 to 7.9, median " in iris
     assert "30 held-out rows leave wide intervals" in iris
     assert "Numbers outside of the ranges above were not seen" in iris
 
@@ -78,6 +78,7 @@ def test_names_are_shown_and_are_neither_markup_nor_the_end_of_a_cell(tmp_path: 
     frame = pd.DataFrame({hostile: np.arange(60.0) % 7, "y": ["p", "q", "q"] * 20})
     frame.to_parquet(tmp_path / "t.parquet")
     found = card_of(read(tmp_path / "t.parquet", "y"), Plan())
+    assert "| number | 0 to 6, median 3 |" in found
     assert "<script>" not in found
     assert "\x1b" not in found
     assert "[x](" not in found

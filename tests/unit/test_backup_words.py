@@ -1,9 +1,10 @@
-"""What a backup says where it cannot be made: restic's cause and the setting that mends it, in one line."""
+"""What a backup says where it cannot be made (restic's cause and the setting that mends it, in one line), and to the doctor."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
+from doctor.host import backups
 
 COMMON = Path(__file__).parents[2] / "services" / "backup" / "common.sh"
 PLACE = "sftp:me@nas:/backups"
@@ -36,3 +37,11 @@ def test_each_cause_is_one_line_with_the_setting_that_mends_it(tmp_path: Path, c
     assert PLACE in line
     assert words in line
     assert "EOF" not in line
+
+
+def test_both_ways_to_make_a_backup_note_what_is_incomplete_where_the_doctor_looks() -> None:
+    script = f'. "{COMMON}"; echo $LIST_OF_INCOMPLETE'
+    run = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+    embedded = (COMMON.parents[2] / "scripts" / "embedded_backup.py").read_text()
+    assert run.stdout.strip() == backups.LIST_OF_INCOMPLETE
+    assert f'LIST_OF_INCOMPLETE = "{backups.LIST_OF_INCOMPLETE}"' in embedded

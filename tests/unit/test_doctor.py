@@ -558,6 +558,18 @@ def test_a_backup_is_as_old_as_its_newest_snapshot(
     assert row.mend.startswith("make backup") == (status != OK)
 
 
+@pytest.mark.parametrize(("whole", "says"), [(True, "is 8 days old"), (False, "no whole one")])
+def test_a_backup_that_lacks_files_of_a_model_in_use_is_not_the_newest(tmp_path: Path, whole: bool, says: str) -> None:
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "config").write_text("")
+    for name, days in (("aa11", 0), ("bb22", 1), *([("cc33", 8)] if whole else [])):
+        (tmp_path / "snapshots" / f"{name}0123").write_text("")
+        os.utime(tmp_path / "snapshots" / f"{name}0123", (time.time() - days * 86_400,) * 2)
+    (tmp_path / backups.LIST_OF_INCOMPLETE).write_text("bb22\naa110123\n")
+    row = only(backups.look(str(tmp_path), "make backup"))
+    assert (row.status, says in row.says) == (WARN, True)
+
+
 def test_backups_on_another_machine_are_not_looked_at_and_not_ok() -> None:
     with pytest.raises(NotLookedAt, match="backup list"):
         list(backups.look("s3:https://store.example/backups", ""))

@@ -11,7 +11,7 @@ import numpy as np
 from contract.display import visible
 
 from trainer.artifact.provenance import Provenance
-from trainer.console.figures import markdown, metric_words, number
+from trainer.console.figures import grouped, markdown, metric_words, number
 from trainer.data.table import Column, Kind, Split, Table, Task
 from trainer.fit import importance
 from trainer.fit.decision import threshold_of
@@ -135,6 +135,11 @@ def _share(part: Any, whole: Any) -> str:
     return f"{part / whole:.1%}" if whole else "-"
 
 
+def _value(value: float) -> str:
+    """Return a number of the data, 25 as 25: its digits are the data's, and not those of a figure that was measured."""
+    return grouped(value) if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def _column(column: Column, rows: Split) -> dict[str, str]:
     values = rows.train_features[column.name]
     missing = f", {values.isna().mean():.1%} missing" if column.missing else ""
@@ -142,7 +147,7 @@ def _column(column: Column, rows: Split) -> dict[str, str]:
     if present.empty:
         seen = "no value"
     elif column.kind is Kind.NUMBER:
-        seen = f"{number(present.min())} to {number(present.max())}, median {number(float(np.median(present)))}"
+        seen = f"{_value(present.min())} to {_value(present.max())}, median {_value(float(np.median(present)))}"
     elif column.kind is Kind.DATE:
         seen = f"{present.min():%Y-%m-%d} to {present.max():%Y-%m-%d}"
     elif (count := present.nunique()) > MOST_LISTED:
