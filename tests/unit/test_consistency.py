@@ -11,6 +11,7 @@ from runpy import run_path
 from typing import Any
 
 import inference.settings
+import monitoring.__main__
 import pytest
 import trainer.__main__
 import trainer.settings
@@ -269,6 +270,47 @@ def test_the_page_of_commands_has_every_command_of_the_trainer_and_every_option_
     options = {name for option in trainer.__main__.train.params for name in (*option.opts, *option.secondary_opts)}
     assert all(re.search(rf"^\| `[^`]*{name}(?![\w-])", section, re.M) for name in options)
     assert "5  a version is not there" in text
+
+
+def test_the_page_of_commands_has_what_is_no_command_of_the_trainer_s_too() -> None:
+    text = (ROOT / "docs/commands.md").read_text()
+    for path in ("monitor report", "monitor watch", "monitor query", "monitor labels", "api-key add", "api-key off"):
+        assert f"\n### {path}\n\n    {path}" in text
+    for words in (
+        "| `--patience SECONDS` |",
+        "    backup check ",
+        "    scripts/restore SNAPSHOT ",
+        "    audit note WHAT OF ",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--help",), 0, "usage: monitor COMMAND"),
+        ((), 2, "usage: monitor COMMAND"),
+        (("repotr",), 2, "monitor: there is no command 'repotr'"),
+    ],
+)
+def test_the_monitor_says_once_which_commands_it_has(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["monitor", *arguments])
+    assert monitoring.__main__.main() == code
+    told = "".join(capsys.readouterr())
+    assert said in told
+    assert told.count("usage:") == 1
+    assert [line.split()[0] for line in told.splitlines() if line.startswith("  ")] == [
+        "report",
+        "watch",
+        "query",
+        "labels",
+    ]
 
 
 def test_the_page_of_the_api_has_every_request_that_the_service_describes() -> None:
