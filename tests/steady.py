@@ -2,17 +2,14 @@
 
 import http.client
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import requests
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.compose import BODY, CLASSES, Stack
 
 CLIENTS = 6
