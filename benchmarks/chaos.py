@@ -1,8 +1,8 @@
 """Inject one fault after the other into a stack under steady load, and count what its clients notice: `make chaos`.
 
 Writes benchmarks/reliability.md; `make chaos ARGS=replicas` injects those with that word in their name, and prints what they did.
-Ends with exit code 1 where a prediction was wrong or a fault was not recovered from. Needs Docker; takes half an hour. A few of
-these faults are among the tests of the stack, which `make test` and CI run.
+Ends with exit code 1 where a prediction was wrong or a fault was not recovered from. Needs Docker; takes half an hour. Its short form, two faults
+under the same load, is `tests/stack/test_weather.py`, which `make test` and CI run.
 """
 
 import datetime
@@ -24,10 +24,10 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from run import ROOT, has_stores, say
-from steady import CLIENTS, LATE, RATE, Seen, ready, steady_load
 
 from tests.compose import LONG_RUNNING, Stack, docker, eventually
 from tests.faults import cut_off, kill, mounted, on_a_full_disk, out_of_memory, paused, setting, stopped, without_alias
+from tests.steady import CLIENTS, LATE, RATE, Seen, ready, steady_load
 
 HOLD = 10
 """seconds that a fault lasts which has to be undone"""

@@ -29,9 +29,9 @@ import requests
 from held import LEVELS, STORED, STORES, look
 from run import ROOT, has_stores, say
 from scipy import stats
-from steady import CLIENTS, LATE, Seen, steady_load
 
 from tests.compose import BODY, LONG_RUNNING, SAMPLES, Stack, docker
+from tests.steady import CLIENTS, LATE, Seen, steady_load
 
 RATE = 4
 """requests in a second, of each client that keeps its connection"""

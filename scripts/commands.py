@@ -1,5 +1,10 @@
-"""Write docs/commands.md, every command with its options and exit codes, from the parsers that read them: `make reference`."""
+"""Write docs/commands.md, every command with its options and exit codes, from the parsers that read them: `make reference`.
 
+Of what has no parser, a shell script and the audit log, it is the usage that stands at the file's head.
+"""
+
+import argparse
+import re
 import sys
 from collections.abc import Iterator
 from inspect import cleandoc
@@ -12,8 +17,8 @@ PAGE = ROOT / "docs" / "commands.md"
 
 INTRODUCTION = """# Commands
 
-This page lists every command of the trainer, of the clean-up and of the accounts, with its options and exit codes. `make reference`
-makes it from the code; each command says the same with `--help`.
+This page lists every command with its options, and the trainer's exit codes. `make reference` makes it from the code; each command says
+the same with `--help`, but for `backup`, `restore` and `audit`.
 
 A command of the trainer's is given in four ways, with the same options:
 
@@ -24,26 +29,109 @@ A command of the trainer's is given in four ways, with the same options:
 | without Docker | `make train ARGS="--dataset wine"` |
 | on a machine that trains for a server ([more](review.md)) | `mlflow-stack train --dataset wine` |
 
-Others have pages of their own: [API keys](api-keys.md) (`scripts/api-key`), [the doctor](troubleshooting.md#ask-the-doctor)
-(`scripts/doctor`), [backups](backup.md) (`docker compose run --rm backup`, `scripts/restore`).
+The others: [clean-up](#cleanup), [accounts](#accounts), [the monitor and the prediction log](#monitor), [the doctor](#doctor),
+[API keys](#api-key), [backup](#backup), [restore](#restore), [the audit log](#audit).
 """
 # What an option takes that has no word of its own for it; else it is a number.
 NAMED = {"text": "TEXT"}
 PLACES = {
     "cleanup": "In the stack `docker compose run --rm cleanup`, without Docker `make cleanup ARGS=…`.",
     "accounts": "`docker compose run --rm accounts`, with [the overlay that asks for a login](login.md).",
+    "monitor": "`docker compose run --rm monitor`, with the overlay of the [prediction log](prediction-log.md), whose commands "
+    "`query` and `labels` are; `report` and `watch` are of [monitoring](monitoring.md).",
+    "doctor": "`scripts/doctor`, without Docker `make doctor` ([more](troubleshooting.md#ask-the-doctor)).",
+    "api-key": "`scripts/api-key`, without Docker `make apikey ARGS=…` ([more](api-keys.md)).",
+    "backup": "`docker compose run --rm backup`, without Docker `make backup` ([more](backup.md)).",
+    "restore": "`scripts/restore`, without Docker `make restore` ([more](backup.md)).",
+    "audit": "`docker compose run --rm audit` ([more](review.md)).",
 }
+# What has no parser: the file that has the usage at its head.
+HEADS = {"backup": "services/backup/backup", "restore": "scripts/restore", "audit": "services/audit/__main__.py"}
 
 
 def page() -> str:
     """Return the page as Markdown."""
-    return "\n".join(
-        [INTRODUCTION, *(line for name, command in _programs().items() for line in _program(name, command))]
-    )
+    sys.path.insert(0, str(ROOT / "services"))
+    lines = [INTRODUCTION]
+    for name, command in _programs().items():
+        lines += _program(name, command)
+    for name, parsers in _parsers().items():
+        lines += [f"## {name}\n", f"{PLACES[name]}\n"]
+        for parser in parsers:
+            lines += _parser(parser)
+    for name, file in HEADS.items():
+        lines += [f"## {name}\n", f"{PLACES[name]}\n", *_head((ROOT / file).read_text())]
+    return "\n".join(lines)
+
+
+def _parsers() -> dict[str, list[argparse.ArgumentParser]]:
+    """Return the parsers of argparse's; what has several commands is those, each by itself."""
+    import doctor.host.command
+    import inference.api_keys.command
+    import inference.prediction_log.command
+    import monitoring.command
+    import monitoring.watch
+
+    of_log = _subparsers(inference.prediction_log.command.parser())
+    return {
+        "monitor": [monitoring.command.parser(), monitoring.watch.parser(), *of_log],
+        "doctor": [doctor.host.command.parser("doctor")],
+        "api-key": _subparsers(inference.api_keys.command.parser()),
+    }
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Return the parser of each command, whose description is what the list of commands says of it."""
+    (commands,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for told in commands._choices_actions:
+        commands.choices[told.dest].description = told.help
+    return list(commands.choices.values())
+
+
+def _parser(parser: argparse.ArgumentParser) -> Iterator[str]:
+    actions = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+    takes = [action.metavar or action.dest.upper() for action in actions if not action.option_strings]
+    options = ["[OPTIONS]"] if any(action.option_strings for action in actions) else []
+    if " " in parser.prog:
+        yield f"### {parser.prog}\n"
+    yield f"    {' '.join([parser.prog, *options, *map(str, takes)])}\n"
+    yield f"{_sentence(parser.description or '')}\n"
+    if actions:
+        yield "| option | default | what it does |"
+        yield "|---|---|---|"
+        yield from map(_action, actions)
+        yield ""
+
+
+def _action(action: argparse.Action) -> str:
+    value = str(action.metavar or action.dest.upper())
+    takes = "" if action.nargs == 0 else f" {value}"
+    name = f"`{' / '.join(action.option_strings)}{takes}`" if action.option_strings else f"*{value}*"
+    cell = "-" if action.default in (None, False, "", "-") else f"`{action.default}`"
+    return f"| {name} | {cell} | {_escaped(_sentence((action.help or '') % {'default': action.default}))} |"
+
+
+def _sentence(text: str) -> str:
+    """Return what argparse's help says in lower case as a sentence, without the page that it names."""
+    text = re.sub(r" \(docs/[^)]*\)", "", text)
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}." if text else ""
+
+
+def _head(text: str) -> Iterator[str]:
+    """Yield what a file says of itself first, and its usage, which is indented or begins as a command does."""
+    comments = re.match(r'(?:#![^\n]*\n)?((?:#[^\n]*\n)+)|"""(.*?)"""', text, re.S)
+    assert comments, "it has a head"  # noqa: S101
+    lines = [re.sub("^# ?", "", line) for line in (comments[1] or comments[2]).splitlines()]
+    yield f"{lines[0]}\n"
+    usage = [
+        line.strip().removeprefix("docker compose run --rm ")
+        for line in lines
+        if re.match(r"  \S|   ?\S|docker compose ", line)
+    ]
+    yield "\n".join(f"    {line}" for line in usage) + "\n"
 
 
 def _programs() -> dict[str, click.Command]:
-    sys.path.insert(0, str(ROOT / "services"))
     import accounts.__main__
     import cleanup.__main__
     import trainer.__main__

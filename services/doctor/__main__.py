@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from doctor import embedded
-from doctor.host.command import parsed
+from doctor.host.command import parser
 from doctor.patience import exit_code
 from doctor.report import as_json, text
 
@@ -17,13 +17,13 @@ def main(arguments: list[str]) -> int:
     """Print the rows; the container's exit code says that it has looked, the other one what it has found."""
     if arguments and not arguments[0].startswith("-"):
         folder, repository, *rest = arguments
-        options = parsed("make doctor", rest)
+        options = parser("make doctor").parse_args(rest)
         rows = embedded.look(Path(folder), repository, options.patience)
         print(as_json(rows) if options.json else text(rows))
         return exit_code(rows)
     from doctor.stack import command
 
-    print(as_json(command.look(os.environ, parsed("doctor", arguments).patience)))
+    print(as_json(command.look(os.environ, parser("doctor").parse_args(arguments).patience)))
     return 0
 
 

@@ -83,7 +83,7 @@ class Settings:
     trace_share: float = 0.0
     """TRACE_SHARE: the share of predictions that are traced (docs/tracing.md), from 0 to 1."""
     otlp_endpoint: str = "http://mlflow:5000"
-    """OTEL_EXPORTER_OTLP_ENDPOINT: where traces are sent, as OTLP over HTTP: MLflow, or any collector."""
+    """OTEL_EXPORTER_OTLP_ENDPOINT: where traces are sent, as OTLP over HTTP in JSON: MLflow, or any collector."""
     otlp_headers: str = "x-mlflow-experiment-id=0"
     """OTEL_EXPORTER_OTLP_HEADERS: what is sent with them, as name=value with commas between."""
     monitor_url: str = ""

@@ -10,6 +10,8 @@ USAGE = """usage: monitor COMMAND, each of which has --help
 
   report    drift and quality of a version, as text, as a page, and in MLflow
   watch     the same again and again, with /metrics and /status
+  query     ask what is kept of predictions in SQL
+  labels    send labels to the prediction service, or count those that came
 """
 
 
@@ -24,11 +26,18 @@ def main() -> int:
             from monitoring import watch
 
             return watch.main(arguments, os.environ)
-    if sys.argv[1:] in ([], ["-h"], ["--help"]):
-        print(USAGE)
-    from inference.prediction_log import command as of_log
+        case ["query" | "labels", *_] as arguments:
+            from inference.prediction_log import command as of_log
 
-    return of_log.main(sys.argv[1:], os.environ)
+            return of_log.main(arguments, os.environ)
+        case ["-h" | "--help", *_]:
+            print(USAGE, end="")
+            return 0
+        case []:
+            print(USAGE, end="", file=sys.stderr)
+        case [other, *_]:
+            print(f"{USAGE}monitor: there is no command {other!r}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

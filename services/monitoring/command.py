@@ -149,26 +149,28 @@ def _quality(found: Look) -> Iterator[str]:
         yield f"  accuracy, estimated without labels: {figure(quality.estimated)}; blind to a relation that has changed"
 
 
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "monitor report", description="Drift and quality of a version (docs/monitoring.md)"
-    )
-    parser.add_argument("--last", metavar="TIME", help="until now, such as 90m, 24h or 7d; MONITOR_LAST otherwise")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the options."""
+    whole = argparse.ArgumentParser("monitor report", description="Drift and quality of a version (docs/monitoring.md)")
+    whole.add_argument("--last", metavar="TIME", help="until now, such as 90m, 24h or 7d; MONITOR_LAST otherwise")
+    whole.add_argument(
         "--from", dest="begin", metavar="TIME", help="a time instead, in ISO 8601; UTC where it has no zone"
     )
-    parser.add_argument("--to", metavar="TIME", help="until then; now otherwise")
-    parser.add_argument("--version", metavar="N", help="of this version; the one behind MODEL_ALIAS otherwise")
-    parser.add_argument("--by", metavar="COLUMN", help="quality for each of its values")
-    parser.add_argument(
-        "--rows", metavar="N", type=int, help="the least of each of two windows; MONITOR_ROWS otherwise"
-    )
-    parser.add_argument("--html", metavar="FILE", help="write the page there, - is the standard output")
-    parser.add_argument("--json", action="store_true", help="the verdict as JSON, instead of text")
-    parser.add_argument("--no-log", action="store_true", help="put nothing into MLflow")
-    options = parser.parse_args(arguments)
+    whole.add_argument("--to", metavar="TIME", help="until then; now otherwise")
+    whole.add_argument("--version", metavar="N", help="of this version; the one behind MODEL_ALIAS otherwise")
+    whole.add_argument("--by", metavar="COLUMN", help="quality for each of its values")
+    whole.add_argument("--rows", metavar="N", type=int, help="the least of each of two windows; MONITOR_ROWS otherwise")
+    whole.add_argument("--html", metavar="FILE", help="write the page there, - is the standard output")
+    whole.add_argument("--json", action="store_true", help="the verdict as JSON, instead of text")
+    whole.add_argument("--no-log", action="store_true", help="put nothing into MLflow")
+    return whole
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    reader = parser()
+    options = reader.parse_args(arguments)
     if options.last and options.begin:
-        parser.error("--last and --from do not go together")
+        reader.error("--last and --from do not go together")
     if options.rows is not None and not 10 <= options.rows <= 1_000_000:
-        parser.error(f"--rows is {options.rows}; expected a whole number from 10 to 1000000")
+        reader.error(f"--rows is {options.rows}; expected a whole number from 10 to 1000000")
     return options

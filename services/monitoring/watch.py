@@ -94,12 +94,17 @@ class Watch:
         return time.monotonic() - self._tried < MOST_INTERVALS * self._settings.seconds + PATIENCE_SECONDS
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the options."""
+    whole = argparse.ArgumentParser("monitor watch", description="Look again and again (docs/monitoring.md)")
+    whole.add_argument("--port", type=int, default=PORT, help="to listen on; %(default)s otherwise")
+    whole.add_argument("--host", default="0.0.0.0", help="to listen at; all addresses otherwise")  # noqa: S104 - of its container
+    return whole
+
+
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Look until told to end; return the exit code."""
-    parser = argparse.ArgumentParser("monitor watch", description="Look again and again (docs/monitoring.md)")
-    parser.add_argument("--port", type=int, default=PORT, help=f"to listen on; {PORT} otherwise")
-    parser.add_argument("--host", default="0.0.0.0", help="to listen at; all addresses otherwise")  # noqa: S104 - of its container
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         settings, store = Settings.from_env(environ), Store.of(environ)
     except (MonitoringError, SettingsError) as error:

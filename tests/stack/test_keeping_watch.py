@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 import requests
 
+from tests.backups import backup, shown_by
 from tests.compose import CLASSES, ROOT, SAMPLES, Stack, docker, eventually, free_ports
 
 PARTS = ("prometheus", "alertmanager", "postgres-exporter", "backup-figures")
@@ -27,11 +28,10 @@ SETTINGS = {
     "MONITOR_SECONDS": "1",
     "MONITOR_ROWS": "50",
     "MONITOR_LOG": "false",
-    "TRAIN_ON_DRIFT": "false",
+    "TRAIN_ON_DRIFT": "false",  # until the last test
+    "TRACE_SHARE": "1",
 }
 BOARDS = [json.loads(path.read_text()) for path in (ROOT / "monitoring/grafana/dashboards").glob("*.json")]
-# What no panel shows here, and why.
-SILENT = {"Last backup": "there is none yet"}
 
 
 class Webhook(BaseHTTPRequestHandler):
@@ -156,12 +156,15 @@ def unanswered(prometheus: str) -> set[str]:
 
 
 def test_every_panel_and_every_rule_is_answered_by_a_real_prometheus(stack: Stack, prometheus: str) -> None:
+    made = backup(stack)
+    assert shown_by(made)[0], made.stderr
+
     def shown() -> bool:
         live(stack)
-        assert unanswered(prometheus) == SILENT.keys()
+        assert unanswered(prometheus) == set()
         return True
 
-    eventually("all panels show something, but for those that cannot yet", shown, seconds=120)
+    eventually("all panels show something", shown, seconds=120)
     rules = [rule for group in asked(prometheus, "rules")["groups"] for rule in group["rules"]]
     assert {rule["health"] for rule in rules} == {"ok"}
     expressions = [rule["query"] for rule in rules]
@@ -172,6 +175,37 @@ def test_every_panel_and_every_rule_is_answered_by_a_real_prometheus(stack: Stac
     assert of_exporters <= set(asked(prometheus, "label/__name__/values"))
     for expression in expressions:
         asked(prometheus, "query", query=expression.replace("$__rate_interval", "1m"))
+    # The alert on old backups is about the one that was made, and it is not old.
+    (old,) = [rule for rule in rules if rule["name"] == "BackupTooOld"]
+    assert old["state"] == "inactive"
+    (age,) = asked(prometheus, "query", query=old["query"].partition(" > ")[0])["result"]
+    assert 0 <= float(age["value"][1]) < 600
+
+
+def test_a_request_that_is_traced_is_in_mlflow(stack: Stack, prometheus: str) -> None:
+    headers = {"X-Request-ID": "traced"}
+    requests.post(
+        f"{stack.url}/invocations", json={"instances": SAMPLES}, headers=headers, timeout=10
+    ).raise_for_status()
+    traces = f"{stack.mlflow_url}/api/3.0/mlflow/traces"
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
+    newest = {"locations": [place], "order_by": ["timestamp_ms DESC"], "max_results": 1}
+
+    def traced() -> dict[str, Any]:
+        """Return the spans of the newest trace by their names, once it is the request's."""
+        found = requests.post(f"{traces}/search", json=newest, timeout=10).json().get("traces")
+        assert found, "there is none"
+        whole = requests.get(f"{traces}/get", {"trace_id": found[0]["trace_id"]}, timeout=10).json()["trace"]
+        assert "traced" in [one["value"].get("string_value") for one in whole["spans"][0]["attributes"]]
+        return {span["name"]: span for span in whole["spans"]}
+
+    assert set(eventually("its trace is there", traced)) == {
+        "POST /invocations",
+        "wait",
+        "parse",
+        "predict",
+        "serialize",
+    }
 
 
 def told(alert: str, job: str) -> bool:
@@ -203,3 +237,13 @@ def test_what_watches_cannot_change_anything_and_is_reached_from_this_machine_al
     sql = "SELECT rolsuper, has_database_privilege('exporter', 'mlflow', 'CONNECT') FROM pg_roles WHERE rolname = 'exporter'"
     told = stack.compose("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atc", sql).stdout.strip()
     assert told == "f|f"
+
+
+def test_on_the_drift_that_the_monitor_sees_the_schedule_begins_a_training(stack: Stack, prometheus: str) -> None:
+    """What comes of one is in tests/integration/test_monitoring.py."""
+    stack.write_env(TRAIN_ON_DRIFT="true", TRAIN_ARGS="--no-promote")
+    try:
+        stack.put_right("schedule")
+        eventually("it begins", lambda: "training, by drift" in stack.logs("schedule"))
+    finally:
+        del stack.settings["TRAIN_ARGS"]

@@ -1,14 +1,17 @@
 """Bad weather: parts that die, vanish or fill up. Nothing is lost, and everything recovers with no hand."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 import requests
 
 from tests.compose import CLASSES, LONG_RUNNING, Stack, docker, eventually
-from tests.faults import ALIAS, kill, mounted, out_of_memory, setting, stopped, without_alias
+from tests.faults import ALIAS, kill, mounted, out_of_memory, paused, setting, stopped, without_alias
+from tests.steady import CLIENTS, RATE, ready, steady_load
 
 
 def _statuses(stack: Any) -> set[str]:
@@ -35,6 +38,22 @@ def test_a_killed_service_comes_back_and_everything_works_again(stack: Stack, se
         "it is healthy", lambda: stack.containers()[service]["State"].get("Health", {}).get("Status") == "healthy"
     )
     assert stack.compose("run", "--rm", "trainer").returncode == 0
+
+
+@pytest.mark.parametrize(("fault", "service"), [(paused, "minio"), (stopped, "mlflow")], ids=["frozen", "stopped"])
+def test_clients_under_a_steady_load_notice_nothing_of_a_fault(
+    stack: Stack, fault: Callable[[Stack, str], AbstractContextManager[None]], service: str
+) -> None:
+    """The short form of `make chaos`, with its load and its counts."""
+    port, seconds = int(stack.settings["INFERENCE_PORT"]), 8
+    with steady_load(stack) as seen:
+        with fault(stack, service):
+            enough = seen.right + CLIENTS * RATE * seconds
+            eventually(f"there is the load of {seconds} s", lambda: seen.right > enough)
+        eventually("the stack is whole", lambda: ready(port) == "ready" and stack.alias())
+    # On a machine whose cores are taken one may be late by the machine's doing.
+    assert (seen.wrong, seen.failed) == (0, 0), seen
+    assert seen.late < seen.right / 100, seen
 
 
 def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_stale(stack: Stack) -> None:

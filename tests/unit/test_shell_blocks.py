@@ -14,7 +14,7 @@ import cleanup.__main__
 import click
 import pytest
 import trainer.__main__
-from doctor.host.command import parsed
+from doctor.host.command import parser as doctor
 from inference.api_keys import command as api_key
 from trainer.settings import Settings
 
@@ -191,8 +191,8 @@ PARSERS: dict[str, Callable[[Sequence[str]], object]] = {
     "trainer": _click(trainer.__main__.trainer),
     "accounts": _click(accounts.__main__.accounts),
     "cleanup": _click(cleanup.__main__.cleanup),
-    "doctor": lambda arguments: parsed("scripts/doctor", list(arguments)),
-    "api-key": lambda arguments: api_key._options(list(arguments)),
+    "doctor": lambda arguments: doctor("scripts/doctor").parse_args(arguments),
+    "api-key": lambda arguments: api_key.parser().parse_args(arguments),
 }
 OURS = [command for command in COMMANDS if _arguments(command)]
 

@@ -127,6 +127,7 @@ def test_names_that_look_like_paths_stay_below_the_folder(tmp_path: Path) -> Non
     (note,) = tmp_path.rglob("*.json")
     assert note.relative_to(tmp_path).parts[:2] == ("..%2Fflowers", "trials")
     assert note.name.startswith("Prod%2F1-")
+    trials.end()
 
 
 def test_a_note_that_somebody_has_taken_away_is_over_all_the_same(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Each command of the workflows, on GitHub and on GitLab, is run: with our own scripts, and stand-ins for what reaches the outside.
 
-The stand-ins, which note how they were called, are docker, cosign, gh and glab, which take a registry, an identity or a repository; and make, whose
+The stand-ins, which note how they were called, are docker, cosign, gh and glab, which take a registry, an identity or a repository; sudo; and make, whose
 targets run for minutes and are what CI runs anyway: here each has to be one that the Makefile has. That the workflows are workflows is
 for actionlint and the schemas to say (`make workflows lint`).
 """
@@ -129,7 +129,7 @@ def made_in(tmp_path: Path) -> Machine:
     (tmp_path / "bin").mkdir()
     bills = " ".join(image for image in IMAGES if image != "backup")
     programs = {"docker": DOCKER.replace("DIGEST", OF["both"]), "make": MAKE.replace("BILLS", bills)}
-    programs |= {name: f'printf "%s\\n" "{name} $*" >>"$HERE/called"' for name in ("cosign", "gh", "glab")}
+    programs |= {name: f'printf "%s\\n" "{name} $*" >>"$HERE/called"' for name in ("cosign", "gh", "glab", "sudo")}
     for name, text in programs.items():
         (tmp_path / "bin" / name).write_text(f"#!/usr/bin/env bash\nset -e\n{text}\n")
         (tmp_path / "bin" / name).chmod(0o755)
@@ -209,12 +209,27 @@ def test_every_job_is_run_by_a_test() -> None:
 def test_ci_runs_targets_of_the_makefile_the_same_on_github_and_gitlab(machine: Machine, job: str) -> None:
     run_job(machine, "ci", job)
     called = machine.called
-    assert called
-    assert all(line.startswith("make ") for line in called)
-    run_on_gitlab(machine, job)
-    assert machine.called == [*called, *called]
-    settings = [step.get("env", {}) for step in WORKFLOWS["ci"]["jobs"][job]["steps"] if "run" in step]
-    assert {name: str(value) for name, value in settings[0].items()} == ON_GITLAB[job].get("variables", {})
+    targets = [line for line in called if not line.startswith("sudo ")]
+    assert targets
+    assert all(line.startswith("make ") for line in targets)
+    run_on_gitlab(machine, job)  # where what is needed is on the runner
+    assert machine.called == [*called, *targets]
+    steps = WORKFLOWS["ci"]["jobs"][job]["steps"]
+    (settings,) = [step.get("env", {}) for step in steps if step.get("run", "").startswith("make ")]
+    assert {name: str(value) for name, value in settings.items()} == ON_GITLAB[job].get("variables", {})
+
+
+def test_ci_s_machines_have_for_the_tests_whatever_a_bare_machine_is_given(machine: Machine) -> None:
+    run_job(machine, "ci", "tests")
+    (install,) = [line for line in machine.called if "install" in line]
+    of_github = {"make", "curl", "python3-venv", "chromium"}  # as ubuntu-24.04 and setup-python have them
+    installed = {word for word in install.partition(" install ")[2].split() if not word.startswith("-")}
+    bare = set(re.findall(r"missing\+=\((\S+)\)", (ROOT / ".ci/run").read_text()))
+    assert installed == bare - of_github
+    named = {name: name for name in bare - {"python3-venv"}} | {"chromium": "Chrome"}
+    head = (ROOT / ".gitlab-ci.yml").read_text().partition("stages:")[0]
+    page = (ROOT / "docs/ci-cd.md").read_text().partition("the tag `docker`")[2].partition("\n\n")[0]
+    assert [name for name in named.values() if not (name in head and name in page)] == []
 
 
 def test_a_release_is_stopped_before_anything_is_pushed_where_the_changelog_says_nothing_of_it(

@@ -18,7 +18,7 @@ _ELSE = Row("all else", WARN, "not looked at: that takes Docker")
 
 def main(arguments: list[str]) -> int:
     """Look at everything, print it, and return 1 where anything failed."""
-    options = parsed("scripts/doctor", arguments)
+    options = parser("scripts/doctor").parse_args(arguments)
     patience, found = options.patience, list[docker.Stack]()
     reading = {"engine": partial(engine.look, patience), "settings": partial(_read, found, patience)}
     rows = look_at_all(reading, 2 * patience)
@@ -30,20 +30,20 @@ def main(arguments: list[str]) -> int:
     return exit_code(rows)
 
 
-def parsed(program: str, arguments: list[str]) -> argparse.Namespace:
-    """Return the options that both doctors take."""
-    parser = argparse.ArgumentParser(
+def parser(program: str) -> argparse.ArgumentParser:
+    """Return what reads the options that both doctors take."""
+    whole = argparse.ArgumentParser(
         program, description="Look at everything that may be wrong, change nothing, and name the command that mends it."
     )
-    parser.add_argument("--json", action="store_true", help="a JSON list of the rows: name, status, says, mend")
-    parser.add_argument(
+    whole.add_argument("--json", action="store_true", help="a JSON list of the rows: name, status, says, mend")
+    whole.add_argument(
         "--patience",
         type=float,
         default=3.0,
         metavar="SECONDS",
         help="how long each row may take; more on a busy machine (default: 3)",
     )
-    return parser.parse_args(arguments)
+    return whole
 
 
 def _read(found: list[docker.Stack], patience: float) -> Iterator[Row]:

@@ -29,7 +29,7 @@ PREFIX = "mlstack_"
 
 def main(arguments: list[str]) -> int:
     """Run a command; return the exit code."""
-    options = _options(arguments)
+    options = parser().parse_args(arguments)
     path = Path(os.environ.get("API_KEYS_FILE", "embedded/keys/api-keys"))
     try:
         with _alone(path):
@@ -43,9 +43,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("api-key", description="API keys of the prediction service (docs/api-keys.md)")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the options."""
+    whole = argparse.ArgumentParser("api-key", description="API keys of the prediction service (docs/api-keys.md)")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
     added = commands.add_parser("add", help="make a key and show it, once")
     added.add_argument("name", help="whose it is: what the log and the metrics say")
     added.add_argument("--scopes", default=key_file.PREDICT, help=f"of {','.join(key_file.SCOPES)}; %(default)s")
@@ -53,10 +54,10 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     added.set_defaults(run=add)
     commands.add_parser("list", help="the keys in force, without the keys").set_defaults(run=show)
     revoked = commands.add_parser("revoke", help="let a key in no more")
-    revoked.add_argument("name")
+    revoked.add_argument("name", help="whose it is")
     revoked.set_defaults(run=revoke)
     commands.add_parser("off", help="forget all keys, and ask for none").set_defaults(run=off)
-    return parser.parse_args(arguments)
+    return whole
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def send(environ: Mapping[str, str], file: str) -> None:
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Run a command; return its exit code: 2 for what cannot be asked, 3 where there is nothing to ask, or labels are refused; 0."""
-    options = _options(arguments)
+    options = parser().parse_args(arguments)
     try:
         options.run(options, environ)
     except (SettingsError, duckdb.Error, pa.ArrowException) as error:
@@ -84,9 +84,10 @@ def _labels(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
         send(environ, options.file)
 
 
-def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("monitor", description="What is kept of predictions (docs/prediction-log.md)")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the options."""
+    whole = argparse.ArgumentParser("monitor", description="What is kept of predictions (docs/prediction-log.md)")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
         name: str, run: Callable[[argparse.Namespace, Mapping[str, str]], None], told: str
@@ -104,7 +105,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     for each in (asked, sent):
         each.add_argument("--csv", action="store_true", help=f"all rows as CSV; a table of {MOST_SHOWN} otherwise")
-    return parser.parse_args(arguments)
+    return whole
 
 
 if __name__ == "__main__":

@@ -2,17 +2,14 @@
 
 import http.client
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import requests
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.compose import BODY, CLASSES, Stack
 
 CLIENTS = 6
@@ -57,25 +54,25 @@ def steady_load(stack: Stack, rate: float = RATE) -> Iterator[Seen]:
 
 
 def _client(port: int, start: float, pause: float, seen: Seen, lock: threading.Lock, over: threading.Event) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     due = time.monotonic() + start
-    while not over.wait(max(0.0, due - time.monotonic())):
-        try:
-            is_right, reason = _ask(connection)
-        except (OSError, ValueError, http.client.HTTPException) as error:  # no answer, or one that is no JSON
-            connection.close()
-            is_right, reason = False, _words(error)
-        took = time.monotonic() - due
-        with lock:
-            if reason:
-                seen.failed += 1
-                seen.reasons[reason] = seen.reasons.get(reason, 0) + 1
-            elif not is_right:
-                seen.wrong += 1
-            else:
-                seen.right += 1
-                seen.late += took > LATE
-        due += pause
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+        while not over.wait(max(0.0, due - time.monotonic())):
+            try:
+                is_right, reason = _ask(connection)
+            except (OSError, ValueError, http.client.HTTPException) as error:  # no answer, or one that is no JSON
+                connection.close()
+                is_right, reason = False, _words(error)
+            took = time.monotonic() - due
+            with lock:
+                if reason:
+                    seen.failed += 1
+                    seen.reasons[reason] = seen.reasons.get(reason, 0) + 1
+                elif not is_right:
+                    seen.wrong += 1
+                else:
+                    seen.right += 1
+                    seen.late += took > LATE
+            due += pause
 
 
 def _ask(connection: http.client.HTTPConnection) -> tuple[bool, str]:
