@@ -9,6 +9,10 @@ from uuid import uuid4
 
 import pytest
 from contract.tracking.rest import Server, Unanswered
+from inference.model.version import ModelVersion
+from monitoring import mlflow_run
+from monitoring.errors import NoAnswer
+from monitoring.mlflow_run import Report
 from requests import Response
 from trainer.errors import TrackingError
 from trainer.tracking import rest
@@ -412,6 +416,37 @@ def test_who_is_removed_is_a_stranger_at_once_although_mlflow_still_knows_their_
     assert leaver.ask("GET", "registered-models/alias", **asked).status_code == 401
     assert leaver.ask("POST", "registered-models/alias", **asked, version="2").status_code == 401
     assert world.in_production() == "1"
+
+
+def test_the_monitor_logs_reports_to_experiments_of_reports_and_to_no_other(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = world.clients["monitor"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_credentials(tmp_path, monitor)
+    logged = world.made("logged-models", experiment_id=world.experiment, name="m")["model"]["info"]["model_id"]
+
+    def report(name: str) -> Report:
+        version = ModelVersion(name, "1", world.run, 0, logged, "")
+        return Report(version, "a look", {"report.html": b"<p>no drift</p>"}, {"drift": 0.0}, drifted=False)
+
+    for _ in range(2):  # the first makes the experiment
+        run = world.admin.ask("GET", "runs/get", run_id=mlflow_run.log(world.url, report(MODEL))).json()["run"]
+    assert (run["info"]["status"], run["inputs"]["model_inputs"][0]["model_id"]) == ("FINISHED", logged)
+    for rows in (see, download):
+        assert {answer.status_code for answer in rows(world, monitor)} == {200}
+    for rows in (delete, register, describe, ask_for_review, promote, rename, delete_versions, change_accounts):
+        assert {answer.status_code for answer in rows(world, monitor)} == {403}, rows
+    others = (*log(world, monitor), *upload(world, monitor))
+    assert {answer.status_code for answer in others} == {403}
+    # of a time without a login
+    world.made("experiments/create", name="churn monitoring")
+    with pytest.raises(NoAnswer, match="does not take it: 403"):
+        mlflow_run.log(world.url, report("churn"))
+    uri = tmp_path / "backend-store-uri"
+    uri.write_text(f"sqlite:///{world.place.folder.parent}/place/mlflow.db")
+    commands(world.place, "prepare", BACKEND_STORE_URI_FILE=str(uri))
+    assert mlflow_run.log(world.url, report("churn"))
 
 
 def write_credentials(home: Path, client: Client) -> None:
