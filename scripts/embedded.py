@@ -33,6 +33,7 @@ from urllib.request import urlopen
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 READY_SECONDS = 120
+AUDIT = "embedded/audit.jsonl"
 PROXIED = "mlflow-artifacts:/"
 # Where MLflow's database has addresses of files.
 ADDRESSES = (
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("SIGNING_KEY_FILE", "embedded/keys/signing-key.pem")
     os.environ.setdefault("VERIFYING_KEY_FILE", "embedded/keys/signing-key.pub")
     os.environ.setdefault("API_KEYS_FILE", "embedded/keys/api-keys")
-    os.environ.setdefault("AUDIT_FILE", "embedded/audit.jsonl")
+    os.environ.setdefault("AUDIT_FILE", AUDIT)
     os.environ.setdefault("INFERENCE_URL", f"http://localhost:{os.environ.get('INFERENCE_LISTEN_PORT', '1235')}")
     os.environ.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://localhost:{os.environ.get('MLFLOW_PORT', '5000')}")
     os.environ.setdefault("ALLOW_CODE", "true")  # here are the packages of whoever has logged a model
@@ -179,8 +180,10 @@ def backup() -> int:
 
 def restore(snapshot: str = "latest") -> int:
     """Bring back what was in `embedded/`."""
+    sys.path.insert(0, "services")
     from embedded_backup import restore
 
+    os.environ.setdefault("AUDIT_FILE", AUDIT)
     restore(Path("embedded"), *_backups(), snapshot)
     return 0
 

@@ -41,7 +41,7 @@ DATABASE, WHERE = "mlflow.db", "where.json"
 # What the folder with the copy of the database is called, and more.
 COPY = ".backup-"
 # Beside the database: what restores are made of.
-KEPT = ("artifacts", "keys")
+KEPT = ("artifacts", "keys", "audit.jsonl")
 IN_USE = (
     "SELECT DISTINCT name, version, coalesce(storage_location, source) FROM registered_model_aliases "
     "JOIN model_versions USING (name, version) ORDER BY name, version"
@@ -53,6 +53,8 @@ def backup(folder: Path, repository: str, password_file: Path | None) -> None:
 
     Raises SystemExit with one line where none could be made.
     """
+    import audit  # of services/, which a checkout has
+
     if not (folder / DATABASE).exists():
         raise SystemExit(
             f"backup: there is nothing to back up in {folder} yet; `make demo` or `make train` makes something"
@@ -76,6 +78,7 @@ def backup(folder: Path, repository: str, password_file: Path | None) -> None:
         f"{summary['total_bytes_processed'] / 1e6:,.1f} MB, {summary.get('data_added_packed', summary['data_added']) / 1e6:,.1f} MB new"
     )
     _restic(repository, password_file, "forget", "--quiet", *series, "--group-by=host", *KEEP, "--prune")
+    audit.note("backup", repository, None, summary["snapshot_id"][:8], "backup")
     if lost:
         if (place := Path(repository)).is_dir():
             with (place / LIST_OF_INCOMPLETE).open("a") as list_of_incomplete:
@@ -100,6 +103,8 @@ def restore(folder: Path, repository: str, password_file: Path | None, snapshot:
 
     Raises SystemExit with one line where the folder has data already, or the snapshot cannot be had.
     """
+    import audit
+
     if any((folder / name).exists() for name in (DATABASE, "artifacts")):
         raise SystemExit(
             f"restore: there is data in {folder} already, and nothing is written over it; move it away first"
@@ -119,6 +124,7 @@ def restore(folder: Path, repository: str, password_file: Path | None, snapshot:
     if folder.exists():  # keys that a first command has made, and no data
         folder.rename(_free(folder.with_name(f"{folder.name}.before-restore")))
     new.rename(folder)
+    audit.note("restore", str(folder), snapshot, None, "restore")
     print(f"Restored into {folder}. `make serve` and `make ui` go on with it")
 
 

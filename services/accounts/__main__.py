@@ -9,7 +9,7 @@ import audit
 import click
 
 from accounts.errors import AccountsError
-from accounts.roles import ADMIN, OF_PEOPLE, OF_THE_STACK, ROLES
+from accounts.roles import ADMIN, MONITOR, OF_PEOPLE, OF_THE_STACK, ROLES
 
 if TYPE_CHECKING:
     from accounts.directory import Directory
@@ -99,11 +99,16 @@ def password(name: str) -> None:
 @accounts.command(hidden=True)
 def prepare() -> None:
     """Bring the accounts' tables, the roles and the stack's own accounts up to date: a job does it at each start."""
+    from accounts.directory import experiments_of_reports
     from accounts.sign_on import Rules
 
     Rules.from_env(os.environ)  # told here, before the server reads them
-    for line in list(_directory().prepare(SECRETS)) or ["all there"]:
+    directory = _directory()
+    for line in list(directory.prepare(SECRETS)) or ["all there"]:
         click.echo(f"accounts: {line}")
+    # There may have been reports before there was a login.
+    if database := os.environ.get("BACKEND_STORE_URI_FILE"):
+        directory.let_log(MONITOR, experiments_of_reports(Path(database).read_text()))
 
 
 def _keep(password: str) -> None:

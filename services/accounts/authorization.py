@@ -28,7 +28,7 @@ from mlflow.server import auth
 from mlflow.server.handlers import _get_model_registry_store, _get_request_message
 from werkzeug.datastructures import Authorization
 
-from accounts.alias_log import note_when_done
+from accounts import alias_log, changes
 from accounts.directory import Directory
 from accounts.roles import ALIAS, READING, refusal
 from accounts.sign_on import SignOn
@@ -76,7 +76,9 @@ def _authorize() -> Authorization | Response:
         if reason := refusal(held, request.method, route, partial(_names, route)):
             return _forbidden(reason)
     if route == ALIAS:
-        note_when_done(str(found.username), _message(route))
+        alias_log.note_when_done(user.username, _message(route))
+    else:
+        changes.note_when_done(user.username, route)
     return found
 
 

@@ -5,7 +5,7 @@ again within the minute (`auth_cache_ttl_seconds`).
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
 
 from accounts.errors import AccountsError
-from accounts.roles import ADMIN, EXPECTED_NAME, NAME, OF_THE_STACK, ROLES, Account
+from accounts.roles import ADMIN, EDIT, EXPECTED_NAME, NAME, OF_THE_STACK, ROLES, Account
 
 EXISTS = "RESOURCE_ALREADY_EXISTS"
 
@@ -83,6 +83,11 @@ class Directory:
                 self._store.update_user(name, password=password)
             yield f"account {name} has the password in force"
         self._give(name, role)
+
+    def let_log(self, name: str, experiments: Iterable[str]) -> None:
+        """Let an account log to experiments, also to those that somebody else has made; they are given by their ids."""
+        for experiment in experiments:
+            self._store.grant_user_permission(name, "experiment", experiment, EDIT)
 
     def accounts(self) -> list[Account]:
         """Return all, by name."""
@@ -156,6 +161,13 @@ class Directory:
     def _check(self, name: str) -> None:
         if not self._store.has_user(name):
             raise AccountsError(f"there is no account {name!r}; `accounts list` has them")
+
+
+def experiments_of_reports(database: str) -> list[str]:
+    """Return the ids of the experiments that reports go to (services/monitoring/mlflow_run.py), of MLflow's database at this address."""
+    named = sqlalchemy.text("select experiment_id from experiments where name like :name")
+    with sqlalchemy.create_engine(database).connect() as connection:
+        return [str(found) for (found,) in connection.execute(named, {"name": "% monitoring"})]
 
 
 def _random() -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 ADMIN, VIEWER, SCIENTIST, PROMOTER, TRAINER = "admin", "viewer", "scientist", "promoter", "trainer"
+MONITOR = "monitor"
 # The alias by which somebody asks for a review of a version; nothing is served by it.
 CANDIDATE = "candidate"
 ALIAS = "registered-models/alias"
@@ -32,6 +33,17 @@ DESCRIBING = frozenset(
         "registered-models/delete-tag",
         "model-versions/update",
         "model-versions/set-tag",
+    }
+)
+# What a report takes (services/monitoring/mlflow_run.py).
+REPORTING = frozenset(
+    {
+        "experiments/create",
+        "runs/create",
+        "runs/log-inputs",
+        "runs/log-batch",
+        "runs/update",
+        "artifacts/<path:artifact_path>",
     }
 )
 FOR_ADMINS = frozenset({"registered-models/rename", "registered-models/delete", "model-versions/delete"})
@@ -120,10 +132,23 @@ ROLES = {
         None,
         tags_of_the_stack=True,
     ),
+    # It logs to experiments that it has made, which MLflow lets it. To link a run to a model, MLflow wants EDIT of that.
+    MONITOR: Role(
+        "read, and log reports to an experiment of its own",
+        {"experiment": READ, "logged_model": EDIT, **_models(READ, READ)},
+        REPORTING,
+        frozenset(),
+    ),
 }
 # Those of the stack itself, and the role of each; their passwords are in files of the secrets job. Who has no role may ask whether
 # the server is well, and sees nothing.
-OF_THE_STACK: dict[str, str | None] = {ADMIN: ADMIN, "trainer": TRAINER, "inference": VIEWER, "healthcheck": None}
+OF_THE_STACK: dict[str, str | None] = {
+    ADMIN: ADMIN,
+    "trainer": TRAINER,
+    "inference": VIEWER,
+    "monitor": MONITOR,
+    "healthcheck": None,
+}
 # Those that a person may have.
 OF_PEOPLE = (VIEWER, SCIENTIST, PROMOTER, ADMIN)
 

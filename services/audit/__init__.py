@@ -1,6 +1,6 @@
-"""The audit log: a line of JSON for each change of an alias, an account, a key, a backup or a restore; it is only appended to.
+"""The audit log: a line of JSON for each change of an alias, a model, an account, a key, a backup or a restore; it is only appended to.
 
-A line has `time` (UTC), `who`, `what` (alias, signature, account, key, backup, restore), `of` (which one), `from` and `to` (null where
+A line has `time` (UTC), `who`, `what` (alias, signature, model, version, account, role, key, backup, restore), `of` (which one), `from` and `to` (null where
 there is none), `by` (the command) and `why`. Python calls `note`, a shell `python -m audit note …` (audit/__main__.py); whoever
 writes runs `begin` once, or sets AUDIT_FILE and AUDIT_WHO; a server that works for many says `at_work` for each.
 """

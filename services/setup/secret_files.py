@@ -58,7 +58,7 @@ OWNERS_OF_EDGE = {"edge": Owner(10009, 10009), "edge-data": Owner(10009, 10009)}
 # … and compose.sso.yaml.
 OWNERS_OF_SIGN_ON = {"sso": Owner(10011, 10011)}
 # … and compose.predictions.yaml.
-OWNERS_OF_LOG = {"predictions": OWNERS["inference"], "monitor": OWNERS["inference"]}
+OWNERS_OF_LOG = dict.fromkeys(("predictions", "monitor", "monitor-login"), OWNERS["inference"])
 # … and compose.monitoring.yaml, whose users are those of the official images.
 OWNERS_OF_MONITORING = {name: Owner(65534, 65534) for name in ("prometheus", "alertmanager", "postgres-exporter")}
 OWNERS_OF_MONITORING["grafana"] = Owner(472, 0)
@@ -90,6 +90,7 @@ SECRETS_WITH_LOGIN = (
     Secret("MLFLOW_ADMIN_PASSWORD", ("mlflow/admin-password",)),
     Secret("MLFLOW_TRAINER_PASSWORD", ("mlflow/trainer-password",)),
     Secret("MLFLOW_INFERENCE_PASSWORD", ("mlflow/inference-password",)),
+    Secret("MLFLOW_MONITOR_PASSWORD", ("mlflow/monitor-password",)),
     Secret("MLFLOW_HEALTHCHECK_PASSWORD", ("mlflow/healthcheck-password",)),
     Secret("MLFLOW_FLASK_SECRET_KEY", ("mlflow/flask-secret-key",)),
 )
@@ -146,6 +147,9 @@ DERIVED_OF_LOG: dict[str, tuple[str, Callable[[str], str]]] = {
     "predictions/aws-credentials": ("predictions/s3-secret-key", _aws_credentials_of(PREDICTIONS_ACCESS_KEY)),
     "monitor/aws-credentials": ("monitor/s3-secret-key", _aws_credentials_of(MONITOR_ACCESS_KEY)),
     "monitor/signing-key.pub": ("trainer/signing-key.pem", public_key_of),
+}
+DERIVED_OF_LOG_WITH_LOGIN: dict[str, tuple[str, Callable[[str], str]]] = {
+    "monitor-login/credentials": ("mlflow/monitor-password", _login_of("monitor")),
 }
 
 OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
@@ -274,6 +278,7 @@ def _check_signing_key() -> None:
 def _contents(login: bool) -> dict[str, str | None]:
     """Return what each file that follows from secrets has to contain, None where it must not be there."""
     derived = DERIVED | (DERIVED_WITH_LOGIN if login else {}) | (DERIVED_OF_LOG if has_log() else {})
+    derived |= DERIVED_OF_LOG_WITH_LOGIN if login and has_log() else {}
     contents: dict[str, str | None] = {
         file: render((VOLUMES / source).read_text()) for file, (source, render) in derived.items()
     }

@@ -14,7 +14,7 @@ from tests.integration.places import Place, running_server
 APIS = ("api", "ajax-api")
 MODEL = "iris"
 PEOPLE = ("viewer", "scientist", "promoter", "admin")
-OF_THE_STACK = ("admin", "trainer", "inference", "healthcheck")
+OF_THE_STACK = ("admin", "trainer", "inference", "monitor", "healthcheck")
 # Several commands in one process: each would import MLflow, which takes longer than all that it does.
 COMMANDS = """
 import json, sys

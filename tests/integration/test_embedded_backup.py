@@ -71,6 +71,32 @@ def test_a_registry_comes_back_in_another_folder_with_its_versions_and_goes_on(m
     assert made.place.registry() == before
 
 
+def test_each_backup_and_each_restore_is_a_line_of_the_audit_log_which_is_in_the_backup(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from embedded_backup import backup, restore
+
+    made.restore(tmp_path / "here")
+    log, other = tmp_path / "here" / "audit.jsonl", tmp_path / "other"
+    monkeypatch.setenv("AUDIT_FILE", str(log))
+    monkeypatch.setenv("AUDIT_WHO", "anna")
+    for _ in range(2):
+        backup(tmp_path / "here", str(tmp_path / "backups"), made.password)
+    monkeypatch.setenv("AUDIT_FILE", str(other / "audit.jsonl"))
+    made.restore(other)
+    (line,) = map(json.loads, (other / "audit.jsonl").read_text().splitlines())
+    told = ("who", "what", "of", "from", "to", "by")
+    assert [line[key] for key in told] == ["anna", "restore", str(other), "latest", None, "restore"]
+    shutil.rmtree(other)
+    restore(other, str(tmp_path / "backups"), made.password)
+    lines = [json.loads(line) for line in (other / "audit.jsonl").read_text().splitlines()]
+    assert [line["what"] for line in lines] == ["backup", "restore"]  # the second backup has the line of the first
+    noted = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["who"], line["what"], line["of"], len(line["to"])) for line in noted] == [
+        ("anna", "backup", str(tmp_path / "backups"), 8)
+    ] * 2
+
+
 def test_a_restore_writes_over_nothing(made: Made) -> None:
     with pytest.raises(SystemExit, match=r"there is data in .* already, and nothing is written over it"):
         made.restore(made.place.folder)

@@ -9,6 +9,10 @@ from uuid import uuid4
 
 import pytest
 from contract.tracking.rest import Server, Unanswered
+from inference.model.version import ModelVersion
+from monitoring import mlflow_run
+from monitoring.errors import NoAnswer
+from monitoring.mlflow_run import Report
 from requests import Response
 from trainer.errors import TrackingError
 from trainer.tracking import rest
@@ -412,6 +416,119 @@ def test_who_is_removed_is_a_stranger_at_once_although_mlflow_still_knows_their_
     assert leaver.ask("GET", "registered-models/alias", **asked).status_code == 401
     assert leaver.ask("POST", "registered-models/alias", **asked, version="2").status_code == 401
     assert world.in_production() == "1"
+
+
+def test_the_monitor_logs_reports_to_experiments_of_reports_and_to_no_other(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = world.clients["monitor"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_credentials(tmp_path, monitor)
+    logged = world.made("logged-models", experiment_id=world.experiment, name="m")["model"]["info"]["model_id"]
+
+    def report(name: str) -> Report:
+        version = ModelVersion(name, "1", world.run, 0, logged, "")
+        return Report(version, "a look", {"report.html": b"<p>no drift</p>"}, {"drift": 0.0}, drifted=False)
+
+    for _ in range(2):  # the first makes the experiment
+        run = world.admin.ask("GET", "runs/get", run_id=mlflow_run.log(world.url, report(MODEL))).json()["run"]
+    assert (run["info"]["status"], run["inputs"]["model_inputs"][0]["model_id"]) == ("FINISHED", logged)
+    for rows in (see, download):
+        assert {answer.status_code for answer in rows(world, monitor)} == {200}
+    for rows in (delete, register, describe, ask_for_review, promote, rename, delete_versions, change_accounts):
+        assert {answer.status_code for answer in rows(world, monitor)} == {403}, rows
+    others = (*log(world, monitor), *upload(world, monitor))
+    assert {answer.status_code for answer in others} == {403}
+    # of a time without a login
+    world.made("experiments/create", name="churn monitoring")
+    with pytest.raises(NoAnswer, match="does not take it: 403"):
+        mlflow_run.log(world.url, report("churn"))
+    uri = tmp_path / "backend-store-uri"
+    uri.write_text(f"sqlite:///{world.place.folder.parent}/place/mlflow.db")
+    commands(world.place, "prepare", BACKEND_STORE_URI_FILE=str(uri))
+    assert mlflow_run.log(world.url, report("churn"))
+
+
+# --- the audit log -------------------------------------------------------------------------------------------------
+
+
+def noted(world: World, ask: Callable[[], Any]) -> list[tuple[str | None, ...]]:
+    """Return what the server has noted of what is asked: who, what, of, from, to, why."""
+    before = len(world.audited())
+    ask()
+    lines = world.audited()[before:]
+    return [tuple(line[key] for key in ("who", "what", "of", "from", "to", "why")) for line in lines]
+
+
+def test_what_goes_with_a_model_or_a_version_that_is_renamed_or_deleted_is_noted(world: World) -> None:
+    admin, name, new = world.admin, new_name(), new_name()
+    world.made("registered-models/create", name=name)
+    for _ in range(2):
+        world.made("model-versions/create", name=name, source=f"mlflow-artifacts:/{world.files}", run_id=world.run)
+    for alias, version in (("Production", "1"), ("candidate", "2")):
+        world.made("registered-models/alias", name=name, alias=alias, version=version)
+    assert noted(world, lambda: admin.ask("POST", "registered-models/rename", name=name, new_name=new)) == [
+        ("admin", "model", name, name, new, "")
+    ]
+    assert noted(world, lambda: admin.ask("DELETE", "model-versions/delete", name=new, version="2")) == [
+        ("admin", "alias", f"{new}@candidate", "2", None, ""),
+        ("admin", "version", f"{new} 2", "2", None, ""),
+    ]
+    assert noted(world, lambda: admin.ask("DELETE", "registered-models/delete", name=new)) == [
+        ("admin", "alias", f"{new}@Production", "1", None, ""),
+        ("admin", "model", new, new, None, ""),
+    ]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_who_changes_an_account_or_a_role_in_mlflow_is_noted_without_a_password(world: World, api: str) -> None:
+    admin, name = world.admin, new_name()
+    roles = {role["name"]: role["id"] for role in admin.ask("GET", "roles/list", "api", "3.0").json()["roles"]}
+    secret, other, promoter = "a long password", "another password", roles["promoter"]
+    grant = {"username": name, "resource_type": "registered_model", "resource_id": MODEL, "permission": "MANAGE"}
+    of_run = {"role_id": roles["viewer"], "resource_type": "run", "resource_pattern": "*", "permission": "READ"}
+
+    def all_of_it() -> None:
+        admin.ask("POST", "users/create", api, username=name, password=secret)
+        admin.ask("POST", "roles/assign", api, "3.0", username=name, role_id=promoter)
+        admin.ask("POST", "users/permissions/grant", api, "3.0", **grant)
+        Client(world.url, name, secret).ask(
+            "PATCH", "users/update-password", api, username=name, current_password=secret, password=other
+        )
+        admin.ask("PATCH", "users/update-admin", api, username=name, is_admin=True)
+        added = admin.ask("POST", "roles/permissions/add", api, "3.0", **of_run).json()["role_permission"]["id"]
+        admin.ask("DELETE", "roles/permissions/remove", api, "3.0", role_permission_id=added)
+        admin.raw("DELETE", f"{api}/2.0/mlflow/users/delete?username={name}")
+        world.clients["scientist"].ask("POST", "users/create", api, username=new_name(), password=secret)
+
+    lines = noted(world, all_of_it)
+    assert lines[:-3] == [
+        ("admin", "account", name, None, "no role", ""),
+        ("admin", "account", name, "no role", "promoter", f"role_id {promoter}"),
+        *[
+            ("admin", "account", name, "promoter", "promoter", why)
+            for why in (f"resource_type registered_model, resource_id {MODEL}, permission MANAGE",)
+        ],
+        (name, "account", name, "promoter", "promoter", ""),
+        ("admin", "account", name, "promoter", "admin", "is_admin True"),
+    ]
+    assert [line[:2] for line in lines[-3:]] == [("admin", "role"), ("admin", "role"), ("admin", "account")]
+    assert lines[-1] == ("admin", "account", name, "admin", None, "")
+    assert not {secret, other} & set(re.split(r'[" ,]', json.dumps(lines)))
+
+
+def test_a_log_that_cannot_be_written_keeps_nobody_from_working_and_the_server_says_what_it_lacks(world: World) -> None:
+    log = world.place.folder / "mlflow.jsonl"
+    kept = log.rename(log.with_name("kept"))
+    log.mkdir()
+    try:
+        asked = {"name": MODEL, "alias": "candidate", "version": "1"}
+        assert world.clients["promoter"].ask("POST", "registered-models/alias", **asked).status_code == 200
+    finally:
+        log.rmdir()
+        kept.rename(log)
+    said = (world.place.folder.parent / "place" / "server.log").read_text()
+    assert re.search(r'audit: \S+ cannot be written \(Is a directory\), so it lacks: \{.*"who": "promoter"', said)
 
 
 def write_credentials(home: Path, client: Client) -> None:

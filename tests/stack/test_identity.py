@@ -20,11 +20,21 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.authority import Authority
 from tests.browser.conftest import OFFLINE
-from tests.compose import ROOT, Stack, docker, eventually, free_ports
+from tests.compose import ROOT, SAMPLES, Stack, docker, eventually, free_ports
 from tests.conftest import BROWSERS, LEFT_OUT
 
 OVERLAY = "compose.yaml:compose.login.yaml"
+WITH_LOG = f"{OVERLAY}:compose.predictions.yaml"
 WITH_SIGN_ON = f"{OVERLAY}:compose.sso.yaml:compose.provider.yaml"
+# Those of both overlays, which the container of the secrets job holds until the next `up` without them.
+VOLUMES = (
+    "trainer-login",
+    "inference-login",
+    "monitor-login",
+    "monitor-secrets",
+    "predictions-secrets",
+    "prediction-spool",
+)
 NAME = "iris_logistic_regression"
 # Who the identity provider knows.
 PEOPLE = {
@@ -81,7 +91,7 @@ def login(stack: Stack) -> Iterator[Login]:
         del stack.settings["COMPOSE_FILE"]  # and not the one file: then Compose would read no compose.override.yaml
         stack.write_env()
         stack.up()
-        docker("volume", "rm", f"{stack.name}_trainer-login", f"{stack.name}_inference-login")
+        docker("volume", "rm", "--force", *(f"{stack.name}_{name}" for name in VOLUMES))
 
 
 def test_mlflow_asks_who_comes_and_is_well_all_the_same(login: Login) -> None:
@@ -109,6 +119,33 @@ def test_a_training_logs_in_and_a_promoter_puts_its_version_into_production_whic
     assert moves == [("anna", f"{NAME}@candidate", other), ("paul", f"{NAME}@Production", other)]
 
 
+def test_with_the_prediction_log_a_report_is_logged_by_an_account_of_its_own(login: Login) -> None:
+    stack = login.stack
+    # what it keeps, tests further down look at, too
+    log = {"PREDICTION_LOG": "1", "PREDICTION_LOG_SECONDS": "0.5", "PREDICTION_LOG_OMIT": "petal width (cm)"}
+    stack.write_env(COMPOSE_FILE=WITH_LOG, **log)
+    try:
+        stack.compose("up", "--detach", "--wait", "shipper")
+        stack.put_right("inference")
+        for _ in range(2):
+            body = {"instances": SAMPLES * 20}
+            requests.post(f"{stack.url}/predict_names", json=body, timeout=10).raise_for_status()
+
+        def report() -> str:
+            return stack.compose("run", "--rm", "-T", "monitor", "report", "--rows", "50", check=False).stderr
+
+        run_id = eventually("it is logged", lambda: report().partition("in MLflow: run ")[2].split()[:1])[0]
+        url = f"{stack.mlflow_url}/api/2.0/mlflow/runs/get"
+        run = requests.get(url, {"run_id": run_id}, auth=("anna", login.passwords["anna"]), timeout=10).json()["run"]
+        assert run["info"]["status"] == "FINISHED"
+    finally:
+        stack.compose("rm", "--stop", "--force", "shipper")
+        for name in log:
+            del stack.settings[name]
+        stack.write_env(COMPOSE_FILE=OVERLAY)
+        stack.put_right("inference")
+
+
 def test_the_doctor_has_no_account_and_says_what_it_does_not_look_at_for_that(login: Login) -> None:
     rows = {row["name"]: row for row in login.stack.doctor()}
     left_out = {name for name, row in rows.items() if row["says"].startswith("not looked at: MLflow asks for a login")}
@@ -117,7 +154,8 @@ def test_the_doctor_has_no_account_and_says_what_it_does_not_look_at_for_that(lo
 
 
 def test_no_password_is_in_an_environment_or_on_a_command_line(login: Login) -> None:
-    files = "/run/secrets/admin-password /run/secrets/trainer-password /run/secrets/inference-password"
+    names = ("admin", "trainer", "inference", "monitor")
+    files = " ".join(f"/run/secrets/{name}-password" for name in names)
     found = login.stack.compose("exec", "-T", "mlflow", "sh", "-c", f"for f in {files}; do cat $f; echo; done").stdout
     admin, *services = found.split()
     assert admin == login.passwords["admin"]

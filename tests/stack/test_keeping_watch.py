@@ -19,7 +19,7 @@ PARTS = ("prometheus", "alertmanager", "postgres-exporter", "backup-figures")
 OTHERS = ("shipper", "watch", "schedule")
 VOLUMES = ["prometheus-secrets", "alertmanager-secrets", "postgres-exporter-secrets", "grafana-secrets"]
 VOLUMES += ["prometheus-data", "alertmanager-data", "backup-figures"]
-VOLUMES += ["prediction-spool", "predictions-secrets", "monitor-secrets", "inference-login", "schedule"]
+VOLUMES += ["prediction-spool", "predictions-secrets", "monitor-secrets", "monitor-login", "schedule"]
 SETTINGS = {
     "COMPOSE_FILE": "compose.yaml:compose.predictions.yaml:compose.monitoring.yaml",
     "COMPOSE_PROFILES": "monitor,schedule",

@@ -38,7 +38,7 @@ SETTINGS = {
     "MONITOR_SECONDS": "1",
     "MONITOR_LOG": "false",
 }
-VOLUMES = ["prediction-spool", "predictions-secrets", "monitor-secrets", "inference-login", "prometheus-data"]
+VOLUMES = ["prediction-spool", "predictions-secrets", "monitor-secrets", "monitor-login", "prometheus-data"]
 VOLUMES += [f"{name}-secrets" for name in ("prometheus", "alertmanager", "postgres-exporter", "grafana")]
 OF_WATCH = "import urllib.request as r; print(r.urlopen('http://watch:9105/{path}', timeout=5).read().decode())"
 

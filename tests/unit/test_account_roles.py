@@ -56,7 +56,7 @@ def test_a_scientist_sets_no_alias_but_the_one_that_asks_for_a_review(alias: str
 
 
 def test_each_role_of_people_is_one_of_the_table_or_admin() -> None:
-    assert {*ROLES, "admin"} == {*OF_PEOPLE, "trainer"}
+    assert {*ROLES, "admin"} == {*OF_PEOPLE, "trainer", "monitor"}
 
 
 @pytest.mark.parametrize("route", sorted(TAGGING))

@@ -84,6 +84,24 @@ def test_the_short_command_of_the_trainer_says_nothing_of_dockers_own_and_who_is
     assert docker.read("who") == ["ci"]
 
 
+# It answers the first job of a restore, and notes who asks for what.
+ANSWERING = """#!/bin/sh
+echo "${AUDIT_WHO-nobody} $*" >> FOLDER/who
+echo "backup 0123abcd"
+"""
+
+
+def test_who_restores_is_at_work_and_no_service_that_is_started_takes_their_name(
+    docker: Docker, tmp_path: Path
+) -> None:
+    (tmp_path / "docker").write_text(ANSWERING.replace("FOLDER", str(tmp_path)))
+    restored = docker.run("restore", USER="anna", BACKUP_PASSWORD_FILE="password")
+    assert restored.returncode == 0, restored.stderr
+    asked = [line.split(" ", 1) for line in docker.read("who")]
+    assert {who for who, what in asked if " restore " in what} == {"anna"}
+    assert [what for who, what in asked if who == "nobody"][-1] == "compose --progress plain up --detach --wait"
+
+
 def test_who_makes_an_api_key_is_at_work(docker: Docker) -> None:
     assert docker.run("api-key", "add", "shop", USER="anna").returncode == 0
     assert docker.read("asked") == ["compose --progress quiet run --rm --no-TTY api-key add shop"]

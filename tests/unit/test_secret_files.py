@@ -269,7 +269,7 @@ def test_a_draft_that_a_killed_run_left_behind_is_no_obstacle(volumes: Volumes) 
 
 # --- with compose.login.yaml ----------------------------------------------------------------------------------------
 
-ACCOUNTS = ("admin", "trainer", "inference", "healthcheck")
+ACCOUNTS = ("admin", "trainer", "inference", "monitor", "healthcheck")
 
 
 @pytest.fixture
@@ -286,10 +286,10 @@ def run_with_login() -> list[str]:
 def test_with_a_login_each_account_has_a_password_and_services_get_theirs_where_mlflow_looks_for_it(
     with_login: Volumes,
 ) -> None:
-    assert len(run_with_login()) == 11
+    assert len(run_with_login()) == 12
     files = with_login.files()
     passwords = [files[f"mlflow/{name}-password"] for name in ACCOUNTS] + [files["mlflow/flask-secret-key"]]
-    assert len(set(passwords)) == 5
+    assert len(set(passwords)) == 6
     assert all(len(password) >= 32 for password in passwords)
     for name, owner in (("trainer", (0, 10003)), ("inference", (10004, 10004))):
         assert files[f"{name}-login/credentials"].splitlines() == [
@@ -407,6 +407,25 @@ def test_with_a_prediction_log_who_writes_and_who_reads_it_have_a_secret_that_th
         volumes.clear(user)
     volumes.run()
     assert volumes.files() == files
+
+
+def test_with_both_the_monitor_logs_in_by_an_account_of_its_own_and_with_one_of_them_there_is_nothing_to_log_in_with(
+    with_login: Volumes,
+) -> None:
+    run_with_login()
+    assert not any("monitor-login" in file for file in with_login.files())
+    for name in ("predictions", "monitor", "monitor-login"):
+        (with_login.folder / name).mkdir()
+    with_login.run()
+    assert "monitor-login/credentials" not in with_login.files()
+    run_with_login()
+    files = with_login.files()
+    assert files["monitor-login/credentials"].splitlines() == [
+        "[mlflow]",
+        "mlflow_tracking_username = monitor",
+        f"mlflow_tracking_password = {files['mlflow/monitor-password']}",
+    ]
+    assert with_login.owners["monitor-login"] == with_login.owners["monitor-login/.credentials.draft"] == (10004, 10004)
 
 
 def test_with_monitoring_each_of_its_parts_reads_its_own_files_and_the_database_job_the_exporters_password(
