@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from tests.compose import BODY, Stack
+from tests.compose import BODY, Stack, docker, eventually
 
 FIXTURES = Path(__file__).parent / "fixtures"
 # Prints the digest of each file of each version.
@@ -27,6 +27,10 @@ for version in sorted(mlflow.MlflowClient().search_model_versions("name='iris_lo
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.name != "registered_model_meta":
             print(version.version, file.relative_to(folder), hashlib.sha256(file.read_bytes()).hexdigest())
+"""
+FREEZE = """
+until file=$(grep -lsxz -e "$1" /proc/[0-9]*/cmdline) && process=$(cut -d/ -f3 <<<"$file" | tail -n 1) && kill -STOP "$process"; do :; done
+echo "$process"
 """
 
 
@@ -66,6 +70,32 @@ def restore(stack: Stack, password: str, *arguments: str) -> "subprocess.Complet
         text=True,
         timeout=600,
     )
+
+
+def begin(stack: Stack, *command: str) -> "subprocess.Popen[str]":
+    """Start a command in the stack's folder, in a process group of its own as a terminal does, and do not wait for its end."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=stack.folder, env=stack.environ(), stdin=pipe, stdout=pipe, stderr=pipe, text=True, process_group=0
+    )
+
+
+def frozen(stack: Stack, service: str, argument: str) -> tuple[str, str]:
+    """Freeze the program that has this argument, as soon as a container of `run` runs it; return the container and the process."""
+    labels = (f"project={stack.name}", f"service={service}", "oneoff=True")
+    filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
+    pattern = f"{argument[:-1]}[{argument[-1]}]"  # which does not find the one who looks
+
+    def found() -> tuple[str, str] | None:
+        for container in docker("ps", "--quiet", *filters).split():
+            command = ["docker", "exec", container, "timeout", "20", "bash", "-c", FREEZE, "-", pattern]
+            looked = subprocess.run(command, capture_output=True, text=True)
+            if looked.returncode == 0:
+                return container, looked.stdout.strip()
+        return None
+
+    caught: tuple[str, str] = eventually(f"a program with {argument} is frozen", found)
+    return caught
 
 
 def registry(stack: Stack, folder: Path) -> dict[str, Any]:

@@ -30,6 +30,29 @@ has_database() {
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
+# whole WORDS COMMAND …: run it in a process group, which a signal ends as a whole. A shell that has a program run in the
+# foreground would look at the signal when that is done, and restic takes its lock away where it is told to end.
+whole() {
+    local words=$1
+    shift
+    trap 'interrupted 130 "$words"' INT
+    trap 'interrupted 143 "$words"' TERM
+    set -m
+    "$@" &
+    set +m
+    wait $!
+}
+
+interrupted() {
+    local group=${!:-}
+    trap '' INT TERM
+    disown # or bash says that it was ended
+    kill -- "-$group" 2>/dev/null || true
+    while kill -0 -- "-$group" 2>/dev/null; do sleep 0.1; done
+    printf '%s: %s\n' "${0##*/}" "$2" >&2
+    exit "$1"
+}
+
 # Note what was done in the audit log, as services/audit has it: note WHAT OF FROM TO BY. The set-up has made the log.
 note() {
     local log=$VOLUMES/audit/audit.jsonl

@@ -62,7 +62,9 @@ def back(cursor: extensions.cursor, database: str) -> Iterator[str]:
         raise SetupError(
             "there is no copy of the database from before a migration; `docker compose run --rm backup list` may have one"
         )
-    cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname IN (%s, %s)", (database, COPY))
+    # A worker that tidies up after a migration is Postgres's own, and gives way.
+    clients = "SELECT count(*) FROM pg_stat_activity WHERE datname IN (%s, %s) AND backend_type = 'client backend'"
+    cursor.execute(clients, (database, COPY))
     if cursor.fetchone() != (0,):
         raise SetupError("MLflow works in the database; stop it first: docker compose stop mlflow")
     names = {"database": sql.Identifier(database), "copy": sql.Identifier(COPY), "aside": sql.Identifier(PUT_ASIDE)}

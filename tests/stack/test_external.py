@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from subprocess import CompletedProcess
 from typing import Any
@@ -155,25 +156,74 @@ def test_an_external_bucket_that_was_emptied_is_named_and_what_is_named_brings_a
     assert int(external.alias()) > int(served)
 
 
+@pytest.fixture
+def over_s3(stores: Any) -> dict[str, str]:
+    """The settings of backups in a bucket that is still to be made."""
+    _, (_, s3) = stores
+    place = f"s3:http://host.docker.internal:{s3}/backups"
+    return {"BACKUP_REPOSITORY": place, "BACKUP_CREDENTIALS_FILE": "./secrets/aws"}
+
+
+SFTP = """
+FROM {image}
+USER 0:0
+RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server && \
+    mkdir -p /run/sshd /root/.ssh && ssh-keygen -q -t ed25519 -N "" -f /root/key && cp /root/key.pub /root/.ssh/authorized_keys
+ENTRYPOINT ["/usr/sbin/sshd", "-D", "-e"]
+"""
+
+
+@pytest.fixture
+def over_sftp(external: Stack, stores: Any) -> Iterator[dict[str, str]]:
+    """The settings of backups on another machine, which is Debian's OpenSSH server in a container."""
+    (_, name), _ = stores
+    image = sshd = f"{external.name}-sftp"
+    dockerfile = SFTP.format(image=docker("inspect", "--format={{.Config.Image}}", name))
+    subprocess.run(["docker", "build", "--quiet", f"--tag={image}", "-"], input=dockerfile, text=True, check=True)
+    gateway = docker("port", name, "9000").rsplit(":", 1)[0]
+    docker("run", "--detach", f"--name={sshd}", f"--publish={gateway}::22", image)
+    try:
+        port = docker("port", sshd, "22").rsplit(":", 1)[1]
+        secrets = external.folder / "secrets"
+        (secrets / "key").write_text(f"{docker('exec', sshd, 'cat', '/root/key')}\n")
+        host_key = docker("exec", sshd, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+        (secrets / "known").write_text(f"[host.docker.internal]:{port} {host_key}\n")
+        yield {
+            "BACKUP_REPOSITORY": f"sftp://root@host.docker.internal:{port}//srv/backups",
+            "BACKUP_CREDENTIALS_FILE": "./secrets/key",
+            "BACKUP_KNOWN_HOSTS_FILE": "./secrets/known",
+        }
+    finally:
+        docker("rm", "--force", "--volumes", sshd)
+        docker("image", "rm", image)
+
+
 @pytest.mark.parametrize(
-    ("overlay", "elsewhere"),
-    [("external-postgres", "the database"), ("external-s3", "the files of models and runs")],
-    ids=["postgres", "s3"],
+    ("overlay", "elsewhere", "over"),
+    [
+        ("external-postgres", "the database", "over_s3"),
+        ("external-s3", "the files of models and runs", "over_sftp"),
+    ],
+    ids=["postgres, backed up to an S3", "s3, backed up over SFTP"],
 )
-def test_with_one_external_store_the_other_one_is_backed_up_and_comes_back(
-    external: Stack, overlay: str, elsewhere: str
+def test_with_one_external_store_the_other_one_is_backed_up_to_another_machine_and_comes_back(
+    external: Stack, request: pytest.FixtureRequest, overlay: str, elsewhere: str, over: str
 ) -> None:
+    remote: dict[str, str] = request.getfixturevalue(over)
     external.down("--volumes", "--timeout", "0")
     uri = external.folder / "secrets" / "uri"
     uri.write_text(uri.read_text().replace("/factory", "/one"))  # which nobody has used
-    files, bucket = f"compose.yaml:compose.{overlay}.yaml", f"beside-{overlay}"
-    with setting(external, COMPOSE_FILE=files, S3_BUCKET=bucket, BACKUP_REPOSITORY=f"./{bucket}"):
+    files = f"compose.yaml:compose.{overlay}.yaml:compose.remote-backup.yaml"
+    with setting(external, COMPOSE_FILE=files, S3_BUCKET=f"beside-{overlay}", **remote):
         external.up()
         answer, versions = answer_of(external), external.versions()
         made = backup(external)
-        _, password = shown_by(made)
+        name, password = shown_by(made)
+        listed, checked = backup(external, "list"), backup(external, "check")
         external.down("--volumes", "--timeout", "0")
         result = restore(external, password)
+        assert (name in listed.stdout, "are whole" in checked.stdout) == (True, True), listed.stderr + checked.stderr
+        assert f"is in {remote['BACKUP_REPOSITORY']}: " in made.stdout
         assert (made.returncode, result.returncode) == (0, 0), made.stderr + result.stderr
         for said, words in ((made.stdout, "Not in this backup"), (result.stdout, "Not restored")):
             assert re.findall(rf"^{words}: (.*?), which", said, re.MULTILINE) == [elsewhere]

@@ -1,16 +1,37 @@
 """A backup of the stack that is up, made while it works, and brought back as a second stack; and what goes wrong on the way."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from tests.backups import FIXTURES, answer_of, backup, digests, registry, restore, shown_by
+from tests.backups import FIXTURES, answer_of, backup, begin, digests, frozen, registry, restore, shown_by
 from tests.compose import Stack, docker, eventually
+from tests.faults import setting
+
+# Takes MLflow's database back to an older revision, with what MLflow has for it.
+DOWNGRADE = """
+import os, sys
+from alembic import command
+from mlflow.store.db.utils import _get_alembic_config
+command.downgrade(_get_alembic_config(os.environ["MLFLOW_BACKEND_STORE_URI"]), sys.argv[1])
+"""
+
+
+def statuses(stack: Stack) -> list[str]:
+    experiment = stack.api("experiments/get-by-name", experiment_name="MLflow Workshop - Iris Classification")[
+        "experiment"
+    ]
+    query = {"experiment_ids": [experiment["experiment_id"]], "max_results": 1000}
+    found = requests.post(f"{stack.mlflow_url}/api/2.0/mlflow/runs/search", json=query, timeout=10).json()
+    return [run["info"]["status"] for run in found.get("runs", [])]
 
 
 def history(stack: Stack) -> str:
@@ -27,8 +48,13 @@ class Made:
         self.answer, self.alias, self.versions = answer_of(stack), stack.alias(), stack.versions()
         self.history = history(stack)
         self.digests = digests(stack, folder / "before")
-        training = stack.start("run", "--rm", "trainer", "train")
+        name = f"{stack.name}-meanwhile"
+        training = stack.start("run", "--rm", "--name", name, "trainer", "train")
+        eventually("a third training has begun", lambda: "RUNNING" in statuses(stack), 120)
+        docker("update", "--cpus=0.02", name)  # so that it is still at work when the backup ends
         self.result = backup(stack, BACKUP_REPOSITORY=str(folder / "repository"))
+        self.met = training.poll() is None and "RUNNING" in statuses(stack)
+        docker("update", "--cpus=1", name)
         training.communicate(timeout=300)
         assert training.returncode == 0
         self.id, self.password = shown_by(self.result)
@@ -43,8 +69,28 @@ def made(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(stack, tmp_path_factory.mktemp("backup"))
 
 
+UNREACHED = {
+    "s3:http://host.docker.internal:9/backups": "connection refused",
+    "s3:http://nowhere.invalid/backups": "no such host",
+}
+
+
 @pytest.fixture(scope="module")
-def restored(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def unreached(made: Made) -> "dict[str, subprocess.Popen[str]]":
+    """Backups to places that do not answer, which are tried for half a minute, while other tests go on."""
+    folder = made.stack.folder
+    (folder / "credentials").write_text("[default]\naws_access_key_id = mine\naws_secret_access_key = a-secret\n")
+    # Of two that are made at once one would be refused.
+    beside = {"services": {"backup": {"volumes": [{"type": "tmpfs", "target": "/scratch"}]}}}
+    (folder / "beside.yaml").write_text(json.dumps(beside))
+    files = "COMPOSE_FILE=compose.yaml:compose.remote-backup.yaml:beside.yaml"
+    command = ("docker", "compose", "--progress", "quiet", "run", "--rm", "-T", "backup")
+    settings = (files, "BACKUP_CREDENTIALS_FILE=./credentials")
+    return {place: begin(made.stack, "env", *settings, f"BACKUP_REPOSITORY={place}", *command) for place in UNREACHED}
+
+
+@pytest.fixture(scope="module")
+def restored(made: Made, unreached: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Another stack, on a machine that has nothing but the repository and the password."""
     other = Stack(
         tmp_path_factory.mktemp("restored"), f"{made.stack.name}-restored", BACKUP_REPOSITORY=str(made.repository)
@@ -59,6 +105,7 @@ def restored(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 def test_a_backup_says_where_it_is_and_shows_its_password_once(made: Made) -> None:
     assert made.result.returncode == 0, made.result.stderr
+    assert made.met, "the third training was over before the backup was"
     said = rf"^Backup {made.id} of {made.stack.name} is in {made.repository}: \d+ files, .* new, "
     assert re.search(said, made.result.stdout, re.MULTILINE)
     assert made.password
@@ -70,15 +117,17 @@ def test_a_restored_stack_answers_byte_for_byte_and_has_the_same_versions_histor
 ) -> None:
     assert answer_of(restored) == made.answer
     assert restored.alias() == made.alias
-    assert made.versions.items() <= restored.versions().items()
+    assert restored.versions() == made.versions  # and nothing of the third one, which was not registered yet
     assert history(restored) == made.history
-    assert digests(restored, tmp_path).startswith(made.digests)
+    assert digests(restored, tmp_path) == made.digests
     assert "nothing to do" in restored.logs("bootstrap")
 
 
 def test_a_restored_stack_goes_on_as_the_first_one_would(made: Made, restored: Stack) -> None:
     restored.compose("run", "--rm", "trainer", "promote", max(made.versions, key=int))
-    restored.compose("run", "--rm", "trainer", "train")
+    assert statuses(restored).count("RUNNING") == 1
+    assert "was left behind" in restored.compose("run", "--rm", "trainer", "train").stdout
+    assert "RUNNING" not in statuses(restored)
     assert max(map(int, restored.versions())) > max(map(int, made.versions))
     assert made.password not in backup(restored).stdout  # it knows it
 
@@ -110,37 +159,99 @@ def test_a_bucket_that_was_emptied_beside_its_database_is_named_and_lets_no_whol
     ]
 
 
-def test_a_database_that_is_about_to_be_migrated_is_copied_and_there_is_a_way_back(restored: Stack) -> None:
-    def sql(statement: str) -> str:
-        command = ("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atq", "mlflow", "-c", statement)
-        return restored.compose(*command).stdout.strip()
+def sql(stack: Stack, statement: str) -> str:
+    command = ("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atq", "mlflow", "-c", statement)
+    return stack.compose(*command).stdout.strip()
 
+
+def known_of(stack: Stack) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
+    model = stack.api("registered-models/get", name="iris_logistic_regression")["registered_model"]
+    return answer_of(stack), model, stack.versions()
+
+
+class Older:
+    """The second stack as an older MLflow has left it, its server stopped; and a backup of it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack, self.known = stack, known_of(stack)
+        self.newest, self.schema_of_newest = sql(stack, "SELECT version_num FROM alembic_version"), self.schema()
+        stack.compose("stop", "mlflow")
+        revisions = (stack.folder / "services" / "setup" / "mlflow-revisions.txt").read_text().split()
+        self.revision, self.between = revisions[-3:-1]
+        stack.compose("run", "--rm", "--no-deps", "-T", "migrate", "python", "-c", DOWNGRADE, self.revision)
+        self.schema_of_revision = self.schema()
+        made = backup(stack)
+        assert made.returncode == 0, made.stderr
+        self.id, _ = shown_by(made)
+
+    def schema(self) -> str:
+        return sql(self.stack, "SELECT table_name, column_name, data_type FROM information_schema.columns "
+                               "WHERE table_schema = 'public' ORDER BY 1, 2")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def older(restored: Stack) -> Older:
+    return Older(restored)
+
+
+def test_a_restore_that_is_interrupted_takes_away_again_what_it_has_brought(
+    made: Made, restored: Stack, older: Older
+) -> None:
+    ours = f"--filter=label=com.docker.compose.project={restored.name}"
+    restored.down("--volumes", "--timeout", "0")
+    for argument, end, code in (
+        ("--verify", lambda run: os.killpg(run.pid, signal.SIGINT), 130),  # Ctrl-C, among the files
+        ("--single-transaction", lambda run: run.terminate(), 143),  # in its database
+    ):
+        run = begin(restored, "scripts/restore", older.id)
+        print(made.password, file=run.stdin, flush=True)
+        container, process = frozen(restored, "restore", argument)
+        end(run)
+        subprocess.run(["docker", "exec", container, "kill", "-CONT", process], capture_output=True)  # or it is gone
+        said, complained = run.communicate(timeout=60)
+        assert (run.returncode, len(complained.splitlines()) <= 1) == (code, True), said + complained
+        assert "It did not come to its end: taking away again what it has brought" in said
+        assert (docker("ps", "--all", "--quiet", ours), docker("volume", "ls", "--quiet", ours)) == ("", "")
+
+
+def test_a_backup_of_an_older_schema_is_restored_after_those_and_upgraded(
+    made: Made, restored: Stack, older: Older
+) -> None:
+    result = restore(restored, made.password, older.id)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"is going to be migrated from {older.revision} to {older.newest}" in restored.logs("database")
+    assert f"from {older.revision} to {older.newest}" in restored.logs("migrate")
+    assert older.schema() == older.schema_of_newest != older.schema_of_revision
+    assert known_of(restored) == older.known
+    assert "nothing to do" in restored.logs("bootstrap")
+
+
+def test_a_database_that_is_migrated_was_copied_before_and_there_is_a_way_back(restored: Stack, older: Older) -> None:
     def database(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return restored.compose("run", "--rm", "--no-deps", "-T", "database", *arguments, check=False)
 
-    newest, aliases = (
-        sql("SELECT version_num FROM alembic_version"),
-        sql("SELECT count(*) FROM registered_model_aliases"),
-    )
-    assert "there is no copy of the database from before a migration" in database("back").stderr
+    def note(revision: str) -> None:
+        sql(restored, f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608 - a revision of ours
+
     restored.compose("stop", "mlflow")
-    oldest, older = (restored.folder / "services" / "setup" / "mlflow-revisions.txt").read_text().split()[-3:-1]
-    sql(f"UPDATE alembic_version SET version_num = '{oldest}'")  # noqa: S608 - a revision of ours
-    for _ in range(2):  # nothing has been migrated between the two, so the first copy may be old
-        assert f"is going to be migrated from {oldest} to {newest}" in database().stdout
-    sql(f"UPDATE alembic_version SET version_num = '{older}'")  # noqa: S608 - as a migration does that is ended in between
-    sql("DELETE FROM registered_model_aliases")
-    assert f"the copy from before the migration from {oldest} to {newest} is there" in database().stdout
-    sql("UPDATE alembic_version SET version_num = 'fffffffffff0'")
+    aliases = sql(restored, "SELECT count(*) FROM registered_model_aliases")
+    note(older.between)  # as when it was ended in between
+    assert f"the copy from before the migration from {older.revision} to {older.newest} is there" in database().stdout
+    sql(restored, "DELETE FROM registered_model_aliases")
+    note("fffffffffff0")
     rows = {row["name"]: row for row in restored.doctor()}
     assert "a newer MLflow has written it" in rows["schema"]["says"]
     assert rows["schema"]["mend"].endswith("docker compose run --rm database back")
     assert rows["backup"]["status"] == "ok"
     assert "the database is as it was before the migration" in database("back").stdout
-    assert sql("SELECT version_num FROM alembic_version") == oldest
-    assert sql("SELECT count(*) FROM registered_model_aliases") == aliases != "0"
-    sql("SET ROLE mlflow; CREATE TABLE of_the_next_migration (id integer)")
-    assert sql("SELECT has_database_privilege('public', 'mlflow', 'CONNECT')") == "f"
+    assert sql(restored, "SELECT version_num FROM alembic_version") == older.revision
+    assert older.schema() == older.schema_of_revision
+    assert sql(restored, "SELECT count(*) FROM registered_model_aliases") == aliases != "0"
+    sql(restored, "SET ROLE mlflow; CREATE TABLE of_the_next_migration (id integer)")
+    assert sql(restored, "SELECT has_database_privilege('public', 'mlflow', 'CONNECT')") == "f"
+    assert "there is no copy of the database from before a migration" in database("back").stderr
+    for _ in range(2):  # nothing has been migrated between the two, so the first copy may be old
+        assert f"is going to be migrated from {older.revision} to {older.newest}" in database().stdout
 
 
 @pytest.mark.parametrize("release", sorted(FIXTURES.glob("release-*")), ids=lambda release: release.name)
@@ -176,20 +287,38 @@ def next_postgres(restored: Stack) -> str:
 def test_the_database_moves_to_the_next_postgres_and_the_old_one_is_there_still(
     restored: Stack, next_postgres: str
 ) -> None:
-    def found() -> tuple[str, bytes, dict[str, Any], dict[str, Any]]:
+    def found() -> tuple[str, tuple[bytes, dict[str, Any], dict[str, Any]]]:
         version = ("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atc", "SHOW server_version")
-        model = restored.api("registered-models/get", name="iris_logistic_regression")["registered_model"]
-        return restored.compose(*version).stdout.split(".")[0], answer_of(restored), model, restored.versions()
+        return restored.compose(*version).stdout.split(".")[0], known_of(restored)
 
-    _, *before = found()
+    before = known_of(restored)
+    with setting(restored, POSTGRES_IMAGE=next_postgres):
+        refused = restored.compose("up", "--detach", "--wait", check=False)
+        said = restored.logs("postgres-version")
+    assert refused.returncode == 1
+    assert 'service "postgres-version" didn\'t complete successfully: exit 1' in refused.stderr
+    assert "the data are of Postgres 17, POSTGRES_IMAGE is 18: scripts/upgrade-postgres moves them" in said
+    assert restored.predict()
+    restored.up()  # without the line, as it says: the data are as they were
+    assert found() == ("17", before)
     said = restored.script("upgrade-postgres", next_postgres)
     assert "Done: the data are of Postgres 18" in said
-    assert found() == ("18", *before)
+    assert found() == ("18", before)
     restored.set_alias("2")
     restored.write_env()  # the way back, as it says: without the two lines that it has written
     restored.up()
-    assert found() == ("17", *before)
+    assert found() == ("17", before)
     docker("volume", "rm", f"{restored.name}_postgres-data-18")
+
+
+@pytest.mark.parametrize("place", UNREACHED)
+def test_a_place_that_does_not_answer_is_told_in_one_line(
+    unreached: "dict[str, subprocess.Popen[str]]", place: str
+) -> None:
+    said, complained = unreached[place].communicate(timeout=90)
+    assert (unreached[place].returncode, said, len(complained.splitlines())) == (1, "", 1), complained
+    assert complained.startswith(f"backup: {place}: ")
+    assert UNREACHED[place] in complained
 
 
 def test_a_restore_writes_over_nothing(made: Made) -> None:
@@ -198,6 +327,26 @@ def test_a_restore_writes_over_nothing(made: Made) -> None:
     assert "there is data in this stack already" in result.stderr
     assert "docker compose down --volumes" in result.stderr
     assert made.stack.predict()
+
+
+@pytest.mark.parametrize(
+    ("argument", "kind", "code"), [("--no-owner", "INT", 130), ("--json", "TERM", 143)], ids=["pg_dump", "restic"]
+)
+def test_a_backup_that_is_interrupted_is_told_in_one_line_and_is_none_and_the_next_one_is_whole(
+    made: Made, argument: str, kind: str, code: int
+) -> None:
+    before = backup(made.stack, "list").stdout
+    run = begin(made.stack, "docker", "compose", "--progress", "quiet", "run", "--rm", "-T", "backup")
+    container, process = frozen(made.stack, "backup", argument)
+    docker("kill", f"--signal={kind}", container)
+    docker("exec", container, "kill", "-CONT", process)
+    said, complained = run.communicate(timeout=60)
+    assert (run.returncode, said) == (code, "")
+    assert complained == "backup: interrupted; no backup was made, unless a line above names it\n"
+    assert backup(made.stack, "list").stdout == before
+    again = backup(made.stack)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert shown_by(again)[0] in backup(made.stack, "list").stdout
 
 
 EXTERNAL_S3 = {
