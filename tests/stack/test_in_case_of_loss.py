@@ -199,15 +199,18 @@ def test_a_restore_that_is_interrupted_takes_away_again_what_it_has_brought(
 ) -> None:
     ours = f"--filter=label=com.docker.compose.project={restored.name}"
     restored.down("--volumes", "--timeout", "0")
-    for argument, end, code in (
-        ("--verify", lambda run: os.killpg(run.pid, signal.SIGINT), 130),  # Ctrl-C, among the files
-        ("--single-transaction", lambda run: run.terminate(), 143),  # in its database
-    ):
+    for step, code in (("Files", 130), ("Database", 143)):
         run = begin(restored, "scripts/restore", older.id)
         print(made.password, file=run.stdin, flush=True)
-        container, process = frozen(restored, "restore", argument)
-        end(run)
-        subprocess.run(["docker", "exec", container, "kill", "-CONT", process], capture_output=True)  # or it is gone
+        assert any(f"  {step}" in line for line in iter(run.stdout.readline, "")), run.communicate()
+        if step == "Files":
+            container, process = frozen(restored, "restore", "--verify")
+            os.killpg(run.pid, signal.SIGINT)  # as Ctrl-C does
+            subprocess.run(
+                ["docker", "exec", container, "kill", "-CONT", process], capture_output=True
+            )  # or it is gone
+        else:
+            run.terminate()
         said, complained = run.communicate(timeout=60)
         assert (run.returncode, len(complained.splitlines()) <= 1) == (code, True), said + complained
         assert "It did not come to its end: taking away again what it has brought" in said
@@ -336,11 +339,16 @@ def test_a_backup_that_is_interrupted_is_told_in_one_line_and_is_none_and_the_ne
     made: Made, argument: str, kind: str, code: int
 ) -> None:
     before = backup(made.stack, "list").stdout
-    run = begin(made.stack, "docker", "compose", "--progress", "quiet", "run", "--rm", "-T", "backup")
-    container, process = frozen(made.stack, "backup", argument)
-    docker("kill", f"--signal={kind}", container)
-    docker("exec", container, "kill", "-CONT", process)
-    said, complained = run.communicate(timeout=60)
+    psql = ("docker", "compose", "exec", "-T", "postgres", "psql", "-U", "postgres", "-q", "mlflow")
+    with begin(made.stack, *psql) as lock:
+        if argument == "--no-owner":  # a dump that has to wait is there to be interrupted
+            print("BEGIN; LOCK TABLE alembic_version; \\echo locked", file=lock.stdin, flush=True)
+            assert lock.stdout.readline() == "locked\n"
+        run = begin(made.stack, "docker", "compose", "--progress", "quiet", "run", "--rm", "-T", "backup")
+        container, process = frozen(made.stack, "backup", argument)
+        docker("kill", f"--signal={kind}", container)
+        docker("exec", container, "kill", "-CONT", process)
+        said, complained = run.communicate(timeout=60)
     assert (run.returncode, said) == (code, "")
     assert complained == "backup: interrupted; no backup was made, unless a line above names it\n"
     assert backup(made.stack, "list").stdout == before
