@@ -74,8 +74,10 @@ def test_a_registry_comes_back_in_another_folder_with_its_versions_and_goes_on(m
 def test_each_backup_and_each_restore_is_a_line_of_the_audit_log_which_is_in_the_backup(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import audit
     from embedded_backup import backup, restore
 
+    monkeypatch.setattr(audit, "_settings", {})  # what another test of this process has begun
     made.restore(tmp_path / "here")
     log, other = tmp_path / "here" / "audit.jsonl", tmp_path / "other"
     monkeypatch.setenv("AUDIT_FILE", str(log))
@@ -239,9 +241,9 @@ def test_an_sftp_that_is_not_reached_is_told_in_the_words_of_ssh_with_the_way_ou
 ) -> None:
     from embedded_backup import backup
 
-    _written(tmp_path / "ssh", f"#!/bin/sh\necho 'Warning: not so important' >&2\necho '{said}' >&2\nexit 255\n").chmod(
-        0o755
-    )
+    _written(
+        tmp_path / "ssh", f"#!/bin/sh\necho 'Warning: not so important' >&2\necho '{said}' >&2\nsleep 1\nexit 255\n"
+    ).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(SystemExit) as ended:
         backup(made.place.folder, place, made.password)

@@ -241,9 +241,10 @@ def test_what_watches_cannot_change_anything_and_is_reached_from_this_machine_al
 
 def test_on_the_drift_that_the_monitor_sees_the_schedule_begins_a_training(stack: Stack, prometheus: str) -> None:
     """What comes of one is in tests/integration/test_monitoring.py."""
-    stack.write_env(TRAIN_ON_DRIFT="true", TRAIN_ARGS="--no-promote")
+    stack.write_env(TRAIN_ON_DRIFT="true", TRAIN_ARGS="--no-promote", TRAIN_MIN_HOURS="0.01")
     try:
+        # Of its volume it knows of a training of minutes ago (tests/stack/test_in_time.py).
         stack.put_right("schedule")
         eventually("it begins", lambda: "training, by drift" in stack.logs("schedule"))
     finally:
-        del stack.settings["TRAIN_ARGS"]
+        del stack.settings["TRAIN_ARGS"], stack.settings["TRAIN_MIN_HOURS"]

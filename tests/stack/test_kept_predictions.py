@@ -47,6 +47,8 @@ OF_WATCH = "import urllib.request as r; print(r.urlopen('http://watch:9105/{path
 def shipper(stack: Stack) -> Iterator[dict[str, Any]]:
     """The stack with the overlay; afterwards it is as before."""
     stack.write_env(**SETTINGS)
+    # Other tests have had predictions kept.
+    stack.compose("exec", "-T", "minio", "sh", "-c", "rm -rf /data/predictions/*")
     try:
         stack.compose("up", "--detach", "--wait", "shipper", "inference", "watch")
         yield stack.containers()["shipper"]
