@@ -150,7 +150,7 @@ def test_a_bucket_that_was_emptied_beside_its_database_is_named_and_lets_no_whol
     assert "lost all files; there is no version to go back to" in rows["rollback"]["says"]
     assert (made.returncode, again.returncode) == (1, 1)
     assert "this backup lacks the files of version " in made.stderr
-        assert f"version {served} of iris_logistic_regression" in made.stderr
+    assert f"version {served} of iris_logistic_regression" in made.stderr
     assert len(made.stderr.splitlines()) == 1, made.stderr
     assert f"version {back} of iris_logistic_regression" in made.stdout
     # The whole ones are there still, and of those that lack something BACKUP_KEEP leaves the newest.
