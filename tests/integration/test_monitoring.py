@@ -65,7 +65,7 @@ class Traffic:
         root = Path(self.settings["PREDICTION_LOG_STORE"])
         for path in root.rglob("*.parquet"):
             later = folder / path.relative_to(root)
-            later.parent.mkdir(parents=True)
+            later.parent.mkdir(parents=True, exist_ok=True)
             kept = pq.read_table(path, partitioning=None)
             pq.write_table(kept.filter(pc.field("time") >= moment), later)
 
