@@ -147,7 +147,7 @@ def _prometheus(stack: Stack) -> Iterator[Callable[..., Any]]:
         stack.compose("up", "--detach", "--wait", "--no-build", "prometheus")
         yield ask
     finally:
-        stack.compose("rm", "--stop", "--force", "prometheus")
+        stack.compose("rm", "--stop", "--force", "prometheus", "secrets")  # which has its volumes
         for path, text in kept.items():
             path.write_text(text)
         del stack.settings["PROMETHEUS_PORT"]
