@@ -24,6 +24,8 @@ FIGURES: dict[str, Any] = {
     "prediction_log_dropped": {"full": 7},
     "labels": {"trusted": 40, "repeated": 2},
     "challenger": {"alike": 31, "unlike": 9},
+    "shadow": {},
+    "shadow_milliseconds": {},
 }
 DRIFT = {"drift": True, "columns": ["age", NAUGHTY], "rows": 5120, "looked": "2026-11-26T22:00:01Z", "problem": None,
          "accuracy": 0.93, "labelled_rows": 300, "estimated_accuracy": None}  # fmt: skip
@@ -104,7 +106,7 @@ def test_while_there_is_a_challenger_the_page_says_whom_it_answers(
     visit: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = {"version": "8", "mode": "split", "percent": 10.0, "returned": None}
-    monkeypatch.setattr(flask_app, "challenger_content", lambda _: split)
+    monkeypatch.setattr(flask_app, "challenger_content", lambda *_: split)
     page = visit(viewport={"width": 1280, "height": 900})
     expect(page.locator("#challenger")).to_contain_text("Version 8, the challenger, answers 10 of 100 requests")
 
