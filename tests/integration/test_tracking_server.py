@@ -175,7 +175,9 @@ def test_what_was_in_production_is_shown_without_importing_scikit_learn(place: A
     result = place.run(sys.executable, "-c", COMMAND, "history", "--json")
     assert result.returncode == 0, result.stderr
     moves, imported = result.stdout.splitlines()
-    assert json.loads(moves)[0]["by"] == "train"
+    by = [move["by"] for move in json.loads(moves)]
+    # Another test's loss may have come first.
+    assert by == ["train", "others", "bootstrap"][: len(by)] != []
     assert set(imported.split()) == {"mlflow", "pandas"}
 
 
