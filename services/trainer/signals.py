@@ -1,7 +1,7 @@
 """Ctrl-C and `docker stop`: work that is interrupted ends in order, and what is short and must be whole is not."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -43,13 +43,18 @@ class Held:
             self._interrupt_if_received()
 
     @contextmanager
-    def let_through(self) -> Iterator[None]:
-        """Let a signal end this block at once, also one that came before it."""
-        for number in SIGNALS:
-            signal.signal(number, self._remember_and_interrupt)
+    def let_through(self, at_once: bool) -> Iterator[Callable[[], None]]:
+        """Let a signal end this block, also one that came before it: at once, or where the block calls what is yielded.
+
+        `at_once` is not for a block that writes to a database of this process (SQLite): SQLAlchemy would be left within a
+        transaction, for whose end all that follows waits.
+        """
+        if at_once:
+            for number in SIGNALS:
+                signal.signal(number, self._remember_and_interrupt)
         try:
             self._interrupt_if_received()
-            yield
+            yield self._interrupt_if_received
             self._interrupt_if_received()
         finally:
             for number in SIGNALS:

@@ -16,7 +16,7 @@ import mlflow
 import numpy as np
 from contract.display import differing, visible
 from contract.schema import Column
-from contract.tracking.rest import SIGNED_BY
+from contract.tracking.rest import SIGNED_BY, is_server
 from mlflow.entities.model_registry import ModelVersion
 
 from trainer.adoption import adopt, answers
@@ -154,9 +154,11 @@ def _held(case: Case, signals: Held) -> Came:
 
 def _contested(case: Case, signals: Held, opened: ExitStack) -> Came:
     """Hold the contest on a copy of the version's files; only what has won it gets its signature into MLflow."""
-    with signals.let_through():
+    with signals.let_through(at_once=is_server(case.settings.tracking_uri)) as end_if_told:
         folder, signed = _signed(case, opened)
+        end_if_told()
         job, fitted, columns = _measured(case, folder)
+        end_if_told()
         challenge = train.challenge_of(job, fitted, case.number)
         challenge.by, challenge.asked, challenge.interface = BY, case.asked, columns
         challenge.gate = replace(challenge.gate, only_measured=True)
