@@ -180,6 +180,12 @@ class Stack:
         """Return what each replica of the prediction service said when all its workers had changed to a version, in order."""
         return sorted((line for line in self.lines("inference") if "window_ms" in line), key=lambda line: line["time"])
 
+    def until_healthy(self, service: str, seconds: float = 60) -> None:
+        def is_healthy() -> bool:
+            return self.containers()[service]["State"].get("Health", {}).get("Status") == "healthy"
+
+        eventually(f"{service} is healthy", is_healthy, seconds)
+
     def guilty_logs(self) -> str:
         """Return the last lines of each container that failed or is not healthy."""
         lines = []

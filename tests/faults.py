@@ -38,6 +38,8 @@ def paused(stack: Stack, service: str) -> Iterator[None]:
         yield
     finally:
         stack.compose("unpause", service)
+        # Docker tells what its probes met meanwhile, and `up --wait` gives up at once where that was too much.
+        stack.until_healthy(service)
 
 
 @contextmanager

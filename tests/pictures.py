@@ -77,7 +77,8 @@ class Shot:
         if self.names:
             return {name for name in self.names if name in text}
         lines = {line for line in masked(text) if not OF_NOW.search(line)}
-        return lines if self.figures else {without_figures(line) for line in lines}
+        # What is told of a share that is all but nothing or everything begins with < or >.
+        return lines if self.figures else {re.sub("^[<>] ", "", without_figures(line)) for line in lines}
 
 
 def hold(page: Page, shot: Shot) -> None:

@@ -125,11 +125,15 @@ class Process:
 
 
 def children(pid: int) -> list[int]:
-    """Return the ids of a process's children."""
-    with contextlib.suppress(FileNotFoundError):
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return []
+    """Return the ids of a process's children: /proc's own list of them leaves some out while another one ends."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            _, _, after_name = status.read_text().rpartition(")")
+            _, parent, *_ = after_name.split()
+            if int(parent) == pid:
+                found.append(int(status.parent.name))
+    return sorted(found)
 
 
 def command_line(pid: int) -> list[str]:

@@ -70,7 +70,7 @@ def test_any_service_can_be_restarted(stack: Stack, service: Any) -> None:
     stack.compose("restart", service)
     eventually("predictions work", lambda: stack.predict() == CLASSES)
     eventually("MLflow answers", lambda: stack.alias())
-    eventually(f"{service} is healthy", lambda: stack.containers()[service]["State"]["Health"]["Status"] == "healthy")
+    stack.until_healthy(service)
     result = stack.notebook(
         "import mlflow; mlflow.set_experiment('x'); mlflow.start_run(); mlflow.log_text('a', 'a.txt')"
     )

@@ -34,9 +34,7 @@ def test_a_killed_service_comes_back_and_everything_works_again(stack: Stack, se
     kill(stack, service)
     eventually("predictions work", lambda: stack.predict() == CLASSES)
     eventually("MLflow answers", lambda: stack.alias(), seconds=90)
-    eventually(
-        "it is healthy", lambda: stack.containers()[service]["State"].get("Health", {}).get("Status") == "healthy"
-    )
+    stack.until_healthy(service)
     assert stack.compose("run", "--rm", "trainer").returncode == 0
 
 
