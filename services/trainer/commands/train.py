@@ -86,7 +86,6 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     with Held() as signals, run_lifecycle.training_run(job.choice.name) as run:
         with signals.let_through(at_once=is_server(settings.tracking_uri)) as end_if_told:
             tags = _log(job, fitted, board)
-            end_if_told()
             model = logged_model.log_model(fitted, job.table, job.rows, run, _signing(job, fitted))
             end_if_told()
             run_logging.log_pictures(drawing.pictures())
@@ -95,7 +94,6 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
             step(f"register it as a version of {job.name}")
             tags |= {"algorithm": fitted.algorithm, **_tags_of_the_key(settings)}
             challenge = challenge_of(job, fitted, str(registry.register(model.model_id, job.name, tags).version))
-            end_if_told()
 
             step("decide on promotion")
             made = challenge.decide() if settings.has_key else _verdict(challenge)
