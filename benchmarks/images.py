@@ -26,6 +26,8 @@ PROGRAMS = {
     "predictions": "inference.prediction_log.shipper",
     "setup": "setup.__main__",
 }
+# Those in which no Python of ours is.
+OTHERS = ("minio", "backup", "sso")
 STARTS = 5
 LARGEST = 12
 # Says the bytes on disk of what lies in the packages' folder, by its first name, and of what is compiled.
@@ -50,29 +52,34 @@ def main(project: str) -> int:
     if not images:
         print(f"there is no image of {project}; `docker compose build` builds them", file=sys.stderr)
         return 1
-    (ROOT / "benchmarks" / "images.md").write_text(page(project, images))
+    others = [name for name in OTHERS if f"{project}/{name}" in there]
+    (ROOT / "benchmarks" / "images.md").write_text(page(project, images, others))
     return 0
 
 
-def page(project: str, images: list[str]) -> str:
+def page(project: str, images: list[str], others: list[str]) -> str:
     """Return the page."""
     described = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     rows, tables = [], []
     for image in images:
         packages, compiled = weighed(f"{project}/{image}")
-        total, base = size(f"{project}/{image}"), size_of_base(f"{project}/{image}")
         own = sum(number for _, number in packages)
-        rows.append(
-            f"| {image} | {total / 1e6:.0f} | {base / 1e6:.0f} | {own / 1e6:.0f} | {compiled / 1e6:.0f} | "
-            f"{started(f'{project}/{image}', PROGRAMS[image]):.2f} |"
-        )
+        took = started(f"{project}/{image}", PROGRAMS[image])
+        rows.append(f"{whole(project, image)} | {own / 1e6:.0f} | {compiled / 1e6:.0f} | {took:.2f} |")
         largest = ", ".join(f"{name} {number / 1e6:.0f}" for name, number in packages[:LARGEST] if number >= 1e6)
         tables.append(f"| {image} | {largest} |")
+    rows += [f"{whole(project, image)} | - | - | - |" for image in others]
     return PAGE.format(
         date=datetime.date.today(), commit=commit, cores=os.cpu_count(), machine=platform.machine(),
         engine=docker("version", "--format", "{{.Server.Version}}"), rows="\n".join(rows), tables="\n".join(tables),
     )  # fmt: skip
+
+
+def whole(project: str, image: str) -> str:
+    """Return the first cells of an image's row: its name, its size and that of its base."""
+    total, base = size(f"{project}/{image}"), size_of_base(f"{project}/{image}")
+    return f"| {image} | {total / 1e6:.0f} | {base / 1e6:.0f}"
 
 
 def size(image: str) -> int:
@@ -104,7 +111,8 @@ This page shows where the megabytes of the images are. Made by `make images`.
 
 {date}, commit {commit}, {cores} cores, {machine}, Docker {engine}. Megabytes on disk, uncompressed. *Base* is the base image, of which
 there is one on disk for all of them; *compiled* are Python's `.pyc` among the packages, without which each start would compile anew.
-*Start* is the processor time that the program's imports take in a new container, in seconds, the median of five.
+*Start* is the processor time that the program's imports take in a new container, in seconds, the median of five. The last three have no
+Python of ours: MinIO and oauth2-proxy are one Go program each, and the backup's is Postgres with restic.
 
 | image | all | base | packages | compiled | start, s |
 |---|---|---|---|---|---|

@@ -355,6 +355,7 @@ def test_at_80_columns_the_names_of_models_are_whole_and_figures_are_in_words(pl
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert f" {MODEL} " in shown
     assert "F1 macro" in shown
+    assert " iris_dataset " in shown
     assert "…" not in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import click
 import mlflow
+from contract.display import visible
 from contract.tracking.alias_history import Move, earlier
 from rich.table import Table as Grid
 
@@ -156,7 +157,9 @@ def show_models(settings: Settings, as_json: bool, console: Console) -> None:
         figures = "\n".join(
             f"{metric_words(name.removeprefix('test_'))} {number(value)}" for name, value in model["figures"].items()
         )
-        data = (model["data_sha256"] or "-")[:12]
+        data = "\n".join(
+            part for part in (visible(model["data"] or "", 24), (model["data_sha256"] or "-")[:12]) if part
+        )
         versions = "?" if model["versions"] is None else str(model["versions"])
         grid.add_row(model["name"], versions, model["production"] or "-", figures or "-", data)
     console.print(grid)

@@ -14,7 +14,7 @@ import mlflow
 from contract.display import visible
 from contract.tracking.rest import ABSENT
 from mlflow import MlflowClient
-from mlflow.entities import RunData
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -48,23 +48,24 @@ def recorded(version: ModelVersion) -> tuple[dict[str, float], dict[str, str]]:
     Anybody can write metrics; one that is NaN or infinite says nothing, and is none. MLflow's database has the largest
     float in the place of an infinite one. A run with so many that they are not read has none.
     """
-    try:
-        data = _run_data(version.run_id) if version.run_id else None
-    except AnswerTooLong:
-        data = None
-    if data is None:
-        return {}, {}
-    return {name: value for name, value in data.metrics.items() if abs(value) < sys.float_info.max}, data.tags
+    run = _run(version)
+    return ({}, {}) if run is None else _recorded(run)
 
 
-def _run_data(run_id: str) -> RunData | None:
-    with mlflow_errors():
+def _recorded(run: Run) -> tuple[dict[str, float], dict[str, str]]:
+    return {name: value for name, value in run.data.metrics.items() if abs(value) < sys.float_info.max}, run.data.tags
+
+
+def _run(version: ModelVersion) -> Run | None:
+    """Return the run that a version came from, None where there is none any more, or one with more in it than is read."""
+    with suppress(AnswerTooLong), mlflow_errors():
         try:
-            return MlflowClient().get_run(run_id).data
+            return MlflowClient().get_run(version.run_id) if version.run_id else None
         except MlflowException as error:
             if error.error_code in ABSENT:
                 return None
             raise
+    return None
 
 
 def in_production(name: str) -> ModelVersion | None:
@@ -91,7 +92,7 @@ def newest(name: str) -> ModelVersion | None:
 def models() -> tuple[list[dict[str, Any]], bool]:
     """Return the registered models, the first MOST_MODELS by name, and whether these are all.
 
-    Each has its number of versions, the one in Production, its figures and its data. The number is None where MLflow has no
+    Each has its number of versions, the one in Production, its figures, and its data's name and digest. The number is None where MLflow has no
     way to ask for it.
     """
     with mlflow_errors():
@@ -102,14 +103,22 @@ def models() -> tuple[list[dict[str, Any]], bool]:
 
 def _shown(client: MlflowClient, name: str) -> dict[str, Any]:
     version = _production(name)
-    metrics, tags = ({}, {}) if version is None else recorded(version)
+    run = None if version is None else _run(version)
+    metrics, tags = ({}, {}) if run is None else _recorded(run)
     return {
         "name": name,
         "versions": _count(client, name),
         "production": None if version is None else str(version.version),
         "figures": {figure: metrics[figure] for figure in SHOWN if figure in metrics},
+        "data": None if run is None else _data_set(run),
         "data_sha256": tags.get("data_sha256"),
     }
+
+
+def _data_set(run: Run) -> str | None:
+    """Return the name of the data set that a run was given, None where it was given none or several."""
+    names = {given.dataset.name for given in run.inputs.dataset_inputs}
+    return names.pop() if len(names) == 1 else None
 
 
 def _count(client: MlflowClient, name: str) -> int | None:
