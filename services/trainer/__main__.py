@@ -123,6 +123,7 @@ DATA_OPTIONS = [
     ),
     click.option("--drop", metavar="COLUMN", multiple=True, help="A column to leave out; may be given several times."),
     click.option("--keep", metavar="COLUMN", multiple=True, help="A column to take although it looks like an id."),
+    click.option("--skip-unlabelled", is_flag=True, help="Leave out the rows without a value in the target."),
 ]
 # Each overrides what the file tells.
 FORM_OPTIONS = [

@@ -43,6 +43,7 @@ class Plan:
     task: str | None = None
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    skip_unlabelled: bool = False
     group: str | None = None
     time: str | None = None
     weight: str | None = None

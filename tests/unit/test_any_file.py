@@ -134,6 +134,7 @@ def forms(draw: some.DrawFn) -> Form:
     choices: dict[str, list[Any]] = {
         "separator": [";", ",", " "], "decimal": [",", "."], "encoding": ["utf-8", "cp1250", "cp1252", "utf-16", "utf-7"],
         "comment": ["#", ""], "skip_lines": [1, 3], "sheet": ["A", "B"], "member": ["a.csv", "b/a.csv"], "text": [("a",), ("price",)],
+        "skip_unlabelled": [True],
     }  # fmt: skip
     chosen = draw(some.lists(some.sampled_from(sorted(choices)), max_size=2, unique=True))
     return Form(**{name: draw(some.sampled_from(choices[name])) for name in chosen})

@@ -537,6 +537,47 @@ def test_a_target_that_is_missing_is_refused_with_what_stands_there(
     assert f"line 4, column 'y' is {found}" in str(refused.value)
 
 
+@pytest.mark.parametrize("none", ["", "NA"])
+@pytest.mark.parametrize("values", [["1", "0"], ["1.5", "0.25"], ["True", "False"]])
+def test_rows_without_a_label_are_left_out_where_that_is_asked_for(
+    tmp_path: Path, values: list[str], none: str
+) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text("x,y\n" + "".join(f"{i + 0.5},{values[i % 2] if i % 4 else none}\n" for i in range(40)))
+    with pytest.raises(DataError, match=r"line 2, .* --skip-unlabelled leaves out the 10 rows without a value in it"):
+        read(path, "y")
+    table = read(path, "y", form=Form(skip_unlabelled=True))
+    assert list(table.features["x"]) == [i + 0.5 for i in range(40) if i % 4]
+    assert [str(value) for value in table.target] == [values[i % 2] for i in range(40) if i % 4]
+    assert table.remarks[-1] == "10 of 40 rows have no value in 'y' and are left out (--skip-unlabelled)"
+    assert len(split(table).test[0]) == 6
+
+
+def test_a_word_in_a_target_of_words_is_a_class_and_no_missing_label(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text("x,y\n" + "".join(f"{i + 0.5},{['yes', 'unknown', ''][i % 3]}\n" for i in range(30)))
+    assert set(read(path, "y", form=Form(skip_unlabelled=True)).target) == {"yes", "unknown"}
+
+
+def test_rows_that_are_left_out_move_no_line_number_and_no_weight(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    lines = [f"{'oops' if i == 9 else i + 0.5},{i},{i % 2 if i % 4 else ''}" for i in range(40)]
+    path.write_text("\n".join(["x,w,y", *lines]))
+    with pytest.raises(DataError, match="line 11, column 'x' is 'oops'"):
+        read(path, "y", form=Form(skip_unlabelled=True, weight="w"))
+    path.write_text("\n".join(["x,w,y", *lines]).replace("oops", "9.5"))
+    table = read(path, "y", form=Form(skip_unlabelled=True, weight="w"))
+    assert table.aside.weight is not None
+    assert list(table.aside.weight) == [float(i) for i in range(40) if i % 4]
+
+
+def test_a_file_without_any_label_is_refused_also_where_such_rows_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text("x,y\n" + "".join(f"{i + 0.5},\n" for i in range(30)))
+    with pytest.raises(DataError, match="no row has a value in column 'y', so --skip-unlabelled leaves nothing"):
+        read(path, "y", form=Form(skip_unlabelled=True))
+
+
 @pytest.mark.parametrize("start", [0, 10_000], ids=["words in the first rows", "words further down"])
 def test_what_a_column_is_all_of_its_rows_say_and_not_the_first_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: int

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from contract import schema
-from contract.missing import MISSING_WORDS
+from contract.missing import MISSING_WORDS, stands_for_none
 from contract.schema import LARGEST
 from sklearn.model_selection import train_test_split
 
@@ -191,9 +191,10 @@ def _look_at(
     rows, wishes, drop = reading.read(path, form), Wishes.of_form(form), form.drop
     _check_columns(rows, path, target, [*drop, *keep, *wishes.names, *form.aside])
     frame, aside = set_aside(rows.frame.drop(columns=list(drop)), form, path, rows.place)
-    guessed = task is None
-    labels, task, class_names, faults = _understood(frame, target, task, path, rows.place)
-    faults = [] if target in rows.at_fault else faults  # it is said already
+    frame, skipped, way_out = _labelled(frame, target, form.skip_unlabelled, path)
+    labels, understood, class_names, faults = _understood(frame, target, task, path, rows.place)
+    # Of a target that could not be read it is said already.
+    faults = [] if target in rows.at_fault else [fault + way_out for fault in faults]
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
     features = _with_codes(_of_rows(features, labels), wishes)
     found = {
@@ -206,15 +207,16 @@ def _look_at(
         path=path,
         name=stem(path).removesuffix("_dataset"),
         sha256=digest.result(),
-        task=task,
+        task=understood,
         columns=[_column(values, found[name]) for name, values in columns.items()],
-        features=typed,
-        target=labels,
+        features=typed.reset_index(drop=True),
+        target=labels.reset_index(drop=True),
         class_names=class_names,
         remarks=[
             *rows.remarks,
             *_remarks(typed, found, rows.words),
-            *(_numbered(labels) if guessed and class_names is None else ()),
+            *(_numbered(labels) if task is None and class_names is None else ()),
+            *skipped,
             *aside.remarks,
         ],
         aside=aside.of(labels.index.to_numpy()),
@@ -229,6 +231,34 @@ def _numbered(labels: pd.Series) -> Iterator[str]:
     """Yield that whole numbers are taken for classes, where there are so many that they may be quantities."""
     if pd.api.types.is_integer_dtype(labels) and (count := labels.nunique()) >= MAY_BE_QUANTITIES:
         yield f"the target {str(labels.name)!r} has {count} different whole numbers, taken for classes; --task regression predicts a quantity"
+
+
+def _unlabelled(target: pd.Series) -> pd.Series:
+    """Tell which rows have no label: nothing, or, beside numbers or true and false, a word for it. Shape (rows,), bool."""
+    empty = target.isna()
+    if pd.api.types.is_string_dtype(target) and (missing_words.numeric(target) or missing_words.boolean(target)):
+        return empty | target.map(stands_for_none, na_action="ignore").fillna(True).astype(bool)
+    return empty
+
+
+def _labelled(frame: pd.DataFrame, target: str, skip: bool, path: Path) -> tuple[pd.DataFrame, list[str], str]:
+    """Return the rows that have a label, where the others are to be skipped; what to say of that; and the way out of a fault."""
+    unlabelled = _unlabelled(frame[target])
+    count = int(unlabelled.sum())
+    if not skip or not count:
+        return frame, [], f"; --skip-unlabelled leaves out the {count} rows without a value in it" if count else ""
+    if count == len(frame):
+        raise DataError(
+            f"{path}: no row has a value in column {target!r}, so --skip-unlabelled leaves nothing to train on"
+        )
+    labelled = frame[~unlabelled]
+    # Truth values beside missing ones are objects to pandas, and numbers to those who ask for no more.
+    labelled = labelled.assign(**{target: labelled[target].infer_objects()})
+    return (
+        labelled,
+        [f"{count} of {len(frame)} rows have no value in {target!r} and are left out (--skip-unlabelled)"],
+        "",
+    )
 
 
 def _of_rows(features: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:

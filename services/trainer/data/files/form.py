@@ -41,6 +41,8 @@ class Form:
     """the column that says when a row was"""
     weight: str | None = None
     """the column that says how much a row counts"""
+    skip_unlabelled: bool = False
+    """whether rows without a value in the target are left out"""
     drop: tuple[str, ...] = ()
     """columns that will be left out, and may have values of any type"""
     words: tuple[str, ...] = ()
