@@ -365,6 +365,12 @@ def test_an_example_fills_the_form_and_predicts(visit: Callable[..., Visit]) -> 
     assert iris.calls == [("/predict_names", {"instances": [SAMPLES[2]]})]
 
 
+def test_form_and_answer_stand_side_by_side_on_a_wide_screen(visit: Callable[..., Visit]) -> None:
+    tops = [card.bounding_box() for card in visit(IRIS).page.locator(".asking > .card").all()]
+    assert len({box and box["y"] for box in tops}) == 1
+    assert len({box and box["x"] for box in tops}) == 2
+
+
 def test_the_probabilities_are_in_words_and_in_bars_as_long_as_they_are(visit: Callable[..., Visit]) -> None:
     iris = visit(IRIS)
     iris.page.get_by_role("button", name="setosa").click()

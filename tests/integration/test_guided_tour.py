@@ -43,7 +43,9 @@ class Walk:
             return self._shell(command)
         name, *options = self._made(command)
         if name in ("ui", "serve"):
-            started = self.place.embedded(name, MODEL_POLL_SECONDS="0.1")
+            # The service's page shows calls of the address that people have, and not of this test's.
+            settings = {"MODEL_POLL_SECONDS": "0.1", "INFERENCE_PUBLIC_URL": "http://localhost:1235"}
+            started = self.place.embedded(name, **settings)
             self.services[name] = self._running.enter_context(started)
             if name == "serve":
                 self.services[name].answers("/ready")
@@ -99,8 +101,60 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
         yield Walk(tmp_path_factory.mktemp("tour") / "place", running)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_each_command_does_what_both_languages_show(walk: Walk, page: str) -> None:
+PICTURES = FOLDER / "pictures"
+MODE = "?workflowType=machine_learning"
+RUNS, REGISTRY = f"/#/experiments/1/runs{MODE}", f"/#/models/iris_logistic_regression{MODE}"
+
+
+@dataclass(frozen=True)
+class View:
+    """What is on a picture: whose page it is, and a text that is there once all of it is."""
+
+    service: str
+    path: str
+    last: str
+    pressed: str = ""
+    height: int = pictures.HEIGHT
+
+    def open(self, walk: Walk, page: Page) -> None:
+        page.set_viewport_size(
+            {"width": pictures.WIDTH + pictures.ASSISTANT * (self.service == "ui"), "height": pictures.HEIGHT}
+        )
+        there = walk.place.folder.as_uri() if self.service == "file" else walk.services[self.service].url
+        page.goto(there + self.path)
+        if self.pressed:
+            page.get_by_text(self.pressed).click()
+
+
+# What is seen after the commands of a page.
+VIEWS = {
+    "1-explore.md": {"report": View("file", "/data/exploration/report.html", "sepal length (cm)", height=1100)},
+    "3-train-and-track.md": {"runs": View("ui", RUNS, "logistic_regression 0.7000 v3")},
+    "4-registry.md": {"versions": View("ui", REGISTRY, "trying it by hand")},
+    "5-serving.md": {"answer": View("serve", "/", "84.3% probable", "Iris versicolor", 980)},
+    "6-production.md": {
+        "registry": View("ui", REGISTRY, "customers complain"),
+        "page": View("serve", "/", "Ask the model"),
+    },
+}
+WAY = [(page, name) for page in PAGES for name in ("", *VIEWS.get(page, ()))]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Page]:
+    with pictures.a_page() as page:
+        yield page
+
+
+@pytest.mark.parametrize(("page", "picture"), WAY)
+def test_each_command_does_what_both_languages_show_and_each_picture_shows_what_is_seen_then(
+    walk: Walk, page: str, picture: str, request: pytest.FixtureRequest
+) -> None:
+    if picture:
+        view, tab = VIEWS[page][picture], request.getfixturevalue("browser")
+        view.open(walk, tab)
+        pictures.hold(tab, pictures.Shot(PICTURES / f"{picture}.png", view.last, view.height))
+        return
     for language, step, printed in walk_on(walk, page):
         shown = without_links(step.shown)
         assert (printed.exit_code == 0) is not shown.startswith(REFUSED), (step.make, printed.text)
@@ -136,33 +190,3 @@ def test_the_notebook_walks_the_same_way_with_plain_mlflow_and_prints_what_it_sh
     shown = ["".join(line for output in found for line in output["text"]) for found in outputs]
     assert walk.place.notebook(CELLS.format(folder=str(folder))) == shown
     assert sorted(walk.place.client.get_registered_model("iris_workshop").aliases) == ["Production"]
-
-
-# --- the pictures on the pages ---------------------------------------------------------------------------------------
-
-PICTURES = FOLDER / "pictures"
-MODE = "?workflowType=machine_learning"
-# Which service's page is on a picture, and a text that is there once all of it is.
-SHOTS = {
-    "runs": ("ui", f"/#/experiments/1/runs{MODE}", "logistic_regression 0.7000 v3"),
-    "registry": ("ui", f"/#/models/iris_logistic_regression{MODE}", "customers complain"),
-    "page": ("serve", "/", "Ask the model"),
-}
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    with pictures.a_page() as page:
-        yield page
-
-
-@pytest.mark.parametrize("name", SHOTS)
-def test_a_picture_on_the_pages_shows_nothing_that_is_not_to_be_read_there_today(
-    walk: Walk, page: Page, name: str
-) -> None:
-    service, path, last = SHOTS[name]
-    page.set_viewport_size(
-        {"width": pictures.WIDTH + pictures.ASSISTANT * (service == "ui"), "height": pictures.HEIGHT}
-    )
-    page.goto(walk.services[service].url + path)
-    pictures.hold(page, pictures.Shot(PICTURES / f"{name}.png", last))
