@@ -30,7 +30,7 @@ from werkzeug.datastructures import Authorization
 
 from accounts import alias_log, changes
 from accounts.directory import Directory
-from accounts.roles import ALIAS, READING, refusal
+from accounts.roles import ALIAS, FILES, READING, refusal
 from accounts.sign_on import SignOn
 
 # MLflow's gateway sends what comes along with a request on to where it leads.
@@ -125,7 +125,9 @@ def _no_model() -> Response | None:
 
 
 def _names(route: str) -> list[str]:
-    """Return the alias or the tags that the request is about, as MLflow's handler reads it; raise MlflowException where it would."""
+    """Return the alias, the tags or the file that the request is about, as MLflow's handler reads it; raise MlflowException where it would."""
+    if route == FILES:
+        return [str((request.view_args or {}).get("artifact_path", ""))]
     message = _message(route)
     if route == ALIAS:
         return [str(message.alias)]

@@ -13,6 +13,9 @@ MONITOR = "monitor"
 # The alias by which somebody asks for a review of a version; nothing is served by it.
 CANDIDATE = "candidate"
 ALIAS = "registered-models/alias"
+FILES = "artifacts/<path:artifact_path>"
+# The files of a run, below its experiment's; those of a logged model are in EXPERIMENT/models/MODEL.
+OF_A_RUN = re.compile(r"\d+/[0-9a-f]{32}/artifacts/[^%\\]+")
 
 TAGGING = frozenset(
     f"{of}/{what}" for of in ("registered-models", "model-versions") for what in ("create", "set-tag", "delete-tag")
@@ -43,7 +46,7 @@ REPORTING = frozenset(
         "runs/log-inputs",
         "runs/log-batch",
         "runs/update",
-        "artifacts/<path:artifact_path>",
+        FILES,
     }
 )
 FOR_ADMINS = frozenset({"registered-models/rename", "registered-models/delete", "model-versions/delete"})
@@ -98,6 +101,8 @@ class Role:
     """which it may set and take away; None: any"""
     tags_of_the_stack: bool = False
     """whether it may write and take away those"""
+    files_of_models: bool = True
+    """whether it may write files of logged models, where its grants let it; else it writes those of runs alone"""
 
 
 def _models(of_models: str, of_versions: str) -> dict[str, str]:
@@ -138,6 +143,7 @@ ROLES = {
         {"experiment": READ, "logged_model": EDIT, **_models(READ, READ)},
         REPORTING,
         frozenset(),
+        files_of_models=False,
     ),
 }
 # Those of the stack itself, and the role of each; their passwords are in files of the secrets job. Who has no role may ask whether
@@ -156,7 +162,8 @@ OF_PEOPLE = (VIEWER, SCIENTIST, PROMOTER, ADMIN)
 def refusal(held: Collection[str], method: str, route: str, names: Callable[[], list[str]]) -> str | None:
     """Say why accounts with these roles may not make a request, None where MLflow's grants decide.
 
-    `route` is what Flask matched, without the prefixes of MLflow's APIs, or else the path; `names` reads which alias or tags the request is about.
+    `route` is what Flask matched, without the prefixes of MLflow's APIs, or else the path; `names` reads which alias, tags or file the
+    request is about.
     """
     if method in READING or route in ASKING or route == OWN_PASSWORD:
         return None
@@ -168,10 +175,16 @@ def refusal(held: Collection[str], method: str, route: str, names: Callable[[], 
         return f"a {who} may not do this; an admin gives roles: docker compose run --rm accounts role NAME ROLE"
     if route == ALIAS:
         return _refused_alias(roles, who, names())
+    if route == FILES and not any(role.files_of_models for role in roles) and not all(map(_is_of_a_run, names())):
+        return f"a {who} may write files of runs alone"
     if route in TAGGING and not any(role.tags_of_the_stack for role in roles):
         found = next((tag for tag in names() if is_of_the_stack(tag)), None)
         return found and f"a {who} may not write or take away the tag {found!r}, which the trainer alone keeps"
     return None
+
+
+def _is_of_a_run(path: str) -> bool:
+    return OF_A_RUN.fullmatch(path) is not None and ".." not in path.split("/")
 
 
 def _refused_alias(roles: Collection[Role], who: str, names: list[str]) -> str | None:

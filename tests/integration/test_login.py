@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from accounts.roles import RECORDS, TAGS_OF_THE_STACK
 from contract.tracking.rest import Server, Unanswered
 from inference.model.version import ModelVersion
 from monitoring import mlflow_run
@@ -79,6 +80,15 @@ def upload(world: World, client: Client) -> Answers:
     world.upload("file.txt", "as the admin wrote it")
 
 
+def upload_to_a_model(world: World, client: Client, experiment: str = "") -> Answers:
+    """Write over the files of a logged model, which lie beside those of its experiment's runs."""
+    where = experiment or world.experiment
+    model = world.made("logged-models", experiment_id=where, name="m")["model"]["info"]["model_id"]
+    for api in APIS:
+        path = f"{where}/models/{model}/artifacts/MLmodel"
+        yield client.raw("PUT", f"{api}/2.0/mlflow-artifacts/artifacts/{path}", data=b"other")
+
+
 def upload_in_parts(world: World, client: Client) -> Answers:
     for api in APIS:
         for step in ("create", "complete", "abort"):
@@ -118,7 +128,7 @@ def describe(world: World, client: Client) -> Answers:
 def write_tags_of_the_stack(world: World, client: Client) -> Answers:
     version, source = {"name": MODEL, "version": "1"}, f"mlflow-artifacts:/{world.files}"
     for api in APIS:
-        for tag in ("signed_by", "stage", "review", "reviews_begun", "move.20260101"):
+        for tag in (*sorted(TAGS_OF_THE_STACK), *(f"{record}20260101" for record in RECORDS)):
             yield client.ask("POST", "registered-models/set-tag", api, name=MODEL, key=tag, value="v")
             yield client.ask("DELETE", "registered-models/delete-tag", api, name=MODEL, key=tag)
             yield client.ask("POST", "model-versions/set-tag", api, **version, key=tag, value="v")
@@ -202,6 +212,7 @@ ROWS: dict[str, Callable[[World, Client], Answers]] = {
     "make an experiment": make_experiment,
     "log runs: parameters, metrics, tags, models": log,
     "upload a file, also over one of somebody else's": upload,
+    "upload a file of a logged model": upload_to_a_model,
     "upload a file in parts": upload_in_parts,
     "delete runs, files or experiments of somebody else's": delete,
     "register a model or a version": register,
@@ -437,7 +448,12 @@ def test_the_monitor_logs_reports_to_experiments_of_reports_and_to_no_other(
         assert {answer.status_code for answer in rows(world, monitor)} == {200}
     for rows in (delete, register, describe, ask_for_review, promote, rename, delete_versions, change_accounts):
         assert {answer.status_code for answer in rows(world, monitor)} == {403}, rows
-    others = (*log(world, monitor), *upload(world, monitor))
+    of_models = [
+        answer
+        for where in ("", run["info"]["experiment_id"])  # it may edit all models, to link its runs to them
+        for answer in upload_to_a_model(world, monitor, where)
+    ]
+    others = (*log(world, monitor), *upload(world, monitor), *of_models)
     assert {answer.status_code for answer in others} == {403}
     # of a time without a login
     world.made("experiments/create", name="churn monitoring")

@@ -1,7 +1,7 @@
 """The rules beside MLflow's grants: what each role may ask for at all."""
 
 import pytest
-from accounts.roles import ASKING, OF_PEOPLE, ROLES, TAGGING, refusal
+from accounts.roles import ASKING, FILES, OF_PEOPLE, ROLES, TAGGING, refusal
 from contract.tracking import alias_history
 from contract.tracking.rest import SIGNED_BY
 from trainer.tracking import candidates, registry
@@ -53,6 +53,29 @@ def test_a_refusal_names_the_role_and_the_way_out() -> None:
 def test_a_scientist_sets_no_alias_but_the_one_that_asks_for_a_review(alias: str) -> None:
     assert refused("registered-models/alias", "scientist", alias=alias)
     assert refused("registered-models/alias", "scientist", alias="candidate") is None
+
+
+RUN = f"1/{'0' * 32}/artifacts"
+
+
+@pytest.mark.parametrize(
+    ("path", "may"),
+    [
+        (f"{RUN}/report.html", True),
+        (f"{RUN}/pictures/a b.png", True),
+        ("1/models/m-1/artifacts/MLmodel", False),
+        ("1/traces/tr-1/artifacts/traces.json", False),
+        (f"{RUN}/../../models/m-1/artifacts/MLmodel", False),
+        (f"{RUN}/..%2f../models/m-1/artifacts/MLmodel", False),
+        (f"{RUN}/..\\..\\models\\m-1\\artifacts\\MLmodel", False),
+        ("", False),
+    ],
+)
+def test_the_monitor_writes_files_of_runs_and_of_no_model(path: str, may: bool) -> None:
+    said = refusal({"monitor"}, "PUT", FILES, lambda: [path])
+    assert said == (None if may else "a monitor may write files of runs alone")
+    assert refusal({"scientist"}, "PUT", FILES, lambda: [path]) is None
+    assert refusal({"monitor", "scientist"}, "PUT", FILES, lambda: [path]) is None
 
 
 def test_each_role_of_people_is_one_of_the_table_or_admin() -> None:
