@@ -41,11 +41,22 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     page = html_report.report(found)
     if options.html == "-":
         print(page)
-    elif options.html:
-        Path(options.html).write_text(page)
+    is_written = options.html in (None, "-") or _written(Path(options.html), page)
     if settings.log and not options.no_log:
         _log(settings, found, page, now)
-    return DRIFT if found.drifted else 0
+    return WrongOption.exit_code if not is_written else DRIFT if found.drifted else 0
+
+
+def _written(path: Path, page: str) -> bool:
+    try:
+        path.write_text(page)
+    except OSError as error:
+        print(
+            f"monitor: --html {path}: {error.strerror}; in a container, `--html - >FILE` writes it outside",
+            file=sys.stderr,
+        )
+        return False
+    return True
 
 
 def looked(settings: Settings, store: Store, options: argparse.Namespace) -> Look:

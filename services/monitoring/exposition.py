@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from monitoring.looking.look import Look, Seen
+from monitoring.statistics import quality
 from monitoring.statistics.quality import Figure
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
@@ -15,6 +16,7 @@ SINGLE = {
     "monitor_labelled_rows": "Rows with a label",
     "monitor_looked_timestamp_seconds": "When the last look ended that came to a verdict",
     "monitor_reference_accuracy": "Accuracy on the hold-out of the training",
+    "monitor_accuracy_drop_low": "By how much accuracy has fallen since at least; below 0 where chance explains it",
 }
 OF_COLUMNS = {
     "monitor_drift_psi": "PSI of the newer window",
@@ -55,6 +57,7 @@ class Figures:
         _single(registry, "monitor_labelled_rows", look.quality.labelled)
         _single(registry, "monitor_looked_timestamp_seconds", now.timestamp())
         _single(registry, "monitor_reference_accuracy", look.reference.accuracy)
+        _single(registry, "monitor_accuracy_drop_low", _drop(look))
         _figure(registry, "monitor_labelled_accuracy", look.quality.accuracy, None)
         _figure(registry, "monitor_labelled_metric", look.quality.metric, look.reference.metric)
         _figure(registry, "monitor_estimated_accuracy", look.quality.estimated, None)
@@ -82,6 +85,14 @@ class Figures:
     def exposition(self) -> bytes:
         """Return all of it as Prometheus reads it."""
         return b"".join(generate_latest(registry) for registry in (self._counts, self._rows, self._last))
+
+
+def _drop(look: Look) -> float | None:
+    """Return by how much accuracy has fallen at least, None where it is not known of the hold-out or of labelled rows."""
+    before, rows = look.reference.accuracy, look.reference.held_out
+    if before is None or not rows or look.quality.accuracy is None:
+        return None
+    return quality.drop(quality.share(round(before * rows), rows), look.quality.accuracy)
 
 
 def _single(registry: CollectorRegistry, name: str, value: float | None) -> None:

@@ -152,6 +152,18 @@ def test_what_is_no_verdict_says_why_by_its_exit_code(traffic: Traffic) -> None:
     assert (silent.returncode, "does not answer" in silent.stderr) == (4, True), silent.stderr
 
 
+def test_a_page_that_cannot_be_written_is_an_error_in_a_line_and_the_report_is_there_all_the_same(
+    traffic: Traffic, tmp_path: Path
+) -> None:
+    result = traffic.report(
+        "--to", traffic.between.isoformat(), "--no-log", "--html", str(tmp_path / "none" / "a.html")
+    )
+    assert (result.returncode, "no drift" in result.stdout) == (2, True)
+    assert result.stderr.strip() == (
+        f"monitor: --html {tmp_path}/none/a.html: No such file or directory; in a container, `--html - >FILE` writes it outside"
+    )
+
+
 def test_a_profile_that_was_changed_after_it_was_signed_is_no_reference(
     first: Training, traffic: Traffic, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

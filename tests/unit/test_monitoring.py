@@ -41,6 +41,24 @@ def reference() -> Reference:
 # --- distances ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("held_out", [30, 120, 1000])
+@pytest.mark.parametrize("labelled", [1000, 5000])
+def test_a_version_that_is_as_good_as_in_its_test_is_rarely_taken_for_worse(held_out: int, labelled: int) -> None:
+    draws = np.random.default_rng(0)
+    before, now = draws.binomial(held_out, 0.95, 400), draws.binomial(labelled, 0.95, 400)
+    lows = [
+        quality.drop(quality.share(then, held_out), quality.share(later, labelled))
+        for then, later in zip(before, now, strict=True)
+    ]
+    assert np.mean(np.array(lows) > 0) < 0.05  # one end of 95 % is 2.5 %
+    assert quality.drop(quality.share(round(0.95 * held_out), held_out), quality.share(labelled // 2, labelled)) > 0.2
+
+
+def test_the_difference_of_two_shares_has_the_interval_of_its_source() -> None:
+    # Newcombe 1998, table II, example (a): 56/70 and 48/80, method 10: 0.0524 to 0.3339.
+    assert quality.drop(quality.share(56, 70), quality.share(48, 80)) == pytest.approx(0.0524, abs=5e-5)
+
+
 def test_distances_of_counts_are_what_their_definitions_say() -> None:
     reference, window = np.array([60.0, 40.0, 50.0]), np.array([30.0, 50.0, 70.0])
     found = drift.distance(reference, window)

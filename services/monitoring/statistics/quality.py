@@ -28,6 +28,15 @@ def share(hits: int, rows: int) -> Figure:
     return Figure(hits / rows, float(low), float(high), rows)
 
 
+def drop(before: Figure, now: Figure) -> float:
+    """Return by how much a share has fallen at least: the lower end of the interval of 95 % for the difference of two shares.
+
+    Source: R. G. Newcombe, Interval estimation for the difference between independent proportions, Statistics in Medicine 17 (1998),
+    method 10. Each share's own interval is Wilson's. Below 0 where chance explains what there is.
+    """
+    return before.value - now.value - float(np.hypot(before.value - before.low, now.high - now.value))
+
+
 def measured(name: str, answers: Answers, requests: np.ndarray) -> Figure | None:
     """Return a metric of answers with a bootstrap's interval, None for one that is not computed here, or has no value for these rows.
 
