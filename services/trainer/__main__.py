@@ -141,7 +141,10 @@ FORM_OPTIONS = [
     click.option("--member", metavar="NAME", help="Of a zip file with several files."),
     click.option("--text", metavar="COLUMN", multiple=True, help="A column of text, whatever it looks like."),
     click.option(
-        "--number", metavar="COLUMN", multiple=True, help="A column to take as numbers; what is none is missing."
+        "--number",
+        metavar="COLUMN",
+        multiple=True,
+        help="A column to take as numbers; values that are not numbers count as missing.",
     ),
     click.option(
         "--date",
@@ -377,7 +380,7 @@ def adopt(settings: Settings, version: str, unconfined: bool, allow_code: bool, 
 @MODEL_NAME
 @click.pass_obj
 def review(settings: Settings, version: str | None, model_name: str | None) -> None:
-    """Review a VERSION, by default the one with the alias `candidate`: check, sign, hold its contest, promote it if it wins.
+    """Review a VERSION, by default the one with the alias `candidate`: check, sign, compare with Production, promote it if it wins.
 
     What came of it is on the version: in its description and its tags, and in `history`. Data and policy are those of the
     file in experiments/ that names the model (`model_name: NAME`), else those that `bootstrap` trains by.

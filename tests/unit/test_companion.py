@@ -113,9 +113,9 @@ def test_before_the_first_training_none_is_said_to_be_tracked(
 
 
 def test_two_versions_are_the_same_training_only_with_the_same_settings_and_the_same_figures() -> None:
-    assert progress.twins((ONE, TWO)) == (ONE, TWO)
-    assert progress.twins((ONE, THREE)) is None
-    assert progress.twins((ONE, replace(TWO, figures={"test_accuracy": 0.96}))) is None
+    assert progress.equal_trainings((ONE, TWO)) == (ONE, TWO)
+    assert progress.equal_trainings((ONE, THREE)) is None
+    assert progress.equal_trainings((ONE, replace(TWO, figures={"test_accuracy": 0.96}))) is None
 
 
 def test_a_version_below_the_quality_gate_is_none_to_promote() -> None:

@@ -1,4 +1,4 @@
-"""Review a version that somebody proposes: check it, sign it, hold its contest for Production, and write down what came of it.
+"""Review a version that somebody proposes: check it, sign it, compare it with Production, and write down what came of it.
 
 It is `adopt` and the second half of `train`: their code, with a model that is there already in the place of one that is fitted.
 The signature stays here until the version has won: whatever is signed can be served by whoever may write files.
@@ -138,7 +138,7 @@ def _held(case: Case, signals: Held) -> Came:
                 REFUSED, f"its review was begun {begun - 1} times, and never came to its end; is its memory used up?"
             )
         with ExitStack() as opened:
-            return _contested(case, signals, opened)
+            return _compared(case, signals, opened)
     except (TrackingError, Interrupted):
         candidates.forget(case.version)
         raise
@@ -152,8 +152,8 @@ def _held(case: Case, signals: Held) -> Came:
         return Came(REFUSED, f"its review failed: {type(error).__name__}: {error!s:.500}")
 
 
-def _contested(case: Case, signals: Held, opened: ExitStack) -> Came:
-    """Hold the contest on a copy of the version's files; only what has won it gets its signature into MLflow."""
+def _compared(case: Case, signals: Held, opened: ExitStack) -> Came:
+    """Compare with Production on a copy of the version's files; only what has won it gets its signature into MLflow."""
     with signals.let_through(at_once=is_server(case.settings.tracking_uri)) as end_if_told:
         folder, signed = _signed(case, opened)
         end_if_told()
@@ -196,7 +196,7 @@ def _check_never_signed(case: Case) -> None:
 
 
 def _measured(case: Case, folder: Path) -> tuple[Job, Fitted, Sequence[Column]]:
-    """Return the contest's data and rules, the version with its figures on the rows that are held out, and its columns."""
+    """Return the comparison's data and rules, the version with its figures on the rows that are held out, and its columns."""
     plan = replace(case.plan(), model_name=case.name, promote=True, force=False, reason=None)
     job = train.prepare_job(case.settings, plan, case.console, logs_run=False)
     columns = version_checks.interface_of(folder)
@@ -230,7 +230,7 @@ def _asked(case: Case, job: Job, folder: Path) -> tuple[Any, np.ndarray | None]:
 
 
 def _on_unseen_rows(job: Job, unseen: np.ndarray | None) -> Job:
-    """Return a contest with those of the held-out rows that the version was not fitted on; too few are a leak, by the policy."""
+    """Return a comparison with those of the held-out rows that the version was not fitted on; too few are a leak, by the policy."""
     if unseen is None:
         leak = "which rows it was fitted on is not known, so those that it is judged on may be among them"
         return replace(job, leaks=[*job.leaks, leak])

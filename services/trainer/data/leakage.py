@@ -41,7 +41,7 @@ def hints(table: Table) -> list[str]:
     """Return one sentence for each thing that a person should look at before trusting a score."""
     features, target = table.features.head(MOST_ROWS), table.target.head(MOST_ROWS)
     duplicates, targets = _duplicates(features, target), _targets(table, features, target)
-    return [*duplicates, *targets, *_nearly_constant(features), *_twins(table, features), *_fillers(features)]
+    return [*duplicates, *targets, *_nearly_constant(features), *_equal_columns(table, features), *_fillers(features)]
 
 
 def leaks(table: Table, rows: Split, counted: tuple[int, int] | None = None) -> list[str]:
@@ -63,7 +63,7 @@ def notes(table: Table, counted: tuple[int, int]) -> list[str]:
         [] if _copies(count, held_out) or not count else [f"{_words(count, held_out)}; have each row in the file once"]
     )
     features = table.features.head(MOST_ROWS)
-    return [*said, *_nearly_constant(features), *_twins(table, features), *_fillers(features)]
+    return [*said, *_nearly_constant(features), *_equal_columns(table, features), *_fillers(features)]
 
 
 def _copies(count: int, held_out: int) -> list[str]:
@@ -253,7 +253,7 @@ def _nearly_constant(features: pd.DataFrame) -> list[str]:
     return [*found[: MOST_TOLD - 1], *(f"{said}{more}" for said in found[MOST_TOLD - 1 : MOST_TOLD])]
 
 
-def _twins(table: Table, features: pd.DataFrame) -> list[str]:
+def _equal_columns(table: Table, features: pd.DataFrame) -> list[str]:
     numbers = [column.name for column in table.columns if column.kind is Kind.NUMBER][:MOST_PAIRS]
     correlations = features[numbers].corr().abs().to_numpy()
     pairs = [

@@ -42,12 +42,12 @@ def _explore(seen: Seen) -> Phase:
 
 
 def _environment(seen: Seen) -> Phase:
-    if pair := twins(seen.trainings):
-        return Phase("environment", True, "twins", {"first": pair[0].version, "second": pair[1].version})
-    return Phase("environment", False, "no_twins", {"count": len(seen.trainings)})
+    if pair := equal_trainings(seen.trainings):
+        return Phase("environment", True, "equal_trainings", {"first": pair[0].version, "second": pair[1].version})
+    return Phase("environment", False, "none_equal", {"count": len(seen.trainings)})
 
 
-def twins(trainings: tuple[Training, ...]) -> tuple[Training, Training] | None:
+def equal_trainings(trainings: tuple[Training, ...]) -> tuple[Training, Training] | None:
     """Return two versions of the same data, code and parameters whose figures are equal, None where there are none."""
     pairs = combinations(trainings, 2)
     return next(((a, b) for a, b in pairs if a.settings == b.settings and a.figures == b.figures), None)
