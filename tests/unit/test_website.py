@@ -45,6 +45,15 @@ def test_every_page_of_the_documentation_is_reached_by_links_from_the_readme() -
     assert build.orphans(build.reached(build.START)) == set()
 
 
+# Those of the workshop begin with where the reader is.
+PAGES = sorted(page for page in (ROOT / "docs").glob("**/*.md") if "workshop" not in page.parts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_page_says_in_its_first_line_what_it_is_for(page: Path) -> None:
+    assert page.read_text().splitlines()[2].startswith("This page ")
+
+
 def test_a_page_that_nothing_leads_to_is_an_orphan(small: Path) -> None:
     (small / "docs" / "c.md").write_text("# C\n")
     assert build.orphans(build.reached(build.START)) == {small / "docs" / "c.md"}
