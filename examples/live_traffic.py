@@ -22,6 +22,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import requests
 from predict_test import url_of_the_stack
@@ -64,7 +65,7 @@ class Service:
         if "API_KEY" in os.environ:
             self.session.headers["Authorization"] = f"Bearer {os.environ['API_KEY']}"
 
-    def post(self, path: str, body: dict, **headers: str) -> dict:
+    def post(self, path: str, body: dict[str, Any], **headers: str) -> dict[str, Any]:
         """Return an answer's JSON; raise HTTPError with what the service said where it refuses."""
         answer = self.session.post(self.url + path, json=body, headers=headers, timeout=30)
         if answer.status_code != 200:

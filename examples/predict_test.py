@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -56,7 +57,7 @@ def main(url: str) -> int:
     return 1 if faults else 0
 
 
-def post(url: str, path: str, body: dict) -> dict:
+def post(url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     answer = requests.post(url + path, json=body, headers=HEADERS, timeout=10)
     print(f"POST {path:<15} {answer.status_code}")
     if answer.status_code == 401:
