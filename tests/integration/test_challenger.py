@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 import requests
 
 from tests.integration.challenging import KEYS, go_round, is_sent_away, load, told
-from tests.integration.conftest import Training
 from tests.integration.places import (
     CLASSES,
     DATA,
@@ -21,7 +20,6 @@ from tests.integration.places import (
     SAMPLES,
     Place,
     eventually,
-    write_permuted_iris,
 )
 
 # Every fifth flower: of these a version that has learnt nothing says another thing of more than a quarter.
@@ -30,12 +28,9 @@ FLOWERS = {"instances": [[float(value) for value in line[:4]] for line in LINES]
 
 
 @pytest.fixture(scope="module")
-def place(second: Training, train: Callable[..., Training], tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place(third: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A registry with three versions: 1 in Production, 2 that answers the same, and 3 that never does."""
-    place = second.place.copy(tmp_path_factory.mktemp("challenger") / "place")
-    write_permuted_iris(place.folder / "permuted")
-    train(place, DATA_DIR=str(place.folder / "permuted"))
-    return place
+    return third.copy(tmp_path_factory.mktemp("challenger") / "place")
 
 
 def logged(place: Place) -> dict[str, str]:

@@ -189,21 +189,40 @@ def test_a_challenger_answers_its_share_and_the_log_has_who_was_answered_by_whom
     eventually("Production answers all", lambda: {answered_by(stack, key) for key in keys} == {production})
 
 
+OF_THE_SCHEDULE = {"TRAIN_SCHEDULE": "never", "TRAIN_ON_DRIFT": "false", "CHALLENGE_SECONDS": "1"}
 COMPARED = (
     'docker compose run --rm -T monitor query --csv "from compared" | '
     "docker compose run --rm -T trainer challenge status --logged -"
 )
 
 
-def test_in_shadow_a_challenger_is_asked_in_its_own_process_and_status_compares_both(
-    stack: Stack, shipper: dict[str, Any]
+@pytest.fixture
+def schedule(stack: Stack, shipper: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """The schedule, which trains nothing; what it says of a challenge."""
+
+    def said() -> dict[str, Any]:
+        code = OF_WATCH.format(path="status").replace("watch:9105", "schedule:9110")
+        asked = stack.compose("exec", "-T", "watch", "python", "-c", code)
+        return dict(json.loads(asked.stdout)["challenge"])
+
+    stack.write_env(**OF_THE_SCHEDULE)
+    stack.compose("--profile", "schedule", "up", "--detach", "--no-deps", "schedule")
+    yield said
+    stack.compose("rm", "--stop", "--force", "schedule")
+    for name in OF_THE_SCHEDULE:
+        del stack.settings[name]
+    stack.write_env()
+
+
+def test_in_shadow_a_challenger_is_asked_in_its_own_process_and_both_are_compared_by_status_and_by_the_schedule(
+    stack: Stack, schedule: Callable[[], dict[str, Any]]
 ) -> None:
     def shadow() -> dict[str, Any]:
         challenger = requests.get(f"{stack.url}/version", timeout=10).json().get("challenger") or {}
         return dict(challenger.get("shadow") or {})
 
     production, challenger = str(stack.alias()), another(stack)
-    stack.compose("run", "--rm", "-T", "trainer", "challenge", challenger)
+    stack.compose("run", "--rm", "-T", "trainer", "challenge", challenger, "--auto")
     try:
         eventually("it can be asked", lambda: "alike" in shadow())
         predict(stack, "omitted")
@@ -223,6 +242,10 @@ def test_in_shadow_a_challenger_is_asked_in_its_own_process_and_status_compares_
         said = " ".join(status.stdout.split())
         assert re.search(r"% of the answers differ; for a request's rows it takes [\d.]+ ms, 95 %", said), status
         assert "Logged rows that it was asked for: " in said
+        verdict = eventually("nobody has to", lambda: (found := schedule())["problem"] is None and found["verdict"])
+        # With the key that it has, the monitor gives it what was kept; labels there are none.
+        assert (verdict["outcome"], verdict["version"]) == ("open", challenger), stack.logs("schedule")
+        assert verdict["reason"].startswith("Goes on: too few labels: 0 answers"), verdict
     finally:
         stack.compose("run", "--rm", "-T", "trainer", "challenge", "stop", check=False)
         stack.write_env(PREDICTION_LOG_OMIT=SETTINGS["PREDICTION_LOG_OMIT"])

@@ -28,7 +28,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Judge:
     settings: Any = SimpleNamespace(model_name="iris")
 
     def judge(lines: list[str]) -> tuple[list[str], str]:
-        _, words = challenge._judged(settings, now, Asked(logged=[HEAD, *lines], auto=True), None, None)  # type: ignore[arg-type]
+        _, words = challenge.judged(settings, now, Asked(logged=[HEAD, *lines], auto=True), None, None)  # type: ignore[arg-type]
         return done, words
 
     return judge

@@ -5,19 +5,16 @@ once and by itself, it says so, and this command writes it down.
 """
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-import requests
 from contract import manifest
 from contract.tracking.challenge import MOST_PERCENT
 from contract.version_files import VersionFiles
 from mlflow.entities.model_registry import ModelVersion
-from urllib3.exceptions import HTTPError
 
 from trainer.artifact import version_files
 from trainer.commands.production import check, connect, grid_of, move
@@ -37,9 +34,8 @@ from trainer.promotion.live_comparison import (
 from trainer.promotion.policy import below_threshold
 from trainer.settings import Settings
 from trainer.signals import Held
-from trainer.tracking import challengers, registry
+from trainer.tracking import challengers, registry, served
 from trainer.tracking.challengers import GUARD, Challenger
-from trainer.workshop import seen
 
 # Stages of versions that have passed the quality gate.
 PASSED = ("Staging", "Archived", "Production")
@@ -48,7 +44,17 @@ RESULTS = ("alike", "unlike", "failed", "skipped")
 SERVICE_SAYS = "the prediction service has sent it away: "
 
 
-def start(settings: Settings, version: str, percent: float, days: float, console: Console) -> None:
+@dataclass(frozen=True)
+class Wanted:
+    """What a version is to challenge Production by."""
+
+    percent: float
+    days: float
+    auto: float | None = None
+    """by how much it has to be better for the service `schedule` to promote it; None where that is a person's to do"""
+
+
+def start(settings: Settings, version: str, wanted: Wanted, console: Console) -> None:
     """Give a version the alias and a share of the requests; raise VersionError where it may not be served, or not beside Production.
 
     One that has them already goes on with the new share: the same clients, and more or fewer.
@@ -68,13 +74,15 @@ def start(settings: Settings, version: str, percent: float, days: float, console
     found = registry.model_version(name, version)
     _check_same(settings, champion, found)
     before = now.challenge if now and now.number == version else None
-    asked_for = challengers.challenge(percent, days, before)
-    words = f"{percent:g} of 100 requests" if percent else "no requests: it is asked for what was logged"
+    asked_for = challengers.challenge(wanted.percent, wanted.days, wanted.auto, before)
+    words = f"{wanted.percent:g} of 100 requests" if wanted.percent else "no requests: it is asked for what was logged"
     with Held():
         if now and now.number != version:
             challengers.end(name, now, "challenge", f"version {version} takes its place")
         challengers.begin(name, found, asked_for, settings.key, f"{words}, until {asked_for.until}")
     console.print(f"Version {version} of {name} challenges version {champion.version}: {words}.", soft_wrap=True)
+    if wanted.auto is not None:
+        console.print(f"The service `schedule` promotes it or ends it, until {asked_for.until}.", soft_wrap=True)
 
 
 def _check_same(settings: Settings, champion: ModelVersion, version: ModelVersion) -> None:
@@ -107,17 +115,18 @@ class Asked:
     """lines of CSV with what is in the prediction log, and labels; None without"""
     auto: bool = False
     """whether to act on what they say"""
-    margin: float = 0.0
+    margin: float | None = None
+    """by how much it has to be better; None: as the challenge was started with, or 0"""
 
 
 def status(settings: Settings, asked: Asked, console: Console) -> None:
     """Print who challenges Production, what the service says of it, what labels say, and how earlier challenges went."""
     connect(settings)
-    name, service = settings.model_name, _of_service(settings.inference_url)
+    name, service = settings.model_name, served.challenger(settings.inference_url, settings.api_key)
     now = note_return(settings, challengers.challenger(name), service)
     interval = words = None
     if now and asked.logged is not None:
-        interval, words = _judged(settings, now, asked, service.get("fault"), console)
+        interval, words = judged(settings, now, asked, service.get("fault"), console)
         now = challengers.challenger(name)
     told = challengers.records(name)
     if asked.as_json:
@@ -141,7 +150,7 @@ class Verdict:
     """rows that Production answered, and it did not"""
 
 
-def _judged(
+def judged(
     settings: Settings, now: Challenger, asked: Asked, fault: str | None, console: Console
 ) -> tuple[Interval | None, str]:
     """Return what labels say of a challenger, as an interval and in words, and act on it where that is asked for.
@@ -174,7 +183,9 @@ def _judged(
     if asked.auto and fault is not None:
         words = f"Goes on, as it is not known whether the service has sent it away: {words}"
     elif asked.auto:
-        words = _carried_out(settings, now, Verdict(interval, words, failed), asked.margin, console)
+        own = now.challenge.auto if now.challenge else None
+        margin = asked.margin if asked.margin is not None else own or 0.0
+        words = _carried_out(settings, now, Verdict(interval, words, failed), margin, console)
     elif len(found) > sum(one.trusted for one in found):
         words += "; labels of unknown senders are among them, by which nothing is decided"
     return interval, words
@@ -236,19 +247,6 @@ def note_return(settings: Settings, now: Challenger | None, service: dict[str, A
     return None
 
 
-def _of_service(url: str) -> dict[str, Any]:
-    """Return what the service says of its challenger, {"fault": …} where it says nothing; API_KEY has the key that it may ask for."""
-    try:
-        found = json.loads(seen.asked(f"{url}/version", os.environ.get("API_KEY"))).get("challenger")
-    except requests.HTTPError as error:
-        status = error.response.status_code
-        way = ": it asks for an API key, and API_KEY has none that it takes" if status in (401, 403) else ""
-        return {"fault": f"{url} answers {status}{way}"}
-    except (requests.RequestException, HTTPError, ValueError, AttributeError):
-        return {"fault": f"{url} does not answer"}
-    return found if isinstance(found, dict) else {}
-
-
 def _content(now: Challenger | None) -> dict[str, Any]:
     if now is None:
         return {"challenger": None}
@@ -258,6 +256,7 @@ def _content(now: Challenger | None) -> dict[str, Any]:
         "percent": asked_for.percent if asked_for else 0,
         "since": asked_for and asked_for.since,
         "until": asked_for and asked_for.until,
+        "auto": asked_for and asked_for.auto,
     }
 
 
@@ -273,6 +272,8 @@ def _in_words(name: str, now: Challenger | None, service: dict[str, Any]) -> str
         words = (
             f"Version {now.number} of {name} answers {asked_for.percent:g} of 100 requests, until {asked_for.until}."
         )
+    if asked_for is not None and asked_for.auto is not None:
+        words += f" The service `schedule` promotes it where it is better by more than {asked_for.auto:g}, or ends it."
     return f"{words} {_service_in_words(now, service)}"
 
 

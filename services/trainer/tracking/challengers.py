@@ -58,11 +58,11 @@ def challenger(name: str) -> Challenger | None:
         return Challenger(version, None)
 
 
-def challenge(percent: float, days: float, before: Challenge | None) -> Challenge:
+def challenge(percent: float, days: float, auto: float | None, before: Challenge | None) -> Challenge:
     """Return a challenge from now on; one that goes on with another share keeps its key, and so its clients."""
     now = datetime.now(UTC)
     key, since = (before.key, before.since) if before else (secrets.token_hex(8), now.isoformat(timespec="seconds"))
-    return Challenge(percent, key, since, (now + timedelta(days=days)).isoformat(timespec="seconds"))
+    return Challenge(percent, key, since, (now + timedelta(days=days)).isoformat(timespec="seconds"), auto=auto)
 
 
 def begin(name: str, version: ModelVersion, asked: Challenge, key: Path, reason: str) -> Move:
