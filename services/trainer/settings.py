@@ -50,7 +50,7 @@ class Settings:
     """INFERENCE_URL: where `workshop` asks the prediction service what it serves."""
     monitor_url: str = "http://localhost:9105"
     """MONITOR_URL: where the monitor says whether there is drift, and what was answered while a version challenges Production."""
-    api_key: str | None = None
+    api_key_file: Path | None = None
     """API_KEY_FILE: a file with an API key of the scope predict, by which the prediction service is asked about its challenger; without it, no key is sent."""
     image: str | None = None
     """TRAINER_IMAGE: the image that it runs in, for the promotion record; without it, there is none."""
@@ -92,7 +92,7 @@ class Settings:
             audit_file=read.text("AUDIT_FILE", "") or None,
             inference_url=read.text("INFERENCE_URL", cls.inference_url).rstrip("/"),
             monitor_url=read.text("MONITOR_URL", cls.monitor_url).rstrip("/"),
-            api_key=_first_line(read.text("API_KEY_FILE", "")),
+            api_key_file=Path(key) if (key := read.text("API_KEY_FILE", "")) else None,
             image=read.text("TRAINER_IMAGE", "") or None,
             has_lock="TRAINING_LOCK" in read,
             trusted_types=read.names("MODEL_TRUSTED_TYPES"),
@@ -106,16 +106,6 @@ def _public_url(read: Reader, tracking_uri: str) -> str | None:
     if found:
         return found[0].url
     return tracking_uri.rstrip("/") if is_server(tracking_uri) and "@" not in tracking_uri else None
-
-
-def _first_line(file: str) -> str | None:
-    """Return what a file has, None where there is none, or nothing in it; raise SettingsError where it cannot be read."""
-    try:
-        return Path(file).read_text().strip() or None if file else None
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"API_KEY_FILE {file} cannot be read: {error}; expected a file with an API key") from error
 
 
 def _threshold(read: Reader, name: str, low: float | None) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -114,7 +115,16 @@ def test_a_command_that_fails_is_told_and_tried_again_a_minute_later() -> None:
     ("registry", "service", "words"),
     [
         (TrackingError("MLflow does not answer"), {}, "MLflow does not answer"),
-        (Found("4", is_auto=True), {"fault": "http://x answers 401"}, "http://x answers 401"),
+        (
+            Found("4", is_auto=True),
+            {"fault": "http://x answers 401"},
+            "whether the prediction service has sent version 4 away is not known: http://x answers 401",
+        ),
+        (
+            Found(None, is_auto=True),
+            {"fault": "http://x does not answer"},
+            "whether a version challenges Production is not known: http://x does not answer",
+        ),
     ],
 )
 def test_what_is_in_the_way_is_told_once_nothing_is_done_and_so_is_that_it_is_gone(
@@ -208,17 +218,26 @@ def answering(code: int, content: str) -> Iterator[tuple[str, list[str | None]]]
             401,
             "{}",
             {
-                "fault": "URL answers 401: it asks for an API key, and neither API_KEY nor API_KEY_FILE has one that it takes"
+                "fault": "URL answers 401: it asks for an API key, and neither API_KEY nor API_KEY_FILE (of the stack TRAINER_API_KEY_FILE) has one that it takes"
             },
         ),
     ],
 )
 def test_what_the_service_says_of_its_challenger_or_why_that_is_not_known(
-    monkeypatch: pytest.MonkeyPatch, code: int, content: str, said: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, content: str, said: dict[str, str]
 ) -> None:
+    file = tmp_path / "key"
     monkeypatch.delenv("API_KEY", raising=False)
     with answering(code, content) as (url, keys):
-        assert served.challenger(url, "of the file") == {name: text.replace("URL", url) for name, text in said.items()}
+        assert served.challenger(url, file) == {name: text.replace("URL", url) for name, text in said.items()}
+        file.write_text("written later\n")
+        served.challenger(url, file)
         monkeypatch.setenv("API_KEY", "typed")
-        served.challenger(url, "of the file")
-    assert keys == ["Bearer of the file", "Bearer typed"]
+        served.challenger(url, file)
+    assert keys == [None, "Bearer written later", "Bearer typed"]
+
+
+def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("API_KEY", raising=False)
+    fault = served.challenger("http://127.0.0.1:1", tmp_path)["fault"]
+    assert fault.startswith(f"API_KEY_FILE {tmp_path} cannot be read: ")

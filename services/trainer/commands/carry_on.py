@@ -54,7 +54,7 @@ def step(settings: Settings, console: Console) -> Step:
     name, now = settings.model_name, challengers.challenger(settings.model_name)
     if now is None:
         return Step(NOBODY, f"nobody challenges Production of {name}", name)
-    service = served.challenger(settings.inference_url, settings.api_key)
+    service = served.challenger(settings.inference_url, settings.api_key_file)
     if challenge.note_return(settings, now, service) is None:
         return Step(RETURNED, str(service["returned"]), name, now.number)
     if now.challenge is None or now.challenge.auto is None:

@@ -122,7 +122,7 @@ class Asked:
 def status(settings: Settings, asked: Asked, console: Console) -> None:
     """Print who challenges Production, what the service says of it, what labels say, and how earlier challenges went."""
     connect(settings)
-    name, service = settings.model_name, served.challenger(settings.inference_url, settings.api_key)
+    name, service = settings.model_name, served.challenger(settings.inference_url, settings.api_key_file)
     now = note_return(settings, challengers.challenger(name), service)
     interval = words = None
     if now and asked.logged is not None:

@@ -91,7 +91,12 @@ class Following:
         if version != self.version:
             self.version, self.verdict, self._decides_at = version, None, 0.0
         if version is None or "fault" in said:
-            self.obstacle(said.get("fault"))
+            what = (
+                f"the prediction service has sent version {version} away"
+                if version
+                else "a version challenges Production"
+            )
+            self.obstacle(f"whether {what} is not known: {said['fault']}" if "fault" in said else None)
             return
         is_away = bool(said.get("returned")) and said.get("version") == version
         now = self.now()
@@ -157,7 +162,7 @@ class Looker:
         self.following = Following(
             seconds=seconds,
             find=partial(found, settings),
-            ask=partial(served.challenger, settings.inference_url, settings.api_key),
+            ask=partial(served.challenger, settings.inference_url, settings.api_key_file),
             carry_on=self._carry_on,
             tell=tell,
         )
