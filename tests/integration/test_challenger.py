@@ -225,9 +225,9 @@ def test_a_share_that_is_written_by_hand_does_not_count(place: Place, service: A
 def labelled(place: Place, right: dict[str, int], trusted: bool) -> str:
     """Write a thousand answers of each version with labels, so many of which were right; return the file's name."""
     path, now = place.folder / "labelled.csv", datetime.now(UTC) + timedelta(seconds=5)
-    lines = ["request_id,row,time,version,prediction,label,trusted"]
+    lines = ["request_id,row,time,version,prediction,label,trusted,client"]
     for version, share in right.items():
-        lines += [f"{version}-{n},0,{now},{version},1,{int(n < share)},{str(trusted).lower()}" for n in range(1000)]
+        lines += [f"{version}-{n},0,{now},{version},1,{int(n < share)},{str(trusted).lower()}," for n in range(1000)]
     path.write_text("\n".join(lines))
     return str(path)
 

@@ -11,7 +11,7 @@ from trainer.commands.challenge import Asked
 from trainer.tracking import challengers, registry
 from trainer.tracking.challengers import Challenger
 
-HEAD = "request_id,row,time,version,prediction,label,trusted,production_version"
+HEAD = "request_id,row,time,version,prediction,label,trusted,client,production_version"
 Judge = Callable[[list[str]], tuple[list[str], str]]
 
 
@@ -35,7 +35,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Judge:
 
 
 def answer(request_id: str, version: str, prediction: int | str, label: int, beside: str = "") -> str:
-    return f"{request_id},0,2026-11-27 03:00:00+00:00,{version},{prediction},{label},true,{beside}"
+    return f"{request_id},0,2026-11-27 03:00:00+00:00,{version},{prediction},{label},true,,{beside}"
 
 
 def answers(failing: bool) -> list[str]:

@@ -21,7 +21,7 @@ from trainer.tracking import answered, challengers, registry, served
 from trainer.tracking.challengers import Challenger
 
 NOW = datetime.now(UTC)
-HEAD = "request_id,row,time,version,prediction,label,trusted,production_version"
+HEAD = "request_id,row,time,version,prediction,label,trusted,client,production_version"
 
 
 @dataclass
@@ -143,6 +143,6 @@ def test_as_long_as_the_service_does_not_say_whether_it_has_sent_it_away_nothing
 
 def test_what_fails_where_production_answers_is_ended_at_once(place: Make) -> None:
     failing = place()
-    failing.lines = [HEAD, f"r1,0,{datetime.now(UTC) + timedelta(seconds=1)},4,,1,true,3"]
+    failing.lines = [HEAD, f"r1,0,{datetime.now(UTC) + timedelta(seconds=1)},4,,1,true,,3"]
     assert failing.step().outcome == ENDED
     assert failing.done[0].startswith("4 ended by auto: once is enough: too few labels")

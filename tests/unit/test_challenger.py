@@ -14,7 +14,7 @@ import pytest
 from contract.schema import Column, Kind
 from contract.tracking.challenge import TAG, Challenge
 from inference.challenger.guard import ALL, LEAST, Guard, Limits, is_no_chance
-from inference.challenger.split import Split
+from inference.challenger.split import Split, digest_of
 from inference.errors import Overloaded
 from inference.http.application import Service
 from inference.ipc.messages import DeploymentSpec, Report, Returned, Serve, State, Stop, ToPoller, place_of
@@ -196,6 +196,31 @@ def test_each_version_that_takes_turns_fills_its_own_segment(tmp_path: Path) -> 
     for key in KEYS[:40]:
         worker.version(key)
     assert len(list(segments(tmp_path))) == 2
+
+
+def test_while_there_is_a_challenger_a_client_is_known_by_its_key_s_hash_whoever_answers() -> None:
+    seen: list[Observation] = []
+    worker = Worker(says(2, "4"), challenge(50), observers=(seen.append,))
+
+    def clients(*texts: str) -> list[bytes | None]:
+        seen.clear()
+        for text in texts:
+            worker.say(text)
+            worker.ask("mine")
+        return [one.client for one in seen]
+
+    split, more, shadow, other, alone = clients(
+        challenge(50), challenge(40), challenge(0), challenge(50, key="two"), "over"
+    )
+    assert split == more == shadow == digest_of("mine", b"one") != digest_of("yours", b"one")
+    assert len({split, other, alone}) == 3  # in another experiment it is another one
+    assert b"mine" not in split
+    worker.ask()
+    assert seen[-1].client is None
+    worker.active.challenger.served = None
+    worker.active.pair(worker.told.append)
+    worker.ask("mine")
+    assert seen[-1].client == b""
 
 
 # --- what sends it away ----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from inference.api_keys.keyring import Keyring
+from inference.challenger.split import digest_of
 from inference.errors import (
     InvalidInput,
     MethodNotAllowed,
@@ -279,6 +280,13 @@ class Service:
             return active.served
         return split.challenger
 
+    def _client(self, environ: Environ) -> bytes | None:
+        """Return what stands for a request's client while there is a challenger, empty while there is none; None without X-Split-Key."""
+        if not (key := environ["HTTP_X_SPLIT_KEY"]):
+            return None
+        experiment = self._active(self._route(environ)).experiment
+        return digest_of(key, experiment) if experiment else b""
+
     # --- predictions -----------------------------------------------------------------------------------------------
 
     def wants_body(self, environ: Environ) -> bool:
@@ -435,7 +443,14 @@ class Service:
         if not self._seen:
             return
         seen = [
-            Observation(environ["inference.request_id"], environ["inference.served"], rows, prediction, seconds)
+            Observation(
+                environ["inference.request_id"],
+                environ["inference.served"],
+                rows,
+                prediction,
+                seconds,
+                self._client(environ) if "HTTP_X_SPLIT_KEY" in environ else None,
+            )
             for environ, rows, prediction, seconds in self._seen
         ]
         self._seen.clear()

@@ -52,6 +52,7 @@ NONE = pa.schema(
         pa.field("milliseconds", pa.float32()),
         pa.field("prediction", pa.string()),
         pa.field("probabilities", pa.list_(pa.float64())),
+        pa.field("client", pa.string()),
         DATE,
         HOUR,
     ]
@@ -78,7 +79,8 @@ create temporary view label_counts as
     from labels;
 create temporary view compared as
     with answered as (
-        select request_id, row, time, version, prediction, date, hour from predictions
+        select request_id, row, time, version, prediction, client, date, hour from predictions
+        where client is distinct from ''
         qualify row_number() over (partition by request_id, row order by time) = 1
     ), timed as (
         select request_id, row, time, max(production_milliseconds) as model_milliseconds from shadow group by all
@@ -86,7 +88,7 @@ create temporary view compared as
         from answered left join timed using (request_id, row, time)
         union all by name
         select shadow.* exclude (probabilities, milliseconds, production_milliseconds),
-            shadow.milliseconds as model_milliseconds
+            shadow.milliseconds as model_milliseconds, answered.client
         from shadow join answered on shadow.request_id = answered.request_id and shadow.row = answered.row
             and shadow.time = answered.time and shadow.production_version = answered.version
     )
@@ -125,7 +127,10 @@ def opened(store: Store, model: str, time: Time | None = None) -> Iterator[duckd
             )
         predictions = [ds.dataset(NONE)]
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-        connection.execute(f"create temporary view predictions as {union(connection, 'predictions', predictions)}")
+        sql = union(connection, "predictions", predictions)
+        if not any("client" in part.schema.names for part in predictions):  # all were kept by a release that had none
+            sql = f"select *, null::varchar as client from ({sql})"  # noqa: S608 - it is made here
+        connection.execute(f"create temporary view predictions as {sql}")
         labels = datasets(store, "labels", model, (within[0], NO_END) if within else None)
         sql = union(connection, "labels", labels) if labels else NO_LABELS
         if connection.table("predictions").select("prediction").types[0] == duckdb.sqltypes.VARCHAR:

@@ -13,7 +13,7 @@ from monitoring.errors import NothingKept
 
 # Of more, the first: an interval holds for what it has seen until then, and so many say enough. Once is enough of failures.
 MOST_ROWS, MOST_FAILURES = 200_000, 1000
-COLUMNS = "request_id, row, time, version, prediction, label, trusted, production_version, model_milliseconds"
+COLUMNS = "request_id, row, time, version, prediction, label, trusted, client, production_version, model_milliseconds"
 # A label of nobody knows whom decides nothing.
 SQL = f"""
 (select {COLUMNS} from compared where time >= $since and prediction is null order by time limit {MOST_FAILURES})

@@ -22,6 +22,7 @@ from trainer.console.terminal import Console
 from trainer.errors import SettingsError, VersionError
 from trainer.promotion.live_comparison import (
     Interval,
+    Row,
     answers_of,
     beside,
     compared,
@@ -30,6 +31,7 @@ from trainer.promotion.live_comparison import (
     rows_of,
     since,
     times_of,
+    units_of,
 )
 from trainer.promotion.policy import below_threshold
 from trainer.settings import Settings
@@ -148,6 +150,8 @@ class Verdict:
     words: str
     failed: int
     """rows that Production answered, and it did not"""
+    has_strangers: bool
+    """whether labels of unknown senders are among those that counted"""
 
 
 def judged(
@@ -161,6 +165,21 @@ def judged(
     champion = registry.in_production(settings.model_name)
     if champion is None:
         return None, "Nothing is compared."
+    found = _verdict(now, asked, champion)
+    words = found.words
+    if asked.auto and fault is not None:
+        words = f"Goes on, as it is not known whether the service has sent it away: {words}"
+    elif asked.auto:
+        own = now.challenge.auto if now.challenge else None
+        margin = asked.margin if asked.margin is not None else own or 0.0
+        words = _carried_out(settings, now, found, margin, console)
+    elif found.has_strangers:
+        words += "; labels of unknown senders are among them, by which nothing is decided"
+    return found.interval, words
+
+
+def _verdict(now: Challenger, asked: Asked, champion: ModelVersion) -> Verdict:
+    """Return what the log says of a challenger beside a champion."""
     metrics = registry.recorded(champion)[0]
     is_quantity = "test_accuracy" not in metrics and "test_r2" in metrics
     given = rows_of(asked.logged or ())
@@ -172,23 +191,24 @@ def judged(
     counted = [one for one in found if one.trusted] if asked.auto else found
     interval = compared(counted, str(champion.version), now.number)
     what = "mean absolute error, negative:" if is_quantity else "accuracy:"
+    of = f", of {units} clients" if (units := units_of(counted)) < len({one.request_id for one in counted}) else ""
     older = f"; {earlier} rows are of before the challenge, and do not count" if earlier else ""
-    words = f"{what} {interval}" if interval else f"too few labels: {len(counted)} answers that count have one{older}"
-    if apart := disagreement(rows, str(champion.version), now.number, is_quantity):
-        words += f"; the two are {apart.gain:.4f} apart" if is_quantity else f"; {apart.gain:.1%} of the answers differ"
-    if times := times_of(rows, str(champion.version), now.number):
-        words += f"; {times}"
+    few = f"too few labels: {len(counted)} answers that count have one{of}{older}"
+    words = f"{what} {interval}" if interval else few
+    words += _besides(rows, str(champion.version), now.number, is_quantity)
     if failed:
         words += f"; it failed on {failed} of the rows that Production answered"
-    if asked.auto and fault is not None:
-        words = f"Goes on, as it is not known whether the service has sent it away: {words}"
-    elif asked.auto:
-        own = now.challenge.auto if now.challenge else None
-        margin = asked.margin if asked.margin is not None else own or 0.0
-        words = _carried_out(settings, now, Verdict(interval, words, failed), margin, console)
-    elif len(found) > sum(one.trusted for one in found):
-        words += "; labels of unknown senders are among them, by which nothing is decided"
-    return interval, words
+    return Verdict(interval, words, failed, not all(one.trusted for one in counted))
+
+
+def _besides(rows: list[Row], champion: str, challenger: str, is_quantity: bool) -> str:
+    """Return in words what is known without a label: how often the two differ, and what they take."""
+    words = ""
+    if apart := disagreement(rows, champion, challenger, is_quantity):
+        words += f"; the two are {apart.gain:.4f} apart" if is_quantity else f"; {apart.gain:.1%} of the answers differ"
+    if times := times_of(rows, champion, challenger):
+        words += f"; {times}"
+    return words
 
 
 def _carried_out(settings: Settings, now: Challenger, found: Verdict, margin: float, console: Console) -> str:
