@@ -34,7 +34,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Judge:
     return judge
 
 
-def answer(request_id: str, version: str, prediction: int | str, label: int, beside: str = "") -> str:
+def answer(request_id: str, version: str, prediction: int | str, label: int | str, beside: str = "") -> str:
     return f"{request_id},0,2026-11-27 03:00:00+00:00,{version},{prediction},{label},true,,{beside}"
 
 
@@ -64,6 +64,18 @@ def test_one_failure_is_enough_before_a_label_has_come(judged: Judge) -> None:
         ["ended by auto"],
         "Ended: once is enough: too few labels: 1 answers that count have one; it failed on 1 of the rows that Production answered",
     )
+
+
+def test_labels_that_come_for_what_is_right_alone_promote_nobody(judged: Judge) -> None:
+    random, lines = np.random.default_rng(0), list[str]()
+    for number in range(2000):  # both are right in four of five cases
+        is_right = random.random() < 0.8
+        lines.append(answer(f"a{number}", "3", int(random.random() < 0.8), 1))
+        comes = is_right or random.random() < 0.3
+        lines.append(answer(f"b{number}", "4", int(is_right), 1 if comes else ""))
+    done, words = judged(lines)
+    assert done == []
+    assert words.startswith("Goes on: no verdict: labels came for 84.7% of what version 4 answered and for 100.0% of")
 
 
 def test_what_it_answered_beside_an_earlier_version_is_no_comparison_with_this_one(judged: Judge) -> None:

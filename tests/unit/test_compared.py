@@ -19,7 +19,7 @@ from monitoring.sources import answers
 from monitoring.watch import Compared, Watch
 from setup.signing_key import new_private_key, public_key_of
 from trainer.errors import DataError
-from trainer.promotion.live_comparison import COLUMNS, rows_of
+from trainer.promotion.live_comparison import COLUMNS, rate_of, rows_of
 from trainer.tracking import answered
 
 from tests.unit.monitored import NOON, Log
@@ -77,6 +77,17 @@ def test_of_more_rows_the_first_are_given(monitor: Monitor, monkeypatch: pytest.
     monkeypatch.setattr(answers, "SQL", answers.SQL.replace(f"limit {answers.MOST_ROWS}", "limit 7"))
     assert len(every) == 60
     assert rows_of(answered.since(monitor.url, SINCE, monitor.key)) == every[:7]
+
+
+def test_beside_each_row_is_for_how_many_of_its_version_s_answers_a_label_came(monitor: Monitor) -> None:
+    monitor.log.keep(200, client=["a"] * 100 + [None] * 100)
+    monitor.log.label(60, right=lambda at: True)
+    rows = rows_of(answered.since(monitor.url, SINCE, monitor.key))
+    # Of 101 clients, or requests of nobody known, one has a label for 60 of its 100.
+    found = rate_of(rows, "7", only_trusted=True)
+    assert found is not None
+    variance = 0.36 / 101 - (0.6 / 101) ** 2
+    assert (found.units, round(found.share, 4), round(found.variance, 4)) == (101, 0.0059, round(variance, 4))
 
 
 def test_nobody_else_gets_any_and_a_time_that_is_none_is_refused(monitor: Monitor) -> None:

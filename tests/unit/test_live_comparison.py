@@ -15,8 +15,10 @@ from trainer.promotion.live_comparison import (
     disagreement,
     failures,
     half_width,
+    rate_of,
     rows_of,
     times_of,
+    unlike_labels,
 )
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -100,6 +102,44 @@ def test_clients_and_requests_of_nobody_known_count_once_each() -> None:
     assert compared(few, "3", "4") is None
     with_client = [HEAD, LINE + "5ca1ab1e", LINE.replace("a,", "b,") + "5ca1ab1e", LINE.replace("a,", "c,")]
     assert [one.unit for one in read(with_client, is_quantity=False)] == ["client 5ca1ab1e", "client 5ca1ab1e", "c"]
+
+
+def lines_of(version: str, labelled: int, of: int, trusted: str = "true", client: str = "") -> list[str]:
+    line = LINE.replace("3,1,1,true,", f"{version},1,{{}},{trusted},{client}")
+    return [line.replace("a,", f"{version}-{n}{client},", 1).format(1 if n < labelled else "") for n in range(of)]
+
+
+def test_labels_that_come_for_more_of_one_version_s_answers_allow_no_verdict() -> None:
+    rows = rows_of([HEAD, *lines_of("3", 1000, 1000), *lines_of("4", 860, 1000)])
+    words = unlike_labels(rows, "3", "4", only_trusted=True)
+    assert words == (
+        "no verdict: labels came for 86.0% of what version 4 answered and for 100.0% of what version 3 did, "
+        "which is no chance (p < 0.001)"
+    )
+    alike = [HEAD, *lines_of("3", 500, 1000), *lines_of("4", 470, 1000)]
+    assert unlike_labels(rows_of(alike), "3", "4", only_trusted=True) is None
+    strangers = [HEAD, *lines_of("3", 500, 1000), *lines_of("4", 500, 1000, "false")]
+    assert unlike_labels(rows_of(strangers), "3", "4", only_trusted=False) is None
+    assert "for 0.0% of what version 4" in str(unlike_labels(rows_of(strangers), "3", "4", only_trusted=True))
+    assert unlike_labels(rows_of([HEAD, LINE]), "3", "4", only_trusted=True) is None
+
+
+def test_a_client_that_labels_nothing_is_one_client_however_much_it_asks() -> None:
+    loud = [HEAD, *lines_of("3", 60, 60), *lines_of("4", 60, 60), *lines_of("4", 0, 5000, client="5ca1ab1e")]
+    assert rate_of(rows_of(loud), "4", only_trusted=True).share == pytest.approx(60 / 61)
+    assert unlike_labels(rows_of(loud), "3", "4", only_trusted=True) is None
+
+
+def test_rates_that_are_told_beside_the_rows_are_taken_and_what_is_none_is_named() -> None:
+    told = [
+        f"{HEAD},units,label_rate,label_variance",
+        f"{LINE},1000,1,0",
+        f"{LINE.replace(',3,', ',4,')},1000,0.5,0.25",
+    ]
+    assert rate_of(rows_of(told), "4", only_trusted=True) == (1000, 0.5, 0.25)
+    assert unlike_labels(rows_of(told), "3", "4", only_trusted=True) is not None
+    with pytest.raises(DataError, match="label_variance of request 'a' are no numbers"):
+        rate_of(rows_of([told[0], f"{LINE},1000,most,0"]), "3", only_trusted=True)
 
 
 def test_too_few_say_nothing_and_chance_is_never_taken_for_certainty() -> None:

@@ -14,12 +14,23 @@ from monitoring.errors import NothingKept
 # Of more, the first: an interval holds for what it has seen until then, and so many say enough. Once is enough of failures.
 MOST_ROWS, MOST_FAILURES = 200_000, 1000
 COLUMNS = "request_id, row, time, version, prediction, label, trusted, client, production_version, model_milliseconds"
-# A label of nobody knows whom decides nothing.
+# A label of nobody knows whom decides nothing. Beside each row: how many clients, or requests of nobody known, its version answered,
+# for which share of an answer a label came, and how much that varies. What a challenger said in shadow has Production's labels.
 SQL = f"""
-(select {COLUMNS} from compared where time >= $since and prediction is null order by time limit {MOST_FAILURES})
-union all
-(select {COLUMNS} from compared where time >= $since and prediction is not null and label is not null and trusted
-    order by time, request_id, row limit {MOST_ROWS})
+with shares as (
+    select version, avg((label is not null and trusted)::int) as share from compared
+    where time >= $since and production_version is null
+    group by version, client, case when client is null then request_id end
+), rates as (
+    select version, count(*) as units, round(avg(share), 6) as label_rate, round(var_pop(share), 6) as label_variance
+    from shares group by version
+)
+from (
+    (select {COLUMNS} from compared where time >= $since and prediction is null order by time limit {MOST_FAILURES})
+    union all
+    (select {COLUMNS} from compared where time >= $since and prediction is not null and label is not null and trusted
+        order by time, request_id, row limit {MOST_ROWS})
+) left join rates using (version)
 """  # noqa: S608 - names and numbers from above
 
 

@@ -32,6 +32,7 @@ from trainer.promotion.live_comparison import (
     since,
     times_of,
     units_of,
+    unlike_labels,
 )
 from trainer.promotion.policy import below_threshold
 from trainer.settings import Settings
@@ -190,15 +191,19 @@ def _verdict(now: Challenger, asked: Asked, champion: ModelVersion) -> Verdict:
     found = answers_of(rows, is_quantity)
     counted = [one for one in found if one.trusted] if asked.auto else found
     interval = compared(counted, str(champion.version), now.number)
+    unlike = None
+    # Of pairs, both have the labels of the same requests.
+    if interval and not interval.paired:
+        unlike = unlike_labels(rows, str(champion.version), now.number, only_trusted=asked.auto)
     what = "mean absolute error, negative:" if is_quantity else "accuracy:"
     of = f", of {units} clients" if (units := units_of(counted)) < len({one.request_id for one in counted}) else ""
     older = f"; {earlier} rows are of before the challenge, and do not count" if earlier else ""
     few = f"too few labels: {len(counted)} answers that count have one{of}{older}"
-    words = f"{what} {interval}" if interval else few
+    words = unlike or (f"{what} {interval}" if interval else few)
     words += _besides(rows, str(champion.version), now.number, is_quantity)
     if failed:
         words += f"; it failed on {failed} of the rows that Production answered"
-    return Verdict(interval, words, failed, not all(one.trusted for one in counted))
+    return Verdict(None if unlike else interval, words, failed, not all(one.trusted for one in counted))
 
 
 def _besides(rows: list[Row], champion: str, challenger: str, is_quantity: bool) -> str:

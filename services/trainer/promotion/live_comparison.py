@@ -25,6 +25,11 @@ LEAST = 50
 COLUMNS = ("request_id", "row", "time", "version", "prediction", "label", "trusted", "client")
 # What a version took for all rows of a request, in milliseconds, empty where that is not known; this one may be missing.
 TIME = "model_milliseconds"
+# How many clients a version answered, for which share of an answer a label came, and the variance of that: where the rows that have no
+# label are left out, these are beside each. They may be missing.
+RATES = ("units", "label_rate", "label_variance")
+# Two versions whose labels come so differently are not compared: how many standard errors chance exceeds once in a thousand times.
+MOST_APART = 3.29
 # Of what a challenger answered in shadow: the version whose answer it stands beside. It may be missing, too.
 BESIDE = "production_version"
 
@@ -213,6 +218,52 @@ def compared(answers: Iterable[Answer], champion: str, challenger: str) -> Inter
     on = Count(len(theirs) + len(ours), sum(map(_requests, alone)), paired=False)
     variance = on.units * sum(_variance(each) / len(each) for each in (theirs, ours))
     return _interval(float(ours.mean() - theirs.mean()), variance, on, _means(ours, theirs))
+
+
+class Rate(NamedTuple):
+    """For which share of a version's answers a label came."""
+
+    units: int
+    share: float
+    """the mean of clients' shares"""
+    variance: float
+
+
+def rate_of(rows: Iterable[Row], version: str, only_trusted: bool) -> Rate | None:
+    """Return how often labels came for a version's answers to requests, None where it answered none; raise DataError for no number."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["version"] != version or row.get(BESIDE):
+            continue
+        if row.get(RATES[0]):
+            try:
+                units, share, variance = (float(row[name]) for name in RATES)
+            except (ValueError, TypeError, KeyError) as error:
+                raise DataError(f"{', '.join(RATES)} of request {row['request_id']!r} are no numbers") from error
+            return Rate(int(units), share, variance)
+        counts = bool(row["label"]) and (not only_trusted or row["trusted"].lower() == "true")
+        found.setdefault(_unit_of(row), []).append(float(counts))
+    if not found:
+        return None
+    shares = np.array([sum(each) / len(each) for each in found.values()])
+    return Rate(len(shares), float(shares.mean()), float(shares.var()))
+
+
+def unlike_labels(rows: list[Row], champion: str, challenger: str, only_trusted: bool) -> str | None:
+    """Say for how many of either's answers labels came, where chance does not explain that they differ; None where it does.
+
+    A label that comes more often for what was right, or for what was acted on, makes the version better that it comes for.
+    """
+    theirs, ours = (rate_of(rows, version, only_trusted) for version in (champion, challenger))
+    if theirs is None or ours is None:
+        return None
+    error = sqrt(sum(max(each.variance, 1 / (each.units + 1)) / each.units for each in (theirs, ours)))
+    if abs(theirs.share - ours.share) <= MOST_APART * error:
+        return None
+    return (
+        f"no verdict: labels came for {ours.share:.1%} of what version {challenger} answered and for {theirs.share:.1%} "
+        f"of what version {champion} did, which is no chance (p < 0.001)"
+    )
 
 
 def units_of(answers: Iterable[Answer]) -> int:
