@@ -3,9 +3,9 @@
     predictions     what was asked and answered, row by row
     label_history   each label as it came
     labels          of these, the latest for each row of a request
-    labelled        predictions with the label that came for them: of several with one id, the first
+    labelled        predictions with the label that came for them: of several with one id, the first, whose label is then not trusted
     shadow          what a challenger answered to the rows that Production answered
-    compared        what both answered, one below the other, with the labels that came
+    compared        what both answered, one below the other, with the labels that came; of several with one id, none
     label_counts    one row: how many came, again, for what is not there, and more than a day late
 
 Who asks for a time reads the hours that it has a part in, and labels from its first day on, which come as late as they may: what is
@@ -68,7 +68,8 @@ VIEWS = """
 create temporary view labels as
     from label_history qualify row_number() over (partition by request_id, row order by trusted desc, time desc) = 1;
 create temporary view labelled as
-    select predictions.*, labels.label, labels.time as labelled_at, labels.trusted
+    select predictions.*, labels.label, labels.time as labelled_at,
+        labels.trusted and count(*) over (partition by request_id, row) = 1 as trusted
     from predictions join labels using (request_id, row)
     qualify row_number() over (partition by request_id, row order by predictions.time) = 1;
 create temporary view label_counts as
@@ -80,8 +81,7 @@ create temporary view label_counts as
 create temporary view compared as
     with answered as (
         select request_id, row, time, version, prediction, client, date, hour from predictions
-        where client is distinct from ''
-        qualify row_number() over (partition by request_id, row order by time) = 1
+        qualify count(*) over (partition by request_id, row) = 1 and client is distinct from ''
     ), timed as (
         select request_id, row, time, max(production_milliseconds) as model_milliseconds from shadow group by all
     ), answers as (
