@@ -22,6 +22,8 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Judge:
     monkeypatch.setattr(registry, "in_production", lambda name: SimpleNamespace(version="3"))
     monkeypatch.setattr(registry, "recorded", lambda version: ({"test_accuracy": 0.9}, {}))
     monkeypatch.setattr(challenge, "_unfit", lambda settings, now: None)
+    monkeypatch.setattr(registry, "production", lambda name: "3")
+    monkeypatch.setattr(challengers, "challenger", lambda name: now)
     monkeypatch.setattr(challenge, "move", lambda *of: done.append(f"promoted {of[2]}"))
     monkeypatch.setattr(challengers, "end", lambda *of: done.append(f"ended by {of[2]}"))
     now: Any = Challenger(SimpleNamespace(version="4"), None)
@@ -64,6 +66,26 @@ def test_one_failure_is_enough_before_a_label_has_come(judged: Judge) -> None:
         ["ended by auto"],
         "Ended: once is enough: too few labels: 1 answers that count have one; it failed on 1 of the rows that Production answered",
     )
+
+
+@pytest.mark.parametrize(
+    ("production", "challenger", "words"),
+    [
+        ("5", "4", "Goes on: version 5 is in Production by now, and it was measured beside version 3; accuracy: "),
+        ("4", None, "Goes on: version 4 is in Production by now, and it was measured beside version 3; accuracy: "),
+        ("3", None, "Goes on: somebody has ended the challenge meanwhile, or changed it; accuracy: "),
+        ("3", "6", "Goes on: somebody has ended the challenge meanwhile, or changed it; accuracy: "),
+    ],
+)
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_was_measured_decides_nothing_of_what_came_in_its_place_meanwhile(
+    judged: Judge, monkeypatch: pytest.MonkeyPatch, production: str, challenger: str | None, words: str, failing: bool
+) -> None:
+    after: Any = challenger and Challenger(SimpleNamespace(version=challenger), None)
+    monkeypatch.setattr(registry, "production", lambda name: production)
+    monkeypatch.setattr(challengers, "challenger", lambda name: after)
+    done, said = judged(answers(failing))
+    assert (done, said[: len(words)]) == ([], words)
 
 
 def test_labels_that_come_for_what_is_right_alone_promote_nobody(judged: Judge) -> None:

@@ -132,6 +132,23 @@ def test_a_monitor_that_gives_nothing_is_waited_for_and_no_longer_than_the_time(
 
 
 @pytest.mark.parametrize("lines", [[HEAD], DataError("the monitor does not answer")])
+def test_a_challenge_that_somebody_ends_while_the_monitor_is_asked_is_not_ended_again(
+    place: Make, monkeypatch: pytest.MonkeyPatch, lines: Any
+) -> None:
+    old = place(days=-1)
+    old.lines = lines
+
+    def stopped(*of: object) -> list[str]:
+        old.now = None
+        return old.since(*of)
+
+    monkeypatch.setattr(answered, "since", stopped)
+    step = old.step()
+    assert (step.outcome, old.done) == (OPEN, [])
+    assert step.reason.startswith("Goes on: somebody has ended the challenge meanwhile, or changed it; ")
+
+
+@pytest.mark.parametrize("lines", [[HEAD], DataError("the monitor does not answer")])
 def test_as_long_as_the_service_does_not_say_whether_it_has_sent_it_away_nothing_is_decided(
     place: Make, lines: Any
 ) -> None:

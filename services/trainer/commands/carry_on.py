@@ -87,10 +87,10 @@ def _decided(settings: Settings, now: Challenger, fault: str | None, console: Co
         if fault is not None or not now.challenge.is_over(datetime.now(UTC)):
             return Step(OPEN, "nothing can be decided", name, now.number, problem)
     reason = _judged(settings, now, lines, fault, console) if lines else _over(name, now, str(problem))
-    if (after := challengers.challenger(name)) and after.number == now.number:
-        return Step(OPEN, reason, name, now.number, problem)
-    outcome = PROMOTED if registry.production(name) == now.number else ENDED
-    return Step(outcome, reason.removeprefix(f"{outcome.capitalize()}: "), name, now.number)
+    for outcome in (PROMOTED, ENDED):
+        if reason.startswith(word := f"{outcome.capitalize()}: "):
+            return Step(outcome, reason.removeprefix(word), name, now.number)
+    return Step(OPEN, reason, name, now.number, problem)
 
 
 def _judged(settings: Settings, now: Challenger, lines: Iterable[str], fault: str | None, console: Console) -> str:
@@ -100,6 +100,8 @@ def _judged(settings: Settings, now: Challenger, lines: Iterable[str], fault: st
 def _over(name: str, now: Challenger, problem: str) -> str:
     """End what is over by itself: what nobody can read until then decides nothing any more."""
     reason = f"its time is over, and nothing is decided: {problem}"
+    if (change := challenge.changed(name, now, registry.production(name))) is not None:
+        return f"Goes on: {change}; {problem}"
     with Held():
         challengers.end(name, now, "auto", reason)
     return f"Ended: {reason}"

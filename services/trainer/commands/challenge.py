@@ -147,6 +147,8 @@ def status(settings: Settings, asked: Asked, console: Console) -> None:
 class Verdict:
     """What the log says of a challenger."""
 
+    champion: str
+    """the version that it was measured beside"""
     interval: Interval | None
     words: str
     failed: int
@@ -203,7 +205,9 @@ def _verdict(now: Challenger, asked: Asked, champion: ModelVersion) -> Verdict:
     words += _besides(rows, str(champion.version), now.number, is_quantity)
     if failed:
         words += f"; it failed on {failed} of the rows that Production answered"
-    return Verdict(None if unlike else interval, words, failed, not all(one.trusted for one in counted))
+    return Verdict(
+        str(champion.version), None if unlike else interval, words, failed, not all(one.trusted for one in counted)
+    )
 
 
 def _besides(rows: list[Row], champion: str, challenger: str, is_quantity: bool) -> str:
@@ -222,14 +226,12 @@ def _carried_out(settings: Settings, now: Challenger, found: Verdict, margin: fl
     One that fails where Production answers is never promoted, however good its other answers are: once is enough, as in a split.
     """
     name, interval, words = settings.model_name, found.interval, found.words
-    if not found.failed and interval and interval.low > margin:
+    fault = None
+    if is_better := bool(not found.failed and interval and interval.low > margin):
+        reason = f"better by more than {margin:g}: {words}"
         if (fault := _unfit(settings, now)) is not None:
-            with Held():
-                challengers.end(name, now, "auto", f"it is better, and not promoted: {fault}; {words}")
-            return f"Ended: {fault}; {words}"
-        move(settings, "auto", now.number, f"better by more than {margin:g}: {words}", console)
-        return f"Promoted: {words}"
-    if found.failed:
+            reason = f"it is better, and not promoted: {fault}; {words}"
+    elif found.failed:
         reason = f"once is enough: {words}"
     elif interval and interval.high < margin:
         reason = f"not better by {margin:g}: {words}"
@@ -237,9 +239,25 @@ def _carried_out(settings: Settings, now: Challenger, found: Verdict, margin: fl
         reason = f"its time is over, and nothing is decided: {words}"
     else:
         return f"Goes on: {words}"
+    # The last look before it is done: MLflow has no way to do both at once.
+    if (change := changed(name, now, found.champion)) is not None:
+        return f"Goes on: {change}; {words}"
+    if is_better and fault is None:
+        move(settings, "auto", now.number, reason, console)
+        return f"Promoted: {words}"
     with Held():
         challengers.end(name, now, "auto", reason)
     return f"Ended: {reason}"
+
+
+def changed(name: str, now: Challenger, champion: str | None) -> str | None:
+    """Say what has changed since a challenger was measured beside a champion, None where nothing has: then it is decided of others."""
+    if (current := registry.production(name)) != champion:
+        return f"version {current} is in Production by now, and it was measured beside version {champion}"
+    after = challengers.challenger(name)
+    if after is None or (after.number, after.challenge) != (now.number, now.challenge):
+        return "somebody has ended the challenge meanwhile, or changed it"
+    return None
 
 
 def _unfit(settings: Settings, now: Challenger) -> str | None:
