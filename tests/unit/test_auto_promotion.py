@@ -1,16 +1,19 @@
 """What `challenge status --auto` makes of the log: a challenger that fails where Production answers is never promoted."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from contract.manifest import Description
 from trainer.commands import challenge
 from trainer.commands.challenge import Asked
 from trainer.tracking import challengers, registry
 from trainer.tracking.challengers import Challenger
 
+CLASSES = Description((), True, "long", ("no", "yes"), [], {})
 HEAD = "request_id,row,time,version,prediction,label,trusted,client,production_version"
 Judge = Callable[[list[str]], tuple[list[str], str]]
 
@@ -20,7 +23,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Judge:
     """Return what is done about challenger 4 of version 3, and why, by lines of the log."""
     done = list[str]()
     monkeypatch.setattr(registry, "in_production", lambda name: SimpleNamespace(version="3"))
-    monkeypatch.setattr(registry, "recorded", lambda version: ({"test_accuracy": 0.9}, {}))
+    monkeypatch.setattr(challenge, "_signed", lambda settings, version: CLASSES)
     monkeypatch.setattr(challenge, "_unfit", lambda settings, now: None)
     monkeypatch.setattr(registry, "production", lambda name: "3")
     monkeypatch.setattr(challengers, "challenger", lambda name: now)
@@ -86,6 +89,46 @@ def test_what_was_measured_decides_nothing_of_what_came_in_its_place_meanwhile(
     monkeypatch.setattr(challengers, "challenger", lambda name: after)
     done, said = judged(answers(failing))
     assert (done, said[: len(words)]) == ([], words)
+
+
+UNNAMED = replace(CLASSES, class_names=None)
+
+
+@pytest.mark.parametrize(
+    ("described", "is_quantity"),
+    [
+        (CLASSES, False),
+        (replace(UNNAMED, output="string"), False),
+        (replace(UNNAMED, output="boolean"), False),
+        (replace(UNNAMED, has_probabilities=True), False),
+        (replace(UNNAMED, output="double"), True),
+        (replace(UNNAMED, output="float"), True),
+        (replace(UNNAMED, figures={"metrics": {"test_accuracy": 0.9}}), False),
+        (replace(UNNAMED, figures={"metrics": {"test_r2": 0.9}}), True),
+        (UNNAMED, None),
+        (replace(UNNAMED, output=""), None),
+        (replace(UNNAMED, output="double", width=2), None),
+    ],
+)
+def test_whether_a_quantity_is_predicted_is_what_the_signed_files_say(
+    described: Description, is_quantity: bool | None
+) -> None:
+    assert challenge.predicts_quantity(described) is is_quantity
+
+
+def test_of_a_quantity_that_was_logged_by_hand_errors_are_compared_and_of_what_is_neither_nothing(
+    judged: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = answers(failing=False)
+    monkeypatch.setattr(challenge, "_signed", lambda settings, version: replace(UNNAMED, output="double"))
+    assert judged(lines)[1].startswith("Promoted: mean absolute error, negative: -0.0")
+    monkeypatch.setattr(challenge, "_signed", lambda settings, version: UNNAMED)
+    done, words = judged(lines)
+    assert (done, words) == (
+        ["promoted 4"],
+        "Goes on: no verdict: the signed files of version 3 do not say whether it predicts classes or a quantity; "
+        "log its classes' names (metadata={'class_names': […]}), or of a quantity a signature whose output is a double",
+    )
 
 
 def test_labels_that_come_for_what_is_right_alone_promote_nobody(judged: Judge) -> None:

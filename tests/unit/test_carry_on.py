@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from contract import signature
+from contract.manifest import Description
 from contract.tracking.challenge import Challenge
 from rich.console import Console
 from setup.signing_key import new_private_key
@@ -21,6 +22,7 @@ from trainer.tracking import answered, challengers, registry, served
 from trainer.tracking.challengers import Challenger
 
 NOW = datetime.now(UTC)
+CLASSES = Description((), True, "long", ("no", "yes"), [], {})
 HEAD = "request_id,row,time,version,prediction,label,trusted,client,production_version"
 
 
@@ -67,7 +69,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         monkeypatch.setattr(answered, "since", place.since)
         monkeypatch.setattr(registry, "production", lambda name: "3")
         monkeypatch.setattr(registry, "in_production", lambda name: SimpleNamespace(version="3"))
-        monkeypatch.setattr(registry, "recorded", lambda version: ({"test_accuracy": 0.9}, {}))
+        monkeypatch.setattr(challenge, "_signed", lambda settings, version: CLASSES)
         monkeypatch.setattr(challenge, "move", lambda *of: place.done.append(f"promoted {of[2]}"))
         return place
 

@@ -21,6 +21,7 @@ from trainer.commands.production import check, connect, grid_of, move
 from trainer.console.terminal import Console
 from trainer.errors import SettingsError, VersionError
 from trainer.promotion.live_comparison import (
+    Answer,
     Interval,
     Row,
     answers_of,
@@ -44,6 +45,9 @@ from trainer.tracking.challengers import GUARD, Challenger
 PASSED = ("Staging", "Archived", "Production")
 # What may come of a logged row that it is asked for, as the service says it.
 RESULTS = ("alike", "unlike", "failed", "skipped")
+NAME_IT = (
+    "log its classes' names (metadata={'class_names': […]}), or of a quantity a signature whose output is a double"
+)
 SERVICE_SAYS = "the prediction service has sent it away: "
 
 
@@ -90,12 +94,14 @@ def start(settings: Settings, version: str, wanted: Wanted, console: Console) ->
 
 def _check_same(settings: Settings, champion: ModelVersion, version: ModelVersion) -> None:
     """Raise VersionError unless a version takes and answers what the one in Production does."""
-    found = []
-    for one in (champion, version):
-        with version_files.signed(one, settings.model_name, settings.signing_key) as folder:
-            found.append(manifest.read(VersionFiles.of(folder), is_signed=True))
-    if change := manifest.breaking_change(*found):
+    if change := manifest.breaking_change(_signed(settings, champion), _signed(settings, version)):
         raise VersionError(f"version {version.version}: {change}; that would break requests that Production answers")
+
+
+def _signed(settings: Settings, version: ModelVersion) -> manifest.Description:
+    """Return what a version's signed files say of it; raise VersionError where their signature does not hold."""
+    with version_files.signed(version, settings.model_name, settings.signing_key) as folder:
+        return manifest.read(VersionFiles.of(folder), is_signed=True)
 
 
 def stop(settings: Settings, reason: str, console: Console) -> None:
@@ -168,7 +174,7 @@ def judged(
     champion = registry.in_production(settings.model_name)
     if champion is None:
         return None, "Nothing is compared."
-    found = _verdict(now, asked, champion)
+    found = _verdict(settings, now, asked, champion)
     words = found.words
     if asked.auto and fault is not None:
         words = f"Goes on, as it is not known whether the service has sent it away: {words}"
@@ -181,33 +187,50 @@ def judged(
     return found.interval, words
 
 
-def _verdict(now: Challenger, asked: Asked, champion: ModelVersion) -> Verdict:
+def _verdict(settings: Settings, now: Challenger, asked: Asked, champion: ModelVersion) -> Verdict:
     """Return what the log says of a challenger beside a champion."""
-    metrics = registry.recorded(champion)[0]
-    is_quantity = "test_accuracy" not in metrics and "test_r2" in metrics
-    given = rows_of(asked.logged or ())
+    number, given = str(champion.version), rows_of(asked.logged or ())
     # Where the alias alone was set, who knows since when?
     rows = since(given, now.challenge.since) if now.challenge is not None else given
     earlier = len(given) - len(rows)
-    failed, rows = failures(rows, now.number), beside(rows, str(champion.version))
+    failed, rows = failures(rows, now.number), beside(rows, number)
+    is_quantity = predicts_quantity(_signed(settings, champion))
+    if is_quantity is None:
+        words = f"no verdict: the signed files of version {number} do not say whether it predicts classes or a quantity; {NAME_IT}"
+        return Verdict(number, None, words + _failed(failed), failed, has_strangers=False)
     found = answers_of(rows, is_quantity)
     counted = [one for one in found if one.trusted] if asked.auto else found
-    interval = compared(counted, str(champion.version), now.number)
-    unlike = None
+    interval = compared(counted, number, now.number)
     # Of pairs, both have the labels of the same requests.
-    if interval and not interval.paired:
-        unlike = unlike_labels(rows, str(champion.version), now.number, only_trusted=asked.auto)
+    is_apart = interval is not None and not interval.paired
+    unlike = unlike_labels(rows, number, now.number, only_trusted=asked.auto) if is_apart else None
     what = "mean absolute error, negative:" if is_quantity else "accuracy:"
-    of = f", of {units} clients" if (units := units_of(counted)) < len({one.request_id for one in counted}) else ""
     older = f"; {earlier} rows are of before the challenge, and do not count" if earlier else ""
-    few = f"too few labels: {len(counted)} answers that count have one{of}{older}"
-    words = unlike or (f"{what} {interval}" if interval else few)
-    words += _besides(rows, str(champion.version), now.number, is_quantity)
-    if failed:
-        words += f"; it failed on {failed} of the rows that Production answered"
-    return Verdict(
-        str(champion.version), None if unlike else interval, words, failed, not all(one.trusted for one in counted)
-    )
+    words = unlike or (f"{what} {interval}" if interval else _too_few(counted) + older)
+    words += _besides(rows, number, now.number, is_quantity) + _failed(failed)
+    return Verdict(number, None if unlike else interval, words, failed, not all(one.trusted for one in counted))
+
+
+def predicts_quantity(described: manifest.Description) -> bool | None:
+    """Tell whether a version predicts a quantity, and not classes; None where its files say neither."""
+    metrics = (described.figures or {}).get("metrics", {})
+    if described.class_names or described.has_probabilities or "test_accuracy" in metrics:
+        return False
+    if described.output in ("string", "boolean"):
+        return False
+    if described.width == 1 and (described.output in ("double", "float") or "test_r2" in metrics):
+        return True
+    return None  # whole numbers may be classes, or be counted
+
+
+def _too_few(counted: list[Answer]) -> str:
+    units, requests = units_of(counted), len({one.request_id for one in counted})
+    of = f", of {units} clients" if units < requests else ""
+    return f"too few labels: {len(counted)} answers that count have one{of}"
+
+
+def _failed(rows: int) -> str:
+    return f"; it failed on {rows} of the rows that Production answered" if rows else ""
 
 
 def _besides(rows: list[Row], champion: str, challenger: str, is_quantity: bool) -> str:
