@@ -21,7 +21,7 @@ from inference.ipc.messages import DeploymentSpec, Report, Returned, Serve, Stat
 from inference.model.deployment import Deployment
 from inference.model.model import Prediction
 from inference.model.observation import Observation
-from inference.model.rows import from_cells
+from inference.model.rows import Rows, from_cells
 from inference.model.version import ModelVersion
 from inference.prediction_log.recorder import PredictionLog
 from inference.prediction_log.spool import Spool, segments
@@ -242,12 +242,31 @@ def test_what_the_challenger_cannot_answer_production_answers_and_from_then_on_a
     assert worker.client.get("/version").json["challenger"]["returned"] == told.reason
 
 
-def test_explanations_and_labels_are_productions_whoever_the_client_is() -> None:
+def explained(deployment: Deployment) -> Deployment:
+    return replace(deployment, model=replace(deployment.model, background=Rows(np.zeros((4, 1)), None)))
+
+
+def test_what_is_explained_is_what_the_version_says_that_answers_the_client() -> None:
+    worker = Worker(explained(says(2.5, "4")), challenge(50), champion=explained(says(1.5, "3")))
+    theirs, ours = key_of_challenger(worker), min(set(KEYS) - worker.chosen())
+    for key, version, value in ((theirs, "4", 2.5), (ours, "3", 1.5)):
+        answer = worker.client.post("/explain", json={"instances": [[1]]}, headers={"X-Split-Key": key})
+        assert (answer.headers["X-Model-Version"], answer.json["prediction"]) == (version, value)
+        assert worker.version(key) == version
+
+
+def test_what_a_challenger_cannot_explain_production_does_and_that_sends_nobody_away() -> None:
+    worker = Worker(says(2.5, "4"), challenge(50), champion=explained(says(1.5, "3")))
+    headers = {"X-Split-Key": key_of_challenger(worker)}
+    answer = worker.client.post("/explain", json={"instances": [[1]]}, headers=headers)
+    assert (answer.status_code, answer.headers["X-Model-Version"], answer.json["prediction"]) == (200, "3", 1.5)
+    assert (worker.active.split is not None, worker.told) == (True, [])
+
+
+def test_labels_are_the_models_whoever_the_client_is() -> None:
     worker = Worker(says(2, "4"), challenge(50))
     headers = {"X-Split-Key": key_of_challenger(worker)}
-    for path, body in (("/explain", {"instances": [[1]]}), ("/labels", {"labels": []})):
-        assert worker.client.post(path, json=body, headers=headers).headers["X-Model-Version"] == "3"
-    assert worker.active.split is not None
+    assert worker.client.post("/labels", json={"labels": []}, headers=headers).headers["X-Model-Version"] == "3"
 
 
 def test_a_request_that_is_answered_aside_keeps_its_id_and_who_answers_it() -> None:
