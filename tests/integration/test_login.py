@@ -118,7 +118,7 @@ def describe(world: World, client: Client) -> Answers:
 def write_tags_of_the_stack(world: World, client: Client) -> Answers:
     version, source = {"name": MODEL, "version": "1"}, f"mlflow-artifacts:/{world.files}"
     for api in APIS:
-        for tag in ("signed_by", "stage", "review", "reviews_begun", "move.20260101"):
+        for tag in ("signed_by", "stage", "review", "reviews_begun", "move.20260101", "reviews.5ca1ab1e"):
             yield client.ask("POST", "registered-models/set-tag", api, name=MODEL, key=tag, value="v")
             yield client.ask("DELETE", "registered-models/delete-tag", api, name=MODEL, key=tag)
             yield client.ask("POST", "model-versions/set-tag", api, **version, key=tag, value="v")
