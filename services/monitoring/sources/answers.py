@@ -17,18 +17,18 @@ COLUMNS = "request_id, row, time, version, prediction, label, trusted, client, p
 # A label of nobody knows whom decides nothing. Beside each row: how many clients, or requests of nobody known, its version answered,
 # for which share of an answer a label came, and how much that varies. What a challenger said in shadow has Production's labels.
 SQL = f"""
-with shares as (
-    select version, avg((label is not null and trusted)::int) as share from compared
-    where time >= $since and production_version is null
+with found as materialized (select {COLUMNS} from compared where time >= $since),
+shares as (
+    select version, avg((label is not null and trusted)::int) as share from found where production_version is null
     group by version, client, case when client is null then request_id end
 ), rates as (
     select version, count(*) as units, round(avg(share), 6) as label_rate, round(var_pop(share), 6) as label_variance
     from shares group by version
 )
 from (
-    (select {COLUMNS} from compared where time >= $since and prediction is null order by time limit {MOST_FAILURES})
+    (from found where prediction is null order by time limit {MOST_FAILURES})
     union all
-    (select {COLUMNS} from compared where time >= $since and prediction is not null and label is not null and trusted
+    (from found where prediction is not null and label is not null and trusted
         order by time, request_id, row limit {MOST_ROWS})
 ) left join rates using (version)
 """  # noqa: S608 - names and numbers from above
