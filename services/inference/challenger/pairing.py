@@ -81,4 +81,4 @@ def _experiment(challenger: Deployment | None, text: str) -> bytes:
     try:
         return Challenge.of(text).key.encode()
     except Refused:
-        return challenger.version.model_id.encode()[: blake2b.MAX_KEY_SIZE]
+        return f"{challenger.version.version} {challenger.version.model_id}".encode()[: blake2b.MAX_KEY_SIZE]
