@@ -61,8 +61,8 @@ integration stack browser:
 fuzz: environment ## whatever searches for inputs, 25 times as long as `make test`: an hour or more
 	@FUZZ_TIMES=25 $(PY) -m pytest -m fuzz -s --timeout=7200 tests/unit tests/integration
 
-killing: environment ## kill processes 50 times under load, and hold the prediction log against what was answered
-	@KILL_ROUNDS=50 $(PY) -m pytest --timeout=3600 tests/integration/test_prediction_log.py
+killing: environment ## kill processes, and containers, 50 times each under load, and hold the prediction log against what was answered
+	@KILL_ROUNDS=50 $(PY) -m pytest --timeout=3600 -s -k is_killed tests/integration/test_prediction_log.py tests/stack/test_kept_predictions.py
 
 bench: environment ## measure all: the stack (needs Docker, wrk, root), the trainer, the prediction service
 	@$(PY) benchmarks/run.py

@@ -26,7 +26,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from run import ROOT, has_stores, say
 
 from tests.compose import LONG_RUNNING, Stack, docker, eventually
-from tests.faults import cut_off, kill, mounted, on_a_full_disk, out_of_memory, paused, setting, stopped, without_alias
+from tests.faults import (
+    cut_off,
+    kill,
+    mounted,
+    on_a_full_disk,
+    out_of_memory,
+    paused,
+    setting,
+    stopped,
+    without_alias,
+    worker,
+)
 from tests.steady import CLIENTS, LATE, RATE, Seen, ready, steady_load
 
 HOLD = 10
@@ -37,7 +48,6 @@ QUIET = 2
 """seconds of load before and after each"""
 POSTGRES_DATA = "/var/lib/postgresql/data"
 LITTLE = "200m"
-WORKER = "$(set -- $(child $(child $(child 1))); echo $1)"
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,7 @@ def one_container() -> Iterator[tuple[str, Callable[[Stack], object]]]:
     for service in LONG_RUNNING:
         yield f"kill -9 of all in {service}", partial(kill, service=service)
     yield "kill -9 of MLflow's web server", partial(kill, service="mlflow", process="$(child $(child 1))")
-    yield "kill -9 of a worker of inference", partial(kill, service="inference", process=WORKER)
+    yield "kill -9 of a worker of inference", partial(kill, service="inference", process=worker())
     yield "kill -9 of gunicorn's master", partial(kill, service="inference", process="$(child $(child 1))")
     yield "kill -9 of the registry poller", partial(kill, service="inference", process="$(child 1)")
     for service in LONG_RUNNING:

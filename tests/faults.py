@@ -12,6 +12,11 @@ CHILD = "child() { cut -d' ' -f1 /proc/$1/task/$1/children; }"
 """Of the prediction service: init's child follows the registry, its child is gunicorn, and the children of that are workers."""
 
 
+def worker(number: int = 0) -> str:
+    """Return a word of the shell that names a worker of the prediction service: its first one, or another by any number."""
+    return f"$(set -- $(child $(child $(child 1))); shift $(({number} % $#)); echo $1)"
+
+
 def kill(stack: Stack, service: str, process: str = "-1") -> None:
     """Kill from inside a container, as a crash does: all of it, or the process that a word of the shell names.
 

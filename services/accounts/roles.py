@@ -25,7 +25,7 @@ TAGGING = frozenset(
 TAGS_OF_THE_STACK = frozenset(
     {"signed_by", "stage", "review", "review_reason", "review_time", "reviews_begun", "challenge"}
 )
-RECORDS = ("move.", "challenge.")
+RECORDS = ("move.", "challenge.", "reviews.")
 
 READ, EDIT, MANAGE = "READ", "EDIT", "MANAGE"
 # What is told of a model and its versions. Nobody but an admin gives another name to a model, or takes it apart.

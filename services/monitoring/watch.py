@@ -1,4 +1,7 @@
-"""`monitor watch`: looks again and again, and tells what it saw: /metrics, /status, /report and /health (docs/monitoring.md)."""
+"""`monitor watch`: looks again and again, and tells what it saw: /metrics, /status, /report and /health (docs/monitoring.md).
+
+/compared is for whoever holds the key that versions are signed with: what a challenge is decided by.
+"""
 
 import argparse
 import json
@@ -9,10 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+from contract.errors import Refused
+from contract.tracking import signed_request
 from inference.errors import SettingsError
 from inference.prediction_log.store import Store
 from inference.telemetry.log import LOGGING
@@ -22,6 +30,7 @@ from monitoring.exposition import Figures
 from monitoring.looking.look import Look
 from monitoring.page import html_report
 from monitoring.settings import Settings
+from monitoring.sources import answers
 from monitoring.verdict import status
 
 PORT = 9105
@@ -120,7 +129,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    with serving(watch, options.host, options.port) as server:
+    compared = Compared(store, settings.service.model_name, settings.verifying_key)
+    with serving(watch, compared, (options.host, options.port)) as server:
         log.info(
             "%s is looked at every %g s; figures are at port %d",
             settings.service.model_name,
@@ -134,14 +144,48 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
-def serving(watch: Watch, host: str, port: int) -> ThreadingHTTPServer:
-    """Return a server that tells what was seen, at work in a thread of its own."""
+@dataclass(frozen=True)
+class Compared:
+    """Tells whoever holds the signing key what was answered while a version challenges Production."""
+
+    store: Store
+    model: str
+    public_key: Path
+    """that signatures are verified with"""
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    """one question at a time: each may take memory"""
+
+    def answer(self, target: str, authorization: str | None) -> tuple[int, str, bytes]:
+        """Return status, content type and content of GET /compared?since=TIME, as CSV."""
+        try:
+            signed_request.check(target, authorization, self.public_key)
+            moment = datetime.fromisoformat(parse_qs(urlsplit(target).query)["since"][0])
+            if moment.tzinfo is None:
+                raise ValueError("it has no zone")
+        except (Refused, OSError) as error:
+            return _error(403, f"the request does not count: {error}")
+        except (KeyError, ValueError) as error:
+            return _error(400, f"since is no time ({error}); expected ISO 8601 with a zone")
+        try:
+            with self._turn:
+                found = answers.since(self.store, self.model, moment)
+        except MonitoringError as error:
+            return _error(503, str(error))
+        return 200, "text/csv; charset=utf-8", found.encode()
+
+
+def serving(watch: Watch, compared: Compared, address: tuple[str, int]) -> ThreadingHTTPServer:
+    """Return a server that tells what was seen, at work in a thread of its own; `address` is host and port."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
         def do_GET(self) -> None:
-            code, kind, content = _answer(watch, self.path.partition("?")[0])
+            path = self.path.partition("?")[0]
+            if path == "/compared":
+                code, kind, content = compared.answer(self.path, self.headers.get("Authorization"))
+            else:
+                code, kind, content = _answer(watch, path)
             self.send_response(code)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
@@ -153,7 +197,7 @@ def serving(watch: Watch, host: str, port: int) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             """Leave out what would be a line for each look of Prometheus's."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    server = ThreadingHTTPServer(address, Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
@@ -173,5 +217,9 @@ def _answer(watch: Watch, path: str) -> tuple[int, str, bytes]:
         )
     if path == "/report" and watch.page:
         return 200, "text/html; charset=utf-8", watch.page.encode()
-    words = "there was no look yet" if path == "/report" else "there are /metrics, /status, /report and /health"
-    return 404, "application/json", json.dumps({"error": words}).encode() + b"\n"
+    words = "there are /metrics, /status, /report, /health and /compared"
+    return _error(404, "there was no look yet" if path == "/report" else words)
+
+
+def _error(code: int, words: str) -> tuple[int, str, bytes]:
+    return code, "application/json", json.dumps({"error": words}).encode() + b"\n"

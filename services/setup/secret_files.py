@@ -291,6 +291,8 @@ def _contents(login: bool) -> dict[str, str | None]:
         # Its reader takes % for the beginning of a name.
         contents["mlflow/login.ini"] = LOGIN.format(database=accounts_database(uri).replace("%", "%%"))
     contents["bucket/aws-credentials"] = credentials
+    # An API key with the scope predict, where the prediction service asks for one (docs/challenger.md).
+    contents["trainer/api-key"] = _given("TRAINER_API_KEY")
     if credentials:
         contents["mlflow/aws-credentials"] = credentials
     return contents

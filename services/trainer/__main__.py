@@ -464,18 +464,19 @@ def promote(settings: Settings, version: str, reason: str, model_name: str | Non
 Examples:
   trainer challenge 4                  shadow: it answers nobody
   trainer challenge 4 --percent 10
+  trainer challenge 4 --percent 10 --auto --margin 0.01
   trainer challenge status
   trainer challenge status --logged answers.csv --auto --margin 0.01
   trainer challenge stop --reason "the campaign is over\""""
 )
-@click.argument("what", metavar="VERSION|status|stop")
+@click.argument("what", metavar="VERSION|status|stop|carry-on")
 @click.option(
     "--percent", type=float, default=0.0, show_default=True, help="How many of 100 requests it answers, up to 50."
 )
 @click.option(
     "--days", type=click.FloatRange(0.01, 365), default=14.0, show_default=True, help="When it is over by itself."
 )
-@click.option("--json", "as_json", is_flag=True, help="Of status, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Of status and carry-on, for machines.")
 @click.option(
     "--logged",
     type=click.File(),
@@ -483,14 +484,15 @@ Examples:
     help='Of status: answers, and labels where they have come, as `monitor query --csv "from compared"` writes them; - is the standard input.',
 )
 @click.option(
-    "--auto", is_flag=True, help="Of status: promote it or end it, where the interval, a failure or its time says so."
+    "--auto",
+    is_flag=True,
+    help="Promote it or end it, where the interval, a failure or its time says so. Of status: now. Of VERSION: until it has "
+    "come to that, which the service `schedule` sees to.",
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Of --auto: by how much it has to be better.",
+    type=click.FloatRange(0, max=1e300),
+    help="Of --auto: by how much it has to be better; of status by default as the challenge was started with, else 0.",
 )
 @REASON
 @MODEL_NAME
@@ -499,14 +501,20 @@ def challenge(settings: Settings, /, what: str, **options: Any) -> None:
     """Let a VERSION challenge the one in Production with a share of the requests; show how it stands; stop it.
 
     It is checked as for `promote`, and has to take and answer what Production does. Which requests are its own follows from
-    X-Split-Key or else the request's id. Beyond a limit the service sends it away by itself, at once and for good.
+    X-Split-Key or else the request's id. Beyond a limit the service sends it away by itself, at once and for good. `carry-on` is
+    what the service `schedule` does again and again: it writes that down, and does what --auto asks for.
     """
     rest.check_reachable(settings.tracking_uri)
     named = _named(settings, options.pop("model_name"))
     with importing():
         from trainer.commands import challenge as run
 
-    if what == "status":
+    if what == "carry-on":
+        with importing():
+            from trainer.commands.carry_on import carry_on
+
+        carry_on(named, options["as_json"], Console(stderr=options["as_json"]))
+    elif what == "status":
         if options["auto"] and options["logged"] is None:
             raise SettingsError("--auto decides by labels: --logged FILE has them")
         asked = run.Asked(options["as_json"], options["logged"], options["auto"], options["margin"])
@@ -515,7 +523,8 @@ def challenge(settings: Settings, /, what: str, **options: Any) -> None:
         run.stop(named, options["reason"], Console())
     else:
         run.check_percent(options["percent"])
-        run.start(named, what, options["percent"], options["days"], Console())
+        auto = (options["margin"] or 0.0) if options["auto"] else None
+        run.start(named, what, run.Wanted(options["percent"], options["days"], auto), Console())
 
 
 @trainer.command()
@@ -604,7 +613,7 @@ def _recover(settings: Settings, lost: str) -> bool:
 def schedule(settings: Settings) -> None:
     """Train by the clock (TRAIN_SCHEDULE, TRAIN_TZ) and on drift, with the options TRAIN_ARGS, until a signal ends it.
 
-    Never two at once; what was missed is made up for once; what has been trained before is not trained again. What came of it
+    It carries a challenge on, too: `challenge carry-on`. Never two trainings at once; what was missed is made up for once; what has been trained before is not trained again. What came of it
     is under /status and /metrics (docs/schedule.md).
     """
     from trainer.commands.schedule import run

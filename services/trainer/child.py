@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from tempfile import TemporaryDirectory
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 
@@ -34,3 +35,32 @@ def started(
             process.terminate()
             process.wait()
             raise
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    said: str
+    """its standard output"""
+    last_line: str
+    """of its standard error, which has gone on to ours"""
+
+
+def run(
+    arguments: Sequence[str],
+    inherited: Sequence[int],
+    environ: Mapping[str, str] | None = None,
+    begun: Callable[["subprocess.Popen[str]"], object] = lambda process: None,
+) -> Ended:
+    """Run a command that answers for machines to its end; `begun` is told of its process."""
+    with TemporaryFile("w+") as record:
+        with started(arguments, inherited, environ, stdout=record, stderr=subprocess.PIPE, errors="replace") as process:
+            begun(process)
+            last = ""
+            for line in process.stderr or ():
+                sys.stderr.write(line)
+                last = line.strip() or last
+        record.seek(0)
+        return Ended(process.returncode, record.read(), last)

@@ -48,6 +48,10 @@ class Settings:
     """AUDIT_FILE: what the audit log is appended to: a file, or the number of a descriptor that is open; without it, there is none."""
     inference_url: str = "http://localhost:1235"
     """INFERENCE_URL: where `workshop` asks the prediction service what it serves."""
+    monitor_url: str = "http://localhost:9105"
+    """MONITOR_URL: where the monitor says whether there is drift, and what was answered while a version challenges Production."""
+    api_key_file: Path | None = None
+    """API_KEY_FILE: a file with an API key of the scope predict, by which the prediction service is asked about its challenger; without it, no key is sent."""
     image: str | None = None
     """TRAINER_IMAGE: the image that it runs in, for the promotion record; without it, there is none."""
 
@@ -87,6 +91,8 @@ class Settings:
             who=read.text("AUDIT_WHO", cls.who),
             audit_file=read.text("AUDIT_FILE", "") or None,
             inference_url=read.text("INFERENCE_URL", cls.inference_url).rstrip("/"),
+            monitor_url=read.text("MONITOR_URL", cls.monitor_url).rstrip("/"),
+            api_key_file=Path(key) if (key := read.text("API_KEY_FILE", "")) else None,
             image=read.text("TRAINER_IMAGE", "") or None,
             has_lock="TRAINING_LOCK" in read,
             trusted_types=read.names("MODEL_TRUSTED_TYPES"),

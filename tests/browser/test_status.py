@@ -30,7 +30,9 @@ FIGURES: dict[str, Any] = {
 DRIFT = {"drift": True, "columns": ["age", NAUGHTY], "rows": 5120, "looked": "2026-11-26T22:00:01Z", "problem": None,
          "accuracy": 0.93, "labelled_rows": 300, "estimated_accuracy": None}  # fmt: skip
 SCHEDULE = {"next": "2026-12-01T02:17:00+01:00", "running": None,
-            "last": {"outcome": "kept", "ended": "2026-11-24T02:20:00+01:00", "reason": "no better"}}  # fmt: skip
+            "last": {"outcome": "kept", "ended": "2026-11-24T02:20:00+01:00", "reason": "no better"},
+            "challenge": {"last": {"outcome": "ended", "version": "6", "time": "2026-11-26T02:20:00+00:00", "reason": NAUGHTY},
+                          "problem": "the monitor does not answer"}}  # fmt: skip
 
 
 @pytest.fixture
@@ -100,6 +102,8 @@ def test_the_page_shows_what_was_counted_since_the_start_and_what_the_others_say
     expect(page.locator("#challenger")).to_be_hidden()
     expect(page.locator("#drift")).to_contain_text(f"drift: age, {NAUGHTY}")
     expect(page.locator("#schedule")).to_contain_text("kept")
+    expect(page.locator("#schedule")).to_contain_text("Challengeended: version 6, ")
+    expect(page.locator("#schedule")).to_contain_text(f": {NAUGHTY}In its waythe monitor does not answer")
 
 
 def test_while_there_is_a_challenger_the_page_says_whom_it_answers(

@@ -12,7 +12,7 @@ import pytest
 # Read when MLflow is imported, which the tests do as well.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
-from tests.integration.places import Place
+from tests.integration.places import Place, write_permuted_iris
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,12 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Training:
 def second(first: Training, train: Callable[..., Training]) -> Training:
     """The same training again: two versions that are equal, the first one in Production."""
     return train(first.place)
+
+
+@pytest.fixture(scope="session")
+def third(second: Training, train: Callable[..., Training], tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A registry with three versions: 1 in Production, 2 that answers the same, and 3 that never does. It is to be copied."""
+    place = second.place.copy(tmp_path_factory.mktemp("third") / "place")
+    write_permuted_iris(place.folder / "permuted")
+    train(place, DATA_DIR=str(place.folder / "permuted"))
+    return place

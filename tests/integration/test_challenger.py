@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 import requests
 
 from tests.integration.challenging import KEYS, go_round, is_sent_away, load, told
-from tests.integration.conftest import Training
 from tests.integration.places import (
     CLASSES,
     DATA,
@@ -21,7 +20,6 @@ from tests.integration.places import (
     SAMPLES,
     Place,
     eventually,
-    write_permuted_iris,
 )
 
 # Every fifth flower: of these a version that has learnt nothing says another thing of more than a quarter.
@@ -30,12 +28,9 @@ FLOWERS = {"instances": [[float(value) for value in line[:4]] for line in LINES]
 
 
 @pytest.fixture(scope="module")
-def place(second: Training, train: Callable[..., Training], tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place(third: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A registry with three versions: 1 in Production, 2 that answers the same, and 3 that never does."""
-    place = second.place.copy(tmp_path_factory.mktemp("challenger") / "place")
-    write_permuted_iris(place.folder / "permuted")
-    train(place, DATA_DIR=str(place.folder / "permuted"))
-    return place
+    return third.copy(tmp_path_factory.mktemp("challenger") / "place")
 
 
 def logged(place: Place) -> dict[str, str]:
@@ -230,9 +225,9 @@ def test_a_share_that_is_written_by_hand_does_not_count(place: Place, service: A
 def labelled(place: Place, right: dict[str, int], trusted: bool) -> str:
     """Write a thousand answers of each version with labels, so many of which were right; return the file's name."""
     path, now = place.folder / "labelled.csv", datetime.now(UTC) + timedelta(seconds=5)
-    lines = ["request_id,row,time,version,prediction,label,trusted"]
+    lines = ["request_id,row,time,version,prediction,label,trusted,client"]
     for version, share in right.items():
-        lines += [f"{version}-{n},0,{now},{version},1,{int(n < share)},{str(trusted).lower()}" for n in range(1000)]
+        lines += [f"{version}-{n},0,{now},{version},1,{int(n < share)},{str(trusted).lower()}," for n in range(1000)]
     path.write_text("\n".join(lines))
     return str(path)
 

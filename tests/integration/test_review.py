@@ -170,11 +170,12 @@ def test_a_candidate_that_does_not_win_is_told_why_and_production_stays(place: P
     assert "an equal model does not displace" in in_one_line(shown.stdout)
 
 
-def test_a_second_review_takes_the_place_of_the_first_in_the_description(place: Place) -> None:
+def test_a_second_review_takes_the_place_of_the_first_in_the_description_and_is_counted(place: Place) -> None:
     place.move_alias("3")
-    for _ in range(2):
+    for number in (1, 2):
         propose(place, "2")
         assert reviewed(place).returncode == 0
+        assert outcome(place, "2")[1].endswith(f" rows of iris_dataset.csv, by review {number} on these data)")
     assert place.registry()["descriptions"]["2"].count("Review of") == 1
 
 

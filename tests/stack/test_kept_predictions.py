@@ -3,9 +3,12 @@
 import csv
 import io
 import json
+import random
 import re
 import subprocess
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ import pytest
 import requests
 from playwright.sync_api import Page
 
-from tests import pictures
+from tests import faults, pictures
+from tests.asking_on import CLIENTS, ROUNDS, Clients
 from tests.compose import CLASSES, ROOT, SAMPLES, Stack, docker, eventually, free_ports
 from tests.pictures import Shot
 from tests.production_loop import Walk, asked_of
@@ -185,21 +189,40 @@ def test_a_challenger_answers_its_share_and_the_log_has_who_was_answered_by_whom
     eventually("Production answers all", lambda: {answered_by(stack, key) for key in keys} == {production})
 
 
+OF_THE_SCHEDULE = {"TRAIN_SCHEDULE": "never", "TRAIN_ON_DRIFT": "false", "CHALLENGE_SECONDS": "1"}
 COMPARED = (
     'docker compose run --rm -T monitor query --csv "from compared" | '
     "docker compose run --rm -T trainer challenge status --logged -"
 )
 
 
-def test_in_shadow_a_challenger_is_asked_in_its_own_process_and_status_compares_both(
-    stack: Stack, shipper: dict[str, Any]
+@pytest.fixture
+def schedule(stack: Stack, shipper: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """The schedule, which trains nothing; what it says of a challenge."""
+
+    def said() -> dict[str, Any]:
+        code = OF_WATCH.format(path="status").replace("watch:9105", "schedule:9110")
+        asked = stack.compose("exec", "-T", "watch", "python", "-c", code)
+        return dict(json.loads(asked.stdout)["challenge"])
+
+    stack.write_env(**OF_THE_SCHEDULE)
+    stack.compose("--profile", "schedule", "up", "--detach", "--no-deps", "schedule")
+    yield said
+    stack.compose("rm", "--stop", "--force", "schedule")
+    for name in OF_THE_SCHEDULE:
+        del stack.settings[name]
+    stack.write_env()
+
+
+def test_in_shadow_a_challenger_is_asked_in_its_own_process_and_both_are_compared_by_status_and_by_the_schedule(
+    stack: Stack, schedule: Callable[[], dict[str, Any]]
 ) -> None:
     def shadow() -> dict[str, Any]:
         challenger = requests.get(f"{stack.url}/version", timeout=10).json().get("challenger") or {}
         return dict(challenger.get("shadow") or {})
 
     production, challenger = str(stack.alias()), another(stack)
-    stack.compose("run", "--rm", "-T", "trainer", "challenge", challenger)
+    stack.compose("run", "--rm", "-T", "trainer", "challenge", challenger, "--auto")
     try:
         eventually("it can be asked", lambda: "alike" in shadow())
         predict(stack, "omitted")
@@ -219,9 +242,66 @@ def test_in_shadow_a_challenger_is_asked_in_its_own_process_and_status_compares_
         said = " ".join(status.stdout.split())
         assert re.search(r"% of the answers differ; for a request's rows it takes [\d.]+ ms, 95 %", said), status
         assert "Logged rows that it was asked for: " in said
+        verdict = eventually("nobody has to", lambda: (found := schedule())["problem"] is None and found["verdict"])
+        # With the key that it has, the monitor gives it what was kept; labels there are none.
+        assert (verdict["outcome"], verdict["version"]) == ("open", challenger), stack.logs("schedule")
+        assert verdict["reason"].startswith("Goes on: too few labels: 0 answers"), verdict
     finally:
         stack.compose("run", "--rm", "-T", "trainer", "challenge", "stop", check=False)
         stack.write_env(PREDICTION_LOG_OMIT=SETTINGS["PREDICTION_LOG_OMIT"])
+
+
+class Killings:
+    """Kills a worker, all of the prediction service, or the shipper, as the kernel does: nothing has a last word."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._random = random.Random(0)  # noqa: S311 - the same order each time
+        self._ids = {name: stack.containers()[name]["Id"] for name in ("inference", "shipper")}
+        self._kinds: list[Callable[[], None]] = []
+        self.count = Counter[str]()
+
+    def once(self) -> None:
+        """Kill what comes next, at any moment: each kind once, in any order, before one comes again."""
+        self._kinds = self._kinds or self._random.sample([self._a_worker, self._inference, self._shipper], 3)
+        time.sleep(self._random.random() * 0.3)
+        kind = self._kinds.pop()
+        kind()
+        self.count[kind.__name__.strip("_")] += 1
+
+    def _a_worker(self) -> None:
+        process = faults.worker(self._random.randrange(100))
+        docker("exec", self._ids["inference"], "sh", "-c", f"{faults.CHILD}; kill -9 {process}")
+
+    def _inference(self) -> None:
+        self._container("inference")
+
+    def _shipper(self) -> None:
+        self._container("shipper")
+
+    def _container(self, name: str) -> None:
+        docker("kill", "--signal", "KILL", self._ids[name])
+        docker("start", self._ids[name])  # what somebody kills, the engine leaves for them to start
+
+
+def test_what_was_answered_is_kept_once_whichever_container_is_killed(stack: Stack, shipper: dict[str, Any]) -> None:
+    clients, killings = Clients(lambda: stack.url, "killed-", pause=0.01), Killings(stack)
+    with clients.asking():
+        for _ in range(ROUNDS):
+            before = len(clients.answered)
+            eventually("clients are answered", lambda: len(clients.answered) > before + 20, 120)  # noqa: B023
+            killings.once()
+    sql = "select request_id, count(*) as rows, count(distinct row) as once from predictions where request_id like 'killed-%' group by 1"
+
+    def found() -> dict[str, tuple[int, int]]:
+        return {one["request_id"]: (int(one["rows"]), int(one["once"])) for one in asked_of(stack, sql)}
+
+    rows = eventually("all is kept", lambda: (of := found()).keys() >= clients.answered.keys() and of)
+    assert {name: rows[name] for name in clients.answered} == {name: (n, n) for name, n in clients.answered.items()}
+    assert all(count == once for count, once in rows.values())
+    # Nor is there more than what was on its way when something was killed.
+    unanswered = len(rows) - len(clients.answered)
+    assert unanswered <= CLIENTS * ROUNDS
+    print(f"\nkilled: {dict(killings.count)}; answered and kept once: {len(clients.answered)}; more: {unanswered}")
 
 
 # --- the walk of docs/monitoring.md ----------------------------------------------------------------------------------

@@ -14,14 +14,14 @@ import pytest
 from contract.schema import Column, Kind
 from contract.tracking.challenge import TAG, Challenge
 from inference.challenger.guard import ALL, LEAST, Guard, Limits, is_no_chance
-from inference.challenger.split import Split
+from inference.challenger.split import Split, digest_of
 from inference.errors import Overloaded
 from inference.http.application import Service
 from inference.ipc.messages import DeploymentSpec, Report, Returned, Serve, State, Stop, ToPoller, place_of
 from inference.model.deployment import Deployment
 from inference.model.model import Prediction
 from inference.model.observation import Observation
-from inference.model.rows import from_cells
+from inference.model.rows import Rows, from_cells
 from inference.model.version import ModelVersion
 from inference.prediction_log.recorder import PredictionLog
 from inference.prediction_log.spool import Spool, segments
@@ -198,6 +198,31 @@ def test_each_version_that_takes_turns_fills_its_own_segment(tmp_path: Path) -> 
     assert len(list(segments(tmp_path))) == 2
 
 
+def test_while_there_is_a_challenger_a_client_is_known_by_its_key_s_hash_whoever_answers() -> None:
+    seen: list[Observation] = []
+    worker = Worker(says(2, "4"), challenge(50), observers=(seen.append,))
+
+    def clients(*texts: str) -> list[bytes | None]:
+        seen.clear()
+        for text in texts:
+            worker.say(text)
+            worker.ask("mine")
+        return [one.client for one in seen]
+
+    split, more, shadow, other, alone = clients(
+        challenge(50), challenge(40), challenge(0), challenge(50, key="two"), "over"
+    )
+    assert split == more == shadow == digest_of("mine", b"one") != digest_of("yours", b"one")
+    assert len({split, other, alone, b""}) == 4  # in another experiment it is another one
+    assert b"mine" not in split
+    worker.ask()
+    assert seen[-1].client is None
+    worker.active.challenger.served = None
+    worker.active.pair(worker.told.append)
+    worker.ask("mine")
+    assert seen[-1].client == b""
+
+
 # --- what sends it away ----------------------------------------------------------------------------------------------
 
 
@@ -217,12 +242,31 @@ def test_what_the_challenger_cannot_answer_production_answers_and_from_then_on_a
     assert worker.client.get("/version").json["challenger"]["returned"] == told.reason
 
 
-def test_explanations_and_labels_are_productions_whoever_the_client_is() -> None:
+def explained(deployment: Deployment) -> Deployment:
+    return replace(deployment, model=replace(deployment.model, background=Rows(np.zeros((4, 1)), None)))
+
+
+def test_what_is_explained_is_what_the_version_says_that_answers_the_client() -> None:
+    worker = Worker(explained(says(2.5, "4")), challenge(50), champion=explained(says(1.5, "3")))
+    theirs, ours = key_of_challenger(worker), min(set(KEYS) - worker.chosen())
+    for key, version, value in ((theirs, "4", 2.5), (ours, "3", 1.5)):
+        answer = worker.client.post("/explain", json={"instances": [[1]]}, headers={"X-Split-Key": key})
+        assert (answer.headers["X-Model-Version"], answer.json["prediction"]) == (version, value)
+        assert worker.version(key) == version
+
+
+def test_what_a_challenger_cannot_explain_production_does_and_that_sends_nobody_away() -> None:
+    worker = Worker(says(2.5, "4"), challenge(50), champion=explained(says(1.5, "3")))
+    headers = {"X-Split-Key": key_of_challenger(worker)}
+    answer = worker.client.post("/explain", json={"instances": [[1]]}, headers=headers)
+    assert (answer.status_code, answer.headers["X-Model-Version"], answer.json["prediction"]) == (200, "3", 1.5)
+    assert (worker.active.split is not None, worker.told) == (True, [])
+
+
+def test_labels_are_the_models_whoever_the_client_is() -> None:
     worker = Worker(says(2, "4"), challenge(50))
     headers = {"X-Split-Key": key_of_challenger(worker)}
-    for path, body in (("/explain", {"instances": [[1]]}), ("/labels", {"labels": []})):
-        assert worker.client.post(path, json=body, headers=headers).headers["X-Model-Version"] == "3"
-    assert worker.active.split is not None
+    assert worker.client.post("/labels", json={"labels": []}, headers=headers).headers["X-Model-Version"] == "3"
 
 
 def test_a_request_that_is_answered_aside_keeps_its_id_and_who_answers_it() -> None:

@@ -96,6 +96,29 @@ def test_a_share_that_somebody_wrote_by_hand_or_gave_another_version_does_not(ke
         assert found.tags[PROBLEM]
 
 
+def test_by_how_much_it_has_to_be_better_is_signed_as_well_and_what_was_signed_without_counts_still(
+    key: Path, tmp_path: Path
+) -> None:
+    text = signed(FOUR, replace(challenge(), auto=0.1), key)
+    assert len(text) < 400
+    assert standing(key, tmp_path).of(with_tag(FOUR, text)).tags == {TAG: text}
+    assert "auto" not in signed(FOUR, challenge(), key)
+    for other in (
+        text.replace('"auto":0.1', '"auto":0.0'),
+        text.replace(',"auto":0.1', ""),
+        signed(FOUR, challenge(), key).replace('"percent"', '"auto":0,"percent"'),
+    ):
+        assert TAG not in standing(key, tmp_path).of(with_tag(FOUR, other)).tags, other
+
+
+@pytest.mark.parametrize("auto", [-0.1, "0", True, float("inf"), float("nan")])
+def test_no_margin_is_below_nothing_or_none_at_all_even_where_it_is_signed(
+    key: Path, tmp_path: Path, auto: Any
+) -> None:
+    found = standing(key, tmp_path).of(with_tag(FOUR, signed(FOUR, replace(challenge(), auto=auto), key)))
+    assert TAG not in found.tags
+
+
 @pytest.mark.parametrize("percent", [50.1, -1, "10", True])
 def test_no_share_is_larger_than_production_s_even_where_it_is_signed(key: Path, tmp_path: Path, percent: Any) -> None:
     found = standing(key, tmp_path).of(with_tag(FOUR, signed(FOUR, challenge(percent), key)))

@@ -19,6 +19,7 @@ from inference.model.deployment import Deployment
 from inference.model.observation import Observation
 from inference.model.rows import from_cells
 from inference.prediction_log import command, shipper, spool
+from inference.prediction_log.record import packed
 from inference.prediction_log.recorder import REASONS, PredictionLog, is_chosen
 from inference.prediction_log.segment import HEAD, Segment
 from inference.prediction_log.shipper import Shipper
@@ -98,6 +99,7 @@ def test_a_prediction_is_there_row_by_row_with_who_gave_it_and_when(kept: Kept) 
         "milliseconds": None,
         "prediction": 0,
         "probabilities": None,
+        "client": None,
         "input_length": 1.0,
         "input_width": 2.0,
     }
@@ -132,6 +134,19 @@ def test_what_is_refused_is_not_kept(kept: Kept) -> None:
     assert client.get("/version").status_code == 200
     assert kept.shipper.ship() == 0
     assert not kept.files()
+
+
+def test_a_client_costs_nine_bytes_of_its_record_and_without_one_none(kept: Kept) -> None:
+    plain = seen("mine")
+    (alone, _), (known, _), (unheard, _) = (
+        packed(plain._replace(client=client), None, 0) for client in (None, b"\0" * 8, b"")
+    )
+    assert (known - alone, unheard - alone) == (9, 1)
+    log = kept.log()
+    log(plain, plain._replace(request_id="yours", client=b"\0" * 8), plain._replace(request_id="theirs", client=b""))
+    kept.shipper.ship()
+    rows = kept.table().to_pylist()
+    assert [(row["request_id"], row["client"]) for row in rows] == [("mine", None), ("yours", "0" * 16), ("theirs", "")]
 
 
 def test_every_kind_of_column_comes_back_as_what_it_is(kept: Kept) -> None:

@@ -25,6 +25,7 @@ from trainer.__main__ import _check_arguments
 from trainer.commands import schedule as command
 from trainer.errors import SettingsError, TrackingError
 from trainer.schedule import monitor, record, settings, training, web
+from trainer.schedule.following import NOBODY, Did, Following
 from trainer.schedule.monitor import Verdict
 from trainer.schedule.record import FAILED, KEPT, PROMOTED, UNCHANGED, Outcome, Record, Training
 from trainer.schedule.scheduler import LOOK_SECONDS, WAIT_SECONDS, Scheduler
@@ -395,13 +396,19 @@ def test_a_place_that_cannot_be_written_ends_it_at_its_start_and_not_later(
 # --- what it says of itself ----------------------------------------------------------------------------------------
 
 
+def quiet() -> Following:
+    """Return what follows a challenge where there is none."""
+    carry_on = lambda: Did(0.0, NOBODY, "")  # noqa: E731
+    return Following(seconds=300, find=lambda: None, ask=dict, carry_on=carry_on, tell=lambda words: None)
+
+
 @pytest.fixture
 def url() -> str:
     place = Place(replace(NIGHTLY, on_drift=True, port=0), verdict=Verdict(True, False))
     scheduler = place.scheduler(FULL)
     place.time = at("2026-11-26 22:00")
     scheduler.look()
-    return f"http://127.0.0.1:{web.serve(scheduler)}"
+    return f"http://127.0.0.1:{web.serve(scheduler, quiet())}"
 
 
 def test_status_says_what_is_next_and_what_came_of_the_last(url: str) -> None:
@@ -430,6 +437,14 @@ def test_status_says_what_is_next_and_what_came_of_the_last(url: str) -> None:
         "last_success": "2026-11-26T03:19:00+01:00",
         "count": {"promoted": 1, "kept": 2, "unchanged": 3, "failed": 4},
         "drift": {"answers": True, "drift": False, "columns": []},
+        "challenge": {
+            "version": None,
+            "auto": False,
+            "verdict": None,
+            "last": None,
+            "count": {"returned": 0, "promoted": 0, "ended": 0, "failed": 0},
+            "problem": None,
+        },
     }
 
 
@@ -449,6 +464,12 @@ def test_the_metrics_are_those_of_the_page_and_say_the_same(url: str) -> None:
         "training_running": 0,
         "training_attempts_on_data": 2,
         "training_monitor_up": 1,
+        "challenge_returned_total": 0,
+        "challenge_promoted_total": 0,
+        "challenge_ended_total": 0,
+        "challenge_failed_total": 0,
+        "challenge_running": 0,
+        "challenge_hindered": 0,
     }
     page = (ROOT / "docs/schedule.md").read_text()
     assert [name for name in found if f"`{name}`" not in page] == []
@@ -525,7 +546,7 @@ def test_a_port_that_is_taken_is_told() -> None:
     with saying("") as url:
         taken = replace(NIGHTLY, port=int(url.rpartition(":")[2]))
         with pytest.raises(SettingsError, match=f"SCHEDULE_PORT {taken.port} cannot be listened on"):
-            web.serve(Place(taken).scheduler())
+            web.serve(Place(taken).scheduler(), quiet())
 
 
 def test_a_signal_ends_the_training_with_the_schedule(tmp_path: Path) -> None:

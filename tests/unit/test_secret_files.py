@@ -240,6 +240,17 @@ def test_the_credentials_of_an_external_store_come_and_go_with_their_file(volume
     assert volumes.files() == own
 
 
+def test_the_trainers_api_key_comes_and_goes_with_its_file(volumes: Volumes, tmp_path: Path) -> None:
+    volumes.run()
+    own, given = volumes.files(), tmp_path / "given" / "TRAINER_API_KEY"
+    given.write_text("a key\n")
+    volumes.run()
+    assert volumes.files() == {**own, "trainer/api-key": "a key"}
+    given.unlink()
+    volumes.run()
+    assert volumes.files() == own
+
+
 @pytest.mark.parametrize("setting", ["POSTGRES_PASSWORD", "SIGNING_KEY", "BACKEND_STORE_URI"])
 def test_a_secret_given_as_a_value_stops_the_job_before_anything_is_written(volumes: Volumes, setting: str) -> None:
     with pytest.raises(SetupError, match=f"{setting}_FILE=./secrets/{setting.lower()}"):

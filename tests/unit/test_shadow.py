@@ -457,32 +457,53 @@ def test_where_the_spool_is_full_its_answers_wait(place: Place) -> None:
     assert len(place.table()) == 1
 
 
-def test_both_answers_are_compared_with_the_labels_that_came_and_of_an_id_used_twice_the_first(place: Place) -> None:
+def test_both_answers_are_compared_with_the_labels_that_came_and_an_id_used_twice_is_left_out(place: Place) -> None:
     log = place.log()
+    log(place.seen("r2", [[0.9, 0]]), place.seen("r3", [[0.6, 0]]))
     log(place.seen("r1", [[0.6, 0]]))
-    log(place.seen("r2", [[0.9, 0]]))
-    time.sleep(0.001)
     log(place.seen("r1", [[0.1, 0]]))
     labels = LabelLog(Spool(place.spool, 64 * MIB, MIB, LABELS))
-    labels.append(VERSION.name, ["r1"], [0], [0], True)
+    labels.append(VERSION.name, ["r1", "r2"], [0, 0], [0, 0], True)
     place.work().look()
     place.shipper.ship()
     rows = place.table("from compared order by request_id, version")
     assert [(r["request_id"], r["version"], r["prediction"], r["label"], r["trusted"]) for r in rows] == [
-        ("r1", "7", 1, 0, True),
-        ("r1", "8", 0, 0, True),
-        ("r2", "7", 1, None, False),
-        ("r2", "8", 1, None, False),
+        ("r2", "7", 1, 0, True),
+        ("r2", "8", 1, 0, True),
+        ("r3", "7", 1, None, False),
+        ("r3", "8", 0, None, False),
     ]
     assert rows[0]["model_milliseconds"] > 0
+
+
+def test_a_client_stands_beside_both_answers_and_who_had_a_key_that_nobody_hashed_is_left_out(place: Place) -> None:
+    one = place.seen("r1", [[0.6, 0]])
+    place.log()(
+        one._replace(client=b"12345678"), one._replace(request_id="r2", client=b""), one._replace(request_id="r3")
+    )
+    place.work().look()
+    place.shipper.ship()
+    rows = place.table("select request_id, version, client from compared order by all")
+    assert [tuple(row.values()) for row in rows] == [
+        ("r1", "7", b"12345678".hex()),
+        ("r1", "8", b"12345678".hex()),
+        ("r3", "7", None),
+        ("r3", "8", None),
+    ]
+
+
+def test_what_a_release_has_kept_that_knew_no_clients_is_still_asked(place: Place) -> None:
+    place.log()(place.seen("r1", [[0.6, 0]]))
+    place.shipper.ship()
+    (file,) = Path(place.store.root).rglob("*.parquet")
+    pq.write_table(pq.ParquetFile(file).read().drop_columns("client"), file)
+    assert [row["client"] for row in place.table("from compared")] == [None]
 
 
 def test_of_two_requests_with_one_id_that_are_answered_together_there_is_a_first(place: Place) -> None:
     place.log()(place.seen("r1", [[0.6, 0]]), place.seen("r1", [[0.1, 0]]))
     place.work().look()
     place.shipper.ship()
-    rows = place.table("from compared order by version")
-    assert [(r["version"], r["prediction"]) for r in rows] == [("7", 1), ("8", 0)]
     assert place.table("select count(distinct time) as times from predictions") == [{"times": 2}]
 
 

@@ -13,7 +13,7 @@ from trainer.errors import AnswerTooLong, VersionError
 from trainer.promotion import champion_challenger as champion_challenger
 from trainer.promotion.champion_challenger import Challenge
 from trainer.promotion.policy import Contender, QualityGate
-from trainer.tracking import registry, run_lifecycle
+from trainer.tracking import challengers, registry, run_lifecycle
 from trainer.tracking.alias_moves import Records
 
 
@@ -134,6 +134,9 @@ class TooMuch(Tracking):
     def get_model_version_by_alias(self, *_: object) -> None:
         return None
 
+    def get_registered_model(self, *_: object) -> None:
+        self._cut()
+
     def _cut(self) -> NoReturn:
         try:
             raise TooLong("it goes on after 16 MB")
@@ -151,6 +154,18 @@ def test_what_is_too_much_to_be_read_stops_no_training(monkeypatch: pytest.Monke
     registry.show_stages("flowers")
     with pytest.raises(AnswerTooLong):
         registry.newest("flowers")
+
+
+def test_what_is_too_much_to_be_read_lets_nobody_challenge_who_may_have_been_sent_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(challengers, "MlflowClient", TooMuch(""))
+    with pytest.raises(
+        VersionError, match="whether version 4 of flowers was sent away before cannot be told, so"
+    ) as told:
+        challengers.sent_away("flowers", "4")
+    assert "has to be deleted" in str(told.value)
+    assert challengers.records("flowers") == []  # for display
 
 
 class Registry:

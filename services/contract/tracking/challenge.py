@@ -1,6 +1,6 @@
 """The challenge: what the trainer says of the version behind the alias `challenger`, and the service holds itself to.
 
-It is a tag of that version: JSON with a signature over what it says and of whom. So whoever only reaches MLflow can make no
+It is a tag of that version: JSON with a signature over what it says and of whom. (What `auto` says is the trainer's to hold to.) So whoever only reaches MLflow can make no
 version answer anybody that the holder of the key has not let answer, nor more of them than that ever was, nor for longer. An earlier share
 of the same version can be brought back, until it is over by itself: its signature holds.
 """
@@ -8,6 +8,7 @@ of the same version can be brought back, until it is over by itself: its signatu
 import json
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from math import inf
 
 from contract.display import quoted
 from contract.errors import Refused
@@ -40,6 +41,8 @@ class Challenge:
     until: str
     """when it is over by itself, likewise"""
     signature: str = ""
+    auto: float | None = None
+    """by how much it has to be better for the service `schedule` to promote it; None where a person promotes it or ends it"""
 
     @classmethod
     def of(cls, text: str) -> "Challenge":
@@ -60,6 +63,8 @@ class Challenge:
             raise ValueError("a field is no text, or too long")
         if type(self.percent) not in (int, float) or not 0 <= self.percent <= MOST_PERCENT:
             raise ValueError(f"percent is {self.percent!r}; expected 0 to {MOST_PERCENT:g}")
+        if self.auto is not None and not (type(self.auto) in (int, float) and 0 <= self.auto < inf):
+            raise ValueError(f"auto is {self.auto!r}; expected a number from 0")
         for text in (self.since, self.until):
             if datetime.fromisoformat(text).tzinfo is None:
                 raise ValueError("a time has no zone")
@@ -67,11 +72,12 @@ class Challenge:
     @property
     def text(self) -> str:
         """It as the tag has it."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(said, separators=(",", ":"))
 
     def signed_bytes(self, model: str, version: str, model_id: str) -> bytes:
         """Return what its signature is over."""
-        said = [self.percent, self.key, self.since, self.until]
+        said = [self.percent, self.key, self.since, self.until, *([] if self.auto is None else [self.auto])]
         return json.dumps([PURPOSE, model, version, model_id, *said]).encode()
 
     def is_over(self, now: datetime) -> bool:

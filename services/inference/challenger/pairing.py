@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from hashlib import blake2b
 
 from contract import manifest
 from contract.errors import Refused
@@ -24,6 +25,8 @@ class Pairing:
 
     def __init__(self, limits: Limits, on_return: Callable[[ModelVersion, str], None]) -> None:
         self.problem = self.returned = ""
+        self.experiment = b""
+        """what clients' keys are hashed with while there is a challenger, empty where there is none"""
         self._limits, self._on_return = limits, on_return
         self._known: tuple[Deployment | None, Deployment | None, str] = None, None, ""
         self._split: Split | None = None
@@ -38,6 +41,7 @@ class Pairing:
         with self._one_at_a_time:
             if (champion, challenger, text) != self._known:
                 self._known, self._split, self.problem = (champion, challenger, text), None, ""
+                self.experiment = _experiment(challenger, text)
                 if challenger is None or challenger.version != self._sent_away:
                     self.returned = ""
                 if champion and challenger and text and not self.returned:
@@ -68,3 +72,13 @@ class Pairing:
             self._sent_away, self._split, self.returned = version, None, reason
         log.warning("the challenger, version %s, answers nobody any more: %s", version.version, reason)
         self._on_return(version, reason)
+
+
+def _experiment(challenger: Deployment | None, text: str) -> bytes:
+    """Return the key of a challenge; where the alias alone was set, the version is one."""
+    if challenger is None:
+        return b""
+    try:
+        return Challenge.of(text).key.encode()
+    except Refused:
+        return f"{challenger.version.version} {challenger.version.model_id}".encode()[: blake2b.MAX_KEY_SIZE]

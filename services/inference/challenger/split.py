@@ -1,4 +1,4 @@
-"""Which requests the challenger answers: so many of a hundred keys, the same ones in each worker and replica."""
+"""Which requests the challenger answers: so many of a hundred keys, the same ones in each worker and replica; and whose a request is."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -24,6 +24,10 @@ class Split:
 
     def chooses(self, key: str) -> bool:
         """Tell whether the challenger answers a client: with a larger share it answers the same ones, and more."""
-        # A key comes as WSGI has a header, whose characters are bytes; half a surrogate pair is none of them.
-        digest = blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8, key=self.key).digest()
-        return int.from_bytes(digest, "big") < self.below
+        return int.from_bytes(digest_of(key, self.key), "big") < self.below
+
+
+def digest_of(key: str, experiment: bytes) -> bytes:
+    """Return what stands for a client in one experiment: 8 bytes, others in another one."""
+    # A key comes as WSGI has a header, whose characters are bytes; half a surrogate pair is none of them.
+    return blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8, key=experiment).digest()

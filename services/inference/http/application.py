@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from inference.api_keys.keyring import Keyring
+from inference.challenger.split import digest_of
 from inference.errors import (
     InvalidInput,
     MethodNotAllowed,
@@ -114,8 +115,8 @@ def _sized(answer: Answer) -> Answer:
     return answer
 
 
-# What a challenger answers a share of. Labels are of the model, whoever has answered; an explanation takes as long as it takes.
-SPLIT = frozenset({INVOCATIONS, PREDICT_NAMES, INFER})
+# What a challenger answers a share of. Labels are of the model, whoever has answered.
+SPLIT = frozenset({INVOCATIONS, PREDICT_NAMES, INFER, EXPLAIN})
 
 
 def _request_ids() -> Iterator[str]:
@@ -279,6 +280,13 @@ class Service:
             return active.served
         return split.challenger
 
+    def _client(self, environ: Environ) -> bytes | None:
+        """Return what stands for a request's client while there is a challenger, empty while there is none; None without X-Split-Key."""
+        if not (key := environ["HTTP_X_SPLIT_KEY"]):
+            return None
+        experiment = self._active(self._route(environ)).experiment
+        return digest_of(key, experiment) if experiment else b""
+
     # --- predictions -----------------------------------------------------------------------------------------------
 
     def wants_body(self, environ: Environ) -> bool:
@@ -368,7 +376,10 @@ class Service:
             environ["wsgi.input"].seek(0)
             # Where it is refused too, that is no fault of the challenger's.
             answer = self._answered(environ, watch.champion)
-            watch.failed(error)
+            if (
+                environ["inference.endpoint"] != EXPLAIN
+            ):  # it takes as long as it takes, and there may be none of one version
+                watch.failed(error)
             return answer
         if answer.seen is not None:
             watch.compare(*answer.seen, answer.seconds)
@@ -435,7 +446,14 @@ class Service:
         if not self._seen:
             return
         seen = [
-            Observation(environ["inference.request_id"], environ["inference.served"], rows, prediction, seconds)
+            Observation(
+                environ["inference.request_id"],
+                environ["inference.served"],
+                rows,
+                prediction,
+                seconds,
+                self._client(environ) if "HTTP_X_SPLIT_KEY" in environ else None,
+            )
             for environ, rows, prediction, seconds in self._seen
         ]
         self._seen.clear()

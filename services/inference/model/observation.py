@@ -16,6 +16,8 @@ class Observation(NamedTuple):
     prediction: Prediction
     seconds: float
     """from the request's head to its answer"""
+    client: bytes | None = None
+    """what stands for the client in the challenge that is on, empty where none is; None where it sent no X-Split-Key"""
 
 
 class Observer(Protocol):

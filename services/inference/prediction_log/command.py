@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -21,23 +22,29 @@ from inference.prediction_log.views import asked
 MOST_SHOWN = 1000
 
 
-def query(store: Store, model: str, sql: str, as_csv: bool) -> None:
+def query(store: Store, model: str, sql: str, wants_csv: bool) -> None:
     """Print what a query finds; raises duckdb.Error where it is none, StoreUnusable where there is nothing to ask."""
-    asked(store, model, partial(_print, sql, as_csv))
+    asked(store, model, partial(_print, sql, wants_csv))
 
 
-def _print(sql: str, as_csv: bool, connection: duckdb.DuckDBPyConnection) -> None:
+def _print(sql: str, wants_csv: bool, connection: duckdb.DuckDBPyConnection) -> None:
     """Print what a query finds, all of which is there before the first line is: it may have to be asked again."""
     answer = connection.sql(sql)
     if answer is None:
         return
-    if as_csv:
-        rows = answer.project("columns(*)::varchar").fetchall()
-        writer = csv.writer(sys.stdout)
-        writer.writerow(answer.columns)
-        writer.writerows(rows)
+    if wants_csv:
+        sys.stdout.write(as_csv(answer))
     else:
         answer.show(max_rows=MOST_SHOWN)
+
+
+def as_csv(answer: duckdb.DuckDBPyRelation) -> str:
+    """Return all rows of an answer as CSV, with the names of the columns above them."""
+    rows, text = answer.project("columns(*)::varchar").fetchall(), io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(answer.columns)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def send(environ: Mapping[str, str], file: str) -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # whoever reads records has nothing that predicts
     from inference.model.model import Prediction
     from inference.model.observation import Observation
 
-# Bytes of all, time in ns since 1970, seconds that it took, rows, bytes of the id, the forms of values and labels, and the bytes of
-# both; after it the id, the values, the labels and, to the end, the probabilities as 64-bit floats.
+# Bytes of all, time in ns since 1970, seconds that it took, rows, bytes of the name, the forms of values and labels, and the bytes of
+# both; after it the name, which is the request's id and, of a client that sent X-Split-Key, 0 and what stands for it, the values, the labels and, to the end, the probabilities as 64-bit floats.
 HEAD = struct.Struct("<IQfIHBBII")
 # The forms of values: one matrix of 64-bit floats; JSON with a list for each column; or, of many rows, each column by itself, its form as
 # that of labels and its bytes before it: to write so many numbers as JSON takes twenty times as long as to copy them.
@@ -26,6 +26,7 @@ MANY_ROWS, COLUMN = 64, struct.Struct("<BI")
 NONE, JSON = 0, 1
 # Bytes of an array that are copied rather than pointed at.
 SMALL_BYTES, _HEAD_BYTES = 1024, HEAD.size
+_CLIENT = b"\0"
 _CODES = {"l": 2, "q": 2, "d": 3, "?": 4}
 _DTYPES = {2: "<i8", 3: "<f8", 4: "?"}
 
@@ -84,6 +85,8 @@ class Record(NamedTuple):
     """shape (rows,), or (rows, values of a prediction)"""
     probabilities: np.ndarray | None
     """shape (rows, classes)"""
+    client: str | None = None
+    """as an observation has it, in hexadecimal"""
 
 
 def packed(seen: "Observation", kept: Sequence[int] | None, now_ns: int) -> Packed:
@@ -101,6 +104,8 @@ def packed(seen: "Observation", kept: Sequence[int] | None, now_ns: int) -> Pack
     code, said = (NONE, nothing) if labels is None else _coded(labels)
     shares = nothing if probabilities is None else _content(probabilities.astype("<f8", copy=False))
     name = seen.request_id.encode()
+    if seen.client is not None:
+        name += _CLIENT + seen.client
     size = _HEAD_BYTES + len(name) + len(values) + len(said) + len(shares)
     head = HEAD.pack(size, now_ns, seen.seconds, count, len(name), form, code, len(values), len(said))
     return size, (head, name, values, said, shares)
@@ -166,14 +171,16 @@ def unpacked(record: bytes) -> Record:
     _, time_ns, seconds, rows, name, form, code, values, labels = HEAD.unpack_from(record)
     at = HEAD.size + name
     parts = record[at : at + values], record[at + values : at + values + labels], record[at + values + labels :]
+    request_id, mark, client = record[HEAD.size : at].partition(_CLIENT)
     return Record(
         time_ns,
         seconds,
-        record[HEAD.size : at].decode(),
+        request_id.decode(),
         rows,
         _values(form, parts[0], rows),
         _labels(code, parts[1], rows),
         np.frombuffer(parts[2], "<f8").reshape(rows, -1) if parts[2] else None,
+        client.hex() if mark else None,
     )
 
 

@@ -28,17 +28,22 @@ def table(version: Version, records: Sequence[Record]) -> pa.Table:
     firsts = np.repeat(np.cumsum(counts) - counts, counts)
     times = np.array([record.time_ns // 1000 for record in records])
     columns = {
-        "request_id": pa.array([record.request_id for record in records], pa.string()).take(pa.array(whose)),
+        "request_id": _texts([record.request_id for record in records], whose),
         "row": pa.array((np.arange(len(whose)) - firsts).astype(np.int32)),
         "time": pa.array(times[whose], pa.timestamp("us", "UTC")),
         "version": pa.array([version.version] * len(whose), pa.string()),
         "milliseconds": pa.array(np.array([record.seconds * 1000 for record in records], np.float32)[whose]),
         "prediction": _predictions(version, records),
         "probabilities": _probabilities(records),
+        "client": _texts([record.client for record in records], whose),
     }
     values = _values(version.columns, records)
     inputs = {f"{PREFIX}{field.name}": column for field, column in zip(version.columns, values, strict=True)}
     return pa.table(columns | inputs)
+
+
+def _texts(values: Sequence[str | None], whose: np.ndarray) -> pa.Array:
+    return pa.array(values, pa.string()).take(pa.array(whose))
 
 
 def label_table(records: Sequence[Record]) -> pa.Table:

@@ -3,9 +3,9 @@
     predictions     what was asked and answered, row by row
     label_history   each label as it came
     labels          of these, the latest for each row of a request
-    labelled        predictions with the label that came for them: of several with one id, the first
+    labelled        predictions with the label that came for them: of several with one id, the first, whose label is then not trusted
     shadow          what a challenger answered to the rows that Production answered
-    compared        what both answered, one below the other, with the labels that came
+    compared        what both answered, one below the other, with the labels that came; of several with one id, none
     label_counts    one row: how many came, again, for what is not there, and more than a day late
 
 Who asks for a time reads the hours that it has a part in, and labels from its first day on, which come as late as they may: what is
@@ -52,6 +52,7 @@ NONE = pa.schema(
         pa.field("milliseconds", pa.float32()),
         pa.field("prediction", pa.string()),
         pa.field("probabilities", pa.list_(pa.float64())),
+        pa.field("client", pa.string()),
         DATE,
         HOUR,
     ]
@@ -67,7 +68,8 @@ VIEWS = """
 create temporary view labels as
     from label_history qualify row_number() over (partition by request_id, row order by trusted desc, time desc) = 1;
 create temporary view labelled as
-    select predictions.*, labels.label, labels.time as labelled_at, labels.trusted
+    select predictions.*, labels.label, labels.time as labelled_at,
+        labels.trusted and count(*) over (partition by request_id, row) = 1 as trusted
     from predictions join labels using (request_id, row)
     qualify row_number() over (partition by request_id, row order by predictions.time) = 1;
 create temporary view label_counts as
@@ -78,15 +80,15 @@ create temporary view label_counts as
     from labels;
 create temporary view compared as
     with answered as (
-        select request_id, row, time, version, prediction, date, hour from predictions
-        qualify row_number() over (partition by request_id, row order by time) = 1
+        select request_id, row, time, version, prediction, client, date, hour from predictions
+        qualify count(*) over (partition by request_id, row) = 1 and client is distinct from ''
     ), timed as (
         select request_id, row, time, max(production_milliseconds) as model_milliseconds from shadow group by all
     ), answers as (
         from answered left join timed using (request_id, row, time)
         union all by name
         select shadow.* exclude (probabilities, milliseconds, production_milliseconds),
-            shadow.milliseconds as model_milliseconds
+            shadow.milliseconds as model_milliseconds, answered.client
         from shadow join answered on shadow.request_id = answered.request_id and shadow.row = answered.row
             and shadow.time = answered.time and shadow.production_version = answered.version
     )
@@ -125,7 +127,10 @@ def opened(store: Store, model: str, time: Time | None = None) -> Iterator[duckd
             )
         predictions = [ds.dataset(NONE)]
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-        connection.execute(f"create temporary view predictions as {union(connection, 'predictions', predictions)}")
+        sql = union(connection, "predictions", predictions)
+        if not any("client" in part.schema.names for part in predictions):  # all were kept by a release that had none
+            sql = f"select *, null::varchar as client from ({sql})"  # noqa: S608 - it is made here
+        connection.execute(f"create temporary view predictions as {sql}")
         labels = datasets(store, "labels", model, (within[0], NO_END) if within else None)
         sql = union(connection, "labels", labels) if labels else NO_LABELS
         if connection.table("predictions").select("prediction").types[0] == duckdb.sqltypes.VARCHAR:

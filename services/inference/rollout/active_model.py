@@ -89,6 +89,11 @@ class ActiveModel:
         return self._pairing.problem
 
     @property
+    def experiment(self) -> bytes:
+        """What clients' keys are hashed with while there is a challenger, empty where there is none."""
+        return self._pairing.experiment
+
+    @property
     def returned(self) -> str:
         """Why this worker has sent the challenger away, empty where it has not."""
         return self._pairing.returned

@@ -35,6 +35,12 @@ def listed(folder: Path, key: Path) -> dict[str, str]:
         return signature.listed(folder / SIGNATURE, public)
 
 
+def verify_text(content: bytes, text: str, key: Path) -> None:
+    """Raise VersionError unless a signature over some bytes was made with this key."""
+    with refusals(), _public(key) as public:
+        signature.verify_text(content, text, public)
+
+
 def signed_before(folder: Path, model_name: str, model_id: str, key: Path) -> dict[str, str]:
     """Return path → SHA-256 of what a folder's model.sig says this key has signed as this very model; none where it has not.
 

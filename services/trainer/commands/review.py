@@ -163,10 +163,11 @@ def _compared(case: Case, signals: Held, opened: ExitStack) -> Came:
         challenge.by, challenge.asked, challenge.interface = BY, case.asked, columns
         challenge.gate = replace(challenge.gate, only_measured=True)
         made = challenge.decide()
+        judged = candidates.count(case.name, job.table.sha256)
         if signed is not None and made.promote:
             signed.check_unchanged()
             challenge.before_move = partial(signed.publish, BY, case.console)
-    return _carried_out(case, job, challenge, made)
+    return _carried_out(case, job, challenge, made, judged)
 
 
 def _signed(case: Case, opened: ExitStack) -> tuple[Path, Signed | None]:
@@ -244,7 +245,8 @@ def _on_unseen_rows(job: Job, unseen: np.ndarray | None) -> Job:
     return replace(job, rows=rows)
 
 
-def _carried_out(case: Case, job: Job, challenge: Challenge, made: Decision) -> Came:
+def _carried_out(case: Case, job: Job, challenge: Challenge, made: Decision, judged: int) -> Came:
+    """Move the alias where a version has won; `judged` is how many versions reviews have judged on these data, this one included."""
     # The last look before the alias is moved: MLflow has no way to do both at once.
     if case.is_candidate and (now := candidates.candidate(case.name)) != case.number:
         where = "taken away" if now is None else f"given to version {now}"
@@ -252,5 +254,5 @@ def _carried_out(case: Case, job: Job, challenge: Challenge, made: Decision) -> 
     made = challenge.carry_out(made)
     stage = PRODUCTION if made.promote else "Staging" if made.meets_threshold else "None"
     figure, rows = f"test_{job.choice.metric.name}", f"{len(job.rows.test_target)} rows of {job.table.path.name}"
-    measured = f"{metric_words(figure)} {number(challenge.metrics[figure])}, measured on {rows}"
+    measured = f"{metric_words(figure)} {number(challenge.metrics[figure])}, measured on {rows}, by review {judged} on these data"
     return Came(PROMOTED if made.promote else NOT_PROMOTED, f"{made.reason} ({measured})", stage)

@@ -1,7 +1,7 @@
-"""Train by the clock and on drift, until a signal ends it.
+"""Train by the clock and on drift, and carry a challenge on, until a signal ends it.
 
-This process imports nothing of MLflow's and reads no data: each training is a process of its own, so what ends one, or takes its
-memory, is not the end of the schedule.
+This process imports nothing of MLflow's and reads no data: each training is a process of its own, and so is whatever changes a challenge. So what
+ends one, or takes its memory, is not the end of the schedule.
 """
 
 import time
@@ -15,6 +15,7 @@ from trainer import training_lock
 from trainer.console import terminal
 from trainer.errors import SettingsError
 from trainer.schedule import monitor, record, training, web
+from trainer.schedule.following import Looker
 from trainer.schedule.scheduler import Scheduler
 from trainer.schedule.settings import Schedule
 from trainer.settings import Settings
@@ -22,28 +23,35 @@ from trainer.tracking import rest
 
 
 def run(settings: Settings, schedule: Schedule) -> None:
-    """Look whether a training is due, again and again."""
+    """Look whether a training is due, and beside it whether a challenge calls for something, again and again."""
     scheduler = scheduler_of(settings, schedule)
-    port = web.serve(scheduler)
-    due = web.status(scheduler)["next"]
+    looker = Looker(settings, schedule.challenge_seconds, _inherited(settings), tell)
+    port = web.serve(scheduler, looker.following)
+    due = web.status(scheduler, looker.following)["next"]
     tell(
         f"next training {'on drift alone' if due is None else due}, with {list(schedule.arguments)}; /status on port {port}"
     )
     scheduler.begin()
-    while True:
-        time.sleep(scheduler.look())
+    with looker:
+        while True:
+            time.sleep(scheduler.look())
+
+
+def _inherited(settings: Settings) -> list[int]:
+    """Return the descriptors that a child needs: the audit log's."""
+    audit = settings.audit_file or ""
+    return [int(audit)] if audit.isdigit() else []
 
 
 def scheduler_of(settings: Settings, schedule: Schedule) -> Scheduler:
     """Return the scheduler of this place, with what is kept of its trainings."""
-    audit = settings.audit_file or ""
     scheduler = Scheduler(
         schedule=schedule,
         record=_record(schedule),
         now=time.time,
         turn=partial(_turn, settings),
-        train=partial(training.train, schedule.arguments, inherited=[int(audit)] if audit.isdigit() else []),
-        ask=partial(monitor.ask, schedule.monitor_url),
+        train=partial(training.train, schedule.arguments, inherited=_inherited(settings)),
+        ask=partial(monitor.ask, settings.monitor_url),
         keep=partial(_keep, schedule),
         tell=tell,
     )

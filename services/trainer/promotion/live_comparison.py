@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite, log, sqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,11 +20,16 @@ from trainer.errors import DataError
 ALPHA = 0.05
 # The interval is as narrow as it can be after so many requests.
 TUNED_FOR = 1000
-# Requests of each version, or answered by both, before anything is said.
+# Clients, or requests of nobody known, of each version, or whom both have answered, before anything is said.
 LEAST = 50
-COLUMNS = ("request_id", "row", "time", "version", "prediction", "label", "trusted")
+COLUMNS = ("request_id", "row", "time", "version", "prediction", "label", "trusted", "client")
 # What a version took for all rows of a request, in milliseconds, empty where that is not known; this one may be missing.
 TIME = "model_milliseconds"
+# How many clients a version answered, for which share of an answer a label came, and the variance of that: where the rows that have no
+# label are left out, these are beside each. They may be missing.
+RATES = ("units", "label_rate", "label_variance")
+# Two versions whose labels come so differently are not compared: how many standard errors chance exceeds once in a thousand times.
+MOST_APART = 3.29
 # Of what a challenger answered in shadow: the version whose answer it stands beside. It may be missing, too.
 BESIDE = "production_version"
 
@@ -34,6 +40,8 @@ class Answer:
 
     request_id: str
     row: str
+    unit: str
+    """whose it is: the client, or where that is not known the request"""
     time: datetime
     version: str
     score: float
@@ -49,6 +57,8 @@ class Interval:
     gain: float
     low: float
     high: float
+    units: int
+    """how many clients, and requests of nobody known, each of which counts once"""
     requests: int
     paired: bool
     """whether both answered the same requests"""
@@ -57,8 +67,18 @@ class Interval:
 
     def __str__(self) -> str:
         how = "requests that both answered" if self.paired else "requests of both"
+        whose = f" by {self.units} clients" if self.units < self.requests else ""
         own = "{:.4f} against {:.4f}, ".format(*self.scores) if self.scores else ""
-        return f"{own}{self.gain:+.4f} ({self.low:+.4f} to {self.high:+.4f}, at every look, on {self.requests} {how})"
+        on = f"on {self.requests} {how}{whose}"
+        return f"{own}{self.gain:+.4f} ({self.low:+.4f} to {self.high:+.4f}, at every look, {on})"
+
+
+class Count(NamedTuple):
+    """What an interval is of, as it says itself."""
+
+    units: int
+    requests: int
+    paired: bool
 
 
 @dataclass(frozen=True)
@@ -79,6 +99,8 @@ class Times:
 
 Row = dict[str, str]
 """a row of the prediction log as CSV has it, by the names of its columns"""
+Key = tuple[str, str, str]
+"""a row: whose it is, its request's id, and which one of that"""
 
 
 def rows_of(lines: Iterable[str]) -> list[Row]:
@@ -128,15 +150,16 @@ def answers_of(rows: Iterable[Row], is_quantity: bool) -> list[Answer]:
 
 def disagreement(rows: Iterable[Row], champion: str, challenger: str, is_quantity: bool) -> Interval | None:
     """Return the share of rows to which the two say another thing, or by how much quantities differ; None for too few rows."""
-    said: dict[tuple[str, str], dict[str, str]] = {}
+    said: dict[Key, dict[str, str]] = {}
     for row in rows:
         if row["prediction"]:
-            said.setdefault((row["request_id"], row["row"]), {})[row["version"]] = row["prediction"]
+            said.setdefault((_unit_of(row), row["request_id"], row["row"]), {})[row["version"]] = row["prediction"]
     both = {
         key: (found[champion], found[challenger]) for key, found in said.items() if {champion, challenger} <= set(found)
     }
-    apart = _by_request({key: _apart(one, other, is_quantity) for key, (one, other) in both.items()})
-    return _interval(float(apart.mean()), float(apart.var()), len(apart), paired=True) if len(apart) >= LEAST else None
+    apart = _by_unit({key: _apart(one, other, is_quantity) for key, (one, other) in both.items()})
+    on = Count(len(apart), _requests(both), paired=True)
+    return _interval(float(apart.mean()), float(apart.var()), on) if len(apart) >= LEAST else None
 
 
 def times_of(rows: Iterable[Row], champion: str, challenger: str) -> Times | None:
@@ -166,46 +189,107 @@ def _answer(row: dict[str, str], is_quantity: bool) -> Answer:
     time = datetime.fromisoformat(row["time"])
     if time.tzinfo is None:
         raise ValueError(f"time {row['time']!r} has no zone")
-    return Answer(row["request_id"], row["row"], time, row["version"], score, row["trusted"].lower() == "true")
+    trusted = row["trusted"].lower() == "true"
+    return Answer(row["request_id"], row["row"], _unit_of(row), time, row["version"], score, trusted)
 
 
 def compared(answers: Iterable[Answer], champion: str, challenger: str) -> Interval | None:
     """Return what the challenger is better by, None where that is too few to say anything.
 
-    A request counts once, whatever its rows: they are not independent of each other. Where both have answered enough of the same requests
-    these alone are compared, row by row, which takes far fewer of them.
+    A client counts once, whatever its requests and their rows, and so does a request of nobody known: they are not independent of each
+    other. Where both have answered enough of the same requests these alone are compared, row by row, which takes far fewer of them.
     """
-    rows: dict[tuple[str, str], dict[str, float]] = {}
+    rows: dict[Key, dict[str, float]] = {}
     for one in answers:
-        rows.setdefault((one.request_id, one.row), {})[one.version] = one.score
+        rows.setdefault((one.unit, one.request_id, one.row), {})[one.version] = one.score
     pairs = {key: found for key, found in rows.items() if champion in found and challenger in found}
-    gains = _by_request({key: found[challenger] - found[champion] for key, found in pairs.items()})
+    gains = _by_unit({key: found[challenger] - found[champion] for key, found in pairs.items()})
     if len(gains) >= LEAST:
-        ours, theirs = (
-            _by_request({key: found[one] for key, found in pairs.items()}) for one in (challenger, champion)
-        )
-        return _interval(float(gains.mean()), float(gains.var()), len(gains), True, _means(ours, theirs))
-    theirs, ours = (
-        _by_request({key: found[version] for key, found in rows.items() if version in found and key not in pairs})
+        ours, theirs = (_by_unit({key: found[one] for key, found in pairs.items()}) for one in (challenger, champion))
+        on = Count(len(gains), _requests(pairs), paired=True)
+        return _interval(float(gains.mean()), float(gains.var()), on, _means(ours, theirs))
+    alone = [
+        {key: found[version] for key, found in rows.items() if version in found and key not in pairs}
         for version in (champion, challenger)
-    )
+    ]
+    theirs, ours = map(_by_unit, alone)
     if min(len(theirs), len(ours)) < LEAST:
         return None
-    count = len(theirs) + len(ours)
-    variance = count * sum(_variance(each) / len(each) for each in (theirs, ours))
-    return _interval(float(ours.mean() - theirs.mean()), variance, count, False, _means(ours, theirs))
+    on = Count(len(theirs) + len(ours), sum(map(_requests, alone)), paired=False)
+    variance = on.units * sum(_variance(each) / len(each) for each in (theirs, ours))
+    return _interval(float(ours.mean() - theirs.mean()), variance, on, _means(ours, theirs))
+
+
+class Rate(NamedTuple):
+    """For which share of a version's answers a label came."""
+
+    units: int
+    share: float
+    """the mean of clients' shares"""
+    variance: float
+
+
+def rate_of(rows: Iterable[Row], version: str, only_trusted: bool) -> Rate | None:
+    """Return how often labels came for a version's answers to requests, None where it answered none; raise DataError for no number."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["version"] != version or row.get(BESIDE):
+            continue
+        if row.get(RATES[0]):
+            try:
+                units, share, variance = (float(row[name]) for name in RATES)
+            except (ValueError, TypeError, KeyError) as error:
+                raise DataError(f"{', '.join(RATES)} of request {row['request_id']!r} are no numbers") from error
+            return Rate(int(units), share, variance)
+        counts = bool(row["label"]) and (not only_trusted or row["trusted"].lower() == "true")
+        found.setdefault(_unit_of(row), []).append(float(counts))
+    if not found:
+        return None
+    shares = np.array([sum(each) / len(each) for each in found.values()])
+    return Rate(len(shares), float(shares.mean()), float(shares.var()))
+
+
+def unlike_labels(rows: list[Row], champion: str, challenger: str, only_trusted: bool) -> str | None:
+    """Say for how many of either's answers labels came, where chance does not explain that they differ; None where it does.
+
+    A label that comes more often for what was right, or for what was acted on, makes the version better that it comes for.
+    """
+    theirs, ours = (rate_of(rows, version, only_trusted) for version in (champion, challenger))
+    if theirs is None or ours is None:
+        return None
+    error = sqrt(sum(max(each.variance, 1 / (each.units + 1)) / each.units for each in (theirs, ours)))
+    if abs(theirs.share - ours.share) <= MOST_APART * error:
+        return None
+    return (
+        f"no verdict: labels came for {ours.share:.1%} of what version {challenger} answered and for {theirs.share:.1%} "
+        f"of what version {champion} did, which is no chance (p < 0.001)"
+    )
+
+
+def units_of(answers: Iterable[Answer]) -> int:
+    """Return how many clients, and requests of nobody known, answers went to."""
+    return len({one.unit for one in answers})
 
 
 def _means(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
     return float(ours.mean()), float(theirs.mean())
 
 
-def _by_request(scores: dict[tuple[str, str], float]) -> np.ndarray:
-    """Return the mean of each request's rows."""
+def _unit_of(row: Row) -> str:
+    # No request's id has a space in it.
+    return f"client {row['client']}" if row["client"] else row["request_id"]
+
+
+def _by_unit(scores: dict[Key, float]) -> np.ndarray:
+    """Return the mean of each client's rows, or each request's."""
     found: dict[str, list[float]] = {}
-    for (request_id, _), score in scores.items():
-        found.setdefault(request_id, []).append(score)
+    for (unit, _, _), score in scores.items():
+        found.setdefault(unit, []).append(score)
     return np.array([sum(each) / len(each) for each in found.values()])
+
+
+def _requests(keys: Iterable[Key]) -> int:
+    return len({request_id for _, request_id, _ in keys})
 
 
 def _variance(values: np.ndarray) -> float:
@@ -213,11 +297,9 @@ def _variance(values: np.ndarray) -> float:
     return max(float(values.var()), 1 / (len(values) + 1))
 
 
-def _interval(
-    gain: float, variance: float, count: int, paired: bool, scores: tuple[float, float] | None = None
-) -> Interval:
-    half = half_width(count, max(variance, 1 / (count + 1)))
-    return Interval(gain, gain - half, gain + half, count, paired, scores)
+def _interval(gain: float, variance: float, on: Count, scores: tuple[float, float] | None = None) -> Interval:
+    half = half_width(on.units, max(variance, 1 / (on.units + 1)))
+    return Interval(gain, gain - half, gain + half, on.units, on.requests, on.paired, scores)
 
 
 def half_width(count: int, variance: float, alpha: float = ALPHA, tuned_for: int = TUNED_FOR) -> float:

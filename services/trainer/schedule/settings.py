@@ -31,8 +31,8 @@ class Schedule:
     """TRAIN_ON_DRIFT: whether to train when the monitor says that there is drift."""
     min_hours: float = 24.0
     """TRAIN_MIN_HOURS: how long after the last training there is none on drift, from 0.01 to 8760."""
-    monitor_url: str = "http://localhost:9105"
-    """MONITOR_URL: where the monitor says whether there is drift."""
+    challenge_seconds: float = 300.0
+    """CHALLENGE_SECONDS: how often a challenge that was started with --auto is decided about, from 1 to 86400."""
     file: Path = Path("embedded/schedule.json")
     """SCHEDULE_FILE: where it is kept what came of the trainings."""
     host: str = "127.0.0.1"
@@ -50,7 +50,7 @@ class Schedule:
             arguments=_words(environ.get("TRAIN_ARGS", "")),
             on_drift=read.choice("TRAIN_ON_DRIFT", "true", "true", "false") == "true",
             min_hours=read.number("TRAIN_MIN_HOURS", cls.min_hours, 0.01, 8760),
-            monitor_url=read.text("MONITOR_URL", cls.monitor_url).rstrip("/"),
+            challenge_seconds=read.number("CHALLENGE_SECONDS", cls.challenge_seconds, 1, 86_400),
             file=Path(read.text("SCHEDULE_FILE", str(cls.file))),
             host=read.text("SCHEDULE_HOST", cls.host),
             port=read.number("SCHEDULE_PORT", cls.port, 0, 65535),

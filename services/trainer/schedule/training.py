@@ -2,10 +2,7 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
-from tempfile import TemporaryFile
 from typing import Any
 
 from trainer import child
@@ -16,18 +13,9 @@ LOCK = "TRAINING_LOCK"
 
 def train(arguments: Sequence[str], lock: Sequence[int], inherited: Sequence[int]) -> Outcome:
     """Run `train` to its end, in which the descriptors `lock` keep others from training. `inherited` are further ones."""
-    command = ["train", "--if-new", "--json", *arguments]
     environ = {LOCK: "held"} if lock else {}
-    with TemporaryFile("w+") as record:
-        with child.started(
-            command, [*lock, *inherited], environ, stdout=record, stderr=subprocess.PIPE, errors="replace"
-        ) as process:
-            last = ""
-            for line in process.stderr or ():
-                sys.stderr.write(line)
-                last = line.strip() or last
-        record.seek(0)
-        return outcome(process.returncode, record.read(), last)
+    ended = child.run(["train", "--if-new", "--json", *arguments], [*lock, *inherited], environ)
+    return outcome(ended.code, ended.said, ended.last_line)
 
 
 def outcome(code: int, record: str, last_line: str) -> Outcome:

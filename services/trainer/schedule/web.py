@@ -15,6 +15,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
 from trainer.errors import SettingsError
+from trainer.schedule.following import Did, Following
 from trainer.schedule.record import Training
 from trainer.schedule.scheduler import Scheduler
 
@@ -24,14 +25,18 @@ Answer = Callable[..., Any]
 class Metrics(Collector):
     """The record's figures as Prometheus has them."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    def __init__(self, scheduler: Scheduler, following: Following) -> None:
+        self._scheduler, self._following = scheduler, following
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric, made of what is kept now."""
         record, schedule = self._scheduler.record, self._scheduler.schedule
         for outcome, count in record.count.items():
             yield CounterMetricFamily(f"training_{outcome}", f"Trainings whose outcome was: {outcome}.", count)
+        for outcome, count in self._following.count.items():
+            yield CounterMetricFamily(
+                f"challenge_{outcome}", f"Challenges that were carried on, and: {outcome}.", count
+            )
         last, made = record.last, record.last and record.last.outcome
         gauges = {
             "training_last_success_timestamp_seconds": (
@@ -47,6 +52,8 @@ class Metrics(Collector):
                 "How many trainings the held-out rows of the last version have judged.",
             ),
         }
+        gauges["challenge_running"] = self._following.version is not None, "Whether a version challenges Production."
+        gauges["challenge_hindered"] = self._following.problem is not None, "Whether something is in its way."
         if (due := self._scheduler.next) is not None:
             gauges["training_next_timestamp_seconds"] = due, "When the next training by the clock is due."
         if schedule.on_drift:
@@ -59,7 +66,26 @@ def _seconds(training: Training | None) -> float:
     return (training.ended or 0) - training.started if training else 0
 
 
-def status(scheduler: Scheduler) -> dict[str, Any]:
+def _did(did: Did | None) -> dict[str, Any] | None:
+    if did is None:
+        return None
+    time = datetime.fromtimestamp(did.time, UTC).isoformat(timespec="seconds")
+    return {"time": time, "outcome": did.outcome, "reason": did.reason, "version": did.version}
+
+
+def _challenge(following: Following) -> dict[str, Any]:
+    """Return what /status says of who challenges Production."""
+    return {
+        "version": following.version,
+        "auto": following.is_auto,
+        "verdict": _did(following.verdict),
+        "last": _did(following.last),
+        "count": following.count,
+        "problem": following.problem,
+    }
+
+
+def status(scheduler: Scheduler, following: Following) -> dict[str, Any]:
     """Return what /status says."""
     schedule, record = scheduler.schedule, scheduler.record
     zone = ZoneInfo(schedule.time_zone)
@@ -87,6 +113,7 @@ def status(scheduler: Scheduler) -> dict[str, Any]:
         "last_success": time(record.last_success),
         "count": record.count,
         "drift": asdict(scheduler.verdict) if schedule.on_drift else None,
+        "challenge": _challenge(following),
         "now": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -98,10 +125,10 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing of each request."""
 
 
-def serve(scheduler: Scheduler) -> int:
+def serve(scheduler: Scheduler, following: Following) -> int:
     """Answer from now on, in a thread; return the port. Raises SettingsError where it is taken."""
     registry = CollectorRegistry()
-    registry.register(Metrics(scheduler))
+    registry.register(Metrics(scheduler, following))
     metrics = make_wsgi_app(registry)
 
     def answer(environ: dict[str, Any], start: Answer) -> Iterable[bytes]:
@@ -109,7 +136,7 @@ def serve(scheduler: Scheduler) -> int:
             found: Iterable[bytes] = metrics(environ, start)
             return found
         known = environ["PATH_INFO"] == "/status"
-        content = status(scheduler) if known else {"error": "there are /status and /metrics"}
+        content = status(scheduler, following) if known else {"error": "there are /status and /metrics"}
         start("200 OK" if known else "404 Not Found", [("Content-Type", "application/json")])
         return [json.dumps(content, indent=1).encode() + b"\n"]
 

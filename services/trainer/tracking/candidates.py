@@ -23,6 +23,8 @@ from trainer.tracking.rest import CANDIDATE
 
 # Tags of a version. ASKED_BY is written by whoever asks, or by a server that knows who it is; anybody else can write it, too.
 ASKED_BY, OUTCOME, REASON, TIME, BEGUN = "asked_by", "review", "review_reason", "review_time", "reviews_begun"
+# Tags of the registered model: how many versions each table's held-out rows have judged in reviews, by the digest of its file.
+COUNT = "reviews."
 # What BEGUN is between reviews: nobody but an admin may take a tag of a version away where MLflow asks for a login.
 NONE_BEGUN = "0"
 UNKNOWN = "unknown"
@@ -74,11 +76,24 @@ def propose(name: str, version: str, who: str) -> None:
 
 def begin(version: ModelVersion) -> int:
     """Note on a version that a review of it has begun; return how many have, since one last came to its end."""
-    told = version.tags.get(BEGUN, NONE_BEGUN)
-    begun = int(told) + 1 if told.isascii() and told.isdigit() and len(told) < 4 else 1
+    begun = _one_more(version.tags.get(BEGUN), 3)
     with mlflow_errors():
         MlflowClient().set_model_version_tag(version.name, version.version, BEGUN, str(begun))
     return begun
+
+
+def count(name: str, data_sha256: str) -> int:
+    """Note that held-out rows have judged one more version of a registered model in a review; return how many that are."""
+    with mlflow_errors():
+        client = MlflowClient()
+        found = _one_more(client.get_registered_model(name).tags.get(COUNT + data_sha256), 9)
+        client.set_registered_model_tag(name, COUNT + data_sha256, str(found))
+    return found
+
+
+def _one_more(told: str | None, digits: int) -> int:
+    """Return the number after one that a tag tells; 1 after what is none."""
+    return int(told) + 1 if told and told.isascii() and told.isdigit() and len(told) <= digits else 1
 
 
 def forget(version: ModelVersion) -> None:

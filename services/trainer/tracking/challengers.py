@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from trainer.errors import AnswerTooLong
+from trainer.errors import AnswerTooLong, VersionError
 from trainer.tracking import registry
 from trainer.tracking.answers import mlflow_errors
 
@@ -58,11 +58,11 @@ def challenger(name: str) -> Challenger | None:
         return Challenger(version, None)
 
 
-def challenge(percent: float, days: float, before: Challenge | None) -> Challenge:
+def challenge(percent: float, days: float, auto: float | None, before: Challenge | None) -> Challenge:
     """Return a challenge from now on; one that goes on with another share keeps its key, and so its clients."""
     now = datetime.now(UTC)
     key, since = (before.key, before.since) if before else (secrets.token_hex(8), now.isoformat(timespec="seconds"))
-    return Challenge(percent, key, since, (now + timedelta(days=days)).isoformat(timespec="seconds"))
+    return Challenge(percent, key, since, (now + timedelta(days=days)).isoformat(timespec="seconds"), auto=auto)
 
 
 def begin(name: str, version: ModelVersion, asked: Challenge, key: Path, reason: str) -> Move:
@@ -103,13 +103,23 @@ def _recorded(name: str, by: str, before: str | None, after: str, reason: str) -
 def records(name: str) -> list[Move]:
     """Return how challenges of a registered model began and ended, the oldest first; none where too much is there to be read."""
     try:
-        with mlflow_errors():
-            tags = MlflowClient().get_registered_model(name).tags
+        return _records(name)
     except AnswerTooLong:
         return []
+
+
+def _records(name: str) -> list[Move]:
+    with mlflow_errors():
+        tags = MlflowClient().get_registered_model(name).tags
     return list(histories.parsed(tags, RECORD)[0].values())
 
 
 def sent_away(name: str, version: str) -> str | None:
-    """Return why the service has sent a version away, None where it has not."""
-    return next((made.reason for made in records(name) if made.by == GUARD and made.before == version), None)
+    """Return why the service has sent a version away, None where it has not; raise VersionError where too much is there to tell."""
+    try:
+        found = _records(name)
+    except AnswerTooLong as error:
+        raise VersionError(
+            f"whether version {version} of {name} was sent away before cannot be told, so it challenges nobody: {error}"
+        ) from error
+    return next((made.reason for made in found if made.by == GUARD and made.before == version), None)

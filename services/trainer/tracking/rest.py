@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from contract.tracking import alias_history
+from contract.tracking import alias_history, challenge
 from contract.tracking.artifacts import Source
 from contract.tracking.rest import (
     SIGNED_BY,
@@ -77,6 +77,20 @@ def last_in_production(tracking_uri: str, model_name: str) -> str | None:
         tags = {tag["key"]: tag["value"] for tag in found.get("registered_model", {}).get("tags", [])}
     moves, _ = alias_history.parsed(tags)
     return list(moves.values())[-1].version if moves else None
+
+
+def challenger(tracking_uri: str, model_name: str) -> tuple[str, str] | None:
+    """Return the version behind the alias `challenger` and its tag that says what it may do; None where there is none.
+
+    Of a server; raises TrackingError where it does not tell.
+    """
+    with _tracking_errors(tracking_uri), as_mlflow_has_it():
+        try:
+            answer = _server(tracking_uri).get("registered-models/alias", name=model_name, alias=challenge.ALIAS)
+        except Absent:
+            return None
+        tags = {tag["key"]: str(tag["value"]) for tag in answer["model_version"].get("tags", [])}
+        return str(answer["model_version"]["version"]), tags.get(challenge.TAG, challenge.OVER)
 
 
 def candidates(tracking_uri: str, tell: Callable[[str], object]) -> list[tuple[str, str]]:

@@ -122,11 +122,14 @@ function showDrift(drift) {
 
 function showSchedule(schedule) {
   if (!schedule) return list("schedule", [["Schedule", "does not answer, or is not on"]]);
+  const { last, problem } = schedule.challenge || {};
   list("schedule", [
     ["Next", schedule.next ? time(schedule.next) : "never by the clock"],
     ["Running", schedule.running ? `since ${time(schedule.running.started)}` : "none"],
     ["Last", schedule.last ? `${schedule.last.outcome}, ${time(schedule.last.ended)}` : "none yet"],
     ...(schedule.last && schedule.last.reason ? [["Because", schedule.last.reason]] : []),
+    ...(last ? [["Challenge", `${last.outcome}: version ${last.version}, ${time(last.time)}: ${last.reason}`]] : []),
+    ...(problem ? [["In its way", problem]] : []),
   ]);
 }
 
