@@ -48,6 +48,7 @@ def _looks(folder: Path, repository: str, patience: float) -> dict[str, Look]:
         "rollback": partial(model.look_at_way_back, place, patience),
         "served": partial(_served, model, port, patience * 0.8),
         "backup": partial(backups.look, repository, "make backup"),
+        "restore": partial(backups.look_at_restore, repository, backups.DRILL_WITHOUT_DOCKER),
     }
 
 

@@ -57,7 +57,7 @@ except psycopg2.OperationalError: time.sleep(600)
 # Three are left to the superuser, who asks.
 CONNECTIONS = "SELECT count(*) > 97 FROM pg_stat_activity WHERE backend_type = 'client backend'"
 # What no `up` brings: the first backup is a person's to make, and the disk is this machine's.
-NOT_THE_STACKS = {"backup", "disk"}
+NOT_THE_STACKS = {"backup", "backup check", "restore", "disk"}
 Row = dict[str, str]
 
 

@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from doctor import report
-from doctor.host import backups, containers, engine, names, ports, settings
+from doctor.host import backups, containers, engine, images, memory, names, ports, settings
 from doctor.host.containers import Asked
-from doctor.host.docker import HASH, SERVICE, Stack
+from doctor.host.docker import HASH, SERVICE, Failed, Stack
 from doctor.host.ports import Port
 from doctor.patience import exit_code, look_at_all
 from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
@@ -125,7 +125,7 @@ def test_every_line_of_what_is_wrong_names_what_mends_it() -> None:
 @pytest.mark.parametrize(
     ("hangs", "row"),
     [
-        ("version", ("engine", FAIL, "the Docker engine cannot be used: `docker version` did not answer within 0.4 s")),
+        ("info", ("engine", FAIL, "the Docker engine cannot be used: `docker info` did not answer within 0.4 s")),
         ("compose", ("settings", FAIL, "Compose cannot read them: `docker compose` did not answer within 0.4 s")),
     ],
 )
@@ -135,7 +135,7 @@ def test_docker_itself_is_waited_for_no_longer_than_the_patience_says(
     """It would hang for ten minutes; how long it takes is not measured."""
     docker = tmp_path / "docker"
     docker.write_text(
-        f'#!/bin/sh\ncase "$*" in *config*|version*) [ "$1" != {hangs} ] || exec sleep 600;; esac\necho 26.1\n'
+        f'#!/bin/sh\ncase "$*" in *config*|info*) [ "$1" != {hangs} ] || exec sleep 600;; esac\necho 26.1\n'
     )
     docker.chmod(0o755)
     result = subprocess.run(
@@ -149,22 +149,32 @@ def test_docker_itself_is_waited_for_no_longer_than_the_patience_says(
     assert (result.returncode, row in found) == (1, True), found
 
 
+def docker_info(compose: str | None = "2.26.1-4", buildx: bool = True, **told: Any) -> dict[str, Any]:
+    """Return what `docker info` says, as far as it is read."""
+    plugins = {"compose": compose, "buildx": "0.13.1+ds1" if buildx else None}
+    found = [{"Name": name, "Version": version} for name, version in plugins.items() if version]
+    server = {"ServerVersion": "26.1.5+dfsg1", "Architecture": "x86_64", "CgroupVersion": "2"}
+    return {**server, "MemoryLimit": True, "PidsLimit": True, "ClientInfo": {"Plugins": found}, **told}
+
+
 @pytest.mark.parametrize(
-    ("found", "wrong"),
+    ("told", "status", "says"),
     [
-        ({"Docker Engine": "26.1.5+dfsg1", "Compose": "2.26.1-4"}, None),
-        ({"Docker Engine": "29.0.1", "Compose": "v2.40.3"}, None),
-        (
-            {"Docker Engine": "20.10.24+dfsg1", "Compose": "2.26.1"},
-            "Docker Engine is 20.10.24+dfsg1; 25.0 is the oldest",
-        ),
-        ({"Docker Engine": "25.0.0", "Compose": "v2.9.0"}, "Compose is v2.9.0; 2.24 is the oldest"),
+        ({}, OK, "Docker Engine 26.1.5+dfsg1, Compose 2.26.1-4, buildx 0.13.1, amd64, cgroup v2"),
+        ({"ServerVersion": "29.0.1", "compose": "v2.40.3", "Architecture": "aarch64"}, OK, "Compose 2.40.3, buildx"),
+        ({"ServerVersion": "20.10.24"}, FAIL, "Docker Engine is 20.10.24; 25.0 is the oldest"),
+        ({"compose": "v2.9.0"}, FAIL, "Compose is v2.9.0; 2.24 is the oldest"),
+        ({"compose": None}, FAIL, "docker compose cannot be used"),
+        ({"buildx": False}, FAIL, "there is no plugin buildx"),
+        ({"Architecture": "riscv64"}, WARN, "its architecture is riscv64"),
+        ({"MemoryLimit": False, "PidsLimit": False, "CgroupVersion": "1"}, WARN, "no limit of memory and processes (cgroup v1)"),
     ],
-)
-def test_versions_that_are_too_old_are_told_with_the_oldest_that_work(found: dict[str, str], wrong: str | None) -> None:
-    row = engine.judged(found)
-    assert (row.status == OK) == (wrong is None)
-    assert wrong is None or wrong in row.says
+)  # fmt: skip
+def test_an_engine_that_is_too_old_cannot_build_or_keeps_no_limit_is_told(
+    told: dict[str, Any], status: str, says: str
+) -> None:
+    row = only(engine.judged(docker_info(**told)))
+    assert (row.status, says in row.says) == (status, True), row
 
 
 def test_a_secret_in_env_a_file_that_is_not_there_and_settings_not_in_force_are_told(tmp_path: Path) -> None:
@@ -310,6 +320,73 @@ def test_a_job_that_failed_is_told_with_its_last_words_and_one_that_waits_for_it
     assert job("running", 0) is None
     assert "the job bootstrap failed with exit code 4: trainer: MLflow refuses" in job("exited", 4).says
     assert "what it waits for has failed" in job("created", 0).says
+
+
+class Docker:
+    """Answers what a test gives for a command, all of it or its first word, and refuses everything else."""
+
+    def __init__(self, **said: str) -> None:
+        self._said = said
+
+    def __call__(self, *arguments: str, seconds: float) -> str:
+        said = self._said.get("_".join(arguments), self._said.get(arguments[0]))
+        if said is not None:
+            return said
+        raise Failed(f"Error: no such {' '.join(arguments[:1])}: {arguments[-1]}")
+
+
+def test_a_container_near_its_limit_of_memory_is_told_with_both_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = stack(container("mlflow"), container("inference"), mlflow={}, inference={})
+
+    def used(mlflow: str) -> list[Row]:
+        told = [{"ID": "id-of-mlflow", "MemPerc": mlflow}, {"ID": "id-of-inference", "MemPerc": "12.50%"}]
+        monkeypatch.setattr(memory, "docker", Docker(stats="\n".join(map(json.dumps, told))))
+        return list(memory.look(found, 1))
+
+    row = only(used("94.00%"))
+    assert (row.status, row.mend) == (WARN, f"MLFLOW_MEMORY=600m in .env, then {UP}")
+    assert "mlflow uses 282 of its 300 MB (94%)" in row.says
+    assert only(used("40.00%")) == Row("memory", OK, "mlflow uses 120 of its 300 MB (40%), the others less of theirs")
+    assert "inference uses" in only(used("--")).says  # it has ended meanwhile
+
+
+BUILT = {"image": "test/mlflow", "build": {"args": {"PYTHON_IMAGE": "python:3", "PIP_INDEX_URL": "x"}}}
+
+
+@pytest.mark.parametrize(
+    ("here", "row"),
+    [
+        (
+            {"image_inspect_test/mlflow": '[{"Config": {"Labels": null}}]', "image_inspect_postgres:17": images.STAND_IN},
+            Row("images", OK, "all 2 are on this machine; postgres:17 is a stand-in"),
+        ),
+        (
+            {"image_inspect_postgres:17": images.STAND_IN, "image_inspect_python:3": images.STAND_IN},
+            Row("images", FAIL, "not built yet: test/mlflow", UP),
+        ),
+        (
+            {"image_inspect_postgres:17": images.STAND_IN, "manifest_inspect_python:3": "{}"},
+            Row("images", FAIL, "not built yet: test/mlflow; of their base images python:3 can be pulled", UP),
+        ),
+        (
+            {"image_inspect_postgres:17": images.STAND_IN},
+            Row("images", FAIL, "not built yet: test/mlflow; of their base images python:3 cannot be pulled "
+                "(python:3: Error: no such manifest: python:3), and `scripts/base-images` makes a stand-in",
+                f"scripts/base-images; {UP}"),
+        ),
+        (
+            {"image_inspect_test/mlflow": '[{"Config": {"Labels": {}}}]', "manifest_inspect_postgres:17": "{}"},
+            Row("images", FAIL, "not on this machine: postgres:17, which can be pulled", UP),
+        ),
+    ],
+)  # fmt: skip
+def test_images_that_are_missing_are_told_with_what_brings_them(
+    here: dict[str, str], row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = json.dumps([{"Config": {"Labels": {images.LABEL: images.STAND_IN}}}])
+    said = {words: stand_in if answer == images.STAND_IN else answer for words, answer in here.items()}
+    monkeypatch.setattr(images, "docker", Docker(**said))
+    assert only(images.look(stack(mlflow=BUILT, postgres={"image": "postgres:17"}), 1)) == row
 
 
 def test_a_service_that_has_no_container_is_told_and_a_stack_that_is_well_is_one_line() -> None:
@@ -568,6 +645,32 @@ def test_a_backup_that_lacks_files_of_a_model_in_use_is_not_the_newest(tmp_path:
     (tmp_path / backups.LIST_OF_INCOMPLETE).write_text("bb22\naa110123\n")
     row = only(backups.look(str(tmp_path), "make backup"))
     assert (row.status, says in row.says) == (WARN, True)
+
+
+@pytest.mark.parametrize(
+    ("check", "restore", "expected"),
+    [
+        (None, None, [(WARN, "nobody has read all of them yet"), (WARN, "none of the backups was ever brought back")]),
+        ((3, "whole"), (100, "0123abcd45"), [(OK, "was whole"), (OK, "backup 0123abcd came back 100 days ago")]),
+        ((36, "whole"), (201, "latest"), [(WARN, "read 36 days ago"), (WARN, "backup latest came back 201 days ago")]),
+        ((0, "damaged"), None, [(FAIL, "0 hours ago, found them damaged"), (WARN, "was ever brought back")]),
+    ],
+)  # fmt: skip
+def test_a_check_and_a_restore_that_were_long_ago_or_never_are_told(
+    tmp_path: Path, check: tuple[int, str] | None, restore: tuple[int, str] | None, expected: list[tuple[str, str]]
+) -> None:
+    assert [*backups.look_at_check(str(tmp_path)), *backups.look_at_restore(str(tmp_path), "drill")] == []
+    (tmp_path / "config").write_text("")
+    for name, noted in ((backups.LAST_CHECK, check), (backups.LAST_RESTORE, restore)):
+        if noted:
+            then = datetime.now(UTC) - timedelta(days=noted[0])
+            (tmp_path / name).write_text(f"{then.isoformat(timespec='seconds')} {noted[1]}\n")
+    rows = [only(backups.look_at_check(str(tmp_path))), only(backups.look_at_restore(str(tmp_path), "drill"))]
+    for row, (status, says) in zip(rows, expected, strict=True):
+        assert (row.status, says in row.says) == (status, True), row
+    (tmp_path / backups.LAST_CHECK).write_text("yesterday\n")
+    with pytest.raises(NotLookedAt, match="last-check cannot be read"):
+        list(backups.look_at_check(str(tmp_path)))
 
 
 def test_backups_on_another_machine_are_not_looked_at_and_not_ok() -> None:
