@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -35,7 +36,7 @@ from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 from doctor.registry import model, schema
 from doctor.registry.commands import EMBEDDED, STACK
 from doctor.registry.database import Database
-from doctor.stack import access, command, postgres, replicas, store, tracking, volumes
+from doctor.stack import access, command, growth, postgres, replicas, store, tracking, volumes
 from setup.secret_files import DERIVED, OWNERS, SECRETS, Owner
 
 STARTED = "2026-01-01T15:00:00.123456789Z"
@@ -780,14 +781,14 @@ def test_connections_that_run_out_are_told_before_they_have(used: int, status: s
 
 
 class Cursor:
-    """One of a server that has a transaction which began so many seconds ago, or none."""
+    """One of a server whose oldest transaction and whose slots are these."""
 
-    def __init__(self, seconds: int | None) -> None:
-        self._seconds, self._rows = seconds, list[tuple[Any, ...]]()
+    def __init__(self, oldest: list[tuple[Any, ...]], slots: list[tuple[Any, ...]]) -> None:
+        said = {postgres.CONNECTIONS: [(3, 97)], postgres.SIZE: [(11_000_000,)], postgres.SLOTS: slots}
+        self._said, self._oldest, self._rows = said, oldest, list[tuple[Any, ...]]()
 
     def execute(self, statement: str, values: Sequence[Any]) -> None:
-        oldest = [] if self._seconds is None else [(77, self._seconds, "idle in transaction")]
-        self._rows = [(3, 97)] if statement == postgres.CONNECTIONS else oldest
+        self._rows = self._said.get(statement, self._oldest)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         return self._rows
@@ -799,15 +800,90 @@ class Cursor:
         """Nothing is open."""
 
 
+def said_of(oldest: list[tuple[Any, ...]], slots: list[tuple[Any, ...]]) -> list[Row]:
+    """Return what is said of such a server beside its connections and its size."""
+    database = Database(lambda: Cursor(oldest, slots), (psycopg2.Error,), "%s")
+    used, size, *rows = postgres.look(database, None, "room")
+    assert (used.status, used.says) == (OK, "3 of 97 connections are used")
+    assert (size.status, size.says) == (OK, "the database has 11 MB")
+    return rows
+
+
 @pytest.mark.parametrize(("seconds", "is_told"), [(None, False), (300, False), (1500, True)])
 def test_a_transaction_that_is_open_for_long_is_told_with_what_ends_it(seconds: int | None, is_told: bool) -> None:
-    rows = list(postgres.look(Database(lambda: Cursor(seconds), (psycopg2.Error,), "%s")))
-    assert [row.status for row in rows] == [OK, WARN][: 1 + is_told]
+    rows = said_of([] if seconds is None else [(77, seconds, "idle in transaction")], [])
+    assert [row.status for row in rows] == [WARN] * is_told
     if is_told:
         assert (
-            rows[1].says == "a transaction has been open for 25 minutes (idle in transaction), and may hold others up"
+            rows[0].says == "a transaction has been open for 25 minutes (idle in transaction), and may hold others up"
         )
-        assert rows[1].mend.endswith('psql -U postgres -c "SELECT pg_terminate_backend(77)"')
+        assert rows[0].mend.endswith('psql -U postgres -c "SELECT pg_terminate_backend(77)"')
+
+
+def test_a_slot_that_holds_the_log_is_told_with_what_it_holds_and_what_drops_it() -> None:
+    rows = said_of([], [("archive", True, 1_200_000_000), ("left", False, 6_000_000_000), ("new", False, 1000)])
+    assert [row.status for row in rows] == [WARN, FAIL]
+    assert "'archive' holds 1,200 MB of the write-ahead log, over 1,000: who reads it is slower" in rows[0].says
+    assert "'left' holds 6,000 MB" in rows[1].says
+    assert "nobody reads it" in rows[1].says
+    assert rows[1].mend.endswith("""-c "SELECT pg_drop_replication_slot('left')\"""")
+
+
+@pytest.mark.parametrize(("free", "status"), [(None, OK), (10e9, OK), (1.1e9, WARN)])
+def test_a_database_that_a_migration_could_not_copy_is_told_with_both_sizes(free: int | None, status: str) -> None:
+    row = postgres.room(1_000_000_000, free, "docker compose run --rm cleanup --yes")
+    assert (row.status, bool(row.mend)) == (status, status != OK)
+    assert ("the database has 1,000 MB, its disk 1,100 MB free" in row.says) == (status != OK)
+
+
+def written(folder: Path, name: str, size: int, days: float) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"x" * size)
+    os.utime(folder / name, (time.time() - days * 86_400,) * 2)
+
+
+def test_what_the_bucket_has_got_lately_is_told_by_the_dates_of_its_files(tmp_path: Path) -> None:
+    written(tmp_path, "old", 8192, 100)
+    written(tmp_path, "mlflow/new", 16_384, 10)
+    written(tmp_path, ".minio.sys/notes", 4096, 0)
+    grown = growth.of_files("minio-data", tmp_path, 10)
+    assert (grown.size, grown.days) == (16_384, growth.MOST_DAYS)
+    with pytest.raises(NotLookedAt, match=r"minio-data has more files than are counted in -1\.0 s"):
+        growth.of_files("minio-data", tmp_path, -1)
+
+
+def test_the_database_has_grown_as_the_number_of_its_runs_has(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "mlflow.db")
+    database.execute("CREATE TABLE runs (start_time BIGINT)")
+    days = [(round((time.time() - age * 86_400) * 1000),) for age in (20, 10, 1, 1)]
+    found = Database(lambda: sqlite3.connect(tmp_path / "mlflow.db"), (sqlite3.Error,), "?")
+    with database:
+        assert growth.of_database("postgres-data", tmp_path, found, 1000).size == 0  # there are none yet
+        database.executemany("INSERT INTO runs VALUES (?)", days)
+    young = growth.of_database("postgres-data", tmp_path, found, 1000)
+    assert (young.size, round(young.days)) == (1000, 20)
+    with database:
+        database.execute("INSERT INTO runs SELECT start_time - 8640000000 FROM runs")
+    database.close()
+    assert growth.of_database("postgres-data", tmp_path, found, 1000).size == 500
+
+
+@pytest.mark.parametrize(
+    ("free", "days", "status", "says"),
+    [
+        (1e9, 6, OK, "too young for a forecast, which takes 7 days"),
+        (1e12, 10, OK, "minio-data got 100.0 MB in 10 days: if that goes on, the 1,000.0 GB that are free are full in more than ten"),
+        (1e9, 10, OK, "the 1.0 GB that are free are full in 100 days"),
+        (250e6, 10, WARN, "the 250.0 MB that are free are full in 25 days"),
+        (20e6, 10, FAIL, "full in 2 days"),
+    ],
+)  # fmt: skip
+def test_when_a_disk_will_be_full_is_told_by_what_it_has_got_lately(
+    free: float, days: float, status: str, says: str
+) -> None:
+    row = growth.judged([growth.Growth(volumes.BUCKET, Path(), 100e6, days)], free)
+    assert (row.status, says in row.says) == (status, True), row
+    assert row.mend == ("" if status == OK else volumes.makes_room({volumes.BUCKET}))
 
 
 @pytest.mark.parametrize(
@@ -823,7 +899,7 @@ def test_a_server_that_lets_nobody_in_is_told_with_what_mends_that_cause(refusal
     def connect() -> None:
         raise psycopg2.OperationalError(f"connection to server failed: {refusal}")
 
-    row = only(postgres.look(Database(connect, (psycopg2.Error,), "%s")))
+    row = only(postgres.look(Database(connect, (psycopg2.Error,), "%s"), None, "room"))
     assert refusal in row.says
     assert row.mend.endswith(mend)
 
