@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from doctor import report
-from doctor.host import backups, containers, engine, images, memory, names, ports, settings
+from doctor.host import backups, containers, engine, images, memory, names, packages, ports, settings
 from doctor.host.containers import Asked
 from doctor.host.docker import HASH, SERVICE, Failed, Stack
 from doctor.host.ports import Port
@@ -192,6 +192,28 @@ def test_a_secret_in_env_a_file_that_is_not_there_and_settings_not_in_force_are_
     assert "mlflow" in rows[2].says
     assert rows[2].mend == UP
     assert only(settings.look(stack(container("mlflow"), hashes={"mlflow": "now"}))).status == OK
+
+
+def test_a_given_secret_that_others_may_read_is_told_and_chmod_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("key.pem", "certificate.pem", "not-given"):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o644)
+    monkeypatch.setattr(settings, "NOT_GIVEN", tmp_path / "not-given")
+    monkeypatch.setattr(Path, "parents", [tmp_path])  # those of a test's folder are closed to others
+    files = {"SIGNING_KEY": "key.pem", "TLS_CERTIFICATE": "certificate.pem", "BACKUP_PASSWORD": "not-given"}
+    mounts = [{"source": str(tmp_path / file), "target": f"/given/{name}"} for name, file in files.items()]
+    found = stack(secrets={"volumes": mounts})
+    tmp_path.chmod(0o755)
+    row = only(settings.look(found))
+    assert row.status == WARN
+    assert f"SIGNING_KEY_FILE names {tmp_path / 'key.pem'}, which others on this machine may read" in row.says
+    tmp_path.chmod(0o700)
+    assert only(settings.look(found)).status == OK
+    tmp_path.chmod(0o755)
+    subprocess.run(row.mend.split(), check=True)
+    assert only(settings.look(found)).status == OK
 
 
 @pytest.mark.parametrize("before", ["SIGNING_KEY=a secret", "A=1\nSIGNING_KEY=a/secret|&\nB=2"])
@@ -784,7 +806,11 @@ class Cursor:
     """One of a server whose oldest transaction and whose slots are these."""
 
     def __init__(self, oldest: list[tuple[Any, ...]], slots: list[tuple[Any, ...]]) -> None:
-        said = {postgres.CONNECTIONS: [(3, 97)], postgres.SIZE: [(11_000_000,)], postgres.SLOTS: slots}
+        said: dict[str, list[tuple[Any, ...]]] = {
+            postgres.CONNECTIONS: [(3, 97)],
+            postgres.SIZE: [(11_000_000,)],
+            postgres.SLOTS: slots,
+        }
         self._said, self._oldest, self._rows = said, oldest, list[tuple[Any, ...]]()
 
     def execute(self, statement: str, values: Sequence[Any]) -> None:
@@ -1089,6 +1115,36 @@ def test_files_behind_a_login_are_not_looked_at_and_the_login_is_named() -> None
 
 def test_the_doctor_becomes_a_user_that_owns_no_secret() -> None:
     assert access.USER not in {owner.uid for owner in OWNERS.values()} | {owner.gid for owner in OWNERS.values()}
+
+
+LISTED = """\
+/opt/venv/lib/python3.13/site-packages/mlflow_skinny-3.17.2.dist-info
+/opt/venv/lib/python3.13/site-packages/scikit_learn-1.9.1.dist-info
+/opt/venv/lib/python3.13/site-packages/skops-0.16.0.dist-info
+/opt/venv/lib/python3.13/site-packages/onnxruntime-1.32.0.dist-info
+"""
+
+
+def test_images_that_load_models_with_different_packages_are_told() -> None:
+    trainer = packages.installed(LISTED)
+    assert trainer["scikit-learn"] == "1.9.1"
+    assert packages.compared(trainer, trainer).says.endswith("skops 0.16.0, onnxruntime 1.32.0")
+    older = packages.installed(LISTED.replace("skops-0.16.0", "skops-0.14.0").replace("onnxruntime-1.32", "x-1"))
+    row = packages.compared(trainer, older)
+    assert (row.status, row.mend) == (WARN, UP)
+    assert row.says == "trainer and prediction service differ: skops 0.16.0 and 0.14.0, onnxruntime 1.32.0 and None"
+
+
+@pytest.mark.parametrize(("target", "status"), [("any", OK), (None, WARN)])
+def test_packages_are_of_images_and_those_of_vouched_code_are_its_own(
+    target: str | None, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services: dict[str, Any] = {"inference": {"build": {"target": target}}, "trainer": {"image": "test/trainer"}}
+    monkeypatch.setattr(packages, "docker", Docker(run=LISTED, exec=LISTED.replace("1.9.1", "1.8.0")))
+    row = only(packages.look(stack(container("inference"), **services), 1))
+    assert (row.status, "scikit-learn 1.9.1 and 1.8.0" in row.says) == (status, status == WARN)
+    with pytest.raises(NotLookedAt, match="does not run"):
+        list(packages.look(stack(inference={}, trainer={"image": "test/trainer"}), 1))
 
 
 def test_a_version_that_was_made_with_other_packages_is_told() -> None:

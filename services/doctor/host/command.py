@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from doctor.host import backups, containers, docker, engine, images, memory, names, ports, settings
+from doctor.host import backups, containers, docker, engine, images, memory, names, packages, ports, settings
 from doctor.patience import exit_code, look_at_all
 from doctor.records import FAIL, WARN, Look, NotLookedAt, Row
 from doctor.report import as_json, of_json, text
@@ -65,6 +65,7 @@ def _looks(stack: docker.Stack, patience: float) -> Mapping[str, Look]:
         "ports": partial(ports.look, stack),
         "containers": partial(containers.look, stack, patience),
         "memory": partial(memory.look, stack, START_SECONDS),
+        "packages": partial(packages.look, stack, START_SECONDS),
         **addressed,
         "backup": partial(backups.look, repository, "docker compose run --rm backup", is_on_schedule),
         "backup check": partial(backups.look_at_check, repository),
