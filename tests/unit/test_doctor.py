@@ -1158,11 +1158,11 @@ def test_a_version_that_was_made_with_other_packages_is_told() -> None:
 @pytest.mark.parametrize(
     ("noted", "status", "says", "mend"),
     [
-        ([schema.REVISIONS[-1]], OK, "the newest", ""),
-        ([schema.REVISIONS[0]], FAIL, "is older than this checkout's MLflow", UP),
+        ([schema.MLFLOW.revisions[-1]], OK, "the newest", ""),
+        ([schema.MLFLOW.revisions[0]], FAIL, "is older than this checkout's MLflow", UP),
         (["fffffffffff0"], FAIL, "a newer MLflow has written it", "docker compose run --rm database back"),
         ([], FAIL, "no revision", "scripts/restore"),
-        (schema.REVISIONS[-2:], FAIL, "2 revisions", "scripts/restore"),
+        (schema.MLFLOW.revisions[-2:], FAIL, "2 revisions", "scripts/restore"),
     ],
 )
 def test_a_schema_is_told_by_what_it_is_older_newer_or_broken(
@@ -1173,3 +1173,10 @@ def test_a_schema_is_told_by_what_it_is_older_newer_or_broken(
     assert says in row.says
     assert mend in row.mend
     assert "docker" not in schema.judged(noted, EMBEDDED).mend
+
+
+def test_accounts_that_a_newer_mlflow_has_migrated_have_no_way_back_but_a_backup() -> None:
+    assert schema.judged([schema.ACCOUNTS.revisions[-1]], STACK, schema.ACCOUNTS).name == "accounts"
+    row = schema.judged(["fffffffffff0"], STACK, schema.ACCOUNTS)
+    assert (row.name, row.status) == ("accounts", FAIL)
+    assert row.mend.endswith("without what came since: scripts/restore, of a backup from before")

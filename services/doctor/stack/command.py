@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from contract.tracking.artifacts import Proxy
+from setup.secret_files import accounts_database
 
 from doctor.patience import look_at_all
 from doctor.records import FAIL, Look, NotLookedAt, Row
@@ -17,6 +18,7 @@ from doctor.registry.model import Model
 from doctor.stack import access, growth, replicas, store, tracking, volumes
 from doctor.stack import postgres as server
 
+ACCOUNTS = "SELECT 1 FROM pg_database WHERE datname = current_database() || '_auth'"
 OWN_POSTGRES = "@postgres:5432/"
 UP = "docker compose up -d --wait"
 
@@ -65,6 +67,7 @@ def _of_services(environ: Mapping[str, str], secrets: access.Secrets, patience: 
     return found | {
         "postgres": partial(_server, database, secrets),
         "schema": partial(schema.look, database, STACK),
+        "accounts": partial(_accounts, database, secrets, seconds),
         "experiments": partial(experiments.look, database, prefixes, STACK),
         "runs": partial(runs.look, database, STACK),
         "alias": model.look_at_alias,
@@ -76,10 +79,19 @@ def _of_services(environ: Mapping[str, str], secrets: access.Secrets, patience: 
 
 
 def _database(secrets: access.Secrets, seconds: float) -> Database | None:
-    if (uri := secrets.backend_store_uri) is None:
-        return None
+    return None if (uri := secrets.backend_store_uri) is None else _at(uri, secrets, seconds)
+
+
+def _at(uri: str, secrets: access.Secrets, seconds: float) -> Database:
     own = secrets.database_password if _is_own(secrets) else None
     return postgres(uri.replace("+psycopg2", "", 1), own, seconds)
+
+
+def _accounts(database: Database, secrets: access.Secrets, seconds: float) -> Iterator[Row]:
+    """Yield the row of the accounts' schema, none where there was never a login."""
+    if database.rows(ACCOUNTS):
+        uri = accounts_database(str(secrets.backend_store_uri))
+        yield from schema.look(_at(uri, secrets, seconds), STACK, schema.ACCOUNTS)
 
 
 def _is_own(secrets: access.Secrets) -> bool:
