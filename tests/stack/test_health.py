@@ -327,12 +327,13 @@ def test_a_changed_file_a_store_that_hangs_and_no_connections_left_are_named_and
     folder = f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{experiment}/models/{model}/artifacts"
     url = f"{folder}/requirements.txt"
     before = requests.get(url, timeout=10).content
-    other = re.sub(rb"(?m)^scikit-learn==\S+", b"scikit-learn==0.1", before)
+    other = re.sub(rb"(?m)^(scikit-learn|skops)==\S+", rb"\1==0.1", before)
     assert requests.put(url, other, timeout=10).status_code == 200
     try:
         rows = doctor.wrong()
         changed = f"version {version['version']}: its file 'requirements.txt' is not as it was signed"
         of(rows, "packages", "made with scikit-learn 0.1, and ")
+        of(rows, "packages", "; skops 0.1, and ")
         doctor.mend(of(rows, "files", changed))
     finally:
         assert requests.put(url, before, timeout=10).status_code == 200

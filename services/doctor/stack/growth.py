@@ -70,17 +70,18 @@ def _days(seconds: float) -> float:
     return min(max(seconds, 1) / DAY_SECONDS, MOST_DAYS)
 
 
-def look(grown: Iterable[Growth]) -> Iterator[Row]:
-    """Yield a row for each disk: when it is full, if what grows there goes on so."""
+def look(grown: Iterable[Growth], make_room: str | None = None) -> Iterator[Row]:
+    """Yield a row for each disk: when it is full, if what grows there goes on so; `make_room` is what mends all of them."""
     disks: dict[int, list[Growth]] = {}
     for growth in grown:
         disks.setdefault(growth.path.stat().st_dev, []).append(growth)
     for found in disks.values():
         disk = os.statvfs(found[0].path)
-        yield judged(found, disk.f_bavail * disk.f_frsize)
+        room = make_room or makes_room({growth.name for growth in found})
+        yield judged(found, disk.f_bavail * disk.f_frsize, room)
 
 
-def judged(grown: list[Growth], free: float) -> Row:
+def judged(grown: list[Growth], free: float, make_room: str) -> Row:
     """Return the row of what grows on a disk with so many bytes free."""
     known = [growth for growth in grown if growth.days >= LEAST_DAYS]
     if not known:
@@ -90,8 +91,7 @@ def judged(grown: list[Growth], free: float) -> Row:
     when = f"in {days:,.0f} days" if days < 3650 else "in more than ten years"
     says = f"{added}: if that goes on, the {_size(free)} that are free are full {when}"
     if days < WARN_DAYS:
-        names = {growth.name for growth in grown}
-        return Row("growth", FAIL if days < FAIL_DAYS else WARN, says, makes_room(names))
+        return Row("growth", FAIL if days < FAIL_DAYS else WARN, says, make_room)
     return Row("growth", OK, says)
 
 
