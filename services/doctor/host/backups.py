@@ -18,7 +18,8 @@ MOST_DAYS_UNCHECKED, MOST_DAYS_UNTRIED = 35, 200
 CHECK = "docker compose run --rm backup check"
 ELSEWHERE = "BACKUP_REPOSITORY=ANOTHER_PLACE in .env, then docker compose run --rm backup"
 _BESIDE = "COMPOSE_PROJECT_NAME=drill COMPOSE_PROFILES="
-DRILL = f"{_BESIDE} MLFLOW_PORT=5001 INFERENCE_PORT=1236 scripts/restore; {_BESIDE} docker compose down --volumes"
+_DOWN = "docker compose --profile '*' down --volumes"
+DRILL = f"{_BESIDE} MLFLOW_PORT=5001 INFERENCE_PORT=1236 scripts/restore; COMPOSE_PROJECT_NAME=drill {_DOWN}"
 DRILL_WITHOUT_DOCKER = "BACKUP_PASSWORD_FILE=FILE make restore, in another clone"
 
 
