@@ -26,8 +26,9 @@ from urllib.request import url2pathname
 TAG = "mlflow-stack-embedded"
 # Of one that lacks files of a model in use: not what `latest` restores, and no whole one goes for it.
 INCOMPLETE = "mlflow-stack-embedded-incomplete"
-# In a folder of backups: the ids of those; services/doctor reads it. Once there is a whole one, they go after so many days.
-LIST_OF_INCOMPLETE = "incomplete-snapshots"
+# In a folder of backups, for services/doctor: the ids of those, and when one came back last. Once there is a whole one, they go
+# after so many days.
+LIST_OF_INCOMPLETE, LAST_RESTORE = "incomplete-snapshots", "last-restore"
 INCOMPLETE_DAYS = 30
 KEEP = ("--keep-last=1", "--keep-hourly=24", "--keep-daily=7", "--keep-weekly=5", "--keep-monthly=12")
 # What restic says where there is no repository, and where the password is not its own; codes for these are newer.
@@ -125,6 +126,8 @@ def restore(folder: Path, repository: str, password_file: Path | None, snapshot:
         folder.rename(_free(folder.with_name(f"{folder.name}.before-restore")))
     new.rename(folder)
     audit.note("restore", str(folder), snapshot, None, "restore")
+    if (place := Path(repository)).is_dir() and os.access(place, os.W_OK):
+        (place / LAST_RESTORE).write_text(f"{datetime.now(UTC).isoformat(timespec='seconds')} {snapshot}\n")
     print(f"Restored into {folder}. `make serve` and `make ui` go on with it")
 
 

@@ -97,6 +97,14 @@ def out_of_memory(stack: Stack, service: str) -> None:
         raise AssertionError(f"the kernel did not end it: {greedy.returncode} {greedy.stderr}")
 
 
+def near_its_limit_of_memory(stack: Stack, service: str) -> None:
+    """Have a container use 95% of the memory that it may have, by a file in memory; a new container has none."""
+    container = stack.containers()[service]
+    used = float(docker("stats", "--no-stream", "--format", "{{.MemPerc}}", container["Id"]).rstrip("%")) / 100
+    more = round((0.95 - used) * container["HostConfig"]["Memory"])
+    stack.compose("exec", "-T", service, "sh", "-c", f"head -c {more} /dev/zero >/tmp/full")
+
+
 @contextmanager
 def cut_off(stack: Stack, service: str, network: str) -> Iterator[None]:
     """Take a container off a network, and put it back under its name."""

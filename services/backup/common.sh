@@ -12,7 +12,8 @@ DATABASES=(mlflow mlflow_auth)
 TAG=mlflow-stack
 # Of one that lacks files of a model in use: not what `latest` restores, and no whole one goes for it.
 INCOMPLETE=mlflow-stack-incomplete
-LIST_OF_INCOMPLETE=incomplete-snapshots # in a folder of backups; services/doctor reads it
+# In a folder of backups, for services/doctor: which snapshots those are; when all was read last, and when one came back last.
+LIST_OF_INCOMPLETE=incomplete-snapshots LAST_CHECK=last-check LAST_RESTORE=last-restore
 LOG=/tmp/restic.log
 PATIENCE=30
 OPTIONS=(--stuck-request-timeout "${PATIENCE}s") # of restic in all its commands

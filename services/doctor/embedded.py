@@ -15,9 +15,9 @@ from doctor.patience import look_at_all
 from doctor.records import FAIL, OK, Look, NotLookedAt, Row
 from doctor.registry import experiments, runs, schema
 from doctor.registry.commands import EMBEDDED
-from doctor.registry.database import sqlite
+from doctor.registry.database import Database, sqlite
 from doctor.registry.model import Model
-from doctor.stack import replicas, volumes
+from doctor.stack import growth, replicas, volumes
 
 MAKE_ROOM = "make cleanup ARGS=--yes"
 
@@ -47,7 +47,9 @@ def _looks(folder: Path, repository: str, patience: float) -> dict[str, Look]:
         "files": partial(model.look_at_files, place, key, patience),
         "rollback": partial(model.look_at_way_back, place, patience),
         "served": partial(_served, model, port, patience * 0.8),
+        "growth": partial(_growth, folder, database, patience / 3),
         "backup": partial(backups.look, repository, "make backup"),
+        "restore": partial(backups.look_at_restore, repository, backups.DRILL_WITHOUT_DOCKER),
     }
 
 
@@ -68,6 +70,15 @@ def keys(folder: Path) -> Iterator[Row]:
         yield Row("keys", FAIL, says, f"chmod 600 {path}")
     if not open_to_others:
         yield Row("keys", OK, "readable to you alone")
+
+
+def _growth(folder: Path, database: Database, seconds: float) -> Iterator[Row]:
+    """Yield the row of when the disk is full; the database grows beside the files."""
+    files, content = folder / "artifacts", folder / "mlflow.db"
+    grown = [growth.of_database("mlflow.db", folder, database, content.stat().st_size)]
+    if files.is_dir():
+        grown.append(growth.of_files("artifacts", files, seconds))
+    return growth.look(grown, MAKE_ROOM)
 
 
 def _served(model: Model, port: int, seconds: float) -> Iterator[Row]:

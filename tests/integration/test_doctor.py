@@ -63,7 +63,7 @@ def test_a_registry_that_is_well_has_nothing_but_what_was_not_looked_at(
     rows = embedded.look(place.folder, str(place.folder / "backups"), 60)
     assert {row.name: row.status for row in rows if row.name != "disk"} == {
         "keys": OK, "schema": OK, "experiments": OK, "runs": OK, "alias": OK, "files": OK, "rollback": OK,
-        "served": WARN, "backup": WARN,
+        "served": WARN, "growth": OK, "backup": WARN,
     }  # fmt: skip
     assert look("alias").says == f"Production of '{MODEL}' is version 1, which is READY"
     assert "files are as they were signed with the key in force" in look("files").says
@@ -99,10 +99,15 @@ def test_an_alias_that_is_gone_and_a_version_that_is_not_ready_are_named(
     assert look("alias").says == f"no version of '{MODEL}' has the alias 'Production'"
 
 
-def test_a_deleted_logged_model_is_named_and_a_clean_up_restores_it(place: Place, look: Callable[[str], Row]) -> None:
-    source = place.client.get_model_version(MODEL, "1").source
-    place.client.delete_logged_model(source.removeprefix("models:/"))
+def test_a_deleted_run_or_logged_model_is_named_and_a_clean_up_restores_both(
+    place: Place, look: Callable[[str], Row]
+) -> None:
+    version = place.client.get_model_version(MODEL, "1")
+    place.client.delete_run(version.run_id)
+    assert f"whose run {version.run_id} is deleted: `mlflow gc` would delete its files" in look("alias").says
+    place.client.delete_logged_model(model := version.source.removeprefix("models:/"))
     row = look("alias")
+    assert f"whose logged model {model} is deleted" in row.says
     assert (row.status, row.mend) == (FAIL, "make cleanup ARGS=--yes")
     cleaned = place.forked("-m", "cleanup", "--yes", MLFLOW_BACKEND_STORE_URI=place.tracking_uri)
     assert cleaned.returncode == 0, cleaned.stderr

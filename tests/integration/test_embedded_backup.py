@@ -59,8 +59,11 @@ def made(second: Training, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_a_registry_comes_back_in_another_folder_with_its_versions_and_goes_on(made: Made, tmp_path: Path) -> None:
+    from embedded_backup import LAST_RESTORE
+
     folder = tmp_path / "elsewhere"
     made.restore(folder)
+    assert (Path(made.repository) / LAST_RESTORE).read_text().endswith(" latest\n")  # which the doctor reads
     before = made.place.registry()
     place = Place(tmp_path, f"sqlite:///{folder / 'mlflow.db'}")
     assert place.registry() == before

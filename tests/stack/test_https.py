@@ -252,6 +252,18 @@ def test_printed_links_are_the_public_ones(edge: Edge) -> None:
     assert trainer.strip() == f"https://*.factory.test,office.test:{edge.port}"
 
 
+def test_what_does_not_answer_behind_the_edge_is_named_by_the_doctor_and_mended_by_its_command(edge: Edge) -> None:
+    edge.stack.compose("kill", "inference")
+    rows = {row["name"]: row for row in edge.stack.doctor()}
+    assert rows["edge"]["status"] == "FAIL"
+    assert f"answers 502 to the name models.factory.test:{edge.port}" in rows["edge"]["says"]
+    assert rows["edge"]["mend"] == "docker compose logs --tail 20 inference"
+    assert rows["containers"]["says"].startswith("inference is not running")
+    assert rows["containers"]["mend"] == "docker compose up -d --wait"
+    edge.stack.up()
+    assert json.loads(edge.curl(f"{edge.url('models')}/invocations", "--json", BODY).body)["predictions"] == CLASSES
+
+
 @pytest.mark.skipif("browser" in LEFT_OUT, reason="there is no browser")
 def test_a_browser_works_with_both_pages_and_follows_the_link_between_them(edge: Edge) -> None:
     executable = next(path for name in BROWSERS if (path := shutil.which(name)))

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,13 +134,17 @@ def test_a_restored_stack_goes_on_as_the_first_one_would(made: Made, restored: S
     assert made.password not in backup(restored).stdout  # it knows it
 
 
-def test_a_bucket_that_was_emptied_beside_its_database_is_named_and_lets_no_whole_backup_go(restored: Stack) -> None:
+def test_a_bucket_that_was_emptied_beside_its_database_is_named_and_lets_no_whole_backup_go(
+    made: Made, restored: Stack
+) -> None:
+    for snapshot in (made.repository / "snapshots").iterdir():
+        os.utime(snapshot, (time.time() - 8 * 86_400,) * 2)
     before, served = backup(restored, "list").stdout.splitlines(), restored.alias()
     back = next(number for number in restored.versions() if number != served)
     restored.compose("exec", "-T", "minio", "sh", "-c", "mkdir /data/aside && mv /data/mlflow/* /data/aside")
     try:
         rows = {row["name"]: row for row in restored.doctor()}
-        made = backup(restored, BACKUP_KEEP="1h")
+        lacking = backup(restored, BACKUP_KEEP="1h")
         again = backup(restored)
         listed = backup(restored, "list").stdout.splitlines()
     finally:
@@ -148,11 +154,19 @@ def test_a_bucket_that_was_emptied_beside_its_database_is_named_and_lets_no_whol
     assert f"version {served}: its files are gone" in rows["files"]["says"]
     assert rows["files"]["mend"] == "docker compose up -d --wait"
     assert "lost all files; there is no version to go back to" in rows["rollback"]["says"]
-    assert (made.returncode, again.returncode) == (1, 1)
-    assert "this backup lacks the files of version " in made.stderr
-    assert f"version {served} of iris_logistic_regression" in made.stderr
-    assert len(made.stderr.splitlines()) == 1, made.stderr
-    assert f"version {back} of iris_logistic_regression" in made.stdout
+    # What these name is done below: one more backup, and a check. That a backup came back, the restore has noted.
+    assert (rows["backup"]["status"], "is 8 days old" in rows["backup"]["says"]) == ("warn", True), rows["backup"]
+    assert rows["backup"]["mend"] == "docker compose run --rm backup"
+    assert (rows["backup check"]["status"], rows["backup check"]["mend"]) == (
+        "warn",
+        "docker compose run --rm backup check",
+    )
+    assert rows["restore"]["says"] == f"backup {made.id} came back 0 hours ago"
+    assert (lacking.returncode, again.returncode) == (1, 1)
+    assert "this backup lacks the files of version " in lacking.stderr
+    assert f"version {served} of iris_logistic_regression" in lacking.stderr
+    assert len(lacking.stderr.splitlines()) == 1, lacking.stderr
+    assert f"version {back} of iris_logistic_regression" in lacking.stdout
     # The whole ones are there still, and of those that lack something BACKUP_KEEP leaves the newest.
     assert set(before) < set(listed)
     assert [line.split()[0] for line in listed if line.endswith("lacks files of a model in use")] == [
@@ -243,10 +257,11 @@ def test_a_database_that_is_migrated_was_copied_before_and_there_is_a_way_back(r
     assert f"the copy from before the migration from {older.revision} to {older.newest} is there" in database().stdout
     sql(restored, "DELETE FROM registered_model_aliases")
     note("fffffffffff0")
+    assert "are whole" in backup(restored, "check").stdout
     rows = {row["name"]: row for row in restored.doctor()}
     assert "a newer MLflow has written it" in rows["schema"]["says"]
     assert rows["schema"]["mend"].endswith("docker compose run --rm database back")
-    assert rows["backup"]["status"] == "ok"
+    assert (rows["backup"]["status"], rows["backup check"]["status"]) == ("ok", "ok")
     assert "the database is as it was before the migration" in database("back").stdout
     assert sql(restored, "SELECT version_num FROM alembic_version") == older.revision
     assert older.schema() == older.schema_of_revision
@@ -263,7 +278,8 @@ def test_a_backup_of_each_release_is_restored_and_upgraded_by_the_code_of_today(
     restored: Stack, release: Path, tmp_path: Path
 ) -> None:
     restored.down("--volumes", "--timeout", "0")  # a machine with nothing but the images
-    restored.write_env(BACKUP_REPOSITORY=str(release / "repository"))
+    repository = shutil.copytree(release / "repository", tmp_path / "repository")  # a restore is noted in it
+    restored.write_env(BACKUP_REPOSITORY=str(repository))
     result = restore(restored, (release / "password").read_text().strip())
     assert result.returncode == 0, result.stdout + result.stderr
     answer = json.loads(answer_of(restored, (release / "question.json").read_text()))
@@ -398,6 +414,7 @@ def test_the_list_has_each_backup_and_a_damaged_byte_is_found(made: Made) -> Non
     pack.write_bytes(whole)
     assert damaged.returncode == 1
     assert "are damaged" in damaged.stderr
+    assert (made.repository / "last-check").read_text().endswith(" damaged\n")
 
 
 def test_a_full_disk_is_told_in_one_line_and_nothing_is_half_done(made: Made) -> None:

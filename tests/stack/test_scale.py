@@ -280,10 +280,16 @@ def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings
         assert "MODEL_POLL_SECONDS=0.7" in replica["Config"]["Env"]
         assert "ROLLED = True" in docker("exec", name, "cat", "/app/inference/__init__.py")
     _proves_that_nothing_was_lost(load, at_least=1000, capsys=capsys, again=_sent_again(scaled) - again)
-    assert _served(scaled) == ("ok", f"version {scaled.alias()}, by all 3 replicas", "")
-    # A plain `up` finds nothing to do.
+    scaled.compose("kill", "proxy")
+    rows = {row["name"]: row for row in scaled.doctor()}
+    assert rows["served"]["says"] == f"version {scaled.alias()}, by all 3 replicas"
+    assert "nothing answers at 127.0.0.1:" in rows["proxy"]["says"]
+    assert rows["containers"]["says"].startswith("proxy is not running")
+    assert {rows[name]["mend"] for name in ("proxy", "containers")} == {"docker compose up -d --wait"}
+    # A plain `up` finds nothing else to do.
     scaled.up()
     assert set(_replicas(scaled)) == set(after)
+    assert scaled.predict() == CLASSES
 
 
 def test_a_replica_that_is_off_the_network_of_mlflow_is_named_and_put_back_by_the_command_that_is_named(

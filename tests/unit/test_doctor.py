@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -26,16 +27,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from doctor import report
-from doctor.host import backups, containers, engine, names, ports, settings
+from doctor.host import backups, containers, engine, images, memory, names, packages, ports, settings
 from doctor.host.containers import Asked
-from doctor.host.docker import HASH, SERVICE, Stack
+from doctor.host.docker import HASH, SERVICE, Failed, Stack
 from doctor.host.ports import Port
 from doctor.patience import exit_code, look_at_all
 from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 from doctor.registry import model, schema
 from doctor.registry.commands import EMBEDDED, STACK
 from doctor.registry.database import Database
-from doctor.stack import access, command, postgres, replicas, store, tracking, volumes
+from doctor.stack import access, command, growth, postgres, replicas, store, tracking, volumes
 from setup.secret_files import DERIVED, OWNERS, SECRETS, Owner
 
 STARTED = "2026-01-01T15:00:00.123456789Z"
@@ -125,7 +126,7 @@ def test_every_line_of_what_is_wrong_names_what_mends_it() -> None:
 @pytest.mark.parametrize(
     ("hangs", "row"),
     [
-        ("version", ("engine", FAIL, "the Docker engine cannot be used: `docker version` did not answer within 0.4 s")),
+        ("info", ("engine", FAIL, "the Docker engine cannot be used: `docker info` did not answer within 0.4 s")),
         ("compose", ("settings", FAIL, "Compose cannot read them: `docker compose` did not answer within 0.4 s")),
     ],
 )
@@ -135,7 +136,7 @@ def test_docker_itself_is_waited_for_no_longer_than_the_patience_says(
     """It would hang for ten minutes; how long it takes is not measured."""
     docker = tmp_path / "docker"
     docker.write_text(
-        f'#!/bin/sh\ncase "$*" in *config*|version*) [ "$1" != {hangs} ] || exec sleep 600;; esac\necho 26.1\n'
+        f'#!/bin/sh\ncase "$*" in *config*|info*) [ "$1" != {hangs} ] || exec sleep 600;; esac\necho 26.1\n'
     )
     docker.chmod(0o755)
     result = subprocess.run(
@@ -149,22 +150,32 @@ def test_docker_itself_is_waited_for_no_longer_than_the_patience_says(
     assert (result.returncode, row in found) == (1, True), found
 
 
+def docker_info(compose: str | None = "2.26.1-4", buildx: bool = True, **told: Any) -> dict[str, Any]:
+    """Return what `docker info` says, as far as it is read."""
+    plugins = {"compose": compose, "buildx": "0.13.1+ds1" if buildx else None}
+    found = [{"Name": name, "Version": version} for name, version in plugins.items() if version]
+    server = {"ServerVersion": "26.1.5+dfsg1", "Architecture": "x86_64", "CgroupVersion": "2"}
+    return {**server, "MemoryLimit": True, "PidsLimit": True, "ClientInfo": {"Plugins": found}, **told}
+
+
 @pytest.mark.parametrize(
-    ("found", "wrong"),
+    ("told", "status", "says"),
     [
-        ({"Docker Engine": "26.1.5+dfsg1", "Compose": "2.26.1-4"}, None),
-        ({"Docker Engine": "29.0.1", "Compose": "v2.40.3"}, None),
-        (
-            {"Docker Engine": "20.10.24+dfsg1", "Compose": "2.26.1"},
-            "Docker Engine is 20.10.24+dfsg1; 25.0 is the oldest",
-        ),
-        ({"Docker Engine": "25.0.0", "Compose": "v2.9.0"}, "Compose is v2.9.0; 2.24 is the oldest"),
+        ({}, OK, "Docker Engine 26.1.5+dfsg1, Compose 2.26.1-4, buildx 0.13.1, amd64, cgroup v2"),
+        ({"ServerVersion": "29.0.1", "compose": "v2.40.3", "Architecture": "aarch64"}, OK, "Compose 2.40.3, buildx"),
+        ({"ServerVersion": "20.10.24"}, FAIL, "Docker Engine is 20.10.24; 25.0 is the oldest"),
+        ({"compose": "v2.9.0"}, FAIL, "Compose is v2.9.0; 2.24 is the oldest"),
+        ({"compose": None}, FAIL, "docker compose cannot be used"),
+        ({"buildx": False}, FAIL, "there is no plugin buildx"),
+        ({"Architecture": "riscv64"}, WARN, "its architecture is riscv64"),
+        ({"MemoryLimit": False, "PidsLimit": False, "CgroupVersion": "1"}, WARN, "no limit of memory and processes (cgroup v1)"),
     ],
-)
-def test_versions_that_are_too_old_are_told_with_the_oldest_that_work(found: dict[str, str], wrong: str | None) -> None:
-    row = engine.judged(found)
-    assert (row.status == OK) == (wrong is None)
-    assert wrong is None or wrong in row.says
+)  # fmt: skip
+def test_an_engine_that_is_too_old_cannot_build_or_keeps_no_limit_is_told(
+    told: dict[str, Any], status: str, says: str
+) -> None:
+    row = only(engine.judged(docker_info(**told)))
+    assert (row.status, says in row.says) == (status, True), row
 
 
 def test_a_secret_in_env_a_file_that_is_not_there_and_settings_not_in_force_are_told(tmp_path: Path) -> None:
@@ -181,6 +192,28 @@ def test_a_secret_in_env_a_file_that_is_not_there_and_settings_not_in_force_are_
     assert "mlflow" in rows[2].says
     assert rows[2].mend == UP
     assert only(settings.look(stack(container("mlflow"), hashes={"mlflow": "now"}))).status == OK
+
+
+def test_a_given_secret_that_others_may_read_is_told_and_chmod_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("key.pem", "certificate.pem", "not-given"):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o644)
+    monkeypatch.setattr(settings, "NOT_GIVEN", tmp_path / "not-given")
+    monkeypatch.setattr(Path, "parents", [tmp_path])  # those of a test's folder are closed to others
+    files = {"SIGNING_KEY": "key.pem", "TLS_CERTIFICATE": "certificate.pem", "BACKUP_PASSWORD": "not-given"}
+    mounts = [{"source": str(tmp_path / file), "target": f"/given/{name}"} for name, file in files.items()]
+    found = stack(secrets={"volumes": mounts})
+    tmp_path.chmod(0o755)
+    row = only(settings.look(found))
+    assert row.status == WARN
+    assert f"SIGNING_KEY_FILE names {tmp_path / 'key.pem'}, which others on this machine may read" in row.says
+    tmp_path.chmod(0o700)
+    assert only(settings.look(found)).status == OK
+    tmp_path.chmod(0o755)
+    subprocess.run(row.mend.split(), check=True)
+    assert only(settings.look(found)).status == OK
 
 
 @pytest.mark.parametrize("before", ["SIGNING_KEY=a secret", "A=1\nSIGNING_KEY=a/secret|&\nB=2"])
@@ -310,6 +343,73 @@ def test_a_job_that_failed_is_told_with_its_last_words_and_one_that_waits_for_it
     assert job("running", 0) is None
     assert "the job bootstrap failed with exit code 4: trainer: MLflow refuses" in job("exited", 4).says
     assert "what it waits for has failed" in job("created", 0).says
+
+
+class Docker:
+    """Answers what a test gives for a command, all of it or its first word, and refuses everything else."""
+
+    def __init__(self, **said: str) -> None:
+        self._said = said
+
+    def __call__(self, *arguments: str, seconds: float) -> str:
+        said = self._said.get("_".join(arguments), self._said.get(arguments[0]))
+        if said is not None:
+            return said
+        raise Failed(f"Error: no such {' '.join(arguments[:1])}: {arguments[-1]}")
+
+
+def test_a_container_near_its_limit_of_memory_is_told_with_both_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = stack(container("mlflow"), container("inference"), mlflow={}, inference={})
+
+    def used(mlflow: str) -> list[Row]:
+        told = [{"ID": "id-of-mlflow", "MemPerc": mlflow}, {"ID": "id-of-inference", "MemPerc": "12.50%"}]
+        monkeypatch.setattr(memory, "docker", Docker(stats="\n".join(map(json.dumps, told))))
+        return list(memory.look(found, 1))
+
+    row = only(used("94.00%"))
+    assert (row.status, row.mend) == (WARN, f"MLFLOW_MEMORY=600m in .env, then {UP}")
+    assert "mlflow uses 282 of its 300 MB (94%)" in row.says
+    assert only(used("40.00%")) == Row("memory", OK, "mlflow uses 120 of its 300 MB (40%), the others less of theirs")
+    assert "inference uses" in only(used("--")).says  # it has ended meanwhile
+
+
+BUILT = {"image": "test/mlflow", "build": {"args": {"PYTHON_IMAGE": "python:3", "PIP_INDEX_URL": "x"}}}
+
+
+@pytest.mark.parametrize(
+    ("here", "row"),
+    [
+        (
+            {"image_inspect_test/mlflow": '[{"Config": {"Labels": null}}]', "image_inspect_postgres:17": images.STAND_IN},
+            Row("images", OK, "all 2 are on this machine; postgres:17 is a stand-in"),
+        ),
+        (
+            {"image_inspect_postgres:17": images.STAND_IN, "image_inspect_python:3": images.STAND_IN},
+            Row("images", FAIL, "not built yet: test/mlflow", UP),
+        ),
+        (
+            {"image_inspect_postgres:17": images.STAND_IN, "manifest_inspect_python:3": "{}"},
+            Row("images", FAIL, "not built yet: test/mlflow; of their base images python:3 can be pulled", UP),
+        ),
+        (
+            {"image_inspect_postgres:17": images.STAND_IN},
+            Row("images", FAIL, "not built yet: test/mlflow; of their base images python:3 cannot be pulled "
+                "(python:3: Error: no such manifest: python:3), and `scripts/base-images` makes a stand-in",
+                f"scripts/base-images; {UP}"),
+        ),
+        (
+            {"image_inspect_test/mlflow": '[{"Config": {"Labels": {}}}]', "manifest_inspect_postgres:17": "{}"},
+            Row("images", FAIL, "not on this machine: postgres:17, which can be pulled", UP),
+        ),
+    ],
+)  # fmt: skip
+def test_images_that_are_missing_are_told_with_what_brings_them(
+    here: dict[str, str], row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = json.dumps([{"Config": {"Labels": {images.LABEL: images.STAND_IN}}}])
+    said = {words: stand_in if answer == images.STAND_IN else answer for words, answer in here.items()}
+    monkeypatch.setattr(images, "docker", Docker(**said))
+    assert only(images.look(stack(mlflow=BUILT, postgres={"image": "postgres:17"}), 1)) == row
 
 
 def test_a_service_that_has_no_container_is_told_and_a_stack_that_is_well_is_one_line() -> None:
@@ -570,6 +670,32 @@ def test_a_backup_that_lacks_files_of_a_model_in_use_is_not_the_newest(tmp_path:
     assert (row.status, says in row.says) == (WARN, True)
 
 
+@pytest.mark.parametrize(
+    ("check", "restore", "expected"),
+    [
+        (None, None, [(WARN, "nobody has read all of them yet"), (WARN, "none of the backups was ever brought back")]),
+        ((3, "whole"), (100, "0123abcd45"), [(OK, "was whole"), (OK, "backup 0123abcd came back 100 days ago")]),
+        ((36, "whole"), (201, "latest"), [(WARN, "read 36 days ago"), (WARN, "backup latest came back 201 days ago")]),
+        ((0, "damaged"), None, [(FAIL, "0 hours ago, found them damaged"), (WARN, "was ever brought back")]),
+    ],
+)  # fmt: skip
+def test_a_check_and_a_restore_that_were_long_ago_or_never_are_told(
+    tmp_path: Path, check: tuple[int, str] | None, restore: tuple[int, str] | None, expected: list[tuple[str, str]]
+) -> None:
+    assert [*backups.look_at_check(str(tmp_path)), *backups.look_at_restore(str(tmp_path), "drill")] == []
+    (tmp_path / "config").write_text("")
+    for name, noted in ((backups.LAST_CHECK, check), (backups.LAST_RESTORE, restore)):
+        if noted:
+            then = datetime.now(UTC) - timedelta(days=noted[0])
+            (tmp_path / name).write_text(f"{then.isoformat(timespec='seconds')} {noted[1]}\n")
+    rows = [only(backups.look_at_check(str(tmp_path))), only(backups.look_at_restore(str(tmp_path), "drill"))]
+    for row, (status, says) in zip(rows, expected, strict=True):
+        assert (row.status, says in row.says) == (status, True), row
+    (tmp_path / backups.LAST_CHECK).write_text("yesterday\n")
+    with pytest.raises(NotLookedAt, match="last-check cannot be read"):
+        list(backups.look_at_check(str(tmp_path)))
+
+
 def test_backups_on_another_machine_are_not_looked_at_and_not_ok() -> None:
     with pytest.raises(NotLookedAt, match="backup list"):
         list(backups.look("s3:https://store.example/backups", ""))
@@ -677,14 +803,18 @@ def test_connections_that_run_out_are_told_before_they_have(used: int, status: s
 
 
 class Cursor:
-    """One of a server that has a transaction which began so many seconds ago, or none."""
+    """One of a server whose oldest transaction and whose slots are these."""
 
-    def __init__(self, seconds: int | None) -> None:
-        self._seconds, self._rows = seconds, list[tuple[Any, ...]]()
+    def __init__(self, oldest: list[tuple[Any, ...]], slots: list[tuple[Any, ...]]) -> None:
+        said: dict[str, list[tuple[Any, ...]]] = {
+            postgres.CONNECTIONS: [(3, 97)],
+            postgres.SIZE: [(11_000_000,)],
+            postgres.SLOTS: slots,
+        }
+        self._said, self._oldest, self._rows = said, oldest, list[tuple[Any, ...]]()
 
     def execute(self, statement: str, values: Sequence[Any]) -> None:
-        oldest = [] if self._seconds is None else [(77, self._seconds, "idle in transaction")]
-        self._rows = [(3, 97)] if statement == postgres.CONNECTIONS else oldest
+        self._rows = self._said.get(statement, self._oldest)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         return self._rows
@@ -696,15 +826,90 @@ class Cursor:
         """Nothing is open."""
 
 
+def said_of(oldest: list[tuple[Any, ...]], slots: list[tuple[Any, ...]]) -> list[Row]:
+    """Return what is said of such a server beside its connections and its size."""
+    database = Database(lambda: Cursor(oldest, slots), (psycopg2.Error,), "%s")
+    used, size, *rows = postgres.look(database, None, "room")
+    assert (used.status, used.says) == (OK, "3 of 97 connections are used")
+    assert (size.status, size.says) == (OK, "the database has 11 MB")
+    return rows
+
+
 @pytest.mark.parametrize(("seconds", "is_told"), [(None, False), (300, False), (1500, True)])
 def test_a_transaction_that_is_open_for_long_is_told_with_what_ends_it(seconds: int | None, is_told: bool) -> None:
-    rows = list(postgres.look(Database(lambda: Cursor(seconds), (psycopg2.Error,), "%s")))
-    assert [row.status for row in rows] == [OK, WARN][: 1 + is_told]
+    rows = said_of([] if seconds is None else [(77, seconds, "idle in transaction")], [])
+    assert [row.status for row in rows] == [WARN] * is_told
     if is_told:
         assert (
-            rows[1].says == "a transaction has been open for 25 minutes (idle in transaction), and may hold others up"
+            rows[0].says == "a transaction has been open for 25 minutes (idle in transaction), and may hold others up"
         )
-        assert rows[1].mend.endswith('psql -U postgres -c "SELECT pg_terminate_backend(77)"')
+        assert rows[0].mend.endswith('psql -U postgres -c "SELECT pg_terminate_backend(77)"')
+
+
+def test_a_slot_that_holds_the_log_is_told_with_what_it_holds_and_what_drops_it() -> None:
+    rows = said_of([], [("archive", True, 1_200_000_000), ("left", False, 6_000_000_000), ("new", False, 1000)])
+    assert [row.status for row in rows] == [WARN, FAIL]
+    assert "'archive' holds 1,200 MB of the write-ahead log, over 1,000: who reads it is slower" in rows[0].says
+    assert "'left' holds 6,000 MB" in rows[1].says
+    assert "nobody reads it" in rows[1].says
+    assert rows[1].mend.endswith("""-c "SELECT pg_drop_replication_slot('left')\"""")
+
+
+@pytest.mark.parametrize(("free", "status"), [(None, OK), (10e9, OK), (1.1e9, WARN)])
+def test_a_database_that_a_migration_could_not_copy_is_told_with_both_sizes(free: int | None, status: str) -> None:
+    row = postgres.room(1_000_000_000, free, "docker compose run --rm cleanup --yes")
+    assert (row.status, bool(row.mend)) == (status, status != OK)
+    assert ("the database has 1,000 MB, its disk 1,100 MB free" in row.says) == (status != OK)
+
+
+def written(folder: Path, name: str, size: int, days: float) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"x" * size)
+    os.utime(folder / name, (time.time() - days * 86_400,) * 2)
+
+
+def test_what_the_bucket_has_got_lately_is_told_by_the_dates_of_its_files(tmp_path: Path) -> None:
+    written(tmp_path, "old", 8192, 100)
+    written(tmp_path, "mlflow/new", 16_384, 10)
+    written(tmp_path, ".minio.sys/notes", 4096, 0)
+    grown = growth.of_files("minio-data", tmp_path, 10)
+    assert (grown.size, grown.days) == (16_384, growth.MOST_DAYS)
+    with pytest.raises(NotLookedAt, match=r"minio-data has more files than are counted in -1\.0 s"):
+        growth.of_files("minio-data", tmp_path, -1)
+
+
+def test_the_database_has_grown_as_the_number_of_its_runs_has(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "mlflow.db")
+    database.execute("CREATE TABLE runs (start_time BIGINT)")
+    days = [(round((time.time() - age * 86_400) * 1000),) for age in (20, 10, 1, 1)]
+    found = Database(lambda: sqlite3.connect(tmp_path / "mlflow.db"), (sqlite3.Error,), "?")
+    with database:
+        assert growth.of_database("postgres-data", tmp_path, found, 1000).size == 0  # there are none yet
+        database.executemany("INSERT INTO runs VALUES (?)", days)
+    young = growth.of_database("postgres-data", tmp_path, found, 1000)
+    assert (young.size, round(young.days)) == (1000, 20)
+    with database:
+        database.execute("INSERT INTO runs SELECT start_time - 8640000000 FROM runs")
+    database.close()
+    assert growth.of_database("postgres-data", tmp_path, found, 1000).size == 500
+
+
+@pytest.mark.parametrize(
+    ("free", "days", "status", "says"),
+    [
+        (1e9, 6, OK, "too young for a forecast, which takes 7 days"),
+        (1e12, 10, OK, "minio-data got 100.0 MB in 10 days: if that goes on, the 1,000.0 GB that are free are full in more than ten"),
+        (1e9, 10, OK, "the 1.0 GB that are free are full in 100 days"),
+        (250e6, 10, WARN, "the 250.0 MB that are free are full in 25 days"),
+        (20e6, 10, FAIL, "full in 2 days"),
+    ],
+)  # fmt: skip
+def test_when_a_disk_will_be_full_is_told_by_what_it_has_got_lately(
+    free: float, days: float, status: str, says: str
+) -> None:
+    row = growth.judged([growth.Growth(volumes.BUCKET, Path(), 100e6, days)], free, "cleanup")
+    assert (row.status, says in row.says) == (status, True), row
+    assert row.mend == ("" if status == OK else "cleanup")
 
 
 @pytest.mark.parametrize(
@@ -720,7 +925,7 @@ def test_a_server_that_lets_nobody_in_is_told_with_what_mends_that_cause(refusal
     def connect() -> None:
         raise psycopg2.OperationalError(f"connection to server failed: {refusal}")
 
-    row = only(postgres.look(Database(connect, (psycopg2.Error,), "%s")))
+    row = only(postgres.look(Database(connect, (psycopg2.Error,), "%s"), None, "room"))
     assert refusal in row.says
     assert row.mend.endswith(mend)
 
@@ -912,6 +1117,36 @@ def test_the_doctor_becomes_a_user_that_owns_no_secret() -> None:
     assert access.USER not in {owner.uid for owner in OWNERS.values()} | {owner.gid for owner in OWNERS.values()}
 
 
+LISTED = """\
+/opt/venv/lib/python3.13/site-packages/mlflow_skinny-3.17.2.dist-info
+/opt/venv/lib/python3.13/site-packages/scikit_learn-1.9.1.dist-info
+/opt/venv/lib/python3.13/site-packages/skops-0.16.0.dist-info
+/opt/venv/lib/python3.13/site-packages/onnxruntime-1.32.0.dist-info
+"""
+
+
+def test_images_that_load_models_with_different_packages_are_told() -> None:
+    trainer = packages.installed(LISTED)
+    assert trainer["scikit-learn"] == "1.9.1"
+    assert packages.compared(trainer, trainer).says.endswith("skops 0.16.0, onnxruntime 1.32.0")
+    older = packages.installed(LISTED.replace("skops-0.16.0", "skops-0.14.0").replace("onnxruntime-1.32", "x-1"))
+    row = packages.compared(trainer, older)
+    assert (row.status, row.mend) == (WARN, UP)
+    assert row.says == "trainer and prediction service differ: skops 0.16.0 and 0.14.0, onnxruntime 1.32.0 and None"
+
+
+@pytest.mark.parametrize(("target", "status"), [("any", OK), (None, WARN)])
+def test_packages_are_of_images_and_those_of_vouched_code_are_its_own(
+    target: str | None, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services: dict[str, Any] = {"inference": {"build": {"target": target}}, "trainer": {"image": "test/trainer"}}
+    monkeypatch.setattr(packages, "docker", Docker(run=LISTED, exec=LISTED.replace("1.9.1", "1.8.0")))
+    row = only(packages.look(stack(container("inference"), **services), 1))
+    assert (row.status, "scikit-learn 1.9.1 and 1.8.0" in row.says) == (status, status == WARN)
+    with pytest.raises(NotLookedAt, match="does not run"):
+        list(packages.look(stack(inference={}, trainer={"image": "test/trainer"}), 1))
+
+
 def test_a_version_that_was_made_with_other_packages_is_told() -> None:
     pins = replicas.pinned("mlflow-skinny==3.17.2\nscikit-learn==1.8.0\nskops==0.16\n")
     row = replicas.compared(pins, {("mlflow", "3.17.2"), ("scikit-learn", "1.9.1")})
@@ -923,11 +1158,11 @@ def test_a_version_that_was_made_with_other_packages_is_told() -> None:
 @pytest.mark.parametrize(
     ("noted", "status", "says", "mend"),
     [
-        ([schema.REVISIONS[-1]], OK, "the newest", ""),
-        ([schema.REVISIONS[0]], FAIL, "is older than this checkout's MLflow", UP),
+        ([schema.MLFLOW.revisions[-1]], OK, "the newest", ""),
+        ([schema.MLFLOW.revisions[0]], FAIL, "is older than this checkout's MLflow", UP),
         (["fffffffffff0"], FAIL, "a newer MLflow has written it", "docker compose run --rm database back"),
         ([], FAIL, "no revision", "scripts/restore"),
-        (schema.REVISIONS[-2:], FAIL, "2 revisions", "scripts/restore"),
+        (schema.MLFLOW.revisions[-2:], FAIL, "2 revisions", "scripts/restore"),
     ],
 )
 def test_a_schema_is_told_by_what_it_is_older_newer_or_broken(
@@ -938,3 +1173,10 @@ def test_a_schema_is_told_by_what_it_is_older_newer_or_broken(
     assert says in row.says
     assert mend in row.mend
     assert "docker" not in schema.judged(noted, EMBEDDED).mend
+
+
+def test_accounts_that_a_newer_mlflow_has_migrated_have_no_way_back_but_a_backup() -> None:
+    assert schema.judged([schema.ACCOUNTS.revisions[-1]], STACK, schema.ACCOUNTS).name == "accounts"
+    row = schema.judged(["fffffffffff0"], STACK, schema.ACCOUNTS)
+    assert (row.name, row.status) == ("accounts", FAIL)
+    assert row.mend.endswith("without what came since: scripts/restore, of a backup from before")

@@ -1,7 +1,8 @@
-"""How old the newest backup is: told by the files of the repository, without its password."""
+"""How old the newest backup is, and the last check and the last restore: told by files of the repository, without its password."""
 
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
@@ -11,6 +12,15 @@ DAY_SECONDS = 86_400
 MOST_DAYS, MOST_DAYS_ON_SCHEDULE = 7, 1.1
 # What a backup notes that lacks the files of a model in use: its snapshot's id, or what that begins with, a line each.
 LIST_OF_INCOMPLETE = "incomplete-snapshots"
+# What `backup check` and a restore note: a time, and what came of it.
+LAST_CHECK, LAST_RESTORE, DAMAGED = "last-check", "last-restore", "damaged"
+MOST_DAYS_UNCHECKED, MOST_DAYS_UNTRIED = 35, 200
+CHECK = "docker compose run --rm backup check"
+ELSEWHERE = "BACKUP_REPOSITORY=ANOTHER_PLACE in .env, then docker compose run --rm backup"
+_BESIDE = "COMPOSE_PROJECT_NAME=drill COMPOSE_PROFILES="
+_DOWN = "docker compose --profile '*' down --volumes"
+DRILL = f"{_BESIDE} MLFLOW_PORT=5001 INFERENCE_PORT=1236 scripts/restore; COMPOSE_PROJECT_NAME=drill {_DOWN}"
+DRILL_WITHOUT_DOCKER = "BACKUP_PASSWORD_FILE=FILE make restore, in another clone"
 
 
 def look(repository: str, command: str, is_on_schedule: bool = False) -> Iterator[Row]:
@@ -35,6 +45,51 @@ def look(repository: str, command: str, is_on_schedule: bool = False) -> Iterato
         yield Row("backup", WARN, says, command)
     else:
         yield Row("backup", OK, says)
+
+
+def look_at_check(repository: str) -> Iterator[Row]:
+    """Yield the row of the last time that all of the repository was read; none where there is no backup here."""
+    if not Path(repository, "config").exists():
+        return
+    days, word = _noted(repository, LAST_CHECK)
+    if word == DAMAGED:
+        yield Row("backup check", FAIL, f"the last one, {_ago(days)}, found them damaged", ELSEWHERE)
+    else:
+        says = (
+            f"all of {repository} was read {_ago(days)}, and was whole" if word else "nobody has read all of them yet"
+        )
+        yield _judged("backup check", says, days, MOST_DAYS_UNCHECKED, CHECK)
+
+
+def look_at_restore(repository: str, drill: str) -> Iterator[Row]:
+    """Yield the row of the last time that a backup of the repository was brought back; none where there is none here."""
+    if not Path(repository, "config").exists():
+        return
+    days, word = _noted(repository, LAST_RESTORE)
+    says = f"backup {word:.8} came back {_ago(days)}" if word else "none of the backups was ever brought back"
+    yield _judged("restore", says, days, MOST_DAYS_UNTRIED, drill)
+
+
+def _judged(name: str, says: str, days: float, most: int, mend: str) -> Row:
+    if days > most:
+        return Row(name, WARN, f"{says}; it should be every {most} days", mend)
+    return Row(name, OK, says)
+
+
+def _noted(repository: str, name: str) -> tuple[float, str]:
+    """Return how many days ago something was, and what came of it; infinite and nothing where it never was."""
+    try:
+        words = Path(repository, name).read_text().split()
+        age = time.time() - datetime.fromisoformat(words[0]).timestamp()
+        return age / DAY_SECONDS, words[1]
+    except FileNotFoundError:
+        return float("inf"), ""
+    except (OSError, ValueError, LookupError) as error:
+        raise NotLookedAt(f"{Path(repository, name)} cannot be read: {error}") from error
+
+
+def _ago(days: float) -> str:
+    return f"{days * 24:.0f} hours ago" if days < 2 else f"{days:.0f} days ago"
 
 
 def _times(repository: Path) -> list[float]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from doctor.host import backups, containers, docker, engine, images, names, ports, settings
+from doctor.host import backups, containers, docker, engine, images, memory, names, packages, ports, settings
 from doctor.patience import exit_code, look_at_all
 from doctor.records import FAIL, WARN, Look, NotLookedAt, Row
 from doctor.report import as_json, of_json, text
@@ -22,10 +22,10 @@ def main(arguments: list[str]) -> int:
     patience, found = options.patience, list[docker.Stack]()
     reading = {"engine": partial(engine.look, patience), "settings": partial(_read, found, patience)}
     rows = look_at_all(reading, 2 * patience)
-    if rows[0].status == FAIL:  # the engine's
-        rows = [rows[0], _ELSE]
-    elif found:
+    if found:
         rows += look_at_all(_looks(found[0], patience), START_SECONDS + patience)
+    elif rows[0].status == FAIL:  # the engine's
+        rows = [rows[0], _ELSE]
     print(as_json(rows) if options.json else text(rows))
     return exit_code(rows)
 
@@ -64,8 +64,12 @@ def _looks(stack: docker.Stack, patience: float) -> Mapping[str, Look]:
         "images": partial(images.look, stack, patience),
         "ports": partial(ports.look, stack),
         "containers": partial(containers.look, stack, patience),
+        "memory": partial(memory.look, stack, START_SECONDS),
+        "packages": partial(packages.look, stack, START_SECONDS),
         **addressed,
         "backup": partial(backups.look, repository, "docker compose run --rm backup", is_on_schedule),
+        "backup check": partial(backups.look_at_check, repository),
+        "restore": partial(backups.look_at_restore, repository, backups.DRILL),
         "stores and model": partial(_inside, stack, patience),
     }
 
@@ -74,7 +78,7 @@ def _inside(stack: docker.Stack, patience: float) -> Iterator[Row]:
     """Yield the rows of the container among the others; where the stack is down, starting one would change something."""
     if not containers.is_up(stack):
         raise NotLookedAt("the stack is down, or was never up")
-    if not images.is_here(str(stack.config["services"]["doctor"]["image"]), patience):
+    if not images.found([str(stack.config["services"]["doctor"]["image"])], patience):
         raise NotLookedAt("the image that looks at them is not built")
     run = ("compose", "--progress", "quiet", "run", "--rm", "--no-deps", "-T", "doctor")
     said = docker.docker(*run, "--patience", f"{patience:g}", seconds=START_SECONDS + patience)

@@ -103,8 +103,12 @@ def _out_of_memory(name: str, limit: int, up: str) -> Row:
     says = f"{name} was ended by the kernel for memory, of which it has"
     if not limit:
         return Row("containers", FAIL, f"{says} no limit: this machine's is used up", "docker stats --no-stream")
-    setting = f"{MEMORY.get(name, name.upper())}_MEMORY={2 * limit}m"
-    return Row("containers", FAIL, f"{says} {limit:,} MB", f"{setting} in .env, then {up}")
+    return Row("containers", FAIL, f"{says} {limit:,} MB", more_memory(name, limit, up))
+
+
+def more_memory(name: str, limit: int, up: str) -> str:
+    """Return what gives a service twice the memory; `limit` in MB."""
+    return f"{MEMORY.get(name, name.upper())}_MEMORY={2 * limit}m in .env, then {up}"
 
 
 def _health(name: str, state: Mapping[str, Any]) -> Row | None:

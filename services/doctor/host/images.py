@@ -1,45 +1,80 @@
-"""Whether the images are here that `up` starts, and what they are built from."""
+"""Whether the images are here that `up` starts; of those that are not, whether a registry has them or what they are built on."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from doctor.host.docker import Failed, Stack, docker
 from doctor.records import FAIL, OK, NotLookedAt, Row
 
+UP, MAKE = "docker compose up -d --wait", "scripts/base-images"
+# What scripts/base-images writes on what it makes.
+LABEL, STAND_IN = "org.opencontainers.image.description", "stand-in built from Debian packages"
+
 
 def look(stack: Stack, seconds: float) -> Iterator[Row]:
     """Yield a row for images that are missing, by what brings them."""
     wanted = {str(service["image"]): service for service in stack.services.values()}
-    missing = [name for name in wanted if not is_here(name, seconds)]
+    here = found(wanted, seconds)
     own = {str(service["image"]) for service in stack.config["services"].values() if "build" in service}
+    missing = [name for name in wanted if name not in here]
     if built := [name for name in missing if name in own]:
-        yield Row(
-            "images", FAIL, f"not built yet: {', '.join(built)}{_bases(stack, seconds)}", "docker compose up -d --wait"
-        )
+        bases = {base for service in stack.services.values() for base in base_images(service)}
+        lacking = sorted(bases - set(found(bases, seconds)))
+        says, mend = _brought(lacking, seconds)
+        on = f"; of their base images {', '.join(lacking)} {says}" if lacking else ""
+        yield Row("images", FAIL, f"not built yet: {', '.join(built)}{on}", mend)
     if pulled := [name for name in missing if name not in own]:
-        says = f"not on this machine: {', '.join(pulled)}; where no registry can be reached, `scripts/base-images` makes it"
-        yield Row("images", FAIL, says, "scripts/base-images")
+        says, mend = _brought(pulled, seconds)
+        yield Row("images", FAIL, f"not on this machine: {', '.join(pulled)}, which {says}", mend)
     if not missing:
-        yield Row("images", OK, f"all {len(wanted)} are on this machine")
+        made = [name for name, image in here.items() if (image["Config"]["Labels"] or {}).get(LABEL) == STAND_IN]
+        by_us = f"; {', '.join(made)} {'is a stand-in' if len(made) == 1 else 'are stand-ins'}" if made else ""
+        yield Row("images", OK, f"all {len(wanted)} are on this machine{by_us}")
 
 
-def is_here(image: str, seconds: float) -> bool:
-    """Tell whether an image is on this machine; raise NotLookedAt where Docker does not say."""
+def found(images: Iterable[str], seconds: float) -> dict[str, Mapping[str, Any]]:
+    """Return those of the images that are here, with what Docker says of each; raise NotLookedAt where it does not say."""
+    names = list(images)
     try:
-        docker("image", "inspect", "--format", "{{.Id}}", image, seconds=seconds)
+        return dict(zip(names, _inspected(names, seconds), strict=True))
+    except Failed:  # one is missing, and which one is asked one by one
+        with ThreadPoolExecutor() as pool:
+            told = pool.map(lambda name: _one(name, seconds), names)
+        return {name: image for name, image in zip(names, told, strict=True) if image is not None}
+
+
+def _inspected(names: list[str], seconds: float) -> list[Mapping[str, Any]]:
+    told: list[Mapping[str, Any]] = json.loads(docker("image", "inspect", *names, seconds=seconds)) if names else []
+    return told
+
+
+def _one(image: str, seconds: float) -> Mapping[str, Any] | None:
+    try:
+        return _inspected([image], seconds)[0]
     except Failed as error:
         if "no such image" in str(error).lower():
-            return False
+            return None
         raise NotLookedAt(str(error)) from error
-    return True
 
 
-def _bases(stack: Stack, seconds: float) -> str:
-    """Say which base images are not here: a build pulls them, where it can."""
-    named = {base for service in stack.services.values() for base in base_images(service)}
-    if missing := sorted(base for base in named if not is_here(base, seconds)):
-        return f"; of their base images {', '.join(missing)} is to be pulled, or made by `scripts/base-images`"
-    return ""
+def _brought(images: list[str], seconds: float) -> tuple[str, str]:
+    """Say whether registries have images that are not here, and return the command that brings them."""
+    with ThreadPoolExecutor() as pool:
+        why = next(filter(None, pool.map(lambda image: _refusal(image, seconds), images)), None)
+    if why is None:
+        return "can be pulled", UP
+    return f"cannot be pulled ({why}), and `{MAKE}` makes a stand-in", f"{MAKE}; {UP}"
+
+
+def _refusal(image: str, seconds: float) -> str | None:
+    """Return why an image cannot be pulled, None where its registry has it."""
+    try:
+        docker("manifest", "inspect", image, seconds=seconds)
+    except Failed as error:
+        return f"{image}: {error!s:.200}"
+    return None
 
 
 def base_images(service: Mapping[str, Any]) -> list[str]:

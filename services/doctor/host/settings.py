@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any
 
 from doctor.host.docker import HASH, ROOT, Stack
@@ -10,13 +11,21 @@ from doctor.records import FAIL, OK, WARN, Row
 
 UP = "docker compose up -d --wait"
 GIVEN = "/given/"
+# What is given as a file and is no secret.
+PUBLIC = {"TLS_CERTIFICATE", "ACME_CA_ROOT", "OIDC_CA", "BACKUP_KNOWN_HOSTS"}
+# What stands in where nothing is given.
+NOT_GIVEN = ROOT / "services" / "setup" / "not-given"
 
 
 def look(stack: Stack, env: Path = ROOT / ".env") -> Iterator[Row]:
     """Yield the rows of what can be told without a container."""
-    rows = [*_secrets_as_values(stack, env), *_files_not_there(stack), *_not_in_force(stack)]
+    rows = [*_secrets_as_values(stack, env), *_files(stack), *_not_in_force(stack)]
     yield from rows or [
-        Row("settings", OK, "no secret stands in them, the files that they name are there, they are in force")
+        Row(
+            "settings",
+            OK,
+            "no secret stands in them, the files that they name are there and their owner's, they are in force",
+        )
     ]
 
 
@@ -39,14 +48,25 @@ def _into_a_file(name: str, env: Path) -> str:
     return f"(umask 77; mkdir -p secrets; {moved})"
 
 
-def _files_not_there(stack: Stack) -> Iterator[Row]:
+def _files(stack: Stack) -> Iterator[Row]:
+    """Yield a row for each file named in a setting that is not there, or a secret that others may read."""
     services = stack.config["services"].values()
     mounts: list[dict[str, Any]] = [volume for service in services for volume in service.get("volumes", [])]
     given = {mount["target"].removeprefix(GIVEN): mount["source"] for mount in mounts if GIVEN in mount["target"]}
     for name, source in given.items():
         # Docker makes an empty folder of a path that does not exist.
-        if not Path(source).is_file():
+        if not (path := Path(source)).is_file():
             yield Row("settings", FAIL, f"{name}_FILE names {source}, which is no file", f"write that file, then {UP}")
+        elif name not in PUBLIC and path != NOT_GIVEN and _is_open_to_others(path):
+            mode = S_IMODE(path.stat().st_mode)
+            says = f"{name}_FILE names {source}, which others on this machine may read: its mode is {mode:04o}"
+            yield Row("settings", WARN, says, f"chmod 600 {source}")
+
+
+def _is_open_to_others(path: Path) -> bool:
+    """Tell whether any user may read or write a file: none does in a folder that is closed to them."""
+    reached = all(folder.stat().st_mode & 0o001 for folder in path.parents)
+    return reached and bool(path.stat().st_mode & 0o006)
 
 
 def _not_in_force(stack: Stack) -> Iterator[Row]:

@@ -21,10 +21,11 @@ from doctor.registry.database import Database
 
 ALIASES = "SELECT alias, version FROM registered_model_aliases WHERE name = ? ORDER BY alias"
 VERSIONS = (
-    "SELECT version, status, source, coalesce(storage_location, source) FROM model_versions "
+    "SELECT version, status, source, coalesce(storage_location, source), coalesce(run_id, '') FROM model_versions "
     "WHERE name = ? AND coalesce(current_stage, '') <> 'Deleted_Internal' ORDER BY version"
 )
 MODEL_STAGE = "SELECT lifecycle_stage FROM logged_models WHERE model_id = ?"
+RUN_STAGE = "SELECT lifecycle_stage FROM runs WHERE run_uuid = ?"
 MOVES = "SELECT key, coalesce(value, '') FROM registered_model_tags WHERE name = ? AND key LIKE ?"
 READY, ACTIVE = "READY", "active"
 # The alias that `promote` moves.
@@ -53,6 +54,8 @@ class Version:
     status: str
     source: str
     location: str
+    run: str
+    """its id, empty where it has none"""
 
 
 class Model:
@@ -87,7 +90,7 @@ class Model:
             says = f"{self.alias} points at version {version.number}, which is {version.status} and not {READY}"
             yield Row("alias", FAIL, says, self._promote(others))
             return
-        yield self._logged_model(version, others)
+        yield self._made_by(version, others)
 
     def _without_alias(self, aliases: Mapping[str, int], versions: Mapping[int, Version]) -> Row:
         what = f"no version of {quoted(self.name)} has the alias {quoted(self.alias)}"
@@ -105,16 +108,21 @@ class Model:
             return f"with MlflowClient: set_registered_model_alias({self.name!r}, {self.alias!r}, VERSION)"
         return self._commands.promote.format(max(ready)) if ready else self._commands.train
 
-    def _logged_model(self, version: Version, others: Mapping[int, Version]) -> Row:
+    def _made_by(self, version: Version, others: Mapping[int, Version]) -> Row:
+        """Return the row of a version that is ready, by the logged model and the run that `mlflow gc` may take its files with."""
         model = logged_model_id(version.source)
-        stages = self._database.rows(MODEL_STAGE, model) if model else [(ACTIVE,)]
         where = f"{self.alias} of {quoted(self.name)} is version {version.number}"
+        stages = self._database.rows(MODEL_STAGE, model) if model else [(ACTIVE,)]
         if not stages:
             return Row("alias", FAIL, f"{where}, whose logged model {model} is gone", self._promote(others))
         if stages[0][0] != ACTIVE:
-            says = f"{where}, whose logged model {model} is deleted: `mlflow gc` would delete its files"
-            return Row("alias", FAIL, says, self._commands.cleanup)
+            return self._deleted(f"{where}, whose logged model {model}")
+        if self._database.rows(RUN_STAGE, version.run) not in ([], [(ACTIVE,)]):
+            return self._deleted(f"{where}, whose run {version.run}")
         return Row("alias", OK, f"{where}, which is {READY}")
+
+    def _deleted(self, what: str) -> Row:
+        return Row("alias", FAIL, f"{what} is deleted: `mlflow gc` would delete its files", self._commands.cleanup)
 
     def way_back(self) -> list[Version]:
         """Return the versions that `rollback` goes to, the next one first."""

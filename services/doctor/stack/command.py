@@ -1,10 +1,13 @@
 """The doctor's container: reads what only root reads, becomes nobody, and looks at stores, MLflow, model and replicas."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from contract.tracking.artifacts import Proxy
+from setup.secret_files import accounts_database
 
 from doctor.patience import look_at_all
 from doctor.records import FAIL, Look, NotLookedAt, Row
@@ -12,26 +15,31 @@ from doctor.registry import experiments, runs, schema
 from doctor.registry.commands import STACK
 from doctor.registry.database import Database, Unusable, postgres
 from doctor.registry.model import Model
-from doctor.stack import access, replicas, store, tracking, volumes
+from doctor.stack import access, growth, replicas, store, tracking, volumes
 from doctor.stack import postgres as server
 
+ACCOUNTS = "SELECT 1 FROM pg_database WHERE datname = current_database() || '_auth'"
 OWN_POSTGRES = "@postgres:5432/"
 UP = "docker compose up -d --wait"
 
 
 def look(environ: Mapping[str, str], patience: float) -> list[Row]:
     """Return all rows; what is in volumes is looked at first, as root."""
-    rows = look_at_all(_of_volumes(environ, access.VOLUMES), patience)
+    with ThreadPoolExecutor() as pool:
+        bucket = pool.submit(growth.of_files, volumes.BUCKET, access.VOLUMES / volumes.BUCKET, patience / 3)
+        rows = look_at_all(_of_volumes(environ, access.VOLUMES), patience)
     secrets = access.read(environ)
     access.become_nobody()
-    return rows + look_at_all(_of_services(environ, secrets, patience), patience)
+    looks = _of_services(environ, secrets, patience)
+    looks["growth"] = partial(_growth, bucket, _database(secrets, patience * 0.6) if _is_own(secrets) else None)
+    return rows + look_at_all(looks, patience)
 
 
 def _of_volumes(environ: Mapping[str, str], folder: Path) -> dict[str, Look]:
     places = {
         volumes.DOCKER: Path("/"),
-        "postgres-data": folder / "postgres-data",
-        volumes.BUCKET: folder / "minio-data",
+        volumes.DATABASE: folder / volumes.DATABASE,
+        volumes.BUCKET: folder / volumes.BUCKET,
     }
     return {
         "postgres data": partial(volumes.look_at_postgres, folder, environ["POSTGRES_IMAGE"]),
@@ -57,8 +65,9 @@ def _of_services(environ: Mapping[str, str], secrets: access.Secrets, patience: 
     model = Model(database, environ["MODEL_NAME"], environ["MODEL_ALIAS"], STACK)
     files = partial(place, bucket, secrets.s3_key, mlflow.address)
     return found | {
-        "postgres": partial(server.look, database),
+        "postgres": partial(_server, database, secrets),
         "schema": partial(schema.look, database, STACK),
+        "accounts": partial(_accounts, database, secrets, seconds),
         "experiments": partial(experiments.look, database, prefixes, STACK),
         "runs": partial(runs.look, database, STACK),
         "alias": model.look_at_alias,
@@ -70,10 +79,40 @@ def _of_services(environ: Mapping[str, str], secrets: access.Secrets, patience: 
 
 
 def _database(secrets: access.Secrets, seconds: float) -> Database | None:
-    if (uri := secrets.backend_store_uri) is None:
-        return None
-    own = secrets.database_password if OWN_POSTGRES in uri else None
+    return None if (uri := secrets.backend_store_uri) is None else _at(uri, secrets, seconds)
+
+
+def _at(uri: str, secrets: access.Secrets, seconds: float) -> Database:
+    own = secrets.database_password if _is_own(secrets) else None
     return postgres(uri.replace("+psycopg2", "", 1), own, seconds)
+
+
+def _accounts(database: Database, secrets: access.Secrets, seconds: float) -> Iterator[Row]:
+    """Yield the row of the accounts' schema, none where there was never a login."""
+    if database.rows(ACCOUNTS):
+        uri = accounts_database(str(secrets.backend_store_uri))
+        yield from schema.look(_at(uri, secrets, seconds), STACK, schema.ACCOUNTS)
+
+
+def _is_own(secrets: access.Secrets) -> bool:
+    """Tell whether the database is in the stack's own Postgres."""
+    return OWN_POSTGRES in (secrets.backend_store_uri or "")
+
+
+def _server(database: Database, secrets: access.Secrets) -> Iterator[Row]:
+    free = None
+    if _is_own(secrets):
+        disk = os.statvfs(access.VOLUMES / volumes.DATABASE)
+        free = disk.f_bavail * disk.f_frsize
+    return server.look(database, free, volumes.makes_room({volumes.DATABASE}))
+
+
+def _growth(bucket: Future[growth.Growth], database: Database | None) -> Iterator[Row]:
+    found = [bucket.result()]
+    if database is not None:
+        ((size,),) = database.rows(server.SIZE)
+        found.append(growth.of_database(volumes.DATABASE, access.VOLUMES / volumes.DATABASE, database, size))
+    return growth.look(found)
 
 
 def _no_address() -> Iterator[Row]:

@@ -100,8 +100,8 @@ def look_at_packages(mlflow: Mlflow, source: Files, said: Mapping[str, Any]) -> 
         server = mlflow.ask("GET", "version").decode().strip()
     except (*UNREADABLE, OSError) as error:
         raise unread("the packages of the version behind the alias", error) from error
-    in_force = {("scikit-learn", answer.get("scikit-learn")) for answer in said.values()} | {("mlflow", server)}
-    yield compared(pins, in_force)
+    in_force = {(name, answer.get(name)) for name in ("scikit-learn", "skops") for answer in said.values()}
+    yield compared(pins, in_force | {("mlflow", server)})
 
 
 def pinned(requirements: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 DATA = ("postgres-data", "postgres-socket", "audit")
 SECRETS_AGAIN = "docker compose run --rm secrets"
 # What makes room where the images are, and where MLflow's files are: the bucket keeps what was deleted for a while.
-DOCKER, BUCKET = "Docker's folder", "minio-data"
+DOCKER, DATABASE, BUCKET = "Docker's folder", "postgres-data", "minio-data"
 OF_DOCKER, OF_MLFLOW = (
     "docker image prune --force; docker builder prune --force",
     "docker compose run --rm cleanup --yes",
@@ -27,7 +27,7 @@ FAIL_BYTES, FAIL_SHARE, WARN_BYTES, WARN_SHARE = 500e6, 0.01, 2e9, 0.05
 def look_at_postgres(volumes: Path, image: str) -> Iterator[Row]:
     """Yield the row of the major version that the data are of; none of an external Postgres."""
     try:
-        data = (volumes / "postgres-data" / "PG_VERSION").read_text().strip()
+        data = (volumes / DATABASE / "PG_VERSION").read_text().strip()
     except FileNotFoundError:
         return
     tag = re.search(r":(\d+)([.\d]*)([^:/]*)$", image.partition("@")[0])

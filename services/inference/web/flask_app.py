@@ -191,7 +191,7 @@ def _add_status(app: Flask, settings: Settings, deployments: Deployments, kept: 
 
 def _add_health(app: Flask, settings: Settings, deployments: Deployments, kept: PredictionLog | None) -> None:
     first = deployments.first
-    packages = {name: installed_version(name) for name in ("scikit-learn", "onnxruntime", "flask", "gunicorn")}
+    packages = {name: installed_version(name) for name in ("scikit-learn", "skops", "onnxruntime", "flask", "gunicorn")}
 
     @app.get("/health")
     @app.get("/ping")
