@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import tarfile
+from hashlib import sha256
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 import release_check
@@ -17,12 +19,13 @@ ROOT = Path(__file__).parents[2]
 PREFIX = "registry.example.com:5000/team/mlflow-stack"
 DIGEST = "sha256:" + 64 * "a"
 RELEASED = ("mlflow", "setup", "trainer", "inference", "minio", "backup")
+RELEASE_COMPOSE = run_path(str(ROOT / "scripts/release-compose"))
 CONFIG = """
 {"services": {
   "secrets": {"image": "release-compose/setup", "build": {}, "pull_policy": "build"},
   "bucket": {"image": "release-compose/setup", "pull_policy": "never"},
   "postgres": {"image": "postgres:17-trixie"},
-  "sso": {"image": "release-compose/sso", "build": {}}
+  "inference": {"image": "release-compose/inference-any", "build": {}}
 }}
 """
 
@@ -40,14 +43,14 @@ def checkout(tmp_path: Path) -> Path:
 
 def release_compose(checkout: Path) -> "subprocess.CompletedProcess[str]":
     environ = os.environ | {"PATH": f"{checkout}:{os.environ['PATH']}"}
-    command = [str(checkout / "scripts/release-compose"), "release.images", "compose.sso.yaml"]
+    command = [str(checkout / "scripts/release-compose"), "release.images", "compose.any.yaml"]
     return subprocess.run(command, cwd=checkout, env=environ, capture_output=True, text=True)
 
 
 def test_each_of_our_images_is_pulled_by_its_digest_and_built_nowhere(checkout: Path) -> None:
     said = release_compose(checkout)
     assert said.returncode == 0, said.stderr
-    assert said.stdout == "COMPOSE_FILE=compose.yaml:compose.sso.yaml:compose.release.yaml\n"
+    assert said.stdout == "COMPOSE_FILE=compose.yaml:compose.any.yaml:compose.release.yaml\n"
     text = (checkout / "compose.release.yaml").read_text()
     services = yaml.safe_load(text.replace("!reset null", "RESET"))["services"]
     ours = {"image": f"${{MLFLOW_STACK_REGISTRY:-{PREFIX}}}/setup@{DIGEST}", "build": "RESET", "pull_policy": "missing"}
@@ -55,7 +58,7 @@ def test_each_of_our_images_is_pulled_by_its_digest_and_built_nowhere(checkout: 
 
 
 def test_an_image_that_the_release_does_not_have_is_built_as_before_and_named(checkout: Path) -> None:
-    assert "the release has no image sso, which is built as before" in release_compose(checkout).stderr
+    assert "the release has no image inference-any, which is built as before" in release_compose(checkout).stderr
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,23 @@ def test_what_is_no_list_of_one_releases_images_is_refused_and_nothing_is_writte
 # --- what a release needs ------------------------------------------------------------------------------------------
 
 
+def digest_of(image: str) -> str:
+    return f"sha256:{sha256(image.encode()).hexdigest()}"
+
+
+def compose_release(*overlays: str) -> str:
+    """Return what scripts/release-compose makes of the stack's own files, each image having a digest of its own."""
+    services: dict[str, dict[str, str]] = {}
+    for name in ("compose.yaml", *overlays):
+        text = (ROOT / name).read_text().replace("${COMPOSE_PROJECT_NAME}", RELEASE_COMPOSE["PROJECT"])
+        for service, found in yaml.safe_load(text)["services"].items():
+            services[service] = services.get(service, {}) | found
+    digests = {image: digest_of(image) for image in release_check.IMAGES}
+    made, built = RELEASE_COMPOSE["overlay"](services, PREFIX, digests)
+    assert built == []
+    return str(made)
+
+
 @pytest.fixture
 def ready(tmp_path: Path) -> Path:
     """A checkout with all that release 0.2.0 needs before its tag, and after its images."""
@@ -87,8 +107,9 @@ def ready(tmp_path: Path) -> Path:
         "services/inference/__init__.py": 'VERSION = "0.2.0"\n',
         "CHANGELOG.md": "## [Unreleased]\n\n## [0.2.0] - 2027-01-31\n\n- New.\n\n## [0.1.0] - 2026-12-24\n\n- All.\n",
         "release.env": "".join(f"{base}=some:1@{DIGEST}\n" for base in release_check.BASES),
-        "release.images": "".join(f"{PREFIX}/{name}@{DIGEST}\n" for name in release_check.IMAGES),
-        "compose.release.yaml": DIGEST,
+        "release.images": "".join(f"{PREFIX}/{name}@{digest_of(name)}\n" for name in release_check.IMAGES),
+        "compose.yaml": (ROOT / "compose.yaml").read_text(),
+        "compose.release.yaml": compose_release(),
         "services/mlflow/requirements.txt": "flask==3.1.3 \\\n    --hash=sha256:00\n",
     }
     for name in release_check.IMAGES:
@@ -121,6 +142,16 @@ def test_nothing_is_missing_where_a_release_has_all(ready: Path) -> None:
     assert missing(ready) == []
 
 
+@pytest.mark.parametrize("overlays", [(), ("compose.predictions.yaml", "compose.sso.yaml")])
+def test_images_of_overlays_are_asked_for_only_where_the_file_was_made_for_them(
+    ready: Path, overlays: tuple[str, ...]
+) -> None:
+    text = compose_release(*overlays)
+    (ready / "compose.release.yaml").write_text(text)
+    assert [digest_of(image) in text for image in ("predictions", "sso")] == 2 * [bool(overlays)]
+    assert list(release_check.digests(ready, "0.2.0")) == []
+
+
 @pytest.mark.parametrize(
     ("file", "text", "line"),
     [
@@ -134,7 +165,9 @@ def test_nothing_is_missing_where_a_release_has_all(ready: Path) -> None:
         ("README.md", "new", "README.md is not committed"),
         ("release.images", f"{PREFIX}/mlflow@{DIGEST}\n", "release.images: backup has no digest; `scripts/release-images PREFIX 0.2.0`"),
         ("release.env", "", "release.env: CADDY_IMAGE has no digest; `scripts/base-images --digests >release.env`"),
-        ("compose.release.yaml", None, f"compose.release.yaml: {DIGEST} is not in it; `scripts/release-compose release.images`"),
+        ("compose.release.yaml", None, "compose.release.yaml: backup is not what release.images has; `scripts/release-compose release.images`"),
+        ("compose.release.yaml", compose_release().replace(digest_of("minio"), digest_of("sso")), "compose.release.yaml: minio is not what release.images has; `scripts/release-compose release.images`"),
+        ("compose.release.yaml", compose_release("compose.sso.yaml").replace(digest_of("sso"), DIGEST), "compose.release.yaml: sso is not what release.images has; `scripts/release-compose release.images`"),
         ("build/sbom/minio.cdx.json", None, "build/sbom/minio.cdx.json is missing; `make sbom` makes it"),
         ("services/mlflow/requirements.txt", "flask==3.1.4\n", "build/sbom/mlflow.cdx.json: flask==3.1.4 is not in it; `make sbom` makes it anew"),
     ],

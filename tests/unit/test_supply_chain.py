@@ -179,7 +179,7 @@ esac
 """
 DIGEST = "sha256:" + 64 * "a"
 DOCKER = DOCKER.replace("DIGEST", DIGEST)
-RELEASED = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "backup")
+RELEASED = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "sso", "backup")
 
 
 def _run(script: Path, here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -310,16 +310,17 @@ def test_a_release_that_lacks_something_says_what_and_pushes_nothing(release: Pa
 
 
 def test_every_image_that_is_built_is_in_the_bills_of_materials_and_in_a_release() -> None:
-    files = [yaml.safe_load((ROOT / name).read_text()) for name in ("compose.yaml", "compose.predictions.yaml")]
+    named = ("compose.yaml", "compose.predictions.yaml", "compose.sso.yaml")
+    files = [yaml.safe_load((ROOT / name).read_text()) for name in named]
     services = [service for file in files for service in file["services"].values()]
     built = {service["image"].split("/")[-1] for service in services if "build" in service}
     sbom, release = ((ROOT / "scripts" / name).read_text() for name in ("sbom", "release-images"))
     (listed,) = re.findall(r"for image in ([a-z ]+); do of_python", sbom)
-    assert {*listed.split(), "minio"} == {path.parent.name for path in ROOT.glob("services/*/requirements.txt")} | {
-        "minio"
-    }
+    (of_go,) = re.findall(r"for image in ([a-z ]+); do of_go", sbom)
+    assert set(listed.split()) == {path.parent.name for path in ROOT.glob("services/*/requirements.txt")}
+    assert set(of_go.split()) == {path.parent.name for path in ROOT.glob("services/*/go.mod")}
     (published,) = re.findall(r"for image in ([a-z ]+); do publish", release)
     assert tuple(published.split()) == RELEASED
     assert set(RELEASED) == built
     (signed_for,) = re.findall(r"for image in ([a-z ]+); do\n", release)
-    assert set(signed_for.split()) == {*listed.split(), "minio"} == built - {"backup"}
+    assert set(signed_for.split()) == {*listed.split(), *of_go.split()} == built - {"backup"}

@@ -26,7 +26,7 @@ OWNER = "r.example/team/stack"
 OF = {
     architecture: "sha256:" + 64 * letter for architecture, letter in {"amd64": "a", "arm64": "b", "both": "c"}.items()
 }
-IMAGES = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "backup")
+IMAGES = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "sso", "backup")
 # Each paragraph is one line, and what is a file of the project is one of the tag's.
 NOTES = "### Added\n\n- Bread, and [butter]({}/v0.3.0/docs/butter.md).\n- Jam.\n"
 RECORD = {
