@@ -196,6 +196,8 @@ def digests(root: Path, number: str) -> Iterator[str]:
     for image in IMAGES:
         if not re.search(rf"^\S+/{image}@{DIGEST}$", read(root / "release.images"), re.M):
             yield f"release.images: {image} has no digest; `scripts/release-images PREFIX {number}`"
+    if f"# release {number}" not in read(root / "release.images").splitlines():
+        yield f"release.images: is not of {number}; `scripts/release-images PREFIX {number}`"
     yield from pulled(root)
 
 

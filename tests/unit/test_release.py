@@ -14,6 +14,9 @@ from runpy import run_path
 import pytest
 import release_check
 import yaml
+from doctor.host import images
+from doctor.host.docker import Failed, Stack
+from doctor.records import FAIL, WARN, Row
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "registry.example.com:5000/team/mlflow-stack"
@@ -37,7 +40,9 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "scripts/release-compose", tmp_path / "scripts")
     (tmp_path / "docker").write_text(f"#!/bin/sh\ncat <<'END'\n{CONFIG}\nEND\n")
     (tmp_path / "docker").chmod(0o755)
-    (tmp_path / "release.images").write_text("".join(f"{PREFIX}/{name}@{DIGEST}\n" for name in RELEASED))
+    (tmp_path / "release.images").write_text(
+        "# release 0.2.0\n" + "".join(f"{PREFIX}/{name}@{DIGEST}\n" for name in RELEASED)
+    )
     return tmp_path
 
 
@@ -52,9 +57,9 @@ def test_each_of_our_images_is_pulled_by_its_digest_and_built_nowhere(checkout: 
     assert said.returncode == 0, said.stderr
     assert said.stdout == "COMPOSE_FILE=compose.yaml:compose.any.yaml:compose.release.yaml\n"
     text = (checkout / "compose.release.yaml").read_text()
-    services = yaml.safe_load(text.replace("!reset null", "RESET"))["services"]
+    written = yaml.safe_load(text.replace("!reset null", "RESET"))
     ours = {"image": f"${{MLFLOW_STACK_REGISTRY:-{PREFIX}}}/setup@{DIGEST}", "build": "RESET", "pull_policy": "missing"}
-    assert services == {"secrets": ours, "bucket": ours}
+    assert written == {"x-release": "0.2.0", "services": {"secrets": ours, "bucket": ours}}
 
 
 def test_an_image_that_the_release_does_not_have_is_built_as_before_and_named(checkout: Path) -> None:
@@ -79,6 +84,13 @@ def test_what_is_no_list_of_one_releases_images_is_refused_and_nothing_is_writte
     assert not (checkout / "compose.release.yaml").exists()
 
 
+def test_a_list_that_does_not_say_of_which_release_it_is_is_refused(checkout: Path) -> None:
+    (checkout / "release.images").write_text(f"{PREFIX}/mlflow@{DIGEST}\n")
+    said = release_compose(checkout)
+    assert said.returncode == 1
+    assert "expected the release's version, such as # release 0.3.0" in said.stderr
+
+
 # --- what a release needs ------------------------------------------------------------------------------------------
 
 
@@ -94,7 +106,7 @@ def compose_release(*overlays: str) -> str:
         for service, found in yaml.safe_load(text)["services"].items():
             services[service] = services.get(service, {}) | found
     digests = {image: digest_of(image) for image in release_check.IMAGES}
-    made, built = RELEASE_COMPOSE["overlay"](services, PREFIX, digests)
+    made, built = RELEASE_COMPOSE["Release"]("0.2.0", PREFIX, digests).overlay(services)
     assert built == []
     return str(made)
 
@@ -107,7 +119,8 @@ def ready(tmp_path: Path) -> Path:
         "services/inference/__init__.py": 'VERSION = "0.2.0"\n',
         "CHANGELOG.md": "## [Unreleased]\n\n## [0.2.0] - 2027-01-31\n\n- New.\n\n## [0.1.0] - 2026-12-24\n\n- All.\n",
         "release.env": "".join(f"{base}=some:1@{DIGEST}\n" for base in release_check.BASES),
-        "release.images": "".join(f"{PREFIX}/{name}@{digest_of(name)}\n" for name in release_check.IMAGES),
+        "release.images": "# release 0.2.0\n"
+        + "".join(f"{PREFIX}/{name}@{digest_of(name)}\n" for name in release_check.IMAGES),
         "compose.yaml": (ROOT / "compose.yaml").read_text(),
         "compose.release.yaml": compose_release(),
         "services/mlflow/requirements.txt": "flask==3.1.3 \\\n    --hash=sha256:00\n",
@@ -164,6 +177,7 @@ def test_images_of_overlays_are_asked_for_only_where_the_file_was_made_for_them(
         ("build/green", "0123abc", "no test run has passed on this commit; `.ci/run` runs all, and notes it in build/green"),
         ("README.md", "new", "README.md is not committed"),
         ("release.images", f"{PREFIX}/mlflow@{DIGEST}\n", "release.images: backup has no digest; `scripts/release-images PREFIX 0.2.0`"),
+        ("release.images", f"# release 0.1.0\n{PREFIX}/mlflow@{DIGEST}\n", "release.images: is not of 0.2.0; `scripts/release-images PREFIX 0.2.0`"),
         ("release.env", "", "release.env: CADDY_IMAGE has no digest; `scripts/base-images --digests >release.env`"),
         ("compose.release.yaml", None, "compose.release.yaml: backup is not what release.images has; `scripts/release-compose release.images`"),
         ("compose.release.yaml", compose_release().replace(digest_of("minio"), digest_of("sso")), "compose.release.yaml: minio is not what release.images has; `scripts/release-compose release.images`"),
@@ -211,6 +225,45 @@ def test_the_images_that_are_looked_for_are_those_of_a_release_and_what_they_are
     assert tuple(published.split()) == release_check.IMAGES
     files = "".join((ROOT / name).read_text() for name in ("compose.yaml", "compose.scale.yaml", "compose.edge.yaml"))
     assert {*re.findall(r"\$\{(\w+_IMAGE):-(?!from-source)", files)} == set(release_check.BASES)
+
+
+# --- what the doctor says of it --------------------------------------------------------------------------------------
+
+
+def rows_of(version: str, monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+    """Return what is said with the file of a release on a machine that has no image at all."""
+
+    def docker(*arguments: str, seconds: float) -> str:
+        raise Failed(f"Error: No such image: {arguments[-1]}")
+
+    monkeypatch.setattr(images, "docker", docker)
+    text = (
+        compose_release().replace("x-release: 0.2.0", f"x-release: {version}").replace("    build: !reset null\n", "")
+    )
+    file = yaml.safe_load(text.replace("${MLFLOW_STACK_REGISTRY:-", "").replace("}/", "/"))
+    services = {name: file["services"][name] for name in ("mlflow", "inference")}
+    services["postgres"] = {"image": "postgres:17-trixie"}
+    config = {"name": "test", "x-release": file["x-release"], "services": services}
+    return list(images.look(Stack(config, ()), 1))
+
+
+def test_the_doctor_has_the_images_of_a_release_pulled_and_makes_no_stand_in_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = rows_of(release_check.version(ROOT), monkeypatch)
+    (pulled,) = [row for row in rows if row.mend == "docker compose pull --ignore-buildable"]
+    assert pulled.status == FAIL
+    named = ", ".join(f"{PREFIX}/{name}@{digest_of(name)}" for name in ("mlflow", "inference"))
+    assert pulled.says.startswith(f"not on this machine: {named};")
+    (other,) = [row for row in rows if row is not pulled]
+    assert "not on this machine: postgres:17-trixie" in other.says
+
+
+def test_the_doctor_warns_of_images_of_another_release_than_the_checkout_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = [row for row in rows_of("0.0.9", monkeypatch) if row.status == WARN]
+    here = release_check.version(ROOT)
+    assert row.says == f"compose.release.yaml has those of release 0.0.9, and this checkout is {here}"
+    assert row.mend.startswith(f"git checkout v0.0.9, or compose.release.yaml of v{here}")
 
 
 # --- the same commit, built twice ----------------------------------------------------------------------------------

@@ -274,7 +274,7 @@ def test_a_release_signs_each_image_and_its_bill_of_materials_by_the_digest_that
     named = [f"r.example/stack/{image}@{DIGEST}" for image in RELEASED]
     assert [line.split()[-1] for line in signed if line.startswith("sign ")] == named
     assert [line.split()[-1] for line in signed if line.startswith("attest ")] == named[:-1]
-    assert (release / "release.images").read_text().split() == named
+    assert (release / "release.images").read_text().splitlines() == ["# release 0.3.0", *named]
 
 
 def test_a_release_is_built_on_the_pinned_base_images_and_no_file_of_it_is_younger_than_its_commit(

@@ -289,7 +289,7 @@ def check_joined(machine: Machine) -> None:
         bill = f"cosign attest --yes --type cyclonedx --predicate build/sbom/{image}.cdx.json {name}@{OF['both']}"
         assert (bill in machine.called) is (image != "backup")
     listed = (machine.checkout / "release.images").read_text().splitlines()
-    assert listed == [f"{OWNER}/{image}@{OF['both']}" for image in IMAGES]
+    assert listed == ["# release 0.3.0", *(f"{OWNER}/{image}@{OF['both']}" for image in IMAGES)]
     assert "make release-check ARGS=--published" in machine.called
     assert (machine.checkout / "compose.release.yaml").exists()
     assert f"POSTGRES_IMAGE=postgres:17-trixie@{OF['both']}" in (machine.checkout / "release.env").read_text()
