@@ -19,6 +19,8 @@ from runpy import run_path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "services"))  # of which the pages are made
 
+from trainer.artifact.provenance import code_sha256  # noqa: E402 (the path above)
+
 IMAGES = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "sso", "backup")
 BASES = ("PYTHON_IMAGE", "DEBIAN_IMAGE", "GOLANG_IMAGE", "POSTGRES_IMAGE", "HAPROXY_IMAGE", "CADDY_IMAGE")
 DIGEST = "sha256:[0-9a-f]{64}"
@@ -99,6 +101,11 @@ def fixtures(root: Path, number: str) -> Iterator[str]:
         for name in OF_A_FIXTURE:
             if not (folder / name).exists():
                 yield f"tests/fixtures/release-{release}/{name} is missing; `.venv/bin/python -m tests.backups {release}` makes it"
+    registry = root / "tests/fixtures" / f"release-{number}" / "registry.json"
+    if registry.exists() and not git(root, "tag", "--list", f"v{number}"):  # once tagged, it is never made anew
+        made_by = {tags.get("code_sha256") for _, tags in json.loads(registry.read_text())["versions"].values()}
+        if made_by != {code_sha256(root / "services/trainer")}:
+            yield f"tests/fixtures/release-{number} is of other code than this commit's; `.venv/bin/python -m tests.backups {number}` makes it anew"
 
 
 def committed(root: Path, number: str) -> Iterator[str]:
@@ -197,7 +204,7 @@ def digests(root: Path, number: str) -> Iterator[str]:
         if not re.search(rf"^\S+/{image}@{DIGEST}$", read(root / "release.images"), re.M):
             yield f"release.images: {image} has no digest; `scripts/release-images PREFIX {number}`"
     if f"# release {number}" not in read(root / "release.images").splitlines():
-        yield f"release.images: is not of {number}; `scripts/release-images PREFIX {number}`"
+        yield f"release.images is not of {number}; `scripts/release-images PREFIX {number}`"
     yield from pulled(root)
 
 

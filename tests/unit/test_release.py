@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +18,8 @@ import yaml
 from doctor.host import images
 from doctor.host.docker import Failed, Stack
 from doctor.records import FAIL, WARN, Row
+
+from tests import backups
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "registry.example.com:5000/team/mlflow-stack"
@@ -130,6 +133,9 @@ def ready(tmp_path: Path) -> Path:
         files[f"build/sbom/{name}.cdx.json"] = json.dumps({"components": components})
     for release in ("0.1.0", "0.2.0"):
         files |= {f"tests/fixtures/release-{release}/{name}": "…" for name in release_check.OF_A_FIXTURE}
+    made_by = {"code_sha256": sha256(b"trainer/train.py\0print(1)\n").hexdigest()}
+    files["services/trainer/train.py"] = "print(1)\n"
+    files["tests/fixtures/release-0.2.0/registry.json"] = json.dumps({"versions": {"1": ["run", made_by]}})
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -177,7 +183,7 @@ def test_images_of_overlays_are_asked_for_only_where_the_file_was_made_for_them(
         ("build/green", "0123abc", "no test run has passed on this commit; `.ci/run` runs all, and notes it in build/green"),
         ("README.md", "new", "README.md is not committed"),
         ("release.images", f"{PREFIX}/mlflow@{DIGEST}\n", "release.images: backup has no digest; `scripts/release-images PREFIX 0.2.0`"),
-        ("release.images", f"# release 0.1.0\n{PREFIX}/mlflow@{DIGEST}\n", "release.images: is not of 0.2.0; `scripts/release-images PREFIX 0.2.0`"),
+        ("release.images", f"# release 0.1.0\n{PREFIX}/mlflow@{DIGEST}\n", "release.images is not of 0.2.0; `scripts/release-images PREFIX 0.2.0`"),
         ("release.env", "", "release.env: CADDY_IMAGE has no digest; `scripts/base-images --digests >release.env`"),
         ("compose.release.yaml", None, "compose.release.yaml: backup is not what release.images has; `scripts/release-compose release.images`"),
         ("compose.release.yaml", compose_release().replace(digest_of("minio"), digest_of("sso")), "compose.release.yaml: minio is not what release.images has; `scripts/release-compose release.images`"),
@@ -194,6 +200,23 @@ def test_what_a_release_lacks_is_named_in_a_line_of_its_own(
     else:
         (ready / file).write_text(text)
     assert line in missing(ready)
+
+
+def test_the_fixture_of_a_release_is_of_its_own_code_until_it_is_tagged(
+    ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "tag", "--delete", "v0.2.0"], cwd=ready, check=True, capture_output=True)
+    assert list(release_check.fixtures(ready, "0.2.0")) == []
+    (ready / "services/trainer/train.py").write_text("print(2)\n")
+    (line,) = release_check.fixtures(ready, "0.2.0")
+    other = "tests/fixtures/release-0.2.0 is of other code than this commit's"
+    assert line == f"{other}; `.venv/bin/python -m tests.backups 0.2.0` makes it anew"
+    subprocess.run(["git", "tag", "v0.2.0"], cwd=ready, check=True)
+    assert list(release_check.fixtures(ready, "0.2.0")) == []
+    monkeypatch.setattr(backups, "FIXTURES", ready / "tests/fixtures")
+    monkeypatch.setattr(sys, "argv", ["backups", "0.2.0"])
+    with pytest.raises(SystemExit, match=r"v0\.2\.0 is tagged: what that release has left behind is never made anew"):
+        backups.main()
 
 
 def test_a_package_is_named_that_has_no_wheel_of_the_lock_for_a_processor() -> None:
