@@ -202,7 +202,17 @@ RUN_BY = {
 
 def test_every_job_is_run_by_a_test() -> None:
     assert {(name, job) for name, workflow in WORKFLOWS.items() for job in workflow["jobs"]} == RUN_BY
-    assert set(ON_GITLAB) == {"style", "supply-chain", "tests", "images", "join", "release", "retrain", "comment"}
+    assert set(ON_GITLAB) == {
+        "style",
+        "supply-chain",
+        "tests",
+        "images",
+        "join",
+        "release",
+        "pages",
+        "retrain",
+        "comment",
+    }
 
 
 @pytest.mark.parametrize("job", ["style", "supply-chain", "tests"])
@@ -311,7 +321,8 @@ def test_an_architecture_that_lacks_an_image_stops_before_anything_is_joined(bui
     assert not any("imagetools" in line for line in built.called)
 
 
-def test_the_site_of_a_release_is_added_to_the_branch_of_the_sites(machine: Machine) -> None:
+def with_origin(machine: Machine) -> str:
+    """Make the checkout one of a repository; return that one's address."""
     git = ["git", "-C", str(machine.checkout), "-c", "user.name=x", "-c", "user.email=x@localhost"]
     origin = str(machine.folder / "origin.git")
     subprocess.run(["git", "init", "--quiet", "--bare", origin], check=True)
@@ -322,9 +333,18 @@ def test_the_site_of_a_release_is_added_to_the_branch_of_the_sites(machine: Mach
         ["remote", "add", "origin", origin],
     ):
         subprocess.run([*git, *words], check=True)
-    run_job(machine, "release", "site")
+    return origin
+
+
+def shown_in(origin: str) -> str:
     shown = subprocess.run(["git", "-C", origin, "show", "gh-pages:0.3.0/index.html"], capture_output=True, text=True)
-    assert shown.stdout == "site\n", shown.stderr
+    return shown.stdout or shown.stderr
+
+
+def test_the_site_of_a_release_is_added_to_the_branch_of_the_sites(machine: Machine) -> None:
+    origin = with_origin(machine)
+    run_job(machine, "release", "site")
+    assert shown_in(origin) == "site\n"
 
 
 # --- training again ------------------------------------------------------------------------------------------------
@@ -384,6 +404,11 @@ def test_the_machine_with_the_key_trains_for_no_pull_request_and_is_given_no_tok
     assert set(triggers) == {"schedule", "workflow_dispatch", "repository_dispatch"}
     job = workflow["jobs"]["train"]
     assert "self-hosted" in job["runs-on"]
+    # A repository that names no folder has no such machine, and nothing waits for one.
+    assert job["if"] == job["defaults"]["run"]["working-directory"] == "${{ vars.STACK_FOLDER }}"
+    for name in ("retrain", "comment"):
+        (rule,) = ON_GITLAB[name]["rules"]
+        assert "&& $STACK_FOLDER" in rule["if"]
     assert workflow["permissions"] == {}
     assert "permissions" not in job
     assert "token" not in str(job)
@@ -425,6 +450,16 @@ def test_on_gitlab_a_release_is_made_the_same_way(machine: Machine) -> None:
     )
     assert (machine.checkout / "build/notes.md").read_text() == NOTES.format("https://gitlab.example/team/stack/-/blob")
     assert not any("secret" in line for line in machine.called)
+
+
+def test_on_gitlab_the_site_of_a_release_is_shown_beside_those_of_earlier_ones(machine: Machine) -> None:
+    origin = with_origin(machine)
+    remote = ["git", "-C", str(machine.checkout), "remote", "set-url", "origin", "https://gitlab.example/no-login"]
+    subprocess.run(remote, check=True)
+    run_on_gitlab(machine, "pages", CI_REPOSITORY_URL=origin)
+    assert shown_in(origin) == "site\n"
+    assert (machine.checkout / "public/0.3.0/index.html").read_text() == "site\n"
+    assert ON_GITLAB["pages"]["artifacts"]["paths"] == ["public"]
 
 
 def test_on_gitlab_a_training_is_told_in_its_log_and_on_the_merge_request(machine: Machine) -> None:
