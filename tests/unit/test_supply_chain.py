@@ -170,7 +170,9 @@ case $* in
         echo "$SOURCE_DATE_EPOCH $*" >>"$HERE/built"
         while [ "$1" != --metadata-file ]; do shift; done
         echo '{"containerimage.digest": "DIGEST"}' >"$2" ;;
+    *compose.monitoring.yaml*"config --format json"*) cat "$HERE/config.monitoring" 2>/dev/null || cat "$HERE/config" ;;
     *"config --format json"*) cat "$HERE/config" ;;
+    pull*) echo "$*" >>"$HERE/pulled" ;;
     *Config.Labels*) cat "$HERE/label" 2>/dev/null || true ;;
     *RepoDigests*) cat "$HERE/digests" 2>/dev/null || true ;;
     *"image inspect"*) ;;
@@ -231,6 +233,25 @@ def test_an_image_without_a_digest_is_refused_in_words_and_nothing_is_pinned(
     assert result.returncode == 1
     assert result.stdout == ""
     assert reason in result.stderr
+
+
+def test_what_a_release_needs_is_pulled_and_of_what_it_does_not_need_it_is_said_that_it_has_no_digest(
+    machine: Path,
+) -> None:
+    config = json.loads((machine / "config").read_text())
+    config["services"] |= {name: {"image": f"{name}:1"} for name in ("prometheus", "grafana")}
+    (machine / "config.monitoring").write_text(json.dumps(config))
+    with (machine / "digests").open("a") as file:
+        file.write(f"grafana@{DIGEST}\n")
+    # Of these one is brought by the pull, and nobody pulls the other.
+    gone = '"image inspect postgres:17-trixie") grep -qs postgres "$HERE/pulled" ;;\n    *"image inspect prometheus:1") exit 1 ;;'
+    _program(machine, "docker", DOCKER.replace('*"image inspect"*)', f'{gone}\n    *"image inspect"*)'))
+    result = _run(ROOT / "scripts/base-images", machine, "--digests")
+    assert result.returncode == 0, result.stderr
+    pinned = [line.partition("=")[0] for line in result.stdout.splitlines()[1:]]
+    assert pinned == ["GRAFANA_IMAGE", "HAPROXY_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE"]
+    assert "not pinned, which a release does not need: prometheus:1 is not here" in result.stderr
+    assert (machine / "pulled").read_text() == "pull --quiet postgres:17-trixie\n"
 
 
 def test_grafana_which_has_no_stand_in_is_left_out_where_it_cannot_be_pulled(machine: Path) -> None:
