@@ -287,7 +287,26 @@ def test_a_release_has_images_of_both_architectures_in_one_each_signed_by_digest
         made
         == f"gh release create v0.3.0 --verify-tag --notes-file build/notes.md release.env release.images compose.release.yaml {bills}"
     )
-    assert (built.checkout / "build/notes.md").read_text() == NOTES.format("https://github.com/team/stack/blob")
+    notes = (built.checkout / "build/notes.md").read_text()
+    assert notes.startswith(NOTES.format("https://github.com/team/stack/blob"))
+    assert notes_name(built, notes) == [
+        "git clone --branch v0.3.0 https://github.com/team/stack && cd stack",
+        "curl -fLO https://github.com/team/stack/releases/download/v0.3.0/compose.release.yaml",
+    ]
+    issuer = "https://token.actions.githubusercontent.com"
+    identity = "https://github.com/team/stack/.github/workflows/release.yml@refs/tags/v0.3.0"
+    assert built.called[-1] == VERIFY.format(issuer, identity)
+
+
+VERIFY = f"cosign verify {OWNER}/inference:0.3.0 --certificate-oidc-issuer {{}} --certificate-identity {{}}"
+
+
+def notes_name(machine: Machine, notes: str) -> list[str]:
+    """Run the line of a release's page that verifies an image; return those that fetch the release."""
+    assert f"Each image is signed: {', '.join(IMAGES)}." in notes
+    (verify,) = re.findall(r"^    (cosign .+(?:\n {8}.+)*)", notes, re.M)
+    assert machine.run(verify, {}).returncode == 0
+    return re.findall(r"^    ((?:git|curl) .+)", notes, re.M)
 
 
 def check_joined(machine: Machine) -> None:
@@ -428,7 +447,7 @@ def test_every_action_is_pinned_by_a_commit_with_its_version_beside_it() -> None
 def run_on_gitlab(machine: Machine, job: str, **variables: str) -> None:
     definition = ON_GITLAB[job]
     environ = {"CI_PROJECT_DIR": str(machine.checkout), "CI_COMMIT_TAG": "v0.3.0", "CI_REGISTRY": "r.example"}
-    environ |= {"CI_PROJECT_URL": "https://gitlab.example/team/stack"}
+    environ |= {"CI_PROJECT_URL": "https://gitlab.example/team/stack", "CI_SERVER_URL": "https://gitlab.example"}
     environ |= {"CI_REGISTRY_IMAGE": OWNER, "CI_REGISTRY_USER": "ci", "CI_REGISTRY_PASSWORD": "secret"}
     environ |= definition.get("variables", {}) | variables
     for part in ("script", "after_script"):
@@ -448,7 +467,11 @@ def test_on_gitlab_a_release_is_made_the_same_way(machine: Machine) -> None:
     assert made.startswith(
         "glab release create v0.3.0 --notes-file build/notes.md release.env release.images compose.release.yaml build/sbom/"
     )
-    assert (machine.checkout / "build/notes.md").read_text() == NOTES.format("https://gitlab.example/team/stack/-/blob")
+    notes = (machine.checkout / "build/notes.md").read_text()
+    assert notes.startswith(NOTES.format("https://gitlab.example/team/stack/-/blob"))
+    assert notes_name(machine, notes) == ["git clone --branch v0.3.0 https://gitlab.example/team/stack && cd stack"]
+    identity = "https://gitlab.example/team/stack//.gitlab-ci.yml@refs/tags/v0.3.0"
+    assert machine.called[-1] == VERIFY.format("https://gitlab.example", identity)
     assert not any("secret" in line for line in machine.called)
 
 
