@@ -19,7 +19,9 @@ from runpy import run_path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "services"))  # of which the pages are made
 
-IMAGES = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "backup")
+from trainer.artifact.provenance import code_sha256  # noqa: E402 (the path above)
+
+IMAGES = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "sso", "backup")
 BASES = ("PYTHON_IMAGE", "DEBIAN_IMAGE", "GOLANG_IMAGE", "POSTGRES_IMAGE", "HAPROXY_IMAGE", "CADDY_IMAGE")
 DIGEST = "sha256:[0-9a-f]{64}"
 # Of the images: their processors, as Python calls them, and the Python of the base image.
@@ -99,6 +101,11 @@ def fixtures(root: Path, number: str) -> Iterator[str]:
         for name in OF_A_FIXTURE:
             if not (folder / name).exists():
                 yield f"tests/fixtures/release-{release}/{name} is missing; `.venv/bin/python -m tests.backups {release}` makes it"
+    registry = root / "tests/fixtures" / f"release-{number}" / "registry.json"
+    if registry.exists() and not git(root, "tag", "--list", f"v{number}"):  # once tagged, it is never made anew
+        made_by = {tags.get("code_sha256") for _, tags in json.loads(registry.read_text())["versions"].values()}
+        if made_by != {code_sha256(root / "services/trainer")}:
+            yield f"tests/fixtures/release-{number} is of other code than this commit's; `.venv/bin/python -m tests.backups {number}` makes it anew"
 
 
 def committed(root: Path, number: str) -> Iterator[str]:
@@ -196,9 +203,22 @@ def digests(root: Path, number: str) -> Iterator[str]:
     for image in IMAGES:
         if not re.search(rf"^\S+/{image}@{DIGEST}$", read(root / "release.images"), re.M):
             yield f"release.images: {image} has no digest; `scripts/release-images PREFIX {number}`"
-    for digest in re.findall(DIGEST, read(root / "release.images")):
-        if digest not in read(root / "compose.release.yaml"):
-            yield f"compose.release.yaml: {digest} is not in it; `scripts/release-compose release.images`"
+    if f"# release {number}" not in read(root / "release.images").splitlines():
+        yield f"release.images is not of {number}; `scripts/release-images PREFIX {number}`"
+    yield from pulled(root)
+
+
+def pulled(root: Path) -> Iterator[str]:
+    """Yield the images that compose.release.yaml does not have by their digests in release.images: those of compose.yaml, and of what it was made for.
+
+    The others of a release are those of overlays, for which whoever uses one makes the file anew.
+    """
+    released = dict(re.findall(rf"^\S+/([a-z-]+)@({DIGEST})$", read(root / "release.images"), re.M))
+    found = set(re.findall(rf"^ +image: \S+/([a-z-]+)@({DIGEST})$", read(root / "compose.release.yaml"), re.M))
+    of_the_stack = re.findall(r"^ +image: \$\{COMPOSE_PROJECT_NAME\}/([a-z-]+)$", read(root / "compose.yaml"), re.M)
+    for image in sorted({*of_the_stack, *(name for name, _ in found)}):
+        if {digest for name, digest in found if name == image} != {released.get(image)}:
+            yield f"compose.release.yaml: {image} is not what release.images has; `scripts/release-compose release.images`"
 
 
 def bills(root: Path, number: str) -> Iterator[str]:

@@ -2,11 +2,12 @@
 
 A fixture, tests/fixtures/release-VERSION, has a repository with one backup of a stack of that release, which was made for nothing
 else, with its password; a question and the answer; and what the registry had. Later code restores and upgrades it
-(tests/stack/test_in_case_of_loss.py).
+(tests/stack/test_in_case_of_loss.py). Until the release is tagged it is made anew, of the code that will be; afterwards never.
 """
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -131,12 +132,16 @@ def main() -> None:
         raise SystemExit("expected: python -m tests.backups VERSION, such as 0.3.0")
     version = sys.argv[1]
     fixture = FIXTURES / f"release-{version}"
-    if fixture.exists():
-        raise SystemExit(f"{fixture} is there already; a release is not made twice")
+    tagged = subprocess.run(
+        ["git", "tag", "--list", f"v{version}"], cwd=FIXTURES, capture_output=True, text=True, check=True
+    )
+    if tagged.stdout:
+        raise SystemExit(f"v{version} is tagged: what that release has left behind is never made anew")
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "clone").mkdir()
         stack = Stack(Path(name) / "clone", f"mlflow-stack-{version.replace('.', '-')}")
         try:
+            shutil.rmtree(fixture, ignore_errors=True)  # of earlier code of the same release
             make_fixture(stack, fixture, Path(name))
         finally:
             stack.remove()

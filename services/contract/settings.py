@@ -1,8 +1,12 @@
-"""Read settings from the environment, once: a variable is left out or has a value, and is never empty by mistake."""
+"""Settings: read from the environment, once, and told in a log.
 
+A variable is left out or has a value, and is never empty by mistake.
+"""
+
+import re
 import sys
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 N = TypeVar("N", int, float)
 
@@ -44,3 +48,18 @@ class Reader:
     def names(self, name: str) -> frozenset[str]:
         """Return names that are separated by commas; empty is none of them."""
         return frozenset(part.strip() for part in self._environ.get(name, "").split(",") if part.strip())
+
+
+def told(*settings: object) -> dict[str, Any]:
+    """Return the settings in force that dataclasses have, for the log: of a URL not its login, of headers the names alone."""
+    found = {name: _shown(value) for each in settings for name, value in vars(each).items() if value is not None}
+    return {name: re.sub("=[^,]*", "=…", value) if name.endswith("headers") else value for name, value in found.items()}
+
+
+def _shown(value: Any) -> Any:
+    if type(value) in (int, float, bool):
+        return value
+    if isinstance(value, tuple):
+        return [_shown(each) for each in value]
+    text = ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
+    return re.sub(r"(?<=//)[^/@]*@", "", text)

@@ -21,6 +21,7 @@ from tempfile import TemporaryFile, mkdtemp
 from types import FrameType
 
 from contract.publishing import guard
+from contract.settings import told
 from contract.tracking.challenge import ALIAS
 
 from inference import memory_limit
@@ -135,7 +136,7 @@ def _serve(settings: Settings) -> int:
     from inference.verification.key import KeyWatch
 
     logging.config.dictConfig(LOGGING)
-    log.info("Settings", extra={"fields": {"settings": settings.told()}})
+    log.info("Settings", extra={"fields": {"settings": told(settings)}})
     # The challenger's is started when there is something to verify: nobody waits for what it takes.
     verifier, verifier_of_challenger = verifier_of(settings), verifier_of(settings)
     workers = WorkerGroup(settings.channel)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
 
 import msgspec
 from contract.publishing.addresses import Address, addresses
@@ -103,11 +102,6 @@ class Settings:
         """The socket over which the registry poller talks with the workers."""
         return self.run_dir / "poller.sock"
 
-    def told(self) -> dict[str, Any]:
-        """Return the settings in force, for the log: of a URL not its login."""
-        found = {name: value for name, value in vars(self).items() if value is not None}
-        return {name: value if type(value) in (int, float, bool) else _shown(value) for name, value in found.items()}
-
     @property
     def trusted(self) -> Trusted:
         return Trusted(self.trust, self.trusted_types, self.allow_code)
@@ -162,11 +156,6 @@ class Settings:
     def taken_over(cls, content: bytes) -> "Settings":
         """Return the settings that another process of the service has handed on."""
         return msgspec.json.decode(content, type=cls, dec_hook=lambda kind, text: kind(text))
-
-
-def _shown(value: Any) -> str:
-    text = ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
-    return re.sub(r"(?<=//)[^/@]*@", "", text)
 
 
 def _addresses(read: Reader, name: str, default: str, service: str) -> list[Address]:

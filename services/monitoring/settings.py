@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from contract.settings import Reader
+from contract.settings import Reader, told
 from inference.errors import SettingsError
 from inference.settings import Settings as Service
 from monitoring.errors import WrongOption
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 LONGEST = timedelta(days=3650)
+# Of the prediction service's settings, what says which model it is and how far its files are trusted.
+OF_THE_MODEL = ("tracking_uri", "model_name", "model_alias", "trust", "trusted_types", "allow_code", "verifying_key")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ class Settings:
             rows=read.number("MONITOR_ROWS", cls.rows, 50, 100_000),
             log=read.choice("MONITOR_LOG", "true", "true", "false") == "true",
         )
+
+    def told(self) -> dict[str, Any]:
+        """Return the settings in force, for the log: of the prediction service's those that are about its model."""
+        of_service = told(self.service)
+        own = {name: value for name, value in told(self).items() if name != "service"}
+        return {name: of_service[name] for name in OF_THE_MODEL} | own
 
     @property
     def verifying_key(self) -> Path:

@@ -368,9 +368,15 @@ def _commands_of_ci() -> list[str]:
     return [command for command in commands if not command.startswith("sudo apt-get ")]
 
 
+HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+
+
+def _hooks() -> list[dict[str, Any]]:
+    return [hook for repository in HOOKS["repos"] for hook in repository["hooks"]]
+
+
 def _commands_of_hooks() -> list[str]:
-    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    return [hook["entry"] for repository in repositories for hook in repository["hooks"]]
+    return [hook["entry"] for hook in _hooks() if hook["language"] == "system"]
 
 
 @pytest.mark.parametrize(
@@ -386,6 +392,31 @@ def test_ci_and_the_hooks_run_the_targets_that_people_run_and_nothing_else(
     words = [command.split() for command in commands()]
     assert {make for make, *_ in words} == {"make"}
     assert {target for _, *named in words for target in named} == targets
+
+
+@pytest.mark.parametrize(
+    ("message", "refused"),
+    [
+        (72 * "a", False),
+        (73 * "a", True),
+        (72 * "é" + "\n\n" + 100 * "a" + "\n", False),
+        (73 * "é" + "\n", True),
+        ("\n" + 73 * "a", True),
+        ("fixup! " + 72 * "a", False),
+    ],
+)
+def test_a_commit_whose_first_line_is_longer_than_the_page_says_is_refused(message: str, refused: bool) -> None:
+    (hook,) = (hook for hook in _hooks() if hook.get("stages") == ["commit-msg"])
+    assert "in at most 72 characters" in (ROOT / "CONTRIBUTING.md").read_text()
+    assert (hook["language"], hook["args"]) == ("pygrep", ["--multiline"])
+    # As pre-commit's pygrep reads a file at once: bytes, and what is found is refused.
+    found = re.search(hook["entry"].encode(), message.encode(), re.MULTILINE | re.DOTALL)
+    assert bool(found) is refused
+    # `pre-commit install` installs it, and what runs make is for the time before alone.
+    assert (HOOKS["default_install_hook_types"], HOOKS["default_stages"]) == (
+        ["pre-commit", "commit-msg"],
+        ["pre-commit"],
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)

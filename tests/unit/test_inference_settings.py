@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from contract.settings import told
 from inference import __main__ as program
 from inference.errors import SettingsError
 from inference.model.trust import Trust, Trusted
@@ -216,14 +217,16 @@ def test_a_word_that_is_none_of_those_that_there_are_is_named_with_them(name: st
     assert str(refused.value) == f"{name} is {value!r}; expected {expected}"
 
 
-def test_the_settings_in_force_are_told_without_a_login() -> None:
+def test_the_settings_in_force_are_told_without_a_login_in_a_url_or_a_header() -> None:
     environ = {"MLFLOW_TRACKING_URI": "https://ada:secret@mlflow.example:5000/", "MODEL_TRUSTED_TYPES": "b.B, a.A"}
-    told = Settings.from_env(environ).told()
-    assert told["tracking_uri"] == "https://mlflow.example:5000/"
-    assert told["trusted_types"] == "a.A, b.B"
-    assert (told["workers"], told["trust"], told["allow_schema_change"]) == (2, "signed", False)
-    assert "mlflow_public_url" not in told
-    assert not any("secret" in str(value) for value in told.values())
+    environ["OTEL_EXPORTER_OTLP_HEADERS"] = "x-tenant=7,authorization=Bearer%20secret"
+    found = told(Settings.from_env(environ))
+    assert found["otlp_headers"] == "x-tenant=…,authorization=…"
+    assert found["tracking_uri"] == "https://mlflow.example:5000/"
+    assert found["trusted_types"] == "a.A, b.B"
+    assert (found["workers"], found["trust"], found["allow_schema_change"]) == (2, "signed", False)
+    assert "mlflow_public_url" not in found
+    assert not any("secret" in str(value) for value in found.values())
 
 
 def test_a_worker_computes_in_one_thread_unless_the_environment_says_otherwise(

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from contract.reference import bins
-from monitoring import command, verdict
+from monitoring import command, verdict, watch
 from monitoring.errors import NothingKept, TooFewRows, WrongOption
 from monitoring.exposition import Figures
 from monitoring.looking.look import Look, look
@@ -523,3 +523,27 @@ def test_what_one_version_was_asked_says_nothing_of_the_next(log: Log, reference
     watch.once()
     assert (watch.status["drift"], watch.status["columns"], watch.status["version"]) == (False, [], "another")
     assert "monitor_drift_detected" not in watch.figures.exposition().decode()
+
+
+class Ended(Exception):
+    """What a signal raises."""
+
+
+def test_the_watch_says_its_settings_first_and_of_the_service_s_those_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def serving(*_: object) -> None:
+        raise Ended
+
+    monkeypatch.setattr(watch, "serving", serving)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
+    monkeypatch.setattr("inference.prediction_log.store.Store.of", lambda _: None)
+    environ = {"MLFLOW_TRACKING_URI": "https://anna:hidden@mlflow.example", "MONITOR_LAST": "7d"}
+    with caplog.at_level("INFO", "inference"), pytest.raises(Ended):
+        watch.main([], environ)
+    settings = vars(caplog.records[0])["fields"]["settings"]
+    assert settings["tracking_uri"] == "https://mlflow.example"
+    assert settings["last"] == "7 days, 0:00:00"
+    assert "workers" not in settings
+    assert "hidden" not in str(settings)

@@ -6,23 +6,32 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
+from hashlib import sha256
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 import release_check
 import yaml
+from doctor.host import images
+from doctor.host.docker import Failed, Stack
+from doctor.records import FAIL, WARN, Row
+
+from tests import backups
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "registry.example.com:5000/team/mlflow-stack"
 DIGEST = "sha256:" + 64 * "a"
 RELEASED = ("mlflow", "setup", "trainer", "inference", "minio", "backup")
+RELEASE_COMPOSE = run_path(str(ROOT / "scripts/release-compose"))
 CONFIG = """
 {"services": {
   "secrets": {"image": "release-compose/setup", "build": {}, "pull_policy": "build"},
   "bucket": {"image": "release-compose/setup", "pull_policy": "never"},
   "postgres": {"image": "postgres:17-trixie"},
-  "sso": {"image": "release-compose/sso", "build": {}}
+  "inference": {"image": "release-compose/inference-any", "build": {}}
 }}
 """
 
@@ -34,28 +43,30 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "scripts/release-compose", tmp_path / "scripts")
     (tmp_path / "docker").write_text(f"#!/bin/sh\ncat <<'END'\n{CONFIG}\nEND\n")
     (tmp_path / "docker").chmod(0o755)
-    (tmp_path / "release.images").write_text("".join(f"{PREFIX}/{name}@{DIGEST}\n" for name in RELEASED))
+    (tmp_path / "release.images").write_text(
+        "# release 0.2.0\n" + "".join(f"{PREFIX}/{name}@{DIGEST}\n" for name in RELEASED)
+    )
     return tmp_path
 
 
 def release_compose(checkout: Path) -> "subprocess.CompletedProcess[str]":
     environ = os.environ | {"PATH": f"{checkout}:{os.environ['PATH']}"}
-    command = [str(checkout / "scripts/release-compose"), "release.images", "compose.sso.yaml"]
+    command = [str(checkout / "scripts/release-compose"), "release.images", "compose.any.yaml"]
     return subprocess.run(command, cwd=checkout, env=environ, capture_output=True, text=True)
 
 
 def test_each_of_our_images_is_pulled_by_its_digest_and_built_nowhere(checkout: Path) -> None:
     said = release_compose(checkout)
     assert said.returncode == 0, said.stderr
-    assert said.stdout == "COMPOSE_FILE=compose.yaml:compose.sso.yaml:compose.release.yaml\n"
+    assert said.stdout == "COMPOSE_FILE=compose.yaml:compose.any.yaml:compose.release.yaml\n"
     text = (checkout / "compose.release.yaml").read_text()
-    services = yaml.safe_load(text.replace("!reset null", "RESET"))["services"]
+    written = yaml.safe_load(text.replace("!reset null", "RESET"))
     ours = {"image": f"${{MLFLOW_STACK_REGISTRY:-{PREFIX}}}/setup@{DIGEST}", "build": "RESET", "pull_policy": "missing"}
-    assert services == {"secrets": ours, "bucket": ours}
+    assert written == {"x-release": "0.2.0", "services": {"secrets": ours, "bucket": ours}}
 
 
 def test_an_image_that_the_release_does_not_have_is_built_as_before_and_named(checkout: Path) -> None:
-    assert "the release has no image sso, which is built as before" in release_compose(checkout).stderr
+    assert "the release has no image inference-any, which is built as before" in release_compose(checkout).stderr
 
 
 @pytest.mark.parametrize(
@@ -76,7 +87,31 @@ def test_what_is_no_list_of_one_releases_images_is_refused_and_nothing_is_writte
     assert not (checkout / "compose.release.yaml").exists()
 
 
+def test_a_list_that_does_not_say_of_which_release_it_is_is_refused(checkout: Path) -> None:
+    (checkout / "release.images").write_text(f"{PREFIX}/mlflow@{DIGEST}\n")
+    said = release_compose(checkout)
+    assert said.returncode == 1
+    assert "expected the release's version, such as # release 0.3.0" in said.stderr
+
+
 # --- what a release needs ------------------------------------------------------------------------------------------
+
+
+def digest_of(image: str) -> str:
+    return f"sha256:{sha256(image.encode()).hexdigest()}"
+
+
+def compose_release(*overlays: str) -> str:
+    """Return what scripts/release-compose makes of the stack's own files, each image having a digest of its own."""
+    services: dict[str, dict[str, str]] = {}
+    for name in ("compose.yaml", *overlays):
+        text = (ROOT / name).read_text().replace("${COMPOSE_PROJECT_NAME}", RELEASE_COMPOSE["PROJECT"])
+        for service, found in yaml.safe_load(text)["services"].items():
+            services[service] = services.get(service, {}) | found
+    digests = {image: digest_of(image) for image in release_check.IMAGES}
+    made, built = RELEASE_COMPOSE["Release"]("0.2.0", PREFIX, digests).overlay(services)
+    assert built == []
+    return str(made)
 
 
 @pytest.fixture
@@ -87,8 +122,10 @@ def ready(tmp_path: Path) -> Path:
         "services/inference/__init__.py": 'VERSION = "0.2.0"\n',
         "CHANGELOG.md": "## [Unreleased]\n\n## [0.2.0] - 2027-01-31\n\n- New.\n\n## [0.1.0] - 2026-12-24\n\n- All.\n",
         "release.env": "".join(f"{base}=some:1@{DIGEST}\n" for base in release_check.BASES),
-        "release.images": "".join(f"{PREFIX}/{name}@{DIGEST}\n" for name in release_check.IMAGES),
-        "compose.release.yaml": DIGEST,
+        "release.images": "# release 0.2.0\n"
+        + "".join(f"{PREFIX}/{name}@{digest_of(name)}\n" for name in release_check.IMAGES),
+        "compose.yaml": (ROOT / "compose.yaml").read_text(),
+        "compose.release.yaml": compose_release(),
         "services/mlflow/requirements.txt": "flask==3.1.3 \\\n    --hash=sha256:00\n",
     }
     for name in release_check.IMAGES:
@@ -96,6 +133,9 @@ def ready(tmp_path: Path) -> Path:
         files[f"build/sbom/{name}.cdx.json"] = json.dumps({"components": components})
     for release in ("0.1.0", "0.2.0"):
         files |= {f"tests/fixtures/release-{release}/{name}": "…" for name in release_check.OF_A_FIXTURE}
+    made_by = {"code_sha256": sha256(b"trainer/train.py\0print(1)\n").hexdigest()}
+    files["services/trainer/train.py"] = "print(1)\n"
+    files["tests/fixtures/release-0.2.0/registry.json"] = json.dumps({"versions": {"1": ["run", made_by]}})
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -121,6 +161,16 @@ def test_nothing_is_missing_where_a_release_has_all(ready: Path) -> None:
     assert missing(ready) == []
 
 
+@pytest.mark.parametrize("overlays", [(), ("compose.predictions.yaml", "compose.sso.yaml")])
+def test_images_of_overlays_are_asked_for_only_where_the_file_was_made_for_them(
+    ready: Path, overlays: tuple[str, ...]
+) -> None:
+    text = compose_release(*overlays)
+    (ready / "compose.release.yaml").write_text(text)
+    assert [digest_of(image) in text for image in ("predictions", "sso")] == 2 * [bool(overlays)]
+    assert list(release_check.digests(ready, "0.2.0")) == []
+
+
 @pytest.mark.parametrize(
     ("file", "text", "line"),
     [
@@ -133,8 +183,11 @@ def test_nothing_is_missing_where_a_release_has_all(ready: Path) -> None:
         ("build/green", "0123abc", "no test run has passed on this commit; `.ci/run` runs all, and notes it in build/green"),
         ("README.md", "new", "README.md is not committed"),
         ("release.images", f"{PREFIX}/mlflow@{DIGEST}\n", "release.images: backup has no digest; `scripts/release-images PREFIX 0.2.0`"),
+        ("release.images", f"# release 0.1.0\n{PREFIX}/mlflow@{DIGEST}\n", "release.images is not of 0.2.0; `scripts/release-images PREFIX 0.2.0`"),
         ("release.env", "", "release.env: CADDY_IMAGE has no digest; `scripts/base-images --digests >release.env`"),
-        ("compose.release.yaml", None, f"compose.release.yaml: {DIGEST} is not in it; `scripts/release-compose release.images`"),
+        ("compose.release.yaml", None, "compose.release.yaml: backup is not what release.images has; `scripts/release-compose release.images`"),
+        ("compose.release.yaml", compose_release().replace(digest_of("minio"), digest_of("sso")), "compose.release.yaml: minio is not what release.images has; `scripts/release-compose release.images`"),
+        ("compose.release.yaml", compose_release("compose.sso.yaml").replace(digest_of("sso"), DIGEST), "compose.release.yaml: sso is not what release.images has; `scripts/release-compose release.images`"),
         ("build/sbom/minio.cdx.json", None, "build/sbom/minio.cdx.json is missing; `make sbom` makes it"),
         ("services/mlflow/requirements.txt", "flask==3.1.4\n", "build/sbom/mlflow.cdx.json: flask==3.1.4 is not in it; `make sbom` makes it anew"),
     ],
@@ -147,6 +200,23 @@ def test_what_a_release_lacks_is_named_in_a_line_of_its_own(
     else:
         (ready / file).write_text(text)
     assert line in missing(ready)
+
+
+def test_the_fixture_of_a_release_is_of_its_own_code_until_it_is_tagged(
+    ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "tag", "--delete", "v0.2.0"], cwd=ready, check=True, capture_output=True)
+    assert list(release_check.fixtures(ready, "0.2.0")) == []
+    (ready / "services/trainer/train.py").write_text("print(2)\n")
+    (line,) = release_check.fixtures(ready, "0.2.0")
+    other = "tests/fixtures/release-0.2.0 is of other code than this commit's"
+    assert line == f"{other}; `.venv/bin/python -m tests.backups 0.2.0` makes it anew"
+    subprocess.run(["git", "tag", "v0.2.0"], cwd=ready, check=True)
+    assert list(release_check.fixtures(ready, "0.2.0")) == []
+    monkeypatch.setattr(backups, "FIXTURES", ready / "tests/fixtures")
+    monkeypatch.setattr(sys, "argv", ["backups", "0.2.0"])
+    with pytest.raises(SystemExit, match=r"v0\.2\.0 is tagged: what that release has left behind is never made anew"):
+        backups.main()
 
 
 def test_a_package_is_named_that_has_no_wheel_of_the_lock_for_a_processor() -> None:
@@ -178,6 +248,45 @@ def test_the_images_that_are_looked_for_are_those_of_a_release_and_what_they_are
     assert tuple(published.split()) == release_check.IMAGES
     files = "".join((ROOT / name).read_text() for name in ("compose.yaml", "compose.scale.yaml", "compose.edge.yaml"))
     assert {*re.findall(r"\$\{(\w+_IMAGE):-(?!from-source)", files)} == set(release_check.BASES)
+
+
+# --- what the doctor says of it --------------------------------------------------------------------------------------
+
+
+def rows_of(version: str, monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+    """Return what is said with the file of a release on a machine that has no image at all."""
+
+    def docker(*arguments: str, seconds: float) -> str:
+        raise Failed(f"Error: No such image: {arguments[-1]}")
+
+    monkeypatch.setattr(images, "docker", docker)
+    text = (
+        compose_release().replace("x-release: 0.2.0", f"x-release: {version}").replace("    build: !reset null\n", "")
+    )
+    file = yaml.safe_load(text.replace("${MLFLOW_STACK_REGISTRY:-", "").replace("}/", "/"))
+    services = {name: file["services"][name] for name in ("mlflow", "inference")}
+    services["postgres"] = {"image": "postgres:17-trixie"}
+    config = {"name": "test", "x-release": file["x-release"], "services": services}
+    return list(images.look(Stack(config, ()), 1))
+
+
+def test_the_doctor_has_the_images_of_a_release_pulled_and_makes_no_stand_in_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = rows_of(release_check.version(ROOT), monkeypatch)
+    (pulled,) = [row for row in rows if row.mend == "docker compose pull --ignore-buildable"]
+    assert pulled.status == FAIL
+    named = ", ".join(f"{PREFIX}/{name}@{digest_of(name)}" for name in ("mlflow", "inference"))
+    assert pulled.says.startswith(f"not on this machine: {named};")
+    (other,) = [row for row in rows if row is not pulled]
+    assert "not on this machine: postgres:17-trixie" in other.says
+
+
+def test_the_doctor_warns_of_images_of_another_release_than_the_checkout_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = [row for row in rows_of("0.0.9", monkeypatch) if row.status == WARN]
+    here = release_check.version(ROOT)
+    assert row.says == f"compose.release.yaml has those of release 0.0.9, and this checkout is {here}"
+    assert row.mend.startswith(f"git checkout v0.0.9, or compose.release.yaml of v{here}")
 
 
 # --- the same commit, built twice ----------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
-"""What the watch leaves behind of a review that was killed: nothing."""
+"""What the watch says as it starts, and what it leaves behind of a review that was killed: nothing."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 from trainer.commands import reviewer
+from trainer.settings import Settings
 
 # A review that leaves a file and is killed, as by the kernel when memory is used up.
 KILLED = "import os, signal, tempfile; tempfile.mkdtemp(); os.kill(os.getpid(), signal.SIGKILL)"
@@ -22,3 +24,24 @@ def test_the_temporary_files_of_a_review_that_is_killed_are_removed(
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     reviewer._review("flowers", "")
     assert list(temporary.iterdir()) == []
+
+
+class Ended(Exception):
+    """What a signal raises."""
+
+
+def test_the_log_begins_with_the_settings_in_force_and_without_the_login_of_a_url(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def candidates(*_: object) -> list[tuple[str, str]]:
+        raise Ended
+
+    monkeypatch.setattr("trainer.tracking.rest.candidates", candidates)
+    environ = {"MLFLOW_TRACKING_URI": "https://anna:hidden@mlflow.example", "REVIEW_POLL_SECONDS": "7"}
+    with pytest.raises(Ended):
+        reviewer.watch(Settings.from_env(environ))
+    said = capsys.readouterr().out
+    settings = json.loads(said.splitlines()[0].removeprefix("reviewer: settings: "))
+    assert settings["tracking_uri"] == "https://mlflow.example"
+    assert settings["review_poll_seconds"] == 7
+    assert "hidden" not in said

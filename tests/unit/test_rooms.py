@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 # What no row names: the services' tops, which the text around the tables tells of. (Nor does it a package's own file.)
 UNNAMED = {"__main__", "server"}
 HEADINGS = {
+    "setup": "The set-up",
+    "mlflow": "MLflow's server",
     "contract": "What both sides read",
     "trainer": "The trainer",
     "cleanup": "The clean-up",
@@ -44,6 +47,18 @@ def _there(service: str) -> list[str]:
 @pytest.mark.parametrize("service", HEADINGS)
 def test_each_module_is_named_once_under_its_room(service: str) -> None:
     assert Counter(_told(service)) == Counter(_there(service))
+
+
+def test_no_package_is_left_out_of_the_page_or_of_what_holds_who_imports_whom() -> None:
+    folders = {path.relative_to(ROOT / "services").parts[0] for path in (ROOT / "services").rglob("*.py")}
+    packages = {folder for folder in folders if (ROOT / "services" / folder / "__init__.py").exists()}
+    named = {folder for folder in folders if _there(folder)}  # the others are tops alone
+    assert named == set(HEADINGS)
+    assert [folder for folder in folders - named if f"`services/{folder}/`" not in PAGE] == []
+    linted = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    assert set(linted["root_packages"]) == packages
+    layers = {name for layer in linted["contracts"][0]["layers"] for name in layer.split(" | ")}
+    assert layers == packages
 
 
 @pytest.mark.parametrize("service", HEADINGS)

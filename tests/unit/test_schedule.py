@@ -393,6 +393,26 @@ def test_a_place_that_cannot_be_written_ends_it_at_its_start_and_not_later(
     assert "schedule: SCHEDULE_FILE" in capsys.readouterr().err
 
 
+class Ended(Exception):
+    """What a signal raises."""
+
+
+def test_its_log_begins_with_the_settings_in_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(_: object) -> float:
+        raise Ended
+
+    monkeypatch.setattr(Scheduler, "look", look)
+    schedule = replace(NIGHTLY, file=tmp_path / "schedule.json", port=0, arguments=("--data", "my sales.csv"))
+    with pytest.raises(Ended):
+        command.run(Settings(min_test_r2=0.5), schedule)
+    settings = json.loads(capsys.readouterr().err.splitlines()[0].removeprefix("schedule: settings: "))
+    assert settings["cron"] == NIGHTLY.cron
+    assert settings["arguments"] == ["--data", "my sales.csv"]
+    assert settings["min_test_r2"] == 0.5
+
+
 # --- what it says of itself ----------------------------------------------------------------------------------------
 
 

@@ -97,7 +97,7 @@ NOT_RUN = {
     r"scripts/inference-any": "takes the packages of a model",
     r"(AUDIT_WHO=\$USER )?docker compose run --rm -T audit": "runs in unit/test_audit without a container",
     r"MLFLOW_TRACKING_URI=\S+ mlflow artifacts download": "MLflow's own",
-    r"curl -LO https://github.com/OWNER|scripts/release-images": "of a release that is there, or is made",
+    r"curl -fLO https://github.com/OWNER|scripts/release-images": "of a release that is there, or is made",
 }
 
 

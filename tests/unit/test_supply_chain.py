@@ -170,7 +170,9 @@ case $* in
         echo "$SOURCE_DATE_EPOCH $*" >>"$HERE/built"
         while [ "$1" != --metadata-file ]; do shift; done
         echo '{"containerimage.digest": "DIGEST"}' >"$2" ;;
+    *compose.monitoring.yaml*"config --format json"*) cat "$HERE/config.monitoring" 2>/dev/null || cat "$HERE/config" ;;
     *"config --format json"*) cat "$HERE/config" ;;
+    pull*) echo "$*" >>"$HERE/pulled" ;;
     *Config.Labels*) cat "$HERE/label" 2>/dev/null || true ;;
     *RepoDigests*) cat "$HERE/digests" 2>/dev/null || true ;;
     *"image inspect"*) ;;
@@ -179,7 +181,7 @@ esac
 """
 DIGEST = "sha256:" + 64 * "a"
 DOCKER = DOCKER.replace("DIGEST", DIGEST)
-RELEASED = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "backup")
+RELEASED = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "sso", "backup")
 
 
 def _run(script: Path, here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -233,6 +235,25 @@ def test_an_image_without_a_digest_is_refused_in_words_and_nothing_is_pinned(
     assert reason in result.stderr
 
 
+def test_what_a_release_needs_is_pulled_and_of_what_it_does_not_need_it_is_said_that_it_has_no_digest(
+    machine: Path,
+) -> None:
+    config = json.loads((machine / "config").read_text())
+    config["services"] |= {name: {"image": f"{name}:1"} for name in ("prometheus", "grafana")}
+    (machine / "config.monitoring").write_text(json.dumps(config))
+    with (machine / "digests").open("a") as file:
+        file.write(f"grafana@{DIGEST}\n")
+    # Of these one is brought by the pull, and nobody pulls the other.
+    gone = '"image inspect postgres:17-trixie") grep -qs postgres "$HERE/pulled" ;;\n    *"image inspect prometheus:1") exit 1 ;;'
+    _program(machine, "docker", DOCKER.replace('*"image inspect"*)', f'{gone}\n    *"image inspect"*)'))
+    result = _run(ROOT / "scripts/base-images", machine, "--digests")
+    assert result.returncode == 0, result.stderr
+    pinned = [line.partition("=")[0] for line in result.stdout.splitlines()[1:]]
+    assert pinned == ["GRAFANA_IMAGE", "HAPROXY_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE"]
+    assert "not pinned, which a release does not need: prometheus:1 is not here" in result.stderr
+    assert (machine / "pulled").read_text() == "pull --quiet postgres:17-trixie\n"
+
+
 def test_grafana_which_has_no_stand_in_is_left_out_where_it_cannot_be_pulled(machine: Path) -> None:
     (machine / "config").write_text('{"services": {"grafana": {"image": "grafana/grafana:12.4.0"}}}')
     _program(
@@ -274,7 +295,7 @@ def test_a_release_signs_each_image_and_its_bill_of_materials_by_the_digest_that
     named = [f"r.example/stack/{image}@{DIGEST}" for image in RELEASED]
     assert [line.split()[-1] for line in signed if line.startswith("sign ")] == named
     assert [line.split()[-1] for line in signed if line.startswith("attest ")] == named[:-1]
-    assert (release / "release.images").read_text().split() == named
+    assert (release / "release.images").read_text().splitlines() == ["# release 0.3.0", *named]
 
 
 def test_a_release_is_built_on_the_pinned_base_images_and_no_file_of_it_is_younger_than_its_commit(
@@ -310,16 +331,17 @@ def test_a_release_that_lacks_something_says_what_and_pushes_nothing(release: Pa
 
 
 def test_every_image_that_is_built_is_in_the_bills_of_materials_and_in_a_release() -> None:
-    files = [yaml.safe_load((ROOT / name).read_text()) for name in ("compose.yaml", "compose.predictions.yaml")]
+    named = ("compose.yaml", "compose.predictions.yaml", "compose.sso.yaml")
+    files = [yaml.safe_load((ROOT / name).read_text()) for name in named]
     services = [service for file in files for service in file["services"].values()]
     built = {service["image"].split("/")[-1] for service in services if "build" in service}
     sbom, release = ((ROOT / "scripts" / name).read_text() for name in ("sbom", "release-images"))
     (listed,) = re.findall(r"for image in ([a-z ]+); do of_python", sbom)
-    assert {*listed.split(), "minio"} == {path.parent.name for path in ROOT.glob("services/*/requirements.txt")} | {
-        "minio"
-    }
+    (of_go,) = re.findall(r"for image in ([a-z ]+); do of_go", sbom)
+    assert set(listed.split()) == {path.parent.name for path in ROOT.glob("services/*/requirements.txt")}
+    assert set(of_go.split()) == {path.parent.name for path in ROOT.glob("services/*/go.mod")}
     (published,) = re.findall(r"for image in ([a-z ]+); do publish", release)
     assert tuple(published.split()) == RELEASED
     assert set(RELEASED) == built
     (signed_for,) = re.findall(r"for image in ([a-z ]+); do\n", release)
-    assert set(signed_for.split()) == {*listed.split(), "minio"} == built - {"backup"}
+    assert set(signed_for.split()) == {*listed.split(), *of_go.split()} == built - {"backup"}

@@ -26,7 +26,7 @@ OWNER = "r.example/team/stack"
 OF = {
     architecture: "sha256:" + 64 * letter for architecture, letter in {"amd64": "a", "arm64": "b", "both": "c"}.items()
 }
-IMAGES = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "backup")
+IMAGES = ("mlflow", "setup", "trainer", "inference", "predictions", "minio", "sso", "backup")
 # Each paragraph is one line, and what is a file of the project is one of the tag's.
 NOTES = "### Added\n\n- Bread, and [butter]({}/v0.3.0/docs/butter.md).\n- Jam.\n"
 RECORD = {
@@ -202,7 +202,17 @@ RUN_BY = {
 
 def test_every_job_is_run_by_a_test() -> None:
     assert {(name, job) for name, workflow in WORKFLOWS.items() for job in workflow["jobs"]} == RUN_BY
-    assert set(ON_GITLAB) == {"style", "supply-chain", "tests", "images", "join", "release", "retrain", "comment"}
+    assert set(ON_GITLAB) == {
+        "style",
+        "supply-chain",
+        "tests",
+        "images",
+        "join",
+        "release",
+        "pages",
+        "retrain",
+        "comment",
+    }
 
 
 @pytest.mark.parametrize("job", ["style", "supply-chain", "tests"])
@@ -277,7 +287,26 @@ def test_a_release_has_images_of_both_architectures_in_one_each_signed_by_digest
         made
         == f"gh release create v0.3.0 --verify-tag --notes-file build/notes.md release.env release.images compose.release.yaml {bills}"
     )
-    assert (built.checkout / "build/notes.md").read_text() == NOTES.format("https://github.com/team/stack/blob")
+    notes = (built.checkout / "build/notes.md").read_text()
+    assert notes.startswith(NOTES.format("https://github.com/team/stack/blob"))
+    assert notes_name(built, notes) == [
+        "git clone --branch v0.3.0 https://github.com/team/stack && cd stack",
+        "curl -fLO https://github.com/team/stack/releases/download/v0.3.0/compose.release.yaml",
+    ]
+    issuer = "https://token.actions.githubusercontent.com"
+    identity = "https://github.com/team/stack/.github/workflows/release.yml@refs/tags/v0.3.0"
+    assert built.called[-1] == VERIFY.format(issuer, identity)
+
+
+VERIFY = f"cosign verify {OWNER}/inference:0.3.0 --certificate-oidc-issuer {{}} --certificate-identity {{}}"
+
+
+def notes_name(machine: Machine, notes: str) -> list[str]:
+    """Run the line of a release's page that verifies an image; return those that fetch the release."""
+    assert f"Each image is signed: {', '.join(IMAGES)}." in notes
+    (verify,) = re.findall(r"^    (cosign .+(?:\n {8}.+)*)", notes, re.M)
+    assert machine.run(verify, {}).returncode == 0
+    return re.findall(r"^    ((?:git|curl) .+)", notes, re.M)
 
 
 def check_joined(machine: Machine) -> None:
@@ -289,7 +318,7 @@ def check_joined(machine: Machine) -> None:
         bill = f"cosign attest --yes --type cyclonedx --predicate build/sbom/{image}.cdx.json {name}@{OF['both']}"
         assert (bill in machine.called) is (image != "backup")
     listed = (machine.checkout / "release.images").read_text().splitlines()
-    assert listed == [f"{OWNER}/{image}@{OF['both']}" for image in IMAGES]
+    assert listed == ["# release 0.3.0", *(f"{OWNER}/{image}@{OF['both']}" for image in IMAGES)]
     assert "make release-check ARGS=--published" in machine.called
     assert (machine.checkout / "compose.release.yaml").exists()
     assert f"POSTGRES_IMAGE=postgres:17-trixie@{OF['both']}" in (machine.checkout / "release.env").read_text()
@@ -311,7 +340,8 @@ def test_an_architecture_that_lacks_an_image_stops_before_anything_is_joined(bui
     assert not any("imagetools" in line for line in built.called)
 
 
-def test_the_site_of_a_release_is_added_to_the_branch_of_the_sites(machine: Machine) -> None:
+def with_origin(machine: Machine) -> str:
+    """Make the checkout one of a repository; return that one's address."""
     git = ["git", "-C", str(machine.checkout), "-c", "user.name=x", "-c", "user.email=x@localhost"]
     origin = str(machine.folder / "origin.git")
     subprocess.run(["git", "init", "--quiet", "--bare", origin], check=True)
@@ -322,9 +352,18 @@ def test_the_site_of_a_release_is_added_to_the_branch_of_the_sites(machine: Mach
         ["remote", "add", "origin", origin],
     ):
         subprocess.run([*git, *words], check=True)
-    run_job(machine, "release", "site")
+    return origin
+
+
+def shown_in(origin: str) -> str:
     shown = subprocess.run(["git", "-C", origin, "show", "gh-pages:0.3.0/index.html"], capture_output=True, text=True)
-    assert shown.stdout == "site\n", shown.stderr
+    return shown.stdout or shown.stderr
+
+
+def test_the_site_of_a_release_is_added_to_the_branch_of_the_sites(machine: Machine) -> None:
+    origin = with_origin(machine)
+    run_job(machine, "release", "site")
+    assert shown_in(origin) == "site\n"
 
 
 # --- training again ------------------------------------------------------------------------------------------------
@@ -384,6 +423,11 @@ def test_the_machine_with_the_key_trains_for_no_pull_request_and_is_given_no_tok
     assert set(triggers) == {"schedule", "workflow_dispatch", "repository_dispatch"}
     job = workflow["jobs"]["train"]
     assert "self-hosted" in job["runs-on"]
+    # A repository that names no folder has no such machine, and nothing waits for one.
+    assert job["if"] == job["defaults"]["run"]["working-directory"] == "${{ vars.STACK_FOLDER }}"
+    for name in ("retrain", "comment"):
+        (rule,) = ON_GITLAB[name]["rules"]
+        assert "&& $STACK_FOLDER" in rule["if"]
     assert workflow["permissions"] == {}
     assert "permissions" not in job
     assert "token" not in str(job)
@@ -403,7 +447,7 @@ def test_every_action_is_pinned_by_a_commit_with_its_version_beside_it() -> None
 def run_on_gitlab(machine: Machine, job: str, **variables: str) -> None:
     definition = ON_GITLAB[job]
     environ = {"CI_PROJECT_DIR": str(machine.checkout), "CI_COMMIT_TAG": "v0.3.0", "CI_REGISTRY": "r.example"}
-    environ |= {"CI_PROJECT_URL": "https://gitlab.example/team/stack"}
+    environ |= {"CI_PROJECT_URL": "https://gitlab.example/team/stack", "CI_SERVER_URL": "https://gitlab.example"}
     environ |= {"CI_REGISTRY_IMAGE": OWNER, "CI_REGISTRY_USER": "ci", "CI_REGISTRY_PASSWORD": "secret"}
     environ |= definition.get("variables", {}) | variables
     for part in ("script", "after_script"):
@@ -423,8 +467,22 @@ def test_on_gitlab_a_release_is_made_the_same_way(machine: Machine) -> None:
     assert made.startswith(
         "glab release create v0.3.0 --notes-file build/notes.md release.env release.images compose.release.yaml build/sbom/"
     )
-    assert (machine.checkout / "build/notes.md").read_text() == NOTES.format("https://gitlab.example/team/stack/-/blob")
+    notes = (machine.checkout / "build/notes.md").read_text()
+    assert notes.startswith(NOTES.format("https://gitlab.example/team/stack/-/blob"))
+    assert notes_name(machine, notes) == ["git clone --branch v0.3.0 https://gitlab.example/team/stack && cd stack"]
+    identity = "https://gitlab.example/team/stack//.gitlab-ci.yml@refs/tags/v0.3.0"
+    assert machine.called[-1] == VERIFY.format("https://gitlab.example", identity)
     assert not any("secret" in line for line in machine.called)
+
+
+def test_on_gitlab_the_site_of_a_release_is_shown_beside_those_of_earlier_ones(machine: Machine) -> None:
+    origin = with_origin(machine)
+    remote = ["git", "-C", str(machine.checkout), "remote", "set-url", "origin", "https://gitlab.example/no-login"]
+    subprocess.run(remote, check=True)
+    run_on_gitlab(machine, "pages", CI_REPOSITORY_URL=origin)
+    assert shown_in(origin) == "site\n"
+    assert (machine.checkout / "public/0.3.0/index.html").read_text() == "site\n"
+    assert ON_GITLAB["pages"]["artifacts"]["paths"] == ["public"]
 
 
 def test_on_gitlab_a_training_is_told_in_its_log_and_on_the_merge_request(machine: Machine) -> None:

@@ -1,12 +1,13 @@
 """Whether the images are here that `up` starts; of those that are not, whether a registry has them or what they are built on."""
 
 import json
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from doctor.host.docker import Failed, Stack, docker
-from doctor.records import FAIL, OK, NotLookedAt, Row
+from doctor.host.docker import ROOT, Failed, Stack, docker
+from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 
 UP, MAKE = "docker compose up -d --wait", "scripts/base-images"
 # What scripts/base-images writes on what it makes.
@@ -14,7 +15,8 @@ LABEL, STAND_IN = "org.opencontainers.image.description", "stand-in built from D
 
 
 def look(stack: Stack, seconds: float) -> Iterator[Row]:
-    """Yield a row for images that are missing, by what brings them."""
+    """Yield a row for images that are missing, by what brings them, and one where they are of another release."""
+    yield from _of_another_release(stack)
     wanted = {str(service["image"]): service for service in stack.services.values()}
     here = found(wanted, seconds)
     own = {str(service["image"]) for service in stack.config["services"].values() if "build" in service}
@@ -25,13 +27,26 @@ def look(stack: Stack, seconds: float) -> Iterator[Row]:
         says, mend = _brought(lacking, seconds)
         on = f"; of their base images {', '.join(lacking)} {says}" if lacking else ""
         yield Row("images", FAIL, f"not built yet: {', '.join(built)}{on}", mend)
-    if pulled := [name for name in missing if name not in own]:
+    if released := [name for name in missing if "@sha256:" in name]:
+        says = f"not on this machine: {', '.join(released)}; what is named by its digest, a registry alone has"
+        yield Row("images", FAIL, says, "docker compose pull --ignore-buildable")
+    if pulled := [name for name in missing if name not in own and name not in released]:
         says, mend = _brought(pulled, seconds)
         yield Row("images", FAIL, f"not on this machine: {', '.join(pulled)}, which {says}", mend)
     if not missing:
         made = [name for name, image in here.items() if (image["Config"]["Labels"] or {}).get(LABEL) == STAND_IN]
         by_us = f"; {', '.join(made)} {'is a stand-in' if len(made) == 1 else 'are stand-ins'}" if made else ""
         yield Row("images", OK, f"all {len(wanted)} are on this machine{by_us}")
+
+
+def _of_another_release(stack: Stack) -> Iterator[Row]:
+    """Yield a row where compose.release.yaml stayed behind, or is ahead, when the checkout went to another version."""
+    release = stack.config.get("x-release")
+    checkout = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    if release not in (None, checkout):
+        says = f"compose.release.yaml has those of release {release}, and this checkout is {checkout}"
+        mend = f"git checkout v{release}, or compose.release.yaml of v{checkout} in its place: docs/release.md"
+        yield Row("images", WARN, says, mend)
 
 
 def found(images: Iterable[str], seconds: float) -> dict[str, Mapping[str, Any]]:

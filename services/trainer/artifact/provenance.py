@@ -61,9 +61,9 @@ def _commit_of(folder: Path, reference: str) -> str | None:
     return next((line.split()[0] for line in lines if line.endswith(f" {reference}")), None)
 
 
-def code_sha256() -> str:
+def code_sha256(folder: Path = FOLDER) -> str:
     """Return a digest of the trainer's files and the contract's: two trainings with the same one ran the same code."""
     digest = hashlib.sha256()
-    for path in sorted([*FOLDER.rglob("*.py"), *FOLDER.with_name("contract").rglob("*.py")]):
-        digest.update(path.relative_to(FOLDER.parent).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted([*folder.rglob("*.py"), *folder.with_name("contract").rglob("*.py")]):
+        digest.update(path.relative_to(folder.parent).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

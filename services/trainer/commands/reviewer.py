@@ -4,13 +4,16 @@ This process imports nothing of MLflow's and reads nothing of a version: what en
 of the watch. All that it knows is in the registry, so it may be stopped and started at any time.
 """
 
+import json
 import time
 from dataclasses import dataclass, field
 
 import click
+from contract.settings import told
 from contract.tracking.rest import is_server
 
 from trainer import child
+from trainer.console import terminal
 from trainer.errors import SettingsError, TrackingError
 from trainer.settings import Settings
 from trainer.tracking import rest
@@ -54,7 +57,9 @@ def watch(settings: Settings) -> None:
             click.echo(f"reviewer: {words}", err=True)
             passed_over.add(words)
 
-    click.echo(f"reviewer: looking for the alias {rest.CANDIDATE} at {settings.tracking_uri}")
+    shown = told(settings)
+    click.echo(terminal.one_line(f"reviewer: settings: {json.dumps(shown, ensure_ascii=False)}"))
+    click.echo(f"reviewer: looking for the alias {rest.CANDIDATE} at {shown['tracking_uri']}")
     while True:
         try:
             waiting = rest.candidates(settings.tracking_uri, tell)

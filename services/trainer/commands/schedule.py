@@ -4,12 +4,14 @@ This process imports nothing of MLflow's and reads no data: each training is a p
 ends one, or takes its memory, is not the end of the schedule.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
 import click
+from contract.settings import told
 
 from trainer import training_lock
 from trainer.console import terminal
@@ -24,6 +26,7 @@ from trainer.tracking import rest
 
 def run(settings: Settings, schedule: Schedule) -> None:
     """Look whether a training is due, and beside it whether a challenge calls for something, again and again."""
+    tell(f"settings: {json.dumps(told(settings, schedule), ensure_ascii=False)}")
     scheduler = scheduler_of(settings, schedule)
     looker = Looker(settings, schedule.challenge_seconds, _inherited(settings), tell)
     port = web.serve(scheduler, looker.following)
