@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def started(
-    arguments: Sequence[str], inherited: Sequence[int], environ: Mapping[str, str] | None = None, **streams: Any
+    arguments: Sequence[str], inherited: Sequence[int] = (), environ: Mapping[str, str] | None = None, **streams: Any
 ) -> Iterator["subprocess.Popen[str]"]:
     """Start `trainer ARGUMENTS`, and wait for its end when the block is over; a signal is for both.
 

@@ -77,6 +77,7 @@ def test_the_reviewer_is_confined_publishes_nothing_and_can_neither_read_nor_cha
     assert set(reviewer["NetworkSettings"]["Networks"]) == {f"{stack.name}_tracking"}
     # By the user that the entrypoint becomes.
     user = stack.compose("exec", "-T", "reviewer", "stat", "-c", "%u:%g", "/data").stdout.strip()
-    for command in ("cat /audit/audit.jsonl", ": >>/audit/audit.jsonl", "rm /audit/audit.jsonl", "touch /data/mine"):
+    assert f"{stack.name}_audit" not in {mount.get("Name") for mount in reviewer["Mounts"]}
+    for command in ("rm -f /audit/lines", "mv /audit/lines /tmp", ": >>/audit/audit.jsonl", "touch /data/mine"):
         tried = stack.compose("exec", "-T", "--user", user, "reviewer", "sh", "-c", command, check=False)
         assert tried.returncode != 0, command

@@ -36,13 +36,12 @@ def run(settings: Settings, schedule: Schedule) -> None:
 
 def scheduler_of(settings: Settings, schedule: Schedule) -> Scheduler:
     """Return the scheduler of this place, with what is kept of its trainings."""
-    audit = settings.audit_file or ""
     scheduler = Scheduler(
         schedule=schedule,
         record=_record(schedule),
         now=time.time,
         turn=partial(_turn, settings),
-        train=partial(training.train, schedule.arguments, inherited=[int(audit)] if audit.isdigit() else []),
+        train=partial(training.train, schedule.arguments),
         ask=partial(monitor.ask, schedule.monitor_url),
         keep=partial(_keep, schedule),
         tell=tell,

@@ -14,14 +14,12 @@ from trainer.schedule.record import FAILED, KEPT, PROMOTED, UNCHANGED, Outcome
 LOCK = "TRAINING_LOCK"
 
 
-def train(arguments: Sequence[str], lock: Sequence[int], inherited: Sequence[int]) -> Outcome:
-    """Run `train` to its end, in which the descriptors `lock` keep others from training. `inherited` are further ones."""
+def train(arguments: Sequence[str], lock: Sequence[int]) -> Outcome:
+    """Run `train` to its end, in which the descriptors `lock` keep others from training."""
     command = ["train", "--if-new", "--json", *arguments]
     environ = {LOCK: "held"} if lock else {}
     with TemporaryFile("w+") as record:
-        with child.started(
-            command, [*lock, *inherited], environ, stdout=record, stderr=subprocess.PIPE, errors="replace"
-        ) as process:
+        with child.started(command, lock, environ, stdout=record, stderr=subprocess.PIPE, errors="replace") as process:
             last = ""
             for line in process.stderr or ():
                 sys.stderr.write(line)
