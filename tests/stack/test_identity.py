@@ -172,6 +172,32 @@ def test_clean_up_and_backup_go_on_and_a_backup_has_the_accounts(login: Login) -
     assert {"/scratch/mlflow.sql", "/scratch/mlflow_auth.sql"} <= set(listed.splitlines())
 
 
+def test_accounts_that_an_update_migrates_are_copied_before_and_there_is_a_way_back(login: Login) -> None:
+    stack = login.stack
+
+    def job(*command: str) -> str:
+        return stack.compose("run", "--rm", "--no-deps", "-T", *command).stdout
+
+    def sql(statement: str) -> str:
+        command = ("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atq", "mlflow_auth", "-c", statement)
+        return stack.compose(*command).stdout.strip()
+
+    *_, before, newest = (stack.folder / "services/setup/mlflow-auth-revisions.txt").read_text().split()
+    stack.compose("stop", "mlflow")
+    try:
+        sql(f"UPDATE alembic_version_auth SET version_num = '{before}'")  # noqa: S608 - a revision of ours
+        assert f"database mlflow_auth is going to be migrated from {before} to {newest}" in job("database")
+        sql("UPDATE alembic_version_auth SET version_num = 'fffffffffff0'; DELETE FROM user_role_assignments")
+        assert "what came after it is put aside (mlflow_auth_after_migration)" in job("database", "back")
+        assert sql("SELECT version_num FROM alembic_version_auth") == before
+        job("migrate")
+        assert sql("SELECT version_num FROM alembic_version_auth") == newest
+    finally:
+        stack.put_right("mlflow")
+    assert login.alias("paul", "candidate", login.versions()[0]) == 200
+    assert login.alias("anna", "Production", login.versions()[0]) == 403
+
+
 # --- single sign-on ---------------------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,8 @@ def test_a_newer_database_is_left_as_it_is(migrate: ModuleType, monkeypatch: pyt
 
 
 def test_the_set_up_knows_the_revisions_of_the_installed_mlflow_oldest_first(migrate: ModuleType) -> None:
-    migrations = Path(find_spec("mlflow").submodule_search_locations[0], "store", "db_migrations")
-    script = ScriptDirectory(str(migrations))
-    assert list(database_copy.REVISIONS) == [found.revision for found in script.walk_revisions()][::-1]
+    mlflow = Path(find_spec("mlflow").submodule_search_locations[0])
+    folders = ("store/db_migrations", "server/auth/db/migrations")
+    for schema, folder in zip(database_copy.SCHEMAS, folders, strict=True):
+        script = ScriptDirectory(str(mlflow / folder))
+        assert list(schema.revisions) == [found.revision for found in script.walk_revisions()][::-1]
