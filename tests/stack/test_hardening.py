@@ -21,7 +21,7 @@ CAPABILITIES_BACK = {"secrets": {"CHOWN", "DAC_OVERRIDE"}, "bootstrap": {"SETUID
 
 def _secret_values(stack: Any) -> dict[str, str]:
     """Return every generated secret: VOLUME/FILE → value."""
-    skip = "postgres-data/*|postgres-socket/*|audit/*|*.pub|*.id|*/backend-store-uri"
+    skip = "postgres-data/*|postgres-socket/*|audit/*|audit-pipe/*|*.pub|*.id|*/backend-store-uri"
     show = f'cd /volumes && for f in */*; do case $f in {skip}) ;; *) echo "== $f"; cat $f; echo;; esac; done'
     out = stack.compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "secrets", "-c", show).stdout
     found = re.findall(r"^== (\S+/\S+)\n(.*?)(?=^== |\Z)", out, re.M | re.S)
