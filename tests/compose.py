@@ -201,13 +201,16 @@ class Stack:
         return "\n".join(lines)
 
     def predict(self, instances: list[list[float]] = SAMPLES) -> list[int]:
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        answer = requests.post(f"{self.url}/invocations", json={"instances": instances}, headers=headers, timeout=10)
+        body = {"instances": instances}
+        answer = requests.post(f"{self.url}/invocations", json=body, headers=self._key_shown(), timeout=10)
         assert answer.status_code == 200, answer.text
         return answer.json()["predictions"]
 
+    def _key_shown(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
     def served_version(self) -> str | None:
-        model = requests.get(f"{self.url}/version", timeout=10).json()["model"]
+        model = requests.get(f"{self.url}/version", headers=self._key_shown(), timeout=10).json()["model"]
         return model and model["version"]
 
     def api(self, path: str, **query: Any) -> dict[str, Any]:
