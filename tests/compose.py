@@ -70,6 +70,10 @@ class Stack:
         self.mlflow_url = f"http://localhost:{mlflow}"
         self.url = f"http://localhost:{inference}"
         self.console_url = f"http://localhost:{console}"
+        self.account: tuple[str, str] | None = None
+        """by whose login MLflow is asked, where it asks for one"""
+        self.key: str | None = None
+        """the API key that is shown where predictions ask for one"""
         self.first_start = ""
         """what scripts/start said, where it was this that started it"""
         self._clone()
@@ -197,17 +201,22 @@ class Stack:
         return "\n".join(lines)
 
     def predict(self, instances: list[list[float]] = SAMPLES) -> list[int]:
-        answer = requests.post(f"{self.url}/invocations", json={"instances": instances}, timeout=10)
+        body = {"instances": instances}
+        answer = requests.post(f"{self.url}/invocations", json=body, headers=self._key_shown(), timeout=10)
         assert answer.status_code == 200, answer.text
         return answer.json()["predictions"]
 
+    def _key_shown(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
     def served_version(self) -> str | None:
-        model = requests.get(f"{self.url}/version", timeout=10).json()["model"]
+        model = requests.get(f"{self.url}/version", headers=self._key_shown(), timeout=10).json()["model"]
         return model and model["version"]
 
     def api(self, path: str, **query: Any) -> dict[str, Any]:
         """GET from MLflow's REST API as a client on the host does."""
-        answer = requests.get(f"{self.mlflow_url}/api/2.0/mlflow/{path}", params=query, timeout=10)
+        url = f"{self.mlflow_url}/api/2.0/mlflow/{path}"
+        answer = requests.get(url, params=query, auth=self.account, timeout=10)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -223,6 +232,7 @@ class Stack:
         answer = requests.post(
             f"{self.mlflow_url}/api/2.0/mlflow/registered-models/alias",
             json={"name": "iris_logistic_regression", "alias": "Production", "version": version},
+            auth=self.account,
             timeout=10,
         )
         assert answer.status_code == 200, answer.text

@@ -3,12 +3,13 @@
 A line has `time` (UTC), `who`, `what` (alias, signature, model, version, account, role, key, backup, restore), `of` (which one), `from` and `to` (null where
 there is none), `by` (the command) and `why`. Python calls `note`, a shell `python -m audit note …` (audit/__main__.py); whoever
 writes runs `begin` once, or sets AUDIT_FILE and AUDIT_WHO; a server that works for many says `at_work` for each.
+
+In the stack AUDIT_FILE is a pipe, and the file is the `keeper`'s alone: so who writes can add lines, and neither change nor delete any.
 """
 
 import errno
 import json
 import os
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +21,14 @@ UNKNOWN = "unknown"
 # What a pipe takes at once, and so never in the midst of another writer's line.
 MOST_BYTES = 4000
 MOST_TEXT = 200
+NOBODY_READS = "nobody reads the pipe; start the service that does: docker compose up --detach audit-log"
 
 _settings: dict[str, str | None] = {}
 _at_work: ContextVar[str | None] = ContextVar("at_work", default=None)
 
 
 def begin(file: str | None, who: str) -> None:
-    """Say where lines go from now on, None for nowhere: a file, or the number of an open descriptor; and who is at work."""
+    """Say where lines go from now on, None for nowhere: a file, or a pipe that somebody reads; and who is at work."""
     _settings.update(file=file, who=who)
 
 
@@ -40,11 +42,11 @@ def at_work(who: str) -> Iterator[None]:
         _at_work.reset(token)
 
 
-def note(what: str, of: str, before: str | None, after: str | None, by: str, why: str = "") -> None:
-    """Append a line; where that fails say so on stderr: what it tells of has happened by then."""
+def note(what: str, of: str, before: str | None, after: str | None, by: str, why: str = "") -> bool:
+    """Append a line and return whether that succeeded; where not say so on stderr: what it tells of has happened by then."""
     file = _settings.get("file", os.environ.get("AUDIT_FILE"))
     if not file:
-        return
+        return False
     who = _at_work.get() or _settings.get("who") or os.environ.get("AUDIT_WHO") or UNKNOWN
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -60,11 +62,16 @@ def note(what: str, of: str, before: str | None, after: str | None, by: str, why
     try:
         _append(file, content)
     except OSError as error:
-        print(
-            f"audit: {file} cannot be written ({error.strerror}), so it lacks: {content.decode()}",
-            file=sys.stderr,
-            end="",
-        )
+        tell_lost(file, error, content)
+        return False
+    return True
+
+
+def tell_lost(file: str, error: OSError, content: bytes) -> None:
+    """Say on stderr which lines the log lacks."""
+    why = NOBODY_READS if error.errno == errno.ENXIO else error.strerror
+    lines = content.decode(errors="replace")
+    print(f"audit: {file} cannot be written ({why}), so it lacks: {lines}", file=sys.stderr, end="", flush=True)
 
 
 def _encoded(line: dict[str, str | None]) -> bytes:
@@ -75,15 +82,9 @@ def _encoded(line: dict[str, str | None]) -> bytes:
 
 
 def _append(file: str, content: bytes) -> None:
-    if file.isdigit():
-        # Where it was not inherited, the number may be that of anything else by now: a connection, a file.
-        if not (stat.S_ISFIFO(mode := os.fstat(int(file)).st_mode) or stat.S_ISCHR(mode)):
-            raise OSError(errno.EBADF, "it is no pipe")
-        os.write(int(file), content)
-        return
     Path(file).parent.mkdir(parents=True, exist_ok=True)
-    # One call, so that two writers' lines stay whole.
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    # One call, so that two writers' lines stay whole. A pipe that nobody reads, or not fast enough, is an error and no wait.
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
     try:
         os.write(descriptor, content)
     finally:

@@ -2,6 +2,8 @@
 
 docker compose run --rm audit                                            all lines, the oldest first
 docker compose run --rm audit note WHAT OF FROM TO BY [WHY]              append one; - where there is no FROM or TO
+
+The service audit-log is `python -m audit keep`.
 """
 
 import os
@@ -10,6 +12,7 @@ import sys
 from pathlib import Path
 
 import audit
+from audit import keeper
 
 # jq, which the backups write with, puts no space there.
 TIME = re.compile(r'"time": ?"([^"]*)"')
@@ -19,12 +22,15 @@ def main(arguments: list[str]) -> int:
     """Run the command; return the exit code."""
     if arguments[:1] == ["note"] and len(arguments) in (6, 7):
         what, of, before, after, by, *why = arguments[1:]
-        audit.note(what, of, None if before == "-" else before, None if after == "-" else after, by, *why)
+        noted = audit.note(what, of, None if before == "-" else before, None if after == "-" else after, by, *why)
+        return 0 if noted else 1
+    if arguments == ["keep"]:
+        keeper.keep(os.environ["AUDIT_FILE"], os.environ["AUDIT_LOG"])
         return 0
     if arguments:
         print(__doc__, file=sys.stderr)
         return 2
-    sys.stdout.writelines(_lines(Path(os.environ["AUDIT_FILE"]).parent))
+    sys.stdout.writelines(_lines(Path(os.environ["AUDIT_LOG"]).parent))
     return 0
 
 

@@ -80,6 +80,7 @@ def cleanup(older_than: int, yes: bool, keep_versions: int | None, keep_rollback
     sizes = {item: place.size() for item, place in places.items()}
     for line in report.plan(choice, sizes, now_ms, yes):
         click.echo(line)
+    click.echo(report.CACHE)
     if not (choice.goes or choice.restored):
         return
     days = os.environ.get("KEEP_DELETED_DAYS", "")

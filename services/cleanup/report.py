@@ -11,6 +11,11 @@ from cleanup.records import Item
 UNITS = ("bytes", "KB", "MB", "GB", "TB")
 # Of what stays, no more than a person reads; of what goes, all.
 MOST_STAYING = 30
+# So that nobody looks for it here: the service alone knows what it serves, and whose files they are.
+CACHE = (
+    "The model cache is no part of this. The prediction service removes from it what nobody needs: all but the last two versions, "
+    "and what another model has left there, when no service has served that for 30 days."
+)
 WORDS = {"version": "version", "model": "logged model", "run": "run", "experiment": "experiment"}
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 

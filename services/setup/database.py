@@ -51,7 +51,7 @@ def _prepare_own(databases: list[str]) -> Iterator[str]:
         for role, password in passwords.items():
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
             cursor.execute(statement.format(sql.Identifier(role), sql.Literal(password)))
-        changes += database_copy.keep(cursor, DATABASE, ROLE, _revision())
+        changes += database_copy.keep(cursor, ROLE, _revisions(databases))
     yield from changes or [f"role and database {DATABASE!r} are there"]
 
 
@@ -60,18 +60,26 @@ def back(environ: Mapping[str, str]) -> Iterator[str]:
     if (SECRETS / "backend-store-uri").read_text() != OWN_DATABASE:
         raise SetupError("the database is an external Postgres, of which no copy is kept here; restore its own backup")
     with _cursor(OWN) as cursor:
-        yield from database_copy.back(cursor, DATABASE)
+        yield from database_copy.back(cursor)
 
 
-def _revision() -> str | None:
-    """Return the revision of MLflow's schema that the database says it is at, None where it says none, or several."""
-    with _cursor(OWN.replace("dbname=postgres", f"dbname={DATABASE}")) as cursor:
-        cursor.execute("SELECT to_regclass('alembic_version')")
-        if cursor.fetchone() == (None,):
-            return None
-        cursor.execute("SELECT version_num FROM alembic_version")
-        found = cursor.fetchall()
-        return str(found[0][0]) if len(found) == 1 else None
+def _revisions(databases: list[str]) -> dict[str, str | None]:
+    """Return database → the revision of MLflow's schema that it says it is at, None where it says none, or several."""
+    found = {}
+    for schema in database_copy.SCHEMAS:
+        if schema.database in databases:
+            with _cursor(OWN.replace("dbname=postgres", f"dbname={schema.database}")) as cursor:
+                found[schema.database] = _revision(cursor, schema.table)
+    return found
+
+
+def _revision(cursor: psycopg2.extensions.cursor, table: str) -> str | None:
+    cursor.execute("SELECT to_regclass(%s)", (table,))
+    if cursor.fetchone() == (None,):
+        return None
+    cursor.execute(sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(table)))
+    found = cursor.fetchall()
+    return str(found[0][0]) if len(found) == 1 else None
 
 
 def _prepare_external(uri: str) -> Iterator[str]:

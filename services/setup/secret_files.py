@@ -46,9 +46,9 @@ OWNERS = {
     "database": Owner(10005, 10005),
     "bucket": Owner(10005, 10005),
     "backup": Owner(0, 0),
-    # A user that nothing else runs as: who writes the log says its lines into a pipe (services/trainer/entrypoint.sh), or is an
-    # administrator's job, for which there is the group.
+    # A user that nothing else runs as than who keeps the log; whoever writes says lines into a pipe (services/audit/keeper.py).
     "audit": Owner(10010, 10010),
+    "audit-pipe": Owner(0, 0),  # so that its keeper too can only read it
 }
 
 # What compose.login.yaml adds: each is a folder in which MLflow's clients look for their login.
@@ -198,10 +198,7 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
         if volume not in OWNERS_OF_OVERLAYS or (VOLUMES / volume).is_dir():
             os.chown(VOLUMES / volume, owner.uid, owner.gid)
     _check_signing_key()
-    _begin_audit(VOLUMES / "audit" / "audit.jsonl", OWNERS["audit"].gid)
-    if login:
-        # MLflow, which others reach, writes beside what all others write.
-        _begin_audit(VOLUMES / "audit" / "mlflow.jsonl", OWNERS["mlflow"].gid)
+    _begin_audit()
     _forget_leftovers()
     wanted = _secrets(login) + (SECRETS_WITH_SIGN_ON if signs_on else ())
     changed = [line for secret in wanted if (line := _complete(secret))]
@@ -328,10 +325,17 @@ def _write_if_other(file: str, content: str) -> bool:
     return True
 
 
-def _begin_audit(path: Path, group: int) -> None:
-    """Make a file of the audit log, where it is not there yet: those who append to it may not."""
-    if path.exists():
-        return
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-        os.fchmod(file.fileno(), 0o620)  # its group, which an administrator's job may be given, appends
-    os.chown(path, OWNERS["audit"].uid, group)
+def _begin_audit() -> None:
+    """Make the audit log and the pipe that leads to it, where they are not there yet."""
+    log, pipe, owner = VOLUMES / "audit" / "audit.jsonl", VOLUMES / "audit-pipe" / "lines", OWNERS["audit"]
+    if not log.exists():
+        log.touch(0o600)
+        os.chown(log, owner.uid, owner.gid)
+    if not pipe.exists():
+        draft = pipe.with_name(".draft")
+        draft.unlink(missing_ok=True)
+        os.mkfifo(draft)
+        # Whoever has the pipe in the container may write into it, the trainer's user too, who is the owner of data/.
+        draft.chmod(0o622)
+        os.chown(draft, owner.uid, owner.gid)
+        draft.replace(pipe)

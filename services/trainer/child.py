@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def started(
-    arguments: Sequence[str], inherited: Sequence[int], environ: Mapping[str, str] | None = None, **streams: Any
+    arguments: Sequence[str], inherited: Sequence[int] = (), environ: Mapping[str, str] | None = None, **streams: Any
 ) -> Iterator["subprocess.Popen[str]"]:
     """Start `trainer ARGUMENTS`, and wait for its end when the block is over; a signal is for both.
 
@@ -50,7 +50,7 @@ class Ended:
 
 def run(
     arguments: Sequence[str],
-    inherited: Sequence[int],
+    inherited: Sequence[int] = (),
     environ: Mapping[str, str] | None = None,
     begun: Callable[["subprocess.Popen[str]"], object] = lambda process: None,
 ) -> Ended:

@@ -45,7 +45,7 @@ class Settings:
     who: str = "unknown"
     """AUDIT_WHO: who is at work, for the audit log and the history of Production."""
     audit_file: str | None = None
-    """AUDIT_FILE: what the audit log is appended to: a file, or the number of a descriptor that is open; without it, there is none."""
+    """AUDIT_FILE: what the audit log is appended to: a file, or a pipe that somebody reads; without it, there is none."""
     inference_url: str = "http://localhost:1235"
     """INFERENCE_URL: where `workshop` asks the prediction service what it serves."""
     monitor_url: str = "http://localhost:9105"

@@ -21,7 +21,7 @@ CAPABILITIES_BACK = {"secrets": {"CHOWN", "DAC_OVERRIDE"}, "bootstrap": {"SETUID
 
 def _secret_values(stack: Any) -> dict[str, str]:
     """Return every generated secret: VOLUME/FILE → value."""
-    skip = "postgres-data/*|postgres-socket/*|audit/*|*.pub|*.id|*/backend-store-uri"
+    skip = "postgres-data/*|postgres-socket/*|audit/*|audit-pipe/*|*.pub|*.id|*/backend-store-uri"
     show = f'cd /volumes && for f in */*; do case $f in {skip}) ;; *) echo "== $f"; cat $f; echo;; esac; done'
     out = stack.compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "secrets", "-c", show).stdout
     found = re.findall(r"^== (\S+/\S+)\n(.*?)(?=^== |\Z)", out, re.M | re.S)
@@ -50,7 +50,7 @@ def test_every_container_is_confined(stack: Stack) -> None:
 
 
 def test_long_running_containers_have_limits_and_come_back(stack: Stack) -> None:
-    for name in LONG_RUNNING:
+    for name in (*LONG_RUNNING, "audit-log"):
         container = stack.containers()[name]
         assert container["HostConfig"]["Memory"] > 0, name
         assert container["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped", name
@@ -68,7 +68,7 @@ def test_no_image_that_is_built_here_has_a_program_with_another_users_rights(sta
         assert docker("run", "--rm", *search, image, "/", "-xdev", "-type", "f", "-perm", "/6000") == "", image
 
 
-@pytest.mark.parametrize("service", LONG_RUNNING)
+@pytest.mark.parametrize("service", [*LONG_RUNNING, "audit-log"])
 def test_a_stopped_service_ends_by_itself_within_its_grace_period(stack: Stack, service: Any) -> None:
     stack.compose("stop", service)
     state = stack.containers()[service]["State"]
@@ -96,6 +96,42 @@ def test_no_secret_is_seen_where_it_does_not_belong(stack: Stack) -> None:
     for name, secret in values.items():
         for place, text in places.items():
             assert secret not in text, f"{name} is in {place}"
+
+
+TAMPER = """
+cd /
+for file in /log/audit.jsonl /volumes/audit/audit.jsonl /audit/lines; do
+    [ -e "$file" ] || continue
+    echo "tried $file"
+    rm -f "$file" && echo "removed $file"
+    mv "$file" "$file.old" && echo "moved $file"
+    touch "$(dirname "$file")/another.jsonl" && echo "made a file beside $file"
+    case $file in *.jsonl)
+        (: >>"$file") && echo "opened $file"
+        (: >"$file") && echo "emptied $file" ;;
+    esac
+done 2>/dev/null
+true
+"""
+
+
+def test_who_writes_the_audit_log_can_add_lines_and_neither_change_nor_delete_any(stack: Stack) -> None:
+    job, show = ("--progress", "quiet", "run", "--rm", "--no-deps", "-T"), ("audit",)
+    before = stack.compose(*job, *show).stdout
+    assert "iris_logistic_regression@Production" in before
+    for service, user, sees in (
+        ("api-key", "10004:10004", {"/audit/lines"}),
+        ("audit", "10010:10010", {"/log/audit.jsonl", "/audit/lines"}),
+        ("backup", "0:0", {"/volumes/audit/audit.jsonl", "/audit/lines"}),  # root, whom no rights of a file stop
+        ("trainer", "0:0", {"/audit/lines"}),
+    ):
+        said = stack.compose(*job, "--user", user, "--entrypoint", "sh", service, "-c", TAMPER).stdout
+        assert set(said.splitlines()) == {f"tried {file}" for file in sees}, service
+    stack.compose(*job, *show, "note", "account", "bob", "-", "scientist", "accounts")
+    after = stack.compose(*job, *show).stdout
+    assert after.startswith(before)
+    (added,) = map(json.loads, after.removeprefix(before).splitlines())
+    assert (added["of"], added["to"]) == ("bob", "scientist")
 
 
 @pytest.mark.parametrize("service", LONG_RUNNING)

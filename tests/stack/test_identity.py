@@ -1,6 +1,7 @@
-"""With compose.login.yaml MLflow asks for a login: people have roles, and the services go on by accounts of their own.
+"""A server for a team, as docs/team.md sets it up: HTTPS, a login, API keys, the reviewer, backups on a schedule.
 
-With compose.sso.yaml people sign on by an identity provider, in Chromium, behind HTTPS and without it.
+People have roles, and the services go on by accounts of their own. With compose.sso.yaml people sign on by an identity provider, in
+Chromium, behind HTTPS and without it.
 """
 
 import json
@@ -20,13 +21,19 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.authority import Authority
 from tests.browser.conftest import OFFLINE
-from tests.compose import ROOT, SAMPLES, Stack, docker, eventually, free_ports
+from tests.compose import BODY, CLASSES, ROOT, SAMPLES, Stack, docker, eventually, free_ports
 from tests.conftest import BROWSERS, LEFT_OUT
 
-OVERLAY = "compose.yaml:compose.login.yaml"
-WITH_LOG = f"{OVERLAY}:compose.predictions.yaml"
-WITH_SIGN_ON = f"{OVERLAY}:compose.sso.yaml:compose.provider.yaml"
-# Those of both overlays, which the container of the secrets job holds until the next `up` without them.
+# The page's two blocks: what goes into .env, and the commands after it.
+ENVIRONMENT, COMMANDS = re.findall(
+    r"(?:^    .*\n)+", (ROOT / "docs" / "team.md").read_text().split("## Who may do")[0], re.M
+)
+PAGE = dict(line.strip().split("=", 1) for line in ENVIRONMENT.splitlines())
+OVERLAYS = PAGE["COMPOSE_FILE"]
+WITH_LOG = f"{OVERLAYS}:compose.predictions.yaml"
+WITHOUT_EDGE = "compose.yaml:compose.login.yaml:compose.sso.yaml:compose.provider.yaml"
+WITH_SIGN_ON = f"{WITHOUT_EDGE}:compose.edge.yaml"
+# Those of the overlays, which the container of the secrets job holds until the next `up` without them.
 VOLUMES = (
     "trainer-login",
     "inference-login",
@@ -34,6 +41,8 @@ VOLUMES = (
     "monitor-secrets",
     "predictions-secrets",
     "prediction-spool",
+    "edge-secrets",
+    "edge-data",
 )
 # A revision of the accounts that nobody knows, as a newer MLflow leaves one; done twice, nothing has happened.
 REVERSE_REVISION = "UPDATE alembic_version_auth SET version_num = reverse(version_num)"
@@ -47,12 +56,39 @@ PEOPLE = {
 }
 
 
+# Who it is that asks: as MLflow's own pages ask, and as programs do.
+ME = "/ajax-api/2.0/mlflow/users/current"
+PROGRAMS = "/api/2.0/mlflow/users/current"
+# A file of experiments/ that says what is judged on what.
+JUDGED = f"model_name: {NAME}\nrule: not-worse\naccept_leak: true\n"
+# Plain MLflow on another machine, as a notebook has it. The model is as good as the one in Production, so the rule has to let it in.
+NOTEBOOK = """
+import os, socket
+known, there = socket.getaddrinfo, os.environ["THERE"]
+socket.getaddrinfo = lambda host, *rest, **more: known(there if host.endswith(".lan") else host, *rest, **more)
+import mlflow, pandas as pd
+from sklearn.linear_model import LogisticRegression
+frame = pd.read_csv("data/iris_dataset.csv")
+X, y = frame.iloc[:, :4], frame["target"]
+mlflow.set_experiment("in review")
+with mlflow.start_run():
+    logged = mlflow.sklearn.log_model(LogisticRegression(max_iter=1000).fit(X, y), name="mine", input_example=X.head(2),
+        serialization_format="skops", pip_requirements=["scikit-learn"],
+        metadata={"class_names": ["setosa", "versicolor", "virginica"]})
+version, client = mlflow.register_model(logged.model_uri, "iris_logistic_regression").version, mlflow.MlflowClient()
+client.set_registered_model_alias("iris_logistic_regression", "candidate", version)
+print("version", version)
+"""
+
+
 @dataclass
 class Login:
-    """The stack with a login, and who has an account."""
+    """The page's stack, and who has an account."""
 
     stack: Stack
     passwords: dict[str, str]
+    said: dict[str, str]
+    """what the page's commands said"""
     compiled: "subprocess.Popen[bytes]"
     """the build of what compose.sso.yaml starts"""
 
@@ -60,6 +96,26 @@ class Login:
         body = {"name": NAME, "alias": alias, "version": version}
         url = f"{self.stack.mlflow_url}/api/2.0/mlflow/registered-models/alias"
         return requests.post(url, json=body, auth=(who, self.passwords[who]), timeout=10).status_code
+
+    @property
+    def address(self) -> str:
+        """Where other machines reach it: here, containers of other networks."""
+        return self.stack.settings["BIND_ADDRESS"]
+
+    def url(self, site: str) -> str:
+        return f"https://{site}.{self.stack.settings['PUBLIC_HOST']}:{self.stack.settings['HTTPS_PORT']}"
+
+    def by_https(self, site: str, path: str, *options: str) -> int:
+        """Ask as a program on another machine does, which trusts the page's file alone; return the status."""
+        name = self.url(site).removeprefix("https://")
+        command = ["curl", "--silent", "--show-error", "--max-time", "20", "--output", "/dev/null"]
+        command += ["--write-out", "%{http_code}", "--cacert", str(self.stack.folder / "mlflow-stack.crt")]
+        command += ["--resolve", f"{name}:{self.address}", *options, f"{self.url(site)}{path}"]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    def audited(self) -> list[dict[str, Any]]:
+        said = self.stack.compose("run", "--rm", "--no-deps", "-T", "audit").stdout
+        return [json.loads(line) for line in said.splitlines()]
 
     def versions(self) -> list[str]:
         url = f"{self.stack.mlflow_url}/api/2.0/mlflow/model-versions/search"
@@ -76,24 +132,69 @@ def shown(said: str) -> str:
     return said.split("\n\n")[1].strip()
 
 
+def aliases(stack: Stack) -> set[str]:
+    return {alias["alias"] for alias in stack.api("registered-models/get", name=NAME)["registered_model"]["aliases"]}
+
+
+def outside() -> str:
+    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+
+
+def run_the_page(stack: Stack) -> dict[str, str]:
+    """Run the page's commands in their order, but for the build of images that are there; return what each has said."""
+    said = {}
+    for command in (line.split("  #")[0].strip() for line in COMMANDS.splitlines()):
+        if command != "docker compose build":
+            shell = ["bash", "-c", command]
+            done = subprocess.run(
+                shell, cwd=stack.folder, env=stack.environ(), capture_output=True, text=True, timeout=300
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}\n{stack.guilty_logs()}"
+            said[command] = done.stdout
+    return said
+
+
 @pytest.fixture(scope="module")
-def login(stack: Stack) -> Iterator[Login]:
-    """The stack of all tests, which gets a login and loses it again."""
-    stack.write_env(COMPOSE_FILE=OVERLAY)
-    files = [word for file in (*OVERLAY.split(":"), "compose.sso.yaml") for word in ("--file", file)]
+def login(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
+    """The stack of all tests, which becomes the page's, and what it was again."""
+    https, http = map(str, free_ports(2))
+    repository = str(tmp_path_factory.mktemp("backups"))
+    changed = PAGE | {
+        "BIND_ADDRESS": outside(),
+        "HTTPS_PORT": https,
+        "HTTP_PORT": http,
+        "BACKUP_REPOSITORY": repository,
+    }
+    stack.write_env(**changed, REVIEW_POLL_SECONDS="0.5")
+    (stack.folder / "experiments" / "in_review.yaml").write_text(JUDGED)
+    files = [word for file in (*OVERLAYS.split(":"), "compose.sso.yaml") for word in ("--file", file)]
     compiled = stack.start(*files, "build", "sso")  # which takes a while, for a test further down
     try:
-        stack.up()
-        passwords = {"admin": shown(accounts(stack, "password", "admin"))}
-        for name, role in (("anna", "scientist"), ("paul", "promoter")):
-            passwords[name] = shown(accounts(stack, "add", name, "--role", role))
-        yield Login(stack, passwords, compiled)
+        said = run_the_page(stack)
+        stack.key = said["scripts/api-key add shop"].strip()
+        passwords = {
+            "admin": shown(said["docker compose run --rm accounts password admin"]),
+            "anna": shown(said["docker compose run --rm accounts add anna --role scientist"]),
+            "paul": shown(accounts(stack, "add", "paul", "--role", "promoter")),
+        }
+        stack.account = ("admin", passwords["admin"])
+        yield Login(stack, passwords, said, compiled)
     finally:
         compiled.wait()
-        del stack.settings["COMPOSE_FILE"]  # and not the one file: then Compose would read no compose.override.yaml
+        stack.script("api-key", "off")
+        stack.compose("rm", "--stop", "--force", "edge", "reviewer", "backup-schedule")
+        stack.compose("run", "--rm", "--no-deps", "--entrypoint", "rm", "api-key", "/run/secrets/api-keys")
+        stack.account = stack.key = None
+        for name in (
+            *changed,
+            "REVIEW_POLL_SECONDS",
+        ):  # and not one file as COMPOSE_FILE: then Compose would read no compose.override.yaml
+            del stack.settings[name]
         stack.write_env()
+        (stack.folder / "experiments" / "in_review.yaml").unlink()
         stack.up()
         docker("volume", "rm", "--force", *(f"{stack.name}_{name}" for name in VOLUMES))
+        docker("network", "rm", f"{stack.name}_edge")
 
 
 def test_mlflow_asks_who_comes_and_is_well_all_the_same(login: Login) -> None:
@@ -104,6 +205,56 @@ def test_mlflow_asks_who_comes_and_is_well_all_the_same(login: Login) -> None:
     assert "anna                      scientist" in accounts(login.stack, "list")
 
 
+def test_other_machines_reach_mlflow_with_a_login_and_predictions_with_a_key_by_https_alone(login: Login) -> None:
+    who, key = f"anna:{login.passwords['anna']}", f"Authorization: Bearer {login.stack.key}"
+    assert [login.by_https("mlflow", PROGRAMS, *more) for more in ((), ("--user", who))] == [401, 200]
+    ask = ("--json", BODY)
+    assert [login.by_https("models", "/invocations", *ask, *more) for more in ((), ("--header", key))] == [401, 200]
+    for port in ("MLFLOW_PORT", "INFERENCE_PORT"):
+        assert _listens("127.0.0.1", int(login.stack.settings[port]))
+        assert not _listens(login.address, int(login.stack.settings[port]))
+    running = {name for name, found in login.stack.containers().items() if found["State"]["Status"] == "running"}
+    assert {"edge", "reviewer", "backup-schedule", "audit-log"} < running
+
+
+def test_a_candidate_of_a_scientists_notebook_is_signed_promoted_served_and_noted(login: Login) -> None:
+    stack, before = login.stack, login.stack.alias()
+    place = {"MLFLOW_TRACKING_URI": login.url("mlflow"), "THERE": login.address}
+    trust = {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(stack.folder / "mlflow-stack.crt")}
+    who = {"MLFLOW_TRACKING_USERNAME": "anna", "MLFLOW_TRACKING_PASSWORD": login.passwords["anna"]}
+    logged = stack.notebook(NOTEBOOK, **place, **trust, **who)
+    assert logged.returncode == 0, logged.stderr
+    version = logged.stdout.split()[-1]
+    eventually("it is reviewed", lambda: "review" in stack.versions()[version]["tags"], 120)
+    tags = stack.versions()[version]["tags"]
+    assert tags["review"] == "promoted", tags
+    eventually("it is served", lambda: stack.served_version() == version)
+    assert stack.predict() == CLASSES
+    eventually("it is no candidate any more", lambda: aliases(stack) == {"Production"})
+    noted = login.audited()
+    (asked,) = (line for line in noted if line["of"] == f"{NAME}@candidate" and line["to"] == version)
+    assert (asked["who"], asked["by"]) == ("anna", "MLflow")
+    moved = next(line for line in noted if line["of"] == f"{NAME}@Production" and line["to"] == version)
+    assert (moved["who"], moved["by"], moved["from"]) == ("reviewer", "reviewer", before)
+    assert {("shop", "api-key add"), ("anna", "accounts add")} < {(line["of"], line["by"]) for line in noted}
+
+
+def test_the_reviewer_is_confined_publishes_nothing_and_can_neither_read_nor_change_the_audit_log(login: Login) -> None:
+    stack, reviewer = login.stack, login.stack.containers()["reviewer"]
+    host = reviewer["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["Memory"] > 0
+    assert not host["PortBindings"]
+    assert set(reviewer["NetworkSettings"]["Networks"]) == {f"{stack.name}_tracking"}
+    assert f"{stack.name}_audit" not in {mount.get("Name") for mount in reviewer["Mounts"]}
+    # By the user that the entrypoint becomes.
+    user = stack.compose("exec", "-T", "reviewer", "stat", "-c", "%u:%g", "/data").stdout.strip()
+    for command in ("rm -f /audit/lines", "mv /audit/lines /tmp", ": >>/audit/audit.jsonl", "touch /data/mine"):
+        tried = stack.compose("exec", "-T", "--user", user, "reviewer", "sh", "-c", command, check=False)
+        assert tried.returncode != 0, command
+
+
 def test_a_training_logs_in_and_a_promoter_puts_its_version_into_production_which_a_scientist_may_not(
     login: Login,
 ) -> None:
@@ -111,14 +262,12 @@ def test_a_training_logs_in_and_a_promoter_puts_its_version_into_production_whic
     login.stack.compose("run", "--rm", "trainer", "train")
     newest = max(login.versions(), key=int)
     other = newest if newest != before else str(before)
-    assert login.alias("anna", "candidate", other) == 200
     assert login.alias("anna", "Production", other) == 403
     assert login.alias("paul", "Production", other) == 200
     eventually("the prediction service follows", lambda: login.stack.served_version() == other)
     assert login.stack.predict()
-    lines = map(json.loads, login.stack.compose("run", "--rm", "--no-deps", "-T", "audit").stdout.splitlines())
-    moves = [(line["who"], line["of"], line["to"]) for line in lines if line["by"] == "MLflow"]
-    assert moves == [("anna", f"{NAME}@candidate", other), ("paul", f"{NAME}@Production", other)]
+    line = login.audited()[-1]
+    assert (line["who"], line["of"], line["to"], line["by"]) == ("paul", f"{NAME}@Production", other, "MLflow")
 
 
 def test_with_the_prediction_log_a_report_is_logged_by_an_account_of_its_own(login: Login) -> None:
@@ -130,8 +279,7 @@ def test_with_the_prediction_log_a_report_is_logged_by_an_account_of_its_own(log
         stack.compose("up", "--detach", "--wait", "shipper")
         stack.put_right("inference")
         for _ in range(2):
-            body = {"instances": SAMPLES * 20}
-            requests.post(f"{stack.url}/predict_names", json=body, timeout=10).raise_for_status()
+            assert len(stack.predict(SAMPLES * 20)) == 60
 
         def report() -> str:
             return stack.compose("run", "--rm", "-T", "monitor", "report", "--rows", "50", check=False).stderr
@@ -144,7 +292,7 @@ def test_with_the_prediction_log_a_report_is_logged_by_an_account_of_its_own(log
         stack.compose("rm", "--stop", "--force", "shipper")
         for name in log:
             del stack.settings[name]
-        stack.write_env(COMPOSE_FILE=OVERLAY)
+        stack.write_env(COMPOSE_FILE=OVERLAYS)
         stack.put_right("inference")
 
 
@@ -173,10 +321,36 @@ def test_no_password_is_in_an_environment_or_on_a_command_line(login: Login) -> 
 def test_clean_up_and_backup_go_on_and_a_backup_has_the_accounts(login: Login) -> None:
     stack = login.stack
     assert stack.compose("run", "--rm", "-T", "cleanup").returncode == 0
-    assert stack.compose("run", "--rm", "-T", "backup").returncode == 0
+    assert "This password opens the backups." in login.said["docker compose run --rm backup"]
     ask = "RESTIC_PASSWORD_FILE=/volumes/backup-secrets/repository-password restic -r /repository --cache-dir /tmp/c ls latest"
     listed = stack.compose("run", "--rm", "-T", "--entrypoint", "sh", "backup", "-c", ask).stdout
     assert {"/scratch/mlflow.sql", "/scratch/mlflow_auth.sql"} <= set(listed.splitlines())
+
+
+def test_accounts_that_an_update_migrates_are_copied_before_and_there_is_a_way_back(login: Login) -> None:
+    stack = login.stack
+
+    def job(*command: str) -> str:
+        return stack.compose("run", "--rm", "--no-deps", "-T", *command).stdout
+
+    def sql(statement: str) -> str:
+        command = ("exec", "-T", "postgres", "psql", "-U", "postgres", "-Atq", "mlflow_auth", "-c", statement)
+        return stack.compose(*command).stdout.strip()
+
+    *_, before, newest = (stack.folder / "services/setup/mlflow-auth-revisions.txt").read_text().split()
+    stack.compose("stop", "mlflow")
+    try:
+        sql(f"UPDATE alembic_version_auth SET version_num = '{before}'")  # noqa: S608 - a revision of ours
+        assert f"database mlflow_auth is going to be migrated from {before} to {newest}" in job("database")
+        sql("UPDATE alembic_version_auth SET version_num = 'fffffffffff0'; DELETE FROM user_role_assignments")
+        assert "what came after it is put aside (mlflow_auth_after_migration)" in job("database", "back")
+        assert sql("SELECT version_num FROM alembic_version_auth") == before
+        job("migrate")
+        assert sql("SELECT version_num FROM alembic_version_auth") == newest
+    finally:
+        stack.put_right("mlflow")
+    assert login.alias("paul", "Production", stack.alias()) == 200
+    assert login.alias("anna", "Production", stack.alias()) == 403
 
 
 # --- single sign-on ---------------------------------------------------------------------------------------------------
@@ -188,29 +362,15 @@ class SignOn:
 
     login: Login
     browser: Browser
-    https: str
-    """where MLflow is by the edge"""
+
+    @property
+    def https(self) -> str:
+        """Where MLflow is by the edge."""
+        return self.login.url("mlflow")
 
     @property
     def http(self) -> str:
         return f"http://localhost:{self.login.stack.settings['SSO_PORT']}"
-
-    def program(self, path: str, *options: str) -> int:
-        """Ask as a program does, by the edge; return the status."""
-        name = self.https.removeprefix("https://")
-        command = [
-            "curl",
-            "--silent",
-            "--insecure",
-            "--max-time",
-            "20",
-            "--output",
-            "/dev/null",
-            "--write-out",
-            "%{http_code}",
-        ]
-        command += ["--resolve", f"{name}:{self.login.stack.settings['BIND_ADDRESS']}", *options, f"{self.https}{path}"]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     def page(self) -> Page:
         page = self.browser.new_context(ignore_https_errors=True).new_page()
@@ -247,37 +407,36 @@ def identity_provider(stack: Stack, address: str) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def signing_on(stack: Stack, address: str) -> Iterator[str]:
-    """Have people sign on, by HTTPS; yield where."""
-    https, http, sso = map(str, free_ports(3))
+def signing_on(stack: Stack, address: str) -> Iterator[None]:
+    """Have people sign on, by HTTPS."""
+    (sso,) = map(str, free_ports(1))
     with identity_provider(stack, address) as provider:
         changed = {**provider, "OIDC_EMAIL_DOMAINS": "example.com", "OIDC_ROLES": "ml-team=scientist", "SSO_PORT": sso}
-        changed |= {"PUBLIC_HOST": "factory.test", "HTTPS_PORT": https, "HTTP_PORT": http, "BIND_ADDRESS": address}
-        stack.write_env(**changed, COMPOSE_FILE=f"{WITH_SIGN_ON}:compose.edge.yaml")
+        stack.write_env(**changed, COMPOSE_FILE=WITH_SIGN_ON)
         try:
             stack.compose("run", "--rm", "--no-deps", "secrets")
             stack.put_right("mlflow", "sso", "edge")
-            yield f"https://mlflow.factory.test:{https}"
+            yield
         finally:
-            stack.write_env(COMPOSE_FILE=f"{WITH_SIGN_ON}:compose.edge.yaml")
-            stack.compose("rm", "--stop", "--force", "sso", "edge")
+            stack.write_env(COMPOSE_FILE=WITH_SIGN_ON)
+            stack.compose("rm", "--stop", "--force", "sso")
             for name in changed:
                 del stack.settings[name]
-            stack.write_env(COMPOSE_FILE=OVERLAY)
+            stack.write_env(COMPOSE_FILE=OVERLAYS)
             stack.put_right("mlflow")
-            docker("volume", "rm", *(f"{stack.name}_{name}" for name in ("sso-secrets", "edge-secrets", "edge-data")))
-            docker("network", "rm", f"{stack.name}_identity", f"{stack.name}_edge")
+            docker("volume", "rm", f"{stack.name}_sso-secrets")
+            docker("network", "rm", f"{stack.name}_identity")
 
 
 @pytest.fixture(scope="module")
 def sign_on(login: Login) -> Iterator[SignOn]:
     assert login.compiled.wait() == 0
-    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    address = login.address
     executable = next(path for name in BROWSERS if (path := shutil.which(name)))
-    options = [*OFFLINE, f"--host-resolver-rules=MAP *.test {address}"]
-    with signing_on(login.stack, address) as https, sync_playwright() as playwright:
+    options = [*OFFLINE, f"--host-resolver-rules=MAP *.test {address}, MAP *.lan {address}"]
+    with signing_on(login.stack, address), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=options)
-        yield SignOn(login, browser, https)
+        yield SignOn(login, browser)
         browser.close()
 
 
@@ -303,7 +462,6 @@ def asked(page: Page, path: str, method: str = "GET", **fields: Any) -> tuple[in
     return status, json.loads(text) if text.startswith("{") else text
 
 
-ME = "/ajax-api/2.0/mlflow/users/current"
 ALIAS = "/ajax-api/2.0/mlflow/registered-models/alias"
 browsing = pytest.mark.skipif("browser" in LEFT_OUT, reason="there is no browser")
 
@@ -337,13 +495,11 @@ def test_a_group_of_the_provider_makes_a_scientist_and_programs_log_in_by_passwo
     assert (status, made["run"]["info"]["status"]) == (200, "RUNNING")
     assert asked(page, ALIAS, "POST", body={"name": NAME, "alias": "Production", "version": "1"})[0] == 403
     assert (
-        sign_on.program(ME, "--user", f"anna:{sign_on.login.passwords['anna']}") == 401
+        sign_on.login.by_https("mlflow", ME, "--user", f"anna:{sign_on.login.passwords['anna']}") == 401
     )  # a page's way, not a program's
-    assert sign_on.program(ME.replace("/ajax-", "/"), "--user", f"anna:{sign_on.login.passwords['anna']}") == 200
-    assert sign_on.program(ME.replace("/ajax-", "/")) == 401
-    audit = sign_on.login.stack.compose("run", "--rm", "--no-deps", "-T", "audit").stdout
-    lines = [json.loads(line) for line in audit.splitlines()]
-    (line,) = (line for line in lines if line["of"] == "otto@example.com")
+    assert sign_on.login.by_https("mlflow", PROGRAMS, "--user", f"anna:{sign_on.login.passwords['anna']}") == 200
+    assert sign_on.login.by_https("mlflow", PROGRAMS) == 401
+    (line,) = (line for line in sign_on.login.audited() if line["of"] == "otto@example.com")
     assert (line["who"], line["to"], line["why"]) == ("identity provider", "scientist", "in the group ml-team")
 
 
@@ -379,7 +535,7 @@ def test_headers_that_a_client_writes_make_nobody_of_it_at_mlflows_port_at_the_p
 @browsing
 def test_without_the_edge_people_sign_on_at_a_port_of_this_machine(sign_on: SignOn) -> None:
     stack, page = sign_on.login.stack, sign_on.page()
-    stack.write_env(COMPOSE_FILE=WITH_SIGN_ON)
+    stack.write_env(COMPOSE_FILE=WITHOUT_EDGE)
     stack.compose("run", "--rm", "--no-deps", "secrets")
     stack.compose("up", "--detach", "--wait", "--no-deps", "--no-build", "--force-recreate", "sso")
     signs_on(page, sign_on.http, "otto")

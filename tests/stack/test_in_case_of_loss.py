@@ -123,6 +123,9 @@ def test_a_restored_stack_answers_byte_for_byte_and_has_the_same_versions_histor
     assert history(restored) == made.history
     assert digests(restored, tmp_path) == made.digests
     assert "nothing to do" in restored.logs("bootstrap")
+    said = restored.compose("run", "--rm", "--no-deps", "-T", "audit").stdout
+    first, *_, last = map(json.loads, said.splitlines())
+    assert (first["what"], last["what"], last["of"], last["from"]) == ("alias", "restore", restored.name, made.id)
 
 
 def test_a_restored_stack_goes_on_as_the_first_one_would(made: Made, restored: Stack) -> None:

@@ -2,15 +2,18 @@
 
 import json
 import os
-import stat
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import audit
 import pytest
 from audit.__main__ import main
-from setup import secret_files
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -51,23 +54,56 @@ def test_a_line_stays_one_line_and_goes_into_a_pipe_whole_whatever_it_says(log: 
     assert line["why"]
 
 
-def test_a_line_goes_to_a_descriptor_that_is_open_already(tmp_path: Path) -> None:
-    reading, writing = os.pipe()
-    audit.begin(str(writing), "bob")
-    audit.note("alias", "churn@Production", None, "1", "train")
-    audit._settings.clear()
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        assert json.loads(pipe.read())["who"] == "bob"
+@contextmanager
+def kept(folder: Path) -> Iterator[tuple[Path, "subprocess.Popen[str]"]]:
+    """Start the keeper of an audit log with its pipe `lines`; yield the pipe and the keeper."""
+    pipe, log = folder / "lines", folder / "audit.jsonl"
+    os.mkfifo(pipe)
+    environ = {**os.environ, "AUDIT_FILE": str(pipe), "AUDIT_LOG": str(log), "PYTHONPATH": str(ROOT / "services")}
+    command = [sys.executable, "-m", "audit", "keep"]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as keeper:
+        try:
+            # Opened when somebody reads, and not before: so there is nothing to wait for any more.
+            os.close(os.open(pipe, os.O_WRONLY))
+            yield pipe, keeper
+        finally:
+            keeper.terminate()
 
 
-def test_a_number_that_is_no_pipe_is_not_written_into(tmp_path: Path, capsys: Any) -> None:
-    with open(tmp_path / "another", "wb") as other:
-        audit.begin(str(other.fileno()), "bob")
-        audit.note("alias", "churn@Production", None, "1", "train")
+def test_lines_that_are_said_into_the_pipe_are_in_the_file_all_of_them_when_its_keeper_ends(tmp_path: Path) -> None:
+    with kept(tmp_path) as (pipe, keeper):
+        for number in range(500):
+            audit.begin(str(pipe), "bob")
+            while not audit.note("alias", "churn@Production", None, str(number), "train", "why " * 200):
+                pass  # it is full, which is told and not waited for
         audit._settings.clear()
-    assert (tmp_path / "another").read_bytes() == b""
-    assert "cannot be written (it is no pipe)" in capsys.readouterr().err
+        keeper.terminate()
+        assert keeper.wait() == 0
+    assert [line["to"] for line in lines(tmp_path / "audit.jsonl")] == [str(number) for number in range(500)]
+
+
+def test_what_the_keeper_cannot_write_it_tells(tmp_path: Path) -> None:
+    (tmp_path / "audit.jsonl").mkdir()
+    with kept(tmp_path) as (pipe, keeper):
+        audit.begin(str(pipe), "bob")
+        assert audit.note("alias", "churn@Production", None, "1", "train")
+        audit._settings.clear()
+        keeper.terminate()
+        assert keeper.wait() == 0
+        said = keeper.stderr.read() if keeper.stderr else ""
+    assert "audit.jsonl cannot be written (Is a directory), so it lacks: {" in said
+    assert '"to": "1"' in said
+
+
+def test_a_pipe_that_nobody_reads_is_told_with_the_way_out_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    os.mkfifo(tmp_path / "lines")
+    monkeypatch.setenv("AUDIT_FILE", str(tmp_path / "lines"))
+    assert main(["note", "account", "bob", "-", "scientist", "accounts"]) == 1
+    said = capsys.readouterr().err
+    assert "lines cannot be written (nobody reads the pipe; start the service that does: docker compose" in said
+    assert '"to": "scientist"' in said
 
 
 def test_what_cannot_be_written_is_told_and_does_not_stop_what_was_done(tmp_path: Path, capsys: Any) -> None:
@@ -85,7 +121,8 @@ def test_without_a_log_nothing_is_noted(capsys: Any) -> None:
 
 
 def test_a_shell_appends_lines_and_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setenv("AUDIT_FILE", str(tmp_path / "audit.jsonl"))
+    for setting in ("AUDIT_FILE", "AUDIT_LOG"):
+        monkeypatch.setenv(setting, str(tmp_path / "audit.jsonl"))
     monkeypatch.setenv("AUDIT_WHO", "carol")
     assert main([]) == 0
     assert capsys.readouterr().out == ""
@@ -100,7 +137,7 @@ def test_a_shell_appends_lines_and_shows_them(tmp_path: Path, monkeypatch: pytes
 def test_what_is_kept_in_several_files_is_shown_by_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setenv("AUDIT_FILE", str(tmp_path / "audit.jsonl"))
+    monkeypatch.setenv("AUDIT_LOG", str(tmp_path / "audit.jsonl"))
     times = {"audit.jsonl": (1, 3), "mlflow.jsonl": (2, 3, 4)}
     for name, seconds in times.items():
         lines = [{"time": f"2026-11-26T19:00:0{second}+00:00", "who": name} for second in seconds]
@@ -121,7 +158,7 @@ def test_what_is_kept_in_several_files_is_shown_by_its_time(
 def test_a_line_of_the_backups_stands_where_its_time_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setenv("AUDIT_FILE", str(tmp_path / "audit.jsonl"))
+    monkeypatch.setenv("AUDIT_LOG", str(tmp_path / "audit.jsonl"))
     times = [f"2026-11-26T19:00:0{second}+00:00" for second in (1, 2, 3)]
     spaces = [(", ", ": "), (",", ":"), (", ", ": ")]  # as Python and as jq write it
     found = [json.dumps({"time": time, "who": "a"}, separators=way) for time, way in zip(times, spaces, strict=True)]
@@ -134,16 +171,3 @@ def test_a_line_of_the_backups_stands_where_its_time_is(
 def test_another_command_is_told_which_there_are(arguments: list[str], capsys: Any) -> None:
     assert main(arguments) == 2
     assert "docker compose run --rm audit note WHAT OF FROM TO BY [WHY]" in capsys.readouterr().err
-
-
-def test_the_set_up_makes_the_log_for_a_user_of_its_own_and_never_makes_it_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    owners: list[tuple[int, int]] = []
-    monkeypatch.setattr("os.chown", lambda path, user, group: owners.append((user, group)))
-    path = tmp_path / "audit.jsonl"
-    secret_files._begin_audit(path, 10010)
-    assert (stat.S_IMODE(path.stat().st_mode), owners) == (0o620, [(10010, 10010)])
-    path.write_text("a line\n")
-    secret_files._begin_audit(path, 10010)
-    assert path.read_text() == "a line\n"

@@ -72,7 +72,7 @@ def _compose_defaults() -> dict[str, set[str]]:
     defaults: dict[str, set[str]] = {}
     for path in COMPOSE_FILES:
         for name, operator, word in _interpolations(path):
-            if name == "COMPOSE_PROJECT_NAME" or operator in ("+", ":+"):
+            if name in ("COMPOSE_PROJECT_NAME", "COMPOSE_FILE") or operator in ("+", ":+"):
                 continue  # Compose sets it; whether a secret is given as a value, which is told and never taken
             default = "" if operator in ("?", ":?") or word == NOT_GIVEN else word
             defaults.setdefault(name, set()).add(default)

@@ -1,6 +1,5 @@
 """Which revision of MLflow's database schema is the newest, read from the migrations' files."""
 
-from collections.abc import Sequence
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -8,7 +7,6 @@ from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
-from doctor.registry import schema
 from setup import database_copy
 
 FILE = Path(__file__).parents[2] / "services" / "mlflow" / "migrate.py"
@@ -105,11 +103,9 @@ def test_a_newer_database_is_left_as_it_is(migrate: ModuleType, monkeypatch: pyt
         migrate.main()
 
 
-@pytest.mark.parametrize(
-    ("known", "folder"),
-    [(database_copy.REVISIONS, "store/db_migrations"), (schema.ACCOUNTS.revisions, "server/auth/db/migrations")],
-    ids=["runs and models", "accounts"],
-)
-def test_the_revisions_of_the_installed_mlflow_are_known_oldest_first(known: Sequence[str], folder: str) -> None:
-    script = ScriptDirectory(str(Path(find_spec("mlflow").submodule_search_locations[0], folder)))
-    assert list(known) == [found.revision for found in script.walk_revisions()][::-1]
+def test_the_set_up_knows_the_revisions_of_the_installed_mlflow_oldest_first(migrate: ModuleType) -> None:
+    mlflow = Path(find_spec("mlflow").submodule_search_locations[0])
+    folders = ("store/db_migrations", "server/auth/db/migrations")
+    for schema, folder in zip(database_copy.SCHEMAS, folders, strict=True):
+        script = ScriptDirectory(str(mlflow / folder))
+        assert list(schema.revisions) == [found.revision for found in script.walk_revisions()][::-1]

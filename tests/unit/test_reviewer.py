@@ -22,7 +22,7 @@ def test_the_temporary_files_of_a_review_that_is_killed_are_removed(
     temporary.mkdir()
     monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    reviewer._review("flowers", "")
+    reviewer._review("flowers")
     assert list(temporary.iterdir()) == []
 
 

@@ -334,7 +334,7 @@ def test_a_training_is_started_with_the_arguments_and_the_lock_and_its_words_go_
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     with training_lock.alone(tmp_path) as lock:
-        found = training.train(["--data", "a b.csv"], lock, [])
+        found = training.train(["--data", "a b.csv"], lock)
     assert found == Outcome(FAILED, "exit code 3: no such data")
     assert capsys.readouterr().err.splitlines() == [
         "-m trainer train --if-new --json --data a b.csv held",
@@ -574,7 +574,7 @@ def test_a_signal_ends_the_training_with_the_schedule(tmp_path: Path) -> None:
         "import signal, sys; from trainer import signals; from trainer.schedule import training\n"
         "signal.signal(signal.SIGTERM, signals.interrupt)\n"
         "sys.executable = sys.argv[1]\n"
-        "training.train([], [], [])"
+        "training.train([], [])"
     )
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho $$ >&2\nexec sleep 60\n")

@@ -1,6 +1,7 @@
 """The secrets job on folders in the place of the volumes; who owns a file is written down instead of carried out."""
 
 import shutil
+import stat
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -34,7 +35,7 @@ PAIRS = {
 }
 
 
-VOLUMES = ("postgres", "database", "minio", "bucket", "mlflow", "trainer", "inference", "backup", "audit")
+VOLUMES = ("postgres", "database", "minio", "bucket", "mlflow", "trainer", "inference", "backup", "audit", "audit-pipe")
 
 
 class Volumes:
@@ -54,7 +55,7 @@ class Volumes:
         return {
             str(path.relative_to(self.folder)): path.read_text()
             for path in self.folder.rglob("*")
-            if path.is_file() and path.parent.name != "audit"
+            if path.is_file() and path.parent.name not in ("audit", "audit-pipe")
         }
 
     def clear(self, name: str) -> None:
@@ -149,9 +150,22 @@ def test_each_volume_belongs_to_its_consumer(volumes: Volumes) -> None:
         "inference": 10004,
         "backup": 0,
         "audit": 10010,
+        "audit-pipe": 0,
         "database": 10005,
         "bucket": 10005,
     }
+
+
+def test_the_audit_log_is_its_keepers_alone_and_all_that_have_the_pipe_may_write_into_it(volumes: Volumes) -> None:
+    volumes.run()
+    log, pipe = volumes.folder / "audit" / "audit.jsonl", volumes.folder / "audit-pipe" / "lines"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert [path.stat().st_mode & 0o777 for path in (log, pipe)] == [0o600, 0o622]
+    assert [volumes.owners[name] for name in ("audit/audit.jsonl", "audit-pipe/.draft")] == [(10010, 10010)] * 2
+    log.write_text("a line\n")
+    found = pipe.stat().st_ino
+    volumes.run()
+    assert (log.read_text(), pipe.stat().st_ino) == ("a line\n", found)
 
 
 def test_a_second_run_changes_nothing(volumes: Volumes) -> None:
@@ -341,13 +355,6 @@ def test_a_password_of_admin_is_given_as_a_file_and_never_as_a_value(with_login:
     assert with_login.files()["mlflow/admin-password"] == "of my own choice"
     with pytest.raises(SetupError, match=r"MLFLOW_ADMIN_PASSWORD_FILE=./secrets/mlflow_admin_password"):
         list(secret_files.run({"LOGIN": "on", "MLFLOW_ADMIN_PASSWORD": "set"}))
-
-
-def test_mlflow_appends_to_a_file_of_the_audit_log_that_is_its_own(with_login: Volumes) -> None:
-    run_with_login()
-    log = with_login.folder / "audit" / "mlflow.jsonl"
-    assert (log.stat().st_mode & 0o777, with_login.owners["audit/mlflow.jsonl"]) == (0o620, (10010, 10002))
-    assert with_login.owners["audit/audit.jsonl"] == (10010, 10010)
 
 
 # --- with compose.sso.yaml ------------------------------------------------------------------------------------------

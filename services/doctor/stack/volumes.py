@@ -11,7 +11,7 @@ from setup.secret_files import DERIVED, OWNERS, SECRETS
 from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 
 # In OWNERS because the job hands them over; they hold no secrets.
-DATA = ("postgres-data", "postgres-socket", "audit")
+DATA = ("postgres-data", "postgres-socket", "audit", "audit-pipe")
 SECRETS_AGAIN = "docker compose run --rm secrets"
 # What makes room where the images are, and where MLflow's files are: the bucket keeps what was deleted for a while.
 DOCKER, DATABASE, BUCKET = "Docker's folder", "postgres-data", "minio-data"

@@ -15,6 +15,7 @@ from inference.rollout.background_call import LOOK_SECONDS, within
 from inference.rollout.challenger.poller import ChallengerPoller, ChallengerRollout
 from inference.rollout.challenger.standing import ChallengerRegistry, Returns, Standing
 from inference.rollout.model_cache import ModelCache
+from inference.rollout.other_models import OtherModels
 from inference.rollout.registry import Registry
 from inference.rollout.registry_poller import RegistryPoller, Sources
 from inference.rollout.trials import Trials
@@ -35,6 +36,8 @@ def poller_of(settings: Settings, verifier: Verifier, workers: Workers) -> Regis
     """Return what keeps the workers in step with the alias that the settings name."""
     found = registry.connect(settings.tracking_uri, settings.model_name, settings.model_alias)
 
+    others = OtherModels(settings.cache_dir, settings.model_name)
+
     def announce(swap: Swap) -> None:
         version = swap.version
         ui = f" MLflow UI: {settings.mlflow_public_url}." if settings.mlflow_public_url else ""
@@ -48,6 +51,7 @@ def poller_of(settings: Settings, verifier: Verifier, workers: Workers) -> Regis
                 "fields": {"version": version.version, "workers": swap.workers, "window_ms": round(swap.window_ms, 3)}
             },
         )
+        others.let_go()
 
     sources = _sources_of(settings, found, verifier, settings.model_alias)
     return RegistryPoller(

@@ -70,13 +70,12 @@ def watch(settings: Settings) -> None:
             click.echo(f"reviewer: {words or 'MLflow answers again'}", err=bool(words))
             said = words
         for one in pauses.of(waiting):
-            _review(one[0], settings.audit_file or "")
+            _review(one[0])
             pauses.add(one)
         time.sleep(settings.review_poll_seconds)
 
 
-def _review(name: str, audit_file: str) -> None:
+def _review(name: str) -> None:
     """Review what is the candidate of a registered model by the time that this begins."""
-    inherited = [int(audit_file)] if audit_file.isdigit() else []
-    with child.started(["review", f"--model-name={name}"], inherited):
+    with child.started(["review", f"--model-name={name}"]):
         pass  # it ends by itself

@@ -28,7 +28,7 @@ def run(settings: Settings, schedule: Schedule) -> None:
     """Look whether a training is due, and beside it whether a challenge calls for something, again and again."""
     tell(f"settings: {json.dumps(told(settings, schedule), ensure_ascii=False)}")
     scheduler = scheduler_of(settings, schedule)
-    looker = Looker(settings, schedule.challenge_seconds, _inherited(settings), tell)
+    looker = Looker(settings, schedule.challenge_seconds, tell)
     port = web.serve(scheduler, looker.following)
     due = web.status(scheduler, looker.following)["next"]
     tell(
@@ -40,12 +40,6 @@ def run(settings: Settings, schedule: Schedule) -> None:
             time.sleep(scheduler.look())
 
 
-def _inherited(settings: Settings) -> list[int]:
-    """Return the descriptors that a child needs: the audit log's."""
-    audit = settings.audit_file or ""
-    return [int(audit)] if audit.isdigit() else []
-
-
 def scheduler_of(settings: Settings, schedule: Schedule) -> Scheduler:
     """Return the scheduler of this place, with what is kept of its trainings."""
     scheduler = Scheduler(
@@ -53,7 +47,7 @@ def scheduler_of(settings: Settings, schedule: Schedule) -> Scheduler:
         record=_record(schedule),
         now=time.time,
         turn=partial(_turn, settings),
-        train=partial(training.train, schedule.arguments, inherited=_inherited(settings)),
+        train=partial(training.train, schedule.arguments),
         ask=partial(monitor.ask, settings.monitor_url),
         keep=partial(_keep, schedule),
         tell=tell,

@@ -7,7 +7,7 @@ is the command's, `challenge carry-on`, as a process of its own.
 import json
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Thread
@@ -154,10 +154,8 @@ def did(ended: child.Ended, now: float) -> Did:
 class Looker:
     """Looks in a thread of its own, beside trainings that take hours, until it is told to end."""
 
-    def __init__(
-        self, settings: Settings, seconds: float, inherited: Sequence[int], tell: Callable[[str], object]
-    ) -> None:
-        self._inherited, self._over = inherited, Event()
+    def __init__(self, settings: Settings, seconds: float, tell: Callable[[str], object]) -> None:
+        self._over = Event()
         self._process: subprocess.Popen[str] | None = None
         self.following = Following(
             seconds=seconds,
@@ -188,7 +186,7 @@ class Looker:
             self._over.wait(min(LOOK_SECONDS, self.following.seconds))
 
     def _carry_on(self) -> Did:
-        ended = child.run(["challenge", "carry-on", "--json"], self._inherited, begun=self._begun)
+        ended = child.run(["challenge", "carry-on", "--json"], begun=self._begun)
         self._process = None
         return did(ended, time.time())
 

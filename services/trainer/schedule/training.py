@@ -11,10 +11,10 @@ from trainer.schedule.record import FAILED, KEPT, PROMOTED, UNCHANGED, Outcome
 LOCK = "TRAINING_LOCK"
 
 
-def train(arguments: Sequence[str], lock: Sequence[int], inherited: Sequence[int]) -> Outcome:
-    """Run `train` to its end, in which the descriptors `lock` keep others from training. `inherited` are further ones."""
+def train(arguments: Sequence[str], lock: Sequence[int]) -> Outcome:
+    """Run `train` to its end, in which the descriptors `lock` keep others from training."""
     environ = {LOCK: "held"} if lock else {}
-    ended = child.run(["train", "--if-new", "--json", *arguments], [*lock, *inherited], environ)
+    ended = child.run(["train", "--if-new", "--json", *arguments], lock, environ)
     return outcome(ended.code, ended.said, ended.last_line)
 
 
