@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.compose import CLASSES, Stack, eventually
+from tests.pictures import a_page
 
 NAME = "iris_logistic_regression"
 FILE = "experiments/in_review.yaml"
@@ -28,7 +31,7 @@ print("version", version)
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def reviewer(stack: Stack) -> Iterator[dict[str, Any]]:
     """The container of the reviewer, and a file that says what is judged on what; both are gone afterwards, and Production is back."""
     before = stack.alias()
@@ -49,21 +52,56 @@ def aliases(stack: Stack) -> set[str]:
     return {alias["alias"] for alias in stack.api("registered-models/get", name=NAME)["registered_model"]["aliases"]}
 
 
-def test_a_candidate_of_a_notebook_is_signed_promoted_served_and_noted(stack: Stack, reviewer: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Reviewed:
+    """The version of a notebook when its review is over, and the one that was in Production until then."""
+
+    version: str
+    before: str
+
+
+@pytest.fixture(scope="module")
+def reviewed(stack: Stack, reviewer: dict[str, Any]) -> Reviewed:
     before = stack.alias()
     logged = stack.notebook(NOTEBOOK)
     assert logged.returncode == 0, logged.stderr
-    version = logged.stdout.split()[-1]
-    eventually("it is reviewed", lambda: "review" in stack.versions()[version]["tags"], 120)
-    tags = stack.versions()[version]["tags"]
+    eventually("it is no candidate any more", lambda: "candidate" not in aliases(stack), 120)
+    return Reviewed(logged.stdout.split()[-1], before)
+
+
+def test_a_candidate_of_a_notebook_is_signed_promoted_served_and_noted(stack: Stack, reviewed: Reviewed) -> None:
+    tags = stack.versions()[reviewed.version]["tags"]
     assert tags["review"] == "promoted", tags
-    eventually("it is served", lambda: stack.served_version() == version)
+    assert aliases(stack) == {"Production"}
+    eventually("it is served", lambda: stack.served_version() == reviewed.version)
     assert stack.predict() == CLASSES
-    eventually("it is no candidate any more", lambda: aliases(stack) == {"Production"})
     noted = [json.loads(line) for line in stack.compose("run", "--rm", "-T", "audit").stdout.splitlines()]
-    moved = next(line for line in noted if line["of"] == f"{NAME}@Production" and line["to"] == version)
-    assert (moved["who"], moved["by"], moved["from"]) == ("reviewer", "reviewer", before)
+    moved = next(line for line in noted if line["of"] == f"{NAME}@Production" and line["to"] == reviewed.version)
+    assert (moved["who"], moved["by"], moved["from"]) == ("reviewer", "reviewer", reviewed.before)
     assert "asked by 'alice', by the tag" in moved["why"]
+
+
+def test_what_a_person_makes_a_candidate_by_clicking_in_mlflows_ui_has_its_verdict_there(
+    stack: Stack, reviewed: Reviewed
+) -> None:
+    version = reviewed.before
+    with a_page() as page:
+        page.goto(f"{stack.mlflow_url}/#/models/{NAME}/versions/{version}")
+        aliases_shown = page.get_by_test_id("descriptions-item").filter(has_text="Aliases")
+        aliases_shown.get_by_role("button", name="Add", exact=True).click()
+        dialog = page.get_by_role("dialog", name=f"Add/Edit alias for model version {version}")
+        dialog.get_by_role("combobox").click()
+        page.keyboard.type("Candidate")  # which the UI makes lower case
+        page.keyboard.press("Enter")
+        dialog.get_by_role("button", name="Save aliases").click()
+        expect(aliases_shown).to_contain_text("candidate", timeout=30_000)
+        eventually("it is no candidate any more", lambda: "candidate" not in aliases(stack), 120)
+        page.reload()
+        # The version in Production is a notebook's, of which nobody knows the rows that it was fitted on.
+        verdict = f"not promoted: version {reviewed.version} in Production cannot be measured on the same rows: "
+        expect(page.locator("p", has_text="Review of")).to_contain_text(verdict, timeout=30_000)
+        expect(page.get_by_role("row", name="review not promoted")).to_be_visible()
+        expect(aliases_shown).not_to_contain_text("candidate")
 
 
 def test_the_reviewer_is_confined_publishes_nothing_and_can_neither_read_nor_change_the_audit_log(
