@@ -311,6 +311,8 @@ def test_who_signs_on_sees_mlflow_as_themselves_moves_no_alias_and_is_gone_after
     assert (status, me["user"]["username"], me["user"]["is_admin"]) == (200, "ines@example.com", False)
     status, refused = asked(page, ALIAS, "POST", body={"name": NAME, "alias": "Production", "version": "1"})
     assert (status, refused["message"].split(";")[0]) == (403, "a viewer may not do this")
+    page.reload()
+    assert asked(page, ME)[1]["user"]["username"] == "ines@example.com"
     cookies = [cookie for cookie in page.context.cookies() if cookie["name"].startswith("__Host-mlflow")]
     assert cookies
     assert {(cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies} == {(True, True, "Lax")}
