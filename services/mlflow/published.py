@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import uvicorn  # before MLflow, which takes it as the sign that this is the server
 from contract.publishing import guard
-from contract.publishing.addresses import addresses
+from contract.publishing.addresses import Address, addresses
 
 HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
 ORIGINS = "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"
@@ -30,11 +30,16 @@ def names(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that tell MLflow its names and origins; raise SettingsError where an address cannot be used."""
     public = addresses("MLFLOW_PUBLIC_URL", environ.get("MLFLOW_PUBLIC_URL", ""), "mlflow", SettingsError)
     hosts = [environ.get(HOSTS, ""), *(name for address in public for name in (address.host, address.netloc))]
-    # As it is published, and from a proxy on the ports that need not be named.
-    origins = [
-        origin for address in public for origin in (address.origin, f"http://{address.host}", f"https://{address.host}")
-    ]
-    return {HOSTS: _list(hosts), ORIGINS: _list(origins)}
+    return {HOSTS: _list(hosts), ORIGINS: _list([origin for address in public for origin in _origins(address)])}
+
+
+def _origins(address: Address) -> list[str]:
+    """Return what browsers call the pages of an address: as it is published, and from a proxy on the ports that need not be named.
+
+    Where it is published by HTTPS, whoever is on the way could write a page of HTTP, which would then act as its visitor.
+    """
+    schemes = ["https"] if address.origin.startswith("https:") else ["http", "https"]
+    return [address.origin, *(f"{scheme}://{address.host}" for scheme in schemes)]
 
 
 def _list(words: list[str]) -> str:

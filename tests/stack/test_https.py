@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 
 from tests.authority import Authority
 from tests.backups import backup, shown_by
@@ -24,6 +24,9 @@ from tests.conftest import BROWSERS, LEFT_OUT
 
 SITES = ("mlflow", "models", "minio")
 REFUSED = "BIND_ADDRESS is 0.0.0.0, where other machines reach this stack, and nothing asks them for a login"
+APP = "https://app.test"
+NOBODY = "No service has this name.\n"
+FAILED = "TypeError: Failed to fetch"
 ROOT = "/data/caddy/pki/authorities/local/root.crt"
 FILES = "compose.yaml:compose.console.yaml:compose.edge.yaml"
 # What Debian's pebble takes from a folder of the test's: an authority that speaks ACME and looks who answers under a name.
@@ -121,6 +124,7 @@ def edge(stack: Stack) -> Iterator[Edge]:
     https, http = map(str, free_ports(2))
     changed = {"COMPOSE_FILE": FILES, "PUBLIC_HOST": "factory.test,office.test", "HTTPS_PORT": https, "HTTP_PORT": http}
     changed |= {"TLS": "internal", "EDGE_SITES": ",".join(SITES), "EDGE_MAX_UPLOAD_MB": "1"}
+    changed["INFERENCE_CORS_ORIGINS"] = APP
     stack.write_env(**changed, BIND_ADDRESS=_outside(), ALLOW_OPEN="true")
     edge = Edge(stack, _outside(), https, http)
     try:
@@ -175,7 +179,9 @@ def test_each_service_answers_under_each_of_its_names_by_http_2_with_headers_tha
 def test_http_is_sent_to_https_on_the_port_of_the_outside_and_no_other_name_is_served(edge: Edge) -> None:
     sent = edge.curl(f"http://mlflow.factory.test:{edge.http_port}/a/b?c=d")
     assert (sent.status, sent.headers["location"]) == (308, [f"{edge.url('mlflow')}/a/b?c=d"])
-    assert edge.curl(f"http://other.test:{edge.http_port}/").status == 404
+    for url in (f"http://other.test:{edge.http_port}/", f"{edge.url('mlflow')}/version"):
+        refused = edge.curl(url, "--header", "Host: other.test")
+        assert (refused.status, refused.body) == (404, NOBODY)
     assert edge.curl(edge.url("mlflow", "other.test"), check=False).status == 0
 
 
@@ -184,7 +190,9 @@ def test_mlflow_takes_changes_from_its_own_page_under_the_public_name_and_from_n
     send = ["--json", '{"experiment_ids": ["0"]}', "--header"]
     assert edge.curl(url, *send, f"Origin: {edge.url('mlflow')}").status == 200
     assert edge.curl(url, *send, f"Origin: {edge.url('models')}").status == 403
-    assert edge.curl(url, *send, "Origin: https://page.example").status == 403
+    # What is not by HTTPS may be anybody's on the way.
+    for page in ("https://page.example", "http://mlflow.factory.test", f"http://mlflow.factory.test:{edge.http_port}"):
+        assert edge.curl(url, *send, f"Origin: {page}").status == 403, page
 
 
 def test_predictions_are_made_under_the_public_name_for_programs_and_its_own_page(edge: Edge) -> None:
@@ -264,23 +272,110 @@ def test_what_does_not_answer_behind_the_edge_is_named_by_the_doctor_and_mended_
     assert json.loads(edge.curl(f"{edge.url('models')}/invocations", "--json", BODY).body)["predictions"] == CLASSES
 
 
-@pytest.mark.skipif("browser" in LEFT_OUT, reason="there is no browser")
-def test_a_browser_works_with_both_pages_and_follows_the_link_between_them(edge: Edge) -> None:
+# --- in Chromium --------------------------------------------------------------------------------------------------------
+
+
+browsing = pytest.mark.skipif("browser" in LEFT_OUT, reason="there is no browser")
+# As a page asks: JSON, for which its browser asks for permission first.
+ASK = """async ([url, body]) => {
+    const headers = {"Content-Type": "application/json"}, signal = AbortSignal.timeout(30000);
+    try { return await (await fetch(url, {method: "POST", headers, body, signal})).text(); }
+    catch (error) { return String(error); }
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium(edge: Edge) -> Iterator[Browser]:
     executable = next(path for name in BROWSERS if (path := shutil.which(name)))
     options = [*OFFLINE, f"--host-resolver-rules=MAP *.test {edge.address}"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=options)
-        page = browser.new_context(ignore_https_errors=True).new_page()
-        page.set_default_timeout(30_000)
-        page.goto(edge.url("models"))
-        page.get_by_role("button", name="Iris virginica").click()
-        expect(page.get_by_text("virginica", exact=True).first).to_be_visible()
-        expect(page.locator("#by")).to_contain_text("of iris_logistic_regression answered")
-        with page.expect_navigation():
-            page.get_by_role("link", name="This version in MLflow").click()
-        assert page.url.startswith(f"{edge.url('mlflow')}/#/models/iris_logistic_regression")
-        expect(page.get_by_text(f"Version {edge.stack.alias()}", exact=False).first).to_be_visible(timeout=30_000)
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A page of somebody who has let pages of the internet reach this network, which Chromium asks."""
+    context = chromium.new_context(ignore_https_errors=True, permissions=["local-network-access"])
+    context.set_default_timeout(30_000)
+    yield context.new_page()
+    context.close()
+
+
+@browsing
+def test_who_comes_by_http_works_with_both_pages_by_https_and_http_2_and_is_led_to_public_names_alone(
+    edge: Edge, page: Page
+) -> None:
+    answers: list[Response] = []
+    page.on("response", lambda answer: answers.append(answer))
+    page.goto(f"http://models.factory.test:{edge.http_port}")
+    assert page.url == f"{edge.url('models')}/"
+    page.get_by_role("button", name="Iris virginica").click()
+    expect(page.get_by_text("virginica", exact=True).first).to_be_visible()
+    expect(page.locator("#by")).to_contain_text("of iris_logistic_regression answered")
+    assert "localhost" not in page.content()
+    with page.expect_navigation():
+        page.get_by_role("link", name="This version in MLflow").click()
+    assert page.url.startswith(f"{edge.url('mlflow')}/#/models/iris_logistic_regression")
+    expect(page.get_by_text(f"Version {edge.stack.alias()}", exact=False).first).to_be_visible(timeout=30_000)
+    assert not re.search(r"//(localhost|mlflow:)", page.content())
+    (redirect,) = [answer for answer in answers if answer.url.startswith("http:")]
+    assert redirect.status == 308
+    answers.remove(redirect)
+    assert {answer.url[: answer.url.index("/", 8)] for answer in answers} == {edge.url("models"), edge.url("mlflow")}
+    assert {answer.headers["x-content-type-options"] for answer in answers} == {"nosniff"}
+    spoken = "performance.getEntries().map(entry => entry.nextHopProtocol).filter(Boolean)"
+    assert set(page.evaluate(spoken)) == {"h2"}
+
+
+@browsing
+def test_a_page_of_elsewhere_reads_predictions_where_the_setting_names_it_changes_nothing_in_mlflow_and_frames_nothing(
+    edge: Edge, page: Page
+) -> None:
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    for origin, named in ((APP, True), ("https://page.test", False)):
+        page.route(f"{origin}/", lambda route: route.fulfill(body="<iframe></iframe>", content_type="text/html"))
+        page.goto(f"{origin}/")
+        page.unroute_all()  # with it, Playwright would give permissions in the place of the service
+        complaints.clear()
+        said = page.evaluate(ASK, [f"{edge.url('models')}/invocations", BODY])
+        assert said == (json.dumps({"predictions": CLASSES}, separators=(",", ":")) if named else FAILED), complaints
+        search = f"{edge.url('mlflow')}/ajax-api/2.0/mlflow/runs/search"
+        assert page.evaluate(ASK, [search, '{"experiment_ids": ["0"]}']) == FAILED
+        refused = [line for line in complaints if "Response to preflight request doesn't pass" in line]
+        assert len(refused) == (1 if named else 2), complaints
+    for site in ("models", "mlflow"):
+        with page.expect_console_message(lambda message: "frame" in message.text):
+            page.evaluate(f"document.querySelector('iframe').src = '{edge.url(site)}/'")
+
+
+@browsing
+def test_who_logs_in_to_minios_console_stays_so_over_a_reload_until_the_sign_out(edge: Edge, page: Page) -> None:
+    page.goto(edge.url("minio"))
+    page.locator("#accessKey").fill("admin")
+    password = edge.stack.compose("exec", "-T", "minio", "cat", "/run/secrets/root-password").stdout
+    page.locator("#secretKey").fill(password)
+    page.get_by_role("button", name="Login").click()
+    expect(page.get_by_text("Object Browser").first).to_be_visible(timeout=30_000)
+    (cookie,) = page.context.cookies()
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Lax")
+    page.get_by_role("button", name="Acknowledge").click()  # of the licence
+    page.reload()
+    expect(page.get_by_text("Object Browser").first).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Sign Out").click()
+    expect(page.locator("#accessKey")).to_be_visible(timeout=30_000)
+    assert not page.context.cookies()
+
+
+@browsing
+def test_a_name_that_no_service_has_is_refused_with_words(edge: Edge, page: Page) -> None:
+    page.goto(f"http://other.factory.test:{edge.http_port}")
+    expect(page.get_by_text(NOBODY.strip())).to_be_visible()
+
+
+# --- what is kept, and what it may do ----------------------------------------------------------------------------------
 
 
 def test_the_authority_that_clients_trust_comes_back_from_a_backup(edge: Edge, settings: Any, tmp_path: Path) -> None:
@@ -335,6 +430,9 @@ def test_a_certificate_of_ones_own_is_shown_and_browsers_are_told_to_come_by_htt
     edge.take_authority(authority.pem)
     answer = eventually("the edge shows it", lambda: edge.curl(edge.url("models") + "/version"))
     assert answer.headers["strict-transport-security"] == ["max-age=31536000"]
+    # It is for all names below, also for those that no service has.
+    refused = edge.curl(edge.url("other"))
+    assert (refused.status, refused.body) == (404, NOBODY)
 
 
 def test_a_certificate_for_other_names_stops_the_set_up(edge: Edge, settings: Any) -> None:

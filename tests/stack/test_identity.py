@@ -476,6 +476,8 @@ def test_who_signs_on_sees_mlflow_as_themselves_moves_no_alias_and_is_gone_after
     assert (status, me["user"]["username"], me["user"]["is_admin"]) == (200, "ines@example.com", False)
     status, refused = asked(page, ALIAS, "POST", body={"name": NAME, "alias": "Production", "version": "1"})
     assert (status, refused["message"].split(";")[0]) == (403, "a viewer may not do this")
+    page.reload()
+    assert asked(page, ME)[1]["user"]["username"] == "ines@example.com"
     cookies = [cookie for cookie in page.context.cookies() if cookie["name"].startswith("__Host-mlflow")]
     assert cookies
     assert {(cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies} == {(True, True, "Lax")}
@@ -501,6 +503,28 @@ def test_a_group_of_the_provider_makes_a_scientist_and_programs_log_in_by_passwo
     assert sign_on.login.by_https("mlflow", PROGRAMS) == 401
     (line,) = (line for line in sign_on.login.audited() if line["of"] == "otto@example.com")
     assert (line["who"], line["to"], line["why"]) == ("identity provider", "scientist", "in the group ml-team")
+
+
+@browsing
+def test_what_a_scientist_makes_a_candidate_by_clicking_in_mlflows_ui_has_its_verdict_there(sign_on: SignOn) -> None:
+    stack, page = sign_on.login.stack, sign_on.page()
+    signs_on(page, sign_on.https, "otto")
+    version = next(number for number in sorted(stack.versions(), key=int) if number != stack.alias())
+    page.goto(f"{sign_on.https}/#/models/{NAME}/versions/{version}")
+    aliases_shown = page.get_by_test_id("descriptions-item").filter(has_text="Aliases")
+    aliases_shown.get_by_role("button", name="Add", exact=True).click()
+    dialog = page.get_by_role("dialog", name=f"Add/Edit alias for model version {version}")
+    dialog.get_by_role("combobox").click()
+    page.keyboard.type("Candidate")  # which the UI makes lower case
+    page.keyboard.press("Enter")
+    dialog.get_by_role("button", name="Save aliases").click()
+    expect(aliases_shown).to_contain_text("candidate")
+    eventually("it is no candidate any more", lambda: "candidate" not in aliases(stack), 120)
+    page.reload()
+    tags = stack.versions()[version]["tags"]
+    expect(page.locator("p", has_text="Review of")).to_contain_text(f"{tags['review']}: {tags['review_reason'][:60]}")
+    expect(page.get_by_role("row", name=f"review {tags['review']}")).to_be_visible()
+    expect(aliases_shown).not_to_contain_text("candidate")
 
 
 @browsing

@@ -23,7 +23,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES += [page for page in sorted((ROOT / "docs").rglob("*.md")) if "workshop" not in page.parts]
 # What a line of a block begins with that is a command; without a prompt all lines of a block are, with one those that have it.
 PROGRAM = re.compile(
-    r"(?:[A-Z_]+=(?:\"[^\"]*\"|\S*) )*(docker|scripts/|make|python |curl|git |printf|pip |export|mkdir|cat |chmod|grep|cosign|py-spy"
+    r"(?:[A-Z_]+=(?:\"[^\"]*\"|\S*) )*(docker|scripts/|make|python |curl|git |printf|pip |uvx |export|mkdir|cat |chmod|grep|cosign|py-spy"
     r"|mlflow |mlflow-stack|model_signing|\.venv/|\.ci/)"
 )
 TRAINER = r"(docker compose run --rm trainer|scripts/trainer|make|mlflow-stack)"
@@ -89,7 +89,7 @@ RUN = {
 NOT_RUN = {
     r"make (fuzz|lock|environment)|\.ci/run|scripts/lock": "an hour, new packages, and what all of it needs",
     r"(INFERENCE_WORKERS=1 |PYTHONPATH=services |py-spy |\.venv/bin/python -m |curl http://localhost:1236)": "for a person who looks on",
-    r"(git |cat release.env|cosign|docker pull|docker tag|pip install|export |grep )": "of a release, or of other programs",
+    r"(git |cat release.env|cosign|docker pull|docker tag|pip install|uvx|export |grep )": "of a release, or of other programs",
     r"(docker compose build|docker compose --profile backup up|docker compose up -d --wait (&&|--no-build))": "takes minutes, or a clock",
     rf"{TRAINER} train .*--(group|time|weight)": "in parts, by unit/test_holdout and integration/test_weights",
     r"docker compose (--profile grafana up|exec grafana)": "of Grafana's image, of which there is no stand-in",
@@ -166,7 +166,7 @@ def _arguments(command: Command) -> tuple[str, list[str]] | None:
     if made and made[1] in trainer.__main__.trainer.commands:
         return "trainer", [made[1], *filter(None, [made[2]]), *shlex.split(made[3] or "")]
     found = re.search(
-        r"(?:docker compose run --rm (trainer|accounts|cleanup)|scripts/(trainer|doctor|api-key)|(mlflow-stack))(?= |$)(.*)",
+        r"(?:docker compose run --rm (trainer|accounts|cleanup)|scripts/(trainer|doctor|api-key)|((?<!/)mlflow-stack))(?= |$)(.*)",
         command.text,
     )
     if not found:

@@ -159,8 +159,10 @@ def test_a_missing_public_key_refuses_rather_than_trusts(folder: Path, keys: tup
         check_signature(folder, VERSION, tmp_path / "not-there.pub")
 
 
-def test_the_trainer_says_which_key_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"SIGNING_KEY_FILE .*key\.pem cannot be read: No such file"):
+def test_the_trainer_says_which_key_it_lacks_and_how_to_do_without(tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingsError, match=r"SIGNING_KEY_FILE .*key\.pem cannot be read: No such file.*set MLFLOW_TRACK"
+    ):
         check_key(tmp_path / "key.pem")
 
 

@@ -76,7 +76,7 @@ def check_key(key: Path | None) -> None:
     except OSError as error:
         raise SettingsError(
             f"SIGNING_KEY_FILE {key} cannot be read: {error.strerror}; the set-up makes it "
-            "(`docker compose up`, or `make` without Docker)"
+            "(`docker compose up`, or `make` without Docker). To train for a server, which takes no key, set MLFLOW_TRACKING_URI"
         ) from error
 
 
