@@ -17,7 +17,16 @@ def kill(stack: Stack, service: str, process: str = "-1") -> None:
 
     The engine restarts what dies by itself, not what somebody stops.
     """
-    stack.compose("exec", "-T", service, "sh", "-c", f"{CHILD}; kill -9 {process}", check=False)
+    killing = stack.compose("exec", "-T", service, "sh", "-c", f"{CHILD}; kill -9 {process}", check=False)
+    if killing.returncode not in (0, 137):  # 137 where this shell was killed as well
+        raise AssertionError(f"nothing is killed in {service}: {killing.returncode} {killing.stderr}")
+
+
+def init_killed(stack: Stack, service: str) -> None:
+    """Kill a container's first process, from outside: the kernel hands it no such signal from inside."""
+    container = stack.containers()[service]
+    outside = ("--pid=host", "--network=none", "--user=0", "--entrypoint=sh", container["Image"])
+    docker("run", "--rm", *outside, "-c", f"kill -9 {container['State']['Pid']}")
 
 
 @contextmanager
@@ -43,12 +52,12 @@ def paused(stack: Stack, service: str) -> Iterator[None]:
 
 
 @contextmanager
-def mounted(stack: Stack, service: str, *mounts: str) -> Iterator[None]:
-    """Run a service with other mounts; `small:/FOLDER` is a volume of 16 kB. Afterwards it runs as before."""
+def mounted(stack: Stack, service: str, *mounts: str, kilobytes: int = 16) -> Iterator[None]:
+    """Run a service with other mounts; `small:/FOLDER` is a volume of so many kB. Afterwards it runs as before."""
     override = stack.folder / "compose.override.yaml"
     override.write_text(
         f"services: {{{service}: {{volumes: {list(mounts)}}}}}\n"
-        "volumes: {small: {driver_opts: {type: tmpfs, device: tmpfs, o: 'size=16k,mode=1777'}}}\n"
+        f"volumes: {{small: {{driver_opts: {{type: tmpfs, device: tmpfs, o: 'size={kilobytes}k,mode=1777'}}}}}}\n"
     )
     try:
         stack.put_right(service)
@@ -101,6 +110,20 @@ def cut_off(stack: Stack, service: str, network: str) -> Iterator[None]:
         yield
     finally:
         docker("network", "connect", "--alias", service, name, container)
+
+
+@contextmanager
+def without_names(stack: Stack, service: str) -> Iterator[None]:
+    """Have a container ask for names where nobody answers; its root file system is read-only, so the file is written from outside."""
+    container = stack.containers()[service]
+    file = f"--volume={container['ResolvConfPath']}:/resolv.conf"
+    outside = ("--network=none", "--user=0", file, "--entrypoint=sh", container["Image"], "-c")
+    before = docker("run", "--rm", *outside, "cat /resolv.conf")
+    docker("run", "--rm", *outside, "echo nameserver 192.0.2.1 >/resolv.conf")
+    try:
+        yield
+    finally:
+        docker("run", "--rm", f"--env=BEFORE={before}", *outside, 'echo "$BEFORE" >/resolv.conf')
 
 
 @contextmanager
