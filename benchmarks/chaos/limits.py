@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import requests
@@ -14,8 +15,8 @@ from chaos.fault import HOLD, Fault, expect
 from chaos.registry import move, versions
 from run import say
 
-from tests.compose import SAMPLES, Stack, eventually
-from tests.faults import mounted, on_a_full_disk, out_of_memory, setting, stopped
+from tests.compose import SAMPLES, Stack, docker, eventually
+from tests.faults import kill, mounted, on_a_full_disk, out_of_memory, setting, stopped
 
 POSTGRES_DATA = "/var/lib/postgresql/data"
 LITTLE, TIGHT = "200m", "450m"
@@ -47,6 +48,7 @@ def faults() -> Iterator[Fault]:
         yield f"{count} upload{'s' * (count > 1)} of {size} MB through MLflow", partial(uploads, count=count, size=size)
     for count, size in ((1, 1000), (3, 300)):
         yield f"the same, {count} of {size} MB, with MLFLOW_MEMORY={TIGHT}", partial(tight, count=count, size=size)
+    yield "kill -9 of mlflow in the middle of an upload of 1000 MB", killed_upload
     yield f"every connection of Postgres taken for {HOLD} s", without_connections
     yield f"the same for {2 * HOLD} s, and mlflow restarted meanwhile", without_connections_restarted
 
@@ -62,7 +64,7 @@ def nearly_full_cache(stack: Stack) -> None:
     """Have the next version's files find no room where a note of it would: what is whole in the cache is what a start serves."""
     current, other = versions(stack)
     fill = f'head -c "$(($(df --output=avail -k /cache | tail -1) - {ROOM_KB}))K" /dev/zero >/cache/filler'
-    with mounted(stack, "inference", "small:/cache", kilobytes=2048):
+    with mounted(stack, "inference", "small:/cache", kilobytes=2048), kept(stack, "small"):
         stack.compose("exec", "-T", "inference", "sh", "-c", fill)
         move(stack, other)
         with stopped(stack, "mlflow"):
@@ -70,6 +72,18 @@ def nearly_full_cache(stack: Stack) -> None:
             eventually("what is in the cache is served", lambda: stack.served_version() == current, HOLD)
         eventually("the version behind the alias is served", lambda: stack.served_version() == other)
         move(stack, current)
+
+
+@contextmanager
+def kept(stack: Stack, volume: str) -> Iterator[None]:
+    """Keep a volume in memory mounted, by a container that does nothing: its contents outlive a restart of who uses it."""
+    name, image = f"{stack.name}-keeper", stack.containers()["inference"]["Image"]
+    mount = f"--volume={stack.name}_{volume}:/kept"
+    docker("run", "--detach", "--init", f"--name={name}", mount, "--entrypoint=sleep", image, "600")
+    try:
+        yield
+    finally:
+        docker("rm", "--force", name)
 
 
 def full_store(stack: Stack, service: str, folder: str) -> None:
@@ -126,10 +140,22 @@ def uploads(stack: Stack, count: int, size: int) -> list[bool]:
     """Upload files of so many MB at once; return which were taken. What MLflow had of them on its disk is gone afterwards."""
     with ThreadPoolExecutor(count) as pool:
         taken = list(pool.map(lambda number: uploaded(stack, size, f"upload-{number}"), range(count)))
-    eventually("MLflow answers", stack.alias, 120)
-    left = ("exec", "-T", "mlflow", "find", "/scratch", "-mindepth", "1")
-    eventually("nothing is left of them on MLflow's disk", lambda: not stack.compose(*left).stdout)
+    eventually("nothing is left of them on MLflow's disk", lambda: not on_its_way(stack))
     return taken
+
+
+def on_its_way(stack: Stack) -> str:
+    """Return what MLflow has of uploads on its own disk; fail while it does not run."""
+    return stack.compose("exec", "-T", "mlflow", "find", "/scratch", "-type", "f").stdout
+
+
+def killed_upload(stack: Stack) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        upload = pool.submit(uploaded, stack, 1000, "killed")
+        eventually("it is on its way", lambda: on_its_way(stack))
+        kill(stack, "mlflow")
+        expect(not upload.result(), "the upload was taken")
+    eventually("nothing is left of it on MLflow's disk", lambda: not on_its_way(stack))
 
 
 def tight(stack: Stack, count: int, size: int) -> None:
