@@ -1,5 +1,6 @@
 """Trainings that are killed, that run at once, and whose stack is taken down."""
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -61,11 +62,19 @@ def reads_until(output: IO[str] | None, word: str) -> bool:
 
 
 def at_once(stack: Stack) -> None:
+    before = moves_by_others(stack)
     for _ in range(PAIRS):
         with ThreadPoolExecutor(2) as pool:
             for training in [pool.submit(stack.compose, "run", "--rm", "trainer") for _ in range(2)]:
                 training.result()
     consistent(stack)
+    expect(moves_by_others(stack) == before, "the history has a move by others that nobody made")
+
+
+def moves_by_others(stack: Stack) -> int:
+    """Return how many moves of the alias the history has that no command of ours made."""
+    history = stack.compose("run", "--rm", "-T", "trainer", "history", "--json").stdout
+    return sum(move["by"] == "others" for move in json.loads(history.splitlines()[-1]))
 
 
 def consistent(stack: Stack) -> None:
