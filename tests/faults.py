@@ -31,12 +31,15 @@ def init_killed(stack: Stack, service: str) -> None:
 
 @contextmanager
 def stopped(stack: Stack, *services: str) -> Iterator[None]:
-    """Stop services; afterwards start them."""
+    """Stop services; afterwards start the same containers, and no others: some releases of Compose re-create all at `up --no-deps`."""
+    containers = stack.containers()
     stack.compose("stop", *services)
     try:
         yield
     finally:
-        stack.put_right()
+        docker("start", *(containers[service]["Id"] for service in services))
+        for service in services:
+            stack.until_healthy(service, 120)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def moves(stack: Stack, count: int, pause: float) -> None:
 def restarted_on_its_cache(stack: Stack) -> None:
     """Restart the prediction service while nothing usable is behind the alias: it serves what it has."""
     stack.compose("restart", "inference")
-    eventually("it serves from its cache", lambda: stack.predict() == CLASSES, HOLD)
+    eventually("it serves from its cache", lambda: stack.predict() == CLASSES)
     time.sleep(HOLD)
 
 
