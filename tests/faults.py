@@ -45,7 +45,8 @@ def stopped(stack: Stack, *services: str) -> Iterator[None]:
 @contextmanager
 def paused(stack: Stack, service: str) -> Iterator[None]:
     """Freeze a service, which keeps its connections and answers nobody."""
-    stack.compose("pause", service)
+    # The kernel may not manage to freeze what is busy.
+    eventually(f"{service} is frozen", lambda: not stack.compose("pause", service, check=False).returncode)
     try:
         yield
     finally:
