@@ -84,8 +84,8 @@ benchbackup: environment ## measure a backup beside pg_dump and a mirror, into b
 images: environment ## where the megabytes of the images are, into benchmarks/images.md (needs Docker, and the images)
 	@$(PY) benchmarks/images.py $(ARGS)
 
-chaos: environment ## one fault after the other under load, into benchmarks/reliability.md (needs Docker, half an hour)
-	@$(PY) benchmarks/chaos.py $(ARGS)
+chaos: environment ## one fault after the other under load, into benchmarks/reliability.md (needs Docker, half an hour); ARGS=WORD, ARGS=list
+	@PYTHONPATH=benchmarks $(PY) -m chaos $(ARGS)
 
 soak: environment ## an hour of a little of everything, to see what grows, into benchmarks/soak.md (needs Docker, root); ARGS=MINUTES
 	@$(PY) benchmarks/soak.py $(ARGS)

@@ -22,23 +22,36 @@ def kill(stack: Stack, service: str, process: str = "-1") -> None:
 
     The engine restarts what dies by itself, not what somebody stops.
     """
-    stack.compose("exec", "-T", service, "sh", "-c", f"{CHILD}; kill -9 {process}", check=False)
+    killing = stack.compose("exec", "-T", service, "sh", "-c", f"{CHILD}; kill -9 {process}", check=False)
+    if killing.returncode not in (0, 137):  # 137 where this shell was killed as well
+        raise AssertionError(f"nothing is killed in {service}: {killing.returncode} {killing.stderr}")
+
+
+def init_killed(stack: Stack, service: str) -> None:
+    """Kill a container's first process, from outside: the kernel hands it no such signal from inside."""
+    container = stack.containers()[service]
+    outside = ("--pid=host", "--network=none", "--user=0", "--entrypoint=sh", container["Image"])
+    docker("run", "--rm", *outside, "-c", f"kill -9 {container['State']['Pid']}")
 
 
 @contextmanager
 def stopped(stack: Stack, *services: str) -> Iterator[None]:
-    """Stop services; afterwards start them."""
+    """Stop services; afterwards start the same containers, and no others: some releases of Compose re-create all at `up --no-deps`."""
+    containers = stack.containers()
     stack.compose("stop", *services)
     try:
         yield
     finally:
-        stack.put_right()
+        docker("start", *(containers[service]["Id"] for service in services))
+        for service in services:
+            stack.until_healthy(service, 120)
 
 
 @contextmanager
 def paused(stack: Stack, service: str) -> Iterator[None]:
     """Freeze a service, which keeps its connections and answers nobody."""
-    stack.compose("pause", service)
+    # The kernel may not manage to freeze what is busy.
+    eventually(f"{service} is frozen", lambda: not stack.compose("pause", service, check=False).returncode)
     try:
         yield
     finally:
@@ -48,12 +61,12 @@ def paused(stack: Stack, service: str) -> Iterator[None]:
 
 
 @contextmanager
-def mounted(stack: Stack, service: str, *mounts: str) -> Iterator[None]:
-    """Run a service with other mounts; `small:/FOLDER` is a volume of 16 kB. Afterwards it runs as before."""
+def mounted(stack: Stack, service: str, *mounts: str, kilobytes: int = 16) -> Iterator[None]:
+    """Run a service with other mounts; `small:/FOLDER` is a volume of so many kB. Afterwards it runs as before."""
     override = stack.folder / "compose.override.yaml"
     override.write_text(
         f"services: {{{service}: {{volumes: {list(mounts)}}}}}\n"
-        "volumes: {small: {driver_opts: {type: tmpfs, device: tmpfs, o: 'size=16k,mode=1777'}}}\n"
+        f"volumes: {{small: {{driver_opts: {{type: tmpfs, device: tmpfs, o: 'size={kilobytes}k,mode=1777'}}}}}}\n"
     )
     try:
         stack.put_right(service)
@@ -114,6 +127,20 @@ def cut_off(stack: Stack, service: str, network: str) -> Iterator[None]:
         yield
     finally:
         docker("network", "connect", "--alias", service, name, container)
+
+
+@contextmanager
+def without_names(stack: Stack, service: str) -> Iterator[None]:
+    """Have a container ask for names where nobody answers; its root file system is read-only, so the file is written from outside."""
+    container = stack.containers()[service]
+    file = f"--volume={container['ResolvConfPath']}:/resolv.conf"
+    outside = ("--network=none", "--user=0", file, "--entrypoint=sh", container["Image"], "-c")
+    before = docker("run", "--rm", *outside, "cat /resolv.conf")
+    docker("run", "--rm", *outside, "echo nameserver 192.0.2.1 >/resolv.conf")
+    try:
+        yield
+    finally:
+        docker("run", "--rm", f"--env=BEFORE={before}", *outside, 'echo "$BEFORE" >/resolv.conf')
 
 
 @contextmanager

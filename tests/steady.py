@@ -110,6 +110,7 @@ def ready(port: int) -> str:
     except (requests.RequestException, ValueError):
         return "no answer"
     if not answer.ok:
-        return f"not ready: {'; '.join(content.get('reasons', []))}"
+        # The proxy in front of several replicas has a message instead.
+        return f"not ready: {'; '.join(content.get('reasons') or [content.get('message', '')])}"
     model = content["model"]
     return f"stale: {model['problem']}" if model["stale"] else "ready"

@@ -105,6 +105,11 @@ def test_the_proxy_is_confined_as_the_others_are(scaled: Stack) -> None:
     assert scaled.compose("exec", "-T", "proxy", "id", "-u").stdout.strip() not in ("", "0")
 
 
+def test_replicas_that_all_start_at_once_have_two_minutes_until_a_plain_up_fails_with_the_proxy(scaled: Stack) -> None:
+    check = scaled.containers()["proxy"]["Config"]["Healthcheck"]
+    assert check["Interval"] * check["Retries"] >= 120 * 10**9
+
+
 def test_the_proxy_reaches_the_replicas_and_not_mlflow(scaled: Stack) -> None:
     def reached(container: dict[str, Any], port: int) -> bool:
         addresses = [network["IPAddress"] for network in container["NetworkSettings"]["Networks"].values()]

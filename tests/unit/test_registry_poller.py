@@ -1285,6 +1285,15 @@ def test_a_loss_is_over_when_the_files_are_back(losing: Any) -> None:
     assert losing.problem is None
 
 
+def test_what_is_back_is_not_told_as_gone_for_much_longer(losing: Any) -> None:
+    losing.store.lost = GONE_FILES
+    later(losing)
+    losing.store.lost = None
+    losing.clock.now += loss_check.GONE_SECONDS * (1 + loss_check.JITTER)
+    losing.look()
+    assert losing.problem is None
+
+
 def test_a_store_that_does_not_answer_says_neither_that_files_are_gone_nor_that_they_are_back(losing: Any) -> None:
     losing.store.lost = FetchFailed("the artifact store answers 500")
     later(losing)
