@@ -81,7 +81,7 @@ def login(stack: Stack) -> Iterator[Login]:
     files = [word for file in (*OVERLAY.split(":"), "compose.sso.yaml") for word in ("--file", file)]
     compiled = stack.start(*files, "build", "sso")  # which takes a while, for a test further down
     try:
-        stack.up()
+        stack.up("--no-build")
         passwords = {"admin": shown(accounts(stack, "password", "admin"))}
         for name, role in (("anna", "scientist"), ("paul", "promoter")):
             passwords[name] = shown(accounts(stack, "add", name, "--role", role))
@@ -90,7 +90,7 @@ def login(stack: Stack) -> Iterator[Login]:
         compiled.wait()
         del stack.settings["COMPOSE_FILE"]  # and not the one file: then Compose would read no compose.override.yaml
         stack.write_env()
-        stack.up()
+        stack.up("--no-build")
         docker("volume", "rm", "--force", *(f"{stack.name}_{name}" for name in VOLUMES))
 
 
