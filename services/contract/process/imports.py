@@ -1,8 +1,10 @@
 """How a process imports what takes it a second or more."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 
 @contextmanager
@@ -14,3 +16,10 @@ def quick_imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def import_once(name: str) -> None:
+    """Import a module so, where it is not here yet: in a process that works meanwhile, and asks for it again and again."""
+    if name not in sys.modules:
+        with quick_imports():
+            import_module(name)

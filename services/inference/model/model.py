@@ -1,10 +1,8 @@
 """A version's files, loaded: from rows to answers."""
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +12,7 @@ from contract.errors import Refused
 from contract.file_names import BACKGROUND, GOLDEN
 from contract.golden import Answers, difference
 from contract.manifest import Description
-from contract.process.imports import quick_imports
+from contract.process.imports import import_once
 from contract.schema import Kind
 from contract.version_files import VersionFiles
 
@@ -27,9 +25,6 @@ from inference.model.trust import Trust, Trusted
 if TYPE_CHECKING:  # importing them is what is to be avoided
     from inference.model.engines.pyfunc import PyFunc
     from inference.model.engines.sklearn import Pipeline
-
-
-BY_SKLEARN = "inference.model.engines.sklearn"
 
 
 class Prediction(NamedTuple):
@@ -191,9 +186,7 @@ def _with_engine(files: VersionFiles, description: Description, trusted: Trusted
 
 
 def _pipeline(files: VersionFiles, description: Description, trusted: Trusted) -> "Pipeline":
-    if BY_SKLEARN not in sys.modules:  # once: what is answered meanwhile is let alone for good, too
-        with quick_imports():
-            import_module(BY_SKLEARN)
+    import_once("inference.model.engines.sklearn")
     from inference.model.engines import sklearn
 
     return sklearn.load(files, description, trusted)
