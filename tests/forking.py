@@ -6,6 +6,7 @@
 """
 
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -20,7 +21,10 @@ from typing import Any
 
 
 def main() -> None:
+    gc.disable()
     runpy.run_path(sys.argv[1])
+    gc.freeze()  # or each child would look through all of it for garbage, and so copy it
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that nobody has to wait for those that wait
     for line in sys.stdin:
         if os.fork() == 0:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import audit
 import click
+from contract.process.imports import quick_imports
 
 from accounts.errors import AccountsError
 from accounts.roles import ADMIN, MONITOR, OF_PEOPLE, OF_THE_STACK, ROLES
@@ -22,7 +23,8 @@ def _directory() -> "Directory":
     """Return MLflow's accounts; MLflow, which takes seconds to import, comes when a command is known to be one."""
     if not Path(os.environ["MLFLOW_AUTH_CONFIG_PATH"]).exists():
         raise AccountsError("there are no accounts yet; this makes the first ones: docker compose up --detach --wait")
-    from accounts.directory import Directory
+    with quick_imports():
+        from accounts.directory import Directory
 
     return Directory.connected()
 

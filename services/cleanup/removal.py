@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from contract.display import quoted
+from contract.process.imports import quick_imports
 from sqlalchemy import Engine
 
 from cleanup import database
@@ -69,9 +70,10 @@ class _Rows:
     """
 
     def __init__(self, uri: str) -> None:
-        from mlflow.exceptions import MlflowException
-        from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelRegistry
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+        with quick_imports():
+            from mlflow.exceptions import MlflowException
+            from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelRegistry
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
         self._error: type[Exception] = MlflowException
         try:

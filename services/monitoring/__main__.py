@@ -6,6 +6,8 @@ Each part is imported when it is wanted: a query does not wait for statistics.
 import os
 import sys
 
+from contract.process.imports import quick_imports
+
 USAGE = """usage: monitor COMMAND, each of which has --help
 
   report    drift and quality of a version, as text, as a page, and in MLflow
@@ -19,15 +21,18 @@ def main() -> int:
     """Run a command; return its exit code."""
     match sys.argv[1:]:
         case ["report", *arguments]:
-            from monitoring import command
+            with quick_imports():
+                from monitoring import command
 
             return command.main(arguments, os.environ)
         case ["watch", *arguments]:
-            from monitoring import watch
+            with quick_imports():
+                from monitoring import watch
 
             return watch.main(arguments, os.environ)
         case ["query" | "labels", *_] as arguments:
-            from inference.prediction_log import command as of_log
+            with quick_imports():
+                from inference.prediction_log import command as of_log
 
             return of_log.main(arguments, os.environ)
         case ["-h" | "--help", *_]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from contract.process.imports import import_once
 from contract.tracking.artifacts import Proxy
 from contract.tracking.rest import Absent, Server, Unanswered, as_mlflow_has_it, is_server
 from inference.model.version import ModelVersion
@@ -96,6 +97,7 @@ def _now() -> int:
 def _by_client(tracking_uri: str, report: Report) -> str:
     """Put a report into a registry that is a file: by MLflow itself, which whoever trains there has."""
     try:
+        import_once("mlflow")
         from mlflow import MlflowClient
         from mlflow.entities import LoggedModelInput
         from mlflow.exceptions import MlflowException

@@ -15,6 +15,7 @@ from typing import Any
 
 import audit
 import click
+from contract.process.imports import quick_imports
 
 from trainer import experiment, signals, training_lock
 from trainer.artifact import signing
@@ -637,15 +638,11 @@ def _check_arguments(settings: Settings, arguments: list[str]) -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import MLflow with its settings, and without looking for garbage in modules, which takes a third of the time."""
+    """Import MLflow with its settings."""
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    gc.disable()
-    try:
+    with quick_imports():
         yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> PromotionRecord:

@@ -5,9 +5,11 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -105,7 +107,7 @@ def test_a_model_that_a_notebook_logged_through_the_ui_is_adopted_and_served_wit
     place: Place, ui: Service, snippet: Snippet
 ) -> None:
     place.plain(snippet.code(ui.url))
-    adopt_and_ask(place, snippet)
+    adopt_and_ask(place, snippet, place.command)
 
 
 def test_the_alias_is_moved_by_the_code_and_by_the_request_of_the_page_on_promotion(place: Place, ui: Service) -> None:
@@ -145,13 +147,16 @@ def test_a_client_two_minor_versions_older_logs_what_is_adopted_and_served(
     (forest,) = (snippet for snippet in SNIPPETS if snippet.heading == "A forest")
     logged = place.run(str(older_client), "-c", forest.code(ui.url), PYTHONPATH="")
     assert logged.returncode == 0, logged.stderr
-    adopt_and_ask(place, forest)
+    adopt_and_ask(place, forest, partial(place.run, *EMBEDDED))  # as `make adopt` does
 
 
-def adopt_and_ask(place: Place, snippet: Snippet) -> None:
-    """Adopt the version that a snippet has put behind the alias, and have it answer, as the page says."""
+def adopt_and_ask(place: Place, snippet: Snippet, run: "Callable[..., CompletedProcess[str]]") -> None:
+    """Adopt the version that a snippet has put behind the alias, and have it answer, as the page says.
+
+    `run` runs a command of the trainer's.
+    """
     found = str(place.client.get_model_version_by_alias(snippet.model, "Production").version)
-    adopted = place.run(*EMBEDDED, "adopt", found, "--model-name", snippet.model, *snippet.options)
+    adopted = run("adopt", found, "--model-name", snippet.model, *snippet.options)
     assert adopted.returncode == 0, adopted.stderr
     with place.embedded("serve", MODEL_NAME=snippet.model) as service:
         service.serves(found)

@@ -24,13 +24,18 @@ from trainer.tracking.run_logging import connect
 from tests.integration.places import CLASSES, MODEL, eventually, in_one_line, running_server
 from tests.unit.version_files import COLUMNS, Files
 
-# Runs `python -m trainer COMMAND` and tells afterwards what it has imported of what takes seconds.
-COMMAND = """
+# Runs `python -m trainer COMMAND` for each of its arguments, and tells afterwards what was imported of what takes seconds.
+COMMANDS = """
 import sys
 from trainer.__main__ import main
-sys.argv[0] = "trainer"
 try:
-    main()
+    for command in sys.argv[1:]:
+        sys.argv = ["trainer", *command.split()]
+        try:
+            main()
+        except SystemExit as stop:
+            if stop.code:
+                raise
 finally:
     print(*{"mlflow", "pandas", "sklearn"} & {*sys.modules})
 """
@@ -59,7 +64,7 @@ def first_bootstrap(place: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def second_bootstrap(place: Any, first_bootstrap: Any) -> Any:
-    return place.run(sys.executable, "-c", COMMAND, "bootstrap")
+    return place.run(sys.executable, "-c", COMMANDS, "bootstrap")
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +176,15 @@ def test_where_a_model_is_in_production_bootstrap_has_nothing_to_do(second_boots
     assert imported == ""
 
 
-def test_what_was_in_production_is_shown_without_importing_scikit_learn(place: Any, second_bootstrap: Any) -> None:
-    result = place.run(sys.executable, "-c", COMMAND, "history", "--json")
+def test_what_was_in_production_who_challenges_it_and_the_tour_are_shown_without_importing_scikit_learn(
+    place: Any, second_bootstrap: Any
+) -> None:
+    commands = ("history --json", "challenge status --json", "workshop --language en")
+    result = place.run(sys.executable, "-c", COMMANDS, *commands)
     assert result.returncode == 0, result.stderr
-    moves, imported = result.stdout.splitlines()
+    moves, status, *tour, imported = result.stdout.splitlines()
+    assert json.loads(status)["challenger"] is None
+    assert "docs/workshop/en/" in tour[-1]
     by = [move["by"] for move in json.loads(moves)]
     # Another test's loss may have come first.
     assert by == ["train", "others", "bootstrap"][: len(by)] != []

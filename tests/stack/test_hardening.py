@@ -161,14 +161,14 @@ def test_a_secret_given_as_a_file_is_the_one_in_force(stack: Stack) -> None:
     (stack.folder / "secrets" / "password").write_text("a-password-of-my-own\n")
     stack.down()
     stack.write_env(MLFLOW_DATABASE_PASSWORD_FILE="./secrets/password")
-    stack.up()
+    stack.up("--no-build")
     query = "import psycopg2; psycopg2.connect(host='postgres', user='mlflow', password='a-password-of-my-own'); print('in')"
     try:
         assert stack.compose("exec", "-T", "mlflow", "python", "-c", query).stdout.strip() == "in"
     finally:
         del stack.settings["MLFLOW_DATABASE_PASSWORD_FILE"]
         stack.write_env()
-        stack.up()
+        stack.up("--no-build")
 
 
 # --- networks ------------------------------------------------------------------------------------------------------

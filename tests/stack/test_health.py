@@ -131,7 +131,7 @@ def settings(stack: Stack) -> Iterator[None]:
     yield
     stack.settings = before
     stack.write_env()
-    stack.up()
+    stack.up("--no-build")
 
 
 def post(stack: Stack, path: str, method: str = "POST", **body: Any) -> dict[str, Any]:

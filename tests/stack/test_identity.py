@@ -185,14 +185,12 @@ def login(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lo
         stack.compose("rm", "--stop", "--force", "edge", "reviewer", "backup-schedule")
         stack.compose("run", "--rm", "--no-deps", "--entrypoint", "rm", "api-key", "/run/secrets/api-keys")
         stack.account = stack.key = None
-        for name in (
-            *changed,
-            "REVIEW_POLL_SECONDS",
-        ):  # and not one file as COMPOSE_FILE: then Compose would read no compose.override.yaml
+        # And not one file as COMPOSE_FILE: then Compose would read no compose.override.yaml.
+        for name in (*changed, "REVIEW_POLL_SECONDS"):
             del stack.settings[name]
         stack.write_env()
         (stack.folder / "experiments" / "in_review.yaml").unlink()
-        stack.up()
+        stack.up("--no-build")
         docker("volume", "rm", "--force", *(f"{stack.name}_{name}" for name in VOLUMES))
         docker("network", "rm", f"{stack.name}_edge")
 

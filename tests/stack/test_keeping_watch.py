@@ -102,7 +102,7 @@ def prometheus(stack: Stack, people: dict[str, str]) -> Iterator[str]:
         for name in settings:
             del stack.settings[name]
         stack.write_env()
-        stack.up()
+        stack.up("--no-build")
         docker("volume", "rm", *(f"{stack.name}_{name}" for name in VOLUMES))
         docker("network", "rm", f"{stack.name}_watching", f"{stack.name}_alerts")
 

@@ -61,7 +61,7 @@ def shipper(stack: Stack) -> Iterator[dict[str, Any]]:
         for name in SETTINGS:
             del stack.settings[name]
         stack.write_env()
-        stack.up()
+        stack.up("--no-build")
         docker("volume", "rm", "--force", *(f"{stack.name}_{name}" for name in VOLUMES))
         docker("network", "rm", "--force", f"{stack.name}_watching")
 

@@ -16,7 +16,7 @@ def test_allowed_hosts_and_links_follow_the_settings(stack: Stack) -> None:
     old = stack.settings["MLFLOW_PORT"]
     stack.write_env(PUBLIC_HOST="factory.test,office.test", MLFLOW_PORT=str(port))
     try:
-        stack.up()
+        stack.up("--no-build")
         url = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"
         for name in ("factory.test", "office.test"):
             assert requests.get(url, headers={"Host": f"{name}:{port}"}, timeout=10).status_code == 200

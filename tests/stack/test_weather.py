@@ -228,6 +228,6 @@ def test_a_bad_setting_stops_that_container_at_boot_in_one_line(
 
 
 def test_all_is_well_at_the_end(stack: Stack) -> None:
-    stack.up()
+    stack.up("--no-build")
     states = {n: c["State"]["Health"]["Status"] for n, c in stack.containers().items() if n in LONG_RUNNING}
     assert set(states.values()) == {"healthy"}

@@ -12,6 +12,7 @@ from contract.errors import Refused
 from contract.file_names import BACKGROUND, GOLDEN
 from contract.golden import Answers, difference
 from contract.manifest import Description
+from contract.process.imports import import_once
 from contract.schema import Kind
 from contract.version_files import VersionFiles
 
@@ -185,6 +186,7 @@ def _with_engine(files: VersionFiles, description: Description, trusted: Trusted
 
 
 def _pipeline(files: VersionFiles, description: Description, trusted: Trusted) -> "Pipeline":
+    import_once("inference.model.engines.sklearn")
     from inference.model.engines import sklearn
 
     return sklearn.load(files, description, trusted)

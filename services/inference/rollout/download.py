@@ -21,6 +21,7 @@ from contract import limits, signature
 from contract.display import first_line, quoted
 from contract.errors import Refused
 from contract.file_names import SIGNATURE
+from contract.process.imports import quick_imports
 from contract.tracking import artifacts
 from contract.tracking.artifacts import Folder, Proxy, Source
 from contract.tracking.bounded_http import UNREADABLE
@@ -242,6 +243,7 @@ def fault_in(stderr: str) -> str:
 
 
 if __name__ == "__main__":
-    import mlflow.artifacts
+    with quick_imports():
+        import mlflow.artifacts
 
     mlflow.artifacts.download_artifacts(artifact_uri=sys.argv[1], dst_path=sys.argv[2])

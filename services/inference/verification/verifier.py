@@ -22,6 +22,7 @@ from typing import Any
 
 from contract import manifest, signature
 from contract.display import visible
+from contract.process.imports import quick_imports
 from contract.version_files import VersionFiles
 
 from inference.errors import ModelRefused, refusing
@@ -35,7 +36,8 @@ OPEN_FILES = 64
 def main(memory: int, public_key: Path | None) -> None:
     """Answer until nobody asks any more; `memory` is bytes beyond those of the programs themselves."""
     if public_key is not None:  # half a second and 55 MB, before the first version waits for it
-        from model_signing import hashing, verifying  # noqa: F401
+        with quick_imports():
+            from model_signing import hashing, verifying  # noqa: F401
     # What a library prints goes with the errors, and is no answer.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -35,7 +35,6 @@ from trainer.promotion.live_comparison import (
     units_of,
     unlike_labels,
 )
-from trainer.promotion.policy import below_threshold
 from trainer.settings import Settings
 from trainer.signals import Held
 from trainer.tracking import challengers, registry, served
@@ -296,6 +295,9 @@ def _unfit(settings: Settings, now: Challenger) -> str | None:
         return str(error)
     if now.version.tags.get(registry.STAGE) not in PASSED:
         return "it did not pass the quality gate when it was trained"
+    # Imported where it is needed: it has scikit-learn imported, which takes as long as most of this command's answers.
+    from trainer.promotion.policy import below_threshold
+
     limits = {"test_accuracy": settings.min_test_accuracy, "test_r2": settings.min_test_r2}
     metrics = registry.recorded(now.version)[0]
     return below_threshold(

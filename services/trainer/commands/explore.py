@@ -11,7 +11,7 @@ from trainer.experiment import Plan
 from trainer.explore import console_report
 from trainer.explore.console_report import Findings
 from trainer.settings import Settings
-from trainer.tracking import rest, run_logging
+from trainer.tracking import rest, run_lifecycle, run_logging
 from trainer.tracking.answers import mlflow_errors
 
 
@@ -38,7 +38,7 @@ def explore(settings: Settings, plan: Plan, console: Console) -> None:
 
 
 def _log(tracking_uri: str, table: Table, findings: Findings) -> tuple[str, str]:
-    experiment_id = run_logging.connect(tracking_uri, run_logging.experiment_of(table.name))
+    experiment_id = run_logging.connect(tracking_uri, run_lifecycle.experiment_of(table.name))
     with mlflow_errors(), mlflow.start_run(run_name=f"explore {table.name}") as run:
         mlflow.set_tags({"data_sha256": table.sha256, "kind": "exploration"})
         run_logging.log_dataset(table)

@@ -76,7 +76,7 @@ def log(
     """Log a comparison as a run with a child for each algorithm, where MLflow answers; print where it is."""
     try:
         rest.check_reachable(settings.tracking_uri)
-        experiment_id = run_logging.connect(settings.tracking_uri, run_logging.experiment_of(table.name))
+        experiment_id = run_logging.connect(settings.tracking_uri, run_lifecycle.experiment_of(table.name))
         run_id = _logged(standings, lowest, choice, table)
     except TrackingError as error:  # algorithms can be compared without a stack
         output.notes(console, [f"not logged to MLflow: {error}"])

@@ -150,7 +150,7 @@ def _tags_of_what_decides(job: Job) -> dict[str, str]:
 
 
 def _experiment(settings: Settings, table: Table) -> str:
-    experiment_id = run_logging.connect(settings.tracking_uri, run_logging.experiment_of(table.name))
+    experiment_id = run_logging.connect(settings.tracking_uri, run_lifecycle.experiment_of(table.name))
     run_logging.describe_experiment(experiment_id, f"{table.task} of {table.target.name!r} in {table.path.name}")
     return experiment_id
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
+from contract.process.imports import quick_imports
+
 from trainer.console import terminal
 from trainer.errors import TrainerError
 from trainer.plots.subject import MOST_POINTS, MOST_ROWS, Subject
@@ -94,12 +96,10 @@ def main() -> None:
     # An estimator that is told to be verbose prints to the standard output.
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    gc.disable()  # as the trainer does while it imports
-    from trainer.plots.evaluation import evaluation_pictures, png, warm_up
+    with quick_imports():
+        from trainer.plots.evaluation import evaluation_pictures, png, warm_up
 
-    warm_up()
-    gc.freeze()
-    gc.enable()
+        warm_up()
     try:
         subject = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the trainer
     except EOFError:  # the trainer ended before there was anything to draw

@@ -14,12 +14,19 @@ from trainer.errors import AnswerTooLong
 from trainer.tracking import registry
 from trainer.tracking.answers import RUNS, every, mlflow_errors
 
+# The workshop's experiment; any other data set has one of its own.
+EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}
 # The tag by which a run shows that its trainer lives, in seconds since 1970.
 HEARTBEAT = "trainer_heartbeat"
 HEARTBEAT_SECONDS = 4.0
 GIVEN_UP_SECONDS = 15.0
 # Clocks differ by less; whoever is further ahead is not waited for.
 MOST_AHEAD_SECONDS = 60.0
+
+
+def experiment_of(data_set: str) -> str:
+    """Return the name of the experiment that a data set's runs are logged to."""
+    return EXPERIMENTS.get(data_set, f"MLflow Stack - {data_set}")
 
 
 @contextmanager

@@ -30,16 +30,9 @@ from trainer.tracking.answers import mlflow_errors
 
 # Parameters that say something even where they are as scikit-learn has them.
 TELLING = frozenset(name for known in HYPERPARAMETERS.values() for name in known)
-# The workshop's experiment; any other data set has one of its own.
-EXPERIMENTS = {"iris": "MLflow Workshop - Iris Classification"}
 MOST_PARAMETER_TEXT = 500
 # The tag that MLflow shows as the description of a run or an experiment.
 NOTE = "mlflow.note.content"
-
-
-def experiment_of(data_set: str) -> str:
-    """Return the name of the experiment that a data set's runs are logged to."""
-    return EXPERIMENTS.get(data_set, f"MLflow Stack - {data_set}")
 
 
 def connect(tracking_uri: str, experiment_name: str) -> str:

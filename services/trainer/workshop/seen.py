@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from trainer.data import builtin_datasets
 from trainer.settings import Settings
-from trainer.tracking import alias_moves, registry, run_logging
+from trainer.tracking import alias_moves, registry, run_lifecycle
 from trainer.tracking.answers import RUNS, VERSIONS, every, mlflow_errors
 
 # A tour has a dozen; in an experiment with thousands the newest tell as much.
@@ -85,7 +85,7 @@ def look(settings: Settings) -> Seen:
 
 def _runs() -> list[Run]:
     client = MlflowClient()
-    experiment = client.get_experiment_by_name(run_logging.experiment_of(builtin_datasets.DEFAULT))
+    experiment = client.get_experiment_by_name(run_lifecycle.experiment_of(builtin_datasets.DEFAULT))
     if experiment is None:
         return []
     found = every(client.search_runs, RUNS, experiment_ids=[experiment.experiment_id])  # the newest first

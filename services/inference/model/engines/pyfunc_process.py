@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from contract.display import first_line
 from contract.manifest import Description
+from contract.process.imports import quick_imports
 from contract.vouched.pyfunc import PyFunc
 
 from inference.model.engines.frame import rows_for
@@ -35,6 +36,9 @@ def main(channel: "Connection[Any, Any]") -> None:
     model = Description.of_json(description)
     _step_aside()
     try:
+        with quick_imports():
+            import mlflow.pyfunc  # noqa: F401
+
         loaded = PyFunc(Path(folder))
     except (Exception, SystemExit) as error:
         _send(channel, {"failed": _why_not_loaded(error)})

@@ -1,0 +1,32 @@
+"""What a process imports is not looked through for garbage, and all that comes later is."""
+
+import gc
+import sys
+from pathlib import Path
+
+import pytest
+from contract.process.imports import import_once, quick_imports
+
+
+def test_nobody_looks_for_garbage_while_modules_are_imported_and_somebody_does_afterwards() -> None:
+    with quick_imports():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_an_import_that_fails_leaves_the_looking_for_garbage_on() -> None:
+    with pytest.raises(ModuleNotFoundError), quick_imports():
+        import there_is_no_such_module  # type: ignore[import-not-found]  # noqa: F401
+    assert gc.isenabled()
+
+
+def test_what_is_there_already_is_not_imported_again_and_what_has_come_since_is_still_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "heavy_module_of_a_test.py").write_text("import gc\nwas_looking = gc.isenabled()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import_once("heavy_module_of_a_test")
+    assert sys.modules.pop("heavy_module_of_a_test").was_looking is False
+    kept = gc.get_freeze_count()
+    import_once("pytest")
+    assert gc.get_freeze_count() == kept
