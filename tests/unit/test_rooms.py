@@ -16,6 +16,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 UNNAMED = {"__main__", "server"}
 HEADINGS = {
     "setup": "The set-up",
+    "audit": "The audit log",
     "mlflow": "MLflow's server",
     "contract": "What both sides read",
     "trainer": "The trainer",
