@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from contract.manifest import Description
+from contract.process.imports import quick_imports
 from contract.version_files import VersionFiles
 from gunicorn.app.base import Application
 from prometheus_client import multiprocess
@@ -80,12 +81,13 @@ FIRST_LOOK_SECONDS = 20
 def app(settings: Settings) -> Any:
     """Return the service of one worker, which has been told what to serve."""
     # Here and not above: gunicorn's own process needs none of it.
-    from inference.http.allowed_hosts import own_addresses
-    from inference.http.application import Service
-    from inference.ipc.client import ControlClient
-    from inference.model.model import Model, load
-    from inference.prediction_log.recorder import PredictionLog
-    from inference.web.flask_app import create_app
+    with quick_imports():
+        from inference.http.allowed_hosts import own_addresses
+        from inference.http.application import Service
+        from inference.ipc.client import ControlClient
+        from inference.model.model import Model, load
+        from inference.prediction_log.recorder import PredictionLog
+        from inference.web.flask_app import create_app
 
     settings = replace(settings, allowed_hosts=settings.allowed_hosts | own_addresses())
     # A thread that loads a model makes requests wait this long at most, and not 5 ms each time.
