@@ -62,21 +62,26 @@ def _by_rest(tracking_uri: str, report: Report) -> str:
             start_time=_now(),
             tags=_pairs(report.tags),
         )["run"]["info"]
-        run_id, place = str(run["run_id"]), Proxy.at(str(run["artifact_uri"]), tracking_uri)
-        if place is None:
-            raise Unanswered(
-                f"the experiment {report.experiment!r} keeps its files elsewhere than behind MLflow's artifact proxy"
-            )
-        if report.version.model_id:
-            server.post("runs/log-inputs", run_id=run_id, models=[{"model_id": report.version.model_id}])
-        metrics = [
-            {"key": key, "value": value, "timestamp": _now(), "step": 0} for key, value in report.metrics.items()
-        ]
-        server.post("runs/log-batch", run_id=run_id, metrics=metrics)
-        for name, content in report.files.items():
-            server.put(f"{place.api}/{quote(f'{place.root}/{name}')}", content)
-        server.post("runs/update", run_id=run_id, status="FINISHED", end_time=_now())
+        run_id, status = str(run["run_id"]), "FAILED"
+        try:
+            _fill(server, run_id, Proxy.at(str(run["artifact_uri"]), tracking_uri), report)
+            status = "FINISHED"
+        finally:
+            server.post("runs/update", run_id=run_id, status=status, end_time=_now())
     return run_id
+
+
+def _fill(server: Server, run_id: str, place: Proxy | None, report: Report) -> None:
+    if place is None:
+        raise Unanswered(
+            f"the experiment {report.experiment!r} keeps its files elsewhere than behind MLflow's artifact proxy"
+        )
+    if report.version.model_id:
+        server.post("runs/log-inputs", run_id=run_id, models=[{"model_id": report.version.model_id}])
+    metrics = [{"key": key, "value": value, "timestamp": _now(), "step": 0} for key, value in report.metrics.items()]
+    server.post("runs/log-batch", run_id=run_id, metrics=metrics)
+    for name, content in report.files.items():
+        server.put(f"{place.api}/{quote(f'{place.root}/{name}')}", content)
 
 
 def _experiment(server: Server, name: str) -> str:

@@ -60,6 +60,8 @@ class Watch:
     def __init__(self, settings: Settings, look: Callable[[], Look], record: Callable[[Look, str], object]) -> None:
         self._settings, self._look, self._record = settings, look, record
         self._tried = time.monotonic()
+        self._logged: str | None = None
+        """the version whose drift is in MLflow already, as long as it lasts"""
         self.status, self.page, self.figures = dict(NOT_YET, model=settings.service.model_name), "", Figures()
 
     def once(self) -> None:
@@ -74,17 +76,23 @@ class Watch:
 
     def _take(self, look: Look) -> None:
         now, page = datetime.now(UTC), html_report.report(look)
-        begins = bool(look.drifted) and not (self.status["drift"] and self.status["version"] == look.version.version)
         self.status, self.page = status(look, now), page
         self.figures.take(look, now)
         log.info(
             "%s: %s", look.version.uri, f"drift in {', '.join(look.drifted)!r:.500}" if look.drifted else "no drift"
         )
-        if begins and self._settings.log:
-            try:
-                self._record(look, page)
-            except MonitoringError as error:
-                log.error("the report is not logged: %s", error)
+        if not look.drifted:
+            self._logged = None
+        elif self._settings.log and self._logged != look.version.version:
+            self._log(look, page)
+
+    def _log(self, look: Look, page: str) -> None:
+        """Put the look at which drift began into MLflow, or, where that does not answer, a later one."""
+        try:
+            self._record(look, page)
+            self._logged = look.version.version
+        except MonitoringError as error:
+            log.error("the report is not logged: %s", error)
 
     def _nothing(self, error: Exception, result: str, rows: int | None, missing: int | None) -> None:
         said = str(error) if isinstance(error, MonitoringError) else type(error).__name__

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -459,6 +460,11 @@ def test_the_monitor_logs_reports_to_experiments_of_reports_and_to_no_other(
     world.made("experiments/create", name="churn monitoring")
     with pytest.raises(NoAnswer, match="does not take it: 403"):
         mlflow_run.log(world.url, report("churn"))
+    gone = replace(report(MODEL), version=ModelVersion(MODEL, "1", world.run, 0, "m-gone", ""))
+    with pytest.raises(NoAnswer):
+        mlflow_run.log(world.url, gone)
+    newest, *_ = world.admin.ask("POST", "runs/search", experiment_ids=[run["info"]["experiment_id"]]).json()["runs"]
+    assert newest["info"]["status"] == "FAILED"
     uri = tmp_path / "backend-store-uri"
     uri.write_text(f"sqlite:///{world.place.folder.parent}/place/mlflow.db")
     commands(world.place, "prepare", BACKEND_STORE_URI_FILE=str(uri))

@@ -485,6 +485,24 @@ def test_the_service_puts_a_report_into_mlflow_when_drift_begins_and_not_at_each
     assert 'monitor_looks_total{result="drift"} 3.0' in watch.figures.exposition().decode()
 
 
+def test_drift_that_mlflow_did_not_take_is_logged_at_a_later_look_and_then_no_more(
+    log: Log, reference: Reference
+) -> None:
+    log.keep(1000, shift=1.0)
+    drifted, answers = log.look(reference), [True, False, False]  # the last of them first
+
+    def record(*_: object) -> None:
+        if answers.pop():
+            return
+        raise NothingKept("MLflow does not answer")
+
+    watch = Watch(Settings.from_env({}), lambda: drifted, record)
+    for _ in range(5):
+        watch.once()
+    assert answers == []
+    assert watch.status["problem"] is None
+
+
 def test_a_look_that_comes_to_nothing_leaves_what_the_last_one_found_and_says_why(
     log: Log, reference: Reference
 ) -> None:
