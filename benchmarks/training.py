@@ -297,7 +297,7 @@ LEADERBOARD_ROWS, LEADERBOARD_COLUMNS = 20_000, 30
 def leaderboard(environ: dict[str, str]) -> str:
     """Return what a leaderboard takes beside cross_val_score of the same estimators on the same folds, with the same threads."""
     from sklearn.datasets import make_classification
-    from trainer.__main__ import THREADS
+    from trainer.cli.imports import THREADS
 
     features, target = make_classification(LEADERBOARD_ROWS, LEADERBOARD_COLUMNS, n_informative=12, random_state=0)
     frame = pd.DataFrame(features, columns=[f"x{number}" for number in range(LEADERBOARD_COLUMNS)])

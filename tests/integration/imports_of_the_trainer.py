@@ -5,13 +5,13 @@ import signal
 import traceback
 from importlib import import_module
 
-import trainer.__main__ as command_line
 from trainer import signals
 from trainer.artifact import onnx_converters
+from trainer.cli.imports import THREADS, importing
 from trainer.plots import worker
 
-os.environ |= command_line.THREADS
-with command_line.importing():
+os.environ |= THREADS
+with importing():
     for name in (
         "skops.io",  # before MLflow, as in a training
         "contract.boosting.lightgbm_estimators",

@@ -20,9 +20,11 @@ from typing import Any, Self
 
 import requests
 import trainer.__main__ as command_line
+from trainer.cli import training
+from trainer.cli.imports import importing
 from trainer.plots.worker import Drawing
 
-with command_line.importing():  # so that no child has to
+with importing():  # so that no child has to
     import onnxruntime  # noqa: F401
     import skl2onnx  # noqa: F401
     import skops.io  # noqa: F401
@@ -58,7 +60,7 @@ def main() -> None:
     numbers = [signal.Signals[name] for name in sys.argv[1].split(",")]
     within = sys.argv[2:] == ["EVERY"]
     if not within:
-        command_line.Drawing = Drawn  # type: ignore[attr-defined, misc, unused-ignore]
+        training.Drawing = Drawn  # type: ignore[attr-defined, misc, unused-ignore]
     _, uploads = in_a_child("not_interrupted", numbers[0], 0, 0)
     for step in itertools.count(1):
         number = numbers[step % len(numbers)]

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import trainer.__main__ as command_line
 from trainer.artifact import signing
+from trainer.cli import training
 from trainer.errors import VersionError
 from trainer.settings import Settings
 from trainer.tracking import rest
@@ -21,8 +21,8 @@ def bootstrap(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         monkeypatch.setattr(signing, "key_id", lambda _: "ours")
         for question in ("production", "last_in_production"):
             monkeypatch.setattr(rest, question, lambda *_: None)
-        monkeypatch.setattr(command_line, "_train", lambda *_: record)
-        command_line.bootstrap.callback.__wrapped__(Settings())
+        monkeypatch.setattr(training, "_train", lambda *_: record)
+        training.bootstrap.callback.__wrapped__(Settings())
 
     return run
 

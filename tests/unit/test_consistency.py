@@ -151,9 +151,10 @@ def _error_codes() -> set[str]:
 
 @functools.cache
 def _commands_of_the_trainer() -> set[str]:
-    tree = ast.parse((ROOT / "services/trainer/__main__.py").read_text())
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "services/trainer/cli").glob("*.py")]
     return {
         node.name
+        for tree in trees
         for node in tree.body
         if isinstance(node, ast.FunctionDef)
         and any(ast.unparse(decorator).startswith("trainer.command(") for decorator in node.decorator_list)
@@ -267,7 +268,11 @@ def test_the_page_of_commands_has_every_command_of_the_trainer_and_every_option_
     text = (ROOT / "docs/commands.md").read_text()
     assert all(f"\n### trainer {name}\n" in text for name in trainer.__main__.trainer.commands)
     section = text.split("\n### trainer train\n")[1].split("\n### ")[0]
-    options = {name for option in trainer.__main__.train.params for name in (*option.opts, *option.secondary_opts)}
+    options = {
+        name
+        for option in trainer.__main__.trainer.commands["train"].params
+        for name in (*option.opts, *option.secondary_opts)
+    }
     assert all(re.search(rf"^\| `[^`]*{name}(?![\w-])", section, re.M) for name in options)
     assert "5  a version is not there" in text
 

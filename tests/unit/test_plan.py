@@ -9,7 +9,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from trainer import experiment
-from trainer.__main__ import train, trainer
+from trainer.__main__ import trainer
+from trainer.cli.training import train
 from trainer.errors import SettingsError
 from trainer.experiment import Plan
 from trainer.settings import Settings

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from trainer import training_lock
-from trainer.__main__ import _check_arguments
+from trainer.cli.training import check_arguments
 from trainer.commands import schedule as command
 from trainer.errors import SettingsError, TrackingError
 from trainer.schedule import monitor, record, settings, training, web
@@ -539,14 +539,14 @@ def test_a_setting_that_cannot_be_used_is_named_with_its_value(name: str, value:
 )
 def test_options_that_train_would_not_take_are_told_before_the_first_training(arguments: list[str], words: str) -> None:
     with pytest.raises(SettingsError) as told:
-        _check_arguments(Settings(), arguments)
+        check_arguments(Settings(), arguments)
     assert words in str(told.value)
 
 
 def test_what_a_shell_would_make_of_the_options_is_what_train_gets() -> None:
     found = Schedule.from_env({"TRAIN_ARGS": "--data 'a b.csv' --target churned"})
     assert found.arguments == ("--data", "a b.csv", "--target", "churned")
-    _check_arguments(Settings(), list(found.arguments))
+    check_arguments(Settings(), list(found.arguments))
 
 
 def test_the_container_is_given_what_the_settings_read_with_the_same_defaults() -> None:

@@ -1,0 +1,1 @@
+"""The trainer's command line: each command, its options and its help."""
