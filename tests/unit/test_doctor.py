@@ -671,19 +671,26 @@ def test_a_backup_that_lacks_files_of_a_model_in_use_is_not_the_newest(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("check", "restore", "expected"),
+    ("began", "check", "restore", "expected"),
     [
-        (None, None, [(WARN, "nobody has read all of them yet"), (WARN, "none of the backups was ever brought back")]),
-        ((3, "whole"), (100, "0123abcd45"), [(OK, "was whole"), (OK, "backup 0123abcd came back 100 days ago")]),
-        ((36, "whole"), (201, "latest"), [(WARN, "read 36 days ago"), (WARN, "backup latest came back 201 days ago")]),
-        ((0, "damaged"), None, [(FAIL, "0 hours ago, found them damaged"), (WARN, "was ever brought back")]),
+        (0, None, None, [(OK, "nobody has read all of them yet, and they began 0 hours ago"), (OK, "was ever brought back")]),
+        (36, None, None, [(WARN, "nobody has read all of them yet"), (OK, "was ever brought back, and they began 36 days")]),
+        (201, None, None, [(WARN, "began 201 days ago; it should be every 35 days"), (WARN, "was ever brought back")]),
+        (300, (3, "whole"), (100, "0123abcd45"), [(OK, "was whole"), (OK, "backup 0123abcd came back 100 days ago")]),
+        (300, (36, "whole"), (201, "latest"), [(WARN, "read 36 days ago"), (WARN, "backup latest came back 201 days ago")]),
+        (300, (0, "damaged"), None, [(FAIL, "0 hours ago, found them damaged"), (WARN, "was ever brought back")]),
     ],
 )  # fmt: skip
 def test_a_check_and_a_restore_that_were_long_ago_or_never_are_told(
-    tmp_path: Path, check: tuple[int, str] | None, restore: tuple[int, str] | None, expected: list[tuple[str, str]]
+    tmp_path: Path,
+    began: int,
+    check: tuple[int, str] | None,
+    restore: tuple[int, str] | None,
+    expected: list[tuple[str, str]],
 ) -> None:
     assert [*backups.look_at_check(str(tmp_path)), *backups.look_at_restore(str(tmp_path), "drill")] == []
     (tmp_path / "config").write_text("")
+    os.utime(tmp_path / "config", (time.time() - began * 86_400,) * 2)
     for name, noted in ((backups.LAST_CHECK, check), (backups.LAST_RESTORE, restore)):
         if noted:
             then = datetime.now(UTC) - timedelta(days=noted[0])
@@ -694,6 +701,29 @@ def test_a_check_and_a_restore_that_were_long_ago_or_never_are_told(
     (tmp_path / backups.LAST_CHECK).write_text("yesterday\n")
     with pytest.raises(NotLookedAt, match="last-check cannot be read"):
         list(backups.look_at_check(str(tmp_path)))
+
+
+def test_a_drill_takes_no_port_of_the_stack_and_removes_nothing_that_it_has_not_brought(tmp_path: Path) -> None:
+    folder = tmp_path / "clone"
+    (folder / "scripts").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    for name in (folder / "scripts" / "restore", tmp_path / "bin" / "docker"):
+        name.write_text(f'#!/bin/sh\necho "{name.name} $COMPOSE_PROJECT_NAME $COMPOSE_FILE $*"; exit ${{REFUSED:-0}}\n')
+        name.chmod(0o755)
+
+    def printed(services: dict[str, Any], **environ: str) -> list[str]:
+        path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+        command = ["sh", "-c", backups.drill(services)]
+        environ |= {"PATH": path, "COMPOSE_FILE": "compose.yaml:compose.edge.yaml"}
+        return subprocess.run(command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+
+    assert printed({}) == [
+        "restore drill compose.yaml ",
+        "docker drill compose.yaml compose --profile * down --volumes",
+    ]
+    assert printed({}, REFUSED="1") == ["restore drill compose.yaml "]
+    external = "compose.yaml:compose.external-postgres.yaml:compose.external-s3.yaml"
+    assert printed({"postgres": {"scale": 0}, "minio": {"scale": 0}})[0] == f"restore drill {external} "
 
 
 def test_backups_on_another_machine_are_not_looked_at_and_not_ok() -> None:
