@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import socket
 import sqlite3
 import ssl
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.message import Message
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from urllib.error import HTTPError
 
 import psycopg2
 import pytest
+import yaml
 from contract.errors import Refused
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -629,6 +632,20 @@ def test_what_a_profile_has_is_looked_at_where_somebody_has_started_it() -> None
     assert "TRAINER_MEMORY" in killed.mend
 
 
+def test_more_memory_is_asked_for_by_the_setting_that_the_service_has() -> None:
+    root, seen = Path(__file__).parents[2], set()
+    for path in root.glob("compose*.yaml"):
+        found = yaml.safe_load(re.sub("!(reset|override)", "", path.read_text()))["services"]
+        for name, limit in ((name, one["mem_limit"]) for name, one in found.items() if "mem_limit" in one):
+            setting = containers.more_memory(name, 64, UP).partition("=")[0]
+            assert limit.startswith(f"${{{setting}:-" if setting else "64m"), name
+            seen.add((name, bool(setting)))
+    assert {("mlflow", True), ("bootstrap", True), ("audit-log", False), ("backup-figures", False)} <= seen
+    killed = containers.running("audit-log", container("audit-log", OOMKilled=True), SAYS_LITTLE)
+    assert killed is not None
+    assert (killed.status, killed.mend) == (FAIL, "")
+
+
 def test_with_a_login_an_open_port_is_not_said_to_ask_for_none() -> None:
     def said(login: str) -> str:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -906,6 +923,16 @@ def test_what_the_bucket_has_got_lately_is_told_by_the_dates_of_its_files(tmp_pa
     assert (grown.size, grown.days) == (16_384, growth.MOST_DAYS)
     with pytest.raises(NotLookedAt, match=r"minio-data has more files than are counted in -1\.0 s"):
         growth.of_files("minio-data", tmp_path, -1)
+
+
+def test_a_bucket_with_too_many_files_to_count_costs_the_database_no_forecast(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    files = partial(growth.of_files, "minio-data", tmp_path, -1)
+    rows = list(growth.look([files, lambda: growth.Growth(volumes.DATABASE, tmp_path, 1e6, 30)]))
+    assert (rows[0].name, rows[0].status) == ("growth", WARN)
+    assert rows[0].says.startswith("not looked at: minio-data has more files than are counted")
+    assert rows[1].says.startswith("postgres-data got 1.0 MB in 30 days: if that goes on")
+    assert len(rows) == 2
 
 
 def test_the_database_has_grown_as_the_number_of_its_runs_has(tmp_path: Path) -> None:
@@ -1205,8 +1232,8 @@ def test_a_schema_is_told_by_what_it_is_older_newer_or_broken(
     assert "docker" not in schema.judged(noted, EMBEDDED).mend
 
 
-def test_accounts_that_a_newer_mlflow_has_migrated_have_no_way_back_but_a_backup() -> None:
+def test_accounts_that_a_newer_mlflow_has_migrated_have_the_way_back_that_the_database_has() -> None:
     assert schema.judged([schema.ACCOUNTS.revisions[-1]], STACK, schema.ACCOUNTS).name == "accounts"
     row = schema.judged(["fffffffffff0"], STACK, schema.ACCOUNTS)
     assert (row.name, row.status) == ("accounts", FAIL)
-    assert row.mend.endswith("without what came since: scripts/restore, of a backup from before")
+    assert row.mend.endswith("without what came since: docker compose run --rm database back")
