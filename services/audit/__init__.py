@@ -10,6 +10,7 @@ In the stack AUDIT_FILE is a pipe, and the file is the `keeper`'s alone: so who 
 import errno
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,10 @@ UNKNOWN = "unknown"
 # What a pipe takes at once, and so never in the midst of another writer's line.
 MOST_BYTES = 4000
 MOST_TEXT = 200
-NOBODY_READS = "nobody reads the pipe; start the service that does: docker compose up --detach audit-log"
+WHY = {
+    errno.ENXIO: "nobody reads the pipe; start the service that does: docker compose up --detach audit-log",
+    errno.EAGAIN: "the pipe is full; who reads it says why: docker compose logs audit-log",
+}
 
 _settings: dict[str, str | None] = {}
 _at_work: ContextVar[str | None] = ContextVar("at_work", default=None)
@@ -69,7 +73,7 @@ def note(what: str, of: str, before: str | None, after: str | None, by: str, why
 
 def tell_lost(file: str, error: OSError, content: bytes) -> None:
     """Say on stderr which lines the log lacks."""
-    why = NOBODY_READS if error.errno == errno.ENXIO else error.strerror
+    why = WHY.get(error.errno or 0, error.strerror)
     lines = content.decode(errors="replace")
     print(f"audit: {file} cannot be written ({why}), so it lacks: {lines}", file=sys.stderr, end="", flush=True)
 
@@ -86,6 +90,9 @@ def _append(file: str, content: bytes) -> None:
     # One call, so that two writers' lines stay whole. A pipe that nobody reads, or not fast enough, is an error and no wait.
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
     try:
-        os.write(descriptor, content)
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            content = b"\n" + content  # if another has left the end of his line out, it ends here
+        if os.write(descriptor, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(descriptor)

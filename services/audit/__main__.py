@@ -6,6 +6,7 @@ docker compose run --rm audit note WHAT OF FROM TO BY [WHY]              append 
 The service audit-log is `python -m audit keep`.
 """
 
+import json
 import os
 import re
 import sys
@@ -35,9 +36,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _lines(folder: Path) -> list[str]:
-    """Return the lines of all files, by the time that each has; a line that was cut short comes first."""
-    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.jsonl"))]
-    return sorted((f"{line}\n" for text in texts for line in text.splitlines()), key=_time)
+    """Return the lines of all files, by the time that each has; one that is no line of ours comes first, and does nothing to a terminal."""
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.glob("*.jsonl"))]
+    return sorted((f"{_visible(line)}\n" for text in texts for line in text.split("\n") if line), key=_time)
+
+
+def _visible(line: str) -> str:
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in line)
 
 
 def _time(line: str) -> str:

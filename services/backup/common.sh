@@ -57,9 +57,9 @@ interrupted() {
 # Note what was done in the audit log, as services/audit has it: note WHAT OF FROM TO BY. Where nobody reads the pipe, that is an
 # error and no wait.
 note() {
-    jq --compact-output --null-input --arg time "$(date --utc '+%FT%T+00:00')" --arg who "${AUDIT_WHO:-unknown}" --args '
+    { [ ! -p "$AUDIT_FILE" ] || echo; jq --compact-output --null-input --arg time "$(date --utc '+%FT%T+00:00')" --arg who "${AUDIT_WHO:-unknown}" --args '
         $ARGS.positional | map(if . == "-" then null else . end)
-        | {time: $time, who: $who, what: .[0], of: .[1], from: .[2], to: .[3], by: .[4], why: ""}' -- "$@" | dd bs=4096 iflag=fullblock oflag=append,nonblock conv=nocreat,notrunc of="$AUDIT_FILE" status=none ||
+        | {time: $time, who: $who, what: .[0], of: .[1], from: .[2], to: .[3], by: .[4], why: ""}' -- "$@"; } | dd bs=4096 iflag=fullblock oflag=append,nonblock conv=nocreat,notrunc of="$AUDIT_FILE" status=none ||
         say "The audit log cannot be written, so it lacks: $*" >&2
 }
 

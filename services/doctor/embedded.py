@@ -75,9 +75,9 @@ def keys(folder: Path) -> Iterator[Row]:
 def _growth(folder: Path, database: Database, seconds: float) -> Iterator[Row]:
     """Yield the row of when the disk is full; the database grows beside the files."""
     files, content = folder / "artifacts", folder / "mlflow.db"
-    grown = [growth.of_database("mlflow.db", folder, database, content.stat().st_size)]
+    grown = [lambda: growth.of_database("mlflow.db", folder, database, content.stat().st_size)]
     if files.is_dir():
-        grown.append(growth.of_files("artifacts", files, seconds))
+        grown.append(lambda: growth.of_files("artifacts", files, seconds))
     return growth.look(grown, MAKE_ROOM)
 
 

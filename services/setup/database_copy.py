@@ -65,7 +65,10 @@ def keep(cursor: extensions.cursor, owner: str, revisions: Mapping[str, str | No
     if not due:
         return
     copied = {schema: found for schema in SCHEMAS if (found := _copied(cursor, schema))}
-    begun = {schema for schema, (at, target) in copied.items() if target == TARGET and at != revisions[schema.database]}
+    # That of the accounts, too, when the login is out again: they are not looked at then, and their migration may have begun.
+    begun = {
+        schema for schema, (at, target) in copied.items() if target == TARGET and at != revisions.get(schema.database)
+    }
     copies = {schema: revision for schema, revision in due.items() if schema not in begun}
     _check_room(cursor, copies, [schema for schema in copied if schema not in begun])
     for schema in SCHEMAS:

@@ -1,9 +1,11 @@
 """The audit log: what a line has in it, that lines are only added, and that they stay lines whatever is in them."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import audit
 import pytest
+from audit import keeper
 from audit.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -82,17 +85,99 @@ def test_lines_that_are_said_into_the_pipe_are_in_the_file_all_of_them_when_its_
     assert [line["to"] for line in lines(tmp_path / "audit.jsonl")] == [str(number) for number in range(500)]
 
 
-def test_what_the_keeper_cannot_write_it_tells(tmp_path: Path) -> None:
+def said_by(keeper: "subprocess.Popen[str]") -> str:
+    """End a keeper; return what it has said that was not read yet."""
+    audit._settings.clear()
+    keeper.terminate()
+    assert keeper.wait(timeout=10) == 0
+    return keeper.stderr.read() if keeper.stderr else ""
+
+
+def test_what_the_keeper_cannot_write_until_it_ends_it_tells(tmp_path: Path) -> None:
     (tmp_path / "audit.jsonl").mkdir()
     with kept(tmp_path) as (pipe, keeper):
         audit.begin(str(pipe), "bob")
         assert audit.note("alias", "churn@Production", None, "1", "train")
-        audit._settings.clear()
-        keeper.terminate()
-        assert keeper.wait() == 0
-        said = keeper.stderr.read() if keeper.stderr else ""
-    assert "audit.jsonl cannot be written (Is a directory), so it lacks: {" in said
-    assert '"to": "1"' in said
+        assert keeper.stderr
+        assert keeper.stderr.readline() == (
+            f"audit: {tmp_path}/audit.jsonl cannot be written (Is a directory): nothing more is read until it can, which is "
+            "tried again\n"
+        )
+        assert audit.note("alias", "churn@Production", None, "2", "train")  # the pipe has it
+        said = said_by(keeper)
+    assert said.count("audit.jsonl cannot be written (Is a directory), so it lacks: {") == 2
+    assert ('"to": "1"' in said, '"to": "2"' in said) == (True, True)
+
+
+def test_what_the_keeper_cannot_write_it_writes_when_it_can_and_says_no_to_what_is_too_much(
+    tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "audit.jsonl").mkdir()
+    with kept(tmp_path) as (pipe, keeper):
+        audit.begin(str(pipe), "bob")
+        noted = 0
+        assert audit.note("alias", "churn@Production", None, "0", "train")
+        assert keeper.stderr
+        keeper.stderr.readline()
+        while audit.note("alias", "churn@Production", None, str(noted + 1), "train", "why " * 200):
+            noted += 1
+        assert 10 < noted < 200
+        assert "lines cannot be written (the pipe is full; who reads it says why: docker" in capsys.readouterr().err
+        (tmp_path / "audit.jsonl").rmdir()
+        while not (tmp_path / "audit.jsonl").exists():
+            time.sleep(0.01)
+        said = said_by(keeper)
+    assert said == ""
+    assert [line["to"] for line in lines(tmp_path / "audit.jsonl")] == [str(number) for number in range(noted + 1)]
+
+
+def test_of_what_does_not_fit_on_the_disk_nothing_is_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, write = tmp_path / "audit.jsonl", os.write
+    log.write_text("{}\n{")  # a keeper that was killed has left it so
+
+    def full(descriptor: int, content: bytes) -> int:
+        if (room := 10 - log.stat().st_size) <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, content[:room])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        keeper._append(str(log), b'{"of": 1}\n{"of": 2}\n')
+    assert log.read_text() == "{}\n{"
+    audit.begin(str(log), "bob")
+    assert not audit.note("alias", "churn@Production", None, "1", "train")
+    audit._settings.clear()
+    monkeypatch.undo()
+    log.write_text("{}\n{")
+    keeper._append(str(log), b'{"of": 1}\n{"of": 2}\n')
+    assert log.read_text() == '{}\n{\n{"of": 1}\n{"of": 2}\n'
+
+
+def test_what_another_has_not_ended_takes_no_line_with_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lines")
+    # So that both are in the pipe before anybody reads.
+    pipe = os.open(tmp_path / "lines", os.O_RDWR)
+    os.write(pipe, b'{"who": "mallory", "why": "')
+    audit.begin(str(tmp_path / "lines"), "bob")
+    assert audit.note("alias", "churn@Production", None, "1", "train")
+    audit._settings.clear()
+    fragment, line, rest = keeper._ended(os.read(pipe, keeper.MOST_BYTES)).split(b"\n")
+    os.close(pipe)
+    assert (fragment, json.loads(line)["who"], rest) == (b'{"who": "mallory", "why": "', "bob", b"")
+
+
+def test_whatever_is_in_the_log_is_shown_and_does_nothing_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("AUDIT_LOG", str(tmp_path / "audit.jsonl"))
+    line = '{"who": "jos\u00e9\u00a0\u2028"}'
+    (tmp_path / "audit.jsonl").write_bytes(b"\xff\x1b[2J\x07\n\n" + line.encode() + b"\n")
+    assert main([]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert sorted(shown) == sorted(["\ufffd\\u001b[2J\\u0007", '{"who": "jos\u00e9\\u00a0\\u2028"}'])
+    assert any(one.startswith("{") and json.loads(one) == json.loads(line) for one in shown)
 
 
 def test_a_pipe_that_nobody_reads_is_told_with_the_way_out_and_not_waited_for(

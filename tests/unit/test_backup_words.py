@@ -46,3 +46,22 @@ def test_both_ways_to_make_a_backup_note_for_the_doctor_where_it_looks() -> None
     assert run.stdout.split() == [backups.LIST_OF_INCOMPLETE, backups.LAST_CHECK, backups.LAST_RESTORE]
     assert f'= "{backups.LIST_OF_INCOMPLETE}", "{backups.LAST_RESTORE}"' in embedded
     assert f'note_time "$LAST_CHECK" {backups.DAMAGED}' in (COMMON.parent / "backup").read_text()
+
+
+@pytest.mark.parametrize("can_give_away", [True, False])
+def test_a_folder_where_no_file_can_be_given_to_its_owner_is_told_and_costs_no_backup(
+    tmp_path: Path, can_give_away: bool
+) -> None:
+    functions = (
+        r"""eval "$(sed -n -e '/^note_time()/,/^}/p' -e '/^hand_over()/,/^}/p' "$1" | sed "s|/repository|$2|g")" """
+    )
+    chown = "true" if can_give_away else "echo 'chown: changing ownership: Operation not permitted' >&2; false"
+    script = f'. "{COMMON}"; {functions}; RESTIC_REPOSITORY=$2; chown() {{ {chown}; }}; hand_over "$2"; note_time check whole'
+    command = ["bash", "-euc", script, "backup", str(COMMON.parent / "backup"), str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (tmp_path / "check").read_text().endswith(" whole\n")
+    said = [
+        line.endswith("says that it is: chown: changing ownership: Operation not permitted")
+        for line in run.stderr.splitlines()
+    ]
+    assert said == [True] * (0 if can_give_away else 2)

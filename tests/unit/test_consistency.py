@@ -344,6 +344,16 @@ def test_what_answers_predictions_depends_on_nothing_that_compose_could_replace_
         assert not {"inference", "proxy"} & set(service.get("depends_on", {}))
 
 
+def test_whoever_notes_changes_as_long_as_it_runs_starts_after_the_audit_log_and_ends_before() -> None:
+    login = _services(ROOT / "compose.login.yaml")
+    said = {name: [SERVICES.get(name, {}), login.get(name, {})] for name in {*SERVICES, *login}}
+    long = {name for name, parts in said.items() if not any(part.get("restart") == "no" for part in parts)}
+    notes = {name for name in long if any("AUDIT_FILE" in part.get("environment", {}) for part in said[name])}
+    after = {name for name, parts in said.items() if any("audit-log" in part.get("depends_on", {}) for part in parts)}
+    assert notes - {"audit-log"} == {"mlflow", "reviewer", "schedule", "backup-schedule"}
+    assert notes - {"audit-log"} <= after
+
+
 def test_every_job_is_waited_for_so_that_up_tells_whether_it_has_succeeded() -> None:
     jobs = {name for name, service in SERVICES.items() if service.get("restart") == "no" and "profiles" not in service}
     jobs -= {name for name, service in SERVICES.items() if service.get("scale") == 0}

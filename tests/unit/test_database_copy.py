@@ -95,6 +95,13 @@ def test_a_copy_stays_when_the_update_was_ended_between_the_two_migrations(keep:
     assert cursor.named("DROP DATABASE") == cursor.named("CREATE DATABASE") == {ACCOUNTS.copy}
 
 
+def test_the_copy_of_the_accounts_stays_when_an_update_fails_and_is_tried_again_without_the_login(keep: Keep) -> None:
+    cursor = Cursor({schema.copy: f"{BEFORE[schema.database]} {TARGET}" for schema in SCHEMAS})
+    (said,) = keep(cursor, {"mlflow": BEFORE["mlflow"]})
+    assert "database mlflow is going to be migrated from" in said
+    assert cursor.named("DROP DATABASE") == cursor.named("CREATE DATABASE") == {MLFLOW.copy}
+
+
 @pytest.mark.parametrize(
     "revisions", [NEWEST, {}, {"mlflow": None}, {"mlflow": "fffffffffff0"}, {"mlflow": NEWEST["mlflow"]}]
 )

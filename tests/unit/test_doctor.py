@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import socket
 import sqlite3
 import ssl
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.message import Message
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from urllib.error import HTTPError
 
 import psycopg2
 import pytest
+import yaml
 from contract.errors import Refused
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -629,6 +632,20 @@ def test_what_a_profile_has_is_looked_at_where_somebody_has_started_it() -> None
     assert "TRAINER_MEMORY" in killed.mend
 
 
+def test_more_memory_is_asked_for_by_the_setting_that_the_service_has() -> None:
+    root, seen = Path(__file__).parents[2], set()
+    for path in root.glob("compose*.yaml"):
+        found = yaml.safe_load(re.sub("!(reset|override)", "", path.read_text()))["services"]
+        for name, limit in ((name, one["mem_limit"]) for name, one in found.items() if "mem_limit" in one):
+            setting = containers.more_memory(name, 64, UP).partition("=")[0]
+            assert limit.startswith(f"${{{setting}:-" if setting else "64m"), name
+            seen.add((name, bool(setting)))
+    assert {("mlflow", True), ("bootstrap", True), ("audit-log", False), ("backup-figures", False)} <= seen
+    killed = containers.running("audit-log", container("audit-log", OOMKilled=True), SAYS_LITTLE)
+    assert killed is not None
+    assert (killed.status, killed.mend) == (FAIL, "")
+
+
 def test_with_a_login_an_open_port_is_not_said_to_ask_for_none() -> None:
     def said(login: str) -> str:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -671,19 +688,26 @@ def test_a_backup_that_lacks_files_of_a_model_in_use_is_not_the_newest(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("check", "restore", "expected"),
+    ("began", "check", "restore", "expected"),
     [
-        (None, None, [(WARN, "nobody has read all of them yet"), (WARN, "none of the backups was ever brought back")]),
-        ((3, "whole"), (100, "0123abcd45"), [(OK, "was whole"), (OK, "backup 0123abcd came back 100 days ago")]),
-        ((36, "whole"), (201, "latest"), [(WARN, "read 36 days ago"), (WARN, "backup latest came back 201 days ago")]),
-        ((0, "damaged"), None, [(FAIL, "0 hours ago, found them damaged"), (WARN, "was ever brought back")]),
+        (0, None, None, [(OK, "nobody has read all of them yet, and they began 0 hours ago"), (OK, "was ever brought back")]),
+        (36, None, None, [(WARN, "nobody has read all of them yet"), (OK, "was ever brought back, and they began 36 days")]),
+        (201, None, None, [(WARN, "began 201 days ago; it should be every 35 days"), (WARN, "was ever brought back")]),
+        (300, (3, "whole"), (100, "0123abcd45"), [(OK, "was whole"), (OK, "backup 0123abcd came back 100 days ago")]),
+        (300, (36, "whole"), (201, "latest"), [(WARN, "read 36 days ago"), (WARN, "backup latest came back 201 days ago")]),
+        (300, (0, "damaged"), None, [(FAIL, "0 hours ago, found them damaged"), (WARN, "was ever brought back")]),
     ],
 )  # fmt: skip
 def test_a_check_and_a_restore_that_were_long_ago_or_never_are_told(
-    tmp_path: Path, check: tuple[int, str] | None, restore: tuple[int, str] | None, expected: list[tuple[str, str]]
+    tmp_path: Path,
+    began: int,
+    check: tuple[int, str] | None,
+    restore: tuple[int, str] | None,
+    expected: list[tuple[str, str]],
 ) -> None:
     assert [*backups.look_at_check(str(tmp_path)), *backups.look_at_restore(str(tmp_path), "drill")] == []
     (tmp_path / "config").write_text("")
+    os.utime(tmp_path / "config", (time.time() - began * 86_400,) * 2)
     for name, noted in ((backups.LAST_CHECK, check), (backups.LAST_RESTORE, restore)):
         if noted:
             then = datetime.now(UTC) - timedelta(days=noted[0])
@@ -694,6 +718,29 @@ def test_a_check_and_a_restore_that_were_long_ago_or_never_are_told(
     (tmp_path / backups.LAST_CHECK).write_text("yesterday\n")
     with pytest.raises(NotLookedAt, match="last-check cannot be read"):
         list(backups.look_at_check(str(tmp_path)))
+
+
+def test_a_drill_takes_no_port_of_the_stack_and_removes_nothing_that_it_has_not_brought(tmp_path: Path) -> None:
+    folder = tmp_path / "clone"
+    (folder / "scripts").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    for name in (folder / "scripts" / "restore", tmp_path / "bin" / "docker"):
+        name.write_text(f'#!/bin/sh\necho "{name.name} $COMPOSE_PROJECT_NAME $COMPOSE_FILE $*"; exit ${{REFUSED:-0}}\n')
+        name.chmod(0o755)
+
+    def printed(services: dict[str, Any], **environ: str) -> list[str]:
+        path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+        command = ["sh", "-c", backups.drill(services)]
+        environ |= {"PATH": path, "COMPOSE_FILE": "compose.yaml:compose.edge.yaml"}
+        return subprocess.run(command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+
+    assert printed({}) == [
+        "restore drill compose.yaml ",
+        "docker drill compose.yaml compose --profile * down --volumes",
+    ]
+    assert printed({}, REFUSED="1") == ["restore drill compose.yaml "]
+    external = "compose.yaml:compose.external-postgres.yaml:compose.external-s3.yaml"
+    assert printed({"postgres": {"scale": 0}, "minio": {"scale": 0}})[0] == f"restore drill {external} "
 
 
 def test_backups_on_another_machine_are_not_looked_at_and_not_ok() -> None:
@@ -876,6 +923,16 @@ def test_what_the_bucket_has_got_lately_is_told_by_the_dates_of_its_files(tmp_pa
     assert (grown.size, grown.days) == (16_384, growth.MOST_DAYS)
     with pytest.raises(NotLookedAt, match=r"minio-data has more files than are counted in -1\.0 s"):
         growth.of_files("minio-data", tmp_path, -1)
+
+
+def test_a_bucket_with_too_many_files_to_count_costs_the_database_no_forecast(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    files = partial(growth.of_files, "minio-data", tmp_path, -1)
+    rows = list(growth.look([files, lambda: growth.Growth(volumes.DATABASE, tmp_path, 1e6, 30)]))
+    assert (rows[0].name, rows[0].status) == ("growth", WARN)
+    assert rows[0].says.startswith("not looked at: minio-data has more files than are counted")
+    assert rows[1].says.startswith("postgres-data got 1.0 MB in 30 days: if that goes on")
+    assert len(rows) == 2
 
 
 def test_the_database_has_grown_as_the_number_of_its_runs_has(tmp_path: Path) -> None:
@@ -1175,8 +1232,8 @@ def test_a_schema_is_told_by_what_it_is_older_newer_or_broken(
     assert "docker" not in schema.judged(noted, EMBEDDED).mend
 
 
-def test_accounts_that_a_newer_mlflow_has_migrated_have_no_way_back_but_a_backup() -> None:
+def test_accounts_that_a_newer_mlflow_has_migrated_have_the_way_back_that_the_database_has() -> None:
     assert schema.judged([schema.ACCOUNTS.revisions[-1]], STACK, schema.ACCOUNTS).name == "accounts"
     row = schema.judged(["fffffffffff0"], STACK, schema.ACCOUNTS)
     assert (row.name, row.status) == ("accounts", FAIL)
-    assert row.mend.endswith("without what came since: scripts/restore, of a backup from before")
+    assert row.mend.endswith("without what came since: docker compose run --rm database back")

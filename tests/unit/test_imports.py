@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,14 @@ def test_nobody_looks_for_garbage_while_modules_are_imported_and_somebody_does_a
 
 
 def test_an_import_that_fails_leaves_the_looking_for_garbage_on() -> None:
+    kept = gc.get_freeze_count()
     with pytest.raises(ModuleNotFoundError), quick_imports():
         import there_is_no_such_module  # type: ignore[import-not-found]  # noqa: F401
     assert gc.isenabled()
+    # Who asks again and again would keep for ever what it had at hand each time.
+    with pytest.raises(ModuleNotFoundError):
+        import_once("there_is_no_such_module")
+    assert gc.get_freeze_count() <= kept
 
 
 def test_what_is_there_already_is_not_imported_again_and_what_has_come_since_is_still_looked_through(
@@ -30,3 +36,19 @@ def test_what_is_there_already_is_not_imported_again_and_what_has_come_since_is_
     kept = gc.get_freeze_count()
     import_once("pytest")
     assert gc.get_freeze_count() == kept
+
+
+def test_what_is_garbage_before_an_import_is_not_kept_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ring:
+        itself: "Ring"
+
+    (tmp_path / "another_module_of_a_test.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    gc.disable()  # so that nobody finds it by chance
+    ring = Ring()
+    ring.itself = ring
+    found = weakref.ref(ring)
+    del ring
+    import_once("another_module_of_a_test")
+    del sys.modules["another_module_of_a_test"]
+    assert found() is None

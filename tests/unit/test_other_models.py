@@ -1,5 +1,6 @@
 """What is left of other models in the cache goes a month after nobody serves them any more, and never what somebody serves."""
 
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -66,6 +67,18 @@ def test_what_another_service_serves_from_the_same_cache_stays_for_ever(cache: P
         mine.let_go()
         theirs[0].let_go()
     end(theirs.pop())
+    pass_days(cache, 10 * KEPT_DAYS)
+    mine.let_go()
+    assert models(cache) == {"flowers", "old%20name"}
+
+
+def test_a_service_whose_mark_could_not_be_made_makes_it_at_a_later_look(cache: Path) -> None:
+    with open(cache / ".old%20name.served", "w") as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_EX)
+        theirs = OtherModels(cache, "old name")
+    mine = OtherModels(cache, "flowers")
+    theirs.hold()
+    mine.let_go()
     pass_days(cache, 10 * KEPT_DAYS)
     mine.let_go()
     assert models(cache) == {"flowers", "old%20name"}

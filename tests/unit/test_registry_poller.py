@@ -234,6 +234,7 @@ class Scene:
         self.store, self.trials = FakeStore(), FakeTrials()
         self.deadly: set[str] = set()
         self.announced: list[tuple[str, int, float]] = []
+        self.held: list[int] = []
         self.poller = self.new_poller()
 
     def new_poller(self, allow_schema_change: bool = False) -> RegistryPoller:
@@ -247,7 +248,7 @@ class Scene:
             current=lambda: self.registry.current(), metrics=lambda run_id: self.registry.metrics(run_id)
         )
         rollout = Rollout("flowers", self.audience, lambda version: self.cache.folder_of(version), allow_schema_change)
-        sources = Sources(registry, self.cache, self.store, self._check)
+        sources = Sources(registry, self.cache, self.store, self._check, lambda: self.held.append(self.metrics.looks))
         return RegistryPoller(sources, rollout, self.trials, self.metrics, announce)  # type: ignore[arg-type]
 
     def _check(self, folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
@@ -338,6 +339,12 @@ def test_while_the_alias_stays_nothing_is_asked_or_told_again(serving: Any) -> N
     heard, told = len(serving.audience.heard), len(serving.audience.states)
     serving.look()
     assert (len(serving.audience.heard), len(serving.audience.states)) == (heard, told)
+
+
+def test_the_cache_is_told_at_each_look_that_the_model_is_served_before_anybody_is_asked(serving: Any) -> None:
+    serving.registry.answer = GONE
+    serving.look()
+    assert serving.held == [0, 1]
 
 
 def test_a_version_of_the_same_number_in_a_new_registry_is_another_version(serving: Any) -> None:

@@ -94,6 +94,23 @@ def test_a_list_that_does_not_say_of_which_release_it_is_is_refused(checkout: Pa
     assert "expected the release's version, such as # release 0.3.0" in said.stderr
 
 
+@pytest.mark.parametrize(
+    "script", ["notes 0.2.0-rc1", "images PREFIX 0.2.0-rc1", "images PREFIX 0.2.0-s390x", "join PREFIX 0.2.0-rc1 LIST"]
+)
+def test_what_release_compose_would_not_take_as_a_release_is_refused_before_anything_is_pushed(
+    checkout: Path, script: str
+) -> None:
+    name, *arguments = f"release-{script}".split()
+    shutil.copy(ROOT / "scripts" / name, checkout / "scripts")
+    (checkout / "CHANGELOG.md").write_text("## [0.2.0-rc1] - 2026-12-24\n\n- New.\n")
+    said = subprocess.run([checkout / "scripts" / name, *arguments], cwd=checkout, capture_output=True, text=True)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert (
+        f"'{next(word for word in arguments if '-' in word)}' is no version of a release, such as 0.3.0" in said.stderr
+    )
+    assert not RELEASE_COMPOSE["VERSION"].fullmatch("# release 0.2.0-rc1")
+
+
 # --- what a release needs ------------------------------------------------------------------------------------------
 
 

@@ -13,13 +13,14 @@ def quick_imports() -> Iterator[None]:
     gc.disable()
     try:
         yield
-    finally:
         gc.freeze()
+    finally:
         gc.enable()
 
 
 def import_once(name: str) -> None:
     """Import a module so, where it is not here yet: in a process that works meanwhile, and asks for it again and again."""
     if name not in sys.modules:
+        gc.collect()  # what is garbage by then would never be looked at again
         with quick_imports():
             import_module(name)

@@ -1,9 +1,10 @@
 """How old the newest backup is, and the last check and the last restore: told by files of the repository, without its password."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
 
@@ -17,10 +18,20 @@ LAST_CHECK, LAST_RESTORE, DAMAGED = "last-check", "last-restore", "damaged"
 MOST_DAYS_UNCHECKED, MOST_DAYS_UNTRIED = 35, 200
 CHECK = "docker compose run --rm backup check"
 ELSEWHERE = "BACKUP_REPOSITORY=ANOTHER_PLACE in .env, then docker compose run --rm backup"
-_BESIDE = "COMPOSE_PROJECT_NAME=drill COMPOSE_PROFILES="
-_DOWN = "docker compose --profile '*' down --volumes"
-DRILL = f"{_BESIDE} MLFLOW_PORT=5001 INFERENCE_PORT=1236 scripts/restore; COMPOSE_PROJECT_NAME=drill {_DOWN}"
+# A stack of these services has its database and its files elsewhere, and so does a restore of it.
+_EXTERNAL = {"postgres": "compose.external-postgres.yaml", "minio": "compose.external-s3.yaml"}
 DRILL_WITHOUT_DOCKER = "BACKUP_PASSWORD_FILE=FILE make restore, in another clone"
+
+
+def drill(services: Mapping[str, Any]) -> str:
+    """Return what brings the newest backup of a stack with these services back beside it, and removes that again once it is there.
+
+    Other overlays publish ports, and a restore does without them.
+    """
+    external = [file for service, file in _EXTERNAL.items() if services.get(service, {}).get("scale") == 0]
+    beside = f"COMPOSE_PROJECT_NAME=drill COMPOSE_PROFILES= COMPOSE_FILE={':'.join(['compose.yaml', *external])}"
+    up = f"{beside} BIND_ADDRESS=127.0.0.1 MLFLOW_PORT=5001 INFERENCE_PORT=1236 scripts/restore"
+    return f"{up} && {beside} docker compose --profile '*' down --volumes"
 
 
 def look(repository: str, command: str, is_on_schedule: bool = False) -> Iterator[Row]:
@@ -55,19 +66,19 @@ def look_at_check(repository: str) -> Iterator[Row]:
     if word == DAMAGED:
         yield Row("backup check", FAIL, f"the last one, {_ago(days)}, found them damaged", ELSEWHERE)
     else:
-        says = (
-            f"all of {repository} was read {_ago(days)}, and was whole" if word else "nobody has read all of them yet"
-        )
+        whole = f"all of {repository} was read {_ago(days)}, and was whole"
+        says = whole if word else f"nobody has read all of them yet, and they began {_ago(days)}"
         yield _judged("backup check", says, days, MOST_DAYS_UNCHECKED, CHECK)
 
 
-def look_at_restore(repository: str, drill: str) -> Iterator[Row]:
-    """Yield the row of the last time that a backup of the repository was brought back; none where there is none here."""
+def look_at_restore(repository: str, command: str) -> Iterator[Row]:
+    """Yield the row of the last time that a backup of the repository was brought back, which `command` does; none where there is none here."""
     if not Path(repository, "config").exists():
         return
     days, word = _noted(repository, LAST_RESTORE)
-    says = f"backup {word:.8} came back {_ago(days)}" if word else "none of the backups was ever brought back"
-    yield _judged("restore", says, days, MOST_DAYS_UNTRIED, drill)
+    never = f"none of the backups was ever brought back, and they began {_ago(days)}"
+    says = f"backup {word:.8} came back {_ago(days)}" if word else never
+    yield _judged("restore", says, days, MOST_DAYS_UNTRIED, command)
 
 
 def _judged(name: str, says: str, days: float, most: int, mend: str) -> Row:
@@ -77,13 +88,13 @@ def _judged(name: str, says: str, days: float, most: int, mend: str) -> Row:
 
 
 def _noted(repository: str, name: str) -> tuple[float, str]:
-    """Return how many days ago something was, and what came of it; infinite and nothing where it never was."""
+    """Return how many days ago something was, and what came of it; where it never was, the repository's age, and nothing."""
     try:
+        if not Path(repository, name).exists():
+            return (time.time() - Path(repository, "config").stat().st_mtime) / DAY_SECONDS, ""
         words = Path(repository, name).read_text().split()
         age = time.time() - datetime.fromisoformat(words[0]).timestamp()
         return age / DAY_SECONDS, words[1]
-    except FileNotFoundError:
-        return float("inf"), ""
     except (OSError, ValueError, LookupError) as error:
         raise NotLookedAt(f"{Path(repository, name)} cannot be read: {error}") from error
 

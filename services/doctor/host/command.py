@@ -69,7 +69,7 @@ def _looks(stack: docker.Stack, patience: float) -> Mapping[str, Look]:
         **addressed,
         "backup": partial(backups.look, repository, "docker compose run --rm backup", is_on_schedule),
         "backup check": partial(backups.look_at_check, repository),
-        "restore": partial(backups.look_at_restore, repository, backups.DRILL),
+        "restore": partial(backups.look_at_restore, repository, backups.drill(stack.config["services"])),
         "stores and model": partial(_inside, stack, patience),
     }
 

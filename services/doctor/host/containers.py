@@ -11,7 +11,12 @@ from doctor.records import FAIL, OK, WARN, Row
 
 UP = "docker compose up -d --wait"
 # Whose limit a service has that has none of its own name.
-MEMORY = {"reviewer": "TRAINER", "schedule": "TRAINER", "watch": "MONITOR", "postgres-exporter": "POSTGRES_EXPORTER"}
+MEMORY = {
+    **dict.fromkeys(("bootstrap", "reviewer", "schedule"), "TRAINER"),
+    **{"watch": "MONITOR", "postgres-exporter": "POSTGRES_EXPORTER"},
+}
+# Whose limit is no setting: they do the same whatever the stack is used for.
+FIXED = ("audit-log", "backup-figures")
 # A container that began so lately, and not for the first time, is one that begins again and again.
 LATELY_SECONDS = 60
 MOST = 300
@@ -107,7 +112,9 @@ def _out_of_memory(name: str, limit: int, up: str) -> Row:
 
 
 def more_memory(name: str, limit: int, up: str) -> str:
-    """Return what gives a service twice the memory; `limit` in MB."""
+    """Return what gives a service twice the memory, nothing where no setting does; `limit` in MB."""
+    if name in FIXED:
+        return ""
     return f"{MEMORY.get(name, name.upper())}_MEMORY={2 * limit}m in .env, then {up}"
 
 

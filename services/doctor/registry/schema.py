@@ -46,6 +46,4 @@ def judged(noted: Sequence[str], commands: Commands, schema: Schema = MLFLOW) ->
         says = f"revision {revision} is older than this checkout's MLflow, which takes {schema.revisions[-1]}"
         return Row(schema.name, FAIL, says, commands.start)
     says = f"revision {revision} is unknown to this checkout: a newer MLflow has written it"
-    # Of the accounts no copy is made before they are migrated.
-    back = commands.back if schema is MLFLOW else restore
-    return Row(schema.name, FAIL, says, f"git checkout the newer release; or, without what came since: {back}")
+    return Row(schema.name, FAIL, says, f"git checkout the newer release; or, without what came since: {commands.back}")

@@ -108,11 +108,12 @@ def _server(database: Database, secrets: access.Secrets) -> Iterator[Row]:
 
 
 def _growth(bucket: Future[growth.Growth], database: Database | None) -> Iterator[Row]:
-    found = [bucket.result()]
-    if database is not None:
-        ((size,),) = database.rows(server.SIZE)
-        found.append(growth.of_database(volumes.DATABASE, access.VOLUMES / volumes.DATABASE, database, size))
-    return growth.look(found)
+    return growth.look([bucket.result] if database is None else [bucket.result, partial(_of_database, database)])
+
+
+def _of_database(database: Database) -> growth.Growth:
+    ((size,),) = database.rows(server.SIZE)
+    return growth.of_database(volumes.DATABASE, access.VOLUMES / volumes.DATABASE, database, size)
 
 
 def _no_address() -> Iterator[Row]:

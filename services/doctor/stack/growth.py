@@ -5,7 +5,7 @@ The files of the bucket have their dates. The database has none for its bytes: i
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,10 +70,18 @@ def _days(seconds: float) -> float:
     return min(max(seconds, 1) / DAY_SECONDS, MOST_DAYS)
 
 
-def look(grown: Iterable[Growth], make_room: str | None = None) -> Iterator[Row]:
-    """Yield a row for each disk: when it is full, if what grows there goes on so; `make_room` is what mends all of them."""
+def look(grown: Iterable[Callable[[], Growth]], make_room: str | None = None) -> Iterator[Row]:
+    """Yield a row for each disk: when it is full, if what grows there goes on so; `make_room` is what mends all of them.
+
+    What cannot be looked at has a row that says so, and costs no other its forecast.
+    """
     disks: dict[int, list[Growth]] = {}
-    for growth in grown:
+    for one in grown:
+        try:
+            growth = one()
+        except NotLookedAt as error:
+            yield Row("growth", WARN, f"not looked at: {error}")
+            continue
         disks.setdefault(growth.path.stat().st_dev, []).append(growth)
     for found in disks.values():
         disk = os.statvfs(found[0].path)

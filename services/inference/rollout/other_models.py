@@ -30,18 +30,19 @@ class OtherModels:
         self._cache, self._own = cache, quote(model_name, safe="")
         self._mark: int | None = None
         """a descriptor, locked until the process ends"""
-        self._hold()
+        self.hold()
 
     def let_go(self) -> None:
         """Note which of them nobody serves, and remove those of which that was noted KEPT_DAYS ago."""
-        self._hold()
+        self.hold()
         with suppress(OSError):
             for folder in self._cache.iterdir():
                 if folder.name != self._own and (folder / "contents").is_dir():
                     with suppress(OSError):
                         _look_at(folder)
 
-    def _hold(self) -> None:
+    def hold(self) -> None:
+        """Note that the model is served, where that could not be done before: a disk was full, or somebody looked at the mark."""
         if self._mark is not None:
             return
         with suppress(OSError):

@@ -75,6 +75,8 @@ class Sources:
     cache: Cache
     store: Store
     check: Callable[[Path, ModelVersion], tuple[VersionFiles, Description]]
+    hold: Callable[[], None] = lambda: None
+    """what notes, at each look, that the model in the cache is served"""
 
     def candidate(self, version: ModelVersion) -> Candidate:
         """Return a version, fetched and verified; raise FetchFailed or ModelRefused."""
@@ -143,6 +145,7 @@ class RegistryPoller:
             self._report("looking for the model failed; the log has the details")
 
     def _look(self) -> None:
+        self._sources.hold()
         if not self._has_begun:
             self._begin()
         try:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from contract.file_names import SIGNATURE
@@ -53,7 +54,7 @@ def poller_of(settings: Settings, verifier: Verifier, workers: Workers) -> Regis
         )
         others.let_go()
 
-    sources = _sources_of(settings, found, verifier, settings.model_alias)
+    sources = replace(_sources_of(settings, found, verifier, settings.model_alias), hold=others.hold)
     return RegistryPoller(
         sources,
         Rollout(settings.model_name, workers, sources.cache.folder_of, settings.allow_schema_change),
