@@ -165,3 +165,33 @@ def test_what_fails_where_production_answers_is_ended_at_once(place: Make) -> No
     failing.lines = [HEAD, f"r1,0,{datetime.now(UTC) + timedelta(seconds=1)},4,,1,true,,3"]
     assert failing.step().outcome == ENDED
     assert failing.done[0].startswith("4 ended by auto: once is enough: too few labels")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "the logged predictions lack request_id, "),
+        (["<!doctype html>"], "the logged predictions lack request_id, "),
+        ([HEAD.replace(",label", "")], "the logged predictions lack label; expected CSV with "),
+    ],
+)
+def test_what_is_no_answer_of_a_monitor_decides_nothing_before_the_time_is_over(
+    place: Make, lines: list[str], words: str
+) -> None:
+    young, said = place(), "gives another thing than a monitor's /compared (MONITOR_URL): "
+    young.lines = lines
+    step = young.step()
+    assert (step.outcome, step.reason, young.done) == (OPEN, "nothing can be decided", [])
+    assert step.problem is not None
+    assert said + words in step.problem
+    old = place(days=-1)
+    old.lines = lines
+    assert old.step().outcome == ENDED
+    assert said + words in old.done[0]
+
+
+def test_rows_that_the_monitor_has_left_out_are_told_beside_the_verdict(place: Make) -> None:
+    cut = place()
+    moment = datetime.now(UTC) + timedelta(seconds=1)
+    cut.lines = [f"{HEAD},left_out", *(f"r{number},0,{moment},3,1,1,true,,,17" for number in range(3))]
+    assert "; 17 rows more were left out: " in cut.step().reason

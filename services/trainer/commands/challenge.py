@@ -29,6 +29,7 @@ from trainer.promotion.live_comparison import (
     compared,
     disagreement,
     failures,
+    left_out,
     rows_of,
     since,
     times_of,
@@ -206,7 +207,7 @@ def _verdict(settings: Settings, now: Challenger, asked: Asked, champion: ModelV
     what = "mean absolute error, negative:" if is_quantity else "accuracy:"
     older = f"; {earlier} rows are of before the challenge, and do not count" if earlier else ""
     words = unlike or (f"{what} {interval}" if interval else _too_few(counted) + older)
-    words += _besides(rows, number, now.number, is_quantity) + _failed(failed)
+    words += _besides(rows, number, now.number, is_quantity) + _failed(failed) + _left_out(left_out(given))
     return Verdict(number, None if unlike else interval, words, failed, not all(one.trusted for one in counted))
 
 
@@ -230,6 +231,14 @@ def _too_few(counted: list[Answer]) -> str:
 
 def _failed(rows: int) -> str:
     return f"; it failed on {rows} of the rows that Production answered" if rows else ""
+
+
+def _left_out(rows: int) -> str:
+    return (
+        f"; {rows} rows more were left out: the monitor gives the first of each client, and so many in all"
+        if rows
+        else ""
+    )
 
 
 def _besides(rows: list[Row], champion: str, challenger: str, is_quantity: bool) -> str:
