@@ -21,7 +21,7 @@ from trainer.promotion.live_comparison import rows_of
 from trainer.schedule.following import ENDED, NOBODY, OPEN, PROMOTED, RETURNED
 from trainer.settings import Settings
 from trainer.signals import Held
-from trainer.tracking import answered, challengers, registry, served
+from trainer.tracking import answered, challengers, registry
 from trainer.tracking.challengers import Challenger
 
 
@@ -55,7 +55,7 @@ def step(settings: Settings, console: Console) -> Step:
     name, now = settings.model_name, challengers.challenger(settings.model_name)
     if now is None:
         return Step(NOBODY, f"nobody challenges Production of {name}", name)
-    service = served.challenger(settings.inference_url, settings.api_key_file)
+    service = challenge.service_of(settings)
     if challenge.note_return(settings, now, service) is None:
         return Step(RETURNED, str(service["returned"]), name, now.number)
     if now.challenge is None or now.challenge.auto is None:
