@@ -89,6 +89,10 @@ class SegmentUnusable(InferenceError):
     """A segment of the prediction log's spool is not what a worker has written."""
 
 
+class NewerLayout(SegmentUnusable):
+    """A segment of the prediction log's spool is a newer release's."""
+
+
 class LabelsUnusable(InferenceError):
     """A file of labels cannot be read, or the service takes none of it."""
 

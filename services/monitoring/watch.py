@@ -163,23 +163,32 @@ class Compared:
     """that signatures are verified with"""
     _turn: threading.Lock = field(default_factory=threading.Lock)
     """one question at a time: each may take memory"""
+    turn_seconds: float = 30.0
+    """how long a question waits for the one before it: whoever asks does not wait for ever either"""
 
     def answer(self, target: str, authorization: str | None) -> tuple[int, str, bytes]:
-        """Return status, content type and content of GET /compared?since=TIME, as CSV."""
+        """Return status, content type and content of GET /compared?model=NAME&since=TIME, as CSV."""
+        asked = parse_qs(urlsplit(target).query)
         try:
             signed_request.check(target, authorization, self.public_key)
-            moment = datetime.fromisoformat(parse_qs(urlsplit(target).query)["since"][0])
+            moment = datetime.fromisoformat(asked["since"][0])
             if moment.tzinfo is None:
                 raise ValueError("it has no zone")
         except (Refused, OSError) as error:
             return _error(403, f"the request does not count: {error}")
         except (KeyError, ValueError) as error:
             return _error(400, f"since is no time ({error}); expected ISO 8601 with a zone")
+        if asked.get("model") != [self.model]:
+            whose = " and ".join(map(repr, asked.get("model", ()))) or "none"
+            return _error(404, f"model is {whose}; this monitor reads what is kept of {self.model!r} (MODEL_NAME)")
+        if not self._turn.acquire(timeout=self.turn_seconds):
+            return _error(503, f"the question before this one takes longer than {self.turn_seconds:g} s; ask again")
         try:
-            with self._turn:
-                found = answers.since(self.store, self.model, moment)
+            found = answers.since(self.store, self.model, moment)
         except MonitoringError as error:
             return _error(503, str(error))
+        finally:
+            self._turn.release()
         return 200, "text/csv; charset=utf-8", found.encode()
 
 

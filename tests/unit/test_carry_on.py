@@ -15,7 +15,7 @@ from rich.console import Console
 from setup.signing_key import new_private_key
 from trainer.commands import carry_on, challenge
 from trainer.commands.carry_on import Step
-from trainer.errors import DataError
+from trainer.errors import DataError, SettingsError
 from trainer.schedule.following import ENDED, NOBODY, OPEN, RETURNED
 from trainer.settings import Settings
 from trainer.tracking import answered, challengers, registry, served
@@ -65,7 +65,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         place = Place(Settings(model_name="iris", signing_key=key), Challenger(version, said))
         monkeypatch.setattr(challengers, "challenger", lambda name: place.now)
         monkeypatch.setattr(challengers, "end", place.end)
-        monkeypatch.setattr(served, "challenger", lambda url, key: place.service)
+        monkeypatch.setattr(served, "challenger", lambda url, key, model: place.service)
         monkeypatch.setattr(answered, "since", place.since)
         monkeypatch.setattr(registry, "production", lambda name: "3")
         monkeypatch.setattr(registry, "in_production", lambda name: SimpleNamespace(version="3"))
@@ -165,3 +165,54 @@ def test_what_fails_where_production_answers_is_ended_at_once(place: Make) -> No
     failing.lines = [HEAD, f"r1,0,{datetime.now(UTC) + timedelta(seconds=1)},4,,1,true,,3"]
     assert failing.step().outcome == ENDED
     assert failing.done[0].startswith("4 ended by auto: once is enough: too few labels")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "the logged predictions lack request_id, "),
+        (["<!doctype html>"], "the logged predictions lack request_id, "),
+        ([HEAD.replace(",label", "")], "the logged predictions lack label; expected CSV with "),
+    ],
+)
+def test_what_is_no_answer_of_a_monitor_decides_nothing_before_the_time_is_over(
+    place: Make, lines: list[str], words: str
+) -> None:
+    young, said = place(), "gives another thing than a monitor's /compared (MONITOR_URL): "
+    young.lines = lines
+    step = young.step()
+    assert (step.outcome, step.reason, young.done) == (OPEN, "nothing can be decided", [])
+    assert step.problem is not None
+    assert said + words in step.problem
+    old = place(days=-1)
+    old.lines = lines
+    assert old.step().outcome == ENDED
+    assert said + words in old.done[0]
+
+
+def test_rows_that_the_monitor_has_left_out_are_told_beside_the_verdict(place: Make) -> None:
+    cut = place()
+    moment = datetime.now(UTC) + timedelta(seconds=1)
+    cut.lines = [f"{HEAD},left_out", *(f"r{number},0,{moment},3,1,1,true,,,17" for number in range(3))]
+    assert "; 17 rows more were left out: " in cut.step().reason
+
+
+def test_auto_is_refused_for_a_model_that_the_service_does_not_serve(
+    place: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, begun = place(), list[str]()
+    settings = replace(other.settings, model_name="wine")
+    monkeypatch.setattr(challenge, "connect", lambda settings: None)
+    monkeypatch.setattr(challenge, "check", lambda settings, version: None)
+    monkeypatch.setattr(challengers, "sent_away", lambda name, version: None)
+    monkeypatch.setattr(challengers, "begin", lambda name, *_: begun.append(name))
+    monkeypatch.setattr(registry, "model_version", lambda name, version: SimpleNamespace(version=version))
+    other.now = None
+    other.service = {"fault": "http://x serves 'iris', and not 'wine'", served.OTHER: "iris"}
+    with pytest.raises(SettingsError, match=r"serves 'iris', and not 'wine'.*Leave --auto out.*MODEL_NAME=wine"):
+        challenge.start(settings, "4", challenge.Wanted(10, 1, auto=0.0), Console(quiet=True))  # type: ignore[arg-type]
+    assert not begun
+    for service in ({"fault": "http://x does not answer"}, {}):
+        other.service = service
+        challenge.start(settings, "4", challenge.Wanted(10, 1, auto=0.0), Console(quiet=True))  # type: ignore[arg-type]
+    assert begun == ["wine", "wine"]

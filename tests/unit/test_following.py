@@ -1,5 +1,6 @@
 """What the schedule makes of a challenge: when it has the command run, what it tells, and what is in the way. No clock is waited for."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -210,7 +211,17 @@ def answering(code: int, content: str) -> Iterator[tuple[str, list[str | None]]]
 @pytest.mark.parametrize(
     ("code", "content", "said"),
     [
-        (200, '{"challenger": {"version": "4"}}', {"version": "4"}),
+        (200, '{"model": {"name": "iris"}, "challenger": {"version": "4"}}', {"version": "4"}),
+        (
+            200,
+            '{"model": {"name": "wine"}, "challenger": {"version": "4", "returned": "it fails"}}',
+            {"fault": "URL serves 'wine', and not 'iris'; INFERENCE_URL says who does", "other": "wine"},
+        ),
+        (
+            200,
+            '{"model": {"name": "wine"}}',
+            {"fault": "URL serves 'wine', and not 'iris'; INFERENCE_URL says who does", "other": "wine"},
+        ),
         (200, '{"model": null}', {}),
         (200, "[]", {"fault": "URL does not answer"}),
         (500, "no", {"fault": "URL answers 500"}),
@@ -229,15 +240,17 @@ def test_what_the_service_says_of_its_challenger_or_why_that_is_not_known(
     file = tmp_path / "key"
     monkeypatch.delenv("API_KEY", raising=False)
     with answering(code, content) as (url, keys):
-        assert served.challenger(url, file) == {name: text.replace("URL", url) for name, text in said.items()}
+        assert served.challenger(url, file, "iris") == {
+            name: re.sub(r"\bURL\b", url, text) for name, text in said.items()
+        }
         file.write_text("written later\n")
-        served.challenger(url, file)
+        served.challenger(url, file, "iris")
         monkeypatch.setenv("API_KEY", "typed")
-        served.challenger(url, file)
+        served.challenger(url, file, "iris")
     assert keys == [None, "Bearer written later", "Bearer typed"]
 
 
 def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("API_KEY", raising=False)
-    fault = served.challenger("http://127.0.0.1:1", tmp_path)["fault"]
+    fault = served.challenger("http://127.0.0.1:1", tmp_path, "iris")["fault"]
     assert fault.startswith(f"API_KEY_FILE {tmp_path} cannot be read: ")

@@ -18,10 +18,10 @@ from inference.errors import SegmentUnusable, StoreUnusable
 from inference.model.deployment import Deployment
 from inference.model.observation import Observation
 from inference.model.rows import from_cells
-from inference.prediction_log import command, shipper, spool
+from inference.prediction_log import command, segment, shipper, spool
 from inference.prediction_log.record import packed
 from inference.prediction_log.recorder import REASONS, PredictionLog, is_chosen
-from inference.prediction_log.segment import HEAD, Segment
+from inference.prediction_log.segment import FORMER_PREDICTIONS, HEAD, PREDICTIONS, Segment
 from inference.prediction_log.shipper import Shipper
 from inference.prediction_log.spool import Spool
 from inference.prediction_log.store import Store
@@ -34,6 +34,8 @@ from tests.unit.serving import MODEL, SERVED, VERSION, answering, client_of, des
 
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
+# Of a segment's layout in its head, after up to where it is filled and shipped.
+LAYOUT_AT = 16
 KINDS = [
     Column("size"),
     Column("count", Kind.INTEGER, missing=True, limit=2**63 - 1, datatype="INT64"),
@@ -147,6 +149,36 @@ def test_a_client_costs_nine_bytes_of_its_record_and_without_one_none(kept: Kept
     kept.shipper.ship()
     rows = kept.table().to_pylist()
     assert [(row["request_id"], row["client"]) for row in rows] == [("mine", None), ("yours", "0" * 16), ("theirs", "")]
+
+
+def test_predictions_of_the_release_before_clients_are_shipped_beside_those_of_now(kept: Kept) -> None:
+    log = kept.log()
+    log(seen("then"))
+    (former,) = spool.segments(kept.spool)
+    assert HEAD.unpack_from(former.read_bytes())[2] == PREDICTIONS
+    with open(former, "r+b") as file:
+        file.seek(LAYOUT_AT)
+        file.write(FORMER_PREDICTIONS.to_bytes(4, "little"))
+    log(seen("now", of=served_as(MODEL))._replace(client=b"\0" * 8))
+    assert kept.shipper.ship() == 2
+    assert {row["request_id"]: row["client"] for row in kept.table().to_pylist()} == {"then": None, "now": "0" * 16}
+
+
+def test_what_a_newer_release_has_written_stays_for_its_shipper(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = kept.log()
+    log(seen("newer")._replace(client=b"\0" * 8))
+    log(seen("whole", of=served_as(MODEL)))  # nobody writes the first any more
+    newer, _ = sorted(spool.segments(kept.spool), key=lambda path: b"newer" not in path.read_bytes())
+    monkeypatch.setattr(segment, "LAYOUTS", (1, 2, 3))
+    for _ in range(2):
+        with pytest.raises(
+            SegmentUnusable, match=r"its layout is 4, and this release reads 1 to 3: the newer one ships it"
+        ):
+            kept.shipper.ship()
+    assert newer.exists()
+    monkeypatch.undo()
+    assert kept.shipper.ship() == 2
+    assert kept.ids() == ["newer", "whole"]
 
 
 def test_every_kind_of_column_comes_back_as_what_it_is(kept: Kept) -> None:

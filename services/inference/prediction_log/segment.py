@@ -19,11 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from inference.errors import SegmentUnusable
+from inference.errors import NewerLayout, SegmentUnusable
 from inference.prediction_log.record import HEAD as RECORD
 
-# The layouts: what the records are.
-LAYOUTS = PREDICTIONS, LABELS, SHADOW = 1, 2, 3
+# The layouts: what the records are. Predictions had no client in a former release, whose records are read as they were.
+LAYOUTS = FORMER_PREDICTIONS, LABELS, SHADOW, PREDICTIONS = 1, 2, 3, 4
 # Filled up to and shipped up to, in bytes from the beginning, the layout, and the bytes of the version after it.
 HEAD = struct.Struct("<QQII")
 _MARK, _SHIPPED_AT = struct.Struct("<Q"), 8
@@ -135,12 +135,14 @@ def filled_to(descriptor: int) -> int:
 def unshipped(descriptor: int, most: int, after: int | None = None) -> Piece:
     """Return the records after what was shipped, or after a place: as many as are in `most` bytes, or one that is larger.
 
-    Raises SegmentUnusable where they are not what a worker has written: a power cut may leave a segment so.
+    Raises SegmentUnusable where they are not what a worker has written, as a power cut may leave a segment; NewerLayout where a newer release has.
     """
     head = os.pread(descriptor, HEAD.size, 0)
     if len(head) < HEAD.size:
         raise SegmentUnusable("it ends in its head")
     filled, start, layout, size = HEAD.unpack(head)
+    if layout > max(LAYOUTS):
+        raise NewerLayout(f"its layout is {layout}, and this release reads 1 to {max(LAYOUTS)}: the newer one ships it")
     if layout not in LAYOUTS or not HEAD.size + size <= start <= filled <= os.fstat(descriptor).st_size:
         raise SegmentUnusable("its head does not fit what is in it")
     start = HEAD.size + size if after == 0 else after or start

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from contract.settings import Reader
 
-from inference.errors import InferenceError, SegmentUnusable, SettingsError, StoreUnusable
+from inference.errors import InferenceError, NewerLayout, SegmentUnusable, SettingsError, StoreUnusable
 from inference.prediction_log import segment, spool
 from inference.prediction_log.record import Record, Shadowed, Version, time_ns_of, unpacked
 from inference.prediction_log.store import Store
@@ -89,7 +89,7 @@ class Shipper:
             if is_left:
                 self._forget(path)
             return count
-        except (StoreUnusable, OSError, MemoryError):
+        except (StoreUnusable, NewerLayout, OSError, MemoryError):
             raise  # it is no fault of the segment's
         except Exception as error:
             if not is_left:

@@ -42,6 +42,8 @@ NO_END = "date=~"
 ATTEMPTS = 5
 REPLACED = (duckdb.InvalidInputException, duckdb.IOException, pa.ArrowException, OSError)
 T = TypeVar("T")
+# It reaches nothing else, and writes nowhere what clients sent: what does not fit the memory is an error.
+CONFIG: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": "false", "temp_directory": ""}
 # What predictions have in common, for a time that has none.
 NONE = pa.schema(
     [
@@ -78,23 +80,36 @@ create temporary view label_counts as
         count(*) - (select count(*) from labelled) as unknown,
         (select count(*) from labelled where labelled_at - time > interval 1 day) as late
     from labels;
-create temporary view compared as
-    with answered as (
-        select request_id, row, time, version, prediction, client, date, hour from predictions
-        qualify count(*) over (partition by request_id, row) = 1 and client is distinct from ''
-    ), timed as (
-        select request_id, row, time, max(production_milliseconds) as model_milliseconds from shadow group by all
-    ), answers as (
-        from answered left join timed using (request_id, row, time)
-        union all by name
-        select shadow.* exclude (probabilities, milliseconds, production_milliseconds),
-            shadow.milliseconds as model_milliseconds, answered.client
-        from shadow join answered on shadow.request_id = answered.request_id and shadow.row = answered.row
-            and shadow.time = answered.time and shadow.production_version = answered.version
-    )
-    select answers.*, labels.label, coalesce(labels.trusted, false) as trusted
-    from answers left join labels using (request_id, row)
 """
+
+
+def answered(predictions: str) -> str:
+    """Return SQL for those rows of a relation of predictions whose id was used once, and whose client is known or nobody's."""
+    return f"""
+        select request_id, row, any_value(time) as time, any_value(version) as version,
+            any_value(prediction) as prediction, any_value(client) as client,
+            any_value(date) as date, any_value(hour) as hour
+        from {predictions} group by request_id, row having count(*) = 1 and any_value(client) is distinct from ''
+    """  # noqa: S608 - a name of ours
+
+
+def compared(predictions: str, shadow: str, labels: str) -> str:
+    """Return SQL for what both answered, of relations of these names: each row of them is looked at."""
+    return f"""
+        with answered as ({answered(predictions)}), timed as (
+            select request_id, row, time, max(production_milliseconds) as model_milliseconds from {shadow} group by all
+        ), answers as (
+            from answered left join timed using (request_id, row, time)
+            union all by name
+            select beside.* exclude (probabilities, milliseconds, production_milliseconds),
+                beside.milliseconds as model_milliseconds, answered.client
+            from {shadow} as beside join answered on beside.request_id = answered.request_id
+                and beside.row = answered.row and beside.time = answered.time
+                and beside.production_version = answered.version
+        )
+        select answers.*, said.label, coalesce(said.trusted, false) as trusted
+        from answers left join {labels} as said using (request_id, row)
+    """  # noqa: S608 - names of ours
 
 
 def asked(store: Store, model: str, ask: Callable[[duckdb.DuckDBPyConnection], T], time: Time | None = None) -> T:
@@ -126,7 +141,7 @@ def opened(store: Store, model: str, time: Time | None = None) -> Iterator[duckd
                 f"no prediction of {model!r} is kept in {store.told} yet; PREDICTION_LOG says whether any is"
             )
         predictions = [ds.dataset(NONE)]
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+    with duckdb.connect(config=CONFIG) as connection:
         sql = union(connection, "predictions", predictions)
         if not any("client" in part.schema.names for part in predictions):  # all were kept by a release that had none
             sql = f"select *, null::varchar as client from ({sql})"  # noqa: S608 - it is made here
@@ -140,6 +155,7 @@ def opened(store: Store, model: str, time: Time | None = None) -> Iterator[duckd
         sql = union(connection, "shadow", shadow) if shadow else NO_SHADOW
         connection.execute(f"create temporary view shadow as {sql}")
         connection.execute(VIEWS)
+        connection.execute(f"create temporary view compared as {compared('predictions', 'shadow', 'labels')}")
         yield connection
 
 

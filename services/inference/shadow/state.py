@@ -100,7 +100,7 @@ def take_in(spool: Path, places: Mapping[str, Place]) -> None:
     for path in spools.segments(spool):
         is_done = path.name in places and places[path.name].is_done
         with suppress(FileNotFoundError, FileExistsError):  # shipped meanwhile, or here already
-            if not is_done and _layout_of(path) == segment.PREDICTIONS:
+            if not is_done and _layout_of(path) in (segment.FORMER_PREDICTIONS, segment.PREDICTIONS):
                 os.link(path, folder_in(spool) / path.name)
 
 

@@ -17,10 +17,11 @@ from trainer.commands.challenge import Asked
 from trainer.commands.production import connect
 from trainer.console.terminal import Console
 from trainer.errors import DataError, VersionError
+from trainer.promotion.live_comparison import rows_of
 from trainer.schedule.following import ENDED, NOBODY, OPEN, PROMOTED, RETURNED
 from trainer.settings import Settings
 from trainer.signals import Held
-from trainer.tracking import answered, challengers, registry, served
+from trainer.tracking import answered, challengers, registry
 from trainer.tracking.challengers import Challenger
 
 
@@ -54,7 +55,7 @@ def step(settings: Settings, console: Console) -> Step:
     name, now = settings.model_name, challengers.challenger(settings.model_name)
     if now is None:
         return Step(NOBODY, f"nobody challenges Production of {name}", name)
-    service = served.challenger(settings.inference_url, settings.api_key_file)
+    service = challenge.service_of(settings)
     if challenge.note_return(settings, now, service) is None:
         return Step(RETURNED, str(service["returned"]), name, now.number)
     if now.challenge is None or now.challenge.auto is None:
@@ -79,18 +80,29 @@ def _check_signed(settings: Settings, now: Challenger) -> None:
 def _decided(settings: Settings, now: Challenger, fault: str | None, console: Console) -> Step:
     """Promote a challenger or end it, where the labels or its time say so."""
     assert now.challenge is not None, "it was started with --auto"  # noqa: S101
-    name, problem, lines = settings.model_name, fault, list[str]()
+    name, problem, lines = settings.model_name, fault, None
     try:
-        lines = answered.since(settings.monitor_url, now.challenge.since, settings.signing_key)
+        lines = _answered(settings, now.challenge.since)
     except DataError as error:
         problem = problem or str(error)
         if fault is not None or not now.challenge.is_over(datetime.now(UTC)):
             return Step(OPEN, "nothing can be decided", name, now.number, problem)
-    reason = _judged(settings, now, lines, fault, console) if lines else _over(name, now, str(problem))
+    reason = _judged(settings, now, lines, fault, console) if lines is not None else _over(name, now, str(problem))
     for outcome in (PROMOTED, ENDED):
         if reason.startswith(word := f"{outcome.capitalize()}: "):
             return Step(outcome, reason.removeprefix(word), name, now.number)
     return Step(OPEN, reason, name, now.number, problem)
+
+
+def _answered(settings: Settings, moment: str) -> list[str]:
+    """Return what the monitor has of a model since a time, as CSV; raise DataError where it gives nothing, or another thing."""
+    url = settings.monitor_url
+    lines = answered.since(url, settings.model_name, moment, settings.signing_key)
+    try:
+        rows_of(lines[:1])
+    except DataError as error:
+        raise DataError(f"{url} gives another thing than a monitor's /compared (MONITOR_URL): {error}") from error
+    return lines
 
 
 def _judged(settings: Settings, now: Challenger, lines: Iterable[str], fault: str | None, console: Console) -> str:

@@ -29,6 +29,7 @@ from trainer.promotion.live_comparison import (
     compared,
     disagreement,
     failures,
+    left_out,
     rows_of,
     since,
     times_of,
@@ -77,6 +78,8 @@ def start(settings: Settings, version: str, wanted: Wanted, console: Console) ->
     if (reason := challengers.sent_away(name, version)) is not None:
         raise VersionError(f"version {version} challenges nobody again: {reason}; train another one")
     check(settings, version)
+    if wanted.auto is not None:
+        _check_served(settings)
     found = registry.model_version(name, version)
     _check_same(settings, champion, found)
     before = now.challenge if now and now.number == version else None
@@ -89,6 +92,21 @@ def start(settings: Settings, version: str, wanted: Wanted, console: Console) ->
     console.print(f"Version {version} of {name} challenges version {champion.version}: {words}.", soft_wrap=True)
     if wanted.auto is not None:
         console.print(f"The service `schedule` promotes it or ends it, until {asked_for.until}.", soft_wrap=True)
+
+
+def service_of(settings: Settings) -> dict[str, Any]:
+    """Return what the prediction service says of the model's challenger, as `served.challenger` does."""
+    return served.challenger(settings.inference_url, settings.api_key_file, settings.model_name)
+
+
+def _check_served(settings: Settings) -> None:
+    """Raise SettingsError where the service answers for another model: nothing could ever be decided by what it logs."""
+    said = service_of(settings)
+    if served.OTHER in said:
+        raise SettingsError(
+            f"--auto decides by what is served, and {said['fault']}. Leave --auto out, and decide by `challenge status "
+            f"--logged`; or serve it: MODEL_NAME={settings.model_name}"
+        )
 
 
 def _check_same(settings: Settings, champion: ModelVersion, version: ModelVersion) -> None:
@@ -130,7 +148,7 @@ class Asked:
 def status(settings: Settings, asked: Asked, console: Console) -> None:
     """Print who challenges Production, what the service says of it, what labels say, and how earlier challenges went."""
     connect(settings)
-    name, service = settings.model_name, served.challenger(settings.inference_url, settings.api_key_file)
+    name, service = settings.model_name, service_of(settings)
     now = note_return(settings, challengers.challenger(name), service)
     interval = words = None
     if now and asked.logged is not None:
@@ -206,7 +224,7 @@ def _verdict(settings: Settings, now: Challenger, asked: Asked, champion: ModelV
     what = "mean absolute error, negative:" if is_quantity else "accuracy:"
     older = f"; {earlier} rows are of before the challenge, and do not count" if earlier else ""
     words = unlike or (f"{what} {interval}" if interval else _too_few(counted) + older)
-    words += _besides(rows, number, now.number, is_quantity) + _failed(failed)
+    words += _besides(rows, number, now.number, is_quantity) + _failed(failed) + _left_out(left_out(given))
     return Verdict(number, None if unlike else interval, words, failed, not all(one.trusted for one in counted))
 
 
@@ -230,6 +248,14 @@ def _too_few(counted: list[Answer]) -> str:
 
 def _failed(rows: int) -> str:
     return f"; it failed on {rows} of the rows that Production answered" if rows else ""
+
+
+def _left_out(rows: int) -> str:
+    return (
+        f"; {rows} rows more were left out: the monitor gives the first of each client, and so many in all"
+        if rows
+        else ""
+    )
 
 
 def _besides(rows: list[Row], champion: str, challenger: str, is_quantity: bool) -> str:

@@ -30,6 +30,8 @@ TIME = "model_milliseconds"
 RATES = ("units", "label_rate", "label_variance")
 # Two versions whose labels come so differently are not compared: how many standard errors chance exceeds once in a thousand times.
 MOST_APART = 3.29
+# How many rows more there are than were given, the same beside each. It may be missing.
+LEFT_OUT = "left_out"
 # Of what a challenger answered in shadow: the version whose answer it stands beside. It may be missing, too.
 BESIDE = "production_version"
 
@@ -126,6 +128,14 @@ def since(rows: Iterable[Row], moment: str) -> list[Row]:
 def failures(rows: Iterable[Row], challenger: str) -> int:
     """Return on how many rows the challenger failed, which Production answered."""
     return sum(row["version"] == challenger and not row["prediction"] for row in rows)
+
+
+def left_out(rows: Iterable[Row]) -> int:
+    """Return how many rows there are beyond those that were given; raise DataError for no number."""
+    text = next((row[LEFT_OUT] for row in rows if row.get(LEFT_OUT)), "0")
+    if not (text.isascii() and text.isdigit()):
+        raise DataError(f"{LEFT_OUT} of the logged predictions is {text!r:.60}; expected a whole number")
+    return int(text)
 
 
 def beside(rows: Iterable[Row], champion: str) -> list[Row]:

@@ -160,7 +160,7 @@ class Looker:
         self.following = Following(
             seconds=seconds,
             find=partial(found, settings),
-            ask=partial(served.challenger, settings.inference_url, settings.api_key_file),
+            ask=partial(served.challenger, settings.inference_url, settings.api_key_file, settings.model_name),
             carry_on=self._carry_on,
             tell=tell,
         )

@@ -13,12 +13,12 @@ from trainer.errors import DataError
 SECONDS, MOST_BYTES = 120.0, 64 * 2**20
 
 
-def since(url: str, moment: str, key: Path) -> list[str]:
-    """Return the lines of CSV by which a challenge is decided, from a time on (ISO 8601); `key` signs the question.
+def since(url: str, model: str, moment: str, key: Path) -> list[str]:
+    """Return the lines of CSV by which a challenge of a model is decided, from a time on (ISO 8601); `key` signs the question.
 
     Raises DataError where the monitor at `url` gives none, with its words.
     """
-    target = f"/compared?since={quote(moment, safe='')}"
+    target = f"/compared?model={quote(model, safe='')}&since={quote(moment, safe='')}"
     try:
         found = content_of(f"{url}{target}", MOST_BYTES, SECONDS, signed_request.authorization(target, key))
         return found.decode().splitlines()

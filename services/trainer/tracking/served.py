@@ -9,10 +9,13 @@ from urllib.error import HTTPError
 from contract.tracking.bounded_http import UNREADABLE, content_of
 
 SECONDS, MOST_BYTES = 5.0, 4 * 2**20
+OTHER = "other"
 
 
-def challenger(url: str, key_file: Path | None) -> dict[str, Any]:
-    """Return what GET `url`/version says of the challenger, {"fault": …} where it says nothing.
+def challenger(url: str, key_file: Path | None, model: str) -> dict[str, Any]:
+    """Return what GET `url`/version says of a model's challenger, {"fault": …} where it says nothing of it.
+
+    Where it serves another model, OTHER is that one's name: versions of two models have the same numbers.
 
     The file has a key of the scope predict, for where the service asks for one; API_KEY in the environment goes before it. It is read each
     time: it may be written while somebody looks again and again.
@@ -23,7 +26,7 @@ def challenger(url: str, key_file: Path | None) -> dict[str, Any]:
         return {"fault": f"API_KEY_FILE {key_file} cannot be read: {error}"}
     try:
         said = json.loads(content_of(f"{url}/version", MOST_BYTES, SECONDS, f"Bearer {key}" if key else None))
-        found = said.get("challenger")
+        found, serves = said.get("challenger"), (said.get("model") or {}).get("name")
     except HTTPError as error:
         way = (
             ": it asks for an API key, and neither API_KEY nor API_KEY_FILE (of the stack TRAINER_API_KEY_FILE) has one that it takes"
@@ -33,6 +36,8 @@ def challenger(url: str, key_file: Path | None) -> dict[str, Any]:
         return {"fault": f"{url} answers {error.code}{way}"}
     except UNREADABLE:
         return {"fault": f"{url} does not answer"}
+    if serves != model and (serves or found):
+        return {"fault": f"{url} serves {serves!r}, and not {model!r}; INFERENCE_URL says who does", OTHER: serves}
     return found if isinstance(found, dict) else {}
 
 
