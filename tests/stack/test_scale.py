@@ -160,6 +160,7 @@ def _prometheus(stack: Stack) -> Iterator[Callable[..., Any]]:
         secrets = ("prometheus", "alertmanager", "postgres-exporter", "grafana")
         docker("volume", "rm", f"{stack.name}_prometheus-data", *(f"{stack.name}_{name}-secrets" for name in secrets))
         docker("network", "rm", f"{stack.name}_watching")
+        stack.compose("up", "--detach", "--no-deps", "--no-build", "secrets")
 
 
 def test_prometheus_asks_each_replica_and_shows_and_tells_of_all_of_them(scaled: Stack) -> None:

@@ -50,11 +50,11 @@ def is_up(stack: Stack) -> bool:
 
 
 def _service(stack: Stack, name: str, service: Mapping[str, Any], asked: Asked) -> Iterator[Row]:
-    containers = stack.of(name)
-    if not containers:
+    containers, is_job = stack.of(name), service.get("restart") == "no"
+    # Of jobs that are done, `docker container prune` takes the containers: what they have made is looked at elsewhere.
+    if not containers and not is_job:
         yield Row("containers", FAIL, f"{name} is not there", stack.up)
     for container in containers:
-        is_job = service.get("restart") == "no"
         row = (job if is_job else running)(name, container, asked, stack.up)
         if row is not None:
             yield row
