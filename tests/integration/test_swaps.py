@@ -199,6 +199,7 @@ def cached(tmp_path: Path, server: Any) -> Any:
     cache = tmp_path / "cache"
     with server.inference(MODEL_CACHE_DIR=str(cache)) as service:
         service.answers("/ready")
+        eventually("it is noted", lambda: list(cache.rglob("Production.json")))  # when all workers have it
     return cache, {"MODEL_CACHE_DIR": str(cache), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "INFERENCE_WORKERS": "1"}
 
 
