@@ -209,6 +209,10 @@ class Stack:
     def _key_shown(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
+    def until_no_key_is_asked_for(self) -> None:
+        """Wait until no worker asks for an API key any more: each looks for itself."""
+        eventually("no worker asks for a key", lambda: all(self.predict() for _ in range(20)))
+
     def served_version(self) -> str | None:
         model = requests.get(f"{self.url}/version", headers=self._key_shown(), timeout=10).json()["model"]
         return model and model["version"]

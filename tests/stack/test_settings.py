@@ -58,7 +58,7 @@ def _api_keys(stack: Stack) -> Iterator[Callable[..., str]]:
         yield script
     finally:
         script("off")
-        eventually("nothing asks for a key", stack.predict)
+        stack.until_no_key_is_asked_for()
         stack.compose("run", "--rm", "--no-deps", "--entrypoint", "rm", "api-key", "/run/secrets/api-keys")
 
 
