@@ -344,7 +344,7 @@ def test_the_doctor_has_no_account_and_says_what_it_does_not_look_at_for_that(lo
     rows = {row["name"]: row for row in login.stack.doctor()}
     login.stack.compose(*psql, REVERSE_REVISION)
     assert rows["accounts"]["says"].endswith("is unknown to this checkout: a newer MLflow has written it")
-    assert rows["accounts"]["mend"].endswith("scripts/restore, of a backup from before")
+    assert rows["accounts"]["mend"].endswith("docker compose run --rm database back")
     left_out = {name for name, row in rows.items() if row["says"].startswith("not looked at: MLflow asks for a login")}
     assert left_out == {"artifacts", "packages"}
     assert {rows[name]["status"] for name in ("mlflow", "mlflow inside", "files", "rollback", "served")} == {"ok"}
