@@ -68,10 +68,10 @@ def review(settings: Settings, version: str | None, model_name: str | None) -> N
         from trainer.commands.review import REFUSED
         from trainer.commands.review import review as run
 
-    settings = named(settings, model_name)
-    made = run(settings, version, lambda: _plan_of(settings, settings.model_name), Console())
+    its = named(settings, model_name)  # the stack's own model is judged without a file
+    made = run(its, version, lambda: _plan_of(settings, its.model_name), Console())
     if made is not None and made.outcome == REFUSED:
-        raise VersionError(f"version {made.version} of {settings.model_name} is refused: {made.reason}")
+        raise VersionError(f"version {made.version} of {its.model_name} is refused: {made.reason}")
 
 
 @trainer.command()
