@@ -142,6 +142,7 @@ def test_a_bucket_that_was_emptied_beside_its_database_is_named_and_lets_no_whol
 ) -> None:
     for snapshot in (made.repository / "snapshots").iterdir():
         os.utime(snapshot, (time.time() - 8 * 86_400,) * 2)
+    os.utime(made.repository / "config", (time.time() - 40 * 86_400,) * 2)  # when the backups began
     before, served = backup(restored, "list").stdout.splitlines(), restored.alias()
     back = next(number for number in restored.versions() if number != served)
     restored.compose("exec", "-T", "minio", "sh", "-c", "mkdir /data/aside && mv /data/mlflow/* /data/aside")
