@@ -567,6 +567,7 @@ def test_rows_that_are_left_out_move_no_line_number_and_no_weight(tmp_path: Path
         read(path, "y", form=Form(skip_unlabelled=True, weight="w"))
     path.write_text("\n".join(["x,w,y", *lines]).replace("oops", "9.5"))
     table = read(path, "y", form=Form(skip_unlabelled=True, weight="w"))
+    assert list(table.features.index) == [i for i in range(40) if i % 4]  # by which later checks name a row of the file
     assert table.aside.weight is not None
     assert list(table.aside.weight) == [float(i) for i in range(40) if i % 4]
 

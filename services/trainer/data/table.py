@@ -209,8 +209,8 @@ def _look_at(
         sha256=digest.result(),
         task=understood,
         columns=[_column(values, found[name]) for name, values in columns.items()],
-        features=typed.reset_index(drop=True),
-        target=labels.reset_index(drop=True),
+        features=typed,
+        target=labels,
         class_names=class_names,
         remarks=[
             *rows.remarks,
