@@ -179,7 +179,7 @@ def answers_in(content: bytes, *methods: str) -> list[tuple[int, dict[str, str],
 
 def test_requests_on_one_connection_are_answered_in_their_order() -> None:
     other = request(body=b'{"instances": [[2, 1]]}')
-    first, second, third = answers(request() + other + request("GET", "/health", b""))
+    first, second, third = answers(request() + other + request("GET", "/health", b"", "Connection: close"))
     assert [json.loads(body) for _, _, body in (first, second)] == [PREDICTED, {"predictions": [1]}]
     assert json.loads(third[2]) == {"status": "alive"}
     assert [headers["Connection"] for _, headers, _ in (first, second, third)] == ["keep-alive", "keep-alive", "close"]
