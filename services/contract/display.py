@@ -75,3 +75,13 @@ def differing(found: Sequence[str], expected: Sequence[str], what: tuple[str, st
 def quoted(value: Any) -> str:
     """Return a value as an error may quote it: like repr, of bounded length whatever it is."""
     return visible(_SHORT.repr(value), 300)
+
+
+def without_login(url: str) -> str:
+    """Return an address without the name and password in it, which no log and no answer may show.
+
+    What follows the last @ is shown, so that a password that holds a slash is left out too. A file's path, as in
+    sqlite:///PATH, is left as it is.
+    """
+    scheme, mark, rest = url.partition("://")
+    return url if not mark or rest.startswith("/") else f"{scheme}{mark}{rest.rpartition('@')[2]}"

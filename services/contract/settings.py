@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from contract.display import without_login
+
 N = TypeVar("N", int, float)
 
 
@@ -26,6 +28,16 @@ class Reader:
         if name in self and not value:
             raise self._error(f"{name} is empty; leave it out to use {default!r}")
         return value
+
+    def tracking_uri(self, default: str) -> str:
+        """Return MLFLOW_TRACKING_URI; a server's may not hold a name and a password, which would stand in logs and answers."""
+        uri = self.text("MLFLOW_TRACKING_URI", default)
+        if uri.startswith(("http://", "https://")) and "@" in uri:
+            raise self._error(
+                f"MLFLOW_TRACKING_URI has a name or a password before the @ in {without_login(uri)!r}; they go into "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ~/.mlflow/credentials (docs/login.md)"
+            )
+        return uri
 
     def number(self, name: str, default: N, low: float | None, high: float) -> N:
         """Return a number of the default's type, from `low` (None: from anywhere) to `high`."""
@@ -62,4 +74,4 @@ def _shown(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_shown(each) for each in value]
     text = ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
-    return re.sub(r"(?<=//)[^/@]*@", "", text)
+    return without_login(text)

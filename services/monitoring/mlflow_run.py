@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from contract.display import without_login
 from contract.process.imports import import_once
 from contract.tracking.artifacts import Proxy
 from contract.tracking.rest import Absent, Server, Unanswered, as_mlflow_has_it, is_server
@@ -48,7 +49,7 @@ def log(tracking_uri: str, report: Report) -> str:
         return _by_rest(tracking_uri, report)
     except (Absent, Unanswered) as error:
         raise NoAnswer(
-            f"MLflow at {tracking_uri} does not take it: {getattr(error, 'status', None) or ''} {error}"
+            f"MLflow at {without_login(tracking_uri)} does not take it: {getattr(error, 'status', None) or ''} {error}"
         ) from error
 
 
@@ -107,7 +108,9 @@ def _by_client(tracking_uri: str, report: Report) -> str:
         from mlflow.entities import LoggedModelInput
         from mlflow.exceptions import MlflowException
     except ImportError as error:
-        raise NoAnswer(f"there is no server at {tracking_uri}, and MLflow is not here to write into a file") from error
+        raise NoAnswer(
+            f"there is no server at {without_login(tracking_uri)}, and MLflow is not here to write into a file"
+        ) from error
     client: Any = MlflowClient(tracking_uri)
     try:
         experiment = client.get_experiment_by_name(report.experiment)

@@ -77,7 +77,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the settings; raise SettingsError naming the variable, its value and what is expected."""
         read = Reader(environ, SettingsError)
-        tracking_uri = read.text("MLFLOW_TRACKING_URI", cls.tracking_uri)
+        tracking_uri = read.tracking_uri(cls.tracking_uri)
         return cls(
             tracking_uri=tracking_uri,
             has_key="SIGNING_KEY_FILE" in read or not is_server(tracking_uri),
@@ -101,11 +101,11 @@ class Settings:
 
 
 def _public_url(read: Reader, tracking_uri: str) -> str | None:
-    """Return the address of MLflow's UI that links have, None for no links; a server is reached at its own, and shows no password."""
+    """Return the address of MLflow's UI that links have, None for no links; a server is reached at its own."""
     found = addresses("MLFLOW_PUBLIC_URL", read.text("MLFLOW_PUBLIC_URL", ""), "mlflow", SettingsError)
     if found:
         return found[0].url
-    return tracking_uri.rstrip("/") if is_server(tracking_uri) and "@" not in tracking_uri else None
+    return tracking_uri.rstrip("/") if is_server(tracking_uri) else None
 
 
 def _threshold(read: Reader, name: str, low: float | None) -> float | None:

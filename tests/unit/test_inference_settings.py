@@ -1,6 +1,7 @@
 """The inference service's settings: defaults, and what is said of a value that cannot be used."""
 
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -218,15 +219,25 @@ def test_a_word_that_is_none_of_those_that_there_are_is_named_with_them(name: st
 
 
 def test_the_settings_in_force_are_told_without_a_login_in_a_url_or_a_header() -> None:
-    environ = {"MLFLOW_TRACKING_URI": "https://ada:secret@mlflow.example:5000/", "MODEL_TRUSTED_TYPES": "b.B, a.A"}
+    database = "postgresql+psycopg2://ada:secret/secret@postgres:5432/mlflow"
+    environ = {"MLFLOW_TRACKING_URI": database, "MODEL_TRUSTED_TYPES": "b.B, a.A"}
     environ["OTEL_EXPORTER_OTLP_HEADERS"] = "x-tenant=7,authorization=Bearer%20secret"
     found = told(Settings.from_env(environ))
     assert found["otlp_headers"] == "x-tenant=…,authorization=…"
-    assert found["tracking_uri"] == "https://mlflow.example:5000/"
+    assert found["tracking_uri"] == "postgresql+psycopg2://postgres:5432/mlflow"
     assert found["trusted_types"] == "a.A, b.B"
     assert (found["workers"], found["trust"], found["allow_schema_change"]) == (2, "signed", False)
     assert "mlflow_public_url" not in found
     assert not any("secret" in str(value) for value in found.values())
+
+
+@pytest.mark.parametrize("login", ["ada:secret", "ada:sec/ret", "ada:sec@ret", "secret"])
+def test_a_tracking_server_that_is_named_with_a_login_is_refused_and_the_login_is_not_shown(login: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({"MLFLOW_TRACKING_URI": f"https://{login}@mlflow.example:5000"})
+    assert "before the @ in 'https://mlflow.example:5000'" in str(refused.value)
+    assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in str(refused.value)
+    assert not {"ada", "sec", "ret"} & set(re.split(r"\W", str(refused.value)))
 
 
 def test_a_worker_computes_in_one_thread_unless_the_environment_says_otherwise(

@@ -37,11 +37,11 @@ def test_the_log_begins_with_the_settings_in_force_and_without_the_login_of_a_ur
         raise Ended
 
     monkeypatch.setattr("trainer.tracking.rest.candidates", candidates)
-    environ = {"MLFLOW_TRACKING_URI": "https://anna:hidden@mlflow.example", "REVIEW_POLL_SECONDS": "7"}
+    environ = {"MLFLOW_TRACKING_URI": "postgresql://anna:hidden@mlflow.example", "REVIEW_POLL_SECONDS": "7"}
     with pytest.raises(Ended):
         reviewer.watch(Settings.from_env(environ))
     said = capsys.readouterr().out
     settings = json.loads(said.splitlines()[0].removeprefix("reviewer: settings: "))
-    assert settings["tracking_uri"] == "https://mlflow.example"
+    assert settings["tracking_uri"] == "postgresql://mlflow.example"
     assert settings["review_poll_seconds"] == 7
     assert "hidden" not in said

@@ -63,6 +63,13 @@ def test_a_threshold_that_is_no_fraction_is_named_with_what_is_expected(value: s
     assert str(refused.value) == f"MIN_TEST_ACCURACY is {value!r}; expected a number from 0 to 1"
 
 
+def test_a_tracking_server_that_is_named_with_a_login_is_refused() -> None:
+    with pytest.raises(
+        SettingsError, match=r"^MLFLOW_TRACKING_URI has a name or a password before the @ in 'http://host'"
+    ):
+        Settings.from_env({"MLFLOW_TRACKING_URI": "http://ada:secret@host"})
+
+
 @pytest.mark.parametrize(
     "name", ["MLFLOW_TRACKING_URI", "MLFLOW_PUBLIC_URL", "MODEL_NAME", "MIN_TEST_ACCURACY", "DATA_DIR"]
 )

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from contract import limits, signature
-from contract.display import first_line, quoted
+from contract.display import first_line, quoted, without_login
 from contract.errors import Refused
 from contract.file_names import SIGNATURE
 from contract.process.imports import quick_imports
@@ -156,8 +156,8 @@ def _source(location: str, tracking_uri: str) -> Source | None:
         )
     if location.startswith("mlflow-artifacts:"):
         raise FetchFailed(
-            f"its files are behind the artifact proxy of an MLflow server, and MLFLOW_TRACKING_URI is {tracking_uri}, which "
-            "is none; set it to the server's address"
+            "its files are behind the artifact proxy of an MLflow server, and MLFLOW_TRACKING_URI is "
+            f"{without_login(tracking_uri)}, which is none; set it to the server's address"
         )
     if location.startswith("/"):
         return Folder(Path(location))

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from contract.display import without_login
+
 from trainer.commands import leaderboard
 from trainer.console import output
 from trainer.console.terminal import Console
@@ -29,6 +31,6 @@ def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, 
     output.notes(console, metric.remarks(choice.metric, plan.metric, table))
     step(choice.words(rows).split(";")[0])
     standings, lowest = leaderboard.shown(choose(choice, table, rows, console), choice, table, rows, console)
-    step(f"log the run to {settings.tracking_uri}")
+    step(f"log the run to {without_login(settings.tracking_uri)}")
     leaderboard.log(settings, standings, lowest, choice, table, console)
     return leaderboard.told(standings, lowest, choice)

@@ -11,6 +11,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+from contract.display import without_login
 from contract.tracking.rest import is_server
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -80,7 +81,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
     board, fitted = _choose_and_fit(job, console)
     drawing.begin(fitted.estimator, job.rows, fitted.evaluation, job.table.task, job.table.class_names, fitted.seconds)
 
-    step(f"log the run to {settings.tracking_uri}")
+    step(f"log the run to {without_login(settings.tracking_uri)}")
     output.notes(console, run_lifecycle.close_abandoned_runs(job.experiment_id) if settings.has_key else [])
     # Until the decision is carried out the run is RUNNING: whoever kills it in between leaves a trace to tidy up.
     with Held() as signals, run_lifecycle.training_run(job.choice.name) as run:
