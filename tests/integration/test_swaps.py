@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -193,13 +194,20 @@ def in_flight(service: Any) -> float:
     return float(line.split()[-1])
 
 
-@pytest.fixture
-def cached(tmp_path: Path, server: Any) -> Any:
-    """A cache that a service has filled, and which settings use it without a registry."""
-    cache = tmp_path / "cache"
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory, server: Any) -> Path:
+    """A cache that a service has filled; it is to be copied."""
+    cache = tmp_path_factory.mktemp("filled") / "cache"
     with server.inference(MODEL_CACHE_DIR=str(cache)) as service:
         service.answers("/ready")
         eventually("it is noted", lambda: list(cache.rglob("Production.json")))  # when all workers have it
+    return cache
+
+
+@pytest.fixture
+def cached(tmp_path: Path, filled: Path) -> Any:
+    """A cache that a service has filled, and which settings use it without a registry."""
+    cache = shutil.copytree(filled, tmp_path / "cache", symlinks=True)
     return cache, {"MODEL_CACHE_DIR": str(cache), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "INFERENCE_WORKERS": "1"}
 
 
