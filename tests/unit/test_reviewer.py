@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from trainer.commands import reviewer
+from trainer.errors import SettingsError
 from trainer.settings import Settings
 
 # A review that leaves a file and is killed, as by the kernel when memory is used up.
@@ -30,18 +31,22 @@ class Ended(Exception):
     """What a signal raises."""
 
 
-def test_the_log_begins_with_the_settings_in_force_and_without_the_login_of_a_url(
+def test_the_log_begins_with_the_settings_in_force(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def candidates(*_: object) -> list[tuple[str, str]]:
         raise Ended
 
     monkeypatch.setattr("trainer.tracking.rest.candidates", candidates)
-    environ = {"MLFLOW_TRACKING_URI": "postgresql://anna:hidden@mlflow.example", "REVIEW_POLL_SECONDS": "7"}
+    environ = {"MLFLOW_TRACKING_URI": "https://mlflow.example", "REVIEW_POLL_SECONDS": "7"}
     with pytest.raises(Ended):
         reviewer.watch(Settings.from_env(environ))
     said = capsys.readouterr().out
     settings = json.loads(said.splitlines()[0].removeprefix("reviewer: settings: "))
-    assert settings["tracking_uri"] == "postgresql://mlflow.example"
+    assert settings["tracking_uri"] == "https://mlflow.example"
     assert settings["review_poll_seconds"] == 7
-    assert "hidden" not in said
+
+
+def test_a_database_is_not_watched_and_its_login_is_not_shown() -> None:
+    with pytest.raises(SettingsError, match="^MLFLOW_TRACKING_URI is 'postgresql://host/mlflow'; a server is watched"):
+        reviewer.watch(Settings.from_env({"MLFLOW_TRACKING_URI": "postgresql://anna:hidden@host/mlflow"}))

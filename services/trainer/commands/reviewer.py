@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 import click
+from contract.display import without_login
 from contract.settings import told
 from contract.tracking.rest import is_server
 
@@ -48,7 +49,8 @@ def watch(settings: Settings) -> None:
     """Look for candidates every so many seconds and review them, one after the other, until a signal ends it."""
     if not is_server(settings.tracking_uri):
         raise SettingsError(
-            f"MLFLOW_TRACKING_URI is {settings.tracking_uri!r}; a server is watched, `review` reviews a candidate in a file"
+            f"MLFLOW_TRACKING_URI is {without_login(settings.tracking_uri)!r}; a server is watched, "
+            "`review` reviews a candidate in a file"
         )
     pauses, said, passed_over = Pauses(settings.review_poll_seconds), "", set[str]()
 
