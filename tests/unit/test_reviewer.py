@@ -48,5 +48,5 @@ def test_the_log_begins_with_the_settings_in_force(
 
 
 def test_a_database_is_not_watched_and_its_login_is_not_shown() -> None:
-    with pytest.raises(SettingsError, match="^MLFLOW_TRACKING_URI is 'postgresql://host/mlflow'; a server is watched"):
+    with pytest.raises(SettingsError, match=r"^MLFLOW_TRACKING_URI is 'postgresql://host/mlflow'; a server is watched"):
         reviewer.watch(Settings.from_env({"MLFLOW_TRACKING_URI": "postgresql://anna:hidden@host/mlflow"}))
