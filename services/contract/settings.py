@@ -29,12 +29,12 @@ class Reader:
             raise self._error(f"{name} is empty; leave it out to use {default!r}")
         return value
 
-    def tracking_uri(self, default: str) -> str:
-        """Return MLFLOW_TRACKING_URI; a server's may not hold a name and a password, which would stand in logs and answers."""
-        uri = self.text("MLFLOW_TRACKING_URI", default)
+    def uri(self, name: str, default: str) -> str:
+        """Return an MLflow server's address, which may hold no login (it would stand in logs and answers), or a database's."""
+        uri = self.text(name, default)
         if uri.startswith(("http://", "https://")) and "@" in uri:
             raise self._error(
-                f"MLFLOW_TRACKING_URI has a name or a password before the @ in {without_login(uri)!r}; they go into "
+                f"{name} has a name or a password before the @ in {without_login(uri)!r}; they go into "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ~/.mlflow/credentials (docs/login.md)"
             )
         return uri

@@ -113,7 +113,7 @@ class Settings:
         port = read.number("INFERENCE_LISTEN_PORT", cls.port, 1, 65535)
         public = _addresses(read, "INFERENCE_PUBLIC_URL", f"http://localhost:{port}", "models")
         return cls(
-            tracking_uri=read.tracking_uri(cls.tracking_uri),
+            tracking_uri=read.uri("MLFLOW_TRACKING_URI", cls.tracking_uri),
             model_name=read.text("MODEL_NAME", cls.model_name),
             model_alias=read.text("MODEL_ALIAS", cls.model_alias),
             trust=Trust(read.choice("MODEL_TRUST", cls.trust, *Trust)),

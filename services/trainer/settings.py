@@ -77,7 +77,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the settings; raise SettingsError naming the variable, its value and what is expected."""
         read = Reader(environ, SettingsError)
-        tracking_uri = read.tracking_uri(cls.tracking_uri)
+        tracking_uri = read.uri("MLFLOW_TRACKING_URI", cls.tracking_uri)
         return cls(
             tracking_uri=tracking_uri,
             has_key="SIGNING_KEY_FILE" in read or not is_server(tracking_uri),
