@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "monitoring"
 RULES = [rule for group in yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"] for rule in group["rules"]]
 ALERTS = [rule for rule in RULES if "alert" in rule]
+RULES_TESTS = yaml.safe_load((FOLDER / "rules_test.yml").read_text())["tests"]
 BOARDS = sorted((FOLDER / "grafana" / "dashboards").glob("*.json"))
 # Of Prometheus itself; of the two exporters, whose names the test of the stack holds against what they say.
 OF_PROMETHEUS, OF_EXPORTERS = {"up", "ALERTS"}, ("pg_", "minio_")
@@ -88,9 +89,11 @@ def test_what_names_a_metric_in_an_expression_is_found() -> None:
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])
 def test_each_alert_is_proven_to_fire_and_not_to(alert: str) -> None:
-    tests = yaml.safe_load((FOLDER / "rules_test.yml").read_text())["tests"]
     cases = [
-        case["exp_alerts"] for test in tests for case in test.get("alert_rule_test", []) if case["alertname"] == alert
+        case["exp_alerts"]
+        for test in RULES_TESTS
+        for case in test.get("alert_rule_test", [])
+        if case["alertname"] == alert
     ]
     assert [] in cases
     assert any(cases)

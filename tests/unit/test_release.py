@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from runpy import run_path
@@ -118,6 +119,7 @@ def digest_of(image: str) -> str:
     return f"sha256:{sha256(image.encode()).hexdigest()}"
 
 
+@cache
 def compose_release(*overlays: str) -> str:
     """Return what scripts/release-compose makes of the stack's own files, each image having a digest of its own."""
     services: dict[str, dict[str, str]] = {}

@@ -73,7 +73,8 @@ def _functions(folder: str) -> Iterator[tuple[str, int]]:
     for path in (ROOT / folder).rglob("*.py"):
         statements: list[ast.AST] = [ast.parse(path.read_bytes())]
         for node in statements:  # which grows as it goes; a statement's expressions have no functions in them
-            statements += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
+            for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+                statements += getattr(node, name, ())
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", lines

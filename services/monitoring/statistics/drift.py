@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 # A chi-square test is right where this many rows are expected in each bin.
 LEAST_EXPECTED = 5.0
 # Of PSI by chance: one look in a thousand gives more.
-CHANCE = 0.999
+CHANCE = 0.001
 # The rule.
 MOST_Q, LEAST_PSI = 0.01, 0.1
 # What is added to a bin's rows for PSI, which has a logarithm of none.
@@ -46,10 +46,10 @@ def distance(reference: np.ndarray, window: np.ndarray) -> Distance:
         return Distance(0.0, 0.0, 0.0, 1.0)
     p, q = ((x + SMOOTHING) / (x.sum() + SMOOTHING * len(x)) for x in (r, c))
     middle = (r / m + c / n) / 2
-    js = (stats.entropy(r / m, middle, 2) + stats.entropy(c / n, middle, 2)) / 2
+    js = (special.rel_entr(r / m, middle).sum() + special.rel_entr(c / n, middle).sum()) / 2 / np.log(2)
     return Distance(
         psi=float(((q - p) * np.log(q / p)).sum()),
-        chance=float((1 / n + 1 / m) * stats.chi2.ppf(CHANCE, len(r) - 1)),
+        chance=float((1 / n + 1 / m) * special.chdtri(len(r) - 1, CHANCE)),
         js=float(np.sqrt(max(0.0, js))),
         p=_p(np.vstack([r, c])),
     )

@@ -24,7 +24,8 @@ class Figure:
 
 def share(hits: int, rows: int) -> Figure:
     """Return a share of rows, at least one, with Wilson's interval."""
-    low, high = stats.binomtest(hits, rows).proportion_ci(method="wilson")
+    # Against the share itself, which is no test: for another one, SciPy would search for its p, which takes twenty times as long.
+    low, high = stats.binomtest(hits, rows, hits / rows).proportion_ci(method="wilson")
     return Figure(hits / rows, float(low), float(high), rows)
 
 
