@@ -49,7 +49,7 @@ def log(tracking_uri: str, report: Report) -> str:
         return _by_rest(tracking_uri, report)
     except (Absent, Unanswered) as error:
         raise NoAnswer(
-            f"MLflow at {without_login(tracking_uri)} does not take it: {getattr(error, 'status', None) or ''} {error}"
+            f"MLflow at {tracking_uri} does not take it: {getattr(error, 'status', None) or ''} {error}"
         ) from error
 
 
