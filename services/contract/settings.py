@@ -32,9 +32,8 @@ class Reader:
     def uri(self, name: str, default: str) -> str:
         """Return an MLflow server's address, which may hold no login (it would stand in logs and answers), or a database's."""
         uri = self.text(name, default)
-        if (
-            uri.startswith(("http://", "https://")) and "@" in uri
-        ):  # is_server would load urllib and ssl with each service
+        # Not by contract.tracking's is_server: it would load urllib and ssl into each worker.
+        if uri.startswith(("http://", "https://")) and "@" in uri:
             raise self._error(
                 f"{name} has a name or a password before the @ in {without_login(uri)!r}; they go into "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ~/.mlflow/credentials (docs/login.md)"
