@@ -139,8 +139,9 @@ def test_names_are_counted_over_all_workers_and_keys_are_nowhere(
         return answer.text if answer.status_code == 200 else ""
 
     eventually("all have the key", lambda: {client.status(shop) for client in clients} == {200}, 30)
-    eventually("it is counted", lambda: 'inference_key_requests_total{key="shop",status="200"}' in figures())
-    assert 'inference_key_requests_total{key="watcher",status="403"}' in figures()
+    counters = [f'inference_key_requests_total{{key="{of}"' for of in ('shop",status="200', 'watcher",status="403')]
+    # What another worker than the one that is asked has counted in the last second may be missing there.
+    eventually("both are counted", lambda: all(one in text for text in [figures()] for one in counters))
     assert 'inference_requests_total{endpoint="/invocations"' in figures()
     named = [line for line in service.lines if line.get("key") == "shop"]
     assert {(line["status"], line["path"]) for line in named} == {(200, "/invocations")}
