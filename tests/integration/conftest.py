@@ -1,4 +1,4 @@
-"""Our own processes on SQLite with the real MLflow. What is expensive runs once and is looked at by many tests."""
+"""Our own processes on SQLite with the real MLflow, and scripts with stand-ins for what reaches the outside. What is expensive runs once and is looked at by many tests."""
 
 import os
 from collections.abc import Callable

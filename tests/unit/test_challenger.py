@@ -360,6 +360,7 @@ def stalled(likelihood: float, more: float, requests: int) -> list[str]:
     return reasons
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("likelihood", [0.02, 0.1, 0.3])
 def test_a_machine_that_stalls_either_version_sends_no_challenger_away(likelihood: float) -> None:
     assert stalled(likelihood, 0.0, requests=10_000) == []

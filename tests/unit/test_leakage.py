@@ -98,6 +98,7 @@ def test_where_one_class_is_rare_a_feature_that_says_nothing_of_it_is_no_leak(tm
     assert leaks_of(tmp_path, frame) == []
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize(("rare", "rows"), [(2, 60), (2, 100), (3, 60), (5, 10), (8, 16)])
 def test_numbers_that_say_nothing_are_no_leak_of_a_class_with_few_rows_which_some_of_them_tell_by_chance(
     tmp_path: Path, rare: int, rows: int

@@ -74,6 +74,7 @@ def test_rows_of_one_request_count_as_one() -> None:
     assert compared(many, "3", "4") is None
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("paired", [False, True])
 def test_clients_that_send_many_requests_alike_do_not_make_a_difference_of_none(paired: bool) -> None:
     random, rounds, wrong = np.random.default_rng(1), 20, 0

@@ -97,6 +97,7 @@ def test_the_wasserstein_distance_by_quantiles_is_scipys_of_the_rows(shift: floa
     assert found == pytest.approx(stats.wasserstein_distance(then, now), abs=0.015)
 
 
+@pytest.mark.fuzz
 def test_chance_alone_is_hardly_ever_drift_and_half_a_standard_deviation_is_found() -> None:
     """Of a hundred looks at ten columns, in one window alone: the rule asks for two."""
     alarms = found = 0

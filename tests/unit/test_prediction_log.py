@@ -403,6 +403,7 @@ class Failing(Store):
             raise StoreUnusable("it is gone")
 
 
+@pytest.mark.fuzz
 def test_a_shipper_that_dies_before_or_after_a_file_is_there_loses_none_and_doubles_none(kept: Kept) -> None:
     import random
 
@@ -455,6 +456,7 @@ while (mark := int.from_bytes(os.pread(descriptor, 8, 0), "little")) < int(sys.a
 """
 
 
+@pytest.mark.fuzz
 def test_whoever_reads_a_segment_while_it_is_written_sees_no_mark_that_is_half_written(tmp_path: Path) -> None:
     size = 8 * MIB
     segment = Segment(tmp_path / "a.segment", size, b"")

@@ -207,6 +207,7 @@ def kill_at(step: int, *steps: Callable[..., None]) -> Iterator[Callable[..., No
     yield from map(taken, steps)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("step", range(16))
 def test_whatever_step_it_is_killed_at_each_row_is_answered_once(
     place: Place, step: int, monkeypatch: pytest.MonkeyPatch

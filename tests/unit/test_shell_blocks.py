@@ -59,7 +59,7 @@ RUN = {
     r"scripts/roll": "stack/test_scale",
     r"scripts/doctor": "stack/test_health",
     r"scripts/api-key": "stack/test_settings",
-    r"scripts/base-images": "unit/test_supply_chain",
+    r"scripts/base-images": "integration/test_supply_chain",
     r"python examples/predict_test.py": "stack/test_first_start",
     r"(printf .*\| |curl )http://localhost:1235/": "integration/test_protocols",
     r"(curl|printf) .*http://localhost:1235/": "integration/test_protocols",
@@ -82,7 +82,7 @@ RUN = {
     r"INFERENCE_WORKERS=1 INFERENCE_LISTEN_PORT=1236 make serve": "integration/test_demo",
     r"model_signing verify key": "unit/test_contract_signature",
     r"make site": "unit/test_website",
-    r"make release-check|scripts/(release-compose|compare-images)": "unit/test_release",
+    r"make release-check|scripts/(release-compose|compare-images)": "integration/test_release",
     r"make (test|lint types|audit( sbom)?|sbom)$": CI,
 }
 # A command → why no test runs it.
