@@ -12,15 +12,17 @@ DATABASES=(mlflow mlflow_auth)
 TAG=mlflow-stack
 # Of one that lacks files of a model in use: not what `latest` restores, and no whole one goes for it.
 INCOMPLETE=mlflow-stack-incomplete
-# In a folder of backups, for services/doctor: which snapshots those are; when all was read last, and when one came back last.
+# For services/doctor: in a folder of backups which snapshots those are; when all was read last, and when one came back last.
 LIST_OF_INCOMPLETE=incomplete-snapshots LAST_CHECK=last-check LAST_RESTORE=last-restore
 LOG=/tmp/restic.log
 PATIENCE=30
 OPTIONS=(--stuck-request-timeout "${PATIENCE}s") # of restic in all its commands
+LIMIT=()                                         # what restic runs under where it may only take so long
 # How restic ends where the password is not the repository's, and where there is no repository (its manual, "Exit status codes").
 NO_REPOSITORY=10
 LOCKED=11
 WRONG_PASSWORD=12
+TOO_LATE=124 # how LIMIT ends
 # What an S3 says of a bucket that is still to be made, which restic tries again and again all the same.
 NO_BUCKET='bucket does not exist'
 
@@ -96,6 +98,7 @@ reason() {
     case $code in
         "$NO_REPOSITORY") echo "there is no backup in $(place)" ;;
         "$LOCKED") echo "$(place) is locked by another backup, or by one that was killed within the last half hour; try again later" ;;
+        "$TOO_LATE") echo "$(place) did not answer within ${LIMIT[-1]} s; --patience SECONDS waits longer" ;;
         "$WRONG_PASSWORD") echo "the password does not open $(place); give the one of its first backup: BACKUP_PASSWORD_FILE=./FILE" ;;
         *)  last=$(grep -o 'subprocess ssh: .*' "$log" | grep -v 'Could not create directory' | tail -n 1 | grep . || # which knows the cause
                 grep -v -e '^$' -e '^repository .* opened' -e 'github.com' -e '^goroutine' "$log" | grep -i -m1 -e 'fatal' -e 'error' -e 'refused' -e 'timeout' || tail -n 1 "$log")
@@ -124,7 +127,7 @@ restic_or_die() {
 # at once on a full disk or without a bucket, and otherwise when it has tried for PATIENCE seconds. Returns its exit code.
 restic_within_patience() {
     local pid began=""
-    restic "${OPTIONS[@]}" "$@" 2>"$LOG" &
+    "${LIMIT[@]}" restic "${OPTIONS[@]}" "$@" 2>"$LOG" &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.2

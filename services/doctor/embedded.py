@@ -48,9 +48,15 @@ def _looks(folder: Path, repository: str, patience: float) -> dict[str, Look]:
         "rollback": partial(model.look_at_way_back, place, patience),
         "served": partial(_served, model, port, patience * 0.8),
         "growth": partial(_growth, folder, database, patience / 3),
-        "backup": partial(backups.look, repository, "make backup"),
-        "restore": partial(backups.look_at_restore, repository, backups.DRILL_WITHOUT_DOCKER),
+        "backup": lambda: backups.look(_backups(repository), "make backup"),
+        "restore": lambda: backups.look_at_restore(_backups(repository), backups.DRILL_WITHOUT_DOCKER),
     }
+
+
+def _backups(repository: str) -> backups.Known:
+    if backups.is_elsewhere(repository):
+        raise NotLookedAt(f"backups are in {repository}, and this doctor asks no other machine")
+    return backups.of_folder(repository)
 
 
 def place(location: str) -> Source:

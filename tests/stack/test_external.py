@@ -219,13 +219,21 @@ def test_with_one_external_store_the_other_one_is_backed_up_to_another_machine_a
         answer, versions = answer_of(external), external.versions()
         made = backup(external)
         name, password = shown_by(made)
-        listed, checked = backup(external, "list"), backup(external, "check")
+        checked, listed = backup(external, "check"), backup(external, "list")
         external.down("--volumes", "--timeout", "0")
         result = restore(external, password)
-        assert (name in listed.stdout, "are whole" in checked.stdout) == (True, True), listed.stderr + checked.stderr
+        assert "are whole" in checked.stdout, checked.stderr
+        # What the check has noted is none, and not the newest one, which came back.
+        assert [line.split()[0] for line in listed.stdout.splitlines()] == ["BACKUP", name], listed.stderr
         assert f"is in {remote['BACKUP_REPOSITORY']}: " in made.stdout
         assert (made.returncode, result.returncode) == (0, 0), made.stderr + result.stderr
         for said, words in ((made.stdout, "Not in this backup"), (result.stdout, "Not restored")):
             assert re.findall(rf"^{words}: (.*?), which", said, re.MULTILINE) == [elsewhere]
         assert (answer_of(external), external.versions()) == (answer, versions)
         assert "nothing to do" in external.logs("bootstrap")
+        told = {row["name"]: row["says"] for row in external.doctor()}
+        assert [told[row] for row in ("backup", "backup check", "restore")] == [
+            f"the newest whole one in {remote['BACKUP_REPOSITORY']} is 0 hours old",
+            f"all of {remote['BACKUP_REPOSITORY']} was read 0 hours ago, and was whole",
+            f"backup {name} came back 0 hours ago",
+        ]

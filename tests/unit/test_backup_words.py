@@ -40,10 +40,11 @@ def test_each_cause_is_one_line_with_the_setting_that_mends_it(tmp_path: Path, c
 
 
 def test_both_ways_to_make_a_backup_note_for_the_doctor_where_it_looks() -> None:
-    script = f'. "{COMMON}"; echo $LIST_OF_INCOMPLETE $LAST_CHECK $LAST_RESTORE'
+    script = f'. "{COMMON}"; echo $TAG $INCOMPLETE $LIST_OF_INCOMPLETE $LAST_CHECK $LAST_RESTORE'
     run = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
     embedded = (COMMON.parents[2] / "scripts" / "embedded_backup.py").read_text()
-    assert run.stdout.split() == [backups.LIST_OF_INCOMPLETE, backups.LAST_CHECK, backups.LAST_RESTORE]
+    known = [backups.TAG, backups.INCOMPLETE, backups.LIST_OF_INCOMPLETE, backups.LAST_CHECK, backups.LAST_RESTORE]
+    assert run.stdout.split() == known
     assert f'= "{backups.LIST_OF_INCOMPLETE}", "{backups.LAST_RESTORE}"' in embedded
     assert f'note_time "$LAST_CHECK" {backups.DAMAGED}' in (COMMON.parent / "backup").read_text()
 

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from doctor import report
 from doctor.host import backups, containers, engine, images, memory, names, packages, ports, settings
+from doctor.host import command as on_host
 from doctor.host.containers import Asked
 from doctor.host.docker import HASH, SERVICE, Failed, Stack
 from doctor.host.ports import Port
@@ -670,7 +671,7 @@ def test_a_backup_is_as_old_as_its_newest_snapshot(
         for age in (hours, 24 * 100):
             (tmp_path / "snapshots" / f"{age}").write_text("")
             os.utime(tmp_path / "snapshots" / f"{age}", (time.time() - age * 3600,) * 2)
-    row = only(backups.look(str(tmp_path), "make backup", scheduled))
+    row = only(backups.look(backups.of_folder(str(tmp_path)), "make backup", scheduled))
     assert row.status == status
     assert row.mend.startswith("make backup") == (status != OK)
 
@@ -683,7 +684,7 @@ def test_a_backup_that_lacks_files_of_a_model_in_use_is_not_the_newest(tmp_path:
         (tmp_path / "snapshots" / f"{name}0123").write_text("")
         os.utime(tmp_path / "snapshots" / f"{name}0123", (time.time() - days * 86_400,) * 2)
     (tmp_path / backups.LIST_OF_INCOMPLETE).write_text("bb22\naa110123\n")
-    row = only(backups.look(str(tmp_path), "make backup"))
+    row = only(backups.look(backups.of_folder(str(tmp_path)), "make backup"))
     assert (row.status, says in row.says) == (WARN, True)
 
 
@@ -705,19 +706,23 @@ def test_a_check_and_a_restore_that_were_long_ago_or_never_are_told(
     restore: tuple[int, str] | None,
     expected: list[tuple[str, str]],
 ) -> None:
-    assert [*backups.look_at_check(str(tmp_path)), *backups.look_at_restore(str(tmp_path), "drill")] == []
+    def looked() -> list[Row]:
+        known = backups.of_folder(str(tmp_path))
+        return [*backups.look_at_check(known), *backups.look_at_restore(known, "drill")]
+
+    assert looked() == []
+    (tmp_path / "snapshots").mkdir()
     (tmp_path / "config").write_text("")
     os.utime(tmp_path / "config", (time.time() - began * 86_400,) * 2)
     for name, noted in ((backups.LAST_CHECK, check), (backups.LAST_RESTORE, restore)):
         if noted:
             then = datetime.now(UTC) - timedelta(days=noted[0])
             (tmp_path / name).write_text(f"{then.isoformat(timespec='seconds')} {noted[1]}\n")
-    rows = [only(backups.look_at_check(str(tmp_path))), only(backups.look_at_restore(str(tmp_path), "drill"))]
-    for row, (status, says) in zip(rows, expected, strict=True):
+    for row, (status, says) in zip(looked(), expected, strict=True):
         assert (row.status, says in row.says) == (status, True), row
     (tmp_path / backups.LAST_CHECK).write_text("yesterday\n")
-    with pytest.raises(NotLookedAt, match="last-check cannot be read"):
-        list(backups.look_at_check(str(tmp_path)))
+    with pytest.raises(NotLookedAt, match=r"last-check in .* cannot be read"):
+        looked()
 
 
 def test_a_drill_takes_no_port_of_the_stack_and_removes_nothing_that_it_has_not_brought(tmp_path: Path) -> None:
@@ -743,9 +748,83 @@ def test_a_drill_takes_no_port_of_the_stack_and_removes_nothing_that_it_has_not_
     assert printed({"postgres": {"scale": 0}, "minio": {"scale": 0}})[0] == f"restore drill {external} "
 
 
-def test_backups_on_another_machine_are_not_looked_at_and_not_ok() -> None:
-    with pytest.raises(NotLookedAt, match="backup list"):
-        list(backups.look("s3:https://store.example/backups", ""))
+ELSEWHERE = "s3:https://store.example/backups"
+
+
+def told(*snapshots: tuple[float, str, str], began: float | None = 300) -> str:
+    """Return what `backup told` prints of snapshots: how many days ago, whose, and their tags; `began` in days too."""
+
+    def when(days: float) -> str:
+        # As restic has it: to the nanosecond.
+        return (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
+
+    found = [{"time": when(days), "hostname": host, "tags": tags.split()} for days, host, tags in snapshots]
+    return json.dumps({"began": when(began) if began else None, "snapshots": found})
+
+
+WHOLE, LACKING = "mlflow-stack postgres-17", "mlflow-stack-incomplete postgres-17"
+CHECKED, CAME_BACK = "mlflow-stack-last-check whole", "mlflow-stack-last-restore 0123abcd"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("null", [(WARN, f"there is none in {ELSEWHERE}")]),
+        (
+            told(began=36),
+            [(WARN, "there is none in"), (WARN, "nobody has read all of them yet, and they began 36 days ago"), (OK, "36 days ago")],
+        ),
+        (
+            told((1, "test", LACKING), (0, "other", WHOLE), (0, "test", CHECKED), (1, "test", CAME_BACK), began=None),
+            [(WARN, "there is no whole one in"), (OK, "was read 0 hours ago"), (OK, "backup 0123abcd came back 24 hours ago")],
+        ),
+        (
+            # A drill is another project, and what it has tried is the same repository.
+            told((300, "test", WHOLE), (8, "test", WHOLE), (3, "test", CHECKED), (250, "drill", CAME_BACK), began=None),
+            [(WARN, "is 8 days old"), (OK, "was read 3 days ago, and was whole"), (WARN, "came back 250 days ago")],
+        ),
+        (
+            # An older note that was not let go.
+            told((0.05, "test", WHOLE), (1, "test", "mlflow-stack-last-check damaged"), (4, "test", CHECKED)),
+            [(OK, f"in {ELSEWHERE} is 1 hours old"), (FAIL, "found them damaged"), (WARN, "ever brought back, and they began 300 days")],
+        ),
+    ],
+    ids=["no repository", "an empty one", "of another stack, and one that lacks files", "old ones", "damaged"],
+)  # fmt: skip
+def test_of_backups_on_another_machine_all_is_told_by_their_snapshots(
+    said: str, expected: list[tuple[str, str]]
+) -> None:
+    rows = list(backups.look_elsewhere(lambda: backups.told(ELSEWHERE, "test", said), "make backup", "drill", False))
+    assert [row.name for row in rows] == ["backup", "backup check", "restore"][: len(expected)]
+    for row, (status, says) in zip(rows, expected, strict=True):
+        assert (row.status, says in row.says) == (status, True), row
+
+
+def test_what_another_image_says_of_backups_elsewhere_is_not_taken_for_anything() -> None:
+    for said in ("backup: there is no command 'told'", "{}", '{"began": "yesterday", "snapshots": []}'):
+        with pytest.raises(NotLookedAt, match="is another one's"):
+            backups.told(ELSEWHERE, "test", said)
+
+
+def test_another_machine_is_not_asked_where_that_would_start_or_build_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    services: dict[str, Any] = {
+        "backup": {"environment": {"BACKUP_REPOSITORY": ELSEWHERE}},
+        "backup-look": {"image": "it"},
+    }
+
+    def said(*found: dict[str, Any]) -> str:
+        look = on_host._of_backups(stack(*found, **services), 1)
+        return only(look_at_all(look, 5)).says
+
+    assert said() == "not looked at: the stack is down, or was never up"
+    monkeypatch.setattr(images, "found", lambda *_: {})
+    assert "is not built; docker compose run --rm backup list builds it" in said(container("mlflow"))
+
+
+def test_the_drill_of_backups_elsewhere_has_the_overlay_that_reaches_them() -> None:
+    assert "COMPOSE_FILE=compose.yaml:compose.remote-backup.yaml " in backups.drill({}, "sftp:me@nas:/backups")
 
 
 # --- the container's half -------------------------------------------------------------------------------------------

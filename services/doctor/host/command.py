@@ -1,6 +1,7 @@
 """`scripts/doctor`: what is seen from outside of the containers and, by a container of its own, from among them."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -56,8 +57,6 @@ def _read(found: list[docker.Stack], patience: float) -> Iterator[Row]:
 
 
 def _looks(stack: docker.Stack, patience: float) -> Mapping[str, Look]:
-    repository = stack.setting("backup", "BACKUP_REPOSITORY") or "./backups"
-    is_on_schedule = bool(stack.of("backup-schedule"))
     addressed = {port.service: partial(names.look, stack, port, patience) for port in names.addressed(stack)}
     return {
         "settings": partial(settings.look, stack),
@@ -67,25 +66,49 @@ def _looks(stack: docker.Stack, patience: float) -> Mapping[str, Look]:
         "memory": partial(memory.look, stack, START_SECONDS),
         "packages": partial(packages.look, stack, START_SECONDS),
         **addressed,
-        "backup": partial(backups.look, repository, "docker compose run --rm backup", is_on_schedule),
-        "backup check": partial(backups.look_at_check, repository),
-        "restore": partial(backups.look_at_restore, repository, backups.drill(stack.config["services"])),
+        **_of_backups(stack, patience),
         "stores and model": partial(_inside, stack, patience),
     }
 
 
+def _of_backups(stack: docker.Stack, patience: float) -> Mapping[str, Look]:
+    repository = stack.setting("backup", "BACKUP_REPOSITORY") or "./backups"
+    command, drill = "docker compose run --rm backup", backups.drill(stack.config["services"], repository)
+    is_on_schedule = bool(stack.of("backup-schedule"))
+    if backups.is_elsewhere(repository):
+        told = partial(_told, stack, repository, patience)
+        return {"backup": partial(backups.look_elsewhere, told, command, drill, is_on_schedule)}
+    return {
+        "backup": lambda: backups.look(backups.of_folder(repository), command, is_on_schedule),
+        "backup check": lambda: backups.look_at_check(backups.of_folder(repository)),
+        "restore": lambda: backups.look_at_restore(backups.of_folder(repository), drill),
+    }
+
+
+def _told(stack: docker.Stack, repository: str, patience: float) -> backups.Known:
+    """Return what a container that has the password and a way out is told by another machine."""
+    seconds = f"{math.ceil(patience)}"
+    said = _said_by(stack, "backup-look", "told", seconds, patience=patience, builds=f"{backups.LIST} builds it")
+    return backups.told(repository, stack.name, said)
+
+
 def _inside(stack: docker.Stack, patience: float) -> Iterator[Row]:
-    """Yield the rows of the container among the others; where the stack is down, starting one would change something."""
-    if not containers.is_up(stack):
-        raise NotLookedAt("the stack is down, or was never up")
-    if not images.found([str(stack.config["services"]["doctor"]["image"])], patience):
-        raise NotLookedAt("the image that looks at them is not built")
-    run = ("compose", "--progress", "quiet", "run", "--rm", "--no-deps", "-T", "doctor")
-    said = docker.docker(*run, "--patience", f"{patience:g}", seconds=START_SECONDS + patience)
+    """Yield the rows of the container among the others."""
+    said = _said_by(stack, "doctor", "--patience", f"{patience:g}", patience=patience)
     try:
         yield from of_json(said)
     except (ValueError, TypeError) as error:
         raise NotLookedAt(f"the image that looks at them is another one's: {said[-200:].strip()}") from error
+
+
+def _said_by(stack: docker.Stack, service: str, *command: str, patience: float, builds: str = "") -> str:
+    """Return what a container prints; raise NotLookedAt where the stack is down, since starting one would change something."""
+    if not containers.is_up(stack):
+        raise NotLookedAt("the stack is down, or was never up")
+    if not images.found([str(stack.config["services"][service]["image"])], patience):
+        raise NotLookedAt(f"the image that looks at them is not built{builds and f'; {builds}'}")
+    run = ("compose", "--progress", "quiet", "run", "--rm", "--no-deps", "-T", service, *command)
+    return docker.docker(*run, seconds=START_SECONDS + patience)
 
 
 def run() -> None:
