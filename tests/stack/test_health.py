@@ -31,6 +31,13 @@ reads = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resour
 open("/tmp/policy", "w").write(json.dumps({"Version": "2012-10-17", "Statement": [reads]}))
 MinioAdmin(endpoint="minio:9000", credentials=StaticProvider("admin", password), secure=False).policy_add("mlflow", "/tmp/policy")
 """
+# A secret that another user may read, one that anybody guesses, and one that is empty in one of its two places.
+SPOIL_SECRETS = """
+cd /volumes
+for file in postgres/superuser-password database/superuser-password; do printf password1234 >$file; done
+chown 12345 postgres/superuser-password
+: >bucket/mlflow-secret-key
+"""
 # MLflow without the name that containers use, as a compose file of somebody's may have it.
 NOT_INSIDE = "services: {mlflow: {environment: {MLFLOW_SERVER_ALLOWED_HOSTS: 'localhost:*,127.0.0.1:*'}}}"
 # What the doctor's container has of the stack, with a clock that is 400 seconds behind, a disk with no room, no patience with a
@@ -221,7 +228,7 @@ def break_what_can_be(stack: Stack, port: int, full_disk: str) -> "subprocess.Po
     files = "compose.yaml:compose.console.yaml:fault.yaml"
     stack.write_env(PUBLIC_HOST="factory.test", COMPOSE_FILE=files, MINIO_CONSOLE_PORT=str(port))
     entry = ("run", "--rm", "--no-deps", "-T", "--entrypoint")
-    stack.compose(*entry, "chown", "secrets", "12345", "/volumes/postgres/superuser-password")
+    stack.compose(*entry, "sh", "secrets", "-euc", SPOIL_SECRETS)
     stack.compose(*entry, "python", "bucket", "-c", SPOIL_BUCKET)
     post(stack, "experiments/create", name="lost", artifact_location="s3://elsewhere/lost")
     iris = stack.versions()[stack.alias()]["run_id"]
@@ -244,6 +251,7 @@ def break_what_can_be(stack: Stack, port: int, full_disk: str) -> "subprocess.Po
 
 
 OPEN, SLOT_IS_LEFT = "a transaction has been open for", "the replication slot 'left' holds"
+GUESSED = "POSTGRES_PASSWORD (postgres/superuser-password) is a word that is tried first"
 FAULTS = {
     ("settings", "SIGNING_KEY itself stands in .env"),
     ("settings", "are not in force"),
@@ -261,6 +269,8 @@ FAULTS = {
     ("postgres", "its disk"),
     ("growth", "minio-data got 1.0 MB in 10 days: if that goes on, the 0.0 MB that are free are full in 0 days"),
     ("secrets", "postgres/superuser-password is of 12345:999"),
+    ("secrets", "bucket/mlflow-secret-key is empty"),
+    ("secrets", GUESSED),
     ("disk", "minio-data: 0.0 of 0.0 GB free"),
     ("bucket", "the store's clock differs by"),
     ("bucket", "does not keep old versions"),
@@ -291,6 +301,10 @@ def test_each_fault_is_named_in_one_run_and_what_its_line_names_mends_it(
         held = [found["postgres", words] for words in (OPEN, SLOT_IS_LEFT)]
         doctor.mend(named["secrets"], named["alias"], *held, of(rows, "experiments", "'lost'"))
         holding.wait(60)
+        given, *commands = found["secrets", GUESSED]["mend"].split("; ")
+        assert (given, commands[-1]) == ("POSTGRES_PASSWORD_FILE out of .env", "docker compose up -d --wait")
+        for command in commands[:-1]:
+            doctor.mend({"mend": command})
         # Of several that name an `up`, with what they say of .env, there is one.
         up = ("ports", "postgres data", "images", "mlflow", "inference", "containers", "memory")
         # (The image of another Postgres, which is not to be had everywhere, is not wanted any more then.)

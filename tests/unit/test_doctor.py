@@ -844,18 +844,14 @@ def test_data_of_another_postgres_are_told_with_the_image_that_starts_on_them(tm
 @pytest.fixture
 def secret_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """All files of secrets, of whoever runs the tests."""
-    own = {name: Owner(os.getuid(), os.getgid(), owner.mode) for name, owner in OWNERS.items()}
-    monkeypatch.setattr(volumes, "OWNERS", own)
-    for file in [
-        *(file for secret in SECRETS for file in secret.files),
-        *DERIVED,
-        "mlflow/backend-store-uri",
-        "database/backend-store-uri",
-    ]:
+    own = {name: Owner(os.getuid(), os.getgid(), owner.mode) for name, owner in volumes.MOUNTED.items()}
+    monkeypatch.setattr(volumes, "MOUNTED", own)
+    values = {file: secret.make() for secret in SECRETS for file in secret.files}
+    for file in [*values, *DERIVED, "mlflow/backend-store-uri", "database/backend-store-uri"]:
         path = tmp_path / file
         path.parent.mkdir(exist_ok=True)
-        path.write_text("x")
-        path.chmod(own[path.parent.name].mode)
+        path.write_text(values.get(file, "x"))
+        path.chmod(own[path.parent.name].mode | 0o200)
     return tmp_path
 
 
@@ -868,6 +864,70 @@ def test_a_secret_that_others_may_read_and_one_that_is_missing_are_told(secret_f
     assert "mlflow/pgpass is of" in readable.says
     assert "with mode 0644; expected" in readable.says
     assert {missing.mend, readable.mend} == {"docker compose run --rm secrets"}
+
+
+ANOTHER = "docker compose down; docker compose run --rm --no-deps --entrypoint=rm secrets -f "
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("short-one-1", "is shorter than 12 characters"),
+        ("aaabbbcccddd", "has fewer than 5 different characters"),
+        *((value, "is a word that is tried first") for value in ("password1234", "mysecretpassword", "Minio-Admin-2026", "P@ssw0rd1234")),
+        *((value, None) for value in ("correct horse battery", "a-password-of-my-own", "938475620193", "uK3-passing-hill")),
+    ],
+)  # fmt: skip
+def test_a_password_that_somebody_guesses_is_told_and_not_shown(
+    secret_files: Path, value: str, says: str | None
+) -> None:
+    files = [secret_files / name / "root-password" for name in ("minio", "bucket")]
+    for file in files:
+        file.write_text(f"{value}\n")
+    for is_open, status in ((False, WARN), (True, FAIL)):
+        row = only(volumes.look_at_secrets(secret_files, is_open))
+        assert (row.status, value in f"{row}") == (status if says else OK, False)
+        assert says is None or row.says.startswith(f"MINIO_ROOT_PASSWORD (minio/root-password) {says}")
+        assert says is None or row.mend == (
+            f"MINIO_ROOT_PASSWORD_FILE out of .env; {ANOTHER}/volumes/minio/root-password /volumes/bucket/root-password; {UP}"
+        )
+
+
+def test_the_passwords_of_the_login_and_of_grafana_are_looked_at_where_there_are_any(secret_files: Path) -> None:
+    (secret_files / "grafana").mkdir()
+    for file, value in (("mlflow/admin-password", "mlflow-admin-1"), ("grafana/admin-password", "grafana")):
+        (secret_files / file).write_text(value)
+        (secret_files / file).chmod(0o400)
+    of_login, of_grafana = volumes.look_at_secrets(secret_files)
+    assert of_login.says.startswith("MLFLOW_ADMIN_PASSWORD (mlflow/admin-password) is a word")
+    assert of_grafana.says == "GRAFANA_ADMIN_PASSWORD (grafana/admin-password) is shorter than 12 characters"
+    # That one cannot be given.
+    assert of_login.mend == f"MLFLOW_ADMIN_PASSWORD_FILE out of .env; {ANOTHER}/volumes/mlflow/admin-password; {UP}"
+    assert of_grafana.mend == f"{ANOTHER}/volumes/grafana/admin-password; {UP}"
+
+
+def test_an_empty_secret_and_a_key_that_is_none_are_told_with_what_brings_them_back(secret_files: Path) -> None:
+    def rows() -> dict[str, tuple[str, str]]:
+        return {row.says: (row.status, row.mend) for row in volumes.look_at_secrets(secret_files)}
+
+    (secret_files / "mlflow" / "pgpass").write_text("")
+    (secret_files / "bucket" / "root-password").write_text("")
+    (secret_files / "trainer" / "signing-key.pem").write_text("password1234")
+    key = "SIGNING_KEY_FILE=FILE in .env, with the key of before, which backups have, then docker compose run --rm secrets"
+    found = {
+        "mlflow/pgpass is empty": (FAIL, "docker compose run --rm secrets"),
+        "bucket/root-password is empty": (FAIL, "docker compose run --rm secrets"),  # from MinIO's own
+        "SIGNING_KEY (trainer/signing-key.pem) is no key that models can be signed with": (FAIL, key),
+    }
+    assert rows() == found
+    (secret_files / "minio" / "root-password").write_text("\n")
+    (secret_files / "backup" / "repository-password").write_text("")
+    again = rows()
+    assert again["minio/root-password is empty"] == again["bucket/root-password is empty"]
+    assert ANOTHER in again["minio/root-password is empty"][1]
+    assert again["backup/repository-password is empty"][1].startswith(
+        "BACKUP_PASSWORD_FILE out of .env; BACKUP_REPOSITORY="
+    )
 
 
 GB = 10**9 // 4096

@@ -58,6 +58,7 @@ RUN = {
     r"scripts/upgrade-postgres": "stack/test_in_case_of_loss",
     r"scripts/roll": "stack/test_scale",
     r"scripts/doctor": "stack/test_health",
+    r"docker compose run --rm --no-deps --entrypoint=rm secrets": "stack/test_health",
     r"scripts/api-key": "stack/test_settings",
     r"scripts/base-images": "integration/test_supply_chain",
     r"python examples/predict_test.py": "stack/test_first_start",

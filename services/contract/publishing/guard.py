@@ -13,13 +13,18 @@ from contract.settings import Reader
 def check(environ: Mapping[str, str], error: type[Exception]) -> None:
     """Raise `error` where ports are published to other machines (BIND_ADDRESS) and nothing asks for a login."""
     is_meant = Reader(environ, error).choice("ALLOW_OPEN", "false", "true", "false") == "true"
-    address = environ.get("BIND_ADDRESS", "").strip()
-    if is_meant or environ.get("LOGIN") == "on" or not address or _is_loopback(address):
+    if is_meant or environ.get("LOGIN") == "on" or not is_open(environ):
         return
     raise error(
-        f"BIND_ADDRESS is {address}, where other machines reach this stack, and nothing asks them for a login; "
+        f"BIND_ADDRESS is {environ['BIND_ADDRESS'].strip()}, where other machines reach this stack, and nothing asks them for a login; "
         "either add compose.login.yaml to COMPOSE_FILE, or set ALLOW_OPEN=true"
     )
+
+
+def is_open(environ: Mapping[str, str]) -> bool:
+    """Tell whether ports are published where other machines reach them (BIND_ADDRESS)."""
+    address = environ.get("BIND_ADDRESS", "").strip()
+    return bool(address) and not _is_loopback(address)
 
 
 def _is_loopback(address: str) -> bool:

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from contract.publishing import guard
 from contract.tracking.artifacts import Proxy
 from setup.secret_files import accounts_database
 
@@ -43,7 +44,7 @@ def _of_volumes(environ: Mapping[str, str], folder: Path) -> dict[str, Look]:
     }
     return {
         "postgres data": partial(volumes.look_at_postgres, folder, environ["POSTGRES_IMAGE"]),
-        "secrets": partial(volumes.look_at_secrets, folder),
+        "secrets": partial(volumes.look_at_secrets, folder, guard.is_open(environ)),
         "disk": partial(volumes.look_at_room, places),
     }
 

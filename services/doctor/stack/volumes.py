@@ -6,13 +6,16 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from stat import S_IMODE
 
-from setup.secret_files import DERIVED, OWNERS, SECRETS
+from setup.secret_files import DERIVED, OWNERS, OWNERS_OF_MONITORING, SECRETS
 
 from doctor.records import FAIL, OK, WARN, NotLookedAt, Row
+from doctor.stack import passwords
+from doctor.stack.passwords import SECRETS_AGAIN
 
+# Of the volumes that are mounted: with compose.monitoring.yaml Grafana's.
+MOUNTED = OWNERS | OWNERS_OF_MONITORING
 # In OWNERS because the job hands them over; they hold no secrets.
 DATA = ("postgres-data", "postgres-socket", "audit", "audit-pipe")
-SECRETS_AGAIN = "docker compose run --rm secrets"
 # What makes room where the images are, and where MLflow's files are: the bucket keeps what was deleted for a while.
 DOCKER, DATABASE, BUCKET = "Docker's folder", "postgres-data", "minio-data"
 OF_DOCKER, OF_MLFLOW = (
@@ -46,24 +49,31 @@ def look_at_postgres(volumes: Path, image: str) -> Iterator[Row]:
         yield Row("postgres data", OK, f"of Postgres {data}, as {image} is")
 
 
-def look_at_secrets(volumes: Path) -> Iterator[Row]:
-    """Yield a row for each file of a secret that is missing, or that others than its user may read."""
-    expected = {*(file for secret in SECRETS for file in secret.files), *DERIVED}
-    expected |= {"mlflow/backend-store-uri", "database/backend-store-uri"}
+def look_at_secrets(volumes: Path, is_open: bool = False) -> Iterator[Row]:
+    """Yield a row for each file of a secret that is missing or empty, that others than its user may read, or that somebody guesses.
+
+    The last is worse where other machines reach the stack (`is_open`).
+    """
+    derived = {*DERIVED, "mlflow/backend-store-uri", "database/backend-store-uri"}
+    expected = {*(file for secret in SECRETS for file in secret.files), *derived}
     there = {
         f"{path.parent.name}/{path.name}": path
-        for name in OWNERS
-        if name not in DATA
+        for name in MOUNTED
+        if name not in DATA and (volumes / name).is_dir()
         for path in (volumes / name).iterdir()
         if not path.name.startswith(".")  # the draft of a job that was ended
     }
     rows = [Row("secrets", FAIL, f"{file} is not there", SECRETS_AGAIN) for file in sorted(expected - set(there))]
+    empty = [file for file in sorted(derived & set(there)) if not there[file].stat().st_size]
+    rows += [Row("secrets", FAIL, f"{file} is empty", SECRETS_AGAIN) for file in empty]
     rows += [row for file, path in sorted(there.items()) if (row := _guarded(file, path))]
-    yield from rows or [Row("secrets", OK, f"{len(there)} files, each readable to its own user alone")]
+    rows += passwords.look(volumes, is_open)
+    says = f"{len(there)} files, each readable to its own user alone; no password is empty, short or a known word"
+    yield from rows or [Row("secrets", OK, says)]
 
 
 def _guarded(file: str, path: Path) -> Row | None:
-    found, owner = path.lstat(), OWNERS[file.split("/")[0]]
+    found, owner = path.lstat(), MOUNTED[file.split("/")[0]]
     # That its user may write it, too, as API keys are, harms nobody.
     mode = S_IMODE(found.st_mode) & ~0o200
     if (mode, found.st_uid, found.st_gid) == (owner.mode, owner.uid, owner.gid):
