@@ -265,7 +265,17 @@ PEOPLE: dict[str, tuple[list[str], list[float | None], str]] = {
     "a currency's code": (["CHF 1'234.50", "CHF 12"], [1234.5, 12], 'thousands "\'", in CHF'),
     "brackets": (["(2.7)", "3.1", "($4)"][:2], [-2.7, 3.1], "signs and brackets"),
     "brackets around dollars": (["($2.7)", "$3.1"], [-2.7, 3.1], "in $"),
-    "typographic minus": (["−3", "2.5"], [-3, 2.5], "signs and brackets"),
+    "typographic minus": (["−3", "2.5", "–4"], [-3, 2.5, -4], "signs and brackets"),
+    "a minus behind": (["3-", "2.5", "1,234.00-"], [-3, 2.5, -1234], "thousands ','"),
+    "a minus behind, before a currency": (["3,10- EUR", "2,50 EUR"], [-3.1, 2.5], "decimal ',', in EUR"),
+    "a currency before brackets": (["$(2.7)", "$ (1,000)", "$3.1"], [-2.7, -1000, 3.1], "thousands ',', in $"),
+    "no cents": (["CHF 40.–", "CHF 7.-", "CHF 1'200.--"], [40, 7, 1200], 'thousands "\'", in CHF'),
+    "no cents after a comma": (["40,- €", "7,50 €"], [40, 7.5], "decimal ',', in €"),
+    "crowns": (["kr 40.5", "kr 7"], [40.5, 7], "in kr"),
+    "rupees": (["Rs. 1,00,000/-", "Rs. 7/-"], [100000, 7], "thousands ',', in Rs."),
+    "a sign of percent before": (["%6.02", "%7"], [6.02, 7], "in %"),
+    "one and many": (["1 month", "17 months", "2 months"], [1, 17, 2], "in months"),
+    "what Excel has for none": (["$5", "#DIV/0!", "$7"], [5, None, 7], "in $"),
     "units": (["38.2 kg", "40kg"], [38.2, 40], "in kg"),
     "degrees": (["-3 °C", "21.5 °C"], [-3, 21.5], "in °C"),
     "thousands and points": (["47,400.5", "1,234"], [47400.5, 1234], "thousands ','"),
@@ -298,12 +308,28 @@ def test_a_number_written_for_people_is_that_number_and_said(
     [
         ["12", "12a", "4b"], ["25-34", "35-44"], ["12.05.2024", "01.02.2024"], ["10:30", "11:45"], ["192.168.0.1", "10.0.0.1"],
         ["A1", "B2"], ["PC 17599", "113803"], ["5 mg", "10 ml"], ["<5", ">50"], ["044 123 45 67", "044 321 54 76"], ["1.2.3", "1.2.4"],
-        ["yes", "5 kg", "no", "maybe"], ["3f2a", "12e"],
+        ["yes", "5 kg", "no", "maybe"], ["3f2a", "12e"], ["10+", "5+"], ["B-", "A-"], ["5-7", "3-4"],
     ],
 )  # fmt: skip
 def test_what_only_looks_like_numbers_stays_text(tmp_path: Path, texts: list[str]) -> None:
     rows = rows_of(tmp_path, "a\tb\n" + "".join(f"{text}\tx\n" for text in texts))
     assert values(rows)["a"] == texts
+
+
+def test_numbers_of_which_some_have_a_decimal_comma_and_some_a_point_are_refused(tmp_path: Path) -> None:
+    content = "a;b\n40,4;x\n40.5;y\n12;z\n"
+    said = refusal(tmp_path, content)
+    assert said.startswith(
+        "column 'a' has numbers with a point and with a comma, such as '40.5' and '40,4'; write all of them"
+    )
+    assert values(rows_of(tmp_path, content, text=("a",)))["a"] == ["40,4", "40.5", "12"]
+
+
+@pytest.mark.parametrize("texts", [['="01234"', '="5"'], ["'01234", "'5"]])
+def test_what_excel_marks_as_text_is_without_the_mark(tmp_path: Path, texts: list[str]) -> None:
+    rows = rows_of(tmp_path, "a,b\n" + "".join(f"{text},x\n" for text in texts))
+    assert values(rows)["a"] == ["01234", "5"]
+    assert rows.remarks == ["read as: Excel's marks of text taken off in 'a'"]
 
 
 def test_numbers_with_several_units_stay_text_which_is_said(tmp_path: Path) -> None:
@@ -314,7 +340,13 @@ def test_numbers_with_several_units_stay_text_which_is_said(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("amounts", "said"),
-    [(["1.2k", "950", "3k"], "k, none"), (["1.2k", "3M", "2.5M"], "M, k"), (["12a", "7", "3b"], "")],
+    [
+        (["1.2k", "950", "3k"], "k, none"),
+        (["34%", "0.5", "12%"], "%, none"),
+        (["$34", "€5", "$7"], "$, €"),
+        (["1.2k", "3M", "2.5M"], "M, k"),
+        (["12a", "7", "3b"], ""),
+    ],
 )
 def test_amounts_in_thousands_beside_others_are_text_which_is_said(
     tmp_path: Path, amounts: list[str], said: str
