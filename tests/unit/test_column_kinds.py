@@ -1,5 +1,6 @@
 """What each column of a person's table is taken for, what is said of it, and which option decides otherwise."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ DRAWS = np.random.default_rng(0)
 SIZE = [f"{value:.1f}" for value in DRAWS.normal(50, 9, ROWS)]
 
 
-def told(folder: Path, values: list[object], name: str = "x", form: Form | None = None, keep: bool = False) -> Table:
+def told(
+    folder: Path, values: Sequence[object], name: str = "x", form: Form | None = None, keep: bool = False
+) -> Table:
     """Read a table of one column, beside a number and a target, as it is written in CSV."""
     path = folder / "table.csv"
     target = ["yes" if i % 3 else "no" for i in range(len(values))]

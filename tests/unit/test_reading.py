@@ -209,6 +209,21 @@ def test_text_of_central_europe_is_not_taken_for_western(tmp_path: Path, text: s
     assert rows.frame.to_csv(index=False) == f"a,b\n{text}"
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding", "called"),
+    [
+        ("Gdańsk,Łódź\nWrocław,Śląsk\n", "iso8859_2", "Latin-2"), ("Plzeň,Žďár\nÚstí,Šumperk\n", "iso8859_2", "Latin-2"),
+        ("Eskişehir,Muğla\nİstanbul,ışık\n", "cp1254", "Windows-1254"),
+    ],
+)  # fmt: skip
+def test_text_of_other_encodings_that_western_text_looks_like_is_refused_until_one_says_it(
+    tmp_path: Path, text: str, encoding: str, called: str
+) -> None:
+    content = f"a,b\n{text}".encode(encoding)
+    assert f"it looks like {called} (line 2 has {text.splitlines()[0]!r})" in refusal(tmp_path, content)
+    assert rows_of(tmp_path, content, encoding=encoding).frame.to_csv(index=False) == f"a,b\n{text}"
+
+
 @pytest.mark.parametrize("text", WESTERN.values(), ids=WESTERN)
 def test_western_text_is_read_without_a_question(tmp_path: Path, text: str) -> None:
     rows = rows_of(tmp_path, f"a,b\n{text}".encode("cp1252"), text=("a", "b"))
@@ -451,6 +466,27 @@ def test_what_cannot_be_unpacked_is_refused_in_one_line(tmp_path: Path, name: st
     assert refusal(tmp_path, content, name).startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"%PDF-1.7\n", "is a PDF; export the table in it as CSV"), (b"\x89PNG\r\n", "is a picture (PNG)"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html>", "is a web page (HTML); was a login page saved in place of the file?"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is what Git LFS keeps in place of the file; fetch the file itself: git lfs pull"),
+        (b"SQLite format 3\0", "is an SQLite database; export a table of it as CSV"), (b"BZh91AY", "is packed with bzip2; unpack it, or pack it with gzip or zip"),
+        (b'[\n {"a": 1}]', "is a list of JSON; write an object of it in each line, without commas between them, as .jsonl"),
+        (zipped(mimetype="", content_xml="<x/>"), "is of OpenDocument; save it as .xlsx or CSV"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["table.csv", "table.jsonl"])
+def test_what_is_no_table_is_called_what_it_is(tmp_path: Path, content: bytes, said: str, name: str) -> None:
+    assert refusal(tmp_path, content, name) == said
+
+
+def test_lines_of_json_are_told_by_what_is_in_them(tmp_path: Path) -> None:
+    for name in ("table.csv", "table.json"):
+        assert values(rows_of(tmp_path, '{"a": 1}\n{"a": 2}\n', name)) == {"a": [1, 2]}
+
+
 def test_of_several_files_in_a_zip_file_one_has_to_be_said(tmp_path: Path) -> None:
     both = zipped(**{"2026/a_csv": CSV, "2026/b_jsonl": '{"c": 3}'})
     assert refusal(tmp_path, both, "a.zip") == (
@@ -596,6 +632,37 @@ def test_an_index_with_names_becomes_columns(tmp_path: Path, index: str | list[s
     assert values(reading.read(tmp_path / "table.parquet", Form())) == {"c": [5, 6], **AB}
 
 
+@pytest.mark.parametrize(
+    ("index", "column"),
+    [
+        (pd.Index([1.5, 2.5]), [1.5, 2.5]), (pd.date_range("2026-01-01", periods=2), list(pd.date_range("2026-01-01", periods=2))),
+        (pd.Index([7, 3]), None),
+    ],
+)  # fmt: skip
+def test_an_index_without_a_name_is_a_column_unless_it_numbers_rows(
+    tmp_path: Path, index: pd.Index, column: list[Any] | None
+) -> None:
+    pd.DataFrame({"b": ["x", "y"]}, index=index).to_parquet(tmp_path / "t.parquet")
+    rows = read(tmp_path / "t.parquet")
+    assert values(rows) == {"b": ["x", "y"]} | ({} if column is None else {"index": column})
+    assert rows.remarks == ([] if column is None else ["read as: an index without a name called 'index'"])
+
+
+def test_a_name_that_is_twice_in_parquet_is_refused_with_the_option(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "a", "b"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"has the column 'a' 2 times; .*--drop 'a'"):
+        read(tmp_path / "t.parquet")
+    assert values(read(tmp_path / "t.parquet", drop=("a",)))["b"] == [3]
+
+
+def test_a_stream_of_arrow_is_read(tmp_path: Path) -> None:
+    table = pa.table(AB)
+    with pa.ipc.new_stream(str(tmp_path / "t.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    assert values(read(tmp_path / "t.arrow")) == AB
+
+
 def test_names_in_parquet_are_without_blanks_as_in_csv(tmp_path: Path) -> None:
     rows = parquet_rows(tmp_path, pa.table({" a ": [1]}))
     assert values(rows) == {"a": [1]}
@@ -644,6 +711,22 @@ def test_a_name_that_is_there_twice_can_be_dropped(tmp_path: Path) -> None:
 def test_folders_in_it_that_are_named_for_a_value_are_a_column(folder: Callable[..., Path]) -> None:
     rows = reading.read(folder(**{"year=2025__x": {"a": [1]}, "year=2026__x": {"a": [2]}}), Form())
     assert values(rows) == {"a": [1, 2], "year": [2025, 2026]}
+
+
+def test_folders_that_are_codes_keep_the_zeros_that_they_begin_with(folder: Callable[..., Path]) -> None:
+    path = folder(**{"plz=01067/a": AB, "plz=80331/a": AB})
+    assert values(read(path))["plz"] == ["01067", "01067", "80331", "80331"]
+
+
+def test_a_file_of_a_folder_at_fault_is_named(folder: Callable[..., Path]) -> None:
+    path = folder(a={"a": [1]}, b={"a": ["x"]})
+    with pytest.raises(
+        DataError, match=r"column 'a' is int64 in a\.parquet and string in b\.parquet; expected one type"
+    ):
+        read(path)
+    (path / "b.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"b\.parquet is no whole Parquet file"):
+        read(path)
 
 
 def test_files_of_a_folder_with_other_columns_are_refused(folder: Callable[..., Path]) -> None:

@@ -126,7 +126,8 @@ def unit_since_1970(numbers: pd.Series) -> str | None:
 def of_numbers(numbers: pd.Series) -> pd.Series | None:
     """Return numbers such as 20260315, or seconds since 1970, as dates of DTYPE, NaT for NaN; None where they are none."""
     if form := digits_form(numbers):
-        return pd.to_datetime(numbers.astype("Int64").astype("str"), format=form, errors="coerce").astype(DTYPE)
+        found: pd.Series = pd.to_datetime(numbers.astype("Int64").astype("str"), format=form, errors="coerce")
+        return found.astype(DTYPE)
     if unit := unit_since_1970(numbers):
         moments = (numbers.astype("float64") * (1_000_000 / UNITS[unit])).round().to_numpy()
         made = np.where(np.isnan(moments), 0, moments).astype(np.int64).astype(DTYPE)
@@ -179,7 +180,8 @@ def _without_versions(parts: pd.DataFrame) -> pd.DataFrame:
 def _months_of(texts: pd.Series) -> pd.Series:
     """Return the first days of months such as 03/2026, NaT of what is none."""
     parts = texts.str.extract(rf"^{MONTH}$").apply(pd.to_numeric)
-    return pd.to_datetime(parts.assign(day=1), errors="coerce").astype(DTYPE)
+    found: pd.Series = pd.to_datetime(parts.assign(day=1), errors="coerce")
+    return found.astype(DTYPE)
 
 
 def _named(texts: pd.Series) -> tuple[pd.DataFrame, pd.Series]:

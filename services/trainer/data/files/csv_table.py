@@ -67,6 +67,7 @@ def read(content: Content, form: Form) -> Rows:
         partial(csv_records.place, written),
         is_typed=False,
         words={by_key[key]: found[key] for key in found},
+        has_names_above=True,
         separator=written.separator,
         decimal=decimal,
         faults=doubt,
@@ -80,7 +81,7 @@ def _beginning(written: Dialect) -> tuple[list[str], str]:
         lines = Lines(file, written)
         header = next(csv_records.records_of(lines, written), None)
         if header is None:
-            raise DataError(f"{written.path} is no CSV table: No columns to parse from file")
+            raise DataError(f"{written.path} is empty: it has no line with the names of the columns")
         text = lines.read(SAMPLE)
         while len(text) < SAMPLE and (more := lines.read(SAMPLE)):
             text += more

@@ -15,6 +15,8 @@ from trainer.errors import DataError
 SEPARATORS = (",", ";", "\t", "|")
 COMMENT = "#"
 SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
+# What may separate two names.
+MARK = re.compile(r"(?<=[\w\"])[^\w\s.,\"'-](?=[\w\"])")
 NUMBER = re.compile(r"\s*-?\d+([.,]\d+)?\s*")
 # How much of a file is looked at, in characters and in records.
 SAMPLE = 256 * 1024
@@ -153,6 +155,11 @@ def _refuse_blanks(dialect: Dialect, lines: list[str]) -> None:
         raise DataError(
             f"{dialect.path} has one name, {lines[0].strip()!r:.100}; is it separated by blanks? Then say --separator blanks"
         )
+    for mark in dict.fromkeys(MARK.findall(lines[0] if lines else "")):
+        if len(lines) > 1 and {line.count(mark) for line in lines[:RECORDS]} == {lines[0].count(mark)}:
+            raise DataError(
+                f"{dialect.path} has one name, {lines[0].strip()!r:.100}; is it separated by {mark!r}? Then say --separator {mark!r}"
+            )
 
 
 def _with_comments(dialect: Dialect, lines: list[str], above: int) -> Dialect:

@@ -99,7 +99,7 @@ def convert(rows: Rows, form: Form) -> Rows:
         frame=rows.frame.assign(**{name: column.values for name, column in columns.items()}),
         words=rows.words | {name: column.words for name, column in columns.items() if column.words},
         faults=[*rows.faults, *faults],
-        at_fault=rows.at_fault | wrong.keys(),
+        at_fault=rows.at_fault | wrong.keys() | mixed.keys(),
         remarks=[*rows.remarks, *([remark] if styles else []), *several],
     )
 
@@ -108,7 +108,7 @@ def _wrong(rows: Rows, given: pd.Series, column: "Converted", is_target: bool) -
     """Say of a column which value is not written as the others are; of the target no option makes something else."""
     row, count = int(column.others.argmax()), int(column.others.sum())
     said = (
-        f"{rows.place(int(given.index[row]))}, column {given.name!r} is {given.iloc[row]!r}; expected a number as in the other rows, such as "
+        f"{rows.place(row)}, column {given.name!r} is {given.iloc[row]!r}; expected a number as in the other rows, such as "
         f"{given[~column.others].dropna().iloc[0]!r} ({count} such row{'s' * (count > 1)})"
     )
     options = (
