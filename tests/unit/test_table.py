@@ -151,6 +151,9 @@ def test_a_class_that_may_stand_for_none_is_said(tmp_path: Path) -> None:
 
 
 def test_a_target_that_never_changes_and_one_of_dates_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"x": range(5), "y": [1.5, 2.5, 3.5, 4.5, 5.5]}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match="has 5 rows, too few to hold out two of them; expected 6 or more"):
+        read(tmp_path / "t.csv", "y")
     pd.DataFrame({"x": range(30), "y": 1.5}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=r"column 'y' is 1\.5 in all rows; there is nothing to predict"):
         read(tmp_path / "t.csv", "y")

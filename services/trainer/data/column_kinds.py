@@ -298,9 +298,8 @@ def _dates(column: pd.Series, rest: pd.Series, fillers: list[str], wish: Wish) -
         return Verdict(fault=f"column {name!r} {error}; say which by {ways} (--text {name!r} takes it as text)")
     others = rest[found.isna()]
     if len(others) == len(rest) and wish.kind:
-        return Verdict(
-            fault=f"column {name!r} has no dates, but texts such as {rest.index[0]!r}; write dates as 2026-03-15"
-        )
+        fault = f"expected a date such as 2026-03-15; as none of {name!r} is one, --date says nothing of it"
+        return Verdict(fault=fault, wrong=column.isin(rest.index))
     # As among numbers, words beside dates say nothing, and other things with digits that it is no column of them.
     if wish.kind is None and others.sum() > MISTAKES * rest.sum() and any(DIGIT.search(text) for text in others.index):
         return _words(column, rest)

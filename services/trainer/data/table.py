@@ -27,6 +27,8 @@ from trainer.errors import DataError
 __all__ = ["Column", "Kind", "Look", "Split", "Table", "Task", "look_at", "read", "split"]
 
 TEST_SIZE = 0.2
+# Of so many rows two are held out, without which nothing is said of a quantity.
+FEWEST = 6
 SEED = 42
 # A whole-number target with no more distinct values than this is taken for class numbers.
 MOST_NUMBERED_CLASSES = 20
@@ -437,6 +439,10 @@ def _target(frame: pd.DataFrame, target: str, task: Task, path: Path) -> tuple[p
     column = frame[target]
     if task is Task.REGRESSION:
         numbers = _numbers(column, path, "a finite number")
+        if len(numbers) < FEWEST:
+            raise DataError(
+                f"{path} has {len(numbers)} rows, too few to hold out two of them; expected {FEWEST} or more"
+            )
         if numbers.nunique() < 2:
             raise DataError(
                 f"{path}: column {target!r} is {numbers.iloc[0]:g} in all rows; there is nothing to predict"
