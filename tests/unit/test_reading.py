@@ -156,6 +156,12 @@ def test_a_csv_file_is_read_as_it_is_meant_and_what_is_not_usual_is_said(
     assert " ".join(rows.remarks).removeprefix("read as: ").partition(", 1 column of numbers")[0] == said
 
 
+def test_a_quote_behind_a_backslash_is_refused_and_a_path_is_none(tmp_path: Path) -> None:
+    said = refusal(tmp_path, 'a,b\n"say \\"hi\\", then",1\n')
+    assert said.endswith('CSV has two quotes for one: write "" for each \\"')
+    assert values(rows_of(tmp_path, 'a,b\n"C:\\",1\n"say ""hi""",2\n'))["a"] == ["C:\\", 'say "hi"']
+
+
 @pytest.mark.parametrize("size", range(20, 60, 5))
 def test_what_is_only_told_by_the_first_rows_holds_wherever_they_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from trainer.data import memory
 from trainer.data.files import csv_table
 from trainer.data.files.form import Form
-from trainer.data.table import Column, Kind, Table, Task, read, split
+from trainer.data.table import Column, Kind, Table, Task, look_at, read, split
 from trainer.errors import DataError
 
 IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
@@ -139,6 +139,15 @@ def test_a_target_of_blanks_is_none(tmp_path: Path, value: str) -> None:
     with pytest.raises(DataError, match=r"row 19, column 'y' is .*; expected a class \(1 such row\)"):
         read(tmp_path / "t.parquet", "y")
     assert len(read(tmp_path / "t.parquet", "y", form=Form(skip_unlabelled=True)).target) == 19
+
+
+def test_of_a_column_that_cannot_be_read_nothing_else_is_said(tmp_path: Path) -> None:
+    sizes = ["<40" if i % 10 == 0 else f"{i}.5" for i in range(40)]
+    frame = pd.DataFrame({"x": sizes, "l": [[1]] * 40, "y": ["a", "b"] * 20})
+    frame.to_parquet(tmp_path / "t.parquet")
+    look = look_at(tmp_path / "t.parquet", "y")
+    assert len(look.faults) == 2
+    assert [said for said in look.table.remarks if "'l'" in said or "is taken as text" in said] == []
 
 
 def test_a_class_that_may_stand_for_none_is_said(tmp_path: Path) -> None:

@@ -198,10 +198,11 @@ def _look_at(
     # Of a target that could not be read it is said already.
     faults = [] if target in rows.at_fault else [fault + way_out for fault in faults]
     sums, called_sums = totals.found(frame, target, rows.place)
-    faults += [f"{path} {fault}" for fault in sums]
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
     features = _with_codes(_of_rows(features, labels), wishes)
     found = _told(features, wishes, keep, rows.is_typed)
+    # Of columns that could not be read there is nothing else to say.
+    others = {name: verdict for name, verdict in found.items() if name not in rows.at_fault}
     columns = {name: verdict.values for name, verdict in found.items() if verdict.values is not None}
     typed = pd.DataFrame(columns, index=features.index, copy=False)
     table = Table(
@@ -215,7 +216,7 @@ def _look_at(
         class_names=class_names,
         remarks=[
             *rows.remarks,
-            *_remarks(typed, found, rows.words),
+            *_remarks(typed, others, rows.words),
             *_of_target(labels, understood, task is None and class_names is None, not faults),
             *called_sums,
             *skipped,
@@ -224,8 +225,7 @@ def _look_at(
         aside=aside.of(labels.index.to_numpy()),
     )
     left_out = features[[name for name in features.columns if str(name) not in columns]]
-    of_file = [f"{path} {fault}" for fault in rows.faults]
-    others = {name: verdict for name, verdict in found.items() if name not in rows.at_fault}
+    of_file = [f"{path} {fault}" for fault in (*rows.faults, *sums)]
     return Look(table, [*of_file, *faults, *_faults(features, others, path, rows.place)], left_out)
 
 

@@ -149,9 +149,9 @@ def _size(file: parquet.FileMetaData) -> int:
     return max(sum(int(group.total_byte_size) for group in groups), 8 * int(file.num_rows) * int(file.num_columns))
 
 
-def _nested(schema: pa.Schema, form: Form) -> list[str]:
-    """Say of columns of lists, structs and maps, and of pandas' own types, that there is no number and no category in them."""
-    faults = []
+def _nested(schema: pa.Schema, form: Form) -> dict[str, str]:
+    """Say, under its name, of columns of lists, structs and maps, and of pandas' own types, that there is no number and no category in them."""
+    faults = {}
     for field in schema:
         stored = getattr(field.type, "storage_type", field.type)
         # Unless pandas has told Arrow of its types, they are in the field's metadata.
@@ -159,7 +159,7 @@ def _nested(schema: pa.Schema, form: Form) -> list[str]:
         extension = getattr(field.type, "extension_name", noted)
         if field.name.strip() not in form.drop and (types.is_nested(stored) or extension.startswith("pandas.")):
             kind = extension if extension.startswith("pandas.") else f"{stored!s:.100}"
-            faults.append(
+            faults[field.name.strip()] = (
                 f"column {field.name!r} has values of the type {kind}; expected numbers, true and false, or text (--drop {field.name!r} "
                 "leaves it out)"
             )
@@ -180,7 +180,14 @@ def of(path: Path, table: pa.Table, form: Form) -> Rows:
     frame = pa.table(arrays, names=keys).to_pandas(ignore_metadata=True, date_as_object=False)
     if not columns:
         frame = pd.DataFrame(index=range(len(table)))
-    return Rows(frame.set_axis(columns, axis=1), numbered, faults=_nested(table.schema, form), remarks=said)
+    nested = _nested(table.schema, form)
+    return Rows(
+        frame.set_axis(columns, axis=1),
+        numbered,
+        faults=[*nested.values()],
+        at_fault=frozenset(nested),
+        remarks=said,
+    )
 
 
 def _with_index(table: pa.Table) -> tuple[pa.Table, list[str]]:

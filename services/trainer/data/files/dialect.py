@@ -93,6 +93,7 @@ def _with_separator(dialect: Dialect, form: Form, lines: list[str]) -> Dialect:
     if separator is None:
         separator = _voted(dialect, body, above)
     dialect = replace(dialect, separator=separator)
+    _refuse_backslashes(dialect, body)
     if form.comment is None:
         dialect = _with_comments(dialect, rest, above)
     else:
@@ -160,6 +161,17 @@ def _refuse_blanks(dialect: Dialect, lines: list[str]) -> None:
             raise DataError(
                 f"{dialect.path} has one name, {lines[0].strip()!r:.100}; is it separated by {mark!r}? Then say --separator {mark!r}"
             )
+
+
+def _refuse_backslashes(dialect: Dialect, lines: list[str]) -> None:
+    """Refuse what has a backslash before a quote within quotes, which ends them in CSV, and not in what Spark and MySQL write."""
+    separator = re.escape(dialect.separator)
+    inside = re.compile(rf'(?:^|{separator})"[^"]*\\"(?!{separator}|["\r\n]|$)')
+    if line := next(filter(inside.search, lines[:RECORDS]), None):
+        raise DataError(
+            f'{dialect.path} has a quote behind a backslash within quotes, {line.strip()!r:.60}; CSV has two quotes for one: write "" '
+            'for each \\"'
+        )
 
 
 def _with_comments(dialect: Dialect, lines: list[str], above: int) -> Dialect:
