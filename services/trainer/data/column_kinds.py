@@ -146,12 +146,13 @@ def _booleans(column: pd.Series) -> pd.Series:
 def _numbers(column: pd.Series, wish: Wish) -> Verdict:
     name, plain = str(column.name), pd.api.types.is_numeric_dtype(column)
     numbers = (column if plain else pd.to_numeric(column, errors="coerce")).astype("float64")
-    if not (plain and numbers.min() >= -LARGEST and numbers.max() <= LARGEST):
+    low, high = numbers.min(), numbers.max()
+    if not (plain and low >= -LARGEST and high <= LARGEST):
         wrong = ~((numbers.abs() <= LARGEST) | column.isna())
         if wrong.any() and wish.kind is None:
             return Verdict(fault=_expected("a finite number", name, "--number"), wrong=wrong)
         numbers = numbers.mask(wrong)
-    if max(numbers.max(), -numbers.min()) > EXACT and are_whole(numbers):
+    if max(high, -low) > EXACT and are_whole(numbers):
         return Verdict(Kind.NUMBER, numbers, remarks=[_rounded(name)])
     return Verdict(Kind.NUMBER, numbers, remarks=[] if wish.kind else list(_perhaps_time(name, numbers)))
 

@@ -101,9 +101,9 @@ def _resembles(text: str) -> bool:
 
 def digits_form(numbers: pd.Series) -> str | None:
     """Return how whole numbers such as 20260315 are dates: each of them is one, of 1900 to 2100; None where they are none."""
-    low, high = numbers.min(), numbers.max()
-    count = next((n for n in DIGITS if 1900 * 10 ** (n - 4) <= low and high < 2101 * 10 ** (n - 4)), None)
-    if count is None:  # as of nearly all, which is soon seen
+    low = numbers.min()
+    count = next((n for n in DIGITS if 1900 * 10 ** (n - 4) <= low < 2101 * 10 ** (n - 4)), None)
+    if count is None or numbers.max() >= 2101 * 10 ** (count - 4):  # as of nearly all, which is soon seen
         return None
     there = np.unique(numbers.dropna())
     if (there % 1 != 0).any():
