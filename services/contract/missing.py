@@ -61,6 +61,9 @@ PLACEHOLDERS = frozenset(
             "desconocido",
             "inconnu",
         ),
+        # Databases write these, and Excel where a formula has none.
+        *("\\n", "0000-00-00", "0000-00-00 00:00:00", "00.00.0000", "00/00/0000"),
+        *("#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"),
     }
 )
 

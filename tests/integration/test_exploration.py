@@ -180,6 +180,16 @@ def test_quantities_are_explored_too(tmp_path: Path) -> None:
     assert {"target.png", "distributions.png", "correlations.png"} <= {path.name for path in found.files}
 
 
+def test_days_without_an_end_and_numbers_that_hardly_differ_are_explored(tmp_path: Path) -> None:
+    numbers = 1e17 + np.array([0.0, 16.0] * 20)
+    days = ["9999-12-31", "2024-01-31", "2024-02-01", "2024-03-05"] * 10
+    pd.DataFrame({"n": numbers, "one": 1e17, "ended": days, "y": ["a", "b", "b", "a"] * 10}).to_csv(
+        tmp_path / "ends.csv", index=False
+    )
+    found = explore(read(tmp_path / "ends.csv", "y"), tmp_path / "out", Console(quiet=True))
+    assert "distributions.png" in {path.name for path in found.files}
+
+
 def test_a_table_without_numbers_is_explored(tmp_path: Path) -> None:
     rows = {"city": ["Bern", "Oslo"] * 20, "sky": ["blue", "grey", "blue", "blue"] * 10, "y": ["a", "b", "b", "a"] * 10}
     pd.DataFrame(rows).to_csv(tmp_path / "words.csv", index=False)

@@ -1,5 +1,6 @@
 """What each column of a person's table is taken for, what is said of it, and which option decides otherwise."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ DRAWS = np.random.default_rng(0)
 SIZE = [f"{value:.1f}" for value in DRAWS.normal(50, 9, ROWS)]
 
 
-def told(folder: Path, values: list[object], name: str = "x", form: Form | None = None, keep: bool = False) -> Table:
+def told(
+    folder: Path, values: Sequence[object], name: str = "x", form: Form | None = None, keep: bool = False
+) -> Table:
     """Read a table of one column, beside a number and a target, as it is written in CSV."""
     path = folder / "table.csv"
     target = ["yes" if i % 3 else "no" for i in range(len(values))]
@@ -45,7 +48,48 @@ def test_among_numbers_a_placeholder_is_a_missing_value_which_is_said(tmp_path: 
     table = told(tmp_path, values)
     assert kind_of(table) is Kind.NUMBER
     assert table.features["x"].isna().sum() == ROWS * 4 // 5
-    assert f"column 'x' has 160 missing values, some of them written as {word}" in table.remarks
+    assert (
+        f"column 'x' has 160 missing values, some of them written as {word if word.strip() else repr(word)}"
+        in table.remarks
+    )
+
+
+def test_a_column_of_several_placeholders_and_nothing_else_is_text(tmp_path: Path) -> None:
+    assert kind_of(told(tmp_path, drawn("?", "-"))) is Kind.TEXT
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["40/100", "7/100", "12/100"], ["~40", "~7", "~12"], ["5'11\"", "6'2\"", "5'9\""], ["1_000", "20_000", "3_000"],
+        ["40.1 ± 0.3", "7 ± 1", "3 ± 2"], ["٤٠", "٧", "١٢"],
+    ],
+)  # fmt: skip
+def test_text_that_looks_like_numbers_is_said(tmp_path: Path, values: list[str]) -> None:
+    (said,) = told(tmp_path, drawn(*values)).remarks
+    assert "looks like a number, and is not read as one; write numbers as 1234.5" in said
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["A-1", "A-2", "B-7"], ["25-34", "35-44", "45-54"], ["E11.9", "I10", "V27"], ["10.0.0.1", "10.0.0.2", "10.0.0.7"]],
+)
+def test_codes_and_ranges_are_no_numbers(tmp_path: Path, values: list[str]) -> None:
+    assert told(tmp_path, drawn(*values)).remarks == []
+
+
+def test_what_looks_like_numbers_is_not_left_out_as_an_id_without_a_word(tmp_path: Path) -> None:
+    (said,) = told(tmp_path, [f"{i}/100" for i in range(ROWS)]).remarks
+    assert said.startswith("column 'x' is left out: it looks like numbers that are not read, such as '0/100'")
+
+
+def test_an_infinite_number_is_refused_and_missing_where_an_option_says_so(tmp_path: Path) -> None:
+    values = ["inf" if i == 3 else str(i) for i in range(ROWS)]
+    with pytest.raises(
+        DataError, match=r"line 5, column 'x' is inf; expected a finite number .* --number 'x' takes what is none"
+    ):
+        told(tmp_path, values)
+    assert told(tmp_path, values, form=Form(number=("x",))).features["x"].isna().sum() == 1
 
 
 def test_among_words_a_placeholder_is_a_word(tmp_path: Path) -> None:
@@ -80,7 +124,13 @@ def test_codes_are_found_wherever_in_the_file_they_begin_with_0(tmp_path: Path) 
     assert table.features["zone"].iloc[-1] == "01067"
 
 
-@pytest.mark.parametrize("name", ["zip", "ZIP code", "postcode", "PostalCode", "plz"])
+def test_a_telephone_number_keeps_its_plus(tmp_path: Path) -> None:
+    table = told(tmp_path, drawn("+41441234567", "+41441234568"))
+    assert set(table.features["x"]) == {"+41441234567", "+41441234568"}
+    assert "some begin with +" in table.remarks[0]
+
+
+@pytest.mark.parametrize("name", ["zip", "ZIP code", "postcode", "PostalCode", "plz", "customer_zip", "ShipPostcode"])
 def test_a_postcode_is_text_by_its_name(tmp_path: Path, name: str) -> None:
     assert kind_of(told(tmp_path, drawn(80331, 10115, 20095), name), name) is Kind.TEXT
 

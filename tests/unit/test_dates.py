@@ -171,6 +171,50 @@ def test_what_looks_like_a_date_or_a_time_and_is_read_as_text_is_said(tmp_path: 
     assert remark.endswith("and is not read as one; write dates as 2026-03-15, and times as numbers")
 
 
+@pytest.mark.parametrize(
+    "written", ["%d.%m.%Y, %H:%M", "%d.%m.%Y - %H:%M", "%d.%m.%Y %H:%M Uhr", "%Y%m%d%H%M", "%Y%m%d%H%M%S"]
+)
+def test_a_time_is_read_behind_a_day_however_it_is_set_off(tmp_path: Path, written: str) -> None:
+    moments = pd.date_range("2023-01-05", periods=40, freq="37h")
+    assert told(tmp_path, list(moments.strftime(written))).features["day"].tolist() == moments.tolist()
+
+
+@pytest.mark.parametrize("written", ["%m/%Y", "%m.%Y", "%m-%Y", "%Y%m"])
+def test_a_month_is_its_first_day(tmp_path: Path, written: str) -> None:
+    months = pd.date_range("2023-01-01", periods=40, freq="MS")
+    assert told(tmp_path, list(months.strftime(written))).features["day"].tolist() == months.tolist()
+
+
+@pytest.mark.parametrize(("per_second", "unit"), [(1, "seconds"), (1000, "milliseconds")])
+def test_time_since_1970_is_said_where_a_name_tells_and_an_option_makes_dates_of_it(
+    tmp_path: Path, per_second: int, unit: str
+) -> None:
+    moments = pd.date_range("2023-01-05", periods=40, freq="37h")
+    frame = pd.DataFrame({"created_at": [int(m.timestamp()) * per_second for m in moments], "y": ["a", "b"] * 20})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    table = read(tmp_path / "t.csv", "y")
+    assert table.columns[0].kind is Kind.NUMBER
+    assert table.remarks == [
+        f"column 'created_at' is taken as numbers; if they are {unit} since 1970, --date 'created_at' takes them as dates"
+    ]
+    table = read(tmp_path / "t.csv", "y", form=Form(date=("created_at",)))
+    assert table.features["created_at"].tolist() == moments.tolist()
+
+
+@pytest.mark.parametrize("values", [[1.5, 2.5], ["soon", "later"]])
+def test_an_option_makes_no_dates_of_what_has_none(tmp_path: Path, values: list[Any]) -> None:
+    with pytest.raises(DataError, match=r"column 'day' (is|has numbers such as) .*2026-03-15"):
+        told(tmp_path, values * 20, date="day")
+
+
+def test_words_beside_dates_are_refused_with_the_options_that_decide(tmp_path: Path) -> None:
+    days = [f"2024-01-{1 + i % 28:02}" if i % 4 else "ongoing" for i in range(40)]
+    with pytest.raises(
+        DataError, match=r"line 2, column 'day' is 'ongoing'; expected a date \(10 such rows\): --date 'day' takes"
+    ):
+        told(tmp_path, days)
+
+
 def test_durations_are_not_left_out_as_an_id(tmp_path: Path) -> None:
     (remark,) = told(tmp_path, [f"{i}:{i * 7 % 60:02d}:30" for i in range(ROWS)]).remarks
     assert remark.startswith("column 'day' is left out: it looks like dates or times that are not read, such as '")

@@ -194,6 +194,16 @@ def test_a_number_of_nines_far_from_all_others_is_said_to_be_a_missing_value_per
     assert found.partition(" rows")[0] in " ".join(leakage.hints(read(tmp_path / "table.csv", "y")))
 
 
+@pytest.mark.parametrize("filler", ["9999-12-31", "1900-01-01"])
+def test_a_day_that_programs_write_for_none_is_said_to_be_a_missing_date_perhaps(tmp_path: Path, filler: str) -> None:
+    days = pd.date_range("2024-01-01", periods=ROWS).strftime("%Y-%m-%d")
+    ended = np.where(np.arange(ROWS) % 20 > 0, days, filler)
+    (found,) = notes_of(tmp_path, NOISE.assign(ended=ended, y=CLASSES))
+    assert found.startswith(f"feature 'ended' is {filler} in ")
+    assert found.endswith("in all others; if that stands for a missing date, leave those fields empty")
+    assert notes_of(tmp_path, NOISE.assign(ended=days, y=CLASSES)) == []
+
+
 @pytest.mark.parametrize("values", [range(ROWS), [99] * 5 + [90] * 95 + [60] * 100, [9999] + [1, 2] * 99 + [3]])
 def test_nines_among_others_like_them_or_but_once_are_numbers(tmp_path: Path, values: list[int]) -> None:
     frame = NOISE.assign(n=DRAWS.permutation(np.array(values)), y=CLASSES)

@@ -10,6 +10,7 @@ from contract import documents
 from contract.errors import Refused
 from contract.file_names import FITTED_ROWS, GOLDEN
 from contract.manifest import Description
+from contract.reference import bins
 from contract.version_files import VersionFiles
 from monitoring.sources.reference import of_profile
 from trainer.artifact import fitted_rows, golden_samples, reference_profile
@@ -134,6 +135,16 @@ def test_the_profile_describes_the_rows_that_were_fitted_on(table: Table, rows: 
     assert sum(age["histogram"]["counts"]) == len(rows.train_features)
     assert profile["columns"]["city"]["missing"] == rows.train_features["city"].isna().sum()
     assert sum(profile["target"]["classes"].values()) == profile["rows"] == 160
+
+
+@pytest.mark.parametrize(
+    "values", [[0.5, 0.5 + 1e-16, 0.5 + 2e-16], [1e17] * 3, [1e17, 1e17 + 16], [-1e38, 1e38], [0.0, 0.0], [2.0, 3.0]]
+)
+def test_numbers_are_parted_however_little_they_differ(values: list[float]) -> None:
+    edges = bins.edges_of(np.array(values), 20)
+    assert len(edges) == 21
+    assert (np.diff(edges) > 0).all()
+    assert np.histogram(values, edges)[0].sum() == len(values)
 
 
 def test_the_profile_has_deciles_of_numbers_and_how_the_hold_out_was_answered(

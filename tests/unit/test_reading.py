@@ -156,6 +156,12 @@ def test_a_csv_file_is_read_as_it_is_meant_and_what_is_not_usual_is_said(
     assert " ".join(rows.remarks).removeprefix("read as: ").partition(", 1 column of numbers")[0] == said
 
 
+def test_a_quote_behind_a_backslash_is_refused_and_a_path_is_none(tmp_path: Path) -> None:
+    said = refusal(tmp_path, 'a,b\n"say \\"hi\\", then",1\n')
+    assert said.endswith('CSV has two quotes for one: write "" for each \\"')
+    assert values(rows_of(tmp_path, 'a,b\n"C:\\",1\n"say ""hi""",2\n'))["a"] == ["C:\\", 'say "hi"']
+
+
 @pytest.mark.parametrize("size", range(20, 60, 5))
 def test_what_is_only_told_by_the_first_rows_holds_wherever_they_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
@@ -207,6 +213,21 @@ def test_text_of_central_europe_is_not_taken_for_western(tmp_path: Path, text: s
     assert said.endswith("say which: --encoding cp1250, or --encoding cp1252")
     rows = rows_of(tmp_path, content, encoding="cp1250")
     assert rows.frame.to_csv(index=False) == f"a,b\n{text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "called"),
+    [
+        ("Gdańsk,Łódź\nWrocław,Śląsk\n", "iso8859_2", "Latin-2"), ("Plzeň,Žďár\nÚstí,Šumperk\n", "iso8859_2", "Latin-2"),
+        ("Eskişehir,Muğla\nİstanbul,ışık\n", "cp1254", "Windows-1254"),
+    ],
+)  # fmt: skip
+def test_text_of_other_encodings_that_western_text_looks_like_is_refused_until_one_says_it(
+    tmp_path: Path, text: str, encoding: str, called: str
+) -> None:
+    content = f"a,b\n{text}".encode(encoding)
+    assert f"it looks like {called} (line 2 has {text.splitlines()[0]!r})" in refusal(tmp_path, content)
+    assert rows_of(tmp_path, content, encoding=encoding).frame.to_csv(index=False) == f"a,b\n{text}"
 
 
 @pytest.mark.parametrize("text", WESTERN.values(), ids=WESTERN)
@@ -265,7 +286,17 @@ PEOPLE: dict[str, tuple[list[str], list[float | None], str]] = {
     "a currency's code": (["CHF 1'234.50", "CHF 12"], [1234.5, 12], 'thousands "\'", in CHF'),
     "brackets": (["(2.7)", "3.1", "($4)"][:2], [-2.7, 3.1], "signs and brackets"),
     "brackets around dollars": (["($2.7)", "$3.1"], [-2.7, 3.1], "in $"),
-    "typographic minus": (["−3", "2.5"], [-3, 2.5], "signs and brackets"),
+    "typographic minus": (["−3", "2.5", "–4"], [-3, 2.5, -4], "signs and brackets"),
+    "a minus behind": (["3-", "2.5", "1,234.00-"], [-3, 2.5, -1234], "thousands ','"),
+    "a minus behind, before a currency": (["3,10- EUR", "2,50 EUR"], [-3.1, 2.5], "decimal ',', in EUR"),
+    "a currency before brackets": (["$(2.7)", "$ (1,000)", "$3.1"], [-2.7, -1000, 3.1], "thousands ',', in $"),
+    "no cents": (["CHF 40.–", "CHF 7.-", "CHF 1'200.--"], [40, 7, 1200], 'thousands "\'", in CHF'),
+    "no cents after a comma": (["40,- €", "7,50 €"], [40, 7.5], "decimal ',', in €"),
+    "crowns": (["kr 40.5", "kr 7"], [40.5, 7], "in kr"),
+    "rupees": (["Rs. 1,00,000/-", "Rs. 7/-"], [100000, 7], "thousands ',', in Rs."),
+    "a sign of percent before": (["%6.02", "%7"], [6.02, 7], "in %"),
+    "one and many": (["1 month", "17 months", "2 months"], [1, 17, 2], "in months"),
+    "what Excel has for none": (["$5", "#DIV/0!", "$7"], [5, None, 7], "in $"),
     "units": (["38.2 kg", "40kg"], [38.2, 40], "in kg"),
     "degrees": (["-3 °C", "21.5 °C"], [-3, 21.5], "in °C"),
     "thousands and points": (["47,400.5", "1,234"], [47400.5, 1234], "thousands ','"),
@@ -298,12 +329,28 @@ def test_a_number_written_for_people_is_that_number_and_said(
     [
         ["12", "12a", "4b"], ["25-34", "35-44"], ["12.05.2024", "01.02.2024"], ["10:30", "11:45"], ["192.168.0.1", "10.0.0.1"],
         ["A1", "B2"], ["PC 17599", "113803"], ["5 mg", "10 ml"], ["<5", ">50"], ["044 123 45 67", "044 321 54 76"], ["1.2.3", "1.2.4"],
-        ["yes", "5 kg", "no", "maybe"], ["3f2a", "12e"],
+        ["yes", "5 kg", "no", "maybe"], ["3f2a", "12e"], ["10+", "5+"], ["B-", "A-"], ["5-7", "3-4"],
     ],
 )  # fmt: skip
 def test_what_only_looks_like_numbers_stays_text(tmp_path: Path, texts: list[str]) -> None:
     rows = rows_of(tmp_path, "a\tb\n" + "".join(f"{text}\tx\n" for text in texts))
     assert values(rows)["a"] == texts
+
+
+def test_numbers_of_which_some_have_a_decimal_comma_and_some_a_point_are_refused(tmp_path: Path) -> None:
+    content = "a;b\n40,4;x\n40.5;y\n12;z\n"
+    said = refusal(tmp_path, content)
+    assert said.startswith(
+        "column 'a' has numbers with a point and with a comma, such as '40.5' and '40,4'; write all of them"
+    )
+    assert values(rows_of(tmp_path, content, text=("a",)))["a"] == ["40,4", "40.5", "12"]
+
+
+@pytest.mark.parametrize("texts", [['="01234"', '="5"'], ["'01234", "'5"]])
+def test_what_excel_marks_as_text_is_without_the_mark(tmp_path: Path, texts: list[str]) -> None:
+    rows = rows_of(tmp_path, "a,b\n" + "".join(f"{text},x\n" for text in texts))
+    assert values(rows)["a"] == ["01234", "5"]
+    assert rows.remarks == ["read as: Excel's marks of text taken off in 'a'"]
 
 
 def test_numbers_with_several_units_stay_text_which_is_said(tmp_path: Path) -> None:
@@ -314,7 +361,13 @@ def test_numbers_with_several_units_stay_text_which_is_said(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("amounts", "said"),
-    [(["1.2k", "950", "3k"], "k, none"), (["1.2k", "3M", "2.5M"], "M, k"), (["12a", "7", "3b"], "")],
+    [
+        (["1.2k", "950", "3k"], "k, none"),
+        (["34%", "0.5", "12%"], "%, none"),
+        (["$34", "€5", "$7"], "$, €"),
+        (["1.2k", "3M", "2.5M"], "M, k"),
+        (["12a", "7", "3b"], ""),
+    ],
 )
 def test_amounts_in_thousands_beside_others_are_text_which_is_said(
     tmp_path: Path, amounts: list[str], said: str
@@ -417,6 +470,27 @@ def test_a_packed_file_is_unpacked_and_endings_may_be_in_capitals(tmp_path: Path
 )
 def test_what_cannot_be_unpacked_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     assert refusal(tmp_path, content, name).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"%PDF-1.7\n", "is a PDF; export the table in it as CSV"), (b"\x89PNG\r\n", "is a picture (PNG)"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html>", "is a web page (HTML); was a login page saved in place of the file?"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is what Git LFS keeps in place of the file; fetch the file itself: git lfs pull"),
+        (b"SQLite format 3\0", "is an SQLite database; export a table of it as CSV"), (b"BZh91AY", "is packed with bzip2; unpack it, or pack it with gzip or zip"),
+        (b'[\n {"a": 1}]', "is a list of JSON; write an object of it in each line, without commas between them, as .jsonl"),
+        (zipped(mimetype="", content_xml="<x/>"), "is of OpenDocument; save it as .xlsx or CSV"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["table.csv", "table.jsonl"])
+def test_what_is_no_table_is_called_what_it_is(tmp_path: Path, content: bytes, said: str, name: str) -> None:
+    assert refusal(tmp_path, content, name) == said
+
+
+def test_lines_of_json_are_told_by_what_is_in_them(tmp_path: Path) -> None:
+    for name in ("table.csv", "table.json"):
+        assert values(rows_of(tmp_path, '{"a": 1}\n{"a": 2}\n', name)) == {"a": [1, 2]}
 
 
 def test_of_several_files_in_a_zip_file_one_has_to_be_said(tmp_path: Path) -> None:
@@ -564,6 +638,37 @@ def test_an_index_with_names_becomes_columns(tmp_path: Path, index: str | list[s
     assert values(reading.read(tmp_path / "table.parquet", Form())) == {"c": [5, 6], **AB}
 
 
+@pytest.mark.parametrize(
+    ("index", "column"),
+    [
+        (pd.Index([1.5, 2.5]), [1.5, 2.5]), (pd.date_range("2026-01-01", periods=2), list(pd.date_range("2026-01-01", periods=2))),
+        (pd.Index([7, 3]), None),
+    ],
+)  # fmt: skip
+def test_an_index_without_a_name_is_a_column_unless_it_numbers_rows(
+    tmp_path: Path, index: pd.Index, column: list[Any] | None
+) -> None:
+    pd.DataFrame({"b": ["x", "y"]}, index=index).to_parquet(tmp_path / "t.parquet")
+    rows = read(tmp_path / "t.parquet")
+    assert values(rows) == {"b": ["x", "y"]} | ({} if column is None else {"index": column})
+    assert rows.remarks == ([] if column is None else ["read as: an index without a name called 'index'"])
+
+
+def test_a_name_that_is_twice_in_parquet_is_refused_with_the_option(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "a", "b"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"has the column 'a' 2 times; .*--drop 'a'"):
+        read(tmp_path / "t.parquet")
+    assert values(read(tmp_path / "t.parquet", drop=("a",)))["b"] == [3]
+
+
+def test_a_stream_of_arrow_is_read(tmp_path: Path) -> None:
+    table = pa.table(AB)
+    with pa.ipc.new_stream(str(tmp_path / "t.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    assert values(read(tmp_path / "t.arrow")) == AB
+
+
 def test_names_in_parquet_are_without_blanks_as_in_csv(tmp_path: Path) -> None:
     rows = parquet_rows(tmp_path, pa.table({" a ": [1]}))
     assert values(rows) == {"a": [1]}
@@ -612,6 +717,22 @@ def test_a_name_that_is_there_twice_can_be_dropped(tmp_path: Path) -> None:
 def test_folders_in_it_that_are_named_for_a_value_are_a_column(folder: Callable[..., Path]) -> None:
     rows = reading.read(folder(**{"year=2025__x": {"a": [1]}, "year=2026__x": {"a": [2]}}), Form())
     assert values(rows) == {"a": [1, 2], "year": [2025, 2026]}
+
+
+def test_folders_that_are_codes_keep_the_zeros_that_they_begin_with(folder: Callable[..., Path]) -> None:
+    path = folder(**{"plz=01067/a": AB, "plz=80331/a": AB})
+    assert values(read(path))["plz"] == ["01067", "01067", "80331", "80331"]
+
+
+def test_a_file_of_a_folder_at_fault_is_named(folder: Callable[..., Path]) -> None:
+    path = folder(a={"a": [1]}, b={"a": ["x"]})
+    with pytest.raises(
+        DataError, match=r"column 'a' is int64 in a\.parquet and string in b\.parquet; expected one type"
+    ):
+        read(path)
+    (path / "b.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"b\.parquet is no whole Parquet file"):
+        read(path)
 
 
 def test_files_of_a_folder_with_other_columns_are_refused(folder: Callable[..., Path]) -> None:

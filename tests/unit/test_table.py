@@ -13,7 +13,7 @@ from pyarrow import parquet
 from trainer.data import memory
 from trainer.data.files import csv_table
 from trainer.data.files.form import Form
-from trainer.data.table import Column, Kind, Table, Task, read, split
+from trainer.data.table import Column, Kind, Table, Task, look_at, read, split
 from trainer.errors import DataError
 
 IRIS = Path(__file__).parents[2] / "data" / "iris_dataset.csv"
@@ -82,18 +82,124 @@ def test_a_folder_in_the_place_of_the_file_is_refused_by_name(tmp_path: Path) ->
 
 
 def test_an_empty_file_is_no_table(refusal: Callable[..., Any]) -> None:
-    assert "is no CSV table" in refusal([])
+    assert refusal([]).endswith("is empty: it has no line with the names of the columns")
 
 
 def test_a_file_that_is_no_text_is_no_table(tmp_path: Path) -> None:
     path = tmp_path / "flowers.csv"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    path.write_bytes(b"\x01\x02\r\n\x1a\n\0\0\0\rIHDR")
     with pytest.raises(DataError, match=r"flowers\.csv is no text: it has zero bytes"):
         flowers(path)
 
 
 def test_a_line_with_a_value_too_many_is_named(refusal: Callable[..., Any]) -> None:
     assert "line 7" in refusal(with_line(7, f"{SHORT},1,2"))
+
+
+ENDS = ["region,sold,y", *(f"{region},{i}.5,{i % 2}" for i, region in enumerate(["north", "south"] * 10))]
+
+
+@pytest.mark.parametrize("last", ["Total,200,0", "total:,200,", "Summe,200,1"])
+def test_a_row_that_sums_up_the_others_is_refused_with_its_line(tmp_path: Path, last: str) -> None:
+    (tmp_path / "t.csv").write_text("\n".join([*ENDS, "", last]))
+    with pytest.raises(
+        DataError, match=r"t\.csv line 23 has .* in column 'region' and sums up column 'sold': .*take it out"
+    ) as said:
+        read(tmp_path / "t.csv", "y")
+    assert "(2 such rows)" not in str(said.value)
+
+
+def test_subtotals_are_refused_too_and_a_row_that_is_only_called_so_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n".join([*ENDS[:11], "Subtotal,50,0", *ENDS[11:], "Subtotal,150,0"]))
+    with pytest.raises(DataError, match=r"line 23 has 'Subtotal' .* \(2 such rows\)"):
+        read(tmp_path / "t.csv", "y")
+    (tmp_path / "t.csv").write_text("\n".join([*ENDS, "Total,7.5,0"]))
+    assert read(tmp_path / "t.csv", "y").remarks == [
+        "line 22 has 'Total' in column 'region': if it sums up other rows, take it out of the file"
+    ]
+
+
+def test_rows_without_any_value_and_names_that_are_there_again_are_left_out_and_lines_stay_those_of_the_file(
+    tmp_path: Path,
+) -> None:
+    lines = [*ENDS[:5], ",,", *ENDS[5:9], ENDS[0], *ENDS[9:], ",,", ",,"]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    table = read(tmp_path / "t.csv", "y")
+    assert table.remarks == ["read as: 3 rows without any value left out, 1 line with the names again left out"]
+    assert (len(table.target), table.columns[1].kind) == (20, Kind.NUMBER)
+    (tmp_path / "t.csv").write_text("\n".join([*lines[:-4], "north,many,1"]))
+    with pytest.raises(DataError, match="line 22, column 'sold' is 'many'"):
+        read(tmp_path / "t.csv", "y")
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_target_of_blanks_is_none(tmp_path: Path, value: str) -> None:
+    frame = pd.DataFrame({"x": range(20), "y": ["a", "b"] * 9 + [value, "a"]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"row 19, column 'y' is .*; expected a class \(1 such row\)"):
+        read(tmp_path / "t.parquet", "y")
+    assert len(read(tmp_path / "t.parquet", "y", form=Form(skip_unlabelled=True)).target) == 19
+
+
+def test_of_a_column_that_cannot_be_read_nothing_else_is_said(tmp_path: Path) -> None:
+    sizes = ["<40" if i % 10 == 0 else f"{i}.5" for i in range(40)]
+    frame = pd.DataFrame({"x": sizes, "l": [[1]] * 40, "y": ["a", "b"] * 20})
+    frame.to_parquet(tmp_path / "t.parquet")
+    look = look_at(tmp_path / "t.parquet", "y")
+    assert len(look.faults) == 2
+    assert [said for said in look.table.remarks if "'l'" in said or "is taken as text" in said] == []
+
+
+def test_a_class_that_may_stand_for_none_is_said(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [*range(29), 1], "y": ["yes", "no", "?"] * 10})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (said,) = read(tmp_path / "t.csv", "y").remarks
+    assert said.startswith(
+        "the target 'y' has '?' as a class (10 rows); where it stands for none, leave these fields empty"
+    )
+
+
+def test_a_target_that_never_changes_and_one_of_dates_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"x": range(5), "y": [1.5, 2.5, 3.5, 4.5, 5.5]}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match="has 5 rows, too few to hold out two of them; expected 6 or more"):
+        read(tmp_path / "t.csv", "y")
+    pd.DataFrame({"x": range(30), "y": 1.5}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=r"column 'y' is 1\.5 in all rows; there is nothing to predict"):
+        read(tmp_path / "t.csv", "y")
+    pd.DataFrame({"x": range(30), "y": pd.date_range("2024-01-01", periods=30)}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(
+        DataError, match="column 'y' has dates, such as 2024-01-01, which are neither classes nor quantities"
+    ):
+        read(tmp_path / "t.csv", "y")
+
+
+def test_a_target_of_few_numbers_with_a_decimal_comma_is_a_quantity_as_with_a_point(tmp_path: Path) -> None:
+    for mark in ".,":
+        (tmp_path / "t.csv").write_text("x;y\n" + "".join(f"{i % 9};{i % 4},5\n".replace(",", mark) for i in range(40)))
+        table = read(tmp_path / "t.csv", "y")
+        assert (table.task, table.target.head(2).tolist()) == (Task.REGRESSION, [0.5, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("40.4,red,1\n" * 9, "has no column 'y'; it has '40.4', 'red', '1'; are these values? Write a line with names above them"),
+        ('"x,y"\n' + '"1,2"\n' * 9, "has no column 'y'; it has 'x,y'; are whole lines in quotes? Take these quotes away"),
+        ("x^y\n" + "1^2\n" * 9, "has one name, 'x^y'; is it separated by '^'? Then say --separator '^'"),
+        ("a, b\nx,c,y\n" + "1,2,3\n" * 9, "the header has 2 (a value with a comma in it needs quotes; where the names stand in that line, --skip-lines 1"),
+        ("x,y\n" + "r,2,3\n" * 9, "(a value with a comma in it needs quotes; if the first column has the names of rows, it needs a name too)"),
+    ],
+)  # fmt: skip
+def test_names_that_are_not_there_are_refused_with_the_way_out(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(DataError) as refused:
+        read(tmp_path / "t.csv", "y")
+    assert said in str(refused.value)
+
+
+def test_a_number_as_a_name_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("40.4,y\n" + "1,2\n2,3\n" * 9)
+    assert read(tmp_path / "t.csv", "y").remarks[0].startswith("read as: a number as the name of a column, '40.4'")
 
 
 def test_a_header_alone_has_no_rows(refusal: Callable[..., Any]) -> None:

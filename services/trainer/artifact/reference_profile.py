@@ -99,7 +99,7 @@ def _column_profile(column: Column, values: pd.Series) -> dict[str, Any]:
 def _numbers_profile(values: pd.Series) -> dict[str, Any]:
     if values.empty:
         return {}
-    counts, edges = np.histogram(values, bins=HISTOGRAM_BINS)
+    counts, edges = np.histogram(values, bins.edges_of(values.to_numpy(), HISTOGRAM_BINS))
     edges_of_deciles = bins.deciles(values.to_numpy())
     quantiles = values.quantile([0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]).tolist()
     return {

@@ -6,6 +6,7 @@ which decide it. Faults are collected: a file's columns are all looked at before
 
 import datetime
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -50,9 +51,15 @@ JOINED_ID = re.compile(
     r"(account|booking|case|client|customer|device|employee|invoice|item|loan|member|order|passenger|patient|person|product"
     r"|record|row|session|student|ticket|transaction|user)(id|no|nr|key)"
 )
-CODE_NAME = re.compile(r"zip|(zip|post|postal|pin)[ _-]?codes?|plz|postleitzahl", re.IGNORECASE)
+CODE_NAME = re.compile(r"(.* )?(zip|(zip|post|postal|pin) ?codes?|plz|postleitzahl)")
+TIME_WORDS = frozenset(["at", "created", "date", "datetime", "epoch", "time", "timestamp", "ts", "unix", "updated"])
 DIGIT = re.compile(r"\d")
-LEADING_ZERO = re.compile(r"0\d+")
+# No number begins so: a postcode, a telephone number.
+LEADING_ZERO = re.compile(r"\s*(0\d+|\+\d{8,})\s*")
+# A word in a text is between blanks, and has a letter.
+WORD_OF_TEXT = re.compile(r"(?<!\S)\S*[^\W\d_]")
+# What is left of a text without its digits, where it looks like numbers and is none: 40/100, ~40, 5'11", 1_000.
+ONLY_SIGNS = re.compile(r"[^\w:-]*_?[^\w:-]*")
 
 
 class Encoding(StrEnum):
@@ -116,7 +123,7 @@ def _typed(column: pd.Series, wish: Wish, is_typed: bool) -> Verdict:
     if pd.api.types.is_numeric_dtype(column) or (types and types <= {Decimal, int, float}):
         if wish.kind is None and pd.api.types.is_numeric_dtype(column) and dates.are_days(column):
             return _days(column)
-        return _numbers(column) if wish.kind in (None, Kind.NUMBER) else _forced(column, wish)
+        return _numbers(column, wish) if wish.kind in (None, Kind.NUMBER) else _forced(column, wish)
     if pd.api.types.is_datetime64_any_dtype(column) or (types and types <= DATES):
         return _moments(column) if wish.kind in (None, Kind.DATE) else _forced(column, wish)
     if pd.api.types.is_timedelta64_dtype(column):
@@ -136,21 +143,40 @@ def _booleans(column: pd.Series) -> pd.Series:
     return column.astype(bool)
 
 
-def _numbers(column: pd.Series) -> Verdict:
-    plain = pd.api.types.is_numeric_dtype(column)
+def _numbers(column: pd.Series, wish: Wish) -> Verdict:
+    name, plain = str(column.name), pd.api.types.is_numeric_dtype(column)
     numbers = (column if plain else pd.to_numeric(column, errors="coerce")).astype("float64")
-    if plain and numbers.min() >= -LARGEST and numbers.max() <= LARGEST:
-        is_exact = not pd.api.types.is_integer_dtype(column) or numbers.abs().max() <= EXACT
-        return Verdict(Kind.NUMBER, numbers, remarks=[] if is_exact else [_rounded(str(column.name))])
-    wrong = ~((numbers.abs() <= LARGEST) | column.isna())
-    if wrong.any():
-        return Verdict(fault="expected a finite number", wrong=wrong)
-    return Verdict(Kind.NUMBER, numbers)
+    low, high = numbers.min(), numbers.max()
+    if not (plain and low >= -LARGEST and high <= LARGEST):
+        wrong = ~((numbers.abs() <= LARGEST) | column.isna())
+        if wrong.any() and wish.kind is None:
+            return Verdict(fault=_expected("a finite number", name, "--number"), wrong=wrong)
+        numbers = numbers.mask(wrong)
+    if max(high, -low) > EXACT and are_whole(numbers):
+        return Verdict(Kind.NUMBER, numbers, remarks=[_rounded(name)])
+    return Verdict(Kind.NUMBER, numbers, remarks=[] if wish.kind else list(_perhaps_time(name, numbers)))
+
+
+def _expected(what: str, name: str, option: str) -> str:
+    """Say what was expected of a value, and which options decide otherwise."""
+    return f"expected {what}; {option} {name!r} takes what is none as missing, --text {name!r} all as text"
+
+
+def _perhaps_time(name: str, numbers: pd.Series) -> Iterator[str]:
+    """Yield that numbers may count the time since 1970, where their column is called so."""
+    if TIME_WORDS.isdisjoint(_words_of_name(name)) or (unit := dates.unit_since_1970(numbers)) is None:
+        return
+    yield f"column {name!r} is taken as numbers; if they are {unit} since 1970, --date {name!r} takes them as dates"
 
 
 def _days(column: pd.Series) -> Verdict:
-    name, found = str(column.name), dates.of_days(column)
-    said = f"column {name!r} has dates written such as {int(column.dropna().iloc[0])}; predictions take ISO 8601 (--number {name!r})"
+    name, first, found = str(column.name), column.dropna().iloc[0], dates.of_numbers(column)
+    if found is None:
+        return Verdict(
+            fault=f"column {name!r} has numbers such as {first:.15g}, which are neither dates such as 20260315 nor seconds or milliseconds "
+            "since 1970; write dates as 2026-03-15"
+        )
+    said = f"column {name!r} has dates written such as {first:.15g}; predictions take ISO 8601 (--number {name!r})"
     return Verdict(Kind.DATE, found, remarks=[said])
 
 
@@ -170,6 +196,8 @@ def _forced(column: pd.Series, wish: Wish) -> Verdict:
     """Take a column that the file has types for as something else."""
     if wish.kind is Kind.NUMBER and pd.api.types.is_bool_dtype(column):
         return Verdict(Kind.NUMBER, column.astype("float64"))
+    if wish.kind is Kind.DATE and pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return _days(column)
     return _of_text(as_text(column), wish, is_typed=True)
 
 
@@ -200,25 +228,42 @@ def _of_texts(column: pd.Series, counts: pd.Series, wish: Wish, is_typed: bool) 
         return Verdict(remarks=[_left_out(str(column.name), "it has no values")])
     others = rest[~_are_numbers(rest.index)]
     if wanted is Kind.NUMBER:
-        return _with_gaps(_numbers(column.where(~column.isin([*fillers, *others.index]))), [*fillers, *others.index])
+        return _with_gaps(
+            _numbers(column.where(~column.isin([*fillers, *others.index])), wish), [*fillers, *others.index]
+        )
     share = 1 - others.sum() / max(rest.sum(), 1)
     if wanted is Kind.DATE or (share < MOST and dates.look_like_dates(rest.index)):
         return _dates(column, rest, fillers, wish)
     if rest.empty or share < MOST or others.sum() == rest.sum():
-        return _words(column, rest)
+        return _words(column, counts if rest.empty else rest)
     if others.empty:
         return _numbers_or_codes(column, rest, fillers)
     return _numbers_or_text(column, others, len(column.dropna()))
 
 
 def _words(column: pd.Series, texts: pd.Series) -> Verdict:
-    """Take a column as text, and say so where some of its texts look like dates or times."""
-    name = str(column.name)
-    said = (
-        f"column {name!r} is taken as text: {texts.index[0]!r} looks like a date or a time, and is not read as one; write dates as "
-        "2026-03-15, and times as numbers"
+    """Take a column as text, and say so where its texts look like dates, times or numbers."""
+    text = f"column {str(column.name)!r} is taken as text: {texts.index[0]!r} looks like"
+    said = []
+    if dates.resemble_some(texts.index):
+        said = [f"{text} a date or a time, and is not read as one; write dates as 2026-03-15, and times as numbers"]
+    elif _resemble_numbers(texts.index):
+        said = [f"{text} a number, and is not read as one; write numbers as 1234.5, and two of them in two columns"]
+    return Verdict(Kind.TEXT, column, remarks=said)
+
+
+def _resemble_numbers(values: pd.Index) -> bool:
+    """Tell whether most of some different texts have digits, and beside them nothing but signs."""
+    sample = [text for text in values[:SAMPLE] if any(map(str.isdecimal, text)) and not text.lstrip().startswith("+")]
+    looks = (
+        ONLY_SIGNS.fullmatch(rest) and (rest.strip(" .,") or not text.isascii())
+        for text, rest in map(_without_digits, sample)
     )
-    return Verdict(Kind.TEXT, column, remarks=[said] if dates.resemble_some(texts.index) else [])
+    return len(values) > 0 and sum(map(bool, looks)) > MOST * min(len(values), SAMPLE)
+
+
+def _without_digits(text: str) -> tuple[str, str]:
+    return text, "".join("" if char.isdecimal() else char for char in text)
 
 
 def _are_boolean(values: pd.Index) -> bool:
@@ -253,11 +298,14 @@ def _dates(column: pd.Series, rest: pd.Series, fillers: list[str], wish: Wish) -
         ways = " or ".join(f"--date {f'{name}={way}'!r}" for way in error.ways)
         return Verdict(fault=f"column {name!r} {error}; say which by {ways} (--text {name!r} takes it as text)")
     others = rest[found.isna()]
-    if wish.kind is None and others.sum() > MISTAKES * rest.sum():
-        return _words(column, others)
+    if len(others) == len(rest) and wish.kind:
+        fault = f"expected a date such as 2026-03-15; as none of {name!r} is one, --date says nothing of it"
+        return Verdict(fault=fault, wrong=column.isin(rest.index))
+    # As among numbers, words beside dates say nothing, and other things with digits that it is no column of them.
+    if wish.kind is None and others.sum() > MISTAKES * rest.sum() and any(DIGIT.search(text) for text in others.index):
+        return _words(column, rest)
     if wish.kind is None and len(others):
-        said = f"expected a date; --date {name!r} takes what is none as missing, --text {name!r} all as text"
-        return Verdict(fault=said, wrong=column.isin(others.index))
+        return Verdict(fault=_expected("a date", name, "--date"), wrong=column.isin(others.index))
     remarks = [f"column {name!r} has dates written {written}; predictions take ISO 8601"] if written else []
     verdict = Verdict(Kind.DATE, _spread(found, column), remarks=remarks)
     return _with_gaps(verdict, [*fillers, *others.index])
@@ -272,21 +320,24 @@ def _spread(found: pd.Series, column: pd.Series) -> pd.Series:
 
 def _numbers_or_codes(column: pd.Series, rest: pd.Series, fillers: list[str]) -> Verdict:
     name = str(column.name)
+    if all(map(dates.MONTH_WITH_POINT.fullmatch, rest.index)):
+        return _dates(column, rest, fillers, Wish())
     zero = next(filter(LEADING_ZERO.fullmatch, rest.index), None)
     if zero is not None or is_code_name(name):
-        why = f"some begin with 0, such as {zero!r}" if zero is not None else "that is what its name says"
+        why = "that is what its name says"
+        if zero is not None:
+            why = f"some begin with {zero.strip()[0]}, such as {zero!r}"
         return Verdict(
             Kind.TEXT, column, remarks=[f"column {name!r} is taken for codes, as text: {why} (--number {name!r})"]
         )
-    return _with_gaps(_numbers(column.where(~column.isin(fillers))), fillers)
+    return _with_gaps(_numbers(column.where(~column.isin(fillers)), Wish()), fillers)
 
 
 def _numbers_or_text(column: pd.Series, others: pd.Series, count: int) -> Verdict:
     """Decide on a column of which most are numbers: words and few others are mistakes, many with digits say that it is none."""
     name, rows = str(column.name), int(others.sum())
     if rows <= max(1, MISTAKES * count) or not any(DIGIT.search(text) for text in others.index):
-        said = f"expected a finite number; --number {name!r} takes what is none as missing, --text {name!r} all as text"
-        return Verdict(fault=said, wrong=column.isin(others.index))
+        return Verdict(fault=_expected("a finite number", name, "--number"), wrong=column.isin(others.index))
     such = ", ".join(map(repr, others.index[:2]))
     said = (
         f"column {name!r} is taken as text: {rows} of {count} values are no numbers, such as {such} (--number {name!r})"
@@ -343,6 +394,8 @@ def _no_feature(name: str, column: pd.Series, found: Verdict) -> str | None:
     if found.counts is not None and _tells_apart(values, len(found.counts)) and not is_prose(values):
         if dates.resemble_some(found.counts.index):
             return f"it looks like dates or times that are not read, such as {found.counts.index[0]!r}"
+        if _resemble_numbers(found.counts.index):
+            return f"it looks like numbers that are not read, such as {found.counts.index[0]!r}; write them as 1234.5"
         return "each row has a text of its own, like an id"
     return None
 
@@ -359,14 +412,18 @@ def named_like_id(name: str) -> bool:
     """Tell whether a column's name says that it tells rows apart: id, CustomerId, TransactionID, OrderNo, order number."""
     if not name.strip() or name.casefold().startswith("unnamed:"):
         return True
-    words = [word.casefold() for word in NAME_WORDS.findall(name)]
+    words = _words_of_name(name)
     return bool(words) and (words[-1] in ID_WORDS or JOINED_ID.fullmatch(words[-1]) is not None)
+
+
+def _words_of_name(name: str) -> list[str]:
+    return [word.casefold() for word in NAME_WORDS.findall(name)]
 
 
 def is_prose(values: pd.Series) -> bool:
     """Tell whether texts are written by people for people, of several words each."""
     sample = values.dropna().unique()[:SAMPLE]
-    return len(sample) > 0 and sum(len(text.split()) for text in sample) >= WORDS_OF_TEXT * len(sample)
+    return len(sample) > 0 and sum(len(WORD_OF_TEXT.findall(text)) for text in sample) >= WORDS_OF_TEXT * len(sample)
 
 
 def encoding(values: pd.Series) -> Encoding:
@@ -396,7 +453,7 @@ def are_whole(column: pd.Series) -> bool:
 
 def is_code_name(name: str) -> bool:
     """Tell whether a column's name says that its numbers are codes: a postcode."""
-    return CODE_NAME.fullmatch(name) is not None
+    return CODE_NAME.fullmatch(" ".join(_words_of_name(name))) is not None
 
 
 def as_text(column: pd.Series) -> pd.Series:

@@ -16,11 +16,19 @@ from trainer.data.wishes import DAY_FIRST, MONTH_FIRST
 WORD, NTH = r"[^\W\d_]{3,12}", r"(?:\.|st|nd|rd|th)?"
 # What a value of a column of dates looks like, quickly looked at.
 LIKE_ONE = re.compile(
-    rf"\s*(\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}|\d{{4}}-\d{{2}}|({WORD}\.?,? )?(\d{{1,2}}{NTH}[-. ] ?(de )?{WORD}|{WORD}\.? \d{{1,2}}))"
+    rf"\s*(\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}|\d{{1,2}}[-/.](19|20)\d{{2}}\s*$|\d{{4}}-\d{{2}}|({WORD}\.?,? )?(\d{{1,2}}{NTH}[-. ] ?(de )?{WORD}|{WORD}\.? \d{{1,2}}))"
 )
-# What is none that anybody could read, or a time of day.
-RESEMBLES = re.compile(r"\s*(\d{1,4}([-/.])\d{1,2}\2\d{1,4}|\d{1,3}:\d{2}(:\d{2}([.,]\d+)?)?)( ?[AaPp][Mm])?\s*")
-TIME = r"(?:[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d{1,9})?))?\s*(?P<half>[AaPp]\.?[Mm]\.?)?)?"
+# What has a day, a time of day, a week or a quarter in it, and is none that anybody could read.
+RESEMBLES = re.compile(
+    r"(?<![\w:./-])(\d{1,4}([-/.])\d{1,2}\2\d{1,4}|\d{1,3}:\d{2}(:\d{2}([.,]\d+)?)?)(?![\w:./-])"
+    r"|(?<!\w)(Q[1-4][-/ ]?\d{4}|\d{4}[-/ ]?(Q[1-4]|W\d{2}(-\d)?))(?!\w)|\d{4}年|(?<!\w)\d{8}T\d{4}"
+)
+# Longer texts have dates in them, and are none.
+LONGEST = 40
+TIME = (
+    r"(?:(?:T|,? (?:- )?)\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d{1,9})?))?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
+    r"(?: ?Uhr)?)?"
+)
 ORDERED = (
     rf"\s*(?P<one>\d{{1,2}})(?P<separator>[-/.])(?P<other>\d{{1,2}})(?P=separator)(?P<year>\d{{4}}|\d{{2}}){TIME}\s*"
 )
@@ -28,6 +36,9 @@ NAMED = (
     rf"\s*(?:[^\W\d_]+\.?,? )?(?:(?P<one>\d{{1,2}}){NTH}[- ](?:de )?(?P<name>{WORD})\.?,?[- ](?:del? )?|(?P<first>{WORD})\.?[- ]"
     rf"(?:(?P<second_one>\d{{1,2}}){NTH},? )?)(?P<year>\d{{4}}|\d{{2}}){TIME}\s*"
 )
+# A month alone begins on its first day. Before a point its zero tells it from a number.
+MONTH = r"\s*(?P<month>0?[1-9]|1[0-2])[-/.](?P<year>(?:19|20)\d{2})\s*"
+MONTH_WITH_POINT = re.compile(r"\s*(0[1-9]|1[0-2])\.(19|20)\d{2}\s*")
 # Of English, German and Spanish, each with its short forms.
 MONTHS = {
     word: month
@@ -55,7 +66,11 @@ OTHER_FORMS = ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %
 SAMPLE = 100
 # Fewer different numbers may be dates by chance: one in 27 of eight digits is.
 FEW_DAYS = 10
-FIRST_DAY, LAST_DAY = 19000101, 21001231
+# Digits that are dates, of 1900 to 2100, by how many there are.
+DIGITS = {6: "%Y%m", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+# Seconds since 1970 that are of 1980 to 2100; there are milliseconds too.
+FIRST_SECOND, LAST_SECOND = 315_532_800, 4_102_444_800
+UNITS = {"seconds": 1, "milliseconds": 1000}
 
 
 class Ambiguous(ValueError):
@@ -81,24 +96,43 @@ def resemble_some(values: pd.Index) -> bool:
 
 def _resembles(text: str) -> bool:
     has_month = any(word.lower() in MONTHS for word in re.findall(WORD, text)) and re.search(r"\d", text) is not None
-    return has_month or RESEMBLES.fullmatch(text) is not None
+    return has_month or (len(text) <= LONGEST and RESEMBLES.search(text) is not None)
+
+
+def digits_form(numbers: pd.Series) -> str | None:
+    """Return how whole numbers such as 20260315 are dates: each of them is one, of 1900 to 2100; None where they are none."""
+    low = numbers.min()
+    count = next((n for n in DIGITS if 1900 * 10 ** (n - 4) <= low < 2101 * 10 ** (n - 4)), None)
+    if count is None or numbers.max() >= 2101 * 10 ** (count - 4):  # as of nearly all, which is soon seen
+        return None
+    there = np.unique(numbers.dropna())
+    if (there % 1 != 0).any():
+        return None
+    found = pd.to_datetime(pd.Series(there.astype(np.int64).astype(str)), format=DIGITS[count], errors="coerce")
+    return DIGITS[count] if found.notna().all() else None
 
 
 def are_days(numbers: pd.Series) -> bool:
-    """Tell whether whole numbers are dates, as in 20260315: each of them is one, of 1900 to 2100."""
-    if not (numbers.min() >= FIRST_DAY and numbers.max() <= LAST_DAY):  # as of nearly all, which is soon seen
-        return False
-    there = np.unique(numbers.dropna())
-    if len(there) < FEW_DAYS or (there % 1 != 0).any():
-        return False
-    return bool(
-        pd.to_datetime(pd.Series(there.astype(np.int64).astype(str)), format="%Y%m%d", errors="coerce").notna().all()
-    )
+    """Tell whether whole numbers are dates, of which so many different ones are none by chance."""
+    return digits_form(numbers) is not None and numbers.nunique() >= FEW_DAYS
 
 
-def of_days(numbers: pd.Series) -> pd.Series:
-    """Return numbers such as 20260315 as dates of DTYPE, NaT for NaN."""
-    return pd.to_datetime(numbers.astype("Int64").astype("str"), format="%Y%m%d", errors="coerce").astype(DTYPE)
+def unit_since_1970(numbers: pd.Series) -> str | None:
+    """Return in what numbers may count the time since 1970, None where they are too small or too large for it."""
+    low, high = numbers.min(), numbers.max()
+    return next((unit for unit, n in UNITS.items() if FIRST_SECOND * n <= low and high <= LAST_SECOND * n), None)
+
+
+def of_numbers(numbers: pd.Series) -> pd.Series | None:
+    """Return numbers such as 20260315, or seconds since 1970, as dates of DTYPE, NaT for NaN; None where they are none."""
+    if form := digits_form(numbers):
+        found: pd.Series = pd.to_datetime(numbers.astype("Int64").astype("str"), format=form, errors="coerce")
+        return found.astype(DTYPE)
+    if unit := unit_since_1970(numbers):
+        moments = (numbers.astype("float64") * (1_000_000 / UNITS[unit])).round().to_numpy()
+        made = np.where(np.isnan(moments), 0, moments).astype(np.int64).astype(DTYPE)
+        return pd.Series(made, index=numbers.index, name=numbers.name).mask(numbers.isna())
+    return None
 
 
 def parsed(values: pd.Index, order: str | None, last_year: int | None = None) -> tuple[pd.Series, str | None]:
@@ -119,6 +153,8 @@ def parsed(values: pd.Index, order: str | None, last_year: int | None = None) ->
         day, month = ("one", "other") if order == DAY_FIRST else ("other", "one")
         found = _of_parts(parts, years, parts[month], parts[day])
         return found, f"{order.replace('-', ' ')}, such as {values[0]!r}{_centuries(parts, found)}"
+    if (found := _months_of(texts)).notna().mean() > 0.5:
+        return found, f"such as {values[0]!r}, the first day of a month"
     parts, months = _named(texts)
     if months.notna().mean() > 0.5:
         found = _of_parts(parts, _full_years(parts["year"], last_year), months, parts["one"])
@@ -139,6 +175,13 @@ def _without_versions(parts: pd.DataFrame) -> pd.DataFrame:
     """Return the parts without those of "1.2.10", a version; with slashes, "3/4/24" is a date."""
     is_short = parts["one"].str.len().eq(1) | parts["other"].str.len().eq(1)
     return parts.mask(parts["year"].str.len().eq(2) & is_short & parts["separator"].ne("/"))
+
+
+def _months_of(texts: pd.Series) -> pd.Series:
+    """Return the first days of months such as 03/2026, NaT of what is none."""
+    parts = texts.str.extract(rf"^{MONTH}$").apply(pd.to_numeric)
+    found: pd.Series = pd.to_datetime(parts.assign(day=1), errors="coerce")
+    return found.astype(DTYPE)
 
 
 def _named(texts: pd.Series) -> tuple[pd.DataFrame, pd.Series]:

@@ -21,6 +21,7 @@ from trainer.errors import DataError
 
 # One part of so many is held out.
 PARTS = 5
+TIME = "a time: a number, or a date such as 2026-01-31 or 2026-01-31T09:30:00"
 
 Place = Callable[[int], str]
 """from a row to where it stands in the file"""
@@ -98,10 +99,12 @@ def _times(column: pd.Series, wish: Wish, path: Path, where: Place) -> pd.Series
     found = column
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         verdict = column_kinds.tell(column, replace(wish, kind=Kind.DATE), keep=True, is_typed=True)
+        if verdict.wrong is not None:
+            _refuse(verdict.wrong, column, where, TIME)
         if verdict.fault:
             raise DataError(f"{path}: {verdict.fault}")
         found = column if verdict.values is None else verdict.values
-    _refuse(found.isna(), column, where, "a time: a number, or a date such as 2026-01-31 or 2026-01-31T09:30:00")
+    _refuse(found.isna(), column, where, TIME)
     return found
 
 

@@ -24,6 +24,8 @@ FEW_VALUES = 50
 # Of the rows, how many have to have one value for a feature to be nearly constant.
 ONE_VALUE = 0.99
 MOST_TOLD = 5
+# On these days of a year programs begin or end to count: 1900-01-01, 1970-01-01, 9999-12-31.
+FILLER_DAYS = frozenset({"01-01", "12-30", "12-31"})
 # A number of nines that stands for a missing value: -999, 9999, 99999.0.
 NINES = re.compile(r"-?9{2,}|-9")
 # In so many stretches for each class a number that is the target in disguise falls: 0 and above it, say, or missing and there.
@@ -41,7 +43,14 @@ def hints(table: Table) -> list[str]:
     """Return one sentence for each thing that a person should look at before trusting a score."""
     features, target = table.features.head(MOST_ROWS), table.target.head(MOST_ROWS)
     duplicates, targets = _duplicates(features, target), _targets(table, features, target)
-    return [*duplicates, *targets, *_nearly_constant(features), *_equal_columns(table, features), *_fillers(features)]
+    return [
+        *duplicates,
+        *targets,
+        *_nearly_constant(features),
+        *_equal_columns(table, features),
+        *_fillers(features),
+        *_filler_days(features),
+    ]
 
 
 def leaks(table: Table, rows: Split, counted: tuple[int, int] | None = None) -> list[str]:
@@ -63,7 +72,13 @@ def notes(table: Table, counted: tuple[int, int]) -> list[str]:
         [] if _copies(count, held_out) or not count else [f"{_words(count, held_out)}; have each row in the file once"]
     )
     features = table.features.head(MOST_ROWS)
-    return [*said, *_nearly_constant(features), *_equal_columns(table, features), *_fillers(features)]
+    return [
+        *said,
+        *_nearly_constant(features),
+        *_equal_columns(table, features),
+        *_fillers(features),
+        *_filler_days(features),
+    ]
 
 
 def _copies(count: int, held_out: int) -> list[str]:
@@ -263,6 +278,22 @@ def _equal_columns(table: Table, features: pd.DataFrame) -> list[str]:
         if correlations[i, j] > CORRELATED
     ]
     return [f"features {other!r} and {one!r} say the same: one of them is enough" for one, other in pairs[:5]]
+
+
+def _filler_days(features: pd.DataFrame) -> Iterator[str]:
+    """Yield which days that programs write for none, far from all others, may stand for missing dates."""
+    for name, values in features.select_dtypes("datetime64").items():
+        for filler in (values.min(), values.max()):
+            is_filler = values == filler
+            others = values[~is_filler & values.notna()]
+            if is_filler.sum() < 2 or others.nunique() < 2 or f"{filler:%m-%d}" not in FILLER_DAYS:
+                continue
+            low, high = others.min(), others.max()
+            if max(low - filler, filler - high) > high - low:
+                yield (
+                    f"feature {name!r} is {filler:%Y-%m-%d} in {is_filler.sum()} rows, and from {low:%Y-%m-%d} to {high:%Y-%m-%d} in all "
+                    "others; if that stands for a missing date, leave those fields empty"
+                )
 
 
 def _fillers(features: pd.DataFrame) -> Iterator[str]:

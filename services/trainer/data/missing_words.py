@@ -47,7 +47,7 @@ def expected(sample: pd.DataFrame, text: Collection[str]) -> dict[str, list[str]
 
 def remark(name: str, column: pd.Series, words: list[str]) -> str:
     """Say that words were taken for missing values."""
-    return f"column {name!r} has {column.isna().sum()} missing values, some of them written as {', '.join(words)}"
+    return f"column {name!r} has {column.isna().sum()} missing values, some of them written as {', '.join(word if word.strip() else repr(word) for word in words)}"
 
 
 def _with_words(frame: pd.DataFrame) -> dict[str, pd.Series]:

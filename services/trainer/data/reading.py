@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer.data.files import arrow_table, csv_table, json_lines, spreadsheet, written_numbers
 from trainer.data.files.content import Content, Kind, content
 from trainer.data.files.form import Form
-from trainer.data.files.rows import Rows
+from trainer.data.files.rows import Rows, without_blank_rows
 from trainer.errors import DataError
 
 READERS: dict[Kind, Callable[[Content, Form], Rows]] = {
@@ -34,7 +34,7 @@ def read(path: Path, form: Form) -> Rows:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     if found.frame.columns.has_duplicates:  # all of such a name will be dropped
         found = replace(found, frame=found.frame.loc[:, ~found.frame.columns.duplicated()])
-    found = written_numbers.convert(found, form)
+    found = written_numbers.convert(without_blank_rows(found), form)
     return replace(found, remarks=[f"read as: {', '.join(found.remarks)}"] if found.remarks else [])
 
 

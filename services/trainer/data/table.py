@@ -15,11 +15,11 @@ from contract.missing import MISSING_WORDS, stands_for_none
 from contract.schema import LARGEST
 from sklearn.model_selection import train_test_split
 
-from trainer.data import column_kinds, missing_words, reading
+from trainer.data import column_kinds, dates, missing_words, reading, totals
 from trainer.data.column_kinds import Verdict
 from trainer.data.files.content import stem
 from trainer.data.files.form import Form
-from trainer.data.files.rows import Rows
+from trainer.data.files.rows import FRACTION, Rows
 from trainer.data.holdout import Aside, check_weights, held_out, set_aside
 from trainer.data.wishes import Kind, Wishes
 from trainer.errors import DataError
@@ -27,6 +27,8 @@ from trainer.errors import DataError
 __all__ = ["Column", "Kind", "Look", "Split", "Table", "Task", "look_at", "read", "split"]
 
 TEST_SIZE = 0.2
+# Of so many rows two are held out, without which nothing is said of a quantity.
+FEWEST = 6
 SEED = 42
 # A whole-number target with no more distinct values than this is taken for class numbers.
 MOST_NUMBERED_CLASSES = 20
@@ -195,12 +197,12 @@ def _look_at(
     labels, understood, class_names, faults = _understood(frame, target, task, path, rows.place)
     # Of a target that could not be read it is said already.
     faults = [] if target in rows.at_fault else [fault + way_out for fault in faults]
+    sums, called_sums = totals.found(frame, target, rows.place)
     features = frame.drop(columns=[target] if class_names is None else [target, f"{target}_name"])
     features = _with_codes(_of_rows(features, labels), wishes)
-    found = {
-        str(name): column_kinds.tell(column, wishes.of(str(name)), name in keep, rows.is_typed)
-        for name, column in features.items()
-    }
+    found = _told(features, wishes, keep, rows.is_typed)
+    # Of columns that could not be read there is nothing else to say.
+    others = {name: verdict for name, verdict in found.items() if name not in rows.at_fault}
     columns = {name: verdict.values for name, verdict in found.items() if verdict.values is not None}
     typed = pd.DataFrame(columns, index=features.index, copy=False)
     table = Table(
@@ -214,17 +216,31 @@ def _look_at(
         class_names=class_names,
         remarks=[
             *rows.remarks,
-            *_remarks(typed, found, rows.words),
-            *(_numbered(labels) if task is None and class_names is None else ()),
+            *_remarks(typed, others, rows.words),
+            *_of_target(labels, understood, task is None and class_names is None, not faults),
+            *called_sums,
             *skipped,
             *aside.remarks,
         ],
         aside=aside.of(labels.index.to_numpy()),
     )
     left_out = features[[name for name in features.columns if str(name) not in columns]]
-    of_file = [f"{path} {fault}" for fault in rows.faults]
-    others = {name: verdict for name, verdict in found.items() if name not in rows.at_fault}
+    of_file = [f"{path} {fault}" for fault in (*rows.faults, *sums)]
     return Look(table, [*of_file, *faults, *_faults(features, others, path, rows.place)], left_out)
+
+
+def _told(features: pd.DataFrame, wishes: Wishes, keep: tuple[str, ...], is_typed: bool) -> dict[str, Verdict]:
+    """Return what each column is, under its name."""
+    columns = ((str(name), column) for name, column in features.items())
+    return {name: column_kinds.tell(column, wishes.of(name), name in keep, is_typed) for name, column in columns}
+
+
+def _of_target(labels: pd.Series, task: Task, is_guess: bool, is_read: bool) -> Iterator[str]:
+    """Yield what there is to say of a target: of a task that was told by it, and of classes where nothing is wrong with them."""
+    if is_guess:
+        yield from _numbered(labels)
+    if is_read and task is Task.CLASSIFICATION:
+        yield from _no_class(labels)
 
 
 def _numbered(labels: pd.Series) -> Iterator[str]:
@@ -233,12 +249,30 @@ def _numbered(labels: pd.Series) -> Iterator[str]:
         yield f"the target {str(labels.name)!r} has {count} different whole numbers, taken for classes; --task regression predicts a quantity"
 
 
+def _no_class(labels: pd.Series) -> Iterator[str]:
+    """Yield that the name of a class may stand for one that is not known."""
+    for label, count in labels.value_counts().items():
+        if isinstance(label, str) and stands_for_none(label) and label.strip() and label.casefold() != "none":
+            yield (
+                f"the target {str(labels.name)!r} has {label!r} as a class ({count} rows); where it stands for none, leave these fields "
+                "empty: --skip-unlabelled leaves out such rows"
+            )
+
+
 def _unlabelled(target: pd.Series) -> pd.Series:
     """Tell which rows have no label: nothing, or, beside numbers or true and false, a word for it. Shape (rows,), bool."""
-    empty = target.isna()
+    empty = _blank(target)
     if pd.api.types.is_string_dtype(target) and (missing_words.numeric(target) or missing_words.boolean(target)):
         return empty | target.map(stands_for_none, na_action="ignore").fillna(True).astype(bool)
     return empty
+
+
+def _blank(target: pd.Series) -> pd.Series:
+    """Tell which rows of a target have nothing in them, or nothing but blanks. Shape (rows,), bool."""
+    if not pd.api.types.is_string_dtype(target):
+        return target.isna()
+    blanks = [text for text in target.dropna().unique() if isinstance(text, str) and not text.strip()]
+    return target.isna() | target.isin(blanks)
 
 
 def _labelled(frame: pd.DataFrame, target: str, skip: bool, path: Path) -> tuple[pd.DataFrame, list[str], str]:
@@ -330,10 +364,20 @@ def _check_columns(rows: Rows, path: Path, target: str, others: list[str]) -> No
     if lacking := [repr(name) for name in dict.fromkeys((target, *others)) if name not in frame.columns]:
         raise DataError(
             f"{path} has no column {', '.join(lacking[:30])}; it has {', '.join(map(repr, frame.columns[:30]))}"
-            f"{_further_down(rows, target)}"
+            f"{_further_down(rows, target) or _no_names(frame)}"
         )
     if target in others:
         raise DataError(f"{target!r} is the target; --drop, --keep, --text, --number and --date are for features")
+
+
+def _no_names(frame: pd.DataFrame) -> str:
+    """Say what may be in place of names: values, as where the first line is a row, or whole lines in quotes."""
+    names = [str(name) for name in frame.columns]
+    if len(names) == 1 and re.search("[,;\t|]", names[0]):
+        return "; are whole lines in quotes? Take these quotes away"
+    if any(map(FRACTION.fullmatch, names)) or len(names) == sum(NUMBER.fullmatch(name) is not None for name in names):
+        return "; are these values? Write a line with names above them"
+    return ""
 
 
 def _further_down(rows: Rows, target: str) -> str:
@@ -343,12 +387,9 @@ def _further_down(rows: Rows, target: str) -> str:
         fields = [field.strip(' "') for value in values if value for field in re.split("[,;\t|]", value)]
         if target in fields and len(fields) > 1 and not any(map(NUMBER.fullmatch, fields)):
             place = rows.place(row)
-            number = place.removeprefix("line ")
-            way = (
-                f" (--skip-lines {int(number) - 1} leaves out what is above)"
-                if rows.separator and number.isdigit()
-                else ""
-            )
+            number = place.rpartition(" ")[2]
+            is_told = rows.has_names_above and number.isdigit()
+            way = f" (--skip-lines {int(number) - 1} leaves out what is above)" if is_told else ""
             return f"; {place} has {target!r} as a value: are the names there?{way}"
     return ""
 
@@ -397,7 +438,16 @@ def _target(frame: pd.DataFrame, target: str, task: Task, path: Path) -> tuple[p
     """Return the target and, where a column TARGET_name is there, the names of its class numbers."""
     column = frame[target]
     if task is Task.REGRESSION:
-        return _numbers(column, path, "a finite number"), None
+        numbers = _numbers(column, path, "a finite number")
+        if len(numbers) < FEWEST:
+            raise DataError(
+                f"{path} has {len(numbers)} rows, too few to hold out two of them; expected {FEWEST} or more"
+            )
+        if numbers.nunique() < 2:
+            raise DataError(
+                f"{path}: column {target!r} is {numbers.iloc[0]:g} in all rows; there is nothing to predict"
+            )
+        return numbers, None
     if f"{target}_name" in frame.columns:
         labels = _class_numbers(column, path)
         _check_classes(labels, path)
@@ -408,7 +458,7 @@ def _target(frame: pd.DataFrame, target: str, task: Task, path: Path) -> tuple[p
 
 
 def _labels(column: pd.Series, path: Path) -> pd.Series:
-    _refuse(column.isna(), column, path, "a class")
+    _refuse(_blank(column), column, path, "a class")
     if pd.api.types.is_bool_dtype(column):
         return column.astype(bool)
     if pd.api.types.is_numeric_dtype(column) or (missing_words.numeric(column) and not _are_codes(column)):
@@ -432,6 +482,11 @@ def _check_classes(labels: pd.Series, path: Path) -> None:
     if len(counts) < 2:
         raise DataError(
             f"{path} has rows of one class only ({labels.name!r} is {counts.index[0]}); expected two or more"
+        )
+    if len(counts) > len(labels) / 2 and len(counts) > 2 and dates.look_like_dates(counts.index.astype("str")):
+        raise DataError(
+            f"{path}: column {labels.name!r} has dates, such as {counts.index[0]}, which are neither classes nor quantities; to predict "
+            "when something will be, write the days until then"
         )
     if len(counts) > len(labels) / 2 and len(counts) > 2:
         raise DataError(

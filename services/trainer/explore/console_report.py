@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from contract.preparation.dates import iso
+from contract.reference import bins
 from rich.table import Table as Grid
 
 from trainer.console.figures import grouped
@@ -162,8 +163,7 @@ def target_grid(table: Table) -> Grid:
             title=f"Target {table.target.name}",
             title_justify="left",
         )
-        counts = np.histogram(table.target, BINS)[0]
-        grid.add_row(*_figures(table.target), _bars(counts))
+        grid.add_row(*_figures(table.target), _bars(_counts_of(table.target)))
         return grid
     grid = Grid("class", "rows", "share", title="Classes", title_justify="left")
     counts_by_name = _counts(table)
@@ -221,7 +221,7 @@ def _numbers(table: Table, columns: list[Column]) -> Grid:
     grid = _grid(heads, "Distribution of each feature")
     for column in columns[:MOST_COLUMNS]:
         values = table.features[column.name]
-        cells = [column.name, *_figures(values), _bars(np.histogram(values.dropna(), BINS)[0])]
+        cells = [column.name, *_figures(values), _bars(_counts_of(values))]
         if table.task is Task.REGRESSION:
             cells.append(f"{values.corr(table.target):.2f}" if values.nunique() > 1 else "-")
         grid.add_row(*cells)
@@ -266,6 +266,13 @@ def _figures(values: pd.Series) -> list[str]:
         f"{figure:.2f}" if abs(figure) < 1e3 else grouped(figure) if abs(figure) < 1e9 else f"{figure:.3g}"
         for figure in found
     ]
+
+
+def _counts_of(values: pd.Series) -> np.ndarray:
+    """Return how many numbers are in each of BINS bins."""
+    there = values.dropna().to_numpy("float64")
+    counts: np.ndarray = np.histogram(there, bins.edges_of(there, BINS))[0]
+    return counts
 
 
 def _bars(counts: np.ndarray) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from contract.reference import bins
 from matplotlib.figure import Figure
 from sklearn import metrics as measures
 from sklearn.base import clone
@@ -105,7 +106,8 @@ def residuals_picture(evaluation: Evaluation) -> Figure:
     ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
     against.plot(ends, ends, color="grey", linestyle=":")
     against.set(title="Predicted against true", xlabel="true value", ylabel="predicted value")
-    sns.histplot(truth - predicted, bins=40, ax=spread)
+    residuals = np.asarray(truth - predicted, dtype=np.float64)
+    sns.histplot(residuals, bins=bins.edges_of(residuals, 40).tolist(), ax=spread)
     spread.axvline(0, color="grey", linestyle=":")
     spread.set(title="Residuals", xlabel="true less predicted", ylabel="rows")
     figure.suptitle(f"{len(truth)} held-out rows")

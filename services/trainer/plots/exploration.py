@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import seaborn as sns
+from contract.reference import bins
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -21,6 +22,8 @@ MOST_PAIRED = 6
 MOST_CLASSES = 10
 TOP_CATEGORIES = 10
 SHORT = 14
+# Matplotlib has the years 1 to 9999, and draws a little more than there are.
+FIRST_DRAWN, LAST_DRAWN = pd.Timestamp("0500-01-01"), pd.Timestamp("9000-01-01")
 
 
 def exploration_pictures(table: Table) -> Iterator[tuple[str, Figure]]:
@@ -93,7 +96,7 @@ def _target(target: pd.Series, names: pd.Series | None) -> Figure:
     figure = Figure(figsize=(7, 4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     if names is None:
-        sns.histplot(target, bins=40, ax=axes)
+        sns.histplot(target, bins=bins.edges_of(target.to_numpy("float64"), 40).tolist(), ax=axes)
         axes.set(title=f"How {target.name} is distributed", xlabel=str(target.name), ylabel="rows")
     else:
         counts = names.value_counts(sort=False).head(40)
@@ -115,8 +118,9 @@ def _distributions(features: pd.DataFrame, columns: list[Column], hue: pd.Series
     for panel, column in zip(panels, shown, strict=True):
         values = features[column.name]
         if column.kind in (Kind.NUMBER, Kind.DATE):
+            values, edges = _drawable(values)
             sns.histplot(
-                x=values, hue=hue, bins=20, element="step", palette=PALETTE if hue is not None else None,
+                x=values, hue=hue, bins=edges, element="step", palette=PALETTE if hue is not None else None,
                 legend=panel is panels[0], ax=panel,
             )  # fmt: skip
         else:
@@ -126,6 +130,16 @@ def _distributions(features: pd.DataFrame, columns: list[Column], hue: pd.Series
     title = f"How each feature is distributed{by_class}"
     figure.suptitle(_bound(title, len(shown), len(columns), len(features)))
     return figure
+
+
+def _drawable(values: pd.Series) -> tuple[pd.Series, int | list[float]]:
+    """Return numbers or dates as Matplotlib draws them, and into what they are parted; of days near its calendar's ends, the years."""
+    if pd.api.types.is_datetime64_any_dtype(values):
+        if values.min() >= FIRST_DRAWN and values.max() <= LAST_DRAWN:
+            return values, 20
+        values = values.dt.year + values.dt.day_of_year / 366
+    there = values.dropna().to_numpy("float64")
+    return values, bins.edges_of(there, 20).tolist() if len(there) else 20
 
 
 def _bars(values: pd.Series, hue: pd.Series | None, panel, legend: bool) -> None:  # type: ignore[no-untyped-def]

@@ -13,13 +13,16 @@ import pyarrow as pa
 from pyarrow import compute, feather, parquet, types
 
 from trainer.data import memory
-from trainer.data.files.content import HIDDEN, Content
+from trainer.data.files.content import HIDDEN, Content, Kind
 from trainer.data.files.form import Form
 from trainer.data.files.rows import Rows, checked_names, numbered
 from trainer.errors import DataError
 
-# Under this name pandas writes row numbers into Parquet, which are of no column.
+# Under this name pandas writes an index without a name, mostly row numbers, which are of no column.
 UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
+# What Arrow's files begin with that were written as a stream.
+STREAM = b"\xff\xff\xff\xff"
+CODE = re.compile(r"0\d+")
 # What Arrow unpacks takes about so many times its size as a frame.
 COPIES = 1.5
 
@@ -32,7 +35,8 @@ def read_parquet(content: Content, form: Form) -> Rows:
     """Return the rows of a Parquet file: the columns that are in it, whatever pandas noted of them when it wrote it."""
     with _whole(content.path, content.kind):
         _check_memory(content.path, [parquet.read_metadata(_source(content))])
-        return of(content.path, parquet.read_table(_source(content), partitioning=None), form)
+        with parquet.ParquetFile(_source(content)) as file:
+            return of(content.path, file.read(), form)
 
 
 def read_folder(path: Path, form: Form) -> Rows:
@@ -43,7 +47,7 @@ def read_folder(path: Path, form: Form) -> Rows:
     if not files:
         raise DataError(f"{path} is a folder without Parquet files (*.parquet)")
     with _whole(path, "folder of Parquet"):
-        metadata = [parquet.read_metadata(file) for file in files]
+        metadata = [_metadata(file) for file in files]
         _check_memory(path, metadata)
         schemas = [found.schema.to_arrow_schema() for found in metadata]
         for file, schema in zip(files, schemas, strict=True):
@@ -51,10 +55,11 @@ def read_folder(path: Path, form: Form) -> Rows:
                 raise DataError(
                     f"{path}: {files[0].name} and {file.name} differ in the column {min(other)!r}; expected the same ones"
                 )
+        _check_types(path, files, schemas)
         schema = pa.unify_schemas(schemas, promote_options="permissive")
         given = {"format": "parquet", "partition_base_dir": str(path)}
         found = dataset.dataset([str(file) for file in files], partitioning="hive", **given).schema
-        named = pa.schema([field for field in found if field.name not in schema.names])
+        named = pa.schema([_with_zeros(field, path, files) for field in found if field.name not in schema.names])
         whole = dataset.dataset(
             [str(file) for file in files],
             schema=pa.schema([*schema, *named]),
@@ -64,6 +69,34 @@ def read_folder(path: Path, form: Form) -> Rows:
         table = whole.to_table()
         rows = of(path, table, form)
     return replace(rows, remarks=[f"{len(files)} Parquet file{'s' * (len(files) > 1)}", *rows.remarks])
+
+
+def _metadata(file: Path) -> parquet.FileMetaData:
+    with _whole(file, Kind.PARQUET):
+        return parquet.read_metadata(file)
+
+
+def _check_types(path: Path, files: list[Path], schemas: list[pa.Schema]) -> None:
+    """Refuse files of which a column is text in one and numbers in another."""
+    for file, schema in zip(files, schemas, strict=True):
+        for field in schema:
+            first = schemas[0].field(field.name)
+            try:
+                pa.unify_schemas([pa.schema([first]), pa.schema([field])], promote_options="permissive")
+            except pa.ArrowException:
+                raise DataError(
+                    f"{path}: column {field.name!r} is {first.type} in {files[0].name} and {field.type} in {file.name}; expected one type"
+                ) from None
+
+
+def _with_zeros(field: pa.Field, path: Path, files: list[Path]) -> pa.Field:
+    """Return the column of folders NAME=VALUE as text where a value begins with 0, as a postcode does."""
+    start = f"{field.name}="
+    values = [
+        part.removeprefix(start) for file in files for part in file.relative_to(path).parts if part.startswith(start)
+    ]
+    has_codes = any(CODE.fullmatch(value) for value in values)
+    return pa.field(field.name, pa.string()) if has_codes else field
 
 
 def parts(folder: Path) -> list[Path]:
@@ -80,7 +113,10 @@ def read_feather(content: Content, form: Form) -> Rows:
     """Return the rows of a Feather file."""
     with _whole(content.path, content.kind):
         memory.check(content.path, content.size, memory.COPIES * COPIES * content.size)
-        return of(content.path, feather.read_table(_source(content)), form)
+        with content.open() as file:
+            is_stream = file.read(len(STREAM)) == STREAM
+        table = pa.ipc.open_stream(_source(content)).read_all() if is_stream else feather.read_table(_source(content))
+        return of(content.path, table, form)
 
 
 @contextmanager
@@ -113,9 +149,9 @@ def _size(file: parquet.FileMetaData) -> int:
     return max(sum(int(group.total_byte_size) for group in groups), 8 * int(file.num_rows) * int(file.num_columns))
 
 
-def _nested(schema: pa.Schema, form: Form) -> list[str]:
-    """Say of columns of lists, structs and maps, and of pandas' own types, that there is no number and no category in them."""
-    faults = []
+def _nested(schema: pa.Schema, form: Form) -> dict[str, str]:
+    """Say, under its name, of columns of lists, structs and maps, and of pandas' own types, that there is no number and no category in them."""
+    faults = {}
     for field in schema:
         stored = getattr(field.type, "storage_type", field.type)
         # Unless pandas has told Arrow of its types, they are in the field's metadata.
@@ -123,7 +159,7 @@ def _nested(schema: pa.Schema, form: Form) -> list[str]:
         extension = getattr(field.type, "extension_name", noted)
         if field.name.strip() not in form.drop and (types.is_nested(stored) or extension.startswith("pandas.")):
             kind = extension if extension.startswith("pandas.") else f"{stored!s:.100}"
-            faults.append(
+            faults[field.name.strip()] = (
                 f"column {field.name!r} has values of the type {kind}; expected numbers, true and false, or text (--drop {field.name!r} "
                 "leaves it out)"
             )
@@ -134,8 +170,9 @@ def of(path: Path, table: pa.Table, form: Form) -> Rows:
     """Return an Arrow table's rows, with types that pandas has a column for."""
     table.validate(full=True)
     table = _with_range(table)
-    table = table.drop_columns([name for name in table.column_names if UNNAMED_INDEX.fullmatch(name)])
+    table, kept = _with_index(table)
     columns, said = checked_names(path, table.column_names, form.drop)
+    said += [f"an index without a name called {', '.join(map(repr, kept))}"] if kept else []
     arrays = [
         pa.nulls(len(table)) if types.is_nested(column.type) else _plain(column) for column in table.columns
     ]  # of nested ones nothing is kept
@@ -143,7 +180,24 @@ def of(path: Path, table: pa.Table, form: Form) -> Rows:
     frame = pa.table(arrays, names=keys).to_pandas(ignore_metadata=True, date_as_object=False)
     if not columns:
         frame = pd.DataFrame(index=range(len(table)))
-    return Rows(frame.set_axis(columns, axis=1), numbered, faults=_nested(table.schema, form), remarks=said)
+    nested = _nested(table.schema, form)
+    return Rows(
+        frame.set_axis(columns, axis=1),
+        numbered,
+        faults=[*nested.values()],
+        at_fault=frozenset(nested),
+        remarks=said,
+    )
+
+
+def _with_index(table: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Return the table with an index that has no name as a column, as pandas calls it; without one that is row numbers."""
+    unnamed = [name for name in table.column_names if UNNAMED_INDEX.fullmatch(name)]
+    table = table.drop_columns([name for name in unnamed if types.is_integer(table.schema.field(name).type)])
+    kept = [name for name in unnamed if name in table.column_names]
+    called = {name: "index" if len(unnamed) == 1 else f"level_{name.strip('_').rpartition('_')[2]}" for name in kept}
+    called = {name: new for name, new in called.items() if new not in table.column_names}
+    return table.rename_columns([called.get(name, name) for name in table.column_names]), list(called.values())
 
 
 def _with_range(table: pa.Table) -> pa.Table:

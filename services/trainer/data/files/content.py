@@ -1,8 +1,10 @@
 """A file's bytes: unpacked within limits where it is packed, and told by what they begin with rather than by its name."""
 
+import codecs
 import gzip
 import io
 import lzma
+import re
 import struct
 import zipfile
 import zlib
@@ -48,6 +50,22 @@ BEGINNINGS = {
     b"PAR1\x15": Kind.PARQUET, b"ARROW1\0\0": Kind.FEATHER, b"\x1f\x8b\x08": Kind.GZIP, b"PK\x03\x04": Kind.ZIP,
 }  # fmt: skip
 OLD_EXCEL = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+# What is no table, whatever its name is, and what to do about it.
+OTHERS = {
+    b"%PDF": "is a PDF; export the table in it as CSV",
+    b"\x89PNG": "is a picture (PNG)", b"\xff\xd8\xff": "is a picture (JPEG)", b"GIF8": "is a picture (GIF)",
+    b"<!doctype html": "is a web page (HTML); was a login page saved in place of the file?",
+    b"<html": "is a web page (HTML); was a login page saved in place of the file?",
+    b"<table": "is a table in HTML; open it in a spreadsheet and save it as .xlsx or CSV", b"<?xml": "is XML; export it as CSV",
+    b"sqlite format 3": "is an SQLite database; export a table of it as CSV",
+    b"version https://git-lfs": "is what Git LFS keeps in place of the file; fetch the file itself: git lfs pull",
+    b"bzh": "is packed with bzip2; unpack it, or pack it with gzip or zip", b"\xfd7zxz": "is packed with xz; unpack it, or pack it with gzip or zip",
+    b"7z\xbc\xaf": "is packed with 7-Zip; unpack it, or pack it with zip", b"rar!": "is packed with RAR; unpack it, or pack it with zip",
+    b"\x28\xb5\x2f\xfd": "is packed with Zstandard; unpack it, or pack it with gzip or zip",
+}  # fmt: skip
+# So much of a file is looked at for what it begins with.
+HEAD = 512
+JSON_OBJECT, JSON_LIST = re.compile(rb"\s*\{\s*\""), re.compile(rb"\s*\[\s*\{")
 PACKED = (Kind.GZIP, Kind.ZIP)
 # What a folder and Excel's own files have beside data.
 HIDDEN = (".", "_", "~")
@@ -81,7 +99,7 @@ def content(path: Path, member: str | None = None) -> Content:
     `member` is the one that is meant of several files in a zip file.
     """
     with path.open("rb") as file:
-        head = file.read(len(OLD_EXCEL))
+        head = file.read(HEAD)
     kind = _kind(path, PurePosixPath(path.name), head)
     if kind is Kind.ZIP and _is_sheet(path):
         kind = Kind.SHEET
@@ -89,7 +107,7 @@ def content(path: Path, member: str | None = None) -> Content:
         said = () if ENDINGS.get(path.suffix.casefold()) is kind else (f"{kind} by what is in it",)
         return Content(path, kind, path.stat().st_size, None, said)
     name, data = _gunzipped(path) if kind is Kind.GZIP else _unzipped(path, member)
-    inner = _kind(path, name, data[: len(OLD_EXCEL)], is_packed=True)
+    inner = _kind(path, name, data[:HEAD], is_packed=True)
     if inner in (*PACKED, Kind.SHEET):
         raise DataError(f"{path} has a packed file in it ({name}); unpack it once")
     return Content(path, inner, len(data), data, (f"{name} unpacked from {kind}",))
@@ -105,14 +123,25 @@ def stem(path: Path) -> str:
 
 def _kind(path: Path, name: PurePosixPath, head: bytes, is_packed: bool = False) -> Kind:
     """Tell what a file is: by what it begins with, else by its ending; text without one is CSV where it was packed."""
-    if head == OLD_EXCEL:
+    if head.startswith(OLD_EXCEL):
         raise DataError(
             f"{path} is an Excel file of the old kind, or one with a password; save it as .xlsx without one"
         )
+    start = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if other := next((said for beginning, said in OTHERS.items() if start.startswith(beginning.lower())), None):
+        raise DataError(f"{path} {other}")
     if found := next((kind for start, kind in BEGINNINGS.items() if head.startswith(start)), None):
         return found
     ending = name.suffix.casefold()
-    if found := ENDINGS.get(ending):
+    found = ENDINGS.get(ending)
+    if (found is None and ending == ".json") or found in (Kind.CSV, Kind.LINES):
+        if JSON_LIST.match(head) is not None:
+            raise DataError(
+                f"{path} is a list of JSON; write an object of it in each line, without commas between them, as .jsonl"
+            )
+        if JSON_OBJECT.match(head) is not None:
+            return Kind.LINES
+    if found:
         return found
     if not ending and is_packed:
         return Kind.CSV
@@ -164,7 +193,10 @@ def _is_data(name: str) -> bool:
 
 def _is_sheet(path: Path) -> bool:
     with archive(path) as found:
-        return "[Content_Types].xml" in found.namelist()
+        names = found.namelist()
+    if {"mimetype", "content.xml"} <= set(names):
+        raise DataError(f"{path} is of OpenDocument; save it as .xlsx or CSV")
+    return "[Content_Types].xml" in names
 
 
 def pieces(path: Path, file: SupportsRead, most: int) -> Iterator[bytes]:

@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TextIO
 
-from trainer.data.files.dialect import Dialect
+from trainer.data.files.dialect import NUMBER, Dialect
 from trainer.errors import DataError
 
 # One field, in characters. Beyond it a quote was opened and not closed, and the rest of the file is taken for one field.
 LONGEST_FIELD = 10_000_000
 csv.field_size_limit(LONGEST_FIELD)
+# Of the records, how many have to have more fields than there are names for these to be elsewhere.
+MOST = 0.8
+FEW = 3
 # Lines that are named where several are at fault.
 SHOWN = 5
 
@@ -108,31 +111,44 @@ def check_first_row(dialect: Dialect, names: list[str]) -> None:
 
 def fault(dialect: Dialect, words: str) -> str:
     """Say which lines they are that pandas cannot read; `words` are its own."""
-    found, line = [], 0
+    found, line, count = [], 0, -1
     header: list[str] = []
     for line, record in records(dialect):
-        header = header or record
+        header, count = header or record, count + 1
         if len(record) > len(header):
             found.append((line, record))
     if found:
-        return f"{dialect.path} {_too_many(dialect, found, header)}"
+        return f"{dialect.path} {_too_many(dialect, found, header, count)}"
     if "EOF inside string" in words:
         return f"{dialect.path} line {line} has a quote that is not closed"
     return f"{dialect.path} is no CSV table: {' '.join(words.split())}"
 
 
-def _too_many(dialect: Dialect, found: list[tuple[int, list[str]]], header: list[str]) -> str:
-    """Say of records, each with its line, that they have more fields than there are names."""
+def _too_many(dialect: Dialect, found: list[tuple[int, list[str]]], header: list[str], count: int) -> str:
+    """Say of records, each with its line, that they have more fields than there are names; `count` is of all records."""
+    line, record = found[0]
+    more = [str(other) for other, _ in found[1:SHOWN]] + ["…"] * (len(found) > SHOWN)
+    others = f"; {len(found) - 1} more such lines: {', '.join(more)}" if more else ""
+    way_out = _way_out(dialect, found, header, count)
+    return f"line {line} has {len(record)} fields; the header has {len(header)} ({way_out}){others}"
+
+
+def _way_out(dialect: Dialect, found: list[tuple[int, list[str]]], header: list[str], count: int) -> str:
     line, record = found[0]
     mark = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}.get(dialect.separator, repr(dialect.separator))
     # Where the names end with one as well, the surplus one is within a value.
-    ends_alike = not header[-1].strip()
-    way_out = (
-        f"a value with a {mark} in it needs quotes" if record[-1] or ends_alike else f"take away the {mark} at its end"
+    if not record[-1] and header[-1].strip():
+        return f"take away the {mark} at its end"
+    quotes = f"a value with a {mark} in it needs quotes"
+    if sum(len(other) == len(record) for _, other in found) < max(MOST * count, FEW):
+        return quotes
+    if not any(map(NUMBER.fullmatch, record)):
+        return f"{quotes}; where the names stand in that line, --skip-lines {line - 1} leaves out what is above them"
+    return (
+        f"{quotes}; if the first column has the names of rows, it needs a name too"
+        if len(record) == len(header) + 1
+        else quotes
     )
-    more = [str(other) for other, _ in found[1:SHOWN]] + ["…"] * (len(found) > SHOWN)
-    others = f"; {len(found) - 1} more such lines: {', '.join(more)}" if more else ""
-    return f"line {line} has {len(record)} fields; the header has {len(header)} ({way_out}){others}"
 
 
 def place(dialect: Dialect, row: int) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from contract.missing import MISSING_WORDS
 
 from trainer.data import memory, missing_words
+from trainer.data.dates import MONTH_WITH_POINT
 from trainer.data.files import csv_records, dialect, written_numbers
 from trainer.data.files.content import Content
 from trainer.data.files.csv_records import Lines
@@ -24,8 +25,8 @@ from trainer.errors import DataError
 SAMPLE = 512 * 1024
 # While pandas reads a CSV, its text is in memory beside the rows, which are there up to twice.
 COPIES_WHILE_READING = 2
-# A digit after it makes a zero one of a code, such as a postcode, which is lost in a number.
-CODE = re.compile(r"\s*0\d+\s*")
+# A digit after it makes a zero one of a code, such as a postcode, which is lost in a number; so is the plus of a telephone number.
+CODE = re.compile(r"\s*(?:0\d+|\+\d{8,})\s*")
 # A number for pandas, and more often a code.
 POWER = re.compile(r"\s*\d+[eE]\d+\s*")
 COMMA = re.compile(r"\d,\d")
@@ -66,6 +67,7 @@ def read(content: Content, form: Form) -> Rows:
         partial(csv_records.place, written),
         is_typed=False,
         words={by_key[key]: found[key] for key in found},
+        has_names_above=True,
         separator=written.separator,
         decimal=decimal,
         faults=doubt,
@@ -79,7 +81,7 @@ def _beginning(written: Dialect) -> tuple[list[str], str]:
         lines = Lines(file, written)
         header = next(csv_records.records_of(lines, written), None)
         if header is None:
-            raise DataError(f"{written.path} is no CSV table: No columns to parse from file")
+            raise DataError(f"{written.path} is empty: it has no line with the names of the columns")
         text = lines.read(SAMPLE)
         while len(text) < SAMPLE and (more := lines.read(SAMPLE)):
             text += more
@@ -133,10 +135,15 @@ def _decimal(sample: str, texts: pd.DataFrame, written: Dialect, form: Form) -> 
 
 def _as_text(sample: str, texts: pd.DataFrame, written: Dialect, form: Form) -> list[str]:
     """Return the columns that are no numbers for pandas: those that a person says are text, and codes that begin with 0."""
-    if not re.search(rf'(?:^|["\n\r ]|{re.escape(written.separator)})0\d', sample):
+    if not re.search(rf'(?:^|["\n\r ]|{re.escape(written.separator)})(?:0\d|\+\d{{8}})', sample):
         return list(form.text)
-    codes = (str(name) for name, column in texts.items() if any(map(CODE.fullmatch, column.dropna().unique())))
+    codes = (str(name) for name, column in texts.items() if _has_codes(column.dropna().unique()))
     return [*form.text, *codes]
+
+
+def _has_codes(values: Any) -> bool:
+    """Tell whether some of different texts are codes, or all are months such as 03.2026."""
+    return any(map(CODE.fullmatch, values)) or (len(values) > 0 and all(map(MONTH_WITH_POINT.fullmatch, values)))
 
 
 def _powers(sample: str, texts: pd.DataFrame, frame: pd.DataFrame) -> Iterator[str]:

@@ -15,6 +15,8 @@ from trainer.errors import DataError
 SEPARATORS = (",", ";", "\t", "|")
 COMMENT = "#"
 SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
+# What may separate two names.
+MARK = re.compile(r"(?<=[\w\"])[^\w\s.,\"'-](?=[\w\"])")
 NUMBER = re.compile(r"\s*-?\d+([.,]\d+)?\s*")
 # How much of a file is looked at, in characters and in records.
 SAMPLE = 256 * 1024
@@ -91,6 +93,7 @@ def _with_separator(dialect: Dialect, form: Form, lines: list[str]) -> Dialect:
     if separator is None:
         separator = _voted(dialect, body, above)
     dialect = replace(dialect, separator=separator)
+    _refuse_backslashes(dialect, body)
     if form.comment is None:
         dialect = _with_comments(dialect, rest, above)
     else:
@@ -152,6 +155,22 @@ def _refuse_blanks(dialect: Dialect, lines: list[str]) -> None:
     if found and found[0] > 1 and found.count(found[0]) == len(found) > 1:
         raise DataError(
             f"{dialect.path} has one name, {lines[0].strip()!r:.100}; is it separated by blanks? Then say --separator blanks"
+        )
+    for mark in dict.fromkeys(MARK.findall(lines[0] if lines else "")):
+        if len(lines) > 1 and {line.count(mark) for line in lines[:RECORDS]} == {lines[0].count(mark)}:
+            raise DataError(
+                f"{dialect.path} has one name, {lines[0].strip()!r:.100}; is it separated by {mark!r}? Then say --separator {mark!r}"
+            )
+
+
+def _refuse_backslashes(dialect: Dialect, lines: list[str]) -> None:
+    """Refuse what has a backslash before a quote within quotes, which ends them in CSV, and not in what Spark and MySQL write."""
+    separator = re.escape(dialect.separator)
+    inside = re.compile(rf'(?:^|{separator})"[^"]*\\"(?!{separator}|["\r\n]|$)')
+    if line := next(filter(inside.search, lines[:RECORDS]), None):
+        raise DataError(
+            f'{dialect.path} has a quote behind a backslash within quotes, {line.strip()!r:.60}; CSV has two quotes for one: write "" '
+            'for each \\"'
         )
 
 

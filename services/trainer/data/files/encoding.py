@@ -12,7 +12,9 @@ MARKS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
-WINDOWS, CENTRAL = "cp1252", "cp1250"
+WINDOWS = "cp1252"
+# What has letters where Windows-1252 has others, and is called how.
+LOOKALIKES = {"cp1250": "Windows-1250", "iso8859_2": "Latin-2", "cp1254": "Windows-1254"}
 # What a file may be in beside UTF-8 and Windows-1252; it is named, and not assumed.
 OTHERS = (
     "cp1250", "cp1251", "cp1253", "cp1254", "cp850", "koi8_r", "mac_roman", "shift_jis", "gb18030", "big5", "euc_kr", "euc_jp",
@@ -21,15 +23,20 @@ OTHERS = (
 MESS = 0.15
 ASCII = frozenset(map(chr, range(128)))
 FOREIGN = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
-# Letters beyond ASCII in the languages that are written in each of the two, which give most bytes to other letters. How seldom
+CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ")
+# Letters beyond ASCII in the languages that are written in each of these, which give most bytes to other letters. How seldom
 # bytes are, which tells other encodings, says nothing here.
 ALPHABETS = {
     WINDOWS: (
         "äöüß", "àâæçéèêëîïôœùûüÿ", "áéíñóúü", "áâãàçéêíóôõúü", "àèéìîòóù", "åäöé", "æøåéòóô", "åäöšž", "áðéíóúýþæö", "áéëèíïóöúü",
         "àçèéíïòóúü",
     ),
-    CENTRAL: ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ"),
+    "cp1250": CENTRAL,
+    "iso8859_2": CENTRAL,
+    "cp1254": ("çğıöşüâîû",),
 }  # fmt: skip
+# No sign stands between two letters.
+INSIDE = re.compile(r"[^\W\d_][¹³±¶¼¿¦¯£][^\W\d_]")
 # From this share of its words on, a text is of a language.
 OF_ONE = 0.9
 # What stands behind a word and is no letter, though Unicode has it so: m³, 1ª.
@@ -90,10 +97,10 @@ def _windows(content: Content) -> str:
             "it is in: --encoding cp1252"
         )
     text = b"\n".join(bad.values())
-    if _may_be_central(text):
+    if other := _lookalike(text):
         raise DataError(
-            f"{content.path} is not in UTF-8; it looks like Windows-1250 (line {number} has {_shown(line, CENTRAL)}) rather than "
-            f"Windows-1252 ({_shown(line, WINDOWS)}); say which: --encoding {CENTRAL}, or --encoding {WINDOWS}"
+            f"{content.path} is not in UTF-8; it looks like {LOOKALIKES[other]} (line {number} has {_shown(line, other)}) rather than "
+            f"Windows-1252 ({_shown(line, WINDOWS)}); say which: --encoding {other}, or --encoding {WINDOWS}"
         )
     if not _is_western(text):
         from charset_normalizer import from_bytes
@@ -118,10 +125,23 @@ def _is_western(text: bytes) -> bool:
     return not words or (found is not None and found.chaos <= MESS)
 
 
-def _may_be_central(text: bytes) -> bool:
-    """Tell whether text that can be in Windows-1252 is rather of a language of Central Europe."""
-    share = _share(text, CENTRAL)
-    return share >= OF_ONE and share > _share(text, WINDOWS)
+def _lookalike(text: bytes) -> str | None:
+    """Return in which encoding text that can be in Windows-1252 rather is, by the language that it is of then; None for none."""
+    western, usual = text.decode(WINDOWS, "replace"), _share(text, WINDOWS)
+    others = (name for name in LOOKALIKES if text.decode(name, "replace") != western)
+    # Polish has letters where Windows-1252 has signs, and Turkish a few that are Icelandic there.
+    as_good = {"cp1254", *(["iso8859_2"] if INSIDE.search(western) else [])}
+    shares = {
+        name: share
+        for name in others
+        if (share := _share(text, name)) >= OF_ONE and (share > usual or (name in as_good and share == usual))
+    }
+    # Where one has a sign the other has a letter, and words have letters.
+    return max(shares, key=lambda name: (shares[name], _letters(text, name)), default=None)
+
+
+def _letters(text: bytes, encoding: str) -> int:
+    return sum(map(str.isalpha, text.decode(encoding, "replace")))
 
 
 def _share(text: bytes, encoding: str) -> float:

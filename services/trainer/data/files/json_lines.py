@@ -45,6 +45,8 @@ def _fault(content: Content) -> str | None:
     for number, line in _lines(content):
         try:
             found = json.loads(line)
+        except UnicodeError as error:
+            return f"line {number} is not in UTF-8, in which JSON is: {error}"
         except (ValueError, RecursionError) as error:
             return f"line {number} is no JSON: {error}"
         if not isinstance(found, dict):

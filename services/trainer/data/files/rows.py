@@ -1,14 +1,19 @@
 """What comes out of a file: rows, under names that are told apart."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from trainer.errors import DataError
 
+# What a column is seldom called.
+FRACTION = re.compile(r"[-+]?[0-9]+[.,][0-9]+")
 LONGEST = 1000
 MOST = 2000
 SHOWN = 5
@@ -26,6 +31,8 @@ class Rows:
     """whether the file knows its types, as Parquet does: there "True" in quotes is text"""
     words: dict[str, list[str]] = field(default_factory=dict)
     """column → words that were taken for missing values in it"""
+    has_names_above: bool = False
+    """whether a line of the file has the names, which may stand further down or be there again"""
     separator: str = ""
     """of CSV"""
     decimal: str | None = None
@@ -36,6 +43,51 @@ class Rows:
     """the columns of which a fault says that some of their values are wrong"""
     remarks: list[str] = field(default_factory=list)
     """how it was understood, where that does not go without saying"""
+
+
+def without_blank_rows(rows: Rows) -> Rows:
+    """Return the rows without those that have no value at all, or the names of the columns once more: lines of text and no rows."""
+    if not rows.has_names_above:
+        return rows
+    blank, again = _blank(rows.frame), _names_again(rows.frame)
+    out = blank if again is None else again if blank is None else blank | again
+    if out is None or out.all():
+        return rows
+    said = [f"{_counted(blank, 'row')} without any value left out"] if blank is not None else []
+    said += [f"{_counted(again, 'line')} with the names again left out"] if again is not None else []
+    kept = np.flatnonzero(~out)
+    place = partial(_kept_place, rows.place, kept)
+    return replace(
+        rows, frame=rows.frame.iloc[kept].reset_index(drop=True), place=place, remarks=[*rows.remarks, *said]
+    )
+
+
+def _counted(rows: np.ndarray, what: str) -> str:
+    return f"{rows.sum()} {what}{'s' * int(rows.sum() > 1)}"
+
+
+def _kept_place(place: Callable[[int], str], kept: np.ndarray, row: int) -> str:
+    return place(int(kept[row]))
+
+
+def _blank(frame: pd.DataFrame) -> np.ndarray | None:
+    """Tell which rows have no value: shape (rows,), bool; None where all have some, which the first columns mostly show."""
+    found = np.full(len(frame), len(frame.columns) > 0)
+    for _, column in frame.items():
+        if not found.any():
+            return None
+        found &= column.isna().to_numpy()
+    return found if found.any() else None
+
+
+def _names_again(frame: pd.DataFrame) -> np.ndarray | None:
+    """Tell which rows have in each column its name, as where several files were put into one; None where none has."""
+    found = np.full(len(frame), len(frame.columns) > 0)
+    for name, column in frame.items():
+        if not found.any() or not isinstance(column.dtype, pd.StringDtype):
+            return None
+        found &= (column == name).fillna(False).to_numpy(dtype=bool)
+    return found if found.any() else None
 
 
 def numbered(row: int) -> str:
@@ -67,6 +119,8 @@ def checked_names(path: Path, given: list[str], drop: Collection[str] = ()) -> t
     blanks = [name for name, was in zip(names, given, strict=True) if was != name and was.strip()]
     made_up = [name for name, was in zip(names, given, strict=True) if not was.strip()]
     said = [f"blanks around {_shown(blanks)} left out"] if blanks else []
+    if number := next(filter(FRACTION.fullmatch, given), None):
+        said.append(f"a number as the name of a column, {number!r}: has the first line the names?")
     return names, said + ([f"columns without a name called {_shown(made_up)}"] if made_up else [])
 
 

@@ -41,7 +41,8 @@ def read(content: Content, form: Form) -> Rows:
     rows = [number for number, row in enumerate(cells) if number and any(cell != "" for cell in row)]
     series = [_typed([cells[number][place] for number in rows]) for place in range(len(columns))]
     frame = pd.DataFrame(dict(enumerate(series)), index=range(len(rows))).set_axis(columns, axis=1)
-    return Rows(frame, partial(_place, [top + number + 1 for number in rows]), remarks=[*said, *more])
+    place = partial(_place, [top + number + 1 for number in rows])
+    return Rows(frame, place, has_names_above=True, remarks=[*said, *more])
 
 
 def _from_names_on(sheet: CalamineSheet, skip: int) -> tuple[list[list[Any]], int]:

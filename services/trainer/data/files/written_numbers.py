@@ -11,16 +11,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from contract.missing import MISSING_WORDS
+from contract.missing import stands_for_none
 from pyarrow import compute
 
 from trainer.data.files.form import Form
-from trainer.data.files.number_style import LOOKED_AT, ODD, Style, Written, told
+from trainer.data.files.number_style import BEHIND, LOOKED_AT, ODD, Style, Written, told
 from trainer.data.files.rows import Rows
 
 # With no more distinct values than this a target is of classes, whose names stay as they are written.
 FEW = 20
 SHOWN = 4
+# 40.- has no cents, and 40- is negative.
+NO_CENTS, MINUS_BEHIND = r"([0-9])(?:[.,]-{1,2}|/-)", r"^-?([0-9.eE]+)-$"
+# What is no class, as few as there are: it has a fraction.
+FRACTION = r"[-+]?[0-9]+[.,][0-9]{1,2}"
+# What Excel takes for text: a formula that gives one, or what begins with an apostrophe.
+WRAPPED = r"""(?:="([^"]*)"|'([-+]?[0-9][0-9.,]*))"""
 
 
 def decimal(sample: pd.DataFrame, separator: str, form: Form) -> tuple[str, list[str]]:
@@ -31,7 +37,9 @@ def decimal(sample: pd.DataFrame, separator: str, form: Form) -> tuple[str, list
     found = _found(sample, form)
     evidence = {written.evidence for written in found.values()} - {None}
     points = {
-        name: written.digits for name, written in found.items() if not written.style and "." in "".join(written.digits)
+        name: written.digits
+        for name, written in found.items()
+        if not (written.style or written.both) and "." in "".join(written.digits)
     }
     is_doubtful = bool(points) and not evidence and separator == ";"
     return "," if evidence == {","} else ".", [_doubt(points)] if is_doubtful else []
@@ -44,9 +52,18 @@ def _found(frame: pd.DataFrame, form: Form) -> dict[str, Written]:
         for name, column in frame.items()
         if isinstance(column.dtype, pd.StringDtype)
         and name not in (*form.text, *form.drop)
-        and not (name in form.words and column.nunique() <= FEW)
+        and not (name in form.words and _are_classes(column))
         and (written := told(column, form))
     }
+
+
+def _are_classes(target: pd.Series) -> bool:
+    """Tell whether a target has so few values that they are names of classes; numbers with a fraction are none."""
+    texts = target.dropna().unique()
+    return len(texts) <= FEW and not (
+        any(re.fullmatch(FRACTION, text) for text in texts)
+        and all(re.fullmatch(rf"{FRACTION}|[-+]?[0-9]+", text) for text in texts)
+    )
 
 
 def convert(rows: Rows, form: Form) -> Rows:
@@ -54,13 +71,15 @@ def convert(rows: Rows, form: Form) -> Rows:
 
     A fault are columns in doubt, and values with digits in them that are not written as most of their column.
     """
+    rows = _unwrapped(rows, form)
     told_of = _found(rows.frame, form)
     several = [
         f"{name!r} as text, for it has several units ({', '.join(told_of[name].units)})"
         for name in told_of
         if told_of[name].units
     ]
-    found = {name: written for name, written in told_of.items() if not written.units}
+    mixed = {name: written.both for name, written in told_of.items() if written.both and name not in form.number}
+    found = {name: written for name, written in told_of.items() if not (written.units or written.both)}
     mark = _mark(rows, found.values())
     styled = {
         name: written.styled(form, mark) or _usual(written, rows.separator)
@@ -70,7 +89,7 @@ def convert(rows: Rows, form: Form) -> Rows:
     doubtful = {name: found[name].digits for name, style in styled.items() if style is None}
     styles = {name: style for name, style in styled.items() if style}
     columns = {name: _converted(rows.frame[name], found[name], style) for name, style in styles.items()}
-    faults = [_doubt(doubtful)] if doubtful else []
+    faults = [*map(_mixed, mixed, mixed.values()), *([_doubt(doubtful)] if doubtful else [])]
     wrong = {name: column for name, column in columns.items() if column.others.any() and name not in form.number}
     faults += [_wrong(rows, rows.frame[name], column, name in form.words) for name, column in wrong.items()]
     said = ", ".join(f"{name!r} ({found[name].words(style)})" for name, style in list(styles.items())[:SHOWN])
@@ -80,7 +99,7 @@ def convert(rows: Rows, form: Form) -> Rows:
         frame=rows.frame.assign(**{name: column.values for name, column in columns.items()}),
         words=rows.words | {name: column.words for name, column in columns.items() if column.words},
         faults=[*rows.faults, *faults],
-        at_fault=rows.at_fault | wrong.keys(),
+        at_fault=rows.at_fault | wrong.keys() | mixed.keys(),
         remarks=[*rows.remarks, *([remark] if styles else []), *several],
     )
 
@@ -96,6 +115,33 @@ def _wrong(rows: Rows, given: pd.Series, column: "Converted", is_target: bool) -
         f": --number {given.name!r} takes what is none as missing, --text {given.name!r} leaves the column as it is"
     )
     return said if is_target else said + options
+
+
+def _mixed(name: str, both: list[str]) -> str:
+    """Say of a column that its numbers have two decimal marks."""
+    return (
+        f"column {name!r} has numbers with a point and with a comma, such as {' and '.join(map(repr, both))}; write all of them in one "
+        f"way (--text {name!r} leaves the column as it is, --number {name!r} takes those with a comma as missing)"
+    )
+
+
+def _unwrapped(rows: Rows, form: Form) -> Rows:
+    """Return the rows without what tells Excel that a value is text: ="01234", or an apostrophe before a number."""
+    frame = rows.frame
+    found = [
+        str(name)
+        for name, column in frame.items()
+        if isinstance(column.dtype, pd.StringDtype)
+        and name not in (*form.text, *form.drop)
+        and len(some := column.dropna().head(LOOKED_AT))
+        and some.iloc[0][:1] in ("=", "'")
+        and some.str.fullmatch(WRAPPED).all()
+    ]
+    if not found:
+        return rows
+    plain = {name: frame[name].str.replace(WRAPPED, r"\1\2", regex=True) for name in found}
+    said = f"Excel's marks of text taken off in {', '.join(map(repr, found[:SHOWN]))}{', …' * (len(found) > SHOWN)}"
+    return replace(rows, frame=frame.assign(**plain), remarks=[*rows.remarks, said])
 
 
 def _mark(rows: Rows, found: Iterable[Written]) -> str | None:
@@ -149,19 +195,24 @@ def _converted(column: pd.Series, written: Written, style: Style) -> Converted:
             plain = compute.replace_substring(plain, odd, usual)
         fits = compute.fill_null(compute.match_substring_regex(plain, pattern), True)
     rest = compute.filter(given, compute.invert(fits))
+    has_dashes = _is_in("-", plain)
+    if has_dashes:
+        plain = compute.replace_substring_regex(plain, NO_CENTS, r"\1")
     for text, instead in _removed(written, style):
         if _is_in(text, plain):
             plain = compute.replace_substring(plain, text, instead)
+    if has_dashes:
+        plain = compute.replace_substring_regex(plain, MINUS_BEHIND, r"-\1")
     words = sorted(compute.unique(rest).to_pylist())
     others = np.zeros(len(column), dtype=bool)
-    if all(text in MISSING_WORDS for text in words):
+    if all(map(stands_for_none, words)):
         numbers = (
             (compute.if_else(fits, plain, None) if words else plain).cast(pa.float64()).to_numpy(zero_copy_only=False)
         )
         return Converted(pd.Series(numbers, index=column.index, name=column.name), words, others)
-    others[~fits.to_numpy(zero_copy_only=False)] = compute.match_substring_regex(rest, "[0-9]").to_numpy(
-        zero_copy_only=False
-    )
+    has_digits = compute.match_substring_regex(rest, "[0-9]")
+    is_word = compute.is_in(rest, pa.array([text for text in words if stands_for_none(text)], pa.large_string()))
+    others[~fits.to_numpy(zero_copy_only=False)] = compute.and_not(has_digits, is_word).to_numpy(zero_copy_only=False)
     texts = compute.if_else(fits, plain, given).to_pandas().to_numpy()
     return Converted(pd.Series(texts, index=column.index, name=column.name, dtype="str"), [], others)
 
@@ -175,19 +226,20 @@ def _is_in(text: str, column: pa.ChunkedArray) -> bool:
 
 def _pattern(written: Written, style: Style) -> str:
     """Return what a whole value is, as a regular expression of Arrow's."""
-    before, after = re.escape(written.before), re.escape(written.after)
+    before, after = re.escape(written.before), "|".join(map(re.escape, filter(None, written.endings)))
     optional = "?" if written.is_money else ""
     sign = "[-+]? ?"
     front = rf"(?:{sign}(?:{before} ?){optional}|{before} ?{sign})" if before else sign
-    back = rf"(?: ?{after}){optional}" if after else r"(?:[eE][-+]?[0-9]+)?"
+    back = rf"{BEHIND}(?: ?(?:{after})){optional}" if after else rf"(?:[eE][-+]?[0-9]+)?{BEHIND}"
     plain = rf"(?:{before} ?){optional}" if before else ""
-    return rf"^ *(?:{front}{style.pattern}{back}|\( ?{plain}{style.pattern}{back} ?\)) *$"
+    return rf"^ *(?:{front}{style.pattern}{back}|{plain}\( ?{plain}{style.pattern}{back} ?\)) *$"
 
 
 def _removed(written: Written, style: Style) -> Iterator[tuple[str, str]]:
     """Yield what is replaced in a value to make it one that a computer writes."""
     # Mostly no blank is left when the one before the unit has gone with it.
-    for text in (f" {written.after}", written.before, written.after, style.thousands, " ", "+", ")"):
+    units = [text for unit in written.endings for text in (f" {unit}", unit)]
+    for text in (*units, written.before, style.thousands, " ", "+", ")"):
         if text:
             yield text, ""
     yield "(", "-"
