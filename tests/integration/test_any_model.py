@@ -274,6 +274,7 @@ def test_its_owner_is_shown_what_it_is(rules: tuple[str, str], registry: Registr
     assert "Answers with one value for each row, of the type double\n" in said
     assert "It has golden samples: its answers to 2 rows of its input example\n" in said
     assert f"Version {version} of {MODEL} is signed as it is, with its code, for which you vouch. " in said
+    assert "It has no ONNX engine, as its own code answers. It has none of what its training data would be" in said
     said = registry.adopt(pickled)
     assert "Pickled in model.pkl: " in said
     assert "sklearn.linear_model._logistic.LogisticRegression" in said
@@ -438,7 +439,7 @@ def test_a_model_with_type_hints_gets_its_records_and_the_params_of_a_request(
     version = registry.log_code("hinted", HINTED_CODE, ([{"size": 1.0, "kind": "a"}], {"factor": 2.0}))
     said = registry.adopt(version)
     assert "Takes 2 columns: kind (string), size (double); params: factor\n" in said
-    assert "It has golden samples: its answers to 1 rows" in said
+    assert "It has golden samples: its answers to 1 row of" in said
     registry.place.move_alias(version)
     service.serves(version)
     body: dict[str, Any] = {"instances": [{"size": 3.0, "kind": "b"}, {"size": 3.0}]}
