@@ -8,10 +8,12 @@ from numbers import Integral
 from typing import Any
 
 from contract import limits, schema
-from contract.display import differing, listed, quoted, visible
+from contract.display import differing, listed, quoted
 from contract.errors import Refused
 from contract.file_names import FIGURES, GOLDEN, IDENTITY, MODEL_CARD, ONNX_MODEL, ONNX_RECORD, PROFILE
-from contract.schema import MOST_COLUMNS, TENSOR_TYPES, TYPES, Column, Kind
+from contract.mlmodel import inputs
+from contract.mlmodel.inputs import Inputs
+from contract.schema import MOST_COLUMNS, TENSOR_TYPES, Column, Kind
 from contract.signature import RUNS_CODE
 from contract.version_files import VersionFiles
 
@@ -32,7 +34,6 @@ MOST_CATEGORY = 100
 MOST_CATEGORIES_TEXT = 200_000
 # What counts of MLmodel's flavors.sklearn.
 FLAVOR_KEYS = ("pickled_model", "serialization_format", "sklearn_version")
-NO_COLUMNS = "it has no signature with named columns; log it with input_example=DATAFRAME, of which MLflow makes one, or where MLflow warns that it could not, with signature=infer_signature(DATAFRAME, ANSWERS) as well"
 VOUCH = (
     "where you vouch for the code that runs when it is loaded, `adopt VERSION --allow-code` signs it as it is, for the "
     "image inference-any"
@@ -75,6 +76,10 @@ class Description:
     """what the data say of each example: its class by name, or its value; empty where the version does not say"""
     categories: dict[str, list[str]] = field(default_factory=dict)
     """text column → all values that it had in training, of columns with few of them: for people to choose from"""
+    shape: tuple[int, ...] | None = None
+    """the shape of a row of an array that has more or fewer than one dimension; None where a row is a list of values"""
+    params: tuple[str, ...] = ()
+    """the names of what a request may tell a model's own code beside its rows"""
 
     def to_json(self) -> str:
         """Return all of it but the examples, which may be long; `of_json` reads it."""
@@ -86,8 +91,10 @@ class Description:
         """Return what `to_json` has made a text of: a description without examples."""
         content = json.loads(text)
         columns = tuple(Column(**column | {"kind": Kind(column["kind"])}) for column in content["columns"])
-        names = content["class_names"]
-        return cls(**content | {"columns": columns, "class_names": None if names is None else tuple(names)})
+        content["columns"], content["params"] = columns, tuple(content["params"])
+        for name in ("class_names", "shape"):
+            content[name] = None if content[name] is None else tuple(content[name])
+        return cls(**content)
 
     @property
     def takes_text(self) -> bool:
@@ -112,7 +119,7 @@ def read(files: VersionFiles, is_signed: bool = False) -> Description:
     if is_signed and files.json(IDENTITY).get(RUNS_CODE) is True:
         return read_vouched(files)
     content = files.mlmodel()
-    found = _described(files, content, _flavor(content))
+    found = _described(files, content, _flavor(content), Inputs(*inputs.columns_of(content)))
     found = replace(
         found,
         onnx_engine=_onnx_engine(files),
@@ -132,20 +139,19 @@ def read_vouched(files: VersionFiles) -> Description:
     content = files.mlmodel()
     loader = _loader(content)
     _check_paths(content["flavors"]["python_function"], files)
-    found = with_examples(_described(files, content, {"loader_module": loader}), files)
+    described = _described(files, content, {"loader_module": loader}, inputs.vouched_inputs(content))
+    found = with_examples(described, files)
     if not found.examples:
         rows = f"rows of {schema.count_of(found.columns)}"
         raise Refused(f"it has no input example with {rows}; log it with input_example=ROWS")
     return replace(found, runs_code=True)
 
 
-def _described(files: VersionFiles, content: dict[str, Any], flavor: dict[str, Any]) -> Description:
+def _described(files: VersionFiles, content: dict[str, Any], flavor: dict[str, Any], takes: Inputs) -> Description:
     """Return what every version says of itself, without its examples."""
-    columns, is_named = columns_of(content)
     output, width = _output(content)
     return Description(
-        columns=columns,
-        is_named=is_named,
+        **takes._asdict(),
         output=output,
         width=width,
         class_names=_class_names(content),
@@ -182,7 +188,7 @@ def with_examples(model: Description, files: VersionFiles) -> Description:
     """Return a description with the version's examples; raise Refused where they cannot be read."""
     if model.example is None:
         return model
-    return replace(model, examples=example_rows(files, model.example, model.columns, EXAMPLES))
+    return replace(model, examples=example_rows(files, model, EXAMPLES))
 
 
 def _decision_threshold(content: dict[str, Any]) -> float | None:
@@ -257,42 +263,6 @@ def _flavor(content: dict[str, Any]) -> dict[str, Any]:
     return {key: flavors["sklearn"][key] for key in FLAVOR_KEYS if key in flavors["sklearn"]}
 
 
-def columns_of(content: dict[str, Any]) -> tuple[tuple[Column, ...], bool]:
-    """Return the columns of the signature in an MLmodel, and whether they have names; raise Refused."""
-    try:
-        inputs = json.loads(content["signature"]["inputs"])
-        if len(inputs) == 1 and inputs[0]["type"] == "tensor" and not inputs[0].get("name"):
-            return _tensor_columns(inputs[0]["tensor-spec"]), False
-        found = [(column["name"], column["type"], column.get("required", True)) for column in inputs]
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise Refused(NO_COLUMNS) from error
-    if not found or not all(isinstance(name, str) for name, _, _ in found):
-        raise Refused(NO_COLUMNS)
-    _check_number(len(found))
-    if len({name for name, _, _ in found}) < len(found):
-        raise Refused("two of its columns have the same name")
-    if unknown := sorted({str(kind) for _, kind, _ in found} - TYPES.keys()):
-        raise Refused(f"its columns have the types {listed(unknown)}; expected {', '.join(TYPES)}")
-    return tuple(schema.column(name, kind, not required) for name, kind, required in found), True
-
-
-def _tensor_columns(spec: dict[str, Any]) -> tuple[Column, ...]:
-    dtype, shape = spec["dtype"], spec["shape"]
-    if dtype not in TENSOR_TYPES or len(shape) != 2 or shape[1] < 1:
-        expected = f"(rows, columns) of {', '.join(TENSOR_TYPES)}"
-        raise Refused(
-            f"its input is a tensor of {visible(str(dtype), 50)} with the shape {quoted(shape)}; expected {expected}"
-        )
-    _check_number(shape[1])
-    return tuple(schema.column(str(position), TENSOR_TYPES[dtype], False) for position in range(shape[1]))
-
-
-def _check_number(columns: int) -> None:
-    """Raise Refused for more columns than are kept in mind: a tensor's number of them costs a file nothing."""
-    if columns > MOST_COLUMNS:
-        raise Refused(f"it has {quoted(columns)} columns; expected at most {MOST_COLUMNS}")
-
-
 def _output(content: dict[str, Any]) -> tuple[str, int]:
     """Return the type of a prediction's values, empty where the signature does not say one, and how many a prediction has."""
     try:
@@ -337,18 +307,28 @@ def _example_targets(content: dict[str, Any]) -> list[str | float]:
     return found[:EXAMPLES]
 
 
-def example_rows(
-    files: VersionFiles, path: str, columns: tuple[Column, ...], most: int | None = None
-) -> list[list[Any]]:
-    """Return the first rows of an input example that are as wide as the columns, none where it has no usable one."""
-    text = files.read(path, limits.EXAMPLE_BYTES)
+def example_rows(files: VersionFiles, model: Description, most: int | None = None) -> list[list[Any]]:
+    """Return the first rows of a version's input example that are as wide as its columns, none where it has no usable one."""
+    text = files.read(str(model.example), limits.EXAMPLE_BYTES)
     try:
         found = json.loads(text)
-        # The one of a table has "data"; that of an array is a list, and has "inputs" as earlier versions of MLflow wrote it.
-        rows: Any = found.get("data", found.get("inputs")) if isinstance(found, dict) else found
-        return [list(row) for row in rows[:most] if len(row) == len(columns)]
+        # With params beside it, or as earlier versions of MLflow wrote an array, the example is under "inputs".
+        found = found.get("inputs", found) if isinstance(found, dict) else found
+        # The one of a table has "data"; that of an array and one of records are lists.
+        rows: Any = found["data"] if isinstance(found, dict) else found
+        cells = [_cells(row, model) for row in rows[:most]]
+        return [row for row in cells if len(row) == len(model.columns)]
     except (KeyError, TypeError, ValueError, RecursionError):
         return []
+
+
+def _cells(row: Any, model: Description) -> list[Any]:
+    """Return the values of an example's row: a list, a record, one value, or an array of a shape of its own."""
+    if isinstance(row, dict):
+        return [row.get(column.name) for column in model.columns]
+    if not isinstance(row, list):
+        return [row]
+    return row if model.shape is None else [value for part in row for value in _cells(part, model)]
 
 
 def _has_probabilities(files: VersionFiles) -> bool | None:

@@ -187,7 +187,7 @@ DIFFERENCES = [
     ),
     Difference(
         "`params` that do not fit the model's own parameters",
-        "MLflow checks them against the signature; no scikit-learn model does anything with them",
+        "MLflow checks them against the signature; no scikit-learn model does anything with them (one that runs code gets them, checked)",
         REFUSED,
         ANSWERED,
         ("params: *",),

@@ -75,6 +75,33 @@ class Rules(mlflow.pyfunc.PythonModel):
 set_model(Rules())
 """
 
+# As MLflow's documentation writes one: rows are what its type hint says.
+HINTED_CODE = """
+import mlflow
+import pydantic
+from mlflow.models import set_model
+
+class Row(pydantic.BaseModel):
+    size: float
+    kind: str | None = None
+
+class Sizes(mlflow.pyfunc.PythonModel):
+    def predict(self, model_input: list[Row], params=None) -> list[float]:
+        return [-1.0 if row.kind is None else row.size * params["factor"] for row in model_input]
+
+set_model(Sizes())
+"""
+MATRICES_CODE = """
+import mlflow
+from mlflow.models import set_model
+
+class Products(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return (model_input @ [1.0, 10.0]).prod(axis=1)
+
+set_model(Products())
+"""
+
 
 @dataclass
 class Registry:
@@ -103,6 +130,13 @@ class Registry:
             signature=signature,
             input_example=example,
             pip_requirements=PINNED,
+        )
+
+    def log_code(self, name: str, code: str, example: Any) -> str:
+        """Log a python_function from code, with the signature that MLflow makes of its type hints and its example."""
+        (path := self.work / f"{name}.py").write_text(code)
+        return self.register(
+            name, mlflow.pyfunc.save_model, python_model=str(path), input_example=example, pip_requirements=PINNED
         )
 
     def register(self, name: str, save: Any, *model: Any, **options: Any) -> str:
@@ -240,6 +274,7 @@ def test_its_owner_is_shown_what_it_is(rules: tuple[str, str], registry: Registr
     assert "Answers with one value for each row, of the type double\n" in said
     assert "It has golden samples: its answers to 2 rows of its input example\n" in said
     assert f"Version {version} of {MODEL} is signed as it is, with its code, for which you vouch. " in said
+    assert "It has no ONNX engine, as its own code answers. It has none of what its training data would be" in said
     said = registry.adopt(pickled)
     assert "Pickled in model.pkl: " in said
     assert "sklearn.linear_model._logistic.LogisticRegression" in said
@@ -357,6 +392,8 @@ def test_a_model_of_the_onnx_flavor_is_served_with_its_outputs_side_by_side(
     registry.place.move_alias(onnx)
     service.serves(onnx)
     (label, *likely), _ = asked(service, [8.0, 1.0], [1.0, 2.0])
+    (output,) = service.get(f"/v2/models/{MODEL}").json()["outputs"]
+    assert (output["datatype"], output["shape"]) == ("FP64", [-1, 3])
     assert label == 1
     assert likely == pytest.approx([1 - likely[1], likely[1]], abs=1e-6)
     assert likely[1] > 0.5
@@ -394,6 +431,34 @@ def test_a_pickled_estimator_has_its_probabilities(service: Service, registry: R
     answer = service.post("/predict_names", {"instances": ROWS.to_numpy().tolist()}).json()
     assert answer["predictions"] == ["long", "short", "long", "short"]
     assert answer["probabilities"][0]["long"] > 0.5
+
+
+def test_a_model_with_type_hints_gets_its_records_and_the_params_of_a_request(
+    service: Service, registry: Registry
+) -> None:
+    version = registry.log_code("hinted", HINTED_CODE, ([{"size": 1.0, "kind": "a"}], {"factor": 2.0}))
+    said = registry.adopt(version)
+    assert "Takes 2 columns: kind (string), size (double); params: factor\n" in said
+    assert "It has golden samples: its answers to 1 row of" in said
+    registry.place.move_alias(version)
+    service.serves(version)
+    body: dict[str, Any] = {"instances": [{"size": 3.0, "kind": "b"}, {"size": 3.0}]}
+    assert service.post("/invocations", body).json() == {"predictions": [6.0, -1.0]}
+    assert service.post("/invocations", {**body, "params": {"factor": 5}}).json() == {"predictions": [15.0, -1.0]}
+    refused = service.post("/invocations", {**body, "params": {"factor": "much"}})
+    assert (refused.status_code, "factor" in refused.json()["message"]) == (400, True)
+
+
+def test_a_model_of_an_array_gets_it_in_its_shape(service: Service, registry: Registry) -> None:
+    matrices = np.arange(12.0).reshape(3, 2, 2)
+    version = registry.log_code("matrices", MATRICES_CODE, matrices)
+    assert "Takes an array of the shape (rows, 2, 2)\n" in registry.adopt(version)
+    registry.place.move_alias(version)
+    service.serves(version)
+    expected = registry.truth(version, f"numpy.array({matrices.tolist()})")
+    assert asked(service, *matrices.tolist()) == asked(service, *matrices.reshape(3, 4).tolist()) == expected
+    metadata = service.get(f"/v2/models/{MODEL}").json()
+    assert (metadata["inputs"][0]["shape"], metadata["outputs"][0]["datatype"]) == ([-1, 2, 2], "FP64")
 
 
 # --- what is not served ---------------------------------------------------------------------------------------------

@@ -259,7 +259,9 @@ def with_a_booster_of_garbage() -> bytes:
     ],
 )
 def test_of_a_stranger_none_is_adopted_and_the_way_out_is_named(content: Any, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"types that are not trusted: .*\.Booster.*`adopt N --allow-code` is the way"):
+    with pytest.raises(
+        Refused, match=r"types that are not trusted: .*\.Booster.*`adopt VERSION --allow-code` signs it as it is"
+    ):
         examined(strangers(tmp_path, content()))
 
 

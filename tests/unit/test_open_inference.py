@@ -140,6 +140,29 @@ def test_columns_of_all_kinds_are_taken_and_one_that_may_be_missing_left_out() -
     assert [row[2] for row in asked(MIXED)] == ["red", None]
 
 
+@pytest.mark.parametrize("served", [NUMBERS, TENSOR], ids=["columns", "an array"])
+def test_one_row_may_come_as_a_vector(served: Deployment) -> None:
+    infer(served, tensor(shape=[2], data=[1, 2]))
+    assert asked(served) == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [
+        ([2, 2, 1], [1, 2, 3, 4]),
+        ([2, 2, 1], [[[1], [2]], [[3], [4]]]),
+        ([2, 2], [[1, 2], [3, 4]]),
+    ],
+    ids=["flat", "nested", "a list of values"],
+)
+def test_a_tensor_of_the_shape_of_an_array_has_its_rows(shape: list[int], data: list[Any]) -> None:
+    served = served_as(answering(Echo(), replace(TENSOR.model.description, shape=(2, 1))))
+    assert open_inference.model_metadata(served)["inputs"][0]["shape"] == [-1, 2, 1]
+    infer(served, tensor(shape=shape, data=data))
+    assert asked(served) == [[1.0, 2.0], [3.0, 4.0]]
+    assert "expected [rows, 2, 1]" in str(refusal(served, tensor(shape=[2, 1, 2])))
+
+
 def test_a_tensor_of_no_column_is_overlooked() -> None:
     infer(NUMBERS, tensor("length", [1], data=[1]), tensor("width", [1], data=[2]), tensor("hue", [3], data=[7, 8, 9]))
     assert asked(NUMBERS) == [[1, 2]]

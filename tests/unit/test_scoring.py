@@ -6,6 +6,7 @@ The fast path, which takes numbers without making Python's of them, is held agai
 import gc
 import json
 from contextlib import suppress
+from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
@@ -30,6 +31,8 @@ MIXED = described([Column("size"), Column("sweet", Kind.BOOLEAN), Column("colour
 GAPS = described([Column("a", missing=True), Column("b", missing=True)])
 TENSOR = described([Column("0"), Column("1")], is_named=False)
 SINGLE = described([Column("x")])
+MATRICES = replace(described([Column(str(j)) for j in range(4)], is_named=False), shape=(2, 2))
+VECTOR = replace(described([Column("0")], is_named=False), shape=())
 JSON, CSV = "application/json", "text/csv"
 
 
@@ -128,6 +131,41 @@ def test_a_whole_column_may_be_left_out_where_its_values_may_be_missing() -> Non
 )
 def test_a_model_of_a_tensor_goes_by_the_order_alone(body: str) -> None:
     assert read(body, TENSOR) == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("row", ["[[1, 2], [3, 4]]", "[1, 2, 3, 4]"], ids=["nested", "flat"])
+@pytest.mark.parametrize("name", ["instances", "inputs"])
+def test_a_row_of_an_array_comes_in_its_shape_or_as_a_list(name: str, row: str) -> None:
+    assert read(f'{{"{name}": [{row}, {row}]}}', MATRICES) == [[1.0, 2.0, 3.0, 4.0]] * 2
+
+
+@pytest.mark.parametrize("body", ['{"instances": [1, 2]}', '{"instances": [[1], [2]]}'])
+def test_an_array_of_numbers_takes_a_number_per_row(body: str) -> None:
+    assert read(body, VECTOR) == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "where", "said"),
+    [
+        ("[[[1, 2], [3]]]", "instances[0][1]", "instances[0][1] has 1 values; expected a list of 2"),
+        ("[[[1, 2]]]", "instances[0]", "instances[0] has 1 values; expected a list of 2"),
+        ("[[[1, 2], 3]]", "instances[0][1]", "instances[0][1] is a number; expected a list of 2"),
+        ("[[[1, 2], [3, null]]]", "instances[0][1][1]", "instances[0][1][1] is null; expected a number"),
+        ("[[[1, 2], [3, [4]]]]", "instances[0][1][1]", "instances[0][1][1] is a list; expected a number"),
+    ],
+)
+def test_a_row_of_an_array_in_another_shape_is_refused_with_its_place(rows: str, where: str, said: str) -> None:
+    refused = refusal(f'{{"instances": {rows}}}', MATRICES)
+    assert (refused.where, str(refused)) == (where, said)
+
+
+def test_params_are_handed_on_where_the_signature_has_some_and_are_a_record() -> None:
+    model = replace(NUMBERS, params=("factor",))
+    body = '{{"instances": [[1, 2]], "params": {}}}'
+    assert rows_of(body.format('{"factor": 3}').encode(), JSON, model).params == {"factor": 3}
+    assert rows_of(body.format('{"factor": 3}').encode(), JSON, NUMBERS).params is None
+    assert rows_of(b'{"instances": [[1, 2]]}', JSON, model).params is None
+    assert "'params' is a list; expected a record" in str(refusal(body.format("[3]"), model))
 
 
 # --- JSON: what is not ---------------------------------------------------------------------------------------------

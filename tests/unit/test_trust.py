@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from contract.manifest import VOUCH
 from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.model import model
@@ -135,7 +136,9 @@ def test_a_pickle_is_loaded_where_pickles_are_trusted_and_the_log_warns_of_it(
 @pytest.mark.parametrize("trust", [Trust.SIGNED, Trust.SKOPS])
 def test_a_type_that_is_not_trusted_is_refused_by_name_and_with_the_way_out(odd: Files, trust: Trust) -> None:
     words = refusal(odd, Trusted(trust))
-    assert words == (f"it contains types that are not trusted: {UNHEARD_OF}; MODEL_TRUSTED_TYPES names more of them")
+    assert words == (
+        f"it contains types that are not trusted: {UNHEARD_OF}; MODEL_TRUSTED_TYPES names more of them; {VOUCH}"
+    )
 
 
 @pytest.mark.parametrize("trust", [Trust.SIGNED, Trust.SKOPS])

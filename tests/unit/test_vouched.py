@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import pickle
+import re
 import sys
 import zipfile
 from collections import OrderedDict
@@ -17,6 +18,7 @@ import pytest
 from contract import manifest
 from contract.errors import Refused
 from contract.golden import Answers, difference
+from contract.manifest import Description
 from contract.version_files import VersionFiles
 from contract.vouched.pyfunc import PyFunc, Unusable, answers
 from inference.errors import ModelRefused
@@ -160,6 +162,60 @@ def test_a_version_that_mlflow_could_not_load_is_refused(files: Files, flavors: 
 def test_a_version_of_an_array_is_described_as_one(files: Files) -> None:
     files.describe(set_inputs(tensor())).example([[8.0, 1.0]])
     assert "Takes an array of 2 columns" in code_examination.described(files.folder)
+
+
+OBJECT = {"type": "object", "properties": {"kind": {"type": "string", "required": False}, "size": {"type": "double"}}}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "example", "rows", "said"),
+    [
+        ([{"type": "string"}], ["ab", "c"], [["ab"], ["c"]], "1 column: 0 (string)"),
+        ([OBJECT], [{"size": 1.0}], [[None, 1.0]], "2 columns: kind (string), size (double)"),
+        ([tensor(shape=[-1, 1, 2])], [[[8.0, 1.0]]], [[8.0, 1.0]], "an array of the shape (rows, 1, 2)"),
+        ([tensor(shape=[-1])], [8.0, 1.0], [[8.0], [1.0]], "an array of the shape (rows)"),
+    ],
+    ids=["texts", "records", "an array of matrices", "an array of numbers"],
+)
+def test_what_a_pyfunc_takes_is_told_by_its_signature_whatever_a_row_is(
+    files: Files, inputs: Any, example: Any, rows: Any, said: str
+) -> None:
+    files.describe(set_inputs(*inputs)).example(example)
+    assert f"Takes {said}" in code_examination.described(files.folder)
+    found = manifest.read_vouched(VersionFiles.of(files.folder))
+    assert (found.examples, Description.of_json(found.to_json()).shape) == (rows, found.shape)
+
+
+def test_the_params_of_a_signature_are_told_and_may_stand_beside_the_example(files: Files) -> None:
+    files.describe(lambda content: content["signature"].update(params='[{"name": "factor", "type": "double"}]'))
+    files.example({"inputs": {"columns": ["length", "width"], "data": [[8.0, 1.0]]}, "params": {"factor": 2.0}})
+    assert "Takes 2 columns: length (double), width (double); params: factor" in code_examination.described(
+        files.folder
+    )
+    found = manifest.read_vouched(VersionFiles.of(files.folder))
+    assert (found.examples, Description.of_json(found.to_json()).params) == ([[8.0, 1.0]], ("factor",))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ([{"type": "array", "items": {"type": "string"}}], "takes no rows of plain values"),
+        ([OBJECT | {"properties": {"a": OBJECT}}], "takes no rows of plain values"),
+        ([OBJECT | {"properties": ["a"]}], "takes no rows of plain values"),
+        ([tensor() | {"name": "a"}, tensor() | {"name": "b"}], "takes no rows of plain values"),
+        ([tensor(shape=[-1, -1, 3])], "(rows, …), all but the number of rows fixed,"),
+        ([tensor(shape=[-1, 300, 300])], "it has 90000 columns; expected at most 20000"),
+        ([tensor(["float64"], [-1, 2, 2])], "its input is a tensor of"),
+        ([{"type": "tensor", "tensor-spec": None}], "it has no signature with named columns"),
+    ],
+    ids=["lists", "nested", "no properties", "two arrays", "open", "large", "no type", "no spec"],
+)
+def test_what_has_no_rows_of_plain_values_is_refused_with_what_is_expected(
+    files: Files, inputs: Any, said: str
+) -> None:
+    files.describe(set_inputs(*inputs))
+    with pytest.raises(Refused, match=re.escape(said)):
+        code_examination.described(files.folder)
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])

@@ -17,6 +17,7 @@ from zipfile import ZipFile
 
 from contract.display import visible
 from contract.errors import Refused
+from contract.manifest import VOUCH
 
 # Harmless, although skops does not say so: what numbers an array has.
 HARMLESS_TYPES = frozenset({"numpy.dtype"})
@@ -94,10 +95,7 @@ def _load(file: Any, trusted: frozenset[str]) -> Any:
 def _not_trusted(needed: list[str], trusted: frozenset[str]) -> str:
     unknown = [visible(name, 100) for name in needed if name not in trusted]
     shown = ", ".join(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
-    told = f"it contains types that are not trusted: {shown}; MODEL_TRUSTED_TYPES names more of them"
-    if not any(name in BOOSTED_TYPES or name.startswith(BOOSTED_LIBRARIES) for name in needed):
-        return told
-    return (
-        f"{told}. What XGBoost and LightGBM read of a file cannot be checked before: where you trust whoever logged it, "
-        "`adopt N --allow-code` is the way"
-    )
+    told = f"it contains types that are not trusted: {shown}"
+    if any(name in BOOSTED_TYPES or name.startswith(BOOSTED_LIBRARIES) for name in needed):
+        return f"{told}. What XGBoost and LightGBM read of a file cannot be checked before: {VOUCH}"
+    return f"{told}; MODEL_TRUSTED_TYPES names more of them; {VOUCH}"

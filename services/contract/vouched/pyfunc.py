@@ -17,8 +17,8 @@ class Unusable(Exception):
 class PyFunc:
     """A model as MLflow's pyfunc has it, with answers that are arrays.
 
-    Rows are a DataFrame with the signature's columns and types, or an array for a tensor signature. What the model's code
-    raises comes through.
+    Rows are a DataFrame with the signature's columns and types, or for a tensor signature an array of shape (rows, values). The
+    model gets them as its signature has them. What its code raises comes through.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,6 +26,7 @@ class PyFunc:
         import mlflow.pyfunc
 
         self._model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
+        self._schema = self._model.metadata.get_input_schema()
         raw = _raw(self._model)
         self._session = raw if hasattr(raw, "get_inputs") and hasattr(raw, "run") else None
         # Those of a flavor's estimator with scikit-learn's interface.
@@ -36,11 +37,11 @@ class PyFunc:
         """The labels in the order of the probabilities, None where it has no probabilities."""
         return None if self._likely is None else np.asarray(self._likely.classes_).tolist()
 
-    def predict(self, rows: Any) -> np.ndarray:
-        """Return one answer per row, of shape (rows,) or (rows, values)."""
+    def predict(self, rows: Any, params: dict[str, Any] | None = None) -> np.ndarray:
+        """Return one answer per row, of shape (rows,) or (rows, values); `params` are those of the signature."""
         if self._session is not None and hasattr(rows, "columns"):
             return answers(_outputs(self._session, rows), len(rows))
-        return answers(self._model.predict(rows), len(rows))
+        return answers(self._model.predict(_as_logged(rows, self._schema), params=params), len(rows))
 
     def probabilities(self, rows: Any) -> np.ndarray:
         """Return the probability of each class, shape (rows, classes); raise Unusable where it answers with something else."""
@@ -49,6 +50,17 @@ class PyFunc:
         if found.shape != expected:
             raise Unusable(f"its probabilities have the shape {found.shape}; expected {expected}")
         return found
+
+
+def _as_logged(rows: Any, schema: Any) -> Any:
+    """Return rows as a signature has them: an array in its shape, records of an object, columns with the names that they have."""
+    if schema.is_tensor_spec():
+        return rows.reshape(-1, *schema.inputs[0].shape[1:])
+    if schema.has_input_names():
+        return rows
+    if hasattr(schema.inputs[0].type, "properties"):
+        return rows.astype(object).where(rows.notna(), None).to_dict("records")
+    return rows.set_axis(range(rows.shape[1]), axis=1)
 
 
 # The types of a graph's inputs that columns come as; others come as they are.

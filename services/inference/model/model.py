@@ -159,6 +159,8 @@ def load(
         return model
     for each in _engines(model):
         _check(each, golden)
+    if model.runs_code:
+        model = replace(model, description=_as_seen(description, model.predict(golden.rows)))
     if model.pipeline is not None:
         model = replace(model, pipeline=model.pipeline.with_fast_path(golden.rows))
     paces = [_row_seconds(each, golden.rows) for each in _engines(model)]
@@ -237,6 +239,14 @@ def _golden(files: VersionFiles, description: Description) -> _Golden | None:
         return _Golden(rows, truth, float(answers["tolerance"]) if is_answered else 0.0)
     except (Refused, ValueError, KeyError, TypeError, InvalidInput) as error:
         raise _untried(error) from error
+
+
+def _as_seen(description: Description, answers: np.ndarray) -> Description:
+    """Return a description with the type and the width of the answers that code gives: its signature need not say, nor be right."""
+    types = {"b": "boolean", "i": "long", "u": "long", "f": "double"}
+    is_text = answers.dtype.kind == "O" and all(isinstance(value, str) for value in answers.flat)
+    output = "string" if is_text else types.get(answers.dtype.kind, "")
+    return replace(description, output=output, width=answers.size // len(answers))
 
 
 def _background(files: VersionFiles, description: Description) -> Rows | None:

@@ -50,6 +50,8 @@ class Rows:
     """per column shape (rows,): float64 as above, int64 for whole numbers, or object with texts and None"""
     whole: "Rows | None" = None
     """what these are a part of, None where they are all"""
+    params: dict[str, Any] | None = None
+    """what the request tells a model's own code beside its rows"""
 
     def __len__(self) -> int:
         return len(self.matrix if self.matrix is not None else self.arrays[0])  # type: ignore[index]

@@ -12,6 +12,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from operator import itemgetter
 from typing import Any
@@ -61,9 +62,19 @@ def rows_of(body: bytes, content_type: str, model: Description, is_waited_for: b
             request_budget.check_text(len(body), budget, request_budget.QUICK_CSV)
             return _from_csv(body, model, budget)
         request_budget.check_text(len(body), budget)
-        return from_payload(parsed(body), model, budget)
+        payload = parsed(body)
+        rows = from_payload(payload, model, budget)
+        return replace(rows, params=_params(payload)) if model.params else rows
     except RequestError as error:
         raise error.alone() from None
+
+
+def _params(payload: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a request tells a model's own code; what of it the model does not take, MLflow overlooks."""
+    found = payload.get("params")
+    if not isinstance(found, dict | None):
+        raise InvalidInput(f"'params' is {name_of(found)}; expected a record", "params")
+    return found
 
 
 def _media_type(content_type: str) -> str:
@@ -231,8 +242,35 @@ def _from_list_or_record(content: Any, name: str, model: Description, budget: Bu
     request_budget.check_cells(len(content), model.columns, budget)
     if model.is_named and len(model.columns) == 1 and not isinstance(content[0], list):
         return from_columns([content], model.columns, lambda i, _: f"{name}[{i}]", len(content))
+    if model.shape is not None and not is_flat(content[0], model):
+        flat = [values_of(row, model.shape, f"{name}[{i}]") for i, row in enumerate(content)]
+        return from_cells(flat, model.columns, lambda i, j: f"{name}[{i}]{_place(j, model)}")
     _check_lists(content, name, model)
     return from_cells(content, model.columns, lambda i, j: f"{name}[{i}][{j}]")
+
+
+def is_flat(row: Any, model: Description) -> bool:
+    """Tell whether an array's row comes as one list of its values."""
+    return (
+        isinstance(row, list) and len(row) == len(model.columns) and not any(isinstance(value, list) for value in row)
+    )
+
+
+def _place(j: int, model: Description) -> str:
+    """Return where in an array's row its `j`-th value stands."""
+    return "".join(f"[{position}]" for position in np.unravel_index(j, model.shape or (len(model.columns),)))
+
+
+def values_of(row: Any, shape: tuple[int, ...], where: str) -> list[Any]:
+    """Return the values of an array's row one after the other; raise InvalidInput where it is not nested as its shape is."""
+    if not shape:
+        return [row]
+    if not isinstance(row, list) or len(row) != shape[0]:
+        found = f"has {len(row)} values" if isinstance(row, list) else f"is {name_of(row)}"
+        raise InvalidInput(f"{where} {found}; expected a list of {shape[0]}", where)
+    if len(shape) == 1:
+        return row
+    return [value for i, part in enumerate(row) for value in values_of(part, shape[1:], f"{where}[{i}]")]
 
 
 def _check_lists(content: list[Any], name: str, model: Description) -> None:

@@ -20,7 +20,7 @@ from inference.model.model import Model, Prediction
 from inference.model.pacing import is_waited_for
 from inference.model.rows import Rows, from_cells, from_columns
 from inference.protocols import request_budget
-from inference.protocols.mlflow_scoring import parsed
+from inference.protocols.mlflow_scoring import is_flat, parsed, values_of
 from inference.protocols.protocol import Encoded, Question
 from inference.protocols.request_budget import Budget
 
@@ -70,7 +70,8 @@ def model_metadata(served: Deployment) -> dict[str, Any]:
     if model.description.is_named:
         inputs = [{"name": c.name, "datatype": c.datatype, "shape": [-1, 1]} for c in columns]
     else:
-        inputs = [{"name": "inputs", "datatype": columns[0].datatype, "shape": [-1, len(columns)]}]
+        row = (len(columns),) if model.description.shape is None else model.description.shape
+        inputs = [{"name": "inputs", "datatype": columns[0].datatype, "shape": [-1, *row]}]
     outputs = [{"name": PREDICT, "datatype": _output_datatype(model), "shape": [-1, model.description.width]}]
     if (names := model.class_names) is not None:
         outputs.append({"name": PROBABILITIES, "datatype": "FP64", "shape": [-1, len(names)]})
@@ -209,7 +210,7 @@ def _tensors(inputs: list[Any], tail: bytes, model: Model, budget: Budget) -> di
             raise InvalidInput(f"{where} has no name; expected {{name, shape, datatype, data}}", where)
         if tensor["name"] in found:
             raise InvalidInput(f"{where} is {quoted(tensor['name'])} once more", where)
-        shape, datatype = _shape(tensor, where), _datatype(tensor, where)
+        shape, datatype = _shape(tensor, where, model), _datatype(tensor, where)
         parameters = tensor.get("parameters")
         if isinstance(parameters, dict) and BINARY_SIZE in parameters:
             size = _binary_size(parameters[BINARY_SIZE], len(tail) - position, where)
@@ -218,7 +219,7 @@ def _tensors(inputs: list[Any], tail: bytes, model: Model, budget: Budget) -> di
             values = _binary(tail, position, size, datatype, where)
             position += size
         else:
-            values = _flat(tensor.get("data"), shape, f"{where}.data")
+            values = _flat(_unfolded(tensor.get("data"), model, f"{where}.data"), shape, f"{where}.data")
             _check_datatype(values, datatype, f"{where}.data")
         count = shape[0] * shape[-1] if len(shape) == 2 else shape[0]
         if len(values) != count:
@@ -229,11 +230,16 @@ def _tensors(inputs: list[Any], tail: bytes, model: Model, budget: Budget) -> di
     return found
 
 
-def _shape(tensor: dict[str, Any], where: str) -> list[int]:
-    shape = tensor.get("shape")
-    if not isinstance(shape, list) or len(shape) not in (1, 2) or not all(map(_is_dimension, shape)):
-        raise InvalidInput(f"{where}.shape is {quoted(shape)}; expected [rows] or [rows, columns]", f"{where}.shape")
-    return shape
+def _shape(tensor: dict[str, Any], where: str, model: Model) -> list[int]:
+    """Return a tensor's shape, [rows] or [rows, columns]; that of an array's rows is one list of values."""
+    shape, row = tensor.get("shape"), model.description.shape
+    if isinstance(shape, list) and shape and all(map(_is_dimension, shape)):
+        if row is not None and shape[1:] == list(row):
+            return [shape[0], len(model.description.columns)]
+        if len(shape) <= 2:
+            return shape
+    expected = "[rows] or [rows, columns]" if row is None else f"[{', '.join(map(str, ('rows', *row)))}]"
+    raise InvalidInput(f"{where}.shape is {quoted(shape)}; expected {expected}", f"{where}.shape")
 
 
 def _is_dimension(number: Any) -> bool:
@@ -246,6 +252,17 @@ def _datatype(tensor: dict[str, Any], where: str) -> str:
         where = f"{where}.datatype"
         raise InvalidInput(f"{where} is {quoted(datatype)}; expected one of {', '.join([*DTYPES, 'BYTES'])}", where)
     return datatype
+
+
+def _unfolded(data: Any, model: Model, where: str) -> Any:
+    """Return data that is nested as an array's rows are as a list of rows; any other as it is."""
+    shape = model.description.shape or ()
+    is_nested = (
+        isinstance(data, list) and data and isinstance(data[0], list) and not is_flat(data[0], model.description)
+    )
+    if len(shape) < 2 or not is_nested:
+        return data
+    return [values_of(row, shape, f"{where}[{i}]") for i, row in enumerate(data)]
 
 
 def _flat(data: Any, shape: list[int], where: str) -> list[Any]:
@@ -333,7 +350,9 @@ def _rows(tensors: dict[str, Tensor], model: Model, budget: Budget) -> Rows:
     columns = model.description.columns
     width = len(columns)
     if len(tensors) == 1:
-        ((where, shape, values),) = tensors.values()
+        ((name, (where, shape, values)),) = tensors.items()
+        if len(shape) == 1 and shape[0] == width > 1 and name not in {column.name for column in columns}:
+            shape = [1, width]  # some clients send one row as a vector
         is_matrix = len(shape) == 2 and shape[1] == width
         if is_matrix and (width > 1 or not model.description.is_named or columns[0].name in tensors):
             request_budget.check_cells(shape[0], columns, budget)

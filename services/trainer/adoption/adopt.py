@@ -43,7 +43,7 @@ TAKEN = {*MADE, ONNX_MODEL, IDENTITY, SIGNATURE, "registered_model_meta"}
 # Names that neither may have: what is parsed under them would be the model's word, signed as if the trainer had written it.
 METADATA = {*TAKEN, *limits.PARSED}
 # What a version of the trainer's has beside.
-LACKED = ("figures", "bounds and categories of its columns", "a reference profile")
+NOTHING_OF_A_TRAINING = "It has none of what its training data would be needed for: figures, bounds and categories of its columns, a reference profile."
 MOST = sandbox.Limits()
 EXAMINED = "trainer.adoption.examination:examined"
 SHOWN = 10
@@ -120,7 +120,7 @@ def signed_here(
                 _check_sandbox(folder, settings, f"{version}{settings.model_option} --allow-code")
             ask = partial(_asked, folder=folder, settings=settings, confined=confined)
             sha256, made, left_out = vouched.prepare(folder, ask, partial(_tell, console))
-            given: list[str] = []
+            given = [f"It has no ONNX engine, as its own code answers. {NOTHING_OF_A_TRAINING}"]
         else:
             checked = _examined(folder, settings, version, confined)
             sha256, made, left_out = checked.sha256, _made(checked), _write(checked, folder, before, model_id)
@@ -146,7 +146,7 @@ def _given(checked: Findings) -> Iterator[str]:
     """Yield what a version was given and what not, a sentence at a time."""
     answers = "an ONNX engine answers for it" if checked.onnx["kept"] else "scikit-learn answers for it: no ONNX engine"
     yield f"Its golden samples are made of its input example, and {answers}: {checked.onnx['reason']}."
-    yield f"It has none of what its training data would be needed for: {', '.join(LACKED)}."
+    yield NOTHING_OF_A_TRAINING
 
 
 def _left(left_out: list[str], confined: bool) -> Iterator[str]:

@@ -38,7 +38,6 @@ def described(folder: Path) -> list[str]:
     files = VersionFiles.of(folder)
     model, content = manifest.read_vouched(files), files.mlmodel()
     function = content["flavors"]["python_function"]
-    columns = [f"{column.name} ({column.type_name})" for column in model.columns]
     folders = tuple(f"{str(path).rstrip('/')}/" for path in (CODE, function.get("code") or CODE))
     code = [path for path in files.digests if path.startswith(folders) or path.endswith(CODE_ENDINGS)]
     size = sum((folder / path).stat().st_size for path in files.digests)
@@ -48,9 +47,7 @@ def described(folder: Path) -> list[str]:
         f"Its own code: {_shown(code) or 'none'}",
         f"Requirements: {_shown(requirements(files)) or 'none'}",
         *_pickles(files),
-        f"Takes {len(columns)} columns: {_shown(columns)}"
-        if model.is_named
-        else f"Takes an array of {len(columns)} columns",
+        f"Takes {_taken(model)}",
         f"Answers with {_output(model)}",
         f"Files: {len(files.digests)}, {size:,} bytes",
     ]
@@ -95,7 +92,7 @@ def check_readable(folder: Path) -> None:
 
 def _example(files: VersionFiles, model: Description) -> Any:
     try:
-        rows = manifest.example_rows(files, str(model.example), model.columns)
+        rows = manifest.example_rows(files, model)
         return golden_samples.from_json(rows, model.columns)
     except ValueError as error:
         raise Refused(f"its input example cannot be used: {error!s:.500}") from error
@@ -104,6 +101,15 @@ def _example(files: VersionFiles, model: Description) -> Any:
 def _shown(names: list[str]) -> str:
     more = f" … ({len(names)})" if len(names) > SHOWN else ""
     return ", ".join(name[:200] for name in names[:SHOWN]) + more
+
+
+def _taken(model: Description) -> str:
+    columns = [f"{column.name} ({column.type_name})" for column in model.columns]
+    count = f"{len(columns)} column{'' if len(columns) == 1 else 's'}"
+    found = f"{count}: {_shown(columns)}" if model.is_named else f"an array of {count}"
+    if model.shape is not None:
+        found = f"an array of the shape ({', '.join(map(str, ('rows', *model.shape)))})"
+    return f"{found}; params: {_shown(list(model.params))}" if model.params else found
 
 
 def _output(model: Description) -> str:

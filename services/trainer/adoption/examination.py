@@ -70,7 +70,7 @@ def _example_rows(files: VersionFiles, description: Description) -> list[list[An
     """Return the rows of the input example."""
     if description.example is None:
         raise Refused("it has no input example; log it with input_example=ROWS")
-    rows = manifest.example_rows(files, description.example, description.columns)
+    rows = manifest.example_rows(files, description)
     if not rows:
         wanted = count_of(description.columns)
         raise Refused(f"its input example has no rows of {wanted}; log it with input_example=ROWS of its columns")

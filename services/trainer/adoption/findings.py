@@ -15,7 +15,7 @@ from contract import limits
 from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import MLMODEL
-from contract.manifest import columns_of
+from contract.mlmodel.inputs import columns_of
 from contract.schema import MOST_COLUMNS, TYPES
 from contract.signature import own_file
 

@@ -65,7 +65,8 @@ def _golden(folder: Path, ask: Callable[[str], Any], tell: Callable[[str], None]
         )
         return []
     documents.write_json(folder / GOLDEN, golden)
-    tell(f"It has golden samples: its answers to {len(golden['instances'])} rows of its input example")
+    count = len(golden["instances"])
+    tell(f"It has golden samples: its answers to {count} row{'' if count == 1 else 's'} of its input example")
     return [GOLDEN]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from contract import documents, manifest
 from contract.manifest import Description
+from contract.mlmodel import inputs
 from contract.schema import Column
 from contract.trust import SIGNED_TYPES, load_skops
 from contract.version_files import VersionFiles
@@ -45,4 +46,4 @@ def load(folder: Path, trusted: frozenset[str]) -> Any:
 
 def interface_of(folder: Path) -> Sequence[Column]:
     """Return the columns that a version takes, by its signature."""
-    return manifest.columns_of(documents.read_mlmodel(folder))[0]
+    return inputs.columns_of(documents.read_mlmodel(folder))[0]

@@ -16,11 +16,11 @@ def rows_for(
 
     A part of some rows has the types of all of them, whether or not the gap is in it.
     """
+    if not model.is_named:  # all of one type, and none is missing: a frame of an image's values would take a second
+        dtype = model.columns[0].dtype()
+        return np.array([values.astype(dtype, copy=False) for values in by_column]).T
     cells = zip(model.columns, by_column, strict=True)
-    frame = pd.DataFrame(
-        {column.name: _series(column, values, has_gaps, j) for j, (column, values) in enumerate(cells)}
-    )
-    return frame if model.is_named else frame.to_numpy()
+    return pd.DataFrame({column.name: _series(column, values, has_gaps, j) for j, (column, values) in enumerate(cells)})
 
 
 def _series(column: Column, values: np.ndarray, has_gaps: Callable[[int], bool], j: int) -> pd.Series:

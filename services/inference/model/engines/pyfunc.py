@@ -75,7 +75,7 @@ class PyFunc:
 
     def _ask(self, method: str, rows: Rows) -> np.ndarray:
         gaps = [rows.has_gaps(j) for j in range(len(self._model.columns))]
-        question = pickle.dumps((method, rows.by_column, gaps))
+        question = pickle.dumps((method, rows.by_column, gaps, rows.params))
         with self._one_at_a_time:
             if self._child.process.poll() is not None:
                 self._finalize()

@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,11 @@ def main(channel: "Connection[Any, Any]") -> None:
         _send(channel, {"failed": _why_not_loaded(error)})
         return
     _send(channel, {"classes": loaded.classes})
-    methods: dict[str, Callable[[Any], np.ndarray]] = {"predict": loaded.predict, "probabilities": loaded.probabilities}
     while True:
-        method, by_column, gaps = channel.recv()
+        method, by_column, gaps, params = channel.recv()
         rows = rows_for(model, by_column, gaps.__getitem__)
-        _send(channel, *_answer(methods[method], rows))
+        ask = partial(loaded.predict, params=params) if method == "predict" else loaded.probabilities
+        _send(channel, *_answer(ask, rows))
 
 
 def _end_with_parent() -> None:
