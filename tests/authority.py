@@ -28,11 +28,11 @@ class Authority:
     def pem(self) -> str:
         return self.certificate.public_bytes(Encoding.PEM).decode()
 
-    def issue(self, folder: Path, *names: str) -> None:
-        """Write certificate.pem and key.pem for names into a folder."""
+    def issue(self, folder: Path, *names: str, life: timedelta = timedelta(days=30)) -> None:
+        """Write certificate.pem and key.pem for names into a folder; `life` is from now on, and an hour has gone before."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
-        builder = _builder(subject, self.certificate.subject, key, is_authority=False)
+        builder = _builder(subject, self.certificate.subject, key, is_authority=False, life=life)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
         certificate = builder.sign(self.key, SHA256())
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,9 +40,11 @@ class Authority:
         (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: Any, is_authority: bool) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: Any, is_authority: bool, life: timedelta = timedelta(days=30)
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key.public_key())
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
-    builder = builder.not_valid_after(now + timedelta(days=30))
+    builder = builder.not_valid_after(now + life)
     return builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), True)

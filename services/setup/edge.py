@@ -28,14 +28,34 @@ def files(environ: Mapping[str, str], given: Callable[[str], str | None]) -> Fil
             "compose.edge.yaml and compose.scale.yaml do not go together yet, since the proxy of the second publishes a port "
             "of its own; leave one of them out of COMPOSE_FILE"
         )
-    way = read.choice("TLS", "internal", "internal", "acme", "files")
+    way = _way(read)
     read.number("EDGE_MAX_UPLOAD_MB", 5000, 1, 1_000_000)
-    sites = {site: _named(site, environ, way) for site in _sites(read)}
+    sites = _all_named(environ, read, way)
     return {
         "edge/sites.caddy": "\n".join(_site(found, _snippet(site, environ)) for site, found in sites.items()),
         **_authority(environ, way, given("ACME_CA_ROOT")),
-        **_pair(way, given, [address.host for found in sites.values() for address in found]),
+        **_pair(way, given, _hosts(sites)),
     }
+
+
+def hosts(environ: Mapping[str, str]) -> list[str]:
+    """Return the names under which the edge serves; raise SetupError where a setting cannot be used."""
+    read = Reader(environ, SetupError)
+    return _hosts(_all_named(environ, read, _way(read)))
+
+
+def _way(read: Reader) -> str:
+    """Return who issues the certificates."""
+    return read.choice("TLS", "internal", "internal", "acme", "files")
+
+
+def _hosts(sites: Mapping[str, list[Address]]) -> list[str]:
+    return [address.host for found in sites.values() for address in found]
+
+
+def _all_named(environ: Mapping[str, str], read: Reader, way: str) -> dict[str, list[Address]]:
+    """Return the addresses of each service that has a name."""
+    return {site: _named(site, environ, way) for site in _sites(read)}
 
 
 def _sites(read: Reader) -> list[str]:
@@ -119,14 +139,20 @@ def _check_pair(certificate: str, key: str, hosts: list[str]) -> None:
         raise SetupError(
             f"the certificate in TLS_CERTIFICATE_FILE was valid until {first.not_valid_after_utc:%Y-%m-%d}"
         )
-    names = _names_in(first)
-    if missing := [host for host in hosts if host not in names and f"*.{host.partition('.')[2]}" not in names]:
+    if missing := not_for(first, hosts):
         raise SetupError(
-            f"the certificate in TLS_CERTIFICATE_FILE is for {', '.join(names) or 'no name'}, not for {', '.join(missing)}"
+            f"the certificate in TLS_CERTIFICATE_FILE is for {', '.join(names_in(first)) or 'no name'}, not for {', '.join(missing)}"
         )
 
 
-def _names_in(certificate: x509.Certificate) -> list[str]:
+def not_for(certificate: x509.Certificate, hosts: Iterable[str]) -> list[str]:
+    """Return which of these names a certificate is not for."""
+    names = names_in(certificate)
+    return [host for host in hosts if host not in names and f"*.{host.partition('.')[2]}" not in names]
+
+
+def names_in(certificate: x509.Certificate) -> list[str]:
+    """Return the names that a certificate is for, a star among them."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

@@ -7,7 +7,9 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -266,6 +268,7 @@ def test_what_does_not_answer_behind_the_edge_is_named_by_the_doctor_and_mended_
     assert rows["edge"]["status"] == "FAIL"
     assert f"answers 502 to the name models.factory.test:{edge.port}" in rows["edge"]["says"]
     assert rows["edge"]["mend"] == "docker compose logs --tail 20 inference"
+    assert (rows["certificate"]["status"], rows["certificate"]["mend"]) == ("ok", "")
     assert rows["containers"]["says"].startswith("inference is not running")
     assert rows["containers"]["mend"] == "docker compose up -d --wait"
     edge.stack.up()
@@ -420,19 +423,56 @@ def test_the_edge_is_confined_as_all_containers_are(edge: Edge) -> None:
 # --- with a certificate of one's own, and by ACME -----------------------------------------------------------------------
 
 
-def test_a_certificate_of_ones_own_is_shown_and_browsers_are_told_to_come_by_https_alone(
-    edge: Edge, settings: Any
-) -> None:
+@pytest.fixture
+def own(edge: Edge, settings: Any) -> Authority:
+    """The authority of a certificate that the edge shows from now on, five days before its end."""
     authority = Authority.new()
-    authority.issue(edge.stack.folder / "secrets", "*.factory.test", "*.office.test")
+    authority.issue(edge.stack.folder / "secrets", "*.factory.test", "*.office.test", life=timedelta(days=5, hours=1))
     settings(TLS="files", TLS_CERTIFICATE_FILE="./secrets/certificate.pem", TLS_KEY_FILE="./secrets/key.pem")
     edge.stack.compose("up", "--detach", "--wait", "edge")
     edge.take_authority(authority.pem)
+    return authority
+
+
+def test_a_certificate_of_ones_own_is_shown_browsers_keep_to_https_and_before_its_end_the_doctor_says_so(
+    edge: Edge, own: Authority, tmp_path: Path
+) -> None:
     answer = eventually("the edge shows it", lambda: edge.curl(edge.url("models") + "/version"))
     assert answer.headers["strict-transport-security"] == ["max-age=31536000"]
     # It is for all names below, also for those that no service has.
     refused = edge.curl(edge.url("other"))
     assert (refused.status, refused.body) == (404, NOBODY)
+    row = next(row for row in edge.stack.doctor() if row["name"] == "certificate")
+    assert row["status"] == "warn"
+    assert row["says"].endswith(" UTC, 5 days from now")
+    assert row["mend"].startswith("the renewed certificate and key in their files, then ")
+    if "browser" in LEFT_OUT:
+        return
+    sent: list[tuple[int, str | None]] = []
+    with _trusting(own, tmp_path, edge.address) as page:
+        assert page.goto(f"{edge.url('models')}/").status == 200
+        page.on("response", lambda one: sent.append((one.status, one.headers.get("non-authoritative-reason"))))
+        page.goto(f"{edge.url('models').replace('https:', 'http:')}/version")
+    assert sent[0] == (307, "HSTS")  # by the browser itself: by HTTP nothing left this machine
+
+
+@contextmanager
+def _trusting(authority: Authority, home: Path, address: str) -> Iterator[Page]:
+    """A page of a Chromium whose owner has told it to trust an authority; HSTS is for those alone."""
+    (home / "authority.pem").write_text(authority.pem)
+    store = home / ".pki/nssdb"
+    store.mkdir(parents=True)
+    known = ["certutil", "-d", f"sql:{store}"]  # Debian's libnss3-tools
+    subprocess.run([*known, "-N", "--empty-password"], check=True)
+    subprocess.run([*known, "-A", "-t", "C,,", "-n", "factory", "-i", str(home / "authority.pem")], check=True)
+    executable = next(path for name in BROWSERS if (path := shutil.which(name)))
+    options = [*OFFLINE, f"--host-resolver-rules=MAP *.test {address}"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=options, env={**os.environ, "HOME": str(home)}
+        )
+        yield browser.new_page()
+        browser.close()
 
 
 def test_a_certificate_for_other_names_stops_the_set_up(edge: Edge, settings: Any) -> None:

@@ -16,7 +16,7 @@ from doctor.registry import experiments, runs, schema
 from doctor.registry.commands import STACK
 from doctor.registry.database import Database, Unusable, postgres
 from doctor.registry.model import Model
-from doctor.stack import access, growth, replicas, store, tracking, volumes
+from doctor.stack import access, certificates, growth, replicas, store, tracking, volumes
 from doctor.stack import postgres as server
 
 ACCOUNTS = "SELECT 1 FROM pg_database WHERE datname = current_database() || '_auth'"
@@ -60,6 +60,8 @@ def _of_services(environ: Mapping[str, str], secrets: access.Secrets, patience: 
         "mlflow inside": partial(tracking.look_at_name, mlflow),
         "artifacts": partial(tracking.look_at_artifacts, mlflow, bucket, secrets.s3_root),
     }
+    if "EDGE_SITES" in environ:  # compose.edge.yaml
+        found["certificate"] = partial(certificates.look, environ, seconds)
     if database is None:
         return found | {"postgres": _no_address}
     prefixes = ("mlflow-artifacts:", f"s3://{bucket.bucket}/") if secrets.s3_root is None else ("mlflow-artifacts:",)
