@@ -369,6 +369,29 @@ def test_clean_up_and_backup_go_on_and_a_backup_has_the_accounts(login: Login) -
     assert {"/scratch/mlflow.sql", "/scratch/mlflow_auth.sql"} <= set(listed.splitlines())
 
 
+def test_a_restore_is_tried_beside_the_stack_as_the_page_says_and_leaves_nothing(login: Login) -> None:
+    (line,) = re.findall(r"^    (COMPOSE_PROJECT_NAME=drill .*)$", (ROOT / "docs" / "team.md").read_text(), re.M)
+    name, (mlflow, inference) = f"{login.stack.name}-drill", free_ports(2)
+    for word, other in (("=drill ", f"={name} "), ("=5001 ", f"={mlflow} "), ("=1236 ", f"={inference} ")):
+        line = line.replace(word, other)
+    (password,) = re.findall(r"^ {4}(\S{32})\r?$", login.said["docker compose run --rm backup"], re.M)
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=login.stack.folder,
+        env=login.stack.environ(),
+        input=password + "\n",
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Restored. MLflow and the prediction service are where they were" in done.stdout
+    for kind in ("container", "volume", "network"):
+        assert docker(kind, "ls", "--quiet", "--filter", f"label=com.docker.compose.project={name}") == "", kind
+    row = next(row for row in login.stack.doctor() if row["name"] == "restore")
+    assert (row["status"], "came back" in row["says"]) == ("ok", True), row
+
+
 def test_accounts_that_an_update_migrates_are_copied_before_and_there_is_a_way_back(login: Login) -> None:
     stack = login.stack
 

@@ -823,6 +823,10 @@ def test_another_machine_is_not_asked_where_that_would_start_or_build_something(
     assert "is not built; docker compose run --rm backup list builds it" in said(container("mlflow"))
 
 
+def test_the_page_for_teams_has_the_drill_that_the_doctor_names() -> None:
+    assert f"    {backups.drill({})}\n" in (Path(__file__).parents[2] / "docs" / "team.md").read_text()
+
+
 def test_the_drill_of_backups_elsewhere_has_the_overlay_that_reaches_them() -> None:
     assert "COMPOSE_FILE=compose.yaml:compose.remote-backup.yaml " in backups.drill({}, "sftp:me@nas:/backups")
 
