@@ -158,6 +158,10 @@ class Stack:
     def remove(self) -> None:
         """Remove all that the stack made: containers, volumes, networks and the images that it built."""
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")
+        # Those of overlays that are not in .env any more are left, and of networks an engine has room for thirty.
+        for kind in ("volume", "network"):
+            if left := docker(kind, "ls", "--quiet", f"--filter=label=com.docker.compose.project={self.name}").split():
+                docker(kind, "rm", *left)
         built = ["docker", "image", "ls", "--quiet", f"{self.name}/*"]
         images = set(subprocess.run(built, capture_output=True, text=True, check=True).stdout.split())
         if images:
