@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.compose import CLASSES, ROOT, Stack, docker, eventually, free_ports, load_on
+from tests.compose import CLASSES, ROOT, Stack, eventually, free_ports, load_on
+from tests.faults import on_a_full_disk
 
 
 def documented() -> str:
@@ -128,35 +129,19 @@ def test_a_first_model_that_cannot_be_made_is_told_by_up_while_predictions_go_on
     assert load.failures == []
 
 
-@pytest.fixture(scope="module")
-def small(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A stack of its own, whose MinIO has a disk of 96 MB."""
-    small = Stack(tmp_path_factory.mktemp("small"), f"{stack.name}-small")
-    labels = {"com.docker.compose.project": small.name, "com.docker.compose.volume": "minio-data"}
-    marks = [word for label in labels.items() for word in ("--label", "=".join(label))]
-    options = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=96m,uid=10001,gid=10001"]
-    docker("volume", "create", *marks, *options, f"{small.name}_minio-data")
-    try:
-        small.up()
-        yield small
-    finally:
-        small.remove()
-
-
-def test_a_full_disk_stops_training_but_not_predictions(small: Any) -> None:
-    """A tmpfs stands in for the disk. It is kept by the container that has it mounted."""
-    fill = "cat /dev/zero > /data/filler 2>/dev/null; df /data"
-    full = small.compose("exec", "-T", "minio", "bash", "-c", fill).stdout
-    assert "100%" in full
-    versions = small.versions()
-    result = small.compose("run", "--rm", "trainer", check=False)
-    assert result.returncode == 4
-    (line,) = (line for line in result.stderr.splitlines() if line.startswith("trainer:"))
-    assert_shown(line, "too many 500 error responses")
-    assert "`docker compose logs mlflow`" in line
-    assert small.versions() == versions
-    assert small.predict() == CLASSES
-    assert_shown(small.logs("mlflow"), "Storage backend has reached its minimum free drive threshold")
-    small.compose("exec", "-T", "minio", "rm", "/data/filler")
-    small.compose("run", "--rm", "trainer")
-    assert len(small.versions()) == len(versions) + 1
+def test_a_full_disk_stops_training_but_not_predictions(stack: Stack) -> None:
+    versions = stack.versions()
+    with on_a_full_disk(stack, "minio", "/data") as clear:
+        result = stack.compose("run", "--rm", "trainer", check=False)
+        assert result.returncode == 4
+        (line,) = (line for line in result.stderr.splitlines() if line.startswith("trainer:"))
+        assert_shown(line, "too many 500 error responses")
+        assert "`docker compose logs mlflow`" in line
+        assert stack.versions() == versions
+        assert stack.predict() == CLASSES
+        assert_shown(stack.logs("mlflow"), "Storage backend has reached its minimum free drive threshold")
+        clear()
+        stack.compose("run", "--rm", "trainer", "train", "--no-promote")
+        (made,) = stack.versions().keys() - versions.keys()
+    gone = {"name": "iris_logistic_regression", "version": made}  # its files were on that disk
+    assert requests.delete(f"{stack.mlflow_url}/api/2.0/mlflow/model-versions/delete", json=gone, timeout=10).ok
