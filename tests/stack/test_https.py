@@ -98,7 +98,7 @@ def _leave(stack: Stack, *names: str) -> None:
 def test_without_a_login_nothing_answers_other_machines_and_what_did_before_is_stopped(stack: Stack) -> None:
     stack.write_env(BIND_ADDRESS="0.0.0.0")  # noqa: S104
     try:
-        failed = stack.compose("up", "--detach", "--wait", check=False)
+        failed = stack.compose("up", "--detach", "--wait", "--no-build", check=False)
         assert failed.returncode != 0
         assert 'service "secrets" didn\'t complete successfully' in failed.stderr
         assert f"secrets: {REFUSED}; either add compose.login.yaml to COMPOSE_FILE, or" in stack.logs("secrets")
@@ -128,12 +128,12 @@ def edge(stack: Stack) -> Iterator[Edge]:
     stack.write_env(**changed, BIND_ADDRESS=_outside(), ALLOW_OPEN="true")
     edge = Edge(stack, _outside(), https, http)
     try:
-        stack.up()
+        stack.up("--no-build")
         edge.take_authority(stack.compose("exec", "-T", "edge", "cat", ROOT).stdout)
         yield edge
     finally:
         _leave(stack, *changed, "BIND_ADDRESS", "ALLOW_OPEN")
-        stack.compose("up", "--detach", "--wait", "--remove-orphans")
+        stack.up("--no-build", "--remove-orphans")
         docker("volume", "rm", f"{stack.name}_edge-data", f"{stack.name}_edge-secrets")
         docker("network", "rm", f"{stack.name}_edge")
 
@@ -268,7 +268,7 @@ def test_what_does_not_answer_behind_the_edge_is_named_by_the_doctor_and_mended_
     assert rows["edge"]["mend"] == "docker compose logs --tail 20 inference"
     assert rows["containers"]["says"].startswith("inference is not running")
     assert rows["containers"]["mend"] == "docker compose up -d --wait"
-    edge.stack.up()
+    edge.stack.up("--no-build")
     assert json.loads(edge.curl(f"{edge.url('models')}/invocations", "--json", BODY).body)["predictions"] == CLASSES
 
 
@@ -426,7 +426,7 @@ def test_a_certificate_of_ones_own_is_shown_and_browsers_are_told_to_come_by_htt
     authority = Authority.new()
     authority.issue(edge.stack.folder / "secrets", "*.factory.test", "*.office.test")
     settings(TLS="files", TLS_CERTIFICATE_FILE="./secrets/certificate.pem", TLS_KEY_FILE="./secrets/key.pem")
-    edge.stack.compose("up", "--detach", "--wait", "edge")
+    edge.stack.compose("up", "--detach", "--wait", "--no-build", "edge")
     edge.take_authority(authority.pem)
     answer = eventually("the edge shows it", lambda: edge.curl(edge.url("models") + "/version"))
     assert answer.headers["strict-transport-security"] == ["max-age=31536000"]
@@ -491,7 +491,7 @@ def test_certificates_come_from_an_authority_that_looks_who_answers_under_the_na
     (edge.stack.folder / "compose.aliases.yaml").write_text(json.dumps(aliases))
     settings(TLS="acme", ACME_CA="https://pebble:14000/dir", ACME_CA_ROOT_FILE="./secrets/acme-root.pem")
     settings(ACME_EMAIL="somebody@factory.test", COMPOSE_FILE=f"{FILES}:compose.aliases.yaml")
-    edge.stack.compose("up", "--detach", "--wait", "edge")
+    edge.stack.compose("up", "--detach", "--wait", "--no-build", "edge")
     edge.take_authority(pebble)
     for name in names:
         address = f"https://{name}:{edge.port}/login"

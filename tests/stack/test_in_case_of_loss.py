@@ -317,20 +317,20 @@ def test_the_database_moves_to_the_next_postgres_and_the_old_one_is_there_still(
 
     before = known_of(restored)
     with setting(restored, POSTGRES_IMAGE=next_postgres):
-        refused = restored.compose("up", "--detach", "--wait", check=False)
+        refused = restored.compose("up", "--detach", "--wait", "--no-build", check=False)
         said = restored.logs("postgres-version")
     assert refused.returncode == 1
     assert 'service "postgres-version" didn\'t complete successfully: exit 1' in refused.stderr
     assert "the data are of Postgres 17, POSTGRES_IMAGE is 18: scripts/upgrade-postgres moves them" in said
     assert restored.predict()
-    restored.up()  # without the line, as it says: the data are as they were
+    restored.up("--no-build")  # without the line, as it says: the data are as they were
     assert found() == ("17", before)
     said = restored.script("upgrade-postgres", next_postgres)
     assert "Done: the data are of Postgres 18" in said
     assert found() == ("18", before)
     restored.set_alias("2")
     restored.write_env()  # the way back, as it says: without the two lines that it has written
-    restored.up()
+    restored.up("--no-build")
     assert found() == ("17", before)
     docker("volume", "rm", f"{restored.name}_postgres-data-18")
 

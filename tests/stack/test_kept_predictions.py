@@ -338,7 +338,7 @@ def prometheus(stack: Stack, shipper: dict[str, Any]) -> Iterator[str]:
     try:
         stack.put_right("inference", "watch")
         with _overlay_of_prometheus(stack):
-            stack.compose("up", "--detach", "--wait", "prometheus")
+            stack.compose("up", "--detach", "--wait", "--no-build", "prometheus")
         yield f"http://localhost:{port}"
     finally:
         with _overlay_of_prometheus(stack):

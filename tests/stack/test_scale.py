@@ -44,7 +44,7 @@ def _replicas(stack: Stack) -> dict[str, dict[str, Any]]:
 
 
 def _scale(stack: Stack, count: int) -> None:
-    stack.compose("up", "--detach", "--wait", "--scale", f"inference={count}")
+    stack.compose("up", "--detach", "--wait", "--no-build", "--scale", f"inference={count}")
 
 
 def _statistics(stack: Stack) -> dict[tuple[str, str], dict[str, str]]:
@@ -382,7 +382,7 @@ def test_a_new_replica_that_does_not_become_ready_changes_nothing(scaled: Stack)
 
 
 def test_without_any_replica_the_proxy_says_so_and_it_serves_when_they_are_back(scaled: Stack) -> None:
-    scaled.compose("up", "--detach", "--scale", "inference=0")
+    scaled.compose("up", "--detach", "--no-build", "--scale", "inference=0")
     answer = requests.post(f"{scaled.url}/invocations", BODY, headers={"Content-Type": "application/json"}, timeout=60)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]

@@ -49,14 +49,14 @@ def test_a_port_that_another_program_has_is_named(stack: Stack, settings: Any) -
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings(MLFLOW_PORT=str(port))
-        seen = fails(stack, "up", "--detach", "--wait")
+        seen = fails(stack, "up", "--detach", "--wait", "--no-build")
     assert_shown(seen.replace(str(port), "5000"), "127.0.0.1:5000: bind: address already in use")
 
 
 def test_a_port_that_another_container_has_is_named(stack: Stack, settings: Any) -> None:
     port = stack.settings["INFERENCE_PORT"]
     settings(MLFLOW_PORT=port)
-    seen = fails(stack, "up", "--detach", "--wait", "--no-deps", "mlflow")
+    seen = fails(stack, "up", "--detach", "--wait", "--no-build", "--no-deps", "mlflow")
     assert_shown(seen.replace(port, "5000"), "Bind for 127.0.0.1:5000 failed: port is already allocated")
 
 
@@ -85,7 +85,7 @@ def test_a_base_image_that_no_registry_gives_is_named(stack: Stack, settings: An
 
 def test_an_engine_that_is_too_old_is_told(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_API_VERSION", "1.43")
-    seen = fails(stack, "up", "--detach", "--force-recreate", "--no-deps", "mlflow")
+    seen = fails(stack, "up", "--detach", "--no-build", "--force-recreate", "--no-deps", "mlflow")
     monkeypatch.delenv("DOCKER_API_VERSION")
     assert_shown(seen, '"specify health-check start interval" requires API version 1.44')
     stack.put_right()
@@ -99,7 +99,7 @@ def test_a_name_that_mlflow_does_not_know_is_refused_until_it_is_set(stack: Stac
     assert refused.status_code == 403
     assert_shown(refused.text, "Invalid Host header - possible DNS rebinding attack detected")
     settings(PUBLIC_HOST="factory.test")
-    stack.up()
+    stack.put_right("mlflow")
     assert ask().status_code == 200
 
 
@@ -107,7 +107,7 @@ def test_a_setting_that_cannot_be_used_is_told_by_a_container_that_keeps_restart
     stack: Stack, settings: Any
 ) -> None:
     settings(INFERENCE_WORKERS="many")
-    stack.compose("up", "--detach", "inference")
+    stack.compose("up", "--detach", "--no-build", "inference")
     eventually("it restarts", lambda: stack.containers()["inference"]["RestartCount"] > 1)
     seen = " ".join(stack.logs("inference").split())
     assert_shown(seen, "inference: INFERENCE_WORKERS is 'many'; expected a whole number from 1 to 64")
@@ -124,7 +124,7 @@ def test_a_memory_limit_that_cannot_work_is_refused_with_the_least_that_does(
 def test_a_first_model_that_cannot_be_made_is_told_by_up_while_predictions_go_on(stack: Stack, settings: Any) -> None:
     settings(MIN_TEST_ACCURACY="97")
     with load_on(stack) as load:
-        seen = fails(stack, "up", "--detach", "--wait")
+        seen = fails(stack, "up", "--detach", "--wait", "--no-build")
     assert_shown(seen, 'service "bootstrap" didn\'t complete successfully')
     assert load.failures == []
 

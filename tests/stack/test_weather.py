@@ -67,7 +67,7 @@ def test_clients_under_a_steady_load_notice_nothing_of_a_fault(
 def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_stale(stack: Stack) -> None:
     served = stack.served_version()
     with stopped(stack, "mlflow", "minio"):
-        stack.compose("up", "--detach", "--force-recreate", "inference")
+        stack.compose("up", "--detach", "--no-build", "--force-recreate", "inference")
         eventually("predictions work", lambda: stack.predict() == CLASSES)
         assert {stack.containers()[name]["State"]["Status"] for name in ("mlflow", "minio")} == {"exited"}
 
@@ -125,12 +125,12 @@ def test_with_a_cache_that_cannot_be_written_it_serves_and_changes_all_the_same(
 def test_with_nothing_in_the_registry_it_is_alive_and_serves_soon_after_the_first_promotion(stack: Stack) -> None:
     with without_alias(stack) as version:
         # What was served goes on without the alias, after a start as well, as long as the cache has it.
-        stack.compose("up", "--detach", "--no-deps", "--force-recreate", "inference")
+        stack.compose("up", "--detach", "--no-deps", "--no-build", "--force-recreate", "inference")
         eventually("it serves from its cache", lambda: requests.get(f"{stack.url}/ready", timeout=10).ok)
         model = requests.get(f"{stack.url}/version", timeout=10).json()["model"]
         assert (model["version"], model["stale"]) == (version, True)
         stack.compose("exec", "-T", "inference", "find", "/cache", "-mindepth", "1", "-delete")
-        stack.compose("up", "--detach", "--no-deps", "--force-recreate", "inference")
+        stack.compose("up", "--detach", "--no-deps", "--no-build", "--force-recreate", "inference")
         eventually("it is alive", lambda: requests.get(f"{stack.url}/health", timeout=10).ok)
         ready = requests.get(f"{stack.url}/ready", timeout=10)
         assert ready.status_code == 503
