@@ -6,7 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 from tests.authority import Authority
 from tests.backups import backup, shown_by
 from tests.browser.conftest import OFFLINE
-from tests.compose import BODY, CLASSES, Stack, docker, eventually, free_ports
+from tests.compose import BODY, CLASSES, Stack, built_meanwhile, docker, eventually, free_ports
 from tests.conftest import BROWSERS, LEFT_OUT
 
 SITES = ("mlflow", "models", "minio")
@@ -120,7 +120,16 @@ def test_without_a_login_nothing_answers_other_machines_and_what_did_before_is_s
 
 
 @pytest.fixture(scope="module")
-def edge(stack: Stack) -> Iterator[Edge]:
+def pebble_image(stack: Stack) -> Iterator[Callable[[], str]]:
+    """Debian's pebble, for the last of these tests."""
+    base = os.environ.get("DEBIAN_IMAGE", "debian:trixie-slim")
+    install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends pebble"
+    with built_meanwhile(f"{stack.name}-https-pebble", f"FROM {base}\nRUN {install}\n") as image:
+        yield image
+
+
+@pytest.fixture(scope="module")
+def edge(stack: Stack, pebble_image: Callable[[], str]) -> Iterator[Edge]:
     https, http = map(str, free_ports(2))
     changed = {"COMPOSE_FILE": FILES, "PUBLIC_HOST": "factory.test,office.test", "HTTPS_PORT": https, "HTTP_PORT": http}
     changed |= {"TLS": "internal", "EDGE_SITES": ",".join(SITES), "EDGE_MAX_UPLOAD_MB": "1"}
@@ -448,7 +457,7 @@ def _fetched(url: str) -> str:
 
 
 @pytest.fixture
-def pebble(edge: Edge) -> Iterator[str]:
+def pebble(edge: Edge, pebble_image: Callable[[], str]) -> Iterator[str]:
     """An authority that speaks ACME, Debian's pebble, in the edge's network; yields the root of its certificates, PEM."""
     name, folder = f"{edge.stack.name}-pebble", edge.stack.folder / "pebble"
     authority = Authority.new()
@@ -457,10 +466,6 @@ def pebble(edge: Edge) -> Iterator[str]:
     (edge.stack.folder / "secrets" / "acme-root.pem").write_text(authority.pem)
     config = PEBBLE | {"certificate": "/pebble/certificate.pem", "privateKey": "/pebble/key.pem"}
     (folder / "config.json").write_text(json.dumps({"pebble": config}))
-    base = os.environ.get("DEBIAN_IMAGE", "debian:trixie-slim")
-    build = f"FROM {base}\nRUN apt-get update -qq && apt-get install -y -qq --no-install-recommends pebble\n"
-    made = ["docker", "build", "--quiet", "--tag", f"{edge.stack.name}/pebble", "-"]
-    subprocess.run(made, input=build, text=True, check=True, capture_output=True)
     options = ["--network", f"{edge.stack.name}_edge", "--network-alias", "pebble", "--volume", f"{folder}:/pebble:ro"]
     options += ["--env", "PEBBLE_VA_NOSLEEP=1", "--env", "PEBBLE_WFE_NONCEREJECT=0"]
     docker(
@@ -469,7 +474,7 @@ def pebble(edge: Edge) -> Iterator[str]:
         "--name",
         name,
         *options,
-        f"{edge.stack.name}/pebble",
+        pebble_image(),
         "pebble",
         "-config",
         "/pebble/config.json",
