@@ -114,9 +114,9 @@ def test_the_proxy_reaches_the_replicas_and_not_mlflow(scaled: Stack) -> None:
     def reached(container: dict[str, Any], port: int) -> bool:
         addresses = [network["IPAddress"] for network in container["NetworkSettings"]["Networks"].values()]
         probes = [
-            f"timeout 3 bash -c '</dev/tcp/{address}/{port}' 2>/dev/null && echo reached;" for address in addresses
+            f"timeout 3 bash -c '</dev/tcp/{address}/{port}' 2>/dev/null && echo reached &" for address in addresses
         ]
-        return "reached" in scaled.compose("exec", "-T", "proxy", "bash", "-c", f"{''.join(probes)} true").stdout
+        return "reached" in scaled.compose("exec", "-T", "proxy", "bash", "-c", f"{''.join(probes)} wait").stdout
 
     assert reached(scaled.containers()["inference"], 1235)
     assert not reached(scaled.containers()["mlflow"], 5000)
