@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import requests
@@ -37,6 +38,27 @@ def docker(*arguments: str) -> str:
     result = subprocess.run(["docker", *arguments], capture_output=True, text=True)
     assert result.returncode == 0, f"docker {' '.join(arguments)}: {result.stderr}"
     return result.stdout.strip()
+
+
+@contextmanager
+def built_meanwhile(name: str, dockerfile: str) -> Iterator[Callable[[], str]]:
+    """Build an image while tests go on that do without it; yield what waits for it and returns its name. It is gone afterwards."""
+    with TemporaryFile("w+") as file:
+        file.write(dockerfile)
+        file.seek(0)
+        command = ["docker", "build", "--quiet", f"--tag={name}", "-"]
+        build = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def built() -> str:
+        said, _ = build.communicate()
+        assert build.returncode == 0, said
+        return name
+
+    try:
+        yield built
+    finally:
+        build.wait()
+        subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True)
 
 
 def eventually(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
@@ -158,6 +180,10 @@ class Stack:
     def remove(self) -> None:
         """Remove all that the stack made: containers, volumes, networks and the images that it built."""
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")
+        # Those of overlays that are not in .env any more are left, and of networks an engine has room for thirty.
+        for kind in ("volume", "network"):
+            if left := docker(kind, "ls", "--quiet", f"--filter=label=com.docker.compose.project={self.name}").split():
+                docker(kind, "rm", *left)
         built = ["docker", "image", "ls", "--quiet", f"{self.name}/*"]
         images = set(subprocess.run(built, capture_output=True, text=True, check=True).stdout.split())
         if images:

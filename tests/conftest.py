@@ -51,6 +51,11 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if any(collection_path == TESTS / tier for tier in LEFT_OUT) else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what was asked for by its name as well, which pytest does not ask the hook above about."""
+    items[:] = [item for item in items if not any(item.path.is_relative_to(TESTS / tier) for tier in LEFT_OUT)]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for tier, reason in LEFT_OUT.items():
         terminalreporter.write_line(f"The {tier} tests were left out: {reason}", yellow=True)

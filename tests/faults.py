@@ -1,6 +1,6 @@
 """What goes wrong with a stack: faults to inject, each undone where its block ends. For the tests and for `make chaos`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import requests
@@ -78,8 +78,11 @@ def mounted(stack: Stack, service: str, *mounts: str, kilobytes: int = 16) -> It
 
 
 @contextmanager
-def on_a_full_disk(stack: Stack, service: str, folder: str) -> Iterator[None]:
-    """Run a store on a copy of its data, on a disk that fills up as soon as it runs; afterwards on its own, as it was."""
+def on_a_full_disk(stack: Stack, service: str, folder: str) -> Iterator[Callable[[], object]]:
+    """Run a store on a copy of its data, on a disk that fills up as soon as it runs; afterwards on its own, as it was.
+
+    Yields what clears the disk again.
+    """
     name, container = f"{stack.name}_full", stack.containers()[service]
     megabytes = int(docker("exec", container["Id"], "du", "-sm", folder).split()[0])
     override = stack.folder / "compose.override.yaml"
@@ -88,14 +91,16 @@ def on_a_full_disk(stack: Stack, service: str, folder: str) -> Iterator[None]:
     )
     stack.compose("stop", service)
     docker("volume", "create", "--opt=type=tmpfs", "--opt=device=tmpfs", f"--opt=o=size={megabytes + 32}m", name)
-    copy = ("--entrypoint=sh", container["Image"], "-c", f"cp -a {folder}/. /full && echo copied; sleep 600")
+    # Once it is full it stays so, whatever the store throws away.
+    fill = "until [ -e /full/x ]; do sleep 0.1; done; while [ -e /full/x ]; do cat /dev/zero >>/full/x 2>&-; sleep 0.1; done"
+    copy = ("--entrypoint=sh", container["Image"], "-c", f"cp -a {folder}/. /full && echo copied; {fill}; sleep 600")
     mounts = (f"--volumes-from={container['Id']}:ro", f"--volume={name}:/full")
     docker("run", "--detach", f"--name={name}", "--user=0", "--init", *mounts, *copy)
     try:
         eventually("it is copied", lambda: docker("logs", name))
         stack.put_right(service)
         docker("exec", name, "sh", "-c", "cat /dev/zero >/full/x 2>/dev/null || true")
-        yield
+        yield lambda: docker("exec", name, "sh", "-c", "while [ -e /full/x ]; do rm -f /full/x; sleep 0.3; done")
     finally:
         override.unlink()
         stack.put_right(service)

@@ -2,15 +2,14 @@
 
 import re
 import shlex
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from tests.backups import answer_of, backup, restore, shown_by
-from tests.compose import CLASSES, Stack, docker
+from tests.compose import CLASSES, Stack, built_meanwhile, docker
 from tests.faults import setting
 
 PASSWORD = "external-password"
@@ -30,8 +29,24 @@ def stores(stack: Stack) -> Iterator[Any]:
     docker("rm", "--force", "--volumes", *names)
 
 
+SFTP = """
+FROM {image}
+USER 0:0
+RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server && \
+    mkdir -p /run/sshd /root/.ssh && ssh-keygen -q -t ed25519 -N "" -f /root/key && cp /root/key.pub /root/.ssh/authorized_keys
+ENTRYPOINT ["/usr/sbin/sshd", "-D", "-e"]
+"""
+
+
 @pytest.fixture(scope="module")
-def external(stores: Any, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def sshd(stack: Stack) -> Iterator[Callable[[], str]]:
+    """Debian's OpenSSH server, for the last of these tests."""
+    with built_meanwhile(f"{stack.name}-external-sftp", SFTP.format(image=f"{stack.name}/minio")) as image:
+        yield image
+
+
+@pytest.fixture(scope="module")
+def external(stores: Any, sshd: Any, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     _, (postgres, s3) = stores
     other = Stack(
         tmp_path_factory.mktemp("external"),
@@ -164,29 +179,17 @@ def over_s3(stores: Any) -> dict[str, str]:
     return {"BACKUP_REPOSITORY": place, "BACKUP_CREDENTIALS_FILE": "./secrets/aws"}
 
 
-SFTP = """
-FROM {image}
-USER 0:0
-RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server && \
-    mkdir -p /run/sshd /root/.ssh && ssh-keygen -q -t ed25519 -N "" -f /root/key && cp /root/key.pub /root/.ssh/authorized_keys
-ENTRYPOINT ["/usr/sbin/sshd", "-D", "-e"]
-"""
-
-
 @pytest.fixture
-def over_sftp(external: Stack, stores: Any) -> Iterator[dict[str, str]]:
+def over_sftp(external: Stack, stores: Any, sshd: Callable[[], str]) -> Iterator[dict[str, str]]:
     """The settings of backups on another machine, which is Debian's OpenSSH server in a container."""
-    (_, name), _ = stores
-    image = sshd = f"{external.name}-sftp"
-    dockerfile = SFTP.format(image=docker("inspect", "--format={{.Config.Image}}", name))
-    subprocess.run(["docker", "build", "--quiet", f"--tag={image}", "-"], input=dockerfile, text=True, check=True)
-    gateway = docker("port", name, "9000").rsplit(":", 1)[0]
-    docker("run", "--detach", f"--name={sshd}", f"--publish={gateway}::22", image)
+    (_, s3), _ = stores
+    gateway, name = docker("port", s3, "9000").rsplit(":", 1)[0], f"{external.name}-sshd"
+    docker("run", "--detach", f"--name={name}", f"--publish={gateway}::22", sshd())
     try:
-        port = docker("port", sshd, "22").rsplit(":", 1)[1]
+        port = docker("port", name, "22").rsplit(":", 1)[1]
         secrets = external.folder / "secrets"
-        (secrets / "key").write_text(f"{docker('exec', sshd, 'cat', '/root/key')}\n")
-        host_key = docker("exec", sshd, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+        (secrets / "key").write_text(f"{docker('exec', name, 'cat', '/root/key')}\n")
+        host_key = docker("exec", name, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
         (secrets / "known").write_text(f"[host.docker.internal]:{port} {host_key}\n")
         yield {
             "BACKUP_REPOSITORY": f"sftp://root@host.docker.internal:{port}//srv/backups",
@@ -194,8 +197,7 @@ def over_sftp(external: Stack, stores: Any) -> Iterator[dict[str, str]]:
             "BACKUP_KNOWN_HOSTS_FILE": "./secrets/known",
         }
     finally:
-        docker("rm", "--force", "--volumes", sshd)
-        docker("image", "rm", image)
+        docker("rm", "--force", "--volumes", name)
 
 
 @pytest.mark.parametrize(

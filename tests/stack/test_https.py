@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 from tests.authority import Authority
 from tests.backups import backup, shown_by
 from tests.browser.conftest import OFFLINE
-from tests.compose import BODY, CLASSES, Stack, docker, eventually, free_ports
+from tests.compose import BODY, CLASSES, Stack, built_meanwhile, docker, eventually, free_ports
 from tests.conftest import BROWSERS, LEFT_OUT
 
 SITES = ("mlflow", "models", "minio")
@@ -99,7 +99,7 @@ def _leave(stack: Stack, *names: str) -> None:
 def test_without_a_login_nothing_answers_other_machines_and_what_did_before_is_stopped(stack: Stack) -> None:
     stack.write_env(BIND_ADDRESS="0.0.0.0")  # noqa: S104
     try:
-        failed = stack.compose("up", "--detach", "--wait", check=False)
+        failed = stack.compose("up", "--detach", "--wait", "--no-build", check=False)
         assert failed.returncode != 0
         assert 'service "secrets" didn\'t complete successfully' in failed.stderr
         assert f"secrets: {REFUSED}; either add compose.login.yaml to COMPOSE_FILE, or" in stack.logs("secrets")
@@ -121,7 +121,16 @@ def test_without_a_login_nothing_answers_other_machines_and_what_did_before_is_s
 
 
 @pytest.fixture(scope="module")
-def edge(stack: Stack) -> Iterator[Edge]:
+def pebble_image(stack: Stack) -> Iterator[Callable[[], str]]:
+    """Debian's pebble, for the last of these tests."""
+    base = os.environ.get("DEBIAN_IMAGE", "debian:trixie-slim")
+    install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends pebble"
+    with built_meanwhile(f"{stack.name}-https-pebble", f"FROM {base}\nRUN {install}\n") as image:
+        yield image
+
+
+@pytest.fixture(scope="module")
+def edge(stack: Stack, pebble_image: Callable[[], str]) -> Iterator[Edge]:
     https, http = map(str, free_ports(2))
     changed = {"COMPOSE_FILE": FILES, "PUBLIC_HOST": "factory.test,office.test", "HTTPS_PORT": https, "HTTP_PORT": http}
     changed |= {"TLS": "internal", "EDGE_SITES": ",".join(SITES), "EDGE_MAX_UPLOAD_MB": "1"}
@@ -129,12 +138,12 @@ def edge(stack: Stack) -> Iterator[Edge]:
     stack.write_env(**changed, BIND_ADDRESS=_outside(), ALLOW_OPEN="true")
     edge = Edge(stack, _outside(), https, http)
     try:
-        stack.up()
+        stack.up("--no-build")
         edge.take_authority(stack.compose("exec", "-T", "edge", "cat", ROOT).stdout)
         yield edge
     finally:
         _leave(stack, *changed, "BIND_ADDRESS", "ALLOW_OPEN")
-        stack.compose("up", "--detach", "--wait", "--remove-orphans")
+        stack.up("--no-build", "--remove-orphans")
         docker("volume", "rm", f"{stack.name}_edge-data", f"{stack.name}_edge-secrets")
         docker("network", "rm", f"{stack.name}_edge")
 
@@ -270,7 +279,7 @@ def test_what_does_not_answer_behind_the_edge_is_named_by_the_doctor_and_mended_
     assert (rows["certificate"]["status"], rows["certificate"]["mend"]) == ("ok", "")
     assert rows["containers"]["says"].startswith("inference is not running")
     assert rows["containers"]["mend"] == "docker compose up -d --wait"
-    edge.stack.up()
+    edge.stack.up("--no-build")
     assert json.loads(edge.curl(f"{edge.url('models')}/invocations", "--json", BODY).body)["predictions"] == CLASSES
 
 
@@ -437,7 +446,7 @@ def own(edge: Edge, settings: Any) -> Authority:
     authority = Authority.new()
     authority.issue(edge.stack.folder / "secrets", "*.factory.test", "*.office.test", life=timedelta(days=5, hours=1))
     settings(TLS="files", TLS_CERTIFICATE_FILE="./secrets/certificate.pem", TLS_KEY_FILE="./secrets/key.pem")
-    edge.stack.compose("up", "--detach", "--wait", "edge")
+    edge.stack.compose("up", "--detach", "--wait", "--no-build", "edge")
     edge.stack.compose("restart", "edge")  # as the page says it of another one than that of before
     edge.take_authority(authority.pem)
     return authority
@@ -487,7 +496,7 @@ def _fetched(url: str) -> str:
 
 
 @pytest.fixture
-def pebble(edge: Edge) -> Iterator[str]:
+def pebble(edge: Edge, pebble_image: Callable[[], str]) -> Iterator[str]:
     """An authority that speaks ACME, Debian's pebble, in the edge's network; yields the root of its certificates, PEM."""
     name, folder = f"{edge.stack.name}-pebble", edge.stack.folder / "pebble"
     authority = Authority.new()
@@ -496,10 +505,6 @@ def pebble(edge: Edge) -> Iterator[str]:
     (edge.stack.folder / "secrets" / "acme-root.pem").write_text(authority.pem)
     config = PEBBLE | {"certificate": "/pebble/certificate.pem", "privateKey": "/pebble/key.pem"}
     (folder / "config.json").write_text(json.dumps({"pebble": config}))
-    base = os.environ.get("DEBIAN_IMAGE", "debian:trixie-slim")
-    build = f"FROM {base}\nRUN apt-get update -qq && apt-get install -y -qq --no-install-recommends pebble\n"
-    made = ["docker", "build", "--quiet", "--tag", f"{edge.stack.name}/pebble", "-"]
-    subprocess.run(made, input=build, text=True, check=True, capture_output=True)
     options = ["--network", f"{edge.stack.name}_edge", "--network-alias", "pebble", "--volume", f"{folder}:/pebble:ro"]
     options += ["--env", "PEBBLE_VA_NOSLEEP=1", "--env", "PEBBLE_WFE_NONCEREJECT=0"]
     docker(
@@ -508,7 +513,7 @@ def pebble(edge: Edge) -> Iterator[str]:
         "--name",
         name,
         *options,
-        f"{edge.stack.name}/pebble",
+        pebble_image(),
         "pebble",
         "-config",
         "/pebble/config.json",
@@ -530,7 +535,7 @@ def test_certificates_come_from_an_authority_that_looks_who_answers_under_the_na
     (edge.stack.folder / "compose.aliases.yaml").write_text(json.dumps(aliases))
     settings(TLS="acme", ACME_CA="https://pebble:14000/dir", ACME_CA_ROOT_FILE="./secrets/acme-root.pem")
     settings(ACME_EMAIL="somebody@factory.test", COMPOSE_FILE=f"{FILES}:compose.aliases.yaml")
-    edge.stack.compose("up", "--detach", "--wait", "edge")
+    edge.stack.compose("up", "--detach", "--wait", "--no-build", "edge")
     edge.take_authority(pebble)
     for name in names:
         address = f"https://{name}:{edge.port}/login"

@@ -116,7 +116,7 @@ class Login:
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     def audited(self) -> list[dict[str, Any]]:
-        said = self.stack.compose("run", "--rm", "--no-deps", "-T", "audit").stdout
+        said = self.stack.compose("exec", "-T", "audit-log", "cat", "/log/audit.jsonl").stdout
         return [json.loads(line) for line in said.splitlines()]
 
     def versions(self) -> list[str]:
@@ -487,8 +487,7 @@ def signing_on(stack: Stack, address: str) -> Iterator[None]:
             stack.compose("rm", "--stop", "--force", "sso")
             for name in changed:
                 del stack.settings[name]
-            stack.write_env(COMPOSE_FILE=OVERLAYS)
-            stack.put_right("mlflow")
+            stack.write_env(COMPOSE_FILE=OVERLAYS)  # MLflow is made anew as it was when `login` ends, which is next
             docker("volume", "rm", f"{stack.name}_sso-secrets")
             docker("network", "rm", f"{stack.name}_identity")
 

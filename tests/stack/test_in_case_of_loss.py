@@ -317,20 +317,20 @@ def test_the_database_moves_to_the_next_postgres_and_the_old_one_is_there_still(
 
     before = known_of(restored)
     with setting(restored, POSTGRES_IMAGE=next_postgres):
-        refused = restored.compose("up", "--detach", "--wait", check=False)
+        refused = restored.compose("up", "--detach", "--wait", "--no-build", check=False)
         said = restored.logs("postgres-version")
     assert refused.returncode == 1
     assert 'service "postgres-version" didn\'t complete successfully: exit 1' in refused.stderr
     assert "the data are of Postgres 17, POSTGRES_IMAGE is 18: scripts/upgrade-postgres moves them" in said
     assert restored.predict()
-    restored.up()  # without the line, as it says: the data are as they were
+    restored.up("--no-build")  # without the line, as it says: the data are as they were
     assert found() == ("17", before)
     said = restored.script("upgrade-postgres", next_postgres)
     assert "Done: the data are of Postgres 18" in said
     assert found() == ("18", before)
     restored.set_alias("2")
     restored.write_env()  # the way back, as it says: without the two lines that it has written
-    restored.up()
+    restored.up("--no-build")
     assert found() == ("17", before)
     docker("volume", "rm", f"{restored.name}_postgres-data-18")
 
@@ -378,6 +378,16 @@ def test_a_backup_that_is_interrupted_is_told_in_one_line_and_is_none_and_the_ne
     assert shown_by(again)[0] in backup(made.stack, "list").stdout
 
 
+@pytest.fixture(scope="module")
+def empty(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack that has nothing, and knows where the backup is."""
+    empty = Stack(tmp_path_factory.mktemp("empty"), f"{made.stack.name}-empty", BACKUP_REPOSITORY=str(made.repository))
+    try:
+        yield empty
+    finally:
+        empty.remove()
+
+
 EXTERNAL_S3 = {
     "COMPOSE_FILE": "compose.yaml:compose.external-s3.yaml",
     "S3_ENDPOINT_URL": "http://nowhere.test",
@@ -395,15 +405,12 @@ EXTERNAL_S3 = {
     ],
 )
 def test_a_restore_that_cannot_be_leaves_nothing(
-    made: Made, tmp_path: Path, password: str | None, snapshot: str, words: str, settings: dict[str, str]
+    made: Made, empty: Stack, password: str | None, snapshot: str, words: str, settings: dict[str, str]
 ) -> None:
-    other = Stack(tmp_path, f"{made.stack.name}-empty", BACKUP_REPOSITORY=str(made.repository), **settings)
-    try:
-        result = restore(other, password or made.password, snapshot)
-        assert (result.returncode, words in result.stderr) == (1, True), result.stderr
-        assert len(result.stderr.splitlines()) == 1
-    finally:
-        other.remove()
+    with setting(empty, **settings):
+        result = restore(empty, password or made.password, snapshot)
+    assert (result.returncode, words in result.stderr) == (1, True), result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_the_list_has_each_backup_and_a_damaged_byte_is_found(made: Made) -> None:

@@ -27,7 +27,7 @@ def schedule(stack: Stack) -> Iterator[dict[str, Any]]:
     stack.compose(*("run", "--rm", "--no-deps", "-T", "--user", user, "--entrypoint", "sh", "schedule", "-c", write))
     lock = os.open(data, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_SH)
-    stack.compose("--profile", "schedule", "up", "--detach", "--no-deps", "schedule")
+    stack.compose("--profile", "schedule", "up", "--detach", "--no-deps", "--no-build", "schedule")
     try:
         eventually("it waits", lambda: "another training is running" in (said(stack)["waiting"] or ""), 120)
     finally:

@@ -25,7 +25,7 @@ SETTINGS = {
     "COMPOSE_PROFILES": "monitor,schedule",
     "PREDICTION_LOG": "1",
     "PREDICTION_LOG_SECONDS": "0.5",
-    "MONITOR_SECONDS": "1",
+    "MONITOR_SECONDS": "3",  # a look takes a second of a core
     "MONITOR_ROWS": "50",
     "MONITOR_LOG": "false",
     "TRAIN_ON_DRIFT": "false",  # until the last test

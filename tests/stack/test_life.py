@@ -37,7 +37,7 @@ def test_an_up_that_changes_mlflow_leaves_the_prediction_service_alone_and_fails
     before = _starts(stack)
     stack.write_env(MLFLOW_MEMORY="2100m")
     with load_on(stack) as load:
-        stack.up()
+        stack.up("--no-build")
     assert load.failures == []
     assert load.answered > 0
     after = _starts(stack)
@@ -48,10 +48,10 @@ def test_an_up_that_changes_mlflow_leaves_the_prediction_service_alone_and_fails
 def test_the_prediction_service_is_updated_alone_and_a_later_up_finds_nothing_to_do(stack: Stack) -> None:
     before = _starts(stack)
     stack.write_env(INFERENCE_LOG_RATE="9")
-    stack.compose("up", "--detach", "--wait", "inference")
+    stack.compose("up", "--detach", "--wait", "--no-build", "inference")
     after = _starts(stack)
     assert {name for name in LONG_RUNNING if after[name] != before[name]} == {"inference"}
-    stack.up()
+    stack.up("--no-build")
     assert _starts(stack) == after
 
 
@@ -59,7 +59,7 @@ def test_down_and_up_keeps_runs_models_and_secrets_and_trains_nothing(stack: Sta
     versions, secrets = stack.versions(), _secrets(stack)
     assert len(secrets) >= 9
     stack.down()
-    stack.up()
+    stack.up("--no-build")
     assert stack.versions() == versions
     assert _secrets(stack) == secrets
     assert stack.predict() == CLASSES
@@ -121,7 +121,7 @@ def test_down_with_volumes_starts_afresh_also_after_run_without_rm(stack: Stack)
     stack.compose("run", "trainer", "models")
     secrets = _secrets(stack)
     stack.down("--volumes")
-    stack.up()
+    stack.up("--no-build")
     assert sorted(stack.versions()) == ["1"]
     assert not set(_secrets(stack)) & set(secrets)
     assert stack.predict() == CLASSES

@@ -44,7 +44,7 @@ def _replicas(stack: Stack) -> dict[str, dict[str, Any]]:
 
 
 def _scale(stack: Stack, count: int) -> None:
-    stack.compose("up", "--detach", "--wait", "--scale", f"inference={count}")
+    stack.compose("up", "--detach", "--wait", "--no-build", "--scale", f"inference={count}")
 
 
 def _statistics(stack: Stack) -> dict[tuple[str, str], dict[str, str]]:
@@ -114,9 +114,9 @@ def test_the_proxy_reaches_the_replicas_and_not_mlflow(scaled: Stack) -> None:
     def reached(container: dict[str, Any], port: int) -> bool:
         addresses = [network["IPAddress"] for network in container["NetworkSettings"]["Networks"].values()]
         probes = [
-            f"timeout 3 bash -c '</dev/tcp/{address}/{port}' 2>/dev/null && echo reached;" for address in addresses
+            f"timeout 3 bash -c '</dev/tcp/{address}/{port}' 2>/dev/null && echo reached &" for address in addresses
         ]
-        return "reached" in scaled.compose("exec", "-T", "proxy", "bash", "-c", f"{''.join(probes)} true").stdout
+        return "reached" in scaled.compose("exec", "-T", "proxy", "bash", "-c", f"{''.join(probes)} wait").stdout
 
     assert reached(scaled.containers()["inference"], 1235)
     assert not reached(scaled.containers()["mlflow"], 5000)
@@ -382,7 +382,7 @@ def test_a_new_replica_that_does_not_become_ready_changes_nothing(scaled: Stack)
 
 
 def test_without_any_replica_the_proxy_says_so_and_it_serves_when_they_are_back(scaled: Stack) -> None:
-    scaled.compose("up", "--detach", "--scale", "inference=0")
+    scaled.compose("up", "--detach", "--no-build", "--scale", "inference=0")
     answer = requests.post(f"{scaled.url}/invocations", BODY, headers={"Content-Type": "application/json"}, timeout=60)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.compose import CLASSES, ROOT, Stack, docker, eventually, free_ports, load_on
+from tests.compose import CLASSES, ROOT, Stack, eventually, free_ports, load_on
+from tests.faults import on_a_full_disk
 
 
 def documented() -> str:
@@ -48,14 +49,14 @@ def test_a_port_that_another_program_has_is_named(stack: Stack, settings: Any) -
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings(MLFLOW_PORT=str(port))
-        seen = fails(stack, "up", "--detach", "--wait")
+        seen = fails(stack, "up", "--detach", "--wait", "--no-build")
     assert_shown(seen.replace(str(port), "5000"), "127.0.0.1:5000: bind: address already in use")
 
 
 def test_a_port_that_another_container_has_is_named(stack: Stack, settings: Any) -> None:
     port = stack.settings["INFERENCE_PORT"]
     settings(MLFLOW_PORT=port)
-    seen = fails(stack, "up", "--detach", "--wait", "--no-deps", "mlflow")
+    seen = fails(stack, "up", "--detach", "--wait", "--no-build", "--no-deps", "mlflow")
     assert_shown(seen.replace(port, "5000"), "Bind for 127.0.0.1:5000 failed: port is already allocated")
 
 
@@ -84,7 +85,7 @@ def test_a_base_image_that_no_registry_gives_is_named(stack: Stack, settings: An
 
 def test_an_engine_that_is_too_old_is_told(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_API_VERSION", "1.43")
-    seen = fails(stack, "up", "--detach", "--force-recreate", "--no-deps", "mlflow")
+    seen = fails(stack, "up", "--detach", "--no-build", "--force-recreate", "--no-deps", "mlflow")
     monkeypatch.delenv("DOCKER_API_VERSION")
     assert_shown(seen, '"specify health-check start interval" requires API version 1.44')
     stack.put_right()
@@ -98,7 +99,7 @@ def test_a_name_that_mlflow_does_not_know_is_refused_until_it_is_set(stack: Stac
     assert refused.status_code == 403
     assert_shown(refused.text, "Invalid Host header - possible DNS rebinding attack detected")
     settings(PUBLIC_HOST="factory.test")
-    stack.up()
+    stack.put_right("mlflow")
     assert ask().status_code == 200
 
 
@@ -106,7 +107,7 @@ def test_a_setting_that_cannot_be_used_is_told_by_a_container_that_keeps_restart
     stack: Stack, settings: Any
 ) -> None:
     settings(INFERENCE_WORKERS="many")
-    stack.compose("up", "--detach", "inference")
+    stack.compose("up", "--detach", "--no-build", "inference")
     eventually("it restarts", lambda: stack.containers()["inference"]["RestartCount"] > 1)
     seen = " ".join(stack.logs("inference").split())
     assert_shown(seen, "inference: INFERENCE_WORKERS is 'many'; expected a whole number from 1 to 64")
@@ -123,40 +124,24 @@ def test_a_memory_limit_that_cannot_work_is_refused_with_the_least_that_does(
 def test_a_first_model_that_cannot_be_made_is_told_by_up_while_predictions_go_on(stack: Stack, settings: Any) -> None:
     settings(MIN_TEST_ACCURACY="97")
     with load_on(stack) as load:
-        seen = fails(stack, "up", "--detach", "--wait")
+        seen = fails(stack, "up", "--detach", "--wait", "--no-build")
     assert_shown(seen, 'service "bootstrap" didn\'t complete successfully')
     assert load.failures == []
 
 
-@pytest.fixture(scope="module")
-def small(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A stack of its own, whose MinIO has a disk of 96 MB."""
-    small = Stack(tmp_path_factory.mktemp("small"), f"{stack.name}-small")
-    labels = {"com.docker.compose.project": small.name, "com.docker.compose.volume": "minio-data"}
-    marks = [word for label in labels.items() for word in ("--label", "=".join(label))]
-    options = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=96m,uid=10001,gid=10001"]
-    docker("volume", "create", *marks, *options, f"{small.name}_minio-data")
-    try:
-        small.up()
-        yield small
-    finally:
-        small.remove()
-
-
-def test_a_full_disk_stops_training_but_not_predictions(small: Any) -> None:
-    """A tmpfs stands in for the disk. It is kept by the container that has it mounted."""
-    fill = "cat /dev/zero > /data/filler 2>/dev/null; df /data"
-    full = small.compose("exec", "-T", "minio", "bash", "-c", fill).stdout
-    assert "100%" in full
-    versions = small.versions()
-    result = small.compose("run", "--rm", "trainer", check=False)
-    assert result.returncode == 4
-    (line,) = (line for line in result.stderr.splitlines() if line.startswith("trainer:"))
-    assert_shown(line, "too many 500 error responses")
-    assert "`docker compose logs mlflow`" in line
-    assert small.versions() == versions
-    assert small.predict() == CLASSES
-    assert_shown(small.logs("mlflow"), "Storage backend has reached its minimum free drive threshold")
-    small.compose("exec", "-T", "minio", "rm", "/data/filler")
-    small.compose("run", "--rm", "trainer")
-    assert len(small.versions()) == len(versions) + 1
+def test_a_full_disk_stops_training_but_not_predictions(stack: Stack) -> None:
+    versions = stack.versions()
+    with on_a_full_disk(stack, "minio", "/data") as clear:
+        result = stack.compose("run", "--rm", "trainer", check=False)
+        assert result.returncode == 4
+        (line,) = (line for line in result.stderr.splitlines() if line.startswith("trainer:"))
+        assert_shown(line, "too many 500 error responses")
+        assert "`docker compose logs mlflow`" in line
+        assert stack.versions() == versions
+        assert stack.predict() == CLASSES
+        assert_shown(stack.logs("mlflow"), "Storage backend has reached its minimum free drive threshold")
+        clear()
+        stack.compose("run", "--rm", "trainer", "train", "--no-promote")
+        (made,) = stack.versions().keys() - versions.keys()
+    gone = {"name": "iris_logistic_regression", "version": made}  # its files were on that disk
+    assert requests.delete(f"{stack.mlflow_url}/api/2.0/mlflow/model-versions/delete", json=gone, timeout=10).ok

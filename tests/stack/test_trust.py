@@ -226,7 +226,7 @@ print("version", mlflow.register_model(f"models:/{model.model_id}", "iris_logist
     # The trap is a real one: where the setting lets anything in, the command runs, and the log says what was done.
     stack.write_env(MODEL_TRUST="pickle")
     try:
-        stack.compose("up", "--detach", "--no-deps", "inference")
+        stack.compose("up", "--detach", "--no-deps", "--no-build", "inference")
         eventually(
             "the pickle has run",
             lambda: stack.compose("exec", "-T", "inference", "sh", "-c", trapped, check=False).returncode == 0,
