@@ -49,6 +49,17 @@ def shown(record: PromotionRecord, task: Task, width: int = 80) -> str:
     return capture.get()
 
 
+@pytest.mark.parametrize(("recall", "is_told"), [(0.0, True), (0.2739, False)])
+def test_a_model_that_never_says_the_class_that_is_looked_for_is_told_what_makes_it(
+    recall: float, is_told: bool
+) -> None:
+    console = Console(width=80)
+    with console.capture() as capture:
+        output.show(console, replace(RECORD, metrics=METRICS | {"test_recall": recall}), Task.CLASSIFICATION)
+    said = " ".join(capture.get().split())
+    assert ("It says Yes of no row that was held out: --class-weight balanced" in said) == is_told
+
+
 def test_the_result_shows_the_baseline_and_the_positive_class_beside_the_figures() -> None:
     text = shown(RECORD, Task.CLASSIFICATION)
     assert "of Yes" in text
@@ -126,7 +137,16 @@ def test_the_help_is_whole_in_eighty_columns(command: str | None) -> None:
 
 def test_names_of_algorithms_on_the_leaderboard_are_whole_in_a_narrow_terminal() -> None:
     board = [
-        Standing(name, LogisticRegression(), [0.7, 0.8], 32.2, fit_seconds=6.3, predict_seconds=0.18)
+        Standing(
+            name,
+            LogisticRegression(),
+            [0.7, 0.8],
+            32.2,
+            fit_seconds=6.3,
+            predict_seconds=0.18,
+            file_bytes=4_800_000,
+            has_onnx_engine=True,
+        )
         for name in ("hist_gradient_boosting", "always No")
     ]
     console = Console(width=80)
@@ -134,8 +154,9 @@ def test_names_of_algorithms_on_the_leaderboard_are_whole_in_a_narrow_terminal()
         console.print(output.leaderboard(board[:1], board[1], "ROC AUC"))
     lines = capture.get().splitlines()
     assert max(map(len, lines)) <= 80
-    cells = [line.split("│")[2].strip() for line in lines if line.startswith("│")]
-    assert "".join(cells).startswith("hist_gradient_boosting")
+    (row,) = (line for line in lines if "0.7500" in line and "hist" in line)
+    assert [cell.strip() for cell in row.split("│")[1:4]] == ["hist_gradient_boosting", "0.7500 ± 0.0500", "6.3 s"]
+    assert all(line.endswith(("┓", "┃", "┩", "│", "┤", "┘")) for line in lines[1:])  # nor is anything cut off
 
 
 @pytest.mark.parametrize(

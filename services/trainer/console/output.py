@@ -21,8 +21,16 @@ WAY_OUT = (
     "The quality gate is yours to set: --threshold METRIC=VALUE, or `thresholds` in a file (--config), takes the place of the "
     "default; --metric names another figure."
 )
+# Where one of two classes is rare, a model may know which rows are likelier and still say the other one of all of them.
+NEVER_SAID = (
+    "It says {} of no row that was held out: --class-weight balanced lets the rows of both classes weigh as much together, and "
+    "--decision-threshold tuned finds the probability from which on it is said."
+)
 # MLflow's UI opens in the mode that it was left in: at first that of language models, where a training has nothing to show.
 MODE = "?workflowType=machine_learning"
+# Of an algorithm's names, hist_gradient_boosting.
+LONGEST_NAME = 22
+LONGEST_SCORE = len("123,456 ± 12,345")
 # A log is to show that it goes on, and no more.
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -82,14 +90,20 @@ class Progress:
 
 
 def leaderboard(standings: list[Any], lowest: Any, words: str) -> Grid:
-    """Return the algorithms, the best on top, and below them the baseline; `words` name the metric."""
+    """Return the algorithms, the best on top, and below them the baseline; `words` name the metric.
+
+    In eighty columns a name is whole, on one line: the place is left to the order, and mean and spread share a column.
+    """
     head, *rows = _board(standings, lowest, words)
-    grid = Grid(*head, title="Leaderboard", title_justify="left")
-    grid.columns[1].overflow = "fold"  # a name that is cut cannot be copied
+    narrow = (each.replace(" ", "\n") for each in head[4:])
+    grid = Grid(head[1], f"{words}, mean ± spread of the folds", *narrow, title="Leaderboard", title_justify="left")
+    grid.columns[0].overflow = "fold"  # parameters after the name, or one's own estimator: what is cut cannot be copied
+    grid.columns[0].min_width = min(LONGEST_NAME, max(len(row[1].split()[0]) for row in rows))
+    grid.columns[1].max_width = LONGEST_SCORE
     for row in rows:
         if row is rows[-1]:
             grid.add_section()
-        grid.add_row(*row)
+        grid.add_row(row[1], f"{row[2]} {row[3]}", *row[4:])
     return grid
 
 
@@ -132,10 +146,12 @@ def _parameters(parameters: dict[str, Any]) -> str:
 
 
 def show(console: Console, record: PromotionRecord, task: "Task") -> None:
-    """Print the figures of one training and the decision; below the quality gate also how to have another one."""
+    """Print the figures of one training and the decision; below the quality gate also how to have another one, and why it may be below."""
     console.print(result(record, task))
     if not record.meets_threshold:
         console.print(WAY_OUT, highlight=False)
+        if record.positive is not None and record.metrics["test_recall"] == 0:
+            console.print(NEVER_SAID.format(record.positive), highlight=False, markup=False)
 
 
 def result(record: PromotionRecord, task: "Task") -> Grid:
