@@ -55,7 +55,7 @@ def test_a_model_that_never_says_the_class_that_is_looked_for_is_told_what_makes
 ) -> None:
     console = Console(width=80)
     with console.capture() as capture:
-        output.show(console, replace(RECORD, metrics=METRICS | {"test_recall": recall}), Task.CLASSIFICATION)
+        output.show(console, replace(RECORD, metrics=METRICS | {"test_recall": recall}), Task.CLASSIFICATION)  # type: ignore[arg-type]
     said = " ".join(capture.get().split())
     assert ("It says Yes of no row that was held out: --class-weight balanced" in said) == is_told
 
