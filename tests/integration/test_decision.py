@@ -16,7 +16,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import LinearSVC
 from trainer.artifact import onnx_export
 from trainer.data.table import Split, Task, split
-from trainer.errors import SettingsError, TrainerError
+from trainer.errors import SettingsError
 from trainer.experiment import Plan
 from trainer.fit import decision
 from trainer.fit.evaluation import evaluate
@@ -72,7 +72,7 @@ def test_a_threshold_that_is_no_share_is_refused(wanted: str) -> None:
 def test_it_is_for_two_classes_and_for_estimators_with_probabilities() -> None:
     with pytest.raises(SettingsError, match="--decision-threshold tuned is for a target of two classes"):
         decision.check("tuned", Metric("r2", Task.REGRESSION))
-    with pytest.raises(TrainerError, match="needs probabilities, which LinearSVC does not have"):
+    with pytest.raises(SettingsError, match="needs probabilities, which LinearSVC does not have"):
         decision.decided(LinearSVC(), "tuned", F1, ROWS, 5)
 
 

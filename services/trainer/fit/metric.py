@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 from sklearn import config_context
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
+from sklearn.pipeline import Pipeline
 
 from trainer.console.figures import metric_words
 from trainer.data.table import Table, Task
-from trainer.errors import SettingsError, TrainerError
+from trainer.errors import SettingsError
 
 # Names that people use for scorers whose own is longer.
 SHORT = {"rmse": "root_mean_squared_error", "mae": "mean_absolute_error"}
@@ -31,6 +32,11 @@ MODULES = {
     Task.CLASSIFICATION: ("_classification", "_ranking", "_scorer"),
     Task.REGRESSION: ("_regression",),
 }
+
+
+def name_of(estimator: Any) -> str:
+    """Return the class of what predicts: of a pipeline its last step."""
+    return type(estimator[-1] if isinstance(estimator, Pipeline) else estimator).__name__
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Metric:
         """Return what the figure is made of: an estimator's values, labels or probabilities.
 
         Shape (rows,), of more than two classes' probabilities (rows, classes). Of two classes it is 1 for the positive one and
-        0 for the other, or how likely that is. Raises TrainerError where the estimator has none.
+        0 for the other, or how likely that is. Raises SettingsError where the estimator has none.
         """
         method = self._method(estimator)
         found = np.asarray(getattr(estimator, method)(features))
@@ -96,9 +102,9 @@ class Metric:
         for method in (wanted,) if isinstance(wanted, str) else wanted:
             if hasattr(estimator, method):
                 return str(method)
-        raise TrainerError(
+        raise SettingsError(
             f"the metric {self.name} needs {' or '.join([wanted] if isinstance(wanted, str) else wanted)}, which "
-            f"{type(estimator).__name__} does not have; --metric names another one"
+            f"{name_of(estimator)} does not have; --metric names another one"
         )
 
     @property
