@@ -15,6 +15,7 @@ from contract.mlmodel import inputs
 from contract.mlmodel.inputs import Inputs
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, Column, Kind
 from contract.signature import RUNS_CODE
+from contract.trust import VOUCH
 from contract.version_files import VersionFiles
 
 # What onnx_engine.json says, and as what.
@@ -34,10 +35,6 @@ MOST_CATEGORY = 100
 MOST_CATEGORIES_TEXT = 200_000
 # What counts of MLmodel's flavors.sklearn.
 FLAVOR_KEYS = ("pickled_model", "serialization_format", "sklearn_version")
-VOUCH = (
-    "where you vouch for the code that runs when it is loaded, `adopt VERSION --allow-code` signs it as it is, for the "
-    "image inference-any"
-)
 
 
 @dataclass(frozen=True)

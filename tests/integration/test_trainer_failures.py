@@ -58,7 +58,7 @@ def only(count: int) -> str:
 
 BAD_DATA = {
     "missing file": (None, ["iris_dataset.csv does not exist", "`explore` writes those"]),
-    "empty file": ("", ["iris_dataset.csv is no CSV table", "No columns to parse"]),
+    "empty file": ("", ["iris_dataset.csv is empty: it has no line with the names of the columns"]),
     "header only": (only(1), ["iris_dataset.csv has no rows"]),
     "no target column": (only(100).replace("target,", "class,", 1), ["has no column 'target'", "'class'"]),
     "text in a feature": (changed(100, 1, "wide"), ["line 100, column 'sepal width (cm)' is 'wide'"]),

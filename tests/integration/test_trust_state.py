@@ -20,8 +20,17 @@ import pandas as pd
 import pytest
 import scipy.sparse
 from contract.errors import Refused
-from contract.manifest import VOUCH
-from contract.trust import HARMLESS_TYPES, TRUSTED_TYPES, archive, conditions, grammar, load_skops, parameters, state
+from contract.trust import (
+    HARMLESS_TYPES,
+    TRUSTED_TYPES,
+    VOUCH,
+    archive,
+    conditions,
+    grammar,
+    load_skops,
+    parameters,
+    state,
+)
 from sklearn._loss.loss import HalfBinomialLoss
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans, MiniBatchKMeans

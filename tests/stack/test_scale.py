@@ -407,7 +407,11 @@ def test_what_replicas_without_a_model_say_reaches_the_client(scaled: Stack) -> 
                 in str(requests.get(f"{scaled.url}/ready", timeout=10).json().get("reasons"))
             ),
         )
-        refused = requests.post(f"{scaled.url}/invocations", json={"instances": SAMPLES}, timeout=10)
+        # The proxy hangs up on who is asking a replica at the moment at which it finds it unfit.
+        refused = eventually(
+            "so is a prediction",
+            lambda: [requests.post(f"{scaled.url}/invocations", json={"instances": SAMPLES}, timeout=10)],
+        )[0]
         assert (refused.status_code, bool(refused.headers["Retry-After"])) == (503, True)
         assert "has the alias 'Production' yet" in refused.json()["message"]
     finally:

@@ -15,6 +15,7 @@ from contract.errors import Refused
 from contract.file_names import PROFILE
 from contract.manifest import Description, breaking_change, check_estimator, with_examples
 from contract.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
+from contract.trust import VOUCH
 from contract.version_files import VersionFiles
 
 from tests.unit.serving import described
@@ -505,7 +506,7 @@ def test_a_class_that_has_no_name_is_told(files: Files, label: object) -> None:
 def test_an_estimator_that_would_run_code_is_refused_with_its_format(files: Files, form: object, word: str) -> None:
     found = VersionFiles.of(files.folder)
     said = f"it is stored as {word}, which runs code when it is loaded; log it with serialization_format='skops'"
-    said += f"; {manifest.VOUCH}"
+    said += f"; {VOUCH}"
     with pytest.raises(Refused) as refused:
         manifest.estimator_file(found, {"serialization_format": form, "pickled_model": "model.skops"})
     assert str(refused.value) == said

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from contract.manifest import VOUCH
+from contract.trust import VOUCH
 from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.model import model

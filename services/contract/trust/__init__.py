@@ -17,8 +17,11 @@ from zipfile import ZipFile
 
 from contract.display import visible
 from contract.errors import Refused
-from contract.manifest import VOUCH
 
+VOUCH = (
+    "where you vouch for the code that runs when it is loaded, `adopt VERSION --allow-code` signs it as it is, for the "
+    "image inference-any"
+)
 # Harmless, although skops does not say so: what numbers an array has.
 HARMLESS_TYPES = frozenset({"numpy.dtype"})
 # What a signed model may contain beside what skops itself takes for harmless: steps of our own (preparation.py), and parts of
