@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, PoissonRegressor
 from sklearn.metrics import get_scorer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from trainer.data.table import Task, split
-from trainer.errors import SettingsError, TrainerError
+from trainer.errors import SettingsError
 from trainer.experiment import thresholds
 from trainer.fit import metric
 from trainer.fit.baseline import baseline
@@ -136,8 +138,11 @@ def test_a_metric_that_cannot_be_computed_for_this_target_is_refused_before_a_fi
 
 def test_an_estimator_without_what_the_metric_looks_at_is_named() -> None:
     judged = Metric("log_loss", Task.CLASSIFICATION, ("lost", "won"), "won")
-    with pytest.raises(TrainerError, match="the metric log_loss needs predict_proba, which LinearSVC does not have"):
-        judged.of(LinearSVC().fit(X, BINARY), X, BINARY)
+    for estimator in (LinearSVC(), make_pipeline(StandardScaler(), LinearSVC())):
+        with pytest.raises(
+            SettingsError, match="the metric log_loss needs predict_proba, which LinearSVC does not have"
+        ):
+            judged.of(estimator.fit(X, BINARY), X, BINARY)
 
 
 # --- the baseline --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 from trainer.data.table import SEED, Split
 from trainer.errors import SettingsError, TrainerError
 from trainer.fit import cross_validation, weights
-from trainer.fit.metric import IMBALANCED, Metric
+from trainer.fit.metric import IMBALANCED, Metric, class_of
 
 TUNED = "tuned"
 
@@ -36,10 +36,10 @@ def decided(estimator: BaseEstimator, wanted: str, metric: Metric, rows: Split, 
     """Return an estimator, not fitted, that says the positive class from a threshold on, and not from 0.5.
 
     It is tuned by the metric on folds of the rows that are fitted on; by balanced accuracy where the metric looks at
-    probabilities, which no threshold changes. Raises TrainerError for an estimator without probabilities.
+    probabilities, which no threshold changes. Raises SettingsError for an estimator without probabilities.
     """
     if not hasattr(estimator, "predict_proba"):
-        raise TrainerError(f"--decision-threshold needs probabilities, which {type(estimator).__name__} does not have")
+        raise SettingsError(f"--decision-threshold needs probabilities, which {class_of(estimator)} does not have")
     if wanted != TUNED:
         return _fixed(estimator, float(wanted), metric)
     judged_by = metric if metric.is_of_labels else Metric(IMBALANCED, metric.task, metric.labels, metric.positive)

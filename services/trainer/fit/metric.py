@@ -19,7 +19,7 @@ from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
 from trainer.console.figures import metric_words
 from trainer.data.table import Table, Task
-from trainer.errors import SettingsError, TrainerError
+from trainer.errors import SettingsError
 
 # Names that people use for scorers whose own is longer.
 SHORT = {"rmse": "root_mean_squared_error", "mae": "mean_absolute_error"}
@@ -72,7 +72,7 @@ class Metric:
         """Return what the figure is made of: an estimator's values, labels or probabilities.
 
         Shape (rows,), of more than two classes' probabilities (rows, classes). Of two classes it is 1 for the positive one and
-        0 for the other, or how likely that is. Raises TrainerError where the estimator has none.
+        0 for the other, or how likely that is. Raises SettingsError where the estimator has none.
         """
         method = self._method(estimator)
         found = np.asarray(getattr(estimator, method)(features))
@@ -96,9 +96,9 @@ class Metric:
         for method in (wanted,) if isinstance(wanted, str) else wanted:
             if hasattr(estimator, method):
                 return str(method)
-        raise TrainerError(
+        raise SettingsError(
             f"the metric {self.name} needs {' or '.join([wanted] if isinstance(wanted, str) else wanted)}, which "
-            f"{type(estimator).__name__} does not have; --metric names another one"
+            f"{class_of(estimator)} does not have; --metric names another one"
         )
 
     @property
@@ -141,6 +141,13 @@ class Metric:
     ) -> float:
         """Return the figure with the sign by which more of it is better, as scikit-learn's own scorers do."""
         return self.better(self.of(estimator, features, target, sample_weight), 0.0)
+
+
+def class_of(estimator: Any) -> str:
+    """Return the name of an estimator's class as people have asked for it: of a pipeline's last step, and not Pipeline."""
+    while hasattr(estimator, "steps"):
+        estimator = estimator.steps[-1][1]
+    return type(estimator).__name__
 
 
 @cache
