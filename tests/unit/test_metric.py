@@ -172,6 +172,19 @@ def test_a_threshold_names_a_metric_of_the_held_out_rows() -> None:
     assert found == {"test_roc_auc": 0.7, "test_f1": 0.5, "overfitting_gap": 0.1}
 
 
+def test_a_threshold_of_what_is_not_measured_is_refused_with_what_is_near() -> None:
+    measured = {"test_accuracy": 0.8, "overfitting_gap": 0.1}
+    metric.check_thresholds({**measured, "test_roc_auc": 0.7}, measured, Task.CLASSIFICATION)
+    with pytest.raises(
+        SettingsError, match=r"--threshold is for 'acuracy', which is not measured; did you mean accuracy\?"
+    ):
+        metric.check_thresholds({"test_acuracy": 0.8}, measured, Task.CLASSIFICATION)
+    with pytest.raises(
+        SettingsError, match=r"--threshold is for 'roc_auc', which is not measured; there are .*r2, rmse"
+    ):
+        metric.check_thresholds({"test_roc_auc": 0.8}, {"test_r2": 0.8}, Task.REGRESSION)
+
+
 def test_a_threshold_that_is_no_number_is_named() -> None:
     with pytest.raises(SettingsError, match="--threshold roc_auc is 'high'; expected a number"):
         thresholds(("roc_auc=high",))

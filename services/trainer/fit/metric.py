@@ -6,6 +6,7 @@ once (`response`), so that intervals and paired tests can draw from them as ofte
 
 import inspect
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -210,6 +211,17 @@ def chosen(name: str | None, positive: str | None, table: Table) -> Metric:
             f"there is {name}_macro"
         )
     return Metric(name, table.task, labels, _positive(positive, labels, table))
+
+
+def check_thresholds(thresholds: Mapping[str, float], measured: Mapping[str, float], task: Task) -> None:
+    """Raise SettingsError for a threshold of what no training measures; a figure that these rows do not have is another thing."""
+    known = {*measured, *(f"{rows}_{name}" for rows in ("test", "train") for name in names(task))}
+    for name in thresholds:
+        if name not in known:
+            asked = name.removeprefix("test_")
+            near = get_close_matches(asked, [one.removeprefix("test_") for one in sorted(known)], n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names(task))}"
+            raise SettingsError(f"--threshold is for {asked!r}, which is not measured; {hint}")
 
 
 def _positive(wanted: str | None, labels: tuple[Any, ...], table: Table) -> Any:
