@@ -49,7 +49,7 @@ def test_the_learning_curve_leaves_out_sizes_that_an_estimator_cannot_be_fitted_
     # Its own folds want twelve rows of each class: the rows are in the order of the classes, so two of the sizes have fewer.
     calibrated = CalibratedClassifierCV(GaussianNB(), cv=12)
     figure = learning_picture(calibrated, rows, 75, Metric("accuracy", Task.CLASSIFICATION, (0, 1, 2)))
-    assert [list(line.get_xdata()) for line in figure.axes[0].lines] == [[45, 75]] * 2
+    assert [np.asarray(line.get_xdata()).tolist() for line in figure.axes[0].lines] == [[45, 75]] * 2
 
 
 class Unwilling(ClassifierMixin, BaseEstimator):

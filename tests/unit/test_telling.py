@@ -59,6 +59,21 @@ def test_the_result_shows_the_baseline_and_the_positive_class_beside_the_figures
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("changes", "recall", "is_told"),
+    [({}, 0.27, True), ({}, 0.6, False), ({"decision_threshold": 0.3}, 0.27, False), ({"positive": None}, 0.27, False)],
+)
+def test_a_model_that_finds_few_of_the_positive_class_is_shown_with_what_finds_more(
+    changes: dict[str, Any], recall: float, is_told: bool
+) -> None:
+    metrics = {**METRICS, "test_recall": recall, "test_log_loss": 0.5}
+    console = Console(width=200)
+    with console.capture() as capture:
+        record = replace(RECORD, **{"decision_threshold": None, "metrics": metrics, **changes})
+        output.show(console, record, Task.CLASSIFICATION)  # type: ignore[arg-type]
+    assert ("It finds 27% of Yes: --decision-threshold tuned" in capture.get()) is is_told
+
+
 def test_large_figures_are_written_for_people() -> None:
     text = shown(replace(RECORD, metric="rmse", metrics=PRICES, positive=None), Task.REGRESSION)
     assert "15,234 (95 % interval: 13,830 to 16,600)" in text

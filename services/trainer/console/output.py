@@ -21,6 +21,8 @@ WAY_OUT = (
     "The quality gate is yours to set: --threshold METRIC=VALUE, or `thresholds` in a file (--config), takes the place of the "
     "default; --metric names another figure."
 )
+# A model that finds less of the positive class than this is rarely what was wanted of it.
+HARDLY_FOUND = 0.5
 # MLflow's UI opens in the mode that it was left in: at first that of language models, where a training has nothing to show.
 MODE = "?workflowType=machine_learning"
 # A log is to show that it goes on, and no more.
@@ -132,8 +134,15 @@ def _parameters(parameters: dict[str, Any]) -> str:
 
 
 def show(console: Console, record: PromotionRecord, task: "Task") -> None:
-    """Print the figures of one training and the decision; below the quality gate also how to have another one."""
+    """Print the figures of one training and the decision; what finds more of a class that is hardly found; below the gate, its options."""
     console.print(result(record, task))
+    is_fixed = record.positive is None or record.decision_threshold is not None or "test_log_loss" not in record.metrics
+    if not is_fixed and (found := record.metrics["test_recall"]) < HARDLY_FOUND:
+        console.print(
+            f"It finds {found:.0%} of {record.positive}: --decision-threshold tuned lets it say so from another probability than 0.5 on.",
+            highlight=False,
+            markup=False,
+        )
     if not record.meets_threshold:
         console.print(WAY_OUT, highlight=False)
 
