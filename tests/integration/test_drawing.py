@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.naive_bayes import GaussianNB
 from trainer.data.table import Split, Task
 from trainer.errors import TrainerError
 from trainer.fit.evaluation import evaluate
+from trainer.fit.metric import Metric
+from trainer.plots.evaluation import learning_picture
 from trainer.plots.worker import Drawing
 
 SERVICES = str(Path(__file__).resolve().parents[2] / "services")
@@ -39,6 +43,13 @@ def test_an_estimator_that_prints_while_it_is_fitted_does_not_spoil_its_pictures
         pictures = drawing.pictures()
     assert set(pictures) == {"confusion_matrix.png", "curves.png", "importance.png", "learning_curve.png"}
     assert all(content.startswith(b"\x89PNG") and len(content) > 5_000 for content in pictures.values())
+
+
+def test_the_learning_curve_leaves_out_sizes_that_an_estimator_cannot_be_fitted_on(rows: Split) -> None:
+    # Its own folds want twelve rows of each class: the rows are in the order of the classes, so two of the sizes have fewer.
+    calibrated = CalibratedClassifierCV(GaussianNB(), cv=12)
+    figure = learning_picture(calibrated, rows, 75, Metric("accuracy", Task.CLASSIFICATION, (0, 1, 2)))
+    assert [np.asarray(line.get_xdata()).tolist() for line in figure.axes[0].lines] == [[45, 75]] * 2
 
 
 class Unwilling(ClassifierMixin, BaseEstimator):

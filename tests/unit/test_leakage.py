@@ -172,7 +172,7 @@ def test_a_column_that_has_one_value_in_nearly_all_rows_is_named(tmp_path: Path)
     flag = np.zeros(len(NOISE))
     flag[0] = 1.0
     frame = NOISE.assign(flag=flag, y=CLASSES)
-    said = f"feature 'flag' is 0.0 in all but 1 of {len(NOISE)} rows"
+    said = f"feature 'flag' is 0 in all but 1 of {len(NOISE)} rows"
     assert notes_of(tmp_path, frame) == [said]
     assert said in leakage.hints(read(tmp_path / "table.csv", "y"))
 

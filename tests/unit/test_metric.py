@@ -138,8 +138,11 @@ def test_a_metric_that_cannot_be_computed_for_this_target_is_refused_before_a_fi
 
 def test_an_estimator_without_what_the_metric_looks_at_is_named() -> None:
     judged = Metric("log_loss", Task.CLASSIFICATION, ("lost", "won"), "won")
-    with pytest.raises(SettingsError, match="the metric log_loss needs predict_proba, which LinearSVC does not have"):
-        judged.of(make_pipeline(StandardScaler(), LinearSVC()).fit(X, BINARY), X, BINARY)
+    for estimator in (LinearSVC(), make_pipeline(StandardScaler(), LinearSVC())):
+        with pytest.raises(
+            SettingsError, match="the metric log_loss needs predict_proba, which LinearSVC does not have"
+        ):
+            judged.of(estimator.fit(X, BINARY), X, BINARY)
 
 
 # --- the baseline --------------------------------------------------------------------------------------------------
@@ -167,6 +170,19 @@ def test_the_baseline_is_the_best_answer_that_looks_at_no_feature(
 def test_a_threshold_names_a_metric_of_the_held_out_rows() -> None:
     found = thresholds(("roc_auc=0.7", "test_f1=0.5", "overfitting_gap=0.1"))
     assert found == {"test_roc_auc": 0.7, "test_f1": 0.5, "overfitting_gap": 0.1}
+
+
+def test_a_threshold_of_what_is_not_measured_is_refused_with_what_is_near() -> None:
+    measured = {"test_accuracy": 0.8, "overfitting_gap": 0.1}
+    metric.check_thresholds({**measured, "test_roc_auc": 0.7}, measured, Task.CLASSIFICATION)
+    with pytest.raises(
+        SettingsError, match=r"--threshold is for 'acuracy', which is not measured; did you mean accuracy\?"
+    ):
+        metric.check_thresholds({"test_acuracy": 0.8}, measured, Task.CLASSIFICATION)
+    with pytest.raises(
+        SettingsError, match=r"--threshold is for 'roc_auc', which is not measured; there are .*r2, rmse"
+    ):
+        metric.check_thresholds({"test_roc_auc": 0.8}, {"test_r2": 0.8}, Task.REGRESSION)
 
 
 def test_a_threshold_that_is_no_number_is_named() -> None:

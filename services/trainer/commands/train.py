@@ -199,6 +199,7 @@ def _choose_and_fit(job: Job, console: Console) -> tuple[Board | None, Fitted]:
     explained = contributions.summary(fitted.estimator, job.rows, judged_by, positive)
     fitted = replace(fitted, evaluation=replace(fitted.evaluation, contributions=explained))
     fitted.evaluation.metrics[baseline_of(job)] = judged_by.of(job.baseline.estimator, *job.rows.test)
+    metric.check_thresholds(_thresholds(job), fitted.evaluation.metrics, job.table.task)
     return board, fitted
 
 

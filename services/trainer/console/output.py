@@ -21,10 +21,12 @@ WAY_OUT = (
     "The quality gate is yours to set: --threshold METRIC=VALUE, or `thresholds` in a file (--config), takes the place of the "
     "default; --metric names another figure."
 )
-# Where one of two classes is rare, a model may know which rows are likelier and still say the other one of all of them.
-NEVER_SAID = (
-    "It says {} of no row that was held out: --class-weight balanced lets the rows of both classes weigh as much together, and "
-    "--decision-threshold tuned finds the probability from which on it is said."
+# A model that finds less of the positive class than this is rarely what was wanted of it: it may know which rows are likelier, and
+# still say the other class of all of them.
+FEW = 0.5
+HARDLY_FOUND = (
+    "It finds {:.0%} of {}: --decision-threshold tuned lets it say so from another probability than 0.5 on, and --class-weight balanced "
+    "lets the rows of both classes weigh as much together."
 )
 # MLflow's UI opens in the mode that it was left in: at first that of language models, where a training has nothing to show.
 MODE = "?workflowType=machine_learning"
@@ -146,12 +148,13 @@ def _parameters(parameters: dict[str, Any]) -> str:
 
 
 def show(console: Console, record: PromotionRecord, task: "Task") -> None:
-    """Print the figures of one training and the decision; below the quality gate also how to have another one, and why it may be below."""
+    """Print the figures of one training and the decision; what finds more of a class that is hardly found; below the gate, its options."""
     console.print(result(record, task))
+    is_fixed = record.positive is None or record.decision_threshold is not None or "test_log_loss" not in record.metrics
+    if not is_fixed and (found := record.metrics["test_recall"]) < FEW:
+        console.print(HARDLY_FOUND.format(found, record.positive), highlight=False, markup=False)
     if not record.meets_threshold:
         console.print(WAY_OUT, highlight=False)
-        if record.positive is not None and record.metrics["test_recall"] == 0:
-            console.print(NEVER_SAID.format(record.positive), highlight=False, markup=False)
 
 
 def result(record: PromotionRecord, task: "Task") -> Grid:

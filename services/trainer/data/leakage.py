@@ -261,9 +261,9 @@ def _nearly_constant(features: pd.DataFrame) -> list[str]:
     for name, values in features.items():
         counts = values.value_counts(dropna=False)
         if len(counts) > 1 and counts.iloc[0] >= ONE_VALUE * len(values):
-            found.append(
-                f"feature {name!r} is {counts.index[0]} in all but {len(values) - counts.iloc[0]} of {len(values)} rows"
-            )
+            value = counts.index[0]
+            shown = f"{value:.15g}" if isinstance(value, float) else value  # whole numbers are floats here, too
+            found.append(f"feature {name!r} is {shown} in all but {len(values) - counts.iloc[0]} of {len(values)} rows")
     more = f", and so are {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
     return [*found[: MOST_TOLD - 1], *(f"{said}{more}" for said in found[MOST_TOLD - 1 : MOST_TOLD])]
 

@@ -18,6 +18,7 @@ from trainer.data.builtin_datasets import as_on_host
 from trainer.data.column_kinds import Encoding, encoding
 from trainer.data.table import Column, Kind, Look, Table, Task
 from trainer.errors import DataError
+from trainer.fit import metric
 
 BARS = " ▁▂▃▄▅▆▇█"
 BINS = 12
@@ -250,14 +251,16 @@ def _categories(table: Table, columns: list[Column]) -> Grid:
 
 
 def _target_among(table: Table) -> tuple[str, Callable[[pd.Series], str]]:
-    """Return what is told of the target among some rows, and what tells it: of two classes the second's share, of a quantity the mean."""
+    """Return what is told of the target among some rows, and what tells it: of two classes the positive one's share, of a quantity the mean."""
     name = str(table.target.name)
     if table.task is Task.REGRESSION:
         return f"the mean of {name}", lambda rows: f" ({_figures(table.target[rows.fillna(False)])[0]})"
-    if len(classes := list(_counts(table))) != 2:
+    judged = metric.chosen(None, None, table)
+    if judged.positive is None:
         return "", lambda rows: ""
-    is_second = table.classes() == classes[1]
-    return f"how many of them are {classes[1]}", lambda rows: f" ({is_second[rows.fillna(False)].mean():.0%})"
+    is_positive = table.target == judged.positive
+    told = f"how many of them are {metric.class_name(judged, table)}"
+    return told, lambda rows: f" ({is_positive[rows.fillna(False)].mean():.0%})"
 
 
 def _figures(values: pd.Series) -> list[str]:

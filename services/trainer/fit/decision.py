@@ -10,7 +10,7 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 from trainer.data.table import SEED, Split
 from trainer.errors import SettingsError, TrainerError
 from trainer.fit import cross_validation, weights
-from trainer.fit.metric import IMBALANCED, Metric, name_of
+from trainer.fit.metric import IMBALANCED, Metric, class_of
 
 TUNED = "tuned"
 
@@ -39,7 +39,7 @@ def decided(estimator: BaseEstimator, wanted: str, metric: Metric, rows: Split, 
     probabilities, which no threshold changes. Raises SettingsError for an estimator without probabilities.
     """
     if not hasattr(estimator, "predict_proba"):
-        raise SettingsError(f"--decision-threshold needs probabilities, which {name_of(estimator)} does not have")
+        raise SettingsError(f"--decision-threshold needs probabilities, which {class_of(estimator)} does not have")
     if wanted != TUNED:
         return _fixed(estimator, float(wanted), metric)
     judged_by = metric if metric.is_of_labels else Metric(IMBALANCED, metric.task, metric.labels, metric.positive)

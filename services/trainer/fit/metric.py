@@ -6,6 +6,7 @@ once (`response`), so that intervals and paired tests can draw from them as ofte
 
 import inspect
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -16,7 +17,6 @@ import numpy as np
 import pandas as pd
 from sklearn import config_context
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
-from sklearn.pipeline import Pipeline
 
 from trainer.console.figures import metric_words
 from trainer.data.table import Table, Task
@@ -32,11 +32,6 @@ MODULES = {
     Task.CLASSIFICATION: ("_classification", "_ranking", "_scorer"),
     Task.REGRESSION: ("_regression",),
 }
-
-
-def name_of(estimator: Any) -> str:
-    """Return the class of what predicts: of a pipeline its last step."""
-    return type(estimator[-1] if isinstance(estimator, Pipeline) else estimator).__name__
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ class Metric:
                 return str(method)
         raise SettingsError(
             f"the metric {self.name} needs {' or '.join([wanted] if isinstance(wanted, str) else wanted)}, which "
-            f"{name_of(estimator)} does not have; --metric names another one"
+            f"{class_of(estimator)} does not have; --metric names another one"
         )
 
     @property
@@ -147,6 +142,13 @@ class Metric:
     ) -> float:
         """Return the figure with the sign by which more of it is better, as scikit-learn's own scorers do."""
         return self.better(self.of(estimator, features, target, sample_weight), 0.0)
+
+
+def class_of(estimator: Any) -> str:
+    """Return the name of an estimator's class as people have asked for it: of a pipeline's last step, and not Pipeline."""
+    while hasattr(estimator, "steps"):
+        estimator = estimator.steps[-1][1]
+    return type(estimator).__name__
 
 
 @cache
@@ -209,6 +211,17 @@ def chosen(name: str | None, positive: str | None, table: Table) -> Metric:
             f"there is {name}_macro"
         )
     return Metric(name, table.task, labels, _positive(positive, labels, table))
+
+
+def check_thresholds(thresholds: Mapping[str, float], measured: Mapping[str, float], task: Task) -> None:
+    """Raise SettingsError for a threshold of what no training measures; a figure that these rows do not have is another thing."""
+    known = {*measured, *(f"{rows}_{name}" for rows in ("test", "train") for name in names(task))}
+    for name in thresholds:
+        if name not in known:
+            asked = name.removeprefix("test_")
+            near = get_close_matches(asked, [one.removeprefix("test_") for one in sorted(known)], n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names(task))}"
+            raise SettingsError(f"--threshold is for {asked!r}, which is not measured; {hint}")
 
 
 def _positive(wanted: str | None, labels: tuple[Any, ...], table: Table) -> Any:

@@ -168,7 +168,10 @@ def learning_picture(estimator: Any, rows: Split, train_rows: int, metric: Metri
         if metric.labels and labels.nunique() < (2 if metric.is_of_labels else len(metric.labels)):
             continue
         count = None if weighed is None else weighed[:size]
-        model = weights.fit(clone(estimator), part, labels, count)
+        try:
+            model = weights.fit(clone(estimator), part, labels, count)
+        except ValueError:  # it was fitted on all rows; folds of its own, as calibration has, want some of each class
+            continue
         sizes.append(size)
         held_out.append(metric.of(model, *rows.test))
         fitted.append(metric.of(model, part, labels, count))
