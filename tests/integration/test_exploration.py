@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from trainer.console.terminal import Console
 from trainer.data import builtin_datasets
+from trainer.data.files.form import Form
 from trainer.data.table import Table, look_at, read
 from trainer.errors import DataError
 from trainer.explore.console_report import distribution_grids, explore
@@ -301,3 +302,10 @@ def test_names_and_values_of_any_kind_are_shown_and_neither_obeyed_nor_fatal(hos
         assert shown.replace("\n", "").isprintable()
         assert r"\x1b[2J[/red]" in shown
     assert max(map(len, re.sub(r'src="[^"]*"', "", page).splitlines())) < 5000
+
+
+def test_numbers_of_which_none_is_one_are_drawn_as_none(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("n,c,y\n" + "".join(f"{n},word {n},{n * 2.5}\n" for n in range(40)))
+    table = read(tmp_path / "t.csv", "y", form=Form(number=("c",)))
+    for grid in distribution_grids(table):
+        Console(file=StringIO()).print(grid)

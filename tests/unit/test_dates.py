@@ -14,8 +14,10 @@ from contract.preparation import dates
 from contract.preparation.steps import DateParts, Words
 from contract.schema import column, fault
 from contract.trust import TRUSTED_TYPES, load_skops
+from trainer.data import column_kinds
 from trainer.data.files.form import Form
 from trainer.data.table import Kind, Table, read
+from trainer.data.wishes import Wish
 from trainer.errors import DataError
 
 from tests.unit import hostile_models as hostile
@@ -352,3 +354,11 @@ def test_a_step_that_reads_texts_without_a_limit_is_refused() -> None:
     step = Words(most_characters=10**9).fit([["a"]])
     with pytest.raises(Refused, match="it reads texts without a limit"):
         load_skops(hostile.dumped(step), TRUSTED_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"), [(["01.2023", "11.2011"], Kind.DATE), (["10.1952", "11.2011"], Kind.NUMBER)]
+)
+def test_a_month_before_a_point_is_told_from_a_number_by_the_zeros_of_some(texts: list[str], kind: Kind) -> None:
+    column = pd.Series(texts * 20, name="a", dtype="str")
+    assert column_kinds.tell(column, Wish(), keep=False, is_typed=False).kind == kind

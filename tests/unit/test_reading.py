@@ -330,6 +330,7 @@ def test_a_number_written_for_people_is_that_number_and_said(
         ["12", "12a", "4b"], ["25-34", "35-44"], ["12.05.2024", "01.02.2024"], ["10:30", "11:45"], ["192.168.0.1", "10.0.0.1"],
         ["A1", "B2"], ["PC 17599", "113803"], ["5 mg", "10 ml"], ["<5", ">50"], ["044 123 45 67", "044 321 54 76"], ["1.2.3", "1.2.4"],
         ["yes", "5 kg", "no", "maybe"], ["3f2a", "12e"], ["10+", "5+"], ["B-", "A-"], ["5-7", "3-4"],
+        ["4-door", "2-door"], ["5-star", "3-star"], ["36-month", "12-month"], ["12-Mar", "13-Mar"],
     ],
 )  # fmt: skip
 def test_what_only_looks_like_numbers_stays_text(tmp_path: Path, texts: list[str]) -> None:

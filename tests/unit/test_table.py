@@ -119,6 +119,14 @@ def test_subtotals_are_refused_too_and_a_row_that_is_only_called_so_is_said(tmp_
     ]
 
 
+@pytest.mark.parametrize("word", ["Total", "all"])
+def test_a_rare_one_among_zeros_is_no_sum_and_a_drive_on_all_wheels_no_total(tmp_path: Path, word: str) -> None:
+    rows = [f"{'front' if n % 2 else 'rear'},{int(n == 7)},{n % 3}" for n in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["drive,rare,y", *rows, f"{word},1,0"]))
+    remarks = read(tmp_path / "t.csv", "y").remarks
+    assert any("if it sums up other rows" in remark for remark in remarks) == (word == "Total")
+
+
 def test_rows_without_any_value_and_names_that_are_there_again_are_left_out_and_lines_stay_those_of_the_file(
     tmp_path: Path,
 ) -> None:

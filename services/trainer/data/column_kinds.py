@@ -320,7 +320,7 @@ def _spread(found: pd.Series, column: pd.Series) -> pd.Series:
 
 def _numbers_or_codes(column: pd.Series, rest: pd.Series, fillers: list[str]) -> Verdict:
     name = str(column.name)
-    if all(map(dates.MONTH_WITH_POINT.fullmatch, rest.index)):
+    if dates.are_months_with_point(rest.index):
         return _dates(column, rest, fillers, Wish())
     zero = next(filter(LEADING_ZERO.fullmatch, rest.index), None)
     if zero is not None or is_code_name(name):

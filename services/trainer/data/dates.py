@@ -4,7 +4,7 @@ Nothing is guessed for a single value: where no value says which of two numbers 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 import numpy as np
@@ -36,7 +36,7 @@ NAMED = (
     rf"\s*(?:[^\W\d_]+\.?,? )?(?:(?P<one>\d{{1,2}}){NTH}[- ](?:de )?(?P<name>{WORD})\.?,?[- ](?:del? )?|(?P<first>{WORD})\.?[- ]"
     rf"(?:(?P<second_one>\d{{1,2}}){NTH},? )?)(?P<year>\d{{4}}|\d{{2}}){TIME}\s*"
 )
-# A month alone begins on its first day. Before a point its zero tells it from a number.
+# A month alone begins on its first day. Before a point the zeros of some tell them from numbers.
 MONTH = r"\s*(?P<month>0?[1-9]|1[0-2])[-/.](?P<year>(?:19|20)\d{2})\s*"
 MONTH_WITH_POINT = re.compile(r"\s*(0[1-9]|1[0-2])\.(19|20)\d{2}\s*")
 # Of English, German and Spanish, each with its short forms.
@@ -80,6 +80,12 @@ class Ambiguous(ValueError):
         """Take what is ambiguous, as a sentence goes on after the column's name, and what an option says of it: one for each way."""
         super().__init__(said)
         self.ways = ways
+
+
+def are_months_with_point(texts: Iterable[str]) -> bool:
+    """Tell whether all texts are months such as 01.2023; 10.1952 and 11.2011 alone may be numbers."""
+    found = [MONTH_WITH_POINT.fullmatch(text) for text in texts]
+    return all(found) and any(one is not None and one[1].startswith("0") for one in found)
 
 
 def look_like_dates(values: pd.Index) -> bool:

@@ -7,7 +7,7 @@ import pandas as pd
 
 WORDS = frozenset(
     {
-        *("total", "totals", "grand total", "sum", "subtotal", "sub-total", "sub total", "overall", "all"),
+        *("total", "totals", "grand total", "sum", "subtotal", "sub-total", "sub total"),
         *("summe", "gesamt", "gesamtsumme", "zwischensumme", "insgesamt", "suma", "total general", "somme", "totale", "totaal"),
     }
 )  # fmt: skip
@@ -53,7 +53,12 @@ def _are_totals(column: pd.Series) -> np.ndarray:
 
 
 def _are_sums(values: np.ndarray, rows: np.ndarray) -> bool:
-    """Tell whether the value in each of some rows is the sum of those above it, from the one before on."""
+    """Tell whether the value in each of some rows is the sum of those above it, from the one before on.
+
+    Of zeros and ones alone nothing is told: a rare one looks like a sum.
+    """
+    if np.isin(values[~np.isnan(values)], (0, 1)).all():
+        return False
     starts = [0, *(rows[:-1] + 1)]
     parts = [values[start:row] for start, row in zip(starts, rows, strict=True)]
     if not all(len(part) > 1 and np.nansum(np.abs(part)) > 0 for part in parts):

@@ -274,6 +274,8 @@ def _figures(values: pd.Series) -> list[str]:
 def _counts_of(values: pd.Series) -> np.ndarray:
     """Return how many numbers are in each of BINS bins."""
     there = values.dropna().to_numpy("float64")
+    if not there.size:  # --number of a column in which nothing is one
+        return np.zeros(BINS, dtype=int)
     counts: np.ndarray = np.histogram(there, bins.edges_of(there, BINS))[0]
     return counts
 

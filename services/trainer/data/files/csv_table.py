@@ -12,7 +12,7 @@ import pandas as pd
 from contract.missing import MISSING_WORDS
 
 from trainer.data import memory, missing_words
-from trainer.data.dates import MONTH_WITH_POINT
+from trainer.data.dates import are_months_with_point
 from trainer.data.files import csv_records, dialect, written_numbers
 from trainer.data.files.content import Content
 from trainer.data.files.csv_records import Lines
@@ -143,7 +143,7 @@ def _as_text(sample: str, texts: pd.DataFrame, written: Dialect, form: Form) -> 
 
 def _has_codes(values: Any) -> bool:
     """Tell whether some of different texts are codes, or all are months such as 03.2026."""
-    return any(map(CODE.fullmatch, values)) or (len(values) > 0 and all(map(MONTH_WITH_POINT.fullmatch, values)))
+    return any(map(CODE.fullmatch, values)) or are_months_with_point(values)
 
 
 def _powers(sample: str, texts: pd.DataFrame, frame: pd.DataFrame) -> Iterator[str]:

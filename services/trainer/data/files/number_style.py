@@ -23,11 +23,13 @@ CODES = (
 SIGNS = "$€£¥₹₽₩₺₫฿₴₪"
 MONEY = rf"[{SIGNS}]|{CODES}"
 UNIT = rf"{MONEY}|%|‰|°[CF]?|[^\W\d_][\w/²³µ^·]{{0,14}}(?: [^\W\d_]{{1,10}})?|[µ][^\W\d_]"
-# What stands for no cents, 40.- or 40,- or 40/-, and for a negative number, 40-.
-BEHIND = r"(?:[.,]-{1,2}|/-)?-?"
+# What stands for no cents: 40.- or 40,- or 40/-.
+CENTS = r"(?:[.,]-{1,2}|/-)?"
+# A negative number, 40- or 40- EUR. Before a word it is a hyphen: 5-star, 12-Mar.
+MINUS = r"(?:-(?= |\)|$))?"
 WRITTEN = re.compile(
     rf"(?P<outside>{MONEY})? ?(?P<open>\()? ?[-+]? ?(?P<before>{MONEY}|[%‰])? ?[-+]? ?(?P<digits>[0-9][0-9.,' ]*[0-9]|[0-9]|[.,][0-9]+)"
-    rf"(?P<power>[eE][-+]?[0-9]+)?{BEHIND} ?(?P<after>{UNIT})? ?(?P<close>\))?"
+    rf"(?P<power>[eE][-+]?[0-9]+)?{CENTS}{MINUS} ?(?P<after>{UNIT})? ?(?P<close>\))?"
 )
 SHARES = frozenset("%‰")
 # What thousands, millions and more are written by, with a currency or without.

@@ -15,7 +15,7 @@ from contract.missing import stands_for_none
 from pyarrow import compute
 
 from trainer.data.files.form import Form
-from trainer.data.files.number_style import BEHIND, LOOKED_AT, ODD, Style, Written, told
+from trainer.data.files.number_style import CENTS, LOOKED_AT, ODD, Style, Written, told
 from trainer.data.files.rows import Rows
 
 # With no more distinct values than this a target is of classes, whose names stay as they are written.
@@ -230,7 +230,9 @@ def _pattern(written: Written, style: Style) -> str:
     optional = "?" if written.is_money else ""
     sign = "[-+]? ?"
     front = rf"(?:{sign}(?:{before} ?){optional}|{before} ?{sign})" if before else sign
-    back = rf"{BEHIND}(?: ?(?:{after})){optional}" if after else rf"(?:[eE][-+]?[0-9]+)?{BEHIND}"
+    back = rf"(?:[eE][-+]?[0-9]+)?{CENTS}-?"
+    if after:  # Arrow's expressions cannot look ahead, so what may stand between a minus and a unit is spelt out
+        back = rf"{CENTS}(?:-? (?:{after})|{after}" + ("|-?)" if optional else ")")
     plain = rf"(?:{before} ?){optional}" if before else ""
     return rf"^ *(?:{front}{style.pattern}{back}|{plain}\( ?{plain}{style.pattern}{back} ?\)) *$"
 
