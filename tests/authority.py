@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+HOUR = timedelta(hours=1)
+
 
 @dataclass
 class Authority:
@@ -28,11 +30,11 @@ class Authority:
     def pem(self) -> str:
         return self.certificate.public_bytes(Encoding.PEM).decode()
 
-    def issue(self, folder: Path, *names: str, life: timedelta = timedelta(days=30)) -> None:
-        """Write certificate.pem and key.pem for names into a folder; `life` is from now on, and an hour has gone before."""
+    def issue(self, folder: Path, *names: str, life: timedelta = timedelta(days=30), age: timedelta = HOUR) -> None:
+        """Write certificate.pem and key.pem for names into a folder; `life` is from now on, and `age` what has gone before."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
-        builder = _builder(subject, self.certificate.subject, key, is_authority=False, life=life)
+        builder = _builder(subject, self.certificate.subject, key, is_authority=False, life=life, age=age)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
         certificate = builder.sign(self.key, SHA256())
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,10 +43,15 @@ class Authority:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: Any, is_authority: bool, life: timedelta = timedelta(days=30)
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: Any,
+    is_authority: bool,
+    life: timedelta = timedelta(days=30),
+    age: timedelta = HOUR,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key.public_key())
-    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - age)
     builder = builder.not_valid_after(now + life)
     return builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), True)

@@ -388,6 +388,10 @@ def test_a_restore_is_tried_beside_the_stack_as_the_page_says_and_leaves_nothing
     assert "Restored. MLflow and the prediction service are where they were" in done.stdout
     for kind in ("container", "volume", "network"):
         assert docker(kind, "ls", "--quiet", "--filter", f"label=com.docker.compose.project={name}") == "", kind
+    images = docker(
+        "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{name}/*"
+    ).split()  # which stay, as the page says
+    docker("image", "rm", *images)
     row = next(row for row in login.stack.doctor() if row["name"] == "restore")
     assert (row["status"], "came back" in row["says"]) == ("ok", True), row
 

@@ -5,10 +5,11 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from doctor.records import FAIL, OK, WARN, Row
 from doctor.stack import certificates
 
@@ -87,6 +88,15 @@ def test_what_caddy_should_have_renewed_is_told(shows: Shows) -> None:
     rows = looked(shows(mlflow=both, models=both), "internal")
     assert [row.status for row in rows] == [WARN, WARN]
     assert rows[0].says.endswith("less than an hour from now; Caddy has not renewed it")
+
+
+def test_one_whose_time_has_not_begun_is_told_with_both_times(tmp_path: Path) -> None:
+    Authority.new().issue(tmp_path, *NAMES, life=timedelta(days=30), age=timedelta(days=-2))
+    certificate = x509.load_pem_x509_certificate((tmp_path / "certificate.pem").read_bytes())
+    row = certificates._judged(certificate, list(NAMES), True, datetime.now(UTC))
+    assert row.status == FAIL
+    assert "mlflow.factory.test, models.factory.test is valid from " in row.says
+    assert " UTC on, and here it is " in row.says
 
 
 def test_a_certificate_that_all_names_share_is_one_row(shows: Shows) -> None:

@@ -142,8 +142,13 @@ def test_columns_of_all_kinds_are_taken_and_one_that_may_be_missing_left_out() -
 
 @pytest.mark.parametrize("served", [NUMBERS, TENSOR], ids=["columns", "an array"])
 def test_one_row_may_come_as_a_vector(served: Deployment) -> None:
-    infer(served, tensor(shape=[2], data=[1, 2]))
+    infer(served, tensor("inputs", shape=[2], data=[1, 2]))
     assert asked(served) == [[1.0, 2.0]]
+
+
+def test_a_vector_under_a_name_that_no_column_has_is_no_row() -> None:
+    with pytest.raises(InvalidInput, match="'inputs' lacks 'length', 'width'"):
+        infer(NUMBERS, tensor("lenght", shape=[2], data=[1, 2]))
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,9 @@ def test_params_are_handed_on_where_the_signature_has_some_and_are_a_record() ->
     assert rows_of(body.format('{"factor": 3}').encode(), JSON, NUMBERS).params is None
     assert rows_of(b'{"instances": [[1, 2]]}', JSON, model).params is None
     assert "'params' is a list; expected a record" in str(refusal(body.format("[3]"), model))
+    assert rows_of(body.format('{"factor": 3, "other": 4}').encode(), JSON, model).params == {"factor": 3}
+    deep = f'{{"factor": {500 * "["}3{500 * "]"}}}'
+    assert "'params' is nested more than 20 deep" in str(refusal(body.format(deep), model))
 
 
 # --- JSON: what is not ---------------------------------------------------------------------------------------------

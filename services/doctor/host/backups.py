@@ -69,13 +69,14 @@ def of_folder(repository: str) -> Known:
     try:
         if not (place / "config").exists():
             return Known(repository)
-        incomplete = place / LIST_OF_INCOMPLETE
+        told = place / LIST_OF_INCOMPLETE
+        incomplete = tuple(told.read_text().split()) if told.exists() else ()
         return Known(
             repository,
             True,
             (place / "config").stat().st_mtime,
-            _times(place / "snapshots", tuple(incomplete.read_text().split()) if incomplete.exists() else ()),
-            incomplete.exists(),
+            _times(place / "snapshots", incomplete),
+            bool(incomplete),
             {name: (place / name).read_text() for name in (LAST_CHECK, LAST_RESTORE) if (place / name).exists()},
         )
     except OSError as error:

@@ -59,7 +59,10 @@ def _judged(certificate: x509.Certificate, hosts: list[str], is_ones_own: bool, 
         return Row("certificate", FAIL, says, mend)
     if end <= now:
         return Row("certificate", FAIL, f"that of {names} was valid until {end:%Y-%m-%d %H:%M} UTC", mend)
-    life = end - certificate.not_valid_before_utc
+    if (begin := certificate.not_valid_before_utc) > now:
+        says = f"that of {names} is valid from {begin:%Y-%m-%d %H:%M} UTC on, and here it is {now:%Y-%m-%d %H:%M}"
+        return Row("certificate", FAIL, says, mend)
+    life = end - begin
     is_late = end - now < (SOON if is_ones_own else min(SOON, life * LEFT_TO_RENEW))
     says = f"that of {names} is valid until {end:%Y-%m-%d %H:%M} UTC, {_length(end - now)} from now"
     if not is_late:

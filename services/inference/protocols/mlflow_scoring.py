@@ -42,6 +42,8 @@ JSON, CSV = "application/json", "text/csv"
 PARQUET = ("application/vnd.apache.parquet", "application/x-parquet", "application/parquet")
 # Characters of CSV that become numbers at a time: others have their turn meanwhile.
 CSV_PIECE = 128 * 1024
+# How deep what a request tells a model's own code may be nested.
+MOST_NESTED = 20
 # How CSV writes booleans.
 TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
@@ -64,17 +66,28 @@ def rows_of(body: bytes, content_type: str, model: Description, is_waited_for: b
         request_budget.check_text(len(body), budget)
         payload = parsed(body)
         rows = from_payload(payload, model, budget)
-        return replace(rows, params=_params(payload)) if model.params else rows
+        return replace(rows, params=_params(payload, model)) if model.params else rows
     except RequestError as error:
         raise error.alone() from None
 
 
-def _params(payload: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what a request tells a model's own code; what of it the model does not take, MLflow overlooks."""
+def _params(payload: dict[str, Any], model: Description) -> dict[str, Any] | None:
+    """Return what a request tells a model's own code; what of it the model does not take is overlooked, as MLflow does it."""
     found = payload.get("params")
     if not isinstance(found, dict | None):
         raise InvalidInput(f"'params' is {name_of(found)}; expected a record", "params")
-    return found
+    if found is None:
+        return None
+    taken = {name: found[name] for name in model.params if name in found}
+    level, depth = list(taken.values()), 0
+    while level := [part for value in level if isinstance(value, list | dict) for part in _parts(value)]:
+        if (depth := depth + 1) > MOST_NESTED:  # it goes on to another process, which takes no value of any depth
+            raise InvalidInput(f"'params' is nested more than {MOST_NESTED} deep", "params")
+    return taken
+
+
+def _parts(value: list[Any] | dict[str, Any]) -> Collection[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _media_type(content_type: str) -> str:

@@ -351,8 +351,9 @@ def _rows(tensors: dict[str, Tensor], model: Model, budget: Budget) -> Rows:
     width = len(columns)
     if len(tensors) == 1:
         ((name, (where, shape, values)),) = tensors.items()
-        if len(shape) == 1 and shape[0] == width > 1 and name not in {column.name for column in columns}:
-            shape = [1, width]  # some clients send one row as a vector
+        # Some clients send one row as a vector. Under another name, where columns have names, it may be a column misspelt.
+        if len(shape) == 1 and shape[0] == width > 1 and (not model.description.is_named or name == "inputs"):
+            shape = [1, width]
         is_matrix = len(shape) == 2 and shape[1] == width
         if is_matrix and (width > 1 or not model.description.is_named or columns[0].name in tensors):
             request_budget.check_cells(shape[0], columns, budget)

@@ -43,14 +43,7 @@ def hints(table: Table) -> list[str]:
     """Return one sentence for each thing that a person should look at before trusting a score."""
     features, target = table.features.head(MOST_ROWS), table.target.head(MOST_ROWS)
     duplicates, targets = _duplicates(features, target), _targets(table, features, target)
-    return [
-        *duplicates,
-        *targets,
-        *_nearly_constant(features),
-        *_equal_columns(table, features),
-        *_fillers(features),
-        *_filler_days(features),
-    ]
+    return [*duplicates, *targets, *_of_features(table, features)]
 
 
 def leaks(table: Table, rows: Split, counted: tuple[int, int] | None = None) -> list[str]:
@@ -71,14 +64,15 @@ def notes(table: Table, counted: tuple[int, int]) -> list[str]:
     said = (
         [] if _copies(count, held_out) or not count else [f"{_words(count, held_out)}; have each row in the file once"]
     )
-    features = table.features.head(MOST_ROWS)
-    return [
-        *said,
-        *_nearly_constant(features),
-        *_equal_columns(table, features),
-        *_fillers(features),
-        *_filler_days(features),
-    ]
+    return [*said, *_of_features(table, table.features.head(MOST_ROWS))]
+
+
+def _of_features(table: Table, features: pd.DataFrame) -> Iterator[str]:
+    """Yield what is told of features whatever the target is."""
+    yield from _nearly_constant(features)
+    yield from _equal_columns(table, features)
+    yield from _fillers(features)
+    yield from _filler_days(features)
 
 
 def _copies(count: int, held_out: int) -> list[str]:
