@@ -390,6 +390,14 @@ def test_where_what_it_needs_is_omitted_it_is_not_asked_and_says_so(place: Place
     assert (place.says.asked, place.state.figures.skipped) == (0, 1)
 
 
+def test_where_params_of_requests_change_an_answer_it_is_not_asked_and_says_so(place: Place) -> None:
+    place.description = replace(place.description, params=("temperature",))
+    place.log()(place.seen("r1", [[0.9, 0]]))
+    place.work().look()
+    assert place.state.problem == "params of requests, which change its answers, are not in the prediction log"
+    assert (place.says.asked, place.state.figures.skipped) == (0, 1)
+
+
 def test_nothing_that_was_answered_before_it_came_is_asked_nor_what_it_answered_itself(place: Place) -> None:
     log = place.log()
     log(place.seen("before", [[0.9, 0]]))
