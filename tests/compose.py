@@ -57,6 +57,7 @@ def built_meanwhile(name: str, dockerfile: str) -> Iterator[Callable[[], str]]:
     try:
         yield built
     finally:
+        build.terminate()  # no-one needs it any more, where it still builds
         build.wait()
         subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True)
 

@@ -1,5 +1,6 @@
 """Which tiers this machine can run. A tier that is left out is named in one line; REQUIRE_STACK=1 makes that a failure."""
 
+import faulthandler
 import os
 import shutil
 import subprocess
@@ -40,11 +41,27 @@ def _left_out() -> dict[str, str]:
 
 
 LEFT_OUT = _left_out()
+STDERR = pytest.StashKey[int]()
+TEARDOWN_SECONDS = 600
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if LEFT_OUT and os.environ.get("REQUIRE_STACK") == "1":
         raise pytest.UsageError("REQUIRE_STACK=1, but " + "; ".join(f"{t}: {r}" for t, r in LEFT_OUT.items()))
+    config.stash[STDERR] = os.dup(2)  # while tests run, 2 is pytest's file
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """End the run, and say what each thread is at, where what a test leaves cannot be put away.
+
+    The time limit of a test that has failed for its time is spent by then, so nothing else ends this.
+    """
+    faulthandler.dump_traceback_later(TEARDOWN_SECONDS, exit=True, file=item.config.stash[STDERR])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
