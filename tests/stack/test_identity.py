@@ -185,7 +185,6 @@ def login(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lo
         compiled.wait()
         stack.script("api-key", "off")
         stack.compose("rm", "--stop", "--force", "edge", "reviewer", "backup-schedule")
-        stack.compose("run", "--rm", "--no-deps", "--entrypoint", "rm", "api-key", "/run/secrets/api-keys")
         stack.account = stack.key = None
         # And not one file as COMPOSE_FILE: then Compose would read no compose.override.yaml.
         for name in (*changed, "REVIEW_POLL_SECONDS"):

@@ -46,7 +46,7 @@ def test_the_service_that_runs_code_of_models_differs_in_its_image_and_in_that_i
 
 @contextmanager
 def _api_keys(stack: Stack) -> Iterator[Callable[..., str]]:
-    """Yield what runs scripts/api-key and returns what it says; afterwards there is no key, and never was one."""
+    """Yield what runs scripts/api-key and returns what it says; afterwards nothing asks for a key."""
 
     def script(*arguments: str) -> str:
         command = [str(stack.folder / "scripts" / "api-key"), *arguments]
@@ -59,7 +59,6 @@ def _api_keys(stack: Stack) -> Iterator[Callable[..., str]]:
     finally:
         script("off")
         stack.until_no_key_is_asked_for()
-        stack.compose("run", "--rm", "--no-deps", "--entrypoint", "rm", "api-key", "/run/secrets/api-keys")
 
 
 def test_from_the_first_api_key_on_predictions_ask_for_one_without_a_restart(stack: Stack) -> None:
