@@ -55,10 +55,10 @@ def built_meanwhile(name: str, dockerfile: str) -> Iterator[Callable[[], str]]:
         return name
 
     try:
-        yield built
+        with build:
+            yield built
+            build.terminate()  # nobody needs it any more, where it still builds
     finally:
-        build.terminate()  # no-one needs it any more, where it still builds
-        build.wait()
         subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True)
 
 

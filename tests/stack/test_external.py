@@ -1,15 +1,21 @@
 """A Postgres and an S3 from elsewhere take the place of the stack's own, which are then not started."""
 
+import json
 import re
 import shlex
+import subprocess
 from collections.abc import Callable, Iterator
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+import requests
+from minio import Minio, S3Error
+from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
 
 from tests.backups import answer_of, backup, restore, shown_by
-from tests.compose import CLASSES, Stack, built_meanwhile, docker
+from tests.compose import CLASSES, ROOT, Stack, built_meanwhile, docker
 from tests.faults import setting
 
 PASSWORD = "external-password"
@@ -169,6 +175,69 @@ def test_an_external_bucket_that_was_emptied_is_named_and_what_is_named_brings_a
     external.compose(*words[2:])
     assert files()["status"] == "ok"
     assert int(external.alias()) > int(served)
+
+
+@pytest.fixture
+def keeper(external: Stack, stores: Any) -> tuple[Minio, dict[str, str]]:
+    """A bucket as one sees it whose key may delete nothing in it but locks, and the settings of backups by that key."""
+    (_, name), (_, s3) = stores
+    server = f"{docker('port', name, '9000').rsplit(':', 1)[0]}:{s3}"
+    Minio(server, "external", PASSWORD, secure=False).make_bucket("kept")
+    may = {"": ["s3:ListBucket", "s3:GetBucketLocation"], "/*": ["s3:GetObject", "s3:PutObject"]}
+    may["/locks/*"] = ["s3:DeleteObject"]
+    rights = [{"Effect": "Allow", "Action": may[at], "Resource": f"arn:aws:s3:::kept{at}"} for at in may]
+    (external.folder / "policy.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": rights}))
+    admin = MinioAdmin(endpoint=server, credentials=StaticProvider("external", PASSWORD), secure=False)
+    admin.policy_add("keeper", str(external.folder / "policy.json"))
+    admin.user_add("keeper", PASSWORD)
+    admin.policy_set("keeper", "keeper")
+    credentials = f"[default]\naws_access_key_id = keeper\naws_secret_access_key = {PASSWORD}\n"
+    (external.folder / "secrets" / "keeper").write_text(credentials)
+    return Minio(server, "keeper", PASSWORD, secure=False), {
+        "BACKUP_REPOSITORY": f"s3:http://host.docker.internal:{s3}/kept",
+        "BACKUP_CREDENTIALS_FILE": "./secrets/keeper",
+    }
+
+
+def test_a_key_that_may_not_delete_is_enough_where_no_backup_is_to_go(
+    external: Stack, keeper: tuple[Minio, dict[str, str]]
+) -> None:
+    store, place = keeper
+    files = f"{external.settings['COMPOSE_FILE']}:compose.remote-backup.yaml"
+    with setting(external, COMPOSE_FILE=files, BACKUP_KEEP="all", **place):
+        made = [backup(external) for _ in range(2)]
+        checked, listed = backup(external, "check"), backup(external, "list")
+        told = {row["name"]: row["says"] for row in external.doctor()}
+    assert [(result.returncode, result.stderr) for result in (*made, checked)] == [(0, "")] * 3
+    ids = [shown_by(result)[0] for result in made]
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["BACKUP", *ids]
+    assert told["backup check"] == f"all of {place['BACKUP_REPOSITORY']} was read 0 hours ago, and was whole"
+    assert not list(store.list_objects("kept", prefix="locks/"))
+    (snapshot, *_) = store.list_objects("kept", prefix="snapshots/")
+    with pytest.raises(S3Error, match="Access Denied"):
+        store.remove_object("kept", snapshot.object_name)
+
+
+(CHURN,) = re.findall(
+    r"train its model\]\(\S+\) and name it:\n\n((?:    .*\n)+)", (ROOT / "docs" / "team.md").read_text()
+)
+
+
+def test_a_second_stack_serves_another_model_beside_the_first_as_the_page_for_teams_has_it(
+    external: Stack, stack: Stack
+) -> None:
+    rows = [(age, calls, "yes" if age + 5 * calls > 70 else "no") for age in range(20, 70) for calls in (1, 3, 7, 9)]
+    table = "".join(f"{age},{calls},{left}\n" for age, calls, left in rows)
+    (external.folder / "data" / "churn.csv").write_text(f"age,calls,left\n{table}")
+    for command in CHURN.splitlines():
+        shell = ["bash", "-c", command.strip()]
+        done = subprocess.run(shell, cwd=external.folder, env=external.environ(), capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}\n{external.guilty_logs()}"
+    asked = {"instances": [{"age": 40, "calls": 9}, {"age": 30, "calls": 1}]}
+    answer = requests.post(f"{external.url}/invocations", json=asked, timeout=10)
+    assert answer.json() == {"predictions": ["yes", "no"]}
+    assert (stack.predict(), stack.alias()) == (CLASSES, stack.served_version())
+    assert external.api("registered-models/alias", name="churn_logistic_regression", alias="Production")
 
 
 @pytest.fixture
