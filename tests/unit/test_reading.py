@@ -200,6 +200,10 @@ WESTERN = {
     "Italian": "Niccolò,Forlì\nperché,più\n",
     "Danish": "Søren,Århus\nKåre,Ærø\n",
     "Icelandic": "Þórður,Ísafjörður\n",
+    "Icelandic names without another letter of their own": "Sigurður,Hörður\nGuðmundur,Björn Þ.\n",
+    "Icelandic names among letters that are Turkish too": "François,Müller\nJörg,Sigurður\n",
+    "Spanish with a sign between letters": "Señor,n±s\nniño,x±y\n",
+    "a letter alone": "Ñ,Þ\nñ,þ\n",
     "signs": "5 m³,3 £\n1ª,½\n12 µg,¿cómo?\n",
     "several languages": "Jürgen,Søren\nNoël,João\nÍñigo,Åsa\n",
 }
@@ -219,7 +223,9 @@ def test_text_of_central_europe_is_not_taken_for_western(tmp_path: Path, text: s
     ("text", "encoding", "called"),
     [
         ("Gdańsk,Łódź\nWrocław,Śląsk\n", "iso8859_2", "Latin-2"), ("Plzeň,Žďár\nÚstí,Šumperk\n", "iso8859_2", "Latin-2"),
-        ("Eskişehir,Muğla\nİstanbul,ışık\n", "cp1254", "Windows-1254"),
+        ("Eskişehir,Muğla\nİstanbul,ışık\n", "cp1254", "Windows-1254"), ("Muğla,Beyoğlu\nİğneada,ışık\n", "cp1254", "Windows-1254"),
+        ("Gdańsk,Łódź\nKraków,Śląsk\n", "iso8859_2", "Latin-2"), ("Gdańsk,Poznań\n", "iso8859_2", "Windows-1250"),
+        ("sąd,mąka\n", "iso8859_2", "Latin-2"),
     ],
 )  # fmt: skip
 def test_text_of_other_encodings_that_western_text_looks_like_is_refused_until_one_says_it(

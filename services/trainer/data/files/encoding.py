@@ -23,18 +23,27 @@ OTHERS = (
 MESS = 0.15
 ASCII = frozenset(map(chr, range(128)))
 FOREIGN = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
-CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ")
+POLISH, SPANISH, ICELANDIC, TURKISH = "ąćęłńóśźż", "áéíñóúü", "áðéíóúýþæö", "çğıöşüâîû"
+CENTRAL = (POLISH, "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ")
 # Letters beyond ASCII in the languages that are written in each of these, which give most bytes to other letters. How seldom
 # bytes are, which tells other encodings, says nothing here.
 ALPHABETS = {
     WINDOWS: (
-        "äöüß", "àâæçéèêëîïôœùûüÿ", "áéíñóúü", "áâãàçéêíóôõúü", "àèéìîòóù", "åäöé", "æøåéòóô", "åäöšž", "áðéíóúýþæö", "áéëèíïóöúü",
+        "äöüß", "àâæçéèêëîïôœùûüÿ", SPANISH, "áâãàçéêíóôõúü", "àèéìîòóù", "åäöé", "æøåéòóô", "åäöšž", ICELANDIC, "áéëèíïóöúü",
         "àçèéíïòóúü",
     ),
     "cp1250": CENTRAL,
     "iso8859_2": CENTRAL,
-    "cp1254": ("çğıöşüâîû",),
+    "cp1254": (TURKISH,),
 }  # fmt: skip
+# What no word of a language has, which tells those apart whose letters are the same bytes: Spanish ñ is before vowels and Polish
+# ń never; Turkish ğ is behind vowels alone, and Icelandic ð behind consonants too.
+NEVER = {
+    POLISH: re.compile("[ćńśź][aąeęioóuy]"),
+    SPANISH: re.compile(r"\wñ$|ñ[^aáeéiíoóuúü]"),
+    ICELANDIC: re.compile(r"[cqwz]|\wþ$"),
+    TURKISH: re.compile("(?<![aâeiıîoöuûü])ğ"),
+}
 # No sign stands between two letters.
 INSIDE = re.compile(r"[^\W\d_][¹³±¶¼¿¦¯£][^\W\d_]")
 # From this share of its words on, a text is of a language.
@@ -145,11 +154,17 @@ def _letters(text: bytes, encoding: str) -> int:
 
 
 def _share(text: bytes, encoding: str) -> float:
-    """Return how many words with letters beyond ASCII have no others than those of one language, the best of an encoding."""
-    found = FOREIGN.findall(text.decode(encoding, "replace").lower())
-    words = [set(filter(str.isalpha, word.rstrip(BEHIND))) - ASCII for word in found]
-    fitting = (sum(word <= alphabet for word in words) for alphabet in map(set, ALPHABETS[encoding]))
+    """Return how many words with letters beyond ASCII may be of one language, the one with the most of an encoding's."""
+    found = FOREIGN.findall(text.decode(encoding, "replace").replace("İ", "i").lower())  # which is two characters else
+    words = [word.rstrip(BEHIND) for word in found]
+    fitting = (sum(_may_be(word, alphabet) for word in words) for alphabet in ALPHABETS[encoding])
     return max(fitting) / len(words) if words else 1.0
+
+
+def _may_be(word: str, alphabet: str) -> bool:
+    """Tell whether a word has no letters beyond ASCII but those of a language, and none where the language never has it."""
+    has_its_letters = (set(filter(str.isalpha, word)) - ASCII).issubset(alphabet)
+    return has_its_letters and not (alphabet in NEVER and NEVER[alphabet].search(word))
 
 
 def _foreign_lines(content: Content) -> tuple[int, dict[int, bytes]]:
