@@ -58,13 +58,52 @@ def test_dates_are_read_as_they_are_written(tmp_path: Path, written: str) -> Non
         "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
         "ene feb mar abr may jun jul ago sep oct nov dic",
         "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+        "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.",
+        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
+        "gen feb mar apr mag giu lug ago set ott nov dic",
+        "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+        "jan fev mar abr mai jun jul ago set out nov dez",
+        "januari februari maart april mei juni juli augustus september oktober november december",
+        "jan feb mrt apr mei jun jul aug sep okt nov dec",
+        "JANVIER FEVRIER MARS AVRIL MAI JUIN JUILLET AOUT SEPTEMBRE OCTOBRE NOVEMBRE DECEMBRE",
     ],
 )
-def test_months_may_have_german_and_spanish_names(tmp_path: Path, months: str) -> None:
+def test_months_may_have_the_names_of_seven_languages(tmp_path: Path, months: str) -> None:
     names = months.split()
     for form in ("{}. {} {}", "{} {} {}", "{} de {} de {}"):
         table = told(tmp_path, [form.format(day.day, names[day.month - 1], day.year) for day in DAYS])
         assert table.features["day"].tolist() == DAYS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        ("1er août 2021", "2021-08-01"), ("dimanche 1er août 2021", "2021-08-01"), ("1º de agosto de 2021", "2021-08-01"),
+        ("1° agosto 2021", "2021-08-01"), ("segunda-feira, 2 de agosto de 2021", "2021-08-02"), ("3 août 2021, 14:30", "2021-08-03 14:30"),
+        ("le 15 août 2021", "2021-08-15"), ("Mo, 2. Aug. 2021", "2021-08-02"), ("août 2021", "2021-08-01"), ("agosto de 2021", "2021-08-01"), ("15-ago-21", "2021-08-15"),
+    ],
+)  # fmt: skip
+def test_first_days_weekdays_and_months_alone_are_read_in_the_way_of_each_language(
+    tmp_path: Path, written: str, day: str
+) -> None:
+    values = [written if i % 2 else "2 mai 2021" for i in range(ROWS)]
+    assert told(tmp_path, values).features["day"].iloc[1] == pd.Timestamp(day)
+
+
+@pytest.mark.parametrize(
+    "values", [["12 marca 2024", "3 sierpnia 2023"], ["12 марта 2024", "3 августа 2023"], ["2. maj 2024", "3. marts 2023"]]
+)  # fmt: skip
+def test_dates_in_a_language_that_is_not_read_are_text_which_is_said(tmp_path: Path, values: list[str]) -> None:
+    table = told(tmp_path, values * 20)
+    assert table.columns[1].kind is Kind.TEXT
+    (remark,) = table.remarks
+    assert "looks like a date or a time, and is not read as one; write dates as 2026-03-15" in remark
+
+
+@pytest.mark.parametrize("values", [["3 out of 5", "4 out of 5"], ["Set of 3", "Set of 12"], ["Gen 2", "Gen 12"]])
+def test_of_words_that_are_also_months_nothing_is_said(tmp_path: Path, values: list[str]) -> None:
+    assert told(tmp_path, values * 20).remarks == []
 
 
 @pytest.mark.parametrize(

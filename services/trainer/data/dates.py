@@ -13,14 +13,15 @@ from contract.preparation.dates import DTYPE, is_one
 
 from trainer.data.wishes import DAY_FIRST, MONTH_FIRST
 
-WORD, NTH = r"[^\W\d_]{3,12}", r"(?:\.|st|nd|rd|th)?"
+WORD, NTH = r"[^\W\d_]{3,12}", r"(?:\.|st|nd|rd|th|er|[º°])?"
 # What a value of a column of dates looks like, quickly looked at.
 LIKE_ONE = re.compile(
-    rf"\s*(\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}|\d{{1,2}}[-/.](19|20)\d{{2}}\s*$|\d{{4}}-\d{{2}}|({WORD}\.?,? )?(\d{{1,2}}{NTH}[-. ] ?(de )?{WORD}|{WORD}\.? \d{{1,2}}))"
+    rf"\s*(\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}|\d{{1,2}}[-/.](19|20)\d{{2}}\s*$|\d{{4}}-\d{{2}}|([^\W\d_]{{2,12}}(-feira)?\.?,? )?(\d{{1,2}}{NTH}[-. ] ?(de )?{WORD}|{WORD}\.? (de )?\d{{1,2}}))"
 )
 # What has a day, a time of day, a week or a quarter in it, and is none that anybody could read.
 RESEMBLES = re.compile(
     r"(?<![\w:./-])(\d{1,4}([-/.])\d{1,2}\2\d{1,4}|\d{1,3}:\d{2}(:\d{2}([.,]\d+)?)?)(?![\w:./-])"
+    rf"|(?<!\w)\d{{1,2}}{NTH}[-. ] ?(de )?{WORD}\.?,?[-. ](del? )?(19|20)\d{{2}}(?!\w)"  # a month of whatever language
     r"|(?<!\w)(Q[1-4][-/ ]?\d{4}|\d{4}[-/ ]?(Q[1-4]|W\d{2}(-\d)?))(?!\w)|\d{4}年|(?<!\w)\d{8}T\d{4}"
 )
 # Longer texts have dates in them, and are none.
@@ -33,26 +34,32 @@ ORDERED = (
     rf"\s*(?P<one>\d{{1,2}})(?P<separator>[-/.])(?P<other>\d{{1,2}})(?P=separator)(?P<year>\d{{4}}|\d{{2}}){TIME}\s*"
 )
 NAMED = (
-    rf"\s*(?:[^\W\d_]+\.?,? )?(?:(?P<one>\d{{1,2}}){NTH}[- ](?:de )?(?P<name>{WORD})\.?,?[- ](?:del? )?|(?P<first>{WORD})\.?[- ]"
+    rf"\s*(?:[^\W\d_]+(?:-feira)?\.?,? )?(?:(?P<one>\d{{1,2}}){NTH}[- ](?:de )?(?P<name>{WORD})\.?,?[- ](?:del? )?|(?P<first>{WORD})\.?[- ](?:de )?"
     rf"(?:(?P<second_one>\d{{1,2}}){NTH},? )?)(?P<year>\d{{4}}|\d{{2}}){TIME}\s*"
 )
 # A month alone begins on its first day. Before a point the zeros of some tell them from numbers.
 MONTH = r"\s*(?P<month>0?[1-9]|1[0-2])[-/.](?P<year>(?:19|20)\d{2})\s*"
 MONTH_WITH_POINT = re.compile(r"\s*(0[1-9]|1[0-2])\.(19|20)\d{2}\s*")
-# Of English, German and Spanish, each with its short forms.
+# Of English, German, French, Italian, Spanish, Portuguese and Dutch, each with its short forms, and without its accents.
 MONTHS = {
     word: month
     for month, words in enumerate(
         (
-            "jan january januar jänner ene enero", "feb february februar febrero", "mar march mär mrz märz marzo",
-            "apr april abr abril", "may mai mayo", "jun june juni junio", "jul july juli julio", "aug august ago agosto",
-            "sep sept september set septiembre setiembre", "oct october okt oktober octubre", "nov november noviembre",
-            "dec december dez dezember dic diciembre",
+            "jan january januar jänner janvier janv gennaio gen ene enero janeiro januari",
+            "feb february februar février fevrier févr fevr fév fev febbraio febrero fevereiro februari",
+            "mar march mär mrz märz marz maerz mars marzo março marco maart mrt", "apr april avril avr aprile abr abril",
+            "may mai maggio mag mayo maio mei", "jun june juni juin giugno giu junio junho",
+            "jul july juli juillet juil luglio lug julio julho", "aug august août aout agosto ago augustus",
+            "sep sept september septembre settembre sett set septiembre setiembre setembro",
+            "oct october okt oktober octobre ottobre ott octubre outubro out", "nov november novembre noviembre novembro",
+            "dec december dez dezember décembre decembre déc dicembre dic diciembre dezembro",
         ),
         start=1,
     )
     for word in words.split()
 }  # fmt: skip
+# Beside a number these are no months more often: 3 out of 5, Gen 2.
+OTHER_WORDS = frozenset({"gen", "mag", "out", "set"})
 # Years of two digits are none after this one; but where some are up to it and none is after LATEST, they may be of either century:
 # those from 21 to 54 are births, or when loans are due.
 NEWEST, LATEST = 2049, 2079
@@ -101,7 +108,8 @@ def resemble_some(values: pd.Index) -> bool:
 
 
 def _resembles(text: str) -> bool:
-    has_month = any(word.lower() in MONTHS for word in re.findall(WORD, text)) and re.search(r"\d", text) is not None
+    words = {word.lower() for word in re.findall(WORD, text)} - OTHER_WORDS
+    has_month = not words.isdisjoint(MONTHS) and re.search(r"\d", text) is not None
     return has_month or (len(text) <= LONGEST and RESEMBLES.search(text) is not None)
 
 
