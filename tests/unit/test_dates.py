@@ -226,6 +226,51 @@ def test_a_month_is_its_first_day(tmp_path: Path, written: str) -> None:
     assert told(tmp_path, list(months.strftime(written))).features["day"].tolist() == months.tolist()
 
 
+def numbered(folder: Path, name: str, numbers: Sequence[Any], form: Form | None = None) -> Table:
+    """Read a table with a column of numbers."""
+    frame = pd.DataFrame({name: numbers, "size": SIZE[: len(numbers)], "y": ["a", "b"] * (len(numbers) // 2)})
+    frame.to_csv(folder / "numbers.csv", index=False)
+    return read(folder / "numbers.csv", "y", form=form)
+
+
+@pytest.mark.parametrize("name", ["date", "Order Date", "birthday", "Rechnungsdatum", "fecha"])
+def test_days_of_a_spreadsheet_are_said_where_a_name_tells_and_an_option_makes_dates_of_them(
+    tmp_path: Path, name: str
+) -> None:
+    moments = pd.date_range("2023-03-15 12:00", periods=40, freq="37h")
+    days = [45000.5 + i * 37 / 24 for i in range(40)]
+    table = numbered(tmp_path, name, days)
+    assert table.columns[0].kind is Kind.NUMBER
+    assert table.remarks == [
+        f"column {name!r} is taken as numbers; if they are days as a spreadsheet counts them, --date {name!r} takes them as dates"
+    ]
+    table = numbered(tmp_path, name, days, Form(date=(name,)))
+    assert table.features[name].tolist() == moments.tolist()
+    assert "45000.5 (2023-03-15T12:00:00)" in table.remarks[0]
+    table = numbered(tmp_path, name, ["not known", *days[1:]], Form(date=(name,)))
+    assert table.features[name].tolist()[1:] == moments.tolist()[1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [("price", range(45000, 45040)), ("day", range(0, 80, 2)), ("date", range(2001, 2041)), ("response_time", range(45000, 45040))],
+)  # fmt: skip
+def test_of_numbers_that_are_no_dates_nothing_is_said(tmp_path: Path, name: str, numbers: range) -> None:
+    assert numbered(tmp_path, name, [*numbers]).remarks == []
+
+
+def test_dates_of_six_digits_and_few_of_eight_are_said_where_a_name_tells(tmp_path: Path) -> None:
+    said = "is taken as numbers, which look like dates without separators, such as"
+    (remark,) = numbered(tmp_path, "datum", [*DAYS.strftime("%y%m%d").astype(int)]).remarks
+    assert remark == f"column 'datum' {said} 230109; to have dates, write them as 2026-03-15"
+    (remark,) = numbered(tmp_path, "date", [*DAYS[1:].strftime("%Y%m%d").astype(int), 99999999]).remarks
+    assert remark.startswith(f"column 'date' {said} 20230120")
+    few = [20260315, 20260316] * 20
+    (remark,) = numbered(tmp_path, "date", few).remarks
+    assert remark.endswith("if they are dates such as 20260315, --date 'date' takes them as dates")
+    assert numbered(tmp_path, "date", few, Form(date=("date",))).columns[0].kind is Kind.DATE
+
+
 @pytest.mark.parametrize(("per_second", "unit"), [(1, "seconds"), (1000, "milliseconds")])
 def test_time_since_1970_is_said_where_a_name_tells_and_an_option_makes_dates_of_it(
     tmp_path: Path, per_second: int, unit: str

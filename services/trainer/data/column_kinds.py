@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from contract.missing import MISSING_WORDS, PLACEHOLDERS
-from contract.preparation.dates import DTYPE
+from contract.preparation.dates import DTYPE, iso
 from contract.preparation.steps import folded
 from contract.schema import LARGEST
 
@@ -52,7 +52,11 @@ JOINED_ID = re.compile(
     r"|record|row|session|student|ticket|transaction|user)(id|no|nr|key)"
 )
 CODE_NAME = re.compile(r"(.* )?(zip|(zip|post|postal|pin) ?codes?|plz|postleitzahl)")
-TIME_WORDS = frozenset(["at", "created", "date", "datetime", "epoch", "time", "timestamp", "ts", "unix", "updated"])
+TIME_WORDS = frozenset(["at", "created", "datetime", "epoch", "time", "timestamp", "ts", "unix", "updated"])
+# In English, Spanish, Italian, Portuguese and French; German and Dutch ones end in -datum.
+DATE_WORDS = frozenset(
+    {"date", "dates", "day", "birthday", "birthdate", "dob", "fecha", "dia", "día", "data", "giorno", "jour"}
+)
 DIGIT = re.compile(r"\d")
 # No number begins so: a postcode, a telephone number.
 LEADING_ZERO = re.compile(r"\s*(0\d+|\+\d{8,})\s*")
@@ -163,20 +167,30 @@ def _expected(what: str, name: str, option: str) -> str:
 
 
 def _perhaps_time(name: str, numbers: pd.Series) -> Iterator[str]:
-    """Yield that numbers may count the time since 1970, where their column is called so."""
-    if TIME_WORDS.isdisjoint(_words_of_name(name)) or (unit := dates.unit_since_1970(numbers)) is None:
+    """Yield that numbers may be dates, or count the time, where their column is called so."""
+    words = set(_words_of_name(name))
+    is_date = not words.isdisjoint(DATE_WORDS) or any(word.endswith("datum") for word in words)
+    if not is_date and words.isdisjoint(TIME_WORDS):
         return
-    yield f"column {name!r} is taken as numbers; if they are {unit} since 1970, --date {name!r} takes them as dates"
+    said, counted = f"column {name!r} is taken as numbers", dates.unit(numbers)
+    if counted and (is_date or counted != dates.DAYS):
+        yield f"{said}; if they are {counted}, --date {name!r} takes them as dates"
+    elif is_date and dates.digits_form(numbers):
+        yield f"{said}; if they are dates such as 20260315, --date {name!r} takes them as dates"
+    elif is_date and dates.resemble_days(numbers):
+        such = f"{numbers.dropna().iloc[0]:.15g}"
+        yield f"{said}, which look like dates without separators, such as {such}; to have dates, write them as 2026-03-15"
 
 
 def _days(column: pd.Series) -> Verdict:
     name, first, found = str(column.name), column.dropna().iloc[0], dates.of_numbers(column)
     if found is None:
         return Verdict(
-            fault=f"column {name!r} has numbers such as {first:.15g}, which are neither dates such as 20260315 nor seconds or milliseconds "
-            "since 1970; write dates as 2026-03-15"
+            fault=f"column {name!r} has numbers such as {first:.15g}, which are neither dates such as 20260315 nor {' nor '.join(dates.UNITS)}; write "
+            "dates as 2026-03-15"
         )
-    said = f"column {name!r} has dates written such as {first:.15g}; predictions take ISO 8601 (--number {name!r})"
+    such = f"{first:.15g} ({iso(found.dropna().iloc[0].to_pydatetime())})"
+    said = f"column {name!r} has dates written such as {such}; predictions take ISO 8601 (--number {name!r})"
     return Verdict(Kind.DATE, found, remarks=[said])
 
 
@@ -231,6 +245,10 @@ def _of_texts(column: pd.Series, counts: pd.Series, wish: Wish, is_typed: bool) 
         return _with_gaps(
             _numbers(column.where(~column.isin([*fillers, *others.index])), wish), [*fillers, *others.index]
         )
+    if wanted is Kind.DATE and others.empty and not rest.empty:
+        numbers = pd.to_numeric(column.where(~column.isin(fillers)))
+        if dates.of_numbers(numbers) is not None:
+            return _with_gaps(_days(numbers), fillers)
     share = 1 - others.sum() / max(rest.sum(), 1)
     if wanted is Kind.DATE or (share < MOST and dates.look_like_dates(rest.index)):
         return _dates(column, rest, fillers, wish)

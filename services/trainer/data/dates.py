@@ -75,9 +75,16 @@ SAMPLE = 100
 FEW_DAYS = 10
 # Digits that are dates, of 1900 to 2100, by how many there are.
 DIGITS = {6: "%Y%m", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-# Seconds since 1970 that are of 1980 to 2100; there are milliseconds too.
-FIRST_SECOND, LAST_SECOND = 315_532_800, 4_102_444_800
-UNITS = {"seconds": 1, "milliseconds": 1000}
+# Seconds since 1970 that are of 1980, or 1920, to 2100.
+FIRST_SECOND, OF_1920, LAST_SECOND = 315_532_800, -1_577_923_200, 4_102_444_800
+DAYS = "days as a spreadsheet counts them"
+# What numbers may count, how many of it a second has, which one began 1970, and from which second on they may: a spreadsheet
+# counts days from 1899-12-30, and among them there are births.
+UNITS = {
+    "seconds since 1970": (1, 0, FIRST_SECOND),
+    "milliseconds since 1970": (1000, 0, FIRST_SECOND),
+    DAYS: (1 / 86_400, 25_569, OF_1920),
+}
 
 
 class Ambiguous(ValueError):
@@ -131,22 +138,39 @@ def are_days(numbers: pd.Series) -> bool:
     return digits_form(numbers) is not None and numbers.nunique() >= FEW_DAYS
 
 
-def unit_since_1970(numbers: pd.Series) -> str | None:
-    """Return in what numbers may count the time since 1970, None where they are too small or too large for it."""
+def unit(numbers: pd.Series) -> str | None:
+    """Return what numbers may count, a key of UNITS; None where they are too small or too large for all of them."""
     low, high = numbers.min(), numbers.max()
-    return next((unit for unit, n in UNITS.items() if FIRST_SECOND * n <= low and high <= LAST_SECOND * n), None)
+    return next(
+        (name for name, (n, at, first) in UNITS.items() if first * n + at <= low and high <= LAST_SECOND * n + at), None
+    )
 
 
 def of_numbers(numbers: pd.Series) -> pd.Series | None:
-    """Return numbers such as 20260315, or seconds since 1970, as dates of DTYPE, NaT for NaN; None where they are none."""
+    """Return numbers such as 20260315, or those that count the time, as dates of DTYPE, NaT for NaN; None where they are none."""
     if form := digits_form(numbers):
         found: pd.Series = pd.to_datetime(numbers.astype("Int64").astype("str"), format=form, errors="coerce")
         return found.astype(DTYPE)
-    if unit := unit_since_1970(numbers):
-        moments = (numbers.astype("float64") * (1_000_000 / UNITS[unit])).round().to_numpy()
+    if counted := unit(numbers):
+        a_second, start, _ = UNITS[counted]
+        # Of a day's fractions a spreadsheet has the milliseconds, and what is beyond them is none of the time's.
+        digits = 3 if counted == DAYS else 6
+        seconds = (numbers.astype("float64") - start).to_numpy() / a_second
+        moments = np.round(seconds * 10**digits) * 10 ** (6 - digits)
         made = np.where(np.isnan(moments), 0, moments).astype(np.int64).astype(DTYPE)
         return pd.Series(made, index=numbers.index, name=numbers.name).mask(numbers.isna())
     return None
+
+
+def resemble_days(numbers: pd.Series) -> bool:
+    """Tell whether nearly all of some whole numbers are dates of six digits or eight, such as 260315, or as 20260315 beside a 0."""
+    there = np.unique(numbers.dropna())
+    if (there % 1 != 0).any():
+        return False
+    texts = pd.Series(there.astype(np.int64).astype(str))
+    found = [pd.to_datetime(texts.where(there >= 10101).str.zfill(6), format="%y%m%d", errors="coerce")]
+    found += [pd.to_datetime(texts.where((there >= 19000101) & (there <= 21001231)), format="%Y%m%d", errors="coerce")]
+    return any(days.notna().mean() >= NEARLY_ALL for days in found)
 
 
 def parsed(values: pd.Index, order: str | None, last_year: int | None = None) -> tuple[pd.Series, str | None]:
