@@ -66,7 +66,7 @@ def test_a_threshold_that_is_no_share_is_refused(wanted: str) -> None:
     with pytest.raises(
         SettingsError, match=r"--decision-threshold is '.+'; expected tuned, or a number between 0 and 1"
     ):
-        decision.check(wanted, F1)
+        decision.check_written(wanted)
 
 
 def test_it_is_for_two_classes_and_for_estimators_with_probabilities() -> None:

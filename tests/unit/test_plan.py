@@ -11,9 +11,17 @@ from click.testing import CliRunner
 from trainer import experiment
 from trainer.__main__ import trainer
 from trainer.cli.training import train
+from trainer.commands.compare import compare
+from trainer.commands.train import prepare_job
+from trainer.console.terminal import Console
+from trainer.data.table import split
 from trainer.errors import SettingsError
 from trainer.experiment import Plan
+from trainer.fit import model_selection
+from trainer.fit.evaluation import evaluate
 from trainer.settings import Settings
+
+from tests.unit.drawn import BINARY, MANY, QUANTITY, table
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 OPTIONS = {str(option.name) for option in train.params} - {"config", "param"}
@@ -160,3 +168,48 @@ def test_what_is_said_of_a_file_s_form_is_checked_before_anything_is_read() -> N
     assert (form.separator, form.decimal, form.thousands, form.text) == ("\t", ",", ".", ("zip",))
     with pytest.raises(SettingsError, match="--decimal 'x': expected point or comma"):
         Plan(decimal="x")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"metric": "acuracy"}, "--metric is 'acuracy', which is none; did you mean accuracy?"),
+        ({"metric": "rmse", "task": "classification"}, "--metric is 'rmse', which is none for a classification; "),
+        ({"thresholds": {"test_acuracy": 0.8}}, "--threshold is for 'acuracy', which is not measured; did you mean accuracy?"),
+        ({"decision_threshold": "tunde"}, "--decision-threshold is 'tunde'; expected tuned, or a number between 0 and 1"),
+        ({"algorithm": ("random_forrest",)}, "--algorithm is 'random_forrest'; expected one of "),
+        ({"algorithm": ("linear_regression",), "task": "classification"}, "--algorithm linear_regression is for regression, and "),
+        ({"params": {"Z": 2}}, "sklearn.linear_model.LogisticRegression has no parameter 'Z'"),
+        ({"estimator": "sklearn.svm.SVM"}, "there is no sklearn.svm.SVM; expected an import path such as sklearn.svm.SVC"),
+        ({"pipeline": ["sklearn.svm"]}, "sklearn.svm is no estimator"),
+    ],
+)  # fmt: skip
+def test_what_no_table_can_make_right_is_refused_before_one_is_read(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    settings, plan = Settings(data_dir=tmp_path), Plan(data="absent.csv", **options)
+    for command in (prepare_job, compare):
+        with pytest.raises(SettingsError) as refused:
+            command(settings, plan, Console(quiet=True))
+        assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"metric": "rmse"}, {"metric": "neg_log_loss"}, {"algorithm": ("linear_regression",)}, {"class_weight": "balanced"},
+        {"decision_threshold": "0.3"}, {"estimator": "sklearn.svm.SVC", "params": {"C": 2}},
+        {"thresholds": dict.fromkeys(["test_r2", "train_f1_macro", "test_recall_of_no", "test_mae_ci_high", "overfitting_gap"], 0.5)},
+    ],
+)  # fmt: skip
+def test_what_some_table_may_fit_waits_for_it(options: dict[str, Any]) -> None:
+    model_selection.check(Plan(**options))
+
+
+def test_each_figure_that_is_measured_may_be_a_threshold(tmp_path: Path) -> None:
+    for target in (BINARY, MANY, QUANTITY):
+        drawn = table(tmp_path, target)
+        choice, rows = model_selection.Choice.of(Plan(), drawn), split(drawn)
+        estimator = choice.algorithms[0].estimator.fit(*rows.train[:2])
+        measured = evaluate(estimator, rows, drawn.task, None, choice.metric).metrics
+        model_selection.check(Plan(thresholds={**measured, f"baseline_{choice.metric.name}": 0.5}))

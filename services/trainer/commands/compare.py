@@ -10,7 +10,7 @@ from trainer.console import output
 from trainer.console.terminal import Console
 from trainer.data.table import Task, read, split
 from trainer.experiment import Plan
-from trainer.fit import algorithms, metric
+from trainer.fit import algorithms, metric, model_selection
 from trainer.fit.model_selection import Choice, choose
 from trainer.settings import Settings
 
@@ -22,6 +22,7 @@ def compare(settings: Settings, plan: Plan, console: Console) -> list[dict[str, 
     """
     step = output.steps(console, 3)
     step("read and check the data")
+    model_selection.check(plan)
     task = Task(plan.task) if plan.task else None
     table = read(plan.path(settings.data_dir), plan.target, task, plan.drop, plan.keep, plan.form())
     output.notes(console, table.remarks)

@@ -28,7 +28,7 @@ from trainer.data import builtin_datasets, leakage, schema
 from trainer.data.table import Split, Table, Task, read, split
 from trainer.errors import DataError, TrackingError, Unchanged, VersionError
 from trainer.experiment import Plan
-from trainer.fit import contributions, decision, metric
+from trainer.fit import contributions, decision, metric, model_selection
 from trainer.fit.baseline import Baseline, baseline
 from trainer.fit.cross_validation import Standing
 from trainer.fit.evaluation import gain
@@ -117,6 +117,7 @@ def prepare_job(settings: Settings, plan: Plan, console: Console, logs_run: bool
 
     Where no run will be logged, no experiment is opened or needed: others may rename or delete it.
     """
+    model_selection.check(plan)
     path = plan.path(settings.data_dir)
     table = read(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep, plan.form())
     choice = Choice.of(plan, table)

@@ -16,12 +16,14 @@ TUNED = "tuned"
 
 
 def check(wanted: str | None, metric: Metric) -> None:
-    """Raise SettingsError where --decision-threshold is neither `tuned` nor between 0 and 1, or there are not two classes."""
-    if wanted is None:
-        return
-    if metric.positive is None:
+    """Raise SettingsError where --decision-threshold is given, and there are not two classes."""
+    if wanted is not None and metric.positive is None:
         raise SettingsError(f"--decision-threshold {wanted} is for a target of two classes")
-    if wanted != TUNED and not _is_share(wanted):
+
+
+def check_written(wanted: str | None) -> None:
+    """Raise SettingsError where --decision-threshold is neither `tuned` nor between 0 and 1."""
+    if wanted not in (None, TUNED) and not _is_share(wanted):
         raise SettingsError(f"--decision-threshold is {wanted!r}; expected {TUNED}, or a number between 0 and 1")
 
 

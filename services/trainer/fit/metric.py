@@ -5,8 +5,9 @@ once (`response`), so that intervals and paired tests can draw from them as ofte
 """
 
 import inspect
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -32,6 +33,9 @@ MODULES = {
     Task.CLASSIFICATION: ("_classification", "_ranking", "_scorer"),
     Task.REGRESSION: ("_regression",),
 }
+# What a training measures beside the metrics that have a name: the interval of one, and the figures of a class.
+OF_ONE = re.compile(r"(?:test|train)_(?P<name>.+?)(?:_ci_(?:low|high))?")
+OF_CLASS = re.compile(r"test_(precision|recall|f1)_of_.+|test_residual_mean|overfitting_gap|baseline_.+")
 
 
 @dataclass(frozen=True)
@@ -200,11 +204,9 @@ def default(table: Table) -> str:
 def chosen(name: str | None, positive: str | None, table: Table) -> Metric:
     """Return the metric of a name, or the one that fits the table; raise SettingsError where there is none such."""
     labels = tuple(np.unique(table.target).tolist()) if table.task is Task.CLASSIFICATION else ()
-    name = (name or default(table)).removeprefix("neg_")
-    if name not in (known := names(table.task)):
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise SettingsError(f"--metric is {name!r}, which is none for a {table.task}; {hint}")
+    name = name or default(table)
+    check(name, {}, [table.task])
+    name = name.removeprefix("neg_")
     if len(labels) > 2 and _scorer(name, True)._kwargs.get("average") == "binary":
         raise SettingsError(
             f"--metric {name} looks for one of two classes, and {str(table.target.name)!r} has {len(labels)}; "
@@ -213,15 +215,34 @@ def chosen(name: str | None, positive: str | None, table: Table) -> Metric:
     return Metric(name, table.task, labels, _positive(positive, labels, table))
 
 
+def check(name: str | None, thresholds: Mapping[str, float], tasks: Sequence[Task]) -> None:
+    """Raise SettingsError for a metric, or a threshold of one, that there is for none of some tasks, whatever the table is."""
+    known = sorted({one for task in tasks for one in names(task)})
+    if name and (name := name.removeprefix("neg_")) not in known:
+        what = f" for a {tasks[0]}" if len(tasks) == 1 else ""
+        raise SettingsError(f"--metric is {name!r}, which is none{what}; {_hint(name, known, known)}")
+    for figure in thresholds:
+        one = OF_ONE.fullmatch(figure)
+        if not (OF_CLASS.fullmatch(figure) or (one and one["name"] in known)):
+            raise _not_measured(figure, known, known)
+
+
 def check_thresholds(thresholds: Mapping[str, float], measured: Mapping[str, float], task: Task) -> None:
     """Raise SettingsError for a threshold of what no training measures; a figure that these rows do not have is another thing."""
     known = {*measured, *(f"{rows}_{name}" for rows in ("test", "train") for name in names(task))}
     for name in thresholds:
         if name not in known:
-            asked = name.removeprefix("test_")
-            near = get_close_matches(asked, [one.removeprefix("test_") for one in sorted(known)], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names(task))}"
-            raise SettingsError(f"--threshold is for {asked!r}, which is not measured; {hint}")
+            raise _not_measured(name, [one.removeprefix("test_") for one in sorted(known)], names(task))
+
+
+def _not_measured(name: str, known: list[str], shown: list[str]) -> SettingsError:
+    asked = name.removeprefix("test_")
+    return SettingsError(f"--threshold is for {asked!r}, which is not measured; {_hint(asked, known, shown)}")
+
+
+def _hint(name: str, known: list[str], shown: list[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(shown)}"
 
 
 def _positive(wanted: str | None, labels: tuple[Any, ...], table: Table) -> Any:

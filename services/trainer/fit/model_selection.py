@@ -13,7 +13,7 @@ from trainer.console import output
 from trainer.console.figures import number
 from trainer.console.output import Progress
 from trainer.console.terminal import Console
-from trainer.data.table import SEED, Split, Table
+from trainer.data.table import SEED, Split, Table, Task
 from trainer.errors import SettingsError, TrainerError
 from trainer.experiment import Plan
 from trainer.fit import algorithms, cross_validation, decision, metric, weights
@@ -42,19 +42,7 @@ class Choice:
     @classmethod
     def of(cls, plan: Plan, table: Table) -> "Choice":
         """Return what a plan leaves to choose; raise SettingsError for an algorithm that cannot be made, or no metric."""
-        task = table.task
-        found = [algorithms.named(name, task, plan.params) for name in plan.algorithm]
-        if plan.estimator:
-            found.append(algorithms.imported(plan.estimator, {} if plan.algorithm else plan.params))
-        if plan.pipeline is not None:
-            found.append(algorithms.written(plan.pipeline))
-        if not found:
-            found.append(algorithms.named(algorithms.DEFAULTS[task], task, plan.params))
-        if plan.class_weight is not None:
-            found = [algorithms.weighted(algorithm, plan.class_weight) for algorithm in found]
-        names = [algorithm.name for algorithm in found]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise SettingsError(f"the algorithm {twice} is there {names.count(twice)} times; expected each once")
+        found = _algorithms(plan, table.task)
         judged = metric.chosen(plan.metric, plan.positive, table)
         decision.check(plan.decision_threshold, judged)
         if plan.weight is not None:
@@ -79,6 +67,38 @@ class Choice:
         names = ", ".join(algorithm.name for algorithm in self.algorithms)
         searched = f", {self.trials} trials each" if self.trials else ""
         return f"choose on {fitted} rows in {self.folds} folds: {names}{searched}; measure on the {held} held out"
+
+
+def check(plan: Plan) -> None:
+    """Raise SettingsError for what no table can make right in a plan; to be asked before one is read, which may take long."""
+    tasks = [Task(plan.task)] if plan.task else list(Task)
+    metric.check(plan.metric, plan.thresholds, tasks)
+    decision.check_written(plan.decision_threshold)
+    refused = []
+    for task in tasks:
+        try:
+            _algorithms(plan, task)
+        except SettingsError as error:
+            refused.append(error)
+    if len(refused) == len(tasks):
+        raise refused[0]
+
+
+def _algorithms(plan: Plan, task: Task) -> list[Algorithm]:
+    """Return the algorithms that a plan names, the usual one where it names none."""
+    found = [algorithms.named(name, task, plan.params) for name in plan.algorithm]
+    if plan.estimator:
+        found.append(algorithms.imported(plan.estimator, {} if plan.algorithm else plan.params))
+    if plan.pipeline is not None:
+        found.append(algorithms.written(plan.pipeline))
+    if not found:
+        found.append(algorithms.named(algorithms.DEFAULTS[task], task, plan.params))
+    if plan.class_weight is not None:
+        found = [algorithms.weighted(algorithm, plan.class_weight) for algorithm in found]
+    names = [algorithm.name for algorithm in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SettingsError(f"the algorithm {twice} is there {names.count(twice)} times; expected each once")
+    return found
 
 
 def prepared(algorithm: Algorithm, table: Table, rows: Split) -> BaseEstimator:
