@@ -30,7 +30,7 @@ FOLDER = Path("experiments")
 NESTED = ("params", "pipeline", "space", "thresholds")
 # What may be said of a file.
 # What a plan says of how a file is written; the reading adds the rest.
-FORM = tuple(each.name for each in fields(Form) if each.name not in ("drop", "words"))
+FORM = tuple(each.name for each in fields(Form) if each.name not in ("drop", "words", "quantity"))
 
 
 @dataclass(frozen=True)

@@ -805,3 +805,33 @@ def test_a_target_of_numbers_for_people_is_refused_once_for_a_value_that_is_none
     assert str(refused.value) == (
         f"{path} line 2, column 'y' is '0.25 $'; expected a number as in the other rows, such as '1.25 €' (5 such rows)"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "numbers"),
+    [
+        (["7 %", "12.5 %", "9 %"], [7, 12.5, 9]), (["$2,000", "$3,000", "$4,500"], [2000, 3000, 4500]), (["5 mg", "10 mg", "20 mg"], [5, 10, 20]),
+        (["3 stars", "4 stars", "5 stars"], [3, 4, 5]),
+    ],
+)  # fmt: skip
+def test_a_few_numbers_with_a_unit_are_classes_which_is_said_and_an_option_makes_quantities_of_them(
+    tmp_path: Path, written: list[str], numbers: list[float]
+) -> None:
+    path = tmp_path / "a.csv"
+    pd.DataFrame({"size": np.arange(30) * 1.5 % 7, "y": written * 10}).to_csv(path, index=False)
+    found = read(path, "y")
+    assert found.task is Task.CLASSIFICATION
+    assert found.remarks == [
+        f"the target 'y' has 3 different numbers such as {written[0]!r}, taken for classes; --task regression predicts a quantity"
+    ]
+    assert read(path, "y", Task.CLASSIFICATION).remarks == []
+    assert read(path, "y", Task.REGRESSION).target.tolist() == numbers * 10
+
+
+@pytest.mark.parametrize(
+    "classes", [["$2,000", "$3,000"], ["18-25", "26-35", "36-45"], ["Class 1", "Class 2", "Class 3"], ["1a", "2b", "3c"], ["01", "02", "03"]]
+)  # fmt: skip
+def test_of_two_numbers_and_of_other_names_of_classes_nothing_is_said(tmp_path: Path, classes: list[str]) -> None:
+    path = tmp_path / "a.csv"
+    pd.DataFrame({"size": np.arange(30) * 1.5 % 7, "y": (classes * 30)[:30]}).to_csv(path, index=False)
+    assert read(path, "y").remarks == []

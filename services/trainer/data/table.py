@@ -17,6 +17,7 @@ from sklearn.model_selection import train_test_split
 
 from trainer.data import column_kinds, dates, missing_words, reading, totals
 from trainer.data.column_kinds import Verdict
+from trainer.data.files import number_style
 from trainer.data.files.content import stem
 from trainer.data.files.form import Form
 from trainer.data.files.rows import FRACTION, Rows
@@ -182,7 +183,8 @@ def look_at(
 
     A target at fault is there as far as it can be understood. Raises DataError where there is no table at all.
     """
-    form = replace(form or Form(), drop=drop, words=(target, f"{target}_name"))
+    quantity = target if task is Task.REGRESSION else None
+    form = replace(form or Form(), drop=drop, words=(target, f"{target}_name"), quantity=quantity)
     with ThreadPoolExecutor(1) as beside:  # the digest takes a tenth of the time, and another core has it
         return _look_at(path, beside.submit(reading.sha256, path), target, task, keep, form)
 
@@ -239,6 +241,7 @@ def _of_target(labels: pd.Series, task: Task, is_guess: bool, is_read: bool) -> 
     """Yield what there is to say of a target: of a task that was told by it, and of classes where nothing is wrong with them."""
     if is_guess:
         yield from _numbered(labels)
+        yield from _written_numbers(labels)
     if is_read and task is Task.CLASSIFICATION:
         yield from _no_class(labels)
 
@@ -247,6 +250,18 @@ def _numbered(labels: pd.Series) -> Iterator[str]:
     """Yield that whole numbers are taken for classes, where there are so many that they may be quantities."""
     if pd.api.types.is_integer_dtype(labels) and (count := labels.nunique()) >= MAY_BE_QUANTITIES:
         yield f"the target {str(labels.name)!r} has {count} different whole numbers, taken for classes; --task regression predicts a quantity"
+
+
+def _written_numbers(labels: pd.Series) -> Iterator[str]:
+    """Yield that numbers with a unit are taken for classes, of which two may well be some."""
+    if not isinstance(labels.dtype, pd.StringDtype) or not 2 < (count := labels.nunique()) <= MOST_NUMBERED_CLASSES:
+        return
+    written = number_style.told(pd.Series(labels.unique()), Form())
+    if written and written.digits and not written.is_plain:
+        yield (
+            f"the target {str(labels.name)!r} has {count} different numbers such as {labels.iloc[0]!r}, taken for classes; --task regression "
+            "predicts a quantity"
+        )
 
 
 def _no_class(labels: pd.Series) -> Iterator[str]:

@@ -47,6 +47,8 @@ class Form:
     """columns that will be left out, and may have values of any type"""
     words: tuple[str, ...] = ()
     """columns in which a word such as NA is one, and a few numbers with a unit are the names of classes"""
+    quantity: str | None = None
+    """the column that is to be predicted as a quantity: its numbers are no names of classes, however few they are"""
 
     def __post_init__(self) -> None:
         """Raise SettingsError for what no file can be read by."""

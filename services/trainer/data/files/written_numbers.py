@@ -52,7 +52,7 @@ def _found(frame: pd.DataFrame, form: Form) -> dict[str, Written]:
         for name, column in frame.items()
         if isinstance(column.dtype, pd.StringDtype)
         and name not in (*form.text, *form.drop)
-        and not (name in form.words and _are_classes(column))
+        and not (name in form.words and name != form.quantity and _are_classes(column))
         and (written := told(column, form))
     }
 
