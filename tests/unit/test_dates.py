@@ -304,6 +304,7 @@ def test_words_beside_dates_are_refused_with_the_options_that_decide(tmp_path: P
 def test_durations_are_not_left_out_as_an_id(tmp_path: Path) -> None:
     (remark,) = told(tmp_path, [f"{i}:{i * 7 % 60:02d}:30" for i in range(ROWS)]).remarks
     assert remark.startswith("column 'day' is left out: it looks like dates or times that are not read, such as '")
+    assert "; write dates as 2026-03-15, and times as numbers (--keep 'day'" in remark
 
 
 def test_a_time_of_day_counts_and_one_with_a_zone_is_counted_in_utc(tmp_path: Path) -> None:

@@ -411,7 +411,8 @@ def _no_feature(name: str, column: pd.Series, found: Verdict) -> str | None:
         return "it numbers the rows" if numbers_rows and _tells_apart(values, values.nunique()) else None
     if found.counts is not None and _tells_apart(values, len(found.counts)) and not is_prose(values):
         if dates.resemble_some(found.counts.index):
-            return f"it looks like dates or times that are not read, such as {found.counts.index[0]!r}"
+            such = repr(found.counts.index[0])
+            return f"it looks like dates or times that are not read, such as {such}; write dates as 2026-03-15, and times as numbers"
         if _resemble_numbers(found.counts.index):
             return f"it looks like numbers that are not read, such as {found.counts.index[0]!r}; write them as 1234.5"
         return "each row has a text of its own, like an id"
