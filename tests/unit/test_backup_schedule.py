@@ -64,5 +64,7 @@ def test_each_word_of_what_is_kept_is_an_option_of_restic(keep: str, options: st
 def test_a_word_that_is_none_is_named_before_anything_is_made(keep: str, word: str) -> None:
     ended = run("read_keep; echo made", BACKUP_KEEP=keep)
     assert (ended.returncode, ended.stdout) == (1, "")
-    words = f"BACKUP_KEEP={keep}: '{word}' is no number with h, d, w, m or y; expected something like 24h 7d 5w 12m, or all"
+    words = (
+        f"BACKUP_KEEP={keep}: '{word}' is no number with h, d, w, m or y; expected something like 24h 7d 5w 12m, or all"
+    )
     assert ended.stderr == f"bash: {words}\n"
