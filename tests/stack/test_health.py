@@ -64,9 +64,10 @@ SLOT = "SELECT pg_create_physical_replication_slot('left', true)"
 TAKE_ALL_CONNECTIONS = """
 import os, psycopg2, time
 address, held = open(os.environ["BACKEND_STORE_URI_FILE"]).read().replace("+psycopg2", ""), []
-try:
-    while True: held.append(psycopg2.connect(address))
-except psycopg2.OperationalError: time.sleep(600)
+end = time.monotonic() + 600
+while time.monotonic() < end:
+    try: held.append(psycopg2.connect(address))
+    except psycopg2.OperationalError: time.sleep(0.05)  # and what another one lets go of is taken, too
 """
 # Three are left to the superuser, who asks.
 CONNECTIONS = "SELECT count(*) > 97 FROM pg_stat_activity WHERE backend_type = 'client backend'"
