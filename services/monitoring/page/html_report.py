@@ -47,13 +47,19 @@ def _pages() -> Environment:
 def report(look: Look) -> str:
     """Return the page."""
     ruled = [seen for seen in look.columns if seen.older is not None]
-    return _pages().get_template("report.html.j2").render(
-        look=look,
-        overview=list(_overview(ruled[:MOST_ROWS])),
-        more=max(0, len(ruled) - MOST_ROWS),
-        pictures=[(seen, list(_drawn(seen.bars)), _remark(seen)) for seen in look.columns[:MOST_PICTURES] if seen.bars],
-        width=WIDTH,
-        height=HEIGHT,
+    return (
+        _pages()
+        .get_template("report.html.j2")
+        .render(
+            look=look,
+            overview=list(_overview(ruled[:MOST_ROWS])),
+            more=max(0, len(ruled) - MOST_ROWS),
+            pictures=[
+                (seen, list(_drawn(seen.bars)), _remark(seen)) for seen in look.columns[:MOST_PICTURES] if seen.bars
+            ],
+            width=WIDTH,
+            height=HEIGHT,
+        )
     )
 
 
