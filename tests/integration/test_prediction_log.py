@@ -158,3 +158,26 @@ def test_without_docker_serve_keeps_predictions_in_a_folder(place: Place) -> Non
         service.stop()
         eventually("the shipper ends, too", lambda: not service.has_left_processes, 30)
     assert [row["prediction"] for row in kept(place)] == [0, 1, 2]
+
+
+def test_what_ships_and_asks_imports_nothing_that_predicts(first: Training) -> None:
+    code = (
+        "import sys; import inference.prediction_log.shipper, inference.prediction_log.command; "
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    run = first.place.run(sys.executable, "-c", code)
+    assert run.returncode == 0, run.stderr
+    predicts = {
+        "onnxruntime",
+        "sklearn",
+        "skops",
+        "flask",
+        "gunicorn",
+        "prometheus_client",
+        "mlflow",
+        "simdjson",
+        "uvloop",
+    }
+    there = {*run.stdout.split()}
+    assert "inference" in there
+    assert not predicts & there

@@ -1,5 +1,6 @@
 """`python -m inference` on SQLite: from the registry to answers, and from one version to the next."""
 
+import json
 import re
 import signal
 import socket
@@ -248,3 +249,21 @@ def test_without_the_database_a_restarted_service_serves_from_its_cache_and_says
     assert (model["version"], model["stale"]) == ("1", True)
     assert str(database) in model["problem"]
     assert not database.exists()
+
+
+def test_what_a_library_warns_of_is_a_line_of_json_too(place: Place, tmp_path: Path) -> None:
+    """A version says which scikit-learn made it, and scikit-learn warns with these words."""
+    code = r"""
+import logging.config, warnings
+from inference.server import Gunicorn
+from inference.settings import Settings
+told = Gunicorn(Settings()).cfg
+logging.config.dictConfig(told.logconfig_dict)
+told.post_fork(None, None)
+warnings.warn("made by 1.0\x1b[2J\n{}")
+"""
+    result = place.run(sys.executable, "-c", code, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    assert (result.returncode, result.stderr) == (0, "")
+    (line,) = result.stdout.splitlines()
+    assert "made by 1.0\\x1b[2J" in json.loads(line)["message"]
+    assert "\x1b" not in line

@@ -188,6 +188,13 @@ def test_a_process_that_nobody_asks_ends_and_is_started_for_the_next_question(fi
     verifier.end()
 
 
+def test_the_process_verifies_what_a_tag_says(keys: tuple[Path, Path], strict: Verifier) -> None:
+    strict.check_text(b"content", signature.sign_text(b"content", keys[0]))
+    for content, text in ((b"other", signature.sign_text(b"content", keys[0])), (b"content", "none of Base64")):
+        with pytest.raises(ModelRefused, match="does not hold"):
+            strict.check_text(content, text)
+
+
 def test_the_process_has_no_secrets_and_little_of_all_else(monkeypatch: pytest.MonkeyPatch, files: Files) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
     verifier = Verifier(None)

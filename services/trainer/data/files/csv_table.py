@@ -50,10 +50,8 @@ def read(content: Content, form: Form) -> Rows:
         decimal, doubt = _decimal(sample, named, written, form)
         codes = _as_text(sample, named, written, form)
         as_text = {key: "str" for key, name in zip(keys, columns, strict=True) if name in codes}
-        typed = _first_rows(sample, written, keys, dtype=as_text, decimal=decimal)
-        found = missing_words.expected(
-            typed, [key for key, name in zip(keys, columns, strict=True) if name in form.words]
-        )
+        classes = [key for key, name in zip(keys, columns, strict=True) if name in form.words]
+        found = _words(sample, written, keys, classes, dtype=as_text, decimal=decimal)
         frame = _all_rows(written, texts, found, dtype=as_text, decimal=decimal)
     except UnicodeError as error:
         raise DataError(
@@ -119,6 +117,13 @@ def _first_rows(sample: str, written: Dialect, keys: list[str], **options: Any) 
         return pd.DataFrame(columns=keys, dtype="str")
 
 
+def _words(sample: str, written: Dialect, keys: list[str], text: list[str], **options: Any) -> dict[str, list[str]]:
+    """Return the words for missing values as `missing_words.expected` has them; most files have none, which is seen at once."""
+    if not any(word in sample for word in MISSING_WORDS if word):
+        return {}
+    return missing_words.expected(_first_rows(sample, written, keys, **options), text)
+
+
 def _check_memory(content: Content, written: Dialect, sample: str, texts: pd.DataFrame) -> None:
     share = max(len(sample.encode(written.encoding, "ignore")), 1)
     frame = content.size * float(texts.memory_usage(deep=True).sum()) / share
@@ -178,8 +183,10 @@ def _all_rows(written: Dialect, texts: pd.DataFrame, found: dict[str, list[str]]
 
 def _is_shorter(column: pd.Series, texts: pd.Series) -> bool:
     """Tell whether whole numbers have fewer digits than all of them had in the first rows: then they may begin with 0."""
+    if not pd.api.types.is_integer_dtype(column):
+        return False
     widths = texts.dropna().str.strip().str.len().unique()
-    is_fixed = pd.api.types.is_integer_dtype(column) and len(widths) == 1 and 1 < widths[0] < 19
+    is_fixed = len(widths) == 1 and 1 < widths[0] < 19
     return bool(is_fixed and 0 <= column.min() < 10 ** (int(widths[0]) - 1))
 
 
