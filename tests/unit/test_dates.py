@@ -101,6 +101,30 @@ def test_dates_in_a_language_that_is_not_read_are_text_which_is_said(tmp_path: P
     assert "looks like a date or a time, and is not read as one; write dates as 2026-03-15" in remark
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["5-MAG-72", "12-MAG-14", "28-OUT-28"], ["18 out 38", "3 out 14"], ["Mars 2015", "Mars 2016"],
+        ["Prius Gen 3 2006", "Golf Gen 1 2010"], ["Trek Gen 2010", "Trek Gen 2011"], ["Veronica Mars 2004", "Bruno Mars 2005"], ["Marco 2001", "Marco 2002"],
+        ["Mazda 3 Sedan 2005", "BMW 3er Touring 2006"], ["Marco Rossi 3", "Marco Rossi 4"], ["Lego Set 2000", "Lego Set 2001"],
+    ],
+)  # fmt: skip
+def test_what_has_a_word_that_is_also_a_month_is_no_date(tmp_path: Path, values: list[str]) -> None:
+    table = told(tmp_path, values * 20)
+    assert (table.columns[1].kind, table.remarks) == (Kind.TEXT, [])
+
+
+def test_a_street_that_is_called_after_a_day_is_no_date(tmp_path: Path) -> None:
+    assert told(tmp_path, ["Rua 25 de Março 45", "Rua 7 de Abril 12"] * 20).columns[1].kind is Kind.TEXT
+
+
+def test_months_that_are_other_words_too_are_months_beside_others(tmp_path: Path) -> None:
+    table = told(tmp_path, ["3 mars 2024", "4 avril 2024", "5-OUT-24", "5-NOV-24"] * 20)
+    assert table.features["day"].iloc[0] == pd.Timestamp("2024-03-03")
+    (remark,) = told(tmp_path, ["1/set/2024", "2/set/2024"] * 20).remarks
+    assert "looks like a date or a time, and is not read as one" in remark
+
+
 @pytest.mark.parametrize("values", [["3 out of 5", "4 out of 5"], ["Set of 3", "Set of 12"], ["Gen 2", "Gen 12"]])
 def test_of_words_that_are_also_months_nothing_is_said(tmp_path: Path, values: list[str]) -> None:
     assert told(tmp_path, values * 20).remarks == []

@@ -21,7 +21,7 @@ LIKE_ONE = re.compile(
 # What has a day, a time of day, a week or a quarter in it, and is none that anybody could read.
 RESEMBLES = re.compile(
     r"(?<![\w:./-])(\d{1,4}([-/.])\d{1,2}\2\d{1,4}|\d{1,3}:\d{2}(:\d{2}([.,]\d+)?)?)(?![\w:./-])"
-    rf"|(?<!\w)\d{{1,2}}{NTH}[-. ] ?(de )?{WORD}\.?,?[-. ](del? )?(19|20)\d{{2}}(?!\w)"  # a month of whatever language
+    rf"|^\s*\d{{1,2}}{NTH}[-./ ] ?(de )?{WORD}\.?,?[-./ ](del? )?(19|20)\d{{2}}\s*$"  # a month of whatever language
     r"|(?<!\w)(Q[1-4][-/ ]?\d{4}|\d{4}[-/ ]?(Q[1-4]|W\d{2}(-\d)?))(?!\w)|\d{4}年|(?<!\w)\d{8}T\d{4}"
 )
 # Longer texts have dates in them, and are none.
@@ -33,8 +33,17 @@ TIME = (
 ORDERED = (
     rf"\s*(?P<one>\d{{1,2}})(?P<separator>[-/.])(?P<other>\d{{1,2}})(?P=separator)(?P<year>\d{{4}}|\d{{2}}){TIME}\s*"
 )
+# Of the same languages as the months, and what stands there in its place: le 15 août.
+WEEKDAY = (
+    r"mon|tue|tues|wed|thu|thur|thurs|fri|sat|sun|monday|tuesday|wednesday|thursday|friday|saturday|sunday"
+    r"|mo|di|mi|do|fr|sa|so|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonnabend|sonntag"
+    r"|lu|ma|me|je|ve|lun|mar|mer|jeu|ven|sam|dim|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|le"
+    r"|gio|sab|dom|lunedì|martedì|mercoledì|giovedì|venerdì|sabato|domenica"
+    r"|mié|mie|jue|vie|sáb|lunes|martes|miércoles|miercoles|jueves|viernes|sábado|sabado|domingo|el"
+    r"|seg|ter|qua|qui|sex|segunda|terça|terca|quarta|quinta|sexta|wo|vr|za|zo|maandag|dinsdag|woensdag|donderdag|vrijdag|zaterdag|zondag"
+)
 NAMED = (
-    rf"\s*(?:[^\W\d_]+(?:-feira)?\.?,? )?(?:(?P<one>\d{{1,2}}){NTH}[- ](?:de )?(?P<name>{WORD})\.?,?[- ](?:del? )?|(?P<first>{WORD})\.?[- ](?:de )?"
+    rf"\s*(?:(?i:{WEEKDAY})(?:-feira)?\.?,? )?(?:(?P<one>\d{{1,2}}){NTH}[- ](?:de )?(?P<name>{WORD})\.?,?[- ](?:del? )?|(?P<first>{WORD})\.?[- ](?:de )?"
     rf"(?:(?P<second_one>\d{{1,2}}){NTH},? )?)(?P<year>\d{{4}}|\d{{2}}){TIME}\s*"
 )
 # A month alone begins on its first day. Before a point the zeros of some tell them from numbers.
@@ -58,8 +67,8 @@ MONTHS = {
     )
     for word in words.split()
 }  # fmt: skip
-# Beside a number these are no months more often: 3 out of 5, Gen 2.
-OTHER_WORDS = frozenset({"gen", "mag", "out", "set"})
+# Beside a number these are no months more often: 3 out of 5, Gen 2, Mars 2020. Where a column has no other month, it has none.
+OTHER_WORDS = frozenset({"gen", "mag", "marco", "mars", "out", "set"})
 # Years of two digits are none after this one; but where some are up to it and none is after LATEST, they may be of either century:
 # those from 21 to 54 are births, or when loans are due.
 NEWEST, LATEST = 2049, 2079
@@ -225,7 +234,10 @@ def _months_of(texts: pd.Series) -> pd.Series:
 def _named(texts: pd.Series) -> tuple[pd.DataFrame, pd.Series]:
     """Return the parts of dates whose months have names, and the months' numbers, NaN of what is none; a month alone begins on its first day."""
     parts = texts.str.extract(rf"^{NAMED}$")
-    months = parts["name"].fillna(parts["first"]).str.lower().map(MONTHS)
+    words = parts["name"].fillna(parts["first"]).str.lower()
+    months = words.map(MONTHS)
+    if set(words[months.notna()]) <= OTHER_WORDS:
+        months = months.mask(months.notna())
     one = parts["one"].fillna(parts["second_one"])
     is_vague = one.isna() & parts["year"].str.len().eq(2)  # "may 12"
     return parts.assign(one=one.fillna("1")), months.mask(is_vague)

@@ -74,14 +74,18 @@ def check(plan: Plan) -> None:
     tasks = [Task(plan.task)] if plan.task else list(Task)
     metric.check(plan.metric, plan.thresholds, tasks)
     decision.check_written(plan.decision_threshold)
-    refused = []
-    for task in tasks:
+    refused = {}
+    for task in [
+        task for task in tasks if all(task in algorithms.NAMED.get(name, tasks) for name in plan.algorithm)
+    ] or tasks:
         try:
             _algorithms(plan, task)
         except SettingsError as error:
-            refused.append(error)
-    if len(refused) == len(tasks):
-        raise refused[0]
+            refused[str(error)] = error
+        else:
+            return
+    if len(refused) == 1:  # else the task tells which is meant, and the table may tell the task
+        raise refused.popitem()[1]
 
 
 def _algorithms(plan: Plan, task: Task) -> list[Algorithm]:
