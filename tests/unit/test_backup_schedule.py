@@ -60,6 +60,12 @@ def test_each_word_of_what_is_kept_is_an_option_of_restic(keep: str, options: st
     assert (found.stdout, found.stderr) == (f"{options}\n", "")
 
 
+def test_a_blank_is_no_word_for_all() -> None:
+    ended = run("read_keep; echo made", BACKUP_KEEP=" ")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "bash: BACKUP_KEEP is blank; expected something like 24h 7d 5w 12m, or all\n"
+
+
 @pytest.mark.parametrize(("keep", "word"), [("7d 5x", "5x"), ("d", "d"), ("24", "24"), ("-1d", "-1d"), ("7D", "7D")])
 def test_a_word_that_is_none_is_named_before_anything_is_made(keep: str, word: str) -> None:
     ended = run("read_keep; echo made", BACKUP_KEEP=keep)

@@ -394,7 +394,7 @@ def test_where_params_of_requests_change_an_answer_it_is_not_asked_and_says_so(p
     place.description = replace(place.description, params=("temperature",))
     place.log()(place.seen("r1", [[0.9, 0]]))
     place.work().look()
-    assert place.state.problem == "params of requests, which change its answers, are not in the prediction log"
+    assert place.state.problem == "params of requests, which change answers, are not in the prediction log"
     assert (place.says.asked, place.state.figures.skipped) == (0, 1)
 
 

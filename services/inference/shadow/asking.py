@@ -38,7 +38,7 @@ class Pair:
     def problem(self, version: Version) -> str:
         """Say why the challenger cannot be asked for what is kept of a version's predictions, empty where it can."""
         if any(model.description.params for model in (self.challenger, self.champion) if model is not None):
-            return "params of requests, which change its answers, are not in the prediction log"
+            return "params of requests, which change answers, are not in the prediction log"
         kept = {field.name for field in version.columns}
         lacking = [column.name for column in self.challenger.description.columns if column.name not in kept]
         names = ", ".join(map(repr, lacking))
