@@ -1,6 +1,7 @@
 """Headless Chromium opens the page of the prediction service, with made-up models behind it, and uses it as a person does."""
 
 import copy
+import functools
 import json
 import shlex
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, g, jsonify, render_template, request, send_from_directory
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 from werkzeug.serving import make_server
 
 FOLDER = Path(__file__).parents[2] / "services" / "inference" / "web" / "page"
@@ -300,6 +301,20 @@ class Visit:
     def calls(self) -> list[tuple[str, dict[str, Any]]]:
         return self.service.calls
 
+    def noted(self) -> dict[str, Callable[[Any], None]]:
+        """Return what notes the events of the page."""
+
+        def dismiss(dialog: Dialog) -> None:
+            self.complaints.append(f"dialog {dialog.message}")
+            dialog.dismiss()
+
+        return {
+            "request": lambda request: self.requests.append(request.url),
+            "console": lambda line: self.complaints.append(line.text) if line.type == "error" else None,
+            "pageerror": lambda error: self.complaints.append(str(error)),
+            "dialog": dismiss,
+        }
+
     def predict(self) -> None:
         self.press("Predict")
 
@@ -319,27 +334,43 @@ class Visit:
         expect(self.page.locator("#answer")).not_to_have_attribute("aria-busy", "true")
 
 
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
-    """Open the page of a context at a width, with whatever else Playwright can be told about a browser."""
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Return a page with such options, opened once for all tests: to open one takes a browser three times as long as a visit."""
     with ExitStack() as stack:
 
-        def open_page(context: dict[str, Any], width: int = 1280, prepare: str = "", **options: Any) -> Visit:
-            service = FakeService(copy.deepcopy(context))
-            url = stack.enter_context(serving(service))
-            tab = browser.new_context(viewport={"width": width, "height": 900}, **options)
-            stack.callback(tab.close)
-            page = tab.new_page()
+        @functools.cache
+        def opened(width: int, prepare: str, has_clock: bool, **options: Any) -> Page:
+            context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+            stack.callback(context.close)
+            page = context.new_page()
             page.set_default_timeout(20_000)
-            visit = Visit(page, service, [], [])
-            page.on("request", lambda request: visit.requests.append(request.url))
-            page.on("console", lambda line: visit.complaints.append(line.text) if line.type == "error" else None)
-            page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-            page.on("dialog", lambda dialog: visit.complaints.append(f"dialog {dialog.message}") or dialog.dismiss())  # type: ignore[call-overload]
-            page.clock.install()
-            page.clock.resume()
+            if has_clock:
+                page.clock.install()
+                page.clock.resume()
             if prepare:
                 page.add_init_script(prepare)
+            return page
+
+        yield opened
+
+
+@pytest.fixture
+def visit(tab: Callable[..., Page]) -> Iterator[Callable[..., Visit]]:
+    """Open the page of a context at a width, with whatever else Playwright can be told about a browser; it is left afterwards."""
+    with ExitStack() as stack:
+
+        def open_page(
+            context: dict[str, Any], width: int = 1280, prepare: str = "", has_clock: bool = False, **options: Any
+        ) -> Visit:
+            service = FakeService(copy.deepcopy(context))
+            url = stack.enter_context(serving(service))
+            page = tab(width, prepare, has_clock, **options)
+            stack.callback(leave, page)
+            visit = Visit(page, service, [], [])
+            for event, note in visit.noted().items():
+                page.on(event, note)  # type: ignore[call-overload]
+                stack.callback(page.remove_listener, event, note)
             page.goto(url)
             if context["examples"]:  # the first of them is answered as the page opens
                 visit.answered()
@@ -347,6 +378,13 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
             return visit
 
         yield open_page
+
+
+def leave(page: Page) -> None:
+    """Leave nothing of a visit for the next one: neither what was put in its way, nor where the mouse was."""
+    page.unroute_all()
+    page.goto("about:blank")
+    page.mouse.move(0, 0)
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
@@ -662,7 +700,7 @@ def test_without_a_model_the_reasons_are_shown_and_no_form(visit: Callable[..., 
 
 
 def test_without_a_model_the_page_opens_by_itself_once_there_is_one(visit: Callable[..., Visit]) -> None:
-    empty = visit(EMPTY)
+    empty = visit(EMPTY, has_clock=True)
     expect(empty.page.locator("#looking")).to_be_visible()
     empty.service.page |= {key: value for key, value in IRIS.items() if key != "url"}
     empty.page.clock.fast_forward(5000)
@@ -708,7 +746,7 @@ def test_the_python_text_makes_the_call_that_the_form_makes(visit: Callable[...,
 
 
 def test_the_call_is_copied_to_the_clipboard(visit: Callable[..., Visit]) -> None:
-    iris = visit(IRIS, permissions=["clipboard-read", "clipboard-write"])
+    iris = visit(IRIS, permissions=("clipboard-read", "clipboard-write"))
     iris.page.get_by_role("button", name="Copy the call as curl").click()
     expect(iris.page.locator("#curl-copied")).to_have_text("Copied")
     assert iris.page.evaluate("() => navigator.clipboard.readText()") == iris.page.locator("#curl").inner_text()
@@ -813,7 +851,9 @@ def test_every_control_has_a_name_and_no_level_of_headings_is_left_out(visit: Ca
     if name != "empty":
         a_page.predict()
     assert a_page.page.locator("html").get_attribute("lang") == "en"
-    nodes = a_page.page.context.new_cdp_session(a_page.page).send("Accessibility.getFullAXTree")["nodes"]
+    session = a_page.page.context.new_cdp_session(a_page.page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    session.detach()
     seen = [(n["role"]["value"], n.get("name", {}).get("value", "").strip()) for n in nodes if not n["ignored"]]
     controls = {"textbox", "searchbox", "spinbutton", "combobox", "button", "link", "region", "navigation"}
     assert [role for role, named in seen if role in controls and not named] == []
