@@ -5,16 +5,20 @@ can lose the most. Of the uploads of a model's files, which follow each other, o
 EVERY is given: between them nothing changes but how many files are there, and their order is the file system's.
 Several signals take turns. Each training is a process of its own with a model name of its own (`interrupted_SIGNAL_STEP`),
 forked off one that has imported everything. Its pictures are there at once, unless EVERY is given: the process that draws
-them imports for longer than such a training takes, and no step waits for it. Prints one JSON object per training, and ends
-with the first that was not interrupted because it has fewer steps.
+them imports for longer than such a training takes, and no step waits for it. What comes of the data alone, the fitted model
+above all, is then what the first training has computed: no step lies within, and each would compute the same. Prints one JSON
+object per training, and ends with the first that was not interrupted because it has fewer steps.
 """
 
 import itertools
 import json
 import os
+import pickle
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +36,8 @@ with importing():  # so that no child has to
     import trainer.tracking.run_lifecycle
     from mlflow.utils.requirements_utils import _check_requirement_satisfied
     from model_signing import signing, verifying  # noqa: F401
+    from trainer.artifact import onnx_export
+    from trainer.fit import importance
 
     _check_requirement_satisfied("pandas")  # looks through all packages, the first time
 
@@ -56,44 +62,82 @@ class Drawn(Drawing):
         return {f"{name}.png": b"\x89PNG" for name in names}
 
 
+NOTHING = pickle.dumps((0, {}))
+# What a training computes of the data alone, whatever MLflow answers: where its callers look it up.
+OF_THE_DATA = (
+    (trainer.commands.train, "read"),
+    (trainer.commands.train, "split"),
+    (trainer.commands.train, "_choose_and_fit"),
+    (importance, "importances"),
+    (onnx_export, "make"),
+)
+
+
+def note_computed(computed: dict[str, Any]) -> None:
+    """Have what is computed of the data noted by the name of its function."""
+    for module, name in OF_THE_DATA:
+        setattr(module, name, partial(_noted, computed, name, getattr(module, name)))
+
+
+def _noted(computed: dict[str, Any], name: str, compute: Callable[..., Any], *given: Any, **options: Any) -> Any:
+    computed[name] = compute(*given, **options)
+    return computed[name]
+
+
+def take_computed(computed: dict[str, Any]) -> None:
+    """Have it computed no more: each training is a process of its own, and changes its own copy."""
+    for module, name in OF_THE_DATA:
+        setattr(module, name, lambda *_, found=computed[name], **__: found)
+
+
 def main() -> None:
     numbers = [signal.Signals[name] for name in sys.argv[1].split(",")]
     within = sys.argv[2:] == ["EVERY"]
     if not within:
         training.Drawing = Drawn  # type: ignore[attr-defined, misc, unused-ignore]
-    _, uploads = in_a_child("not_interrupted", numbers[0], 0, 0)
+    _, uploads, computed = in_a_child("not_interrupted", numbers[0], 0, 0)
+    if not within:
+        take_computed(computed)
     for step in itertools.count(1):
         number = numbers[step % len(numbers)]
         name = f"interrupted_{number.name}_{step}"
-        code, _ = in_a_child(name, number, step, 0 if within else uploads)
+        code, *_ = in_a_child(name, number, step, 0 if within else uploads)
         said = Path(f"{name}.log").read_text()
         print(json.dumps({"name": name, "step": step, "signal": number.name, "code": code, "said": said}))
         if code == 0:
             return
 
 
-def in_a_child(name: str, number: signal.Signals, step: int, last_upload: int) -> tuple[int, int]:
-    """Train in a child; return its exit code, and how many of a model's files it has uploaded where it came to its end."""
+def in_a_child(name: str, number: signal.Signals, step: int, last_upload: int) -> tuple[int, int, dict[str, Any]]:
+    """Train in a child; return its exit code.
+
+    Where it has come to its end, how many of a model's files it has uploaded and what it has computed of the data come with it.
+    """
     sys.stdout.flush()
-    counted = os.memfd_create(name)
+    noted = os.memfd_create(name)
     child = os.fork()
     if child == 0:
-        train(name, number, step, last_upload, counted)
+        train(name, number, step, last_upload, noted)
     _, status = os.waitpid(child, 0)
-    uploads = int(os.pread(counted, 20, 0) or 0)
-    os.close(counted)
-    return os.waitstatus_to_exitcode(status), uploads
+    with os.fdopen(noted, "rb") as file:
+        file.seek(0)
+        uploads, computed = pickle.loads(file.read() or NOTHING)  # noqa: S301 - from a process of our own
+    return os.waitstatus_to_exitcode(status), uploads, computed
 
 
-def train(name: str, number: signal.Signals, step: int, last_upload: int, counted: int) -> None:
+def train(name: str, number: signal.Signals, step: int, last_upload: int, noted: int) -> None:
     """Be the trainer, and send oneself the signal when the main thread's answer number `step` has come in.
 
-    Uploads of a model's files after the first and before number `last_upload` do not count. Writes how many there were.
+    Uploads of a model's files after the first and before number `last_upload` do not count. Notes how many there were, and what
+    was computed of the data.
     """
     log = os.open(f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
     send, answers, uploads = requests.Session.send, 0, 0
+    computed: dict[str, Any] = {}
+    if step == 0:
+        note_computed(computed)
 
     def send_and_interrupt(session: Any, request: Any, **settings: Any) -> Any:
         nonlocal answers, uploads
@@ -117,7 +161,7 @@ def train(name: str, number: signal.Signals, step: int, last_upload: int, counte
     except SystemExit as stop:
         code = stop.code or 0  # type: ignore[assignment]
     sys.stdout.flush()
-    os.pwrite(counted, str(uploads).encode(), 0)
+    os.write(noted, pickle.dumps((uploads, computed)))
     os._exit(code)
 
 

@@ -4,7 +4,6 @@ With a real `mlflow server`: a step is one answer of its API (tests/integration/
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from tests.integration.places import Place, running_server
 SECONDS = 1500 if IS_SHORT else 7000
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(SECONDS + 100)]
 
-INTERRUPTING = str(Path(__file__).with_name("interrupting.py"))
+INTERRUPTING = Path(__file__).with_name("interrupting.py").read_text()
 EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130, "SIGKILL": -9}
 
 
@@ -43,7 +42,7 @@ def killed(place: Any) -> Any:
 
 def trainings(place: Place, signals: str) -> list[dict[str, Any]]:
     every = [] if IS_SHORT else ["EVERY"]
-    result = place.run(sys.executable, INTERRUPTING, signals, *every, timeout=SECONDS)
+    result = place.forked("-c", INTERRUPTING, signals, *every)
     assert result.returncode == 0, result.stderr
     found = [json.loads(line) for line in result.stdout.splitlines()]
     *interrupted, whole = found
