@@ -333,10 +333,10 @@ class Place:
         """Run Python as a person's notebook does, with plain mlflow and none of our code; return the JSON it prints."""
         return json.loads(self.plain(code).stdout)
 
-    def plain(self, code: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    def plain(self, code: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run Python as a person's notebook does, which must succeed."""
         environ = self.environ(PYTHONPATH="", **settings)
-        result = forked.python("-c", code, imports=forked.NOTEBOOK, environ=environ, folder=self.work)
+        result = forked.python("-c", code, *arguments, imports=forked.NOTEBOOK, environ=environ, folder=self.work)
         assert result.returncode == 0, result.stderr
         return result
 
