@@ -15,7 +15,7 @@ CLIENTS = 3
 
 
 class Client(threading.Thread):
-    """Asks again and again, each time as another customer; notes who was answered by whom."""
+    """Asks again and again, at a steady pace, each time as another customer; notes who was answered by whom."""
 
     def __init__(self, url: str, body: dict[str, Any]) -> None:
         super().__init__(daemon=True)
@@ -29,6 +29,7 @@ class Client(threading.Thread):
                     headers = {"X-Split-Key": key}
                     answer = session.post(f"{self.url}/invocations", json=self.body, headers=headers, timeout=30)
                     self.answers.append((key, answer.status_code, answer.headers["X-Model-Version"]))
+                    self.stop.wait(0.01)
 
     def turns(self, key: str) -> list[str]:
         """Return the versions that have answered a customer, one after the other."""

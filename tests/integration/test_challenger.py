@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,12 +43,20 @@ def logged(place: Place) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def service(place: Place) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def running(place: Place) -> Iterator[Any]:
     with place.inference(INFERENCE_WORKERS="2", CHALLENGER_MAX_DISAGREEMENT="0.1", **logged(place)) as service:
         service.answers("/ready")
         yield service
-        place.command("challenge", "stop")
+
+
+@pytest.fixture
+def service(place: Place, running: Any) -> Iterator[Any]:
+    """The service, with version 1 in Production and no challenger before a test and after it."""
+    yield running
+    place.command("challenge", "stop")
+    eventually("nobody challenges Production", lambda: not any(told(running) for _ in range(20)))
+    running.serves("1")
 
 
 def challenge(place: Place, service: Any, *arguments: str) -> str:
@@ -250,7 +259,10 @@ print(json.dumps(str(mlflow.register_model(logged.model_uri, "iris_logistic_regr
 """
 
 
-def test_one_with_code_of_its_own_that_fails_is_asked_in_shadow_and_what_it_fails_on_is_counted(place: Place) -> None:
+def test_one_with_code_of_its_own_that_fails_is_asked_in_shadow_and_what_it_fails_on_is_counted(
+    third: Place, tmp_path: Path
+) -> None:
+    place = third.copy(tmp_path / "place")  # of which no other service keeps what is asked
     version = place.notebook(MODERN.replace("DATA", repr(str(DATA / "iris_dataset.csv"))))
     adopted = place.command("adopt", version, "--allow-code", "--unconfined")
     assert adopted.returncode == 0, adopted.stderr
