@@ -4,6 +4,7 @@ With a real `mlflow server`: a step is one answer of its API (tests/integration/
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tests.integration.places import Place, running_server
 SECONDS = 1500 if IS_SHORT else 7000
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(SECONDS + 100)]
 
-INTERRUPTING = Path(__file__).with_name("interrupting.py").read_text()
+INTERRUPTING = Path(__file__).with_name("interrupting.py")
 EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130, "SIGKILL": -9}
 
 
@@ -41,8 +42,10 @@ def killed(place: Any) -> Any:
 
 
 def trainings(place: Place, signals: str) -> list[dict[str, Any]]:
-    every = [] if IS_SHORT else ["EVERY"]
-    result = place.forked("-c", INTERRUPTING, signals, *every)
+    if IS_SHORT:
+        result = place.forked("-c", INTERRUPTING.read_text(), signals)
+    else:
+        result = place.run(sys.executable, str(INTERRUPTING), signals, "EVERY", timeout=SECONDS)
     assert result.returncode == 0, result.stderr
     found = [json.loads(line) for line in result.stdout.splitlines()]
     *interrupted, whole = found
