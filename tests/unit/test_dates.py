@@ -125,6 +125,27 @@ def test_months_that_are_other_words_too_are_months_beside_others(tmp_path: Path
     assert "looks like a date or a time, and is not read as one" in remark
 
 
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        (["12 mars 2024", "13 mars 2024"], "2024-03-12"), (["12 out 2024", "3 set 2023"], "2024-10-12"), (["Marco 2001", "Marco 2002"], "2001-03-01"),
+        (["5-MAG-14", "12-MAG-14"], "2014-05-05"), (["01/Set/2024", "12/Set/2024"], "2024-09-01"),
+    ],
+)  # fmt: skip
+def test_months_that_are_other_words_too_are_months_where_dates_are_asked_for(
+    tmp_path: Path, values: list[str], first: str
+) -> None:
+    assert told(tmp_path, values * 20, "day").features["day"].iloc[0] == pd.Timestamp(first)
+
+
+@pytest.mark.parametrize("many", [1, 30])
+def test_where_an_option_reads_what_looks_like_dates_it_is_named(tmp_path: Path, many: int) -> None:
+    """Both of a column that is taken as text, and of one that is left out as each row has its own."""
+    values = [f"{day} mars {year}" for year in range(2024, 2024 - many, -1) for day in (12, 13)]
+    (remark,) = told(tmp_path, values * (20 if many == 1 else 1)).remarks
+    assert "--date 'day' takes them as dates" in remark
+
+
 @pytest.mark.parametrize("values", [["3 out of 5", "4 out of 5"], ["Set of 3", "Set of 12"], ["Gen 2", "Gen 12"]])
 def test_of_words_that_are_also_months_nothing_is_said(tmp_path: Path, values: list[str]) -> None:
     assert told(tmp_path, values * 20).remarks == []
@@ -257,7 +278,7 @@ def numbered(folder: Path, name: str, numbers: Sequence[Any], form: Form | None 
     return read(folder / "numbers.csv", "y", form=form)
 
 
-@pytest.mark.parametrize("name", ["date", "Order Date", "birthday", "Rechnungsdatum", "fecha"])
+@pytest.mark.parametrize("name", ["date", "Order Date", "birthday", "Rechnungsdatum", "fecha", "DÍA"])
 def test_days_of_a_spreadsheet_are_said_where_a_name_tells_and_an_option_makes_dates_of_them(
     tmp_path: Path, name: str
 ) -> None:

@@ -41,7 +41,7 @@ EXACT = 2**53
 SAMPLE = 1000
 SHOWN = 4
 DATES = frozenset({datetime.date, datetime.datetime, pd.Timestamp})
-NAME_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-zß-ÿ]+")
+NAME_WORDS = re.compile(r"[A-ZÀ-Þ]+(?![a-zß-ÿ])|[A-ZÀ-Þ]?[a-zß-ÿ]+")
 ID_WORDS = frozenset(
     {"id", "ids", "no", "nr", "num", "number", "nummer", "numero", "code", "key", "index", "idx", "uuid", "guid", "ref"}
     | {"reference", "sku", "isbn", "iban", "phone", "telephone", "mobile"}
@@ -261,13 +261,20 @@ def _of_texts(column: pd.Series, counts: pd.Series, wish: Wish, is_typed: bool) 
 
 def _words(column: pd.Series, texts: pd.Series) -> Verdict:
     """Take a column as text, and say so where its texts look like dates, times or numbers."""
-    text = f"column {str(column.name)!r} is taken as text: {texts.index[0]!r} looks like"
-    said = []
+    name = str(column.name)
+    text, said = f"column {name!r} is taken as text: {texts.index[0]!r} looks like", []
     if dates.resemble_some(texts.index):
-        said = [f"{text} a date or a time, and is not read as one; write dates as 2026-03-15, and times as numbers"]
+        said = [f"{text} a date or a time, and is not read as one; {_way_to_dates(name, texts.index)}"]
     elif _resemble_numbers(texts.index):
         said = [f"{text} a number, and is not read as one; write numbers as 1234.5, and two of them in two columns"]
     return Verdict(Kind.TEXT, column, remarks=said)
+
+
+def _way_to_dates(name: str, texts: pd.Index) -> str:
+    """Say what is to be done for texts to be dates that look like ones and are not read."""
+    if dates.are_some_if_wanted(texts):
+        return f"--date {name!r} takes them as dates"
+    return "write dates as 2026-03-15, and times as numbers"
 
 
 def _resemble_numbers(values: pd.Index) -> bool:
@@ -311,7 +318,7 @@ def _dates(column: pd.Series, rest: pd.Series, fillers: list[str], wish: Wish) -
     """Say what a column is that looks like dates; `rest` counts its values but for the fillers."""
     name = str(column.name)
     try:
-        found, written = dates.parsed(rest.index, wish.order, wish.last_year)
+        found, written = dates.parsed(rest.index, wish.order, wish.last_year, is_wanted=wish.kind is Kind.DATE)
     except dates.Ambiguous as error:
         ways = " or ".join(f"--date {f'{name}={way}'!r}" for way in error.ways)
         return Verdict(fault=f"column {name!r} {error}; say which by {ways} (--text {name!r} takes it as text)")
@@ -412,7 +419,7 @@ def _no_feature(name: str, column: pd.Series, found: Verdict) -> str | None:
     if found.counts is not None and _tells_apart(values, len(found.counts)) and not is_prose(values):
         if dates.resemble_some(found.counts.index):
             such = repr(found.counts.index[0])
-            return f"it looks like dates or times that are not read, such as {such}; write dates as 2026-03-15, and times as numbers"
+            return f"it looks like dates or times that are not read, such as {such}; {_way_to_dates(name, found.counts.index)}"
         if _resemble_numbers(found.counts.index):
             return f"it looks like numbers that are not read, such as {found.counts.index[0]!r}; write them as 1234.5"
         return "each row has a text of its own, like an id"

@@ -16,7 +16,7 @@ from trainer.data.wishes import DAY_FIRST, MONTH_FIRST
 WORD, NTH = r"[^\W\d_]{3,12}", r"(?:\.|st|nd|rd|th|er|[º°])?"
 # What a value of a column of dates looks like, quickly looked at.
 LIKE_ONE = re.compile(
-    rf"\s*(\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}|\d{{1,2}}[-/.](19|20)\d{{2}}\s*$|\d{{4}}-\d{{2}}|([^\W\d_]{{2,12}}(-feira)?\.?,? )?(\d{{1,2}}{NTH}[-. ] ?(de )?{WORD}|{WORD}\.? (de )?\d{{1,2}}))"
+    rf"\s*(\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}|\d{{1,2}}[-/.](19|20)\d{{2}}\s*$|\d{{4}}-\d{{2}}|([^\W\d_]{{2,12}}(-feira)?\.?,? )?(\d{{1,2}}{NTH}[-./ ] ?(de )?{WORD}|{WORD}\.? (de )?\d{{1,2}}))"
 )
 # What has a day, a time of day, a week or a quarter in it, and is none that anybody could read.
 RESEMBLES = re.compile(
@@ -43,7 +43,7 @@ WEEKDAY = (
     r"|seg|ter|qua|qui|sex|segunda|terça|terca|quarta|quinta|sexta|wo|vr|za|zo|maandag|dinsdag|woensdag|donderdag|vrijdag|zaterdag|zondag"
 )
 NAMED = (
-    rf"\s*(?:(?i:{WEEKDAY})(?:-feira)?\.?,? )?(?:(?P<one>\d{{1,2}}){NTH}[- ](?:de )?(?P<name>{WORD})\.?,?[- ](?:del? )?|(?P<first>{WORD})\.?[- ](?:de )?"
+    rf"\s*(?:(?i:{WEEKDAY})(?:-feira)?\.?,? )?(?:(?P<one>\d{{1,2}}){NTH}[-/ ](?:de )?(?P<name>{WORD})\.?,?[-/ ](?:del? )?|(?P<first>{WORD})\.?[- ](?:de )?"
     rf"(?:(?P<second_one>\d{{1,2}}){NTH},? )?)(?P<year>\d{{4}}|\d{{2}}){TIME}\s*"
 )
 # A month alone begins on its first day. Before a point the zeros of some tell them from numbers.
@@ -67,7 +67,8 @@ MONTHS = {
     )
     for word in words.split()
 }  # fmt: skip
-# Beside a number these are no months more often: 3 out of 5, Gen 2, Mars 2020. Where a column has no other month, it has none.
+# Beside a number these are no months more often: 3 out of 5, Gen 2, Mars 2020. Where a column has no other month, it has none,
+# unless somebody says that it has dates.
 OTHER_WORDS = frozenset({"gen", "mag", "marco", "mars", "out", "set"})
 # Years of two digits are none after this one; but where some are up to it and none is after LATEST, they may be of either century:
 # those from 21 to 54 are births, or when loans are due.
@@ -80,6 +81,8 @@ NEARLY_ALL = 0.95
 # Year first, but not as ISO 8601 has it.
 OTHER_FORMS = ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y.%m.%d %H:%M:%S", "%Y%m%d")
 SAMPLE = 100
+# Of numbers' different values, from the lowest to the highest.
+ENOUGH = 1000
 # Fewer different numbers may be dates by chance: one in 27 of eight digits is.
 FEW_DAYS = 10
 # Digits that are dates, of 1900 to 2100, by how many there are.
@@ -176,17 +179,30 @@ def resemble_days(numbers: pd.Series) -> bool:
     there = np.unique(numbers.dropna())
     if (there % 1 != 0).any():
         return False
+    there = there[:: len(there) // ENOUGH + 1]
     texts = pd.Series(there.astype(np.int64).astype(str))
     found = [pd.to_datetime(texts.where(there >= 10101).str.zfill(6), format="%y%m%d", errors="coerce")]
     found += [pd.to_datetime(texts.where((there >= 19000101) & (there <= 21001231)), format="%Y%m%d", errors="coerce")]
     return any(days.notna().mean() >= NEARLY_ALL for days in found)
 
 
-def parsed(values: pd.Index, order: str | None, last_year: int | None = None) -> tuple[pd.Series, str | None]:
+def are_some_if_wanted(values: pd.Index) -> bool:
+    """Tell whether most of some different texts are dates where somebody says that they have some."""
+    try:
+        found, _ = parsed(values[:SAMPLE], None, is_wanted=True)
+    except Ambiguous:
+        return True
+    return bool(found.notna().mean() > 0.5)
+
+
+def parsed(
+    values: pd.Index, order: str | None, last_year: int | None = None, *, is_wanted: bool = False
+) -> tuple[pd.Series, str | None]:
     """Return different texts as dates of DTYPE, NaT for what is none; and how they are written where that is not ISO 8601.
 
-    `order` is DAY_FIRST, MONTH_FIRST or None, `last_year` the last one that two digits stand for. Raises Ambiguous where neither the
-    values nor these tell which number is the day, or which century is meant.
+    `order` is DAY_FIRST, MONTH_FIRST or None, `last_year` the last one that two digits stand for; `is_wanted` says that dates are
+    expected, so that a word which may be a month is one. Raises Ambiguous where neither the values nor these tell which number is
+    the day, or which century is meant.
     """
     texts = pd.Series(values, index=values, dtype="str")
     found = _utc(pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True))
@@ -202,7 +218,7 @@ def parsed(values: pd.Index, order: str | None, last_year: int | None = None) ->
         return found, f"{order.replace('-', ' ')}, such as {values[0]!r}{_centuries(parts, found)}"
     if (found := _months_of(texts)).notna().mean() > 0.5:
         return found, f"such as {values[0]!r}, the first day of a month"
-    parts, months = _named(texts)
+    parts, months = _named(texts, is_wanted)
     if months.notna().mean() > 0.5:
         found = _of_parts(parts, _full_years(parts["year"], last_year), months, parts["one"])
         return found, f"such as {values[0]!r}{_centuries(parts, found)}"
@@ -231,12 +247,12 @@ def _months_of(texts: pd.Series) -> pd.Series:
     return found.astype(DTYPE)
 
 
-def _named(texts: pd.Series) -> tuple[pd.DataFrame, pd.Series]:
+def _named(texts: pd.Series, is_wanted: bool) -> tuple[pd.DataFrame, pd.Series]:
     """Return the parts of dates whose months have names, and the months' numbers, NaN of what is none; a month alone begins on its first day."""
     parts = texts.str.extract(rf"^{NAMED}$")
     words = parts["name"].fillna(parts["first"]).str.lower()
     months = words.map(MONTHS)
-    if set(words[months.notna()]) <= OTHER_WORDS:
+    if not is_wanted and set(words[months.notna()]) <= OTHER_WORDS:
         months = months.mask(months.notna())
     one = parts["one"].fillna(parts["second_one"])
     is_vague = one.isna() & parts["year"].str.len().eq(2)  # "may 12"
