@@ -56,8 +56,10 @@ def built_meanwhile(name: str, dockerfile: str) -> Iterator[Callable[[], str]]:
 
     try:
         with build:
-            yield built
-            build.terminate()  # nobody needs it any more, where it still builds
+            try:
+                yield built
+            finally:
+                build.terminate()  # nobody needs it any more, where it still builds
     finally:
         subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True)
 

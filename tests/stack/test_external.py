@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -177,47 +178,6 @@ def test_an_external_bucket_that_was_emptied_is_named_and_what_is_named_brings_a
     assert int(external.alias()) > int(served)
 
 
-@pytest.fixture
-def keeper(external: Stack, stores: Any) -> tuple[Minio, dict[str, str]]:
-    """A bucket as one sees it whose key may delete nothing in it but locks, and the settings of backups by that key."""
-    (_, name), (_, s3) = stores
-    server = f"{docker('port', name, '9000').rsplit(':', 1)[0]}:{s3}"
-    Minio(server, "external", PASSWORD, secure=False).make_bucket("kept")
-    may = {"": ["s3:ListBucket", "s3:GetBucketLocation"], "/*": ["s3:GetObject", "s3:PutObject"]}
-    may["/locks/*"] = ["s3:DeleteObject"]
-    rights = [{"Effect": "Allow", "Action": may[at], "Resource": f"arn:aws:s3:::kept{at}"} for at in may]
-    (external.folder / "policy.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": rights}))
-    admin = MinioAdmin(endpoint=server, credentials=StaticProvider("external", PASSWORD), secure=False)
-    admin.policy_add("keeper", str(external.folder / "policy.json"))
-    admin.user_add("keeper", PASSWORD)
-    admin.policy_set("keeper", "keeper")
-    credentials = f"[default]\naws_access_key_id = keeper\naws_secret_access_key = {PASSWORD}\n"
-    (external.folder / "secrets" / "keeper").write_text(credentials)
-    return Minio(server, "keeper", PASSWORD, secure=False), {
-        "BACKUP_REPOSITORY": f"s3:http://host.docker.internal:{s3}/kept",
-        "BACKUP_CREDENTIALS_FILE": "./secrets/keeper",
-    }
-
-
-def test_a_key_that_may_not_delete_is_enough_where_no_backup_is_to_go(
-    external: Stack, keeper: tuple[Minio, dict[str, str]]
-) -> None:
-    store, place = keeper
-    files = f"{external.settings['COMPOSE_FILE']}:compose.remote-backup.yaml"
-    with setting(external, COMPOSE_FILE=files, BACKUP_KEEP="all", **place):
-        made = [backup(external) for _ in range(2)]
-        checked, listed = backup(external, "check"), backup(external, "list")
-        told = {row["name"]: row["says"] for row in external.doctor()}
-    assert [(result.returncode, result.stderr) for result in (*made, checked)] == [(0, "")] * 3
-    ids = [shown_by(result)[0] for result in made]
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["BACKUP", *ids]
-    assert told["backup check"] == f"all of {place['BACKUP_REPOSITORY']} was read 0 hours ago, and was whole"
-    assert not list(store.list_objects("kept", prefix="locks/"))
-    (snapshot, *_) = store.list_objects("kept", prefix="snapshots/")
-    with pytest.raises(S3Error, match="Access Denied"):
-        store.remove_object("kept", snapshot.object_name)
-
-
 (CHURN,) = re.findall(
     r"train its model\]\(\S+\) and name it:\n\n((?:    .*\n)+)", (ROOT / "docs" / "team.md").read_text()
 )
@@ -240,17 +200,50 @@ def test_a_second_stack_serves_another_model_beside_the_first_as_the_page_for_te
     assert external.api("registered-models/alias", name="churn_logistic_regression", alias="Production")
 
 
-@pytest.fixture
-def over_s3(stores: Any) -> dict[str, str]:
-    """The settings of backups in a bucket that is still to be made."""
-    _, (_, s3) = stores
-    place = f"s3:http://host.docker.internal:{s3}/backups"
-    return {"BACKUP_REPOSITORY": place, "BACKUP_CREDENTIALS_FILE": "./secrets/aws"}
+@dataclass
+class Elsewhere:
+    """Where backups are made, as settings; and what has their key delete nothing any more, if it is such a place."""
+
+    settings: dict[str, str]
+    keep: Callable[[], object] = lambda: None
+    is_kept: Callable[[], object] = lambda: None
+    """Assert that nothing was deleted but locks, nor can be."""
 
 
 @pytest.fixture
-def over_sftp(external: Stack, stores: Any, sshd: Callable[[], str]) -> Iterator[dict[str, str]]:
-    """The settings of backups on another machine, which is Debian's OpenSSH server in a container."""
+def over_s3(external: Stack, stores: Any) -> Elsewhere:
+    """A folder in a bucket that is still to be made."""
+    (_, name), (_, s3) = stores
+    server = f"{docker('port', name, '9000').rsplit(':', 1)[0]}:{s3}"
+    key = external.folder / "secrets" / "backup-credentials"
+    key.write_text(f"[default]\naws_access_key_id = external\naws_secret_access_key = {PASSWORD}\n")
+
+    def keep() -> None:
+        may = {"": ["s3:ListBucket", "s3:GetBucketLocation"], "/*": ["s3:GetObject", "s3:PutObject"]}
+        may["/of/mine/locks/*"] = ["s3:DeleteObject"]
+        rights = [{"Effect": "Allow", "Action": may[at], "Resource": f"arn:aws:s3:::backups{at}"} for at in may]
+        (external.folder / "policy.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": rights}))
+        admin = MinioAdmin(endpoint=server, credentials=StaticProvider("external", PASSWORD), secure=False)
+        admin.policy_add("keeper", str(external.folder / "policy.json"))
+        admin.user_add("keeper", PASSWORD)
+        admin.policy_set("keeper", "keeper")
+        key.write_text(key.read_text().replace("external", "keeper"))
+
+    def is_kept() -> None:
+        store = Minio(server, "keeper", PASSWORD, secure=False)
+        assert not list(store.list_objects("backups", prefix="of/mine/locks/"))
+        (snapshot, *_) = store.list_objects("backups", prefix="of/mine/snapshots/")
+        with pytest.raises(S3Error, match="Access Denied"):
+            store.remove_object("backups", snapshot.object_name)
+
+    place = f"s3:http://host.docker.internal:{s3}/backups/of/mine"
+    settings = {"BACKUP_REPOSITORY": place, "BACKUP_CREDENTIALS_FILE": "./secrets/backup-credentials"}
+    return Elsewhere(settings, keep, is_kept)
+
+
+@pytest.fixture
+def over_sftp(external: Stack, stores: Any, sshd: Callable[[], str]) -> Iterator[Elsewhere]:
+    """Another machine, which is Debian's OpenSSH server in a container."""
     (_, s3), _ = stores
     gateway, name = docker("port", s3, "9000").rsplit(":", 1)[0], f"{external.name}-sshd"
     docker("run", "--detach", f"--name={name}", f"--publish={gateway}::22", sshd())
@@ -260,11 +253,9 @@ def over_sftp(external: Stack, stores: Any, sshd: Callable[[], str]) -> Iterator
         (secrets / "key").write_text(f"{docker('exec', name, 'cat', '/root/key')}\n")
         host_key = docker("exec", name, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
         (secrets / "known").write_text(f"[host.docker.internal]:{port} {host_key}\n")
-        yield {
-            "BACKUP_REPOSITORY": f"sftp://root@host.docker.internal:{port}//srv/backups",
-            "BACKUP_CREDENTIALS_FILE": "./secrets/key",
-            "BACKUP_KNOWN_HOSTS_FILE": "./secrets/known",
-        }
+        place = f"sftp://root@host.docker.internal:{port}//srv/backups"
+        files = {"BACKUP_CREDENTIALS_FILE": "./secrets/key", "BACKUP_KNOWN_HOSTS_FILE": "./secrets/known"}
+        yield Elsewhere({"BACKUP_REPOSITORY": place, **files})
     finally:
         docker("rm", "--force", "--volumes", name)
 
@@ -280,31 +271,36 @@ def over_sftp(external: Stack, stores: Any, sshd: Callable[[], str]) -> Iterator
 def test_with_one_external_store_the_other_one_is_backed_up_to_another_machine_and_comes_back(
     external: Stack, request: pytest.FixtureRequest, overlay: str, elsewhere: str, over: str
 ) -> None:
-    remote: dict[str, str] = request.getfixturevalue(over)
+    remote: Elsewhere = request.getfixturevalue(over)
+    place = remote.settings["BACKUP_REPOSITORY"]
     external.down("--volumes", "--timeout", "0")
     uri = external.folder / "secrets" / "uri"
     uri.write_text(uri.read_text().replace("/factory", "/one"))  # which nobody has used
     files = f"compose.yaml:compose.{overlay}.yaml:compose.remote-backup.yaml"
-    with setting(external, COMPOSE_FILE=files, S3_BUCKET=f"beside-{overlay}", **remote):
+    with setting(external, COMPOSE_FILE=files, S3_BUCKET=f"beside-{overlay}", **remote.settings):
         external.up()
         answer, versions = answer_of(external), external.versions()
-        made = backup(external)
-        name, password = shown_by(made)
+        made = [backup(external)]
+        remote.keep()
+        made.append(backup(external, BACKUP_KEEP="all"))
+        first, last = (shown_by(one)[0] for one in made)
         checked, listed = backup(external, "check"), backup(external, "list")
         external.down("--volumes", "--timeout", "0")
-        result = restore(external, password)
+        result = restore(external, shown_by(made[0])[1])
         assert "are whole" in checked.stdout, checked.stderr
         # What the check has noted is none, and not the newest one, which came back.
-        assert [line.split()[0] for line in listed.stdout.splitlines()] == ["BACKUP", name], listed.stderr
-        assert f"is in {remote['BACKUP_REPOSITORY']}: " in made.stdout
-        assert (made.returncode, result.returncode) == (0, 0), made.stderr + result.stderr
-        for said, words in ((made.stdout, "Not in this backup"), (result.stdout, "Not restored")):
-            assert re.findall(rf"^{words}: (.*?), which", said, re.MULTILINE) == [elsewhere]
+        assert [line.split()[0] for line in listed.stdout.splitlines()] == ["BACKUP", first, last], listed.stderr
+        said = [one.stderr for one in (*made, checked, result)]
+        assert ([one.returncode for one in (*made, checked, result)], "".join(said)) == ([0] * 4, ""), said
+        for one, words in ((made[0], "Not in this backup"), (result, "Not restored")):
+            assert re.findall(rf"^{words}: (.*?), which", one.stdout, re.MULTILINE) == [elsewhere]
+        assert f"is in {place}: " in made[0].stdout
         assert (answer_of(external), external.versions()) == (answer, versions)
         assert "nothing to do" in external.logs("bootstrap")
         told = {row["name"]: row["says"] for row in external.doctor()}
         assert [told[row] for row in ("backup", "backup check", "restore")] == [
-            f"the newest whole one in {remote['BACKUP_REPOSITORY']} is 0 hours old",
-            f"all of {remote['BACKUP_REPOSITORY']} was read 0 hours ago, and was whole",
-            f"backup {name} came back 0 hours ago",
+            f"the newest whole one in {place} is 0 hours old",
+            f"all of {place} was read 0 hours ago, and was whole",
+            f"backup {last} came back 0 hours ago",
         ]
+        remote.is_kept()
