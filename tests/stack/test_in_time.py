@@ -55,9 +55,9 @@ def test_a_missed_training_is_made_up_for_once_the_one_by_hand_has_ended(
     assert (last["outcome"], last["trigger"], last["version"]) == ("promoted", "schedule", "1"), last
     found = stack.api("registered-models/alias", name="in_time", alias="Production")["model_version"]
     assert found["run_id"] == last["run_id"]
-    log = stack.logs("schedule")
-    assert "schedule: a training is due by schedule and waits: another training is running" in log
-    assert "schedule: promoted: version 1 of in_time" in log
+    # Its log has it a moment later than its status.
+    eventually("it is logged", lambda: "schedule: promoted: version 1 of in_time" in stack.logs("schedule"))
+    assert "schedule: a training is due by schedule and waits: another training is running" in stack.logs("schedule")
     noted = [json.loads(line) for line in stack.compose("run", "--rm", "-T", "audit").stdout.splitlines()]
     assert next(line for line in noted if line["of"] == "in_time@Production")["who"] == "schedule"
 
