@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def service(place: Place, running: Any) -> Iterator[Any]:
     """The service, with version 1 in Production and no challenger before a test and after it."""
     yield running
     place.command("challenge", "stop")
-    eventually("nobody challenges Production", lambda: not any(told(running) for _ in range(20)))
+    all_tell(running, "nobody challenges Production", lambda of: not of)
     running.serves("1")
 
 
@@ -71,13 +71,17 @@ def asked(url: str, key: str) -> str:
     return answer.headers["X-Model-Version"]
 
 
+def all_tell(service: Any, what: str, is_so: Callable[[dict[str, Any]], bool]) -> None:
+    """Wait until what is told of the challenger is so in all workers: in all that answer twenty requests in a row."""
+    eventually(what, lambda: all(is_so(told(service)) for _ in range(20)))
+
+
+def loads(service: Any, version: str) -> None:
+    all_tell(service, f"version {version} is loaded", lambda of: of.get("version") == version)
+
+
 def splits(service: Any, percent: float) -> None:
-    """Wait until the challenger answers so many of 100, in all workers: in all that answer twenty requests in a row."""
-
-    def is_so() -> bool:
-        return all(told(service).get("percent") == percent for _ in range(20))
-
-    eventually(f"the challenger answers {percent:g} of 100", is_so)
+    all_tell(service, f"the challenger answers {percent:g} of 100", lambda of: of.get("percent") == percent)
 
 
 def chosen(service: Any) -> set[str]:
@@ -92,7 +96,7 @@ def test_a_share_of_the_clients_is_answered_by_the_challenger_and_each_by_one_ve
 ) -> None:
     assert "challenger" not in service.get("/version").json()
     challenge(place, service, "2")
-    eventually("it is loaded", lambda: told(service).get("version") == "2")
+    loads(service, "2")
     assert (told(service)["mode"], chosen(service)) == ("shadow", set())
     challenge(place, service, "2", "--percent", "20")
     splits(service, 20)
@@ -107,7 +111,7 @@ def test_a_share_of_the_clients_is_answered_by_the_challenger_and_each_by_one_ve
     assert f'inference_challenger_percent{{model="{MODEL}",version="2"}} 50.0' in metrics
     assert f'inference_challenger_rows_total{{model="{MODEL}",result="alike",version="2"}}' in metrics
     challenge(place, service, "stop", "--reason", "seen enough")
-    eventually("Production answers all", lambda: not told(service))
+    all_tell(service, "Production answers all", lambda of: not of)
     assert chosen(service) == set()
     assert [
         (one["by"], one["before"], one["version"])
@@ -203,7 +207,7 @@ def test_a_version_that_cannot_be_served_challenges_nobody_and_production_does_n
     place: Place, service: Any
 ) -> None:
     place.client.set_registered_model_alias(MODEL, "challenger", "2")
-    eventually("it is loaded", lambda: told(service).get("version") == "2")
+    loads(service, "2")
     unsigned = place.notebook(
         "import json, mlflow\n"
         "from sklearn.dummy import DummyClassifier\n"
@@ -212,7 +216,7 @@ def test_a_version_that_cannot_be_served_challenges_nobody_and_production_does_n
         f"print(json.dumps(str(mlflow.register_model(model.model_uri, {MODEL!r}).version)))"
     )
     place.client.set_registered_model_alias(MODEL, "challenger", unsigned)
-    eventually("it is refused", lambda: "is refused" in (told(service).get("problem") or ""))
+    all_tell(service, "it is refused", lambda of: "is refused" in (of.get("problem") or ""))
     assert told(service)["version"] is None
     assert service.get("/ready").json()["model"]["problem"] is None
     assert service.predict() == CLASSES
@@ -227,7 +231,7 @@ def test_a_share_that_is_written_by_hand_does_not_count(place: Place, service: A
     forged = version.tags["challenge"].replace('"percent":10.0', '"percent":50.0')
     assert forged != version.tags["challenge"]
     place.client.set_model_version_tag(MODEL, "2", "challenge", forged)
-    eventually("it answers nobody", lambda: all(told(service).get("mode") == "shadow" for _ in range(20)))
+    all_tell(service, "it answers nobody", lambda of: of.get("mode") == "shadow")
     assert "does not count" in told(service)["problem"]
 
 
