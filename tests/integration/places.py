@@ -144,6 +144,14 @@ def command_line(pid: int) -> list[str]:
         return []
 
 
+def has_ended(pid: int) -> bool:
+    """Tell whether a process is gone, or ended and just not waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+    except OSError:
+        return True
+
+
 def descendants(pid: int) -> list[int]:
     return [found for child in children(pid) for found in (child, *descendants(child))]
 

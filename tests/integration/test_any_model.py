@@ -29,7 +29,7 @@ from trainer.console.terminal import Console
 from trainer.errors import VersionError
 from trainer.settings import Settings
 
-from tests.integration.places import DATA, MODEL, Place, Service, eventually, keys
+from tests.integration.places import DATA, MODEL, Place, Service, eventually, has_ended, keys
 
 KEY = Path(keys()["SIGNING_KEY_FILE"])
 COLUMNS = ["length", "width"]
@@ -368,12 +368,7 @@ def test_what_its_code_has_started_ends_with_it(serving_rules: Service) -> None:
     started = int(said.rpartition("pid ")[2].rstrip("."))
     os.kill(started, 0)
     assert serving_rules.post("/invocations", {"instances": [[1.0, "crash"]]}).status_code == 500
-
-    def is_gone() -> bool:
-        stat = Path(f"/proc/{started}/stat")
-        return not stat.exists() or stat.read_text().rpartition(") ")[2][0] in "ZX"
-
-    eventually("it has ended", is_gone)
+    eventually("it has ended", lambda: has_ended(started))
 
 
 def test_another_version_has_its_own_modules_whatever_they_are_called(

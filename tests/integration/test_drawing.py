@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +85,9 @@ def test_it_ends_with_a_training_that_fails_before_anything_is_drawn() -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_it_ends_when_the_trainer_is_killed(how: Any) -> None:
+    # Here and not above: a process that draws imports this module.
+    from tests.integration.places import eventually, has_ended
+
     code = "import signal; from trainer.plots.worker import Drawing\nwith Drawing() as d: print(d._process.pid, flush=True); signal.pause()"
     environ = os.environ | {"PYTHONPATH": SERVICES}
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environ) as trainer:
@@ -93,7 +95,4 @@ def test_it_ends_when_the_trainer_is_killed(how: Any) -> None:
         assert Path(f"/proc/{pid}").exists()
         trainer.send_signal(how)
         trainer.wait(10)
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0]:
-        assert time.monotonic() < deadline, "the process that draws outlives its trainer"
-        time.sleep(0.1)
+    eventually("the process that draws has ended with its trainer", lambda: has_ended(pid), 30)
