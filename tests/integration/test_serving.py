@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,9 +198,10 @@ def threads_that_take(pid: int, number: int) -> set[int]:
     """Return the threads of a process to which the kernel may give a signal."""
     found = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
-        (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", (task / "status").read_text(), re.M)
-        if not int(blocked, 16) >> (number - 1) & 1:
-            found.add(int(task.name))
+        with suppress(OSError):  # each look at the registry has a thread of its own, and this one has just ended
+            (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", (task / "status").read_text(), re.M)
+            if not int(blocked, 16) >> (number - 1) & 1:
+                found.add(int(task.name))
     return found
 
 
