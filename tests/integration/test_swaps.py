@@ -143,9 +143,8 @@ def test_a_version_that_is_refused_changes_nothing_is_told_once_and_is_taken_up_
             model = eventually("it is refused", lambda: stale(service))
             assert (model["version"], "its signature does not hold" in model["problem"]) == ("1", True)
             assert service.predict() == CLASSES
-            text = service.get("/metrics").text
-            assert f'inference_swaps_refused_total{{model="{MODEL}",version="2"}} 1.0' in text
-            assert "inference_stale 1.0" in text
+            counted = f'inference_swaps_refused_total{{model="{MODEL}",version="2"}} 1.0'
+            shown(service, counted, "inference_stale 1.0")
             assert len([line for line in service.lines if "is refused" in line["message"]]) == 1
         finally:
             mend_files(server, "2")
@@ -170,6 +169,16 @@ def test_a_signature_that_is_too_large_ends_nothing_and_is_not_fetched(tmp_path:
     finally:
         signature.write_bytes(content)
         server.move_alias("1")
+
+
+def shown(service: Any, *figures: str) -> None:
+    """Wait until metrics show these: whoever follows the registry tells the workers of a problem before it counts it."""
+
+    def are_shown() -> bool:
+        text = service.get("/metrics").text
+        return all(figure in text for figure in figures)
+
+    eventually(f"{figures} are shown", are_shown)
 
 
 def stale(service: Any) -> dict[str, Any] | None:
@@ -235,7 +244,7 @@ def test_with_neither_its_alias_nor_its_files_the_last_version_goes_on_after_a_s
                 "the loss is told", lambda: words in (stale(service) or {}).get("problem", "") and stale(service)
             )
             assert "has the alias 'Production' any more" in model["problem"]
-            assert words.replace("'", "") in service.get("/metrics").text
+            shown(service, words.replace("'", ""))
     finally:
         (tmp_path / "gone").rename(files)
         server.move_alias("1")
