@@ -216,7 +216,9 @@ class Serving:
         if found and (found["name"], found["version"]) == (model.name, model.version):
             return "served"
         problem = found["problem"] if found else ", ".join(map(str, service.get("/ready").json().get("reasons", [])))
-        return problem if problem and f"version {model.version} of" in problem else None
+        # After 20 seconds it answers also when it is still at its first version.
+        is_open = not problem or f"version {model.version} of" not in problem or "is being fetched" in problem
+        return None if is_open else problem
 
     def stop(self) -> None:
         self._process.close()
