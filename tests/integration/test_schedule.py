@@ -68,9 +68,7 @@ def test_a_missed_training_is_made_up_for_once_and_then_the_same_data_are_not_tr
         last = ended(process, url, 1)
         assert (last["outcome"], last["version"], last["attempts_on_this_data"]) == ("promoted", "1", 1), process.log
         said = status(url)
-        assert (
-            time.time() < said["drift"]["answers"] + time.time() + 1
-        )  # the monitor is not there, and that is no obstacle
+        assert said["drift"]["answers"] is False  # the monitor is not there, and that is no obstacle
         assert said["next"] > said["now"]
         assert "training_promoted_total 1.0" in requests.get(f"{url}/metrics", timeout=10).text
         assert process.stop() == 143
