@@ -40,7 +40,9 @@ def test_the_start_script_ends_with_where_to_go(stack: Stack) -> None:
 def test_nothing_is_said_after_the_line_that_says_where_to_go_but_by_the_job_that_made_the_model(stack: Stack) -> None:
     services = [service for service in stack.containers() if service != "bootstrap"]
     lines = stack.compose("logs", "--no-color", "--timestamps", *services).stdout.strip().splitlines()
-    lines = [line for line in lines if '"message":"request"' not in line]  # what these tests ask
+    # What these tests ask; and what Postgres says of itself from its sixth minute on, where others have run before.
+    left_out = ('"message":"request"', "LOG:  checkpoint ")
+    lines = [line for line in lines if not any(words in line for words in left_out)]
     stamp = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
     said = {line: found.group() for line in lines if (found := stamp.search(line))}
     ready = next(when for line, when in said.items() if "Ready:" in line)
