@@ -79,6 +79,16 @@ def eventually(what: str, condition: Callable[[], Any], seconds: float = 60) -> 
         time.sleep(0.25)
 
 
+def all_the_time(condition: Callable[[], Any]) -> bool:
+    """Tell whether a condition holds for two seconds: each worker looks for itself at who may ask, at least that often."""
+    end = time.monotonic() + 2
+    while time.monotonic() < end:  # one worker may answer many requests in a row
+        if not condition():
+            return False
+        time.sleep(0.05)
+    return True
+
+
 class Stack:
     """One project of the compose file, under its own name and on its own ports, in a clone of its own."""
 
@@ -239,16 +249,17 @@ class Stack:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     def until_no_key_is_asked_for(self) -> None:
-        """Wait until no worker asks for an API key any more: each looks for itself, every two seconds at least."""
+        """Wait until no worker asks for an API key any more."""
+        eventually("no worker asks for a key", lambda: all_the_time(self.predict))
 
-        def is_answered_all_the_time() -> bool:
-            end = time.monotonic() + 2
-            while time.monotonic() < end:  # one worker may answer many requests in a row
-                self.predict()
-                time.sleep(0.05)
-            return True
+    def until_a_key_is_asked_for(self) -> None:
+        """Wait until all workers ask for an API key, and so know those that there are."""
 
-        eventually("no worker asks for a key", is_answered_all_the_time)
+        def is_refused() -> bool:
+            # A prediction that is refused would be counted, and shown.
+            return requests.get(f"{self.url}/version", timeout=10).status_code == 401
+
+        eventually("all workers ask for a key", lambda: all_the_time(is_refused))
 
     def served_version(self) -> str | None:
         model = requests.get(f"{self.url}/version", headers=self._key_shown(), timeout=10).json()["model"]

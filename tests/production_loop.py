@@ -59,6 +59,9 @@ class Walk:
             ), f"{step.docker}: {wrong}\n{said[-1].error}"
             if "--percent" in step.docker:
                 eventually("the challenger answers its share", lambda: self._challenger().get("mode") == "split", 120)
+            if "api-key add" in step.docker:
+                # A worker that has not read of it yet takes labels as those of anybody.
+                self.stack.until_a_key_is_asked_for()
             if "live_traffic" in step.docker:
                 self.moments |= dict(zip(MOMENT.findall(step.shown), MOMENT.findall(printed), strict=False))
                 self._wait_until_kept(printed)
