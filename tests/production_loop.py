@@ -73,8 +73,10 @@ class Walk:
         return str(max(map(int, self.stack.versions())))
 
     def _challenger(self) -> dict[str, Any]:
-        found = requests.get(f"{self.stack.url}/version", timeout=10).json().get("challenger")
-        return found or {}
+        headers = {"Authorization": f"Bearer {key}"} if (key := self.variables.get("API_KEY")) else {}
+        answer = requests.get(f"{self.stack.url}/version", headers=headers, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json().get("challenger") or {}
 
     def _types(self, command: str) -> Printed:
         for shown, here in self.moments.items():
