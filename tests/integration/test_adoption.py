@@ -44,6 +44,8 @@ from trainer.settings import Settings
 from tests.integration.places import DATA, MODEL, Place, keys
 from tests.unit.version_files import COLUMNS, Files, set_inputs, tensor
 
+pytestmark = pytest.mark.unhurried
+
 SIGNED = {
     *("MLmodel", "model.skops", "input_example.json", "golden_samples.json", "identity.json"),
     *("model.onnx", "onnx_engine.json"),

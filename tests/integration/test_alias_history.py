@@ -22,6 +22,8 @@ from trainer.tracking import alias_moves, registry
 from tests.integration.conftest import Training
 from tests.integration.places import MODEL, Place, in_one_line, keys
 
+pytestmark = pytest.mark.unhurried
+
 
 @pytest.fixture
 def place(second: Training, tmp_path: Path) -> Place:

@@ -16,6 +16,8 @@ import requests
 from tests.integration.places import DATA, Place
 from tests.unit.tables import customers, people
 
+pytestmark = pytest.mark.unhurried
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Any:

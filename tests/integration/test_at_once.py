@@ -12,6 +12,8 @@ import pytest
 
 from tests.integration.places import DATA, Place, running_server
 
+pytestmark = pytest.mark.unhurried
+
 # From hopeless to good, so that whoever moves the alias last is not by chance the best.
 STRENGTHS = (0.001, 0.003, 0.01, 0.1, 10.0)
 NAME = "challenged_at_once"

@@ -41,6 +41,8 @@ from tests.unit import hostile_models as hostile
 from tests.unit.tables import customers, people, written
 from tests.unit.version_files import Files
 
+pytestmark = pytest.mark.unhurried
+
 NAMES = ("xgboost", "lightgbm")
 CLASSIFIERS = (XGBClassifier, LGBMClassifier)
 REGRESSORS = (XGBRegressor, LGBMRegressor)

@@ -17,6 +17,8 @@ import pytest
 from tests.integration.places import EMBEDDED, ROOT, Place, Process, Service, eventually, in_one_line
 from tests.snippets import PAGE, SNIPPETS, URL, Snippet, blocks, section
 
+pytestmark = pytest.mark.unhurried
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:

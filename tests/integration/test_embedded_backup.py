@@ -17,9 +17,12 @@ import pytest
 from tests.integration.conftest import Training
 from tests.integration.places import ROOT, Place
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("restic") is None and os.environ.get("REQUIRE_STACK") != "1", reason="restic is not here"
-)
+pytestmark = [
+    pytest.mark.unhurried,
+    pytest.mark.skipif(
+        shutil.which("restic") is None and os.environ.get("REQUIRE_STACK") != "1", reason="restic is not here"
+    ),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

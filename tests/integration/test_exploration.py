@@ -24,6 +24,8 @@ from trainer.plots.exploration import exploration_pictures
 
 from tests.unit.tables import customers
 
+pytestmark = pytest.mark.unhurried
+
 DATA = Path(__file__).parents[2] / "data"
 PICTURES = {"target.png", "distributions.png", "boxplots.png", "pairs.png", "correlations.png"}
 FEATURES = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")

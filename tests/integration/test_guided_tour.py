@@ -16,6 +16,8 @@ from tests import pictures
 from tests.guided_tour import FOLDER, LANGUAGES, PAGES, Step, differs, steps, without_links
 from tests.integration.places import CLASSES, DATA, ROOT, Place, Service
 
+pytestmark = pytest.mark.unhurried
+
 REFUSED = "trainer: "  # what a command prints that fails, as the page of an exercise has it do
 
 

@@ -17,7 +17,7 @@ from tests.integration.places import Place, running_server
 
 # Dozens of trainings one after the other: minutes for each signal on a quiet machine, and much more on a slow one.
 SECONDS = 1500 if IS_SHORT else 7000
-pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(SECONDS + 100)]
+pytestmark = [pytest.mark.fuzz, pytest.mark.unhurried, pytest.mark.timeout(SECONDS + 100)]
 
 INTERRUPTING = Path(__file__).with_name("interrupting.py")
 EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130, "SIGKILL": -9}

@@ -23,6 +23,8 @@ from trainer.promotion.policy import QualityGate, compared, no_better_than_basel
 
 from tests.unit.drawn import BINARY, QUANTITY, SCORES, X, table
 
+pytestmark = pytest.mark.unhurried
+
 
 def test_an_error_is_better_the_less_there_is_of_it_in_ranking_and_search(tmp_path: Path) -> None:
     drawn = table(tmp_path, QUANTITY)

@@ -24,6 +24,8 @@ from tests.integration.accounts import APIS, MODEL, PEOPLE, Client, World, comma
 from tests.integration.places import MODEL as TRAINED
 from tests.integration.places import ROOT, TRAINER, Place, in_one_line
 
+pytestmark = pytest.mark.unhurried
+
 Answers = Iterator[Response]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import mlflow.models
 import numpy as np
 import pandas as pd
+import pytest
 from contract.version_files import VersionFiles
 from hypothesis import HealthCheck, event, example, given
 from hypothesis import strategies as some
@@ -22,6 +23,8 @@ from trainer.fit.model_selection import fit
 
 from tests.fuzzing import fuzz
 from tests.unit.serving import client_of, served_as
+
+pytestmark = pytest.mark.unhurried
 
 NAMES = some.text(
     some.characters(codec="utf-8", exclude_characters=',"\r\n;\t', exclude_categories=("Cc", "Cs")),

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+pytestmark = pytest.mark.unhurried
+
 ROOT = Path(__file__).parents[2]
 BEGINNING = """
 import os, sys

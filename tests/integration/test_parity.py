@@ -33,6 +33,8 @@ from tests.integration.peers import MODELS
 from tests.integration.places import DATA, ROOT, Place, Service, eventually, free_port
 from tests.unit.tables import people
 
+pytestmark = pytest.mark.unhurried
+
 PEERS = Path(__file__).with_name("peers.py")
 BY_HAND = "parity"
 SIGNED = {

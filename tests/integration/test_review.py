@@ -27,6 +27,8 @@ from trainer.tracking.candidates import Review
 
 from tests.integration.places import DATA, MODEL, ROOT, Place, eventually, in_one_line, keys, running_server
 
+pytestmark = pytest.mark.unhurried
+
 CANDIDATE = "candidate"
 OTHER = "flowers"
 UV = (sys.executable, "-m", "uv")

@@ -18,6 +18,8 @@ from trainer.fit.metric import Metric
 from trainer.fit.model_selection import with_parameters
 from trainer.plots.search import history_picture, importance_picture
 
+pytestmark = pytest.mark.unhurried
+
 FEATURES, TARGET = load_iris(return_X_y=True, as_frame=True)
 FOLDS = list(StratifiedKFold(3, shuffle=True, random_state=0).split(FEATURES, TARGET))
 ROWS = FoldedRows(FEATURES, TARGET, FOLDS)

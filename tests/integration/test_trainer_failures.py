@@ -12,6 +12,8 @@ from trainer.tracking.run_logging import connect
 from tests.integration.conftest import Training
 from tests.integration.places import ROOT, Place, eventually, free_port
 
+pytestmark = pytest.mark.unhurried
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:

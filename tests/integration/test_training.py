@@ -16,6 +16,8 @@ from mlflow.entities import Run
 from tests.integration.conftest import Training
 from tests.integration.places import CLASSES, MODEL, SAMPLES, in_one_line, write_permuted_iris
 
+pytestmark = pytest.mark.unhurried
+
 EXPERIMENT = "MLflow Workshop - Iris Classification"
 FEATURES = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 

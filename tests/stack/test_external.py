@@ -215,8 +215,10 @@ def over_s3(external: Stack, stores: Any) -> Elsewhere:
     """A folder in a bucket that is still to be made."""
     (_, name), (_, s3) = stores
     server = f"{docker('port', name, '9000').rsplit(':', 1)[0]}:{s3}"
-    key = external.folder / "secrets" / "backup-credentials"
-    key.write_text(f"[default]\naws_access_key_id = external\naws_secret_access_key = {PASSWORD}\n")
+
+    def use_key_of(user: str) -> None:
+        key = f"[default]\naws_access_key_id = {user}\naws_secret_access_key = {PASSWORD}\n"
+        (external.folder / "secrets" / "backup-credentials").write_text(key)
 
     def keep() -> None:
         may = {"": ["s3:ListBucket", "s3:GetBucketLocation"], "/*": ["s3:GetObject", "s3:PutObject"]}
@@ -227,7 +229,7 @@ def over_s3(external: Stack, stores: Any) -> Elsewhere:
         admin.policy_add("keeper", str(external.folder / "policy.json"))
         admin.user_add("keeper", PASSWORD)
         admin.policy_set("keeper", "keeper")
-        key.write_text(key.read_text().replace("external", "keeper"))
+        use_key_of("keeper")
 
     def is_kept() -> None:
         store = Minio(server, "keeper", PASSWORD, secure=False)
@@ -236,6 +238,7 @@ def over_s3(external: Stack, stores: Any) -> Elsewhere:
         with pytest.raises(S3Error, match="Access Denied"):
             store.remove_object("backups", snapshot.object_name)
 
+    use_key_of("external")
     place = f"s3:http://host.docker.internal:{s3}/backups/of/mine"
     settings = {"BACKUP_REPOSITORY": place, "BACKUP_CREDENTIALS_FILE": "./secrets/backup-credentials"}
     return Elsewhere(settings, keep, is_kept)

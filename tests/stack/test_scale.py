@@ -18,20 +18,19 @@ from tests.compose import BODY, CLASSES, SAMPLES, Load, Stack, docker, eventuall
 from tests.faults import setting
 
 MEGABYTE = 1024 * 1024
+CODE = "services/inference/__init__.py"
 
 
 @pytest.fixture(scope="module")
-def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(
-        tmp_path_factory.mktemp("scaled"),
-        f"mlflow-stack-test-{os.getpid()}-scaled",
-        COMPOSE_FILE="compose.yaml:compose.scale.yaml",
-    )
-    try:
-        stack.up()
+def scaled(stack: Stack) -> Iterator[Stack]:
+    """The stack with its replicas, which get other code in a test."""
+    code = stack.folder / CODE
+    kept = code.read_text()
+    with setting(stack, COMPOSE_FILE="compose.yaml:compose.scale.yaml"):
+        stack.up("--no-build")
         yield stack
-    finally:
-        stack.remove()
+    code.write_text(kept)
+    stack.up("--build", "--remove-orphans")
 
 
 # --- looking at it -------------------------------------------------------------------------------------------------
@@ -272,7 +271,7 @@ def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings
     numbers = ", ".join(sorted(scaled.versions()))
     assert _served(scaled) == ("FAIL", f"replicas serve different versions: {numbers}", "scripts/roll")
     before, again = _replicas(scaled), _sent_again(scaled)
-    code = scaled.folder / "services" / "inference" / "__init__.py"
+    code = scaled.folder / CODE
     code.write_text(f"{code.read_text()}\nROLLED = True\n")
     scaled.write_env(MODEL_POLL_SECONDS="0.7")
     with load_on(scaled) as load:

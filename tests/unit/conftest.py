@@ -1,9 +1,11 @@
 """Functions and fakes, in this process."""
 
 import gc
+from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
 SELDOM = 50_000  # objects made between two looks at the youngest; by default every 700, which takes a tenth of the run
 gc.disable()  # until all is imported: what a module consists of lives as long as the run
 import skops.io  # noqa: E402, F401 - before all others, as in a training: it looks at each module that is there, for each of its types
@@ -15,3 +17,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(SELDOM)
     gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at the marks that are asked for
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.unhurried)
