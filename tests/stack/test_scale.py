@@ -245,17 +245,18 @@ def test_a_moved_alias_reaches_every_worker_of_every_replica_and_no_request_fail
 # --- coming and going ----------------------------------------------------------------------------------------------
 
 
-def _leave_one_behind(stack: Stack) -> None:
-    """Have Production move while one of three replicas looks for that no more often than once an hour."""
+def _leave_one_behind(stack: Stack) -> tuple[str, str]:
+    """Have Production move while one of three replicas looks for that no more often than once an hour; return from and to which version."""
     docker("rm", "--force", next(iter(_replicas(stack))))
     with setting(stack, MODEL_POLL_SECONDS="3600"):
         stack.compose("up", "--detach", "--wait", "--no-deps", "--no-build", "--no-recreate", "inference")
     _all_are_reached(stack)
-    if len(stack.versions()) == 1:
+    if (before := stack.alias()) == max(stack.versions(), key=int):
         stack.compose("run", "--rm", "trainer", "train", "--no-promote")
-    changes = len(stack.changes())
-    stack.set_alias(next(number for number in stack.versions() if number != stack.alias()))
+    changes, after = len(stack.changes()), max(stack.versions(), key=int)
+    stack.set_alias(after)
     eventually("two replicas have changed", lambda: len(stack.changes()) >= changes + 2)
+    return before, after
 
 
 def _served(stack: Stack) -> tuple[str, str, str]:
@@ -267,8 +268,7 @@ def _served(stack: Stack) -> tuple[str, str, str]:
 def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings_and_has_replicas_agree_again(
     scaled: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _leave_one_behind(scaled)
-    numbers = ", ".join(sorted(scaled.versions()))
+    numbers = ", ".join(sorted(_leave_one_behind(scaled)))
     assert _served(scaled) == ("FAIL", f"replicas serve different versions: {numbers}", "scripts/roll")
     before, again = _replicas(scaled), _sent_again(scaled)
     code = scaled.folder / CODE
