@@ -16,7 +16,7 @@ from inference.ipc.messages import DeploymentSpec
 from inference.prediction_log import segment, spool
 from inference.rollout.challenger.standing import RETURNED
 from inference.settings import Settings
-from inference.shadow import keeper, process, state
+from inference.shadow import keeper, state
 from inference.shadow.keeper import Keeper
 from inference.shadow.state import State
 from inference.shadow.task import REFUSED, Task
@@ -25,6 +25,7 @@ from inference.web.challenger_view import challenger_content, in_words
 from tests.unit.serving import VERSION, answering, described, served_as
 
 OTHER = replace(VERSION, version="8", model_id="m-8")
+SINCE = "2026-01-02T03:04:05+00:00"
 # What a process does in the place of the one that asks.
 LIVES = "import os, time\nwhile True:\n    os.write(1, b'.')\n    time.sleep(0.01)"
 HANGS = "import os, time\nos.write(1, b'.')\ntime.sleep(600)"
@@ -33,7 +34,7 @@ REFUSES = f"raise SystemExit({REFUSED})"
 
 
 def spec(version: Any, number: int = 1) -> DeploymentSpec:
-    return DeploymentSpec(number, "/files", version, {"loss": float("nan")}, "now", {}, "{}")
+    return DeploymentSpec(number, "/files", version, {"loss": float("nan")}, SINCE, {}, "{}")
 
 
 def followed(served: DeploymentSpec | None) -> Any:
@@ -227,13 +228,17 @@ def test_what_is_to_be_asked_is_handed_on_with_metrics_that_are_no_numbers() -> 
 def test_a_new_challenger_is_asked_from_when_it_became_one_however_long_the_process_takes_to_start(
     service: Service,
 ) -> None:
-    another = msgspec.structs.replace(spec(replace(OTHER, version="9")), since="2026-01-02T03:04:05+00:00")
-    waiting = service.folder / "w-000001.segment"
-    waiting.touch()
-    found = process._state(service.folder, Task(b"", spec(VERSION), another))
+    another = spec(replace(OTHER, version="9"))
+    of_the_one_before = service.folder / "w-000001.segment"
+    of_the_one_before.touch()
+    segment.write_whole(service.settings.prediction_log_dir / "w-000002.segment", b"{}", segment.PREDICTIONS, b"")
+    service.challenger.served, service.keeper._due = another, time.monotonic() + 60
+    service.keeper.look()
+    found = state.read(service.folder, another.version)
+    assert found is not None
     assert (found.version, found.begun_ns) == ("9", 1767323045 * 10**9)
-    assert not waiting.exists()
-    assert process._state(service.folder, Task(b"", spec(VERSION), another)) == found
+    assert [path.name for path in service.folder.glob("*.segment")] == ["w-000002.segment"]
+    assert state.begun(service.folder, another.version, another.since) == found
 
 
 def told(settings: Settings) -> Any:

@@ -93,9 +93,9 @@ class Keeper:
         self._over.wait(LOOK_SECONDS)
 
     def _hold(self, challenger: DeploymentSpec) -> None:
-        """See to it that what is logged meanwhile is there for the process that asks, once it is started, or goes on."""
-        state = states.read(self._folder, challenger.version)
-        if state is not None and len(list(self._folder.glob(f"*{SUFFIX}"))) < MOST_HELD:
+        """See to it that what is logged meanwhile is there for the process that asks, once it has started, or goes on."""
+        state = states.begun(self._folder, challenger.version, challenger.since)
+        if len(list(self._folder.glob(f"*{SUFFIX}"))) < MOST_HELD:
             states.take_in(self._settings.prediction_log_dir, state.places)
 
     def _stop(self) -> None:

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -25,7 +24,6 @@ from inference.model.model import Model, load
 from inference.settings import Settings
 from inference.shadow import state as states
 from inference.shadow.asking import Pair
-from inference.shadow.state import State
 from inference.shadow.task import REFUSED, Task
 from inference.shadow.work import Spool, Work
 from inference.telemetry.log import LOGGING
@@ -50,7 +48,7 @@ def main(task: Task) -> int:
     _give_way()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = states.folder_in(settings.prediction_log_dir)
-    state = _state(folder, task)
+    state = states.begun(folder, task.challenger.version, task.challenger.since)
     try:
         pair = _pair(settings, task)
     except ModelRefused as error:
@@ -70,17 +68,6 @@ def main(task: Task) -> int:
         sign()
     work.hand_on()
     return 0
-
-
-def _state(folder: Path, task: Task) -> State:
-    """Return how far the challenger was asked; of another one nothing is left."""
-    version = task.challenger.version
-    if (found := states.read(folder, version)) is None:
-        states.clear(folder)
-        begun = datetime.fromisoformat(task.challenger.since).timestamp()
-        found = State(states.identity_of(version), version.version, int(begun * 1e9))
-        states.write(folder, found)
-    return found
 
 
 def _pair(settings: Settings, task: Task) -> Pair:

@@ -8,6 +8,7 @@ SPOOL/shadow/NAME.answers       what it answered to it, as far as that is in one
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -88,6 +89,19 @@ def read(folder: Path, version: ModelVersion) -> State | None:
     except NO_NOTE:
         return None
     return found if found.challenger == identity_of(version) else None
+
+
+def begun(folder: Path, version: ModelVersion, since: str) -> State:
+    """Return what is known of a challenger, which is that it began where nothing is, and let go of another one; raise OSError.
+
+    `since` is an ISO 8601 moment.
+    """
+    if (found := read(folder, version)) is None:
+        clear(folder)
+        moment = datetime.fromisoformat(since).timestamp()
+        found = State(identity_of(version), version.version, int(moment * 1e9))
+        write(folder, found)
+    return found
 
 
 def write(folder: Path, state: State) -> None:
