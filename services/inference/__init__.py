@@ -1,3 +1,3 @@
 """The inference service: pulls the model behind an alias of the MLflow registry and answers JSON."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
