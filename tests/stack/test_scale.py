@@ -23,13 +23,14 @@ CODE = "services/inference/__init__.py"
 
 @pytest.fixture(scope="module")
 def scaled(stack: Stack) -> Iterator[Stack]:
-    """The stack with its replicas, which get other code in a test."""
+    """The stack with its replicas, which get other code and another version in tests."""
     code = stack.folder / CODE
-    kept = code.read_text()
+    kept, production = code.read_text(), stack.alias()
     with setting(stack, COMPOSE_FILE="compose.yaml:compose.scale.yaml"):
         stack.up("--no-build")
         yield stack
     code.write_text(kept)
+    stack.set_alias(production)
     stack.up("--build", "--remove-orphans")
 
 

@@ -39,7 +39,7 @@ def told(folder: Path, values: Sequence[str | None], date: str | None = None) ->
     "written",
     [
         "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT00:00:00Z", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y",
-        "%m/%d/%Y", "%d-%m-%Y", "%m/%d/%Y 12:00 AM", "%d %b %Y", "%d-%b-%Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y",
+        "%m/%d/%Y", "%d-%m-%Y", "%m/%d/%Y 12:00 AM", "%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y",
         "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y 00:00", "%d-%b-%y", "%Y%m%d",
     ],
 )  # fmt: skip
