@@ -42,6 +42,7 @@ def _left_out() -> dict[str, str]:
 
 LEFT_OUT = _left_out()
 STDERR = pytest.StashKey[int]()
+FAILED = pytest.StashKey[bool]()
 TEARDOWN_SECONDS = 600
 
 
@@ -57,6 +58,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 
     The time limit of a test that has failed for its time is spent by then, so nothing else ends this.
     """
+    if not item.stash.get(FAILED, False):
+        return (yield)
     faulthandler.dump_traceback_later(TEARDOWN_SECONDS, exit=True, file=item.config.stash[STDERR])
     try:
         return (yield)
@@ -110,6 +113,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the log of whatever container is not well to the report of a failed test."""
     report = yield
+    if report.failed:
+        item.stash[FAILED] = True
     stack = getattr(item, "funcargs", {}).get("stack")
     if report.failed and stack:
         report.sections.append(("containers that are not well", stack.guilty_logs() or "none"))

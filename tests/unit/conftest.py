@@ -1,6 +1,9 @@
 """Functions and fakes, in this process."""
 
 import gc
+import re
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -24,3 +27,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.unhurried)
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Iterator[int]:
+    return count()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory, numbers: Iterator[int], request: pytest.FixtureRequest) -> Path:
+    """Make a folder as pytest does, but without a look at all those before: thousands, which takes a twentieth of the run."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder = tmp_path_factory.getbasetemp() / f"{next(numbers)}-{name}"
+    folder.mkdir(mode=0o700)
+    return folder
