@@ -30,14 +30,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def numbers() -> Iterator[int]:
+def folder_numbers() -> Iterator[int]:
     return count()
 
 
 @pytest.fixture
-def tmp_path(tmp_path_factory: pytest.TempPathFactory, numbers: Iterator[int], request: pytest.FixtureRequest) -> Path:
+def tmp_path(
+    tmp_path_factory: pytest.TempPathFactory, folder_numbers: Iterator[int], request: pytest.FixtureRequest
+) -> Path:
     """Make a folder as pytest does, but without a look at all those before: thousands, which takes a twentieth of the run."""
     name = re.sub(r"\W", "_", request.node.name)[:30]
-    folder = tmp_path_factory.getbasetemp() / f"{next(numbers)}-{name}"
+    folder = tmp_path_factory.getbasetemp() / f"{next(folder_numbers)}-{name}"
     folder.mkdir(mode=0o700)
     return folder
