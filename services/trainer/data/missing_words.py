@@ -22,7 +22,10 @@ def numeric(column: pd.Series) -> bool:
 
 def boolean(column: pd.Series) -> bool:
     """Tell whether all of a text column are truth values, but for words that stand for missing ones."""
-    present = _present(column)
+    present = column.dropna()
+    if present.empty or present.iloc[0] not in BOOLEANS.keys() | MISSING_WORDS:  # of most columns the first one tells
+        return False
+    present = _present(present)
     return bool(len(present) and present.isin(BOOLEANS).all())
 
 
