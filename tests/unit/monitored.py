@@ -81,7 +81,9 @@ class Log:
             "time": pa.array(times, pa.timestamp("us", "UTC")),
             "version": [version] * rows,
             "prediction": np.where(yes > 0.5, "yes", "no").tolist(),
-            "probabilities": pa.array(np.stack([1 - yes, yes], 1).tolist(), pa.list_(pa.float64())),
+            "probabilities": pa.ListArray.from_arrays(
+                np.arange(0, 2 * rows + 1, 2, dtype=np.int32), np.stack([1 - yes, yes], 1).ravel()
+            ),
             "input_age": numbers(rows, shift, seed=4),
             "input_city": np.where(rng.uniform(0, 1, rows) < 0.6, "Basel", "Bern").tolist(),
             "input_since": pa.array([datetime(2026, 3, 1)] * rows, pa.timestamp("us")),

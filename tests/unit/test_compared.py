@@ -25,6 +25,8 @@ from trainer.tracking import answered
 
 from tests.unit.monitored import NOON, Log
 
+pytestmark = pytest.mark.usefixtures("one_engine")
+
 SINCE = (NOON - timedelta(days=2)).isoformat()
 
 

@@ -31,6 +31,8 @@ from werkzeug.test import Client
 
 from tests.unit.serving import SERVED, VERSION, answering, client_of, described, served_as, service_of
 
+pytestmark = pytest.mark.usefixtures("one_engine")
+
 MIB = 1024 * 1024
 HOUR = 3600 * 10**9
 

@@ -27,6 +27,8 @@ from sklearn import metrics as measures
 
 from tests.unit.monitored import DAY, NOON, VERSION, Log, numbers, profile
 
+pytestmark = pytest.mark.usefixtures("one_engine")
+
 
 @pytest.fixture
 def log(tmp_path: Path) -> Log:

@@ -32,6 +32,8 @@ from werkzeug.test import Client
 
 from tests.unit.serving import MODEL, SERVED, VERSION, answering, client_of, described, served_as, service_of
 
+pytestmark = pytest.mark.usefixtures("one_engine")
+
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 # Of a segment's layout in its head, after up to where it is filled and shipped.

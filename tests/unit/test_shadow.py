@@ -35,6 +35,8 @@ from pyarrow import fs
 
 from tests.unit.serving import VERSION, answering, described, served_as
 
+pytestmark = pytest.mark.usefixtures("one_engine")
+
 MIB = 1024 * 1024
 # What whoever asks does to files.
 STEPS = [(states, "write"), (segment, "write_whole"), (Path, "unlink")]
