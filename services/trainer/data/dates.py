@@ -208,8 +208,8 @@ def parsed(
     found = _utc(pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True))
     if found.notna().mean() > 0.5:
         return found, None if is_one(values[0].strip()) else f"such as {values[0]!r}"
-    parts = _without_versions(texts.str.extract(rf"^{ORDERED}$"))
-    if parts["one"].notna().mean() > 0.5:
+    parts = texts.str.extract(rf"^{ORDERED}$")
+    if parts["one"].notna().mean() > 0.5 and (parts := _without_versions(parts))["one"].notna().mean() > 0.5:
         until = "" if last_year is None else f",until-{last_year}"
         years = _full_years(parts["year"], last_year, "" if order is None else f"{order},")
         order = order or _order(parts, until)
@@ -237,12 +237,16 @@ def _utc(found: pd.Series) -> pd.Series:
 def _without_versions(parts: pd.DataFrame) -> pd.DataFrame:
     """Return the parts without those of "1.2.10", a version; with slashes, "3/4/24" is a date."""
     is_short = parts["one"].str.len().eq(1) | parts["other"].str.len().eq(1)
-    return parts.mask(parts["year"].str.len().eq(2) & is_short & parts["separator"].ne("/"))
+    are_versions = parts["year"].str.len().eq(2) & is_short & parts["separator"].ne("/")
+    return parts.mask(are_versions) if are_versions.any() else parts
 
 
 def _months_of(texts: pd.Series) -> pd.Series:
     """Return the first days of months such as 03/2026, NaT of what is none."""
-    parts = texts.str.extract(rf"^{MONTH}$").apply(pd.to_numeric)
+    parts = texts.str.extract(rf"^{MONTH}$")
+    if parts["month"].isna().all():
+        return pd.Series(pd.NaT, index=texts.index).astype(DTYPE)
+    parts = parts.apply(pd.to_numeric)
     found: pd.Series = pd.to_datetime(parts.assign(day=1), errors="coerce")
     return found.astype(DTYPE)
 
