@@ -41,10 +41,10 @@ def answer_of(request_id: str, version: str, score: float, client: str = "", row
 def test_who_looks_a_hundred_times_is_seldom_told_of_a_difference_that_is_none() -> None:
     random, wrong, rounds = np.random.default_rng(1), 0, 300
     looks = np.arange(100, 10_001, 100)
+    widths = np.array([half_width(int(look), 2 * 0.9 * 0.1) for look in looks])
     for _ in range(rounds):
         ours, theirs = random.random((2, 10_000)) < 0.9
         gains = np.cumsum(ours.astype(float) - theirs) / np.arange(1, 10_001)
-        widths = np.array([half_width(int(look), 2 * 0.9 * 0.1) for look in looks])
         wrong += bool((np.abs(gains[looks - 1]) > widths).any())
     assert wrong / rounds <= ALPHA
 

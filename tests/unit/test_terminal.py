@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import re
 import sys
 import traceback
 from io import StringIO
@@ -15,6 +16,7 @@ from trainer.console import output, terminal
 from trainer.console.terminal import Console, Visible, one_line, protect
 
 TRAINER = Path(__file__).parents[2] / "services" / "trainer"
+PAST_IT = re.compile(r"print|from_markup|__std(out|err)__|rich")
 HOSTILE = {
     "\x1b[2J\x1b[1;32mVersion 14 is checked and signed": r"\x1b[2J\x1b[1;32mVersion 14 is checked and signed",
     "\x1b]0;owned\x07": r"\x1b]0;owned\x07",
@@ -131,9 +133,10 @@ def test_a_protected_stream_is_protected_once_and_lets_the_consoles_colours_thro
 @pytest.mark.parametrize("path", sorted(TRAINER.rglob("*.py")), ids=lambda path: str(path.relative_to(TRAINER)))
 def test_nothing_of_the_trainer_writes_past_it(path: Path) -> None:
     """No `print`, no stream written to, and no console or markup of rich's own."""
-    if path.name == "terminal.py":
+    text = path.read_text()
+    if path.name == "terminal.py" or not PAST_IT.search(text):  # most have none of these words, which is seen sooner
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(text)):
         assert not (isinstance(node, ast.Name) and node.id == "print"), f"line {node.lineno}"
         assert not (isinstance(node, ast.Attribute) and node.attr in ("from_markup", "__stdout__", "__stderr__"))
         assert not (
