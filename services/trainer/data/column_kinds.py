@@ -116,8 +116,7 @@ def _left_out(name: str, why: str) -> str:
 def _typed(column: pd.Series, wish: Wish, is_typed: bool) -> Verdict:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
-    present = column.dropna()
-    types = set(present.map(type)) if pd.api.types.is_object_dtype(column) else set()
+    types = set(column.dropna().map(type)) if pd.api.types.is_object_dtype(column) else set()
     if pd.api.types.is_bool_dtype(column.dtype) or (types and types <= {bool, np.bool_}):
         return Verdict(Kind.BOOLEAN, _booleans(column)) if wish.kind is None else _forced(column, wish)
     if isinstance(column.dtype, pd.StringDtype) or types == {str}:
@@ -237,7 +236,7 @@ def _of_texts(column: pd.Series, counts: pd.Series, wish: Wish, is_typed: bool) 
         words = sorted(word for word in counts.index if word not in missing_words.BOOLEANS)
         return _with_gaps(Verdict(Kind.BOOLEAN, _booleans(column.map(missing_words.BOOLEANS).astype(object))), words)
     fillers = _fillers(counts.index)
-    rest = counts.drop(fillers)
+    rest = counts.drop(fillers) if fillers else counts
     if rest.empty and len(counts) == 1:
         return Verdict(remarks=[_left_out(str(column.name), "it has no values")])
     others = rest[~_are_numbers(rest.index)]

@@ -195,7 +195,7 @@ def _look_at(
 ) -> Look:
     rows, wishes, drop = reading.read(path, form), Wishes.of_form(form), form.drop
     _check_columns(rows, path, target, [*drop, *keep, *wishes.names, *form.aside])
-    frame, aside = set_aside(rows.frame.drop(columns=list(drop)), form, path, rows.place)
+    frame, aside = set_aside(rows.frame.drop(columns=list(drop)) if drop else rows.frame, form, path, rows.place)
     frame, skipped, way_out = _labelled(frame, target, form.skip_unlabelled, path)
     labels, understood, class_names, faults = _understood(frame, target, task, path, rows.place)
     # Of a target that could not be read it is said already.
@@ -288,7 +288,7 @@ def _blank(target: pd.Series) -> pd.Series:
     if not pd.api.types.is_string_dtype(target):
         return target.isna()
     blanks = [text for text in target.dropna().unique() if isinstance(text, str) and not text.strip()]
-    return target.isna() | target.isin(blanks)
+    return target.isna() | target.isin(blanks) if blanks else target.isna()
 
 
 def _labelled(frame: pd.DataFrame, target: str, skip: bool, path: Path) -> tuple[pd.DataFrame, list[str], str]:

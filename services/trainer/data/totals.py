@@ -20,8 +20,8 @@ FEW = 0.2
 def found(frame: pd.DataFrame, target: str, place: Callable[[int], str]) -> tuple[list[str], list[str]]:
     """Return what is wrong where rows are the sums of others, and what to say where they are only called so."""
     faults, remarks = [], []
-    for name, column in _of_text(frame.drop(columns=[target])):
-        if not _are_totals(column.tail(LAST)).any():
+    for name, column in _of_text(frame):
+        if name == target or not _are_totals(column.tail(LAST)).any():
             continue
         rows = np.flatnonzero(_are_totals(column))
         if len(rows) > max(1, FEW * len(frame)):
