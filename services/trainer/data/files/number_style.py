@@ -177,9 +177,12 @@ def told(column: pd.Series, form: Form) -> Written | None:
 def _some(column: pd.Series) -> list[str]:
     """Return some of the texts that may have a number in them."""
     # Without looking at all values, where a part of them has enough that are there.
-    present = column.iloc[:: max(1, len(column) // (10 * LOOKED_AT))].dropna()
-    present = present if len(present) >= LOOKED_AT else column.dropna()
-    some = present.iloc[:: max(1, len(present) // LOOKED_AT)][:LOOKED_AT].tolist()
+    step = len(column) // (10 * LOOKED_AT)
+    present = (column.iloc[::step] if step > 1 else column).dropna()
+    if step > 1 and len(present) < LOOKED_AT:
+        present = column.dropna()
+    step = len(present) // LOOKED_AT
+    some = (present.iloc[::step] if step > 1 else present).tolist()[:LOOKED_AT]
     return [text for text in some if not stands_for_none(text) and any(map(str.isalnum, text))]
 
 
