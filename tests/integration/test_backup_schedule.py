@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.unhurried
 FOLDER = Path(__file__).parents[2] / "services" / "backup"
 # Its functions, without the last line, which runs them.
 SOURCE = f". <(sed -e 's#/usr/local/lib/backup-common.sh#{FOLDER}/common.sh#' -e '/^whole /d' '{FOLDER}/backup')"
