@@ -120,7 +120,18 @@ class Stack:
             if file and (ROOT / file).is_file():
                 (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / file, self.folder / file)
+        self.trainings_build(False)
         self.write_env()
+
+    def trainings_build(self, is_so: bool) -> None:
+        """Let each `compose run trainer` look whether its image is of the code that is there now, as it does for a person, or not.
+
+        That takes half a second of a core, as long as many a command does, and a test run has a hundred of them.
+        """
+        content = (ROOT / "compose.yaml").read_text()
+        before, _, after = content.partition("      pull_policy: build\n")
+        assert before.endswith("dockerfile: services/trainer/Dockerfile, args: *build-arguments}\n")
+        (self.folder / "compose.yaml").write_text(content if is_so else before + after)
 
     def write_env(self, **settings: str) -> None:
         """Write the settings into .env, as a person does."""

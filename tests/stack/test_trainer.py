@@ -45,6 +45,21 @@ def test_the_summary_links_to_the_run_and_the_version(stack: Stack, trained: Any
     assert f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}" in trained.stdout
 
 
+def test_an_edit_of_the_code_is_in_the_next_run(stack: Stack) -> None:
+    path = stack.folder / "services" / "trainer" / "errors.py"
+    code = path.read_text()
+    path.write_text(code + "EDITED = 'this is edited'\n")
+    stack.trainings_build(True)
+    try:
+        asked = ("run", "--rm", "--no-deps", "--entrypoint", "python", "trainer", "-c")
+        said = stack.compose(*asked, "from trainer import errors; print(errors.EDITED)").stdout
+        assert said.splitlines()[-1] == "this is edited"
+    finally:
+        path.write_text(code)
+        stack.compose("build", "trainer")
+        stack.trainings_build(False)
+
+
 def test_the_log_of_a_training_has_no_warnings(trained: Any) -> None:
     words = (trained.stdout + trained.stderr).lower()
     assert "warning" not in words
