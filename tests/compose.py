@@ -114,7 +114,7 @@ class Stack:
         self._clone()
 
     def _clone(self) -> None:
-        """Copy what git knows of the working tree: what a person who clones it gets."""
+        """Copy what git knows of the working tree: what a person who clones it gets, but for trainings that look at their image."""
         command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         for file in subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
             if file and (ROOT / file).is_file():
