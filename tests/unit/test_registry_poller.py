@@ -501,6 +501,19 @@ def test_serving_goes_on_when_a_signature_does_not_hold_and_no_worker_hears_of_t
     assert serving.metrics.refusals == ["2"]
 
 
+def test_metrics_have_it_before_an_answer_says_what_is_wrong(serving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell, meanwhile = serving.audience.tell, []
+
+    def told(message: ToWorker) -> None:
+        meanwhile.append(serving.metrics.problem)
+        tell(message)
+
+    monkeypatch.setattr(serving.audience, "tell", told)
+    serving.unsigned["2"] = "it is not signed"
+    serving.look(TWO)
+    assert meanwhile[-1] == serving.problem == "version 2 of flowers is refused: it is not signed"
+
+
 def test_where_one_worker_refuses_a_version_none_serves_it(serving: Any) -> None:
     serving.audience.refused["2"] = "it does not reproduce its golden samples"
     serving.look(TWO)

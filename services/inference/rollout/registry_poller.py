@@ -306,5 +306,5 @@ class RegistryPoller:
         if problem != self._problem and problem is not None:
             log.warning("%s; %s", problem, "serving goes on" if served else "waiting")
         self._problem = problem
-        self.rollout.report(problem)
         self._metrics.report(served.version if served else None, problem)
+        self.rollout.report(problem)  # last: who reads of it in an answer may look at the metrics

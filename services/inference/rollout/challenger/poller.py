@@ -108,8 +108,8 @@ class ChallengerPoller(RegistryPoller):
         if problem != self._problem and problem is not None:
             log.warning("no challenger: %s; Production answers", problem)
         self._problem = problem
-        self.rollout.report(problem)
         version = self.rollout.served.version if self.rollout.served else None
         tags = version.tags if version else {}
         percent = Challenge.of(tags[TAG]).percent if TAG in tags else 0.0
         self._told.report(version, problem, percent, RETURNED in tags)
+        self.rollout.report(problem)  # last: who reads of it in an answer may look at the metrics
