@@ -269,7 +269,7 @@ def _served(stack: Stack) -> tuple[str, str, str]:
 def test_a_rolling_re_creation_loses_no_request_and_brings_new_code_and_settings_and_has_replicas_agree_again(
     scaled: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    numbers = ", ".join(sorted(_leave_one_behind(scaled)))
+    numbers = ", ".join(sorted(_leave_one_behind(scaled), key=int))
     assert _served(scaled) == ("FAIL", f"replicas serve different versions: {numbers}", "scripts/roll")
     before, again = _replicas(scaled), _sent_again(scaled)
     code = scaled.folder / CODE

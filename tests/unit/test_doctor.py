@@ -1161,6 +1161,7 @@ def serving(version: str, problem: str | None = None) -> dict[str, Any]:
         ([serving("2")], None, OK, "version 2"),
         ([serving("1")], "2", WARN, "version 1, and 2 is behind the alias"),
         ([serving("1"), serving("2")], "2", FAIL, "replicas serve different versions: 1, 2"),
+        ([serving("10"), serving("9")], "10", FAIL, "replicas serve different versions: 9, 10"),
         ([serving("1", "no answer"), serving("2")], "2", FAIL, "replicas serve different versions: 1, 2; no answer"),
         ([serving("1", "version 2 is refused: it is not signed")], "2", FAIL, "version 2 is refused: it is not signed"),
         (

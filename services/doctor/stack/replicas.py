@@ -90,7 +90,7 @@ def look_at_served(said: Mapping[str, Any], expected: str | None) -> Iterator[Ro
 
 
 def _numbers(served: Mapping[str, Any]) -> list[str]:
-    return sorted({str(model["version"]) for model in served.values()})
+    return sorted({str(model["version"]) for model in served.values()}, key=lambda number: (len(number), number))
 
 
 def look_at_packages(mlflow: Mlflow, source: Files, said: Mapping[str, Any]) -> Iterator[Row]:
