@@ -122,4 +122,8 @@ def test_a_setting_that_cannot_be_used_ends_it_with_one_line_and_exit_code_2(pla
     by_command = place.command("schedule", TRAIN_ARGS="--dato x")
     assert by_command.returncode == 2
     assert by_command.stderr.startswith("trainer: TRAIN_ARGS is '--dato x': No such option")
+    by_its_choice = place.command("schedule", TRAIN_ARGS="--data sales.csv --metric acuracy")
+    assert by_its_choice.returncode == 2
+    words = "trainer: TRAIN_ARGS is '--data sales.csv --metric acuracy': --metric is 'acuracy', which is none; did you mean accuracy?"
+    assert by_its_choice.stderr.strip() == words
     assert [result.stderr.count("\n") for result in (by_make, by_command)] == [1, 1]

@@ -3,6 +3,8 @@
 import json
 import os
 import shlex
+import subprocess
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -151,6 +153,7 @@ def schedule(settings: Settings) -> None:
 
     wanted = Schedule.from_env(os.environ)
     check_arguments(settings, list(wanted.arguments))
+    check_choice(list(wanted.arguments))
     signing.check_key(settings.key)
     run(settings, wanted)
 
@@ -163,6 +166,18 @@ def check_arguments(settings: Settings, arguments: list[str]) -> None:
         raise SettingsError(f"TRAIN_ARGS is {shlex.join(arguments)!r}: {error.format_message()}") from error
     except click.exceptions.Exit:
         raise SettingsError(f"TRAIN_ARGS is {shlex.join(arguments)!r}; expected options of a training") from None
+
+
+def check_choice(arguments: list[str]) -> None:
+    """Raise SettingsError where TRAIN_ARGS name a metric, an algorithm or a threshold that is none.
+
+    In a process of its own: who waits for the next training has no use for scikit-learn, which takes 100 MB.
+    """
+    command = [sys.executable, "-m", "trainer.cli.check", *arguments]
+    ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+    if ended.returncode:
+        words = ended.stderr.strip().splitlines() or [f"the check of it ended with {ended.returncode}"]
+        raise SettingsError(f"TRAIN_ARGS is {shlex.join(arguments)!r}: {words[-1]}")
 
 
 def plan_of_arguments(settings: Settings, arguments: list[str]) -> experiment.Plan:
