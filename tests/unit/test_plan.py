@@ -181,6 +181,8 @@ def test_what_is_said_of_a_file_s_form_is_checked_before_anything_is_read() -> N
         ({"algorithm": ("linear_regression",), "task": "classification"}, "--algorithm linear_regression is for regression, and "),
         ({"algorithm": ("logistic_regression",), "params": {"Z": 2}}, "sklearn.linear_model.LogisticRegression has no parameter 'Z'"),
         ({"algorithm": ("linear_regression",), "params": {"alfa": 1}}, "sklearn.linear_model.LinearRegression has no parameter 'alfa'"),
+        ({"params": {"Z": 2}}, "for classification: sklearn.linear_model.LogisticRegression has no parameter 'Z'"),
+        ({"algorithm": ("random_forest",), "params": {"nestimators": 3}}, "for classification: sklearn.ensemble.RandomForestClassifier has no parameter"),
         ({"estimator": "sklearn.svm.SVM"}, "there is no sklearn.svm.SVM; expected an import path such as sklearn.svm.SVC"),
         ({"pipeline": ["sklearn.svm"]}, "sklearn.svm is no estimator"),
     ],
@@ -198,7 +200,7 @@ def test_what_no_table_can_make_right_is_refused_before_one_is_read(
 @pytest.mark.parametrize(
     "options",
     [
-        {}, {"params": {"Z": 2}}, {"metric": "rmse"}, {"metric": "neg_log_loss"}, {"algorithm": ("linear_regression",)}, {"class_weight": "balanced"},
+        {}, {"params": {"C": 2}}, {"metric": "rmse"}, {"metric": "neg_log_loss"}, {"algorithm": ("linear_regression",)}, {"class_weight": "balanced"},
         {"decision_threshold": "0.3"}, {"estimator": "sklearn.svm.SVC", "params": {"C": 2}},
         {"thresholds": dict.fromkeys(["test_r2", "train_f1_macro", "test_recall_of_no", "test_mae_ci_high", "overfitting_gap"], 0.5)},
     ],

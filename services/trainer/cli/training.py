@@ -169,7 +169,7 @@ def check_arguments(settings: Settings, arguments: list[str]) -> None:
 
 
 def check_choice(arguments: list[str]) -> None:
-    """Raise SettingsError where TRAIN_ARGS name a metric, an algorithm or a threshold that is none.
+    """Raise SettingsError where TRAIN_ARGS name a metric, an algorithm, a parameter or a threshold that is none.
 
     In a process of its own: who waits for the next training has no use for scikit-learn, which takes 100 MB.
     """

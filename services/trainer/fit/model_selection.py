@@ -74,18 +74,19 @@ def check(plan: Plan) -> None:
     tasks = [Task(plan.task)] if plan.task else list(Task)
     metric.check(plan.metric, plan.thresholds, tasks)
     decision.check_written(plan.decision_threshold)
-    refused = {}
+    refused: dict[str, Task] = {}
     for task in [
         task for task in tasks if all(task in algorithms.NAMED.get(name, tasks) for name in plan.algorithm)
     ] or tasks:
         try:
             _algorithms(plan, task)
         except SettingsError as error:
-            refused[str(error)] = error
+            refused.setdefault(str(error), task)
         else:
             return
-    if len(refused) == 1:  # else the task tells which is meant, and the table may tell the task
-        raise refused.popitem()[1]
+    if len(refused) == 1:
+        raise SettingsError(*refused)
+    raise SettingsError("; ".join(f"for {task}: {words}" for words, task in refused.items()))
 
 
 def _algorithms(plan: Plan, task: Task) -> list[Algorithm]:
