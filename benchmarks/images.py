@@ -128,7 +128,7 @@ The largest packages, MB:
 
 - What a package asks for and a service never imports is not installed: `services/NAME/excluded.txt`. MLflow's server does without
   scikit-learn, SciPy, pyarrow and matplotlib, which are for those who train in the same environment: 400 MB.
-- `services/slim.sh` takes out the packages' own tests, what others are compiled against, Arrow's network protocol, what of ONNX Runtime
+- `services/packages/slim.sh` takes out the packages' own tests, what others are compiled against, Arrow's network protocol, what of ONNX Runtime
   makes models, the descriptions of AWS's other services, and the names in libraries that only a debugger reads.
 
 Left in is all that a version of a model may need: whole scikit-learn, SciPy, pandas, XGBoost, LightGBM and ONNX Runtime.

@@ -1,4 +1,4 @@
-"""What was taken out of the images is missed by none of their programs (services/slim.sh, services/*/excluded.txt)."""
+"""What was taken out of the images is missed by none of their programs (services/packages/slim.sh, services/*/excluded.txt)."""
 
 import json
 

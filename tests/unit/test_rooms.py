@@ -17,6 +17,7 @@ UNNAMED = {"__main__", "server"}
 HEADINGS = {
     "setup": "The set-up",
     "audit": "The audit log",
+    "packages": "The packages",
     "mlflow": "MLflow's server",
     "contract": "What both sides read",
     "trainer": "The trainer",

@@ -1,7 +1,7 @@
-"""Install what a hashed lock names into the environment of the Python that runs this: install_packages.py LOCK.
+"""Install what a hashed lock names: install.py LOCK [PYTHON], into the environment of that Python, by default the one that runs this.
 
-uv does in ten seconds what takes pip a minute or two. pip brings uv itself, by its hashes in requirements.txt. What pip's settings
-say of where packages come from is passed on to uv, which does not read them; where uv fails all the same, pip does it.
+uv does in ten seconds what takes pip a minute or two. pip brings uv itself, by its hashes in uv.txt. What pip's settings say of where
+packages come from is passed on to uv, which does not read them; where uv fails all the same, pip does it.
 """
 
 import ast
@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
+UV = Path(__file__).resolve().with_name("uv.txt")
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 HASHED = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--quiet", "--requirement"]
+# pip compiles whatever is there, which takes a minute; Python compiles what is imported.
+BY_PIP = ["install", "--no-compile", "--progress-bar", "off", "--root-user-action", "ignore"]
 # pip's setting → the variable by which uv learns it, and what stands between several values there.
 VARIABLES = {
     "index-url": ("UV_DEFAULT_INDEX", " "),
@@ -43,30 +45,21 @@ def variables(found: dict[str, str]) -> dict[str, str]:
     return {variable: separator.join(values) for (variable, separator), values in known.items() if values}
 
 
-def lock_of(package: str, lock: str) -> str:
-    """Return the lines of one package in a hashed lock."""
-    return "".join(re.findall(rf"^{package}==(?:.*\\\n)*.*\n", lock, re.MULTILINE))
-
-
-def install(lock: str) -> None:
+def install(lock: str, python: str) -> None:
     """Install what a lock names; raises CalledProcessError where neither uv nor pip can."""
     with TemporaryDirectory() as folder:
-        of_uv = Path(folder, "uv.txt")
-        of_uv.write_text(lock_of("uv", REQUIREMENTS.read_text()))
-        subprocess.run([*PIP, "install", "--progress-bar", "off", *HASHED, str(of_uv)], check=True)
-    said = subprocess.run([*PIP, "config", "list"], check=True, capture_output=True, text=True).stdout
-    uv = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--python", sys.executable]
-    # The hashes say what is wanted, whichever index has it.
-    result = subprocess.run(
-        [*uv, "--index-strategy", "unsafe-best-match", *HASHED, lock], env=os.environ | variables(settings(said))
-    )
+        subprocess.run([*PIP, *BY_PIP, "--target", folder, *HASHED, str(UV)], check=True)
+        said = subprocess.run([*PIP, "config", "list"], check=True, capture_output=True, text=True).stdout
+        # The hashes say what is wanted, whichever index has it.
+        command = [f"{folder}/bin/uv", "pip", "install", "--python", python, "--index-strategy", "unsafe-best-match"]
+        result = subprocess.run([*command, *HASHED, lock], env=os.environ | variables(settings(said)))
     if result.returncode:
         print("uv could not, and says why above; pip goes on, which takes a minute or two", file=sys.stderr, flush=True)
-        subprocess.run([*PIP, "install", "--progress-bar", "off", *HASHED, lock], check=True)
+        subprocess.run([*PIP, "--python", python, *BY_PIP, *HASHED, lock], check=True)
 
 
 if __name__ == "__main__":
     try:
-        install(sys.argv[1])
+        install(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else sys.executable)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)

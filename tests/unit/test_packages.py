@@ -1,8 +1,11 @@
 """How uv, which installs the packages, learns what pip's settings say of where they come from."""
 
-import install_packages
+from pathlib import Path
+
 import pytest
-from install_packages import lock_of, settings, variables
+from packages.install import UV, settings, variables
+
+ROOT = Path(__file__).resolve().parents[2]
 
 A, B, C = "https://a.example/simple", "https://b.example/simple", "https://c.example/simple"
 
@@ -35,9 +38,9 @@ def test_uv_is_told_what_pip_is_set_to(said: str, expected: dict[str, str]) -> N
     assert variables(settings(said)) == expected
 
 
-def test_uv_itself_is_in_the_lock_with_its_hashes() -> None:
-    lines = lock_of("uv", install_packages.REQUIREMENTS.read_text()).splitlines()
-    assert lines[0].startswith("uv==")
-    assert len(lines) > 1
-    assert all(line.strip().startswith("--hash=sha256:") for line in lines[1:])
-    assert not lines[-1].endswith("\\")
+def test_uv_itself_is_of_the_one_resolution_with_its_hashes() -> None:
+    lines = UV.read_text()
+    assert lines.startswith("uv==")
+    assert "--hash=sha256:" in lines
+    assert lines.count("==") == 1
+    assert f"\n{lines}" in (ROOT / "requirements.txt").read_text()
