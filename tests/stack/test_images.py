@@ -68,3 +68,14 @@ def test_mlflow_reaches_what_an_artifact_store_on_aws_takes(stack: Stack) -> Non
     code = 'import boto3; print([boto3.client(name, "eu-west-1").meta.service_model.service_name for name in ("s3", "sts", "sso")])'
     said = docker("run", "--rm", "--entrypoint", "python", f"{stack.name}/mlflow", "-c", code)
     assert said == "['s3', 'sts', 'sso']"
+
+
+@pytest.mark.parametrize("image", ["setup", "mlflow", "trainer", "inference", "minio"])
+def test_an_image_names_the_one_that_it_is_built_on(stack: Stack, image: str) -> None:
+    label = '{{index .Config.Labels "org.opencontainers.image.base.name"}}'
+    base = docker("image", "inspect", "--format", label, f"{stack.name}/{image}")
+    layers = [
+        json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", name))
+        for name in (base, f"{stack.name}/{image}")
+    ]
+    assert layers[1][: len(layers[0])] == layers[0] != layers[1]
