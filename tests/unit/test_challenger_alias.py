@@ -284,6 +284,22 @@ def test_when_the_alias_moves_the_one_before_is_let_go_of_first_whatever_becomes
     assert scene.state.version is None
 
 
+def test_metrics_have_it_before_an_answer_says_what_is_wrong(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[tuple[str, str | None]] = []
+    tell = scene.workers.tell
+
+    def told(message: ToWorker) -> None:
+        if isinstance(message, Report):
+            order.append(("answers", message.state.problem))
+        tell(message)
+
+    monkeypatch.setattr(scene.workers, "tell", told)
+    monkeypatch.setattr(scene.poller._told, "report", lambda version, problem, *_: order.append(("metrics", problem)))
+    scene.workers.refused.add("5")
+    scene.look(FIVE)
+    assert [who for who, problem in order if problem] == ["metrics", "answers"]
+
+
 def test_one_that_takes_no_request_of_production_s_is_refused(scene: Scene) -> None:
     Files(scene.cache.folder_of(FOUR)).describe(set_inputs({"name": "another", "type": "double", "required": True}))
     scene.look(FOUR)

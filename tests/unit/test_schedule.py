@@ -21,9 +21,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from trainer import training_lock
-from trainer.cli.training import check_arguments
+from trainer.cli.training import check_arguments, check_choice
 from trainer.commands import schedule as command
-from trainer.errors import SettingsError, TrackingError
+from trainer.errors import SettingsError, TrackingError, TrainerError
 from trainer.schedule import monitor, record, settings, training, web
 from trainer.schedule.following import NOBODY, Did, Following
 from trainer.schedule.monitor import Verdict
@@ -541,6 +541,18 @@ def test_options_that_train_would_not_take_are_told_before_the_first_training(ar
     with pytest.raises(SettingsError) as told:
         check_arguments(Settings(), arguments)
     assert words in str(told.value)
+
+
+def test_a_check_that_cannot_be_made_blames_none_of_the_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho MemoryError >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(TrainerError, match=r"could not be checked.* ended with 1, and says MemoryError") as told:
+        check_choice(["--dataset", "wine"])
+    assert not isinstance(told.value, SettingsError)
 
 
 def test_what_a_shell_would_make_of_the_options_is_what_train_gets() -> None:

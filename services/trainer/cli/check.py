@@ -3,6 +3,8 @@
 import os
 import sys
 
+import click
+
 from trainer.cli.imports import importing
 from trainer.cli.training import plan_of_arguments
 from trainer.errors import SettingsError
@@ -10,14 +12,14 @@ from trainer.settings import Settings
 
 
 def main(arguments: list[str]) -> None:
-    """End with exit code 1 and a line that names the option, its value and what is expected, where one cannot be used."""
-    wanted = plan_of_arguments(Settings.from_env(os.environ), arguments)
+    """End with a SettingsError's exit code and one line of its words, where an option cannot be used."""
     with importing():
         from trainer.fit import model_selection
     try:
-        model_selection.check(wanted)
+        model_selection.check(plan_of_arguments(Settings.from_env(os.environ), arguments))
     except SettingsError as error:
-        sys.exit(str(error))
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from trainer.cli.imports import importing
 from trainer.cli.options import CHOICE_OPTIONS, DATA_OPTIONS, FORM_OPTIONS, GATE_OPTIONS, options, plan
 from trainer.console import terminal
 from trainer.console.terminal import Console
-from trainer.errors import SettingsError, Unchanged, VersionError
+from trainer.errors import SettingsError, TrainerError, Unchanged, VersionError
 from trainer.plots.worker import Drawing
 from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
@@ -169,15 +169,19 @@ def check_arguments(settings: Settings, arguments: list[str]) -> None:
 
 
 def check_choice(arguments: list[str]) -> None:
-    """Raise SettingsError where TRAIN_ARGS name a metric, an algorithm, a parameter or a threshold that is none.
+    """Raise SettingsError where TRAIN_ARGS name a metric, an algorithm, a parameter or a threshold that is none; TrainerError where it cannot be told.
 
     In a process of its own: who waits for the next training has no use for scikit-learn, which takes 100 MB.
     """
     command = [sys.executable, "-m", "trainer.cli.check", *arguments]
     ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
-    if ended.returncode:
-        words = ended.stderr.strip().splitlines() or [f"the check of it ended with {ended.returncode}"]
-        raise SettingsError(f"TRAIN_ARGS is {shlex.join(arguments)!r}: {words[-1]}")
+    words = (ended.stderr.strip().splitlines() or ["nothing"])[-1]
+    if ended.returncode == SettingsError.exit_code:
+        raise SettingsError(f"TRAIN_ARGS is {shlex.join(arguments)!r}: {words}")
+    if ended.returncode:  # out of memory, or whatever else is no fault of the options
+        raise TrainerError(
+            f"TRAIN_ARGS could not be checked: the process that does it ended with {ended.returncode}, and says {words}"
+        )
 
 
 def plan_of_arguments(settings: Settings, arguments: list[str]) -> experiment.Plan:
