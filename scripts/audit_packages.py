@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.txt", "services/*/requirements.txt", "benchmarks/peers/*.txt", "scripts/tools/requirements.txt")
+LOCKS = (
+    "requirements.txt",
+    "services/*/requirements.txt",
+    "services/packages/uv.txt",
+    "benchmarks/peers/*.txt",
+    "scripts/tools/requirements.txt",
+)
 # What is compiled here: the folder with its go.mod, and its package.
 PROGRAMS = {
     "MinIO": ("services/minio", "github.com/minio/minio"),
