@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.compose import Stack
+from tests.mlflow_ui import open_ui
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -27,7 +28,7 @@ def _shot(page: Page, name: str) -> None:
 def test_the_experiment_and_its_run_are_seen(stack: Stack, page: Any) -> None:
     version = stack.versions()["1"]
     run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
-    page.goto(f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs")
+    open_ui(page, f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs", run["run_name"])
     expect(page.get_by_text("MLflow Workshop - Iris Classification").first).to_be_visible()
     expect(page.get_by_text(run["run_name"]).first).to_be_visible()
     _shot(page, "experiment")
@@ -36,7 +37,7 @@ def test_the_experiment_and_its_run_are_seen(stack: Stack, page: Any) -> None:
 def test_the_run_shows_its_metrics(stack: Stack, page: Any) -> None:
     version = stack.versions()["1"]
     run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
-    page.goto(f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}")
+    open_ui(page, f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}", "test_accuracy")
     expect(page.get_by_text("test_accuracy").first).to_be_visible()
     expect(page.get_by_text("0.966666", exact=False).first).to_be_visible()
     _shot(page, "run")
@@ -45,21 +46,20 @@ def test_the_run_shows_its_metrics(stack: Stack, page: Any) -> None:
 def test_the_confusion_matrix_is_seen_as_a_picture(stack: Stack, page: Any) -> None:
     version = stack.versions()["1"]
     run = stack.api("runs/get", run_id=version["run_id"])["run"]["info"]
-    page.goto(
-        f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}/artifacts/confusion_matrix.png"
-    )
+    artifacts = f"{stack.mlflow_url}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}/artifacts"
+    open_ui(page, f"{artifacts}/confusion_matrix.png", "confusion_matrix.png")
     expect(page.get_by_text("confusion_matrix.png").first).to_be_visible()
     page.wait_for_function("[...document.images].some(image => image.naturalWidth > 300)")
     _shot(page, "confusion_matrix")
 
 
 def test_the_registered_model_shows_its_alias(stack: Stack, page: Any) -> None:
-    page.goto(f"{stack.mlflow_url}/#/models/iris_logistic_regression")
+    open_ui(page, f"{stack.mlflow_url}/#/models/iris_logistic_regression", "Production")
     expect(page.get_by_text("Production").first).to_be_visible()
     _shot(page, "registered_model")
-    page.goto(f"{stack.mlflow_url}/#/models/iris_logistic_regression/versions/1")
     description = stack.versions()["1"]["description"]
     assert description
+    open_ui(page, f"{stack.mlflow_url}/#/models/iris_logistic_regression/versions/1", description)
     expect(page.get_by_text(description, exact=False).first).to_be_visible()
     _shot(page, "model_version")
 

@@ -15,6 +15,7 @@ from playwright.sync_api import Page
 from tests import pictures
 from tests.guided_tour import FOLDER, LANGUAGES, PAGES, Step, differs, steps, without_links
 from tests.integration.places import CLASSES, DATA, ROOT, Place, Service
+from tests.mlflow_ui import open_ui
 
 pytestmark = pytest.mark.unhurried
 
@@ -123,7 +124,10 @@ class View:
             {"width": pictures.WIDTH + pictures.ASSISTANT * (self.service == "ui"), "height": pictures.HEIGHT}
         )
         there = walk.place.folder.as_uri() if self.service == "file" else walk.services[self.service].url
-        page.goto(there + self.path)
+        if self.service == "ui":
+            open_ui(page, there + self.path, self.last)
+        else:
+            page.goto(there + self.path)
         if self.pressed:
             page.get_by_text(self.pressed).click()
 

@@ -24,6 +24,7 @@ from tests.authority import Authority
 from tests.browser.conftest import OFFLINE
 from tests.compose import BODY, CLASSES, ROOT, SAMPLES, Stack, docker, eventually, free_ports
 from tests.conftest import BROWSERS, LEFT_OUT
+from tests.mlflow_ui import open_ui
 from tests.pictures import a_page
 
 # The page's two blocks: what goes into .env, and the commands after it.
@@ -260,7 +261,7 @@ def test_what_a_scientist_makes_a_candidate_by_clicking_in_mlflows_ui_has_its_ve
     who = base64.b64encode(f"anna:{login.passwords['anna']}".encode()).decode()
     with a_page() as page:
         page.set_extra_http_headers({"Authorization": f"Basic {who}"})
-        page.goto(f"{stack.mlflow_url}/#/models/{NAME}/versions/{version}")
+        open_ui(page, f"{stack.mlflow_url}/#/models/{NAME}/versions/{version}", "Aliases")
         aliases_shown = page.get_by_test_id("descriptions-item").filter(has_text="Aliases")
         aliases_shown.get_by_role("button", name="Add", exact=True).click()
         dialog = page.get_by_role("dialog", name=f"Add/Edit alias for model version {version}")

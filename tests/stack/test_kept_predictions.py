@@ -18,6 +18,7 @@ from playwright.sync_api import Page
 from tests import faults, pictures
 from tests.asking_on import CLIENTS, ROUNDS, Clients
 from tests.compose import CLASSES, ROOT, SAMPLES, Stack, docker, eventually, free_ports
+from tests.mlflow_ui import open_ui
 from tests.pictures import Shot
 from tests.production_loop import Walk, asked_of
 
@@ -309,7 +310,7 @@ OF_THE_WALK = {
     "PREDICTION_LOG_OMIT": "",
     "MONITOR_LAST": "1m",
     "MONITOR_ROWS": "50",
-    "MONITOR_SECONDS": "1",  # the two alerts are on together for seconds, in some weeks
+    "MONITOR_SECONDS": "2",
     "MONITOR_LOG": "true",
 }
 ALERTS = re.findall(r"alert: (\w+)", (ROOT / "monitoring" / "rules.yml").read_text())
@@ -400,11 +401,13 @@ def test_what_is_trained_on_what_came_back_challenges_production(stack: Stack, w
 
 
 def test_the_drift_is_an_alert_meanwhile(prometheus: str, walk: Walk) -> None:
+    # Meanwhile, not now: what the monitor looks back over is a minute here, and a slow machine trains for longer.
     def firing() -> set[str]:
-        alerts = requests.get(f"{prometheus}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
-        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+        query = 'max_over_time(ALERTS{alertstate="firing"}[1h])'
+        answer = requests.get(f"{prometheus}/api/v1/query", params={"query": query}, timeout=10).json()
+        return {alert["metric"]["alertname"] for alert in answer["data"]["result"]}
 
-    eventually("both fire", lambda: firing() >= {"FeatureDrift", "LabelledAccuracyLow"}, 90)
+    eventually("both have fired", lambda: firing() >= {"FeatureDrift", "LabelledAccuracyLow"}, 90)
 
 
 @pytest.mark.parametrize("shot", SHOTS, ids=lambda shot: shot.picture.stem)
@@ -445,7 +448,7 @@ def test_the_picture_of_the_version_that_took_over_shows_nothing_that_is_not_to_
 ) -> None:
     page.set_extra_http_headers({})
     page.set_viewport_size({"width": pictures.WIDTH + pictures.ASSISTANT, "height": pictures.HEIGHT})
-    page.goto(stack.mlflow_url + MLFLOW.format(walk.newest))
+    open_ui(page, stack.mlflow_url + MLFLOW.format(walk.newest), "Aliases")
     pictures.hold(page, Shot(PICTURES / "promoted.png", "Aliases", figures=False))
 
 
