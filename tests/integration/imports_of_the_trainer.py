@@ -1,12 +1,18 @@
-"""What the trainer imports, so that no child of this process has to; and what draws its pictures is such a child as well."""
+"""What the trainer imports, so that no child of this process has to.
+
+With PICTURES=drawn a training has its pictures drawn, by such a child as well; without it they are there at once (undrawn.py).
+"""
 
 import os
 import signal
+import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 
 from trainer import signals
 from trainer.artifact import onnx_converters
+from trainer.cli import training
 from trainer.cli.imports import THREADS, importing
 from trainer.plots import worker
 
@@ -112,4 +118,15 @@ def enter(drawing: worker.Drawing) -> worker.Drawing:
     return drawing
 
 
+sys.path.append(str(Path(__file__).parents[2]))
+from tests.integration.undrawn import Undrawn  # noqa: E402
+
+sys.path.pop()  # no child finds what the command would not
+
+
+def of_a_training() -> worker.Drawing:
+    return worker.Drawing() if os.environ.get("PICTURES") == "drawn" else Undrawn()
+
+
 worker.Drawing.__enter__ = enter  # type: ignore[assignment]
+training.Drawing = of_a_training  # type: ignore[assignment, attr-defined, misc, unused-ignore]

@@ -33,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def train(place: Place, *options: str, code: int = 0, trainer: Any = None) -> dict[str, Any]:
     """Train, and return the promotion record; where another exit code is expected, what was said."""
-    settings = {"DATA_DIR": str(place.folder / "data"), "MIN_TEST_ACCURACY": "0.5"}
+    settings = {"DATA_DIR": str(place.folder / "data"), "MIN_TEST_ACCURACY": "0.5", "PICTURES": "drawn"}
     result = (trainer or place.command)("train", "--json", *options, **settings)
     assert result.returncode == code, result.stderr
     return json.loads(result.stdout) if code == 0 else {"said": result.stderr}
