@@ -1,13 +1,14 @@
 """Trains again and again, each time interrupted a step later: `python interrupting.py SIGNAL[,SIGNAL] [EVERY]`.
 
 A step ends where an answer of MLflow's has come in and the trainer does not know it yet: that is where an interruption
-can lose the most. Of the uploads of a model's files, which follow each other, only the first and the last are steps, unless
-EVERY is given: between them nothing changes but how many files are there, and their order is the file system's.
+can lose the most. Unless EVERY is given, some answers are none: of the uploads of a model's files, which follow each other, those
+between the first and the last, as nothing changes but how many files are there, and their order is the file system's; and, where
+the signal is SIGKILL, answers to a GET, as a trainer that is no more leaves what it left an answer before.
 Several signals take turns. Each training is a process of its own with a model name of its own (`interrupted_SIGNAL_STEP`),
-forked off one that has imported everything. Its pictures are there at once, unless EVERY is given: the process that draws
-them imports for longer than such a training takes, and no step waits for it. What comes of the data alone, the fitted model
-above all, is then what the first training has computed: no step lies within, and each would compute the same. Prints one JSON
-object per training, and ends with the first that was not interrupted because it has fewer steps.
+forked off one that has imported everything, which draws nothing where it is a test's (imports_of_the_trainer.py). What comes of
+the data alone, the fitted model above all, is then what the first training has computed, unless EVERY is given: no step lies within,
+and each would compute the same. Prints one JSON object per training, and ends with the first that was not interrupted because it has
+fewer steps.
 """
 
 import itertools
@@ -24,7 +25,6 @@ from typing import Any
 
 import requests
 import trainer.__main__ as command_line
-from trainer.cli import training
 from trainer.cli.imports import importing
 
 with importing():  # so that no child has to
@@ -43,9 +43,6 @@ with importing():  # so that no child has to
 # No trainer here is alive beside another: nothing to wait for before a run is taken for abandoned.
 trainer.tracking.run_lifecycle.GIVEN_UP_SECONDS = 0
 
-
-sys.path.append(str(Path(__file__).parents[2]))
-from tests.integration.undrawn import Undrawn  # noqa: E402
 
 NOTHING = pickle.dumps((0, {}))
 # What a training computes of the data alone, whatever MLflow answers: where its callers look it up.
@@ -78,8 +75,6 @@ def take_computed(computed: dict[str, Any]) -> None:
 def main() -> None:
     numbers = [signal.Signals[name] for name in sys.argv[1].split(",")]
     within = sys.argv[2:] == ["EVERY"]
-    if not within:
-        training.Drawing = Undrawn  # type: ignore[attr-defined, misc, unused-ignore]
     _, uploads, computed = in_a_child("not_interrupted", numbers[0], 0, 0)
     if not within:
         take_computed(computed)
@@ -113,8 +108,8 @@ def in_a_child(name: str, number: signal.Signals, step: int, last_upload: int) -
 def train(name: str, number: signal.Signals, step: int, last_upload: int, noted: int) -> None:
     """Be the trainer, and send oneself the signal when the main thread's answer number `step` has come in.
 
-    Uploads of a model's files after the first and before number `last_upload` do not count. Notes how many there were, and what
-    was computed of the data.
+    Uploads of a model's files after the first and before number `last_upload` do not count, nor, where that is not 0, what a kill does
+    not tell from the answer before. Notes how many uploads there were, and what was computed of the data.
     """
     log = os.open(f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
@@ -130,7 +125,8 @@ def train(name: str, number: signal.Signals, step: int, last_upload: int, noted:
         if threading.current_thread() is threading.main_thread():
             is_upload = request.method == "PUT" and "/models/" in request.url
             uploads += is_upload
-            if is_upload and 1 < uploads < last_upload:
+            changed_nothing = request.method == "GET" and number == signal.SIGKILL and last_upload
+            if changed_nothing or (is_upload and 1 < uploads < last_upload):
                 return answer
             answers += 1
             if answers == step:
