@@ -86,7 +86,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Compute small tables in one thread: several that wait for each other spin, and take up to fifteen times the time."""
+    """Compute small tables in one thread: several that wait for each other spin, and take up to fifteen times the time.
+
+    What tests start has no threads of BLAS to wait for either: of a process that imports NumPy and SciPy those take a twentieth.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with threadpool_limits(1):
         yield
 
