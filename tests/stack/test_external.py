@@ -16,7 +16,7 @@ from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 
 from tests.backups import answer_of, backup, restore, shown_by
-from tests.compose import CLASSES, ROOT, Stack, built_meanwhile, docker
+from tests.compose import CLASSES, ROOT, Stack, built_meanwhile, docker, eventually
 from tests.faults import setting
 
 PASSWORD = "external-password"
@@ -32,6 +32,9 @@ def stores(stack: Stack) -> Iterator[Any]:
     docker("run", "--detach", "--name", names[1], "--publish", f"{gateway}::9000", "--env", "MINIO_ROOT_USER=external",
             "--env", f"MINIO_ROOT_PASSWORD={PASSWORD}", f"{stack.name}/minio")  # fmt: skip
     ports = [docker("port", names[0], "5432").rsplit(":", 1)[1], docker("port", names[1], "9000").rsplit(":", 1)[1]]
+    # By TCP, as what makes the database's files has a server of its own at the socket meanwhile.
+    eventually("Postgres answers", lambda: docker("exec", names[0], "pg_isready", "--host=127.0.0.1"), 120)
+    eventually("MinIO answers", lambda: requests.get(f"http://{gateway}:{ports[1]}/minio/health/ready", timeout=10).ok)
     yield names, ports
     docker("rm", "--force", "--volumes", *names)
 
