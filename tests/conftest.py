@@ -88,7 +88,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def one_thread() -> Iterator[None]:
     """Compute small tables in one thread: several that wait for each other spin, and take up to fifteen times the time.
 
-    What tests start has no threads of BLAS to wait for either: of a process that imports NumPy and SciPy those take a twentieth.
+    What tests start has no threads of BLAS to wait for either: of a training they take a twentieth.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with threadpool_limits(1):

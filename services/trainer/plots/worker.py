@@ -32,7 +32,7 @@ class Drawing:
     def __enter__(self) -> Self:
         services = str(Path(__file__).resolve().parents[2])
         environ = os.environ | {"PYTHONPATH": os.pathsep.join([services, os.environ.get("PYTHONPATH", "")])}
-        # What it multiplies is small, and threads of BLAS that wait for it spin: an eighth of what it takes.
+        # What it multiplies is small, and threads of BLAS that wait for it spin: on two cores an eighth of what it takes.
         environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trainer.plots.worker"],
