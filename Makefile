@@ -45,7 +45,7 @@ explore train compare models review rollback history workshop schedule cleanup d
 adopt requirements promote:
 	@$(if $(VERSION)$(ARGS),,$(error VERSION is missing, as in: make $@ VERSION=2))$(PY) scripts/embedded.py $@ $(VERSION) $(ARGS)
 
-test: environment ## all tests that this machine can run, in two lanes side by side
+test: environment ## all tests that this machine can run, in three lanes side by side
 	@scripts/test
 
 unit: environment ## the functions, no server, and without what searches for inputs (`make fuzz`)

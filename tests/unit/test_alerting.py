@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from setup import alerting
 from setup.errors import SetupError
+
+from tests.unit.compose_files import services_of
 
 EMAIL = {"ALERT_EMAIL_TO": "ops@example.com, ann@example.com", "ALERT_SMTP_SERVER": "mail.example.com:587"}
 ROOT = Path(__file__).parents[2]
@@ -75,12 +76,12 @@ def test_a_setting_that_would_tell_nobody_is_refused_with_what_is_expected(
 
 def test_a_setting_that_is_changed_makes_a_new_alertmanager() -> None:
     """It reads its configuration at its start."""
-    services = yaml.safe_load((ROOT / "compose.monitoring.yaml").read_text())["services"]
+    services = services_of("compose.monitoring.yaml")
     assert services["alertmanager"]["environment"] == services["secrets"]["environment"]
 
 
 def test_whoever_has_no_login_is_reached_on_this_machine_alone() -> None:
-    services = yaml.safe_load((ROOT / "compose.monitoring.yaml").read_text())["services"]
+    services = services_of("compose.monitoring.yaml")
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)

@@ -18,13 +18,15 @@ import trainer.settings
 import yaml
 from setup.secret_files import DERIVED, OWNERS, SECRETS
 
+from tests.unit.compose_files import services_of
+
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILES = [ROOT / "compose.yaml", *sorted(ROOT.glob("compose.*.yaml"))]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "data/README.md")]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS += PAGES
 LOCKS = [ROOT / "requirements.txt", *sorted(ROOT.glob("services/*/requirements.txt"))]
-SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+SERVICES = services_of("compose.yaml")
 SETTINGS = {"trainer": trainer.settings.Settings, "inference": inference.settings.Settings}
 
 # What a container or the way without Docker decides, and no setting of the stack: see inference/settings.py.
@@ -58,12 +60,6 @@ def _interpolations(path: Path) -> Iterator[tuple[str, str, str]]:
     text = text.replace("$$", "")
     assert not re.search(r"\$\w", text), f"{path.name} interpolates without braces, which this test does not see"
     yield from re.findall(r"\$\{(\w+)(:?[-+?])?([^}]*)\}", text)
-
-
-@functools.cache
-def _services(path: Path) -> dict[str, Any]:
-    """Return the services of a compose file, without Compose's own tags."""
-    return dict(yaml.safe_load(re.sub("!(reset|override)", "", path.read_text()))["services"])
 
 
 @functools.cache
@@ -339,13 +335,13 @@ def test_the_page_of_settings_has_each_variable_that_a_person_or_a_process_may_b
 
 @pytest.mark.parametrize("path", COMPOSE_FILES, ids=_ids)
 def test_what_answers_predictions_depends_on_nothing_that_compose_could_replace_or_wait_for(path: Path) -> None:
-    for name, service in _services(path).items():
+    for name, service in services_of(path.name).items():
         assert name not in ("inference", "proxy") or "depends_on" not in service
         assert not {"inference", "proxy"} & set(service.get("depends_on", {}))
 
 
 def test_whoever_notes_changes_as_long_as_it_runs_starts_after_the_audit_log_and_ends_before() -> None:
-    login = _services(ROOT / "compose.login.yaml")
+    login = services_of("compose.login.yaml")
     said = {name: [SERVICES.get(name, {}), login.get(name, {})] for name in {*SERVICES, *login}}
     long = {name for name, parts in said.items() if not any(part.get("restart") == "no" for part in parts)}
     notes = {name for name in long if any("AUDIT_FILE" in part.get("environment", {}) for part in said[name])}
@@ -436,7 +432,7 @@ def test_a_commit_whose_first_line_is_longer_than_the_page_says_is_refused(messa
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
 def test_every_service_in_a_documented_command_is_in_the_compose_file(document: Path) -> None:
-    assert set(_services_named(document)) <= {name for path in COMPOSE_FILES for name in _services(path)}
+    assert set(_services_named(document)) <= {name for path in COMPOSE_FILES for name in services_of(path.name)}
 
 
 def test_the_readme_shows_how_to_look_into_services() -> None:
@@ -534,7 +530,7 @@ def test_each_image_runs_as_the_user_that_its_secrets_belong_to() -> None:
 
 def test_what_an_overlay_gives_a_way_out_asks_for_names_there() -> None:
     for path in COMPOSE_FILES:
-        out = [name for name, service in _services(path).items() if "outside" in service.get("networks", [])]
+        out = [name for name, service in services_of(path.name).items() if "outside" in service.get("networks", [])]
         # One line each: the tag does not reach through an anchor.
         assert path.read_text().count("dns: !reset []") == len(
             [name for name in out if "dns" in SERVICES.get(name, {})]

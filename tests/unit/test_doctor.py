@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import re
 import socket
 import sqlite3
 import ssl
@@ -23,7 +22,6 @@ from urllib.error import HTTPError
 
 import psycopg2
 import pytest
-import yaml
 from contract.errors import Refused
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -42,6 +40,8 @@ from doctor.registry.commands import EMBEDDED, STACK
 from doctor.registry.database import Database
 from doctor.stack import access, command, growth, postgres, replicas, store, tracking, volumes
 from setup.secret_files import DERIVED, OWNERS, SECRETS, Owner
+
+from tests.unit.compose_files import NAMES, services_of
 
 STARTED = "2026-01-01T15:00:00.123456789Z"
 UP = "docker compose up -d --wait"
@@ -634,10 +634,10 @@ def test_what_a_profile_has_is_looked_at_where_somebody_has_started_it() -> None
 
 
 def test_more_memory_is_asked_for_by_the_setting_that_the_service_has() -> None:
-    root, seen = Path(__file__).parents[2], set()
-    for path in root.glob("compose*.yaml"):
-        found = yaml.safe_load(re.sub("!(reset|override)", "", path.read_text()))["services"]
-        for name, limit in ((name, one["mem_limit"]) for name, one in found.items() if "mem_limit" in one):
+    seen = set()
+    for file in NAMES:
+        services = services_of(file).items()
+        for name, limit in ((name, one["mem_limit"]) for name, one in services if "mem_limit" in one):
             setting = containers.more_memory(name, 64, UP).partition("=")[0]
             assert limit.startswith(f"${{{setting}:-" if setting else "64m"), name
             seen.add((name, bool(setting)))

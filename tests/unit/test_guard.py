@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from contract.publishing import guard
 from inference import __main__ as inference_program
 from setup import __main__ as setup_program
+
+from tests.unit.compose_files import NAMES, services_of
 
 ROOT = Path(__file__).parents[2]
 BEYOND = ["0.0.0.0", "192.168.1.20", "::", "[::]", "fe80::1%eth0", "128.0.0.1", "lan"]  # noqa: S104
@@ -69,11 +70,7 @@ def test_the_prediction_service_which_waits_for_no_set_up_does_not_start(monkeyp
 
 
 def _files() -> dict[str, Any]:
-    loader = type("Loader", (yaml.SafeLoader,), {})
-    for tag in ("!reset", "!override"):  # Compose's own
-        loader.add_constructor(tag, lambda loader, node: loader.construct_sequence(node))  # type: ignore[attr-defined]
-    paths = sorted(ROOT.glob("compose*.yaml"))
-    return {path.name: yaml.load(path.read_text(), loader)["services"] for path in paths}  # noqa: S506
+    return {name: services_of(name) for name in NAMES}
 
 
 def _published(services: dict[str, Any]) -> set[str]:

@@ -4,14 +4,14 @@ import re
 import subprocess
 from pathlib import Path
 
-import yaml
+from tests.unit.compose_files import services_of
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "services" / "inference" / "Dockerfile").read_text()
 
 
 def test_the_overlay_changes_the_image_and_lets_code_run_and_nothing_else() -> None:
-    services = yaml.safe_load((ROOT / "compose.any.yaml").read_text())["services"]
+    services = services_of("compose.any.yaml")
     assert services == {
         "inference": {
             "image": "${COMPOSE_PROJECT_NAME}/inference-any",

@@ -18,7 +18,6 @@ from urllib.request import urlopen
 from zoneinfo import ZoneInfo
 
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from trainer import training_lock
 from trainer.cli.training import check_arguments, check_choice
@@ -31,6 +30,8 @@ from trainer.schedule.record import FAILED, KEPT, PROMOTED, UNCHANGED, Outcome, 
 from trainer.schedule.scheduler import LOOK_SECONDS, WAIT_SECONDS, Scheduler
 from trainer.schedule.settings import Schedule
 from trainer.settings import Settings
+
+from tests.unit.compose_files import services_of
 
 ROOT = Path(__file__).parents[2]
 ZONE = ZoneInfo("Europe/Zurich")
@@ -563,7 +564,7 @@ def test_what_a_shell_would_make_of_the_options_is_what_train_gets() -> None:
 
 def test_the_container_is_given_what_the_settings_read_with_the_same_defaults() -> None:
     source = Path(settings.__file__).read_text()
-    given = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    given = services_of("compose.yaml")
     own = {
         name: value
         for name, value in given["schedule"]["environment"].items()

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.unit.compose_files import content_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
-COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+COMPOSE = content_of("compose.yaml")
 HEAD = "| service | networks | on the host | reads and writes | only reads |"
 
 

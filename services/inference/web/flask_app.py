@@ -7,6 +7,7 @@ served, in its environ.
 import platform
 import weakref
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -189,9 +190,14 @@ def _add_status(app: Flask, settings: Settings, deployments: Deployments, kept: 
         return _page_or_json(lambda: render_template("status.html", name=deployments.first.name), content)
 
 
+@cache  # each is looked up among files
+def _installed() -> dict[str, str]:
+    """Return the versions of the packages that answers depend on."""
+    return {name: installed_version(name) for name in ("scikit-learn", "skops", "onnxruntime", "flask", "gunicorn")}
+
+
 def _add_health(app: Flask, settings: Settings, deployments: Deployments, kept: PredictionLog | None) -> None:
     first = deployments.first
-    packages = {name: installed_version(name) for name in ("scikit-learn", "skops", "onnxruntime", "flask", "gunicorn")}
 
     @app.get("/health")
     @app.get("/ping")
@@ -212,7 +218,7 @@ def _add_health(app: Flask, settings: Settings, deployments: Deployments, kept: 
         of_log = {"prediction_log": kept.told(first.served)} if kept else {}
         challenger = challenger_content(settings, first)
         of_challenger = {"challenger": challenger} if challenger else {}
-        about = {"python": platform.python_version(), **packages}
+        about = {"python": platform.python_version(), **_installed()}
         return {"model": model, **reasons, **of_challenger, **under_way(deployments), **of_log, **about}
 
     metrics_of_all = Exposition(exposition)

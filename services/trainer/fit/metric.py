@@ -182,14 +182,15 @@ def better(name: str, value: float, other: float) -> float:
     return other - value if is_loss(name) else value - other
 
 
-def names(task: Task) -> list[str]:
-    """Return the metrics that there are for a task."""
+@cache  # scikit-learn copies each as it is asked
+def names(task: Task) -> tuple[str, ...]:
+    """Return the metrics that there are for a task, in alphabetical order."""
     found = []
     for name in get_scorer_names():
         module = get_scorer(name)._score_func.__module__.rpartition(".")[2]
         if module in MODULES[task] and not name.endswith("_samples"):
             found.append(name.removeprefix("neg_"))
-    return sorted([*found, *(SHORT if task is Task.REGRESSION else ())])
+    return tuple(sorted([*found, *(SHORT if task is Task.REGRESSION else ())]))
 
 
 def default(table: Table) -> str:
@@ -235,12 +236,12 @@ def check_thresholds(thresholds: Mapping[str, float], measured: Mapping[str, flo
             raise _not_measured(name, [one.removeprefix("test_") for one in sorted(known)], names(task))
 
 
-def _not_measured(name: str, known: list[str], shown: list[str]) -> SettingsError:
+def _not_measured(name: str, known: list[str], shown: Sequence[str]) -> SettingsError:
     asked = name.removeprefix("test_")
     return SettingsError(f"--threshold is for {asked!r}, which is not measured; {_hint(asked, known, shown)}")
 
 
-def _hint(name: str, known: list[str], shown: list[str]) -> str:
+def _hint(name: str, known: list[str], shown: Sequence[str]) -> str:
     near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(shown)}"
 
