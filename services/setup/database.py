@@ -5,6 +5,7 @@ alone: the official image trusts local connections, so this works whatever passw
 An external Postgres is prepared with what its address allows: the database is made where it is missing.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ ROLE = DATABASE = "mlflow"
 EXPORTER = "exporter"
 SECRETS = Path("/run/secrets")
 OWN = "host=/var/run/postgresql user=postgres dbname=postgres"
+# What is said for a Postgres that will be there in a moment: by itself, and by a proxy in front of it.
+STARTING = ("the database system is starting up", "server closed the connection unexpectedly")
+PATIENCE = 60
 
 
 def run(environ: Mapping[str, str]) -> Iterator[str]:
@@ -89,6 +93,7 @@ def _prepare_external(uri: str) -> Iterator[str]:
         raise SetupError(
             "BACKEND_STORE_URI_FILE must hold postgresql://USER:PASSWORD@HOST:5432/DATABASE and nothing else"
         )
+    yield from _started(parts.geturl(), parts.hostname)
     try:
         with _cursor(parts.geturl()):
             pass
@@ -100,6 +105,20 @@ def _prepare_external(uri: str) -> Iterator[str]:
         yield f"database {name!r} created at {parts.hostname}"
     else:
         yield f"database {name!r} at {parts.hostname} is there"
+
+
+def _started(dsn: str, host: str) -> Iterator[str]:
+    """Wait for an external Postgres that starts at the same moment, as after a power cut; yield a line where that takes time."""
+    for second in range(PATIENCE):
+        try:
+            with _cursor(dsn):
+                return
+        except SetupError as error:
+            if not any(words in str(error) for words in STARTING):
+                return  # which is for the caller to find
+        if not second:
+            yield f"Postgres at {host} is starting; it has {PATIENCE} seconds"
+        time.sleep(1)
 
 
 @contextmanager
