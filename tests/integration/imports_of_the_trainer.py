@@ -4,12 +4,9 @@ With PICTURES=drawn a training has its pictures drawn, by such a child as well; 
 """
 
 import os
-import signal
-import traceback
 from importlib import import_module
 from typing import Self
 
-from trainer import signals
 from trainer.artifact import onnx_converters
 from trainer.cli import training
 from trainer.cli.imports import THREADS, importing
@@ -69,54 +66,6 @@ with importing():
     onnx_converters.register()  # of XGBoost's and LightGBM's estimators, which are imported above
 
 
-class Child:
-    """A process with pipes, as `subprocess` starts one, that has imported all that draws."""
-
-    def __init__(self) -> None:
-        read, to = os.pipe()
-        of, write = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(to)
-            draw(read, write)
-        os.close(read)
-        os.close(write)
-        self.stdin, self.stdout = os.fdopen(to, "wb"), os.fdopen(of, "rb")
-        self.returncode: int | None = None
-
-    def kill(self) -> None:
-        if self.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
-
-    def wait(self) -> int:
-        if self.returncode is None:
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return self.returncode
-
-
-def draw(read: int, write: int) -> None:
-    """Be the process that draws."""
-    os.setpgid(0, 0)
-    for number in signals.SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    os.dup2(read, 0)
-    os.dup2(write, 1)
-    code = 1
-    try:
-        worker.main()
-        code = 0
-    except Exception:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
-
-
-def enter(drawing: worker.Drawing) -> worker.Drawing:
-    drawing._process = Child()  # type: ignore[assignment]
-    drawing._to, drawing._from = drawing._process.stdin, drawing._process.stdout  # type: ignore[assignment]
-    return drawing
-
-
 class Undrawn(worker.Drawing):
     """As many pictures as there are, without a process that draws them, and under names that no test takes for theirs."""
 
@@ -137,5 +86,4 @@ def of_a_training() -> worker.Drawing:
     return worker.Drawing() if os.environ.get("PICTURES") == "drawn" else Undrawn()
 
 
-worker.Drawing.__enter__ = enter  # type: ignore[assignment]
 training.Drawing = of_a_training  # type: ignore[assignment, attr-defined, misc, unused-ignore]

@@ -1,5 +1,6 @@
 """The process that draws a training's pictures."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,8 +19,11 @@ from trainer.data.table import Split, Task
 from trainer.errors import TrainerError
 from trainer.fit.evaluation import evaluate
 from trainer.fit.metric import Metric
+from trainer.plots import worker
 from trainer.plots.evaluation import learning_picture
 from trainer.plots.worker import Drawing
+
+from tests.integration.places import eventually, has_ended
 
 SERVICES = str(Path(__file__).resolve().parents[2] / "services")
 
@@ -35,7 +39,11 @@ def begin(drawing: Drawing, estimator: Any, rows: Split) -> None:
     drawing.begin(estimator, rows, found, Task.CLASSIFICATION, None, 0.1)
 
 
-def test_an_estimator_that_prints_while_it_is_fitted_does_not_spoil_its_pictures(rows: Split) -> None:
+@pytest.mark.parametrize("start", ["fork", "spawn"])  # as on Linux, and as on macOS
+def test_an_estimator_that_prints_while_it_is_fitted_does_not_spoil_its_pictures(
+    rows: Split, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "CONTEXT", multiprocessing.get_context(start))
     forest = RandomForestClassifier(5, verbose=2).fit(rows.train_features, rows.train_target)
     with Drawing() as drawing:
         begin(drawing, forest, rows)
@@ -64,12 +72,8 @@ class Unwilling(ClassifierMixin, BaseEstimator):
 
 
 def test_an_estimator_that_fails_is_told_and_its_words_are_in_the_log(
-    rows: Split, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    rows: Split, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    # The process that draws finds the class by this module's name.
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setattr(Unwilling, "__module__", "test_drawing")
-    monkeypatch.setitem(sys.modules, "test_drawing", sys.modules[__name__])
     with Drawing() as drawing:
         begin(drawing, Unwilling(), rows)
         with pytest.raises(TrainerError, match="the pictures could not be drawn: their process ended with 1"):
@@ -80,19 +84,33 @@ def test_an_estimator_that_fails_is_told_and_its_words_are_in_the_log(
 def test_it_ends_with_a_training_that_fails_before_anything_is_drawn() -> None:
     with Drawing() as drawing:
         process = drawing._process
-    assert process.returncode is not None
+    assert process.exitcode is not None
+
+
+# A trainer that holds the lock on its data folder, as each does, while the pictures are drawn.
+HOLDING = """
+import signal, sys
+from pathlib import Path
+from trainer import training_lock
+from trainer.plots.worker import Drawing
+with training_lock.beside_others(Path(sys.argv[1]), print), Drawing() as drawing:
+    print(drawing._process.pid, flush=True)
+    signal.pause()
+"""
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_it_ends_when_the_trainer_is_killed(how: Any) -> None:
-    # Here and not above: a process that draws imports this module.
-    from tests.integration.places import eventually, has_ended
-
-    code = "import signal; from trainer.plots.worker import Drawing\nwith Drawing() as d: print(d._process.pid, flush=True); signal.pause()"
+def test_it_ends_when_the_trainer_is_killed_and_holds_no_lock_meanwhile(how: Any, tmp_path: Path) -> None:
     environ = os.environ | {"PYTHONPATH": SERVICES}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environ) as trainer:
+    command = [sys.executable, "-c", HOLDING, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as trainer:
         pid = int(trainer.stdout.readline())
-        assert Path(f"/proc/{pid}").exists()
+        files = Path(f"/proc/{pid}/fd")
+        eventually("it has nothing open of the trainer's", lambda: not _is_open(tmp_path, files), 30)
         trainer.send_signal(how)
         trainer.wait(10)
     eventually("the process that draws has ended with its trainer", lambda: has_ended(pid), 30)
+
+
+def _is_open(folder: Path, files: Path) -> bool:
+    return folder in [file.readlink() for file in files.iterdir()]

@@ -192,14 +192,15 @@ def plan_of_arguments(settings: Settings, arguments: list[str]) -> experiment.Pl
 
 def _train(settings: Settings, wanted: experiment.Plan, console: Console) -> PromotionRecord:
     # Imported where it is needed: MLflow and scikit-learn take seconds, and `bootstrap` mostly has nothing to do.
-    with _lock(settings), Drawing() as drawing:
+    with _lock(settings):
         with importing():
             # Before MLflow: for each of its types it looks through every module that is there.
             import skops.io  # noqa: F401
+        with Drawing() as drawing:
+            with importing():
+                from trainer.commands.train import train as run
 
-            from trainer.commands.train import train as run
-
-        return run(settings, wanted, console, drawing)
+            return run(settings, wanted, console, drawing)
 
 
 def _lock(settings: Settings) -> AbstractContextManager[None]:

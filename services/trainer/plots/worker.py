@@ -1,22 +1,23 @@
 """Draws a training's pictures in a process of its own, on another core, while the training goes on.
 
-Importing what draws takes as long as drawing, so the process is started first of all, and imports while the trainer does.
-It reads one Subject from its standard input, writes the pictures to its standard output, and ends; it ends too when the
-trainer is gone, however that came about: the pipes are closed then.
+The process is forked off the trainer once that has imported scikit-learn, which both need, and imports the rest of what draws while
+the trainer imports MLflow. On macOS it is started anew, and imports all: Apple's own libraries do not outlive a fork.
+It reads one Subject from a pipe, writes the pictures to it, and ends; it ends too when the trainer is gone, however that came about:
+the pipe is closed then.
 """
 
 import gc
+import multiprocessing
 import os
-import pickle
-import subprocess
+import signal
 import sys
-from contextlib import suppress
-from pathlib import Path
+from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from contract.process.imports import quick_imports
 
+from trainer import signals
 from trainer.console import terminal
 from trainer.errors import TrainerError
 from trainer.plots.subject import MOST_POINTS, MOST_ROWS, Subject
@@ -25,34 +26,30 @@ if TYPE_CHECKING:  # the trainer starts the process before it imports what takes
     from trainer.data.table import Split, Task
     from trainer.fit.evaluation import Evaluation
 
+if sys.platform == "darwin":
+    CONTEXT = multiprocessing.get_context("spawn")
+else:
+    CONTEXT = multiprocessing.get_context("fork")
+# Files that a trainer may have open when it forks: the lock on its data folder is to end with it alone.
+MOST_FILES = 256
+
 
 class Drawing:
     """The process, from its start to its end."""
 
     def __enter__(self) -> Self:
-        services = str(Path(__file__).resolve().parents[2])
-        environ = os.environ | {"PYTHONPATH": os.pathsep.join([services, os.environ.get("PYTHONPATH", "")])}
-        # What it multiplies is small, and threads of BLAS that wait for it spin: on two cores an eighth of what it takes.
-        environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.plots.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environ,
-            # A Ctrl-C is the trainer's to answer.
-            process_group=0,
-        )
-        self._to, self._from = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        self._pipe, theirs = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(target=_draw, args=(theirs,))
+        self._process.start()
+        theirs.close()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._process.kill()
-        self._from.close()
-        with suppress(BrokenPipeError):  # what it has not read is for nobody any more
-            self._to.close()
-        self._process.wait()
+        self._pipe.close()
+        self._process.join()
 
     def begin(
         self,
@@ -74,49 +71,58 @@ class Drawing:
         )
         subject = Subject(estimator, drawn_from, len(rows.train_target), evaluation, task, class_names, fit_seconds)
         try:
-            with self._to:
-                pickle.dump(subject, self._to, pickle.HIGHEST_PROTOCOL)
-        except BrokenPipeError as error:
+            self._pipe.send(subject)
+        except (BrokenPipeError, ConnectionResetError) as error:
             raise self._failure() from error
 
     def pictures(self) -> dict[str, bytes]:
         """Return PNG files by their names, once they are drawn."""
         try:
-            found: dict[str, bytes] = pickle.load(self._from)  # noqa: S301 - from a process of our own
-        except (EOFError, pickle.UnpicklingError) as error:
+            found: dict[str, bytes] = self._pipe.recv()
+        except (EOFError, ConnectionResetError) as error:
             raise self._failure() from error
         return found
 
     def _failure(self) -> TrainerError:
+        self._process.join()
         return TrainerError(
-            f"the pictures could not be drawn: their process ended with {self._process.wait()}; what it said is above"
+            f"the pictures could not be drawn: their process ended with {self._process.exitcode}; what it said is above"
         )
 
 
-def main() -> None:
-    """Draw what the standard input tells of; write the pictures to the standard output."""
-    terminal.protect()
-    # An estimator that is told to be verbose prints to the standard output.
-    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+def _draw(pipe: Connection) -> None:
+    """Be the process: draw what comes through the pipe, and send the pictures back."""
+    _stand_alone(pipe.fileno())
     with quick_imports():
         from trainer.plots.evaluation import evaluation_pictures, png, warm_up
 
         warm_up()
     try:
-        subject = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the trainer
+        subject: Subject = pipe.recv()
     except EOFError:  # the trainer ended before there was anything to draw
         return
     drawn = {name: png(figure) for name, figure in evaluation_pictures(subject)}
     if (explained := subject.evaluation.contributions) is not None:
         drawn["contributions.csv"] = explained.means.to_csv(header=["mean"], index_label="column").encode()
     try:
-        with answer:
-            pickle.dump(drawn, answer, pickle.HIGHEST_PROTOCOL)
-    except BrokenPipeError:  # the trainer ended meanwhile, and has said why
+        pipe.send(drawn)
+    except (BrokenPipeError, ConnectionResetError):  # the trainer ended meanwhile, and has said why
         os._exit(1)
     gc.freeze()  # or Python would look for garbage among all that is imported
 
 
-if __name__ == "__main__":
-    main()
+def _stand_alone(pipe: int) -> None:
+    """Have nothing in common with the trainer but a pipe, standard error and what is imported."""
+    os.setpgid(0, 0)  # a Ctrl-C is the trainer's to answer
+    for number in signals.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    os.closerange(3, pipe)
+    os.closerange(pipe + 1, MOST_FILES)
+    os.dup2(2, 1)  # an estimator that is told to be verbose prints
+    sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115 - to the end
+    terminal.protect()
+    # What it multiplies is small, and threads of BLAS that wait for it spin: on two cores an eighth of what it takes.
+    if "OPENBLAS_NUM_THREADS" not in os.environ:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(1, "blas")
