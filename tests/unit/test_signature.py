@@ -164,6 +164,9 @@ def test_the_trainer_says_which_key_it_lacks_and_how_to_do_without(tmp_path: Pat
         SettingsError, match=r"SIGNING_KEY_FILE .*key\.pem cannot be read: No such file.*set MLFLOW_TRACK"
     ):
         check_key(tmp_path / "key.pem")
+    (tmp_path / "key.pem").touch()
+    with pytest.raises(SettingsError, match=r"key\.pem: .*key\.id, which belongs to it, cannot be read: No such file"):
+        check_key(tmp_path / "key.pem")
 
 
 def test_the_id_of_a_key_is_short_and_its_own(keys: tuple[Path, Path]) -> None:

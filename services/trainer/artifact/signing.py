@@ -74,8 +74,9 @@ def check_key(key: Path | None) -> None:
         key.read_bytes()
         key_id(key)
     except OSError as error:
+        what = str(key) if error.filename == str(key) else f"{key}: {error.filename}, which belongs to it,"
         raise SettingsError(
-            f"SIGNING_KEY_FILE {key} cannot be read: {error.strerror}; the set-up makes it "
+            f"SIGNING_KEY_FILE {what} cannot be read: {error.strerror}; the set-up makes it "
             "(`docker compose up`, or `make` without Docker). To train for a server, which takes no key, set MLFLOW_TRACKING_URI"
         ) from error
 
