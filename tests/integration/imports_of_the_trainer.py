@@ -7,6 +7,7 @@ import os
 from importlib import import_module
 from typing import Self
 
+from contract import signature
 from trainer.artifact import onnx_converters
 from trainer.cli import training
 from trainer.cli.imports import THREADS, importing
@@ -30,8 +31,6 @@ with importing():
         "mlflow.tracing.processor.base_mlflow",
         "mlflow.tracing.processor.otel",
         "mlflow.tracking.request_header.registry",
-        "model_signing.signing",
-        "model_signing.verifying",
         "narwhals._interchange.dataframe",
         "narwhals._pandas_like.namespace",
         "narwhals.stable.v2._namespace",
@@ -62,6 +61,7 @@ with importing():
         import_module(name)
     from mlflow.utils.requirements_utils import _check_requirement_satisfied
 
+    signature.library()
     _check_requirement_satisfied("pandas")  # looks through all packages, the first time
     onnx_converters.register()  # of XGBoost's and LightGBM's estimators, which are imported above
 

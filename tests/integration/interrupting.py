@@ -25,6 +25,7 @@ from typing import Any
 
 import requests
 import trainer.__main__ as command_line
+from contract import signature
 from trainer.cli.imports import importing
 
 with importing():  # so that no child has to
@@ -34,10 +35,10 @@ with importing():  # so that no child has to
     import trainer.commands.train
     import trainer.tracking.run_lifecycle
     from mlflow.utils.requirements_utils import _check_requirement_satisfied
-    from model_signing import signing, verifying  # noqa: F401
     from trainer.artifact import onnx_export
     from trainer.fit import importance
 
+    signature.library()
     _check_requirement_satisfied("pandas")  # looks through all packages, the first time
 
 # No trainer here is alive beside another: nothing to wait for before a run is taken for abandoned.

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +33,14 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def files(tmp_path: Path) -> Files:
     (tmp_path / "version").mkdir()
     return Files(tmp_path / "version")
+
+
+def test_what_signs_and_verifies_imports_nothing_that_goes_through_a_service() -> None:
+    code = "import sys; from contract import signature; signature.library(); print(*sys.modules)"
+    environ = os.environ | {"PYTHONPATH": str(Path(signature.__file__).parents[1])}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ).stdout
+    assert "model_signing.verifying" in said.split()
+    assert {"sigstore", "tuf", "requests", "boto3"}.isdisjoint(said.split())
 
 
 @pytest.fixture(scope="module")

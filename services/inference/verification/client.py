@@ -23,7 +23,7 @@ MB = 1024**2
 MEMORY_BYTES = 256 * MB
 # For a version's metadata files, and for its files, which are read twice.
 SECONDS, BYTES_PER_SECOND = 30.0, 20 * MB
-# After which without a question its memory, as much as a worker's, is given back; the next question waits half a second more.
+# After which without a question it ends, and its memory, as much as a worker's, is given back; the next question starts another one.
 IDLE_SECONDS = 600.0
 # A description, and 500 files of 400 characters each.
 MOST_ANSWER_BYTES = 16 * MB

@@ -35,9 +35,9 @@ OPEN_FILES = 64
 
 def main(memory: int, public_key: Path | None) -> None:
     """Answer until nobody asks any more; `memory` is bytes beyond those of the programs themselves."""
-    if public_key is not None:  # half a second and 55 MB, before the first version waits for it
+    if public_key is not None:  # before the first version waits for it
         with quick_imports():
-            from model_signing import hashing, verifying  # noqa: F401
+            signature.library()
     # What a library prints goes with the errors, and is no answer.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
