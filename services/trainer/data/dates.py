@@ -236,8 +236,10 @@ def _utc(found: pd.Series) -> pd.Series:
 
 def _without_versions(parts: pd.DataFrame) -> pd.DataFrame:
     """Return the parts without those of "1.2.10", a version; with slashes, "3/4/24" is a date."""
-    is_short = parts["one"].str.len().eq(1) | parts["other"].str.len().eq(1)
-    are_versions = parts["year"].str.len().eq(2) & is_short & parts["separator"].ne("/")
+    are_versions = parts["year"].str.len().eq(2) & parts["separator"].ne("/")
+    if not are_versions.any():  # as mostly
+        return parts
+    are_versions &= parts["one"].str.len().eq(1) | parts["other"].str.len().eq(1)
     return parts.mask(are_versions) if are_versions.any() else parts
 
 
@@ -286,8 +288,11 @@ def _order(parts: pd.DataFrame, until: str) -> str:
 
 def _may_begin_with_years(parts: pd.DataFrame, has_points: bool) -> bool:
     """Tell whether dates may have the year first: they are ones then, too, and their last numbers differ as much as the first."""
-    one, other, year = (pd.to_numeric(parts[name].dropna()) for name in ("one", "other", "year"))
-    if year.max() > 31 or _days(2000 + one, other, year).notna().mean() < NEARLY_ALL or year.nunique() < one.nunique():
+    year = pd.to_numeric(parts["year"].dropna())
+    if year.max() > 31:
+        return False
+    one, other = (pd.to_numeric(parts[name].dropna()) for name in ("one", "other"))
+    if _days(2000 + one, other, year).notna().mean() < NEARLY_ALL or year.nunique() < one.nunique():
         return False
     # Of 01.03.24, 01.04.24, …, or 31.03.24, 30.04.24, … the day is the first one of its month, or the last. With points nobody
     # who means the year 2001 writes so; with slashes somebody might.
@@ -342,20 +347,20 @@ def _centuries(parts: pd.DataFrame, found: pd.Series) -> str:
 
 
 def _of_parts(parts: pd.DataFrame, years: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
+    numbers = {"year": years, "month": pd.to_numeric(month), "day": pd.to_numeric(day)}
+    if parts["hour"].notna().any():
+        numbers |= _times(parts)
+    frame = pd.DataFrame(numbers)
+    is_one = parts["year"].notna() & month.notna()
+    made: pd.Series = pd.to_datetime(frame[is_one], errors="coerce").astype(DTYPE)
+    return made.reindex(parts.index)
+
+
+def _times(parts: pd.DataFrame) -> dict[str, pd.Series]:
     half = parts["half"].str[0].str.lower()
     hour = pd.to_numeric(parts["hour"]).fillna(0)
-    hour = hour.where(half.isna(), hour % 12) + (half == "p") * 12
-    numbers = {
-        "year": years,
-        "month": pd.to_numeric(month),
-        "day": pd.to_numeric(day),
-        "hour": hour,
+    return {
+        "hour": hour.where(half.isna(), hour % 12) + (half == "p") * 12,
         "minute": pd.to_numeric(parts["minute"]).fillna(0),
         "second": pd.to_numeric(parts["second"].str.replace(",", ".")).fillna(0),
     }
-    is_one = parts["year"].notna() & month.notna()
-    made = pd.Series(pd.NaT, index=parts.index).astype(DTYPE)
-    if is_one.any():
-        frame = pd.DataFrame(numbers)[is_one]
-        made[is_one] = pd.to_datetime(frame, errors="coerce").astype(DTYPE)
-    return made

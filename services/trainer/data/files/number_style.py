@@ -70,6 +70,17 @@ class Style:
             return None
         return float(digits.replace(self.thousands, "").replace(self.decimal, "."))
 
+    def values(self, digits: list[str]) -> list[float | None]:
+        """Return the number of each; none at all where not nearly all are of this style, which is mostly soon seen."""
+        found: list[float | None] = []
+        others = 0
+        for text in digits:
+            found.append(value := self.value(text))
+            others += value is None
+            if len(digits) - others < ALIKE * len(digits):
+                return []
+        return found
+
 
 STYLES = [Style(decimal, thousands) for decimal in DECIMALS for thousands in THOUSANDS if decimal != thousands]
 
@@ -127,19 +138,19 @@ class Written:
 
 def _style(digits: list[str], form: Form, decimal: str | None = None) -> Style | None:
     """Return the style that most digits are of, None where another one as good gives other numbers."""
-    values = {
-        style: [style.value(text) for text in digits]
+    good = {
+        style: values
         for style in STYLES
         if form.mark in (None, style.decimal)
         and form.thousands in (None, style.thousands)
         and decimal in (None, style.decimal)
+        and (values := style.values(digits))
     }
-    good = [style for style, found in values.items() if len(found) - found.count(None) >= ALIKE * len(found)]
     if not good:
         return None
-    best = min(good, key=lambda style: values[style].count(None))
-    for other in good:
-        if any(None not in pair and pair[0] != pair[1] for pair in zip(values[best], values[other], strict=True)):
+    best = min(good, key=lambda style: good[style].count(None))
+    for values in good.values():
+        if any(None not in pair and pair[0] != pair[1] for pair in zip(good[best], values, strict=True)):
             return None
     return best
 
