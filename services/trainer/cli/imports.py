@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 from contract.process.imports import quick_imports
 
+from trainer.signals import Held
+
 # MLflow reads these when it is imported. Its own link names the server as containers see it; ours are for people.
 # Its default retries would hide a dead server for four minutes.
 MLFLOW_DEFAULTS = {
@@ -27,8 +29,11 @@ THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import MLflow with its settings."""
+    """Import MLflow with its settings; a signal that comes meanwhile takes effect at the end.
+
+    Python imports by weak references whose callbacks swallow exceptions, that of a signal too: then nothing would have come.
+    """
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    with quick_imports():
+    with Held(), quick_imports():
         yield
