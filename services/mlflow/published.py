@@ -48,12 +48,13 @@ def _list(words: list[str]) -> str:
 
 def serve(arguments: list[str]) -> None:
     """Run `mlflow` with arguments, and be the server that it starts."""
-    # So that a stop while MLflow is imported is no failure, nor one that uvicorn has answered and passes on.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    # So that a stop while MLflow is imported is no failure; not by an exception, which an import may swallow.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     gc.disable()  # looking for garbage in modules takes a third of the time
     import mlflow.server
     from mlflow.cli import cli
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # nor a stop that uvicorn has answered and passes on
     mlflow.server._exec_cmd = be_the_server
     cli(arguments, prog_name="mlflow")
 
