@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -15,6 +16,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.naive_bayes import GaussianNB
+from trainer import signals
 from trainer.data.table import Split, Task
 from trainer.errors import TrainerError
 from trainer.fit.evaluation import evaluate
@@ -79,6 +81,43 @@ def test_an_estimator_that_fails_is_told_and_its_words_are_in_the_log(
         with pytest.raises(TrainerError, match="the pictures could not be drawn: their process ended with 1"):
             drawing.pictures()
     assert "ValueError: not today" in capfd.readouterr().err
+
+
+class Parallel(Unwilling):
+    """One that leaves threads of joblib's behind, for which Python would wait."""
+
+    def predict(self, features: Any) -> None:
+        joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(number) for number in range(4))
+        super().predict(features)
+
+
+def test_threads_that_an_estimator_has_left_are_not_waited_for(rows: Split) -> None:
+    with Drawing() as drawing:
+        begin(drawing, Parallel(), rows)
+        with pytest.raises(TrainerError, match="their process ended with 1"):
+            drawing.pictures()
+
+
+def test_a_process_that_is_gone_is_told_when_it_is_given_something_to_draw(rows: Split) -> None:
+    with Drawing() as drawing:
+        drawing._process.kill()
+        drawing._process.join()
+        with pytest.raises(TrainerError, match="their process ended with -9"):
+            begin(drawing, GaussianNB().fit(rows.train_features, rows.train_target), rows)
+
+
+def test_a_signal_that_comes_while_it_is_started_ends_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = multiprocessing.process.BaseProcess.start, []
+
+    def interrupted(process: Any) -> None:
+        start(process)
+        started.append(process)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", interrupted)
+    with pytest.raises(signals.Interrupted), Drawing():
+        pass
+    assert started[0].exitcode is not None
 
 
 def test_it_ends_with_a_training_that_fails_before_anything_is_drawn() -> None:

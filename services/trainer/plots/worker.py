@@ -6,11 +6,13 @@ It reads one Subject from a pipe, writes the pictures to it, and ends; it ends t
 the pipe is closed then.
 """
 
-import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
+import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -39,14 +41,22 @@ class Drawing:
 
     def __enter__(self) -> Self:
         self._pipe, theirs = CONTEXT.Pipe()
-        self._process = CONTEXT.Process(target=_draw, args=(theirs,))
-        self._process.start()
-        theirs.close()
+        self._process = CONTEXT.Process(target=_be_the_process, args=(theirs,))
+        try:
+            with signals.Held():  # what is half started could not be ended
+                self._process.start()
+                theirs.close()
+        except signals.Interrupted:
+            self._end()
+            raise
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._process.kill()
         self._pipe.close()
         self._process.join()
@@ -71,7 +81,9 @@ class Drawing:
         )
         subject = Subject(estimator, drawn_from, len(rows.train_target), evaluation, task, class_names, fit_seconds)
         try:
-            self._pipe.send(subject)
+            # Piece by piece: a model may be large, and would be in memory once more.
+            with open(self._pipe.fileno(), "wb", closefd=False) as file:
+                pickle.dump(subject, file, pickle.HIGHEST_PROTOCOL)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise self._failure() from error
 
@@ -90,25 +102,34 @@ class Drawing:
         )
 
 
+def _be_the_process(pipe: Connection) -> None:
+    """Draw what comes through the pipe, and send the pictures back; end at once, whatever threads an estimator has left."""
+    code = 1
+    try:
+        _stand_alone(pipe.fileno())
+        _draw(pipe)
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
 def _draw(pipe: Connection) -> None:
-    """Be the process: draw what comes through the pipe, and send the pictures back."""
-    _stand_alone(pipe.fileno())
     with quick_imports():
         from trainer.plots.evaluation import evaluation_pictures, png, warm_up
 
         warm_up()
     try:
-        subject: Subject = pipe.recv()
-    except EOFError:  # the trainer ended before there was anything to draw
-        return
+        with open(pipe.fileno(), "rb", closefd=False) as file:
+            subject: Subject = pickle.load(file)  # noqa: S301 - from the trainer
+    except (EOFError, pickle.UnpicklingError, ConnectionResetError):
+        return  # the trainer ended before all was there to draw
     drawn = {name: png(figure) for name, figure in evaluation_pictures(subject)}
     if (explained := subject.evaluation.contributions) is not None:
         drawn["contributions.csv"] = explained.means.to_csv(header=["mean"], index_label="column").encode()
-    try:
+    with suppress(BrokenPipeError, ConnectionResetError):  # the trainer ended meanwhile, and has said why
         pipe.send(drawn)
-    except (BrokenPipeError, ConnectionResetError):  # the trainer ended meanwhile, and has said why
-        os._exit(1)
-    gc.freeze()  # or Python would look for garbage among all that is imported
 
 
 def _stand_alone(pipe: int) -> None:
