@@ -376,7 +376,7 @@ def imports(environ: dict[str, str]) -> str:
         + "\n\nWhat was done about it: settings, options and the look whether MLflow answers come before any of it; `bootstrap` with "
         "nothing to do imports none of it; Optuna is imported by a search alone, pyarrow by a Parquet file, scipy's tests by a "
         "comparison; the signing library and the ONNX converter when they are needed; seaborn and Matplotlib by the process that "
-        "draws, which is started first and imports them while the trainer imports MLflow.\n"
+        "draws, which imports them while the trainer imports MLflow.\n"
     )
 
 

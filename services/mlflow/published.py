@@ -54,7 +54,6 @@ def serve(arguments: list[str]) -> None:
     import mlflow.server
     from mlflow.cli import cli
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # nor a stop that uvicorn has answered and passes on
     mlflow.server._exec_cmd = be_the_server
     cli(arguments, prog_name="mlflow")
 
@@ -64,6 +63,8 @@ def be_the_server(command: list[str], extra_env: Mapping[str, str], **_: Any) ->
     os.environ.update(extra_env)
     gc.freeze()
     gc.enable()
+    # A stop that uvicorn has answered it passes on; that is no failure either.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     uvicorn.main(command[command.index("uvicorn") + 1 :])
     sys.exit()
 

@@ -23,9 +23,10 @@ ROLE = DATABASE = "mlflow"
 EXPORTER = "exporter"
 SECRETS = Path("/run/secrets")
 OWN = "host=/var/run/postgresql user=postgres dbname=postgres"
-# What is said for a Postgres that will be there in a moment: by itself, and by a proxy in front of it.
-STARTING = ("the database system is starting up", "server closed the connection unexpectedly")
-PATIENCE = 60
+# What is said for a Postgres that will be there in a moment: by itself (that it is starting up, in recovery, or not yet accepting
+# connections), and by a proxy in front of it.
+STARTING = ("the database system is ", "server closed the connection unexpectedly")
+PATIENCE = 60.0
 
 
 def run(environ: Mapping[str, str]) -> Iterator[str]:
@@ -108,16 +109,19 @@ def _prepare_external(uri: str) -> Iterator[str]:
 
 
 def _started(dsn: str, host: str) -> Iterator[str]:
-    """Wait for an external Postgres that starts at the same moment, as after a power cut; yield a line where that takes time."""
-    for second in range(PATIENCE):
+    """Wait for an external Postgres that says that it is starting; yield a line where that takes time."""
+    begun = time.monotonic()
+    is_told = False
+    while time.monotonic() < begun + PATIENCE:
         try:
             with _cursor(dsn):
                 return
         except SetupError as error:
             if not any(words in str(error) for words in STARTING):
                 return  # which is for the caller to find
-        if not second:
-            yield f"Postgres at {host} is starting; it has {PATIENCE} seconds"
+        if not is_told:
+            yield f"Postgres at {host} is starting; it has {PATIENCE:.0f} seconds"
+            is_told = True
         time.sleep(1)
 
 

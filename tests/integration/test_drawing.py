@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +85,28 @@ def test_an_estimator_that_fails_is_told_and_its_words_are_in_the_log(
 
 
 class Parallel(Unwilling):
-    """One that leaves threads of joblib's behind, for which Python would wait."""
+    """One that leaves processes of joblib's behind, for which multiprocessing would wait."""
 
     def predict(self, features: Any) -> None:
         joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(number) for number in range(4))
         super().predict(features)
 
 
-def test_threads_that_an_estimator_has_left_are_not_waited_for(rows: Split) -> None:
+def test_processes_that_an_estimator_has_left_are_not_waited_for_and_end_as_well(rows: Split) -> None:
     with Drawing() as drawing:
         begin(drawing, Parallel(), rows)
         with pytest.raises(TrainerError, match="their process ended with 1"):
             drawing.pictures()
+    eventually("all of its group have ended", lambda: _has_nobody(drawing._process.pid), 30)
+
+
+def _has_nobody(group: int | None) -> bool:
+    assert group is not None
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def test_a_process_that_is_gone_is_told_when_it_is_given_something_to_draw(rows: Split) -> None:
@@ -152,4 +163,8 @@ def test_it_ends_when_the_trainer_is_killed_and_holds_no_lock_meanwhile(how: Any
 
 
 def _is_open(folder: Path, files: Path) -> bool:
-    return folder in [file.readlink() for file in files.iterdir()]
+    found = []
+    for file in files.iterdir():
+        with suppress(FileNotFoundError):  # it closes them meanwhile
+            found.append(file.readlink())
+    return folder in found

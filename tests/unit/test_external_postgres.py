@@ -36,7 +36,7 @@ def postgres() -> Iterator[Callable[[list[bytes | None]], str]]:
                 connection.sendall(answer)
 
     def start(answers: list[bytes | None]) -> str:
-        threads.append(threading.Thread(target=serve, args=(answers,)))
+        threads.append(threading.Thread(target=serve, args=(answers,), daemon=True))
         threads[0].start()
         return f"postgresql://ml:secret@127.0.0.1:{listener.getsockname()[1]}/mlflow"
 
@@ -47,10 +47,15 @@ def postgres() -> Iterator[Callable[[list[bytes | None]], str]]:
     assert not threads[0].is_alive()  # each answer was asked for
 
 
-def test_one_that_is_starting_is_waited_for(
-    postgres: Callable[[list[bytes | None]], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a clock that goes on when somebody sleeps, and only then."""
+    seconds = [0.0]
+    monkeypatch.setattr(time, "sleep", seconds.append)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(seconds))
+
+
+def test_one_that_is_starting_is_waited_for(postgres: Callable[[list[bytes | None]], str]) -> None:
     starting = refusal("the database system is starting up")
     uri = postgres([None, starting, starting, *[refusal('password authentication failed for user "ml"')] * 2])
     said = database._prepare_external(uri)
@@ -62,8 +67,7 @@ def test_one_that_is_starting_is_waited_for(
 def test_one_that_does_not_come_is_told_with_its_own_words(
     postgres: Callable[[list[bytes | None]], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(database, "PATIENCE", 3)
+    monkeypatch.setattr(database, "PATIENCE", 3.0)
     said = database._prepare_external(postgres([refusal("the database system is starting up")] * 4))
     next(said)
     with pytest.raises(SetupError, match="the database system is starting up"):

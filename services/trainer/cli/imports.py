@@ -31,7 +31,8 @@ THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 def importing() -> Iterator[None]:
     """Import MLflow with its settings; a signal that comes meanwhile takes effect at the end.
 
-    Python imports by weak references whose callbacks swallow exceptions, that of a signal too: then nothing would have come.
+    Python's import locks are weak references. An exception that is raised in one of their callbacks, a signal's too, is swallowed, and
+    the signal would be lost.
     """
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # the trainer starts the process before it imports what takes seconds
+if TYPE_CHECKING:  # the command line imports this at its start
     from trainer.data.table import Split, Task
     from trainer.fit.evaluation import Evaluation
 

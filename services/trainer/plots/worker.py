@@ -1,16 +1,19 @@
 """Draws a training's pictures in a process of its own, on another core, while the training goes on.
 
-The process is forked off the trainer once that has imported scikit-learn, which both need, and imports the rest of what draws while
-the trainer imports MLflow. On macOS it is started anew, and imports all: Apple's own libraries do not outlive a fork.
+The process is forked off the trainer once that has imported scikit-learn, which both need, and before it has computed anything:
+OpenMP does not outlive a fork. It imports the rest of what draws while the trainer imports MLflow. On macOS, whose own libraries do
+not outlive a fork either, it is started anew, and imports all.
 It reads one Subject from a pipe, writes the pictures to it, and ends; it ends too when the trainer is gone, however that came about:
 the pipe is closed then.
 """
 
+import atexit
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -24,7 +27,7 @@ from trainer.console import terminal
 from trainer.errors import TrainerError
 from trainer.plots.subject import MOST_POINTS, MOST_ROWS, Subject
 
-if TYPE_CHECKING:  # the trainer starts the process before it imports what takes seconds
+if TYPE_CHECKING:  # the command line imports this at its start
     from trainer.data.table import Split, Task
     from trainer.fit.evaluation import Evaluation
 
@@ -32,8 +35,10 @@ if sys.platform == "darwin":
     CONTEXT = multiprocessing.get_context("spawn")
 else:
     CONTEXT = multiprocessing.get_context("fork")
-# Files that a trainer may have open when it forks: the lock on its data folder is to end with it alone.
+# A trainer has fewer files open when it forks. The process closes them, so that the lock on the data folder ends with the trainer;
+# multiprocessing's sentinel is among them, so nobody can wait for the process for a time.
 MOST_FILES = 256
+BEGIN = b"a subject follows"
 
 
 class Drawing:
@@ -41,7 +46,7 @@ class Drawing:
 
     def __enter__(self) -> Self:
         self._pipe, theirs = CONTEXT.Pipe()
-        self._process = CONTEXT.Process(target=_be_the_process, args=(theirs,))
+        self._process = CONTEXT.Process(target=_be_the_process, args=(theirs, self._pipe))
         try:
             with signals.Held():  # what is half started could not be ended
                 self._process.start()
@@ -57,9 +62,10 @@ class Drawing:
         self._end()
 
     def _end(self) -> None:
-        self._process.kill()
+        if self._process.pid is not None:
+            self._process.kill()
+            self._process.join()
         self._pipe.close()
-        self._process.join()
 
     def begin(
         self,
@@ -81,6 +87,7 @@ class Drawing:
         )
         subject = Subject(estimator, drawn_from, len(rows.train_target), evaluation, task, class_names, fit_seconds)
         try:
+            self._pipe.send_bytes(BEGIN)
             # Piece by piece: a model may be large, and would be in memory once more.
             with open(self._pipe.fileno(), "wb", closefd=False) as file:
                 pickle.dump(subject, file, pickle.HIGHEST_PROTOCOL)
@@ -91,7 +98,7 @@ class Drawing:
         """Return PNG files by their names, once they are drawn."""
         try:
             found: dict[str, bytes] = self._pipe.recv()
-        except (EOFError, ConnectionResetError) as error:
+        except (EOFError, OSError) as error:  # the latter in the middle of them
             raise self._failure() from error
         return found
 
@@ -102,16 +109,20 @@ class Drawing:
         )
 
 
-def _be_the_process(pipe: Connection) -> None:
-    """Draw what comes through the pipe, and send the pictures back; end at once, whatever threads an estimator has left."""
+def _be_the_process(pipe: Connection, of_the_trainer: Connection) -> None:
+    """Draw what comes through the pipe, and send the pictures back."""
     code = 1
     try:
+        of_the_trainer.close()
         _stand_alone(pipe.fileno())
         _draw(pipe)
         code = 0
     except Exception:
         traceback.print_exc()
     finally:
+        # Not as multiprocessing does it, which waits for joblib's processes before it tells them to end.
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
         os._exit(code)
 
 
@@ -121,10 +132,11 @@ def _draw(pipe: Connection) -> None:
 
         warm_up()
     try:
-        with open(pipe.fileno(), "rb", closefd=False) as file:
-            subject: Subject = pickle.load(file)  # noqa: S301 - from the trainer
-    except (EOFError, pickle.UnpicklingError, ConnectionResetError):
-        return  # the trainer ended before all was there to draw
+        pipe.recv_bytes()
+    except (EOFError, OSError):  # the trainer ended before there was anything to draw
+        return
+    with open(pipe.fileno(), "rb", closefd=False) as file:
+        subject: Subject = pickle.load(file)  # noqa: S301 - from the trainer
     drawn = {name: png(figure) for name, figure in evaluation_pictures(subject)}
     if (explained := subject.evaluation.contributions) is not None:
         drawn["contributions.csv"] = explained.means.to_csv(header=["mean"], index_label="column").encode()
@@ -143,7 +155,9 @@ def _stand_alone(pipe: int) -> None:
     sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115 - to the end
     terminal.protect()
     # What it multiplies is small, and threads of BLAS that wait for it spin: on two cores an eighth of what it takes.
-    if "OPENBLAS_NUM_THREADS" not in os.environ:
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    elif "OPENBLAS_NUM_THREADS" not in os.environ:
         from threadpoolctl import threadpool_limits
 
         threadpool_limits(1, "blas")
