@@ -188,14 +188,18 @@ class Converted:
 
 def _converted(column: pd.Series, written: Written, style: Style) -> Converted:
     given = pa.array(column, type=pa.large_string(), from_pandas=True)
-    plain, pattern = given, _pattern(written, style)
-    fits = compute.fill_null(compute.match_substring_regex(given, pattern), True)
-    if not compute.all(fits).as_py():
-        for odd, usual in ODD.items():
-            plain = compute.replace_substring(plain, odd, usual)
-        fits = compute.fill_null(compute.match_substring_regex(plain, pattern), True)
+    plain, fits = given, _fits(given, _pattern(written, style, with_dashes=False))
+    # To look for dashes behind numbers, and to take them away, takes longer than all the rest; mostly there are none.
+    may_have_dashes = not compute.all(fits).as_py()
+    if may_have_dashes:
+        pattern = _pattern(written, style)
+        fits = _fits(given, pattern)
+        if not compute.all(fits).as_py():
+            for odd, usual in ODD.items():
+                plain = compute.replace_substring(plain, odd, usual)
+            fits = _fits(plain, pattern)
     rest = compute.filter(given, compute.invert(fits))
-    has_dashes = _is_in("-", plain)
+    has_dashes = may_have_dashes and _is_in("-", plain)
     if has_dashes:
         plain = compute.replace_substring_regex(plain, NO_CENTS, r"\1")
     for text, instead in _removed(written, style):
@@ -224,15 +228,21 @@ def _is_in(text: str, column: pa.ChunkedArray) -> bool:
     return any(buffer is not None and text.encode() in bytes(buffer) for buffer in buffers)
 
 
-def _pattern(written: Written, style: Style) -> str:
-    """Return what a whole value is, as a regular expression of Arrow's."""
+def _fits(column: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
+    """Tell which values match, those that are missing among them."""
+    return compute.fill_null(compute.match_substring_regex(column, pattern), True)
+
+
+def _pattern(written: Written, style: Style, with_dashes: bool = True) -> str:
+    """Return what a whole value is, as a regular expression of Arrow's, with dashes behind the number or without."""
+    cents, minus = (CENTS, "-?") if with_dashes else ("", "")
     before, after = re.escape(written.before), "|".join(map(re.escape, filter(None, written.endings)))
     optional = "?" if written.is_money else ""
     sign = "[-+]? ?"
     front = rf"(?:{sign}(?:{before} ?){optional}|{before} ?{sign})" if before else sign
-    back = rf"(?:[eE][-+]?[0-9]+)?{CENTS}-?"
+    back = rf"(?:[eE][-+]?[0-9]+)?{cents}{minus}"
     if after:  # Arrow's expressions cannot look ahead, so what may stand between a minus and a unit is spelt out
-        back = rf"{CENTS}(?:-? (?:{after})|{after}" + ("|-?)" if optional else ")")
+        back = rf"{cents}(?:{minus} (?:{after})|{after}" + (rf"|{minus})" if optional else ")")
     plain = rf"(?:{before} ?){optional}" if before else ""
     return rf"^ *(?:{front}{style.pattern}{back}|{plain}\( ?{plain}{style.pattern}{back} ?\)) *$"
 
