@@ -149,10 +149,11 @@ with training_lock.beside_others(Path(sys.argv[1]), print), Drawing() as drawing
 """
 
 
+@pytest.mark.parametrize("stdin", ["<&0", "<&-"])  # closed, the pipe has its number
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_it_ends_when_the_trainer_is_killed_and_holds_no_lock_meanwhile(how: Any, tmp_path: Path) -> None:
+def test_it_ends_when_the_trainer_is_killed_and_holds_no_lock_meanwhile(how: Any, stdin: str, tmp_path: Path) -> None:
     environ = os.environ | {"PYTHONPATH": SERVICES}
-    command = [sys.executable, "-c", HOLDING, str(tmp_path)]
+    command = ["sh", "-c", f'exec "$@" {stdin}', "sh", sys.executable, "-c", HOLDING, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as trainer:
         pid = int(trainer.stdout.readline())
         files = Path(f"/proc/{pid}/fd")

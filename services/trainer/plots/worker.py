@@ -149,12 +149,14 @@ def _stand_alone(pipe: int) -> None:
     os.setpgid(0, 0)  # a Ctrl-C is the trainer's to answer
     for number in signals.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    if pipe:  # with standard input closed, whatever was opened first has its number
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.closerange(3, pipe)
     os.closerange(pipe + 1, MOST_FILES)
     os.dup2(2, 1)  # an estimator that is told to be verbose prints
     sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115 - to the end
     terminal.protect()
-    # What it multiplies is small, and threads of BLAS that wait for it spin: on two cores an eighth of what it takes.
+    # What it multiplies is small, and threads of BLAS that wait for it spin.
     if "numpy" not in sys.modules:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     elif "OPENBLAS_NUM_THREADS" not in os.environ:
