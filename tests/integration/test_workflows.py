@@ -232,11 +232,13 @@ def test_ci_runs_targets_of_the_makefile_the_same_on_github_and_gitlab(machine: 
 def test_ci_s_machines_have_for_the_tests_whatever_a_bare_machine_is_given(machine: Machine) -> None:
     run_job(machine, "ci", "tests")
     (install,) = [line for line in machine.called if "install" in line]
-    of_github = {"make", "curl", "python3-venv", "chromium"}  # as ubuntu-24.04 and setup-python have them
+    # As ubuntu-24.04 and setup-python have them: Chrome, too.
+    of_github = {"make", "curl", "python3-venv", "chromium-headless-shell"}
     installed = {word for word in install.partition(" install ")[2].split() if not word.startswith("-")}
     bare = set(re.findall(r"missing\+=\((\S+)\)", (ROOT / ".ci/run").read_text()))
     assert installed == bare - of_github
-    named = {name: name for name in bare - {"python3-venv"}} | {"chromium": "Chrome", "libnss3-tools": "certutil"}
+    called = {"chromium-headless-shell": "Chrome", "libnss3-tools": "certutil"}
+    named = {name: name for name in bare - {"python3-venv"}} | called
     head = (ROOT / ".gitlab-ci.yml").read_text().partition("stages:")[0]
     page = (ROOT / "docs/ci-cd.md").read_text().partition("the tag `docker`")[2].partition("\n\n")[0]
     assert [name for name in named.values() if not (name in head and name in page)] == []
