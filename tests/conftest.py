@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator, Iterator
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from threadpoolctl import threadpool_limits
@@ -53,6 +54,26 @@ def pytest_configure(config: pytest.Config) -> None:
     if LEFT_OUT and os.environ.get("REQUIRE_STACK") == "1":
         raise pytest.UsageError("REQUIRE_STACK=1, but " + "; ".join(f"{t}: {r}" for t, r in LEFT_OUT.items()))
     config.stash[STDERR] = os.dup(2)  # while tests run, 2 is pytest's file
+    _save_processor_time(config)
+
+
+# Not by fixtures: one for all tests takes a twentieth of what pytest does for each, and units are small.
+def _save_processor_time(config: pytest.Config) -> None:
+    """Let what tests start compute no more than it has to."""
+    # BLAS's threads spin as they wait for each other: of a training they take a twentieth.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Docker's commands live for a second, of which a quarter goes into looking for garbage.
+    os.environ.setdefault("GOGC", "400")
+    # Python itself as python3: a version manager's stand-in takes seven times as long to find it.
+    folder = TemporaryDirectory(prefix="python-")
+    config.add_cleanup(folder.cleanup)
+    Path(folder.name, "python3").symlink_to(Path(sys.executable).resolve())
+    os.environ["PATH"] = f"{folder.name}:{os.environ['PATH']}"
+
+
+def pytest_collection_finish() -> None:
+    """Compute small tables in one thread, once BLAS is imported: several that wait for each other take up to fifteen times the time."""
+    threadpool_limits(1)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -84,27 +105,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     for reason, tiers in groupby(sorted(LEFT_OUT, key=LEFT_OUT.__getitem__), key=LEFT_OUT.__getitem__):
         terminalreporter.write_line(f"The tests of {' and '.join(tiers)} were left out: {reason}", yellow=True)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute small tables in one thread: several that wait for each other spin, and take up to fifteen times the time.
-
-    What tests start has no threads of BLAS to wait for either: of a training they take a twentieth.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with threadpool_limits(1):
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def python_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Start Python itself as python3, as bare as it is: a version manager's stand-in takes seven times as long to find it."""
-    folder = tmp_path_factory.mktemp("python")
-    (folder / "python3").symlink_to(Path(sys.executable).resolve())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-        yield
 
 
 @pytest.fixture(scope="session")
