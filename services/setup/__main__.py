@@ -4,6 +4,8 @@ import os
 import sys
 from importlib import import_module
 
+from contract.process.imports import quick_imports
+
 from setup.errors import SetupError
 
 # A job's module is imported only when it runs: each needs other libraries, and has a second to find nothing to do.
@@ -16,8 +18,10 @@ def main(arguments: list[str]) -> int:
     if name not in JOBS or rest not in ([], ["back"] if name == "database" else []):
         print("usage: docker compose run --rm secrets | database [back] | bucket", file=sys.stderr)
         return 2
+    with quick_imports():
+        job = import_module(JOBS[name])
     try:
-        for line in getattr(import_module(JOBS[name]), rest[0] if rest else "run")(os.environ):
+        for line in getattr(job, rest[0] if rest else "run")(os.environ):
             print(f"{name}: {line}", flush=True)
     except SetupError as error:
         print(f"{name}: {error}", file=sys.stderr)

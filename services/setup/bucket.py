@@ -19,7 +19,7 @@ from minio.minioadmin import MinioAdmin
 from minio.versioningconfig import VersioningConfig
 
 from setup.errors import SetupError
-from setup.secret_files import MLFLOW_ACCESS_KEY, MONITOR_ACCESS_KEY, PREDICTIONS_ACCESS_KEY
+from setup.stores import MLFLOW_ACCESS_KEY, MONITOR_ACCESS_KEY, PREDICTIONS_ACCESS_KEY
 
 # The lifecycle rules of ours, that of MLflow's bucket and those of the log's, with what they are for; others are left alone.
 RULE = "old-versions"

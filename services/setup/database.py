@@ -16,7 +16,7 @@ from psycopg2 import sql
 
 from setup import database_copy
 from setup.errors import SetupError
-from setup.secret_files import OWN_DATABASE, accounts_database, has_login
+from setup.stores import OWN_DATABASE, accounts_database, has_login
 
 ROLE = DATABASE = "mlflow"
 # Sees Postgres's figures, and no rows of MLflow's; there with compose.monitoring.yaml, whose exporter it is.

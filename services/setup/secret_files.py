@@ -12,13 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IMODE
-from urllib.parse import urlsplit
 
 from contract.publishing import addresses, guard
 
 from setup import alerting, edge, sign_on
 from setup.errors import SetupError
 from setup.signing_key import key_id_of, new_private_key, public_key_of
+from setup.stores import (
+    MLFLOW_ACCESS_KEY,
+    MONITOR_ACCESS_KEY,
+    OWN_DATABASE,
+    PREDICTIONS_ACCESS_KEY,
+    accounts_database,
+    has_login,
+)
 
 VOLUMES = Path("/volumes")
 # Files that the user gives are mounted here under the name of their setting; those not given are empty.
@@ -63,8 +70,6 @@ OWNERS_OF_LOG = dict.fromkeys(("predictions", "monitor", "monitor-login"), OWNER
 OWNERS_OF_MONITORING = {name: Owner(65534, 65534) for name in ("prometheus", "alertmanager", "postgres-exporter")}
 OWNERS_OF_MONITORING["grafana"] = Owner(472, 0)
 OWNERS_OF_OVERLAYS = OWNERS_OF_EDGE | OWNERS_OF_SIGN_ON | OWNERS_OF_LOG | OWNERS_OF_MONITORING
-
-MLFLOW_ACCESS_KEY, PREDICTIONS_ACCESS_KEY, MONITOR_ACCESS_KEY = "mlflow", "predictions", "monitor"
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,6 @@ DERIVED_OF_LOG_WITH_LOGIN: dict[str, tuple[str, Callable[[str], str]]] = {
     "monitor-login/credentials": ("mlflow/monitor-password", _login_of("monitor")),
 }
 
-OWN_DATABASE = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
 # How MLflow asks for a login (services/accounts). Each request would cost a slow hash without the cache; with it, a password
 # that was changed may count for so many seconds more.
 LOGIN = """[mlflow]
@@ -164,11 +168,6 @@ auth_cache_ttl_seconds = 60
 """
 
 
-def has_login(environ: Mapping[str, str]) -> bool:
-    """Tell whether compose.login.yaml is among the compose files."""
-    return environ.get("LOGIN") == "on"
-
-
 def has_log() -> bool:
     """Tell whether compose.predictions.yaml is among the compose files, which brings the volumes."""
     return (VOLUMES / "predictions").is_dir()
@@ -177,11 +176,6 @@ def has_log() -> bool:
 def has_monitoring() -> bool:
     """Tell whether compose.monitoring.yaml is among the compose files, which brings the volumes."""
     return (VOLUMES / "prometheus").is_dir()
-
-
-def accounts_database(uri: str) -> str:
-    """Return where the accounts are: in the database beside the one at this address, whose name has _auth after it."""
-    return urlsplit(uri)._replace(path=f"{urlsplit(uri).path}_auth").geturl()
 
 
 def run(environ: Mapping[str, str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contract.publishing import guard
 from contract.tracking.artifacts import Proxy
-from setup.secret_files import accounts_database
+from setup.stores import accounts_database
 
 from doctor.patience import look_at_all
 from doctor.records import FAIL, Look, NotLookedAt, Row
