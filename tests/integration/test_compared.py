@@ -25,7 +25,7 @@ from trainer.tracking import answered
 
 from tests.unit.monitored import NOON, Log
 
-pytestmark = pytest.mark.usefixtures("one_engine")
+pytestmark = [pytest.mark.unhurried, pytest.mark.usefixtures("one_engine")]
 
 SINCE = (NOON - timedelta(days=2)).isoformat()
 

@@ -31,7 +31,7 @@ from werkzeug.test import Client
 
 from tests.unit.serving import SERVED, VERSION, answering, client_of, described, served_as, service_of
 
-pytestmark = pytest.mark.usefixtures("one_engine")
+pytestmark = [pytest.mark.unhurried, pytest.mark.usefixtures("one_engine")]
 
 MIB = 1024 * 1024
 HOUR = 3600 * 10**9

@@ -35,7 +35,7 @@ from pyarrow import fs
 
 from tests.unit.serving import VERSION, answering, described, served_as
 
-pytestmark = pytest.mark.usefixtures("one_engine")
+pytestmark = [pytest.mark.unhurried, pytest.mark.usefixtures("one_engine")]
 
 MIB = 1024 * 1024
 # What whoever asks does to files.

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -44,23 +43,3 @@ def tmp_path(
     folder = tmp_path_factory.getbasetemp() / f"{next(folder_numbers)}-{name}"
     folder.mkdir(mode=0o700)
     return folder
-
-
-@pytest.fixture(scope="session")
-def one_engine() -> Iterator[None]:
-    """Ask one engine of DuckDB: each takes 13 ms to begin. Views are a connection's own; settings are not, and are put back."""
-    import duckdb
-    from inference.prediction_log.views import CONFIG
-
-    engine = duckdb.connect(config=CONFIG)
-
-    def connect(config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
-        assert config == CONFIG
-        connection = engine.cursor()
-        for setting in ("memory_limit", "threads", "disabled_optimizers"):
-            connection.execute(f"reset {setting}")
-        return connection
-
-    with engine, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(duckdb, "connect", connect)
-        yield
