@@ -14,12 +14,10 @@ from typing import Any
 import pytest
 from threadpoolctl import threadpool_limits
 
+from tests import chromium
 from tests.compose import Stack
 
 TESTS = Path(__file__).parent
-# The first takes less than half of the processor time of the others, which break off what they load (ERR_NETWORK_CHANGED) when a
-# container comes or goes.
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def _lacks_docker() -> str | None:
@@ -32,15 +30,9 @@ def _lacks_docker() -> str | None:
     return None
 
 
-def _lacks_browser() -> str | None:
-    if any(shutil.which(name) for name in BROWSERS):
-        return None
-    return f"none of {', '.join(BROWSERS)} is on the PATH"
-
-
 def _left_out() -> dict[str, str]:
     """Return tier → reason. The browser looks at the stack, so it needs both."""
-    docker, browser = _lacks_docker(), _lacks_browser()
+    docker, browser = _lacks_docker(), chromium.missing()
     reasons = {"stack": docker, "browser": docker or browser}
     return {tier: reason for tier, reason in reasons.items() if reason}
 

@@ -7,7 +7,6 @@ both are taken anew.
 import io
 import os
 import re
-import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import FloatRect, Page, sync_playwright
 
-from tests.browser.conftest import OFFLINE
+from tests import chromium
 from tests.compose import eventually
-from tests.conftest import BROWSERS
 from tests.guided_tour import masked, without_figures
 
 WIDTH, HEIGHT = 1280, 800
@@ -47,11 +45,10 @@ EVERYWHERE = (10**6, 10**6)
 @contextmanager
 def a_page() -> Iterator[Page]:
     """Yield a page of headless Chromium; skip the test where there is no browser, and none is asked for."""
-    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if executable is None and os.environ.get("REQUIRE_STACK") != "1":
-        pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH")
+    if (missing := chromium.missing()) and os.environ.get("REQUIRE_STACK") != "1":
+        pytest.skip(missing)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=OFFLINE)
+        browser = playwright.chromium.launch(executable_path=chromium.PROGRAM)
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.set_default_timeout(60_000)
         yield page

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,9 +18,9 @@ from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 
 from tests.authority import Authority
 from tests.backups import backup, shown_by
-from tests.browser.conftest import OFFLINE
+from tests.chromium import PROGRAM
 from tests.compose import BODY, CLASSES, Stack, built_meanwhile, docker, eventually, free_ports
-from tests.conftest import BROWSERS, LEFT_OUT
+from tests.conftest import LEFT_OUT
 
 SITES = ("mlflow", "models", "minio")
 REFUSED = "BIND_ADDRESS is 0.0.0.0, where other machines reach this stack, and nothing asks them for a login"
@@ -217,7 +216,8 @@ def test_an_upload_over_the_limit_is_refused_when_it_says_so_and_cut_off_when_it
     large.write_bytes(bytes(1_500_000))
     url = f"{edge.url('mlflow')}/api/2.0/mlflow-artifacts/artifacts/0/https/large"
     send = ["--upload-file", str(large)]
-    assert edge.curl(url, *send, check=False).status == 413  # curl loses the text now and then, as it has to stop sending
+    # As curl has to stop sending, it loses the text now and then.
+    assert edge.curl(url, *send, check=False).status == 413
     asks_first = ["--http1.1", "--header", "Expect: 100-continue", "--expect100-timeout", "20"]
     assert edge.curl(url, *send, *asks_first).body == "An upload may have 1 MB here (EDGE_MAX_UPLOAD_MB).\n"
     cut_off = edge.curl(url, *send, "--http1.1", "--header", "Transfer-Encoding: chunked", check=False).status
@@ -301,10 +301,9 @@ Launch = Callable[..., Browser]
 @pytest.fixture(scope="module")
 def launch(edge: Edge) -> Iterator[Launch]:
     """A function that starts a Chromium which is told the address of the names; what else it takes is Playwright's."""
-    options = [*OFFLINE, f"--host-resolver-rules=MAP *.test {edge.address}"]
+    names = f"--host-resolver-rules=MAP *.test {edge.address}"
     with sync_playwright() as playwright:
-        executable = next(path for name in BROWSERS if (path := shutil.which(name)))
-        yield partial(playwright.chromium.launch, executable_path=executable, args=options)
+        yield partial(playwright.chromium.launch, executable_path=PROGRAM, args=[names])
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ Chromium, behind HTTPS and without it.
 import base64
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,9 +20,9 @@ import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.authority import Authority
-from tests.browser.conftest import OFFLINE
+from tests.chromium import PROGRAM
 from tests.compose import BODY, CLASSES, ROOT, SAMPLES, Stack, docker, eventually, free_ports
-from tests.conftest import BROWSERS, LEFT_OUT
+from tests.conftest import LEFT_OUT
 from tests.mlflow_ui import open_ui
 from tests.pictures import a_page
 
@@ -500,10 +499,9 @@ def signing_on(stack: Stack, address: str) -> Iterator[None]:
 def sign_on(login: Login) -> Iterator[SignOn]:
     assert login.compiled.wait() == 0
     address = login.address
-    executable = next(path for name in BROWSERS if (path := shutil.which(name)))
-    options = [*OFFLINE, f"--host-resolver-rules=MAP *.test {address}, MAP *.lan {address}"]
+    names = f"--host-resolver-rules=MAP *.test {address}, MAP *.lan {address}"
     with signing_on(login.stack, address), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=options)
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=[names])
         yield SignOn(login, browser)
         browser.close()
 
