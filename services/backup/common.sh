@@ -25,6 +25,8 @@ WRONG_PASSWORD=12
 TOO_LATE=124 # how LIMIT ends
 # What an S3 says of a bucket that is still to be made, which restic tries again and again all the same.
 NO_BUCKET='bucket does not exist'
+# And of a key that it does not have, or whose secret part is another.
+WRONG_KEY='access key id you provided does not exist\|signature we calculated does not match'
 
 dump_of() { printf '%s/%s.sql' "$SCRATCH" "$1"; }
 has_database() {
@@ -94,6 +96,7 @@ log_in() {
 reason() {
     local code=$1 log=$2 last
     ! grep -q -i 'no space left' "$log" || { echo "$(place) is full: no space left on device"; return; }
+    ! grep -q -i "$WRONG_KEY" "$log" || { echo "$(place) does not know the key in BACKUP_CREDENTIALS_FILE, or its secret part is another"; return; }
     ! grep -q "$NO_BUCKET" "$log" || code=$NO_REPOSITORY
     case $code in
         "$NO_REPOSITORY") echo "there is no backup in $(place)" ;;
@@ -124,14 +127,14 @@ restic_or_die() {
 }
 
 # Run restic, which tries for a quarter of an hour what a full disk or a host that is gone will not let it do: here that is over
-# at once on a full disk or without a bucket, and otherwise when it has tried for PATIENCE seconds. Returns its exit code.
+# at once on a full disk, without a bucket or with a wrong key, and otherwise when it has tried for PATIENCE seconds. Returns its exit code.
 restic_within_patience() {
     local pid began=""
     "${LIMIT[@]}" restic "${OPTIONS[@]}" "$@" 2>"$LOG" &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.2
-        ! grep -q -i -e 'no space left' -e "$NO_BUCKET" "$LOG" || kill "$pid" 2>/dev/null || true
+        ! grep -q -i -e 'no space left' -e "$NO_BUCKET" -e "$WRONG_KEY" "$LOG" || kill "$pid" 2>/dev/null || true
         case $(grep -e 'returned error, retrying' -e 'operation successful after' "$LOG" | tail -n 1) in
             *retrying*) began=${began:-$SECONDS} ;;
             *) began="" ;;

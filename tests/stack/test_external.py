@@ -208,6 +208,8 @@ class Elsewhere:
     """Where backups are made, as settings; and what has their key delete nothing any more, if it is such a place."""
 
     settings: dict[str, str]
+    refuses: Callable[[], object] = lambda: None
+    """Assert that a wrong key is told."""
     keep: Callable[[], object] = lambda: None
     is_kept: Callable[[], object] = lambda: None
     """Assert that nothing was deleted but locks, nor can be."""
@@ -218,10 +220,18 @@ def over_s3(external: Stack, stores: Any) -> Elsewhere:
     """A folder in a bucket that is still to be made."""
     (_, name), (_, s3) = stores
     server = f"{docker('port', name, '9000').rsplit(':', 1)[0]}:{s3}"
+    place = f"s3:http://host.docker.internal:{s3}/backups/of/mine"
 
     def use_key_of(user: str) -> None:
         key = f"[default]\naws_access_key_id = {user}\naws_secret_access_key = {PASSWORD}\n"
         (external.folder / "secrets" / "backup-credentials").write_text(key)
+
+    def refuses() -> None:
+        use_key_of("nobody")
+        refused = backup(external)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1), refused.stderr
+        assert f"{place} does not know the key in BACKUP_CREDENTIALS_FILE" in refused.stderr
+        use_key_of("external")
 
     def keep() -> None:
         may = {"": ["s3:ListBucket", "s3:GetBucketLocation"], "/*": ["s3:GetObject", "s3:PutObject"]}
@@ -242,9 +252,8 @@ def over_s3(external: Stack, stores: Any) -> Elsewhere:
             store.remove_object("backups", snapshot.object_name)
 
     use_key_of("external")
-    place = f"s3:http://host.docker.internal:{s3}/backups/of/mine"
     settings = {"BACKUP_REPOSITORY": place, "BACKUP_CREDENTIALS_FILE": "./secrets/backup-credentials"}
-    return Elsewhere(settings, keep, is_kept)
+    return Elsewhere(settings, refuses, keep, is_kept)
 
 
 @pytest.fixture
@@ -286,6 +295,7 @@ def test_with_one_external_store_the_other_one_is_backed_up_to_another_machine_a
     with setting(external, COMPOSE_FILE=files, S3_BUCKET=f"beside-{overlay}", **remote.settings):
         external.up()
         answer, versions = answer_of(external), external.versions()
+        remote.refuses()
         made = [backup(external)]
         remote.keep()
         made.append(backup(external, BACKUP_KEEP="all"))

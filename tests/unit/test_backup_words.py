@@ -27,6 +27,11 @@ EOF = f"Fatal: unable to open repository at {PLACE}: unable to start the sftp se
         ),
         (12, "Fatal: wrong password or no key found", "give the one of its first backup: BACKUP_PASSWORD_FILE=./FILE"),
         (1, "write /repository/x: no space left on device", f"{PLACE} is full: no space left on device"),
+        (
+            143,
+            "Stat(<config/0>) returned error, retrying after 1s: The Access Key Id you provided does not exist in our records.",
+            f"{PLACE} does not know the key in BACKUP_CREDENTIALS_FILE, or its secret part is another",
+        ),
     ],
 )
 def test_each_cause_is_one_line_with_the_setting_that_mends_it(tmp_path: Path, code: int, log: str, words: str) -> None:
