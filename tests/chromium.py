@@ -6,6 +6,8 @@ It speaks to nobody of its own accord, and does not watch the addresses of the m
 of Linux's NETLINK family is refused, it takes the network for one that does not change. Elsewhere than on Linux it watches.
 """
 
+from __future__ import annotations  # the first python3 of the PATH runs it, which may be an older one
+
 import ctypes
 import os
 import platform
