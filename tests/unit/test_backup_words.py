@@ -32,6 +32,12 @@ EOF = f"Fatal: unable to open repository at {PLACE}: unable to start the sftp se
             "Stat(<config/0>) returned error, retrying after 1s: The Access Key Id you provided does not exist in our records.",
             f"{PLACE} does not know the key in BACKUP_CREDENTIALS_FILE, or its secret part is another",
         ),
+        (
+            143,
+            "Stat(<config/0>) returned error, retrying after 1s: The request signature we calculated does not match the "
+            "signature you provided. Check your key and signing method.",
+            f"{PLACE} does not know the key in BACKUP_CREDENTIALS_FILE, or its secret part is another",
+        ),
     ],
 )
 def test_each_cause_is_one_line_with_the_setting_that_mends_it(tmp_path: Path, code: int, log: str, words: str) -> None:
