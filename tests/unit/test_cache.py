@@ -173,6 +173,36 @@ def test_replicas_that_share_a_cache_fetch_a_version_once(new_cache: Callable[..
     assert store.fetched == ["1"]
 
 
+def test_a_version_on_its_way_keeps_nobody_waiting_who_wants_another_one(
+    new_cache: Callable[..., Any], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A challenger that is large, say, and a rollback of Production meanwhile."""
+    monkeypatch.setattr(caching, "LOCK_SECONDS", 0.0)
+    on_its_way, may_arrive = threading.Event(), threading.Event()
+    fetch = store.fetch
+
+    def slow(version: ModelVersion, folder: Path, most: int | None) -> None:
+        fetch(version, folder, most)
+        if version == ONE:
+            on_its_way.set()
+            assert may_arrive.wait(30)
+
+    monkeypatch.setattr(store, "fetch", slow)
+    with ThreadPoolExecutor(1) as challenger:
+        one = challenger.submit(new_cache("challenger").folder_of, ONE)
+        assert on_its_way.wait(30)
+        cache = new_cache()
+        try:
+            assert texts(serve(cache, TWO)) == store.files[TWO]
+            assert cache.last_served() == (TWO, METRICS)
+            with pytest.raises(FetchFailed, match="it may be fetching a large version"):
+                cache.folder_of(ONE)
+        finally:
+            may_arrive.set()
+        assert texts(one.result(30)) == store.files[ONE]
+    assert store.fetched == ["1", "2"]
+
+
 # --- damage --------------------------------------------------------------------------------------------------------
 
 
@@ -668,9 +698,9 @@ def test_a_lock_that_is_held_for_ever_is_told_and_not_made_up_for(
     monkeypatch.setattr(caching, "LOCK_SECONDS", 0.0)
     with open(folder / "flowers" / ".lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for use in (cache.folder_of, lambda version: cache.remember(version, METRICS)):
+        for use in (lambda: cache.folder_of(TWO), lambda: cache.remember(ONE, {})):
             with pytest.raises(FetchFailed, match="cannot be used: another process has kept its lock"):
-                use(TWO)
+                use()
         assert cache.last_served() == (ONE, METRICS)
         cache.forget(ONE)
     assert store.fetched == ["1"]

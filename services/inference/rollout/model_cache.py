@@ -5,7 +5,8 @@
     MODEL/ALIAS.json            the version that was served last, and what is known about it
 
 A content is there whole or not at all, and is looked through before each use: one that was cut or changed since is thrown
-away and fetched again. Where the disk is full or read-only, contents that are not too large go to a folder that ends with the
+away and fetched again. A version on its way keeps those waiting who want the same one, and nobody else: files arrive, and are
+looked through, beside the rest, which is locked only for as long as it takes to put them in their place. Where the disk is full or read-only, contents that are not too large go to a folder that ends with the
 service; they move in when there is room again. The note of the last version is written when its files are there, and not before.
 """
 
@@ -56,8 +57,11 @@ MOST_MAKESHIFT_BYTES = 256 * limits.MB
 LOCK_SECONDS, LOCK_PAUSE_SECONDS = 5.0, 0.05
 # How often it is tried to bring what had no room into the cache.
 SETTLE_SECONDS = 60.0
-# How the name of a folder begins while its files are on their way.
+# How the name of a folder begins while its files are on their way; what follows is the slot of their version.
 PARTIAL = "partial-"
+# What is locked while the folder is changed, and while versions of a slot are on their way: a file for each version would stay for ever.
+LOCK, FETCH_LOCK = ".lock", ".fetch-"
+SLOT_DIGITS = 2
 # What the name of a note has in it until it is written.
 DRAFT = ".draft-"
 # How a content, and a note of a version, are called.
@@ -135,13 +139,13 @@ class ModelCache:
         durable, self._served = self._folders[0], version
         try:
             durable.mkdir(parents=True, exist_ok=True)
-            with _locked(durable):
-                try:
-                    digest = self._settled(version)
-                    write_note(self._last, _LastServed(digest, version, metrics))
-                finally:
-                    with suppress(OSError):
-                        _let_go(durable, version, CONTENTS_KEPT)
+            try:
+                self._settle(version)
+                with _locked(durable):
+                    write_note(self._last, _LastServed(_digest_of_kept(durable, version), version, metrics))
+            finally:
+                with suppress(OSError), _locked(durable):
+                    _let_go(durable, version, CONTENTS_KEPT)
         except OSError as error:
             raise FetchFailed(f"the model cache {durable} cannot be used: {error.strerror or error}") from error
         finally:
@@ -160,22 +164,22 @@ class ModelCache:
             return None
         return (last.version, last.metrics) if self._whole(self._folders[0], last.version) else None
 
-    def _settled(self, version: ModelVersion) -> str:
-        """Return the digest of a version's content in the cache, moved there where it had to stay elsewhere; raise OSError."""
+    def _settle(self, version: ModelVersion) -> None:
+        """Move a version's content into the cache where it had to stay elsewhere; raise OSError."""
         durable, makeshift = self._folders
-        digest = _digest_in(_note_of(durable, version))
-        if digest and (durable / "contents" / digest).is_dir():
-            return digest
+        with suppress(FileNotFoundError):
+            _digest_of_kept(durable, version)
+            return
         if (content := self._whole(makeshift, version)) is None:
             raise FileNotFoundError(f"the files of version {version.version} are not in it")
         _check_room(durable, content)
         (durable / "contents").mkdir(exist_ok=True)
-        with _partial(durable) as partial:
+        with _arriving(durable, version) as partial:
             shutil.copytree(content, partial, dirs_exist_ok=True)
             _keep(durable, partial, version)
-        _note_of(makeshift, version).unlink()
-        _sweep(makeshift, _noted_in(makeshift))
-        return content.name
+        with _locked(makeshift):
+            _note_of(makeshift, version).unlink(missing_ok=True)
+            _sweep(makeshift, _noted_in(makeshift))
 
     def _whole(self, folder: Path, version: ModelVersion) -> Path | None:
         """Return the folder of a version's files where they are just as they came."""
@@ -198,13 +202,12 @@ class ModelCache:
     def _filled(self, folder: Path, version: ModelVersion, most: int | None) -> Path:
         (folder / "contents").mkdir(parents=True, exist_ok=True)
         with _locked(folder):
+            _clear_leftovers(folder)
+        with _arriving(folder, version) as partial:
             if content := self._whole(folder, version):  # another replica has fetched it meanwhile
                 return content
-            for leftover in (folder / "contents").glob(f"{PARTIAL}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            with _partial(folder) as partial:
-                self._fetch(version, partial, most)
-                return _keep(folder, partial, version)
+            self._fetch(version, partial, most)
+            return _keep(folder, partial, version)
 
 
 class Notes(Protocol):
@@ -304,27 +307,39 @@ def _sweep(folder: Path, kept: set[str]) -> None:
 
 
 @contextmanager
-def _partial(folder: Path) -> Iterator[Path]:
-    """Give out a folder for files that are on their way; what is still there afterwards is thrown away."""
-    partial = Path(mkdtemp(prefix=PARTIAL, dir=folder / "contents"))
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _arriving(folder: Path, version: ModelVersion) -> Iterator[Path]:
+    """Give out a folder for a version's files while nobody else fetches it; what is still there afterwards is thrown away."""
+    slot = _note_of(folder, version).stem[:SLOT_DIGITS]
+    with _locked(folder, f"{FETCH_LOCK}{slot}"):
+        partial = Path(mkdtemp(prefix=f"{PARTIAL}{slot}-", dir=folder / "contents"))
+        try:
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Throw away what killed fetches left behind: files on their way whose slot nobody has locked."""
+    for partial in (folder / "contents").glob(f"{PARTIAL}*"):
+        slot = partial.name.removeprefix(PARTIAL)[:SLOT_DIGITS]
+        with suppress(OSError), _locked(folder, f"{FETCH_LOCK}{slot}", seconds=0):
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _keep(folder: Path, partial: Path, version: ModelVersion) -> Path:
     """Make what has arrived a version's content; raise OSError."""
     digest = digest_of(partial)
     content = folder / "contents" / digest
-    if not _has(content, digest):
-        shutil.rmtree(content, ignore_errors=True)
-        partial.replace(content)
-    try:
-        write_note(_note_of(folder, version), _Content(digest))
-    except OSError:
-        _sweep(folder, _noted_in(folder))  # nobody would ever find it
-        raise
+    is_there = _has(content, digest)
+    with _locked(folder):
+        if not (is_there and content.is_dir()):
+            shutil.rmtree(content, ignore_errors=True)
+            partial.replace(content)
+        try:
+            write_note(_note_of(folder, version), _Content(digest))
+        except OSError:
+            _sweep(folder, _noted_in(folder))  # nobody would ever find it
+            raise
     return content
 
 
@@ -366,6 +381,14 @@ def _note_of(folder: Path, version: ModelVersion) -> Path:
     return folder / "versions" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"
 
 
+def _digest_of_kept(folder: Path, version: ModelVersion) -> str:
+    """Return which content a version has; raise FileNotFoundError where that is not in the folder."""
+    digest = _digest_in(_note_of(folder, version))
+    if digest is None or not (folder / "contents" / digest).is_dir():
+        raise FileNotFoundError(f"the files of version {version.version} are not in it")
+    return digest
+
+
 def _digest_in(note: Path) -> str | None:
     """Return which content a version has, None where its note is not there or damaged."""
     try:
@@ -402,20 +425,20 @@ def write_note(path: Path, note: msgspec.Struct) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one replica at a time change the folder: the others wait, and find what it fetched; raise OSError."""
-    with open(folder / ".lock", "w", opener=regular) as lock:
-        _take(lock)
+def _locked(folder: Path, name: str = LOCK, seconds: float | None = None) -> Iterator[None]:
+    """Let one replica at a time change the folder, or fetch: the others wait, LOCK_SECONDS if nothing else is said; raise OSError."""
+    with open(folder / name, "w", opener=regular) as lock:
+        _take(lock, LOCK_SECONDS if seconds is None else seconds)
         yield
 
 
-def _take(lock: IO[str]) -> None:
-    until = time.monotonic() + LOCK_SECONDS
+def _take(lock: IO[str], seconds: float) -> None:
+    until = time.monotonic() + seconds
     while True:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() >= until:
-                held = f"another process has kept its lock for {LOCK_SECONDS:.0f} s; it may be fetching a large version"
+                held = f"another process has kept its lock for {seconds:.0f} s; it may be fetching a large version"
                 raise OSError(errno.EAGAIN, held) from error
         time.sleep(LOCK_PAUSE_SECONDS)
