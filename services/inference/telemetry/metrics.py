@@ -3,22 +3,15 @@
 `prometheus_client` chooses these files when it is imported: PROMETHEUS_MULTIPROC_DIR has to be set before.
 """
 
-import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from inference.model.version import ModelVersion
-
-if values.ValueClass is not values.MutexValue:  # where there is a folder for the files
-    # The library asks at each count which process it is in, and by itself it asks the kernel.
-    _process = {"id": os.getpid()}
-    os.register_at_fork(after_in_child=lambda: _process.update(id=os.getpid()))
-    values.ValueClass = values.MultiProcessValue(lambda: _process["id"])  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Of the texts that inference_problem_info has as labels.
