@@ -23,12 +23,12 @@ from inference.http.application import Service
 from inference.http.request_parser import Request, RequestReader
 from inference.model.deployment import Deployment
 from inference.model.model import load
-from inference.model.trust import Trust, Trusted
 from inference.model.version import ModelVersion
 from inference.protocols import mlflow_scoring
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
+from inference.trust import Trust, Trusted
 
 BODY = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: 127.0.0.1:1235\r\nContent-Type: application/json\r\n"

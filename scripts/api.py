@@ -62,7 +62,7 @@ def _refusals(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _document() -> dict[str, Any]:
     """Return what the service says of itself while it serves a model of iris."""
     sys.path.insert(0, str(ROOT / "services"))
-    from contract.manifest import Description
+    from contract.mlmodel.manifest import Description
     from contract.schema import Column
     from inference.model.deployment import Deployment
     from inference.model.model import Model

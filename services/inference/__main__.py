@@ -130,10 +130,10 @@ def _serve(settings: Settings) -> int:
     """Run gunicorn and the pollers until gunicorn ends; return its exit code."""
     _prepare_environment(settings.run_dir)
     from inference.ipc.server import WorkerGroup
-    from inference.rollout.wiring import challenger_poller_of, poller_of, verifier_of
     from inference.shadow.keeper import Keeper
     from inference.telemetry.log import LOGGING
     from inference.verification.key import KeyWatch
+    from inference.wiring import challenger_poller_of, poller_of, verifier_of
 
     logging.config.dictConfig(LOGGING)
     log.info("Settings", extra={"fields": {"settings": told(settings)}})

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.process.imports import quick_imports
 from contract.version_files import VersionFiles
 from gunicorn.app.base import Application

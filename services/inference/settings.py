@@ -11,7 +11,7 @@ from contract.publishing.addresses import Address, addresses
 from contract.settings import Reader
 
 from inference.errors import SettingsError
-from inference.model.trust import Trust, Trusted
+from inference.trust import Trust, Trusted
 
 # What this machine calls itself, and what the service is called in compose.yaml's network.
 OWN_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "inference"})

@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from trainer.data import builtin_datasets
+from trainer.data.columns.wishes import Wishes
 from trainer.data.files.form import Form
-from trainer.data.wishes import Wishes
 from trainer.errors import SettingsError
 from trainer.settings import Settings
 

@@ -20,13 +20,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from contract import manifest, signature
+from contract import signature
 from contract.errors import Refused
-from contract.manifest import Description
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description
 from contract.version_files import VersionFiles
 from inference.errors import ModelRefused, refusing
 from inference.model.model import load
-from inference.model.trust import Trust, Trusted
+from inference.trust import Trust, Trusted
 
 NAME, ID = "fuzzed", "m-fuzzed"
 STRANGE: list[Any] = [

@@ -20,7 +20,7 @@ from contract import signature
 from contract.signature import entries
 from contract.version_files import VersionFiles
 from inference.model import model as serving
-from inference.model.trust import Trust, Trusted
+from inference.trust import Trust, Trusted
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import CountVectorizer

@@ -24,8 +24,8 @@ from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.model import model
 from inference.model.engines import sklearn as own_library
-from inference.model.rows import from_cells
-from inference.model.trust import Trust, Trusted
+from inference.rows import from_cells
+from inference.trust import Trust, Trusted
 from trainer.adoption.examination import examined
 from trainer.artifact import logged_model, onnx_export, version_checks
 from trainer.data import builtin_datasets

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from contract.version_files import VersionFiles
 from inference.model import model, pacing
-from inference.model.trust import Trust, Trusted
+from inference.trust import Trust, Trusted
 from trainer.artifact import logged_model
 from trainer.data.table import Kind, Split, Table, read, split
 from trainer.fit import algorithms

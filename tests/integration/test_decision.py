@@ -9,7 +9,7 @@ import skops.io
 from contract.trust import TRUSTED_TYPES, load_skops
 from contract.version_files import VersionFiles
 from inference.model import model
-from inference.model.trust import Trust, Trusted
+from inference.trust import Trust, Trusted
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, f1_score
 from sklearn.naive_bayes import GaussianNB

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.schema import LARGEST, Column, Kind
 from inference.errors import InvalidInput
 from inference.model.engines import sklearn_fast_path
 from inference.model.engines.sklearn import Pipeline
-from inference.model.rows import Rows, from_cells, of_checked
+from inference.rows import Rows, from_cells, of_checked
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,

@@ -14,7 +14,7 @@ from contract.version_files import VersionFiles
 from hypothesis import HealthCheck, event, example, given
 from hypothesis import strategies as some
 from inference.model import model
-from inference.model.trust import Trust, Trusted
+from inference.trust import Trust, Trusted
 from trainer.artifact import logged_model
 from trainer.data.table import Task, read, split
 from trainer.errors import TrainerError

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.schema import LARGEST, column
 from contract.version_files import VersionFiles
 from inference.errors import InvalidInput, ModelRefused
 from inference.model import model
 from inference.model.engines import onnx
 from inference.model.engines.sklearn import Pipeline
-from inference.model.rows import Rows
-from inference.model.trust import Trust, Trusted
 from inference.protocols.mlflow_scoring import from_payload
+from inference.rows import Rows
+from inference.trust import Trust, Trusted
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
 from sklearn.impute import SimpleImputer

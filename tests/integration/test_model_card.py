@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from contract.version_files import VersionFiles
 from inference.model import model
-from inference.model.trust import Trust, Trusted
+from inference.trust import Trust, Trusted
 from sklearn.linear_model import LogisticRegression
 from trainer.artifact import model_card
 from trainer.artifact.model_card import Circumstances

@@ -18,7 +18,7 @@ from contract.file_names import GOLDEN, MLMODEL, ONNX_MODEL, ONNX_RECORD
 from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.model import model
-from inference.model.trust import Trust, Trusted
+from inference.trust import Trust, Trusted
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler

@@ -17,7 +17,6 @@ import pytest
 from contract.schema import Column, Kind
 from inference.model.deployment import Deployment
 from inference.model.observation import Observation
-from inference.model.rows import from_cells
 from inference.prediction_log import segment
 from inference.prediction_log.label_log import LabelLog
 from inference.prediction_log.recorder import PredictionLog
@@ -26,6 +25,7 @@ from inference.prediction_log.shipper import Shipper
 from inference.prediction_log.spool import Spool, segments
 from inference.prediction_log.store import Store
 from inference.prediction_log.views import asked
+from inference.rows import from_cells
 from inference.shadow import state as states
 from inference.shadow import work as works
 from inference.shadow.asking import Pair

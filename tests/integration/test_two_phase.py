@@ -10,19 +10,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from contract import manifest
-from contract.manifest import Description, with_examples
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description, with_examples
 from contract.version_files import VersionFiles
+from inference import wiring as module
 from inference.errors import FetchFailed
 from inference.ipc.messages import DeploymentSpec, Load, Loaded, Report, Serve, Serving, State, ToWorker
 from inference.ipc.server import Answer
-from inference.model.trust import Trust
 from inference.model.version import ModelVersion
-from inference.rollout import wiring as module
 from inference.rollout.registry_poller import RegistryPoller
-from inference.rollout.wiring import poller_of, verifier_of
 from inference.settings import Settings
+from inference.trust import Trust
 from inference.verification.client import Verifier
+from inference.wiring import poller_of, verifier_of
 
 from tests.unit.version_files import Files
 

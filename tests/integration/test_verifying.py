@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contract import manifest, signature
+from contract import signature
+from contract.mlmodel import manifest
 from inference.errors import ModelRefused, ProcessEnded
 from inference.model.version import ModelVersion
 from inference.verification.client import MB, Verifier

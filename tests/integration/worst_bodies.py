@@ -115,7 +115,7 @@ def infer(served: Any, body: bytes, head: dict[str, str]) -> None:
 
 def main(width: int) -> None:
     """Print a line of JSON per request: its title, the status of what reading it comes to, and MB."""
-    from contract.manifest import Description
+    from contract.mlmodel.manifest import Description
     from contract.schema import Column
     from inference.errors import RequestError
     from inference.model.deployment import Deployment

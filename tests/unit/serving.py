@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.schema import Column
 from contract.version_files import VersionFiles
 from inference.http.admission import AdmissionControl
@@ -16,11 +16,11 @@ from inference.model.deployment import Deployment
 from inference.model.engines.sklearn import Pipeline
 from inference.model.model import Model
 from inference.model.observation import Observer
-from inference.model.rows import from_cells
 from inference.model.version import ModelVersion
 from inference.protocols.open_inference import OpenInference
 from inference.protocols.protocol import Encoded
 from inference.rollout.active_model import ActiveModel, Deployments
+from inference.rows import from_cells
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from inference.web.flask_app import create_app

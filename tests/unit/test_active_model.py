@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.schema import Column, Kind
 from contract.version_files import VersionFiles
 from inference.errors import InferenceError, ModelRefused

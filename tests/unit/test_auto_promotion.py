@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from trainer.commands import challenge
 from trainer.commands.challenge import Asked
 from trainer.tracking import challengers, registry

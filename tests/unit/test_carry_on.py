@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from contract import signature
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.tracking.challenge import Challenge
 from rich.console import Console
 from setup.signing_key import new_private_key

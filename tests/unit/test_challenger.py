@@ -21,12 +21,12 @@ from inference.ipc.messages import DeploymentSpec, Report, Returned, Serve, Stat
 from inference.model.deployment import Deployment
 from inference.model.model import Prediction
 from inference.model.observation import Observation
-from inference.model.rows import Rows, from_cells
 from inference.model.version import ModelVersion
 from inference.prediction_log.recorder import PredictionLog
 from inference.prediction_log.spool import Spool, segments
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.rollout.challenger.standing import RETURNED
+from inference.rows import Rows, from_cells
 from inference.telemetry.log import RequestLog
 from werkzeug.test import Client, EnvironBuilder
 

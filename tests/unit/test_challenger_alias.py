@@ -7,8 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from contract import manifest, signature
-from contract.manifest import Description
+from contract import signature
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description
 from contract.tracking.challenge import OVER, TAG, Challenge
 from contract.version_files import VersionFiles
 from inference.errors import NoModel, RegistryUnreachable, refusing

@@ -10,7 +10,7 @@ import pytest
 from contract.errors import Refused
 from contract.preparation.steps import Folded
 from contract.trust import TRUSTED_TYPES, load_skops
-from trainer.data.column_kinds import Encoding, encoding
+from trainer.data.columns.column_kinds import Encoding, encoding
 from trainer.data.files.form import Form
 from trainer.data.table import Kind, Table, look_at, read, split
 from trainer.errors import DataError

@@ -10,10 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from contract import manifest, schema
+from contract import schema
 from contract.errors import Refused
 from contract.file_names import PROFILE
-from contract.manifest import Description, breaking_change, check_estimator, with_examples
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description, breaking_change, check_estimator, with_examples
 from contract.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
 from contract.trust import VOUCH
 from contract.version_files import VersionFiles

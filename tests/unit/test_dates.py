@@ -14,10 +14,10 @@ from contract.preparation import dates
 from contract.preparation.steps import DateParts, Words
 from contract.schema import column, fault
 from contract.trust import TRUSTED_TYPES, load_skops
-from trainer.data import column_kinds
+from trainer.data.columns import column_kinds
+from trainer.data.columns.wishes import Wish
 from trainer.data.files.form import Form
 from trainer.data.table import Kind, Table, read
-from trainer.data.wishes import Wish
 from trainer.errors import DataError
 
 from tests.unit import hostile_models as hostile

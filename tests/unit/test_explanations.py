@@ -13,7 +13,7 @@ from contract.explanation.shapley import Ask, Contributions, contributions
 from contract.schema import Column, Kind
 from inference.model.deployment import Deployment
 from inference.model.pacing import TakesLong
-from inference.model.rows import from_cells
+from inference.rows import from_cells
 from sklearn.linear_model import LogisticRegression
 
 from tests.unit.serving import answering, client_of, described, served_as, service_of

@@ -10,9 +10,9 @@ import pytest
 from contract.settings import told
 from inference import __main__ as program
 from inference.errors import SettingsError
-from inference.model.trust import Trust, Trusted
 from inference.server import Gunicorn
 from inference.settings import OWN_NAMES, Settings
+from inference.trust import Trust, Trusted
 
 TEXTS = (
     "MLFLOW_TRACKING_URI",

@@ -9,7 +9,7 @@ import pytest
 from contract import documents
 from contract.errors import Refused
 from contract.file_names import FITTED_ROWS, GOLDEN
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.reference import bins
 from contract.version_files import VersionFiles
 from monitoring.sources.reference import of_profile

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from contract.schema import LARGEST, TYPES, Column, Kind
 from inference.model.deployment import Deployment
-from inference.model.rows import from_cells
+from inference.rows import from_cells
 from inference.web import openapi
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator

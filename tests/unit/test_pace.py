@@ -8,7 +8,7 @@ import pytest
 from contract.schema import Column, Kind
 from inference.errors import InvalidInput, Overloaded
 from inference.model.pacing import FEW_ROWS, LEAST_PART, MEASURED_ROWS, in_parts, part_rows, row_seconds
-from inference.model.rows import Rows
+from inference.rows import Rows
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 

@@ -12,9 +12,9 @@ from contract.schema import Column, Kind
 from inference.http.application import Service
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
-from inference.model.trust import Trust
 from inference.model.version import ModelVersion
 from inference.settings import Settings
+from inference.trust import Trust
 from inference.web import flask_app as looking
 from werkzeug.test import Client
 

@@ -17,7 +17,6 @@ from contract.schema import Column, Kind
 from inference.errors import SegmentUnusable, StoreUnusable
 from inference.model.deployment import Deployment
 from inference.model.observation import Observation
-from inference.model.rows import from_cells
 from inference.prediction_log import command, segment, shipper, spool
 from inference.prediction_log.record import packed
 from inference.prediction_log.recorder import REASONS, PredictionLog, is_chosen
@@ -25,6 +24,7 @@ from inference.prediction_log.segment import FORMER_PREDICTIONS, HEAD, PREDICTIO
 from inference.prediction_log.shipper import Shipper
 from inference.prediction_log.spool import Spool
 from inference.prediction_log.store import Store
+from inference.rows import from_cells
 from inference.settings import Settings
 from inference.telemetry.metrics import NOT_KEPT
 from pyarrow import fs

@@ -15,7 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
-from trainer.data import memory, reading
+from trainer import memory
+from trainer.data import reading
 from trainer.data.files import csv_table
 from trainer.data.files.form import Form
 from trainer.data.files.rows import Rows

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from contract import manifest
-from contract.manifest import Description
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description
 from contract.version_files import VersionFiles
 from inference import errors
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable

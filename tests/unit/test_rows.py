@@ -9,9 +9,9 @@ import pytest
 from contract.schema import LARGEST, TYPES, Column, Kind, count_of
 from hypothesis import example, given
 from hypothesis import strategies as some
+from inference import rows as rows_module
 from inference.errors import InvalidInput
-from inference.model import rows as rows_module
-from inference.model.rows import Rows, from_cells, from_columns, of_checked
+from inference.rows import Rows, from_cells, from_columns, of_checked
 
 from tests.fuzzing import fuzz
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract.manifest import Description
 from contract.missing import MISSING_WORDS
+from contract.mlmodel.manifest import Description
 from contract.schema import LARGEST, TYPES, Column, Kind
 from hypothesis import example, given
 from hypothesis import strategies as some
 from inference.errors import InvalidInput, UnsupportedMediaType
-from inference.model.rows import Rows
 from inference.protocols import mlflow_scoring, request_budget
 from inference.protocols.mlflow_scoring import _matrix, from_payload, parsed, rows_of
+from inference.rows import Rows
 from pandas._libs.parsers import STR_NA_VALUES
 
 from tests.fuzzing import fuzz

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from contract.missing import MISSING_WORDS
 from pyarrow import parquet
-from trainer.data import memory
+from trainer import memory
 from trainer.data.files import csv_table
 from trainer.data.files.form import Form
 from trainer.data.table import Column, Kind, Table, Task, look_at, read, split

@@ -12,8 +12,8 @@ from contract.trust import VOUCH
 from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.model import model
-from inference.model.trust import Trust, Trusted
 from inference.protocols.mlflow_scoring import from_payload
+from inference.trust import Trust, Trusted
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, make_pipeline

@@ -15,9 +15,9 @@ from contract import limits
 from contract.tracking import artifacts
 from contract.tracking.artifacts import Folder, Proxy
 from setup.signing_key import key_id_of, new_private_key
+from trainer import memory
 from trainer.artifact import signing, version_files
 from trainer.commands import train
-from trainer.data import memory
 from trainer.errors import TrackingError, VersionError
 from trainer.promotion.champion_challenger import contender
 from trainer.tracking import registry, version_store

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from contract import manifest
 from contract.errors import Refused
 from contract.golden import Answers, difference
-from contract.manifest import Description
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description
 from contract.version_files import VersionFiles
 from contract.vouched.pyfunc import PyFunc, Unusable, answers
 from inference.errors import ModelRefused
 from inference.model.engines import pyfunc
 from inference.model.model import Model
-from inference.model.rows import Rows, from_cells
-from inference.model.trust import Trust, Trusted
+from inference.rows import Rows, from_cells
+from inference.trust import Trust, Trusted
 from trainer.adoption import code_examination, vouched
 from trainer.commands import requirements as commands
 from trainer.errors import VersionError

@@ -16,7 +16,7 @@ from inference.challenger.likeness import Likeness
 from inference.errors import Overloaded
 from inference.model.deployment import Deployment
 from inference.model.model import Model, Prediction
-from inference.model.rows import Rows
+from inference.rows import Rows
 from inference.telemetry.metrics import COMPARED
 
 # Before so many requests were compared only what fails ends it; after as many more, each tenth one is.

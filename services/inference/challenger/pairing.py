@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from hashlib import blake2b
 
-from contract import manifest
 from contract.errors import Refused
+from contract.mlmodel import manifest
 from contract.tracking.challenge import TAG, Challenge
 
 from inference.challenger.guard import Guard, Limits

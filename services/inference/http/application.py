@@ -49,11 +49,11 @@ from inference.model.explanation import explain
 from inference.model.model import Prediction
 from inference.model.observation import Observation, Observer
 from inference.model.pacing import TakesLong, is_waited_for
-from inference.model.rows import Rows
 from inference.prediction_log.label_log import LabelLog
 from inference.protocols import labels, mlflow, open_inference
 from inference.protocols.protocol import PredictionProtocol
 from inference.rollout.active_model import ActiveModel, Deployments
+from inference.rows import Rows
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from inference.telemetry.metrics import LABELS_TAKEN, RequestMetrics

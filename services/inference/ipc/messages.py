@@ -42,7 +42,7 @@ class DeploymentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]
     """path → SHA-256 of what was verified; nothing else is loaded"""
     description: str
-    """what these files say of the model, as who verified them has read it (contract.manifest.Description.to_json)"""
+    """what these files say of the model, as who verified them has read it (contract.mlmodel.manifest.Description.to_json)"""
 
 
 class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

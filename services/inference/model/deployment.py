@@ -6,8 +6,8 @@ from typing import Protocol
 from urllib.parse import quote
 
 from inference.model.model import Model, Prediction
-from inference.model.rows import Rows
 from inference.model.version import ModelVersion
+from inference.rows import Rows
 
 
 class Watch(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 from contract.explanation.shapley import MOST_ASKED, Contributions, contributions
 
 from inference.errors import InvalidInput, Overloaded
-from inference.model.rows import Rows
+from inference.rows import Rows
 
 if TYPE_CHECKING:
     from inference.model.model import Model, Prediction

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from contract import manifest
 from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import BACKGROUND, GOLDEN
 from contract.golden import Answers, difference
-from contract.manifest import Description
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description
 from contract.process.imports import import_once
 from contract.schema import Kind
 from contract.version_files import VersionFiles
@@ -19,8 +19,8 @@ from contract.version_files import VersionFiles
 from inference.errors import InvalidInput, ModelRefused, refusing
 from inference.model import pacing
 from inference.model.engines import onnx
-from inference.model.rows import Rows, from_cells
-from inference.model.trust import Trust, Trusted
+from inference.rows import Rows, from_cells
+from inference.trust import Trust, Trusted
 
 if TYPE_CHECKING:  # importing them is what is to be avoided
     from inference.model.engines.pyfunc import PyFunc

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from inference.errors import InvalidInput, Overloaded
-from inference.model.rows import Rows
+from inference.rows import Rows
 
 # What takes longer than this is answered aside: everybody else would wait for it.
 LONG_SECONDS = 0.02

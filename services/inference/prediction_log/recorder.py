@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 
 from inference.errors import SpoolFull
 from inference.model.deployment import Deployment

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import simdjson
 from contract.display import quoted
-from contract.manifest import Description
 from contract.missing import MISSING_WORDS, stands_for_none
+from contract.mlmodel.manifest import Description
 from contract.schema import LARGEST, Column, Kind, count_of, name_of
 
 from inference.errors import InvalidInput, RequestEntityTooLarge, RequestError, UnsupportedMediaType
-from inference.model.rows import BLOCK, Place, Rows, Values, from_blocks, from_cells, from_columns
 from inference.protocols import request_budget
 from inference.protocols.request_budget import Budget
+from inference.rows import BLOCK, Place, Rows, Values, from_blocks, from_cells, from_columns
 
 FORMATS = ("instances", "inputs", "dataframe_split", "dataframe_records")
 # All that numbers between brackets are written with, so that what is left of a body is its skeleton.

@@ -18,11 +18,11 @@ from inference.errors import InvalidInput, RequestError, UnsupportedMediaType
 from inference.model.deployment import Deployment
 from inference.model.model import Model, Prediction
 from inference.model.pacing import is_waited_for
-from inference.model.rows import Rows, from_cells, from_columns
 from inference.protocols import request_budget
 from inference.protocols.mlflow_scoring import is_flat, parsed, values_of
 from inference.protocols.protocol import Encoded, Question
 from inference.protocols.request_budget import Budget
+from inference.rows import Rows, from_cells, from_columns
 
 NAME, EXTENSIONS = "MLflow Stack inference", ["binary_tensor_data"]
 PREDICT, PROBABILITIES = "predict", "predict_proba"

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, Protocol
 
 from inference.model.deployment import Deployment
 from inference.model.model import Prediction
-from inference.model.rows import Rows
+from inference.rows import Rows
 
 
 class Question(NamedTuple):

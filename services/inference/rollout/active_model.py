@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from contract.display import first_line
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.version_files import VersionFiles
 
 from inference.challenger.guard import Limits

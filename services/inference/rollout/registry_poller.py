@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from contract.display import first_line, visible
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.version_files import VersionFiles
 
 from inference.errors import FetchFailed, ModelRefused, NoModel, ProcessEnded, RegistryUnreachable

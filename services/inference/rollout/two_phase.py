@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from contract import manifest
-from contract.manifest import Description
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description
 from contract.version_files import VersionFiles
 from msgspec import structs, to_builtins
 

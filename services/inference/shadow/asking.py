@@ -8,8 +8,8 @@ import numpy as np
 
 from inference.challenger.likeness import Likeness
 from inference.model.model import Model
-from inference.model.rows import Rows, of_checked
 from inference.prediction_log.record import Record, Shadowed, Version, labels_of, packed_shadow
+from inference.rows import Rows, of_checked
 from inference.telemetry.metrics import SHADOW_SECONDS
 
 # Of how many predictions Production is asked for one again, for what it takes: its time in the log is that of a whole request.

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.version_files import VersionFiles
 
 from inference.errors import ModelRefused

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.version_files import VersionFiles
 
 from inference.errors import ModelRefused, ProcessEnded

@@ -20,8 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from contract import manifest, signature
+from contract import signature
 from contract.display import visible
+from contract.mlmodel import manifest
 from contract.process.imports import quick_imports
 from contract.version_files import VersionFiles
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import yaml
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.preparation.dates import EXAMPLE
 from contract.schema import LARGEST, Column, Kind
 

@@ -11,8 +11,8 @@ from contract.schema import Kind
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
 from inference.model.model import Model
-from inference.model.trust import Trust
 from inference.settings import Settings
+from inference.trust import Trust
 
 KINDS = {Kind.NUMBER: "number", Kind.INTEGER: "number", Kind.BOOLEAN: "boolean", Kind.TEXT: "text", Kind.DATE: "text"}
 # The workshop's three samples, one of each kind of iris, for a model that tells these kinds.

@@ -15,10 +15,10 @@ from contract.errors import Refused
 from contract.file_names import FIGURES, IDENTITY, PROFILE, SIGNATURE
 from contract.version_files import VersionFiles
 from inference.errors import FetchFailed, ModelRefused, NoModel, RegistryUnreachable, VersionLost
-from inference.model.trust import Trust
 from inference.model.version import ModelVersion
 from inference.rollout import download
 from inference.rollout.registry import connect
+from inference.trust import Trust
 from inference.verification.client import Verifier
 from monitoring.errors import NoAnswer, NoReference
 from monitoring.settings import Settings

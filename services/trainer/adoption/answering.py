@@ -6,9 +6,10 @@ from typing import Any
 
 import joblib
 import numpy as np
-from contract import documents, manifest
+from contract import documents
 from contract.errors import Refused
 from contract.file_names import FITTED_ROWS
+from contract.mlmodel import manifest
 from contract.schema import Column, Kind
 from contract.trust import SIGNED_TYPES
 from contract.version_files import VersionFiles

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from contract import limits, manifest
+from contract import limits
 from contract.display import listed
 from contract.errors import Refused
-from contract.manifest import Description
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description
 from contract.version_files import VersionFiles
 
 from trainer.artifact import golden_samples

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from contract import manifest
 from contract.display import visible
 from contract.errors import Refused
 from contract.file_names import FIGURES, GOLDEN, ONNX_MODEL, ONNX_RECORD
-from contract.manifest import Description
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description
 from contract.schema import count_of
 from contract.trust import TRUSTED_TYPES
 from contract.version_files import VersionFiles

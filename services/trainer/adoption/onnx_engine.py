@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import Any
 
 import pandas as pd
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.proof import rows as proof
 from contract.schema import Kind
 from sklearn.base import is_regressor

@@ -8,7 +8,7 @@ import pandas as pd
 from contract.errors import Refused
 from contract.file_names import GOLDEN
 from contract.golden import Answers, difference
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.preparation import dates
 from contract.schema import Column, Kind, count_of, fault
 from contract.version_files import VersionFiles

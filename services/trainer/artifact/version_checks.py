@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from contract import documents, manifest
-from contract.manifest import Description
-from contract.mlmodel import inputs
+from contract import documents
+from contract.mlmodel import inputs, manifest
+from contract.mlmodel.manifest import Description
 from contract.schema import Column
 from contract.trust import SIGNED_TYPES, load_skops
 from contract.version_files import VersionFiles

@@ -23,8 +23,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from trainer import memory
 from trainer.artifact import signing
-from trainer.data import memory
 from trainer.errors import TrackingError, VersionError, refusals
 from trainer.tracking import version_store
 from trainer.tracking.answers import mlflow_errors

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from contract import manifest
+from contract.mlmodel import manifest
 from contract.tracking.challenge import MOST_PERCENT
 from contract.version_files import VersionFiles
 from mlflow.entities.model_registry import ModelVersion

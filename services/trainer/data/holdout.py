@@ -14,9 +14,9 @@ import pandas as pd
 from contract.schema import LARGEST
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, TimeSeriesSplit
 
-from trainer.data import column_kinds
+from trainer.data.columns import column_kinds
+from trainer.data.columns.wishes import Kind, Wish, Wishes
 from trainer.data.files.form import Form
-from trainer.data.wishes import Kind, Wish, Wishes
 from trainer.errors import DataError
 
 # One part of so many is held out.

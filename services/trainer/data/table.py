@@ -16,14 +16,15 @@ from contract.missing import MISSING_WORDS, stands_for_none
 from contract.schema import LARGEST
 from sklearn.model_selection import train_test_split
 
-from trainer.data import column_kinds, dates, missing_words, reading, totals
-from trainer.data.column_kinds import Verdict
+from trainer.data import reading, totals
+from trainer.data.columns import column_kinds, dates, missing_words
+from trainer.data.columns.column_kinds import Verdict
+from trainer.data.columns.wishes import Kind, Wishes
 from trainer.data.files import number_style
 from trainer.data.files.content import stem
 from trainer.data.files.form import Form
 from trainer.data.files.rows import FRACTION, Rows
 from trainer.data.holdout import Aside, check_weights, held_out, set_aside
-from trainer.data.wishes import Kind, Wishes
 from trainer.errors import DataError
 
 __all__ = ["Column", "Kind", "Look", "Split", "Table", "Task", "look_at", "read", "split"]

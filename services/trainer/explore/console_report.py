@@ -15,7 +15,7 @@ from trainer.console.figures import grouped
 from trainer.console.terminal import Console
 from trainer.data import leakage
 from trainer.data.builtin_datasets import as_on_host
-from trainer.data.column_kinds import Encoding, encoding
+from trainer.data.columns.column_kinds import Encoding, encoding
 from trainer.data.table import Column, Kind, Look, Table, Task
 from trainer.errors import DataError
 from trainer.fit import metric

@@ -21,7 +21,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 from sklearn.tree import BaseDecisionTree
 from sklearn.utils import get_tags
 
-from trainer.data.column_kinds import Encoding, encoding
+from trainer.data.columns.column_kinds import Encoding, encoding
 from trainer.data.table import SEED, Column, Kind, Table, Task
 from trainer.errors import SettingsError
 

@@ -10,7 +10,7 @@ from contract.reference import bins
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from trainer.data.column_kinds import Encoding, encoding
+from trainer.data.columns.column_kinds import Encoding, encoding
 from trainer.data.table import SEED, Column, Kind, Table, Task
 from trainer.plots.style import DPI, PALETTE, labels
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.preparation.dates import moments
 from contract.schema import Column, Kind
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from contract.display import visible
 from contract.file_names import ONNX_MODEL
-from contract.manifest import Description, check_class_names
+from contract.mlmodel.manifest import Description, check_class_names
 from contract.schema import LARGEST, MISSING_TEXT, UNKNOWN_TEXT, Column, Kind
 from contract.version_files import VersionFiles
 
 from inference.errors import ModelRefused
-from inference.model.rows import Rows
+from inference.rows import Rows
 
 
 @dataclass(frozen=True)

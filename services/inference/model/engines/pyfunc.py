@@ -22,12 +22,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from contract.manifest import Description, check_class_names
+from contract.mlmodel.manifest import Description, check_class_names
 from contract.version_files import VersionFiles
 
 from inference.errors import InvalidInput, ModelRefused, Overloaded
-from inference.model.rows import Rows
-from inference.model.trust import Trust, Trusted
+from inference.rows import Rows
+from inference.trust import Trust, Trusted
 
 SERVICES = Path(__file__).parents[3]
 # To import what it needs and to load the model: less than workers have for a version (inference.rollout.two_phase).

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from contract.display import first_line
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.process.imports import quick_imports
 from contract.vouched.pyfunc import PyFunc
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import sklearn
 import skops.io
-from contract.manifest import Description, check_estimator, estimator_file
+from contract.mlmodel.manifest import Description, check_estimator, estimator_file
 from contract.preparation.steps import MOST_CHARACTERS, Words
 from contract.schema import Kind
 from contract.trust import load_skops
@@ -25,12 +25,12 @@ from inference.errors import InvalidInput, ModelRefused
 from inference.model.engines import sklearn_fast_path
 from inference.model.engines.frame import rows_for
 from inference.model.engines.sklearn_fast_path import FastPath
-from inference.model.rows import Rows
-from inference.model.trust import Trust, Trusted
+from inference.rows import Rows
+from inference.trust import Trust, Trusted
 
 log = logging.getLogger("inference")
 
-# Rows that get here are finite (inference.model.rows), and in the columns' order.
+# Rows that get here are finite (inference.rows), and in the columns' order.
 sklearn.set_config(assume_finite=True)
 # A model says how many jobs it has, and joblib's own way is a process for each. Here the workers are the jobs.
 joblib.register_parallel_backend("sequential", joblib.parallel.SequentialBackend, make_default=True)

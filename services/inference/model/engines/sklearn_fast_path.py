@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from contract.manifest import Description
+from contract.mlmodel.manifest import Description
 from contract.preparation.dates import moments
 from contract.proof import rows as proof
 from contract.schema import Column, Kind
@@ -20,7 +20,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.pipeline import Pipeline
 
-from inference.model.rows import Rows, of_checked
+from inference.rows import Rows, of_checked
 
 # Of one kind: rows of very many columns take long to make, so there are fewer of them.
 RANDOM_ROWS, MOST_ROWS, MOST_VALUES = 32, 64, 20_000

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from contract import manifest
 from contract.display import first_line, visible
-from contract.manifest import Description
+from contract.mlmodel import manifest
+from contract.mlmodel.manifest import Description
 from contract.tracking.challenge import TAG, Challenge
 
 from inference.errors import ModelRefused, NoModel, RegistryUnreachable

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, feather, parquet, types
 
-from trainer.data import memory
+from trainer import memory
 from trainer.data.files.content import HIDDEN, Content, Kind
 from trainer.data.files.form import Form
 from trainer.data.files.rows import Rows, checked_names, numbered

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from trainer.data import memory
+from trainer import memory
 from trainer.errors import DataError
 
 CHUNK = 1024 * 1024

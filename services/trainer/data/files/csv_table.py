@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 from contract.missing import MISSING_WORDS
 
-from trainer.data import memory, missing_words
-from trainer.data.dates import are_months_with_point
+from trainer import memory
+from trainer.data.columns import missing_words
+from trainer.data.columns.dates import are_months_with_point
 from trainer.data.files import csv_records, dialect, written_numbers
 from trainer.data.files.content import Content
 from trainer.data.files.csv_records import Lines

@@ -9,7 +9,7 @@ from itertools import islice
 import pyarrow as pa
 import pyarrow.json
 
-from trainer.data import memory
+from trainer import memory
 from trainer.data.files import arrow_table
 from trainer.data.files.content import Content
 from trainer.data.files.form import Form

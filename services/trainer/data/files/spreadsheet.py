@@ -10,7 +10,7 @@ from xml.parsers import expat
 import pandas as pd
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
-from trainer.data import memory
+from trainer import memory
 from trainer.data.files.content import Content, archive, pieces
 from trainer.data.files.form import Form
 from trainer.data.files.rows import Rows, checked_names

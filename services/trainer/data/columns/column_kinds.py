@@ -19,8 +19,8 @@ from contract.preparation.dates import DTYPE, iso
 from contract.preparation.steps import folded
 from contract.schema import LARGEST
 
-from trainer.data import dates, missing_words
-from trainer.data.wishes import Kind, Wish
+from trainer.data.columns import dates, missing_words
+from trainer.data.columns.wishes import Kind, Wish
 
 # Fewer rows prove nothing about a column: its values may differ by chance.
 FEW_ROWS = 20

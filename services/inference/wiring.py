@@ -9,7 +9,6 @@ from contract.file_names import SIGNATURE
 from contract.tracking.challenge import ALIAS
 
 from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionLost
-from inference.model.trust import Trust
 from inference.model.version import ModelVersion
 from inference.rollout import download, registry
 from inference.rollout.background_call import LOOK_SECONDS, within
@@ -23,6 +22,7 @@ from inference.rollout.trials import Trials
 from inference.rollout.two_phase import Rollout, Swap, Workers
 from inference.settings import Settings
 from inference.telemetry.metrics import PollerMetrics
+from inference.trust import Trust
 from inference.verification.client import Verifier
 
 log = logging.getLogger("inference")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from contract.preparation.dates import DTYPE, is_one
 
-from trainer.data.wishes import DAY_FIRST, MONTH_FIRST
+from trainer.data.columns.wishes import DAY_FIRST, MONTH_FIRST
 
 WORD, NTH = r"[^\W\d_]{3,12}", r"(?:\.|st|nd|rd|th|er|[º°])?"
 # What a value of a column of dates looks like, quickly looked at.
