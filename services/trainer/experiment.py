@@ -19,7 +19,6 @@ from typing import Any
 import yaml
 
 from trainer.data import builtin_datasets
-from trainer.data.columns.wishes import Wishes
 from trainer.data.files.form import Form
 from trainer.errors import SettingsError
 from trainer.settings import Settings
@@ -90,7 +89,7 @@ class Plan:
             raise SettingsError("--param is for one algorithm, and there are several; expected one --algorithm")
         if self.several and not self.model_name:
             raise SettingsError("several algorithms compete for one model; name it with --model-name")
-        if twice := [name for name, count in Counter(Wishes.of_form(self.form()).names).items() if count > 1]:
+        if twice := [name for name, count in Counter(self.form().wishes.names).items() if count > 1]:
             raise SettingsError(f"--text, --number and --date name {twice[0]!r} twice; expected one of them, once")
         if self.force and not self.reason:
             raise SettingsError("--force promotes whatever the figures are, so it needs --reason 'why'")

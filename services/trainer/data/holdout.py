@@ -15,7 +15,7 @@ from contract.schema import LARGEST
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, TimeSeriesSplit
 
 from trainer.data.columns import column_kinds
-from trainer.data.columns.wishes import Kind, Wish, Wishes
+from trainer.data.columns.wishes import Kind, Wish
 from trainer.data.files.form import Form
 from trainer.errors import DataError
 
@@ -79,7 +79,7 @@ def set_aside(frame: pd.DataFrame, form: Form, path: Path, place: Place) -> tupl
     where: Place = lambda row: f"{path} {place(row)}"  # noqa: E731
     found = Aside(
         None if group is None else _groups(frame[group], where),
-        None if time is None else _times(frame[time], Wishes.of_form(form).of(time), path, where),
+        None if time is None else _times(frame[time], form.wishes.of(time), path, where),
         None if form.weight is None else _weights(frame[form.weight], path, where),
     )
     if found.group is not None and found.group.nunique() < PARTS:

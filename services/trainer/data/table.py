@@ -194,7 +194,7 @@ def look_at(
 def _look_at(
     path: Path, digest: Future[str], target: str, task: Task | None, keep: tuple[str, ...], form: Form
 ) -> Look:
-    rows, wishes, drop = reading.read(path, form), Wishes.of_form(form), form.drop
+    rows, wishes, drop = reading.read(path, form), form.wishes, form.drop
     _check_columns(rows, path, target, [*drop, *keep, *wishes.names, *form.aside])
     frame, aside = set_aside(rows.frame.drop(columns=list(drop)) if drop else rows.frame, form, path, rows.place)
     frame, skipped, way_out = _labelled(frame, target, form.skip_unlabelled, path)

@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainer.data.files.form import Form
-
 DAY_FIRST, MONTH_FIRST = "day-first", "month-first"
 # What may be said of a column's dates: how they are written, the last of the years that two digits stand for, or both.
 OF_DATES = re.compile(rf"(?P<order>{DAY_FIRST}|{MONTH_FIRST})?((^|,)until-(?P<last>[12]\d{{3}}))?")
@@ -31,11 +29,6 @@ class Wishes:
     number: tuple[str, ...] = ()
     date: tuple[str, ...] = ()
     """names alone, or NAME=day-first, NAME=month-first, NAME=until-2054, NAME=day-first,until-2054"""
-
-    @classmethod
-    def of_form(cls, form: Form) -> "Wishes":
-        """Return what is said of columns among what is said of a file."""
-        return cls(form.text, form.number, form.date)
 
     def of(self, name: str) -> "Wish":
         """Return what is said of a column."""

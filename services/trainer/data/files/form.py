@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 
+from trainer.data.columns.wishes import Wishes
 from trainer.errors import SettingsError
 
 MARKS = {
@@ -68,6 +69,11 @@ class Form:
         if self.comment and (len(self.comment) != 1 or self.comment in '"\r\n\0'):
             raise SettingsError(f"--comment {self.comment!r}: expected one character, such as #, or none")
         _check_encoding(self.encoding)
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is said of columns."""
+        return Wishes(self.text, self.number, self.date)
 
     @property
     def aside(self) -> list[str]:
