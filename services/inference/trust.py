@@ -11,7 +11,7 @@ Under the first two, what is in the types is checked as well (contract.trust).
 from dataclasses import dataclass
 from enum import StrEnum
 
-from contract.trust import HARMLESS_TYPES, SIGNED_TYPES
+from contract.trust.trusted_types import HARMLESS_TYPES, SIGNED_TYPES
 
 
 class Trust(StrEnum):

@@ -19,7 +19,8 @@ import xgboost
 from contract.boosting.lightgbm_estimators import LGBMClassifier, LGBMRegressor
 from contract.boosting.xgboost_estimators import XGBClassifier, XGBRegressor
 from contract.errors import Refused
-from contract.trust import SIGNED_TYPES, load_skops
+from contract.trust.skops_file import load_skops
+from contract.trust.trusted_types import SIGNED_TYPES
 from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.model import model

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from contract.trust import TRUSTED_TYPES, load_skops
+from contract.trust.skops_file import load_skops
+from contract.trust.trusted_types import TRUSTED_TYPES
 from contract.version_files import VersionFiles
 from inference.model import model
 from inference.trust import Trust, Trusted

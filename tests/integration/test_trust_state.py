@@ -20,17 +20,9 @@ import pandas as pd
 import pytest
 import scipy.sparse
 from contract.errors import Refused
-from contract.trust import (
-    HARMLESS_TYPES,
-    TRUSTED_TYPES,
-    VOUCH,
-    archive,
-    conditions,
-    grammar,
-    load_skops,
-    parameters,
-    state,
-)
+from contract.trust import archive, conditions, grammar, parameters, state
+from contract.trust.skops_file import load_skops
+from contract.trust.trusted_types import HARMLESS_TYPES, TRUSTED_TYPES, VOUCH
 from sklearn._loss.loss import HalfBinomialLoss
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans, MiniBatchKMeans

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from contract.trust import TRUSTED_TYPES
+from contract.trust.trusted_types import TRUSTED_TYPES
 from sklearn import metrics as measures
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression

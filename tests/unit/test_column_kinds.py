@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from contract.errors import Refused
 from contract.preparation.steps import Folded
-from contract.trust import TRUSTED_TYPES, load_skops
+from contract.trust.skops_file import load_skops
+from contract.trust.trusted_types import TRUSTED_TYPES
 from trainer.data.columns.column_kinds import Encoding, encoding
 from trainer.data.files.form import Form
 from trainer.data.table import Kind, Table, look_at, read, split

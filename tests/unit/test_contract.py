@@ -16,7 +16,7 @@ from contract.file_names import PROFILE
 from contract.mlmodel import manifest
 from contract.mlmodel.manifest import Description, breaking_change, check_estimator, with_examples
 from contract.schema import LARGEST, TENSOR_TYPES, TYPES, Column, Kind
-from contract.trust import VOUCH
+from contract.trust.trusted_types import VOUCH
 from contract.version_files import VersionFiles
 
 from tests.unit.serving import described

@@ -13,7 +13,8 @@ from contract.errors import Refused
 from contract.preparation import dates
 from contract.preparation.steps import DateParts, Words
 from contract.schema import column, fault
-from contract.trust import TRUSTED_TYPES, load_skops
+from contract.trust.skops_file import load_skops
+from contract.trust.trusted_types import TRUSTED_TYPES
 from trainer.data.columns import column_kinds
 from trainer.data.columns.wishes import Wish
 from trainer.data.files.form import Form

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from contract.trust import VOUCH
+from contract.trust.trusted_types import VOUCH
 from contract.version_files import VersionFiles
 from inference.errors import ModelRefused
 from inference.model import model

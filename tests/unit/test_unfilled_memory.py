@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 from contract.errors import Refused
-from contract.trust import TRUSTED_TYPES, state
+from contract.trust import state
+from contract.trust.trusted_types import TRUSTED_TYPES
 from sklearn.base import BaseEstimator
 from sklearn.utils import all_estimators
 

@@ -15,7 +15,7 @@ from contract.mlmodel import inputs
 from contract.mlmodel.inputs import Inputs
 from contract.schema import MOST_COLUMNS, TENSOR_TYPES, Column, Kind
 from contract.signature import RUNS_CODE
-from contract.trust import VOUCH
+from contract.trust.trusted_types import VOUCH
 from contract.version_files import VersionFiles
 
 # What onnx_engine.json says, and as what.

@@ -10,8 +10,8 @@ from typing import Any
 from zipfile import ZipFile
 
 from contract.errors import Refused
-from contract.trust import SIGNED_TYPES
 from contract.trust.archive import MOST_SCHEMA, SCHEMA, Arrays, Header
+from contract.trust.trusted_types import SIGNED_TYPES
 
 MOST_LEVELS = 150
 # Braces and brackets, commas: what the parsed schema takes, known before it is parsed.

@@ -11,7 +11,7 @@ from contract.errors import Refused
 from contract.file_names import FITTED_ROWS
 from contract.mlmodel import manifest
 from contract.schema import Column, Kind
-from contract.trust import SIGNED_TYPES
+from contract.trust.trusted_types import SIGNED_TYPES
 from contract.version_files import VersionFiles
 
 from trainer.artifact import golden_samples, version_checks

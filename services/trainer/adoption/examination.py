@@ -17,7 +17,7 @@ from contract.file_names import FIGURES, GOLDEN, ONNX_MODEL, ONNX_RECORD
 from contract.mlmodel import manifest
 from contract.mlmodel.manifest import Description
 from contract.schema import count_of
-from contract.trust import TRUSTED_TYPES
+from contract.trust.trusted_types import TRUSTED_TYPES
 from contract.version_files import VersionFiles
 
 from trainer.adoption import onnx_engine

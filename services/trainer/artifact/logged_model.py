@@ -14,7 +14,7 @@ import mlflow
 import mlflow.sklearn
 from contract import documents
 from contract.file_names import BACKGROUND, FIGURES, GOLDEN, MODEL_CARD, ONNX_MODEL, ONNX_RECORD, PROFILE
-from contract.trust import SIGNED_TYPES
+from contract.trust.trusted_types import SIGNED_TYPES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException

@@ -11,7 +11,8 @@ from contract import documents
 from contract.mlmodel import inputs, manifest
 from contract.mlmodel.manifest import Description
 from contract.schema import Column
-from contract.trust import SIGNED_TYPES, load_skops
+from contract.trust.skops_file import load_skops
+from contract.trust.trusted_types import SIGNED_TYPES
 from contract.version_files import VersionFiles
 
 from trainer.artifact import golden_samples

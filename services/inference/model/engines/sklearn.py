@@ -18,7 +18,7 @@ import skops.io
 from contract.mlmodel.manifest import Description, check_estimator, estimator_file
 from contract.preparation.steps import MOST_CHARACTERS, Words
 from contract.schema import Kind
-from contract.trust import load_skops
+from contract.trust.skops_file import load_skops
 from contract.version_files import VersionFiles
 
 from inference.errors import InvalidInput, ModelRefused
