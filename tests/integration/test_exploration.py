@@ -19,7 +19,8 @@ from trainer.data import builtin_datasets
 from trainer.data.files.form import Form
 from trainer.data.table import Table, look_at, read
 from trainer.errors import DataError
-from trainer.explore.console_report import distribution_grids, explore
+from trainer.explore.console_report import distribution_grids
+from trainer.explore.exploration import explore
 from trainer.plots.exploration import exploration_pictures
 
 from tests.unit.tables import customers

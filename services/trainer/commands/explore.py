@@ -8,8 +8,8 @@ from trainer.data import builtin_datasets
 from trainer.data.table import Table, Task, look_at
 from trainer.errors import TrackingError
 from trainer.experiment import Plan
-from trainer.explore import console_report
-from trainer.explore.console_report import Findings
+from trainer.explore import exploration
+from trainer.explore.exploration import Findings
 from trainer.settings import Settings
 from trainer.tracking import rest, run_lifecycle, run_logging
 from trainer.tracking.answers import mlflow_errors
@@ -24,7 +24,7 @@ def explore(settings: Settings, plan: Plan, console: Console) -> None:
     path = plan.path(settings.data_dir)
     look = look_at(path, plan.target, Task(plan.task) if plan.task else None, plan.drop, plan.keep, plan.form())
     table, folder = look.table, settings.data_dir / "exploration"
-    findings = console_report.explore(
+    findings = exploration.explore(
         table, folder if table.name == builtin_datasets.DEFAULT else folder / table.name, console, look
     )
     try:

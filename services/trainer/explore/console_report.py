@@ -1,8 +1,6 @@
-"""Phase 1 of the workshop, look at the data first: a report in the terminal, pictures, and all of it as one HTML file."""
+"""The report on a table in the terminal: its rows, columns, target and distributions, as grids."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,8 @@ from contract.reference import bins
 from rich.table import Table as Grid
 
 from trainer.console.figures import grouped
-from trainer.console.terminal import Console
-from trainer.data import leakage
-from trainer.data.builtin_datasets import as_on_host
 from trainer.data.columns.column_kinds import Encoding, encoding
-from trainer.data.table import Column, Kind, Look, Table, Task
-from trainer.errors import DataError
+from trainer.data.table import Column, Kind, Table, Task
 from trainer.fit import metric
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -31,67 +25,6 @@ HEAD, MOST_HEAD_COLUMNS = 5, 7
 MOST_OF_A_TEXT = 24
 # How many texts are looked at for how long they are.
 MOST_TEXTS = 10_000
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What an exploration came to."""
-
-    files: list[Path]
-    hints: list[str]
-    summary: dict[str, Any]
-    """shape, columns, target and hints, as plain values"""
-
-
-def explore(table: Table, folder: Path, console: Console, look: Look | None = None) -> Findings:
-    """Report on a table, and write its pictures and report.html into the folder.
-
-    `look` has what is in the file beside the table, and what is wrong with it.
-    """
-    left_out = look.left_out if look else pd.DataFrame()
-    hints = [f"`train` refuses this: {fault}" for fault in (look.faults if look else [])]
-    hints += leakage.hints(table)
-    rows, width = table.features.shape
-    named = 2 if table.class_names else 1
-    target = "the target and its name" if table.class_names else f"the target {table.target.name!r}"
-    console.print(f"Shape {(rows, width + named)}: {rows} rows; {width} features, {target}\n", highlight=False)
-    grids = [head_grid(table, left_out), columns_grid(table, left_out), target_grid(table), *distribution_grids(table)]
-    for grid in grids:
-        console.print(grid)
-    _print_hints(console, [*table.remarks, *hints])
-    return Findings(_write(table, hints, folder, console, left_out), hints, _summary(table, hints))
-
-
-def _print_hints(console: Console, hints: list[str]) -> None:
-    if hints:
-        console.print("Hints", style="italic")
-    for hint in hints:
-        console.print(f"- {hint}", highlight=False, soft_wrap=True)
-
-
-def _summary(table: Table, hints: list[str]) -> dict[str, Any]:
-    return {
-        "file": table.path.name,
-        "sha256": table.sha256,
-        "shape": list(table.features.shape),
-        "task": str(table.task),
-        "target": str(table.target.name),
-        "columns": {column.name: _described(column, table.features[column.name]) for column in table.columns},
-        "classes": _counts(table) if table.task is Task.CLASSIFICATION else None,
-        "hints": [*table.remarks, *hints],
-    }
-
-
-def _described(column: Column, values: pd.Series) -> dict[str, Any]:
-    return {"type": str(column.kind), "missing": int(values.isna().sum()), "distinct": int(values.nunique())}
-
-
-def _counts(table: Table) -> dict[str, int]:
-    names = table.classes()
-    # In the order of the labels, which for class numbers is not that of their names.
-    order = dict(zip(table.target, names, strict=True))
-    counts = names.value_counts()
-    return {str(order[label]): int(counts[order[label]]) for label in sorted(order)}
 
 
 def head_grid(table: Table, left_out: pd.DataFrame) -> Grid:
@@ -167,10 +100,19 @@ def target_grid(table: Table) -> Grid:
         grid.add_row(*_figures(table.target), _bars(_counts_of(table.target)))
         return grid
     grid = Grid("class", "rows", "share", title="Classes", title_justify="left")
-    counts_by_name = _counts(table)
+    counts_by_name = class_counts(table)
     for name, count in list(counts_by_name.items())[:MOST_COLUMNS]:
         grid.add_row(name, str(count), f"{count / len(table.target):.1%}")
     return grid
+
+
+def class_counts(table: Table) -> dict[str, int]:
+    """Return how many rows are of each class, by its name."""
+    names = table.classes()
+    # In the order of the labels, which for class numbers is not that of their names.
+    order = dict(zip(table.target, names, strict=True))
+    counts = names.value_counts()
+    return {str(order[label]): int(counts[order[label]]) for label in sorted(order)}
 
 
 def distribution_grids(table: Table) -> list[Grid]:
@@ -207,7 +149,7 @@ def _numbers_by_class(table: Table, columns: list[Column]) -> Grid:
     for column in columns:
         values = table.features[column.name]
         edges = np.linspace(values.min(), values.max(), BINS + 1)
-        for position, class_name in enumerate(_counts(table)):
+        for position, class_name in enumerate(class_counts(table)):
             part = values[names == class_name]
             counts = np.histogram(part.dropna(), edges)[0]
             grid.add_row(column.name if position == 0 else "", class_name, *_figures(part), _bars(counts))
@@ -284,24 +226,3 @@ def _bars(counts: np.ndarray) -> str:
     """Draw counts as one character each; any count above zero is seen."""
     heights = np.ceil(counts / max(counts.max(), 1) * (len(BARS) - 1)).astype(int)
     return "".join(BARS[height] for height in heights)
-
-
-def _write(table: Table, hints: list[str], folder: Path, console: Console, left_out: pd.DataFrame) -> list[Path]:
-    from trainer.explore.html_report import report
-    from trainer.plots.exploration import exploration_pictures
-
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in exploration_pictures(table):
-            picture.savefig(folder / name)
-            written.append(folder / name)
-            console.print(f"{as_on_host(folder / name)} drawn", soft_wrap=True)
-        path = folder / "report.html"
-        path.write_text(report(table, [*table.remarks, *hints], written, left_out), encoding="utf-8")
-        console.print(f"{as_on_host(path)} written: all of it in one file; open it in a browser", soft_wrap=True)
-    except OSError as error:
-        raise DataError(
-            f"{folder} cannot be written: {error.strerror}; give this user the right to write there"
-        ) from error
-    return [*written, path]
