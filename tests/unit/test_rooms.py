@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
+LINTED = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 # What no row names: the services' tops, which the text around the tables tells of. (Nor does it a package's own file.)
 UNNAMED = {"__main__", "server"}
 HEADINGS = {
@@ -57,10 +58,26 @@ def test_no_package_is_left_out_of_the_page_or_of_what_holds_who_imports_whom() 
     named = {folder for folder in folders if _there(folder)}  # the others are tops alone
     assert named == set(HEADINGS)
     assert [folder for folder in folders - named if f"`services/{folder}/`" not in PAGE] == []
-    linted = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    assert set(linted["root_packages"]) == packages
-    layers = {name for layer in linted["contracts"][0]["layers"] for name in layer.split(" | ")}
+    assert set(LINTED["root_packages"]) == packages
+    layers = {name for layer in LINTED["contracts"][0]["layers"] for name in layer.split(" | ")}
     assert layers == packages
+    (circles,) = [contract for contract in LINTED["contracts"] if contract["type"] == "acyclic_siblings"]
+    assert set(circles["ancestors"]) == packages
+
+
+def test_whatever_has_rooms_in_it_has_a_contract_that_lists_them_all() -> None:
+    services = ROOT / "services"
+    folders = {path.parent for name in LINTED["root_packages"] for path in (services / name).rglob("*.py")}
+    # A folder without one is nothing to import-linter.
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+    having = {".".join(folder.parent.relative_to(services).parts) for folder in folders} - {""}
+    listed = [contract["containers"] for contract in LINTED["contracts"] if contract.get("exhaustive")]
+    assert Counter(name for containers in listed for name in containers) == Counter(having)
+
+
+def test_a_packages_own_file_imports_nothing_of_ours_so_that_no_circle_goes_through_it() -> None:
+    own = {path: _imported(path) & set(LINTED["root_packages"]) for path in (ROOT / "services").rglob("__init__.py")}
+    assert {str(path.relative_to(ROOT)): names for path, names in own.items() if names} == {}
 
 
 @pytest.mark.parametrize("service", HEADINGS)
