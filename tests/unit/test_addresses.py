@@ -71,12 +71,21 @@ def test_a_public_url_without_a_place_for_the_services_name_is_named_with_what_i
         check({"PUBLIC_URL": url}, NotSet)
 
 
-def test_what_can_be_used_is_taken() -> None:
-    check({}, NotSet)
-    check({"PUBLIC_HOST": "localhost", "PUBLIC_URL": ""}, NotSet)
-    check(
-        {"PUBLIC_HOST": "models.example.com, 10.0.0.5,[fd00::1],", "PUBLIC_URL": "https://*.example.com:8443/"}, NotSet
-    )
+@pytest.mark.parametrize(
+    ("used", "nearest"),
+    [
+        ({}, {"PUBLIC_HOST": "*"}),
+        ({"PUBLIC_HOST": "localhost", "PUBLIC_URL": ""}, {"PUBLIC_HOST": "local host", "PUBLIC_URL": ""}),
+        ({"PUBLIC_HOST": "a.example, 10.0.0.5,[fd00::1],"}, {"PUBLIC_HOST": "a.example, 10.0.0.5,fd00::1,"}),
+        ({"PUBLIC_URL": "https://*.example.com:8443/"}, {"PUBLIC_URL": "https://*.example.com:8443/a"}),
+    ],
+)
+def test_what_can_be_used_is_taken_and_what_is_nearest_to_it_is_not(
+    used: dict[str, str], nearest: dict[str, str]
+) -> None:
+    check(used, NotSet)
+    with pytest.raises(NotSet):
+        check(nearest, NotSet)
 
 
 def test_the_set_up_ends_with_that_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

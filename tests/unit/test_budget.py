@@ -245,14 +245,22 @@ def test_a_record_of_json_ends_somewhere(text: str, look: int, monkeypatch: pyte
 
 @pytest.mark.parametrize("look", [1, 7, 60, 10_000])
 @pytest.mark.parametrize(
-    "text", [f"[{', '.join([FEW] * 30)}]", '["' + ":" * 100 + '"]', '{"a": "' + ":" * 40 + "}", ":" * 30]
+    ("text", "nearest"),
+    [
+        (f"[{', '.join([FEW] * 30)}]", f"[{', '.join([FEW] * 30)}, {WIDE[:-2]}"),
+        ('["' + ":" * 100 + '"]', "[" + ":" * 100 + "]"),
+        ('{"a": "' + ":" * 40 + "}", '{"a": ' + ":" * 40),
+        (":" * 30, ":" * 31),
+    ],
 )
 def test_names_of_many_records_and_colons_in_texts_are_not_those_of_one_record(
-    text: str, look: int, monkeypatch: pytest.MonkeyPatch
+    text: str, nearest: str, look: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_budget, "MOST_RECORD_NAMES", 30)
     monkeypatch.setattr(request_budget, "LOOK", look)
     request_budget.check_records(text)
+    with pytest.raises(RequestEntityTooLarge):
+        request_budget.check_records(nearest)
 
 
 def test_the_widest_table_has_no_more_names_than_a_record_may_have() -> None:

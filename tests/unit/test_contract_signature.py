@@ -217,13 +217,19 @@ def test_what_is_too_much_is_refused_by_its_listing(sizes: dict[Any, Any], words
 
 
 def test_what_a_version_of_two_thousand_columns_has_is_within_the_limits() -> None:
-    limits.check_listing(
-        {"MLmodel": 300_000, "golden_samples.json": limits.MB, "model.skops": limits.GB, "unknown": None}
-    )
+    sizes = {"MLmodel": 300_000, "golden_samples.json": limits.MB, "model.skops": limits.GB, "unknown": None}
+    limits.check_listing(sizes)
+    for name, size in {"MLmodel": 30_000_000, "golden_samples.json": 16 * limits.MB + 1, "model.skops": 2**32}.items():
+        with pytest.raises(Refused, match="expected at most"):
+            limits.check_listing({**sizes, name: size})
 
 
 def test_names_that_begin_alike_and_are_as_long_as_a_folder_takes_are_allowed() -> None:
-    limits.check_listing({"a": 1, "ab/a": 1, "ab/b/c": 1, "é" * 127: 1})
+    sizes = {"a": 1, "ab/a": 1, "ab/b/c": 1, "é" * 127: 1}
+    limits.check_listing(sizes)
+    for name in ("a/b", "ab", "ab/b", "é" * 128):
+        with pytest.raises(Refused):
+            limits.check_listing({**sizes, name: 1})
 
 
 def test_a_version_may_be_as_large_as_the_limits_say_and_no_larger() -> None:

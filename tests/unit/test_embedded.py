@@ -125,11 +125,16 @@ def test_an_empty_database_and_one_of_this_mlflow_s_are_gone_on_with(embedded: M
     path = tmp_path / "mlflow.db"
     path.touch()
     embedded.check_revision(path)
+    assert path.read_bytes() == b""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE experiments (name TEXT)")
         connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
         connection.execute("INSERT INTO alembic_version VALUES ('451aebb31d03')")
     embedded.check_revision(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '451aebb31d04'")
+    with pytest.raises(SystemExit, match="is newer than this MLflow"):
+        embedded.check_revision(path)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,17 @@ from tests.unit.compose_files import NAMES, services_of
 
 ROOT = Path(__file__).parents[2]
 BEYOND = ["0.0.0.0", "192.168.1.20", "::", "[::]", "fe80::1%eth0", "128.0.0.1", "lan"]  # noqa: S104
-HERE = ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost", "LOCALHOST", " 127.0.0.1 ", ""]
+# Address of this machine alone → the nearest to it that is not.
+HERE = {
+    "127.0.0.1": "126.255.255.255",
+    "127.1.2.3": "128.1.2.3",
+    "::1": "::2",
+    "[::1]": "[::]",
+    "localhost": "localhost.example",
+    "LOCALHOST": "LOCAL",
+    " 127.0.0.1 ": " 0.0.0.0 ",
+    "": "0.0.0.0",  # noqa: S104
+}
 SAID = (
     "BIND_ADDRESS is 0.0.0.0, where other machines reach this stack, and nothing asks them for a login; "
     "either add compose.login.yaml to COMPOSE_FILE, or set ALLOW_OPEN=true"
@@ -32,15 +42,25 @@ def test_an_address_that_other_machines_reach_is_refused_with_the_two_ways_on(ad
     assert str(refused.value) == SAID.replace("0.0.0.0", address)  # noqa: S104
 
 
-@pytest.mark.parametrize("address", HERE)
-def test_an_address_of_this_machine_alone_needs_no_login(address: str) -> None:
+@pytest.mark.parametrize(("address", "nearest"), HERE.items())
+def test_an_address_of_this_machine_alone_needs_no_login(address: str, nearest: str) -> None:
     guard.check({"BIND_ADDRESS": address}, NotSet)
+    with pytest.raises(NotSet):
+        guard.check({"BIND_ADDRESS": nearest}, NotSet)
+
+
+def test_no_login_is_needed_unless_an_address_is_given() -> None:
     guard.check({}, NotSet)
+    with pytest.raises(NotSet):
+        guard.check({"BIND_ADDRESS": "0.0.0.0"}, NotSet)  # noqa: S104
 
 
 @pytest.mark.parametrize("way", [{"LOGIN": "on"}, {"ALLOW_OPEN": "true"}, {"LOGIN": "on", "ALLOW_OPEN": "false"}])
 def test_each_of_the_two_ways_lets_other_machines_in(way: dict[str, str]) -> None:
-    guard.check({"BIND_ADDRESS": "0.0.0.0"} | way, NotSet)  # noqa: S104
+    address = {"BIND_ADDRESS": "0.0.0.0"}  # noqa: S104
+    guard.check(address | way, NotSet)
+    with pytest.raises(NotSet):
+        guard.check(address | dict.fromkeys(way, "false"), NotSet)
 
 
 @pytest.mark.parametrize("way", [{"LOGIN": "off"}, {"LOGIN": ""}, {"ALLOW_OPEN": "false"}])

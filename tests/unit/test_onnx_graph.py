@@ -83,12 +83,22 @@ HONEST: dict[str, Callable[[], ModelProto]] = {
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("make", HONEST.values(), ids=HONEST)
 def test_what_the_converters_make_of_usual_models_is_let_in(make: Callable[[], ModelProto], tmp_path: Path) -> None:
-    check(make(), tmp_path)
+    model = make()
+    check(model, tmp_path)
+    model.graph.node[-1].domain = "somebody's own"
+    with pytest.raises(Refused, match=f"it has the operator {model.graph.node[-1].op_type}"):
+        check(model, tmp_path)
 
 
-def test_the_models_that_are_changed_below_are_let_in_as_they_are(made: dict[str, bytes], tmp_path: Path) -> None:
-    for content in made.values():
-        check(content, tmp_path)
+@pytest.mark.parametrize("name", ["trees", "linear", "plain"])
+def test_the_models_that_are_changed_below_are_let_in_as_they_are(
+    made: dict[str, bytes], tmp_path: Path, name: str
+) -> None:
+    check(made[name], tmp_path)
+    narrower = onnx.load_from_string(made[name])
+    narrower.graph.input[0].type.tensor_type.shape.dim[1].dim_value -= 1
+    with pytest.raises(Refused):
+        check(narrower, tmp_path)
 
 
 # --- what is not let in ---------------------------------------------------------------------------------------------

@@ -121,9 +121,16 @@ def test_a_link_in_the_place_of_a_mark_or_a_model_leads_nowhere(
     assert "old%20name" in models(cache)
 
 
-def test_a_cache_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
-    (tmp_path / "cache").write_text("a file in its place")
-    OtherModels(tmp_path / "cache", "flowers").let_go()
+def test_a_cache_that_cannot_be_written_stops_nobody_and_is_held_once_it_can_be(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    folder.write_text("a file in its place")
+    mine = OtherModels(folder, "flowers")
+    mine.let_go()
+    assert folder.read_text() == "a file in its place"
+    folder.unlink()
+    mine.let_go()
+    with (folder / ".flowers.served").open() as mark, pytest.raises(BlockingIOError):
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_the_time_counts_from_when_nobody_was_found(cache: Path) -> None:

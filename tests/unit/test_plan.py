@@ -197,16 +197,31 @@ def test_what_no_table_can_make_right_is_refused_before_one_is_read(
         assert str(refused.value).startswith(said)
 
 
+FITTING = ["test_r2", "train_f1_macro", "test_recall_of_no", "test_mae_ci_high", "overfitting_gap"]
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("options", "nearest"),
     [
-        {}, {"params": {"C": 2}}, {"metric": "rmse"}, {"metric": "neg_log_loss"}, {"algorithm": ("linear_regression",)}, {"class_weight": "balanced"},
-        {"decision_threshold": "0.3"}, {"estimator": "sklearn.svm.SVC", "params": {"C": 2}},
-        {"thresholds": dict.fromkeys(["test_r2", "train_f1_macro", "test_recall_of_no", "test_mae_ci_high", "overfitting_gap"], 0.5)},
+        ({}, {"algorithm": ("",)}),
+        ({"params": {"C": 2}}, {"params": {"c": 2}}),
+        ({"params": {"fit_intercept": False}, "task": "regression"}, {"params": {"C": 2}, "task": "regression"}),
+        ({"metric": "rmse"}, {"metric": "rmse", "task": "classification"}),
+        ({"metric": "neg_log_loss"}, {"metric": "neg_log_loss", "task": "regression"}),
+        ({"algorithm": ("linear_regression",)}, {"algorithm": ("linear_regression",), "task": "classification"}),
+        ({"class_weight": "balanced"}, {"class_weight": "balanced", "task": "regression"}),
+        ({"decision_threshold": "0.3"}, {"decision_threshold": "1.0"}),
+        ({"estimator": "sklearn.svm.SVC", "params": {"C": 2}}, {"estimator": "sklearn.svm.SVC", "params": {"Z": 2}}),
+        *(({"thresholds": {name: 0.5}}, {"thresholds": {f"{name}_": 0.5}}) for name in FITTING if "_of_" not in name),
+        ({"thresholds": {"test_recall_of_no": 0.5}}, {"thresholds": {"test_rmse_of_no": 0.5}}),
     ],
 )  # fmt: skip
-def test_what_some_table_may_fit_waits_for_it(options: dict[str, Any]) -> None:
+def test_what_some_table_may_fit_waits_for_it_and_what_is_nearest_to_it_does_not(
+    options: dict[str, Any], nearest: dict[str, Any]
+) -> None:
     model_selection.check(Plan(**options))
+    with pytest.raises(SettingsError):
+        model_selection.check(Plan(**nearest))
 
 
 def test_each_figure_that_is_measured_may_be_a_threshold(tmp_path: Path) -> None:
@@ -215,4 +230,8 @@ def test_each_figure_that_is_measured_may_be_a_threshold(tmp_path: Path) -> None
         choice, rows = model_selection.Choice.of(Plan(), drawn), split(drawn)
         estimator = choice.algorithms[0].estimator.fit(*rows.train[:2])
         measured = evaluate(estimator, rows, drawn.task, None, choice.metric).metrics
-        model_selection.check(Plan(thresholds={**measured, f"baseline_{choice.metric.name}": 0.5}))
+        measured[f"baseline_{choice.metric.name}"] = 0.5
+        model_selection.check(Plan(thresholds=measured))
+        for name in measured:
+            with pytest.raises(SettingsError, match="which is not measured"):
+                model_selection.check(Plan(thresholds={**measured, f"x{name}": 0.5}))
