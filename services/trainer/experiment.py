@@ -27,7 +27,6 @@ from trainer.settings import Settings
 FOLDER = Path("experiments")
 # What only a file can say.
 NESTED = ("params", "pipeline", "space", "thresholds")
-# What may be said of a file.
 # What a plan says of how a file is written; the reading adds the rest.
 FORM = tuple(each.name for each in fields(Form) if each.name not in ("drop", "words", "quantity"))
 
