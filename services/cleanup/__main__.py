@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import click
@@ -18,6 +18,7 @@ from cleanup.errors import CleanupError
 from cleanup.files import Stores
 from cleanup.records import Item
 from cleanup.removal import remove
+from cleanup.settings import Settings
 
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "min": "minutes", "s": "seconds"}
 MONTH_DAYS = 30
@@ -71,8 +72,8 @@ def cleanup(older_than: int, yes: bool, keep_versions: int | None, keep_rollback
     What an alias points at, what `rollback` goes back to and what a running training has stays; where somebody has deleted it in
     MLflow, it is restored.
     """
-    stores = Stores(os.environ.get("MLFLOW_ARTIFACTS_DESTINATION"))
-    engine = database.connect(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    settings = Settings.from_env(os.environ)
+    stores, engine = Stores(settings.destination), database.connect(settings.database_uri)
     rules = Rules(older_than, keep_rollbacks, keep_versions)
     now_ms = round(time.time() * 1000)
     choice = choose(database.tracking(engine), database.registry(engine), rules, now_ms, stores.out_of_reach)
@@ -83,11 +84,11 @@ def cleanup(older_than: int, yes: bool, keep_versions: int | None, keep_rollback
     click.echo(report.CACHE)
     if not (choice.goes or choice.restored):
         return
-    days = os.environ.get("KEEP_DELETED_DAYS", "")
+    days = settings.keep_deleted_days
     if not yes:
         if choice.goes:
             click.echo(report.beforehand(stores.keeps_old_versions, days))
-        click.echo(f"Nothing is changed yet. To do it: {_command()}")
+        click.echo(f"Nothing is changed yet. To do it: {_command(sys.argv[1:], settings.is_in_stack)}")
         return
     for item in choice.restored:
         database.restore(engine, item)
@@ -108,11 +109,10 @@ def _removed(found: Iterator[tuple[Item, str | None]]) -> Iterator[Item]:
         raise CleanupError(f"{error}; what was removed before is gone, and another clean-up goes on") from error
 
 
-def _command() -> str:
+def _command(given: Sequence[str], is_in_stack: bool) -> str:
     """Return what a person types for the same, done."""
-    arguments = " ".join([*sys.argv[1:], "--yes"])
-    in_stack = "BACKEND_STORE_URI_FILE" in os.environ
-    return f"docker compose run --rm cleanup {arguments}" if in_stack else f'make cleanup ARGS="{arguments}"'
+    arguments = " ".join([*given, "--yes"])
+    return f"docker compose run --rm cleanup {arguments}" if is_in_stack else f'make cleanup ARGS="{arguments}"'
 
 
 def main() -> None:

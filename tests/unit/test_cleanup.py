@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from cleanup import database, report
-from cleanup.__main__ import Age
+from cleanup.__main__ import Age, _command
 from cleanup.choice import Choice, Rules, choose
 from cleanup.errors import Elsewhere
 from cleanup.files import Folder, Stores
 from cleanup.records import Experiment, Item, Model, Registry, Run, Tracking, Version
+from cleanup.settings import Settings
 from click import BadParameter
 from contract.tracking.alias_history import Move
 from trainer.tracking import run_lifecycle
@@ -289,3 +290,15 @@ def test_how_long_it_can_be_undone_is_told(keeps: bool, days: str, said: str) ->
     assert said in done
     assert ("No room is free yet" in done) == keeps
     assert said in report.beforehand(keeps, days) or not keeps
+
+
+def test_a_stack_s_clean_up_is_told_its_store_and_one_without_docker_has_none() -> None:
+    without = {"MLFLOW_BACKEND_STORE_URI": "sqlite:///mlflow.db"}
+    assert Settings.from_env(without) == Settings("sqlite:///mlflow.db", None, "", is_in_stack=False)
+    stack = {"MLFLOW_ARTIFACTS_DESTINATION": "s3://mlflow", "KEEP_DELETED_DAYS": "30", "BACKEND_STORE_URI_FILE": "/uri"}
+    assert Settings.from_env(without | stack) == Settings("sqlite:///mlflow.db", "s3://mlflow", "30", is_in_stack=True)
+
+
+def test_what_is_typed_to_do_it_is_said_for_the_stack_and_without_docker() -> None:
+    assert _command(["--older-than", "2w"], True) == "docker compose run --rm cleanup --older-than 2w --yes"
+    assert _command(["--older-than", "2w"], False) == 'make cleanup ARGS="--older-than 2w --yes"'
