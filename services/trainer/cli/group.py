@@ -1,6 +1,7 @@
 """The command `trainer`, to which all others belong, and the options that several of them have."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 
 import audit
@@ -24,17 +25,17 @@ Exit codes:
 def trainer(context: click.Context, traceback: bool) -> None:
     """Explore data, train models on it, and put them into the registry. Without a command: train."""
     settings = Settings.from_env(os.environ)
-    context.obj = replace(settings, who=_who(settings))
+    context.obj = replace(settings, who=_who(settings, os.environ))
     audit.begin(context.obj.audit_file, context.obj.who)
     if context.invoked_subcommand is None:
         context.invoke(trainer.commands["train"])
 
 
-def _who(settings: Settings) -> str:
+def _who(settings: Settings, environ: Mapping[str, str]) -> str:
     """Return who is at work: as is said, else as MLflow's client logs in, else as this system knows."""
     if settings.who != Settings.who:
         return settings.who
-    known = (os.environ.get(name) for name in ("MLFLOW_TRACKING_USERNAME", "USER"))
+    known = (environ.get(name) for name in ("MLFLOW_TRACKING_USERNAME", "USER"))
     return next(filter(None, known), settings.who)
 
 

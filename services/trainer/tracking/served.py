@@ -21,6 +21,7 @@ def challenger(url: str, key_file: Path | None, model: str) -> dict[str, Any]:
     time: it may be written while somebody looks again and again.
     """
     try:
+        # From the environment here, and not with the settings: those are logged (the reviewer's), and a key is never one of them.
         key = os.environ.get("API_KEY") or _content(key_file)
     except (OSError, UnicodeDecodeError) as error:
         return {"fault": f"API_KEY_FILE {key_file} cannot be read: {error}"}
