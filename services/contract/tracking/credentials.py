@@ -1,6 +1,8 @@
 """Who we are to a tracking server that asks for a login: where MLflow's own client looks, too.
 
-That is the environment, and the file ~/.mlflow/credentials, which each look reads again: a new password counts at once.
+That is the environment, and the file ~/.mlflow/credentials, which each look reads again: a new password counts at once. The
+environment is a default here, and no setting that is handed on: MLflow's client in the same process looks into it at each request, and
+both have to log in as the same person.
 """
 
 import os
