@@ -667,7 +667,7 @@ def test_any_name_is_answered_to_where_that_is_wanted() -> None:
     assert answer.status_code == 200
 
 
-def test_a_connection_too_many_and_what_is_no_http_get_an_answer_like_all_others() -> None:
+def test_a_connection_too_many_and_a_malformed_request_get_an_answer_like_all_others() -> None:
     service = service_of(SERVED)
     for answer, status, code in (
         (service.too_many_connections(9), "503 Service Unavailable", "RESOURCE_EXHAUSTED"),

@@ -540,8 +540,8 @@ class Service:
         return self._unasked(Overloaded(f"there are {limit} connections already; try again"))
 
     def no_request(self, reason: str) -> tuple[str, Headers, bytes]:
-        """Return the answer to what is no HTTP."""
-        error = InvalidInput(f"this is no HTTP request to answer: {reason}")
+        """Return the answer to a malformed request."""
+        error = InvalidInput(f"malformed request: {reason}")
         error.error_code = "BAD_REQUEST"
         return self._unasked(error)
 

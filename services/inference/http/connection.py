@@ -356,7 +356,7 @@ class Connection(asyncio.BufferedProtocol):
             self._clients.line.join(self._take_turn)
 
     def _end_reading(self, error: NoRequest | None) -> None:
-        """Read no further: what comes is no HTTP, or the client has ended, or its time has."""
+        """Read no further: the request is malformed, or the client has ended, or its time has."""
         self._is_done = True
         request, self._incoming = self._incoming, None
         if request:

@@ -38,7 +38,7 @@ _PATH = re.compile(rb"[/?#].*")
 
 
 class NoRequest(Exception):
-    """What came is no HTTP, or more than this server takes of it."""
+    """What came is a malformed request, or more than this server takes of one."""
 
 
 class Request:
@@ -92,7 +92,7 @@ class RequestReader:
         self._environ = {}
 
     def feed(self, data: memoryview) -> None:
-        """Tell the receiver what these bytes are; raise NoRequest where they are no HTTP, or too much of it."""
+        """Tell the receiver what these bytes are; raise NoRequest where they are malformed, or too many."""
         size = len(data)
         self._is_at_end = False
         while data:
