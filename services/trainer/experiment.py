@@ -33,7 +33,7 @@ FORM = tuple(each.name for each in fields(Form) if each.name not in ("drop", "wo
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train on what; an empty plan is the seed's: logistic regression on iris."""
+    """What to train on what; an empty plan is the default one: logistic regression on iris."""
 
     data: str | None = None
     dataset: str | None = None

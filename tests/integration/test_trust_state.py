@@ -240,7 +240,7 @@ def test_attributes_that_another_node_hides_are_refused_too() -> None:
     assert "have names that Python calls itself" in refusal(hostile.edited(content, borrow))
 
 
-# --- compiled code that believes its numbers -----------------------------------------------------------------------
+# --- compiled code that does not validate its input -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

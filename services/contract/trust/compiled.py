@@ -1,4 +1,4 @@
-"""What compiled code indexes with, checked: it believes the numbers of a fitted model, and so reads and writes by them.
+"""What compiled code indexes with, checked: it does not validate the numbers of a fitted model, by which it reads and writes.
 
 Each check is for the one class that it names, over whole arrays. It says of a state that no index in it leaves its array,
 that no path in it goes in a circle, and that it takes rows of as many values as the estimator says.

@@ -4,10 +4,11 @@
     MODEL/versions/ID.json      which content a version has
     MODEL/ALIAS.json            the version that was served last, and what is known about it
 
-A content is there whole or not at all, and is looked through before each use: one that was cut or changed since is thrown
-away and fetched again. A version on its way keeps those waiting who want the same one, and nobody else: files arrive, and are
-looked through, beside the rest, which is locked only for as long as it takes to put them in their place. Where the disk is full or read-only, contents that are not too large go to a folder that ends with the
-service; they move in when there is room again. The note of the last version is written when its files are there, and not before.
+A content is there whole or not at all, and its checksum is verified before each use: one that was cut or changed since is thrown
+away and fetched again. A version on its way keeps waiting those who want the same one, and nobody else: files arrive, and are
+hashed, beside the rest, which is locked only for as long as it takes to put them in their place. Where the disk is full or
+read-only, contents that are not too large go to a folder that ends with the service; they move in when there is room again. The
+note of the last version is written when its files are there, and not before.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""The data sets that come with scikit-learn, as CSV files: the seed's iris (Fisher 1936) and four others."""
+"""The data sets that come with scikit-learn, as CSV files: iris (Fisher 1936), the default, and four others."""
 
 from pathlib import Path
 
