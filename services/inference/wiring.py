@@ -129,9 +129,9 @@ class Store:
     def __init__(self, found: Registry, tracking_uri: str, is_signed: bool) -> None:
         self._registry, self._tracking_uri, self._is_signed = found, tracking_uri, is_signed
 
-    def outline(self, version: ModelVersion) -> str | None:
+    def fingerprint(self, version: ModelVersion) -> str | None:
         try:
-            return download.outline(self._registry.location(version), self._tracking_uri)
+            return download.fingerprint(self._registry.location(version), self._tracking_uri)
         except FetchFailed:
             return None
 

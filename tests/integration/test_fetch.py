@@ -17,7 +17,7 @@ from contract.tracking import artifacts
 from inference.errors import FetchFailed, ModelRefused
 from inference.model.version import ModelVersion
 from inference.rollout import download as fetching
-from inference.rollout.download import fault_in, fetch, loss, outline
+from inference.rollout.download import fault_in, fetch, fingerprint, loss
 
 VERSION = ModelVersion("flowers", "3", "run", 1, "m-3", "")
 SERVICES = Path(__file__).parents[2] / "services"
@@ -483,7 +483,7 @@ def test_files_that_are_signed_and_not_there_are_lost(proxy: Proxy, folder: Path
 def test_of_a_server_only_what_is_behind_its_proxy_is_fetched(proxy: Proxy, folder: Path, location: str) -> None:
     with pytest.raises(FetchFailed, match=r"only those behind its artifact proxy \(mlflow-artifacts:\) are fetched"):
         fetch(VERSION, location, proxy.url, folder)
-    assert (contents(folder), proxy.asked, outline(location, proxy.url)) == ({}, [], None)
+    assert (contents(folder), proxy.asked, fingerprint(location, proxy.url)) == ({}, [], None)
 
 
 def test_without_a_server_what_is_behind_its_proxy_is_refused_at_once_with_the_way_out(folder: Path) -> None:
@@ -590,16 +590,16 @@ def test_an_error_of_many_lines_becomes_the_one_that_says_what_it_is(stderr: str
 SIGNED = "1/models/m-3/artifacts/model.sig"
 
 
-def outline_behind(proxy: Proxy) -> str | None:
-    return outline(LOCATION, proxy.url)
+def fingerprint_behind(proxy: Proxy) -> str | None:
+    return fingerprint(LOCATION, proxy.url)
 
 
-def test_the_outline_of_files_that_stay_as_they_are_is_the_same_and_fetches_none_but_the_signature(
+def test_the_fingerprint_of_files_that_stay_as_they_are_is_the_same_and_fetches_none_but_the_signature(
     proxy: Proxy,
 ) -> None:
     put(proxy)
     proxy.files[SIGNED] = b"signed"
-    assert outline_behind(proxy) == outline_behind(proxy)
+    assert fingerprint_behind(proxy) == fingerprint_behind(proxy)
     assert {path for path in proxy.asked if path != API} == {f"{API}/{SIGNED}"}
 
 
@@ -614,36 +614,38 @@ def test_the_outline_of_files_that_stay_as_they_are_is_the_same_and_fetches_none
     ],
     ids=["one more", "one less", "another size", "signed otherwise", "signed no more"],
 )
-def test_the_outline_changes_with_the_files(proxy: Proxy, change: Callable[..., Any]) -> None:
+def test_the_fingerprint_changes_with_the_files(proxy: Proxy, change: Callable[..., Any]) -> None:
     put(proxy)
     proxy.files[SIGNED] = b"signed"
-    before = outline_behind(proxy)
+    before = fingerprint_behind(proxy)
     change(proxy.files)
     assert before is not None
-    assert outline_behind(proxy) != before
+    assert fingerprint_behind(proxy) != before
 
 
 @pytest.mark.parametrize("prefix", ["", "file://"])
-def test_the_outline_of_a_folder_changes_when_one_of_its_files_is_written_again(tmp_path: Path, prefix: str) -> None:
+def test_the_fingerprint_of_a_folder_changes_when_one_of_its_files_is_written_again(
+    tmp_path: Path, prefix: str
+) -> None:
     file = tmp_path / "data" / "model.skops"
     file.parent.mkdir()
     file.write_bytes(b"one")
     os.utime(file, ns=(1, 1))
     location = f"{prefix}{tmp_path}"
-    before = outline(location, "sqlite:///mlflow.db")
-    assert before == outline(location, "sqlite:///mlflow.db") is not None
+    before = fingerprint(location, "sqlite:///mlflow.db")
+    assert before == fingerprint(location, "sqlite:///mlflow.db") is not None
     file.write_bytes(b"two")
-    assert outline(location, "sqlite:///mlflow.db") != before
+    assert fingerprint(location, "sqlite:///mlflow.db") != before
 
 
-def test_what_cannot_be_told_has_no_outline(proxy: Proxy) -> None:
+def test_what_cannot_be_told_has_no_fingerprint(proxy: Proxy) -> None:
     put(proxy)
     proxy.listed = [{"is_dir": False}]
-    assert outline_behind(proxy) is None
-    assert outline("s3://bucket/1/models/m-3/artifacts", proxy.url) is None
+    assert fingerprint_behind(proxy) is None
+    assert fingerprint("s3://bucket/1/models/m-3/artifacts", proxy.url) is None
     proxy.shutdown()
     proxy.server_close()
-    assert outline_behind(proxy) is None
+    assert fingerprint_behind(proxy) is None
 
 
 # --- what is gone of them ------------------------------------------------------------------------------------------

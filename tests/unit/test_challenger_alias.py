@@ -217,7 +217,7 @@ class Scene:
     def start(self) -> None:
         standing = Standing(None, Returns(self.notes, "flowers"))
         registry: Any = SimpleNamespace(current=self._current, metrics=lambda run_id: {}, location=None, deleted=None)
-        store: Any = SimpleNamespace(outline=lambda version: None, loss=lambda version, files: None)
+        store: Any = SimpleNamespace(fingerprint=lambda version: None, loss=lambda version, files: None)
         trials: Any = SimpleNamespace(
             left_behind=lambda: None, begin=lambda version: None, end=lambda survived=True: None
         )

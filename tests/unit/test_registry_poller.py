@@ -33,10 +33,10 @@ from inference.model.version import ModelVersion
 from inference.rollout import background_call, backoff, loss_check, model_cache, two_phase
 from inference.rollout import registry_poller as following
 from inference.rollout.backoff import (
+    FINGERPRINT_PAUSE_SECONDS,
     FIRST_RETRY_AFTER_DEATH_SECONDS,
     FIRST_RETRY_SECONDS,
     LAST_RETRY_SECONDS,
-    OUTLINE_PAUSE_SECONDS,
 )
 from inference.rollout.model_cache import SETTLE_SECONDS
 from inference.rollout.registry_poller import GIVE_UP_SECONDS, RegistryPoller, Sources
@@ -167,14 +167,14 @@ class FakeStore:
     """Tells how files look, and what is gone of them: what a test sets."""
 
     def __init__(self) -> None:
-        self.outlined: str | None = "as it came"
-        self.outlines_asked = 0
+        self.known_fingerprint: str | None = "as it came"
+        self.fingerprints_asked = 0
         self.lost: str | Exception | None = None
         self.losses_asked: list[tuple[str, list[str]]] = []
 
-    def outline(self, version: ModelVersion) -> str | None:
-        self.outlines_asked += 1
-        return self.outlined
+    def fingerprint(self, version: ModelVersion) -> str | None:
+        self.fingerprints_asked += 1
+        return self.known_fingerprint
 
     def loss(self, version: ModelVersion, files: Collection[str]) -> str | None:
         self.losses_asked.append((version.version, sorted(files)))
@@ -677,26 +677,26 @@ def test_a_refused_version_that_was_signed_since_is_tried_again_at_once(refusing
 
 
 def test_a_refused_version_is_tried_again_at_once_when_its_files_change_and_not_again_and_again(refusing: Any) -> None:
-    refusing.store.outlined = "mended"
+    refusing.store.known_fingerprint = "mended"
     refusing.look()
     assert refusing.loads() == ["1", "2", "2"]
     refusing.look()
     assert refusing.loads() == ["1", "2", "2"]
-    refusing.store.outlined = "mended again"
+    refusing.store.known_fingerprint = "mended again"
     refusing.audience.refused.clear()
     refusing.look()
     assert (refusing.version, refusing.problem) == ("2", None)
 
 
 def test_files_of_which_nothing_is_heard_have_not_changed_and_are_not_asked_for_at_each_look(refusing: Any) -> None:
-    refusing.store.outlined = None
+    refusing.store.known_fingerprint = None
     for _ in range(3):
         refusing.look()
     assert refusing.loads() == ["1", "2"]
-    assert refusing.store.outlines_asked == 2  # when it was refused, and once since
-    refusing.clock.now += OUTLINE_PAUSE_SECONDS
+    assert refusing.store.fingerprints_asked == 2  # when it was refused, and once since
+    refusing.clock.now += FINGERPRINT_PAUSE_SECONDS
     refusing.look()
-    assert refusing.store.outlines_asked == 2  # it was time to try it anyway
+    assert refusing.store.fingerprints_asked == 2  # it was time to try it anyway
     assert refusing.loads() == ["1", "2", "2"]
 
 
@@ -705,7 +705,7 @@ def test_a_version_that_was_mended_after_it_was_refused_for_its_columns_is_fetch
     serving.look(TWO)
     assert serving.cache.fetched == ["1", "2"]
     serving.cache.files(TWO).describe(set_inputs(*({"type": "double", "name": name} for name in COLUMNS)))
-    serving.store.outlined = "mended"
+    serving.store.known_fingerprint = "mended"
     serving.look()
     assert serving.cache.fetched == ["1", "2", "2"]
     assert (serving.version, serving.problem) == ("2", None)
@@ -722,13 +722,13 @@ def test_a_version_that_no_worker_was_there_to_load_is_fetched_anew_when_it_is_t
 
 def test_a_version_that_did_not_arrive_is_tried_again_at_once_when_its_files_are_there(serving: Any) -> None:
     serving.cache.broken.add(TWO)
-    serving.store.outlined = None
+    serving.store.known_fingerprint = None
     serving.look(TWO)
     for _ in range(4):  # until the pauses are long
         serving.clock.now += LAST_RETRY_SECONDS
         serving.look()
     serving.cache.broken.clear()
-    serving.store.outlined = "as it came"
+    serving.store.known_fingerprint = "as it came"
     serving.look()
     assert (serving.version, serving.problem) == ("2", None)
 
@@ -1225,7 +1225,7 @@ def test_a_version_that_ended_the_service_is_tried_again_at_once_when_its_files_
     kill_while_trying(serving)
     serving.start_again()
     serving.look()
-    serving.store.outlined = "mended"
+    serving.store.known_fingerprint = "mended"
     serving.look()
     assert (serving.version, serving.problem) == ("2", None)
 
@@ -1237,10 +1237,10 @@ def test_a_store_that_says_nothing_at_the_start_is_no_sign_of_a_mended_version(s
     serving.clock.now += FIRST_RETRY_SECONDS
     kill_while_trying(serving)
     serving.start_again()
-    serving.store.outlined = None
+    serving.store.known_fingerprint = None
     serving.look()
-    serving.clock.now += OUTLINE_PAUSE_SECONDS
-    serving.store.outlined = "as it came"
+    serving.clock.now += FINGERPRINT_PAUSE_SECONDS
+    serving.store.known_fingerprint = "as it came"
     serving.look()
     serving.look()
     assert serving.version == "1"

@@ -14,7 +14,7 @@ LAST_RETRY_SECONDS = 300.0
 FIRST_RETRY_AFTER_DEATH_SECONDS, LAST_RETRY_AFTER_DEATH_SECONDS = 60.0, 3600.0
 # How long nobody is asked for what a refused version's files look like, once there was no answer: it may be a store that
 # hangs, and the questions would pile up in front of it.
-OUTLINE_PAUSE_SECONDS = 30.0
+FINGERPRINT_PAUSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Failure:
     """how many there have been in a row, where the one before it is not known"""
     pause: float = 0.0
     due: float = 0.0
-    outline: str | None = None
+    fingerprint: str | None = None
     """what its files looked like from outside, where that is known: when it changes, they are worth another look"""
 
     def after(self, before: "Failure | None") -> "Failure":
@@ -44,19 +44,19 @@ class Failure:
         first = FIRST_RETRY_AFTER_DEATH_SECONDS if is_long else FIRST_RETRY_SECONDS
         last = LAST_RETRY_AFTER_DEATH_SECONDS if is_long else LAST_RETRY_SECONDS
         if before is None:
-            pause, outline = first * 2.0 ** (self.times - 1), None
+            pause, fingerprint = first * 2.0 ** (self.times - 1), None
         else:
-            pause, outline = max(first, 2 * before.pause), before.outline
+            pause, fingerprint = max(first, 2 * before.pause), before.fingerprint
         pause = min(pause, last)
-        return replace(self, pause=pause, due=time.monotonic() + pause, outline=outline)
+        return replace(self, pause=pause, due=time.monotonic() + pause, fingerprint=fingerprint)
 
 
 class Backoff:
-    """The last failure, until it is over; `outline` returns a text that changes with a version's files, and may hang."""
+    """The last failure, until it is over; `fingerprint` returns a text that changes with a version's files, and may hang."""
 
-    def __init__(self, outline: Callable[[ModelVersion], str | None]) -> None:
-        self._outline = outline
-        self._outline_due = float("-inf")
+    def __init__(self, fingerprint: Callable[[ModelVersion], str | None]) -> None:
+        self._fingerprint = fingerprint
+        self._fingerprint_due = float("-inf")
         self.failure: Failure | None = None
 
     def of(self, version: ModelVersion) -> Failure | None:
@@ -70,7 +70,7 @@ class Backoff:
     def note_files(self) -> None:
         """Note how the files of the version look that failed."""
         if self.failure is not None:
-            self.failure = replace(self.failure, outline=self._outline_of(self.failure.version))
+            self.failure = replace(self.failure, fingerprint=self._fingerprint_of(self.failure.version))
 
     def clear(self) -> None:
         """Note that there is nothing to be tried again."""
@@ -81,20 +81,20 @@ class Backoff:
         return time.monotonic() >= failure.due or self._has_changed(failure)
 
     def _has_changed(self, failure: Failure) -> bool:
-        if time.monotonic() < self._outline_due:
+        if time.monotonic() < self._fingerprint_due:
             return False
-        outline = self._outline_of(failure.version)
-        if outline is None or outline == failure.outline:
+        fingerprint = self._fingerprint_of(failure.version)
+        if fingerprint is None or fingerprint == failure.fingerprint:
             return False
         # Noted before they are fetched, so that a change in the middle of it is one more change.
-        self.failure = replace(failure, outline=outline)
-        return failure.outline is not None or not failure.is_deadly
+        self.failure = replace(failure, fingerprint=fingerprint)
+        return failure.fingerprint is not None or not failure.is_deadly
 
-    def _outline_of(self, version: ModelVersion) -> str | None:
+    def _fingerprint_of(self, version: ModelVersion) -> str | None:
         try:
-            outline = within(LOOK_SECONDS, lambda: self._outline(version))
+            fingerprint = within(LOOK_SECONDS, lambda: self._fingerprint(version))
         except TimeoutError:
-            outline = None
-        if outline is None:
-            self._outline_due = time.monotonic() + OUTLINE_PAUSE_SECONDS
-        return outline
+            fingerprint = None
+        if fingerprint is None:
+            self._fingerprint_due = time.monotonic() + FINGERPRINT_PAUSE_SECONDS
+        return fingerprint

@@ -34,7 +34,7 @@ from inference.verification.signature import without_signature
 # For a listing.
 TIMEOUT_SECONDS = 30
 # While files are only compared.
-OUTLINE_SECONDS = 3
+FINGERPRINT_SECONDS = 3
 # How often it is asked whether a version that is on its way is still wanted.
 WANTED_SECONDS = 5.0
 AT_ONCE = 4
@@ -93,7 +93,7 @@ def fetch(  # noqa: PLR0913 - where from, where to, and three bounds on what is 
         raise FetchFailed(f"{version.uri} could not be fetched: {reason}") from error
 
 
-def outline(location: str, tracking_uri: str) -> str | None:
+def fingerprint(location: str, tracking_uri: str) -> str | None:
     """Return a text that changes with a version's files, as far as can be told without fetching them.
 
     In a folder: by their sizes and times. Behind the artifact proxy, which tells neither times nor digests: by their sizes
@@ -101,19 +101,19 @@ def outline(location: str, tracking_uri: str) -> str | None:
     """
     try:
         source = _source(location, tracking_uri)
-        return _outline(source) if source else None
+        return _fingerprint(source) if source else None
     except (*UNREADABLE, Refused, FetchFailed):
         return None  # whatever is in the way is told when they are fetched
 
 
-def _outline(source: Source) -> str:
-    sizes = source.sizes(OUTLINE_SECONDS)
+def _fingerprint(source: Source) -> str:
+    sizes = source.sizes(FINGERPRINT_SECONDS)
     if isinstance(source, Folder):
         found = [(path, (source.path / path).stat()) for path in sizes]
         return str([(path, known.st_size, known.st_mtime_ns) for path, known in found])
     content = b""
     if SIGNATURE in sizes:
-        until = time.monotonic() + OUTLINE_SECONDS
+        until = time.monotonic() + FINGERPRINT_SECONDS
         content = b"".join(source.pieces(SIGNATURE, limits.limit_of(SIGNATURE), until))
     return f"{sorted(sizes.items())} {hashlib.sha256(content).hexdigest()}"
 
@@ -126,7 +126,7 @@ def loss(location: str, tracking_uri: str, files: Collection[str]) -> str | None
     if (source := _source(location, tracking_uri)) is None:
         raise FetchFailed(f"what is at {quoted(location)} cannot be told without fetching it")
     try:
-        missing = sorted(set(files) - set(source.sizes(OUTLINE_SECONDS)))
+        missing = sorted(set(files) - set(source.sizes(FINGERPRINT_SECONDS)))
     except HTTPError as error:
         if error.code != 404:
             raise FetchFailed(f"the artifact store answers {error.code}") from error

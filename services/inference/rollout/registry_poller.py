@@ -50,7 +50,7 @@ class Cache(model_cache.Notes, Protocol):
 class Store(Protocol):
     """What can be told of a version's files without fetching them."""
 
-    def outline(self, version: ModelVersion) -> str | None:
+    def fingerprint(self, version: ModelVersion) -> str | None:
         """Return a text that changes with the files; None where nothing can be told."""
 
     def loss(self, version: ModelVersion, files: Collection[str]) -> str | None:
@@ -116,7 +116,7 @@ class RegistryPoller:
         self.rollout = rollout
         self._sources, self._trials, self._metrics, self._announce = sources, trials, metrics, announce
         self._alias = Repeated(sources.registry.current, GIVE_UP_SECONDS)
-        self._backoff, self._losses = Backoff(sources.store.outline), Losses(sources.store.loss)
+        self._backoff, self._losses = Backoff(sources.store.fingerprint), Losses(sources.store.loss)
         self._last_known_good = LastKnownGood(sources.cache)
         self._problem: str | None = NOT_ASKED
         self._has_begun = self._has_served = False

@@ -93,7 +93,7 @@ class Rollout:
         # Held while the workers change, and while one that joins is told what to serve: it misses no change between.
         self._changing = threading.Lock()
         # Held while the copy is looked through for a worker that joins, so that it is fetched once where it is damaged.
-        self._greeting = threading.Lock()
+        self._catching_up = threading.Lock()
 
     @property
     def expected(self) -> Description | None:
@@ -191,7 +191,7 @@ class Rollout:
 
         It loads nothing but what was verified: the spec has the digest of each file.
         """
-        with self._greeting:
+        with self._catching_up:
             while not self._has_caught_up(deliver, self.served):
                 pass  # what is served has changed while its copy was looked through
 
