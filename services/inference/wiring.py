@@ -12,8 +12,8 @@ from inference.errors import FetchFailed, NoModel, RegistryUnreachable, VersionL
 from inference.model.version import ModelVersion
 from inference.rollout import download, registry
 from inference.rollout.background_call import LOOK_SECONDS, within
+from inference.rollout.challenger.eligibility import ChallengerRegistry, Eligibility, Returns
 from inference.rollout.challenger.poller import ChallengerPoller, ChallengerRollout
-from inference.rollout.challenger.standing import ChallengerRegistry, Returns, Standing
 from inference.rollout.model_cache import ModelCache
 from inference.rollout.other_models import OtherModels
 from inference.rollout.registry import Registry
@@ -72,8 +72,8 @@ def challenger_poller_of(
     It has a verifier of its own: nobody waits for what a challenger takes to be looked through.
     """
     returns = Returns(settings.cache_dir, settings.model_name)
-    standing = Standing(verifier.check_text if settings.trust is Trust.SIGNED else None, returns)
-    found = ChallengerRegistry(registry.connect(settings.tracking_uri, settings.model_name, ALIAS), standing)
+    eligibility = Eligibility(verifier.check_text if settings.trust is Trust.SIGNED else None, returns)
+    found = ChallengerRegistry(registry.connect(settings.tracking_uri, settings.model_name, ALIAS), eligibility)
     sources = _sources_of(settings, found, verifier, ALIAS)
 
     def announce(swap: Swap) -> None:
@@ -84,7 +84,7 @@ def challenger_poller_of(
         sources,
         ChallengerRollout(champion, workers, sources.cache.folder_of),
         Trials(settings.cache_dir, settings.model_name, ALIAS),
-        standing,
+        eligibility,
         announce,
     )
 

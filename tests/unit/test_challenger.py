@@ -25,7 +25,7 @@ from inference.model.version import ModelVersion
 from inference.prediction_log.recorder import PredictionLog
 from inference.prediction_log.spool import Spool, segments
 from inference.rollout.active_model import ActiveModel, Deployments
-from inference.rollout.challenger.standing import RETURNED
+from inference.rollout.challenger.eligibility import RETURNED
 from inference.rows import Rows, from_cells
 from inference.telemetry.log import RequestLog
 from werkzeug.test import Client, EnvironBuilder

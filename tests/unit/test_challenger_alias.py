@@ -28,8 +28,8 @@ from inference.ipc.messages import (
 )
 from inference.ipc.server import Answer
 from inference.model.version import ModelVersion
+from inference.rollout.challenger.eligibility import PROBLEM, RETURNED, ChallengerRegistry, Eligibility, Returns
 from inference.rollout.challenger.poller import ChallengerPoller, ChallengerRollout
-from inference.rollout.challenger.standing import PROBLEM, RETURNED, ChallengerRegistry, Returns, Standing
 from inference.rollout.registry_poller import Sources
 from inference.rollout.two_phase import Rollout
 from setup.signing_key import new_private_key, public_key_of
@@ -66,19 +66,19 @@ def signed(version: ModelVersion, found: Challenge, key: Path) -> str:
     return found.with_signature(signature.sign_text(content, key)).text
 
 
-def standing(key: Path | None, folder: Path) -> Standing:
+def eligibility(key: Path | None, folder: Path) -> Eligibility:
     def check(content: bytes, text: str) -> None:
         assert key is not None
         with refusing():
             signature.verify_text(content, text, key.with_suffix(".pub"))
 
-    return Standing(check if key else None, Returns(folder, "flowers"))
+    return Eligibility(check if key else None, Returns(folder, "flowers"))
 
 
 def test_a_share_that_the_key_s_holder_gave_counts(key: Path, tmp_path: Path) -> None:
     text = signed(FOUR, challenge(), key)
     assert len(text) < 400
-    assert standing(key, tmp_path).of(with_tag(FOUR, text)).tags == {TAG: text}
+    assert eligibility(key, tmp_path).of(with_tag(FOUR, text)).tags == {TAG: text}
 
 
 def test_a_share_that_somebody_wrote_by_hand_or_gave_another_version_does_not(key: Path, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_share_that_somebody_wrote_by_hand_or_gave_another_version_does_not(ke
         (FOUR, "[" * 300),
         (FOUR, right.replace('"percent":10', '"percent":NaN')),
     ):
-        found = standing(key, tmp_path).of(with_tag(version, text))
+        found = eligibility(key, tmp_path).of(with_tag(version, text))
         assert TAG not in found.tags, text
         assert found.tags[PROBLEM]
 
@@ -101,41 +101,41 @@ def test_by_how_much_it_has_to_be_better_is_signed_as_well_and_what_was_signed_w
 ) -> None:
     text = signed(FOUR, replace(challenge(), auto=0.1), key)
     assert len(text) < 400
-    assert standing(key, tmp_path).of(with_tag(FOUR, text)).tags == {TAG: text}
+    assert eligibility(key, tmp_path).of(with_tag(FOUR, text)).tags == {TAG: text}
     assert "auto" not in signed(FOUR, challenge(), key)
     for other in (
         text.replace('"auto":0.1', '"auto":0.0'),
         text.replace(',"auto":0.1', ""),
         signed(FOUR, challenge(), key).replace('"percent"', '"auto":0,"percent"'),
     ):
-        assert TAG not in standing(key, tmp_path).of(with_tag(FOUR, other)).tags, other
+        assert TAG not in eligibility(key, tmp_path).of(with_tag(FOUR, other)).tags, other
 
 
 @pytest.mark.parametrize("auto", [-0.1, "0", True, float("inf"), float("nan")])
 def test_no_margin_is_below_nothing_or_none_at_all_even_where_it_is_signed(
     key: Path, tmp_path: Path, auto: Any
 ) -> None:
-    found = standing(key, tmp_path).of(with_tag(FOUR, signed(FOUR, replace(challenge(), auto=auto), key)))
+    found = eligibility(key, tmp_path).of(with_tag(FOUR, signed(FOUR, replace(challenge(), auto=auto), key)))
     assert TAG not in found.tags
 
 
 @pytest.mark.parametrize("percent", [50.1, -1, "10", True])
 def test_no_share_is_larger_than_production_s_even_where_it_is_signed(key: Path, tmp_path: Path, percent: Any) -> None:
-    found = standing(key, tmp_path).of(with_tag(FOUR, signed(FOUR, challenge(percent), key)))
+    found = eligibility(key, tmp_path).of(with_tag(FOUR, signed(FOUR, challenge(percent), key)))
     assert TAG not in found.tags
 
 
 def test_where_no_signature_is_asked_for_none_is_needed_and_a_share_that_is_over_is_none(tmp_path: Path) -> None:
-    assert TAG in standing(None, tmp_path).of(with_tag(FOUR, challenge().text)).tags
-    assert standing(None, tmp_path).of(with_tag(FOUR, OVER)).tags == {}
-    late = standing(None, tmp_path).of(with_tag(FOUR, challenge(days=-1).text))
+    assert TAG in eligibility(None, tmp_path).of(with_tag(FOUR, challenge().text)).tags
+    assert eligibility(None, tmp_path).of(with_tag(FOUR, OVER)).tags == {}
+    late = eligibility(None, tmp_path).of(with_tag(FOUR, challenge(days=-1).text))
     assert late.tags == {PROBLEM: "its time is over"}
 
 
 def test_whoever_was_sent_away_stays_away_after_a_start_and_in_replicas_with_the_same_cache(tmp_path: Path) -> None:
-    first, second = standing(None, tmp_path), standing(None, tmp_path)
+    first, second = eligibility(None, tmp_path), eligibility(None, tmp_path)
     first.returns.add(FOUR, "it fails\x1b[31m")
-    for one in (first, second, standing(None, tmp_path)):
+    for one in (first, second, eligibility(None, tmp_path)):
         found = one.of(replace(with_tag(FOUR, challenge().text), tags={TAG: challenge().text, "algorithm": "forest"}))
         assert set(found.tags) == {"algorithm", RETURNED}
         assert "\x1b" not in found.tags[RETURNED]
@@ -143,7 +143,7 @@ def test_whoever_was_sent_away_stays_away_after_a_start_and_in_replicas_with_the
 
 
 def test_nobody_is_said_to_be_sent_away_by_the_registry_s_tags(tmp_path: Path) -> None:
-    assert standing(None, tmp_path).of(replace(FOUR, tags={RETURNED: "so I say"})).tags == {}
+    assert eligibility(None, tmp_path).of(replace(FOUR, tags={RETURNED: "so I say"})).tags == {}
 
 
 # --- what becomes of it ----------------------------------------------------------------------------------------------
@@ -215,15 +215,15 @@ class Scene:
         self.start()
 
     def start(self) -> None:
-        standing = Standing(None, Returns(self.notes, "flowers"))
+        eligibility = Eligibility(None, Returns(self.notes, "flowers"))
         registry: Any = SimpleNamespace(current=self._current, metrics=lambda run_id: {}, location=None, deleted=None)
         store: Any = SimpleNamespace(fingerprint=lambda version: None, loss=lambda version, files: None)
         trials: Any = SimpleNamespace(
             left_behind=lambda: None, begin=lambda version: None, end=lambda survived=True: None
         )
-        sources = Sources(ChallengerRegistry(registry, standing), self.cache, store, self._check)
+        sources = Sources(ChallengerRegistry(registry, eligibility), self.cache, store, self._check)
         rollout = ChallengerRollout(self.champion, self.workers, self.cache.folder_of)
-        self.poller = ChallengerPoller(sources, rollout, trials, standing, lambda swap: None)
+        self.poller = ChallengerPoller(sources, rollout, trials, eligibility, lambda swap: None)
 
     def _current(self) -> ModelVersion:
         if isinstance(self.answer, Exception):

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from inference.ipc.messages import DeploymentSpec
 from inference.prediction_log import segment, spool
-from inference.rollout.challenger.standing import RETURNED
+from inference.rollout.challenger.eligibility import RETURNED
 from inference.settings import Settings
 from inference.shadow import keeper, state
 from inference.shadow.keeper import Keeper

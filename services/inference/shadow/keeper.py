@@ -18,7 +18,7 @@ import msgspec
 from inference.ipc.messages import DeploymentSpec
 from inference.prediction_log import spool
 from inference.prediction_log.segment import SUFFIX
-from inference.rollout.challenger.standing import RETURNED
+from inference.rollout.challenger.eligibility import RETURNED
 from inference.rollout.two_phase import Rollout
 from inference.settings import Settings
 from inference.shadow import state as states

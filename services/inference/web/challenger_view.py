@@ -9,7 +9,7 @@ from msgspec import to_builtins
 from inference.ipc.messages import NOT_ASKED
 from inference.model.version import ModelVersion
 from inference.rollout.active_model import ActiveModel
-from inference.rollout.challenger.standing import PROBLEM, RETURNED
+from inference.rollout.challenger.eligibility import PROBLEM, RETURNED
 from inference.settings import Settings
 from inference.shadow import state as shadow
 

@@ -14,7 +14,7 @@ from contract.tracking.challenge import TAG, Challenge
 from inference.errors import ModelRefused, NoModel, RegistryUnreachable
 from inference.ipc.messages import Returned, State, Stop, place_of
 from inference.model.version import ModelVersion
-from inference.rollout.challenger.standing import RETURNED, Standing
+from inference.rollout.challenger.eligibility import RETURNED, Eligibility
 from inference.rollout.registry_poller import MOST_PROBLEM, RegistryPoller, Sources, Trials
 from inference.rollout.two_phase import Candidate, Rollout, Swap, Workers
 from inference.telemetry.metrics import ChallengerMetrics
@@ -54,12 +54,12 @@ class ChallengerPoller(RegistryPoller):
         sources: Sources,
         rollout: ChallengerRollout,
         trials: Trials,
-        standing: Standing,
+        eligibility: Eligibility,
         announce: Callable[[Swap], None],
     ) -> None:
         self._told = ChallengerMetrics()
         super().__init__(sources, rollout, trials, self._told, announce)
-        self._place, self._standing = rollout, standing
+        self._place, self._eligibility = rollout, eligibility
 
     def follow_after(self, champion: Rollout, poll_seconds: float) -> None:
         """Look again and again, for ever, once it is known what is in Production."""
@@ -73,10 +73,10 @@ class ChallengerPoller(RegistryPoller):
 
     def returned(self, message: Returned) -> None:
         """Send away whom a worker has sent away: in all workers, in all replicas with the same cache, and after a start."""
-        self._standing.returns.add(message.version, message.reason)
+        self._eligibility.returns.add(message.version, message.reason)
         served = self.rollout.served
         if served is not None and served.version == message.version:
-            self.rollout.update(version=self._standing.of(served.version))
+            self.rollout.update(version=self._eligibility.of(served.version))
             self._report(None)
 
     def _without(self, error: NoModel) -> None:
@@ -101,7 +101,7 @@ class ChallengerPoller(RegistryPoller):
             self._place.stop()
 
     def _change_to(self, candidate: Candidate, metrics: dict[str, float]) -> None:
-        super()._change_to(replace(candidate, version=self._standing.of(candidate.version)), metrics)
+        super()._change_to(replace(candidate, version=self._eligibility.of(candidate.version)), metrics)
 
     def _report(self, problem: str | None) -> None:
         problem = problem and visible(first_line(problem, MOST_PROBLEM), MOST_PROBLEM)

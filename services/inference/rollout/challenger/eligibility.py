@@ -68,7 +68,7 @@ class Returns:
         return self._folder / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
 
 
-class Standing:
+class Eligibility:
     """Tells of a challenger what it may do."""
 
     def __init__(self, check: Check | None, returns: Returns) -> None:
@@ -107,10 +107,10 @@ class Standing:
 class ChallengerRegistry:
     """A registry whose version behind the alias has the tags that count."""
 
-    def __init__(self, registry: Registry, standing: Standing) -> None:
-        self._registry, self._standing = registry, standing
+    def __init__(self, registry: Registry, eligibility: Eligibility) -> None:
+        self._registry, self._eligibility = registry, eligibility
         self.location, self.deleted, self.metrics = registry.location, registry.deleted, registry.metrics
 
     def current(self) -> ModelVersion:
         """Return the version behind the alias; raise NoModel or RegistryUnreachable."""
-        return self._standing.of(self._registry.current())
+        return self._eligibility.of(self._registry.current())
