@@ -95,8 +95,8 @@ def _ours(path: Path, target: str, metric: str, task: str) -> tuple[Result, pd.I
     names = algorithms.all_for(table.task)
     plan = Plan(data=str(path), target=target, metric=metric, algorithm=names, model_name=path.stem)
     choice = replace(model_selection.Choice.of(plan, table), ranked=True)
-    standings = model_selection.choose(choice, table, rows, Console(file=StringIO()))
-    best = next(each for each in choice.algorithms if each.name == standings[0].name)
+    results = model_selection.choose(choice, table, rows, Console(file=StringIO()))
+    best = next(each for each in choice.algorithms if each.name == results[0].name)
     fitted = model_selection.prepared(best, table, rows).fit(rows.train_features, rows.train_target)
     seconds = time.perf_counter() - began
     asked = rows.test_features

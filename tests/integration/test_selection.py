@@ -96,7 +96,7 @@ def test_all_algorithms_are_measured_on_the_same_folds_and_ranked(numbers: Table
 @pytest.mark.parametrize("score", [nan, inf, -inf])
 def test_an_algorithm_without_a_finite_score_comes_last_and_is_drawn(score: Any) -> None:
     board = [
-        cross_validation.Standing(name, LogisticRegression(), scores, 1.0)
+        cross_validation.CrossValidationResult(name, LogisticRegression(), scores, 1.0)
         for name, scores in (("none", [0.9, score]), ("poor", [0.1, 0.2]), ("good", [0.8, 0.9]))
     ]
     assert [found.name for found in cross_validation.ranked(board)] == ["good", "poor", "none"]

@@ -148,13 +148,13 @@ def test_the_column_is_no_feature_and_what_it_does_is_said(tmp_path: Path) -> No
     assert "rows count as much as 'w' says, in fits and figures" in found.remarks
     assert found.aside.weights is not None
     assert list(found.aside.weights) == list(COUNTS)
-    standings = choose(
+    results = choose(
         Choice.of(Plan(weight="w", algorithm=("logistic_regression", "random_forest"), model_name="m"), found),
         found,
         split(found),
         Console(quiet=True),
     )
-    assert len(standings) == 2
+    assert len(results) == 2
 
 
 @pytest.mark.parametrize(

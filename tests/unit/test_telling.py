@@ -18,7 +18,7 @@ from trainer.console import output
 from trainer.console.figures import markdown, metric_words, number
 from trainer.data.table import Task
 from trainer.errors import TrackingError
-from trainer.fit.cross_validation import Standing
+from trainer.fit.cross_validation import CrossValidationResult
 from trainer.promotion_record import PromotionRecord
 from trainer.tracking import run_logging
 from trainer.tracking.answers import mlflow_errors
@@ -141,7 +141,7 @@ def test_the_help_is_whole_in_eighty_columns(command: str | None) -> None:
 
 def test_names_of_algorithms_on_the_leaderboard_are_whole_in_a_narrow_terminal() -> None:
     board = [
-        Standing(
+        CrossValidationResult(
             name,
             LogisticRegression(),
             [0.7, 0.8],

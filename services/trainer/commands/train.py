@@ -30,7 +30,7 @@ from trainer.errors import DataError, TrackingError, Unchanged, VersionError
 from trainer.experiment import Plan
 from trainer.fit import contributions, decision, metric, model_selection
 from trainer.fit.baseline import Baseline, baseline
-from trainer.fit.cross_validation import Standing
+from trainer.fit.cross_validation import CrossValidationResult
 from trainer.fit.evaluation import gain
 from trainer.fit.model_selection import Choice, Fitted, choose, fit, prepared
 from trainer.plots.worker import Drawing
@@ -48,7 +48,7 @@ PROPOSED = (
     "and promotes it where it wins"
 )
 
-Board = tuple[list[Standing], Standing]
+Board = tuple[list[CrossValidationResult], CrossValidationResult]
 """the algorithms, the best first, and the baseline"""
 
 
@@ -185,10 +185,10 @@ def _conform(table: Table, name: str, new_ranges: bool, key: Path | None) -> Tab
 
 def _choose_and_fit(job: Job, console: Console) -> tuple[Board | None, Fitted]:
     """Return the leaderboard, None where there is nothing to choose, and what is on top of it, fitted."""
-    standings, judged_by, board = choose(job.choice, job.table, job.rows, console), job.choice.metric, None
-    if standings:
-        board = leaderboard.shown(standings, job.choice, job.table, job.rows, console)
-        name, estimator = standings[0].name, standings[0].estimator
+    results, judged_by, board = choose(job.choice, job.table, job.rows, console), job.choice.metric, None
+    if results:
+        board = leaderboard.shown(results, job.choice, job.table, job.rows, console)
+        name, estimator = results[0].name, results[0].estimator
     else:
         name, estimator = job.choice.name, prepared(job.choice.algorithms[0], job.table, job.rows)
     if job.plan.calibrate:

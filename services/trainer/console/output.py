@@ -91,12 +91,12 @@ class Progress:
             notes(self._console, [f"{words}: {done} of {total}"])
 
 
-def leaderboard(standings: list[Any], lowest: Any, words: str) -> Grid:
+def leaderboard(results: list[Any], lowest: Any, words: str) -> Grid:
     """Return the algorithms, the best on top, and below them the baseline; `words` name the metric.
 
     In eighty columns a name is whole, on one line: the place is left to the order, and mean and spread share a column.
     """
-    head, *rows = _board(standings, lowest, words)
+    head, *rows = _board(results, lowest, words)
     narrow = (each.replace(" ", "\n") for each in head[4:])
     grid = Grid(head[1], f"{words}, mean ± spread of the folds", *narrow, title="Leaderboard", title_justify="left")
     grid.columns[0].overflow = "fold"  # parameters after the name, or one's own estimator: what is cut cannot be copied
@@ -109,17 +109,17 @@ def leaderboard(standings: list[Any], lowest: Any, words: str) -> Grid:
     return grid
 
 
-def leaderboard_note(standings: list[Any], lowest: Any, words: str) -> str:
+def leaderboard_note(results: list[Any], lowest: Any, words: str) -> str:
     """Return the same as Markdown, as MLflow's page of a run shows it."""
-    head, *rows = _board(standings, lowest, words)
+    head, *rows = _board(results, lowest, words)
     lines = ["| " + " | ".join(map(markdown, row)) + " |" for row in (head, *rows)]
     return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:], ""])
 
 
-def _board(standings: list[Any], lowest: Any, words: str) -> Iterator[list[str]]:
+def _board(results: list[Any], lowest: Any, words: str) -> Iterator[list[str]]:
     """Yield the head of a leaderboard and its rows; fit and file are those of one fold."""
     yield ["", "algorithm", f"{words}, mean of the folds", "spread", "fit", "1,000 rows", "file", "ONNX"]
-    for place, found in enumerate([*standings, lowest], 1):
+    for place, found in enumerate([*results, lowest], 1):
         name = found.name if found.found is None else f"{found.name} {_parameters(found.found.parameters)}"
         yield [
             "" if found is lowest else str(place),

@@ -19,7 +19,7 @@ from trainer.fit.metric import Metric
 
 
 @dataclass(frozen=True)
-class Standing:
+class CrossValidationResult:
     """How one algorithm did on the folds."""
 
     name: str
@@ -100,7 +100,7 @@ def cross_validate(
     rows: FoldedRows,
     metric: Metric,
     step: Callable[[], None] = lambda: None,
-) -> Standing:
+) -> CrossValidationResult:
     """Fit and measure an estimator on each fold; `step` is called after each. Raises TrainerError where a fit fails."""
     scores, fits, started = [], 0.0, time.perf_counter()
     model: Any = None
@@ -115,7 +115,7 @@ def cross_validate(
         except Exception as error:  # an estimator may fail in any way
             raise TrainerError(f"{name} cannot be fitted: {type(error).__name__}: {error}") from error
         step()
-    return Standing(
+    return CrossValidationResult(
         name,
         estimator,
         scores,
@@ -125,15 +125,15 @@ def cross_validate(
     )
 
 
-def ranked(standings: list[Standing], less_is_better: bool = False) -> list[Standing]:
+def ranked(results: list[CrossValidationResult], less_is_better: bool = False) -> list[CrossValidationResult]:
     """Return the leaderboard, the best mean first; of equals the one with the smaller spread, then the quicker.
 
     A mean that is NaN or infinite is none, and comes last.
     """
 
-    def key(found: Standing) -> tuple[float, ...]:
+    def key(found: CrossValidationResult) -> tuple[float, ...]:
         if not isfinite(found.mean):
             return inf, inf, found.seconds
         return found.mean if less_is_better else -found.mean, found.spread, found.seconds
 
-    return sorted(standings, key=key)
+    return sorted(results, key=key)

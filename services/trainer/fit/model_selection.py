@@ -19,7 +19,7 @@ from trainer.experiment import Plan
 from trainer.fit import algorithms, cross_validation, decision, metric, weights
 from trainer.fit.algorithms import Algorithm
 from trainer.fit.baseline import baseline
-from trainer.fit.cross_validation import FoldedRows, Standing
+from trainer.fit.cross_validation import CrossValidationResult, FoldedRows
 from trainer.fit.evaluation import Evaluation, evaluate
 from trainer.fit.metric import Metric
 
@@ -111,7 +111,7 @@ def prepared(algorithm: Algorithm, table: Table, rows: Split) -> BaseEstimator:
     return algorithms.with_preparation(algorithm, table, rows.train_features)
 
 
-def choose(choice: Choice, table: Table, rows: Split, console: Console) -> list[Standing]:
+def choose(choice: Choice, table: Table, rows: Split, console: Console) -> list[CrossValidationResult]:
     """Return the leaderboard, the best first, by cross-validation on the rows that may be fitted on alone.
 
     It is empty where there is nothing to choose.
@@ -119,7 +119,7 @@ def choose(choice: Choice, table: Table, rows: Split, console: Console) -> list[
     if not choice.is_open:
         return []
     folded = cross_validation.folded(rows, table.task, choice.folds)
-    standings = []
+    results = []
     for algorithm in choice.algorithms:
         estimator, found = prepared(algorithm, table, rows), None
         if choice.trials and (choice.space or _has_space(algorithm)):
@@ -130,18 +130,18 @@ def choose(choice: Choice, table: Table, rows: Split, console: Console) -> list[
                 f"--search knows nothing to try for {algorithm.name}; a YAML file can say it (--config), under `space`"
             )
         with Progress(console, algorithm.name, len(folded.folds)) as progress:
-            standing = cross_validation.cross_validate(algorithm.name, estimator, folded, choice.metric, progress.step)
-        standings.append(replace(standing, found=found))
-        output.notes(console, [_came_to(standing, choice.metric)])
-    return cross_validation.ranked(standings, choice.metric.less_is_better)
+            result = cross_validation.cross_validate(algorithm.name, estimator, folded, choice.metric, progress.step)
+        results.append(replace(result, found=found))
+        output.notes(console, [_came_to(result, choice.metric)])
+    return cross_validation.ranked(results, choice.metric.less_is_better)
 
 
-def _came_to(standing: Standing, judged_by: Metric) -> str:
-    score = f"{judged_by.words} {number(standing.mean)} ± {number(standing.spread)}"
-    return f"{visible(standing.name, 60)}: {score} in {standing.seconds:.1f} s"
+def _came_to(result: CrossValidationResult, judged_by: Metric) -> str:
+    score = f"{judged_by.words} {number(result.mean)} ± {number(result.spread)}"
+    return f"{visible(result.name, 60)}: {score} in {result.seconds:.1f} s"
 
 
-def on_folds(choice: Choice, table: Table, rows: Split) -> Standing:
+def on_folds(choice: Choice, table: Table, rows: Split) -> CrossValidationResult:
     """Return how the baseline does on the folds that the algorithms are compared on."""
     lowest = baseline(choice.metric, table, rows)
     folded = cross_validation.folded(rows, table.task, choice.folds)

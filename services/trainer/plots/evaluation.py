@@ -188,24 +188,24 @@ def learning_picture(estimator: Any, rows: Split, train_rows: int, metric: Metri
     return figure
 
 
-def _frame_of(standings: list[tuple[str, list[float]]]) -> pd.DataFrame:
+def _frame_of(results: list[tuple[str, list[float]]]) -> pd.DataFrame:
     """Return scores as rows of (algorithm, fold, score), for a picture."""
-    names = labels(name for name, _ in standings)
+    names = labels(name for name, _ in results)
     return pd.DataFrame(
         [
             (name, fold, value)
-            for name, (_, scores) in zip(names, standings, strict=True)
+            for name, (_, scores) in zip(names, results, strict=True)
             for fold, value in enumerate(scores)
         ],
         columns=["algorithm", "fold", "score"],
     )
 
 
-def leaderboard_picture(standings: list[tuple[str, list[float]]], words: str) -> Figure:
+def leaderboard_picture(results: list[tuple[str, list[float]]], words: str) -> Figure:
     """Draw each algorithm's score on each fold, the best algorithm on top."""
-    figure = Figure(figsize=(8, 1.6 + 0.6 * len(standings)), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(8, 1.6 + 0.6 * len(results)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    frame = _frame_of(standings)
+    frame = _frame_of(results)
     sns.boxplot(frame, x="score", y="algorithm", color="lightgrey", fliersize=0, ax=axes)
     sns.stripplot(frame, x="score", y="algorithm", hue="algorithm", palette=PALETTE, legend=False, ax=axes)
     axes.set(title="Cross-validation: one point per fold", xlabel=words, ylabel="")

@@ -24,7 +24,7 @@ from trainer.console import output
 from trainer.data.table import SEED, TEST_SIZE, Split, Table, Task
 from trainer.errors import TrackingError
 from trainer.fit.algorithms import HYPERPARAMETERS, defaults_of
-from trainer.fit.cross_validation import Standing
+from trainer.fit.cross_validation import CrossValidationResult
 from trainer.fit.decision import threshold_of, without_threshold
 from trainer.tracking.answers import mlflow_errors
 
@@ -177,44 +177,44 @@ def log_pictures(pictures: dict[str, bytes]) -> None:
         mlflow.log_artifacts(folder)
 
 
-def log_leaderboard(standings: list[Standing], lowest: Standing, words: str) -> None:
+def log_leaderboard(results: list[CrossValidationResult], lowest: CrossValidationResult, words: str) -> None:
     """Log each algorithm as a child run with its folds and what it costs, and all of them as one table and one picture.
 
     `lowest` is the baseline, and `words` name the metric that they are judged by.
     """
     from trainer.plots.evaluation import leaderboard_picture
 
-    for place, standing in enumerate(standings, 1):
-        with mlflow.start_run(run_name=standing.name, nested=True):
+    for place, result in enumerate(results, 1):
+        with mlflow.start_run(run_name=result.name, nested=True):
             mlflow.log_params(
-                {name: str(value)[:MOST_PARAMETER_TEXT] for name, value in _parameters(standing.estimator).items()}
+                {name: str(value)[:MOST_PARAMETER_TEXT] for name, value in _parameters(result.estimator).items()}
             )
-            mlflow.log_metrics({"cv_mean": standing.mean, "cv_std": standing.spread, "cv_place": float(place)})
-            mlflow.log_metrics({name: float(value) for name, value in costs(standing).items() if value is not None})
-            for fold, value in enumerate(standing.scores):
+            mlflow.log_metrics({"cv_mean": result.mean, "cv_std": result.spread, "cv_place": float(place)})
+            mlflow.log_metrics({name: float(value) for name, value in costs(result).items() if value is not None})
+            for fold, value in enumerate(result.scores):
                 mlflow.log_metric("cv_fold", value, step=fold)
-            if standing.found is not None:
-                log_search(standing.found)
+            if result.found is not None:
+                log_search(result.found)
     board = pd.DataFrame(
         {"place": place, "algorithm": found.name, "mean": found.mean, "spread": found.spread, "seconds": found.seconds}
         | costs(found)
-        for place, found in enumerate(standings, 1)
+        for place, found in enumerate(results, 1)
     )
     mlflow.log_table(board, "leaderboard.json")
     mlflow.log_text(board.to_csv(index=False), "leaderboard.csv")
-    mlflow.log_text(output.leaderboard_note(standings, lowest, words), "leaderboard.md")
-    mlflow.log_metrics({"cv_mean": standings[0].mean, "cv_std": standings[0].spread})
-    picture = leaderboard_picture([(found.name, found.scores) for found in standings], words)
+    mlflow.log_text(output.leaderboard_note(results, lowest, words), "leaderboard.md")
+    mlflow.log_metrics({"cv_mean": results[0].mean, "cv_std": results[0].spread})
+    picture = leaderboard_picture([(found.name, found.scores) for found in results], words)
     mlflow.log_figure(picture, "leaderboard.png")
 
 
-def costs(standing: Standing) -> dict[str, float | None]:
+def costs(result: CrossValidationResult) -> dict[str, float | None]:
     """Return what an algorithm takes in time and room, and whether ONNX serves it, by names for metrics; None: not known."""
     return {
-        "fit_seconds": standing.fit_seconds,
-        "predict_seconds_per_1000_rows": standing.predict_seconds,
-        "file_bytes": standing.file_bytes,
-        "has_onnx_engine": standing.has_onnx_engine,
+        "fit_seconds": result.fit_seconds,
+        "predict_seconds_per_1000_rows": result.predict_seconds,
+        "file_bytes": result.file_bytes,
+        "has_onnx_engine": result.has_onnx_engine,
     }
 
 
