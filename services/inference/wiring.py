@@ -99,8 +99,8 @@ def _sources_of(settings: Settings, found: Registry, verifier: Verifier, alias: 
             version, location, settings.tracking_uri, folder, listed, lambda: is_behind_the_alias(found, version), most
         )
 
-    makeshift = settings.run_dir / ("makeshift" if alias == settings.model_alias else f"makeshift-{alias}")
-    cache = ModelCache(settings.cache_dir, makeshift, settings.model_name, alias, bring)
+    fallback = settings.run_dir / ("fallback" if alias == settings.model_alias else f"fallback-{alias}")
+    cache = ModelCache(settings.cache_dir, fallback, settings.model_name, alias, bring)
     return Sources(found, cache, Store(found, settings.tracking_uri, is_signed), verifier.check)
 
 

@@ -18,7 +18,7 @@ import pytest
 from inference.errors import FetchFailed
 from inference.model.version import ModelVersion
 from inference.rollout import model_cache as caching
-from inference.rollout.model_cache import MOST_MAKESHIFT_BYTES, NOTES_KEPT, ModelCache, digest_of
+from inference.rollout.model_cache import MOST_FALLBACK_BYTES, NOTES_KEPT, ModelCache, digest_of
 
 ONE, TWO, THREE = (
     ModelVersion("flowers", number, f"run-{number}", 1000 + int(number), f"m-{number}", "") for number in "123"
@@ -67,7 +67,7 @@ def new_cache(tmp_path: Path, folder: Path, store: Store) -> Callable[..., Any]:
     """Return what makes a cache, as another start or another replica has it."""
 
     def made(alias: str = "Production", folder: Path = folder) -> ModelCache:
-        return ModelCache(folder, tmp_path / "makeshift", "flowers", alias, store.fetch)
+        return ModelCache(folder, tmp_path / "fallback", "flowers", alias, store.fetch)
 
     return made
 
@@ -413,7 +413,7 @@ def test_a_place_that_takes_nothing_is_made_up_for_and_told(
 ) -> None:
     store.errors = iter([OSError(error, os.strerror(error))])
     kept = cache.folder_of(ONE)
-    assert kept.is_relative_to(tmp_path / "makeshift")
+    assert kept.is_relative_to(tmp_path / "fallback")
     assert texts(kept) == store.files[ONE]
     said = f"cache/flowers cannot be used: {os.strerror(error)}; version 1 is kept until the service ends"
     assert said in caplog.text
@@ -424,7 +424,7 @@ def test_a_place_that_takes_nothing_is_made_up_for_and_told(
 def test_what_is_made_up_for_is_bounded(cache: ModelCache, store: Store) -> None:
     store.errors = full()
     cache.folder_of(ONE)
-    assert store.most == [None, MOST_MAKESHIFT_BYTES]
+    assert store.most == [None, MOST_FALLBACK_BYTES]
 
 
 def test_a_file_in_place_of_the_cache_is_made_up_for(
@@ -432,8 +432,8 @@ def test_a_file_in_place_of_the_cache_is_made_up_for(
 ) -> None:
     (tmp_path / "file").touch()
     kept = new_cache(folder=tmp_path / "file").folder_of(ONE)
-    assert kept.is_relative_to(tmp_path / "makeshift")
-    assert store.most == [MOST_MAKESHIFT_BYTES]
+    assert kept.is_relative_to(tmp_path / "fallback")
+    assert store.most == [MOST_FALLBACK_BYTES]
 
 
 def test_any_other_fault_of_the_cache_is_told_and_not_made_up_for(cache: ModelCache, store: Store) -> None:
@@ -448,7 +448,7 @@ def test_a_version_that_finds_no_room_in_the_cache_is_kept_elsewhere(
 ) -> None:
     store.errors = iter([OSError(errno.ENOSPC, "No space left on device")])
     kept = cache.folder_of(ONE)
-    assert kept.is_relative_to(tmp_path / "makeshift")
+    assert kept.is_relative_to(tmp_path / "fallback")
     assert texts(kept) == store.files[ONE]
 
 
@@ -466,12 +466,12 @@ def test_what_cannot_be_remembered_is_told_with_the_place(new_cache: Callable[..
 
 
 def made_up_for(tmp_path: Path) -> list[str]:
-    """Return which contents are in the makeshift."""
-    return [path.name for path in (tmp_path / "makeshift" / "flowers" / "contents").iterdir()]
+    """Return which contents are in the fallback."""
+    return [path.name for path in (tmp_path / "fallback" / "flowers" / "contents").iterdir()]
 
 
 @pytest.mark.usefixtures("room")
-def test_a_makeshift_keeps_what_is_served_and_nothing_else(cache: ModelCache, store: Store, tmp_path: Path) -> None:
+def test_a_fallback_keeps_what_is_served_and_nothing_else(cache: ModelCache, store: Store, tmp_path: Path) -> None:
     for version in (ONE, TWO, THREE):
         store.errors = full()
         kept = cache.folder_of(version)
@@ -481,9 +481,7 @@ def test_a_makeshift_keeps_what_is_served_and_nothing_else(cache: ModelCache, st
 
 
 @pytest.mark.usefixtures("room")
-def test_what_was_never_served_does_not_add_up_in_the_makeshift(
-    cache: ModelCache, store: Store, tmp_path: Path
-) -> None:
+def test_what_was_never_served_does_not_add_up_in_the_fallback(cache: ModelCache, store: Store, tmp_path: Path) -> None:
     serve(cache, ONE)
     for version in (TWO, THREE):
         store.errors = full()
@@ -492,7 +490,7 @@ def test_what_was_never_served_does_not_add_up_in_the_makeshift(
 
 
 @pytest.mark.usefixtures("room")
-def test_a_makeshift_is_empty_when_the_version_in_the_cache_is_served_again(
+def test_a_fallback_is_empty_when_the_version_in_the_cache_is_served_again(
     cache: ModelCache, store: Store, tmp_path: Path
 ) -> None:
     serve(cache, ONE)
@@ -543,7 +541,7 @@ def test_files_that_had_no_room_move_in_when_there_is_room_again(
     assert new_cache().last_served() == (TWO, METRICS)
     assert cache.folder_of(TWO).is_relative_to(folder)
     assert texts(cache.folder_of(TWO)) == store.files[TWO]
-    assert list((tmp_path / "makeshift" / "flowers" / "contents").iterdir()) == []
+    assert list((tmp_path / "fallback" / "flowers" / "contents").iterdir()) == []
     assert store.fetched == ["1", "2", "2"], "once without room, once to where there was some, and not again"
 
 

@@ -23,7 +23,7 @@ TRUSTED_TYPES = HARMLESS_TYPES | {
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
 }
-# XGBoost's and LightGBM's models, as the trainer fits them. Their own compiled code reads them, and believes what it reads: no
+# XGBoost's and LightGBM's models, as the trainer fits them. Their own compiled code reads them without validating them: no
 # check stands before it. So they are what the trainer has made and signed itself, and `adopt` takes none.
 BOOSTED_TYPES = frozenset(
     {

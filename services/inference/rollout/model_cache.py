@@ -50,10 +50,10 @@ MOST_NOTE_BYTES = 1024**2
 NO_NOTE = (OSError, ValueError, RecursionError)
 # What a content that moves in leaves of the disk.
 ROOM_LEFT_BYTES = 1024**2
-# Where the cache fails so (the last: a file is in its place), contents go to the makeshift. Anything else about it is a fault, and somebody has to look at it.
+# Where the cache fails so (the last: a file is in its place), contents go to the fallback. Anything else about it is a fault, and somebody has to look at it.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
-# The makeshift is in memory in the container, which the workers need; there may be two contents in it at a time.
-MOST_MAKESHIFT_BYTES = 256 * limits.MB
+# The fallback is in memory in the container, which the workers need; there may be two contents in it at a time.
+MOST_FALLBACK_BYTES = 256 * limits.MB
 # How long whoever changes the folder may keep the others waiting: one that holds the lock for ever must stop nobody.
 LOCK_SECONDS, LOCK_PAUSE_SECONDS = 5.0, 0.05
 # How often it is tried to bring what had no room into the cache.
@@ -91,12 +91,12 @@ class ModelCache:
     def __init__(
         self,
         folder: Path,
-        makeshift: Path,
+        fallback: Path,
         model_name: str,
         alias: str,
         fetch: Callable[[ModelVersion, Path, int | None], None],
     ) -> None:
-        self._folders = [root / quote(model_name, safe="") for root in (folder, makeshift)]
+        self._folders = [root / quote(model_name, safe="") for root in (folder, fallback)]
         self._last = self._folders[0] / f"{quote(alias, safe='')}.json"
         self._fetch = fetch
         self._served: ModelVersion | None = None
@@ -106,7 +106,7 @@ class ModelCache:
         for folder in self._folders:
             if content := self._whole(folder, version):
                 return content
-        durable, makeshift = self._folders
+        durable, fallback = self._folders
         try:
             return self._filled(durable, version, None)
         except OSError as error:
@@ -119,8 +119,8 @@ class ModelCache:
                 version.version,
             )
         try:
-            self._let_go_of_makeshift(self._served)
-            return self._filled(makeshift, version, MOST_MAKESHIFT_BYTES)
+            self._let_go_of_fallback(self._served)
+            return self._filled(fallback, version, MOST_FALLBACK_BYTES)
         except OSError as error:
             raise FetchFailed(f"there is no room for {version.uri}: {error.strerror or error}") from error
 
@@ -150,7 +150,7 @@ class ModelCache:
         except OSError as error:
             raise FetchFailed(f"the model cache {durable} cannot be used: {error.strerror or error}") from error
         finally:
-            self._let_go_of_makeshift(version)
+            self._let_go_of_fallback(version)
 
     def forget_last(self) -> None:
         """Have a start without the registry serve nothing; the files go when others need their room."""
@@ -167,20 +167,20 @@ class ModelCache:
 
     def _settle(self, version: ModelVersion) -> None:
         """Move a version's content into the cache where it had to stay elsewhere; raise OSError."""
-        durable, makeshift = self._folders
+        durable, fallback = self._folders
         with suppress(FileNotFoundError):
             _digest_of_kept(durable, version)
             return
-        if (content := self._whole(makeshift, version)) is None:
+        if (content := self._whole(fallback, version)) is None:
             raise FileNotFoundError(f"the files of version {version.version} are not in it")
         _check_room(durable, content)
         (durable / "contents").mkdir(exist_ok=True)
         with _arriving(durable, version) as partial:
             shutil.copytree(content, partial, dirs_exist_ok=True)
             _keep(durable, partial, version)
-        with _locked(makeshift):
-            _note_of(makeshift, version).unlink(missing_ok=True)
-            _sweep(makeshift, _noted_in(makeshift))
+        with _locked(fallback):
+            _note_of(fallback, version).unlink(missing_ok=True)
+            _sweep(fallback, _noted_in(fallback))
 
     def _whole(self, folder: Path, version: ModelVersion) -> Path | None:
         """Return the folder of a version's files where they are just as they came."""
@@ -194,11 +194,11 @@ class ModelCache:
             shutil.rmtree(content, ignore_errors=True)
         return None
 
-    def _let_go_of_makeshift(self, served: ModelVersion | None) -> None:
+    def _let_go_of_fallback(self, served: ModelVersion | None) -> None:
         """Keep nothing there but what is served, where it is from there: it is memory."""
-        makeshift = self._folders[1]
-        with suppress(OSError), _locked(makeshift):
-            _let_go(makeshift, served, 0)
+        fallback = self._folders[1]
+        with suppress(OSError), _locked(fallback):
+            _let_go(fallback, served, 0)
 
     def _filled(self, folder: Path, version: ModelVersion, most: int | None) -> Path:
         (folder / "contents").mkdir(parents=True, exist_ok=True)
