@@ -3,13 +3,14 @@
 import http.client
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -24,13 +25,17 @@ LONG_RUNNING = ("postgres", "minio", "mlflow", "inference")
 SAMPLES = [[5.1, 3.5, 1.4, 0.2], [7.0, 3.2, 4.7, 1.4], [6.3, 3.3, 6.0, 2.5]]
 CLASSES = [0, 1, 2]
 BODY = json.dumps({"instances": SAMPLES})
+# A stack binds its ports half a minute after they were chosen: of those that systems give to clients, one may be taken by then.
+BELOW_THOSE_OF_CLIENTS = range(20_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in sockets]
+    """Return ports that nobody listens on now, all different, and that no client is given meanwhile."""
+    found: set[int] = set()
+    while len(found) < count:
+        with suppress(OSError), socket.create_server(("127.0.0.1", secrets.choice(BELOW_THOSE_OF_CLIENTS))) as probe:
+            found.add(probe.getsockname()[1])
+    return list(found)
 
 
 def docker(*arguments: str) -> str:
