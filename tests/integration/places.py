@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from mlflow import MlflowClient
 from setup.signing_key import key_id_of, new_private_key, public_key_of
 
 from tests import forked
+from tests.compose import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
@@ -60,8 +60,7 @@ def eventually(what: str, condition: Callable[[], Any], seconds: float = 120) ->
 
 def free_port() -> int:
     """Return a port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    return free_ports(1)[0]
 
 
 def in_one_line(report: str) -> str:

@@ -6,9 +6,9 @@ VOUCH = (
 )
 # Harmless, although skops does not say so: what numbers an array has.
 HARMLESS_TYPES = frozenset({"numpy.dtype"})
-# What a signed model may contain beside what skops itself takes for harmless: steps of our own (preparation.py), and parts of
-# scikit-learn's own estimators, in compiled code that does not validate its input. The input is checked (state.py), and yet they have to come from somebody who holds
-# the key: what has not been thought of there is not open to everybody.
+# What a signed model may contain beside what skops itself takes for harmless: steps of our own (preparation/steps.py), and parts of
+# scikit-learn's own estimators, in compiled code that does not validate its input. The input is checked (state.py), and yet they
+# have to come from somebody who holds the key: what has not been thought of there is not open to everybody.
 TRUSTED_TYPES = HARMLESS_TYPES | {
     "contract.preparation.steps.DateParts",
     "contract.preparation.steps.Folded",

@@ -440,6 +440,7 @@ def _take(lock: IO[str], seconds: float) -> None:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() >= until:
-                held = f"another process has kept its lock for {seconds:.0f} s; it may be fetching a large version"
+                why = "; it may be fetching a large version" if Path(lock.name).name.startswith(FETCH_LOCK) else ""
+                held = f"another process has kept its lock {lock.name} for {seconds:.0f} s{why}"
                 raise OSError(errno.EAGAIN, held) from error
         time.sleep(LOCK_PAUSE_SECONDS)
