@@ -16,7 +16,7 @@ from typing import Any
 from inference.api_keys import key_file
 from inference.api_keys.key_file import ApiKey
 from inference.api_keys.keyring import Keyring
-from inference.http.routing import scope_of
+from inference.request.routing import scope_of
 
 ROUNDS, CALLS = 150, 1000
 # So many are in the file; the one that is sent is the last of them.

@@ -18,13 +18,13 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp()
 
 import orjson
 from contract.version_files import VersionFiles
-from inference.http.admission import AdmissionControl
 from inference.http.application import Service
 from inference.http.request_parser import Request, RequestReader
 from inference.model.deployment import Deployment
 from inference.model.model import load
 from inference.model.version import ModelVersion
 from inference.protocols import mlflow_scoring
+from inference.request.admission import AdmissionControl
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog

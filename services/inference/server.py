@@ -18,9 +18,9 @@ from gunicorn.app.base import Application
 from prometheus_client import multiprocess
 
 from inference.challenger.guard import Limits
-from inference.http.admission import LARGE_PATIENCE, AdmissionControl
 from inference.ipc.messages import place_of
 from inference.memory_limit import Memory, Watch
+from inference.request.admission import LARGE_PATIENCE, AdmissionControl
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.log import LOGGING, RequestLog
@@ -82,11 +82,11 @@ def app(settings: Settings) -> Any:
     """Return the service of one worker, which has been told what to serve."""
     # Here and not above: gunicorn's own process needs none of it.
     with quick_imports():
-        from inference.http.allowed_hosts import own_addresses
         from inference.http.application import Service
         from inference.ipc.client import ControlClient
         from inference.model.model import Model, load
         from inference.prediction_log.recorder import PredictionLog
+        from inference.request.allowed_hosts import own_addresses
         from inference.web.flask_app import create_app
 
     settings = replace(settings, allowed_hosts=settings.allowed_hosts | own_addresses())

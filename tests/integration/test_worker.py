@@ -29,7 +29,6 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from inference.api_keys import key_file
 from inference.api_keys.key_file import ApiKey
-from inference.http.admission import LARGE_BYTES, MOST_WAITING, AdmissionControl
 from inference.http.application import Service
 from inference.http.connection import (
     HEAD_SECONDS,
@@ -43,6 +42,7 @@ from inference.http.connection import (
 from inference.http.gunicorn_worker import OTHER_FILES, ServingWorker, connections_with_files
 from inference.http.request_parser import RequestReader
 from inference.model.observation import Observation
+from inference.request.admission import LARGE_BYTES, MOST_WAITING, AdmissionControl
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 
@@ -1094,8 +1094,8 @@ async def unread(world: Running, sent: bytes) -> socket.socket:
 def test_those_that_do_not_read_their_answers_make_room_for_those_who_ask_next(
     monkeypatch: pytest.MonkeyPatch, body: Any
 ) -> None:
-    monkeypatch.setattr("inference.http.admission.LEAST_HELD", 0)
-    monkeypatch.setattr("inference.http.admission.UNREAD_SECONDS", 0.0)
+    monkeypatch.setattr("inference.request.admission.LEAST_HELD", 0)
+    monkeypatch.setattr("inference.request.admission.UNREAD_SECONDS", 0.0)
     large = request("POST", "/predict_names", MANY)
     service = served(Settings(max_body_bytes=len(large), body_seconds=BODY_SECONDS))
 

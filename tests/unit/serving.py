@@ -9,7 +9,6 @@ import numpy as np
 from contract.mlmodel.manifest import Description
 from contract.schema import Column
 from contract.version_files import VersionFiles
-from inference.http.admission import AdmissionControl
 from inference.http.application import Service
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
@@ -19,6 +18,7 @@ from inference.model.observation import Observer
 from inference.model.version import ModelVersion
 from inference.protocols.open_inference import OpenInference
 from inference.protocols.protocol import Encoded
+from inference.request.admission import AdmissionControl
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.rows import from_cells
 from inference.settings import Settings

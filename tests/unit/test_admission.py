@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from inference.errors import Overloaded
-from inference.http.admission import (
+from inference.request.admission import (
     LARGE_BYTES,
     LEAST_HELD,
     MOST_BODIES,

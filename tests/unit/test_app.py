@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from inference.errors import Forbidden, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
-from inference.http.allowed_hosts import AllowedHosts, own_addresses
 from inference.ipc.messages import Attempt, State
 from inference.model.version import ModelVersion
+from inference.request.allowed_hosts import AllowedHosts, own_addresses
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from werkzeug.test import Client, EnvironBuilder

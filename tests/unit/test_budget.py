@@ -13,7 +13,6 @@ import pytest
 from contract.display import quoted
 from contract.schema import MOST_COLUMNS, Column, Kind
 from inference.errors import InvalidInput, RequestEntityTooLarge
-from inference.http import admission
 from inference.model.pacing import TakesLong
 from inference.protocols import mlflow_scoring, open_inference, request_budget
 from inference.protocols.mlflow import Invocations, NamedPredictions
@@ -21,6 +20,7 @@ from inference.protocols.mlflow_scoring import rows_of
 from inference.protocols.open_inference import OpenInference
 from inference.protocols.protocol import PredictionProtocol
 from inference.protocols.request_budget import OUR_OWN, Budget
+from inference.request import admission
 
 from tests.unit.serving import answering, client_of, described, inferred, served_as
 

@@ -28,10 +28,18 @@ from inference.errors import (
     ServiceUnavailable,
     SpoolFull,
 )
-from inference.http import content_coding
-from inference.http.admission import LARGE_BYTES, AdmissionControl
-from inference.http.allowed_hosts import AllowedHosts
-from inference.http.routing import (
+from inference.model.deployment import Deployment, Watch
+from inference.model.explanation import explain
+from inference.model.model import Prediction
+from inference.model.observation import Observation, Observer
+from inference.model.pacing import TakesLong, is_waited_for
+from inference.prediction_log.label_log import LabelLog
+from inference.protocols import labels, mlflow, open_inference
+from inference.protocols.protocol import PredictionProtocol
+from inference.request import content_coding
+from inference.request.admission import LARGE_BYTES, AdmissionControl
+from inference.request.allowed_hosts import AllowedHosts
+from inference.request.routing import (
     EXPLAIN,
     FIGURES,
     HEALTH,
@@ -44,14 +52,6 @@ from inference.http.routing import (
     route_of,
     scope_of,
 )
-from inference.model.deployment import Deployment, Watch
-from inference.model.explanation import explain
-from inference.model.model import Prediction
-from inference.model.observation import Observation, Observer
-from inference.model.pacing import TakesLong, is_waited_for
-from inference.prediction_log.label_log import LabelLog
-from inference.protocols import labels, mlflow, open_inference
-from inference.protocols.protocol import PredictionProtocol
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.rows import Rows
 from inference.settings import Settings

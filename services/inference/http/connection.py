@@ -1,7 +1,7 @@
 """One connection of a worker: what comes in is read within limits, and answered in the order in which it came.
 
 - A read is 64 KB at most, and after a whole one the others have their turn: a client holds up nobody for longer than that.
-- A request waits in the worker's line until those before it are answered (inference.http.admission), a large one for its thread.
+- A request waits in the worker's line until those before it are answered (inference.request.admission), a large one for its thread.
 - While something is unanswered no more than one further read is taken in; while an answer is unread, nothing. Of many requests
   in one read a few are taken apart at a time, the rest stays bytes until these are answered.
 - A body in chunks is taken apart in turns, a few kilobytes at a time: they may be thousands of chunks.
@@ -22,11 +22,11 @@ from email.utils import formatdate
 from typing import Any
 
 from inference.errors import RequestError
-from inference.http.admission import LARGE_BYTES, Line
 from inference.http.application import Answer, Headers, Service, reason_of
 from inference.http.connections import Connections
 from inference.http.request_parser import NoRequest, Request, RequestReader
 from inference.model.pacing import TakesLong
+from inference.request.admission import LARGE_BYTES, Line
 
 # How long a connection may be idle: longer than proxies keep theirs, so that it is they who close first.
 IDLE_SECONDS = 75

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
-from inference.http.routing import EXPLAIN, INFER, INVOCATIONS, PREDICT_NAMES
+from inference.request.routing import EXPLAIN, INFER, INVOCATIONS, PREDICT_NAMES
 
 PREDICTING = frozenset({INVOCATIONS, PREDICT_NAMES, INFER, EXPLAIN})
 

@@ -19,10 +19,10 @@ from inference import VERSION
 from inference.api_keys.keyring import Keyring
 from inference.errors import MethodNotAllowed, NotFound, NotReady, RequestError
 from inference.http.application import error_answer, log
-from inference.http.routing import check_named
 from inference.model.deployment import Deployment
 from inference.prediction_log.recorder import PredictionLog
 from inference.protocols import open_inference
+from inference.request.routing import check_named
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
 from inference.telemetry.metrics import CONTENT_TYPE, Exposition, exposition

@@ -11,9 +11,9 @@ from contract.mlmodel.manifest import Description
 from contract.preparation.dates import EXAMPLE
 from contract.schema import LARGEST, Column, Kind
 
-from inference.http.routing import scope_of
 from inference.model.deployment import Deployment
 from inference.protocols.open_inference import DTYPES, PREDICT, model_metadata
+from inference.request.routing import scope_of
 
 JSON = "application/json"
 # The one in C takes 2 ms and not 66, for which others would wait.
