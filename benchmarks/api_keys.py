@@ -49,7 +49,7 @@ def check(keyring: Keyring) -> None:
     """Do what the service does; the key is taken out of what describes the request, so each has a copy of its own."""
     environ: dict[str, Any] = dict(REQUEST)
     if keyring.is_on:
-        keyring.admit(environ, scope_of(environ["PATH_INFO"]))
+        keyring.identify(environ).allow(scope_of(environ["PATH_INFO"]))
 
 
 def _keyring(folder: Path, rate: float | None) -> Keyring:

@@ -48,11 +48,6 @@ class Receiver:
     def request_came(self, request: Request) -> None: ...
 
 
-class Body:
-    def read(self) -> bytes:
-        return BODY
-
-
 def main(cache: str) -> None:
     (contents,) = {path.parent for path in Path(cache).rglob("MLmodel")}
     model = load(VersionFiles.of(contents), Trusted(Trust.SIGNED))
@@ -71,9 +66,9 @@ def steps(service: Service, model: Any) -> list[tuple[str, float]]:
     known = receiver.request.environ
 
     def answer() -> None:
-        environ = dict(known, **{"wsgi.input": Body()})
-        service.begin(environ)
-        service.answer(environ)
+        context = service.begin(dict(known))
+        context.body = BODY
+        service.answer(context)
 
     rows = mlflow_scoring.rows_of(BODY, "application/json", model.description)
     labels = model.predict(rows)

@@ -43,6 +43,7 @@ from inference.http.gunicorn_worker import OTHER_FILES, ServingWorker, connectio
 from inference.http.request_parser import RequestReader
 from inference.model.observation import Observation
 from inference.request.admission import LARGE_BYTES, MOST_WAITING, AdmissionControl
+from inference.request.context import RequestContext
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 
@@ -135,7 +136,7 @@ def running(
             await world.is_quiet()
         server.close()
         assert clients.service.admission._bytes == 0
-        assert service._metrics.in_flight == 0
+        assert service.telemetry.metrics.in_flight == 0
         return found
 
     return uvloop.run(run())
@@ -247,9 +248,9 @@ def test_a_small_body_that_unpacks_to_a_large_one_is_read_aside() -> None:
     large, small = BODY + b" " * LARGE_BYTES, BODY
     aside: list[int] = []
 
-    async def run(function: Any, environ: Any) -> Any:
-        aside.append(len(environ["wsgi.input"].getvalue()))
-        return function(environ)
+    async def run(function: Any, context: Any) -> Any:
+        aside.append(len(context.body))
+        return function(context)
 
     bodies = [gzip.compress(large), gzip.compress(small), gzip.compress(b" " * 17 * 1024 * 1024), small]
     codings = ["Content-Encoding: gzip"] * 3 + ["X: y"]
@@ -267,15 +268,15 @@ def test_small_bodies_that_unpack_to_large_ones_wait_for_their_turn_in_no_larger
         clients = [await world.connect() for _ in range(MOST_WAITING + 3)]
         for client in clients:
             await client.send(request("POST", "/invocations", body, "Content-Encoding: gzip"))
-        await eventually(lambda: world.service._metrics.in_flight == MOST_WAITING + 1)
+        await eventually(lambda: world.service.telemetry.metrics.in_flight == MOST_WAITING + 1)
         released.set()
         for client in clients:
             client.writer.write_eof()
         return [await client.received() for client in clients]
 
-    async def run(function: Any, environ: Any) -> Any:
+    async def run(function: Any, context: Any) -> Any:
         await released.wait()
-        return function(environ)
+        return function(context)
 
     released = asyncio.Event()
     found = [answers_in(content)[0][0] for content in running(test, served(run=run))]
@@ -459,11 +460,11 @@ def test_who_waits_to_send_what_no_key_lets_in_is_told_so_instead(tmp_path: Path
 
 def test_a_large_request_takes_one_of_its_keys_rate(tmp_path: Path) -> None:
     service = asking_for_keys(tmp_path, rate=2)
-    service._metrics._due = math.inf  # what is counted stays to be looked at
+    service.telemetry.metrics._due = math.inf  # what is counted stays to be looked at
     large = request("POST", "/invocations", MANY, "X-API-Key: sesame")
     found = answers_in(exchange(large * 3, service=service))
     assert [status for status, _, _ in found] == [200, 200, 429]
-    assert service._metrics._keys == {("shop", "200"): 2, ("shop", "429"): 1}
+    assert service.telemetry.metrics._keys == {("shop", "200"): 2, ("shop", "429"): 1}
 
 
 def test_a_connection_too_many_is_told_so_at_once() -> None:
@@ -640,28 +641,28 @@ class Noting:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.bodies: list[weakref.ref[Any]] = []
+        self.requests: list[weakref.ref[RequestContext]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._service, name)
 
-    def answer(self, environ: Any) -> Any:
-        self.bodies.append(weakref.ref(environ["wsgi.input"]))
-        return self._service.answer(environ)
+    def answer(self, context: RequestContext) -> Any:
+        self.requests.append(weakref.ref(context))
+        return self._service.answer(context)
 
-    async def answer_aside(self, environ: Any, is_large: bool) -> Any:
-        self.bodies.append(weakref.ref(environ["wsgi.input"]))
-        return await self._service.answer_aside(environ, is_large)
+    async def answer_aside(self, context: RequestContext, is_large: bool) -> Any:
+        self.requests.append(weakref.ref(context))
+        return await self._service.answer_aside(context, is_large)
 
 
 def test_a_fault_in_reading_is_an_answer_in_its_order_and_as_many_lines_in_the_log_as_requests_may_have(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Faulty(Noting):
-        def wants_body(self, environ: Any) -> bool:
-            if environ["PATH_INFO"] == "/predict_names":
+        def wants_body(self, context: RequestContext) -> bool:
+            if context.route.endpoint == "/predict_names":
                 raise ZeroDivisionError("a fault")
-            return self._service.wants_body(environ)
+            return self._service.wants_body(context)
 
     service: Any = Faulty(service_of(SERVED, log=RequestLog(2, os.open(os.devnull, os.O_WRONLY))))
 
@@ -697,7 +698,7 @@ def test_the_body_of_a_request_is_kept_no_longer_than_until_its_answer(body: Any
         client = await world.connect()
         await client.send(request(body=body))
         await client.reader.readuntil(b"}")
-        await eventually(lambda: [one() for one in service.bodies] == [None])
+        await eventually(lambda: [one() for one in service.requests] == [None])
         client.writer.close()
 
     running(test, service)
@@ -846,9 +847,9 @@ class Watching:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._service, name)
 
-    def answer(self, environ: Any) -> Any:
+    def answer(self, context: Any) -> Any:
         self._beside()
-        return self._service.answer(environ)
+        return self._service.answer(context)
 
 
 async def alive(client: Client, count: int) -> None:
@@ -869,7 +870,7 @@ def test_requests_that_come_all_at_once_are_taken_apart_a_few_at_a_time(sent: by
         await client.send(sent * 300)
         await alive(client, 300)
 
-    running(test, Watching(service, lambda: in_flight.append(service._metrics.in_flight)))  # type: ignore[arg-type]
+    running(test, Watching(service, lambda: in_flight.append(service.telemetry.metrics.in_flight)))  # type: ignore[arg-type]
     assert len(in_flight) == 300
     assert max(in_flight) <= MOST_PIPELINED
 
@@ -969,7 +970,7 @@ def test_large_bodies_that_are_announced_and_never_come_keep_no_other_out() -> N
         silent = [await world.connect() for _ in range(9)]
         for client in silent:
             await client.send(large[: -2 * LARGE_BYTES])
-        await eventually(lambda: world.service._metrics.in_flight == len(silent))
+        await eventually(lambda: world.service.telemetry.metrics.in_flight == len(silent))
         asking = await world.connect()
         await asking.send(large)
         received = await asking.reader.readuntil(b"}")
@@ -1135,9 +1136,9 @@ def test_a_fault_in_an_answer_ends_its_connection_and_no_other(caplog: pytest.Lo
         def __getattr__(self, name: str) -> Any:
             return getattr(self._service, name)
 
-        def answer(self, environ: Any) -> Any:
-            answer = self._service.answer(environ)
-            if environ["PATH_INFO"] == "/ping":
+        def answer(self, context: RequestContext) -> Any:
+            answer = self._service.answer(context)
+            if context.environ["PATH_INFO"] == "/ping":
                 raise ZeroDivisionError("a fault")
             return answer
 

@@ -27,7 +27,19 @@ for library in sorted(pathlib.Path("/opt/venv/lib").rglob("*.so*")):
         failures.append(f"{library}: {error}")
 print(json.dumps(failures))
 """
-SERVING = ("api_keys", "http", "ipc", "model", "protocols", "request", "rollout", "telemetry", "verification", "web")
+SERVING = (
+    "api_keys",
+    "handlers",
+    "http",
+    "ipc",
+    "model",
+    "protocols",
+    "request",
+    "rollout",
+    "telemetry",
+    "verification",
+    "web",
+)
 # Of each image the rooms of our code, and of the packages what is first imported as it works.
 IMPORTED = {
     "mlflow": (

@@ -165,7 +165,7 @@ def test_a_key_lets_in_to_what_its_scopes_say(keys: KeyFile) -> None:
         refused = Client(service).get(path, headers=bearing(scopes["predict"]))
         assert_refused(refused, 403, "PERMISSION_DENIED", "has not the scope metrics")
     assert_refused(Client(service).get("/metrics/"), 401, "UNAUTHENTICATED")
-    Keyring(keys.path, keys.cache).admit({"HTTP_X_API_KEY": scopes["metrics"]}, key_file.METRICS)
+    Keyring(keys.path, keys.cache).identify({"HTTP_X_API_KEY": scopes["metrics"]}).allow(key_file.METRICS)
 
 
 def test_a_browser_that_opens_the_page_is_asked_for_a_login_and_the_pages_script_is_not(keys: KeyFile) -> None:
@@ -222,7 +222,7 @@ def asked(ring: Keyring, key: str, times: int = 1) -> list[int]:
     let_in, later = 0, []
     for _ in range(times):
         try:
-            ring.admit({"HTTP_X_API_KEY": key, "REQUEST_METHOD": "POST"}, key_file.PREDICT)
+            ring.identify({"HTTP_X_API_KEY": key, "REQUEST_METHOD": "POST"}).allow(key_file.PREDICT)
             let_in += 1
         except TooManyRequests as error:
             later.append(error.retry_after)
@@ -405,14 +405,14 @@ def test_the_log_and_the_counts_have_the_name_and_nothing_has_the_key(
     key, pipe = keys.add("shop", "--rate", "0.01"), Pipe()
     other = keys.add("other", "--scopes", "metrics")
     service = serving(keys, RequestLog(1000, pipe.write), served_as(answering(Broken(), DESCRIPTION)))
-    service._metrics._due = math.inf  # what is counted stays to be looked at
+    service.telemetry.metrics._due = math.inf  # what is counted stays to be looked at
     answers = [predicted(service, sent) for sent in (key, key, other, f"{key}x", None)]
     statuses = [500, 429, 403, 401, 401]
     assert [answer.status_code for answer in answers] == statuses
     text = pipe.text()
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line.get("key") for line in lines] == ["shop", "shop", "other", None, None]
-    assert service._metrics._keys == {("shop", "500"): 1, ("shop", "429"): 1, ("other", "403"): 1}
+    assert service.telemetry.metrics._keys == {("shop", "500"): 1, ("shop", "429"): 1, ("other", "403"): 1}
     assert "it does not work" in caplog.text
     told = text + caplog.text + "".join(f"{answer.text}{answer.headers}" for answer in answers)
     assert key not in told
@@ -422,8 +422,8 @@ def test_the_log_and_the_counts_have_the_name_and_nothing_has_the_key(
 
 def test_what_answers_a_request_does_not_see_its_key(keys: KeyFile) -> None:
     environ = {"HTTP_AUTHORIZATION": f"Bearer {keys.add('shop')}", "HTTP_X_REQUEST_ID": "1"}
-    Keyring(keys.path, keys.cache).admit(environ, key_file.PREDICT)
-    assert environ == {"HTTP_X_REQUEST_ID": "1", "inference.key": "shop"}
+    assert Keyring(keys.path, keys.cache).identify(environ).key.name == "shop"
+    assert environ == {"HTTP_X_REQUEST_ID": "1"}
 
 
 def test_ten_thousand_keys_that_are_none_leave_nothing(keys: KeyFile) -> None:
@@ -434,8 +434,7 @@ def test_ten_thousand_keys_that_are_none_leave_nothing(keys: KeyFile) -> None:
         for number in range(first, first + 5000):
             headers = {"HTTP_AUTHORIZATION": f"Bearer mlstack_{number}", "REMOTE_ADDR": "127.0.0.1"}
             environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/invocations", **headers}
-            service.begin(environ)
-            assert service.answer(environ).status == 401
+            assert service.answer(service.begin(environ)).status == 401
         gc.collect()
         return len(gc.get_objects())
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 from inference.errors import Forbidden, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
+from inference.http.application import Service
 from inference.ipc.messages import Attempt, State
 from inference.model.version import ModelVersion
 from inference.request.allowed_hosts import AllowedHosts, own_addresses
+from inference.request.answer import Answer, reason_of
+from inference.request.checks import incomplete_body
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from werkzeug.test import Client, EnvironBuilder
@@ -334,6 +337,10 @@ def environ_of(**environ: Any) -> dict[str, Any]:
     return made | environ
 
 
+def wants_body(service: Service, **environ: Any) -> bool:
+    return service.wants_body(service.begin(environ_of(**environ)))
+
+
 @pytest.mark.parametrize(
     ("environ", "error"),
     [
@@ -348,32 +355,42 @@ def test_a_body_that_is_refused_whatever_it_is_is_known_before_it_comes(
     environ: dict[str, str], error: type[Any]
 ) -> None:
     with pytest.raises(error):
-        service_of(SERVED, settings=SMALL).wants_body(environ_of(**environ))
+        wants_body(service_of(SERVED, settings=SMALL), **environ)
 
 
 def test_a_body_is_wanted_where_something_is_predicted_and_nowhere_else() -> None:
     service = service_of(SERVED)
-    assert service.wants_body(environ_of())
-    assert not service.wants_body(environ_of(PATH_INFO="/health"))
-    assert not service.wants_body(environ_of(REQUEST_METHOD="OPTIONS"))
+    assert wants_body(service)
+    assert not wants_body(service, PATH_INFO="/health")
+    assert not wants_body(service, REQUEST_METHOD="OPTIONS")
 
 
 def test_a_body_in_chunks_is_held_against_the_limit_as_well() -> None:
-    service = service_of(SERVED, settings=SMALL)
-    service.check_size(1024)
+    checks = service_of(SERVED, settings=SMALL).checks
+    checks.check_size(1024)
     with pytest.raises(RequestEntityTooLarge, match="over the limit of 1024 bytes"):
-        service.check_size(1025)
+        checks.check_size(1025)
+
+
+def test_a_request_whose_model_is_stopped_while_its_body_comes_is_told_so() -> None:
+    service = service_of(SERVED)
+    context = service.begin(environ_of())
+    assert service.wants_body(context)
+    service._deployments.first.served = None
+    context.body = b'{"instances": [[1, 2]]}'
+    answer = service.answer(context)
+    assert (answer.status, answer.error_code) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert b"no model is served" in answer.body
 
 
 def test_what_a_body_lacks_is_told() -> None:
-    service = service_of(SERVED, settings=Settings(body_seconds=30))
     late = ", or took longer than 30 s"
     for said, (seen, size, reason) in {
         f"the body ends after 23 of the 28 bytes it is said to have{late}": (23, 28, ""),
         f"the body ends after 23 bytes, in the middle of a chunk{late}": (23, -1, ""),
         "the body could not be read to its end: no chunk": (23, -1, "no chunk"),
     }.items():
-        assert str(service.incomplete(seen, size, reason, 30)) == said
+        assert str(incomplete_body(seen, size, reason, 30)) == said
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", None])
@@ -501,15 +518,23 @@ def test_half_a_surrogate_pair_in_a_body_comes_back_readable(client: Client) -> 
 # --- who is let in -------------------------------------------------------------------------------------------------
 
 
-def test_a_request_that_has_waited_too_long_for_its_turn_is_to_come_again_soon(client: Client) -> None:
-    waited = {"inference.waited": 1.1}
-    answer = client.post("/invocations", json={"instances": [[1, 2]]}, environ_base=waited)
-    assert_is_error(answer, 503, "RESOURCE_EXHAUSTED", "more to do than can be done within 1 s")
-    assert answer.headers["Retry-After"] == "1"
+def answer_after(waited: float, environ: dict[str, Any]) -> Answer:
+    """Return the answer to a request that has waited so many seconds for its turn."""
+    service = service_of(SERVED)
+    context = service.begin(environ)
+    context.waited = waited
+    return service.answer(context)
 
 
-def test_one_that_is_overrun_still_says_that_it_is_alive(client: Client) -> None:
-    assert client.get("/health", environ_base={"inference.waited": 1e9}).status_code == 200
+def test_a_request_that_has_waited_too_long_for_its_turn_is_to_come_again_soon() -> None:
+    answer = answer_after(1.1, environ_of())
+    assert (answer.status, answer.error_code) == (503, "RESOURCE_EXHAUSTED")
+    assert b"more to do than can be done within 1 s" in answer.body
+    assert dict(answer.headers)["Retry-After"] == "1"
+
+
+def test_one_that_is_overrun_still_says_that_it_is_alive() -> None:
+    assert answer_after(1e9, environ_of(REQUEST_METHOD="GET", PATH_INFO="/health")).status == 200
 
 
 @pytest.mark.parametrize(
@@ -671,13 +696,12 @@ def test_a_connection_too_many_and_a_malformed_request_get_an_answer_like_all_ot
     service = service_of(SERVED)
     for answer, status, code in (
         (service.too_many_connections(9), "503 Service Unavailable", "RESOURCE_EXHAUSTED"),
-        (service.no_request("Invalid HTTP Version: 'HTTP/9'"), "400 Bad Request", "BAD_REQUEST"),
+        (service.malformed_request("Invalid HTTP Version: 'HTTP/9'"), "400 Bad Request", "BAD_REQUEST"),
     ):
-        line, headers, body = answer
-        assert line == status
-        assert json.loads(body)["error_code"] == code
-        found = dict(headers)
-        assert found["Content-Length"] == str(len(body))
+        assert reason_of(answer.status) == status
+        assert json.loads(answer.body)["error_code"] == code
+        found = dict(answer.headers)
+        assert found["Content-Length"] == str(len(answer.body))
         assert found["X-Model-Version"] == "7"
         assert found["X-Request-ID"]
 

@@ -495,8 +495,6 @@ def test_a_refusal_does_not_keep_what_was_refused(path: str) -> None:
 
 # --- while others wait ---------------------------------------------------------------------------------------------
 
-WAITED_FOR: dict[str, Any] = {"inference.waited": 0.0}
-ASIDE: dict[str, Any] = {**WAITED_FOR, "inference.aside": True}
 INFER, NAMED, PREDICTIONS = OpenInference(), NamedPredictions(), Invocations()
 KINDS = {
     "numbers": served_of(Classes(3)),
@@ -594,9 +592,9 @@ def test_what_takes_long_to_read_is_left_to_be_read_aside_while_others_wait(titl
     environ = {"CONTENT_TYPE": content_type, **more}
     assert len(body) <= request_budget.SMALL_BYTES
     with pytest.raises(TakesLong):
-        protocol.decode(body, environ | WAITED_FOR, KINDS[model])
+        protocol.decode(body, environ, KINDS[model], is_waited_for=True)
     with pytest.raises(InvalidInput) as refused:
-        protocol.decode(body, environ | ASIDE, KINDS[model])
+        protocol.decode(body, environ, KINDS[model])
     assert refused.value.where == where
 
 
@@ -613,8 +611,8 @@ def test_an_answer_that_takes_long_to_write_is_left_to_be_written_aside(
 ) -> None:
     environ, served = {"CONTENT_TYPE": JSON, **more}, served_of(Classes(3, label))
     with pytest.raises(TakesLong):
-        protocol.decode(body, environ | WAITED_FOR, served)
-    assert len(protocol.decode(body, environ | ASIDE, served).rows) in (30_000, 4000)
+        protocol.decode(body, environ, served, is_waited_for=True)
+    assert len(protocol.decode(body, environ, served).rows) in (30_000, 4000)
 
 
 @pytest.mark.parametrize(
@@ -630,12 +628,12 @@ def test_an_answer_that_takes_long_to_write_is_left_to_be_written_aside(
     ids=["a row", "numbers", "longer numbers", "a mistake", "records", "CSV"],
 )
 def test_what_is_read_at_once_is_answered_at_once(content_type: str, body: bytes) -> None:
-    environ = {"CONTENT_TYPE": content_type, **WAITED_FOR}
+    environ = {"CONTENT_TYPE": content_type}
     with suppress(InvalidInput):
-        assert len(PREDICTIONS.decode(body, environ, KINDS["numbers"]).rows) >= 1
+        assert len(PREDICTIONS.decode(body, environ, KINDS["numbers"], is_waited_for=True).rows) >= 1
 
 
 def test_one_row_of_the_widest_table_is_answered_at_once() -> None:
     wide = served_as(answering(Classes(2), described([Column(f"c{j}", missing=True) for j in range(MOST_COLUMNS)])))
-    environ = {"CONTENT_TYPE": JSON, **WAITED_FOR}
-    assert len(PREDICTIONS.decode(b'{"dataframe_records": [{"c0": 1}]}', environ, wide).rows) == 1
+    environ = {"CONTENT_TYPE": JSON}
+    assert len(PREDICTIONS.decode(b'{"dataframe_records": [{"c0": 1}]}', environ, wide, is_waited_for=True).rows) == 1

@@ -272,11 +272,11 @@ def test_labels_are_the_models_whoever_the_client_is() -> None:
 def test_a_request_that_is_answered_aside_keeps_its_id_and_who_answers_it() -> None:
     worker = Worker(says(2, "4"), challenge(50))
     for _ in range(20):
-        environ = worker.client_environ()
+        context = worker.service.begin(worker.client_environ())
         found = []
         for _ in range(2):
-            worker.service._receive(environ)
-            found.append((environ["inference.request_id"], environ["inference.served"].version.version))
+            worker.service._receive(context)
+            found.append((context.request_id, context.served.version.version))
         assert found[0] == found[1]
 
 

@@ -126,9 +126,10 @@ def test_a_log_line_and_an_observer_tell_whose_answer_it_was() -> None:
     seen: list[Observation] = []
     asked = service(log=RequestLog(1000, writable), observers=(lambda *found: seen.extend(found),))
     environ = EnvironBuilder(f"{TULIPS_PATH}/infer", method="POST", json=ROW).get_environ()
-    asked.begin(environ)
-    asked.answer(environ)
-    asked.show()
+    context = asked.begin(environ)
+    context.body = environ["wsgi.input"].read()
+    asked.answer(context)
+    asked.observations.show()
     os.close(writable)
     with open(readable) as lines:
         (line,) = map(json.loads, lines)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -182,14 +181,12 @@ def test_the_event_loop_is_not_held_by_an_explanation() -> None:
         "CONTENT_TYPE": "application/json",
         "CONTENT_LENGTH": str(len(body)),
         "HTTP_HOST": "localhost",
-        "inference.waited": 0.0,
-        "wsgi.input": BytesIO(body),
     }
-    service.begin(environ)
+    context = service.begin(environ)
+    context.waited, context.body = 0.0, body
     with pytest.raises(TakesLong):
-        service.answer(environ)
-    environ["wsgi.input"] = BytesIO(body)
-    answer = asyncio.run(service.answer_aside(environ, is_large=False))
+        service.answer(context)
+    answer = asyncio.run(service.answer_aside(context, is_large=False))
     assert (answer.status, answer.rows) == (200, 1)
 
 

@@ -11,7 +11,7 @@ from inference.http.request_parser import (
     MOST_FRAMING,
     MOST_HEAD,
     MOST_URL,
-    NoRequest,
+    MalformedRequest,
     Request,
     RequestReader,
 )
@@ -119,7 +119,7 @@ def outcome(sent: bytes, size: int) -> tuple[list[object], list[bytes], int, boo
     try:
         for start in range(0, len(sent), size):
             reader.feed(memoryview(sent[start : start + size]))
-    except NoRequest:
+    except MalformedRequest:
         is_all = False
     else:
         is_all = True
@@ -179,7 +179,7 @@ def test_an_offer_may_have_the_longest_path_and_a_body() -> None:
 
 
 def test_what_is_broken_in_the_body_after_an_offer_is_no_request() -> None:
-    with pytest.raises(NoRequest):
+    with pytest.raises(MalformedRequest):
         read(HEAD + OFFER + b"Content-Length: %s5\r\n\r\nhello" % (b"0" * 5000))
 
 
@@ -237,7 +237,7 @@ def test_a_thousand_offers_in_one_read_are_passed_over() -> None:
     ids=lambda sent: repr(sent.replace(HEAD, b""))[:60],
 )
 def test_what_two_servers_could_read_in_two_ways_is_no_request(sent: bytes) -> None:
-    with pytest.raises(NoRequest):
+    with pytest.raises(MalformedRequest):
         read(sent)
 
 
@@ -266,7 +266,7 @@ def test_what_has_no_end_is_given_up_within_some_reads(endless: bytes, size: int
             reader.feed(memoryview(endless[start : start + size]))
             taken.append(size)
 
-    with pytest.raises(NoRequest):
+    with pytest.raises(MalformedRequest):
         feed()
     assert sum(taken) <= MOST_HEAD + MOST_FRAMING + READ
 
@@ -281,7 +281,7 @@ def test_what_has_no_end_is_given_up_within_some_reads(endless: bytes, size: int
     ids=["path", "header", "headers"],
 )
 def test_a_head_over_a_limit_is_refused_and_one_at_it_is_not(head: bytes) -> None:
-    with pytest.raises(NoRequest, match=r"over the limit of|more than"):
+    with pytest.raises(MalformedRequest, match=r"over the limit of|more than"):
         read(head)
     assert read(head.replace(b"xx", b"x", 1).replace(b"yy", b"y", 1).replace(b"X-0: y\r\n", b"")).whole
 

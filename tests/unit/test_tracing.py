@@ -35,7 +35,7 @@ class Sent:
 
     def spans(self) -> list[dict[str, Any]]:
         """Return the spans that wait, as they arrive when they are sent."""
-        tracer = self.service._tracer
+        tracer = self.service.telemetry.tracer
         assert tracer
         waiting = [tracer._waiting.get_nowait() for _ in range(tracer._waiting.qsize())]
         if not waiting:
@@ -111,7 +111,7 @@ def test_a_share_of_requests_is_traced_and_of_those_that_look_on_none(sent: Call
     collector = sent(1)
     collector.client.get("/version")
     assert collector.spans() == []
-    assert service_of(SERVED)._tracer is None
+    assert service_of(SERVED).telemetry.tracer is None
 
 
 def test_a_refused_request_is_traced_as_far_as_it_came(sent: Callable[[float], Sent]) -> None:

@@ -29,11 +29,25 @@ GONE = "it is gone; `scripts/api-key add NAME` makes another one, and `scripts/a
 class KnownKey:
     """A key in force, and what is left of its rate in this process."""
 
-    __slots__ = ("bucket", "key")
+    __slots__ = ("_bucket", "key")
 
     def __init__(self, key: ApiKey, workers: int, now: Callable[[], float]) -> None:
         self.key = key
-        self.bucket = None if key.rate is None else TokenBucket(key.rate / workers, now)
+        self._bucket = None if key.rate is None else TokenBucket(key.rate / workers, now)
+
+    def allow(self, scope: str) -> None:
+        """Let a request in to what asks for a scope; raise Forbidden where the key has not this one, TooManyRequests beyond its rate."""
+        key = self.key
+        if scope not in key.scopes:
+            raise Forbidden(
+                f"the API key {key.name!r} has not the scope {scope}; it has {','.join(sorted(key.scopes))}"
+            )
+        if self._bucket and not self._bucket.take():
+            seconds = max(1, math.ceil(self._bucket.seconds_to_next()))
+            asked = key_file.shown_rate(key.rate)
+            raise TooManyRequests(
+                f"the API key {key.name!r} has used up its rate of {asked} requests a second", seconds
+            )
 
 
 class Keyring:
@@ -115,11 +129,10 @@ class Keyring:
             return self.problem or "API keys are off: nothing asks for one"
         return f"API keys are on: {len(self._known)} in force"
 
-    def admit(self, environ: dict[str, Any], scope: str) -> None:
-        """Let in a request whose head WSGI describes, and take its key out of that; note the key's name as `inference.key`.
+    def identify(self, environ: dict[str, Any]) -> KnownKey:
+        """Return the key of a request whose head WSGI describes, and take it out of that.
 
-        Raises Unauthorized, Forbidden where the key has not this scope, TooManyRequests, and ServiceUnavailable where the keys
-        are not known.
+        Raises Unauthorized, and ServiceUnavailable where the keys are not known.
         """
         if self.problem:
             raise ServiceUnavailable("API keys cannot be checked now; GET /ready says why")
@@ -127,18 +140,7 @@ class Keyring:
         known = self._known.get(sha256(given).digest()) if 0 < len(given) <= LONGEST_KEY else None
         if known is None:
             raise _refusal(given, _is_page(environ))
-        key = known.key
-        environ["inference.key"] = key.name
-        if scope not in key.scopes:
-            raise Forbidden(
-                f"the API key {key.name!r} has not the scope {scope}; it has {','.join(sorted(key.scopes))}"
-            )
-        if known.bucket and not known.bucket.take():
-            seconds = max(1, math.ceil(known.bucket.seconds_to_next()))
-            asked = key_file.shown_rate(key.rate)
-            raise TooManyRequests(
-                f"the API key {key.name!r} has used up its rate of {asked} requests a second", seconds
-            )
+        return known
 
 
 def _presented(environ: dict[str, Any]) -> bytes:

@@ -12,7 +12,6 @@
 """
 
 import asyncio
-import io
 import logging
 import math
 import time
@@ -22,11 +21,13 @@ from email.utils import formatdate
 from typing import Any
 
 from inference.errors import RequestError
-from inference.http.application import Answer, Headers, Service, reason_of
+from inference.http.application import Service
 from inference.http.connections import Connections
-from inference.http.request_parser import NoRequest, Request, RequestReader
+from inference.http.request_parser import MalformedRequest, Request, RequestReader
 from inference.model.pacing import TakesLong
 from inference.request.admission import LARGE_BYTES, Line
+from inference.request.answer import Answer, reason_of
+from inference.request.checks import incomplete_body
 
 # How long a connection may be idle: longer than proxies keep theirs, so that it is they who close first.
 IDLE_SECONDS = 75
@@ -93,7 +94,7 @@ class Clients:
 
     def let_go(self) -> None:
         """Send what was held back."""
-        self.service.show()
+        self.service.observations.show()
         while self._held_back:
             connection, request, answer = self._held_back.popleft()
             connection.send(request, answer)
@@ -143,7 +144,7 @@ class Connection(asyncio.BufferedProtocol):
         self._clients, self._service = clients, clients.service
         self._transport: asyncio.Transport
         self._reader: RequestReader
-        self._requests: deque[Request | NoRequest] = deque()
+        self._requests: deque[Request | MalformedRequest] = deque()
         """what is to be answered, in its order"""
         self._rest = b""
         """what has come after these, and is not taken apart yet"""
@@ -210,11 +211,11 @@ class Connection(asyncio.BufferedProtocol):
     def _feed(self, piece: memoryview) -> None:
         try:
             self._reader.feed(piece)
-        except NoRequest as error:
+        except MalformedRequest as error:
             self._end_reading(error)
         except Exception:
             self._service.note_fault("what came could not be read")
-            self._end_reading(NoRequest("the service failed to read it"))
+            self._end_reading(MalformedRequest("the service failed to read it"))
 
     def _end_of_piece(self, data: bytes | bytearray, start: int, end: int) -> int:
         """Return how far to go before it is looked again how many requests there are."""
@@ -280,10 +281,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def head_came(self, request: Request) -> None:
         if self._is_last:
-            raise NoRequest("it comes after the last one")
+            raise MalformedRequest("it comes after the last one")
         self._incoming, self._is_last = request, request.closes
         self._clients.all.prove(self)
-        self._service.begin(request.environ)
+        request.context = self._service.begin(request.environ)
         if request.size:
             self._prepare(request)
 
@@ -291,14 +292,14 @@ class Connection(asyncio.BufferedProtocol):
         """Decide what becomes of a body before it comes."""
         environ = request.environ
         try:
-            request.is_kept = self._service.wants_body(environ)
+            request.is_kept = self._service.wants_body(request.context)
             if request.is_kept and request.size > LARGE_BYTES:
                 self._service.admission.expect(request.size)
         except RequestError as error:
             self._give_up(request, error)
         if environ.get("HTTP_EXPECT", "").lower() != "100-continue" or environ["SERVER_PROTOCOL"] == "HTTP/1.0":
             return
-        if "inference.refused" in environ:
+        if request.context.refusal:
             request.closes = self._is_last = True
             self._queue(request)
         elif self._requests:
@@ -313,13 +314,13 @@ class Connection(asyncio.BufferedProtocol):
             except RequestError as error:
                 self._give_up(request, error)
         elif request.seen > DISCARDED_BYTES:
-            raise NoRequest(f"more than {DISCARDED_BYTES} bytes of its body were thrown away")
+            raise MalformedRequest(f"more than {DISCARDED_BYTES} bytes of its body were thrown away")
         elif request.seen > LARGE_BYTES and _is_early(request):
             self._queue(request)
 
     def _keep(self, request: Request, piece: bytes) -> None:
         if request.size < 0:
-            self._service.check_size(request.seen)
+            self._service.checks.check_size(request.seen)
         self._service.admission.hold(len(piece), request.held)
         request.held += len(piece)
         if not request.content:
@@ -332,7 +333,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _give_up(self, request: Request, error: RequestError) -> None:
         """Let go of a body: the answer is known."""
-        request.environ.setdefault("inference.refused", error.alone())
+        request.context.refusal = request.context.refusal or error.alone()
         self._service.admission.release(request.held)
         request.is_kept, request.held, request.content = False, 0, b""
 
@@ -345,7 +346,7 @@ class Connection(asyncio.BufferedProtocol):
             request.is_queued = True
             self._append(request)
 
-    def _append(self, one: Request | NoRequest) -> None:
+    def _append(self, one: Request | MalformedRequest) -> None:
         self._requests.append(one)
         self._join_line()
 
@@ -355,14 +356,14 @@ class Connection(asyncio.BufferedProtocol):
             self._is_in_line = True
             self._clients.line.join(self._take_turn)
 
-    def _end_reading(self, error: NoRequest | None) -> None:
+    def _end_reading(self, error: MalformedRequest | None) -> None:
         """Read no further: the request is malformed, or the client has ended, or its time has."""
         self._is_done = True
         request, self._incoming = self._incoming, None
         if request:
             request.closes = True
             seconds = self._clients.seconds[self._state_of(request)]
-            self._give_up(request, self._service.incomplete(request.seen, request.size, str(error or ""), seconds))
+            self._give_up(request, incomplete_body(request.seen, request.size, str(error or ""), seconds))
             if request.is_queued and request not in self._requests:
                 self._linger()
             self._queue(request)
@@ -381,20 +382,18 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_lost:
             return
         request = self._requests[0]
-        if isinstance(request, NoRequest):
+        if isinstance(request, MalformedRequest):
             self._requests.clear()
-            self._turn_away(self._service.no_request(str(request)))
+            self._turn_away(self._service.malformed_request(str(request)))
             return
-        request.environ["inference.waited"] = waited
-        request.environ["wsgi.input"] = io.BytesIO(request.content)
+        request.context.waited, request.context.body = waited, bytes(request.content)
         is_large, request.content = len(request.content) > LARGE_BYTES, b""
         if is_large:
             self._begin_aside(request, is_large)
             return
         try:
-            answer = self._service.answer(request.environ)
+            answer = self._service.answer(request.context)
         except TakesLong:
-            request.environ["wsgi.input"].seek(0)
             # Of a compressed body, what it unpacks to needs the memory.
             self._begin_aside(request, is_large="HTTP_CONTENT_ENCODING" in request.environ)
         except Exception:
@@ -411,17 +410,17 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _answer_aside(self, request: Request, is_large: bool) -> None:
         try:
-            answer = await self._service.answer_aside(request.environ, is_large)
+            answer = await self._service.answer_aside(request.context, is_large)
         except Exception:
             self._fail(request)
         else:
-            self._service.show()
+            self._service.observations.show()
             self.send(request, answer)
 
     def _fail(self, request: Request) -> None:
         """Close after a fault that the service itself has not made an answer of."""
         log.exception("%s %s failed", request.environ["REQUEST_METHOD"], request.environ["PATH_INFO"])
-        del request.environ["wsgi.input"]
+        request.context.body = b""
         self._aside = request  # which is not to be given up a second time
         self._service.admission.release(request.held)
         self._transport.abort()
@@ -430,14 +429,14 @@ class Connection(asyncio.BufferedProtocol):
         """Send the answer to the first request."""
         self._aside = None
         self._service.admission.release(request.held)
-        del request.environ["wsgi.input"]  # the reader keeps the rest until the next head comes
+        request.context.body = b""
         if self._is_lost:
             return
         self._requests.popleft()
         closes = request.closes or self._clients.is_ending
         # A client would take a body for the beginning of the next answer.
         body = b"" if request.environ["REQUEST_METHOD"] == "HEAD" else answer.body
-        self._write(reason_of(answer.status), answer.headers, body, closes)
+        self._write(answer, body, closes)
         if not closes:
             self._go_on()
         elif request.is_whole or self._is_over:
@@ -447,9 +446,9 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._linger()
 
-    def _write(self, status: str, headers: Headers, body: bytes, closes: bool) -> None:
-        lines = [f"HTTP/1.1 {status}\r\nDate: {self._clients.http_date()}"]
-        lines += [f"{name}: {value}" for name, value in headers]
+    def _write(self, answer: Answer, body: bytes, closes: bool) -> None:
+        lines = [f"HTTP/1.1 {reason_of(answer.status)}\r\nDate: {self._clients.http_date()}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers]
         lines.append("Connection: close\r\n\r\n" if closes else "Connection: keep-alive\r\n\r\n")
         head = "\r\n".join(lines).encode("latin-1", "replace")
         if len(body) <= LARGE_BYTES:
@@ -467,8 +466,8 @@ class Connection(asyncio.BufferedProtocol):
         self._resume()
         self._note_state()
 
-    def _turn_away(self, refusal: tuple[str, Headers, bytes]) -> None:
-        self._write(*refusal, closes=True)
+    def _turn_away(self, answer: Answer) -> None:
+        self._write(answer, answer.body, closes=True)
         self._linger()
 
     def _linger(self) -> None:
@@ -522,7 +521,7 @@ class Connection(asyncio.BufferedProtocol):
     @staticmethod
     def _state_of(incoming: Request) -> str:
         """Return what is owed of a request whose body is on its way: one that nobody needs has less time."""
-        return "body" if incoming.is_kept or "inference.refused" in incoming.environ else "needless"
+        return "body" if incoming.is_kept or incoming.context.refusal else "needless"
 
     def end_late(self) -> None:
         """End what the client has not ended in its time."""
@@ -549,5 +548,5 @@ class Connection(asyncio.BufferedProtocol):
 
 def _is_early(request: Request) -> bool:
     """Tell whether a request is answered before all of its body has come."""
-    refused: RequestError | None = request.environ.get("inference.refused")
-    return refused is not None and refused.is_early
+    refusal = request.context.refusal
+    return refusal is not None and refusal.is_early

@@ -13,6 +13,8 @@ from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from inference.request.context import RequestContext
+
 # What the head of a request may have, in bytes and in number: gunicorn's own limits, and one for all of it together.
 MOST_URL, MOST_FIELD, MOST_FIELDS, MOST_HEAD = 4094, 8190, 100, 64 * 1024
 # Digits of a Content-Length: as many as 64 bits have. httptools takes any number of zeros in front, and Python does not.
@@ -37,18 +39,20 @@ ABOUT_THE_SERVER = {
 _PATH = re.compile(rb"[/?#].*")
 
 
-class NoRequest(Exception):
+class MalformedRequest(Exception):
     """What came is a malformed request, or more than this server takes of one."""
 
 
 class Request:
     """A request whose head has come."""
 
-    __slots__ = ("closes", "content", "environ", "held", "is_kept", "is_queued", "is_whole", "seen", "size")
+    __slots__ = ("closes", "content", "context", "environ", "held", "is_kept", "is_queued", "is_whole", "seen", "size")
 
     def __init__(self, environ: dict[str, Any], size: int, closes: bool) -> None:
         self.environ = environ
-        """the request as WSGI describes it, without wsgi.input"""
+        """the request as WSGI describes it, without its body"""
+        self.context: RequestContext
+        """what is known of it, once the service has begun with it"""
         self.size = size
         """bytes of its body, -1 where it comes in chunks"""
         self.closes = closes
@@ -92,14 +96,16 @@ class RequestReader:
         self._environ = {}
 
     def feed(self, data: memoryview) -> None:
-        """Tell the receiver what these bytes are; raise NoRequest where they are malformed, or too many."""
+        """Tell the receiver what these bytes are; raise MalformedRequest where they are malformed, or too many."""
         size = len(data)
         self._is_at_end = False
         while data:
             try:
                 data = self._parse(data)
             except HttpParserError as error:
-                raise (error.__context__ or NoRequest(str(error))) from None  # what a callback raised is its context
+                raise (
+                    error.__context__ or MalformedRequest(str(error))
+                ) from None  # what a callback raised is its context
         self.is_in_head = self._request is None and not self._is_at_end
         self._count(size)
 
@@ -122,9 +128,9 @@ class RequestReader:
             return
         self._bytes += size
         if self.is_in_head and self._bytes > MOST_HEAD:
-            raise NoRequest(f"its head is over the limit of {MOST_HEAD} bytes")
+            raise MalformedRequest(f"its head is over the limit of {MOST_HEAD} bytes")
         if (request := self._request) and request.size < 0 and self._bytes > 2 * request.seen + MOST_FRAMING:
-            raise NoRequest(f"its chunks have {self._bytes} bytes for {request.seen} bytes of content")
+            raise MalformedRequest(f"its chunks have {self._bytes} bytes for {request.seen} bytes of content")
 
     def _pass_over_the_offer(self) -> None:
         """Read what follows a head that offers another protocol as its body; httptools leaves it to that protocol.
@@ -150,19 +156,19 @@ class RequestReader:
             return
         self._url += url
         if len(self._url) > MOST_URL:
-            raise NoRequest(f"its path is over the limit of {MOST_URL} bytes")
+            raise MalformedRequest(f"its path is over the limit of {MOST_URL} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._request is not None:  # of a trailer
             return
         self._fields += 1
         if self._fields > MOST_FIELDS or len(name) + len(value) > MOST_FIELD:
-            raise NoRequest(f"it has more than {MOST_FIELDS} headers, or one of more than {MOST_FIELD} bytes")
+            raise MalformedRequest(f"it has more than {MOST_FIELDS} headers, or one of more than {MOST_FIELD} bytes")
         environ, text = self._environ, value.decode("latin-1").strip(" \t")
         key = _known_key_of(name) if len(name) < LONGEST_KNOWN else _key_of(name)
         if key in environ:
             if key == "HTTP_HOST":
-                raise NoRequest("it has two Hosts")
+                raise MalformedRequest("it has two Hosts")
             text = f"{environ[key]},{text}"
         if key:
             environ[key] = text
@@ -172,18 +178,18 @@ class RequestReader:
             return
         environ, parser = self._environ, self._parser
         if (version := parser.get_http_version()) not in ("1.1", "1.0"):
-            raise NoRequest(f"its version is HTTP/{version}")
+            raise MalformedRequest(f"its version is HTTP/{version}")
         environ["REQUEST_METHOD"] = method = parser.get_method().decode("ascii")
         if method == "CONNECT":
-            raise NoRequest("this is no proxy")
+            raise MalformedRequest("this is no proxy")
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
         environ["PATH_INFO"], environ["QUERY_STRING"] = _path_of(self._url)
         if len(length := environ.get("CONTENT_LENGTH", "0")) > MOST_DIGITS:
-            raise NoRequest(f"its Content-Length has more than {MOST_DIGITS} digits")
+            raise MalformedRequest(f"its Content-Length has more than {MOST_DIGITS} digits")
         size = int(length)
         if coding := environ.get("HTTP_TRANSFER_ENCODING"):
             if coding.lower() != "chunked" or version == "1.0":
-                raise NoRequest(
+                raise MalformedRequest(
                     f"its transfer coding is {coding[:50]!r} in HTTP/{version}; expected chunked in HTTP/1.1"
                 )
             size = -1

@@ -114,11 +114,6 @@ class Model:
             return _wide(self._in_time(self.onnx_engine.probabilities, rows, self.row_seconds[0]))  # type: ignore[union-attr]
         return _wide(self._in_time(self.pipeline.probabilities, rows, self.row_seconds[1]))  # type: ignore[union-attr]
 
-    def check_turn(self, rows: Rows, environ: dict[str, Any]) -> None:
-        """Raise TakesLong where others wait for a request to be answered, and would wait long for these rows."""
-        if (self.runs_code or self.takes_long(rows)) and pacing.is_waited_for(environ):
-            raise pacing.TakesLong
-
     def takes_long(self, rows: Rows) -> bool:
         """Tell whether these rows take longer than others are to wait for them."""
         if len(rows) * max(self.row_seconds) <= pacing.LONG_SECONDS:

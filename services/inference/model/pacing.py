@@ -35,11 +35,6 @@ class TakesLong(Exception):
     """A request is to be answered aside: it takes long."""
 
 
-def is_waited_for(environ: dict[str, Any]) -> bool:
-    """Tell whether others wait for a request, which is described as WSGI does, to be answered."""
-    return "inference.waited" in environ and "inference.aside" not in environ
-
-
 def row_seconds(ask: Callable[[Rows], Any], rows: Rows, now: Callable[[], float] = time.perf_counter) -> float:
     """Return what one more row takes a model, asked for some like these; 0 where it does not answer them so."""
     began = now()

@@ -14,7 +14,7 @@ from inference.errors import InvalidInput, NotFound
 from inference.model.deployment import Deployment
 from inference.model.explanation import Explanation
 from inference.model.model import Prediction
-from inference.model.pacing import TakesLong, is_waited_for
+from inference.model.pacing import TakesLong
 from inference.protocols import mlflow_scoring, request_budget
 from inference.protocols.protocol import Encoded, Question
 from inference.protocols.request_budget import Budget
@@ -27,13 +27,15 @@ _JSON = ("Content-Type", "application/json")
 class Invocations:
     """POST /invocations: {"predictions": [label, …]}."""
 
-    def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
-        model, is_urgent = deployment.model, is_waited_for(environ)
-        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description, is_urgent)
+    def decode(
+        self, body: bytes, environ: dict[str, Any], deployment: Deployment, is_waited_for: bool = False
+    ) -> Question:
+        model = deployment.model
+        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description, is_waited_for)
         if len(rows) > 1:
             labels = model.classes
             row_bytes = request_budget.label_bytes(labels)
-            request_budget.check_answer(len(rows), len(labels or ()), row_bytes, Budget(len(body), is_urgent))
+            request_budget.check_answer(len(rows), len(labels or ()), row_bytes, Budget(len(body), is_waited_for))
         return Question(rows, labels=True, probabilities=False)
 
     def encode(self, prediction: Prediction, question: Question, deployment: Deployment) -> Encoded:
@@ -45,13 +47,15 @@ class Invocations:
 class NamedPredictions:
     """POST /predict_names: {"predictions": [name, …], "probabilities": [{name: probability, …}, …]}."""
 
-    def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
-        model, is_urgent = deployment.model, is_waited_for(environ)
-        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description, is_urgent)
+    def decode(
+        self, body: bytes, environ: dict[str, Any], deployment: Deployment, is_waited_for: bool = False
+    ) -> Question:
+        model = deployment.model
+        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description, is_waited_for)
         if len(rows) > 1:
             names = model.class_names or []
             row_bytes = request_budget.named_bytes(names)
-            request_budget.check_answer(len(rows), len(names), row_bytes, Budget(len(body), is_urgent))
+            request_budget.check_answer(len(rows), len(names), row_bytes, Budget(len(body), is_waited_for))
         # A model that decides by a threshold of its own does not say the likeliest class.
         return Question(rows, labels=model.description.decision_threshold is not None, probabilities=True)
 
@@ -79,17 +83,19 @@ class NamedPredictions:
 class Explanations:
     """POST /explain: {"prediction": label, "of": class, "value": …, "expected_value": …, "contributions": {column: …}, …}."""
 
-    def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
-        model, is_urgent = deployment.model, is_waited_for(environ)
+    def decode(
+        self, body: bytes, environ: dict[str, Any], deployment: Deployment, is_waited_for: bool = False
+    ) -> Question:
+        model = deployment.model
         if model.background is None:
             raise NotFound(
                 f"version {deployment.version.version} has no {BACKGROUND}, the rows that explanations compare with: it was made "
                 "before there were any, logged by hand, or has too many columns; a new training adds them"
             )
-        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description, is_urgent)
+        rows = mlflow_scoring.rows_of(body, environ.get("CONTENT_TYPE", ""), model.description, is_waited_for)
         if len(rows) > 1:
             raise InvalidInput(f"the body has {len(rows)} rows; /explain takes 1 at a time")
-        if is_urgent:  # the model is asked thousands of rows for it
+        if is_waited_for:  # the model is asked thousands of rows for it
             raise TakesLong
         return Question(rows, labels=True, probabilities=False, explained=True)
 

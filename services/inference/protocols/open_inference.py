@@ -17,7 +17,6 @@ from contract.schema import Column, name_of
 from inference.errors import InvalidInput, RequestError, UnsupportedMediaType
 from inference.model.deployment import Deployment
 from inference.model.model import Model, Prediction
-from inference.model.pacing import is_waited_for
 from inference.protocols import request_budget
 from inference.protocols.mlflow_scoring import is_flat, parsed, values_of
 from inference.protocols.protocol import Encoded, Question
@@ -93,9 +92,11 @@ def _output_datatype(model: Model) -> str:
 class OpenInference:
     """POST /v2/models/{name}[/versions/{version}]/infer."""
 
-    def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
+    def decode(
+        self, body: bytes, environ: dict[str, Any], deployment: Deployment, is_waited_for: bool = False
+    ) -> Question:
         _check_type(environ)
-        model, budget = deployment.model, Budget(len(body), is_waited_for(environ))
+        model, budget = deployment.model, Budget(len(body), is_waited_for)
         try:
             form, rows = _read(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), model, budget)
         except RequestError as error:

@@ -29,7 +29,9 @@ class Encoded(NamedTuple):
 class PredictionProtocol(Protocol):
     """Reads requests and writes answers, and does nothing else: no model is asked here."""
 
-    def decode(self, body: bytes, environ: dict[str, Any], deployment: Deployment) -> Question:
+    def decode(
+        self, body: bytes, environ: dict[str, Any], deployment: Deployment, is_waited_for: bool = False
+    ) -> Question:
         """Read a request, whose head is described as WSGI does; raise RequestError that points at what is wrong with it.
 
         Raises TakesLong where others wait for it, and would wait long.

@@ -167,6 +167,10 @@ class Deployments(dict[str, ActiveModel]):
         super().__init__((one.name, one) for one in active)
         self.first = next(iter(self.values()))
 
+    def asked(self, name: str) -> ActiveModel:
+        """Return what answers for a model; where there is none of this name, what is asked where none is named."""
+        return self.get(name, self.first)
+
     def look(self) -> None:
         """Do what is to be done about once in a second."""
         for active in self.values():

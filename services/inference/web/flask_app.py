@@ -4,6 +4,7 @@ Predictions are answered before Flask is asked (inference.http.application), fro
 served, in its environ.
 """
 
+import logging
 import platform
 import weakref
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from werkzeug import exceptions
 from inference import VERSION
 from inference.api_keys.keyring import Keyring
 from inference.errors import MethodNotAllowed, NotFound, NotReady, RequestError
-from inference.http.application import error_answer, log
+from inference.handlers.flask_pages import ASKED, Asked
 from inference.model.deployment import Deployment
 from inference.prediction_log.recorder import PredictionLog
 from inference.protocols import open_inference
+from inference.request.answer import error_answer
 from inference.request.routing import check_named
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.settings import Settings
@@ -31,6 +33,8 @@ from inference.web.challenger_view import challenger_content, in_words
 from inference.web.figures import figures_of_all
 from inference.web.neighbour import Neighbour
 from inference.web.page_view import page_content
+
+log = logging.getLogger("inference")
 
 ENDPOINTS = {
     "GET /": "this page",
@@ -99,20 +103,23 @@ def _with_short_lists(app: Any) -> Any:
 
 
 def _note_endpoint(response: Response) -> Response:
-    request.environ["inference.endpoint"] = request.url_rule.rule if request.url_rule else "other"
+    _asked().context.endpoint = request.url_rule.rule if request.url_rule else "other"
     return response
+
+
+def _asked() -> Asked:
+    found: Asked = request.environ[ASKED]
+    return found
 
 
 def served_now() -> Deployment | None:
     """Return what is served to this request."""
-    found: Deployment | None = request.environ["inference.served"]
-    return found
+    return _asked().context.served
 
 
 def keys_now() -> Keyring:
     """Return the API keys that this request was let in by."""
-    found: Keyring = request.environ["inference.keys"]
-    return found
+    return _asked().keys
 
 
 def _served() -> Deployment:
@@ -330,7 +337,7 @@ def _add_errors(app: Flask) -> None:
     @app.errorhandler(RequestError)
     def request_error(error: RequestError) -> Response:
         answer = error_answer(error, request.path)
-        request.environ["inference.error_code"] = answer.error_code
+        _asked().context.error_code = answer.error_code
         return Response(answer.body, answer.status, answer.headers)
 
     @app.errorhandler(exceptions.HTTPException)
