@@ -30,16 +30,10 @@ from gunicorn.glogging import Logger
 from inference.api_keys import key_file
 from inference.api_keys.key_file import ApiKey
 from inference.http.application import Service
-from inference.http.connection import (
-    HEAD_SECONDS,
-    IDLE_SECONDS,
-    LINGER_SECONDS,
-    MOST_PIPELINED,
-    READ_BYTES,
-    Clients,
-    Connection,
-)
+from inference.http.client_times import HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS
+from inference.http.connection import READ_BYTES, Clients, Connection
 from inference.http.gunicorn_worker import OTHER_FILES, ServingWorker, connections_with_files
+from inference.http.intake import MOST_PIPELINED, Intake
 from inference.http.request_parser import RequestReader
 from inference.model.observation import Observation
 from inference.request.admission import LARGE_BYTES, MOST_WAITING, AdmissionControl
@@ -727,7 +721,7 @@ def test_of_a_connection_that_is_over_nothing_is_left_for_the_garbage_collector(
         client.writer.write_eof()
         await client.received()
         await world.is_quiet()
-        return [one for one in gc.get_objects() if type(one) in (Connection, RequestReader)]
+        return [one for one in gc.get_objects() if type(one) in (Connection, Intake, RequestReader)]
 
     assert running(test) == []
 
@@ -929,7 +923,7 @@ def test_answers_are_counted_while_they_are_unread_however_small_each_is() -> No
             await world.clients.loop.sock_connect(client, ("127.0.0.1", world.port))
             await world.clients.loop.sock_sendall(client, request("GET", "/openapi.json", b"") * 300)
             (connection,) = await has(world)
-            await eventually(lambda: connection._state == "unread")
+            await eventually(lambda: connection.times.state == "unread")
             assert world.service.admission._bytes == connection._transport.get_write_buffer_size() > 0
             connection._transport.abort()
 
@@ -988,11 +982,11 @@ def kept_for(sent: bytes, *seconds: float) -> tuple[bool, bytes]:
         client = await world.connect()
         await client.send(sent)
         (connection,) = await has(world)
-        await eventually(lambda: not sent or connection._state != "idle")
+        await eventually(lambda: not sent or connection.times.state != "idle")
         for part in seconds:
             world.pass_time(part)
             await asyncio.sleep(0)
-        is_there = connection._state != "answering" and not connection._is_done
+        is_there = connection.times.state != "answering" and not connection.is_done
         if is_there:
             connection.give_way()
         return is_there, await client.received()
@@ -1034,7 +1028,7 @@ def test_an_idle_connection_is_closed_after_a_while() -> None:
         await client.send(request())
         received = await client.reader.readuntil(b"}")
         (connection,) = await has(world)
-        await eventually(lambda: connection._state == "idle")
+        await eventually(lambda: connection.times.state == "idle")
         world.pass_time(IDLE_SECONDS - 1)
         assert len(world.clients.all) == 1
         world.pass_time(2)
@@ -1049,11 +1043,11 @@ def test_who_asked_once_and_sends_half_a_head_has_nothing_to_do_yet() -> None:
         await client.send(request())
         await client.reader.readuntil(b"}")
         (connection,) = await has(world)
-        await eventually(lambda: connection._state == "idle")
-        since = connection.idle_since
+        await eventually(lambda: connection.times.state == "idle")
+        since = connection.times.idle_since
         await client.send(b"POST /invoc")
-        await eventually(lambda: connection._state == "head")
-        assert connection.idle_since == since
+        await eventually(lambda: connection.times.state == "head")
+        assert connection.times.idle_since == since
         world.pass_time(HEAD_SECONDS + 1)
         assert await client.received() == b""
 
@@ -1068,7 +1062,7 @@ def test_a_client_that_does_not_read_its_answer_is_given_up_and_what_is_kept_for
             await world.clients.loop.sock_connect(client, ("127.0.0.1", world.port))
             await world.clients.loop.sock_sendall(client, request("POST", "/predict_names", MANY))
             (connection,) = await has(world)
-            await eventually(lambda: connection._state == "unread")
+            await eventually(lambda: connection.times.state == "unread")
             assert world.service.admission._bytes > LARGE_BYTES
             world.pass_time(BODY_SECONDS - 1)
             assert len(world.clients.all) == 1

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from inference.http.client_times import ClientTimes
 from inference.http.connections import SILENT_SECONDS, SPARE_SECONDS, Connections
 
 LATER = 100.0
@@ -10,7 +11,8 @@ LATER = 100.0
 
 class Member:
     def __init__(self, deadline: float = math.inf, idle_since: float = 0.0) -> None:
-        self.deadline, self.idle_since, self.owing_since, self.ended = deadline, idle_since, math.inf, ""
+        self.times, self.ended = ClientTimes({}), ""
+        self.times.deadline, self.times.idle_since = deadline, idle_since
 
     def give_way(self) -> None:
         self.ended = "gave way"
@@ -29,7 +31,7 @@ def crowd(*members: Member, limit: int = 3) -> Connections:
 def at_work(connections: Connections, *members: Member) -> None:
     for one in members:
         connections.prove(one)
-        one.idle_since = math.inf
+        one.times.idle_since = math.inf
 
 
 def test_the_oldest_that_has_sent_no_head_makes_room_for_a_new_one() -> None:
@@ -64,7 +66,7 @@ def test_the_one_that_has_been_idle_for_longest_makes_room_where_all_have_asked_
     members = [Member() for _ in range(3)]
     connections = crowd(*members)
     at_work(connections, *members)
-    members[0].idle_since, members[1].idle_since, members[2].idle_since = 20.0, 10.0, 30.0
+    members[0].times.idle_since, members[1].times.idle_since, members[2].times.idle_since = 20.0, 10.0, 30.0
     connections.sweep(10 + SPARE_SECONDS)
     assert not connections.admit(Member(), LATER), "none has been idle for long enough"
     connections.sweep(100)
@@ -73,7 +75,7 @@ def test_the_one_that_has_been_idle_for_longest_makes_room_where_all_have_asked_
         assert connections.admit(new, LATER)
         at_work(connections, new)
         assert one.ended == "gave way"
-    members[2].idle_since = math.inf
+    members[2].times.idle_since = math.inf
     assert not connections.admit(Member(), LATER), "it has something to do again"
     assert not members[2].ended
 
@@ -82,9 +84,9 @@ def test_one_that_sends_nothing_of_its_body_for_a_while_makes_room() -> None:
     members = [Member() for _ in range(3)]
     connections = crowd(*members)
     at_work(connections, *members)
-    members[0].owing_since, members[1].owing_since = 30.0, 20.0
+    members[0].times.owing_since, members[1].times.owing_since = 30.0, 20.0
     connections.sweep(50)
-    members[1].owing_since = 49.0
+    members[1].times.owing_since = 49.0
     assert connections.admit(Member(), 50)
     assert [one.ended for one in members] == ["gave way", "", ""], "of the second something has come since"
     at_work(connections, *connections._open)  # type: ignore[arg-type]
@@ -114,6 +116,6 @@ def test_those_that_have_nothing_to_do_are_closed_where_the_service_ends() -> No
     _, idle, busy, sending = members = [Member() for _ in range(4)]
     connections = crowd(*members, limit=4)
     at_work(connections, idle, busy, sending)
-    idle.idle_since = sending.owing_since = 7.0
+    idle.times.idle_since = sending.times.owing_since = 7.0
     connections.end_idle()
     assert [one.ended for one in members] == ["gave way", "gave way", "", ""]

@@ -3,6 +3,8 @@
 import math
 from typing import Protocol
 
+from inference.http.client_times import ClientTimes
+
 # How long a connection is idle before it makes room for another one, where there are too many; and how long one that has
 # sent no request yet, whose first one may be on its way.
 SPARE_SECONDS = 5.0
@@ -12,14 +14,7 @@ SILENT_SECONDS = 1.0
 class Member(Protocol):
     """A connection."""
 
-    deadline: float
-    """until when its client has to send something, or to read something"""
-
-    idle_since: float
-    """since when it has had no whole head of a request; math.inf while it has something to do"""
-
-    owing_since: float
-    """since when nothing has come of a body that is on its way; math.inf while none is"""
+    times: ClientTimes
 
     def give_way(self) -> None:
         """Close it at once."""
@@ -57,11 +52,11 @@ class Connections:
         return True
 
     def _dispensable(self, now: float) -> Member | None:
-        if (oldest := next(iter(self._silent), None)) and oldest.idle_since <= now - SILENT_SECONDS:
+        if (oldest := next(iter(self._silent), None)) and oldest.times.idle_since <= now - SILENT_SECONDS:
             return oldest
         while self._spare:
             one = self._spare.pop()
-            if one in self._open and _waiting_since(one) < now - SPARE_SECONDS:
+            if one in self._open and one.times.waiting_since < now - SPARE_SECONDS:
                 return one
         return None
 
@@ -84,17 +79,12 @@ class Connections:
     def sweep(self, now: float) -> None:
         """End those whose time is over, and note who could make room; to be called about once in a second."""
         for one in [*self._open, *self._turned_away]:
-            if one.deadline < now:
+            if one.times.deadline < now:
                 one.end_late()
-        spare = [one for one in self._open if _waiting_since(one) < now - SPARE_SECONDS]
-        self._spare = sorted(spare, key=_waiting_since, reverse=True)
+        spare = [one for one in self._open if one.times.waiting_since < now - SPARE_SECONDS]
+        self._spare = sorted(spare, key=lambda one: one.times.waiting_since, reverse=True)
 
     def end_idle(self) -> None:
         """Close those that have nothing to do."""
-        for one in [one for one in self._open if one.idle_since < math.inf]:
+        for one in [one for one in self._open if one.times.idle_since < math.inf]:
             one.give_way()
-
-
-def _waiting_since(one: Member) -> float:
-    """Return since when nothing has come of what a client is to send."""
-    return min(one.idle_since, one.owing_since)
