@@ -4,16 +4,19 @@ In an external store, with the credentials that were given for it, the bucket al
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
 from minio.commonconfig import ENABLED, Filter
 from minio.credentials.providers import AWSConfigProvider, StaticProvider
-from minio.error import MinioException
+from minio.error import MinioAdminException, MinioException, S3Error
 from minio.lifecycleconfig import Expiration, LifecycleConfig, NoncurrentVersionExpiration, Rule
 from minio.minioadmin import MinioAdmin
 from minio.versioningconfig import VersioningConfig
@@ -42,6 +45,14 @@ WHAT_WRITES = [
 HTTP = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3, read=10), retries=urllib3.Retry(3, backoff_factor=0.2))
 
 
+@dataclass(frozen=True)
+class Users:
+    """The users of a store: who makes them, and the store as one of them sees it, by name and secret key."""
+
+    admin: MinioAdmin
+    as_user: Callable[[str, str], Minio]
+
+
 def run(environ: Mapping[str, str]) -> Iterator[str]:
     """Create what is missing and set the user's secret key to the one in force; yield a line per change."""
     bucket, endpoint = environ["S3_BUCKET"], urlsplit(environ["S3_ENDPOINT_URL"])
@@ -61,10 +72,10 @@ def run(environ: Mapping[str, str]) -> Iterator[str]:
             root = StaticProvider(environ["MINIO_ROOT_USER"], (SECRETS / "root-password").read_text())
             store, days = Minio(**connection, credentials=root), _days(environ["KEEP_DELETED_DAYS"])
             changes = [*_ensure_bucket(store, bucket), *_ensure_expiry(store, bucket, days)]
-            admin = MinioAdmin(**connection, credentials=root)
-            changes += _ensure_user(admin, MLFLOW_ACCESS_KEY, bucket)
+            users = Users(MinioAdmin(**connection, credentials=root), partial(_as_user, connection))
+            changes += _ensure_user(users, MLFLOW_ACCESS_KEY, bucket)
             if PREDICTION_DAYS in environ:
-                changes += _ensure_log(store, admin, _days(environ[PREDICTION_DAYS], PREDICTION_DAYS))
+                changes += _ensure_log(store, users, _days(environ[PREDICTION_DAYS], PREDICTION_DAYS))
     except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
         raise SetupError(f"the artifact store at {endpoint.geturl()} refuses the set-up: {error}") from error
     yield from changes or [f"bucket {bucket!r} and its user are there"]
@@ -80,14 +91,19 @@ def _ensure_bucket(store: Minio, bucket: str) -> Iterator[str]:
         yield f"bucket {bucket!r} keeps old versions of its objects"
 
 
-def _ensure_log(store: Minio, admin: MinioAdmin, days: int) -> Iterator[str]:
+def _as_user(connection: Mapping[str, Any], name: str, key: str) -> Minio:
+    # With its region it does not ask the store for that.
+    return Minio(**connection, credentials=StaticProvider(name, key), region="us-east-1")
+
+
+def _ensure_log(store: Minio, users: Users, days: int) -> Iterator[str]:
     """Create what the prediction log needs: a bucket that keeps no old versions, and deletes what is older than so many days."""
     if not store.bucket_exists(PREDICTIONS):
         store.make_bucket(PREDICTIONS)
         yield f"bucket {PREDICTIONS!r} created"
     yield from _ensure_retention(store, PREDICTIONS, days)
-    yield from _ensure_user(admin, PREDICTIONS_ACCESS_KEY, PREDICTIONS)
-    yield from _ensure_user(admin, MONITOR_ACCESS_KEY, PREDICTIONS, reads_alone=True)
+    yield from _ensure_user(users, PREDICTIONS_ACCESS_KEY, PREDICTIONS)
+    yield from _ensure_user(users, MONITOR_ACCESS_KEY, PREDICTIONS, reads_alone=True)
 
 
 def _days(text: str, name: str = "KEEP_DELETED_DAYS") -> int:
@@ -147,21 +163,40 @@ def _set_rules(store: Minio, bucket: str, rules: list[Rule]) -> None:
         store.delete_bucket_lifecycle(bucket)
 
 
-def _ensure_user(admin: MinioAdmin, name: str, bucket: str, reads_alone: bool = False) -> Iterator[str]:
+def _ensure_user(users: Users, name: str, bucket: str, reads_alone: bool = False) -> Iterator[str]:
     """Let a user of S3, by the policy of the same name, do what is to be done in one bucket and nothing else."""
-    if name not in json.loads(admin.user_list()):
+    key, policies = (SECRETS / f"{name}-secret-key").read_text(), _policies_of(users.admin, name)
+    if policies is None:
         yield f"user {name!r} created, bound to bucket {bucket!r}"
     with NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(_policy(bucket, WHAT_READS if reads_alone else WHAT_WRITES), file)
         file.flush()
-        admin.policy_add(name, file.name)
-    admin.user_add(name, (SECRETS / f"{name}-secret-key").read_text())
-    if name not in _policies_of(admin, name):
-        admin.policy_set(name, name)
+        users.admin.policy_add(name, file.name)
+    # A key is sent encrypted, for which client and store take a tenth of a second of a core each, and more: so only where it has to be.
+    if policies is None or not _is_let_in(users.as_user(name, key), bucket):
+        users.admin.user_add(name, key)
+    if name not in (policies or ()):
+        users.admin.policy_set(name, name)
 
 
-def _policies_of(admin: MinioAdmin, name: str) -> list[str]:
-    return str(json.loads(admin.user_info(name)).get("policyName", "")).split(",")
+def _policies_of(admin: MinioAdmin, name: str) -> list[str] | None:
+    """Return the names of a user's policies; None where there is no such user."""
+    try:
+        found = admin.user_info(name)
+    except MinioAdminException as error:
+        if "XMinioAdminNoSuchUser" not in str(error):
+            raise
+        return None
+    return str(json.loads(found).get("policyName", "")).split(",")
+
+
+def _is_let_in(store: Minio, bucket: str) -> bool:
+    try:
+        return bool(store.bucket_exists(bucket))
+    except S3Error as error:
+        if error.code != "AccessDenied":
+            raise
+        return False
 
 
 def _policy(bucket: str, actions: list[str]) -> dict[str, object]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from minio.commonconfig import ENABLED, Filter
+from minio.error import MinioAdminException, S3Error
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 from setup import bucket
 from setup.errors import SetupError
@@ -109,9 +110,8 @@ class Admin:
         self.keys: dict[str, str] = {}
         self.may: dict[str, set[str]] = {}
         self.policies: dict[str, str] = {}
-
-    def user_list(self) -> str:
-        return json.dumps(self.keys)
+        self.sent: list[str] = []
+        """each user whose key was sent"""
 
     def policy_add(self, name: str, path: str) -> None:
         statements = json.loads(Path(path).read_text())["Statement"]
@@ -123,12 +123,30 @@ class Admin:
 
     def user_add(self, name: str, key: str) -> None:
         self.keys[name] = key
+        self.sent.append(name)
 
     def user_info(self, name: str) -> str:
+        if name not in self.keys:
+            raise MinioAdminException("404", '{"Code":"XMinioAdminNoSuchUser"}')
         return json.dumps({"policyName": self.policies.get(name, "")})
 
     def policy_set(self, policy: str, name: str) -> None:
         self.policies[name] = policy
+
+    def as_user(self, name: str, key: str) -> "SeenBy":
+        return SeenBy(self.keys[name] == key)
+
+
+class SeenBy:
+    """The store as a user sees it, whose key is in force or not."""
+
+    def __init__(self, is_let_in: bool) -> None:
+        self._is_let_in = is_let_in
+
+    def bucket_exists(self, name: str) -> bool:
+        if self._is_let_in:
+            return True
+        raise S3Error(None, "AccessDenied", "Access denied", name, None, None)
 
 
 def test_of_the_prediction_logs_users_one_writes_and_what_asks_may_read_alone(
@@ -139,7 +157,7 @@ def test_of_the_prediction_logs_users_one_writes_and_what_asks_may_read_alone(
     monkeypatch.setattr(bucket, "SECRETS", tmp_path)
     store, admin = Store(), Admin()
     monkeypatch.setattr(store, "bucket_exists", lambda name: True, raising=False)
-    said = [*bucket._ensure_log(store, admin, 30)]
+    said = [*bucket._ensure_log(store, bucket.Users(admin, admin.as_user), 30)]
     assert [line for line in said if "user" in line] == [
         "user 'predictions' created, bound to bucket 'predictions'",
         "user 'monitor' created, bound to bucket 'predictions'",
@@ -149,6 +167,20 @@ def test_of_the_prediction_logs_users_one_writes_and_what_asks_may_read_alone(
     assert {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"} <= admin.may["predictions"]
     assert "s3:GetObject" in admin.may["monitor"]
     assert all(action.startswith(("s3:Get", "s3:List")) for action in admin.may["monitor"])
+
+
+def test_a_users_key_is_sent_again_where_it_is_another_one_than_that_in_force_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "SECRETS", tmp_path)
+    admin = Admin()
+    for key, sent, says in (("one", 1, 1), ("one", 1, 0), ("two", 2, 0)):
+        (tmp_path / "monitor-secret-key").write_text(key)
+        said = [*bucket._ensure_user(bucket.Users(admin, admin.as_user), "monitor", "predictions", True)]
+        assert (admin.keys, len(admin.sent), len(said)) == ({"monitor": key}, sent, says)
+    admin.policies.clear()  # as somebody leaves a user
+    assert [*bucket._ensure_user(bucket.Users(admin, admin.as_user), "monitor", "predictions", True)] == []
+    assert admin.policies == {"monitor": "monitor"}
 
 
 def test_days_of_the_prediction_log_that_are_none_are_named() -> None:
