@@ -70,7 +70,7 @@ def main(minutes: str = "60") -> int:
         print("not on the PATH: docker", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(Path(folder), f"mlflow-stack-soak-{os.getpid()}", MODEL_POLL_SECONDS="1")
+        stack = Stack(Path(folder), f"mlflow-stack-soak-{os.getpid()}")
         try:
             stack.up()
             stack.compose("run", "--rm", "trainer", "train", "--no-promote", "--param", "C=0.5")

@@ -104,7 +104,6 @@ class Stack:
             "MLFLOW_PORT": str(mlflow),
             "INFERENCE_PORT": str(inference),
             "MINIO_CONSOLE_PORT": str(console),
-            "MODEL_POLL_SECONDS": "0.5",
             **settings,
         }
         self.mlflow_url = f"http://localhost:{mlflow}"

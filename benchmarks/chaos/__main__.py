@@ -45,7 +45,7 @@ def main(*words: str) -> int:
     load = os.getloadavg()[0]
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(Path(folder), f"mlflow-stack-chaos-{os.getpid()}")
+        stack = Stack(Path(folder), f"mlflow-stack-chaos-{os.getpid()}", MODEL_POLL_SECONDS="0.5")
         try:
             for fault in chosen(stack, words):
                 rows.append(suffered(stack, fault))
