@@ -49,7 +49,7 @@ def test_an_edit_of_the_code_is_in_the_next_run(stack: Stack) -> None:
     path = stack.folder / "services" / "trainer" / "errors.py"
     code = path.read_text()
     path.write_text(code + "EDITED = 'this is edited'\n")
-    stack.trainings_build(True)
+    stack.jobs_build(True)
     try:
         asked = ("run", "--rm", "--no-deps", "--entrypoint", "python", "trainer", "-c")
         said = stack.compose(*asked, "from trainer import errors; print(errors.EDITED)").stdout
@@ -57,7 +57,7 @@ def test_an_edit_of_the_code_is_in_the_next_run(stack: Stack) -> None:
     finally:
         path.write_text(code)
         stack.compose("build", "trainer")
-        stack.trainings_build(False)
+        stack.jobs_build(False)
 
 
 def test_the_log_of_a_training_has_no_warnings(trained: Any) -> None:
