@@ -1,5 +1,6 @@
 """The stack as a person has it: a copy of the repository, `docker compose`, and HTTP. Imports nothing of the services."""
 
+import functools
 import http.client
 import json
 import os
@@ -36,6 +37,14 @@ def free_ports(count: int) -> list[int]:
         with suppress(OSError), socket.create_server(("127.0.0.1", secrets.choice(BELOW_THOSE_OF_CLIENTS))) as probe:
             found.add(probe.getsockname()[1])
     return list(found)
+
+
+@functools.cache
+def _compose() -> tuple[str, ...]:
+    """Return what runs docker compose: its program itself, as `docker` starts it twice, first to ask what it is, and is one more."""
+    form = '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Path}}{{end}}{{end}}'
+    program = docker("info", "--format", form)
+    return (program,) if os.access(program, os.X_OK) else ("docker", "compose")
 
 
 def docker(*arguments: str) -> str:
@@ -150,10 +159,15 @@ class Stack:
         # Not by --project-name, with which `down` does not read the compose files, but only what is running.
         return kept | {"COMPOSE_PROJECT_NAME": self.name}
 
+    def _command(self, *arguments: str) -> list[str]:
+        """Return a command of docker compose; what looks at containers alone does not read the compose files, which take most of its time."""
+        by_name = ("--project-name", self.name) if arguments[0] in ("exec", "logs", "ps") else ()
+        return [*_compose(), *by_name, *arguments]
+
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start docker compose and do not wait for its end."""
         return subprocess.Popen(
-            ["docker", "compose", *arguments],
+            self._command(*arguments),
             cwd=self.folder,
             env=self.environ(),
             stdin=subprocess.DEVNULL,
@@ -164,7 +178,7 @@ class Stack:
     def compose(self, *arguments: str, check: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         """Run docker compose; where it fails and must not, fail with its words and the containers' last lines."""
         result = subprocess.run(
-            ["docker", "compose", *arguments],
+            self._command(*arguments),
             cwd=self.folder,
             env=self.environ(),
             capture_output=True,
@@ -204,6 +218,12 @@ class Stack:
         """Bring services back to what compose file and .env say, and nothing else: no build, none of the set-up's jobs."""
         self.compose("up", "--detach", "--wait", "--no-deps", "--no-build", *(services or LONG_RUNNING))
 
+    def _of_services(self, *arguments: str) -> list[str]:
+        """Return what `docker ps` says of the services' containers, ended ones too, and not of those of `run`."""
+        labels = (f"project={self.name}", "oneoff=False")
+        filters = (f"--filter=label=com.docker.compose.{label}" for label in labels)
+        return docker("ps", "--all", *filters, *arguments).split()
+
     def down(self, *options: str) -> None:
         self.compose("down", *options)
 
@@ -221,12 +241,8 @@ class Stack:
 
     def containers(self) -> dict[str, dict[str, Any]]:
         """Return what `docker inspect` says of each service's container, ended ones too (not those of `run`)."""
-        ids = self.compose("ps", "--all", "--quiet").stdout.split()
-        if not ids:
-            return {}
-        found = json.loads(
-            subprocess.run(["docker", "inspect", *ids], check=True, capture_output=True, text=True).stdout
-        )
+        ids = self._of_services("--quiet")
+        found = json.loads(docker("inspect", *ids)) if ids else []
         return {c["Config"]["Labels"]["com.docker.compose.service"]: c for c in found}
 
     def logs(self, *services: str) -> str:
