@@ -215,8 +215,24 @@ class Stack:
         self.compose("up", "--detach", "--wait", *options)
 
     def put_right(self, *services: str) -> None:
-        """Bring services back to what compose file and .env say, and nothing else: no build, none of the set-up's jobs."""
-        self.compose("up", "--detach", "--wait", "--no-deps", "--no-build", *(services or LONG_RUNNING))
+        """Bring services back to what compose file and .env say, and nothing else: no build, and none of the set-up's jobs that did this already.
+
+        Not by `up --no-deps`, which some releases of Compose take for a change of what depends on others: they make MLflow and its
+        stores anew, and so does the next `up`.
+        """
+        wanted = services or LONG_RUNNING
+        self.compose("create", "--no-build", *wanted)
+        made = self._of_services("--filter=status=created", "--format", '{{.Label "com.docker.compose.service"}}')
+        if set(made) - set(wanted):  # a job that has other settings, and so is to be run
+            return self.up("--no-build", *wanted)
+        of_wanted = [f"--filter=label=com.docker.compose.service={service}" for service in wanted]
+        docker("start", *(ids := [id for one in of_wanted for id in self._of_services("--quiet", one)]))
+        form = "{{.State.Running}} {{if .State.Health}}{{.State.Health.Status}}{{end}}"
+        eventually(
+            f"{', '.join(wanted)} are up",
+            lambda: {*docker("inspect", "--format", form, *ids).splitlines()} <= {"true", "true ", "true healthy"},
+            180,
+        )
 
     def _of_services(self, *arguments: str) -> list[str]:
         """Return what `docker ps` says of the services' containers, ended ones too, and not of those of `run`."""

@@ -483,7 +483,8 @@ def signing_on(stack: Stack, address: str) -> Iterator[None]:
         stack.write_env(**changed, COMPOSE_FILE=WITH_SIGN_ON)
         try:
             stack.compose("run", "--rm", "--no-deps", "secrets")
-            stack.put_right("mlflow", "sso", "edge")
+            # None of the set-up's jobs is left behind by it, which would hold on to the volumes that are removed below.
+            stack.compose("up", "--detach", "--wait", "--no-deps", "--no-build", "mlflow", "sso", "edge")
             yield
         finally:
             stack.write_env(COMPOSE_FILE=WITH_SIGN_ON)
