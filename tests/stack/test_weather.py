@@ -1,7 +1,7 @@
 """Bad weather: parts that die, vanish or fill up. Nothing is lost, and everything recovers with no hand."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
@@ -73,9 +73,17 @@ def _seen_with(stack: Stack, fault: Callable[[Stack, str], AbstractContextManage
     return seen
 
 
-def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_stale(stack: Stack) -> None:
-    served = stack.served_version()
+@pytest.fixture(scope="class")
+def gone(stack: Stack) -> Iterator[None]:
+    """Have no MLflow and no MinIO, once for all that do without: of MLflow a start is seconds of a core."""
     with stopped(stack, "mlflow", "minio"):
+        yield
+
+
+@pytest.mark.usefixtures("gone")
+class TestWithoutMlflowAndMinio:
+    def test_a_new_container_serves_from_its_cache_marked_stale(self, stack: Stack) -> None:
+        served = stack.served_version()
         stack.compose("up", "--detach", "--no-build", "--force-recreate", "inference")
         eventually("predictions work", lambda: stack.predict() == CLASSES)
         assert {stack.containers()[name]["State"]["Status"] for name in ("mlflow", "minio")} == {"exited"}
@@ -86,6 +94,18 @@ def test_without_mlflow_and_minio_a_new_container_serves_from_its_cache_marked_s
         # It serves first and asks afterwards.
         assert (model()["version"], model()["stale"]) == (served, True)
         eventually("the reason is told", lambda: "does not answer" in model()["problem"])
+
+    def test_a_training_tells_in_one_line_that_mlflow_is_out_of_reach(self, stack: Stack) -> None:
+        result = stack.compose("run", "--rm", "trainer", check=False)
+        assert result.returncode == 4
+        words = [line for line in result.stderr.splitlines() if line.startswith("trainer:")]
+        assert len(words) == 1
+        assert "MLflow at http://mlflow:5000 does not answer" in words[0]
+        assert "`docker compose up -d --wait`" in words[0]
+        assert "Traceback" not in result.stderr
+
+
+def test_with_mlflow_and_minio_back_it_is_not_stale_any_more(stack: Stack) -> None:
     eventually(
         "it is not stale any more", lambda: not requests.get(f"{stack.url}/ready", timeout=10).json()["model"]["stale"]
     )
@@ -184,17 +204,6 @@ def test_minio_gone_in_the_middle_of_a_training_leaves_no_version_and_no_open_ru
     assert set(stack.versions()) == versions
     assert stack.alias() == alias
     assert "RUNNING" not in _statuses(stack)
-
-
-def test_mlflow_out_of_reach_is_told_in_one_line(stack: Stack) -> None:
-    with stopped(stack, "mlflow"):
-        result = stack.compose("run", "--rm", "trainer", check=False)
-    assert result.returncode == 4
-    words = [line for line in result.stderr.splitlines() if line.startswith("trainer:")]
-    assert len(words) == 1
-    assert "MLflow at http://mlflow:5000 does not answer" in words[0]
-    assert "`docker compose up -d --wait`" in words[0]
-    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
