@@ -39,7 +39,7 @@ SETTINGS = {
     "PREDICTION_LOG_OMIT": "petal width (cm)",
     "COMPOSE_PROFILES": "monitor",
     "MONITOR_ROWS": "100",
-    "MONITOR_SECONDS": "3",  # a look takes a second of a core
+    "MONITOR_SECONDS": "300",  # a look takes a second of a core, and until the walk one is enough, at the start of `watch`
     "MONITOR_LOG": "false",
 }
 VOLUMES = ["prediction-spool", "predictions-secrets", "monitor-secrets", "monitor-login", "prometheus-data"]
@@ -133,6 +133,7 @@ def test_what_has_drifted_is_reported_at_the_versions_model_and_watched(stack: S
         asked = stack.compose("exec", "-T", "watch", "python", "-c", OF_WATCH.format(path="status"))
         return dict(json.loads(asked.stdout))
 
+    stack.compose("restart", "watch")  # it looks as it starts
     found = eventually("it is seen", lambda: (seen := status())["drift"] and seen)
     assert (found["version"], found["problem"]) == (stack.served_version(), None)
     assert stack.containers()["watch"]["HostConfig"]["PortBindings"] in (None, {})
@@ -311,7 +312,7 @@ OF_THE_WALK = {
     "PREDICTION_LOG_OMIT": "",
     "MONITOR_LAST": "1m",
     "MONITOR_ROWS": "50",
-    "MONITOR_SECONDS": "2",
+    "MONITOR_SECONDS": "4",
     "MONITOR_LOG": "true",
 }
 ALERTS = re.findall(r"alert: (\w+)", (ROOT / "monitoring" / "rules.yml").read_text())
