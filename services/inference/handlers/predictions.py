@@ -57,10 +57,8 @@ class PredictionHandler:
         if context.environ["REQUEST_METHOD"] == "OPTIONS":
             self._checks.check_address(context)
             return Answer(204, b"", [("Allow", "OPTIONS, POST")])
-        if context.refusal:
-            return error_answer(
-                context.refusal, context.environ["PATH_INFO"]
-            )  # to raise it would tie the request to itself
+        if context.refusal:  # to raise it would tie the request to itself
+            return error_answer(context.refusal, context.environ["PATH_INFO"])
         self._checks.check(context)
         self._admission.enter(context.waited or 0.0)
         context.mark("wait")
