@@ -346,14 +346,7 @@ def test_where_keys_are_asked_for_a_label_needs_one_for_labels_and_is_trusted(
 @pytest.fixture
 def monitor(labelled: Labelled, capsys: pytest.CaptureFixture[str]) -> Iterator[Monitor]:
     """The command, beside a service that answers at an address."""
-
-    def whole(environ: dict[str, Any], start_response: Any) -> Any:
-        size = int(environ["CONTENT_LENGTH"])
-        return labelled.client.application(
-            environ | {"wsgi.input": io.BytesIO(environ["wsgi.input"].read(size))}, start_response
-        )
-
-    server = make_server("127.0.0.1", 0, whole, request_handler=Quiet)
+    server = make_server("127.0.0.1", 0, labelled.client.application, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from werkzeug.wsgi import get_input_stream
+
 from inference.api_keys.keyring import Keyring
 from inference.errors import InvalidInput, Overloaded, RequestError
 from inference.handlers.flask_pages import FlaskHandler
@@ -63,7 +65,7 @@ class Service:
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         context = self.begin(environ)
-        context.body = environ["wsgi.input"].read()
+        context.body = get_input_stream(environ).read()  # not beyond its length: a connection that is kept has no end
         answer = self.answer(context)
         self.observations.show()
         start_response(reason_of(answer.status), answer.headers)
