@@ -16,9 +16,9 @@ from inference.rollout.challenger.eligibility import ChallengerRegistry, Eligibi
 from inference.rollout.challenger.poller import ChallengerPoller, ChallengerRollout
 from inference.rollout.model_cache import ModelCache
 from inference.rollout.other_models import OtherModels
+from inference.rollout.polling.registry_poller import RegistryPoller, Sources
+from inference.rollout.polling.trials import Trials
 from inference.rollout.registry import Registry
-from inference.rollout.registry_poller import RegistryPoller, Sources
-from inference.rollout.trials import Trials
 from inference.rollout.two_phase import Rollout, Swap, Workers
 from inference.settings import Settings
 from inference.telemetry.metrics import PollerMetrics

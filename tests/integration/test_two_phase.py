@@ -18,7 +18,7 @@ from inference.errors import FetchFailed
 from inference.ipc.messages import DeploymentSpec, Load, Loaded, Report, Serve, Serving, State, ToWorker
 from inference.ipc.server import Answer
 from inference.model.version import ModelVersion
-from inference.rollout.registry_poller import RegistryPoller
+from inference.rollout.polling.registry_poller import RegistryPoller
 from inference.settings import Settings
 from inference.trust import Trust
 from inference.verification.client import Verifier

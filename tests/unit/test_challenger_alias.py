@@ -30,7 +30,7 @@ from inference.ipc.server import Answer
 from inference.model.version import ModelVersion
 from inference.rollout.challenger.eligibility import PROBLEM, RETURNED, ChallengerRegistry, Eligibility, Returns
 from inference.rollout.challenger.poller import ChallengerPoller, ChallengerRollout
-from inference.rollout.registry_poller import Sources
+from inference.rollout.polling.registry_poller import Sources
 from inference.rollout.two_phase import Rollout
 from setup.signing_key import new_private_key, public_key_of
 

@@ -30,8 +30,7 @@ from inference.ipc.messages import (
 )
 from inference.ipc.server import Answer, NoAnswer
 from inference.model.version import ModelVersion
-from inference.rollout import background_call, backoff, loss_check, model_cache, two_phase
-from inference.rollout import registry_poller as following
+from inference.rollout import background_call, backoff, model_cache, two_phase
 from inference.rollout.backoff import (
     FINGERPRINT_PAUSE_SECONDS,
     FIRST_RETRY_AFTER_DEATH_SECONDS,
@@ -39,7 +38,9 @@ from inference.rollout.backoff import (
     LAST_RETRY_SECONDS,
 )
 from inference.rollout.model_cache import SETTLE_SECONDS
-from inference.rollout.registry_poller import GIVE_UP_SECONDS, RegistryPoller, Sources
+from inference.rollout.polling import loss_check
+from inference.rollout.polling import registry_poller as following
+from inference.rollout.polling.registry_poller import GIVE_UP_SECONDS, RegistryPoller, Sources
 from inference.rollout.two_phase import Rollout, Swap
 from msgspec import structs
 

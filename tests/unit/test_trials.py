@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from inference.model.version import ModelVersion
-from inference.rollout.trials import Trials
+from inference.rollout.polling.trials import Trials
 
 ONE, TWO = (ModelVersion("flowers", number, f"run-{number}", int(number), f"m-{number}", "") for number in "12")
 

@@ -15,7 +15,7 @@ from inference.errors import ModelRefused, NoModel, RegistryUnreachable
 from inference.ipc.messages import Returned, State, Stop, place_of
 from inference.model.version import ModelVersion
 from inference.rollout.challenger.eligibility import RETURNED, Eligibility
-from inference.rollout.registry_poller import MOST_PROBLEM, RegistryPoller, Sources, Trials
+from inference.rollout.polling.registry_poller import MOST_PROBLEM, RegistryPoller, Sources, Trials
 from inference.rollout.two_phase import Candidate, Rollout, Swap, Workers
 from inference.telemetry.metrics import ChallengerMetrics
 

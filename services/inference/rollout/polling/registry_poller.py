@@ -24,8 +24,8 @@ from inference.model.version import ModelVersion
 from inference.rollout import model_cache
 from inference.rollout.background_call import LOOK_SECONDS, Repeated, within
 from inference.rollout.backoff import Backoff, Failure
-from inference.rollout.loss_check import Losses
 from inference.rollout.model_cache import LastKnownGood
+from inference.rollout.polling.loss_check import Losses
 from inference.rollout.registry import Registry
 from inference.rollout.two_phase import Candidate, Rollout, Swap
 from inference.telemetry.metrics import PollerMetrics
