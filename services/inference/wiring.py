@@ -16,12 +16,16 @@ from inference.rollout.challenger.eligibility import ChallengerRegistry, Eligibi
 from inference.rollout.challenger.poller import ChallengerPoller, ChallengerRollout
 from inference.rollout.model_cache import ModelCache
 from inference.rollout.other_models import OtherModels
-from inference.rollout.polling.registry_poller import RegistryPoller, Sources
+from inference.rollout.polling.deployer import Deployer
+from inference.rollout.polling.loss_check import Losses
+from inference.rollout.polling.registry_poller import RegistryPoller
+from inference.rollout.polling.sources import Sources
+from inference.rollout.polling.status import ServedStatus
 from inference.rollout.polling.trials import Trials
 from inference.rollout.registry import Registry
 from inference.rollout.two_phase import Rollout, Swap, Workers
 from inference.settings import Settings
-from inference.telemetry.metrics import PollerMetrics
+from inference.telemetry.metrics import ChallengerMetrics, PollerMetrics
 from inference.trust import Trust
 from inference.verification.client import Verifier
 
@@ -55,12 +59,11 @@ def poller_of(settings: Settings, verifier: Verifier, workers: Workers) -> Regis
         others.let_go()
 
     sources = replace(_sources_of(settings, found, verifier, settings.model_alias), hold=others.hold)
+    rollout = Rollout(settings.model_name, workers, sources.cache.folder_of, settings.allow_schema_change)
+    trials, metrics = Trials(settings.cache_dir, settings.model_name, settings.model_alias), PollerMetrics()
+    deployer = Deployer(sources, rollout, trials, metrics, announce)
     return RegistryPoller(
-        sources,
-        Rollout(settings.model_name, workers, sources.cache.folder_of, settings.allow_schema_change),
-        Trials(settings.cache_dir, settings.model_name, settings.model_alias),
-        PollerMetrics(),
-        announce,
+        sources, rollout, deployer, ServedStatus(rollout, metrics, Losses(sources.store.loss)), metrics
     )
 
 
@@ -80,13 +83,9 @@ def challenger_poller_of(
         words = "The challenger of %s is version %s from now on; `trainer challenge` says how many requests it answers"
         log.info(words, swap.version.name, swap.version.version)
 
-    return ChallengerPoller(
-        sources,
-        ChallengerRollout(champion, workers, sources.cache.folder_of),
-        Trials(settings.cache_dir, settings.model_name, ALIAS),
-        eligibility,
-        announce,
-    )
+    rollout = ChallengerRollout(champion, workers, sources.cache.folder_of, eligibility)
+    trials, metrics = Trials(settings.cache_dir, settings.model_name, ALIAS), ChallengerMetrics()
+    return ChallengerPoller(sources, rollout, Deployer(sources, rollout, trials, metrics, announce), metrics)
 
 
 def _sources_of(settings: Settings, found: Registry, verifier: Verifier, alias: str) -> Sources:

@@ -263,13 +263,14 @@ def test_tags_and_description_are_those_that_the_contract_names_and_cut(
 
 def loss_told(poller: RegistryPoller, workers: Workers) -> str | None:
     """Look for what is lost, and return what was told."""
+    losses = poller._status._losses  # type: ignore[attr-defined]
     for _ in range(2):  # what was asked before is not about how things are now
-        if poller._losses._asked is not None:
-            poller._losses._asked.exception(30)
-        poller._losses._due = float("-inf")
+        if losses._asked is not None:
+            losses._asked.exception(30)
+        losses._due = float("-inf")
         poller.look()
-    if poller._losses._asked is not None:
-        poller._losses._asked.exception(30)
+    if losses._asked is not None:
+        losses._asked.exception(30)
         poller.look()
     return workers.states[-1].problem
 
@@ -321,8 +322,8 @@ def test_a_version_that_ended_a_process_is_noted_in_the_cache_for_the_next_start
     poller, _ = following(settings)
     poller.look()
     registry.point(8)
-    poller._trials.begin(ModelVersion("flowers", "8", "run-8", 8, "m-8", ""))
-    poller._trials._note.close()  # type: ignore[attr-defined]  # as the end of the process does
+    poller._deployer._trials.begin(ModelVersion("flowers", "8", "run-8", 8, "m-8", ""))
+    poller._deployer._trials._note.close()  # type: ignore[attr-defined]  # as the end of the process does
     poller, workers = following(settings)
     poller.look()
     assert [spec.version.version for spec in workers.specs] == ["7"]

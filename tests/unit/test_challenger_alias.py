@@ -30,8 +30,10 @@ from inference.ipc.server import Answer
 from inference.model.version import ModelVersion
 from inference.rollout.challenger.eligibility import PROBLEM, RETURNED, ChallengerRegistry, Eligibility, Returns
 from inference.rollout.challenger.poller import ChallengerPoller, ChallengerRollout
-from inference.rollout.polling.registry_poller import Sources
+from inference.rollout.polling.deployer import Deployer
+from inference.rollout.polling.sources import Sources
 from inference.rollout.two_phase import Rollout
+from inference.telemetry.metrics import ChallengerMetrics
 from setup.signing_key import new_private_key, public_key_of
 
 from tests.unit.version_files import Files, set_inputs
@@ -222,8 +224,10 @@ class Scene:
             left_behind=lambda: None, begin=lambda version: None, end=lambda survived=True: None
         )
         sources = Sources(ChallengerRegistry(registry, eligibility), self.cache, store, self._check)
-        rollout = ChallengerRollout(self.champion, self.workers, self.cache.folder_of)
-        self.poller = ChallengerPoller(sources, rollout, trials, eligibility, lambda swap: None)
+        rollout = ChallengerRollout(self.champion, self.workers, self.cache.folder_of, eligibility)
+        self.metrics = ChallengerMetrics()
+        deployer = Deployer(sources, rollout, trials, self.metrics, lambda swap: None)
+        self.poller = ChallengerPoller(sources, rollout, deployer, self.metrics)
 
     def _current(self) -> ModelVersion:
         if isinstance(self.answer, Exception):
@@ -295,7 +299,7 @@ def test_metrics_have_it_before_an_answer_says_what_is_wrong(scene: Scene, monke
         tell(message)
 
     monkeypatch.setattr(scene.workers, "tell", told)
-    monkeypatch.setattr(scene.poller._told, "report", lambda version, problem, *_: order.append(("metrics", problem)))
+    monkeypatch.setattr(scene.metrics, "report", lambda version, problem, *_: order.append(("metrics", problem)))
     scene.workers.refused.add("5")
     scene.look(FIVE)
     assert [who for who, problem in order if problem] == ["metrics", "answers"]

@@ -40,7 +40,12 @@ from inference.rollout.backoff import (
 from inference.rollout.model_cache import SETTLE_SECONDS
 from inference.rollout.polling import loss_check
 from inference.rollout.polling import registry_poller as following
-from inference.rollout.polling.registry_poller import GIVE_UP_SECONDS, RegistryPoller, Sources
+from inference.rollout.polling import sources as origins
+from inference.rollout.polling.deployer import Deployer
+from inference.rollout.polling.loss_check import Losses
+from inference.rollout.polling.registry_poller import GIVE_UP_SECONDS, RegistryPoller
+from inference.rollout.polling.sources import Sources
+from inference.rollout.polling.status import ServedStatus
 from inference.rollout.two_phase import Rollout, Swap
 from msgspec import structs
 
@@ -225,6 +230,10 @@ class FakeMetrics:
         self.served, self.problem = served, problem
 
 
+class Killed(BaseException):
+    """The end of the process, by the kernel."""
+
+
 class Scene:
     """A poller among fakes."""
 
@@ -234,7 +243,9 @@ class Scene:
         self.unsigned: dict[str, str] = {}
         self.store, self.trials = FakeStore(), FakeTrials()
         self.deadly: set[str] = set()
+        self.killing: ModelVersion | None = None
         self.announced: list[tuple[str, int, float]] = []
+        self.announcing: Exception | None = None
         self.held: list[int] = []
         self.poller = self.new_poller()
 
@@ -242,6 +253,8 @@ class Scene:
         """Return a poller as the next start has it."""
 
         def announce(swap: Swap) -> None:
+            if self.announcing:
+                raise self.announcing
             self.announced.append((swap.version.version, swap.workers, swap.window_ms))
 
         # So that what a test puts in the place of a fake's own is asked.
@@ -250,9 +263,14 @@ class Scene:
         )
         rollout = Rollout("flowers", self.audience, lambda version: self.cache.folder_of(version), allow_schema_change)
         sources = Sources(registry, self.cache, self.store, self._check, lambda: self.held.append(self.metrics.looks))
-        return RegistryPoller(sources, rollout, self.trials, self.metrics, announce)  # type: ignore[arg-type]
+        self.losses = Losses(lambda *about: self.store.loss(*about))
+        deployer = Deployer(sources, rollout, self.trials, self.metrics, announce)  # type: ignore[arg-type]
+        status = ServedStatus(rollout, self.metrics, self.losses)  # type: ignore[arg-type]
+        return RegistryPoller(sources, rollout, deployer, status, self.metrics)  # type: ignore[arg-type]
 
     def _check(self, folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
+        if version == self.killing:
+            raise Killed
         if version.version in self.deadly:
             raise ProcessEnded("the process that verifies it ended over it")
         if version.version in self.unsigned:
@@ -662,10 +680,7 @@ def test_a_version_that_fails_in_a_way_that_nobody_foresaw_does_not_stay(serving
 
 
 def test_what_is_served_is_not_let_go_of_whatever_fails_after_it_was_taken_up(serving: Any) -> None:
-    def announce(*_: object) -> None:
-        raise ZeroDivisionError("a bug")
-
-    serving.poller._announce = announce
+    serving.announcing = ZeroDivisionError("a bug")
     serving.look(TWO)
     assert serving.version == "2"
     assert TWO in serving.cache.held
@@ -854,7 +869,7 @@ def test_metrics_that_hang_keep_no_version_from_being_served(
 ) -> None:
     made, never = scene(ONE), threading.Event()
     made.registry.metrics = lambda _: never.wait(30) and {}  # type: ignore[assignment, return-value]
-    monkeypatch.setattr(following, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(origins, "LOOK_SECONDS", 0.2)
     made.look()
     never.set()
     assert (made.version, made.audience.serving.metrics) == ("1", {})
@@ -863,14 +878,14 @@ def test_metrics_that_hang_keep_no_version_from_being_served(
 
 def test_a_store_that_hangs_is_asked_anew_what_it_has_lost(serving: Any) -> None:
     never = threading.Event()
-    serving.poller._losses._ask = lambda *_: never.wait(30) and None
+    serving.store.loss = lambda *_: never.wait(30) and None
     try:
         serving.clock.now += 2 * loss_check.EVERY_SECONDS
         serving.look()
-        serving.poller._losses._ask = lambda *_: "its files are gone"
+        serving.store.loss = lambda *_: "its files are gone"
         serving.clock.now += 2 * loss_check.EVERY_SECONDS
         serving.look()
-        if asked := serving.poller._losses._asked:
+        if asked := serving.losses._asked:
             asked.result(30)
         serving.look()
         assert "its files are gone" in serving.problem
@@ -1187,21 +1202,12 @@ def test_a_start_does_not_try_again_at_once_what_a_process_did_not_survive(servi
     assert "the service ended while version 2 of flowers was being tried" in serving.problem
 
 
-class Killed(BaseException):
-    """The end of the process, by the kernel."""
-
-
 def kill_while_trying(scene: Scene) -> None:
-    def check(folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
-        if version == TWO:
-            raise Killed
-        return Scene._check(scene, folder, version)
-
-    scene.poller._sources = replace(scene.poller._sources, check=check)
+    scene.killing = TWO
     end, scene.trials.end = scene.trials.end, lambda survived=True: None
     with pytest.raises(Killed):
         scene.look(TWO)
-    scene.trials.end = end
+    scene.trials.end, scene.killing = end, None
 
 
 def test_a_version_that_ended_the_service_is_not_tried_in_a_loop_and_the_last_one_is_served_meanwhile(
@@ -1352,7 +1358,6 @@ def test_a_fault_in_looking_for_losses_ends_nothing(losing: Any, caplog: pytest.
 def test_a_store_that_hangs_is_not_waited_for(serving: Any) -> None:
     hangs = threading.Event()
     serving.store.loss = lambda version, files: hangs.wait(30) and None
-    serving.poller._losses._ask = serving.store.loss
     try:
         later(serving)
         later(serving)
