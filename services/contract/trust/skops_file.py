@@ -1,4 +1,4 @@
-"""The estimator of a version: what may be in its skops file, and how it is loaded without believing anything of it.
+"""The estimator of a version: what may be in its skops file, and how it is loaded although the file is not trusted.
 
 skops looks at types: none is built that is not known as harmless. That is not enough. A harmless type may open a file that
 a row names, and compiled code indexes with the numbers that it was given. So it is loaded in four steps, each of which
