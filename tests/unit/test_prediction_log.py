@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from contract.schema import Column, Kind
-from inference.errors import SegmentUnusable, StoreUnusable
+from inference.errors import SegmentUnusable, SettingsError, StoreUnusable
 from inference.model.deployment import Deployment
 from inference.model.observation import Observation
 from inference.prediction_log import command, segment, shipper, spool
@@ -617,6 +617,22 @@ def test_the_shipper_says_what_is_wrong_with_its_settings(capsys: pytest.Capture
             shipper.main([], environ)
         assert str(ended.value) == f"shipper: {said}"
     assert shipper.main(["--twice"], {}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("S3_ENDPOINT_URL", "https://ada:hid/den@s3.example"),
+        ("S3_ENDPOINT_URL", "ada:hidden@s3.example"),
+        ("PREDICTION_LOG_STORE", "s3://ada:hidden@s3.example"),
+    ],
+)
+def test_a_store_that_is_named_with_a_login_is_refused_and_the_login_is_not_shown(name: str, value: str) -> None:
+    environ = {"PREDICTION_LOG_STORE": "s3://b", "S3_ENDPOINT_URL": "http://minio:9000", name: value}
+    said = f"{name} has a name or a password before the @ in '…@s3.example'; they go into the file that AWS_SHARED_CREDENTIALS_FILE names"
+    with pytest.raises(SettingsError) as refused:
+        Store.of(environ)
+    assert str(refused.value) == said
 
 
 def test_one_shipper_at_a_time_is_at_work(kept: Kept) -> None:

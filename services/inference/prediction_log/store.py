@@ -32,7 +32,8 @@ class Store:
         if not where.startswith("s3://"):
             root = Path(where).absolute()
             return cls(fs.LocalFileSystem(), str(root), str(root))
-        endpoint = urlsplit(read.text("S3_ENDPOINT_URL", "-"))
+        _bare("PREDICTION_LOG_STORE", where)
+        endpoint = urlsplit(_bare("S3_ENDPOINT_URL", read.text("S3_ENDPOINT_URL", "-")))
         if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
             raise SettingsError(f"S3_ENDPOINT_URL is {endpoint.geturl()!r}; expected http(s)://HOST[:PORT]")
         files = fs.S3FileSystem(
@@ -66,6 +67,17 @@ class Store:
             with suppress(ValueError):  # a name of somebody else's
                 if date.fromisoformat(folder.name.removeprefix("date=")) < last:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bare(name: str, address: str) -> str:
+    """Return an address; raise SettingsError where it has a login, which logs and errors would show."""
+    _, login, rest = address.rpartition("@")
+    if login:
+        raise SettingsError(
+            f"{name} has a name or a password before the @ in {f'…@{rest}'!r}; they go into the file that "
+            "AWS_SHARED_CREDENTIALS_FILE names"
+        )
+    return address
 
 
 def _put(target: Path, content: pa.Buffer) -> None:
