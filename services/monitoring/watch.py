@@ -128,7 +128,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         print(f"monitor: {error}", file=sys.stderr)
         return 2
     logging.config.dictConfig(LOGGING)
-    log.info("Settings", extra={"fields": {"settings": settings.told()}})
+    log.info("Settings", extra={"fields": {"settings": settings.told() | {"store": store.told}}})
     asked = argparse.Namespace(last=None, begin=None, to=None, version=None, by=None, rows=None)
     watch = Watch(
         settings,

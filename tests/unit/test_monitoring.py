@@ -226,12 +226,13 @@ def test_the_watch_says_its_settings_first_and_of_the_service_s_those_of_the_mod
     monkeypatch.setattr(watch, "serving", serving)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
-    monkeypatch.setattr("inference.prediction_log.store.Store.of", lambda _: None)
     environ = {"MLFLOW_TRACKING_URI": "postgresql://anna:hidden@mlflow.example", "MONITOR_LAST": "7d"}
+    environ["PREDICTION_LOG_STORE"] = str(tmp_path)
     with caplog.at_level("INFO", "inference"), pytest.raises(Ended):
         watch.main([], environ)
     settings = vars(caplog.records[0])["fields"]["settings"]
     assert settings["tracking_uri"] == "postgresql://mlflow.example"
     assert settings["last"] == "7 days, 0:00:00"
+    assert settings["store"] == str(tmp_path)
     assert "workers" not in settings
     assert "hidden" not in str(settings)

@@ -1,5 +1,6 @@
 """The prediction log, from what a worker packs to what a shipper brings away, in one process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from contract import settings as in_force
 from contract.schema import Column, Kind
 from inference.errors import SegmentUnusable, SettingsError, StoreUnusable
 from inference.model.deployment import Deployment
@@ -558,7 +560,7 @@ def test_a_fault_of_one_segment_whichever_keeps_no_other_from_being_shipped(
 
 def test_whatever_goes_wrong_the_shipper_goes_on(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {"PREDICTION_LOG_DIR": str(kept.spool), "PREDICTION_LOG_STORE": str(kept.store)}
-    work = shipper.Work(environ)
+    work = shipper.Work(shipper.Shipping.from_env(environ))
     with monkeypatch.context() as broken:
         broken.setattr(Store, "forget", lambda *_: 1 // 0)
         assert not work.once()
@@ -617,6 +619,21 @@ def test_the_shipper_says_what_is_wrong_with_its_settings(capsys: pytest.Capture
             shipper.main([], environ)
         assert str(ended.value) == f"shipper: {said}"
     assert shipper.main(["--twice"], {}) == 2
+
+
+def test_the_shipper_s_log_begins_with_its_settings(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    environ = {"PREDICTION_LOG_DIR": str(kept.spool), "PREDICTION_LOG_STORE": str(kept.store)}
+    environ |= {"PREDICTION_LOG_SECONDS": "2", "MLFLOW_TRACKING_URI": "postgresql://anna:hidden@mlflow.example"}
+    assert shipper.main(["--once"], environ) == 0
+    first, *_ = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["message"] == "Settings of the shipper"
+    assert first["settings"] == {"folder": str(kept.spool), "store": str(kept.store), "seconds": 2.0, "days": 30}
+
+
+def test_of_a_bucket_the_shipper_s_log_says_where_it_is(kept: Kept) -> None:
+    environ = {"PREDICTION_LOG_STORE": "s3://predictions", "S3_ENDPOINT_URL": "http://minio:9000"}
+    told = in_force.told(shipper.Shipping.from_env(environ))
+    assert told["store"] == "s3://predictions at http://minio:9000"
 
 
 @pytest.mark.parametrize(

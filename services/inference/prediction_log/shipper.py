@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from urllib.parse import quote
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from contract import settings as in_force
 from contract.settings import Reader
 
 from inference.errors import InferenceError, NewerLayout, SegmentUnusable, SettingsError, StoreUnusable
@@ -201,23 +203,44 @@ def parquet(content: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-class Work:
-    """What the shipper is told to do: where, how often, and for how long what it brings stays in a folder."""
+@dataclass(frozen=True)
+class Shipping:
+    """What the shipper is told to do; .env.example lists the same variables with the reasons."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        """Read it from the environment; raise SettingsError naming the variable, its value and what is expected."""
+    folder: Path
+    """PREDICTION_LOG_DIR: the spool, in which predictions wait until they are shipped."""
+    store: Store
+    """PREDICTION_LOG_STORE: where they are kept."""
+    seconds: float = 10.0
+    """PREDICTION_LOG_SECONDS: how often they are shipped, from 0.1 to 3600."""
+    days: int = 30
+    """PREDICTION_LOG_DAYS: how long they stay in a folder, up to 36500; 0 is for ever."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Shipping":
+        """Read the settings; raise SettingsError naming the variable, its value and what is expected."""
         read = Reader(environ, SettingsError)
-        self.folder, self.store = Settings.from_env(environ).prediction_log_dir, Store.of(environ)
-        self.seconds = read.number("PREDICTION_LOG_SECONDS", 10.0, 0.1, 3600)
-        self.days = read.number("PREDICTION_LOG_DAYS", 30, 0, 36_500)
-        self._shipper = Shipper(self.folder, self.store)
+        return cls(
+            folder=Settings.from_env(environ).prediction_log_dir,
+            store=Store.of(environ),
+            seconds=read.number("PREDICTION_LOG_SECONDS", cls.seconds, 0.1, 3600),
+            days=read.number("PREDICTION_LOG_DAYS", cls.days, 0, 36_500),
+        )
+
+
+class Work:
+    """Ships what is there, as often as it is told to, and says where that fails."""
+
+    def __init__(self, settings: Shipping) -> None:
+        self.settings = settings
+        self._shipper = Shipper(settings.folder, settings.store)
         self._problem = ""
 
     def once(self) -> bool:
         """Ship what is there; return whether that was possible, and log where it is not, or is again."""
         try:
             count = self._shipper.ship()
-            self.store.forget(self.days)
+            self.settings.store.forget(self.settings.days)
         except Exception as error:  # whatever it is, the next round may be better
             if not self._problem:
                 what = "not everything" if isinstance(error, SegmentUnusable) else "nothing"
@@ -236,12 +259,15 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         print("usage: python -m inference.prediction_log.shipper [--once] [--beside]", file=sys.stderr)
         return 2
     try:
-        work = Work(environ)
+        settings = Shipping.from_env(environ)
     except SettingsError as error:
         sys.exit(f"shipper: {error}")
     logging.config.dictConfig(LOGGING)
-    if (held := spool.lock(work.folder)) is None:
-        sys.exit(f"shipper: another one is at work on {work.folder}")
+    # Of the shipper, as beside a service that is started without Docker both write into one log.
+    log.info("Settings of the shipper", extra={"fields": {"settings": in_force.told(settings)}})
+    if (held := spool.lock(settings.folder)) is None:
+        sys.exit(f"shipper: another one is at work on {settings.folder}")
+    work = Work(settings)
     try:
         if "--once" not in arguments:
             _until_told(work, os.getppid() if "--beside" in arguments else None)
@@ -258,11 +284,10 @@ def _until_told(work: Work, parent: int | None) -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN if parent else lambda *_: ended.set())
-    log.info("predictions in %s are shipped to %s", work.folder, work.store.told)
     due = 0.0
-    while not ended.wait(min(1.0, work.seconds)) and (parent is None or os.getppid() == parent):
+    while not ended.wait(min(1.0, work.settings.seconds)) and (parent is None or os.getppid() == parent):
         if (now := time.monotonic()) >= due:
-            due = now + work.seconds
+            due = now + work.settings.seconds
             work.once()
 
 

@@ -24,6 +24,9 @@ class Store:
     def __init__(self, files: fs.FileSystem, root: str, told: str) -> None:
         self.files, self.root, self.told = files, root, told
 
+    def __str__(self) -> str:
+        return self.told
+
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Store":
         """Return the store that PREDICTION_LOG_STORE names: s3://BUCKET at S3_ENDPOINT_URL, or a folder."""
