@@ -73,7 +73,8 @@ def cleanup(older_than: int, yes: bool, keep_versions: int | None, keep_rollback
     MLflow, it is restored.
     """
     settings = Settings.from_env(os.environ)
-    stores, engine = Stores(settings.destination), database.connect(settings.database_uri)
+    stores = Stores(settings.destination, settings.s3_endpoint_url)
+    engine = database.connect(settings.database_uri)
     rules = Rules(older_than, keep_rollbacks, keep_versions)
     now_ms = round(time.time() * 1000)
     choice = choose(database.tracking(engine), database.registry(engine), rules, now_ms, stores.out_of_reach)

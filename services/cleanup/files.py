@@ -1,6 +1,5 @@
 """The files of a run or a logged model, in MLflow's bucket or in a folder: how large they are, and without them."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,10 +74,10 @@ class Objects:
 
 
 class Stores:
-    """Where MLflow's addresses lead: `destination` is what the server has behind its artifact proxy."""
+    """Where MLflow's addresses lead: `destination` is what the server has behind its artifact proxy, a bucket is at `endpoint`."""
 
-    def __init__(self, destination: str | None) -> None:
-        self._destination = destination
+    def __init__(self, destination: str | None, endpoint: str | None = None) -> None:
+        self._destination, self._endpoint = destination, endpoint
         self._s3: Any = None
 
     @property
@@ -127,7 +126,7 @@ class Stores:
 
             self._s3 = boto3.client(
                 "s3",
-                endpoint_url=os.environ.get("MLFLOW_S3_ENDPOINT_URL"),
+                endpoint_url=self._endpoint,
                 config=Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 2}),
             )
         return self._s3

@@ -12,6 +12,8 @@ class Settings:
     """MLFLOW_BACKEND_STORE_URI: MLflow's database."""
     destination: str | None
     """MLFLOW_ARTIFACTS_DESTINATION: what the server has behind its artifact proxy; None without a server."""
+    s3_endpoint_url: str | None
+    """MLFLOW_S3_ENDPOINT_URL: where the bucket is; None for AWS."""
     keep_deleted_days: str
     """KEEP_DELETED_DAYS: for how long the bucket's set-up was told to keep what is removed; empty where it was told nothing."""
     is_in_stack: bool
@@ -23,6 +25,7 @@ class Settings:
         return cls(
             database_uri=environ["MLFLOW_BACKEND_STORE_URI"],
             destination=environ.get("MLFLOW_ARTIFACTS_DESTINATION"),
+            s3_endpoint_url=environ.get("MLFLOW_S3_ENDPOINT_URL"),
             keep_deleted_days=environ.get("KEEP_DELETED_DAYS", ""),
             is_in_stack="BACKEND_STORE_URI_FILE" in environ,
         )

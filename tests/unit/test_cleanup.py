@@ -9,7 +9,7 @@ from cleanup import database, report
 from cleanup.__main__ import Age, _command
 from cleanup.choice import Choice, Rules, choose
 from cleanup.errors import Elsewhere
-from cleanup.files import Folder, Stores
+from cleanup.files import Folder, Objects, Stores
 from cleanup.records import Experiment, Item, Model, Registry, Run, Tracking, Version
 from cleanup.settings import Settings
 from click import BadParameter
@@ -294,9 +294,20 @@ def test_how_long_it_can_be_undone_is_told(keeps: bool, days: str, said: str) ->
 
 def test_a_stack_s_clean_up_is_told_its_store_and_one_without_docker_has_none() -> None:
     without = {"MLFLOW_BACKEND_STORE_URI": "sqlite:///mlflow.db"}
-    assert Settings.from_env(without) == Settings("sqlite:///mlflow.db", None, "", is_in_stack=False)
+    assert Settings.from_env(without) == Settings("sqlite:///mlflow.db", None, None, "", is_in_stack=False)
     stack = {"MLFLOW_ARTIFACTS_DESTINATION": "s3://mlflow", "KEEP_DELETED_DAYS": "30", "BACKEND_STORE_URI_FILE": "/uri"}
-    assert Settings.from_env(without | stack) == Settings("sqlite:///mlflow.db", "s3://mlflow", "30", is_in_stack=True)
+    stack["MLFLOW_S3_ENDPOINT_URL"] = "http://minio:9000"
+    expected = Settings("sqlite:///mlflow.db", "s3://mlflow", "http://minio:9000", "30", is_in_stack=True)
+    assert Settings.from_env(without | stack) == expected
+
+
+def test_the_bucket_is_where_the_settings_say_whatever_the_environment_says_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "http://another:9000")
+    place = Stores("s3://mlflow", "http://minio:9000").place("s3://mlflow/1/abc/artifacts", "abc")
+    assert isinstance(place, Objects)
+    assert place.client.meta.endpoint_url == "http://minio:9000"
 
 
 def test_what_is_typed_to_do_it_is_said_for_the_stack_and_without_docker() -> None:
