@@ -8,6 +8,7 @@ process, which is there seconds sooner and takes half the memory.
 """
 
 import gc
+import json
 import os
 import signal
 import sys
@@ -73,9 +74,12 @@ def main(command: list[str]) -> None:
     """Serve, or end with a line that says which setting cannot be used."""
     try:
         guard.check(os.environ, SettingsError)
-        os.environ.update(names(os.environ))
+        published = names(os.environ)
     except SettingsError as error:
         sys.exit(f"mlflow: {error}")
+    if published[HOSTS]:  # without Docker, nobody publishes it
+        print(f"mlflow: settings: {json.dumps(published)}", file=sys.stderr, flush=True)
+    os.environ.update(published)
     serve(command[1:])
 
 

@@ -150,6 +150,30 @@ def test_mlflow_does_not_start_with_an_address_that_is_none(published: ModuleTyp
 
 
 @pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        (
+            {"MLFLOW_SERVER_ALLOWED_HOSTS": "mlflow:5000", "MLFLOW_PUBLIC_URL": "http://localhost:5000"},
+            'mlflow: settings: {"MLFLOW_SERVER_ALLOWED_HOSTS": "mlflow:5000,localhost,localhost:5000", '
+            '"MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "http://localhost:5000,http://localhost,https://localhost"}\n',
+        ),
+        ({}, ""),
+    ],
+)
+def test_mlflow_s_log_begins_with_the_names_that_it_answers_to_where_it_is_published(
+    published: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environ: dict[str, str],
+    said: str,
+) -> None:
+    monkeypatch.setattr(published.os, "environ", environ)
+    monkeypatch.setattr(published, "serve", lambda _: None)
+    published.main(["mlflow", "server"])
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
     "value", [ONE, LIST, PROXY, EDGE, " http://a.example,b.example:9001", "https://*.a,b:443 http://a"]
 )
 def test_minios_console_makes_its_links_of_the_first_address_too(value: str) -> None:
