@@ -38,7 +38,7 @@ class Rule(StrEnum):
     NOT_WORSE = "not-worse"
     """its score is not lower than the champion's by more than the margin"""
     PAIRED = "paired"
-    """better, and a paired test on the same rows gives p < 0.05: McNemar's for classes, Wilcoxon's for quantities"""
+    """better, and a paired test on the same rows gives p < 0.05; `compared` says which"""
 
 
 @dataclass(frozen=True)
