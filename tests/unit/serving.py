@@ -19,6 +19,7 @@ from inference.model.version import ModelVersion
 from inference.protocols.open_inference import OpenInference
 from inference.protocols.protocol import Encoded
 from inference.request.admission import AdmissionControl
+from inference.request.answer import reason_of
 from inference.rollout.active_model import ActiveModel, Deployments
 from inference.rows import from_cells
 from inference.settings import Settings
@@ -27,6 +28,7 @@ from inference.web.flask_app import create_app
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from werkzeug.test import Client
+from werkzeug.wsgi import get_input_stream
 
 VERSION = ModelVersion("iris_logistic_regression", "7", "run-of-7", 1700000000000, "m-7", "")
 SINCE = "2026-01-02T03:04:05+00:00"
@@ -112,6 +114,19 @@ class OnceAsked:
         return answer
 
 
+class WsgiService(Service):
+    """The service as a WSGI application, for Werkzeug's client and server; where it works, it has connections of its own."""
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        body = get_input_stream(environ).read()  # not beyond its length: a connection that is kept has no end
+        context = self.begin(environ)
+        context.body = body
+        answer = self.answer(context)
+        self.observations.show()
+        start_response(reason_of(answer.status), answer.headers)
+        return [answer.body]
+
+
 def service_of(
     served: Deployment | None,
     problem: str | None = None,
@@ -119,7 +134,7 @@ def service_of(
     admission: AdmissionControl | None = None,
     log: RequestLog | None = None,
     observers: tuple[Observer, ...] = (),
-) -> Service:
+) -> WsgiService:
     return service_among([active_of(served, problem)], settings, admission, log, observers)
 
 
@@ -129,11 +144,13 @@ def service_among(
     admission: AdmissionControl | None = None,
     log: RequestLog | None = None,
     observers: tuple[Observer, ...] = (),
-) -> Service:
+) -> WsgiService:
     """Return a service of several models, of which the first answers where none is named."""
     settings, deployments = settings or Settings(), Deployments(active)
     admission = admission or AdmissionControl(settings.queue_seconds, settings.max_body_bytes, at_once)
-    return Service(settings, deployments, admission, log or RequestLog(0), OnceAsked(settings, deployments), observers)
+    return WsgiService(
+        settings, deployments, admission, log or RequestLog(0), OnceAsked(settings, deployments), observers
+    )
 
 
 def client_of(served: Deployment | None, problem: str | None = None, settings: Settings | None = None) -> Client:

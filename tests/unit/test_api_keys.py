@@ -14,13 +14,12 @@ import pytest
 from inference.api_keys import command, key_file
 from inference.api_keys.keyring import Keyring
 from inference.errors import TooManyRequests
-from inference.http.application import Service
 from inference.settings import Settings
 from inference.telemetry.log import RequestLog
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from werkzeug.test import Client, TestResponse
 
-from tests.unit.serving import DESCRIPTION, SERVED, answering, served_as, service_of
+from tests.unit.serving import DESCRIPTION, SERVED, WsgiService, answering, served_as, service_of
 
 INFER = "/v2/models/iris_logistic_regression/infer"
 TENSORS = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}]}
@@ -60,7 +59,7 @@ def settings_of(keys: KeyFile, **more: Any) -> Settings:
     return Settings(api_keys_file=keys.path, cache_dir=keys.cache, workers=1, **more)
 
 
-def serving(keys: KeyFile, log: RequestLog | None = None, served: Any = SERVED) -> Service:
+def serving(keys: KeyFile, log: RequestLog | None = None, served: Any = SERVED) -> WsgiService:
     return service_of(served, settings=settings_of(keys), log=log)
 
 
@@ -68,7 +67,7 @@ def bearing(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def predicted(service: Service, key: str | None = None, path: str = "/invocations") -> TestResponse:
+def predicted(service: WsgiService, key: str | None = None, path: str = "/invocations") -> TestResponse:
     return Client(service).post(path, json=PREDICTING[path], headers=bearing(key) if key else {})
 
 

@@ -8,7 +8,6 @@ import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from io import BytesIO
 from typing import Any
 
 import pytest
@@ -226,14 +225,6 @@ def test_a_prediction_without_a_model_is_to_be_tried_again(waiting: Client, path
     answer = waiting.post(path, json={"instances": [[1, 2]]})
     assert_is_error(answer, 503, "TEMPORARILY_UNAVAILABLE", "no model is served yet", "has the alias 'Production' yet")
     assert int(answer.headers["Retry-After"]) > 0
-
-
-@pytest.mark.parametrize("body", [b"", b'{"instances": [[1, 2]]}'])
-def test_of_a_connection_that_is_kept_no_more_is_read_than_the_request_has(client: Client, body: bytes) -> None:
-    builder = EnvironBuilder("/invocations", method="POST", content_type="application/json", data=body)
-    environ = builder.get_environ() | {"wsgi.input": BytesIO(body + b"POST /invocations HTTP/1.1")}
-    client.run_wsgi_app(environ)
-    assert environ["wsgi.input"].read() == b"POST /invocations HTTP/1.1"
 
 
 def test_lists_are_predicted_in_their_order(client: Client) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from contract.schema import Column
-from inference.http.application import Service
 from inference.ipc.messages import DeploymentSpec, Load, Note, Report, Serve, State, ToPoller, ToWorker
 from inference.model.deployment import Deployment
 from inference.model.observation import Observation
@@ -17,7 +16,7 @@ from inference.rollout.active_model import ActiveModel, Deployments
 from inference.telemetry.log import RequestLog
 from werkzeug.test import Client, EnvironBuilder, TestResponse
 
-from tests.unit.serving import active_of, answering, described, served_as, service_among
+from tests.unit.serving import WsgiService, active_of, answering, described, served_as, service_among
 
 ROW = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP64", "data": [1]}]}
 SECONDS = 30
@@ -42,7 +41,7 @@ ROSES, TULIPS = says(1, "roses", "3"), says(2, "tulpen (grün)", "8")
 TULIPS_PATH = "/v2/models/tulpen%20(gr%C3%BCn)"
 
 
-def service(**more: Any) -> Service:
+def service(**more: Any) -> WsgiService:
     return service_among([active_of(ROSES), active_of(TULIPS)], **more)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from contract.schema import Column, Kind
-from inference.http.application import Service
 from inference.ipc.messages import State
 from inference.model.deployment import Deployment
 from inference.model.version import ModelVersion
@@ -18,7 +17,16 @@ from inference.trust import Trust
 from inference.web import flask_app as looking
 from werkzeug.test import Client
 
-from tests.unit.serving import VERSION, active_of, answering, described, served_as, service_among, service_of
+from tests.unit.serving import (
+    VERSION,
+    WsgiService,
+    active_of,
+    answering,
+    described,
+    served_as,
+    service_among,
+    service_of,
+)
 
 FIGURES = {
     "metrics": {"test_accuracy": 0.9667, "test_accuracy_ci_low": 0.9, "test_accuracy_ci_high": 0.99},
@@ -36,7 +44,7 @@ def served(figures: dict[str, Any] | None = None, **changes: Any) -> Deployment:
     return served_as(answering(SimpleNamespace(), description), CLAIMING, **CLAIMS)
 
 
-def page_of(service: Service) -> str:
+def page_of(service: WsgiService) -> str:
     answer = Client(service).get("/", headers={"Accept": "text/html"})
     assert answer.status_code == 200
     return answer.text

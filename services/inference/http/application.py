@@ -1,4 +1,4 @@
-"""The service as a WSGI application: what is to be fast is answered here, all else by Flask (inference.web.flask_app).
+"""The service behind its connections: what is to be fast is answered here, all else by Flask (inference.web.flask_app).
 
 Every request passes through here, so that a request id, the served version, limits, metrics and the log are the same for
 all: it is received, answered by one of two handlers, and finished. Flask costs a tenth of a millisecond, which is most of what
@@ -9,8 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
-
-from werkzeug.wsgi import get_input_stream
 
 from inference.api_keys.keyring import Keyring
 from inference.errors import InvalidInput, Overloaded, RequestError
@@ -25,7 +23,7 @@ from inference.model.pacing import TakesLong
 from inference.prediction_log.label_log import LabelLog
 from inference.request.admission import AdmissionControl
 from inference.request.allowed_hosts import AllowedHosts
-from inference.request.answer import NO_SNIFFING, Answer, Headers, error_answer, reason_of, sized
+from inference.request.answer import NO_SNIFFING, Answer, Headers, error_answer, sized
 from inference.request.checks import RequestChecks
 from inference.request.context import Environ, RequestContext
 from inference.request.ids import new_ids, request_id, traceparent
@@ -62,14 +60,6 @@ class Service:
         labels = LabelHandler(LabelLog.of(settings))
         self._predictions = PredictionHandler(deployments, self.checks, admission, labels, bool(observers))
         self._flask = FlaskHandler(flask, self.checks)
-
-    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        context = self.begin(environ)
-        context.body = get_input_stream(environ).read()  # not beyond its length: a connection that is kept has no end
-        answer = self.answer(context)
-        self.observations.show()
-        start_response(reason_of(answer.status), answer.headers)
-        return [answer.body]
 
     def begin(self, environ: Environ) -> RequestContext:
         """Take in the head of a request; to be followed by one of `answer`, `answer_aside` and `forget`."""
