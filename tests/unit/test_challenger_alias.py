@@ -145,7 +145,21 @@ def test_whoever_was_sent_away_stays_away_after_a_start_and_in_replicas_with_the
 
 
 def test_nobody_is_said_to_be_sent_away_by_the_registry_s_tags(tmp_path: Path) -> None:
-    assert eligibility(None, tmp_path).of(replace(FOUR, tags={RETURNED: "so I say"})).tags == {}
+    said = {RETURNED: "so I say", PROBLEM: "so I say, too"}
+    assert eligibility(None, tmp_path).of(replace(FOUR, tags=said)).tags == {}
+
+
+@pytest.mark.parametrize("text", [OVER, "no JSON", challenge().text, challenge(days=-1).text])
+def test_who_is_looked_at_twice_may_do_the_same_and_has_the_same_problem(tmp_path: Path, text: str) -> None:
+    once = eligibility(None, tmp_path).of(with_tag(FOUR, text))
+    assert eligibility(None, tmp_path).still(once).tags == once.tags
+    assert bool(once.tags) == (text != OVER)
+
+
+def test_who_is_sent_away_between_two_looks_stays_away(tmp_path: Path) -> None:
+    looked_up = eligibility(None, tmp_path).of(with_tag(FOUR, challenge().text))
+    Returns(tmp_path, "flowers").add(FOUR, "it fails")
+    assert eligibility(None, tmp_path).still(looked_up).tags == {RETURNED: "it fails"}
 
 
 # --- what becomes of it ----------------------------------------------------------------------------------------------

@@ -38,9 +38,7 @@ from inference.rollout.backoff import (
     LAST_RETRY_SECONDS,
 )
 from inference.rollout.model_cache import SETTLE_SECONDS
-from inference.rollout.polling import loss_check
-from inference.rollout.polling import registry_poller as following
-from inference.rollout.polling import sources as origins
+from inference.rollout.polling import loss_check, registry_poller, sources
 from inference.rollout.polling.deployer import Deployer
 from inference.rollout.polling.loss_check import Losses
 from inference.rollout.polling.registry_poller import GIVE_UP_SECONDS, RegistryPoller
@@ -262,11 +260,11 @@ class Scene:
             current=lambda: self.registry.current(), metrics=lambda run_id: self.registry.metrics(run_id)
         )
         rollout = Rollout("flowers", self.audience, lambda version: self.cache.folder_of(version), allow_schema_change)
-        sources = Sources(registry, self.cache, self.store, self._check, lambda: self.held.append(self.metrics.looks))
+        origin = Sources(registry, self.cache, self.store, self._check, lambda: self.held.append(self.metrics.looks))
         self.losses = Losses(lambda *about: self.store.loss(*about))
-        deployer = Deployer(sources, rollout, self.trials, self.metrics, announce)  # type: ignore[arg-type]
+        deployer = Deployer(origin, rollout, self.trials, self.metrics, announce)  # type: ignore[arg-type]
         status = ServedStatus(rollout, self.metrics, self.losses)  # type: ignore[arg-type]
-        return RegistryPoller(sources, rollout, deployer, status, self.metrics)  # type: ignore[arg-type]
+        return RegistryPoller(origin, rollout, deployer, status, self.metrics)  # type: ignore[arg-type]
 
     def _check(self, folder: Path, version: ModelVersion) -> tuple[VersionFiles, Description]:
         if version == self.killing:
@@ -313,7 +311,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     clock = Clock()
-    for module in (following, backoff, background_call, loss_check, model_cache, two_phase):
+    for module in (registry_poller, backoff, background_call, loss_check, model_cache, two_phase):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
@@ -825,7 +823,7 @@ def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_
     scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = scene(ONE, ONE)
-    monkeypatch.setattr(following, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(registry_poller, "LOOK_SECONDS", 0.01)
     answers, asked, hanging = threading.Event(), [], made.registry.current
     made.registry.current = lambda: asked.append(1) or (answers.wait(30) and hanging())  # type: ignore[assignment, return-value]
     try:
@@ -837,7 +835,7 @@ def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_
     finally:
         answers.set()
     made.poller._alias._asked.result(30)
-    monkeypatch.setattr(following, "LOOK_SECONDS", 30)
+    monkeypatch.setattr(registry_poller, "LOOK_SECONDS", 30)
     made.look()
     assert made.problem is None
     assert len(asked) == 2, "what was answered late is asked anew"
@@ -847,7 +845,7 @@ def test_a_registry_that_does_not_answer_at_once_does_not_keep_the_last_version_
 def test_a_question_that_has_hung_for_long_is_asked_anew_so_that_a_registry_that_has_recovered_is_noticed(
     serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(registry_poller, "LOOK_SECONDS", 0.01)
     never, answering = threading.Event(), serving.registry.current
     serving.registry.current = lambda: never.wait(30) and answering()
     try:
@@ -857,7 +855,7 @@ def test_a_question_that_has_hung_for_long_is_asked_anew_so_that_a_registry_that
         serving.look()
         assert "MLflow does not answer within" in serving.problem
         serving.clock.now += GIVE_UP_SECONDS
-        monkeypatch.setattr(following, "LOOK_SECONDS", 30)
+        monkeypatch.setattr(registry_poller, "LOOK_SECONDS", 30)
         serving.look()
         assert (serving.version, serving.problem) == ("2", None)
     finally:
@@ -869,7 +867,7 @@ def test_metrics_that_hang_keep_no_version_from_being_served(
 ) -> None:
     made, never = scene(ONE), threading.Event()
     made.registry.metrics = lambda _: never.wait(30) and {}  # type: ignore[assignment, return-value]
-    monkeypatch.setattr(origins, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(sources, "LOOK_SECONDS", 0.2)
     made.look()
     never.set()
     assert (made.version, made.audience.serving.metrics) == ("1", {})
@@ -1200,6 +1198,21 @@ def test_a_start_does_not_try_again_at_once_what_a_process_did_not_survive(servi
     serving.look()
     assert (serving.version, tries_of(serving)) == ("1", 1)
     assert "the service ended while version 2 of flowers was being tried" in serving.problem
+
+
+def test_a_trial_is_over_before_anything_is_told_or_noted_of_it(serving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trying: list[ModelVersion | None] = []
+
+    def noting(does: Callable[..., object]) -> Callable[..., object]:
+        return lambda *given: (trying.append(serving.trials.trying), does(*given))[1]
+
+    monkeypatch.setattr(serving.cache, "remember", noting(serving.cache.remember))
+    monkeypatch.setattr(serving.metrics, "report", noting(serving.metrics.report))
+    serving.look(TWO)
+    assert trying == [None, None]
+    serving.cache.broken.add(THREE)
+    serving.look(THREE)
+    assert trying == [None, None, None]
 
 
 def kill_while_trying(scene: Scene) -> None:

@@ -77,14 +77,20 @@ class Eligibility:
         self._last: tuple[ModelVersion, str, str] | None = None
 
     def of(self, version: ModelVersion) -> ModelVersion:
-        """Return a version with tags that say what it may do, whatever they said before."""
+        """Return a version of the registry with tags that say what it may do."""
+        told = {name: text for name, text in version.tags.items() if name not in (RETURNED, PROBLEM)}
+        return self.still(replace(version, tags=told))
+
+    def still(self, version: ModelVersion) -> ModelVersion:
+        """Return a version whose tags said before what it may do with those that say it now."""
         tags = {name: text for name, text in version.tags.items() if name not in (TAG, RETURNED, PROBLEM)}
-        text = version.tags.get(TAG, OVER)
         if (reason := self.returns.reason(version)) is not None:
-            tags[RETURNED] = reason
+            return replace(version, tags=tags | {RETURNED: reason})
+        text = version.tags.get(TAG, OVER)
+        if problem := version.tags.get(PROBLEM, "") if text == OVER else self._problem(version, text):
+            tags[PROBLEM] = problem
         elif text != OVER:
-            problem = self._problem(version, text)
-            tags |= {PROBLEM: problem} if problem else {TAG: text}
+            tags[TAG] = text
         return replace(version, tags=tags)
 
     def _problem(self, version: ModelVersion, text: str) -> str:

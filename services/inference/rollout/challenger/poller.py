@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from contract.display import first_line, visible
 from contract.mlmodel import manifest
@@ -49,7 +50,13 @@ class ChallengerRollout(Rollout):
             raise ModelRefused(f"{change}; that would break requests that Production answers")
 
     def change_to(self, candidate: Candidate, metrics: dict[str, float]) -> Swap:
-        return super().change_to(replace(candidate, version=self._eligibility.of(candidate.version)), metrics)
+        return super().change_to(replace(candidate, version=self._eligibility.still(candidate.version)), metrics)
+
+    def update(self, **changes: Any) -> None:
+        """Change what is known of the version that is served; one that has been sent away since it was looked up stays away."""
+        if "version" in changes:
+            changes["version"] = self._eligibility.still(changes["version"])
+        super().update(**changes)
 
     def send_away(self, returned: Returned) -> bool:
         """Have a version answer nobody any more: in all workers, in all replicas with the same cache, and after a start.
@@ -57,9 +64,10 @@ class ChallengerRollout(Rollout):
         Returns whether it is the one that they have.
         """
         self._eligibility.returns.add(returned.version, returned.reason)
-        if self.served is None or self.served.version != returned.version:
+        served = self.served  # in a variable: the poller's thread may end it
+        if served is None or served.version != returned.version:
             return False
-        self.update(version=self._eligibility.of(self.served.version))
+        self.update(version=served.version)
         return True
 
     def stop(self) -> None:
@@ -113,23 +121,23 @@ class ChallengerPoller(RegistryPoller):
         if self._challengers.send_away(message):
             self._status.tell(None)
 
-    def _stay_without_version(self, error: NoModel) -> None:
+    def _on_no_version(self, error: NoModel) -> None:
         if self.rollout.served:
             log.info("nobody has the alias of the challenger any more")
-        self._let_go()
+        self._remove()
         self._status.tell(None)
 
-    def _stay_without_registry(self, error: RegistryUnreachable) -> None:
+    def _on_unreachable(self, error: RegistryUnreachable) -> None:
         """Go on with the last one; that MLflow does not answer is told of Production already."""
         if self.rollout.served is None:
             self._deployer.restore()
             self._status.tell(None)
 
-    def _turn_from(self, version: ModelVersion) -> None:
+    def _before_deploy(self, version: ModelVersion) -> None:
         """Let go of the one before it, whatever becomes of the next."""
-        self._let_go()
+        self._remove()
 
-    def _let_go(self) -> None:
-        self._sources.cache.forget_last()
+    def _remove(self) -> None:
+        self._deployer.forget_last_known_good()
         if self.rollout.served:
             self._challengers.stop()

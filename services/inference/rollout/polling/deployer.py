@@ -119,8 +119,12 @@ class Deployer:
         if served and (folder := self._last_known_good.note(served.version, served.metrics)):
             self._rollout.update(folder=str(folder))
 
+    def forget_last_known_good(self) -> None:
+        """Have no version that a start without the registry would serve."""
+        self._sources.cache.forget_last()
+
     def restore(self) -> None:
-        """Have served what was served last, from the cache, where nothing is served and that is worth a try."""
+        """Have the last known good version served, from the cache, where nothing is served and that is worth a try."""
         if self._rollout.served or (last := self._last_known_good.found()) is None:
             return
         version, metrics = last

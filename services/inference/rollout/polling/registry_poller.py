@@ -1,6 +1,6 @@
 """Follows the alias for all workers of the service: looks, deploys what is behind it, and tells how things are.
 
-One process of the service talks to the registry. At its start it lets what was served last be served first, from the cache.
+One process of the service talks to the registry. At its start it serves the last known good version, from the cache.
 A version that it finds behind the alias is fetched into the cache; a process of its own verifies its signature and manifest
 and reads its metadata files; then all workers change to it, or none (two_phase.py). Where anything fails, what is served goes on, and
 the reason is told once; what a process did not survive is left alone for longer.
@@ -70,17 +70,17 @@ class RegistryPoller:
             self._begin()
         found = self._behind_the_alias()
         if isinstance(found, RegistryUnreachable):
-            self._stay_without_registry(found)
+            self._on_unreachable(found)
             return
         self._metrics.looked()
         if isinstance(found, NoModel):
             self._backoff.clear()
-            self._stay_without_version(found)
+            self._on_no_version(found)
         else:
-            self._keep_up_with(found)
+            self._reconcile(found)
 
     def _begin(self) -> None:
-        """Serve what was served last before anybody is asked: what is behind the alias now may hang, or end the service."""
+        """Serve the last known good version before anybody is asked: what is behind the alias now may hang, or end the service."""
         self._has_begun = True
         self._deployer.restore()
         if self.rollout.served:
@@ -98,20 +98,20 @@ class RegistryPoller:
         except TimeoutError:
             return RegistryUnreachable(f"MLflow does not answer within {LOOK_SECONDS:.0f} s")
 
-    def _keep_up_with(self, version: ModelVersion) -> None:
+    def _reconcile(self, version: ModelVersion) -> None:
         """Have the version behind the alias served, unless it has just failed."""
         served, failure = self.rollout.served, self._backoff.of(version)
         if served and served.version == version:
-            self._stay_with(version)
+            self._keep_served(version)
         elif failure is None:
-            self._turn_from(version)
+            self._before_deploy(version)
             self._note(self._deployer.deploy(version))
         elif self._backoff.is_due(failure):
             self._note(self._deployer.deploy_again(version))
         else:
             self._status.tell(failure.problem)
 
-    def _stay_with(self, version: ModelVersion) -> None:
+    def _keep_served(self, version: ModelVersion) -> None:
         """Go on with the version that is served, and pass on what is said of it now."""
         if self._backoff.failure:
             self._deployer.forget(self._backoff.failure.version)
@@ -129,22 +129,22 @@ class RegistryPoller:
             return
         is_first = self._backoff.of(failure.version) is None
         self._backoff.note(failure)
-        self._go_on_with_last(failure.problem)
+        self._restore_last_known_good(failure.problem)
         if is_first:
             self._backoff.note_files()
 
-    def _go_on_with_last(self, problem: str) -> None:
-        """Say why the alias is not followed; what was served last goes on, after a start as well."""
+    def _restore_last_known_good(self, problem: str) -> None:
+        """Say why the alias is not followed; the last known good version goes on, after a start as well."""
         self._deployer.restore()
         self._status.tell(problem)
 
-    def _stay_without_registry(self, error: RegistryUnreachable) -> None:
+    def _on_unreachable(self, error: RegistryUnreachable) -> None:
         """Go on while nobody knows what is behind the alias."""
-        self._go_on_with_last(str(error))
+        self._restore_last_known_good(str(error))
 
-    def _stay_without_version(self, error: NoModel) -> None:
+    def _on_no_version(self, error: NoModel) -> None:
         """Go on where nothing is behind the alias."""
-        self._go_on_with_last(error.any_more if self._deployer.has_served else str(error))
+        self._restore_last_known_good(error.any_more if self._deployer.has_served else str(error))
 
-    def _turn_from(self, version: ModelVersion) -> None:
+    def _before_deploy(self, version: ModelVersion) -> None:
         """Make ready for another version, which is about to be tried for the first time: what is served goes on."""
