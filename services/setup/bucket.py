@@ -56,8 +56,9 @@ class Users:
 def run(environ: Mapping[str, str]) -> Iterator[str]:
     """Create what is missing and set the user's secret key to the one in force; yield a line per change."""
     bucket, endpoint = environ["S3_BUCKET"], urlsplit(environ["S3_ENDPOINT_URL"])
-    if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
-        raise SetupError(f"S3_ENDPOINT_URL is {environ['S3_ENDPOINT_URL']!r}; expected http(s)://HOST[:PORT]")
+    if endpoint.scheme not in ("http", "https") or not endpoint.netloc or "@" in environ["S3_ENDPOINT_URL"]:
+        _, login, rest = endpoint.geturl().rpartition("@")
+        raise SetupError(f"S3_ENDPOINT_URL is {f'…@{rest}' if login else rest!r}; expected http(s)://HOST[:PORT]")
     connection = {"endpoint": endpoint.netloc, "secure": endpoint.scheme == "https", "http_client": HTTP}
     external = SECRETS / "aws-credentials"
     try:

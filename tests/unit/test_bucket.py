@@ -67,6 +67,13 @@ def test_for_ever_is_without_a_rule() -> None:
     assert said(store, 0) == ""
 
 
+@pytest.mark.parametrize("url", ["ada:hidden@s3.example", "https://ada:hidden@s3.example"])
+def test_an_endpoint_with_a_login_is_refused_and_the_login_is_not_shown(url: str) -> None:
+    with pytest.raises(SetupError) as refused:
+        [*bucket.run({"S3_BUCKET": "mlflow", "S3_ENDPOINT_URL": url})]
+    assert str(refused.value) == "S3_ENDPOINT_URL is '…@s3.example'; expected http(s)://HOST[:PORT]"
+
+
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "99999", "٣"])
 def test_no_number_of_days_is_refused(text: str) -> None:
     with pytest.raises(

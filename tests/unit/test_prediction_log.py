@@ -642,6 +642,8 @@ def test_of_a_bucket_the_shipper_s_log_says_where_it_is(kept: Kept) -> None:
         ("S3_ENDPOINT_URL", "https://ada:hid/den@s3.example"),
         ("S3_ENDPOINT_URL", "ada:hidden@s3.example"),
         ("PREDICTION_LOG_STORE", "s3://ada:hidden@s3.example"),
+        ("PREDICTION_LOG_STORE", "s3://ada:hid/den@s3.example"),
+        ("PREDICTION_LOG_STORE", "s3://ada@s3.example"),
     ],
 )
 def test_a_store_that_is_named_with_a_login_is_refused_and_the_login_is_not_shown(name: str, value: str) -> None:

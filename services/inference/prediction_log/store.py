@@ -35,8 +35,11 @@ class Store:
         if not where.startswith("s3://"):
             root = Path(where).absolute()
             return cls(fs.LocalFileSystem(), str(root), str(root))
-        _bare("PREDICTION_LOG_STORE", where)
-        endpoint = urlsplit(_bare("S3_ENDPOINT_URL", read.text("S3_ENDPOINT_URL", "-")))
+        bucket = where.removeprefix("s3://").partition("/")[0]
+        if "@" in bucket or ":" in bucket:  # no bucket has them in its name; what follows it may
+            _refuse_login("PREDICTION_LOG_STORE", where)
+        endpoint = urlsplit(read.text("S3_ENDPOINT_URL", "-"))
+        _refuse_login("S3_ENDPOINT_URL", endpoint.geturl())
         if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
             raise SettingsError(f"S3_ENDPOINT_URL is {endpoint.geturl()!r}; expected http(s)://HOST[:PORT]")
         files = fs.S3FileSystem(
@@ -72,15 +75,14 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _bare(name: str, address: str) -> str:
-    """Return an address; raise SettingsError where it has a login, which logs and errors would show."""
-    _, login, rest = address.rpartition("@")
-    if login:
+def _refuse_login(name: str, address: str) -> None:
+    """Raise SettingsError where an address has a login, which logs and errors would show."""
+    _, is_there, rest = address.rpartition("@")
+    if is_there:
         raise SettingsError(
             f"{name} has a name or a password before the @ in {f'…@{rest}'!r}; they go into the file that "
             "AWS_SHARED_CREDENTIALS_FILE names"
         )
-    return address
 
 
 def _put(target: Path, content: pa.Buffer) -> None:
