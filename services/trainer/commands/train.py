@@ -35,7 +35,7 @@ from trainer.fit.evaluation import gain
 from trainer.fit.model_selection import Choice, Fitted, choose, fit, prepared
 from trainer.plots.worker import Drawing
 from trainer.promotion.champion_challenger import Challenge
-from trainer.promotion.policy import Contender, Decision, QualityGate, Rule, bound, should_promote
+from trainer.promotion.policy import Contender, Decision, Proposal, QualityGate, Rule, bound, should_promote
 from trainer.promotion_record import PromotionRecord
 from trainer.settings import Settings
 from trainer.signals import Held
@@ -104,7 +104,7 @@ def train(settings: Settings, plan: Plan, console: Console, drawing: Drawing) ->
         record = _record(job, fitted, model, challenge, made, attempts)
         record = replace(record, leaderboard=leaderboard.told(*board, job.choice) if board else [])
         _show(record, job.table.task, settings.has_key)
-        if made.reason == PROPOSED:  # last: what its review comes to is written over what is shown by now
+        if isinstance(made, Proposal):  # last: what its review comes to is written over what is shown by now
             candidates.propose(job.name, record.version, settings.who)
 
     output.show(console, record, job.table.task)
@@ -261,7 +261,7 @@ def _asked(
 def _verdict(challenge: Challenge) -> Decision:
     """Say whether a version passes the quality gate: without the key, no champion can be verified and compared with."""
     made = should_promote(challenge.metrics, challenge.challenger, None, None, challenge.gate)
-    return replace(made, promote=False, reason=PROPOSED) if made.promote else made
+    return Proposal(False, made.meets_threshold, PROPOSED) if made.promote else made
 
 
 def _gate(job: Job, fitted: Fitted) -> QualityGate:

@@ -104,6 +104,11 @@ class Decision:
     reason: str
 
 
+@dataclass(frozen=True)
+class Proposal(Decision):
+    """That a version passes the quality gate, and a review with the signing key decides: it alone can verify the champion."""
+
+
 def compared(
     metric: Metric,
     truth: np.ndarray,
