@@ -76,7 +76,7 @@ class Objects:
 class Stores:
     """Where MLflow's addresses lead: `destination` is what the server has behind its artifact proxy, a bucket is at `endpoint`."""
 
-    def __init__(self, destination: str | None, endpoint: str | None = None) -> None:
+    def __init__(self, destination: str | None, endpoint: str | None) -> None:
         self._destination, self._endpoint = destination, endpoint
         self._s3: Any = None
 

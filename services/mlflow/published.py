@@ -77,7 +77,7 @@ def main(command: list[str]) -> None:
         published = names(os.environ)
     except SettingsError as error:
         sys.exit(f"mlflow: {error}")
-    if published[HOSTS]:  # without Docker, nobody publishes it
+    if published[HOSTS]:  # as it is without Docker, unless somebody publishes it
         print(f"mlflow: settings: {json.dumps(published)}", file=sys.stderr, flush=True)
     os.environ.update(published)
     serve(command[1:])

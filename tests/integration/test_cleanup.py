@@ -208,7 +208,7 @@ def junk(notebook: Place) -> Junk:
 
 def removing(place: Place) -> Iterator[tuple[Item, str | None]]:
     """Remove all versions but the newest, step by step, as a clean-up much later would."""
-    engine, stores = database.connect(place.tracking_uri), Stores(None)
+    engine, stores = database.connect(place.tracking_uri), Stores(None, None)
     rules = Rules(1, keep_versions=1)
     choice = choose(database.tracking(engine), database.registry(engine), rules, LATER_MS, stores.out_of_reach)
     places = [stores.place(item.location, item.id) if item.location else None for item in choice.goes]

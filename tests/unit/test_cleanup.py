@@ -231,7 +231,9 @@ def test_files_in_a_folder_are_measured_and_removed_and_nothing_beside_them(
     for name in ("abc", "abcd"):
         (tmp_path / "1" / name / "artifacts" / "deep").mkdir(parents=True)
         (tmp_path / "1" / name / "artifacts" / "deep" / "file").write_bytes(b"12345")
-    place = Stores(destination and destination.format(folder=tmp_path)).place(location.format(folder=tmp_path), "abc")
+    place = Stores(destination and destination.format(folder=tmp_path), None).place(
+        location.format(folder=tmp_path), "abc"
+    )
     assert isinstance(place, Folder)
     assert place.size() == 5
     place.remove()
@@ -259,7 +261,7 @@ def test_files_in_no_folder_of_their_own_or_in_another_store_are_left_alone(
     location: str, destination: str | None
 ) -> None:
     with pytest.raises(Elsewhere, match="its files are at"):
-        Stores(destination).place(location, "abc")
+        Stores(destination, None).place(location, "abc")
 
 
 @pytest.mark.parametrize(
