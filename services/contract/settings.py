@@ -33,12 +33,24 @@ class Reader:
         """Return an MLflow server's address, which may hold no login (it would stand in logs and answers), or a database's."""
         uri = self.text(name, default)
         # Not by contract.tracking's is_server: it would load urllib and ssl into each worker.
-        if uri.startswith(("http://", "https://")) and "@" in uri:
-            raise self._error(
-                f"{name} has a name or a password before the @ in {without_login(uri)!r}; they go into "
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ~/.mlflow/credentials (docs/login.md)"
-            )
+        if uri.startswith(("http://", "https://")):
+            instead = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ~/.mlflow/credentials (docs/login.md)"
+            self.refuse_login(name, uri, instead)
         return uri
+
+    def endpoint(self, name: str, instead: str) -> str:
+        """Return an S3 store's address, which may hold no login: a key goes where `instead` says."""
+        address = self._environ.get(name, "").strip()
+        self.refuse_login(name, address, instead)
+        if not re.match("https?://[^/?#]", address):
+            raise self._error(f"{name} is {address!r}; expected http(s)://HOST[:PORT]")
+        return address
+
+    def refuse_login(self, name: str, address: str, instead: str) -> None:
+        """Raise the error where an address has a login, which would stand in logs and answers; it goes where `instead` says."""
+        if "@" in address:
+            shown = without_login(address) if "://" in address else address.rpartition("@")[2]
+            raise self._error(f"{name} has a name or a password before the @ in {shown!r}; they go into {instead}")
 
     def number(self, name: str, default: N, low: float | None, high: float) -> N:
         """Return a number of the default's type, from `low` (None: from anywhere) to `high`."""

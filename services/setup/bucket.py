@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
+from contract.settings import Reader
 from minio import Minio
 from minio.commonconfig import ENABLED, Filter
 from minio.credentials.providers import AWSConfigProvider, StaticProvider
@@ -55,10 +56,8 @@ class Users:
 
 def run(environ: Mapping[str, str]) -> Iterator[str]:
     """Create what is missing and set the user's secret key to the one in force; yield a line per change."""
-    bucket, endpoint = environ["S3_BUCKET"], urlsplit(environ["S3_ENDPOINT_URL"])
-    if endpoint.scheme not in ("http", "https") or not endpoint.netloc or "@" in environ["S3_ENDPOINT_URL"]:
-        _, login, rest = endpoint.geturl().rpartition("@")
-        raise SetupError(f"S3_ENDPOINT_URL is {f'…@{rest}' if login else rest!r}; expected http(s)://HOST[:PORT]")
+    address = Reader(environ, SetupError).endpoint("S3_ENDPOINT_URL", "the file that S3_CREDENTIALS_FILE names")
+    bucket, endpoint = environ["S3_BUCKET"], urlsplit(address)
     connection = {"endpoint": endpoint.netloc, "secure": endpoint.scheme == "https", "http_client": HTTP}
     external = SECRETS / "aws-credentials"
     try:

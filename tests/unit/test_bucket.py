@@ -67,11 +67,22 @@ def test_for_ever_is_without_a_rule() -> None:
     assert said(store, 0) == ""
 
 
-@pytest.mark.parametrize("url", ["ada:hidden@s3.example", "https://ada:hidden@s3.example"])
-def test_an_endpoint_with_a_login_is_refused_and_the_login_is_not_shown(url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ada:hidden@s3.example", "has a name or a password before the @ in 's3.example'; they go into "),
+        (
+            "https://ada:hidden@s3.example",
+            "has a name or a password before the @ in 'https://s3.example'; they go into ",
+        ),
+        ("s3.example", "is 's3.example'; expected http(s)://HOST[:PORT]"),
+        ("", "is ''; expected http(s)://HOST[:PORT]"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_used_is_named_without_its_login(url: str, said: str) -> None:
     with pytest.raises(SetupError) as refused:
         [*bucket.run({"S3_BUCKET": "mlflow", "S3_ENDPOINT_URL": url})]
-    assert str(refused.value) == "S3_ENDPOINT_URL is '…@s3.example'; expected http(s)://HOST[:PORT]"
+    assert str(refused.value) == f"S3_ENDPOINT_URL {said}{'the file that S3_CREDENTIALS_FILE names' * ('@' in url)}"
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "99999", "٣"])

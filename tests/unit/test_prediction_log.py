@@ -637,21 +637,28 @@ def test_of_a_bucket_the_shipper_s_log_says_where_it_is(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "shown"),
     [
-        ("S3_ENDPOINT_URL", "https://ada:hid/den@s3.example"),
-        ("S3_ENDPOINT_URL", "ada:hidden@s3.example"),
-        ("PREDICTION_LOG_STORE", "s3://ada:hidden@s3.example"),
-        ("PREDICTION_LOG_STORE", "s3://ada:hid/den@s3.example"),
-        ("PREDICTION_LOG_STORE", "s3://ada@s3.example"),
+        ("S3_ENDPOINT_URL", "https://ada:hid/den@s3.example", "https://s3.example"),
+        ("S3_ENDPOINT_URL", "ada:hidden@s3.example", "s3.example"),
+        ("PREDICTION_LOG_STORE", "s3://ada:hidden@b", "s3://b"),
+        ("PREDICTION_LOG_STORE", "s3://ada:hid/den@b", "s3://b"),
+        ("PREDICTION_LOG_STORE", "s3://ada@b", "s3://b"),
     ],
 )
-def test_a_store_that_is_named_with_a_login_is_refused_and_the_login_is_not_shown(name: str, value: str) -> None:
+def test_a_store_that_is_named_with_a_login_is_refused_and_the_login_is_not_shown(
+    name: str, value: str, shown: str
+) -> None:
     environ = {"PREDICTION_LOG_STORE": "s3://b", "S3_ENDPOINT_URL": "http://minio:9000", name: value}
-    said = f"{name} has a name or a password before the @ in '…@s3.example'; they go into the file that AWS_SHARED_CREDENTIALS_FILE names"
+    said = f"{name} has a name or a password before the @ in {shown!r}; they go into the file that AWS_SHARED_CREDENTIALS_FILE names"
     with pytest.raises(SettingsError) as refused:
         Store.of(environ)
     assert str(refused.value) == said
+
+
+def test_an_at_in_a_path_of_the_bucket_is_no_login() -> None:
+    environ = {"PREDICTION_LOG_STORE": "s3://b/ana@team", "S3_ENDPOINT_URL": "http://minio:9000"}
+    assert Store.of(environ).told == "s3://b/ana@team at http://minio:9000"
 
 
 def test_one_shipper_at_a_time_is_at_work(kept: Kept) -> None:

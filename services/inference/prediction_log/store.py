@@ -15,6 +15,7 @@ from pyarrow import fs
 from inference.errors import SettingsError, StoreUnusable
 
 DEFAULT = "embedded/predictions"
+KEY_FILE = "the file that AWS_SHARED_CREDENTIALS_FILE names"
 CONNECT_SECONDS, ANSWER_SECONDS = 3, 20
 
 
@@ -37,11 +38,8 @@ class Store:
             return cls(fs.LocalFileSystem(), str(root), str(root))
         bucket = where.removeprefix("s3://").partition("/")[0]
         if "@" in bucket or ":" in bucket:  # no bucket has them in its name; what follows it may
-            _refuse_login("PREDICTION_LOG_STORE", where)
-        endpoint = urlsplit(read.text("S3_ENDPOINT_URL", "-"))
-        _refuse_login("S3_ENDPOINT_URL", endpoint.geturl())
-        if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
-            raise SettingsError(f"S3_ENDPOINT_URL is {endpoint.geturl()!r}; expected http(s)://HOST[:PORT]")
+            read.refuse_login("PREDICTION_LOG_STORE", where, KEY_FILE)
+        endpoint = urlsplit(read.endpoint("S3_ENDPOINT_URL", KEY_FILE))
         files = fs.S3FileSystem(
             endpoint_override=endpoint.netloc,
             scheme=endpoint.scheme,
@@ -73,16 +71,6 @@ class Store:
             with suppress(ValueError):  # a name of somebody else's
                 if date.fromisoformat(folder.name.removeprefix("date=")) < last:
                     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _refuse_login(name: str, address: str) -> None:
-    """Raise SettingsError where an address has a login, which logs and errors would show."""
-    _, is_there, rest = address.rpartition("@")
-    if is_there:
-        raise SettingsError(
-            f"{name} has a name or a password before the @ in {f'…@{rest}'!r}; they go into the file that "
-            "AWS_SHARED_CREDENTIALS_FILE names"
-        )
 
 
 def _put(target: Path, content: pa.Buffer) -> None:
